@@ -1,0 +1,82 @@
+//! Bugs on purpose, so that the simulation can show that it would notice them.
+//!
+//! Without the feature `planted-bugs` [`planted`] is a constant `false` and costs nothing. With it,
+//! a test plants at most one bug for the thread it runs on.
+
+/// A bug that can be planted. Its name says what goes wrong; the place that asks for it says where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// The consensus library is told that entries are synced although nothing was written.
+    AckBeforeSync,
+    /// A vote (hard state) is not written.
+    ForgetVote,
+    /// The replicated dedup table is left out of a snapshot.
+    SnapshotDropsDedup,
+    /// A repeated `client_msg_id` is not recognised.
+    DedupForgotten,
+    /// The per-server proposal counter is not checked: resent proposals apply twice.
+    OriginRepeatAccepted,
+    /// A gap in the per-server proposal counter is accepted: proposals overtake each other.
+    OriginGapAccepted,
+    /// A resume starts one event too late.
+    ResumeGap,
+    /// A resume starts one event too early.
+    ResumeRepeat,
+    /// An error of the disk is ignored and the server goes on.
+    IgnoreSyncError,
+    /// A message is acknowledged when it is proposed, not when it is committed.
+    AckOnPropose,
+    /// The applied index is not written with the rows it covers.
+    AppliedIndexLost,
+    /// The sequence number of a room is counted by each process and not replicated.
+    SeqFromMemory,
+    /// A follower stamps the time by its own clock while it applies.
+    ClockInApply,
+    /// A server whose data was lost comes back under its old identity and votes.
+    AmnesiacVotes,
+    /// A read is answered by a server without asking whether it is up to date, though asked for a barrier.
+    BarrierSkipped,
+    /// A timed-out request is answered as refused ("nothing happened") and not as unknown.
+    TimeoutSaysRefused,
+    /// A slow reader is skipped ahead and not cut.
+    SlowReaderSkipped,
+    /// The leader never hands over to a higher ring position.
+    NoHandover,
+    /// The election lets the ring position outrank the log.
+    RankIgnoresLog,
+    /// A new connection's resent messages go out in reverse order.
+    ClientResendsReversed,
+    /// A client gives a message a new id when it resends it.
+    ClientRenumbers,
+    /// After a leader change waiting proposals are not sent on to the new leader.
+    ForwardForgotten,
+    /// The Lamport clock is not carried over a snapshot.
+    SnapshotDropsClock,
+    /// The fan-out drops every hundredth event.
+    FanoutDrops,
+}
+
+#[cfg(feature = "planted-bugs")]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants `bug` on this thread, or none.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.with(|planted| planted.set(bug));
+}
+
+/// Whether `bug` is planted on this thread.
+#[cfg(feature = "planted-bugs")]
+#[inline]
+pub fn planted(bug: Bug) -> bool {
+    PLANTED.with(|planted| planted.get() == Some(bug))
+}
+
+/// Whether `bug` is planted on this thread: never, in a build without the feature.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline(always)]
+pub const fn planted(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,71 @@
+//! Sizes and counts of the client protocol, in one place.
+
+use serde::{Deserialize, Serialize};
+
+/// What one client may ask for. The defaults are those of the contract; configuration may change them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest line from a client, without its line end, in bytes.
+    pub line_bytes: usize,
+    /// Longest message body, in bytes of UTF-8.
+    pub body_bytes: usize,
+    /// Malformed lines in a row after which a connection is closed.
+    pub bad_lines_in_a_row: u32,
+    /// What may wait to be written to one connection before it is closed as too slow, in bytes.
+    pub outbox_bytes: usize,
+    /// Requests a connection may send a second, on average.
+    pub requests_per_s: u32,
+    /// Requests a connection may send at once after a pause.
+    pub requests_burst: u32,
+    /// Connections that one server accepts.
+    pub connections: usize,
+    /// Rooms that one user may create.
+    pub rooms_per_user: usize,
+    /// Proposals of one server that may wait for their commit before it sheds load.
+    pub pending_proposals: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            line_bytes: 64 * 1024,
+            body_bytes: 16 * 1024,
+            bad_lines_in_a_row: 10,
+            outbox_bytes: 4 * 1024 * 1024,
+            requests_per_s: 2_000,
+            requests_burst: 4_000,
+            connections: 12_000,
+            rooms_per_user: 1_000,
+            pending_proposals: 16_384,
+        }
+    }
+}
+
+/// Deepest nesting of a request's JSON.
+pub const NESTING_MAX: usize = 32;
+/// Longest `request_id` given as a string, in bytes.
+pub const REQUEST_ID_BYTES: usize = 64;
+/// Longest `client_msg_id`, in bytes.
+pub const CLIENT_MSG_ID_BYTES: usize = 64;
+/// Longest name of a room, a user or a server, in bytes (all are ASCII).
+pub const NAME_BYTES: usize = 32;
+/// How far a client's Lamport timestamp may be ahead of the server's clock.
+pub const LAMPORT_AHEAD_MAX: u64 = 1 << 32;
+/// The first Lamport timestamp that is refused whatever the clock says: JSON numbers are exact below it.
+pub const LAMPORT_END: u64 = 1 << 53;
+/// Events in an answer where the request names no number.
+pub const HISTORY_DEFAULT: usize = 50;
+/// Most events in one answer.
+pub const HISTORY_MAX: usize = 500;
+/// Most bytes of events in one answer; at least one event is always given.
+pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// Time in which a connection must have sent its first complete line.
+pub const FIRST_LINE_MS: u64 = 10_000;
+/// Time after which a request that waits for its commit is answered `unavailable`.
+pub const COMMIT_TIMEOUT_MS: u64 = 5_000;
+/// Messages of a user that dedup remembers at least.
+pub const DEDUP_PER_USER: u64 = 10_000;
+
+const _: () = assert!(HISTORY_DEFAULT <= HISTORY_MAX);
+const _: () = assert!(LAMPORT_AHEAD_MAX < LAMPORT_END);

@@ -1,0 +1,26 @@
+//! What is said: between clients and servers (JSON), and between servers (binary).
+//!
+//! Pure data. Nothing here knows a socket, a room's state or the consensus library. The contract for
+//! clients is in `docs/PROTOCOL.md`; this module is its only implementation, used by servers, by the
+//! client library and by the tests alike.
+
+pub mod answer;
+pub mod envelope;
+pub mod event;
+pub mod limits;
+pub mod name;
+pub mod peer;
+pub mod refusal;
+pub mod request;
+pub mod server_message;
+pub mod status;
+
+pub use answer::{Answer, HistoryPage, JoinAnswer, Member, RoomSummary};
+pub use envelope::{Envelope, RequestId};
+pub use event::{Event, EventKind};
+pub use limits::Limits;
+pub use name::{RoomKey, RoomName, ServerId, UserKey, UserName};
+pub use refusal::{Code, Refusal};
+pub use request::Request;
+pub use server_message::ServerMessage;
+pub use status::{ServerInfo, ServerList, Status};

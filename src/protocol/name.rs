@@ -1,0 +1,139 @@
+//! Checked names. A value of these types was checked once, when it was made.
+//!
+//! Rooms and users keep the case they were created with and compare without it; the folded form is a
+//! type of its own (`RoomKey`, `UserKey`), so that a lookup cannot use the wrong one.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::NAME_BYTES;
+
+/// Whether `text` is a well-formed name: `[A-Za-z0-9_.-]{1,32}`.
+fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+macro_rules! checked_name {
+    ($name:ident, $key:ident, $what:literal) => {
+        #[doc = concat!("The name of a ", $what, " as it was first written.")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        #[doc = concat!("The name of a ", $what, " folded for comparison: equal keys name the same ", $what, ".")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $key(Arc<str>);
+
+        impl $name {
+            #[doc = concat!("Checks `text`; `None` where it is not a name of a ", $what, ".")]
+            pub fn new(text: &str) -> Option<Self> {
+                is_name(text).then(|| $name(text.into()))
+            }
+            /// The form to compare and look up by.
+            pub fn key(&self) -> $key {
+                $key(self.0.to_ascii_lowercase().into())
+            }
+            /// The text as it was written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl $key {
+            /// The folded text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Display for $key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().into()
+            }
+        }
+        impl From<$key> for String {
+            fn from(key: $key) -> String {
+                key.0.as_ref().into()
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                $name::new(&text).ok_or_else(|| format!("{text:?} is not a name: use 1 to 32 of A-Z a-z 0-9 _ . -"))
+            }
+        }
+        impl TryFrom<String> for $key {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                Ok($name::try_from(text)?.key())
+            }
+        }
+    };
+}
+
+checked_name!(RoomName, RoomKey, "room");
+checked_name!(UserName, UserKey, "user");
+
+/// The configured id of a server, such as `server3`. Compared as written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServerId(Arc<str>);
+
+impl ServerId {
+    /// Checks `text`; `None` where it is not `[A-Za-z0-9_.-]{1,32}`.
+    pub fn new(text: &str) -> Option<Self> {
+        is_name(text).then(|| ServerId(text.into()))
+    }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl From<ServerId> for String {
+    fn from(id: ServerId) -> String {
+        id.0.as_ref().into()
+    }
+}
+impl TryFrom<String> for ServerId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        ServerId::new(&text)
+            .ok_or_else(|| format!("{text:?} is not a server id: use 1 to 32 of A-Z a-z 0-9 _ . -"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_fold() {
+        for good in ["a", "Lobby", "a.b-c_9", &"x".repeat(32)] {
+            assert!(RoomName::new(good).is_some(), "{good}");
+        }
+        for bad in ["", " ", "a b", "é", "a/b", "@a,b", "a\0", &"x".repeat(33)] {
+            assert!(RoomName::new(bad).is_none(), "{bad}");
+        }
+        assert_eq!(UserName::new("Alice").unwrap().key(), UserName::new("aLICE").unwrap().key());
+        assert_eq!(UserName::new("Alice").unwrap().to_string(), "Alice");
+    }
+}

@@ -1,0 +1,236 @@
+//! What servers say to each other over a peer link, after the link has proved who is at its other end.
+//!
+//! Binary (postcard), because both ends are ours. The consensus library's own messages have their mirror
+//! here, so that its protobuf never meets bytes from outside (RUSTSEC-2024-0437).
+
+use serde::{Deserialize, Serialize};
+
+use super::name::ServerId;
+
+/// The version of this module's encoding; ends that differ do not talk.
+pub const PEER_VERSION: u16 = 1;
+/// Largest encoded message. A consensus message carries up to 1 MiB of entries and one entry more.
+pub const PEER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// One incarnation of a server's data: a random number drawn when its data folder was first made.
+///
+/// It is the server's name within consensus. A server that lost its data comes back under a new one,
+/// because the old one may have voted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// How far a server's synced log and vote are. Of one incarnation this never goes back, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct LogMark {
+    /// The term of the last entry.
+    pub last_log_term: u64,
+    /// The index of the last entry.
+    pub last_log_index: u64,
+}
+
+/// What a server says of its data when a link comes up, and in each heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataMark {
+    /// The cluster its data belongs to; `None` before the first meeting.
+    pub cluster_id: Option<u64>,
+    /// Its incarnation.
+    pub node_id: NodeId,
+    /// How often this data folder was started, this time included.
+    pub boot: u64,
+    /// The term it has promised.
+    pub term: u64,
+    /// Its synced log.
+    pub log: LogMark,
+}
+
+/// A server of a cluster and the incarnation that counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Founder {
+    /// The configured id.
+    pub server_id: ServerId,
+    /// Its incarnation.
+    pub node_id: NodeId,
+}
+
+/// A message between servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// The first message on every link in both directions: what the sender's data is.
+    Hello(DataMark),
+    /// The receiver's data is older than what the sender has seen of it: it must not be used.
+    Doubt {
+        /// The incarnation that is meant.
+        node_id: NodeId,
+        /// What was seen, in one sentence.
+        reason: String,
+    },
+    /// All configured servers are here and have no data: this is the cluster from now on.
+    Form {
+        /// Its name, drawn at random.
+        cluster_id: u64,
+        /// Its first servers.
+        founders: Vec<Founder>,
+    },
+    /// The sender has no data, the cluster has: let it in under this incarnation.
+    Join {
+        /// The configured id.
+        server_id: ServerId,
+        /// The new incarnation.
+        node_id: NodeId,
+    },
+    /// The cluster's data is this; what joins takes its name.
+    Welcome {
+        /// The cluster.
+        cluster_id: u64,
+    },
+    /// Consensus.
+    Raft(Box<RaftMessage>),
+    /// Proposals of the sender's clients, in order, for the leader to propose.
+    Forward {
+        /// The sender's incarnation.
+        node_id: NodeId,
+        /// The sender's run.
+        boot: u64,
+        /// The number of the first proposal; the others follow without a hole.
+        first_seq: u64,
+        /// Encoded commands.
+        commands: Vec<Vec<u8>>,
+    },
+    /// A snapshot begins; its chunks follow on the same link.
+    SnapshotBegin(SnapshotHead),
+    /// Some bytes of the snapshot.
+    SnapshotChunk {
+        /// Where in the snapshot these bytes stand.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The snapshot is complete.
+    SnapshotEnd {
+        /// SHA-256 of all its bytes.
+        sha256: [u8; 32],
+    },
+    /// The snapshot could not be used; the leader may try again.
+    SnapshotFailed,
+}
+
+/// What a snapshot is, ahead of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotHead {
+    /// The cluster it belongs to.
+    pub cluster_id: u64,
+    /// The sender's term: the receiver keeps its own vote, but must not be ahead.
+    pub term: u64,
+    /// The last entry it contains.
+    pub index: u64,
+    /// The term of that entry.
+    pub index_term: u64,
+    /// The servers that count, at that entry.
+    pub conf: ConfState,
+}
+
+/// The servers that count, by incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfState {
+    /// They vote.
+    pub voters: Vec<NodeId>,
+    /// They are sent the log and do not vote.
+    pub learners: Vec<NodeId>,
+    /// During a change: the voters before it, whose majority counts as well.
+    pub voters_outgoing: Vec<NodeId>,
+    /// During a change: voters before it that become learners after it.
+    pub learners_next: Vec<NodeId>,
+    /// Whether the change ends by itself.
+    pub auto_leave: bool,
+}
+
+/// One entry of the replicated log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The term of the leader that proposed it.
+    pub term: u64,
+    /// Its place.
+    pub index: u64,
+    /// What it is.
+    pub kind: LogEntryKind,
+    /// An encoded command (`Command`) or an encoded configuration change (`Configure`).
+    pub data: Vec<u8>,
+    /// Bytes that only the consensus library reads; never parsed by us.
+    pub opaque: Vec<u8>,
+}
+
+/// What a log entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LogEntryKind {
+    /// A command for the chat state, or nothing where `data` is empty.
+    Command,
+    /// A change of the servers that count; where `data` is empty, the end of such a change.
+    Configure,
+}
+
+/// The mirror of the consensus library's message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RaftMessage {
+    /// What it is, numbered as in the library.
+    pub kind: u8,
+    /// Who it is for.
+    pub to: NodeId,
+    /// Who it is from.
+    pub from: NodeId,
+    /// The sender's term.
+    pub term: u64,
+    /// The term of the entry at `index`.
+    pub log_term: u64,
+    /// A place in the log.
+    pub index: u64,
+    /// Entries that follow it.
+    pub entries: Vec<LogEntry>,
+    /// The sender's commit index.
+    pub commit: u64,
+    /// The term of the entry there.
+    pub commit_term: u64,
+    /// Whether it refuses.
+    pub reject: bool,
+    /// A hint about where the logs part.
+    pub reject_hint: u64,
+    /// The index a snapshot was asked for.
+    pub request_snapshot: u64,
+    /// Given back as it is.
+    pub context: Vec<u8>,
+}
+
+/// Encodes a message.
+pub fn encode(message: &PeerMessage) -> Vec<u8> {
+    postcard::to_stdvec(message).expect("plain data always encodes")
+}
+
+/// Decodes a message; the error is one sentence. Bytes that are left over are an error.
+pub fn decode(bytes: &[u8]) -> Result<PeerMessage, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        Ok((_, rest)) => Err(format!("a peer message has {} bytes too many", rest.len())),
+        Err(error) => Err(format!("a peer message does not decode: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip_and_refuse_rests() {
+        let message =
+            PeerMessage::Forward { node_id: NodeId(7), boot: 2, first_seq: 3, commands: vec![vec![1, 2]] };
+        let mut bytes = encode(&message);
+        assert_eq!(decode(&bytes).unwrap(), message);
+        bytes.push(0);
+        decode(&bytes).unwrap_err();
+        decode(&[255; 9]).unwrap_err();
+    }
+}

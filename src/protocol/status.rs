@@ -1,0 +1,188 @@
+//! What a server says about itself and the others.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::ServerId;
+
+/// One server of the cluster, as another one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// Its configured id.
+    pub server_id: ServerId,
+    /// The host clients reach it at.
+    pub host: String,
+    /// Its client port.
+    pub tcp_port: u16,
+    /// Its place in the ring.
+    pub ring_position: u32,
+    /// Whether it is believed alive.
+    pub alive: bool,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// Its client connections when it last told.
+    pub clients: u64,
+}
+
+/// The servers of the cluster: answer to `server_list` and push when something changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerList {
+    /// All configured servers, by ring position.
+    pub servers: Vec<ServerInfo>,
+    /// Who leads, where that is known.
+    pub leader_id: Option<ServerId>,
+    /// The consensus term.
+    pub term: u64,
+}
+
+/// What a server is in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It leads, and a majority hears it.
+    Leader,
+    /// It follows.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// Its data does not count yet: it is being (re)built from the others.
+    Learner,
+    /// It has no data yet and waits for the first meeting of all configured servers.
+    Forming,
+}
+
+impl Role {
+    /// The role word of the text status. Only a leader's contains "leader".
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Leader => "LEADER",
+            Role::Follower => "FOLLOWER",
+            Role::Candidate => "CANDIDATE",
+            Role::Learner => "LEARNER",
+            Role::Forming => "FORMING",
+        }
+    }
+}
+
+/// Another server, as this one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its configured id.
+    pub server_id: ServerId,
+    /// Whether it is believed alive.
+    pub alive: bool,
+    /// Time since its last heartbeat; absent where none was ever heard.
+    pub last_heartbeat_age_ms: Option<u64>,
+    /// How far its log is known to match the leader's; only a leader knows.
+    pub match_index: Option<u64>,
+}
+
+/// The whole status of one server, the JSON form of section 6 of the contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its configured id.
+    pub server_id: ServerId,
+    /// What it is.
+    pub role: Role,
+    /// Who leads, where that is known.
+    pub leader_id: Option<ServerId>,
+    /// The consensus term.
+    pub term: u64,
+    /// Its place in the ring.
+    pub ring_position: u32,
+    /// The last entry of its log.
+    pub last_index: u64,
+    /// The last entry it knows to be committed.
+    pub commit_index: u64,
+    /// The last entry it has applied.
+    pub applied_index: u64,
+    /// Seconds since it started.
+    pub uptime: f64,
+    /// Its client connections.
+    pub clients: u64,
+    /// Messages in the replicated state.
+    pub messages: u64,
+    /// Its client port.
+    pub tcp_port: u16,
+    /// Its server-to-server UDP port.
+    pub udp_port: u16,
+    /// The others.
+    pub peers: Vec<PeerStatus>,
+    /// What waits, in words; empty where all is well.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// The program's version.
+    pub version: String,
+}
+
+impl Status {
+    /// The answer to a bare `STATUS_REQUEST`: one line under 1,024 bytes with its line end.
+    ///
+    /// The word "leader" stands in it, in any case, only where this server leads; so a server whose own
+    /// id contains that word has it broken up.
+    pub fn line(&self) -> String {
+        let id = |server_id: &ServerId| {
+            let text = server_id.as_str();
+            if text.to_ascii_lowercase().contains("leader") {
+                format!("pos{}", self.ring_position)
+            } else {
+                text.into()
+            }
+        };
+        let mut line = format!(
+            "{} {} term={} uptime={:.1} clients={} messages={} tcp={} udp={} last={} commit={} applied={} version={}",
+            id(&self.server_id),
+            self.role.word(),
+            self.term,
+            self.uptime,
+            self.clients,
+            self.messages,
+            self.tcp_port,
+            self.udp_port,
+            self.last_index,
+            self.commit_index,
+            self.applied_index,
+            self.version,
+        );
+        if let (Some(leader_id), false) = (&self.leader_id, self.role == Role::Leader) {
+            line.push_str(" following=");
+            line.push_str(&id(leader_id));
+        }
+        line.push('\n');
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(server_id: &str, role: Role) -> Status {
+        Status {
+            server_id: ServerId::new(server_id).unwrap(),
+            role,
+            leader_id: ServerId::new("the-Leader"),
+            term: u64::MAX,
+            ring_position: u32::MAX,
+            last_index: u64::MAX,
+            commit_index: u64::MAX,
+            applied_index: u64::MAX,
+            uptime: 41.8,
+            clients: u64::MAX,
+            messages: u64::MAX,
+            tcp_port: 8002,
+            udp_port: 8022,
+            peers: vec![],
+            note: String::new(),
+            version: "5.0.0".into(),
+        }
+    }
+
+    #[test]
+    fn only_a_leader_says_leader() {
+        for role in [Role::Leader, Role::Follower, Role::Candidate, Role::Learner, Role::Forming] {
+            let line = status(&"Leader-x".repeat(4), role).line();
+            assert_eq!(line.to_ascii_lowercase().contains("leader"), role == Role::Leader, "{line}");
+            assert!(line.len() < 1024 && line.ends_with('\n'));
+        }
+    }
+}
