@@ -1,0 +1,130 @@
+//! (being written: the fan-out; `Fan` is what it is told, in order)
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::protocol::{
+    Event, JoinAnswer,
+    answer::{Asked, Signature},
+};
+
+use super::{
+    io::{ConnId, Found, Purpose},
+    storage::RoomId,
+};
+
+/// An instruction to the fan-out. Instructions are carried out in the order they are given.
+#[derive(Debug, Clone)]
+pub enum Fan {
+    /// A connection begins.
+    Open {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The answer to a write: it waits for its turn behind a `Join` that waits for its events.
+    Answer {
+        /// The connection.
+        conn: ConnId,
+        /// The line.
+        line: Arc<[u8]>,
+    },
+    /// A line that may overtake: the answer to a read, or a push that belongs to no room.
+    Say {
+        /// The connection.
+        conn: ConnId,
+        /// The line.
+        line: Arc<[u8]>,
+    },
+    /// A line for every connection.
+    SayAll {
+        /// The line.
+        line: Arc<[u8]>,
+    },
+    /// A `create_join` was applied. Its answer is written when its events are found (`Found` with
+    /// `Purpose::Join`); until then later `Answer`s of the connection wait. From that answer on the
+    /// connection gets the room's events without hole or repeat; an earlier `Follow` or `Join` of the room ends here.
+    Join(Box<Join>),
+    /// From now on the connection gets the room's events above `after`, without hole or repeat. Ignored
+    /// where the connection follows the room already.
+    Follow {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+        /// The last event it does not need.
+        after: u64,
+        /// The newest event of the room at this point of the instructions.
+        last_seq: u64,
+    },
+    /// The connection no longer gets the room's events.
+    Unfollow {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+    },
+    /// Something happened in a room.
+    Publish {
+        /// The room.
+        room: RoomId,
+        /// The event.
+        event: Arc<Event>,
+        /// Its JSON as it is stored.
+        json: Arc<RawValue>,
+    },
+    /// The room's newest event is now this one, though not all up to it were published (a snapshot was
+    /// installed): whoever follows the room catches up from the database.
+    Advance {
+        /// The room.
+        room: RoomId,
+        /// Its newest event.
+        last_seq: u64,
+    },
+    /// What a query found.
+    Found {
+        /// The connection that asked.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+        /// What for.
+        purpose: Purpose,
+        /// The events, or why there are none.
+        found: Found,
+        /// Who says it and when.
+        by: Signature,
+    },
+    /// End the connection once what is queued before this has been written.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The connection is gone already: forget it.
+    Forget {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Time passed: ask again for what is still missing.
+    Tick,
+}
+
+/// A `create_join` whose events are being looked up.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The connection.
+    pub conn: ConnId,
+    /// The room.
+    pub room: RoomId,
+    /// The request.
+    pub asked: Asked,
+    /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of
+    /// the instructions.
+    pub answer: JoinAnswer,
+    /// Whether the request named `after`, and which. On a resume the events in the answer begin at
+    /// `after + 1` and, where not all fit, the rest follows as pushes.
+    pub after: Option<u64>,
+    /// Without `after`: how many events the query was asked for. `more` tells whether there are older ones.
+    pub history: usize,
+    /// Who says it and when.
+    pub by: Signature,
+}

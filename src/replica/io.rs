@@ -1,0 +1,153 @@
+//! Everything that can happen to a replica, and everything it can want. Read these two enums first.
+
+use std::io::Read;
+
+use crate::protocol::{
+    answer::Asked,
+    envelope::{BadEnvelope, Envelope},
+    name::ServerId,
+    peer::{PeerMessage, SnapshotHead},
+    refusal::Refusal,
+};
+
+use super::{
+    fanout::Fan,
+    membership::View,
+    storage::{EventRange, RoomId},
+};
+
+/// One client connection of this server, numbered in the order of acceptance from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// The time, as the caller's clocks tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// A clock that only goes forward; its zero means nothing. Everything is timed by it.
+    pub mono_ms: u64,
+    /// The wall clock, milliseconds since the Unix epoch. Only ever shown; it may jump.
+    pub wall_ms: u64,
+}
+
+/// Something that happened.
+pub enum Input {
+    /// Time passed. Due every `Timing::tick_ms`.
+    Tick,
+    /// A client connected and its dialect is known.
+    Opened {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A client sent a line, already taken apart.
+    Line {
+        /// The connection.
+        conn: ConnId,
+        /// The request, or what is wrong with it.
+        line: Result<Envelope, BadEnvelope>,
+    },
+    /// A client connection is gone.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A link to a peer stands, in both directions.
+    PeerUp(ServerId),
+    /// The link to a peer is gone; what was not yet delivered is lost.
+    PeerDown(ServerId),
+    /// A peer said something. Anything of an older link than the last `PeerUp` has been thrown away.
+    Peer {
+        /// Who.
+        from: ServerId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// The ring has chosen this server: it should ask for votes.
+    Campaign {
+        /// The leader is known to be dead (its link was reset and its port refuses), so its lease need
+        /// not be waited out.
+        leader_is_dead: bool,
+    },
+    /// Who is believed alive changed, or some time has passed since this was last said.
+    View(View),
+    /// A snapshot has arrived complete and with the right checksum.
+    SnapshotReceived {
+        /// From whom.
+        from: ServerId,
+        /// What it is.
+        head: SnapshotHead,
+        /// Its bytes.
+        content: Box<dyn Read + Send>,
+    },
+    /// The sending of a snapshot has ended.
+    SnapshotSent {
+        /// To whom.
+        to: ServerId,
+        /// Whether it arrived whole.
+        ok: bool,
+    },
+    /// The process is to end: hand over, tell the clients, finish what waits.
+    Stop,
+}
+
+/// Something to be done by the caller.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to a peer. May be lost, but what arrives arrives in order.
+    Peer {
+        /// To whom.
+        to: ServerId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// For the fan-out, in order.
+    Fan(Fan),
+    /// Read from the database beside the writer, and give the result to the fan-out
+    /// (`Fan::Found`). Everything the query has to see is committed already.
+    Query(Query),
+    /// Make a snapshot and send it, as long as the link stands; then say `SnapshotSent`.
+    SendSnapshot {
+        /// To whom.
+        to: ServerId,
+        /// This leader's term, for the head.
+        term: u64,
+    },
+    /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.
+    Quarantine {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// After `Stop`: nothing more is waited for.
+    Stopped,
+}
+
+/// A read of the database on behalf of a connection.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The connection that is to get the result.
+    pub conn: ConnId,
+    /// The room.
+    pub room: RoomId,
+    /// Which events.
+    pub range: EventRange,
+    /// What the result is for.
+    pub purpose: Purpose,
+}
+
+/// What the result of a query is for.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// The events of a `create_join` answer whose other fields the fan-out has already.
+    Join,
+    /// The events that a connection is behind in a room it follows.
+    CatchUp,
+    /// The answer to `history`.
+    History {
+        /// The request.
+        asked: Asked,
+        /// The answer but for its events and `more`.
+        page: crate::protocol::HistoryPage,
+    },
+}
+
+/// What became of a query.
+pub type Found = Result<Vec<super::storage::EventRow>, Refusal>;
