@@ -1,0 +1,181 @@
+//! Rules about the source that the compiler does not check.
+//!
+//! The pure folders decide and must stay without a world: what they read there would differ between the
+//! threads of a server and the simulator, and a failing seed would no longer be a bug report.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The folders and files in which nothing may touch the world.
+///
+/// Of the client library the connection's state machine is pure, the rest is its shell.
+const PURE: [&str; 3] = ["src/protocol", "src/chat", "src/replica"];
+
+/// What pure code must not name, and what to do instead.
+const FORBIDDEN_IN_PURE: [(&str, &str); 13] = [
+    ("std::net", "sockets belong to the shells"),
+    ("std::thread", "threads belong to the shells"),
+    ("std::fs", "files belong to the shells"),
+    ("std::process", "processes belong to the shells"),
+    ("Instant", "time is a number handed in"),
+    ("SystemTime", "time is a number handed in"),
+    ("rand", "chance is settled by the proposer's shell and handed in"),
+    ("getrandom", "chance is settled by the proposer's shell and handed in"),
+    ("HashMap", "its order is a hidden random input; use BTreeMap"),
+    ("HashSet", "its order is a hidden random input; use BTreeSet"),
+    ("parking_lot", "pure code has one owner and needs no lock"),
+    ("crossbeam_channel", "pure code returns its outputs"),
+    ("rusqlite", "pure code speaks of storage by its trait"),
+];
+
+/// Longer files have two owners' state in them.
+const LINES_MAX: usize = 800;
+
+#[test]
+fn pure_folders_do_not_touch_the_world() {
+    let mut wrong = Vec::new();
+    for file in PURE.iter().flat_map(|folder| rust_files(folder)) {
+        for (number, line) in code_lines(&file) {
+            for (word, instead) in FORBIDDEN_IN_PURE {
+                if names(&line, word) {
+                    wrong.push(format!("{}:{number}: {word}: {instead}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_one_file_names_the_consensus_library() {
+    let mut naming = Vec::new();
+    for file in rust_files("src") {
+        let says = |line: &str| names_crate(line, "raft") || names_crate(line, "raft_proto");
+        if code_lines(&file).iter().any(|(_, line)| says(line)) {
+            naming.push(file);
+        }
+    }
+    naming.retain(|file| *file != root().join("src/replica/consensus.rs"));
+    assert!(naming.is_empty(), "the library must stay replaceable, and {naming:?} name it");
+}
+
+#[test]
+fn files_are_about_one_thing() {
+    let mut wrong = Vec::new();
+    for file in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(folder)) {
+        let lines = read(&file).lines().count();
+        if lines > LINES_MAX {
+            wrong.push(format!("{} has {lines} lines; split it at its concepts", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut wrong = Vec::new();
+    // Put together, so that this file does not find itself.
+    let markers =
+        [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("TO", "DO")];
+    for file in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(folder)) {
+        for (number, line) in read(&file).lines().enumerate() {
+            if let Some(marker) = markers.iter().find(|marker| line.contains(**marker)) {
+                wrong.push(format!("{}:{}: {marker}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_rules_find_what_they_forbid() {
+    assert!(names("use std::collections::HashMap;", "HashMap"));
+    assert!(names("let at = std::time::Instant::now();", "Instant"));
+    assert!(!names("let operand = strand;", "rand"));
+    assert!(names_crate("use raft::RawNode;", "raft"));
+    assert!(names_crate("let node: raft::Config = x;", "raft"));
+    assert!(names_crate("use {raft as r};", "raft"));
+    assert!(!names_crate("use crate::raft::X;", "raft"));
+    assert!(!names_crate("let raft = 1;", "raft"));
+    assert_eq!(strip("let a = 1; // HashMap"), "let a = 1; ");
+    assert_eq!(strip("let a = \"http://HashMap\"; // b"), "let a = \"\"; ");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file under `path`, which may be a file itself; a folder that does not exist has none.
+fn rust_files(path: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().join(path)];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            waiting.extend(entries.map(|entry| entry.expect("a folder can be listed").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The numbered lines of a file that are code of the product: without comments, strings, and all that follows
+/// `#[cfg(test)]` at the start of a line, where the tests of a file begin. Tests may touch the world.
+fn code_lines(file: &Path) -> Vec<(usize, String)> {
+    let text = read(file);
+    let code = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+    code.map(|(number, line)| (number + 1, strip(line))).collect()
+}
+
+/// A line without what stands in its strings and after `//`.
+fn strip(line: &str) -> String {
+    let mut code = String::new();
+    let mut letters = line.chars().peekable();
+    let mut in_string = false;
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if in_string => drop(letters.next()),
+            '"' => {
+                in_string = !in_string;
+                code.push('"');
+            }
+            _ if in_string => {}
+            '/' if letters.peek() == Some(&'/') => break,
+            _ => code.push(letter),
+        }
+    }
+    code
+}
+
+/// Whether `word` stands in `code` as a whole path or identifier and not as a part of another.
+fn names(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(is_identifier) && !after.is_some_and(is_identifier)
+    })
+}
+
+/// Whether `code` uses the crate `name`: as the head of a path or in a `use`.
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let is_word = !before.chars().next_back().is_some_and(is_identifier)
+            && !after.chars().next().is_some_and(is_identifier);
+        let is_head = !before.ends_with("::") || before.ends_with(" ::");
+        let is_used = code.trim_start().starts_with("use ") || code.trim_start().starts_with("extern crate ");
+        is_word && is_head && (after.starts_with("::") || is_used)
+    })
+}
+
+fn is_identifier(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
