@@ -5,6 +5,7 @@
 //! `docs/ARCHITECTURE.md` is the map.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod chat;
 pub mod client;
 pub mod planted;

@@ -1,0 +1,160 @@
+//! A client connection with one request under way at a time.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    admin::{probe, target::Target},
+    protocol::{Refusal, ServerMessage, server_message::Content},
+};
+
+/// How an event's line begins, as servers of this version write it: told apart without parsing it.
+pub const EVENT_STARTS: [&[u8]; 2] = [b"{\"msg_type\":\"chat\"", b"{\"msg_type\":\"room_event\""];
+
+/// Why a request came to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallError {
+    /// The server said no; the connection may go on.
+    Refused(Refusal),
+    /// No answer, and whether the request was carried out is not known. The connection is of no more use.
+    Lost(String),
+}
+
+/// A logged-in connection.
+#[derive(Debug)]
+pub struct Connection {
+    lines: BufReader<TcpStream>,
+    line: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects and logs in as a guest. `timeout` bounds the connecting and each wait for an answer.
+    pub fn open(target: &Target, user: &str, timeout: Duration) -> Result<Connection, CallError> {
+        let lost = |error: std::io::Error| CallError::Lost(format!("{target}: {error}"));
+        let stream = probe::connect(target, timeout).map_err(lost)?;
+        stream.set_read_timeout(Some(timeout)).map_err(lost)?;
+        // A small buffer: ten thousand of these are open at once when idle connections are measured.
+        let mut connection = Connection { lines: BufReader::with_capacity(2_048, stream), line: Vec::new() };
+        connection.call(&format!("{{\"msg_type\":\"login\",\"data\":{{\"username\":\"{user}\"}}}}\n"))?;
+        Ok(connection)
+    }
+
+    /// Becomes a member of `room` and follows it. The answer's `last_seq` says how long the room is.
+    pub fn join(&mut self, room: &str) -> Result<Map<String, Value>, CallError> {
+        self.call(&format!(
+            "{{\"msg_type\":\"create_join\",\"data\":{{\"room\":\"{room}\",\"history\":0}}}}\n"
+        ))?;
+        self.ack()
+    }
+
+    /// Sends one request line and waits for its answer, passing over what is pushed meanwhile.
+    ///
+    /// An ack is not read further, because parsing it would cost the bench more than sending the request.
+    pub fn call(&mut self, request: &str) -> Result<(), CallError> {
+        let lost = |error: std::io::Error| CallError::Lost(error.to_string());
+        self.lines.get_mut().write_all(request.as_bytes()).map_err(lost)?;
+        loop {
+            self.line.clear();
+            if self.lines.read_until(b'\n', &mut self.line).map_err(lost)? == 0 {
+                return Err(CallError::Lost("the server closed the connection".into()));
+            }
+            if self.line.starts_with(b"{\"msg_type\":\"ack\"") {
+                return Ok(());
+            }
+            if EVENT_STARTS.iter().any(|start| self.line.starts_with(start)) {
+                continue;
+            }
+            match self.parsed()? {
+                Content::Nack(refusal) => return Err(CallError::Refused(refusal)),
+                Content::Redirect { server_id, .. } => {
+                    return Err(CallError::Lost(format!("the server sends us on to {server_id}")));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The fields of the ack that ended the last call.
+    pub fn ack(&self) -> Result<Map<String, Value>, CallError> {
+        match self.parsed()? {
+            Content::Ack(data) => Ok(data),
+            other => Err(CallError::Lost(format!("the answer is no ack but {other:?}"))),
+        }
+    }
+
+    /// The bare socket. What was pushed and not yet read is lost, so only where nothing was: see callers.
+    pub fn into_stream(self) -> TcpStream {
+        self.lines.into_inner()
+    }
+
+    fn parsed(&self) -> Result<Content, CallError> {
+        ServerMessage::parse(self.line.trim_ascii_end())
+            .map(|message| message.content)
+            .map_err(|error| CallError::Lost(format!("the server's line cannot be read: {error}")))
+    }
+}
+
+/// A `chat` request. `client_msg_id` and `room` are the bench's own names, which need no escaping.
+pub fn chat_line(room: &str, client_msg_id: &str, body: &str) -> String {
+    format!(
+        "{{\"msg_type\":\"chat\",\"data\":{{\"room\":\"{room}\",\"client_msg_id\":\"{client_msg_id}\",\"body\":\"{body}\"}}}}\n"
+    )
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallError::Refused(refusal) => write!(f, "refused: {refusal}"),
+            CallError::Lost(reason) => f.write_str(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        Answer, Event, EventKind, Limits, Request, RoomName, ServerId, UserName,
+        answer::{Asked, Signature, event_line},
+        envelope::Envelope,
+    };
+
+    /// The bench tells lines apart by their first bytes, so it must know how this version writes them.
+    #[test]
+    fn lines_begin_as_expected() {
+        let room = RoomName::new("a").unwrap();
+        let by = Signature { server_id: ServerId::new("s").unwrap(), lamport_timestamp: 1, now_ms: 1 };
+        let asked = Asked { msg_type: "leave".into(), request_id: None };
+        assert!(Answer::Left { room: room.clone() }.line(&asked, &by).starts_with(b"{\"msg_type\":\"ack\""));
+        for (kind, start) in [
+            (
+                EventKind::Message { body: "x".into(), client_msg_id: "1".into(), reply_to: None },
+                EVENT_STARTS[0],
+            ),
+            (EventKind::Joined, EVENT_STARTS[1]),
+        ] {
+            let event = Event {
+                room: room.clone(),
+                seq: 1,
+                author: UserName::new("u").unwrap(),
+                lamport_timestamp: 1,
+                created_at: 1,
+                kind,
+            };
+            let json = serde_json::value::to_raw_value(&event).unwrap();
+            assert!(event_line(&event, &json).starts_with(start));
+        }
+    }
+
+    #[test]
+    fn chat_lines_are_well_formed() {
+        let line = chat_line("r", "m1", "hello");
+        let envelope = Envelope::parse(line.trim_end().as_bytes()).unwrap();
+        assert!(matches!(Request::parse(&envelope, &Limits::default()), Ok(Request::Chat { .. })));
+    }
+}

@@ -1,0 +1,243 @@
+//! A cluster of our own to hurt: three server processes on free ports, in a temporary folder.
+
+use std::{
+    fs, io,
+    net::{TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+
+use crate::admin::{
+    probe,
+    target::Target,
+    verdict::{Verdict, diagnose},
+};
+
+/// How long servers may take to settle before a measurement is given up.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause between two looks at a cluster that is not settled.
+const SETTLE_EVERY: Duration = Duration::from_millis(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The offsets from a server's base port that it listens on.
+const PORT_OFFSETS: [u16; 5] = [0, 10, 20, 30, 40];
+
+/// Three servers, `server1` to `server3`, all killed and their folder removed when this is dropped.
+#[derive(Debug)]
+pub struct LocalCluster {
+    binary: PathBuf,
+    folder: PathBuf,
+    /// The client addresses, by ring position.
+    pub targets: Vec<Target>,
+    servers: Vec<Option<Child>>,
+    /// Whether the folder outlives the cluster, for a look at the logs.
+    keep_folder: bool,
+}
+
+impl LocalCluster {
+    /// Starts the servers from `binary` and waits until they have settled.
+    pub fn start(binary: &Path) -> Result<LocalCluster, String> {
+        let folder = std::env::temp_dir().join(format!("syncnet-{}", super::fresh_name()));
+        let ports = free_base_ports(3).map_err(|error| format!("no free ports: {error}"))?;
+        let targets: Vec<Target> = (1..)
+            .zip(&ports)
+            .map(|(number, &port)| Target {
+                server_id: Some(format!("server{number}")),
+                host: "127.0.0.1".into(),
+                port,
+            })
+            .collect();
+        write_setup(&folder, &targets).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut cluster = LocalCluster {
+            binary: binary.into(),
+            folder,
+            targets,
+            servers: (0..3).map(|_| None).collect(),
+            keep_folder: false,
+        };
+        for number in 0..3 {
+            cluster.start_server(number)?;
+        }
+        cluster.settle()?;
+        Ok(cluster)
+    }
+
+    /// Starts one server that is not running; `number` counts from 0.
+    pub fn start_server(&mut self, number: usize) -> Result<(), String> {
+        let console = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("console{}.log", number + 1)))
+            .map_err(|error| format!("{}: {error}", self.folder.display()))?;
+        let errors = console.try_clone().map_err(|error| format!("the console log: {error}"))?;
+        let child = Command::new(&self.binary)
+            .args(["--server-id", &format!("server{}", number + 1)])
+            .arg("--config")
+            .arg(self.folder.join("config.json"))
+            .arg("--data-dir")
+            .arg(self.folder.join("data"))
+            .arg("--log-dir")
+            .arg(self.folder.join("logs"))
+            .stdin(Stdio::null())
+            .stdout(console)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.binary.display()))?;
+        self.servers[number] = Some(child);
+        Ok(())
+    }
+
+    /// Kills one server with SIGKILL. When this returns the kernel has the signal; the process may take a
+    /// moment more to be gone, so [`LocalCluster::bury`] it before it is started again.
+    pub fn kill(&mut self, number: usize) -> Result<(), String> {
+        self.signal(number, Signal::SIGKILL)
+    }
+
+    /// Waits until a killed server's process is gone.
+    pub fn bury(&mut self, number: usize) -> Result<(), String> {
+        let mut server = self.servers[number].take().ok_or("the server is not running")?;
+        server.wait().map(drop).map_err(|error| format!("waiting for a killed server: {error}"))
+    }
+
+    /// Sends `signal` to one server.
+    pub fn signal(&self, number: usize, signal: Signal) -> Result<(), String> {
+        let server = self.servers[number].as_ref().ok_or("the server is not running")?;
+        let pid = i32::try_from(server.id()).map_err(|_| "a process id is out of range".to_owned())?;
+        kill(Pid::from_raw(pid), signal).map_err(|errno| format!("{signal} to server{}: {errno}", number + 1))
+    }
+
+    /// Waits until the cluster is healthy, led by its highest ring position, and every server has applied
+    /// all that the leader had committed when it was asked.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            let seen = probe::ask_all(&self.targets, PROBE_TIMEOUT);
+            let diagnosis = diagnose(&seen);
+            let statuses: Vec<_> = seen.iter().filter_map(|seen| seen.outcome.as_ref().ok()).collect();
+            let highest = statuses.iter().max_by_key(|status| status.ring_position);
+            let leads = highest.is_some_and(|highest| {
+                diagnosis
+                    .leader
+                    .as_ref()
+                    .is_some_and(|(leader_id, _)| leader_id == highest.server_id.as_str())
+            });
+            // Under load the followers are always a little behind: within the bound of a handover is enough.
+            let committed = statuses.iter().map(|status| status.commit_index).max().unwrap_or(0);
+            let caught_up = statuses.iter().all(|status| status.applied_index + 64 >= committed);
+            if diagnosis.verdict == Verdict::Healthy && leads && caught_up {
+                return Ok(());
+            }
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "the cluster did not settle within {} s: {} {:?}",
+                    SETTLE_TIMEOUT.as_secs(),
+                    diagnosis.verdict,
+                    diagnosis.notes
+                ));
+            }
+            thread::sleep(SETTLE_EVERY);
+        }
+    }
+
+    /// Keeps the folder, because something went wrong and its logs tell what; returns where it is.
+    pub fn keep_folder(&mut self) -> &Path {
+        self.keep_folder = true;
+        &self.folder
+    }
+
+    /// A server that ended by itself is a finding, not a state to wait out.
+    fn check_alive(&mut self) -> Result<(), String> {
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            let Some(server) = server else { continue };
+            match server.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return Err(format!("server{} ended by itself: {status}", number + 1)),
+                Err(error) => return Err(format!("server{}: {error}", number + 1)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        for server in self.servers.iter_mut().flatten() {
+            // Nothing can be done about a process that cannot be killed; the others still must be.
+            drop(server.kill());
+            drop(server.wait());
+        }
+        if !self.keep_folder {
+            drop(fs::remove_dir_all(&self.folder));
+        }
+    }
+}
+
+/// Writes the configuration and the cluster secret.
+fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
+    let data = folder.join("data");
+    fs::create_dir_all(&data)?;
+    let servers: Vec<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(position, target)| {
+            json!({
+                "server_id": target.server_id, "host": target.host, "port": target.port,
+                "ring_position": position,
+            })
+        })
+        .collect();
+    fs::write(folder.join("config.json"), json!({ "servers": servers }).to_string())?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = data.join("cluster.secret");
+    fs::write(&path, hex)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+}
+
+/// Base ports whose offsets are all free at this moment, over TCP and UDP.
+fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
+    const TRIES: usize = 1_000;
+    // The sockets are kept until all ports are found, so that no two servers get the same.
+    let mut held = Vec::new();
+    let mut ports = Vec::new();
+    for _ in 0..TRIES {
+        if ports.len() == count {
+            return Ok(ports);
+        }
+        let base = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let bind = |offset: u16| -> Option<(TcpListener, UdpSocket)> {
+            let address = ("127.0.0.1", base.checked_add(offset)?);
+            Some((TcpListener::bind(address).ok()?, UdpSocket::bind(address).ok()?))
+        };
+        if let Some(sockets) = PORT_OFFSETS.into_iter().map(bind).collect::<Option<Vec<_>>>() {
+            held.extend(sockets);
+            ports.push(base);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{TRIES} tries")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_different_servers_do_not_meet() {
+        let bases = free_base_ports(3).unwrap();
+        let mut all: Vec<u16> =
+            bases.iter().flat_map(|base| PORT_OFFSETS.map(|offset| base + offset)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 15);
+    }
+}

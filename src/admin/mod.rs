@@ -1,0 +1,14 @@
+//! The operator's tools behind `syncnet-admin`: looking at a cluster and measuring it.
+//!
+//! Everything here is a client like any other. It speaks the public protocol over TCP and knows nothing
+//! of a server's inside, so what it reports is what users get.
+
+#[cfg(unix)]
+pub mod bench;
+pub mod command;
+pub mod output;
+pub mod probe;
+pub mod report;
+pub mod status;
+pub mod target;
+pub mod verdict;
