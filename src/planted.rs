@@ -74,6 +74,30 @@ pub fn planted(bug: Bug) -> bool {
     PLANTED.with(|planted| planted.get() == Some(bug))
 }
 
+#[cfg(feature = "planted-bugs")]
+thread_local! {
+    static WALL_CLOCK_MS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Sets the clock that [`Bug::ClockInApply`] reads, for this thread: a simulator that plays several
+/// servers sets it to the clock of the one whose turn it is.
+#[cfg(feature = "planted-bugs")]
+pub fn set_wall_clock_ms(wall_ms: u64) {
+    WALL_CLOCK_MS.with(|clock| clock.set(wall_ms));
+}
+
+/// The clock that [`Bug::ClockInApply`] reads, milliseconds since the Unix epoch.
+#[cfg(feature = "planted-bugs")]
+pub fn wall_clock_ms() -> u64 {
+    WALL_CLOCK_MS.with(std::cell::Cell::get)
+}
+
+/// The clock that [`Bug::ClockInApply`] reads: there is none in a build without the feature.
+#[cfg(not(feature = "planted-bugs"))]
+pub const fn wall_clock_ms() -> u64 {
+    0
+}
+
 /// Whether `bug` is planted on this thread: never, in a build without the feature.
 #[cfg(not(feature = "planted-bugs"))]
 #[inline(always)]

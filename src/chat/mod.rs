@@ -1,3 +1,34 @@
-//! The replicated chat state: rooms, members, dedup, the Lamport clock. `apply` only computes.
+//! The replicated chat state: rooms, users, dedup, the Lamport clock. `apply` only computes.
+//!
+//! Every server feeds the same committed commands, in the order of the log, to [`State::apply`] and
+//! gets the same answers, events and rows. That holds because nothing here can tell one server from
+//! another: no clock, no randomness, no configuration, no unordered collection. Whatever is uncertain
+//! was settled before the command entered the log (`command`).
+//!
+//! **What a command goes through**, in this order:
+//! 1. `origin`: a server's proposals are applied once and in order; a repeat or a gap is skipped.
+//! 2. `rules`: is it allowed? The rules only look, so the same ones serve early refusals
+//!    ([`State::check`]).
+//! 3. `apply`: carries out what the rules decided. This part cannot fail.
+//!
+//! **What is kept** is written as rows (`rows`): a change emits the rows it touched, and the rows of
+//! all changes, the latest of each key, are the state again ([`State::load`]). Events are not part of
+//! the state: they go to history and to readers, and nothing here ever asks for them back.
 
+pub mod apply;
 pub mod command;
+pub mod room;
+pub mod rows;
+pub mod state;
+
+mod clock;
+mod dedup;
+mod origin;
+mod rules;
+mod user;
+
+pub use apply::{Applied, MemberChange, Published, Reply};
+pub use command::{Action, Command, Origin, Proposal};
+pub use origin::Progress;
+pub use room::{Role, Room};
+pub use state::State;

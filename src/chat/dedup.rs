@@ -1,0 +1,175 @@
+//! Exactly once: what a user's last messages were called and where they stand.
+//!
+//! The memory of a user is a ring of [`DEDUP_PER_USER`] slots, so that it is bounded by the count of
+//! messages, which is the same on every server, and by no clock. Each slot is one stored row: a message
+//! overwrites the row of the one it displaces, and nothing has to be removed. Which slot is the newest
+//! need not be stored either: Lamport timestamps increase, so it is the one with the highest.
+//!
+//! Slots hold digests and not the texts themselves: 64 bytes a message instead of up to 16 KiB. Whoever
+//! finds two ids with the same 128 bits of SHA-256 can only confuse their own messages.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    planted::{Bug, planted},
+    protocol::{limits::DEDUP_PER_USER, name::RoomKey},
+    replica::storage::RoomId,
+};
+
+/// The first 128 bits of a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Digest([u8; 16]);
+
+impl Digest {
+    /// Of a `client_msg_id`.
+    pub fn of_id(client_msg_id: &str) -> Digest {
+        Digest::finish(Sha256::new_with_prefix(client_msg_id))
+    }
+
+    /// Of what a message says and where. Only the last field has no fixed length or end, so no two
+    /// different messages are the same bytes (a name holds no NUL).
+    pub fn of_content(room: &RoomKey, body: &str, reply_to: Option<u64>) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update(room.as_str());
+        hash.update([0, u8::from(reply_to.is_some())]);
+        hash.update(reply_to.unwrap_or(0).to_be_bytes());
+        hash.update(body);
+        Digest::finish(hash)
+    }
+
+    fn finish(hash: Sha256) -> Digest {
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finalize()[..16]);
+        Digest(first)
+    }
+}
+
+/// One message: what it was called, what it said and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    /// Its `client_msg_id`.
+    pub id: Digest,
+    /// Room, body and `reply_to`.
+    pub content: Digest,
+    /// The room.
+    pub room: RoomId,
+    /// Its place in the room.
+    pub seq: u64,
+    /// The timestamp it was given.
+    pub lamport: u64,
+}
+
+/// The last messages of one user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Sent {
+    slots: Vec<Slot>,
+    places: BTreeMap<Digest, usize>,
+    /// The slot that the next message takes: the oldest, once all are in use.
+    next: usize,
+}
+
+/// Slots of one user.
+const SLOTS: usize = DEDUP_PER_USER as usize;
+
+impl Sent {
+    /// The message that was called so, where it is among the last [`DEDUP_PER_USER`].
+    pub fn find(&self, id: Digest) -> Option<&Slot> {
+        if planted(Bug::DedupForgotten) {
+            return None;
+        }
+        self.places.get(&id).and_then(|&place| self.slots.get(place))
+    }
+
+    /// Remembers a message, forgetting the oldest where all slots are in use. Gives the number of its slot.
+    pub fn remember(&mut self, slot: Slot) -> usize {
+        let place = self.next;
+        match self.slots.get_mut(place) {
+            Some(oldest) => {
+                self.places.remove(&oldest.id);
+                *oldest = slot;
+            }
+            None => self.slots.push(slot),
+        }
+        self.places.insert(slot.id, place);
+        self.next = (place + 1) % SLOTS;
+        place
+    }
+
+    /// Takes over a stored slot; the slots of a user come in the order of their numbers.
+    pub fn load(&mut self, place: usize, slot: Slot) -> Result<(), String> {
+        if place != self.slots.len() || place >= SLOTS {
+            return Err(format!("slot {place} of a user's messages follows {} others", self.slots.len()));
+        }
+        let newest = self.next.checked_sub(1).and_then(|newest| self.slots.get(newest));
+        if newest.is_none_or(|newest| slot.lamport > newest.lamport) {
+            self.next = place + 1;
+        }
+        self.slots.push(slot);
+        self.places.insert(slot.id, place);
+        // The whole ring is loaded and its newest slot is the last one.
+        if self.next == SLOTS {
+            self.next = 0;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(n: u64) -> Slot {
+        Slot {
+            id: Digest::of_id(&n.to_string()),
+            content: Digest::of_id("content"),
+            room: RoomId(1),
+            seq: n,
+            lamport: n,
+        }
+    }
+
+    #[test]
+    fn the_last_ten_thousand_are_remembered_and_no_more() {
+        let mut sent = Sent::default();
+        for n in 1..=DEDUP_PER_USER + 5 {
+            sent.remember(slot(n));
+        }
+        assert!(sent.find(slot(5).id).is_none());
+        assert_eq!(sent.find(slot(6).id).unwrap().seq, 6);
+        assert_eq!(sent.find(slot(DEDUP_PER_USER + 5).id).unwrap().seq, DEDUP_PER_USER + 5);
+        assert_eq!(sent.places.len(), SLOTS);
+    }
+
+    #[test]
+    fn a_loaded_ring_goes_on_where_it_was() {
+        for count in [1, 2, DEDUP_PER_USER - 1, DEDUP_PER_USER, DEDUP_PER_USER + 1, 2 * DEDUP_PER_USER] {
+            let mut sent = Sent::default();
+            for n in 1..=count {
+                sent.remember(slot(n));
+            }
+            let mut loaded = Sent::default();
+            for (place, slot) in sent.slots.iter().enumerate() {
+                loaded.load(place, *slot).unwrap();
+            }
+            assert_eq!(loaded, sent, "after {count}");
+        }
+        Sent::default().load(1, slot(1)).unwrap_err();
+    }
+
+    #[test]
+    fn content_is_room_body_and_what_it_replies_to() {
+        let digest = |room: &str, body: &str, reply_to| {
+            let room = crate::protocol::RoomName::new(room).unwrap();
+            Digest::of_content(&room.key(), body, reply_to)
+        };
+        assert_eq!(digest("Lobby", "hi", None), digest("lobby", "hi", None));
+        for other in
+            [digest("lobby", "ho", None), digest("lobb", "yhi", None), digest("lobby", "hi", Some(0))]
+        {
+            assert_ne!(digest("lobby", "hi", None), other);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How the chat state is stored: which rows there are, and how keys and values are written.
+//!
+//! A key is the table's number and then fixed-width big-endian numbers, so that rows sort by table and
+//! number. A value is a version byte and then postcard. What changes with every message (a room's newest
+//! event, the clock) has rows of its own, so that a message rewrites a few bytes and no topic or name.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    clock::Clock,
+    dedup::Slot,
+    origin::Newest,
+    room::{Role, Room},
+    user::{User, UserId},
+};
+use crate::{
+    protocol::{
+        name::{RoomName, UserName},
+        peer::NodeId,
+    },
+    replica::storage::{RoomId, Row},
+};
+
+/// Table of one row: the Lamport clock.
+pub const CLOCK: u8 = 16;
+/// Table of rooms, by room.
+pub const ROOM: u8 = 17;
+/// Table of users, by user.
+pub const USER: u8 = 18;
+/// Table of rooms' newest events, by room.
+pub const LAST_SEQ: u8 = 19;
+/// Table of members, by room and user.
+pub const MEMBER: u8 = 20;
+/// Table of remembered messages, by user and slot.
+pub const SENT: u8 = 21;
+/// Table of servers' newest commands, by incarnation.
+pub const ORIGIN: u8 = 22;
+
+/// The first byte of every value.
+const VALUE_VERSION: u8 = 1;
+
+/// A row, read.
+pub(super) enum Record {
+    Clock(Clock),
+    Room(RoomId, RoomRecord),
+    User(UserId, UserRecord),
+    LastSeq(RoomId, u64),
+    Member(RoomId, UserId, Role),
+    Sent(UserId, usize, Slot),
+    Origin(NodeId, Newest),
+}
+
+/// What of a room changes seldom.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RoomRecord {
+    pub name: RoomName,
+    pub private: bool,
+    pub topic: String,
+}
+
+/// What of a user changes seldom.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UserRecord {
+    pub name: UserName,
+    pub rooms_created: u64,
+}
+
+pub(super) fn clock(clock: &Clock) -> Row {
+    row(key(CLOCK, &[]), clock)
+}
+
+pub(super) fn room(id: RoomId, room: &Room) -> Row {
+    let record = RoomRecord { name: room.name.clone(), private: room.private, topic: room.topic.clone() };
+    row(key(ROOM, &[id.0]), &record)
+}
+
+pub(super) fn user(id: UserId, user: &User) -> Row {
+    let record = UserRecord { name: user.name.clone(), rooms_created: user.rooms_created };
+    row(key(USER, &[id.0]), &record)
+}
+
+pub(super) fn last_seq(id: RoomId, last_seq: u64) -> Row {
+    row(key(LAST_SEQ, &[id.0]), &last_seq)
+}
+
+pub(super) fn member(room: RoomId, user: UserId, role: Role) -> Row {
+    row(key(MEMBER, &[room.0, user.0]), &role)
+}
+
+pub(super) fn no_member(room: RoomId, user: UserId) -> Row {
+    Row { key: key(MEMBER, &[room.0, user.0]), value: None }
+}
+
+pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
+    row(key(SENT, &[user.0, place as u64]), slot)
+}
+
+pub(super) fn origin(node_id: NodeId, newest: &Newest) -> Row {
+    row(key(ORIGIN, &[node_id.0]), newest)
+}
+
+pub(super) fn no_origin(node_id: NodeId) -> Row {
+    Row { key: key(ORIGIN, &[node_id.0]), value: None }
+}
+
+fn key(table: u8, numbers: &[u64]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + 8 * numbers.len());
+    key.push(table);
+    for number in numbers {
+        key.extend(number.to_be_bytes());
+    }
+    key
+}
+
+fn row<T: Serialize>(key: Vec<u8>, value: &T) -> Row {
+    let value = postcard::to_extend(value, vec![VALUE_VERSION]).expect("plain data always encodes");
+    Row { key, value: Some(value) }
+}
+
+/// Reads a stored row; the error is one sentence.
+pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
+    let (&table, rest) = key.split_first().ok_or("a row of the chat state has an empty key")?;
+    Ok(match (table, numbers(rest).as_deref()) {
+        (CLOCK, Some([])) => Record::Clock(decode(key, value)?),
+        (ROOM, Some(&[id])) => Record::Room(RoomId(id), decode(key, value)?),
+        (USER, Some(&[id])) => Record::User(UserId(id), decode(key, value)?),
+        (LAST_SEQ, Some(&[id])) => Record::LastSeq(RoomId(id), decode(key, value)?),
+        (MEMBER, Some(&[room, user])) => Record::Member(RoomId(room), UserId(user), decode(key, value)?),
+        (SENT, Some(&[user, place])) => {
+            let place = usize::try_from(place).map_err(|_| format!("{} has no such slot", shown(key)))?;
+            Record::Sent(UserId(user), place, decode(key, value)?)
+        }
+        (ORIGIN, Some(&[node_id])) => Record::Origin(NodeId(node_id), decode(key, value)?),
+        _ => return Err(format!("{} is not one that this program knows", shown(key))),
+    })
+}
+
+/// The numbers of a key; `None` where bytes are left over.
+fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (numbers, rest) = bytes.as_chunks::<8>();
+    rest.is_empty().then(|| numbers.iter().map(|&number| u64::from_be_bytes(number)).collect())
+}
+
+fn decode<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, String> {
+    match value.split_first() {
+        Some((&VALUE_VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => Err(format!("{} has {} bytes too many", shown(key), rest.len())),
+            Err(error) => Err(format!("{} does not decode: {error}", shown(key))),
+        },
+        Some((version, _)) => {
+            Err(format!("{} has version {version}; this program knows {VALUE_VERSION}", shown(key)))
+        }
+        None => Err(format!("{} is empty", shown(key))),
+    }
+}
+
+/// A key as errors name it.
+fn shown(key: &[u8]) -> String {
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("the row {hex} of the chat state")
+}
