@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Stops the servers whose PID files are in the run folder, and nothing else: never by a program's name.
+# Each is asked to stop (SIGTERM), and killed only where it does not within SYNCNET_STOP_TIMEOUT seconds.
+# Exit status: 0 all have stopped, 1 one had to be killed. Settings: see common.sh.
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+found=
+for name in "${servers[@]}"; do
+    if pid=$(running "$name"); then
+        found=yes
+        # All are asked before the first is waited for: each drains while the others do.
+        kill -TERM "$pid" 2>/dev/null || true
+    elif [ -n "$(pid_of "$name")" ]; then
+        say "$name does not run (process $(pid_of "$name") is not it); its PID file is removed."
+    fi
+done
+failed=0
+for name in "${servers[@]}"; do stop_one "$name" || failed=1; done
+if [ -z "$found" ]; then say "No server runs here."; fi
+exit "$failed"
