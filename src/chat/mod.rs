@@ -32,3 +32,6 @@ pub use command::{Action, Command, Origin, Proposal};
 pub use origin::Progress;
 pub use room::{Role, Room};
 pub use state::State;
+
+#[cfg(test)]
+mod tests;

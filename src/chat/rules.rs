@@ -122,7 +122,7 @@ impl State {
         let (id, found) =
             found.ok_or_else(|| Refusal::new(Code::NotFound, format!("there is no room {room}")))?;
         if !self.is_member(&user.key(), id) {
-            let reason = format!("{user} is not a member of {}; join it first", found.name);
+            let reason = format!("{user} is not a member of {}", found.name);
             return Err(Refusal::new(Code::Forbidden, reason));
         }
         Ok((id, found))
