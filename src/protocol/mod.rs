@@ -5,6 +5,7 @@
 //! client library and by the tests alike.
 
 pub mod answer;
+pub mod datagram;
 pub mod envelope;
 pub mod event;
 pub mod limits;
@@ -12,6 +13,8 @@ pub mod name;
 pub mod peer;
 pub mod refusal;
 pub mod request;
+pub mod seal;
+pub mod secret;
 pub mod server_message;
 pub mod status;
 

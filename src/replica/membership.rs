@@ -1,8 +1,33 @@
-//! (being written by the election's author: the failure detector; `View` is what it tells the replica)
+//! The failure detector: which servers are believed alive, from their heartbeats and the peer links.
+//!
+//! A server is believed dead
+//! - at once, when its link was lost *and* its peer port then refuses: its process is gone. Either alone
+//!   may be a fault of the network;
+//! - else when nothing was heard of it for `Timing::failure_detection_ms`.
+//!
+//! It is believed alive from its first heartbeat on. After a refused link that must be a heartbeat of a
+//! new run: one of the old run may have been under way while its process died. Should the process not
+//! have died after all (a firewall can refuse, too), its link comes up again or its heartbeats simply go
+//! on; then it is believed alive as well.
+//!
+//! **A belief about others is no better than this server's own pulse.** A server that was stopped for a
+//! second has heard nobody for a second, which tells nothing about them. So the detector watches how
+//! regularly it is called, and after a pause of its own it gives everybody time to be heard again.
 
 use std::collections::BTreeMap;
 
-use crate::protocol::{name::ServerId, peer::DataMark};
+use crate::protocol::{
+    datagram::{Announce, Heartbeat, Run},
+    name::ServerId,
+    peer::DataMark,
+};
+
+use super::config::ReplicaConfig;
+
+/// The detector wants to be called at least so often ([`Membership::tick`]).
+pub const PULSE_MS: u64 = 25;
+/// A longer time without a call is a pause of this server itself.
+const PAUSE_MS: u64 = 100;
 
 /// What this server believes of the others, and a copy of their last heartbeats.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,14 +41,187 @@ pub struct View {
 pub struct PeerView {
     /// Whether it is believed alive.
     pub alive: bool,
-    /// Since when without a break, on the monotonic clock.
+    /// Since when without a break or a restart, on the monotonic clock.
     pub alive_since_ms: Option<u64>,
     /// When its last heartbeat came.
     pub last_heartbeat_ms: Option<u64>,
-    /// The term it leads in, where it claimed to lead.
+    /// Whether its process is known to be gone: its link was lost and its port refused, and it has not
+    /// been heard since. Never together with `alive`.
+    pub gone: bool,
+    /// Whether a peer link to it stands.
+    pub linked: bool,
+    /// The term it leads in, where it is alive and claimed to lead.
     pub leads_term: Option<u64>,
+    /// Whether it takes part in elections, as it last said.
+    pub votes: bool,
     /// Its client connections.
     pub clients: u64,
     /// What its data is.
     pub data: Option<DataMark>,
+    /// The ring position it claims; another than the configured one is an operator's mistake.
+    pub ring_position: Option<u32>,
+}
+
+/// What happened to the link to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A link stands, authenticated at both ends.
+    Up,
+    /// The link was reset or closed.
+    Lost,
+    /// Connecting to the peer's port was refused: nobody listens there. Not for a timeout.
+    Refused,
+}
+
+/// The failure detector of one server.
+#[derive(Debug)]
+pub struct Membership {
+    failure_detection_ms: u64,
+    heartbeat_ms: u64,
+    last_call_ms: Option<u64>,
+    peers: BTreeMap<ServerId, Peer>,
+    changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    view: PeerView,
+    /// When silence becomes death; of no meaning unless alive.
+    suspect_at_ms: u64,
+    /// Whether time was added to `suspect_at_ms` since the last heartbeat. Once must do, else a server
+    /// that is always late would never suspect anybody.
+    excused: bool,
+    /// Whether the link was lost and has not come up again or been followed by a death.
+    link_lost: bool,
+    /// The run that ended when the port refused, and when that was.
+    ended: Option<(Run, u64)>,
+}
+
+impl Membership {
+    /// Believes nobody alive yet. Listens to the configured servers only.
+    pub fn new(config: &ReplicaConfig) -> Self {
+        let others = config.servers.iter().filter(|server| server.server_id != config.server_id);
+        Membership {
+            failure_detection_ms: config.timing.failure_detection_ms,
+            heartbeat_ms: config.timing.heartbeat_ms,
+            last_call_ms: None,
+            peers: others.map(|server| (server.server_id.clone(), Peer::default())).collect(),
+            changed: false,
+        }
+    }
+
+    /// Time passed: believes those dead that were silent for too long. Due every [`PULSE_MS`].
+    pub fn tick(&mut self, now_ms: u64) {
+        self.excuse_own_pause(now_ms);
+        for peer in self.peers.values_mut() {
+            if peer.view.alive && now_ms >= peer.suspect_at_ms {
+                peer.die();
+                self.changed = true;
+            }
+        }
+    }
+
+    /// A heartbeat was received and found authentic.
+    pub fn on_heartbeat(&mut self, now_ms: u64, from: &ServerId, beat: &Heartbeat) {
+        self.excuse_own_pause(now_ms);
+        let failure_detection_ms = self.failure_detection_ms;
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        let run = Run::from(&beat.data);
+        if peer.ended.is_some_and(|(ended, at_ms)| ended == run && now_ms < at_ms + failure_detection_ms) {
+            return;
+        }
+        let before = peer.essence();
+        peer.ended = None;
+        peer.excused = false;
+        peer.suspect_at_ms = now_ms + failure_detection_ms;
+        let was_in_this_run = peer.view.data.as_ref().map(Run::from) == Some(run);
+        if !peer.view.alive || !was_in_this_run {
+            peer.view.alive = true;
+            peer.view.alive_since_ms = Some(now_ms);
+        }
+        peer.view.gone = false;
+        peer.view.last_heartbeat_ms = Some(now_ms);
+        peer.view.leads_term = beat.leads_term;
+        peer.view.votes = beat.votes;
+        peer.view.clients = beat.clients;
+        peer.view.data = Some(beat.data.clone());
+        peer.view.ring_position = Some(beat.ring_position);
+        self.changed |= before != peer.essence();
+    }
+
+    /// A leader announced itself; the same as its next heartbeat will say. Ignored unless it is alive.
+    pub fn on_announce(&mut self, now_ms: u64, from: &ServerId, announce: &Announce) {
+        self.excuse_own_pause(now_ms);
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        if peer.view.alive && peer.view.leads_term < Some(announce.term) {
+            peer.view.leads_term = Some(announce.term);
+            self.changed = true;
+        }
+    }
+
+    /// Something happened to the link to `peer`.
+    pub fn on_link(&mut self, now_ms: u64, peer: &ServerId, event: LinkEvent) {
+        self.excuse_own_pause(now_ms);
+        let Some(peer) = self.peers.get_mut(peer) else { return };
+        let before = peer.essence();
+        match event {
+            LinkEvent::Up => {
+                peer.view.linked = true;
+                peer.link_lost = false;
+                peer.ended = None;
+            }
+            LinkEvent::Lost => {
+                peer.link_lost = true;
+                peer.view.linked = false;
+            }
+            // Once for each lost link: a port that goes on refusing says nothing about a server that is
+            // heard again.
+            LinkEvent::Refused if peer.link_lost => {
+                peer.link_lost = false;
+                peer.die();
+                peer.view.gone = true;
+                peer.ended = peer.view.data.as_ref().map(|data| (Run::from(data), now_ms));
+            }
+            LinkEvent::Refused => {}
+        }
+        self.changed |= before != peer.essence();
+    }
+
+    /// What is believed now.
+    pub fn view(&self) -> View {
+        View { peers: self.peers.iter().map(|(id, peer)| (id.clone(), peer.view.clone())).collect() }
+    }
+
+    /// Whether, since this was last asked, something changed that the replica and the election should be
+    /// told at once: who is alive, linked, leads or votes, or a server's run.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// After a pause of this server itself, gives those who are not heard yet the time of three
+    /// heartbeats to be heard.
+    fn excuse_own_pause(&mut self, now_ms: u64) {
+        let last_ms = self.last_call_ms.replace(now_ms).unwrap_or(now_ms);
+        if now_ms.saturating_sub(last_ms) <= PAUSE_MS {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| !peer.excused) {
+            peer.excused = true;
+            peer.suspect_at_ms = peer.suspect_at_ms.max(now_ms + 3 * self.heartbeat_ms);
+        }
+    }
+}
+
+impl Peer {
+    fn die(&mut self) {
+        self.view.alive = false;
+        self.view.alive_since_ms = None;
+        self.view.leads_term = None;
+    }
+
+    /// What of the view others should be told at once when it changes.
+    fn essence(&self) -> (bool, bool, bool, bool, Option<u64>, Option<Run>) {
+        let view = &self.view;
+        (view.alive, view.gone, view.linked, view.votes, view.leads_term, view.data.as_ref().map(Run::from))
+    }
 }

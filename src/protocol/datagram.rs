@@ -1,0 +1,110 @@
+//! What servers say to each other by datagram: heartbeats, ring tokens, leader announcements.
+//!
+//! Plain data; `seal` makes the bytes and proves who said them and when. Datagrams may be lost, doubled
+//! or overtaken, and none of them decides anything: they start at most a rate-limited campaign.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::ServerId,
+    peer::{DataMark, LogMark, NodeId},
+};
+
+/// Most servers that a cluster may have: as many as one datagram can name.
+pub const SERVERS_MAX: usize = 9;
+
+/// One run of one incarnation of a server: it never comes a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Run {
+    /// The incarnation.
+    pub node_id: NodeId,
+    /// How often its data folder was started, this time included.
+    pub boot: u64,
+}
+
+impl From<&DataMark> for Run {
+    fn from(data: &DataMark) -> Run {
+        Run { node_id: data.node_id, boot: data.boot }
+    }
+}
+
+/// One datagram between servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Datagram {
+    /// "I live." To everybody, every `Timing::heartbeat_ms`, and at once when what it says about
+    /// leading or voting changes.
+    Heartbeat(Heartbeat),
+    /// A token on its way round the ring.
+    Token(Token),
+    /// "Your token is here"; what is not answered so is sent again.
+    Receipt(Receipt),
+    /// "I lead", ahead of the next heartbeat. To everybody.
+    Announce(Announce),
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its place in the ring by its own configuration. Others go by theirs; a difference is an
+    /// operator's mistake that they can name.
+    pub ring_position: u32,
+    /// What its data is.
+    pub data: DataMark,
+    /// The term it leads in, where it leads.
+    pub leads_term: Option<u64>,
+    /// Whether it takes part in elections; not while it forms, learns or is in quarantine.
+    pub votes: bool,
+    /// Its client connections.
+    pub clients: u64,
+    /// Its client port.
+    pub tcp_port: u16,
+}
+
+/// How fit a server is to lead; the highest is elected. The log comes first, because nobody whose log is
+/// behind gets the votes; the ring position decides between equal logs, the usual case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rank {
+    /// How far its synced log is.
+    pub log: LogMark,
+    /// Its place in the ring.
+    pub ring_position: u32,
+}
+
+/// A candidacy on its way round the ring (Le Lann 1977; Chang and Roberts 1979).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Whose it is.
+    pub initiator: ServerId,
+    /// The initiator's run: a token of an earlier life elects nobody.
+    pub run: Run,
+    /// The initiator's rank as it sent the token.
+    pub rank: Rank,
+    /// Counts the initiator's rounds within its run.
+    pub round: u64,
+    /// The term the initiator knew.
+    pub term: u64,
+    /// Who has had it, in order, the initiator first. Nobody is in it twice.
+    pub visited: Vec<ServerId>,
+    /// Whether it goes back the way it came, because its last holder can not reach the initiator.
+    pub returning: bool,
+}
+
+/// Says that a token arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whose token.
+    pub initiator: ServerId,
+    /// Its round.
+    pub round: u64,
+    /// How many servers had had it when it was sent.
+    pub hops: usize,
+    /// Whether it was on its way back.
+    pub returning: bool,
+}
+
+/// Says that the sender leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announce {
+    /// The term it leads in.
+    pub term: u64,
+}

@@ -1,0 +1,113 @@
+//! The one secret that the servers of a cluster share, and the keys that are made from it.
+//!
+//! Whoever has it is a server of the cluster. It is never used as it is: each use derives a key of its own
+//! under a label, so that nothing that is said with one key can be replayed where another is expected.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Length of the secret and of every derived key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// The label of the key that authenticates datagrams between servers.
+pub const DATAGRAM_LABEL: &str = "syncnet datagram v1";
+/// The label of the pre-shared key of the peer links (Noise `NNpsk0`).
+pub const LINK_LABEL: &str = "syncnet link v1";
+
+/// The secret of a cluster. Shows nothing of itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClusterSecret([u8; KEY_BYTES]);
+
+impl ClusterSecret {
+    /// Takes 32 random bytes as the secret.
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        ClusterSecret(bytes)
+    }
+
+    /// The secret that everybody knows, for a cluster without one. Nothing is kept from anybody by it:
+    /// whoever uses it must bind its server-to-server ports to loopback only, and say so.
+    pub fn public() -> Self {
+        ClusterSecret([0; KEY_BYTES])
+    }
+
+    /// Reads a secret: 64 hexadecimal digits, white space around them allowed. The error is one sentence
+    /// and repeats nothing of the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let digits = text.trim().as_bytes();
+        if digits.len() != 2 * KEY_BYTES {
+            return Err(format!(
+                "the cluster secret has {} characters; it must be {} hexadecimal digits",
+                digits.len(),
+                2 * KEY_BYTES
+            ));
+        }
+        let mut bytes = [0; KEY_BYTES];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            match (hex_digit(pair[0]), hex_digit(pair[1])) {
+                (Some(high), Some(low)) => *byte = high << 4 | low,
+                _ => return Err("the cluster secret has a character that is no hexadecimal digit".into()),
+            }
+        }
+        if bytes.iter().all(|&byte| byte == bytes[0]) {
+            return Err("the cluster secret repeats one byte; use 32 random bytes".into());
+        }
+        Ok(ClusterSecret(bytes))
+    }
+
+    /// The key for one use: HMAC-SHA-256 of the label and the context under the secret, which is the
+    /// "expand" step of HKDF (RFC 5869) for one block. `label` names the use and holds no NUL; `context`
+    /// tells apart what shares a use, such as the name of the cluster.
+    pub fn derive(&self, label: &str, context: &str) -> [u8; KEY_BYTES] {
+        debug_assert!(!label.contains('\0'), "a NUL ends the label");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
+        mac.update(label.as_bytes());
+        mac.update(&[0]);
+        mac.update(context.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for ClusterSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterSecret(..)")
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_64_digits_and_nothing_else() {
+        let text = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
+        let secret = ClusterSecret::parse(&format!(" {text}\n")).unwrap();
+        assert_eq!(secret.0[..4], [0x00, 0x11, 0x22, 0x33]);
+        assert_eq!(secret.0[31], 0xff);
+        for bad in ["", "00", &text[1..], &text.replace('0', "g"), &"é".repeat(32), &"07".repeat(32)] {
+            let error = ClusterSecret::parse(bad).unwrap_err();
+            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+        }
+        assert!(!format!("{secret:?}").contains("11"));
+    }
+
+    #[test]
+    fn every_use_has_its_own_key() {
+        let secret = ClusterSecret::from_bytes([7; KEY_BYTES]);
+        let keys = [
+            secret.derive(DATAGRAM_LABEL, "a"),
+            secret.derive(DATAGRAM_LABEL, "b"),
+            secret.derive(LINK_LABEL, "a"),
+            secret.derive("syncnet datagram v1a", ""),
+            ClusterSecret::public().derive(DATAGRAM_LABEL, "a"),
+        ];
+        for (place, key) in keys.iter().enumerate() {
+            assert!(!keys[..place].contains(key));
+        }
+    }
+}
