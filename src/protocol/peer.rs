@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::ServerId;
+use super::name::{ServerId, UserKey};
 
 /// The version of this module's encoding; ends that differ do not talk.
 pub const PEER_VERSION: u16 = 1;
@@ -70,13 +70,6 @@ pub enum PeerMessage {
         /// What was seen, in one sentence.
         reason: String,
     },
-    /// All configured servers are here and have no data: this is the cluster from now on.
-    Form {
-        /// Its name, drawn at random.
-        cluster_id: u64,
-        /// Its first servers.
-        founders: Vec<Founder>,
-    },
     /// The sender has no data, the cluster has: let it in under this incarnation.
     Join {
         /// The configured id.
@@ -84,10 +77,23 @@ pub enum PeerMessage {
         /// The new incarnation.
         node_id: NodeId,
     },
-    /// The cluster's data is this; what joins takes its name.
+    /// The answer to a `Hello`: the cluster is this, and nothing that the sender has seen speaks against
+    /// the receiver's data. A receiver without data belongs to the cluster from now on: as one of the
+    /// founders where its incarnation is among them, else as one who has to `Join`.
     Welcome {
         /// The cluster.
         cluster_id: u64,
+        /// Its first servers.
+        founders: Vec<Founder>,
+    },
+    /// Which users have connections open at the sender.
+    Presence {
+        /// Whether `online` is the whole list; else a change to what was said before.
+        whole: bool,
+        /// They have.
+        online: Vec<UserKey>,
+        /// They no longer have.
+        offline: Vec<UserKey>,
     },
     /// Consensus.
     Raft(Box<RaftMessage>),

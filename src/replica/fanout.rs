@@ -73,14 +73,6 @@ pub enum Fan {
         /// Its JSON as it is stored.
         json: Arc<RawValue>,
     },
-    /// The room's newest event is now this one, though not all up to it were published (a snapshot was
-    /// installed): whoever follows the room catches up from the database.
-    Advance {
-        /// The room.
-        room: RoomId,
-        /// Its newest event.
-        last_seq: u64,
-    },
     /// What a query found.
     Found {
         /// The connection that asked.
