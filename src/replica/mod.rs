@@ -1,12 +1,32 @@
 //! One server's brain, without a world: no socket, clock, thread, file or random number.
 //!
-//! See `io` for everything that can go in and come out.
+//! [`io`] lists everything that can happen and everything that can be wanted; [`Replica`] is the whole,
+//! [`consensus`] the one door to the consensus library, [`storage`] what is asked of a disk. Beside the
+//! replica, and as pure as it, stand the ring [`election`], the failure detector [`membership`] and the
+//! [`fanout`]; the shell gives each a thread, the simulation runs them all in one.
 
 pub mod config;
+pub mod consensus;
 pub mod election;
 pub mod fanout;
-mod hops;
 pub mod io;
 pub mod membership;
-mod ring;
 pub mod storage;
+
+mod applying;
+mod cluster;
+mod handover;
+mod hops;
+mod leading;
+mod members;
+mod presence;
+mod proposals;
+mod reads;
+#[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
+mod replica;
+mod requests;
+mod ring;
+mod session;
+mod trust;
+
+pub use replica::Replica;

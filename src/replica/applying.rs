@@ -1,0 +1,184 @@
+//! Committed entries become state, rows, events and answers.
+
+use std::sync::Arc;
+
+use crate::{
+    chat::{
+        Applied as Outcome, Reply,
+        command::{Command, decode},
+    },
+    protocol::{
+        answer::{Answer, JoinAnswer},
+        limits::{HISTORY_BYTES, HISTORY_MAX},
+        peer::{LogEntry, LogEntryKind},
+        refusal::Refusal,
+        request::Request,
+    },
+};
+
+use super::{
+    consensus::ConfStep,
+    fanout::{Fan, Join},
+    io::{ConnId, Now, Purpose, Query},
+    members::Configure,
+    replica::{Core, Replica},
+    session::WriteAnswer,
+    storage::{Applied, EventRange, Row, Storage, StorageError},
+};
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
+        let Some(last) = entries.last().map(|entry| (entry.index, entry.term)) else { return Ok(()) };
+        for entry in entries {
+            match entry.kind {
+                // What a new leader writes to commit what it found.
+                LogEntryKind::Command if entry.data.is_empty() => {}
+                LogEntryKind::Command => {
+                    // Skipping an entry that others understand would make the states differ for ever.
+                    let command: Command = decode(&entry.data).map_err(|error| {
+                        StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
+                    })?;
+                    self.apply_command(now, entry.index, &command);
+                }
+                LogEntryKind::Configure => self.apply_configure(&entry)?,
+            }
+        }
+        let Core::Formed(consensus) = &mut self.core else { return Ok(()) };
+        consensus.applied(last.0);
+        let conf = consensus.conf().clone();
+        self.unsaved.batch.applied = Some(Applied { index: last.0, term: last.1, conf });
+        self.unsaved.since_ms.get_or_insert(now.mono_ms);
+        Ok(())
+    }
+
+    fn apply_configure(&mut self, entry: &LogEntry) -> Result<(), StorageError> {
+        let configure = Configure::decode(&entry.data).map_err(|error| {
+            StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
+        })?;
+        if let Core::Formed(consensus) = &mut self.core {
+            consensus.apply_configure(&configure.steps)?;
+        }
+        self.unsaved.batch.rows.extend(self.members.apply(&configure));
+        for step in &configure.steps {
+            if let ConfStep::Remove(node) = step {
+                let rows: Vec<Row> = self.state.forget_origin(*node);
+                self.unsaved.batch.rows.extend(rows);
+                if *node == self.identity.node_id {
+                    self.quarantine("the cluster has replaced this server's data".into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_command(&mut self, now: Now, index: u64, command: &Command) {
+        let Outcome { origin, outcome, events, rows, membership } = self.state.apply(index, command);
+        self.unsaved.batch.rows.extend(rows);
+        self.unsaved.batch.events.extend(events.iter().map(crate::chat::Published::row));
+        let here = origin.node_id == self.identity.node_id && origin.boot == self.identity.boot;
+        let asker = match &outcome {
+            Some(_) if here => {
+                self.proposals.decided(now.mono_ms, origin.seq).and_then(|pending| pending.conn)
+            }
+            _ => None,
+        };
+        for change in &membership {
+            if change.joined {
+                let Some(seq) = events.first().map(|published| published.event.seq) else { continue };
+                let others =
+                    self.sessions.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asker);
+                for conn in others.collect::<Vec<_>>() {
+                    self.fan(Fan::Follow { conn, room: change.room, after: seq - 1, last_seq: seq - 1 });
+                }
+            }
+        }
+        let sender_follows = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
+        if let (true, Some(conn), Some(published)) = (sender_follows, asker, events.first()) {
+            // Whoever speaks in a room hears it from then on.
+            let before = published.event.seq - 1;
+            self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
+        }
+        for published in events {
+            self.fan(Fan::Publish { room: published.room, event: published.event, json: published.json });
+        }
+        for change in membership {
+            if !change.joined {
+                for conn in self.sessions.of_user(&change.user) {
+                    self.fan(Fan::Unfollow { conn, room: change.room });
+                }
+            }
+        }
+        if let (Some(outcome), Some(conn)) = (outcome, asker) {
+            self.answer_write(now, index, conn, origin.seq, outcome);
+        }
+    }
+
+    /// The log has decided what `conn` asked for.
+    fn answer_write(
+        &mut self,
+        now: Now,
+        index: u64,
+        conn: ConnId,
+        seq: u64,
+        outcome: Result<Reply, Refusal>,
+    ) {
+        let by = self.signature(now);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(write) = session.waiting(seq).cloned() else { return };
+        let asked = write.asked;
+        let line = |answer: Answer| WriteAnswer::Line(answer.line(&asked, &by).into());
+        let answer = match outcome {
+            Err(refusal) => line(Answer::Nack(refusal)),
+            Ok(Reply::Sent(sent)) => line(Answer::Sent(sent)),
+            Ok(Reply::Left { room, .. }) => line(Answer::Left { room }),
+            // Only a proposal that timed out becomes nothing, and its connection was told so then.
+            Ok(Reply::Nothing) => return,
+            Ok(Reply::Joined { room_id, room, created, private, topic, role, last_seq }) => {
+                let (after, history) = match write.request {
+                    Request::CreateJoin { after, history, .. } => (after, history),
+                    _ => (None, 0),
+                };
+                session.joins(room_id);
+                let range = EventRange {
+                    after: after.unwrap_or(0),
+                    before: last_seq + 1,
+                    oldest_first: after.is_some(),
+                    limit: if after.is_some() { HISTORY_MAX } else { history },
+                    max_bytes: HISTORY_BYTES,
+                };
+                let answer = JoinAnswer {
+                    room,
+                    created,
+                    private,
+                    topic,
+                    role: role.as_str().into(),
+                    last_seq,
+                    events: Vec::new(),
+                    more: false,
+                };
+                let join = Join { conn, room: room_id, asked, answer, after, history, by };
+                let query = Query { conn, room: room_id, range, purpose: Purpose::Join };
+                WriteAnswer::Join(Box::new(join), index, query)
+            }
+        };
+        session.answer(seq, answer);
+        self.flush_answers(conn);
+    }
+
+    /// Gives out the answers whose turn has come.
+    pub(super) fn flush_answers(&mut self, conn: ConnId) {
+        while let Some(answer) = self.sessions.get_mut(conn).and_then(super::session::Session::next_answer) {
+            match answer {
+                WriteAnswer::Line(line) => self.fan(Fan::Answer { conn, line }),
+                WriteAnswer::Last(line) => {
+                    self.fan(Fan::Answer { conn, line: Arc::clone(&line) });
+                    self.close(conn);
+                }
+                WriteAnswer::Join(join, index, query) => {
+                    self.fan(Fan::Join(join));
+                    self.queries.push((index, query));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! How servers become a cluster, how one that lost its data gets back in, and who leads in the end.
+//!
+//! **The first meeting.** A server without data cannot know whether the cluster is new or whether it has
+//! lost everything. So a cluster begins only when all configured servers are linked and none of them has
+//! data; the one with the lowest id then says `Welcome` with the founders' incarnations. A server without
+//! data that meets one with data is welcomed too, but is no founder: it has to join.
+//!
+//! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
+//! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).
+
+use std::collections::BTreeMap;
+
+use crate::protocol::{
+    name::ServerId,
+    peer::{ConfState, DataMark, Founder, NodeId, PeerMessage},
+};
+
+use super::{
+    consensus::{ConfStep, Consensus},
+    handover::{BEHIND_MAX, Successor},
+    io::Now,
+    members::Configure,
+    replica::{Core, Replica, load_state},
+    storage::{Applied, Batch, Cluster, Storage, StorageError},
+};
+use crate::planted::{Bug, planted};
+
+/// Time between two tries to be noticed by the others.
+const HELLO_MS: u64 = 500;
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn on_hello(&mut self, now: Now, from: ServerId, mark: DataMark) {
+        if !self.links.contains_key(&from) || self.config.server(&from).is_none() {
+            return;
+        }
+        let mine = self.identity.cluster.clone();
+        if let (Some(mine), Some(theirs)) = (&mine, mark.cluster_id)
+            && mine.cluster_id != theirs
+        {
+            // Two clusters under one configuration: only a person can say which one is meant.
+            return;
+        }
+        let verdict = if self.members.is_removed(mark.node_id) {
+            Err("it was replaced and counts no more".to_owned())
+        } else {
+            self.trust.judge(&from, &mark)
+        };
+        if let Err(reason) = verdict {
+            self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason });
+            return;
+        }
+        match mine {
+            Some(cluster) => {
+                let Cluster { cluster_id, founders } = cluster;
+                self.send(from, PeerMessage::Welcome { cluster_id, founders });
+            }
+            None => {
+                self.links.insert(from, Some(mark));
+                self.meet(now);
+            }
+        }
+    }
+
+    /// Without a cluster: looks whether all are here. Without being part of one: asks to be.
+    pub(super) fn meet(&mut self, now: Now) {
+        let is_due = now.mono_ms >= self.next_hello_ms;
+        if is_due {
+            self.next_hello_ms = now.mono_ms + HELLO_MS;
+        }
+        match &self.core {
+            Core::Unformed(_) => {
+                if let Some(cluster) = self.all_met() {
+                    self.form(cluster);
+                } else if is_due {
+                    let hello = PeerMessage::Hello(self.data_mark());
+                    self.tell_peers(&hello);
+                }
+            }
+            Core::Formed(consensus) if is_due => {
+                let ConfState { voters, learners, voters_outgoing, .. } = consensus.conf();
+                let me = self.identity.node_id;
+                if ![voters, learners, voters_outgoing].iter().any(|nodes| nodes.contains(&me)) {
+                    let join = PeerMessage::Join { server_id: self.config.server_id.clone(), node_id: me };
+                    self.tell_peers(&join);
+                } else if !self.trust.is_cleared() {
+                    let hello = PeerMessage::Hello(self.data_mark());
+                    self.tell_peers(&hello);
+                }
+            }
+            Core::Formed(_) | Core::Changing => {}
+        }
+    }
+
+    /// The new cluster, where all configured servers are here, none has data, and it is for this one to
+    /// say so.
+    fn all_met(&self) -> Option<Cluster> {
+        let mut founders = BTreeMap::from([(self.config.server_id.clone(), self.identity.node_id)]);
+        for server in self.config.servers.iter().filter(|server| server.server_id != self.config.server_id) {
+            let mark = self.links.get(&server.server_id)?.as_ref()?;
+            if mark.cluster_id.is_some() {
+                return None;
+            }
+            founders.insert(server.server_id.clone(), mark.node_id);
+        }
+        let (lowest, _) = founders.first_key_value()?;
+        if *lowest != self.config.server_id {
+            return None;
+        }
+        let founders: Vec<Founder> =
+            founders.into_iter().map(|(server_id, node_id)| Founder { server_id, node_id }).collect();
+        // The incarnations were drawn at random, so their mixture is a name that no other cluster has.
+        let cluster_id = founders.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, founder| {
+            (hash.rotate_left(5) ^ founder.node_id.0).wrapping_mul(0x0100_0000_01b3)
+        });
+        Some(Cluster { cluster_id, founders })
+    }
+
+    fn form(&mut self, cluster: Cluster) {
+        let Cluster { cluster_id, founders } = cluster.clone();
+        self.adopt(cluster);
+        self.tell_peers(&PeerMessage::Welcome { cluster_id, founders });
+    }
+
+    pub(super) fn on_welcome(&mut self, from: &ServerId, cluster_id: u64, founders: Vec<Founder>) {
+        match &self.identity.cluster {
+            None => {
+                self.adopt(Cluster { cluster_id, founders });
+                self.trust.cleared(from);
+            }
+            Some(mine) if mine.cluster_id == cluster_id => self.trust.cleared(from),
+            Some(_) => {}
+        }
+    }
+
+    /// Belongs to `cluster` from now on, synced before anything else is said.
+    fn adopt(&mut self, cluster: Cluster) {
+        if let Err(error) = self.try_adopt(cluster) {
+            self.broken = Some(error);
+        }
+    }
+
+    fn try_adopt(&mut self, cluster: Cluster) -> Result<(), StorageError> {
+        let Core::Unformed(mut storage) = std::mem::replace(&mut self.core, Core::Changing) else {
+            unreachable!("only a server without a cluster adopts one")
+        };
+        let mut voters: Vec<NodeId> = cluster.founders.iter().map(|founder| founder.node_id).collect();
+        voters.sort();
+        let conf = ConfState { voters, ..ConfState::default() };
+        let batch = Batch {
+            cluster: Some(cluster),
+            applied: Some(Applied { index: 0, term: 0, conf }),
+            peer_marks: self.trust.take_changed(),
+            ..Batch::default()
+        };
+        let written = storage.commit(&batch).and_then(|()| storage.load());
+        let loaded = match written {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.core = Core::Unformed(storage);
+                return Err(error);
+            }
+        };
+        (self.state, self.members) = load_state(&loaded)?;
+        self.core = Core::Formed(Box::new(Consensus::open(&self.config, storage, &loaded)?));
+        self.identity = loaded.identity;
+        // The peers have been shown data without a cluster: show them what it is now.
+        let hello = PeerMessage::Hello(self.data_mark());
+        self.tell_peers(&hello);
+        Ok(())
+    }
+
+    pub(super) fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId) {
+        let Core::Formed(consensus) = &mut self.core else { return };
+        let conf = consensus.conf();
+        let allowed =
+            *from == server_id && self.trust.accepts(from, node_id) && !self.members.is_removed(node_id);
+        let known = conf.voters.contains(&node_id) || conf.learners.contains(&node_id);
+        if !allowed || known || !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
+            return;
+        }
+        let mut steps = vec![ConfStep::AddLearner(node_id)];
+        steps.extend(self.members.of_server(&server_id, &conf.learners).map(ConfStep::Remove));
+        let configure = Configure { steps, named: vec![Founder { server_id, node_id }] };
+        // A refusal means that something else is under way; the joining server asks again.
+        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+    }
+
+    /// As the leader: lets a learner that has caught up vote in the place of its old incarnation.
+    pub(super) fn reconfigure(&mut self) {
+        let Core::Formed(consensus) = &mut self.core else { return };
+        if !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
+            return;
+        }
+        let conf = consensus.conf();
+        let last_index = consensus.last_index();
+        let caught_up = conf.learners.iter().copied().find(|&node| {
+            consensus.is_replicating(node)
+                && consensus.match_index(node).is_some_and(|index| index + BEHIND_MAX >= last_index)
+        });
+        let Some(node_id) = caught_up else { return };
+        let Some(server_id) = self.members.server_of(node_id) else { return };
+        let mut steps = vec![ConfStep::AddVoter(node_id)];
+        steps.extend(self.members.of_server(server_id, &conf.voters).map(ConfStep::Remove));
+        let configure = Configure { steps, named: Vec::new() };
+        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+    }
+
+    /// As the leader: hands over to a higher living server.
+    pub(super) fn consider_handover(&mut self, now: Now) {
+        let Core::Formed(consensus) = &self.core else { return };
+        if !consensus.has_applied_own_term() || consensus.is_transferring() || planted(Bug::NoHandover) {
+            return;
+        }
+        if self.is_stopping() {
+            return;
+        }
+        let mine = self.config.ring_position();
+        let above = self.fit_to_lead().into_iter().filter(|fit| fit.ring_position > mine);
+        let highest = above.max_by_key(|fit| fit.ring_position);
+        if let Some(successor) = self.handover.consider(now.mono_ms, &self.config, highest.as_ref())
+            && let Core::Formed(consensus) = &mut self.core
+        {
+            consensus.transfer(successor);
+        }
+    }
+
+    /// The server that should lead after this one, where this one leads.
+    pub(super) fn best_successor(&self) -> Option<NodeId> {
+        self.leading.as_ref()?;
+        self.fit_to_lead().into_iter().max_by_key(|fit| fit.ring_position).map(|fit| fit.node_id)
+    }
+
+    /// The other servers that are alive, replicating and nearly caught up; only a leader knows.
+    fn fit_to_lead(&self) -> Vec<Successor> {
+        let Core::Formed(consensus) = &self.core else { return Vec::new() };
+        let last_index = consensus.last_index();
+        let others = self.config.servers.iter().filter(|server| server.server_id != self.config.server_id);
+        others
+            .filter(|server| self.view.peers.get(&server.server_id).is_some_and(|peer| peer.alive))
+            .filter_map(|server| {
+                let node_id = self.members.node_of(&server.server_id, consensus.conf())?;
+                let is_voter = consensus.conf().voters.contains(&node_id);
+                let near = consensus.match_index(node_id)? + BEHIND_MAX >= last_index;
+                (is_voter && near && consensus.is_replicating(node_id)).then(|| Successor {
+                    server_id: server.server_id.clone(),
+                    node_id,
+                    ring_position: server.ring_position,
+                })
+            })
+            .collect()
+    }
+}

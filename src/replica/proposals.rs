@@ -1,0 +1,261 @@
+//! What this server's clients asked for and the log has not yet decided.
+//!
+//! Each proposal gets a number of this run (1, 2, 3, …). The log takes them in that order, each once and
+//! none skipped: the replicated state counts them (`chat::origin`). So sending them again, to the same
+//! leader or to a new one, is always safe, and the order of a connection outlives any failover.
+//! A proposal leaves this queue only when the log has decided it.
+
+use std::collections::VecDeque;
+
+use crate::{
+    chat::command::{Action, Proposal, encode},
+    planted::{Bug, planted},
+    protocol::{limits::COMMIT_TIMEOUT_MS, peer::NodeId},
+};
+
+use super::io::ConnId;
+
+/// Most bytes of proposals that are passed on in one message.
+const FORWARD_BYTES: usize = 512 * 1024;
+/// How long the leader may be silent about what it was sent before it is sent again.
+const RESEND_MS: u64 = 250;
+
+/// A proposal that waits for the log's decision.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its number.
+    pub seq: u64,
+    /// The connection that asked, as long as it waits for the answer.
+    pub conn: Option<ConnId>,
+    /// The encoded proposal.
+    command: Vec<u8>,
+    since_ms: u64,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Proposals {
+    pending: VecDeque<Pending>,
+    next_seq: u64,
+    /// The next one to pass on to the present leader.
+    next_send: u64,
+    /// One more than the highest ever passed on to anybody.
+    ever_sent: u64,
+    /// Up to here the clients were told that the outcome is unknown.
+    timed_out: u64,
+    /// The leader (and its term) that `next_send` speaks of.
+    leader: Option<(NodeId, u64)>,
+    /// When the log last decided something, or something was sent while nothing waited.
+    progress_ms: u64,
+}
+
+impl Default for Proposals {
+    fn default() -> Self {
+        Proposals {
+            pending: VecDeque::new(),
+            next_seq: 1,
+            next_send: 1,
+            ever_sent: 1,
+            timed_out: 0,
+            leader: None,
+            progress_ms: 0,
+        }
+    }
+}
+
+impl Proposals {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The number that the next proposal will get.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Takes a proposal into the queue.
+    pub fn push(&mut self, now_ms: u64, conn: ConnId, proposal: &Proposal) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.pending.push_back(Pending {
+            seq,
+            conn: Some(conn),
+            command: encode(proposal),
+            since_ms: now_ms,
+        });
+        seq
+    }
+
+    /// What is to be passed on to the leader of `term` now: the first number and the encoded proposals.
+    /// Call until it gives nothing.
+    pub fn take_unsent(&mut self, now_ms: u64, leader: NodeId, term: u64) -> Option<(u64, Vec<Vec<u8>>)> {
+        let first = self.pending.front()?.seq;
+        if self.leader != Some((leader, term)) {
+            // A new leader may not have what the old one had: everything that waits, from the first on.
+            self.leader = Some((leader, term));
+            if !planted(Bug::ForwardForgotten) {
+                self.next_send = first;
+                self.progress_ms = now_ms;
+            }
+        }
+        self.next_send = self.next_send.max(first);
+        let start = (self.next_send - first) as usize;
+        let mut bytes = 0;
+        let commands: Vec<Vec<u8>> = self
+            .pending
+            .range(start.min(self.pending.len())..)
+            .take_while(|pending| {
+                let more = bytes < FORWARD_BYTES;
+                bytes += pending.command.len() + 16;
+                more
+            })
+            .map(|pending| pending.command.clone())
+            .collect();
+        if commands.is_empty() {
+            return None;
+        }
+        if self.next_send == first {
+            self.progress_ms = now_ms;
+        }
+        let first_seq = self.next_send;
+        self.next_send += commands.len() as u64;
+        self.ever_sent = self.ever_sent.max(self.next_send);
+        Some((first_seq, commands))
+    }
+
+    /// Sends again from the first one on where the leader has been silent for too long: a message to it
+    /// may have been lost.
+    pub fn resend_if_silent(&mut self, now_ms: u64) {
+        if let Some(first) = self.pending.front()
+            && self.next_send > first.seq
+            && now_ms.saturating_sub(self.progress_ms) >= RESEND_MS
+            && !planted(Bug::ForwardForgotten)
+        {
+            self.next_send = first.seq;
+            self.progress_ms = now_ms;
+        }
+    }
+
+    /// The link to the leader broke: what was passed on may not have arrived.
+    pub fn link_lost(&mut self) {
+        self.leader = None;
+    }
+
+    /// The log has decided number `seq`: it leaves the queue.
+    pub fn decided(&mut self, now_ms: u64, seq: u64) -> Option<Pending> {
+        if self.pending.front().is_none_or(|first| first.seq != seq) {
+            return None;
+        }
+        self.progress_ms = now_ms;
+        self.pending.pop_front()
+    }
+
+    /// A snapshot has decided everything up to `seq`, with outcomes that are not known here.
+    pub fn decided_up_to(&mut self, now_ms: u64, seq: u64) -> Vec<Pending> {
+        let mut decided = Vec::new();
+        while let Some(first) = self.pending.front()
+            && first.seq <= seq
+        {
+            let first_seq = first.seq;
+            decided.extend(self.decided(now_ms, first_seq));
+        }
+        decided
+    }
+
+    /// The proposals that have waited too long since the last call: their connections are to be told that
+    /// the outcome is unknown. They stay in the queue, because they may still happen; but one that was
+    /// never passed on to anybody becomes nothing, so that it does not happen hours later.
+    pub fn time_out(&mut self, now_ms: u64) -> Vec<(u64, ConnId)> {
+        let mut told = Vec::new();
+        let Some(first) = self.pending.front().map(|pending| pending.seq) else { return told };
+        let start = (self.timed_out.max(first - 1) + 1 - first) as usize;
+        for pending in self.pending.range_mut(start.min(self.pending.len())..) {
+            if now_ms.saturating_sub(pending.since_ms) < COMMIT_TIMEOUT_MS {
+                break;
+            }
+            self.timed_out = pending.seq;
+            if let Some(conn) = pending.conn.take() {
+                told.push((pending.seq, conn));
+            }
+            if pending.seq >= self.ever_sent
+                && let Ok(proposal) = crate::chat::command::decode::<Proposal>(&pending.command)
+            {
+                pending.command = encode(&Proposal { action: Action::Nothing, ..proposal });
+            }
+        }
+        told
+    }
+
+    /// A connection is gone: its proposals go on, but nobody waits for their answers.
+    pub fn forget_conn(&mut self, conn: ConnId) {
+        for pending in &mut self.pending {
+            if pending.conn == Some(conn) {
+                pending.conn = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{RoomName, UserName};
+
+    fn queue(count: u64) -> Proposals {
+        let mut proposals = Proposals::default();
+        for number in 0..count {
+            let proposal = Proposal {
+                user: UserName::new("alice").unwrap(),
+                lamport_timestamp: number,
+                action: Action::Leave { room: RoomName::new("lobby").unwrap() },
+            };
+            proposals.push(0, ConnId(1), &proposal);
+        }
+        proposals
+    }
+
+    fn sent(proposals: &mut Proposals, now_ms: u64, leader: u64, term: u64) -> Option<(u64, usize)> {
+        proposals.take_unsent(now_ms, NodeId(leader), term).map(|(first, commands)| (first, commands.len()))
+    }
+
+    #[test]
+    fn a_new_leader_is_sent_everything_that_waits_in_order() {
+        let mut proposals = queue(3);
+        assert_eq!(sent(&mut proposals, 0, 1, 1), Some((1, 3)));
+        assert_eq!(sent(&mut proposals, 0, 1, 1), None);
+        proposals.decided(1, 1).unwrap();
+        assert_eq!(sent(&mut proposals, 1, 2, 2), Some((2, 2)));
+        assert!(proposals.decided(1, 3).is_none(), "out of order");
+    }
+
+    #[test]
+    fn silence_sends_again() {
+        let mut proposals = queue(2);
+        sent(&mut proposals, 0, 1, 1).unwrap();
+        proposals.resend_if_silent(RESEND_MS - 1);
+        assert_eq!(sent(&mut proposals, RESEND_MS - 1, 1, 1), None);
+        proposals.resend_if_silent(RESEND_MS);
+        assert_eq!(sent(&mut proposals, RESEND_MS, 1, 1), Some((1, 2)));
+    }
+
+    #[test]
+    fn a_timeout_is_told_once_and_what_was_never_sent_becomes_nothing() {
+        let mut proposals = queue(1);
+        sent(&mut proposals, 0, 1, 1).unwrap();
+        let late = Proposal {
+            user: UserName::new("bob").unwrap(),
+            lamport_timestamp: 0,
+            action: Action::Leave { room: RoomName::new("lobby").unwrap() },
+        };
+        proposals.push(0, ConnId(2), &late);
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (2, ConnId(2))]);
+        assert!(proposals.time_out(COMMIT_TIMEOUT_MS).is_empty());
+        let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
+        let kinds: Vec<bool> = commands
+            .iter()
+            .map(|bytes| crate::chat::command::decode::<Proposal>(bytes).unwrap().action == Action::Nothing)
+            .collect();
+        assert_eq!(kinds, [false, true]);
+    }
+}

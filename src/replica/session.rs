@@ -1,0 +1,290 @@
+//! One client connection, seen from the replica. It does not know which dialect the client speaks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::protocol::{
+    answer::Asked,
+    limits::Limits,
+    name::{UserKey, UserName},
+    request::Request,
+};
+
+use super::{
+    fanout::Join,
+    io::{ConnId, Query},
+    storage::RoomId,
+};
+
+/// How long after its login a connection that names no room gets to follow its user's rooms by itself.
+/// A client that resumes says `create_join` first, and then that answer is the beginning.
+pub const FOLLOW_DELAY_MS: u64 = 300;
+
+/// The answer to a write, held back until the connection's earlier writes are answered.
+#[derive(Debug)]
+pub enum WriteAnswer {
+    /// A line.
+    Line(Arc<[u8]>),
+    /// A line after which the connection ends.
+    Last(Arc<[u8]>),
+    /// A `create_join` that was applied at this index: its events have to be found first.
+    Join(Box<Join>, u64, Query),
+}
+
+/// A write that waits for the log's decision.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Where its answer goes.
+    pub asked: Asked,
+    /// What was asked.
+    pub request: Request,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Waits for the proposal of this number.
+    Waiting(u64, Box<Write>),
+    Answered(WriteAnswer),
+}
+
+/// Rooms to be followed without being asked, from where they stood at the login.
+#[derive(Debug)]
+struct Unasked {
+    due_ms: u64,
+    rooms: Vec<(RoomId, u64)>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Who it is, once logged in.
+    pub user: Option<UserName>,
+    /// Malformed lines since the last good one.
+    pub bad_lines: u32,
+    /// The connection ends: nothing more is taken from it.
+    pub closing: bool,
+    tokens: f64,
+    refilled_ms: u64,
+    refused: u32,
+    writes: VecDeque<Slot>,
+    unasked: Option<Unasked>,
+    joined: BTreeSet<RoomId>,
+}
+
+impl Session {
+    /// A new connection.
+    pub fn new(now_ms: u64, limits: &Limits) -> Self {
+        Session {
+            user: None,
+            bad_lines: 0,
+            closing: false,
+            tokens: f64::from(limits.requests_burst),
+            refilled_ms: now_ms,
+            refused: 0,
+            writes: VecDeque::new(),
+            unasked: None,
+            joined: BTreeSet::new(),
+        }
+    }
+
+    /// Counts a request. The error is the time after which the next one is allowed, and whether the
+    /// connection goes on in spite of being told so many times that it is to be closed.
+    pub fn spend(&mut self, now_ms: u64, limits: &Limits) -> Result<(), (u64, bool)> {
+        let per_ms = f64::from(limits.requests_per_s) / 1000.0;
+        let gained = now_ms.saturating_sub(self.refilled_ms) as f64 * per_ms;
+        self.tokens = (self.tokens + gained).min(f64::from(limits.requests_burst));
+        self.refilled_ms = now_ms;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            self.refused = 0;
+            return Ok(());
+        }
+        self.refused += 1;
+        let wait_ms = ((1.0 - self.tokens) / per_ms).ceil().max(1.0);
+        Err((wait_ms as u64, self.refused > limits.requests_burst))
+    }
+
+    /// Whether a write waits for its answer.
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// A write waits for proposal `seq`.
+    pub fn wait_for(&mut self, write: Write, seq: u64) {
+        self.writes.push_back(Slot::Waiting(seq, Box::new(write)));
+    }
+
+    /// An answer that is known already, in its turn behind the writes that wait.
+    pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
+        self.writes.push_back(Slot::Answered(answer));
+    }
+
+    /// The write that waits for proposal `seq`.
+    pub fn waiting(&self, seq: u64) -> Option<&Write> {
+        self.writes.iter().find_map(|slot| match slot {
+            Slot::Waiting(other, write) if *other == seq => Some(&**write),
+            _ => None,
+        })
+    }
+
+    /// The answer to the write that waits for proposal `seq`.
+    pub fn answer(&mut self, seq: u64, answer: WriteAnswer) {
+        let waits = |slot: &&mut Slot| matches!(slot, Slot::Waiting(other, _) if *other == seq);
+        if let Some(slot) = self.writes.iter_mut().find(waits) {
+            *slot = Slot::Answered(answer);
+        }
+    }
+
+    /// The next answer whose turn has come.
+    pub fn next_answer(&mut self) -> Option<WriteAnswer> {
+        match self.writes.pop_front()? {
+            Slot::Answered(answer) => Some(answer),
+            waiting @ Slot::Waiting(..) => {
+                self.writes.push_front(waiting);
+                None
+            }
+        }
+    }
+
+    /// Notes where the user's rooms stand at the login.
+    pub fn follow_later(&mut self, now_ms: u64, rooms: Vec<(RoomId, u64)>) {
+        self.unasked = Some(Unasked { due_ms: now_ms + FOLLOW_DELAY_MS, rooms });
+    }
+
+    /// The rooms to follow from now on, once the time has come, or at once where `now_ms` is `None`.
+    pub fn take_unasked(&mut self, now_ms: Option<u64>) -> Vec<(RoomId, u64)> {
+        if now_ms.is_some_and(|now_ms| self.unasked.as_ref().is_none_or(|unasked| unasked.due_ms > now_ms)) {
+            return Vec::new();
+        }
+        let Some(unasked) = self.unasked.take() else { return Vec::new() };
+        unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
+    }
+
+    /// The connection asked to join `room`: only that answer decides what it follows.
+    pub fn joins(&mut self, room: RoomId) {
+        self.joined.insert(room);
+        if let Some(unasked) = &mut self.unasked {
+            unasked.rooms.retain(|(other, _)| *other != room);
+        }
+    }
+}
+
+/// All connections of this server.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    by_conn: BTreeMap<ConnId, Session>,
+    by_user: BTreeMap<UserKey, BTreeSet<ConnId>>,
+}
+
+impl Sessions {
+    /// A connection begins.
+    pub fn open(&mut self, conn: ConnId, session: Session) {
+        self.by_conn.insert(conn, session);
+    }
+
+    /// A connection is gone.
+    pub fn close(&mut self, conn: ConnId) -> Option<Session> {
+        let session = self.by_conn.remove(&conn)?;
+        if let Some(user) = session.user.as_ref().map(UserName::key)
+            && let Some(conns) = self.by_user.get_mut(&user)
+        {
+            conns.remove(&conn);
+            if conns.is_empty() {
+                self.by_user.remove(&user);
+            }
+        }
+        Some(session)
+    }
+
+    /// A connection, where it is open.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    /// Logs a connection in.
+    pub fn log_in(&mut self, conn: ConnId, user: UserName) {
+        if let Some(session) = self.by_conn.get_mut(&conn) {
+            self.by_user.entry(user.key()).or_default().insert(conn);
+            session.user = Some(user);
+        }
+    }
+
+    /// The connections of a user.
+    pub fn of_user(&self, user: &UserKey) -> Vec<ConnId> {
+        self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// All connections.
+    pub fn conns(&self) -> Vec<ConnId> {
+        self.by_conn.keys().copied().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_conn.len()
+    }
+
+    /// The connections whose time to follow their user's rooms has come.
+    pub fn due(&mut self, now_ms: u64) -> Vec<(ConnId, Vec<(RoomId, u64)>)> {
+        self.by_conn
+            .iter_mut()
+            .map(|(conn, session)| (*conn, session.take_unasked(Some(now_ms))))
+            .filter(|(_, rooms)| !rooms.is_empty())
+            .collect()
+    }
+
+    /// Whether a write of any connection waits for its answer.
+    pub fn have_writes(&self) -> bool {
+        self.by_conn.values().any(Session::has_writes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write() -> Write {
+        Write { asked: Asked { msg_type: "rooms".into(), request_id: None }, request: Request::Rooms }
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_the_writes() {
+        let mut session = Session::new(0, &Limits::default());
+        session.wait_for(write(), 1);
+        session.answer_in_turn(WriteAnswer::Line([1].into()));
+        session.wait_for(write(), 2);
+        session.answer(2, WriteAnswer::Line([2].into()));
+        assert!(session.next_answer().is_none());
+        session.answer(1, WriteAnswer::Line([0].into()));
+        let mut order = Vec::new();
+        while let Some(WriteAnswer::Line(line)) = session.next_answer() {
+            order.push(line[0]);
+        }
+        assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn requests_over_the_limit_say_when_to_come_back() {
+        let limits = Limits { requests_per_s: 10, requests_burst: 2, ..Limits::default() };
+        let mut session = Session::new(0, &limits);
+        session.spend(0, &limits).unwrap();
+        session.spend(0, &limits).unwrap();
+        let (wait_ms, closing) = session.spend(0, &limits).unwrap_err();
+        assert!(!closing);
+        session.spend(wait_ms, &limits).unwrap();
+        let last = (0..4).map(|_| session.spend(wait_ms, &limits).unwrap_err()).last();
+        assert!(last.unwrap().1, "a connection that goes on is closed");
+    }
+
+    #[test]
+    fn a_join_comes_before_following_unasked() {
+        let mut session = Session::new(0, &Limits::default());
+        session.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
+        session.joins(RoomId(1));
+        assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
+        assert_eq!(session.take_unasked(Some(FOLLOW_DELAY_MS)), [(RoomId(2), 6)]);
+        assert!(session.take_unasked(None).is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! Whose data may count: the memory that catches a server which lost or rolled back its own.
+//!
+//! Every server remembers, on disk, the furthest point to which it has seen each other server's synced
+//! data: run, term, and last log entry, which for one incarnation only ever grow. When a link comes up,
+//! both ends say what their data is (`Hello`). An end that is behind what the other remembers has lost
+//! something that it had promised: a vote, or an entry that may have been acknowledged. It is told so
+//! (`Doubt`) and must come back empty under a new incarnation.
+//!
+//! A server that starts takes no part in consensus until so many others have found nothing against its
+//! data (`Welcome`) that it makes a majority together with them. Consensus needs those others anyway, so
+//! this costs no availability.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    planted::{Bug, planted},
+    protocol::{
+        name::ServerId,
+        peer::{DataMark, LogMark, NodeId},
+    },
+};
+
+/// What one server remembers of the others' data, and what they said of its own.
+#[derive(Debug)]
+pub struct Trust {
+    remembered: BTreeMap<ServerId, DataMark>,
+    changed: BTreeSet<ServerId>,
+    /// The incarnation that each linked peer has shown, where nothing speaks against it.
+    shown: BTreeMap<ServerId, NodeId>,
+    cleared_by: BTreeSet<ServerId>,
+    needed: usize,
+}
+
+impl Trust {
+    /// For a cluster of `servers`, from what the disk remembers.
+    pub fn new(servers: usize, remembered: Vec<(ServerId, DataMark)>) -> Self {
+        Trust {
+            remembered: remembered.into_iter().collect(),
+            changed: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            cleared_by: BTreeSet::new(),
+            needed: servers / 2,
+        }
+    }
+
+    /// A peer shows its data. The error says what speaks against it.
+    pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), String> {
+        if let Some(old) = self.remembered.get(from)
+            && old.node_id == mark.node_id
+            && !planted(Bug::AmnesiacVotes)
+        {
+            let lost = if old.cluster_id.is_some() && mark.cluster_id.is_none() {
+                Some("it was part of a cluster and does not know it".to_owned())
+            } else if mark.boot < old.boot {
+                Some(format!("it was started {} times and knows of {}", old.boot, mark.boot))
+            } else if mark.term < old.term {
+                Some(format!("it had promised term {} and knows of {}", old.term, mark.term))
+            } else if mark.log < old.log {
+                let (old, new) = (old.log, mark.log);
+                Some(format!(
+                    "its log reached entry {} of term {} and ends at entry {} of term {}",
+                    old.last_log_index, old.last_log_term, new.last_log_index, new.last_log_term
+                ))
+            } else {
+                None
+            };
+            if let Some(lost) = lost {
+                self.shown.remove(from);
+                return Err(lost);
+            }
+        }
+        self.shown.insert(from.clone(), mark.node_id);
+        if self.remembered.get(from) != Some(mark) {
+            self.remembered.insert(from.clone(), mark.clone());
+            self.changed.insert(from.clone());
+        }
+        Ok(())
+    }
+
+    /// A heartbeat told of a peer's data. Only ever adds to what is remembered of the same incarnation.
+    pub fn heard(&mut self, from: &ServerId, mark: &DataMark) {
+        let Some(old) = self.remembered.get_mut(from).filter(|old| old.node_id == mark.node_id) else {
+            return;
+        };
+        let newer = DataMark {
+            cluster_id: old.cluster_id.or(mark.cluster_id),
+            node_id: old.node_id,
+            boot: old.boot.max(mark.boot),
+            term: old.term.max(mark.term),
+            log: old.log.max(mark.log),
+        };
+        if *old != newer {
+            *old = newer;
+            self.changed.insert(from.clone());
+        }
+    }
+
+    /// A peer has acknowledged entries up to `log` as synced.
+    pub fn acknowledged(&mut self, from: &ServerId, term: u64, log: LogMark) {
+        if let Some(old) = self.remembered.get_mut(from)
+            && (old.log < log || old.term < term)
+        {
+            old.log = old.log.max(log);
+            old.term = old.term.max(term);
+            self.changed.insert(from.clone());
+        }
+    }
+
+    /// A peer found nothing against this server's data.
+    pub fn cleared(&mut self, by: &ServerId) {
+        self.cleared_by.insert(by.clone());
+    }
+
+    /// The link to a peer is gone: it has to show its data again.
+    pub fn unlinked(&mut self, peer: &ServerId) {
+        self.shown.remove(peer);
+    }
+
+    /// Whether this server may take part in consensus.
+    pub fn is_cleared(&self) -> bool {
+        self.cleared_by.len() >= self.needed
+    }
+
+    /// Whether messages of `node` over the link of `from` may be used.
+    pub fn accepts(&self, from: &ServerId, node: NodeId) -> bool {
+        self.shown.get(from) == Some(&node)
+    }
+
+    /// What has changed since the last call, to be stored.
+    pub fn take_changed(&mut self) -> Vec<(ServerId, DataMark)> {
+        std::mem::take(&mut self.changed)
+            .into_iter()
+            .filter_map(|server_id| {
+                let mark = self.remembered.get(&server_id)?.clone();
+                Some((server_id, mark))
+            })
+            .collect()
+    }
+
+    /// Whether there is something to store.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(node: u64, boot: u64, term: u64, log: (u64, u64)) -> DataMark {
+        DataMark {
+            cluster_id: Some(1),
+            node_id: NodeId(node),
+            boot,
+            term,
+            log: LogMark { last_log_term: log.0, last_log_index: log.1 },
+        }
+    }
+
+    #[test]
+    fn data_that_went_back_is_found_out() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.heard(&peer, &mark(7, 2, 6, (6, 90)));
+        for lost in
+            [mark(7, 1, 6, (6, 90)), mark(7, 3, 5, (6, 90)), mark(7, 3, 6, (4, 200)), mark(7, 3, 6, (6, 89))]
+        {
+            trust.judge(&peer, &lost).unwrap_err();
+            assert!(!trust.accepts(&peer, NodeId(7)));
+        }
+        let unformed = DataMark { cluster_id: None, ..mark(7, 9, 9, (9, 900)) };
+        trust.judge(&peer, &unformed).unwrap_err();
+        trust.judge(&peer, &mark(7, 3, 6, (6, 90))).unwrap();
+        assert!(trust.accepts(&peer, NodeId(7)));
+        trust.judge(&peer, &mark(8, 1, 0, (0, 0))).expect("a new incarnation begins anew");
+    }
+
+    #[test]
+    fn what_is_remembered_survives_by_being_stored() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.acknowledged(&peer, 5, LogMark { last_log_term: 5, last_log_index: 101 });
+        let stored = trust.take_changed();
+        assert!(!trust.has_changed());
+        let mut again = Trust::new(3, stored);
+        again.judge(&peer, &mark(7, 3, 5, (5, 100))).unwrap_err();
+        again.judge(&peer, &mark(7, 3, 5, (5, 101))).unwrap();
+    }
+}
