@@ -21,6 +21,7 @@ use crate::{
 use super::{
     config::ReplicaConfig,
     consensus::{APPEND_RESPONSE, Consensus, Effects, Part},
+    election::Standing,
     fanout::Fan,
     handover::Handover,
     io::{ConnId, Input, Now, Output, Query},
@@ -596,6 +597,16 @@ impl<S: Storage> Replica<S> {
     /// Whether this server may take part in elections.
     pub fn may_vote(&self) -> bool {
         self.trust.is_cleared() && matches!(&self.core, Core::Formed(consensus) if consensus.is_voter())
+    }
+
+    /// What the election needs to know of this server.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            data: self.data_mark(),
+            leads: self.role() == Role::Leader,
+            leader: self.leader().filter(|leader| *leader != self.config.server_id),
+            votes: self.may_vote(),
+        }
     }
 
     /// How many client connections there are.
