@@ -1,1 +1,8 @@
-//! (being written)
+//! The server's shell: the threads and sockets around the pure replica.
+pub mod args;
+pub mod config;
+pub mod config_file;
+pub mod dialect;
+pub mod framing;
+pub mod logging;
+pub mod ports;

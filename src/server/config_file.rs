@@ -1,0 +1,260 @@
+//! The configuration file: its form, its defaults, and the search for misspelt keys.
+//!
+//! What the values mean together is checked in `config`.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    protocol::{limits::Limits, name::ServerId},
+    replica::{
+        config::{Followers, ServerEntry, Timing},
+        storage::TAIL_ENTRIES,
+    },
+};
+
+/// `config.json`. Every key may be left out; an unknown key is an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// Clusters of different names do not talk to each other, even with the same secret.
+    pub cluster_name: String,
+    /// All servers of the cluster.
+    pub servers: Vec<ServerEntry>,
+    /// The address that this server's ports are bound to. Without it: loopback where this server's host
+    /// is loopback, else all addresses of the machine.
+    pub bind: Option<IpAddr>,
+    /// Times.
+    pub timing: Timing,
+    /// What one client may ask for.
+    pub limits: Limits,
+    /// What followers do with writes.
+    pub followers: Followers,
+    /// How heartbeats travel.
+    pub heartbeat: Heartbeat,
+    /// The log files.
+    pub log: LogFiles,
+    /// Threads whose number may be chosen.
+    pub threads: Threads,
+    /// Entries of the replicated log that are kept for servers that were away; one that was away for
+    /// longer gets a snapshot.
+    pub keep_entries: u64,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        ConfigFile {
+            cluster_name: "syncnet".into(),
+            servers: local_servers(),
+            bind: None,
+            timing: Timing::default(),
+            limits: Limits::default(),
+            followers: Followers::default(),
+            heartbeat: Heartbeat::default(),
+            log: LogFiles::default(),
+            threads: Threads::default(),
+            keep_entries: TAIL_ENTRIES as u64,
+        }
+    }
+}
+
+/// Three servers on this machine, the whole configuration of a first try.
+fn local_servers() -> Vec<ServerEntry> {
+    (0..3)
+        .map(|place| ServerEntry {
+            server_id: ServerId::new(&format!("server{}", place + 1)).expect("a well-formed id"),
+            host: "localhost".into(),
+            port: 8000 + place,
+            ring_position: u32::from(place),
+        })
+        .collect()
+}
+
+/// How heartbeats travel, besides to each configured server by its address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heartbeat {
+    /// The way.
+    pub transport: Transport,
+    /// Where broadcasts go; without it 127.255.255.255 for a cluster on loopback, else 255.255.255.255.
+    pub broadcast_address: Option<Ipv4Addr>,
+    /// The group of multicasts.
+    pub multicast_group: Ipv4Addr,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat {
+            transport: Transport::Broadcast,
+            broadcast_address: None,
+            multicast_group: Ipv4Addr::new(239, 0, 0, 1),
+        }
+    }
+}
+
+/// A way for heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// To the broadcast address, at base port + 20 of each configured server.
+    Broadcast,
+    /// To the multicast group, at base port + 40 of each configured server.
+    Multicast,
+}
+
+/// The log files: a bounded number of bounded files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogFiles {
+    /// Size at which a new file is begun, in bytes.
+    pub file_bytes: u64,
+    /// How many files are kept, the current one included.
+    pub files: u32,
+}
+
+impl Default for LogFiles {
+    fn default() -> Self {
+        LogFiles { file_bytes: 10 * 1024 * 1024, files: 5 }
+    }
+}
+
+/// Threads whose number may be chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Threads {
+    /// They bring events to clients; each serves its share of the connections.
+    pub fan_out: usize,
+    /// They read history beside the writer.
+    pub query: usize,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Threads { fan_out: 1, query: 2 }
+    }
+}
+
+impl ConfigFile {
+    /// Reads a configuration file. The error is one sentence with the file's name.
+    pub fn load(path: &Path) -> Result<ConfigFile, String> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("the configuration {} cannot be read: {error}", path.display()))?;
+        ConfigFile::parse(&text).map_err(|error| format!("the configuration {}: {error}", path.display()))
+    }
+
+    /// Reads the text of a configuration file. The error is one sentence.
+    pub fn parse(text: &str) -> Result<ConfigFile, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        if !value.is_object() {
+            return Err("it must be one JSON object".into());
+        }
+        let template = serde_json::to_value(ConfigFile::default()).expect("plain data always encodes");
+        check_keys(&value, &template, "")?;
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+/// Compares the keys of `value` with those of `template`, in which all that may be there is there. Serde
+/// would refuse unknown keys as well, but does not say where they stand, nor which key was meant.
+fn check_keys(value: &Value, template: &Value, path: &str) -> Result<(), String> {
+    match (value, template) {
+        (Value::Object(given), Value::Object(known)) => {
+            for (key, value) in given {
+                let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let Some(template) = known.get(key) else {
+                    let nearest = nearest(key, known.keys());
+                    return Err(format!("unknown key {place:?}; the nearest known one is {nearest:?}"));
+                };
+                check_keys(value, template, &place)?;
+            }
+            Ok(())
+        }
+        (Value::Array(given), Value::Array(known)) => {
+            let Some(template) = known.first() else { return Ok(()) };
+            let mut items = given.iter().enumerate();
+            items.try_for_each(|(place, item)| check_keys(item, template, &format!("{path}[{place}]")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of `known`, the word that takes the fewest changes to become `word`.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> &'a str {
+    known.min_by_key(|candidate| distance(word, candidate)).map_or("", String::as_str)
+}
+
+/// How many letters must be put in, taken out or replaced to make `b` of `a` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(ConfigFile::parse("{}").unwrap(), ConfigFile::default());
+    }
+
+    #[test]
+    fn the_example_file_shows_every_key_with_its_default() {
+        let text = include_str!("../../docs/config.example.json");
+        let given: Value = serde_json::from_str(text).unwrap();
+        let mut expected = serde_json::to_value(ConfigFile::default()).unwrap();
+        // The example is about three machines; all else in it is the default.
+        expected["servers"] = given["servers"].clone();
+        assert_eq!(given, expected);
+        let file = ConfigFile::parse(text).unwrap();
+        assert_eq!(file.servers.len(), 3);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_place_and_the_nearest() {
+        for (text, place, meant) in [
+            (r#"{"serverz":[]}"#, "\"serverz\"", "\"servers\""),
+            (r#"{"timing":{"hartbeat_ms":60}}"#, "\"timing.hartbeat_ms\"", "\"heartbeat_ms\""),
+            (r#"{"servers":[{"server_id":"a","prot":1}]}"#, "\"servers[0].prot\"", "\"port\""),
+            (r#"{"limits":{"conections":5}}"#, "\"limits.conections\"", "\"connections\""),
+        ] {
+            let error = ConfigFile::parse(text).unwrap_err();
+            assert!(error.contains(place) && error.contains(meant), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_configuration_is_named() {
+        for (text, named) in [
+            ("", "not JSON"),
+            ("{", "not JSON"),
+            ("[]", "one JSON object"),
+            (r#"{"timing":{"tick_ms":"fast"}}"#, "fast"),
+            (r#"{"timing":{"tick_ms":-1}}"#, "-1"),
+            (r#"{"followers":"hide"}"#, "hide"),
+            (r#"{"bind":"here"}"#, "IP"),
+            (r#"{"servers":[{"server_id":"a b","host":"x","port":1,"ring_position":0}]}"#, "a b"),
+            (r#"{"keep_entries":1,"keep_entries":2}"#, "duplicate"),
+        ] {
+            let error = ConfigFile::parse(text).unwrap_err();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}
