@@ -26,11 +26,11 @@ use super::{
 use crate::planted::{Bug, planted};
 
 /// Time between two tries to be noticed by the others.
-const HELLO_MS: u64 = 500;
+const HELLO_MS: u64 = 200;
 
 impl<S: Storage> Replica<S> {
     pub(super) fn on_hello(&mut self, now: Now, from: ServerId, mark: DataMark) {
-        if !self.links.contains_key(&from) || self.config.server(&from).is_none() {
+        if self.config.server(&from).is_none() {
             return;
         }
         let mine = self.identity.cluster.clone();
@@ -49,54 +49,55 @@ impl<S: Storage> Replica<S> {
             self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason });
             return;
         }
+        if let Some(link) = self.links.get_mut(&from) {
+            link.mark = Some(mark);
+        }
         match mine {
-            Some(cluster) => {
-                let Cluster { cluster_id, founders } = cluster;
-                self.send(from, PeerMessage::Welcome { cluster_id, founders });
-            }
-            None => {
-                self.links.insert(from, Some(mark));
-                self.meet(now);
-            }
+            Some(cluster) => self.welcome(from, &cluster),
+            None => self.meet(now),
         }
     }
 
-    /// Without a cluster: looks whether all are here. Without being part of one: asks to be.
+    fn welcome(&mut self, to: ServerId, cluster: &Cluster) {
+        let Cluster { cluster_id, founders } = cluster.clone();
+        self.send(to, PeerMessage::Welcome { cluster_id, founders });
+    }
+
+    /// Shows this server's data to the peers that have not answered yet; the first `Hello` of a link may
+    /// have come before the peer knew of the link. Without a cluster: looks whether all are here.
+    /// Without being part of one: asks to be.
     pub(super) fn meet(&mut self, now: Now) {
-        let is_due = now.mono_ms >= self.next_hello_ms;
-        if is_due {
-            self.next_hello_ms = now.mono_ms + HELLO_MS;
+        if let Some(cluster) = self.all_met() {
+            self.adopt(cluster);
         }
-        match &self.core {
-            Core::Unformed(_) => {
-                if let Some(cluster) = self.all_met() {
-                    self.form(cluster);
-                } else if is_due {
-                    let hello = PeerMessage::Hello(self.data_mark());
-                    self.tell_peers(&hello);
-                }
+        if now.mono_ms < self.next_hello_ms {
+            return;
+        }
+        self.next_hello_ms = now.mono_ms + HELLO_MS;
+        let hello = PeerMessage::Hello(self.data_mark());
+        let unanswered = self.links.iter().filter(|(_, link)| !link.welcomed).map(|(peer, _)| peer.clone());
+        for peer in unanswered.collect::<Vec<_>>() {
+            self.send(peer, hello.clone());
+        }
+        if let Core::Formed(consensus) = &self.core {
+            let ConfState { voters, learners, voters_outgoing, .. } = consensus.conf();
+            let me = self.identity.node_id;
+            if ![voters, learners, voters_outgoing].iter().any(|nodes| nodes.contains(&me)) {
+                let join = PeerMessage::Join { server_id: self.config.server_id.clone(), node_id: me };
+                self.tell_peers(&join);
             }
-            Core::Formed(consensus) if is_due => {
-                let ConfState { voters, learners, voters_outgoing, .. } = consensus.conf();
-                let me = self.identity.node_id;
-                if ![voters, learners, voters_outgoing].iter().any(|nodes| nodes.contains(&me)) {
-                    let join = PeerMessage::Join { server_id: self.config.server_id.clone(), node_id: me };
-                    self.tell_peers(&join);
-                } else if !self.trust.is_cleared() {
-                    let hello = PeerMessage::Hello(self.data_mark());
-                    self.tell_peers(&hello);
-                }
-            }
-            Core::Formed(_) | Core::Changing => {}
         }
     }
 
     /// The new cluster, where all configured servers are here, none has data, and it is for this one to
     /// say so.
     fn all_met(&self) -> Option<Cluster> {
+        if !matches!(self.core, Core::Unformed(_)) {
+            return None;
+        }
         let mut founders = BTreeMap::from([(self.config.server_id.clone(), self.identity.node_id)]);
         for server in self.config.servers.iter().filter(|server| server.server_id != self.config.server_id) {
-            let mark = self.links.get(&server.server_id)?.as_ref()?;
+            let mark = self.links.get(&server.server_id)?.mark.as_ref()?;
             if mark.cluster_id.is_some() {
                 return None;
             }
@@ -115,20 +116,15 @@ impl<S: Storage> Replica<S> {
         Some(Cluster { cluster_id, founders })
     }
 
-    fn form(&mut self, cluster: Cluster) {
-        let Cluster { cluster_id, founders } = cluster.clone();
-        self.adopt(cluster);
-        self.tell_peers(&PeerMessage::Welcome { cluster_id, founders });
-    }
-
     pub(super) fn on_welcome(&mut self, from: &ServerId, cluster_id: u64, founders: Vec<Founder>) {
         match &self.identity.cluster {
-            None => {
-                self.adopt(Cluster { cluster_id, founders });
-                self.trust.cleared(from);
-            }
-            Some(mine) if mine.cluster_id == cluster_id => self.trust.cleared(from),
-            Some(_) => {}
+            None => self.adopt(Cluster { cluster_id, founders }),
+            Some(mine) if mine.cluster_id == cluster_id => {}
+            Some(_) => return,
+        }
+        self.trust.cleared(from);
+        if let Some(link) = self.links.get_mut(from) {
+            link.welcomed = true;
         }
     }
 
@@ -163,9 +159,21 @@ impl<S: Storage> Replica<S> {
         (self.state, self.members) = load_state(&loaded)?;
         self.core = Core::Formed(Box::new(Consensus::open(&self.config, storage, &loaded)?));
         self.identity = loaded.identity;
-        // The peers have been shown data without a cluster: show them what it is now.
+        // The peers have been shown data without a cluster: show them what it is now. Where this server
+        // is the one that says that the cluster begins, the welcome says so.
         let hello = PeerMessage::Hello(self.data_mark());
         self.tell_peers(&hello);
+        if let Some(cluster) = self.identity.cluster.clone() {
+            for peer in self
+                .links
+                .keys()
+                .filter(|peer| self.trust.shown_by(peer).is_some())
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.welcome(peer, &cluster);
+            }
+        }
         Ok(())
     }
 

@@ -161,6 +161,10 @@ impl<S: Storage> Consensus<S> {
 
     /// A snapshot has arrived from `from`. Whether it is used is seen in the next turn.
     pub fn offer_snapshot(&mut self, from: NodeId, head: SnapshotHead, content: Box<dyn Read + Send>) {
+        if self.arrived.is_some() {
+            // One is about to be installed.
+            return;
+        }
         let mut message = pb::Message::default();
         message.set_msg_type(pb::MessageType::MsgSnapshot);
         message.from = from.0;

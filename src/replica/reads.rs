@@ -3,12 +3,20 @@
 //! All that wait share one question to the leader; it is repeated, because the library drops it in
 //! silence before a new leader has committed in its own term.
 
-use crate::protocol::{Request, answer::Asked, limits::COMMIT_TIMEOUT_MS};
+use crate::protocol::{
+    Request,
+    answer::Asked,
+    limits::COMMIT_TIMEOUT_MS,
+    refusal::{Code, Refusal},
+};
 
 use super::io::ConnId;
 
 /// After this time a question is asked again.
 const REPEAT_MS: u64 = 100;
+
+/// Reads that may wait for the leader's answer.
+const WAITING_MAX: usize = 16_384;
 
 /// A read that waits.
 #[derive(Debug)]
@@ -36,9 +44,14 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// A read that must wait.
-    pub fn push(&mut self, now_ms: u64, conn: ConnId, asked: Asked, request: Request) {
+    /// A read that must wait; refused where too many wait already.
+    pub fn push(&mut self, now_ms: u64, conn: ConnId, asked: Asked, request: Request) -> Result<(), Refusal> {
+        if self.new.len() + self.asked.len() >= WAITING_MAX {
+            let reason = "too many reads wait for a majority of the servers";
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(REPEAT_MS));
+        }
         self.new.push(Waiting { conn, asked, request, since_ms: now_ms });
+        Ok(())
     }
 
     /// The question to ask now, if any.

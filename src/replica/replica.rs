@@ -59,6 +59,15 @@ pub(super) struct Unsaved {
     pub since_ms: Option<u64>,
 }
 
+/// A standing link to a peer.
+#[derive(Default)]
+pub(super) struct Link {
+    /// What the peer's data is, as it showed on this link.
+    pub mark: Option<DataMark>,
+    /// Whether the peer has answered this server's `Hello` on this link.
+    pub welcomed: bool,
+}
+
 /// A stop under way.
 struct Stopping {
     deadline_ms: u64,
@@ -80,8 +89,8 @@ pub struct Replica<S: Storage> {
     pub(super) reads: Reads,
     pub(super) handover: Handover,
     pub(super) view: View,
-    /// The peers whose links stand, and the data they showed where they have no cluster yet.
-    pub(super) links: BTreeMap<ServerId, Option<DataMark>>,
+    /// The peers whose links stand.
+    pub(super) links: BTreeMap<ServerId, Link>,
     pub(super) unsaved: Unsaved,
     /// Queries that must see entries up to an index that is not yet on the disk.
     pub(super) queries: Vec<(u64, Query)>,
@@ -283,7 +292,7 @@ impl<S: Storage> Replica<S> {
     fn pass_on(&mut self, now: Now, leader: NodeId, term: u64) {
         self.proposals.resend_if_silent(now.mono_ms);
         let here = leader == self.identity.node_id;
-        let leader_server = self.members.server_of(leader).cloned();
+        let leader_server = self.server_of(leader).cloned();
         if !here && leader_server.as_ref().is_none_or(|server| !self.links.contains_key(server)) {
             return;
         }
@@ -299,7 +308,7 @@ impl<S: Storage> Replica<S> {
 
     fn carry_out(&mut self, now: Now, effects: Effects) -> Result<(), StorageError> {
         for message in effects.messages {
-            if let Some(to) = self.members.server_of(message.to).cloned() {
+            if let Some(to) = self.server_of(message.to).cloned() {
                 self.send(to, PeerMessage::Raft(Box::new(message)));
             }
         }
@@ -316,11 +325,9 @@ impl<S: Storage> Replica<S> {
 
     fn send_snapshot(&mut self, node: NodeId) {
         let Core::Formed(consensus) = &mut self.core else { return };
+        let term = consensus.term();
         match self.members.server_of(node).filter(|server| self.links.contains_key(*server)) {
-            Some(to) => {
-                let (to, term) = (to.clone(), consensus.term());
-                self.outputs.push(Output::SendSnapshot { to, term });
-            }
+            Some(to) => self.outputs.push(Output::SendSnapshot { to: to.clone(), term }),
             None => consensus.snapshot_sent(node, false),
         }
     }
@@ -387,8 +394,7 @@ impl<S: Storage> Replica<S> {
     }
 
     fn on_peer_up(&mut self, peer: ServerId) {
-        self.links.insert(peer.clone(), None);
-        self.trust.unlinked(&peer);
+        self.links.insert(peer.clone(), Link::default());
         let hello = PeerMessage::Hello(self.data_mark());
         self.send(peer.clone(), hello);
         let presence = self.presence.whole();
@@ -591,7 +597,13 @@ impl<S: Storage> Replica<S> {
     /// Who leads, where that is known.
     pub fn leader(&self) -> Option<ServerId> {
         let Core::Formed(consensus) = &self.core else { return None };
-        self.members.server_of(consensus.leader()?).cloned()
+        self.server_of(consensus.leader()?).cloned()
+    }
+
+    /// The server of an incarnation: as the log names it, or else as it has shown itself. A server that
+    /// joins knows only the founders' names until it has caught up.
+    fn server_of(&self, node: NodeId) -> Option<&ServerId> {
+        self.members.server_of(node).or_else(|| self.trust.showing(node))
     }
 
     /// Whether this server may take part in elections.

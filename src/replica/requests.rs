@@ -21,7 +21,7 @@ use super::{
     config::Followers,
     fanout::Fan,
     io::{ConnId, Now, Purpose, Query},
-    replica::{Core, Replica},
+    replica::Replica,
     session::{Session, Write, WriteAnswer},
     storage::{EventRange, RoomId, Storage},
 };
@@ -243,7 +243,9 @@ impl<S: Storage> Replica<S> {
             _ => false,
         };
         if barrier {
-            self.reads.push(now.mono_ms, conn, asked, request);
+            if let Err(refusal) = self.reads.push(now.mono_ms, conn, asked.clone(), request) {
+                self.refuse(now, conn, asked, refusal, false);
+            }
         } else {
             self.answer_read(now, conn, asked, request);
         }
@@ -323,9 +325,10 @@ impl<S: Storage> Replica<S> {
 
     /// Whether newer events may exist that this server cannot know of.
     fn is_stale(&self) -> bool {
-        match &self.core {
-            Core::Formed(consensus) => consensus.leader().is_none(),
-            Core::Unformed(_) | Core::Changing => true,
+        match self.leader() {
+            None => true,
+            Some(leader) if leader == self.config.server_id => false,
+            Some(leader) => self.view.peers.get(&leader).is_none_or(|peer| !peer.alive),
         }
     }
 

@@ -126,6 +126,16 @@ impl Trust {
         self.shown.get(from) == Some(&node)
     }
 
+    /// The incarnation that a linked peer has shown.
+    pub fn shown_by(&self, peer: &ServerId) -> Option<NodeId> {
+        self.shown.get(peer).copied()
+    }
+
+    /// The linked peer that has shown this incarnation.
+    pub fn showing(&self, node: NodeId) -> Option<&ServerId> {
+        self.shown.iter().find(|(_, shown)| **shown == node).map(|(peer, _)| peer)
+    }
+
     /// What has changed since the last call, to be stored.
     pub fn take_changed(&mut self) -> Vec<(ServerId, DataMark)> {
         std::mem::take(&mut self.changed)
