@@ -394,7 +394,8 @@ impl<S: Storage> Consensus<S> {
                 .raft
                 .prs()
                 .get(peer.0)
-                .is_some_and(|progress| progress.state == ProgressState::Replicate && progress.recent_active)
+                // Not `recent_active`: the library clears it at each check of its quorum, to be set again.
+                .is_some_and(|progress| progress.state == ProgressState::Replicate)
     }
 
     /// The term of an entry, where it is still known.
