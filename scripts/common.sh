@@ -132,13 +132,14 @@ refuse_second() {
 }
 
 # Starts server $1 in the background, in a session of its own: Ctrl-C in this terminal is not for it.
-# What it says on its console goes to console.log, each line marked with its name.
+# What it says on its console goes to console.log, each line marked with its name. That file is not rotated,
+# so it takes no more than the first 20,000 lines of each run; the server's own log has them all.
 start_in_background() {
     local name=$1 detach=nohup
     if command -v setsid >/dev/null; then detach=setsid; fi
     server_command "$@"
     "$detach" "${command[@]}" </dev/null \
-        > >(exec "$detach" sed -u "s/^/[$name] /" >>"$log_dir/console.log" 2>/dev/null) 2>&1 &
+        > >(exec "$detach" sed -u -e "20001,\$d" -e "s/^/[$name] /" >>"$log_dir/console.log" 2>/dev/null) 2>&1 &
     printf '%s\n' "$!" >"$run_dir/$name.pid"
 }
 

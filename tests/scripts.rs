@@ -74,7 +74,7 @@ fn every_script_has_its_twin() {
             .collect()
     };
     assert_eq!(stems("sh"), stems("bat"));
-    assert!(stems("sh").len() >= 7);
+    assert!(stems("sh").len() >= 8);
 }
 
 #[test]
@@ -111,7 +111,9 @@ fn a_missing_program_is_said_and_nothing_is_made() {
 
 #[test]
 fn a_wrong_word_is_a_usage_error() {
-    let (status, text) = Place::new().run("status_check.sh", &["twice"]);
-    assert_eq!(status, 2, "{text}");
-    assert!(text.contains("usage"), "{text}");
+    for script in ["status_check.sh", "demo_scenarios.sh"] {
+        let (status, text) = Place::new().run(script, &["twice"]);
+        assert_eq!(status, 2, "{script}: {text}");
+        assert!(text.contains("usage"), "{script}: {text}");
+    }
 }

@@ -13,6 +13,8 @@ pub enum Cell {
     Number(f64),
     /// A word.
     Text(String),
+    /// There is no such figure in this row.
+    Nothing,
 }
 
 /// A table of measurements. Column names carry their units last and are the keys of the JSON form.
@@ -35,6 +37,7 @@ impl Cell {
             Cell::Number(number) if number.abs() < 10.0 => format!("{number:.3}"),
             Cell::Number(number) => format!("{number:.1}"),
             Cell::Text(text) => text.clone(),
+            Cell::Nothing => "-".into(),
         }
     }
 
@@ -44,6 +47,7 @@ impl Cell {
             // What is not finite has no form in JSON and becomes null.
             Cell::Number(number) => (*number).into(),
             Cell::Text(text) => text.as_str().into(),
+            Cell::Nothing => Value::Null,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Which servers to ask.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
-use serde::Deserialize;
-
-use crate::protocol::ServerId;
+use crate::{replica::config::ServerEntry, server::config_file::ConfigFile};
 
 /// A server's client address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,27 +26,14 @@ impl Target {
         (1..=3).map(target).collect()
     }
 
-    /// The servers of a configuration file. The rest of the file is the server's business.
+    /// The servers of a configuration file of `syncnet-server`.
     pub fn from_config(path: &Path) -> Result<Vec<Target>, String> {
-        #[derive(Deserialize)]
-        struct Config {
-            servers: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            server_id: ServerId,
-            host: String,
-            port: u16,
-        }
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let config: Config =
-            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let target = |entry: Entry| Target {
-            server_id: Some(entry.server_id.to_string()),
-            host: entry.host,
-            port: entry.port,
+        let target = |server: ServerEntry| Target {
+            server_id: Some(server.server_id.to_string()),
+            host: server.host,
+            port: server.port,
         };
-        Ok(config.servers.into_iter().map(target).collect())
+        Ok(ConfigFile::load(path)?.servers.into_iter().map(target).collect())
     }
 
     /// What to call it in a table: its id, else its address.
@@ -102,14 +87,14 @@ mod tests {
     fn a_configuration_names_its_servers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        fs::write(
+        std::fs::write(
             &path,
             r#"{"servers":[{"server_id":"a","host":"10.0.0.1","port":9000,"ring_position":0}],"timing":{}}"#,
         )
         .unwrap();
         let targets = Target::from_config(&path).unwrap();
         assert_eq!((targets[0].label(), targets[0].to_string()), ("a".into(), "10.0.0.1:9000".into()));
-        fs::write(&path, "{").unwrap();
+        std::fs::write(&path, "{").unwrap();
         assert!(Target::from_config(&path).unwrap_err().contains("config.json"));
     }
 }

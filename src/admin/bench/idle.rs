@@ -36,7 +36,7 @@ pub fn measure(run: &Run, levels: &[usize], server_pid: u32) -> Result<Report, S
 fn row(connections: usize, before: u64, resident: u64) -> Vec<Cell> {
     let grown_kib = resident.saturating_sub(before) as f64 / 1024.0;
     let per_connection = match connections {
-        0 => Cell::Text("-".into()),
+        0 => Cell::Nothing,
         _ => Cell::Number(grown_kib / connections as f64),
     };
     vec![Cell::Count(connections as u64), Cell::Number(resident as f64 / (1024.0 * 1024.0)), per_connection]

@@ -36,7 +36,7 @@ impl Latencies {
         self.samples_us.sort_unstable();
         [50, 99, 100].map(|per_cent| match self.percentile_us(per_cent) {
             Some(us) => Cell::Number(f64::from(us) / 1_000.0),
-            None => Cell::Text("-".into()),
+            None => Cell::Nothing,
         })
     }
 
@@ -62,6 +62,6 @@ mod tests {
         let mut one = Latencies::default();
         one.add(Duration::from_micros(7));
         assert_eq!(one.cells(), [Cell::Number(0.007), Cell::Number(0.007), Cell::Number(0.007)]);
-        assert_eq!(Latencies::default().cells()[0], Cell::Text("-".into()));
+        assert_eq!(Latencies::default().cells()[0], Cell::Nothing);
     }
 }
