@@ -49,7 +49,7 @@ pub struct HistoryPage {
 }
 
 /// A line of `rooms`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
     /// The room.
     pub room: RoomName,
@@ -70,7 +70,7 @@ pub struct RoomSummary {
 }
 
 /// A line of `members`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The user.
     pub username: UserName,

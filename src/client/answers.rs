@@ -1,0 +1,284 @@
+//! What a line from a server changes in a [`ClientState`].
+
+use serde_json::{Map, Value};
+
+use crate::protocol::{
+    Code, Refusal, RoomKey, ServerList, ServerMessage,
+    envelope::{Envelope, RequestId},
+    server_message::Content,
+};
+
+use super::{
+    io::Question,
+    link::Pending,
+    outbox::{Message, OutboxChange},
+    rooms::{Arrival, Fit, Joined, Phase, pushed},
+    state::ClientState,
+    update::{Reply, Update},
+};
+
+impl ClientState {
+    /// Takes in one line, without its line end.
+    pub(super) fn received(&mut self, line: &[u8]) {
+        let mut message = match ServerMessage::parse(line) {
+            Ok(message) => message,
+            Err(reason) => return self.unreadable(line, &reason),
+        };
+        let pending = self.heard(message.lamport_timestamp, number(message.request_id.as_ref()));
+        if let Some(arrival) = pushed(&mut message) {
+            return self.arrived(arrival, false);
+        }
+        let request_id = number(message.request_id.as_ref());
+        match (message.content, pending, request_id) {
+            (Content::Redirect { server_id, host, tcp_port, reason }, _, _) => {
+                self.redirected(&server_id, host, tcp_port, &reason);
+            }
+            (content, Some(pending), Some(request_id)) => self.answered(request_id, pending, content),
+            (Content::ServerList(list), None, None) => self.listed(list),
+            (Content::Nack(refusal), _, _) => self.refused_line(&refusal),
+            // Pushes of later versions, and answers that nobody waits for.
+            _ => {}
+        }
+    }
+
+    /// A line that [`ServerMessage`] does not know may come from a newer server. It still counts as an
+    /// event with a place, or as the answer to its request: else the client would wait for ever.
+    fn unreadable(&mut self, line: &[u8], reason: &str) {
+        let Ok(envelope) = Envelope::parse(line) else {
+            self.heard(0, None);
+            return;
+        };
+        let request_id = number(envelope.request_id.as_ref());
+        let pending = self.heard(envelope.lamport_timestamp, request_id);
+        if let (Some(pending), Some(request_id)) = (pending, request_id) {
+            let refusal = unknown_refusal(&envelope, reason);
+            self.answered(request_id, pending, Content::Nack(refusal));
+        } else if let Some(arrival) = Arrival::salvage(line, reason) {
+            self.arrived(arrival, false);
+        }
+    }
+
+    fn answered(&mut self, request_id: i64, pending: Pending, content: Content) {
+        if let Content::Nack(refusal) = content {
+            return self.refused(request_id, pending, refusal);
+        }
+        match (pending, content) {
+            (Pending::Login, Content::Ack(data)) => {
+                let server_id = data.get("server_id").and_then(Value::as_str);
+                let server_id = server_id.map(str::to_owned).or(self.link().map(|link| link.name()));
+                self.logged_in(server_id.unwrap_or_default());
+            }
+            (Pending::Directory, Content::ServerList(list)) => self.listed(list),
+            (Pending::Join(key), Content::Ack(data)) => match Joined::read(data) {
+                Ok(joined) => self.joined(&key, joined),
+                Err(reason) => self.leave_server(&reason, false),
+            },
+            (Pending::Leave(key), Content::Ack(_)) => self.left(&key),
+            (Pending::Chat, Content::Ack(data)) => self.acknowledged(request_id, &data),
+            (Pending::Question(tag), content) => self.replied(tag, content),
+            // Pongs; and an answer of the wrong kind is nothing to act on: the request counts as answered
+            // by a server that does not know better.
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, request_id: i64, pending: Pending, refusal: Refusal) {
+        if refusal.code == Code::Unavailable {
+            return self.leave_server("it has no majority", false);
+        }
+        let for_load = refusal.code.retryable();
+        match pending {
+            Pending::Login if for_load => self.leave_server(&refusal.reason, false),
+            Pending::Login => self.stop(refusal),
+            Pending::Directory | Pending::Ping => {}
+            Pending::Join(key) | Pending::Leave(key) if for_load => {
+                if let Some(room) = self.rooms.get_mut(&key) {
+                    room.phase = Phase::Absent;
+                }
+                self.rooms_changed = true;
+                self.hold(&refusal);
+            }
+            Pending::Join(key) | Pending::Leave(key) => self.room_refused(&key, refusal),
+            Pending::Chat if for_load => {
+                self.outbox.refused_for_load(request_id);
+                self.hold(&refusal);
+            }
+            Pending::Chat => self.message_refused(request_id, refusal),
+            Pending::Question(tag) if for_load => {
+                self.ask_again(tag);
+                self.hold(&refusal);
+            }
+            Pending::Question(tag) => {
+                if self.take_question(tag).is_some() {
+                    self.tell(Update::Answered { tag, reply: Reply::Refused(refusal) });
+                }
+            }
+        }
+    }
+
+    /// A refusal of something that the server could not read far enough to say what it was.
+    ///
+    /// A line over the server's limit is refused so and the connection closed. Sent again and again it would
+    /// hold up everything behind it; the window starts at one, so in the end it is on its way alone.
+    fn refused_line(&mut self, refusal: &Refusal) {
+        if refusal.code == Code::TooLarge
+            && let Some(request_id) = self.outbox.only_in_flight()
+        {
+            self.message_refused(request_id, refusal.clone());
+        }
+    }
+
+    fn acknowledged(&mut self, request_id: i64, data: &Map<String, Value>) {
+        self.settle();
+        let Some(message) = self.outbox.answered(request_id) else { return };
+        self.done(&message);
+        let seq = data.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        let duplicate = data.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
+        self.tell(Update::Acked { message, seq, duplicate });
+    }
+
+    fn message_refused(&mut self, request_id: i64, refusal: Refusal) {
+        let Some(message) = self.outbox.answered(request_id) else { return };
+        self.done(&message);
+        self.tell(Update::Refused { message, refusal, uncertain: false });
+    }
+
+    /// A message has left the outbox.
+    fn done(&mut self, message: &Message) {
+        self.persist(OutboxChange::Removed { client_msg_id: message.client_msg_id.clone() });
+        // A leave may have waited for it.
+        let room = self.rooms.get(&message.room.key());
+        self.rooms_changed |= room.is_some_and(|room| !room.wanted);
+    }
+
+    fn listed(&mut self, list: ServerList) {
+        if let Some(address) = self.link().map(|link| link.address.clone()) {
+            self.directory.learn(&list, &address);
+        }
+        self.tell(Update::Servers(list));
+    }
+}
+
+/// Rooms and their events.
+impl ClientState {
+    fn joined(&mut self, key: &RoomKey, joined: Joined) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let Joined { room: name, created, topic, role, last_seq, events } = joined;
+        room.name = name.clone();
+        let resumed = room.cursor.is_some();
+        if room.cursor.is_some_and(|cursor| last_seq < cursor) {
+            room.cursor = None;
+            room.phase = Phase::Absent;
+            self.rooms_changed = true;
+            return self.tell(Update::RoomRestarted { room: name });
+        }
+        room.phase = Phase::Live;
+        if !resumed && events.is_empty() {
+            room.cursor = Some(last_seq);
+        }
+        if !room.wanted {
+            self.rooms_changed = true;
+        }
+        self.tell(Update::Joined { room: name, created, topic, role, last_seq, resumed });
+        for arrival in events {
+            self.arrived(arrival, !resumed);
+        }
+    }
+
+    /// An event of a room, pushed or in the answer to a join.
+    fn arrived(&mut self, arrival: Arrival, past: bool) {
+        let (name, seq) = arrival.place();
+        let key = name.key();
+        // Without an answer to the join it is not known what the event follows; the answer covers it.
+        let Some(room) = self.rooms.get_mut(&key).filter(|room| room.phase != Phase::Absent) else { return };
+        if room.phase == Phase::Joining {
+            return;
+        }
+        match room.place(seq) {
+            Fit::Repeat => {}
+            Fit::Gap => self.gap(&key),
+            Fit::Next => {
+                room.gaps = 0;
+                self.tell(match arrival {
+                    Arrival::Event(event) => Update::Event { event, past },
+                    Arrival::Unreadable { room, seq, reason } => Update::Unreadable { room, seq, reason },
+                });
+            }
+        }
+    }
+
+    fn left(&mut self, key: &RoomKey) {
+        self.settle();
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        let name = room.name.clone();
+        if room.wanted {
+            // Wanted again meanwhile.
+            (room.phase, room.cursor) = (Phase::Absent, None);
+            self.rooms_changed = true;
+        } else {
+            self.rooms.remove(key);
+        }
+        self.tell(Update::Left { room: name });
+    }
+
+    fn room_refused(&mut self, key: &RoomKey, refusal: Refusal) {
+        let Some(room) = self.rooms.remove(key) else { return };
+        self.tell(Update::RoomRefused { room: room.name, refusal: refusal.clone() });
+        for (message, uncertain) in self.outbox.take(|message| message.room.key() == *key) {
+            self.done(&message);
+            self.tell(Update::Refused { message, refusal: refusal.clone(), uncertain });
+        }
+    }
+
+    fn replied(&mut self, tag: u64, content: Content) {
+        let Some(question) = self.take_question(tag) else { return };
+        if let Content::ServerList(list) = &content {
+            self.listed(list.clone());
+        }
+        let reply = reply(&question, content).unwrap_or_else(|reason| {
+            Reply::Refused(Refusal::bad_request(format!("the answer cannot be read: {reason}")))
+        });
+        self.tell(Update::Answered { tag, reply });
+    }
+}
+
+fn reply(question: &Question, content: Content) -> Result<Reply, String> {
+    match (question, content) {
+        (Question::History { room, .. }, Content::History { events, last_seq, more, .. }) => {
+            Ok(Reply::History { room: room.clone(), events, last_seq, more })
+        }
+        (Question::Servers, Content::ServerList(list)) => Ok(Reply::Servers(list)),
+        (Question::Status, Content::Status(status)) => Ok(Reply::Status(status)),
+        (Question::Rooms, Content::Other { data, .. }) => Ok(Reply::Rooms(field(data, "rooms")?)),
+        (Question::Members(room), Content::Other { data, .. }) => {
+            Ok(Reply::Members { room: room.clone(), members: field(data, "members")? })
+        }
+        (Question::Barrier, Content::Other { .. }) => Ok(Reply::Barrier),
+        _ => Err("it answers something else".into()),
+    }
+}
+
+fn field<T: for<'de> serde::Deserialize<'de>>(mut data: Map<String, Value>, name: &str) -> Result<T, String> {
+    let value = data.remove(name).ok_or_else(|| format!("{name} is missing"))?;
+    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
+}
+
+/// What to make of an answer that cannot be read: a code that is not known yet is taken for the kind of
+/// refusal that its `retryable` says.
+fn unknown_refusal(envelope: &Envelope, unreadable: &str) -> Refusal {
+    let text = |field: &str| envelope.data.get(field).and_then(Value::as_str);
+    let retryable = envelope.data.get("retryable").and_then(Value::as_bool).unwrap_or(false);
+    let code = if retryable { Code::Overloaded } else { Code::BadRequest };
+    let reason = text("reason").unwrap_or(unreadable);
+    let mut refusal =
+        Refusal::new(code, format!("{}: {reason}", text("code").unwrap_or("unreadable answer")));
+    refusal.retry_after_ms = envelope.data.get("retry_after_ms").and_then(Value::as_u64);
+    refusal
+}
+
+fn number(request_id: Option<&RequestId>) -> Option<i64> {
+    match request_id {
+        Some(RequestId::Number(number)) => Some(*number),
+        _ => None,
+    }
+}

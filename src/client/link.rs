@@ -1,0 +1,174 @@
+//! One connection as the pure state sees it: what is asked and unanswered, and whether the server is silent.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::RoomKey;
+
+use super::{
+    directory::Address,
+    limits::{ANSWER_MS, IDLE_SILENCE_MS, SILENCE_MS},
+};
+
+/// What a request on its way is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// The login.
+    Login,
+    /// `server_list`, for the directory.
+    Directory,
+    /// A question whether the server is there.
+    Ping,
+    /// `create_join`.
+    Join(RoomKey),
+    /// `leave`.
+    Leave(RoomKey),
+    /// A message; the outbox knows which.
+    Chat,
+    /// A question of the user, by its tag.
+    Question(u64),
+}
+
+/// What a look at the clock says about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing to do.
+    Fine,
+    /// It has been silent: ask whether it is there.
+    AskIt,
+    /// It was asked and did not say anything.
+    Silent,
+    /// It is there, but an answer is overdue.
+    Overdue,
+}
+
+/// A connection whose transport stands.
+#[derive(Debug)]
+pub struct Link {
+    /// Where to.
+    pub address: Address,
+    /// Who it is; known once logged in.
+    pub server_id: Option<String>,
+    /// Since when.
+    pub up_ms: u64,
+    /// Whether something committed over it: then the search for a server has succeeded.
+    pub settled: bool,
+    pending: BTreeMap<i64, (Pending, u64)>,
+    heard_ms: u64,
+    pinged_ms: Option<u64>,
+}
+
+impl Link {
+    /// A connection to `address` that stands since now.
+    pub fn new(address: Address, now_ms: u64) -> Self {
+        Link {
+            address,
+            server_id: None,
+            up_ms: now_ms,
+            settled: false,
+            pending: BTreeMap::new(),
+            heard_ms: now_ms,
+            pinged_ms: None,
+        }
+    }
+
+    /// The server's id, or its address as long as it has not told.
+    pub fn name(&self) -> String {
+        self.server_id.clone().unwrap_or_else(|| self.address.to_string())
+    }
+
+    /// A request was written.
+    pub fn asked(&mut self, request_id: i64, pending: Pending, now_ms: u64) {
+        if pending == Pending::Ping {
+            self.pinged_ms = Some(now_ms);
+        }
+        self.pending.insert(request_id, (pending, now_ms));
+    }
+
+    /// What `request_id` was about; it is answered.
+    pub fn answered(&mut self, request_id: i64) -> Option<Pending> {
+        self.pending.remove(&request_id).map(|(pending, _)| pending)
+    }
+
+    /// The server said something, whatever it was.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.heard_ms = now_ms;
+        self.pinged_ms = None;
+    }
+
+    /// How the connection is; `reply_ms` is the patience after a ping.
+    pub fn health(&self, now_ms: u64, reply_ms: u64) -> Health {
+        match self.pinged_ms {
+            Some(pinged_ms) if now_ms >= pinged_ms + reply_ms => Health::Silent,
+            None if now_ms >= self.ping_at_ms() => Health::AskIt,
+            _ if now_ms >= self.overdue_at_ms() => Health::Overdue,
+            _ => Health::Fine,
+        }
+    }
+
+    /// When [`Link::health`] may next say something else than `Fine`.
+    pub fn next_timeout_ms(&self, reply_ms: u64) -> u64 {
+        let silence_ms = match self.pinged_ms {
+            Some(pinged_ms) => pinged_ms + reply_ms,
+            None => self.ping_at_ms(),
+        };
+        silence_ms.min(self.overdue_at_ms())
+    }
+
+    /// When the oldest request was written that is not a ping. Requests are numbered in the order of their
+    /// writing, so it is the first.
+    fn oldest_asked_ms(&self) -> Option<u64> {
+        self.pending.values().find(|(pending, _)| *pending != Pending::Ping).map(|&(_, asked_ms)| asked_ms)
+    }
+
+    fn ping_at_ms(&self) -> u64 {
+        match self.oldest_asked_ms() {
+            Some(asked_ms) => self.heard_ms.max(asked_ms) + SILENCE_MS,
+            None => self.heard_ms + IDLE_SILENCE_MS,
+        }
+    }
+
+    fn overdue_at_ms(&self) -> u64 {
+        self.oldest_asked_ms().map_or(u64::MAX, |asked_ms| asked_ms + ANSWER_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::limits::REPLY_MS;
+
+    fn link() -> Link {
+        Link::new(Address::new("localhost", 8000), 1_000)
+    }
+
+    #[test]
+    fn a_silent_server_is_asked_and_then_given_up_in_well_under_a_second() {
+        let mut link = link();
+        link.asked(1, Pending::Chat, 5_000);
+        assert_eq!(link.health(5_000, REPLY_MS), Health::Fine, "an old silence is not held against it");
+        let ping_ms = link.next_timeout_ms(REPLY_MS);
+        assert_eq!(link.health(ping_ms, REPLY_MS), Health::AskIt);
+        link.asked(2, Pending::Ping, ping_ms);
+        assert_eq!(link.health(ping_ms, REPLY_MS), Health::Fine);
+        let end_ms = link.next_timeout_ms(REPLY_MS);
+        assert_eq!(link.health(end_ms, REPLY_MS), Health::Silent);
+        assert!(end_ms - 5_000 < 1_000);
+    }
+
+    #[test]
+    fn anything_heard_counts_as_life() {
+        let mut link = link();
+        link.asked(1, Pending::Ping, 2_000);
+        link.heard(2_100);
+        assert_eq!(link.health(2_000 + REPLY_MS, REPLY_MS), Health::Fine);
+        assert_eq!(link.next_timeout_ms(REPLY_MS), 2_100 + IDLE_SILENCE_MS);
+    }
+
+    #[test]
+    fn a_server_that_answers_pings_but_not_requests_is_given_up_in_the_end() {
+        let mut link = link();
+        link.asked(1, Pending::Chat, 1_000);
+        link.heard(1_000 + ANSWER_MS);
+        assert_eq!(link.health(1_000 + ANSWER_MS, REPLY_MS), Health::Overdue);
+    }
+}

@@ -1,0 +1,308 @@
+//! Messages that are not yet acknowledged, in the order they were typed.
+//!
+//! # How the order is kept
+//! Messages are sent in order and several may be on their way at once (the *window*). A message leaves
+//! the outbox when it is acknowledged or finally refused. What disturbs the order is handled so:
+//!
+//! - **The connection is lost, or a server answers `unavailable`** (and closes, so that nothing later on
+//!   that connection can overtake): whatever was on its way has an unknown outcome. All of it is sent again
+//!   on the next connection, first to last, under the same ids; what had been committed is recognised.
+//!   Since a connection commits in the order it was sent, what had been committed is a prefix of what is
+//!   sent again, and the order stands.
+//! - **A message is refused for load** (`overloaded`, `rate_limited`): it did not happen, but those behind
+//!   it on the same connection may have. Each message therefore names the one before it while that is still
+//!   unanswered (`follows`), and a SyncNet server refuses for load whatever follows a message that it so
+//!   refused. The outbox stops, waits until everything on its way is answered and the server's pause is
+//!   over, and sends again from the refused message on. The window then starts at one.
+//! - **A message is refused for good**: it is reported and taken out; those behind it do not depend on it.
+//!
+//! The window starts at one on every connection and grows by one with each acknowledgement, so that the
+//! clients of a lost server do not throw everything they hold at the next one at once, and so that a
+//! message that makes a server close the connection is found: it is on its way alone.
+
+use std::collections::VecDeque;
+
+use crate::{
+    planted::{Bug, planted},
+    protocol::RoomName,
+};
+
+use super::limits::{OUTBOX_MAX, WINDOW_MAX};
+
+/// A message as the user gave it, with the id under which it is sent, however often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Together with the user's name it names this message for ever.
+    pub client_msg_id: String,
+    /// Where to.
+    pub room: RoomName,
+    /// The text.
+    pub body: String,
+    /// The `seq` of the message it answers.
+    pub reply_to: Option<u64>,
+}
+
+/// What changes in the durable copy of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboxChange {
+    /// Must be durable before anything after it is carried out: from now on the message may be sent.
+    Added(Message),
+    /// The message is done. May be lost in a power cut: the message is then sent again and recognised.
+    Removed {
+        /// Which.
+        client_msg_id: String,
+    },
+}
+
+/// Names for messages: an id of this run of the program, then a counter.
+///
+/// The id must be new in every run (64 random bits, say); so no counter has to survive, and a copied or
+/// restored outbox cannot lead to two messages under one name. Messages restored from disk keep theirs.
+#[derive(Debug, Clone)]
+pub struct MessageIds {
+    instance_id: String,
+    next: u64,
+}
+
+impl MessageIds {
+    /// Names under `instance_id`, which has at most 32 bytes.
+    pub fn new(instance_id: impl Into<String>) -> Self {
+        MessageIds { instance_id: instance_id.into(), next: 1 }
+    }
+
+    /// A name that was not given before.
+    pub fn next_id(&mut self) -> String {
+        let number = self.next;
+        self.next += 1;
+        format!("{}-{number}", self.instance_id)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Message,
+    /// The request that carries it on this connection.
+    in_flight: Option<i64>,
+    /// It was sent on an earlier connection or in an earlier run, and what became of it is not known.
+    uncertain: bool,
+}
+
+/// The outbox, and what of it is on its way on the current connection.
+#[derive(Debug)]
+pub struct Outbox {
+    /// While not `recovering`, those in flight are exactly the first `in_flight`.
+    entries: VecDeque<Entry>,
+    in_flight: usize,
+    window: usize,
+    /// A message was refused for load: nothing is sent until everything on its way is answered.
+    recovering: bool,
+}
+
+impl Outbox {
+    /// An outbox with the messages of an earlier run, oldest first.
+    pub fn new(restored: Vec<Message>) -> Self {
+        let entry = |message| Entry { message, in_flight: None, uncertain: true };
+        let entries = restored.into_iter().map(entry).collect();
+        Outbox { entries, in_flight: 0, window: 1, recovering: false }
+    }
+
+    /// Messages that are not yet acknowledged.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether everything is acknowledged.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether no further message is taken.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= OUTBOX_MAX
+    }
+
+    /// The messages, oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.entries.iter().map(|entry| &entry.message)
+    }
+
+    /// Adds a message at the end.
+    pub fn push(&mut self, message: Message) {
+        self.entries.push_back(Entry { message, in_flight: None, uncertain: false });
+    }
+
+    /// The message to send next, if one may be sent now, and the unanswered one that goes before it.
+    pub fn next_to_send(&self) -> Option<(&Message, Option<&Message>)> {
+        if self.in_flight >= self.window || (self.recovering && self.in_flight > 0) {
+            return None;
+        }
+        let next = self.entries.get(self.in_flight)?;
+        let before = self.in_flight.checked_sub(1).map(|at| &self.entries[at].message);
+        Some((&next.message, before))
+    }
+
+    /// The message given by [`Outbox::next_to_send`] was written under `request_id`.
+    pub fn sent(&mut self, request_id: i64) {
+        debug_assert!(!self.recovering || self.in_flight == 0, "sent while answers were awaited");
+        self.recovering = false;
+        if let Some(entry) = self.entries.get_mut(self.in_flight) {
+            entry.in_flight = Some(request_id);
+            self.in_flight += 1;
+        }
+    }
+
+    /// Takes out the message that `request_id` carried: it is acknowledged or finally refused.
+    pub fn answered(&mut self, request_id: i64) -> Option<Message> {
+        let at = self.position(request_id)?;
+        self.in_flight -= 1;
+        self.window = WINDOW_MAX.min(self.window + 1);
+        self.entries.remove(at).map(|entry| entry.message)
+    }
+
+    /// The message that `request_id` carried was refused for load and has to be sent again.
+    pub fn refused_for_load(&mut self, request_id: i64) {
+        if let Some(at) = self.position(request_id) {
+            self.entries[at].in_flight = None;
+            self.in_flight -= 1;
+            self.recovering = true;
+            self.window = 1;
+        }
+    }
+
+    /// The connection is gone: everything on its way is to be sent again, in order, under the same ids.
+    pub fn connection_lost(&mut self) {
+        if planted(Bug::ClientResendsReversed) {
+            self.entries.make_contiguous()[..self.in_flight].reverse();
+        }
+        for entry in &mut self.entries {
+            let was_in_flight = entry.in_flight.take().is_some();
+            entry.uncertain |= was_in_flight;
+            if was_in_flight && planted(Bug::ClientRenumbers) {
+                entry.message.client_msg_id.push('r');
+            }
+        }
+        self.in_flight = 0;
+        self.window = 1;
+        self.recovering = false;
+    }
+
+    /// The request that carries the only message on its way, where there is exactly one.
+    pub fn only_in_flight(&self) -> Option<i64> {
+        match self.in_flight {
+            1 => self.entries.iter().find_map(|entry| entry.in_flight),
+            _ => None,
+        }
+    }
+
+    /// Takes out all messages that `goes` says are to go and that are not on their way, each with whether
+    /// an earlier sending of it may have succeeded.
+    pub fn take(&mut self, mut goes: impl FnMut(&Message) -> bool) -> Vec<(Message, bool)> {
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| entry.in_flight.is_none() && goes(&entry.message));
+        self.entries = kept;
+        gone.into_iter().map(|entry| (entry.message, entry.uncertain)).collect()
+    }
+
+    fn position(&self, request_id: i64) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.in_flight == Some(request_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(count: usize) -> Outbox {
+        let mut ids = MessageIds::new("i");
+        let message = |_| Message {
+            client_msg_id: ids.next_id(),
+            room: RoomName::new("lobby").unwrap(),
+            body: "x".into(),
+            reply_to: None,
+        };
+        Outbox::new((0..count).map(message).collect())
+    }
+
+    /// Sends as long as the window is open; the ids of what was sent.
+    fn send_all(outbox: &mut Outbox, request_id: &mut i64) -> Vec<String> {
+        let mut sent = vec![];
+        while let Some((message, _)) = outbox.next_to_send() {
+            sent.push(message.client_msg_id.clone());
+            *request_id += 1;
+            outbox.sent(*request_id);
+        }
+        sent
+    }
+
+    #[test]
+    fn the_window_starts_at_one_and_grows_with_each_answer() {
+        let mut outbox = outbox(10);
+        let mut request_id = 0;
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-1"]);
+        outbox.answered(1);
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-2", "i-3"]);
+        outbox.answered(2);
+        outbox.answered(3);
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-4", "i-5", "i-6", "i-7"]);
+        assert_eq!(outbox.next_to_send(), None);
+    }
+
+    #[test]
+    fn after_a_lost_connection_everything_unanswered_goes_again_in_order() {
+        let mut outbox = outbox(5);
+        let mut request_id = 0;
+        send_all(&mut outbox, &mut request_id);
+        outbox.answered(1);
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-2", "i-3"]);
+        outbox.connection_lost();
+        let mut again = vec![];
+        while !outbox.is_empty() {
+            let first = request_id + 1;
+            again.extend(send_all(&mut outbox, &mut request_id));
+            (first..=request_id).for_each(|answered| drop(outbox.answered(answered)));
+        }
+        assert_eq!(again, ["i-2", "i-3", "i-4", "i-5"]);
+    }
+
+    #[test]
+    fn after_a_refusal_for_load_nothing_is_sent_until_all_answers_are_there() {
+        let mut outbox = outbox(5);
+        let mut request_id = 0;
+        send_all(&mut outbox, &mut request_id);
+        outbox.answered(1);
+        send_all(&mut outbox, &mut request_id);
+        outbox.refused_for_load(2);
+        assert_eq!(outbox.next_to_send(), None, "i-3 is still on its way");
+        outbox.refused_for_load(3);
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-2"], "one at first");
+        outbox.answered(request_id);
+        assert_eq!(send_all(&mut outbox, &mut request_id), ["i-3", "i-4"]);
+    }
+
+    #[test]
+    fn each_message_names_the_unanswered_one_before_it() {
+        let mut outbox = outbox(3);
+        assert_eq!(outbox.next_to_send().unwrap().1, None);
+        outbox.sent(1);
+        outbox.answered(1);
+        assert_eq!(outbox.next_to_send().unwrap().1, None);
+        outbox.sent(2);
+        let (next, before) = outbox.next_to_send().unwrap();
+        assert_eq!((next.client_msg_id.as_str(), before.unwrap().client_msg_id.as_str()), ("i-3", "i-2"));
+    }
+
+    #[test]
+    fn what_is_taken_out_is_not_on_its_way_and_says_whether_it_may_have_been_sent() {
+        let mut outbox = outbox(3);
+        let first = outbox.messages().next().unwrap().clone();
+        outbox.push(Message { client_msg_id: "new".into(), ..first });
+        outbox.sent(1);
+        let gone = outbox.take(|message| message.client_msg_id != "i-2");
+        let gone: Vec<_> =
+            gone.iter().map(|(message, maybe)| (message.client_msg_id.as_str(), *maybe)).collect();
+        assert_eq!(gone, [("i-3", true), ("new", false)]);
+        assert_eq!(outbox.answered(1).unwrap().client_msg_id, "i-1");
+        assert_eq!(outbox.next_to_send().unwrap().0.client_msg_id, "i-2");
+    }
+}

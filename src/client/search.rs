@@ -1,0 +1,229 @@
+//! The search for a server: from one that is gone to the next that works, at once but without hammering.
+
+use serde_json::json;
+
+use crate::protocol::{Refusal, ServerId};
+
+use super::{
+    directory::Address,
+    io::Output,
+    limits::{
+        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, DOWN_NOTICE_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MS,
+        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
+    },
+    link::{Health, Link, Pending},
+    state::{ClientState, Down, Phase},
+    update::{Before, Connection, Update},
+};
+
+impl ClientState {
+    pub(super) fn look_at_the_clock(&mut self) {
+        match &self.phase {
+            Phase::Waiting { until_ms, .. } if self.now_ms >= *until_ms => self.attempt(),
+            Phase::Discovering { until_ms } if self.now_ms >= *until_ms => self.found(vec![]),
+            Phase::Connecting { until_ms, .. } if self.now_ms >= *until_ms => {
+                self.outputs.push_back(Output::Disconnect);
+                self.connect_failed("it does not answer".into());
+            }
+            Phase::Linked(link) => match link.health(self.now_ms, self.reply_ms()) {
+                Health::Fine => {}
+                Health::AskIt => self.ask("ping", json!({}), Pending::Ping),
+                Health::Silent => {
+                    self.silences += 1;
+                    self.leave_server("it fell silent", false);
+                }
+                Health::Overdue => self.leave_server("it owes an answer for too long", false),
+            },
+            _ => {}
+        }
+        // A decision just made may be due at once: the first attempt after a loss waits for nothing.
+        if matches!(&self.phase, Phase::Waiting { until_ms, .. } if self.now_ms >= *until_ms) {
+            self.attempt();
+        }
+        if let Some(down) = self.down.as_mut().filter(|down| !down.told)
+            && self.now_ms >= down.since_ms + DOWN_NOTICE_MS
+            && !matches!(self.phase, Phase::Stopped(_))
+        {
+            down.told = true;
+            let reason = down.reason.clone();
+            self.tell(Update::Connection(Connection::Down { reason }));
+        }
+    }
+
+    pub(super) fn attempt(&mut self) {
+        let target = match &mut self.phase {
+            Phase::Waiting { target, .. } => target.take(),
+            _ => None,
+        };
+        let may_discover = self.config.servers.is_empty() && !self.discovered;
+        if target.is_none() && may_discover && self.directory.round_is_over() {
+            self.phase = Phase::Discovering { until_ms: self.now_ms + DISCOVER_MS };
+            self.outputs.push_back(Output::Discover);
+            return;
+        }
+        self.discovered = false;
+        match target.or_else(|| self.directory.choose()) {
+            Some(address) => {
+                self.outputs.push_back(Output::Connect(address.clone()));
+                self.phase = Phase::Connecting { address, until_ms: self.now_ms + CONNECT_MS };
+            }
+            None => self.phase = Phase::Waiting { until_ms: self.now_ms + BACK_OFF_MAX_MS, target: None },
+        }
+    }
+
+    pub(super) fn found(&mut self, addresses: Vec<Address>) {
+        if !matches!(self.phase, Phase::Discovering { .. }) {
+            return;
+        }
+        self.directory.found(addresses);
+        if self.directory.is_empty() {
+            self.directory.found(LOCAL_PORTS.map(|tcp_port| Address::new("localhost", tcp_port)));
+        }
+        self.discovered = true;
+        self.phase = Phase::Waiting { until_ms: self.now_ms, target: None };
+    }
+
+    /// Plans the next attempt.
+    pub(super) fn search(&mut self) {
+        let until_ms = self.now_ms + self.directory.pause_ms();
+        self.phase = Phase::Waiting { until_ms, target: None };
+    }
+
+    pub(super) fn connected(&mut self) {
+        let Phase::Connecting { address, .. } = &self.phase else { return };
+        self.phase = Phase::Linked(Link::new(address.clone(), self.now_ms));
+        let username = self.config.user.to_string();
+        self.ask("login", json!({ "username": username }), Pending::Login);
+    }
+
+    pub(super) fn connect_failed(&mut self, reason: String) {
+        let Phase::Connecting { address, .. } = &self.phase else { return };
+        let reason = format!("{address}: {reason}");
+        if let Some(down) = &mut self.down {
+            down.reason = reason;
+        }
+        // The failed attempt counts: without this a lone server that refuses would be asked again at once.
+        self.search();
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&mut self, reason: &str) {
+        self.unlink(reason, false);
+    }
+
+    /// Leaves the server for another one.
+    pub(super) fn leave_server(&mut self, reason: &str, moved: bool) {
+        self.outputs.push_back(Output::Disconnect);
+        self.unlink(reason, moved);
+    }
+
+    pub(super) fn unlink(&mut self, reason: &str, moved: bool) {
+        let Phase::Linked(link) = &self.phase else {
+            // The transport broke off before it was said to stand.
+            return self.connect_failed(reason.to_owned());
+        };
+        let (address, was_up_ms) = (link.address.clone(), self.now_ms - link.up_ms);
+        let reason = format!("{}: {reason}", link.name());
+        if was_up_ms >= STABLE_MS && !link.settled {
+            self.directory.works(&address);
+            self.redirects = 0;
+        }
+        match (&link.server_id, &mut self.down) {
+            (Some(server_id), _) => {
+                self.down = Some(self.down_since_now(Some(server_id.clone()), moved, &reason));
+            }
+            (None, Some(down)) => down.reason = reason,
+            (None, None) => self.down = Some(self.down_since_now(None, moved, &reason)),
+        }
+        self.outbox.connection_lost();
+        self.rooms.connection_lost();
+        self.rooms_changed = true;
+        for asking in &mut self.questions {
+            asking.asked = false;
+        }
+        self.search();
+    }
+
+    /// The server, or the user, wants the connection to go to `target`.
+    pub(super) fn move_to(&mut self, target: Address, reason: &str) {
+        match &self.phase {
+            Phase::Linked(_) => self.leave_server(reason, true),
+            Phase::Connecting { .. } => self.outputs.push_back(Output::Disconnect),
+            Phase::Stopped(_) => return,
+            Phase::Waiting { .. } | Phase::Discovering { .. } => {}
+        }
+        self.phase = Phase::Waiting { until_ms: self.now_ms, target: Some(target) };
+    }
+
+    /// Follows a `redirect`, but not in circles.
+    pub(super) fn redirected(&mut self, server_id: &str, host: String, tcp_port: u16, reason: &str) {
+        let Some(link) = self.link() else { return };
+        let told = Address { host, tcp_port }.seen_through(&link.address);
+        let target = self.directory.address_of(server_id).cloned().unwrap_or(told);
+        let usable = target.tcp_port != 0 && target != link.address;
+        self.redirects += 1;
+        if usable && self.redirects <= REDIRECTS_MAX {
+            self.move_to(target, reason);
+        } else {
+            self.leave_server(reason, true);
+        }
+    }
+
+    /// A message or a leave was committed over the connection: the search has succeeded, and what went wrong
+    /// before is forgiven.
+    ///
+    /// A join does not count: for a member it commits nothing, so a server without a majority may answer it.
+    pub(super) fn settle(&mut self) {
+        (self.redirects, self.load_refusals) = (0, 0);
+        let Phase::Linked(link) = &mut self.phase else { return };
+        if !link.settled {
+            link.settled = true;
+            self.silences = 0;
+            self.directory.works(&link.address);
+        }
+    }
+
+    /// Logged in at `server_id`.
+    pub(super) fn logged_in(&mut self, server_id: String) {
+        let Phase::Linked(link) = &mut self.phase else { return };
+        link.server_id = Some(server_id.clone());
+        let address = link.address.clone();
+        if let Some(known) = ServerId::new(&server_id) {
+            self.directory.identify(&address, &known);
+        }
+        let before = self.down.take().and_then(|down| {
+            let gap_ms = self.now_ms - down.since_ms;
+            down.server_id.map(|server_id| Before { server_id, gap_ms, moved: down.moved })
+        });
+        self.tell(Update::Connection(Connection::Up { server_id, address, before }));
+        self.ask("server_list", json!({}), Pending::Directory);
+        self.rooms_changed = true;
+    }
+
+    /// Ends it for good.
+    pub(super) fn stop(&mut self, refusal: Refusal) {
+        self.outputs.push_back(Output::Disconnect);
+        self.tell(Update::Stopped { reason: refusal.reason.clone() });
+        self.phase = Phase::Stopped(refusal);
+    }
+
+    /// A server sheds load: nothing is asked for a while.
+    pub(super) fn hold(&mut self, refusal: &Refusal) {
+        if self.hold_until_ms > self.now_ms {
+            return; // Part of the same wave of refusals.
+        }
+        let doubled_ms = LOAD_PAUSE_MS << self.load_refusals.min(5);
+        self.load_refusals += 1;
+        let pause_ms = refusal.retry_after_ms.unwrap_or(doubled_ms).clamp(1, LOAD_PAUSE_MAX_MS);
+        // Never earlier than the server said, and not all clients at the same moment.
+        self.hold_until_ms = self.now_ms + pause_ms + self.jitter.below(pause_ms / 4 + 1);
+    }
+
+    pub(super) fn down_since_now(&self, server_id: Option<String>, moved: bool, reason: &str) -> Down {
+        Down { since_ms: self.now_ms, server_id, moved, told: false, reason: reason.to_owned() }
+    }
+
+    pub(super) fn reply_ms(&self) -> u64 {
+        REPLY_MS << self.silences.min(3)
+    }
+}

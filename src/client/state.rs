@@ -1,0 +1,272 @@
+//! A client without a world: outbox, failover and resume, decided from data alone.
+//!
+//! # Input, output, timeout
+//! Three words are the whole contract of [`ClientState`]:
+//!
+//! 1. **Input.** Tell it what happened, with the time: [`ClientState::handle`]. The first input may be
+//!    `Input::Timeout`; it starts the search for a server.
+//! 2. **Output.** After every input carry out what it wants, in order, until [`ClientState::poll_output`]
+//!    gives `None`. `Persist` must be durable before anything behind it is carried out (carrying it out
+//!    earlier is fine).
+//! 3. **Timeout.** If nothing happens until [`ClientState::next_timeout_ms`], give it `Input::Timeout`.
+//!
+//! There is no socket, clock, thread, file or chance in here: the time and the seed of the jitter are
+//! handed in. So the same code runs under the threads of the client and in a simulation that
+//! plays a whole cluster from one seed.
+//!
+//! The caller owes three things. The time never goes back. Of one connection the inputs come in order
+//! (`Connected`, any `Received`, then `Disconnected`, or only `ConnectFailed`), and after an
+//! `Output::Disconnect` nothing more comes of the connection it ended, nor of the attempt to open it.
+//! And when `Persist` fails, nothing behind it is carried out: the state is then thrown away, and a new one
+//! started from what the disk holds.
+//!
+//! # What it promises
+//! - Every message that it took (`Update::Queued`) is sent, in the order taken, until a server acknowledges
+//!   or finally refuses it, on whatever server and in whatever run of the program, always under the id it
+//!   had at first. `outbox` says how the order is kept.
+//! - Of each room, events are shown in the order of `seq`, each once, without a gap from the first shown.
+//!   A repeat is dropped; a gap leads to a new `create_join` with `after`, never to a skip.
+//! - A server that is gone, silent or without a majority is left for the next one at once; when that does
+//!   not help either, with a growing and jittered pause. It never asks in a tight loop.
+//!
+//! # What happens on a connection
+//! `login`; when that is acknowledged `server_list` and a `create_join` for every room, with `after` where
+//! something of it was shown; messages follow as soon as their room is joined. A message whose room is not
+//! joined holds up those behind it, whatever their room: the order is kept over all rooms.
+//!
+//! # What it does not know
+//! Accounts: it logs in as a guest. Nothing else about a message than its words: edits, reactions and
+//! files are requests of their own and will be commands of their own.
+
+use std::collections::VecDeque;
+
+use crate::protocol::{Limits, Refusal, RoomKey, UserName};
+
+use super::{
+    directory::{Address, Directory, Jitter},
+    io::{Input, Output, Question},
+    limits::{DOWN_NOTICE_MS, GAPS_MAX},
+    link::{Link, Pending},
+    outbox::{Message, Outbox, OutboxChange},
+    rooms::{self, Rooms},
+    update::Update,
+};
+
+/// What a client is given at its start.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// The guest's name.
+    pub user: UserName,
+    /// Where to look for a server first. Empty: by discovery, then at the local ports.
+    pub servers: Vec<Address>,
+    /// Where the jitter starts from; different for each client.
+    pub seed: u64,
+    /// How many of its last events are shown when a room is first joined, up to [`HISTORY_MAX`].
+    pub history: usize,
+    /// What servers take at most. What is longer is refused here, because a server would cut the connection.
+    pub limits: Limits,
+}
+
+/// Where the search for a server stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The next attempt is at this time: at `target`, or wherever the directory says.
+    Waiting { until_ms: u64, target: Option<Address> },
+    /// Discovery runs.
+    Discovering { until_ms: u64 },
+    /// A connection is being opened.
+    Connecting { address: Address, until_ms: u64 },
+    /// A connection stands.
+    Linked(Link),
+    /// It is over.
+    Stopped(Refusal),
+}
+
+/// The time without a server.
+#[derive(Debug)]
+pub(super) struct Down {
+    pub since_ms: u64,
+    /// The server before it.
+    pub server_id: Option<String>,
+    pub moved: bool,
+    pub told: bool,
+    pub reason: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub tag: u64,
+    pub question: Question,
+    /// On its way on this connection.
+    pub asked: bool,
+}
+
+/// One user's client: see the module's essay.
+#[derive(Debug)]
+pub struct ClientState {
+    pub(super) config: StateConfig,
+    pub(super) now_ms: u64,
+    pub(super) phase: Phase,
+    pub(super) directory: Directory,
+    pub(super) rooms: Rooms,
+    /// A room may need a `create_join` or a `leave`.
+    pub(super) rooms_changed: bool,
+    pub(super) outbox: Outbox,
+    pub(super) questions: VecDeque<Asking>,
+    pub(super) lamport_timestamp: u64,
+    pub(super) next_request_id: i64,
+    pub(super) jitter: Jitter,
+    /// Nothing is asked before this time: a server shed load.
+    pub(super) hold_until_ms: u64,
+    /// Refusals for load in a row.
+    pub(super) load_refusals: u32,
+    /// Servers lost to silence in a row.
+    pub(super) silences: u32,
+    /// Redirects in a row.
+    pub(super) redirects: u32,
+    /// Discovery has just run: its result is tried before it runs again.
+    pub(super) discovered: bool,
+    pub(super) down: Option<Down>,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl ClientState {
+    /// A client with the messages of an earlier run, oldest first.
+    pub fn new(config: StateConfig, restored: Vec<Message>) -> Self {
+        let mut rooms = Rooms::default();
+        for message in &restored {
+            rooms.want(&message.room, 0);
+        }
+        ClientState {
+            directory: Directory::new(&config.servers, config.seed),
+            // Another stream of numbers than the directory's.
+            jitter: Jitter::new(!config.seed),
+            config,
+            now_ms: 0,
+            phase: Phase::Waiting { until_ms: 0, target: None },
+            rooms,
+            rooms_changed: false,
+            outbox: Outbox::new(restored),
+            questions: VecDeque::new(),
+            lamport_timestamp: 0,
+            next_request_id: 1,
+            hold_until_ms: 0,
+            load_refusals: 0,
+            silences: 0,
+            redirects: 0,
+            discovered: false,
+            down: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened at `now_ms`, a clock that never goes back and whose zero means nothing.
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.down.is_none() && self.link().is_none_or(|link| link.server_id.is_none()) {
+            self.down = Some(self.down_since_now(None, false, "none was tried yet"));
+        }
+        match input {
+            Input::Connected => self.connected(),
+            Input::ConnectFailed { reason } => self.connect_failed(reason),
+            Input::Received(line) => self.received(&line),
+            Input::Disconnected { reason } => self.lost(&reason),
+            Input::Discovered(addresses) => self.found(addresses),
+            Input::Command(command) => self.command(command),
+            Input::Timeout => {}
+        }
+        self.look_at_the_clock();
+        self.ask_what_may_be_asked();
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `Input::Timeout` is due if nothing else happens before; `None`: never.
+    pub fn next_timeout_ms(&self) -> Option<u64> {
+        let phase_ms = match &self.phase {
+            Phase::Waiting { until_ms, .. }
+            | Phase::Discovering { until_ms }
+            | Phase::Connecting { until_ms, .. } => *until_ms,
+            Phase::Linked(link) => link.next_timeout_ms(self.reply_ms()),
+            Phase::Stopped(_) => return None,
+        };
+        let held = self.link().is_some() && self.hold_until_ms > self.now_ms;
+        let hold_ms = if held { self.hold_until_ms } else { u64::MAX };
+        let untold = self.down.as_ref().filter(|down| !down.told);
+        let tell_ms = untold.map_or(u64::MAX, |down| down.since_ms + DOWN_NOTICE_MS);
+        Some(phase_ms.min(hold_ms).min(tell_ms))
+    }
+
+    /// Messages that are not yet acknowledged.
+    pub fn pending(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether it is logged in at a server.
+    pub fn is_online(&self) -> bool {
+        self.link().is_some_and(|link| link.server_id.is_some())
+    }
+
+    /// Whether everything the user wanted is answered: messages, rooms and questions.
+    pub fn is_idle(&self) -> bool {
+        let settled = |phase, wanted| wanted && phase == rooms::Phase::Live;
+        self.outbox.is_empty()
+            && self.questions.is_empty()
+            && self.rooms.iter().all(|(_, room)| settled(room.phase, room.wanted))
+    }
+}
+
+/// What the answers need (`answers.rs`).
+impl ClientState {
+    pub(super) fn tell(&mut self, update: Update) {
+        self.outputs.push_back(Output::Tell(update));
+    }
+
+    pub(super) fn persist(&mut self, change: OutboxChange) {
+        self.outputs.push_back(Output::Persist(change));
+    }
+
+    pub(super) fn link(&self) -> Option<&Link> {
+        match &self.phase {
+            Phase::Linked(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Notes that the server said something at `lamport_timestamp`; what `request_id` was about, if it is
+    /// the answer to a request.
+    pub(super) fn heard(&mut self, lamport_timestamp: u64, request_id: Option<i64>) -> Option<Pending> {
+        self.lamport_timestamp = self.lamport_timestamp.max(lamport_timestamp);
+        let Phase::Linked(link) = &mut self.phase else { return None };
+        link.heard(self.now_ms);
+        request_id.and_then(|request_id| link.answered(request_id))
+    }
+
+    /// Takes a question off the list, and gives it.
+    pub(super) fn take_question(&mut self, tag: u64) -> Option<Question> {
+        let at = self.questions.iter().position(|asking| asking.tag == tag && asking.asked)?;
+        self.questions.remove(at).map(|asking| asking.question)
+    }
+
+    /// Puts a question back that was refused for load.
+    pub(super) fn ask_again(&mut self, tag: u64) {
+        for asking in self.questions.iter_mut().filter(|asking| asking.tag == tag) {
+            asking.asked = false;
+        }
+    }
+
+    /// A gap in the room under `key`: what is missing is asked for.
+    pub(super) fn gap(&mut self, key: &RoomKey) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.gaps += 1;
+        room.phase = rooms::Phase::Absent;
+        self.rooms_changed = true;
+        if room.gaps > GAPS_MAX {
+            room.gaps = 0;
+            self.leave_server("it leaves out events", false);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the user of a connection is told.
+
+use std::fmt;
+
+use crate::protocol::{Event, Refusal, RoomName, RoomSummary, ServerList, answer::Member, status::Status};
+
+use super::{directory::Address, outbox::Message};
+
+/// Something the user is told. Of one room, events come in the order of their `seq`, each once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Update {
+    /// The connection changed: one line, as [`fmt::Display`] gives it.
+    Connection(Connection),
+    /// A room is joined. Also after each change of server, where `resumed` is true.
+    Joined {
+        /// The room.
+        room: RoomName,
+        /// Whether it did not exist before.
+        created: bool,
+        /// Its topic, empty where none was set.
+        topic: String,
+        /// What the user is in it.
+        role: String,
+        /// The newest event when it was joined.
+        last_seq: u64,
+        /// Whether it was joined before and goes on where it stopped.
+        resumed: bool,
+    },
+    /// Something happened in a room.
+    Event {
+        /// What.
+        event: Box<Event>,
+        /// Whether it is older than the joining of the room.
+        past: bool,
+    },
+    /// Something took a place in a room that this client cannot read.
+    Unreadable {
+        /// The room.
+        room: RoomName,
+        /// Its place.
+        seq: u64,
+        /// What could not be read.
+        reason: String,
+    },
+    /// The servers know less of the room than was shown before: the cluster was set up anew, and the room is
+    /// shown from its beginning there.
+    RoomRestarted {
+        /// The room.
+        room: RoomName,
+    },
+    /// A room is left.
+    Left {
+        /// The room.
+        room: RoomName,
+    },
+    /// A room could not be joined or left.
+    RoomRefused {
+        /// The room.
+        room: RoomName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A message is in the durable outbox and will be sent, across restarts, until it is acknowledged.
+    Queued {
+        /// The message.
+        message: Message,
+        /// Whether there is a connection that may carry it at once.
+        online: bool,
+    },
+    /// A message has its place, for ever.
+    Acked {
+        /// The message.
+        message: Message,
+        /// Its place in its room.
+        seq: u64,
+        /// Whether an earlier sending had given it that place.
+        duplicate: bool,
+    },
+    /// A message was refused for good and is no longer in the outbox.
+    Refused {
+        /// The message.
+        message: Message,
+        /// Why.
+        refusal: Refusal,
+        /// Whether an earlier sending of it, whose answer was lost, may have succeeded all the same.
+        uncertain: bool,
+    },
+    /// The answer to a question.
+    Answered {
+        /// The tag given with the question.
+        tag: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The servers of the cluster changed.
+    Servers(ServerList),
+    /// Nothing more will happen: the connection ends for good.
+    Stopped {
+        /// Why, in one sentence.
+        reason: String,
+    },
+}
+
+/// The answer to a [`Question`](super::io::Question).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// To `History`.
+    History {
+        /// The room.
+        room: RoomName,
+        /// The events that could be read, oldest first.
+        events: Vec<Event>,
+        /// The newest event of the room.
+        last_seq: u64,
+        /// Whether there are more in the direction asked for.
+        more: bool,
+    },
+    /// To `Rooms`.
+    Rooms(Vec<RoomSummary>),
+    /// To `Members`.
+    Members {
+        /// The room.
+        room: RoomName,
+        /// Its members.
+        members: Vec<Member>,
+    },
+    /// To `Servers`.
+    Servers(ServerList),
+    /// To `Status`.
+    Status(Box<Status>),
+    /// To `Barrier`: everything committed anywhere before it was asked has been applied on this server.
+    Barrier,
+    /// To any of them: it was refused.
+    Refused(Refusal),
+}
+
+/// How the connection changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// Logged in at a server.
+    Up {
+        /// The server's id.
+        server_id: String,
+        /// Its address.
+        address: Address,
+        /// What was before; `None` at the first connection.
+        before: Option<Before>,
+    },
+    /// For a while no server could be reached. The search goes on.
+    Down {
+        /// What the last attempt met.
+        reason: String,
+    },
+}
+
+/// The connection before the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// The server's id.
+    pub server_id: String,
+    /// How long there was none, in milliseconds.
+    pub gap_ms: u64,
+    /// Whether the server or the user asked for the move; otherwise the connection was lost.
+    pub moved: bool,
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Connection::Up { server_id, address, before: None } => {
+                write!(f, "connected to {server_id} at {address}")
+            }
+            Connection::Up { server_id, before: Some(Before { server_id: old, gap_ms, moved }), .. } => {
+                let seconds = *gap_ms as f64 / 1000.0;
+                match (moved, old == server_id) {
+                    (_, true) => write!(f, "connected to {server_id} again ({seconds:.2} s)"),
+                    (true, false) => write!(f, "moved from {old} to {server_id} ({seconds:.2} s)"),
+                    (false, false) => write!(f, "{old} is gone, now on {server_id} ({seconds:.2} s)"),
+                }
+            }
+            Connection::Down { reason } => {
+                write!(f, "no server answers ({reason}); messages are kept and the search goes on")
+            }
+        }
+    }
+}
