@@ -8,6 +8,7 @@ use crate::protocol::{
     name::ServerId,
     peer::{PeerMessage, SnapshotHead},
     refusal::Refusal,
+    request::HistoryRange,
 };
 
 use super::{
@@ -144,6 +145,8 @@ pub enum Purpose {
     History {
         /// The request.
         asked: Asked,
+        /// Which events were asked for: `more` looks in this direction.
+        range: HistoryRange,
         /// The answer but for its events and `more`.
         page: crate::protocol::HistoryPage,
     },

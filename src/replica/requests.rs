@@ -319,7 +319,7 @@ impl<S: Storage> Replica<S> {
             conn,
             room: id,
             range: EventRange { after, before, oldest_first, limit, max_bytes: HISTORY_BYTES },
-            purpose: Purpose::History { asked: asked.clone(), page },
+            purpose: Purpose::History { asked: asked.clone(), range, page },
         })
     }
 

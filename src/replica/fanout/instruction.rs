@@ -1,4 +1,4 @@
-//! (being written: the fan-out; `Fan` is what it is told, in order)
+//! What the fan-out is told.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::protocol::{
     answer::{Asked, Signature},
 };
 
-use super::{
+use super::super::{
     io::{ConnId, Found, Purpose},
     storage::RoomId,
 };

@@ -1,0 +1,186 @@
+//! Answers: those of writes in the order of the writes, with the events that some of them hold.
+
+use std::sync::Arc;
+
+use super::{
+    Fanout, Join,
+    conn::{Begin, Queued, Ready, Waiting, WaitingJoin},
+    page::{self, Keep, fitting},
+    room::Cursor,
+};
+use crate::{
+    planted::{Bug, planted},
+    protocol::{
+        Answer, HistoryPage,
+        answer::{Asked, Signature},
+        request::HistoryRange,
+    },
+    replica::{
+        io::{ConnId, Found},
+        storage::{EventRow, RoomId},
+    },
+};
+
+impl Fanout {
+    /// Queues the answer to a write, in its turn.
+    pub(super) fn answer(&mut self, conn: ConnId, line: Arc<[u8]>) {
+        match self.conns.get_mut(&conn) {
+            Some(state) if !state.is_closing && !state.waiting.is_empty() => {
+                if !state.wait(Waiting::Ready(Ready { line, begin: None }), self.limits.cut) {
+                    self.cut(conn);
+                }
+            }
+            _ => self.say(conn, line),
+        }
+    }
+
+    /// A join begins: what was followed of the room ends, and later answers wait.
+    pub(super) fn join(&mut self, join: Join) {
+        let (conn, room, last_seq) = (join.conn, join.room, join.answer.last_seq);
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.is_closing) else { return };
+        state.joins += 1;
+        let number = state.joins;
+        if !state.wait(Waiting::Join(Box::new(WaitingJoin { number, join })), self.limits.cut) {
+            return self.cut(conn);
+        }
+        self.set_cursor(conn, room, last_seq, Cursor::Joining(number));
+    }
+
+    /// The events of a join have been found. Which of several joins of a room is meant shows in where the
+    /// events begin; where that does not tell them apart, either is right.
+    pub(super) fn found_join(&mut self, conn: ConnId, room: RoomId, found: Found, by: &Signature) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let budget = self.limits.high.saturating_sub(state.pending_bytes());
+        let fits = |(_, waiting): &(usize, &WaitingJoin)| match &found {
+            Ok(rows) => begins_rightly(&waiting.join, rows),
+            Err(_) => true,
+        };
+        let Some((place, WaitingJoin { number, join })) = state.unanswered(room).find(fits) else {
+            // An answer that cannot be given must not be left out either.
+            if state.unanswered(room).next().is_some() {
+                self.close_unanswered(conn);
+            }
+            return;
+        };
+        let (line, next) = match found {
+            Ok(rows) => join_answer(join, &rows, budget, by),
+            Err(refusal) => (Answer::Nack(refusal).line(&join.asked, by), None),
+        };
+        let begin = Some(Begin { room, number: *number, next });
+        state.make_ready(place, Ready { line: line.into(), begin });
+        self.flush_answers(conn);
+    }
+
+    /// Queues the answers whose turn has come, and lets the joins among them begin.
+    fn flush_answers(&mut self, conn: ConnId) {
+        while let Some(state) = self.conns.get_mut(&conn)
+            && let Some(Ready { line, begin }) = state.next_answer()
+        {
+            match state.queue(line, self.limits.cut) {
+                Queued::First => self.dirty.push(conn),
+                Queued::Behind => {}
+                Queued::Full => return self.cut(conn),
+            }
+            if let Some(begin) = begin {
+                self.begin(conn, begin);
+            }
+        }
+        self.end_where_finished(conn);
+    }
+
+    /// The answer to a join is written. If nothing has ended it meanwhile, the connection now follows the
+    /// room behind the answer's last event.
+    fn begin(&mut self, conn: ConnId, Begin { room, number, next }: Begin) {
+        let cursor = self.rooms.get_mut(&room).and_then(|followed| followed.followers.get_mut(&conn));
+        let Some(cursor) = cursor.filter(|cursor| **cursor == Cursor::Joining(number)) else { return };
+        match next {
+            Some(next) => {
+                *cursor = Cursor::At(next);
+                self.catch_up(conn, room);
+            }
+            None => self.unfollow(conn, room),
+        }
+    }
+
+    /// Ends a connection of which an answer cannot be given: what waits behind it goes with it.
+    fn close_unanswered(&mut self, conn: ConnId) {
+        if let Some(state) = self.conns.get_mut(&conn) {
+            state.waiting.clear();
+            state.waiting_bytes = 0;
+        }
+        self.close(conn);
+    }
+
+    /// The events of a `history` request have been found.
+    pub(super) fn found_history(
+        &mut self,
+        conn: ConnId,
+        asked: &Asked,
+        range: HistoryRange,
+        page: HistoryPage,
+        found: Found,
+        by: &Signature,
+    ) {
+        let Some(state) = self.conns.get(&conn) else { return };
+        let budget = self.limits.high.saturating_sub(state.pending_bytes());
+        let answer = match found {
+            Ok(rows) if !page::is_dense(&rows) => return self.close(conn),
+            Ok(rows) => Answer::History(history_page(range, page, &rows, budget)),
+            Err(refusal) => Answer::Nack(refusal),
+        };
+        self.say(conn, answer.line(asked, by).into());
+    }
+}
+
+/// Whether these events can be those of `join`.
+fn begins_rightly(join: &Join, rows: &[EventRow]) -> bool {
+    let resumes = |first: &EventRow| join.after.is_none_or(|after| first.seq == after + 1);
+    rows.first().is_none_or(resumes) && page::is_dense(rows)
+}
+
+/// The answer to `join` with those of its events that fit into `budget`, and the first event that is not
+/// in it.
+fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) -> (Vec<u8>, Option<u64>) {
+    let mut answer = join.answer.clone();
+    let last_seq = answer.last_seq;
+    // What is newer than the join comes as a push.
+    let rows = &rows[..rows.partition_point(|row| row.seq <= last_seq)];
+    let mut next;
+    match join.after {
+        Some(after) => {
+            let rows = fitting(rows, Keep::Oldest, budget, 0);
+            next = rows.last().map_or(after.min(last_seq), |row| row.seq) + 1;
+            answer.more = next <= last_seq;
+            answer.events = page::jsons(rows);
+        }
+        None => {
+            let shown = fitting(rows, Keep::Newest, budget, 0);
+            next = rows.last().map_or(last_seq, |row| row.seq) + 1;
+            answer.more = shown.first().map_or(next, |row| row.seq) > 1;
+            answer.events = page::jsons(shown);
+        }
+    }
+    if planted(Bug::ResumeGap) {
+        next += 1;
+    }
+    if planted(Bug::ResumeRepeat) && next > 1 {
+        next -= 1;
+    }
+    (Answer::Joined(answer).line(&join.asked, by), Some(next))
+}
+
+/// The answer to `history` with those of its events that fit into `budget`, but at least one.
+fn history_page(range: HistoryRange, page: HistoryPage, rows: &[EventRow], budget: usize) -> HistoryPage {
+    let keep = match range {
+        HistoryRange::After(_) => Keep::Oldest,
+        HistoryRange::Before(_) | HistoryRange::Last => Keep::Newest,
+    };
+    let rows = fitting(rows, keep, budget, 1);
+    let first = |end: u64| rows.first().map_or(end.min(page.last_seq + 1), |row| row.seq);
+    let more = match range {
+        HistoryRange::After(after) => rows.last().map_or(after, |row| row.seq) < page.last_seq,
+        HistoryRange::Before(before) => first(before) > 1,
+        HistoryRange::Last => first(u64::MAX) > 1,
+    };
+    HistoryPage { events: page::jsons(rows), more, ..page }
+}

@@ -1,0 +1,167 @@
+//! One connection, as the fan-out sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{instruction::Join, outbox::Outbox};
+use crate::replica::storage::RoomId;
+
+/// What an unanswered join counts for in a connection's outbox, in bytes.
+const JOIN_BYTES: usize = 1024;
+
+/// A connection.
+#[derive(Debug, Default)]
+pub(super) struct Conn {
+    pub outbox: Outbox,
+    /// Answers to writes that wait behind a join. They count against the outbox.
+    pub waiting: VecDeque<Waiting>,
+    pub waiting_bytes: usize,
+    /// How many joins there were, to tell one from the next.
+    pub joins: u64,
+    /// The rooms that have a cursor for it.
+    pub rooms: BTreeSet<RoomId>,
+    /// The rooms in which its cursor is behind, and what is done about it.
+    pub lagging: BTreeMap<RoomId, Lag>,
+    /// The page that was asked for and has not come. One at a time, so that pages cannot fill the outbox.
+    pub page: Option<AskedPage>,
+    /// The room of the last page, so that the next one goes to the next room.
+    pub page_room: Option<RoomId>,
+    /// Nothing more is let in.
+    pub is_closing: bool,
+}
+
+/// An answer whose turn has not come.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// It waits for what is before it.
+    Ready(Ready),
+    /// It waits for its events.
+    Join(Box<WaitingJoin>),
+}
+
+/// An answer that can be written.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub line: Arc<[u8]>,
+    /// Where it answers a join.
+    pub begin: Option<Begin>,
+}
+
+/// A join whose events are not found.
+#[derive(Debug)]
+pub(super) struct WaitingJoin {
+    /// Its number on the connection.
+    pub number: u64,
+    pub join: Join,
+}
+
+/// What begins when the answer to a join is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin {
+    pub room: RoomId,
+    /// The number of the join.
+    pub number: u64,
+    /// The first event that is not in the answer; `None` where the join failed.
+    pub next: Option<u64>,
+}
+
+/// What is done about a cursor that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lag {
+    /// It catches up as soon as the outbox allows.
+    Wants,
+    /// The database had nothing yet: it asks again on the next tick.
+    Rests,
+}
+
+/// A page of a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedPage {
+    pub room: RoomId,
+    /// The event it begins with.
+    pub first: u64,
+}
+
+/// What became of a line that was to be queued.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// It is the only one.
+    First,
+    /// It stands behind others.
+    Behind,
+    /// The outbox is full: the line is not in it, and the connection is to be cut.
+    Full,
+}
+
+impl Conn {
+    /// Queues a line. A line that is longer than the whole outbox still goes into an empty one.
+    pub fn queue(&mut self, line: Arc<[u8]>, limit: usize) -> Queued {
+        let is_first = self.outbox.is_empty();
+        if !is_first && self.pending_bytes() + line.len() > limit {
+            return Queued::Full;
+        }
+        self.outbox.push(line);
+        if is_first { Queued::First } else { Queued::Behind }
+    }
+
+    /// Puts an answer at the end of those that wait. Whether it fits.
+    pub fn wait(&mut self, waiting: Waiting, limit: usize) -> bool {
+        self.waiting_bytes += waiting.bytes();
+        self.waiting.push_back(waiting);
+        self.pending_bytes() <= limit
+    }
+
+    /// The next answer whose turn has come.
+    pub fn next_answer(&mut self) -> Option<Ready> {
+        let waiting = self.waiting.pop_front()?;
+        let bytes = waiting.bytes();
+        match waiting {
+            Waiting::Ready(ready) => {
+                self.waiting_bytes -= bytes;
+                Some(ready)
+            }
+            Waiting::Join(_) => {
+                self.waiting.push_front(waiting);
+                None
+            }
+        }
+    }
+
+    /// The joins of `room` whose events are not found, in their order, each with its place.
+    pub fn unanswered(&self, room: RoomId) -> impl Iterator<Item = (usize, &WaitingJoin)> {
+        self.waiting.iter().enumerate().filter_map(move |(place, waiting)| match waiting {
+            Waiting::Join(join) if join.join.room == room => Some((place, &**join)),
+            Waiting::Join(_) | Waiting::Ready(_) => None,
+        })
+    }
+
+    /// Puts an answer in the place of the join that waited for it.
+    pub fn make_ready(&mut self, place: usize, ready: Ready) {
+        if let Some(waiting) = self.waiting.get_mut(place) {
+            self.waiting_bytes -= waiting.bytes();
+            *waiting = Waiting::Ready(ready);
+            self.waiting_bytes += waiting.bytes();
+        }
+    }
+
+    /// What it has not been given yet, in bytes.
+    pub fn pending_bytes(&self) -> usize {
+        self.outbox.bytes() + self.waiting_bytes
+    }
+
+    /// Whether it is closing and has been given everything.
+    pub fn is_finished(&self) -> bool {
+        self.is_closing && self.waiting.is_empty() && self.outbox.is_empty()
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        match self {
+            Waiting::Ready(ready) => ready.line.len(),
+            Waiting::Join(_) => JOIN_BYTES,
+        }
+    }
+}

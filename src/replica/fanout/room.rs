@@ -1,0 +1,63 @@
+//! A room that somebody follows.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::super::io::ConnId;
+
+/// Most recent events kept of a room.
+pub(super) const RECENT_EVENTS: usize = 256;
+/// Most bytes of recent events kept of a room, but at least one event.
+pub(super) const RECENT_BYTES: usize = 256 * 1024;
+
+/// Where a connection stands in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cursor {
+    /// The answer to the join of this number is not written yet.
+    Joining(u64),
+    /// The next event it needs.
+    At(u64),
+}
+
+/// A room: who follows it from where, and its most recent events.
+#[derive(Debug)]
+pub(super) struct Followed {
+    /// The newest event that is known of.
+    pub last_seq: u64,
+    pub followers: BTreeMap<ConnId, Cursor>,
+    /// The lines of the events up to `last_seq`, without a hole; full means that the oldest goes.
+    recent: VecDeque<Arc<[u8]>>,
+    recent_bytes: usize,
+}
+
+impl Followed {
+    pub fn new(last_seq: u64) -> Self {
+        Followed { last_seq, followers: BTreeMap::new(), recent: VecDeque::new(), recent_bytes: 0 }
+    }
+
+    /// The line of the next event.
+    pub fn push(&mut self, line: Arc<[u8]>) {
+        self.last_seq += 1;
+        self.recent_bytes += line.len();
+        self.recent.push_back(line);
+        while self.recent.len() > RECENT_EVENTS || (self.recent_bytes > RECENT_BYTES && self.recent.len() > 1)
+        {
+            self.recent_bytes -= self.recent.pop_front().map_or(0, |line| line.len());
+        }
+    }
+
+    /// There are events up to `last_seq`, whose lines are not known.
+    pub fn advance(&mut self, last_seq: u64) {
+        self.last_seq = last_seq;
+        self.recent.clear();
+        self.recent_bytes = 0;
+    }
+
+    /// The line of event `seq`, where it is recent.
+    pub fn recent(&self, seq: u64) -> Option<&Arc<[u8]>> {
+        let newer = usize::try_from(self.last_seq.checked_sub(seq)?).ok()?;
+        self.recent.get(self.recent.len().checked_sub(newer + 1)?)
+    }
+}
