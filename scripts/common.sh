@@ -164,26 +164,42 @@ start_one() {
     exec "${command[@]}"
 }
 
-# Stops one server: asks, waits, and kills what does not listen. Fails where it had to be killed.
-stop_one() {
-    local name=$1 pid waited=0
-    if ! pid=$(running "$name"); then
-        rm -f "$run_dir/$name.pid"
-        return 0
-    fi
-    kill -TERM "$pid" 2>/dev/null || true
-    while is_server "$name" "$pid"; do
-        if [ "$waited" -ge "$((stop_timeout * 10))" ]; then
+# Stops servers: asks all of them, then waits for each, and kills what does not listen. Fails where one had
+# to be killed.
+stop() {
+    local name pid failed=0 asked=()
+    for name in "$@"; do
+        if pid=$(running "$name"); then
+            kill -TERM "$pid" 2>/dev/null || true
+            asked+=("$name $pid")
+        else
+            rm -f "$run_dir/$name.pid"
+        fi
+    done
+    # ${a[@]+…} because an empty array counts as unset to the bash of macOS.
+    for name in ${asked[@]+"${asked[@]}"}; do
+        pid=${name#* }
+        name=${name% *}
+        if wait_for_end "$name" "$pid"; then
+            say "$name has stopped."
+        else
             say "$name (process $pid) did not stop within $stop_timeout s and is killed."
             kill -KILL "$pid" 2>/dev/null || true
-            rm -f "$run_dir/$name.pid"
-            return 1
+            failed=1
         fi
+        rm -f "$run_dir/$name.pid"
+    done
+    return "$failed"
+}
+
+# Waits until process $2 is no longer server $1; fails where that takes longer than the stop timeout.
+wait_for_end() {
+    local waited=0
+    while is_server "$1" "$2"; do
+        [ "$waited" -lt "$((stop_timeout * 10))" ] || return 1
         sleep 0.1
         waited=$((waited + 1))
     done
-    rm -f "$run_dir/$name.pid"
-    say "$name has stopped."
 }
 
 # The end of what a server said, for when it went wrong.

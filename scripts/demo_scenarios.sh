@@ -42,7 +42,7 @@ clean_up() {
     # The clients end with their input; closing it is how a user's Ctrl-D looks to them.
     exec 7>&- 8>&-
     for name in ${clients[@]+"${clients[@]}"}; do kill "$name" 2>/dev/null || true; done
-    for name in "${servers[@]}"; do stop_one "$name" >/dev/null || true; done
+    stop "${servers[@]}" >/dev/null || true
     if [ "$status" -eq 0 ]; then
         rm -rf "$stage"
     else
@@ -152,7 +152,7 @@ rolling_restart() {
     writer=$!
     for name in "${servers[@]}"; do
         tell "$name is stopped and started again."
-        stop_one "$name"
+        stop "$name"
         bring_back "$name"
     done
     : >"$stage/enough"
@@ -174,8 +174,7 @@ client_failover() {
     exchange "I did not have to do anything."
     bring_back server1
     tell "Now every server stops, and alice writes on."
-    for name in "${servers[@]}"; do kill -TERM "$(running "$name")" 2>/dev/null || true; done
-    for name in "${servers[@]}"; do stop_one "$name"; done
+    stop "${servers[@]}"
     printf 'Is anybody there?\n' >&7
     sleep 2
     tell "The servers start again."

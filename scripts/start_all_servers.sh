@@ -11,7 +11,7 @@ started=$SECONDS
 for name in "${servers[@]}"; do start_in_background "$name" "$@"; done
 if ! wait_until_healthy; then
     say "The servers that did start are stopped."
-    for name in "${servers[@]}"; do stop_one "$name" || true; done
+    stop "${servers[@]}" || true
     exit 1
 fi
 

@@ -14,5 +14,5 @@ simple) options=(--simple) ;;
 esac
 if [ "$#" -gt 0 ]; then shift; fi
 programs find
-# ${a[@]+…} because an empty array counts as unset to the bash of macOS.
+# ${a[@]+…}: see common.sh.
 admin status ${options[@]+"${options[@]}"} "$@"

@@ -6,15 +6,11 @@
 
 found=
 for name in "${servers[@]}"; do
-    if pid=$(running "$name"); then
+    if running "$name" >/dev/null; then
         found=yes
-        # All are asked before the first is waited for: each drains while the others do.
-        kill -TERM "$pid" 2>/dev/null || true
     elif [ -n "$(pid_of "$name")" ]; then
         say "$name does not run (process $(pid_of "$name") is not it); its PID file is removed."
     fi
 done
-failed=0
-for name in "${servers[@]}"; do stop_one "$name" || failed=1; done
 if [ -z "$found" ]; then say "No server runs here."; fi
-exit "$failed"
+stop "${servers[@]}"

@@ -205,7 +205,9 @@ fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
 }
 
 /// Base ports whose offsets are all free at this moment, over TCP and UDP.
-fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
+///
+/// Somebody else may take one before it is used; whoever starts servers on them must be ready for that.
+pub fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
     const TRIES: usize = 1_000;
     // The sockets are kept until all ports are found, so that no two servers get the same.
     let mut held = Vec::new();
