@@ -15,9 +15,11 @@ pub mod storage;
 
 mod applying;
 mod cluster;
+mod describing;
 mod handover;
 mod hops;
 mod leading;
+mod links;
 mod members;
 mod presence;
 mod proposals;
@@ -27,6 +29,7 @@ mod replica;
 mod requests;
 mod ring;
 mod session;
+mod stopping;
 mod trust;
 
 pub use replica::Replica;

@@ -6,32 +6,33 @@
 //! carry them out in order. A storage error ends the loop: `Failed` ends the process, `Doubtful` puts the
 //! server in quarantine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     chat::State,
     protocol::{
-        answer::{Push, Signature},
+        answer::Signature,
         name::ServerId,
-        peer::{DataMark, LogMark, NodeId, PeerMessage, RaftMessage},
-        status::{PeerStatus, Role, ServerInfo, ServerList, Status},
+        peer::{NodeId, PeerMessage},
+        status::ServerList,
     },
 };
 
 use super::{
     config::ReplicaConfig,
-    consensus::{APPEND_RESPONSE, Consensus, Effects, Part},
-    election::Standing,
+    consensus::{Consensus, Effects, Part},
     fanout::Fan,
     handover::Handover,
     io::{ConnId, Input, Now, Output, Query},
     leading::{Forwarded, Leading},
+    links::Link,
     members::Members,
     membership::View,
     presence::Presence,
     proposals::Proposals,
     reads::Reads,
     session::{Session, Sessions},
+    stopping::Stopping,
     storage::{Batch, Identity, Loaded, Storage, StorageError},
     trust::Trust,
 };
@@ -40,8 +41,6 @@ use super::{
 const FLUSH_MS: u64 = 20;
 /// How long changes of what is remembered of other servers may wait.
 const REMEMBER_MS: u64 = 1_000;
-/// How long a stop waits for the handover and for answers that are still due.
-const STOP_MS: u64 = 1_500;
 
 /// Consensus, once there is a cluster; until then only the disk.
 pub(super) enum Core<S: Storage> {
@@ -57,21 +56,6 @@ pub(super) struct Unsaved {
     pub batch: Batch,
     /// Since when it waits.
     pub since_ms: Option<u64>,
-}
-
-/// A standing link to a peer.
-#[derive(Default)]
-pub(super) struct Link {
-    /// What the peer's data is, as it showed on this link.
-    pub mark: Option<DataMark>,
-    /// Whether the peer has answered this server's `Hello` on this link.
-    pub welcomed: bool,
-}
-
-/// A stop under way.
-struct Stopping {
-    deadline_ms: u64,
-    done: bool,
 }
 
 /// One server's brain.
@@ -96,10 +80,10 @@ pub struct Replica<S: Storage> {
     pub(super) queries: Vec<(u64, Query)>,
     pub(super) outputs: Vec<Output>,
     pub(super) next_hello_ms: u64,
-    announced: Option<ServerList>,
+    pub(super) announced: Option<ServerList>,
     remembered_ms: u64,
-    started_ms: u64,
-    stopping: Option<Stopping>,
+    pub(super) started_ms: u64,
+    pub(super) stopping: Option<Stopping>,
     quarantined: bool,
     /// An error of the disk that came up outside a turn; the next turn ends with it.
     pub(super) broken: Option<StorageError>,
@@ -393,77 +377,6 @@ impl<S: Storage> Replica<S> {
         self.outputs.extend(ready.map(Output::Query));
     }
 
-    fn on_peer_up(&mut self, peer: ServerId) {
-        self.links.insert(peer.clone(), Link::default());
-        let hello = PeerMessage::Hello(self.data_mark());
-        self.send(peer.clone(), hello);
-        let presence = self.presence.whole();
-        self.send(peer, presence);
-    }
-
-    fn on_peer_down(&mut self, peer: &ServerId) {
-        self.links.remove(peer);
-        self.trust.unlinked(peer);
-        self.presence.unlinked(peer);
-        if let Core::Formed(consensus) = &mut self.core
-            && let Some(node) = self.members.node_of(peer, consensus.conf())
-        {
-            if consensus.leader() == Some(node) {
-                self.proposals.link_lost();
-            }
-            consensus.unreachable(node);
-        }
-    }
-
-    fn on_peer(&mut self, now: Now, from: ServerId, message: PeerMessage) {
-        match message {
-            PeerMessage::Hello(mark) => self.on_hello(now, from, mark),
-            PeerMessage::Doubt { node_id, reason } => {
-                if node_id == self.identity.node_id {
-                    self.quarantine(format!("{from} has seen data of this server that is gone: {reason}"));
-                }
-            }
-            PeerMessage::Welcome { cluster_id, founders } => self.on_welcome(&from, cluster_id, founders),
-            PeerMessage::Join { server_id, node_id } => self.on_join(&from, server_id, node_id),
-            PeerMessage::Presence { whole, online, offline } => {
-                self.presence.heard(&from, whole, online, &offline)
-            }
-            PeerMessage::Raft(message) => self.on_raft(&from, *message),
-            PeerMessage::Forward { node_id, boot, first_seq, commands } => {
-                if self.trust.accepts(&from, node_id)
-                    && let Some(leading) = &mut self.leading
-                {
-                    leading.accept(
-                        Forwarded { node_id, boot, first_seq, commands },
-                        &self.state,
-                        now.wall_ms,
-                    );
-                }
-            }
-            // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
-            PeerMessage::SnapshotBegin(_)
-            | PeerMessage::SnapshotChunk { .. }
-            | PeerMessage::SnapshotEnd { .. }
-            | PeerMessage::SnapshotFailed => {}
-        }
-    }
-
-    fn on_raft(&mut self, from: &ServerId, message: RaftMessage) {
-        let known = self.trust.accepts(from, message.from) && message.to == self.identity.node_id;
-        let Core::Formed(consensus) = &mut self.core else { return };
-        if !known || !self.trust.is_cleared() {
-            return;
-        }
-        if message.kind == APPEND_RESPONSE
-            && !message.reject
-            && let Some(last_log_term) = consensus.term_of(message.index)
-        {
-            let log = LogMark { last_log_term, last_log_index: message.index };
-            self.trust.acknowledged(from, message.term, log);
-        }
-        consensus.step(message);
-    }
-
     pub(super) fn quarantine(&mut self, reason: String) {
         if !self.quarantined {
             self.quarantined = true;
@@ -471,76 +384,8 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Says who leads and who lives, where that has changed.
-    fn announce(&mut self, now: Now) {
-        let mut list = self.server_list();
-        for server in &mut list.servers {
-            // How many clients each has changes all the time; that alone is no news.
-            server.clients = 0;
-        }
-        list.term = 0;
-        if self.announced.as_ref() == Some(&list) {
-            return;
-        }
-        self.announced = Some(list);
-        let line = Push::ServerList(self.server_list()).line(None, &self.signature(now));
-        self.fan(Fan::SayAll { line: line.into() });
-    }
-
-    fn stop(&mut self, now: Now) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(Stopping { deadline_ms: now.mono_ms + STOP_MS, done: false });
-        if let Some(successor) = self.best_successor()
-            && let Core::Formed(consensus) = &mut self.core
-        {
-            consensus.transfer(successor);
-        }
-        let push = self.redirect_push("this server is shutting down");
-        let by = self.signature(now);
-        for conn in self.sessions.conns() {
-            if let Some(push) = &push {
-                self.fan(Fan::Say { conn, line: push.line(None, &by).into() });
-            }
-            if self.sessions.get_mut(conn).is_some_and(|session| !session.has_writes()) {
-                self.close(conn);
-            }
-        }
-    }
-
-    fn finish_stop(&mut self, now: Now) {
-        let Some(stopping) = &self.stopping else { return };
-        let waits = self.leading.is_some() && self.best_successor().is_some() || self.sessions.have_writes();
-        if stopping.done || (waits && now.mono_ms < stopping.deadline_ms) {
-            return;
-        }
-        for conn in self.sessions.conns() {
-            self.close(conn);
-        }
-        self.stopping = Some(Stopping { deadline_ms: now.mono_ms, done: true });
-        self.outputs.push(Output::Stopped);
-    }
-
-    /// Whether a stop is under way.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
-    }
-
     pub(super) fn fan(&mut self, fan: Fan) {
         self.outputs.push(Output::Fan(fan));
-    }
-
-    pub(super) fn send(&mut self, to: ServerId, message: PeerMessage) {
-        if self.links.contains_key(&to) {
-            self.outputs.push(Output::Peer { to, message });
-        }
-    }
-
-    pub(super) fn tell_peers(&mut self, message: &PeerMessage) {
-        for peer in self.links.keys().cloned().collect::<Vec<_>>() {
-            self.send(peer, message.clone());
-        }
     }
 
     /// Ends a connection after what was said to it.
@@ -559,71 +404,6 @@ impl<S: Storage> Replica<S> {
             lamport_timestamp: self.state.lamport(),
             now_ms: now.wall_ms,
         }
-    }
-
-    /// What this server's data is, for heartbeats and links.
-    pub fn data_mark(&self) -> DataMark {
-        let (term, log) = match &self.core {
-            Core::Formed(consensus) => (consensus.term(), consensus.synced()),
-            Core::Unformed(_) | Core::Changing => (0, LogMark::default()),
-        };
-        DataMark {
-            cluster_id: self.identity.cluster.as_ref().map(|cluster| cluster.cluster_id),
-            node_id: self.identity.node_id,
-            boot: self.identity.boot,
-            term,
-            log,
-        }
-    }
-
-    /// What this server is.
-    pub fn role(&self) -> Role {
-        match &self.core {
-            Core::Unformed(_) | Core::Changing => Role::Forming,
-            Core::Formed(consensus) => match consensus.part() {
-                Part::Leader => Role::Leader,
-                _ if !consensus.is_voter() => Role::Learner,
-                Part::Candidate => Role::Candidate,
-                Part::Follower => Role::Follower,
-            },
-        }
-    }
-
-    /// The term of consensus.
-    pub fn term(&self) -> u64 {
-        self.data_mark().term
-    }
-
-    /// Who leads, where that is known.
-    pub fn leader(&self) -> Option<ServerId> {
-        let Core::Formed(consensus) = &self.core else { return None };
-        self.server_of(consensus.leader()?).cloned()
-    }
-
-    /// The server of an incarnation: as the log names it, or else as it has shown itself. A server that
-    /// joins knows only the founders' names until it has caught up.
-    fn server_of(&self, node: NodeId) -> Option<&ServerId> {
-        self.members.server_of(node).or_else(|| self.trust.showing(node))
-    }
-
-    /// Whether this server may take part in elections.
-    pub fn may_vote(&self) -> bool {
-        self.trust.is_cleared() && matches!(&self.core, Core::Formed(consensus) if consensus.is_voter())
-    }
-
-    /// What the election needs to know of this server.
-    pub fn standing(&self) -> Standing {
-        Standing {
-            data: self.data_mark(),
-            leads: self.role() == Role::Leader,
-            leader: self.leader().filter(|leader| *leader != self.config.server_id),
-            votes: self.may_vote(),
-        }
-    }
-
-    /// How many client connections there are.
-    pub fn clients(&self) -> u64 {
-        self.sessions.len() as u64
     }
 
     /// The chat state, for tests and checks.
@@ -646,111 +426,6 @@ impl<S: Storage> Replica<S> {
             Core::Unformed(storage) => storage,
             Core::Formed(consensus) => consensus.into_storage(),
             Core::Changing => unreachable!("a change of the core ends within the call that began it"),
-        }
-    }
-
-    /// The servers of the cluster, as this one sees them.
-    pub fn server_list(&self) -> ServerList {
-        let leader_id = self.leader();
-        let servers = self
-            .config
-            .servers
-            .iter()
-            .map(|server| {
-                let me = server.server_id == self.config.server_id;
-                let peer = self.view.peers.get(&server.server_id);
-                ServerInfo {
-                    server_id: server.server_id.clone(),
-                    host: server.host.clone(),
-                    tcp_port: server.port,
-                    ring_position: server.ring_position,
-                    alive: me || peer.is_some_and(|peer| peer.alive),
-                    is_leader: leader_id.as_ref() == Some(&server.server_id),
-                    clients: if me { self.clients() } else { peer.map_or(0, |peer| peer.clients) },
-                }
-            })
-            .collect();
-        ServerList { servers, leader_id, term: self.term() }
-    }
-
-    /// The whole status.
-    pub fn status(&self, now: Now) -> Status {
-        let (last_index, commit_index) = match &self.core {
-            Core::Formed(consensus) => (consensus.last_index(), consensus.commit_index()),
-            Core::Unformed(_) | Core::Changing => (0, 0),
-        };
-        let me = self.config.server(&self.config.server_id);
-        let port = me.map_or(0, |server| server.port);
-        Status {
-            server_id: self.config.server_id.clone(),
-            role: self.role(),
-            leader_id: self.leader(),
-            term: self.term(),
-            ring_position: self.config.ring_position(),
-            last_index,
-            commit_index,
-            applied_index: self.applied_index(),
-            uptime: now.mono_ms.saturating_sub(self.started_ms) as f64 / 1000.0,
-            clients: self.clients(),
-            messages: self.state.messages(),
-            tcp_port: port,
-            udp_port: port.saturating_add(20),
-            peers: self.peer_statuses(now),
-            note: self.note(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        }
-    }
-
-    fn peer_statuses(&self, now: Now) -> Vec<PeerStatus> {
-        let others = self.config.servers.iter().filter(|server| server.server_id != self.config.server_id);
-        others
-            .map(|server| {
-                let view = self.view.peers.get(&server.server_id);
-                let match_index = match &self.core {
-                    Core::Formed(consensus) => self
-                        .members
-                        .node_of(&server.server_id, consensus.conf())
-                        .and_then(|node| consensus.match_index(node)),
-                    Core::Unformed(_) | Core::Changing => None,
-                };
-                PeerStatus {
-                    server_id: server.server_id.clone(),
-                    alive: view.is_some_and(|view| view.alive),
-                    last_heartbeat_age_ms: view
-                        .and_then(|view| view.last_heartbeat_ms)
-                        .map(|heard_ms| now.mono_ms.saturating_sub(heard_ms)),
-                    match_index,
-                }
-            })
-            .collect()
-    }
-
-    /// What this server waits for, in words.
-    fn note(&self) -> String {
-        match self.role() {
-            Role::Forming => {
-                let missing: BTreeSet<&str> = self
-                    .config
-                    .servers
-                    .iter()
-                    .filter(|server| server.server_id != self.config.server_id)
-                    .filter(|server| !self.links.contains_key(&server.server_id))
-                    .map(|server| server.server_id.as_str())
-                    .collect();
-                if missing.is_empty() {
-                    return "meeting the other servers for the first time".into();
-                }
-                let missing: Vec<&str> = missing.into_iter().collect();
-                format!(
-                    "a new cluster begins once all its servers have met; not yet here: {}",
-                    missing.join(", ")
-                )
-            }
-            Role::Learner => "being rebuilt from the other servers; does not vote yet".into(),
-            _ if !self.trust.is_cleared() => {
-                "waiting until another server has vouched for this one's data".into()
-            }
-            _ => String::new(),
         }
     }
 

@@ -1,0 +1,114 @@
+//! The links to the peers, and what comes over them.
+
+use crate::protocol::{
+    name::ServerId,
+    peer::{DataMark, LogMark, NodeId, PeerMessage, RaftMessage},
+};
+
+use super::{
+    consensus::APPEND_RESPONSE,
+    io::{Now, Output},
+    leading::Forwarded,
+    replica::{Core, Replica},
+    storage::Storage,
+};
+
+/// A standing link to a peer.
+#[derive(Default)]
+pub(super) struct Link {
+    /// What the peer's data is, as it showed on this link.
+    pub mark: Option<DataMark>,
+    /// Whether the peer has answered this server's `Hello` on this link.
+    pub welcomed: bool,
+}
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn on_peer_up(&mut self, peer: ServerId) {
+        self.links.insert(peer.clone(), Link::default());
+        let hello = PeerMessage::Hello(self.data_mark());
+        self.send(peer.clone(), hello);
+        let presence = self.presence.whole();
+        self.send(peer, presence);
+    }
+
+    pub(super) fn on_peer_down(&mut self, peer: &ServerId) {
+        self.links.remove(peer);
+        self.trust.unlinked(peer);
+        self.presence.unlinked(peer);
+        if let Core::Formed(consensus) = &mut self.core
+            && let Some(node) = self.members.node_of(peer, consensus.conf())
+        {
+            if consensus.leader() == Some(node) {
+                self.proposals.link_lost();
+            }
+            consensus.unreachable(node);
+        }
+    }
+
+    pub(super) fn on_peer(&mut self, now: Now, from: ServerId, message: PeerMessage) {
+        match message {
+            PeerMessage::Hello(mark) => self.on_hello(now, from, mark),
+            PeerMessage::Doubt { node_id, reason } => {
+                if node_id == self.identity.node_id {
+                    self.quarantine(format!("{from} has seen data of this server that is gone: {reason}"));
+                }
+            }
+            PeerMessage::Welcome { cluster_id, founders } => self.on_welcome(&from, cluster_id, founders),
+            PeerMessage::Join { server_id, node_id } => self.on_join(&from, server_id, node_id),
+            PeerMessage::Presence { whole, online, offline } => {
+                self.presence.heard(&from, whole, online, &offline)
+            }
+            PeerMessage::Raft(message) => self.on_raft(&from, *message),
+            PeerMessage::Forward { node_id, boot, first_seq, commands } => {
+                if self.trust.accepts(&from, node_id)
+                    && let Some(leading) = &mut self.leading
+                {
+                    leading.accept(
+                        Forwarded { node_id, boot, first_seq, commands },
+                        &self.state,
+                        now.wall_ms,
+                    );
+                }
+            }
+            // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
+            PeerMessage::SnapshotBegin(_)
+            | PeerMessage::SnapshotChunk { .. }
+            | PeerMessage::SnapshotEnd { .. }
+            | PeerMessage::SnapshotFailed => {}
+        }
+    }
+
+    fn on_raft(&mut self, from: &ServerId, message: RaftMessage) {
+        let known = self.trust.accepts(from, message.from) && message.to == self.identity.node_id;
+        let Core::Formed(consensus) = &mut self.core else { return };
+        if !known || !self.trust.is_cleared() {
+            return;
+        }
+        if message.kind == APPEND_RESPONSE
+            && !message.reject
+            && let Some(last_log_term) = consensus.term_of(message.index)
+        {
+            let log = LogMark { last_log_term, last_log_index: message.index };
+            self.trust.acknowledged(from, message.term, log);
+        }
+        consensus.step(message);
+    }
+
+    pub(super) fn send(&mut self, to: ServerId, message: PeerMessage) {
+        if self.links.contains_key(&to) {
+            self.outputs.push(Output::Peer { to, message });
+        }
+    }
+
+    pub(super) fn tell_peers(&mut self, message: &PeerMessage) {
+        for peer in self.links.keys().cloned().collect::<Vec<_>>() {
+            self.send(peer, message.clone());
+        }
+    }
+
+    /// The server of an incarnation: as the log names it, or else as it has shown itself. A server that
+    /// joins knows only the founders' names until it has caught up.
+    pub(super) fn server_of(&self, node: NodeId) -> Option<&ServerId> {
+        self.members.server_of(node).or_else(|| self.trust.showing(node))
+    }
+}
