@@ -15,6 +15,7 @@
 //! message lost, doubled or moved by a failover is noticed at once and ends the measurement.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -132,6 +133,8 @@ struct Figures {
     acked: u64,
     refused_in_handover: u64,
     lost_in_handover: u64,
+    /// Terms that began meanwhile: two a round where every election was needed and succeeded at once.
+    terms: u64,
 }
 
 impl Figures {
@@ -158,6 +161,7 @@ impl Figures {
                     "around the handovers: {} messages refused, {} connections lost",
                     self.refused_in_handover, self.lost_in_handover
                 ),
+                format!("{} terms began for {} changes of leader", self.terms, 2 * plan.rounds),
             ],
         }
     }
@@ -168,6 +172,7 @@ fn rounds(plan: &Plan, cluster: &mut LocalCluster, log: &Log) -> Result<Figures,
     let mut figures = Figures::default();
     // The highest ring position leads a settled cluster, and the settling checks that it does.
     let leader = targets.len() - 1;
+    let term_before = super::term(&targets);
     let mut prober = Writer::new(plan.writers, &targets[..leader], log);
     for round in 0..plan.rounds {
         cluster.settle()?;
@@ -200,6 +205,7 @@ fn rounds(plan: &Plan, cluster: &mut LocalCluster, log: &Log) -> Result<Figures,
         figures.acked += take_acks(log);
         log.check()?;
     }
+    figures.terms = super::term(&targets) - term_before;
     Ok(figures)
 }
 
@@ -239,20 +245,25 @@ fn handover(
     // A thawed server believes for a moment that it still leads: only a newer term is the handover.
     let term = super::term(survivors);
     let deadline = Instant::now() + ROUND_TIMEOUT;
-    let (mut refused, mut lost) = (log.refused(), log.lost());
+    // The counts a window ago: what was refused while the server came back is not the handover's.
+    let mut counts = VecDeque::from([(Instant::now(), log.refused(), log.lost())]);
     loop {
         let now = Instant::now();
+        counts.push_back((now, log.refused(), log.lost()));
+        while counts.get(1).is_some_and(|(at, ..)| *at + HANDOVER_WINDOW <= now) {
+            counts.pop_front();
+        }
         match probe::ask(returning, Duration::from_millis(500)) {
             Ok(status) if status.term > term && status.leader_id.as_ref() == Some(&status.server_id) => {
                 thread::sleep(HANDOVER_WINDOW);
                 figures.handover.add(longest_silence(log, now - HANDOVER_WINDOW, now + HANDOVER_WINDOW));
+                let (_, refused, lost) = counts[0];
                 figures.refused_in_handover += log.refused() - refused;
                 figures.lost_in_handover += log.lost() - lost;
                 return cluster.settle();
             }
-            Ok(_) => {}
-            // What is refused while the server is still coming back is not the handover's.
-            Err(_) => (refused, lost) = (log.refused(), log.lost()),
+            // It follows, is not ready yet, or does not listen yet.
+            Ok(_) | Err(_) => {}
         }
         if now > deadline {
             return Err(format!("{returning} did not lead again within {} s", ROUND_TIMEOUT.as_secs()));
