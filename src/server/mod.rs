@@ -5,4 +5,6 @@ pub mod config_file;
 pub mod dialect;
 pub mod framing;
 pub mod logging;
+pub mod peer;
 pub mod ports;
+pub mod threads;

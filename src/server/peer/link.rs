@@ -1,0 +1,240 @@
+//! One link that stands: a thread that reads and one that writes.
+
+use std::{
+    fs::File,
+    io,
+    net::{Shutdown, TcpStream},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded};
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::protocol::{
+    name::ServerId,
+    peer::{PeerMessage, SnapshotHead},
+};
+
+use super::{
+    handshake::Session,
+    message::{MessageReader, MessageWriter},
+    snapshot::Assembly,
+};
+
+/// Messages that may wait for a peer. Full means dropped: consensus sends again, and so do forwards.
+const QUEUE: usize = 2_048;
+/// Snapshot chunks that may wait. Full holds back the snapshot.
+const BULK_QUEUE: usize = 2;
+/// What is encrypted and written at once, about.
+const WRITE_BYTES: usize = 1024 * 1024;
+/// What the system may buffer for a link. More would let a snapshot stand between consensus messages
+/// and a slow network.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
+/// A peer that takes nothing for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sent bytes, or a probe of an idle link, may stay without a sign of the other machine.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an idle link is probed; the system counts whole seconds.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+
+/// What happens on the links, in order for each link.
+pub enum PeerEvent {
+    /// A link stands. What comes of an earlier link to the same peer is void from here on.
+    Up {
+        /// To whom.
+        peer: ServerId,
+        /// For what is to be sent there.
+        outgoing: Outgoing,
+    },
+    /// A link is gone.
+    Down {
+        /// To whom it was.
+        peer: ServerId,
+        /// Which.
+        link: u64,
+    },
+    /// A peer said something.
+    Message {
+        /// Who.
+        peer: ServerId,
+        /// On which link.
+        link: u64,
+        /// What.
+        message: PeerMessage,
+    },
+    /// A snapshot arrived whole.
+    Snapshot {
+        /// From whom.
+        peer: ServerId,
+        /// On which link.
+        link: u64,
+        /// What it is.
+        head: SnapshotHead,
+        /// Its bytes.
+        content: File,
+    },
+}
+
+/// The sending end of a link. The link may be gone: then everything sent is lost, until `Down` says so.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    link: u64,
+    messages: Sender<PeerMessage>,
+    bulk: Sender<PeerMessage>,
+}
+
+impl Outgoing {
+    /// Which link it belongs to.
+    pub fn link(&self) -> u64 {
+        self.link
+    }
+
+    /// Sends without waiting; `false` where the queue is full and the message was dropped.
+    pub fn send(&self, message: PeerMessage) -> bool {
+        !matches!(self.messages.try_send(message), Err(TrySendError::Full(_)))
+    }
+
+    /// The queue for the messages of a snapshot: it holds the sender back, and everything else goes first.
+    pub fn bulk(&self) -> &Sender<PeerMessage> {
+        &self.bulk
+    }
+}
+
+/// Sets a connection between servers up: small messages at once, and an end to half-open connections.
+pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_tcp_keepalive(&keepalive())?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(SILENCE_TIMEOUT))?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))
+}
+
+fn keepalive() -> TcpKeepalive {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+    let keepalive = keepalive.with_interval(KEEPALIVE);
+    keepalive
+}
+
+/// A link about to be run.
+pub(super) struct Link {
+    /// Its number; each link of a process has another.
+    pub number: u64,
+    /// The name of the writing thread.
+    pub writer_name: String,
+    /// The connection.
+    pub stream: Arc<TcpStream>,
+    /// Its keys.
+    pub session: Session,
+    /// Where an incomplete snapshot is kept.
+    pub snapshot_path: PathBuf,
+}
+
+impl Link {
+    /// Reads until the link ends; returns why. Says `Up` first and `Down` last. `lost` is called the moment
+    /// the link is seen to be gone, before anything that might have to wait.
+    pub fn run(self, events: &Sender<PeerEvent>, lost: impl FnOnce()) -> io::Result<()> {
+        let peer = self.session.greeting.from.clone();
+        let (messages, messages_out) = bounded(QUEUE);
+        let (bulk, bulk_out) = bounded(BULK_QUEUE);
+        let (alive, ended) = bounded::<()>(0);
+        let writer = MessageWriter::new(self.stream.try_clone()?, &self.session);
+        let queues = Queues { messages: messages_out, bulk: bulk_out, ended };
+        let stream = self.stream.clone();
+        let writing = thread::Builder::new().name(self.writer_name.clone()).spawn(move || {
+            if let Err(error) = queues.write_all(writer) {
+                log::debug!("writing to a peer failed: {error}");
+            }
+            // The reader must not wait for a peer that can not be written to.
+            let _ = stream.shutdown(Shutdown::Both);
+        })?;
+        let outgoing = Outgoing { link: self.number, messages, bulk };
+        let result = self.read_all(&peer, outgoing, events);
+        lost();
+        // The other end may be gone already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        drop(alive);
+        // Nobody listens any more when the process ends.
+        let _ = events.send(PeerEvent::Down { peer, link: self.number });
+        writing.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
+        result
+    }
+
+    fn read_all(&self, peer: &ServerId, outgoing: Outgoing, events: &Sender<PeerEvent>) -> io::Result<()> {
+        // Kept to the end, so that the writer's queues never look abandoned before the link is.
+        let (link, answers) = (self.number, outgoing.clone());
+        let mut reader = MessageReader::new(&*self.stream, &self.session);
+        let mut assembly = Assembly::new(self.snapshot_path.clone());
+        if events.send(PeerEvent::Up { peer: peer.clone(), outgoing }).is_err() {
+            return Ok(());
+        }
+        while let Some(message) = reader.read()? {
+            let outcome = match message {
+                PeerMessage::SnapshotBegin(head) => assembly.begin(head).map(|()| None),
+                PeerMessage::SnapshotChunk { offset, bytes } => assembly.chunk(offset, &bytes).map(|()| None),
+                PeerMessage::SnapshotEnd { sha256 } => assembly.end(sha256).map(|(head, content)| {
+                    Some(PeerEvent::Snapshot { peer: peer.clone(), link, head, content })
+                }),
+                message => Ok(Some(PeerEvent::Message { peer: peer.clone(), link, message })),
+            };
+            let event = outcome.unwrap_or_else(|reason| {
+                log::warn!("a snapshot from {peer} is thrown away: {reason}");
+                // Where the queue is full the leader will find out by itself.
+                answers.send(PeerMessage::SnapshotFailed);
+                None
+            });
+            if let Some(event) = event
+                && events.send(event).is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What waits to be written to a link.
+struct Queues {
+    messages: Receiver<PeerMessage>,
+    bulk: Receiver<PeerMessage>,
+    ended: Receiver<()>,
+}
+
+impl Queues {
+    /// Writes until the link ends. All that waits is written at once; of a snapshot one chunk each time.
+    fn write_all(self, mut writer: MessageWriter<TcpStream>) -> io::Result<()> {
+        while self.wait() {
+            let mut messages = self.messages.try_iter();
+            while writer.buffered() < WRITE_BYTES
+                && let Some(message) = messages.next()
+            {
+                push(&mut writer, &message);
+            }
+            if let Ok(message) = self.bulk.try_recv() {
+                push(&mut writer, &message);
+            }
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to write; `false` when the link has ended.
+    fn wait(&self) -> bool {
+        let mut select = Select::new();
+        select.recv(&self.messages);
+        select.recv(&self.bulk);
+        let ended = select.recv(&self.ended);
+        select.ready() != ended
+    }
+}
+
+fn push(writer: &mut MessageWriter<TcpStream>, message: &PeerMessage) {
+    if !writer.push(message) {
+        log::error!("a message to a peer is too large and was dropped");
+    }
+}

@@ -1,0 +1,540 @@
+//! The links of a server to all others: dialled, accepted, lost and made again.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    protocol::{datagram::Run, name::ServerId},
+    replica::membership::LinkEvent,
+    server::{
+        config::Config,
+        ports::Port,
+        threads::{Stop, Threads},
+    },
+};
+
+use super::{
+    addresses::Addresses,
+    handshake::{self, Credentials, HandshakeError, Session},
+    link::{Link, PeerEvent, tune},
+};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the other end may be silent during a handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a look at a port waits for the other end to hang up.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
+/// Handshakes of accepted connections at the same time; more are hung up on.
+const HANDSHAKES_MAX: usize = 16;
+/// Pauses between attempts, in milliseconds. A process that is being killed may for a moment still accept
+/// connections, so the first attempts follow each other closely.
+const PAUSES_MS: [u64; 9] = [0, 1, 3, 10, 25, 50, 100, 200, 400];
+/// Failed attempts after which the peer's host is looked up again.
+const LOOK_UP_AFTER: usize = 8;
+
+/// Who is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
+pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
+
+/// The links of a server.
+pub struct Links {
+    credentials: RwLock<Credentials>,
+    addresses: Arc<Addresses>,
+    peers: BTreeMap<ServerId, Peer>,
+    events: Sender<PeerEvent>,
+    watcher: Watcher,
+    folder: PathBuf,
+    next_link: AtomicU64,
+    handshakes: AtomicUsize,
+    stop: Stop,
+}
+
+/// What is kept for each other server.
+struct Peer {
+    ring_position: u32,
+    /// Whether this server dials it; else it dials this server.
+    is_dialled: bool,
+    /// The connection of the link that stands.
+    current: Mutex<Option<Arc<TcpStream>>>,
+    /// Accepted links on their way to the peer's thread. One: a newer one replaces it.
+    accepted: (Sender<Accepted>, Receiver<Accepted>),
+}
+
+type Accepted = (TcpStream, Session);
+
+/// Why there is no link.
+enum Failure {
+    /// Nobody listens there.
+    PortRefuses,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl Links {
+    /// Prepares the links of a configured server; none is made yet.
+    pub fn new(
+        config: &Config,
+        run: Run,
+        addresses: Arc<Addresses>,
+        events: Sender<PeerEvent>,
+        watcher: Watcher,
+        stop: Stop,
+    ) -> Arc<Links> {
+        let me = config.me();
+        let peer = |ring_position: u32| Peer {
+            ring_position,
+            is_dialled: me.ring_position < ring_position,
+            current: Mutex::new(None),
+            accepted: bounded(1),
+        };
+        let credentials = Credentials::new(&config.secret, &config.cluster_name, me.server_id.clone(), run);
+        Arc::new(Links {
+            credentials: RwLock::new(credentials),
+            addresses,
+            peers: config
+                .peers()
+                .map(|server| (server.server_id.clone(), peer(server.ring_position)))
+                .collect(),
+            events,
+            watcher,
+            folder: config.data_dir.clone(),
+            next_link: AtomicU64::new(1),
+            handshakes: AtomicUsize::new(0),
+            stop,
+        })
+    }
+
+    /// Starts a thread for each peer, and one that accepts on `listener`.
+    pub fn start(self: &Arc<Self>, threads: &Threads, listener: TcpListener) -> io::Result<()> {
+        for (peer_id, peer) in &self.peers {
+            let (links, peer_id) = (self.clone(), peer_id.clone());
+            let body = move || {
+                let peer = &links.peers[&peer_id];
+                if peer.is_dialled { links.keep_dialling(&peer_id) } else { links.keep_waiting(&peer_id) }
+            };
+            threads.spawn(&format!("peer-{}-read", peer.ring_position), body)?;
+        }
+        let links = self.clone();
+        threads.spawn("peer-accept", move || links.keep_accepting(&listener))
+    }
+
+    /// This server goes on under another run: all links are made anew, so that the others learn of it.
+    pub fn restart(&self, run: Run) {
+        self.credentials.write().run = run;
+        self.hang_up();
+    }
+
+    /// Ends all links that stand. Unless the server stops, they are made anew.
+    pub fn hang_up(&self) {
+        for peer in self.peers.values() {
+            if let Some(stream) = &*peer.current.lock() {
+                // Gone already is as good.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn keep_dialling(&self, peer_id: &ServerId) {
+        let mut attempts = Attempts::default();
+        while !self.stop.wait(attempts.pause()) {
+            match self.dial(peer_id) {
+                Ok((stream, session)) => {
+                    attempts = Attempts::default();
+                    self.run(peer_id, stream, session);
+                }
+                Err(failure) => {
+                    attempts.failed(peer_id, &failure);
+                    self.note(peer_id, &failure, &attempts);
+                }
+            }
+        }
+    }
+
+    fn dial(&self, peer_id: &ServerId) -> Result<Accepted, Failure> {
+        let mut stream = self.connect(peer_id)?;
+        let credentials = self.credentials.read().clone();
+        let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
+        tune(&stream).map_err(|error| other(&error))?;
+        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(|error| other(&error))?;
+        let session = handshake::dial(&mut stream, &credentials, peer_id).map_err(|error| other(&error))?;
+        stream.set_read_timeout(None).map_err(|error| other(&error))?;
+        Ok((stream, session))
+    }
+
+    fn connect(&self, peer_id: &ServerId) -> Result<TcpStream, Failure> {
+        let address = self.address(peer_id)?;
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            // TCP can connect to itself when the port is one that the system hands out.
+            Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => Err(Failure::PortRefuses),
+            Ok(stream) => Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Failure::PortRefuses),
+            Err(error) => Err(Failure::Other(format!("{address} cannot be connected to: {error}"))),
+        }
+    }
+
+    fn address(&self, peer_id: &ServerId) -> Result<SocketAddr, Failure> {
+        if self.addresses.of(peer_id, Port::Peer).is_none() {
+            let found = self.addresses.look_up(peer_id);
+            found.map_err(|error| Failure::Other(format!("its host cannot be looked up: {error}")))?;
+        }
+        self.addresses
+            .of(peer_id, Port::Peer)
+            .ok_or_else(|| Failure::Other("its address is not known".into()))
+    }
+
+    /// Takes note of a failed attempt: tells the watcher of a port that refuses, and looks the host up
+    /// again when it has failed for a while.
+    fn note(&self, peer_id: &ServerId, failure: &Failure, attempts: &Attempts) {
+        if matches!(failure, Failure::PortRefuses) {
+            (self.watcher)(peer_id, LinkEvent::Refused, None);
+        } else if attempts.count.is_multiple_of(LOOK_UP_AFTER) {
+            // The address that is known stays in use where this fails.
+            let _ = self.addresses.look_up(peer_id);
+        }
+    }
+
+    /// Runs the links that a peer dials. When one is lost, looks at the peer's port until a new link
+    /// comes or the port refuses.
+    fn keep_waiting(&self, peer_id: &ServerId) {
+        let accepted = &self.peers[peer_id].accepted.1;
+        let mut lost: Option<Attempts> = None;
+        while !self.stop.is_set() {
+            let pause = lost.as_ref().map_or(Duration::from_millis(100), Attempts::pause);
+            match accepted.recv_timeout(pause) {
+                Ok((stream, session)) => {
+                    self.run(peer_id, stream, session);
+                    lost = Some(Attempts::default());
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(attempts) = &mut lost {
+                        let failure = self.look(peer_id);
+                        attempts.failed(peer_id, &failure);
+                        self.note(peer_id, &failure, attempts);
+                        if matches!(failure, Failure::PortRefuses) {
+                            lost = None;
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Looks whether anybody listens at the peer's port. A connection that was accepted proves nothing
+    /// yet: the process may be ending, and then hangs up.
+    fn look(&self, peer_id: &ServerId) -> Failure {
+        match self.connect(peer_id) {
+            Err(failure) => failure,
+            Ok(mut stream) => {
+                let waited = stream.set_read_timeout(Some(LOOK_TIMEOUT));
+                let _ = waited.and_then(|()| stream.read(&mut [0]));
+                Failure::Other("its port is open and it has not dialled yet".into())
+            }
+        }
+    }
+
+    /// Runs a link until it ends.
+    fn run(&self, peer_id: &ServerId, stream: TcpStream, session: Session) {
+        let peer = &self.peers[peer_id];
+        let number = self.next_link.fetch_add(1, Ordering::Relaxed);
+        let stream = Arc::new(stream);
+        *peer.current.lock() = Some(stream.clone());
+        if self.stop.is_set() {
+            return;
+        }
+        log::info!("link {number} to {peer_id} stands");
+        (self.watcher)(peer_id, LinkEvent::Up, Some(session.greeting.run));
+        let link = Link {
+            number,
+            writer_name: format!("peer-{}-write", peer.ring_position),
+            stream: stream.clone(),
+            session,
+            snapshot_path: self.folder.join(format!("snapshot-from-{peer_id}.part")),
+        };
+        let lost = || (self.watcher)(peer_id, LinkEvent::Lost, None);
+        let result = link.run(&self.events, lost);
+        let mut current = peer.current.lock();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream)) {
+            *current = None;
+        }
+        match result {
+            Ok(()) => log::info!("link {number} to {peer_id} was closed"),
+            Err(error) => log::info!("link {number} to {peer_id} is lost: {error}"),
+        }
+    }
+
+    fn keep_accepting(self: Arc<Self>, listener: &TcpListener) {
+        let mut complaints = Complaints::default();
+        loop {
+            let accepted = listener.accept();
+            if self.stop.is_set() {
+                return;
+            }
+            match accepted {
+                Ok((stream, from)) => self.greet(stream, from),
+                Err(error) => {
+                    complaints.say(&format!("accepting a peer failed: {error}"));
+                    // Out of descriptors, most likely; that takes a moment to get better.
+                    self.stop.wait(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+
+    /// Hands a connection to a thread of its own for the handshake, so that nobody who dials and says
+    /// nothing keeps others waiting.
+    fn greet(self: &Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        if self.handshakes.fetch_add(1, Ordering::Relaxed) >= HANDSHAKES_MAX {
+            self.handshakes.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let links = self.clone();
+        let body = move || {
+            if let Err(reason) = links.accept(stream) {
+                log::warn!("a peer at {from} was refused: {reason}");
+            }
+            links.handshakes.fetch_sub(1, Ordering::Relaxed);
+        };
+        if let Err(error) = std::thread::Builder::new().name("peer-hello".into()).spawn(body) {
+            self.handshakes.fetch_sub(1, Ordering::Relaxed);
+            log::warn!("there is no thread for a peer at {from}: {error}");
+        }
+    }
+
+    /// The handshake of an accepted connection. The error is one sentence; who only connects and hangs up
+    /// is none.
+    fn accept(&self, mut stream: TcpStream) -> Result<(), String> {
+        let credentials = self.credentials.read().clone();
+        let told = |error: io::Error| error.to_string();
+        tune(&stream).map_err(told)?;
+        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
+        let session = match handshake::accept(&mut stream, &credentials) {
+            Ok(session) => session,
+            Err(HandshakeError::Io(error)) => {
+                log::debug!("a connection to the peer port came to nothing: {error}");
+                return Ok(());
+            }
+            Err(HandshakeError::Refused(reason)) => return Err(reason),
+        };
+        stream.set_read_timeout(None).map_err(told)?;
+        let from = &session.greeting.from;
+        let peer =
+            self.peers.get(from).ok_or_else(|| format!("{from} is not among the configured servers"))?;
+        if peer.is_dialled {
+            return Err(format!(
+                "{from} dials although its ring position is higher here; compare the configurations"
+            ));
+        }
+        // Whoever proved itself later is right about which connection is alive.
+        if let Some(old) = &*peer.current.lock() {
+            let _ = old.shutdown(Shutdown::Both);
+        }
+        let mut accepted = (stream, session);
+        while let Err(full) = peer.accepted.0.try_send(accepted) {
+            let _ = peer.accepted.1.try_recv();
+            accepted = full.into_inner();
+        }
+        Ok(())
+    }
+}
+
+/// Attempts since a link was last there.
+#[derive(Default)]
+struct Attempts {
+    count: usize,
+    complaints: Complaints,
+}
+
+impl Attempts {
+    fn pause(&self) -> Duration {
+        let pause_ms = PAUSES_MS[self.count.min(PAUSES_MS.len() - 1)];
+        // Up to a quarter more, by chance, so that servers that lost each other do not keep step.
+        let mut chance = [0];
+        let _ = getrandom::fill(&mut chance);
+        Duration::from_micros(pause_ms * 1_000 + pause_ms * u64::from(chance[0]))
+    }
+
+    fn failed(&mut self, peer_id: &ServerId, failure: &Failure) {
+        self.count += 1;
+        // The first attempts may meet a process that is just ending or starting.
+        if self.count > 5 {
+            match failure {
+                Failure::PortRefuses => self.complaints.say(&format!("{peer_id} does not listen")),
+                Failure::Other(reason) => self.complaints.say(&format!("no link to {peer_id}: {reason}")),
+            }
+        }
+    }
+}
+
+/// Warnings that are not repeated as long as they stay the same.
+#[derive(Default)]
+struct Complaints {
+    last: String,
+}
+
+impl Complaints {
+    fn say(&mut self, complaint: &str) {
+        if self.last != complaint {
+            log::warn!("{complaint}");
+            complaint.clone_into(&mut self.last);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, net::Ipv4Addr, path::Path, time::Instant};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        protocol::peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
+        server::{args::Args, peer::snapshot, threads::Stopper},
+    };
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// One server's links and what they say.
+    struct End {
+        links: Arc<Links>,
+        threads: Threads,
+        stopper: Stopper,
+        events: Receiver<PeerEvent>,
+        changes: Receiver<LinkEvent>,
+        port: u16,
+    }
+
+    impl End {
+        fn event(&self) -> PeerEvent {
+            self.events.recv_timeout(PATIENCE).expect("an event in time")
+        }
+
+        fn up(&self) -> super::super::link::Outgoing {
+            assert_eq!(self.changes.recv_timeout(PATIENCE).unwrap(), LinkEvent::Up);
+            match self.event() {
+                PeerEvent::Up { outgoing, .. } => outgoing,
+                _ => panic!("a link should come up first"),
+            }
+        }
+
+        /// Waits for a change other than those before it.
+        fn wait_for(&self, change: LinkEvent) {
+            while self.changes.recv_timeout(PATIENCE).expect("a change in time") != change {}
+        }
+
+        fn message(&self) -> PeerMessage {
+            loop {
+                if let PeerEvent::Message { message, .. } = self.event() {
+                    return message;
+                }
+            }
+        }
+
+        fn stop(self) {
+            self.stopper.stop();
+            self.links.hang_up();
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+            drop(self.events);
+            assert!(self.threads.join("peer", Instant::now() + PATIENCE).is_empty());
+        }
+    }
+
+    fn end(folder: &Path, me: &str, listener: TcpListener) -> End {
+        let mut args = Args::parse_from(["syncnet-server", "--server-id", me]);
+        args.config = Some(folder.join("config.json"));
+        args.data_dir = folder.into();
+        args.log_dir = folder.into();
+        let config = Config::load(&args).unwrap();
+        let (events_in, events) = bounded(100);
+        let (changes_in, changes) = crossbeam_channel::unbounded();
+        let (stopper, stop) = Stopper::new();
+        let watcher: Watcher = Arc::new(move |_, change, _| {
+            let _ = changes_in.send(change);
+        });
+        let run = Run { node_id: NodeId(1), boot: 1 };
+        let addresses = Arc::new(Addresses::new(&config));
+        let links = Links::new(&config, run, addresses, events_in, watcher, stop);
+        let threads = Threads::default();
+        let port = listener.local_addr().unwrap().port();
+        links.start(&threads, listener).unwrap();
+        End { links, threads, stopper, events, changes, port }
+    }
+
+    fn listeners(folder: &Path) -> [TcpListener; 2] {
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut listeners = [listen(), listen()];
+        // Their other ports, which are not used here, must not seem to meet.
+        while port(&listeners[0]).abs_diff(port(&listeners[1])) <= Port::OFFSET_MAX {
+            listeners[1] = listen();
+        }
+        let servers: Vec<_> = listeners
+            .iter()
+            .enumerate()
+            .map(|(place, listener)| {
+                serde_json::json!({
+                    "server_id": format!("s{place}"), "host": "localhost",
+                    "port": port(listener) - 30, "ring_position": place,
+                })
+            })
+            .collect();
+        fs::write(folder.join("config.json"), serde_json::json!({ "servers": servers }).to_string()).unwrap();
+        listeners
+    }
+
+    #[test]
+    fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = listeners(folder.path());
+        let low = end(folder.path(), "s0", first);
+        let high = end(folder.path(), "s1", second);
+        let (to_high, to_low) = (low.up(), high.up());
+        assert!(to_high.send(PeerMessage::SnapshotFailed));
+        assert_eq!(high.message(), PeerMessage::SnapshotFailed);
+        let content = vec![9u8; 1_000_000];
+        let head =
+            SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
+        snapshot::send(head.clone(), &*content, to_low.bulk()).unwrap();
+        let PeerEvent::Snapshot { head: got, content: mut file, .. } = low.event() else {
+            panic!("a snapshot is due")
+        };
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        assert!(got == head && read == content);
+        // A link that is cut is made again.
+        low.links.hang_up();
+        low.wait_for(LinkEvent::Lost);
+        low.wait_for(LinkEvent::Up);
+        // The one that dials sees the other's end.
+        high.stop();
+        low.wait_for(LinkEvent::Lost);
+        low.wait_for(LinkEvent::Refused);
+        low.stop();
+    }
+
+    #[test]
+    fn the_end_that_is_dialled_sees_the_dialler_die() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = listeners(folder.path());
+        let low = end(folder.path(), "s0", first);
+        let high = end(folder.path(), "s1", second);
+        high.up();
+        low.stop();
+        high.wait_for(LinkEvent::Lost);
+        high.wait_for(LinkEvent::Refused);
+        high.stop();
+    }
+}

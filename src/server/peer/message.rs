@@ -1,0 +1,277 @@
+//! Peer messages on an encrypted stream.
+//!
+//! A stream of records: two bytes of length (big endian), then one Noise transport message. The contents
+//! of the records, put together, are a stream of messages: four bytes of length (little endian), then the
+//! encoded message. So many small messages share a record, and a large one is cut into several.
+
+use std::{
+    io::{self, BufReader, Read, Write},
+    sync::Arc,
+};
+
+use snow::StatelessTransportState;
+
+use crate::protocol::peer::{self, PEER_MESSAGE_BYTES, PeerMessage};
+
+use super::handshake::Session;
+
+/// Longest Noise transport message (revision 34, section 3).
+const RECORD_BYTES: usize = 65_535;
+/// The authentication tag in each of them.
+const TAG_BYTES: usize = 16;
+/// Most that one record can carry.
+const CONTENT_BYTES: usize = RECORD_BYTES - TAG_BYTES;
+/// A buffer that was larger for a moment does not stay so.
+const KEEP_BYTES: usize = 256 * 1024;
+
+/// Encrypts `content` as record number `number` and appends it to `out`.
+pub(super) fn seal_record(keys: &StatelessTransportState, number: u64, content: &[u8], out: &mut Vec<u8>) {
+    let length = content.len() + TAG_BYTES;
+    out.extend_from_slice(&(length as u16).to_be_bytes());
+    let start = out.len();
+    out.resize(start + length, 0);
+    keys.write_message(number, content, &mut out[start..]).expect("the content fits into a record");
+}
+
+/// Reads record number `number` by way of the buffer `record` and appends its content to `content`;
+/// `false` at the end of the stream.
+pub(super) fn read_record(
+    stream: &mut impl Read,
+    keys: &StatelessTransportState,
+    number: u64,
+    record: &mut Vec<u8>,
+    content: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let mut length = [0; 2];
+    if stream.read(&mut length[..1])? == 0 {
+        return Ok(false);
+    }
+    stream.read_exact(&mut length[1..])?;
+    let length = usize::from(u16::from_be_bytes(length));
+    if length < TAG_BYTES {
+        return Err(invalid("a record is too short"));
+    }
+    record.resize(length, 0);
+    stream.read_exact(record)?;
+    let start = content.len();
+    content.resize(start + length - TAG_BYTES, 0);
+    keys.read_message(number, record, &mut content[start..])
+        .map_err(|_| invalid("a record does not decrypt: it was changed, repeated or left out on its way"))?;
+    Ok(true)
+}
+
+fn invalid(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.into())
+}
+
+/// Writes messages to a link.
+pub struct MessageWriter<W> {
+    stream: W,
+    keys: Arc<StatelessTransportState>,
+    records: u64,
+    content: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl<W: Write> MessageWriter<W> {
+    /// For a link whose handshake is done.
+    pub fn new(stream: W, session: &Session) -> Self {
+        MessageWriter {
+            stream,
+            keys: session.keys.clone(),
+            records: session.records_written,
+            content: Vec::new(),
+            sealed: Vec::new(),
+        }
+    }
+
+    /// Puts a message into the buffer; `false`, and nothing is put there, where it is too large to be
+    /// read at the other end.
+    #[must_use]
+    pub fn push(&mut self, message: &PeerMessage) -> bool {
+        let bytes = peer::encode(message);
+        if bytes.len() > PEER_MESSAGE_BYTES {
+            return false;
+        }
+        self.content.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.content.extend_from_slice(&bytes);
+        true
+    }
+
+    /// Bytes in the buffer.
+    pub fn buffered(&self) -> usize {
+        self.content.len()
+    }
+
+    /// Writes out what is in the buffer.
+    pub fn flush(&mut self) -> io::Result<()> {
+        for content in self.content.chunks(CONTENT_BYTES) {
+            seal_record(&self.keys, self.records, content, &mut self.sealed);
+            self.records += 1;
+        }
+        let result = self.stream.write_all(&self.sealed);
+        for buffer in [&mut self.content, &mut self.sealed] {
+            buffer.clear();
+            buffer.shrink_to(KEEP_BYTES);
+        }
+        result
+    }
+}
+
+/// Reads messages from a link.
+pub struct MessageReader<R> {
+    stream: BufReader<R>,
+    keys: Arc<StatelessTransportState>,
+    records: u64,
+    /// The record that is being read.
+    record: Vec<u8>,
+    /// Decrypted bytes; those before `start` are used up.
+    content: Vec<u8>,
+    start: usize,
+}
+
+impl<R: Read> MessageReader<R> {
+    /// For a link whose handshake is done.
+    pub fn new(stream: R, session: &Session) -> Self {
+        MessageReader {
+            stream: BufReader::with_capacity(RECORD_BYTES, stream),
+            keys: session.keys.clone(),
+            records: session.records_read,
+            record: Vec::new(),
+            content: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// Waits for the next message; `None` when the other end has closed the link.
+    pub fn read(&mut self) -> io::Result<Option<PeerMessage>> {
+        loop {
+            if let Some(message) = self.take()? {
+                return Ok(Some(message));
+            }
+            self.content.drain(..self.start);
+            self.start = 0;
+            if self.content.is_empty() {
+                self.content.shrink_to(KEEP_BYTES);
+            }
+            let (record, content) = (&mut self.record, &mut self.content);
+            if !read_record(&mut self.stream, &self.keys, self.records, record, content)? {
+                return if self.content.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
+            }
+            self.records += 1;
+        }
+    }
+
+    /// The next message, where it is complete.
+    fn take(&mut self) -> io::Result<Option<PeerMessage>> {
+        let Some((length, rest)) = self.content[self.start..].split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > PEER_MESSAGE_BYTES {
+            return Err(invalid(format!(
+                "a message has {length} bytes, over the {PEER_MESSAGE_BYTES} allowed"
+            )));
+        }
+        let Some(bytes) = rest.get(..length) else { return Ok(None) };
+        let message = peer::decode(bytes).map_err(invalid)?;
+        self.start += 4 + length;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream, thread};
+
+    use super::*;
+    use crate::{
+        protocol::{datagram::Run, name::ServerId, peer::NodeId, secret::ClusterSecret},
+        server::peer::handshake::{Credentials, accept, dial},
+    };
+
+    /// The sessions of both ends of one link.
+    fn sessions() -> (Session, Session) {
+        let credentials = |me: &str| {
+            let run = Run { node_id: NodeId(1), boot: 1 };
+            Credentials::new(&ClusterSecret::public(), "c", ServerId::new(me).unwrap(), run)
+        };
+        let (mut a, mut b) = UnixStream::pair().unwrap();
+        let dialling =
+            thread::spawn(move || dial(&mut a, &credentials("a"), &ServerId::new("b").unwrap()).unwrap());
+        let accepted = accept(&mut b, &credentials("b")).unwrap();
+        (dialling.join().unwrap(), accepted)
+    }
+
+    fn chunk(size: usize) -> PeerMessage {
+        PeerMessage::SnapshotChunk { offset: size as u64, bytes: vec![7; size] }
+    }
+
+    fn written(session: &Session, messages: &[PeerMessage]) -> Vec<u8> {
+        let mut writer = MessageWriter::new(Vec::new(), session);
+        for message in messages {
+            assert!(writer.push(message));
+        }
+        writer.flush().unwrap();
+        writer.stream
+    }
+
+    /// A stream that gives one byte at a time.
+    struct Bytewise<'a>(&'a [u8]);
+
+    impl Read for Bytewise<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(buffer.len()).min(1);
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn messages_of_every_size_arrive_in_order_even_bytewise() {
+        let (ours, theirs) = sessions();
+        let messages =
+            [chunk(0), chunk(1), chunk(CONTENT_BYTES), chunk(300_000), PeerMessage::SnapshotFailed];
+        let bytes = written(&ours, &messages);
+        let mut reader = MessageReader::new(Bytewise(&bytes), &theirs);
+        for message in &messages {
+            assert_eq!(reader.read().unwrap().as_ref(), Some(message));
+        }
+        assert_eq!(reader.read().unwrap(), None);
+    }
+
+    #[test]
+    fn changed_repeated_and_cut_records_are_errors() {
+        let (ours, theirs) = sessions();
+        let bytes = written(&ours, &[chunk(10)]);
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            assert!(MessageReader::new(&*changed, &theirs).read().is_err(), "byte {place}");
+        }
+        let mut repeated = MessageReader::new(io::Cursor::new([&*bytes, &*bytes].concat()), &theirs);
+        assert_eq!(repeated.read().unwrap(), Some(chunk(10)));
+        assert!(repeated.read().is_err());
+        for length in 1..bytes.len() {
+            assert!(MessageReader::new(&bytes[..length], &theirs).read().is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn an_oversized_message_is_neither_sent_nor_kept() {
+        let (ours, theirs) = sessions();
+        let mut writer = MessageWriter::new(Vec::new(), &ours);
+        assert!(!writer.push(&chunk(PEER_MESSAGE_BYTES)));
+        assert_eq!(writer.buffered(), 0);
+        // An end that sends it all the same is cut off at the length already.
+        let mut bytes = Vec::new();
+        seal_record(&ours.keys, ours.records_written, &u32::MAX.to_le_bytes(), &mut bytes);
+        let error = MessageReader::new(&*bytes, &theirs).read().unwrap_err();
+        assert!(error.to_string().contains("4294967295 bytes"), "{error}");
+    }
+}
