@@ -1,1 +1,65 @@
-//! (being written)
+//! A server's disk: the [`Storage`](crate::replica::storage::Storage) and
+//! [`Reader`](crate::replica::storage::Reader) of the replica, answered twice.
+//!
+//! [`SqliteStorage`] is the real one. [`MemoryStorage`] is its twin for the simulation, with faults on
+//! demand. What a batch means, what is checked when data is read, and what a snapshot looks like is
+//! written once, over the small trait in [`tables`]; the two differ only in where a row is kept.
+//!
+//! | module | concept |
+//! |---|---|
+//! | [`tables`] | the rows that exist, as a trait: what both kinds of disk can do |
+//! | `checksum`, `record` | what guards a row, and how its value is written |
+//! | `bounds` | where log and state begin and end, and which batches fit there |
+//! | `write`, `read` | a batch written, data read and checked |
+//! | [`snapshot`] | the copy of a whole state that one server sends another |
+//! | [`sqlite`], `schema`, `rows` | the database |
+//! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
+//! | [`memory`] | the twin |
+
+mod bounds;
+mod checksum;
+pub mod folder;
+pub mod memory;
+mod read;
+mod record;
+mod rows;
+mod schema;
+pub mod snapshot;
+pub mod sqlite;
+mod tables;
+mod wal;
+mod write;
+
+use std::fmt;
+
+use crate::replica::storage::StorageError;
+
+pub use memory::{CommitFault, MemoryDisk, MemoryReader, MemoryStorage};
+pub use sqlite::{SqliteReader, SqliteStorage};
+
+/// Why a data folder was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// An operator has to decide: the folder is in use, belongs to another server, or is not ours. Nothing
+    /// was changed. One sentence for the console, exit status 2.
+    Refused(String),
+    /// The disk failed, or the data is in doubt: see [`StorageError`] for what follows from each.
+    Storage(StorageError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Refused(why) => f.write_str(why),
+            OpenError::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<StorageError> for OpenError {
+    fn from(error: StorageError) -> Self {
+        OpenError::Storage(error)
+    }
+}

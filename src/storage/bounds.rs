@@ -1,0 +1,218 @@
+//! Where the log and the state begin and end, and how much state there is: what the writer keeps in
+//! mind so that it can tell a batch that fits from one that must never be written.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    record::{AppliedRecord, decode_entry, doubt, name, read_meta},
+    tables::Tables,
+};
+use crate::{
+    protocol::peer::{LogEntry, LogMark},
+    replica::storage::{Batch, StorageError},
+};
+
+/// Log entries that one commit removes at most. Compaction of a long log is spread over many commits, so
+/// that none of them is late; the rows of one slice fill a few hundred pages, which are freed unread.
+pub(super) const COMPACT_SLICE: u64 = 2_048;
+
+/// Count and sum of rows: a row that vanished has no checksum of its own to fail.
+///
+/// The sum is of the rows' checksums, and wraps. It depends on no order, so a change of one row changes
+/// it by what was there and what is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Totals {
+    pub state: Total,
+    pub events: Total,
+}
+
+/// Count and sum of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Total {
+    pub rows: u64,
+    pub sum: u64,
+}
+
+impl Total {
+    /// A row is there now; `replaced` is the checksum of the one that was there before.
+    pub fn put(&mut self, crc: u32, replaced: Option<u32>) {
+        self.remove(replaced);
+        self.rows += 1;
+        self.sum = self.sum.wrapping_add(u64::from(crc));
+    }
+
+    /// A row is gone, where there was one.
+    pub fn remove(&mut self, removed: Option<u32>) {
+        if let Some(crc) = removed {
+            self.rows = self.rows.wrapping_sub(1);
+            self.sum = self.sum.wrapping_sub(u64::from(crc));
+        }
+    }
+
+    /// Compares with what was counted while reading the whole table.
+    pub fn check(&self, counted: &Total, what: &str) -> Result<(), StorageError> {
+        if self == counted {
+            return Ok(());
+        }
+        Err(doubt(format!(
+            "{} {what} were written and {} are there, or one is of another time",
+            self.rows, counted.rows
+        )))
+    }
+}
+
+/// The bounds of log and state, as of the last commit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Bounds {
+    /// The entry before the first one kept.
+    pub truncated: LogMark,
+    /// The last entry, or `truncated`.
+    pub last: LogMark,
+    /// The last entry applied.
+    pub applied: u64,
+    /// Entries up to here are to be removed; what one commit leaves is taken up by the next.
+    pub compact_goal: u64,
+    /// How much state there is.
+    pub totals: Totals,
+}
+
+impl Bounds {
+    /// Reads them, and checks what they are read from.
+    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Bounds, StorageError> {
+        let truncated: LogMark = stored(tables, name::TRUNCATED)?.unwrap_or_default();
+        let applied: Option<AppliedRecord> = stored(tables, name::APPLIED)?;
+        let last = match tables.log_last()? {
+            Some((index, value, crc)) => {
+                let entry = decode_entry(index, &value, crc)?;
+                LogMark { last_log_term: entry.term, last_log_index: index }
+            }
+            None => truncated,
+        };
+        Ok(Bounds {
+            truncated,
+            last,
+            applied: applied.map_or(0, |(index, _, _)| index),
+            compact_goal: truncated.last_log_index,
+            totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the batch's entries continue the log and its applied index stays within. A batch that does
+    /// not fit would make a hole or change what was applied; no caller may want that.
+    pub fn check(&self, batch: &Batch) -> Result<(), StorageError> {
+        let mut last = self.last;
+        if let Some(first) = batch.entries.first() {
+            let kept = self.truncated.last_log_index.max(self.applied);
+            if first.index <= kept || first.index > self.last.last_log_index + 1 {
+                return Err(unfit(format!(
+                    "entries from {} on do not fit a log that ends at {} and is applied or cut up to {kept}",
+                    first.index, self.last.last_log_index
+                )));
+            }
+            check_dense(&batch.entries)?;
+            if first.index == self.last.last_log_index + 1 && first.term < self.last.last_log_term {
+                return Err(unfit(format!("entry {} is of an older term than the one before", first.index)));
+            }
+            last = mark(batch.entries.last().expect("a first entry means a last one"));
+        }
+        match &batch.applied {
+            Some(applied) if !(self.applied..=last.last_log_index).contains(&applied.index) => {
+                Err(unfit(format!(
+                    "the applied index cannot go from {} to {} in a log that ends at {}",
+                    self.applied, applied.index, last.last_log_index
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Up to where the log is to be cut in this commit: towards the goal, a slice at most, and never past
+    /// what is applied. `None` where there is nothing to cut.
+    pub fn cut(&self) -> Option<u64> {
+        let begin = self.truncated.last_log_index;
+        let end =
+            self.compact_goal.min(self.applied).min(self.last.last_log_index).min(begin + COMPACT_SLICE);
+        (end > begin).then_some(end)
+    }
+}
+
+/// The mark of an entry.
+pub(super) fn mark(entry: &LogEntry) -> LogMark {
+    LogMark { last_log_term: entry.term, last_log_index: entry.index }
+}
+
+/// A named value, checked; `None` where it was never stored.
+pub(super) fn stored<V: serde::de::DeserializeOwned>(
+    tables: &(impl Tables + ?Sized),
+    name: &str,
+) -> Result<Option<V>, StorageError> {
+    match tables.meta(name)? {
+        Some((value, crc)) => read_meta(name, &value, crc).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn check_dense(entries: &[LogEntry]) -> Result<(), StorageError> {
+    for pair in entries.windows(2) {
+        if pair[1].index != pair[0].index + 1 || pair[1].term < pair[0].term {
+            return Err(unfit(format!(
+                "entry {} of term {} cannot follow entry {} of term {}",
+                pair[1].index, pair[1].term, pair[0].index, pair[0].term
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A batch that must not be written: the caller is wrong about the log, and so may be about anything.
+fn unfit(what: String) -> StorageError {
+    StorageError::Failed(format!("a batch was refused: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{protocol::peer::LogEntryKind, replica::storage::Applied};
+
+    fn entry(term: u64, index: u64) -> LogEntry {
+        LogEntry { term, index, kind: LogEntryKind::Command, data: vec![], opaque: vec![] }
+    }
+
+    fn bounds() -> Bounds {
+        let at = |last_log_term, last_log_index| LogMark { last_log_term, last_log_index };
+        Bounds { truncated: at(1, 10), last: at(3, 20), applied: 15, ..Bounds::default() }
+    }
+
+    #[test]
+    fn only_batches_that_continue_the_log_fit() {
+        let fits = |entries| bounds().check(&Batch { entries, ..Batch::default() });
+        fits(vec![]).unwrap();
+        fits(vec![entry(3, 21), entry(4, 22)]).unwrap();
+        fits(vec![entry(4, 16)]).unwrap();
+        fits(vec![entry(4, 22)]).unwrap_err();
+        fits(vec![entry(4, 15)]).unwrap_err();
+        fits(vec![entry(2, 21)]).unwrap_err();
+        fits(vec![entry(3, 21), entry(3, 23)]).unwrap_err();
+        fits(vec![entry(4, 21), entry(3, 22)]).unwrap_err();
+        let applies = |index| {
+            let applied = Some(Applied { index, ..Applied::default() });
+            bounds().check(&Batch { applied, entries: vec![entry(4, 21)], ..Batch::default() })
+        };
+        applies(21).unwrap();
+        applies(22).unwrap_err();
+        applies(14).unwrap_err();
+    }
+
+    #[test]
+    fn cutting_goes_in_slices_and_stops_at_what_is_applied() {
+        let at = |last_log_index| LogMark { last_log_term: 1, last_log_index };
+        let mut bounds = Bounds { last: at(10_000), applied: 5_000, ..Bounds::default() };
+        assert_eq!(bounds.cut(), None);
+        bounds.compact_goal = 9_000;
+        assert_eq!(bounds.cut(), Some(COMPACT_SLICE));
+        bounds.truncated = at(4_999);
+        assert_eq!(bounds.cut(), Some(5_000));
+        bounds.truncated = at(5_000);
+        assert_eq!(bounds.cut(), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! What guards a row: a CRC-32 over its table, its key and its value.
+//!
+//! SQLite guards the frames of its WAL and not the pages of its database, so a bit that flips on the disk
+//! would be read as if it had been written. The key is part of the sum, so that a row that ended up in
+//! another's place is noticed as well; what a row cannot notice is that it is gone, which is what
+//! [`Totals`](super::bounds::Totals) are for. A CRC is enough against accidents; it is no defence
+//! against somebody who can write to the folder, and none is promised.
+
+use crc32fast::Hasher;
+
+use super::tables::RawEvent;
+
+/// The sum over a named value.
+pub(super) fn meta(name: &str, value: &[u8]) -> u32 {
+    keyed(b'm', name.as_bytes(), value)
+}
+
+/// The sum over a log entry.
+pub(super) fn log(index: u64, value: &[u8]) -> u32 {
+    keyed(b'l', &index.to_le_bytes(), value)
+}
+
+/// The sum over a state row.
+pub(super) fn state(key: &[u8], value: &[u8]) -> u32 {
+    keyed(b's', key, value)
+}
+
+/// The sum over an event; its own field `crc` is not looked at.
+pub(super) fn event(event: &RawEvent<'_>) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(b"e");
+    for number in [event.room, event.seq, event.index, event.created_at_ms, event.author.len() as u64] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(event.author);
+    hasher.update(event.json);
+    hasher.finalize()
+}
+
+/// The key's length goes in, so that no byte can wander from key to value.
+fn keyed(table: u8, key: &[u8], value: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&[table]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_and_content_both_count() {
+        assert_ne!(state(b"ab", b"c"), state(b"a", b"bc"));
+        assert_ne!(log(1, b"x"), log(2, b"x"));
+        assert_ne!(meta("a", b""), state(b"a", b""));
+        let one =
+            RawEvent { room: 1, seq: 2, index: 3, created_at_ms: 4, author: b"al", json: b"{}", crc: 0 };
+        assert_ne!(event(&one), event(&RawEvent { room: 2, seq: 1, ..one }));
+        assert_ne!(event(&one), event(&RawEvent { author: b"a", json: b"l{}", ..one }));
+        assert_eq!(event(&one), event(&RawEvent { crc: 9, ..one }));
+    }
+}

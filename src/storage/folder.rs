@@ -1,0 +1,204 @@
+//! The data folder: who uses it, what lies in it, and how damaged data is moved out of the way.
+//!
+//! ```text
+//! lock            held locked while a server uses the folder; contains its process id
+//! syncnet.db      the database, with syncnet.db-wal and syncnet.db-shm beside it while it is open
+//! doubt           there only after a failed sync: why the data must not be used
+//! quarantine-<n>  data that was set aside, the newest few
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::OpenError;
+use crate::replica::storage::StorageError;
+
+const LOCK: &str = "lock";
+const DATABASE: &str = "syncnet.db";
+const WAL: &str = "syncnet.db-wal";
+const SHM: &str = "syncnet.db-shm";
+const DOUBT: &str = "doubt";
+const QUARANTINE: &str = "quarantine-";
+/// So many quarantines are kept for whoever wants to find out what happened; older ones are removed.
+const QUARANTINES_KEPT: usize = 3;
+
+/// A data folder that this process has to itself, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing, and takes it.
+    pub fn take(path: &Path) -> Result<Folder, OpenError> {
+        make(path).map_err(|error| {
+            OpenError::Refused(format!("the data folder {} cannot be made: {error}", path.display()))
+        })?;
+        let lock = take_lock(path)?;
+        Ok(Folder { path: path.to_owned(), _lock: lock })
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    pub fn wal(&self) -> PathBuf {
+        self.path.join(WAL)
+    }
+
+    pub fn shm(&self) -> PathBuf {
+        self.path.join(SHM)
+    }
+
+    /// Whether there is a database. If not, what may be left beside a lost one is removed: SQLite must not
+    /// take it for a part of the new one.
+    pub fn has_database(&self) -> Result<bool, StorageError> {
+        let failed = |error: io::Error| {
+            StorageError::Failed(format!("looking into the data folder {}: {error}", self.path.display()))
+        };
+        if self.database().try_exists().map_err(failed)? {
+            return Ok(true);
+        }
+        for left in [self.wal(), self.shm()] {
+            remove_if_there(&left).map_err(failed)?;
+        }
+        Ok(false)
+    }
+
+    /// Makes the names of new files durable.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        sync_folder(&self.path).map_err(|error| {
+            StorageError::Failed(format!("syncing the data folder {}: {error}", self.path.display()))
+        })
+    }
+
+    /// Remembers beyond the end of this process that a sync failed. A restart might otherwise read from
+    /// the page cache what is not on the disk, and believe it. As well as a failing disk allows.
+    pub fn remember_doubt(&self, why: &str) {
+        let written = File::create(self.path.join(DOUBT)).and_then(|mut file| {
+            file.write_all(why.as_bytes())?;
+            file.sync_all()?;
+            sync_folder(&self.path)
+        });
+        if let Err(error) = written {
+            log::error!("the failed disk does not even keep a note of that: {error}");
+        }
+    }
+
+    /// Whether an earlier process remembered a doubt. Reading it may fail too, and then its being there
+    /// says enough.
+    pub fn check_doubt(&self) -> Result<(), StorageError> {
+        match fs::read(self.path.join(DOUBT)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StorageError::Doubtful(format!("an earlier process left a doubt: {error}"))),
+            Ok(why) => Err(StorageError::Doubtful(format!(
+                "an earlier process could not sync it ({})",
+                String::from_utf8_lossy(&why)
+            ))),
+        }
+    }
+}
+
+/// Moves what is in the data folder `path` into a new folder `quarantine-<n>` inside it and returns that
+/// one's path. The next open begins empty. Storage and readers of the folder must be dropped before.
+///
+/// The database goes first: a crash half-way leaves a WAL without a database, which counts as no data, and
+/// never a database without its WAL, which would look like older data.
+pub fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
+    let folder = Folder::take(path)?;
+    let failed = |error: io::Error| {
+        StorageError::Failed(format!("setting aside the data in {}: {error}", path.display()))
+    };
+    let older = quarantines(path).map_err(failed)?;
+    let number = older.last().map_or(1, |(number, _)| number + 1);
+    let aside = path.join(format!("{QUARANTINE}{number}"));
+    fs::create_dir(&aside).map_err(failed)?;
+    for name in [DATABASE, WAL, SHM, DOUBT] {
+        match fs::rename(path.join(name), aside.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error).into()),
+            _ => {}
+        }
+    }
+    sync_folder(&aside).map_err(failed)?;
+    folder.sync()?;
+    let surplus = (older.len() + 1).saturating_sub(QUARANTINES_KEPT);
+    for (_, old) in older.into_iter().take(surplus) {
+        fs::remove_dir_all(&old).map_err(failed)?;
+    }
+    Ok(aside)
+}
+
+/// The quarantines in a data folder, oldest first.
+fn quarantines(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(QUARANTINE)?.parse().ok());
+        if let Some(number) = number {
+            found.push((number, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Creates a folder and makes its name durable, and those of its parents that were missing.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
+    }
+    sync_folder(parent)
+}
+
+fn take_lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = path.join(LOCK);
+    let unusable = |error: io::Error| {
+        OpenError::Refused(format!("the data folder {} cannot be used: {error}", path.display()))
+    };
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&lock_path)
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(path, &lock_path)),
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(unusable)?;
+    Ok(lock)
+}
+
+fn in_use(path: &Path, lock_path: &Path) -> OpenError {
+    let pid: Option<u32> = fs::read_to_string(lock_path).ok().and_then(|text| text.trim().parse().ok());
+    let by = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    OpenError::Refused(format!(
+        "the data folder {} is in use by {by}: stop it, or name another folder",
+        path.display()
+    ))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the names in a folder durable. Windows offers nothing of the kind, and orders by itself.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
+}

@@ -1,0 +1,241 @@
+//! Data read and checked, for both kinds of disk.
+
+use std::collections::VecDeque;
+
+use super::{
+    bounds::{Total, Totals, mark},
+    checksum,
+    record::{
+        AppliedRecord, HardStateRecord, IdentityRecord, decode_entry, decode_event, doubt, name, read_meta,
+    },
+    tables::{Span, Tables},
+};
+use crate::{
+    protocol::{
+        name::ServerId,
+        peer::{DataMark, LogEntry, LogMark},
+    },
+    replica::storage::{
+        Applied, Cluster, EventRange, EventRow, HardState, Identity, Loaded, RoomId, StorageError,
+        TAIL_ENTRIES,
+    },
+};
+
+/// Reads and checks everything a start needs: each checksum, that the log is dense and its terms do not
+/// fall, that the state ends within the log, and that no row of state is gone.
+pub(super) fn load(tables: &impl Tables) -> Result<Loaded, StorageError> {
+    let named = Named::read(tables)?;
+    let (tail, last, applied_term) = read_log(tables, named.truncated, named.applied.index)?;
+    let applied = named.applied;
+    if !(named.truncated.last_log_index..=last.last_log_index).contains(&applied.index) {
+        return Err(doubt(format!(
+            "the state goes to entry {} and the log from {} to {}",
+            applied.index, named.truncated.last_log_index, last.last_log_index
+        )));
+    }
+    if applied_term != Some(applied.term) {
+        return Err(doubt(format!(
+            "the state ends with entry {} of term {}, and the log has it in another term",
+            applied.index, applied.term
+        )));
+    }
+    let mut hard_state = named.hard_state;
+    hard_state.commit = hard_state.commit.clamp(applied.index, last.last_log_index);
+    Ok(Loaded {
+        identity: named.identity,
+        hard_state,
+        applied,
+        truncated: named.truncated,
+        tail,
+        last,
+        rows: read_state(tables, &named.totals.state)?,
+        peer_marks: named.peer_marks,
+    })
+}
+
+/// What is stored under a name.
+struct Named {
+    identity: Identity,
+    hard_state: HardState,
+    applied: Applied,
+    truncated: LogMark,
+    totals: Totals,
+    peer_marks: Vec<(ServerId, DataMark)>,
+}
+
+impl Named {
+    fn read(tables: &impl Tables) -> Result<Named, StorageError> {
+        let mut identity: Option<IdentityRecord> = None;
+        let mut boot: u64 = 0;
+        let mut cluster: Option<Cluster> = None;
+        let mut hard_state: HardStateRecord = (0, None, 0);
+        let mut applied = AppliedRecord::default();
+        let mut truncated = LogMark::default();
+        let mut totals = Totals::default();
+        let mut peer_marks = Vec::new();
+        tables.metas(&mut |key, value, crc| {
+            match key {
+                name::IDENTITY => identity = Some(read_meta(key, value, crc)?),
+                name::BOOT => boot = read_meta(key, value, crc)?,
+                name::CLUSTER => cluster = Some(read_meta(key, value, crc)?),
+                name::HARD_STATE => hard_state = read_meta(key, value, crc)?,
+                name::APPLIED => applied = read_meta(key, value, crc)?,
+                name::TRUNCATED => truncated = read_meta(key, value, crc)?,
+                name::TOTALS => totals = read_meta(key, value, crc)?,
+                _ => {
+                    let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
+                    let id =
+                        id.ok_or_else(|| doubt(format!("there is a stored {key:?} that nobody wrote")))?;
+                    peer_marks.push((id, read_meta(key, value, crc)?));
+                }
+            }
+            Ok(true)
+        })?;
+        let (server_id, node_id) = identity.ok_or_else(|| doubt("the data does not say whose it is"))?;
+        let (term, vote, commit) = hard_state;
+        let (index, applied_term, conf) = applied;
+        Ok(Named {
+            identity: Identity { server_id, node_id, boot, cluster },
+            hard_state: HardState { term, vote, commit },
+            applied: Applied { index, term: applied_term, conf },
+            truncated,
+            totals,
+            peer_marks,
+        })
+    }
+}
+
+/// Walks the whole log. Returns its tail, its end, and the term of the entry `applied`.
+fn read_log(
+    tables: &impl Tables,
+    truncated: LogMark,
+    applied: u64,
+) -> Result<(Vec<LogEntry>, LogMark, Option<u64>), StorageError> {
+    let mut tail = VecDeque::new();
+    let mut last = truncated;
+    let mut applied_term = (applied == truncated.last_log_index).then_some(truncated.last_log_term);
+    tables.log(0, &mut |index, value, crc| {
+        let entry = decode_entry(index, value, crc)?;
+        follows(last, &entry)?;
+        last = mark(&entry);
+        if index == applied {
+            applied_term = Some(entry.term);
+        }
+        if tail.len() == TAIL_ENTRIES {
+            tail.pop_front();
+        }
+        tail.push_back(entry);
+        Ok(true)
+    })?;
+    Ok((tail.into(), last, applied_term))
+}
+
+fn follows(before: LogMark, entry: &LogEntry) -> Result<(), StorageError> {
+    if entry.index != before.last_log_index + 1 {
+        return Err(doubt(format!(
+            "the log goes from entry {} straight to {}",
+            before.last_log_index, entry.index
+        )));
+    }
+    if entry.term < before.last_log_term {
+        return Err(doubt(format!(
+            "log entry {} is of term {} and the one before of term {}",
+            entry.index, entry.term, before.last_log_term
+        )));
+    }
+    Ok(())
+}
+
+/// Keys and values.
+type StateRows = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn read_state(tables: &impl Tables, expected: &Total) -> Result<StateRows, StorageError> {
+    let mut rows = Vec::new();
+    let mut counted = Total::default();
+    tables.state(None, &mut |key, value, crc| {
+        check_state(key, value, crc)?;
+        counted.put(crc, None);
+        rows.push((key.to_vec(), value.to_vec()));
+        Ok(true)
+    })?;
+    expected.check(&counted, "rows of state")?;
+    Ok(rows)
+}
+
+/// Checks a state row.
+pub(super) fn check_state(key: &[u8], value: &[u8], crc: u32) -> Result<(), StorageError> {
+    if checksum::state(key, value) == crc {
+        return Ok(());
+    }
+    let shown: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Err(doubt(format!("the state row with key {shown} fails its checksum")))
+}
+
+/// Reads `low..high` of a log that goes from `truncated` to `last`.
+pub(super) fn entries(
+    tables: &impl Tables,
+    truncated: LogMark,
+    (low, high): (u64, u64),
+    max_bytes: u64,
+) -> Result<Vec<LogEntry>, StorageError> {
+    if low <= truncated.last_log_index {
+        return Err(StorageError::Failed(format!(
+            "entries from {low} on were asked for, but the log was cut at {}",
+            truncated.last_log_index
+        )));
+    }
+    let mut found: Vec<LogEntry> = Vec::new();
+    let mut bytes = 0;
+    tables.log(low, &mut |index, value, crc| {
+        if index >= high {
+            return Ok(false);
+        }
+        let expected = low + found.len() as u64;
+        if index != expected {
+            return Err(doubt(format!("log entry {expected} is missing")));
+        }
+        let entry = decode_entry(index, value, crc)?;
+        bytes += entry.data.len() as u64;
+        if bytes > max_bytes && !found.is_empty() {
+            return Ok(false);
+        }
+        found.push(entry);
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// Reads events of a room, as `Reader::events` promises them.
+pub(super) fn events(
+    tables: &impl Tables,
+    room: RoomId,
+    range: &EventRange,
+) -> Result<Vec<EventRow>, StorageError> {
+    let mut found: Vec<EventRow> = Vec::new();
+    let mut bytes = 0_usize;
+    let span = Span { room: room.0, after: range.after, before: range.before, ascending: range.oldest_first };
+    if range.limit == 0 {
+        return Ok(found);
+    }
+    tables.events(span, &mut |raw| {
+        let event = decode_event(&raw)?;
+        if let Some(before) = found.last()
+            && before.seq.abs_diff(event.seq) != 1
+        {
+            return Err(doubt(format!(
+                "room {} has no event between {} and {}",
+                room.0, before.seq, event.seq
+            )));
+        }
+        bytes += event.json.get().len();
+        if bytes > range.max_bytes && !found.is_empty() {
+            return Ok(false);
+        }
+        found.push(event);
+        Ok(found.len() < range.limit)
+    })?;
+    if !range.oldest_first {
+        found.reverse();
+    }
+    Ok(found)
+}

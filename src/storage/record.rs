@@ -1,0 +1,192 @@
+//! How values are written: log entries, events, and the few things that have a name.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{
+    checksum,
+    tables::{RawEvent, TablesMut},
+};
+use crate::{
+    protocol::{
+        name::{ServerId, UserKey},
+        peer::{ConfState, LogEntry, LogEntryKind, NodeId},
+    },
+    replica::storage::{Applied, EventRow, HardState, RoomId, StorageError},
+};
+
+/// Names of the named values.
+pub(super) mod name {
+    /// Server id and incarnation.
+    pub const IDENTITY: &str = "identity";
+    /// How often the folder was opened.
+    pub const BOOT: &str = "boot";
+    /// The cluster.
+    pub const CLUSTER: &str = "cluster";
+    /// Term, vote, commit.
+    pub const HARD_STATE: &str = "hard_state";
+    /// How far the state goes.
+    pub const APPLIED: &str = "applied";
+    /// Where the log was cut.
+    pub const TRUNCATED: &str = "truncated";
+    /// Count and sum of state rows and events.
+    pub const TOTALS: &str = "totals";
+    /// What another server's data was last seen to be; the server's id follows.
+    pub const PEER: &str = "peer:";
+}
+
+/// The stored form of `Identity`, but for what changes.
+pub(super) type IdentityRecord = (ServerId, NodeId);
+/// The stored form of `HardState`.
+pub(super) type HardStateRecord = (u64, Option<NodeId>, u64);
+/// The stored form of `Applied`.
+pub(super) type AppliedRecord = (u64, u64, ConfState);
+
+pub(super) fn hard_state(state: HardState) -> HardStateRecord {
+    (state.term, state.vote, state.commit)
+}
+
+pub(super) fn applied(applied: &Applied) -> (u64, u64, &ConfState) {
+    (applied.index, applied.term, &applied.conf)
+}
+
+/// Stores a named value with its checksum.
+pub(super) fn put_meta<T: TablesMut + ?Sized>(
+    tables: &mut T,
+    name: &str,
+    value: &impl Serialize,
+) -> Result<(), StorageError> {
+    let value = postcard::to_stdvec(value).expect("plain data always encodes");
+    tables.put_meta(name, &value, checksum::meta(name, &value))
+}
+
+/// Checks and reads a named value.
+pub(super) fn read_meta<V: DeserializeOwned>(name: &str, value: &[u8], crc: u32) -> Result<V, StorageError> {
+    if checksum::meta(name, value) != crc {
+        return Err(doubt(format!("the stored {name} fails its checksum")));
+    }
+    exact(value).map_err(|error| doubt(format!("the stored {name} does not decode: {error}")))
+}
+
+/// Decodes all of `bytes`.
+pub(super) fn exact<'a, V: Deserialize<'a>>(bytes: &'a [u8]) -> Result<V, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Writes a log entry's value; its index is the key. Fixed fields first, so that the term can be read
+/// without the rest: term (8 bytes, little-endian), kind (1), length of `opaque` (4), `opaque`, `data`.
+pub(super) fn encode_entry(entry: &LogEntry, into: &mut Vec<u8>) {
+    into.clear();
+    into.extend(entry.term.to_le_bytes());
+    into.push(match entry.kind {
+        LogEntryKind::Command => 0,
+        LogEntryKind::Configure => 1,
+    });
+    let opaque = u32::try_from(entry.opaque.len()).expect("the consensus library's context is a few bytes");
+    into.extend(opaque.to_le_bytes());
+    into.extend(&entry.opaque);
+    into.extend(&entry.data);
+}
+
+/// Checks and reads a log entry.
+pub(super) fn decode_entry(index: u64, value: &[u8], crc: u32) -> Result<LogEntry, StorageError> {
+    if checksum::log(index, value) != crc {
+        return Err(doubt(format!("log entry {index} fails its checksum")));
+    }
+    split_entry(index, value).ok_or_else(|| doubt(format!("log entry {index} does not decode")))
+}
+
+fn split_entry(index: u64, value: &[u8]) -> Option<LogEntry> {
+    let (term, rest) = value.split_first_chunk::<8>()?;
+    let (kind, rest) = rest.split_first()?;
+    let (opaque_len, rest) = rest.split_first_chunk::<4>()?;
+    let opaque_len = usize::try_from(u32::from_le_bytes(*opaque_len)).ok()?;
+    let (opaque, data) = rest.split_at_checked(opaque_len)?;
+    let kind = match kind {
+        0 => LogEntryKind::Command,
+        1 => LogEntryKind::Configure,
+        _ => return None,
+    };
+    let term = u64::from_le_bytes(*term);
+    Some(LogEntry { term, index, kind, data: data.to_vec(), opaque: opaque.to_vec() })
+}
+
+/// An event as it is kept, with its checksum.
+pub(super) fn raw_event(event: &EventRow) -> RawEvent<'_> {
+    let mut raw = RawEvent {
+        room: event.room.0,
+        seq: event.seq,
+        index: event.index,
+        created_at_ms: event.created_at_ms,
+        author: event.author.as_str().as_bytes(),
+        json: event.json.get().as_bytes(),
+        crc: 0,
+    };
+    raw.crc = checksum::event(&raw);
+    raw
+}
+
+/// Checks an event.
+pub(super) fn check_event(raw: &RawEvent<'_>) -> Result<(), StorageError> {
+    if checksum::event(raw) == raw.crc {
+        Ok(())
+    } else {
+        Err(doubt(format!("event {} of room {} fails its checksum", raw.seq, raw.room)))
+    }
+}
+
+/// Checks and reads an event.
+pub(super) fn decode_event(raw: &RawEvent<'_>) -> Result<EventRow, StorageError> {
+    check_event(raw)?;
+    let odd =
+        |part| doubt(format!("event {} of room {} has a {part} that does not decode", raw.seq, raw.room));
+    let author =
+        std::str::from_utf8(raw.author).ok().and_then(|text| UserKey::try_from(text.to_owned()).ok());
+    let json =
+        std::str::from_utf8(raw.json).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    Ok(EventRow {
+        room: RoomId(raw.room),
+        seq: raw.seq,
+        index: raw.index,
+        created_at_ms: raw.created_at_ms,
+        author: author.ok_or_else(|| odd("author"))?,
+        json: Arc::from(json.ok_or_else(|| odd("body"))?),
+    })
+}
+
+/// What was read is not what was written.
+pub(super) fn doubt(what: impl Into<String>) -> StorageError {
+    StorageError::Doubtful(what.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_round_trip() {
+        let mut value = Vec::new();
+        for (kind, data, opaque) in [
+            (LogEntryKind::Command, vec![], vec![]),
+            (LogEntryKind::Command, vec![1, 2, 3], vec![]),
+            (LogEntryKind::Configure, vec![9], vec![7; 20]),
+        ] {
+            let entry = LogEntry { term: 3, index: 8, kind, data, opaque };
+            encode_entry(&entry, &mut value);
+            assert_eq!(decode_entry(8, &value, checksum::log(8, &value)).unwrap(), entry);
+            assert!(matches!(
+                decode_entry(9, &value, checksum::log(8, &value)),
+                Err(StorageError::Doubtful(_))
+            ));
+        }
+        for cut in 0..13 {
+            assert!(split_entry(8, &value[..cut]).is_none());
+        }
+    }
+}

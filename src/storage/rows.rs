@@ -1,0 +1,266 @@
+//! The four tables, kept in SQLite. Statements are prepared once for each connection and kept.
+
+use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
+
+use super::{
+    record::doubt,
+    tables::{GoOn, RawEvent, Span, Tables, TablesMut, TakeRow},
+};
+use crate::replica::storage::StorageError;
+
+/// What SQLite reports, in the two kinds that matter. `doing` completes "while …".
+///
+/// A damaged page is a matter of doubt; that the disk does not read or write is a failure, and so is
+/// everything else (a full disk, a lock that somebody else holds), since what follows is unknown.
+pub(super) fn sqlite_error(doing: &str, error: &rusqlite::Error) -> StorageError {
+    use rusqlite::{Error, ErrorCode};
+    let damaged = match error {
+        Error::SqliteFailure(failure, _) => {
+            matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        }
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..)
+        | Error::Utf8Error(..) => true,
+        _ => false,
+    };
+    let what = format!("{error} while {doing}");
+    if damaged { StorageError::Doubtful(what) } else { StorageError::Failed(what) }
+}
+
+/// Adds what was being done to an error.
+pub(super) trait While<T> {
+    /// `doing` completes "while …".
+    fn during(self, doing: &str) -> Result<T, StorageError>;
+}
+
+impl<T> While<T> for rusqlite::Result<T> {
+    fn during(self, doing: &str) -> Result<T, StorageError> {
+        self.map_err(|error| sqlite_error(doing, &error))
+    }
+}
+
+/// SQLite's integers are signed; nothing that is counted here comes near the end of them.
+fn sql(number: u64) -> Result<i64, StorageError> {
+    i64::try_from(number).map_err(|_| StorageError::Failed(format!("{number} is too large to be stored")))
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn crc(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    row.get(column)
+}
+
+/// A text or blob as it is kept; text is not checked to be UTF-8, its checksum is looked at first.
+fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StorageError> {
+    match row.get_ref(column).during("reading a column")? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(bytes),
+        _ => Err(doubt("a column has a number where text or bytes were written")),
+    }
+}
+
+const READ_LOG: &str = "reading the log";
+const READ_STATE: &str = "reading the state";
+const READ_EVENTS: &str = "reading events";
+const READ_META: &str = "reading what has a name";
+const WRITE: &str = "writing";
+
+impl Tables for Connection {
+    fn metas(&self, take: &mut dyn FnMut(&str, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT name, value, crc FROM meta ORDER BY name").during(READ_META)?;
+        let mut rows = statement.query([]).during(READ_META)?;
+        while let Some(row) = rows.next().during(READ_META)? {
+            let name = std::str::from_utf8(bytes(row, 0)?).map_err(|_| doubt("a name is not UTF-8"))?;
+            if !take(name, bytes(row, 1)?, crc(row, 2).during(READ_META)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT value, crc FROM meta WHERE name = ?1").during(READ_META)?;
+        statement.query_row([name], |row| Ok((row.get(0)?, crc(row, 1)?))).optional().during(READ_META)
+    }
+
+    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
+        let mut statement = self
+            .prepare_cached("SELECT idx, entry, crc FROM log WHERE idx >= ?1 ORDER BY idx")
+            .during(READ_LOG)?;
+        let mut rows = statement.query([sql(from)?]).during(READ_LOG)?;
+        while let Some(row) = rows.next().during(READ_LOG)? {
+            let index = number(row, 0).during(READ_LOG)?;
+            if !take(index, bytes(row, 1)?, crc(row, 2).during(READ_LOG)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError> {
+        let mut statement = self
+            .prepare_cached("SELECT idx, entry, crc FROM log ORDER BY idx DESC LIMIT 1")
+            .during(READ_LOG)?;
+        statement
+            .query_row([], |row| Ok((number(row, 0)?, row.get(1)?, crc(row, 2)?)))
+            .optional()
+            .during(READ_LOG)
+    }
+
+    fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError> {
+        let text = match above {
+            Some(_) => "SELECT key, value, crc FROM state WHERE key > ?1 ORDER BY key",
+            None => "SELECT key, value, crc FROM state ORDER BY key",
+        };
+        let mut statement = self.prepare_cached(text).during(READ_STATE)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(above)).during(READ_STATE)?;
+        while let Some(row) = rows.next().during(READ_STATE)? {
+            if !take(bytes(row, 0)?, bytes(row, 1)?, crc(row, 2).during(READ_STATE)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError> {
+        let text = if span.ascending {
+            "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+             WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq"
+        } else {
+            "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+             WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC"
+        };
+        // Bounds come from clients, who may name any number: nothing is stored beyond the last one.
+        let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let mut statement = self.prepare_cached(text).during(READ_EVENTS)?;
+        let rows = statement
+            .query(params![sql(span.room)?, bound(span.after), bound(span.before)])
+            .during(READ_EVENTS)?;
+        walk_events(rows, take)
+    }
+
+    fn all_events(
+        &self,
+        above: (u64, u64),
+        take: &mut dyn FnMut(RawEvent<'_>) -> GoOn,
+    ) -> Result<(), StorageError> {
+        let mut statement = self
+            .prepare_cached(
+                "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+                 WHERE (room, seq) > (?1, ?2) ORDER BY room, seq",
+            )
+            .during(READ_EVENTS)?;
+        let rows = statement.query(params![sql(above.0)?, sql(above.1)?]).during(READ_EVENTS)?;
+        walk_events(rows, take)
+    }
+}
+
+fn walk_events(
+    mut rows: rusqlite::Rows<'_>,
+    take: &mut dyn FnMut(RawEvent<'_>) -> GoOn,
+) -> Result<(), StorageError> {
+    while let Some(row) = rows.next().during(READ_EVENTS)? {
+        let event = RawEvent {
+            room: number(row, 0).during(READ_EVENTS)?,
+            seq: number(row, 1).during(READ_EVENTS)?,
+            index: number(row, 2).during(READ_EVENTS)?,
+            created_at_ms: number(row, 3).during(READ_EVENTS)?,
+            author: bytes(row, 4)?,
+            json: bytes(row, 5)?,
+            crc: crc(row, 6).during(READ_EVENTS)?,
+        };
+        if !take(event)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl TablesMut for Connection {
+    fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError> {
+        let text = "INSERT INTO meta (name, value, crc) VALUES (?1, ?2, ?3)
+                    ON CONFLICT (name) DO UPDATE SET value = excluded.value, crc = excluded.crc";
+        write(self, text, params![name, value, crc])
+    }
+
+    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError> {
+        write(self, "INSERT INTO log (idx, entry, crc) VALUES (?1, ?2, ?3)", params![sql(index)?, value, crc])
+    }
+
+    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError> {
+        write(self, "DELETE FROM log WHERE idx >= ?1", [sql(index)?])
+    }
+
+    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError> {
+        write(self, "DELETE FROM log WHERE idx <= ?1", [sql(index)?])
+    }
+
+    fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError> {
+        let old = find_crc(self, "SELECT crc FROM state WHERE key = ?1", [key])?;
+        let text = match old {
+            Some(_) => "UPDATE state SET value = ?2, crc = ?3 WHERE key = ?1",
+            None => "INSERT INTO state (key, value, crc) VALUES (?1, ?2, ?3)",
+        };
+        write(self, text, params![key, value, crc])?;
+        Ok(old)
+    }
+
+    fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError> {
+        let old = find_crc(self, "SELECT crc FROM state WHERE key = ?1", [key])?;
+        if old.is_some() {
+            write(self, "DELETE FROM state WHERE key = ?1", [key])?;
+        }
+        Ok(old)
+    }
+
+    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
+        let key = (sql(event.room)?, sql(event.seq)?);
+        let old = find_crc(self, "SELECT crc FROM event WHERE room = ?1 AND seq = ?2", key)?;
+        let author = text(event.author)?;
+        let json = text(event.json)?;
+        let sql_text = match old {
+            Some(_) => {
+                "UPDATE event SET idx = ?3, created_at_ms = ?4, author = ?5, json = ?6, crc = ?7
+                 WHERE room = ?1 AND seq = ?2"
+            }
+            None => {
+                "INSERT INTO event (room, seq, idx, created_at_ms, author, json, crc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            }
+        };
+        let (index, created_at_ms) = (sql(event.index)?, sql(event.created_at_ms)?);
+        write(self, sql_text, params![key.0, key.1, index, created_at_ms, author, json, event.crc])?;
+        Ok(old)
+    }
+
+    fn clear(&mut self) -> Result<(), StorageError> {
+        for text in ["DELETE FROM log", "DELETE FROM state", "DELETE FROM event"] {
+            write(self, text, [])?;
+        }
+        Ok(())
+    }
+}
+
+fn write(connection: &Connection, text: &str, values: impl rusqlite::Params) -> Result<(), StorageError> {
+    connection.prepare_cached(text).during(WRITE)?.execute(values).during(WRITE)?;
+    Ok(())
+}
+
+fn find_crc(
+    connection: &Connection,
+    text: &str,
+    key: impl rusqlite::Params,
+) -> Result<Option<u32>, StorageError> {
+    let mut statement = connection.prepare_cached(text).during(WRITE)?;
+    statement.query_row(key, |row| crc(row, 0)).optional().during(WRITE)
+}
+
+/// Events of a snapshot come as bytes; whatever is no text was not written by a server.
+fn text(bytes: &[u8]) -> Result<&str, StorageError> {
+    std::str::from_utf8(bytes).map_err(|_| doubt("an event is not UTF-8"))
+}

@@ -1,0 +1,337 @@
+//! The database of a server: one connection that writes and checkpoints, and any number that read.
+//!
+//! **Synced before said.** Log, vote, state and applied index live in one database in WAL mode with
+//! `synchronous=FULL`, so one transaction is one sync, and when COMMIT has returned its frames are on the
+//! disk. A commit that failed is never tried again and nothing else is either: the kernel may have
+//! dropped the pages that it could not write, and a second sync would find nothing to do and say so.
+//!
+//! **Checkpoints** run in the writer after a commit, a thousand pages at a time. SQLite's own ones would do
+//! the same and hide their errors. A reader that stays in its transaction (a snapshot being sent to
+//! a slow peer) keeps the WAL from starting over, but no longer than it lives.
+//!
+//! **What SQLite does not notice.** A flipped bit in the database: every row has a checksum, and the
+//! tables have totals. A WAL that lost its end: see `wal`. A whole folder of last week: nothing in it can
+//! tell, and the other servers do (`replica::trust`).
+
+use std::{
+    cell::OnceCell,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+
+use super::{
+    OpenError,
+    bounds::Bounds,
+    folder::Folder,
+    read,
+    rows::{While, sqlite_error},
+    schema,
+    snapshot::Export,
+    wal, write,
+};
+use crate::{
+    protocol::{
+        name::ServerId,
+        peer::{LogEntry, NodeId, SnapshotHead},
+    },
+    replica::storage::{
+        Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
+    },
+};
+
+/// Pages in the WAL that wait for a checkpoint, before one is made.
+const CHECKPOINT_PAGES: i64 = 1_000;
+/// From so many pages on (64 MiB) the writer waits a moment for readers, so that the WAL can start over.
+const RESTART_PAGES: i64 = 16 * 1024;
+/// How long it waits at most. A query takes less; for a snapshot under way no wait would be enough.
+const RESTART_WAIT: Duration = Duration::from_millis(50);
+
+/// Where a database is, for every connection to it.
+#[derive(Debug, Clone)]
+struct Place {
+    path: PathBuf,
+    /// The name of the SQLite VFS; `None` for the file system.
+    vfs: Option<String>,
+}
+
+impl Place {
+    fn connect(&self, flags: OpenFlags) -> Result<Connection, StorageError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match &self.vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
+            None => Connection::open_with_flags(&self.path, flags),
+        };
+        connection.map_err(|error| sqlite_error(&format!("opening {}", self.path.display()), &error))
+    }
+
+    fn reader(&self) -> Result<Connection, StorageError> {
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        schema::set_up_reader(&connection)?;
+        Ok(connection)
+    }
+}
+
+/// The writer of a server's database.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    connection: Connection,
+    place: Place,
+    bounds: Bounds,
+    checkpoints: Checkpoints,
+    /// The first failure; every later call gets it again.
+    failed: OnceCell<StorageError>,
+    /// Dropped last, so that the connection is closed while the folder is still ours.
+    folder: Option<Folder>,
+}
+
+impl SqliteStorage {
+    /// Opens the database in the data folder `dir` and takes the folder for this process.
+    ///
+    /// Where there is none, one is made for `server_id` under the incarnation `fresh_node_id`, which the
+    /// caller draws at random. The opening is counted (`Identity::boot`) and synced.
+    ///
+    /// # Errors
+    /// `Refused` where the folder is in use, cannot be made, or holds the data of another server, program
+    /// or version. `Doubtful` where the data is damaged or its WAL lost something.
+    pub fn open(dir: &Path, server_id: &ServerId, fresh_node_id: NodeId) -> Result<Self, OpenError> {
+        schema::check_library()?;
+        let folder = Folder::take(dir)?;
+        folder.check_doubt()?;
+        if folder.has_database()? {
+            wal::check(&folder.wal(), &folder.shm())?;
+        }
+        let place = Place { path: folder.database(), vfs: None };
+        Self::open_at(place, Some(folder), server_id, fresh_node_id)
+    }
+
+    /// Opens the database `path` of a registered SQLite VFS instead of files: for tests that cut the power.
+    /// There is no folder, so neither is there a lock, nor a look at the WAL before SQLite sees it.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_on_vfs(
+        vfs: &str,
+        path: &Path,
+        server_id: &ServerId,
+        fresh_node_id: NodeId,
+    ) -> Result<Self, OpenError> {
+        schema::check_library()?;
+        let place = Place { path: path.to_owned(), vfs: Some(vfs.to_owned()) };
+        Self::open_at(place, None, server_id, fresh_node_id)
+    }
+
+    fn open_at(
+        place: Place,
+        folder: Option<Folder>,
+        server_id: &ServerId,
+        fresh_node_id: NodeId,
+    ) -> Result<Self, OpenError> {
+        let mut connection =
+            place.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let new = schema::is_new(&connection, &place.path.display().to_string())?;
+        schema::set_up_writer(&connection)?;
+        if !new {
+            schema::quick_check(&connection)?;
+        }
+        transaction(&mut connection, |connection| {
+            if new {
+                schema::create(connection)?;
+            }
+            write::begin(connection, server_id, fresh_node_id)
+        })
+        .map_err(|broken| broken.error)?;
+        if let Some(folder) = &folder {
+            folder.sync()?;
+        }
+        let bounds = Bounds::read(&connection)?;
+        let checkpoints = Checkpoints::default();
+        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: OnceCell::new(), folder })
+    }
+
+    /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
+    ///
+    /// # Errors
+    /// `Failed` where the database cannot be opened once more.
+    pub fn reader(&self) -> Result<SqliteReader, StorageError> {
+        Ok(SqliteReader { connection: self.place.reader()?, place: self.place.clone() })
+    }
+
+    fn usable(&self) -> Result<(), StorageError> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Ends the usefulness of this connection.
+    fn fail(&self, broken: Broken) -> StorageError {
+        if broken.synced_in_vain
+            && let Some(folder) = &self.folder
+        {
+            folder.remember_doubt(&broken.error.to_string());
+        }
+        // Closing must not checkpoint what may not be on the disk. Should even this be refused, there is
+        // nothing left to do: the process ends.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        self.failed.get_or_init(|| broken.error).clone()
+    }
+}
+
+impl Storage for SqliteStorage {
+    fn load(&self) -> Result<Loaded, StorageError> {
+        self.usable()?;
+        read::load(&self.connection)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.usable()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bounds = &self.bounds;
+        let written = bounds.check(batch).map_err(Broken::from).and_then(|()| {
+            transaction(&mut self.connection, |connection| write::batch(connection, bounds, batch))
+        });
+        let checkpointed = written.and_then(|bounds| {
+            self.bounds = bounds;
+            self.checkpoints.after_commit(&self.connection)
+        });
+        checkpointed.map_err(|broken| self.fail(broken))
+    }
+
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
+        self.usable()?;
+        read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
+    }
+
+    fn install(
+        &mut self,
+        head: &SnapshotHead,
+        hard_state: HardState,
+        content: &mut dyn Read,
+    ) -> Result<(), StorageError> {
+        self.usable()?;
+        let installed = transaction(&mut self.connection, |connection| {
+            write::install(connection, head, hard_state, content)
+        });
+        match installed {
+            Ok(bounds) => {
+                self.bounds = bounds;
+                self.checkpoints.after_commit(&self.connection).map_err(|broken| self.fail(broken))
+            }
+            // Rolled back: the content was no good, the database is as it was.
+            Err(Broken { error: StorageError::Doubtful(what), rolled_back: true, .. }) => {
+                Err(StorageError::Doubtful(what))
+            }
+            Err(broken) => Err(self.fail(broken)),
+        }
+    }
+}
+
+/// A reader of a server's database, for a thread of its own.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+    place: Place,
+}
+
+impl Reader for SqliteReader {
+    fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError> {
+        read::events(&self.connection, room, range)
+    }
+
+    /// The copy is read on a connection of its own as it is asked for, in one read transaction that ends
+    /// when the `Read` is dropped. Until then the WAL cannot start over, so keep it no longer than needed.
+    fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError> {
+        let connection = self.place.reader()?;
+        connection.execute_batch("BEGIN").during("beginning a snapshot")?;
+        let export = Export::new(Box::new(connection))?;
+        Ok((export.head().clone(), Box::new(export)))
+    }
+}
+
+/// What went wrong in a transaction, and what that says about the disk.
+#[derive(Debug)]
+struct Broken<E = StorageError> {
+    error: E,
+    /// The transaction is undone, and the connection as good as before.
+    rolled_back: bool,
+    /// A sync failed, or may have: from now on reading proves nothing.
+    synced_in_vain: bool,
+}
+
+impl From<StorageError> for Broken {
+    fn from(error: StorageError) -> Self {
+        Broken { error, rolled_back: false, synced_in_vain: false }
+    }
+}
+
+/// Runs `work` in one transaction: all of it is durable when this returns `Ok`.
+fn transaction<T, E: From<StorageError>>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> Result<T, E>,
+) -> Result<T, Broken<E>> {
+    let step = |connection: &Connection, text| -> rusqlite::Result<()> {
+        connection.prepare_cached(text)?.execute([]).map(drop)
+    };
+    // IMMEDIATE: a stranger's lock is met here, where waiting for it does no harm.
+    step(connection, "BEGIN IMMEDIATE").during("beginning a transaction").map_err(|error| Broken {
+        error: error.into(),
+        rolled_back: false,
+        synced_in_vain: false,
+    })?;
+    match work(connection) {
+        Ok(done) => step(connection, "COMMIT").map(|()| done).map_err(|error| Broken {
+            error: sqlite_error("committing", &error).into(),
+            rolled_back: false,
+            synced_in_vain: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+        }),
+        Err(error) => {
+            let rolled_back = step(connection, "ROLLBACK").is_ok();
+            Err(Broken { error, rolled_back, synced_in_vain: false })
+        }
+    }
+}
+
+/// When to copy pages from the WAL into the database.
+#[derive(Debug, Default)]
+struct Checkpoints {
+    /// Pages in the WAL when a checkpoint was last tried: one that a reader holds back is not tried again
+    /// with every commit.
+    tried_at: i64,
+}
+
+impl Checkpoints {
+    fn after_commit(&mut self, connection: &Connection) -> Result<(), Broken> {
+        let (pages, copied) = run_checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
+        if pages < self.tried_at {
+            // The WAL has started over.
+            self.tried_at = 0;
+        }
+        if pages - copied < CHECKPOINT_PAGES && pages < RESTART_PAGES
+            || pages - self.tried_at < CHECKPOINT_PAGES
+        {
+            return Ok(());
+        }
+        self.tried_at = pages;
+        if pages < RESTART_PAGES {
+            run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
+            return Ok(());
+        }
+        let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");
+        wait(RESTART_WAIT)?;
+        run_checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")?;
+        wait(schema::BUSY_TIMEOUT).map_err(Broken::from)
+    }
+}
+
+/// Runs one of the checkpoint pragmas. Returns the pages in the WAL, and those of them already copied.
+/// That readers kept it from finishing is no error.
+fn run_checkpoint(connection: &Connection, text: &str) -> Result<(i64, i64), Broken> {
+    let mut statement = connection.prepare_cached(text).during("preparing a checkpoint")?;
+    statement.query_row([], |row| Ok((row.get(1)?, row.get(2)?))).map_err(|error| Broken {
+        error: sqlite_error("checkpointing", &error),
+        rolled_back: false,
+        synced_in_vain: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
+    })
+}

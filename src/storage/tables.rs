@@ -1,0 +1,76 @@
+//! The four tables of a server's disk, as a trait that SQLite and the memory twin both answer.
+//!
+//! Values and checksums pass through here as they are kept. Whoever reads through this trait has to
+//! check them; `read` and `snapshot` are the only ones who do.
+
+use crate::replica::storage::StorageError;
+
+/// An event as it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawEvent<'a> {
+    pub room: u64,
+    pub seq: u64,
+    pub index: u64,
+    pub created_at_ms: u64,
+    pub author: &'a [u8],
+    pub json: &'a [u8],
+    pub crc: u32,
+}
+
+/// Which events of which room, and from which end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub room: u64,
+    pub after: u64,
+    pub before: u64,
+    pub ascending: bool,
+}
+
+/// Whether a walk over a table goes on.
+pub(super) type GoOn = Result<bool, StorageError>;
+/// Takes one row after the other: key, value, checksum.
+pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8], u32) -> GoOn;
+
+/// Reading. Every walk goes in the order of keys, and ends when `take` says so.
+pub(super) trait Tables {
+    /// All named values: name, value, checksum.
+    fn metas(&self, take: &mut dyn FnMut(&str, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
+    /// One named value.
+    fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
+    /// Log entries from an index on: index, value, checksum.
+    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
+    /// The log entry with the highest index.
+    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError>;
+    /// State rows above a key, or all: key, value, checksum.
+    fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError>;
+    /// Events of one room.
+    fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError>;
+    /// Events of all rooms above (room, seq).
+    fn all_events(
+        &self,
+        above: (u64, u64),
+        take: &mut dyn FnMut(RawEvent<'_>) -> GoOn,
+    ) -> Result<(), StorageError>;
+}
+
+/// Writing, always inside a transaction of the caller's.
+///
+/// What replaces or removes a row returns the checksum of the row it found, for the totals.
+pub(super) trait TablesMut: Tables {
+    /// Stores a named value.
+    fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError>;
+    /// Stores a log entry under an index that is free.
+    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError>;
+    /// Removes the entries from an index on.
+    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError>;
+    /// Removes the entries up to and including an index.
+    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError>;
+    /// Stores a state row.
+    fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError>;
+    /// Removes a state row.
+    fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError>;
+    /// Stores an event.
+    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError>;
+    /// Empties log, state and events; named values stay.
+    fn clear(&mut self) -> Result<(), StorageError>;
+}

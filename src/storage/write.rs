@@ -1,0 +1,172 @@
+//! A batch or a snapshot written, for both kinds of disk, inside a transaction of the caller's.
+
+use std::{collections::BTreeMap, io::Read};
+
+use super::{
+    bounds::{Bounds, mark, stored},
+    checksum,
+    record::{self, decode_entry, doubt, encode_entry, name, put_meta, raw_event},
+    snapshot,
+    tables::{Tables, TablesMut},
+};
+use crate::{
+    protocol::{
+        name::ServerId,
+        peer::{LogMark, NodeId, SnapshotHead},
+    },
+    replica::storage::{Batch, Cluster, EventRow, HardState, Row, StorageError},
+};
+
+/// Writes `batch`, which [`Bounds::check`] has found to fit, and returns the new bounds.
+pub(super) fn batch<T: TablesMut>(
+    tables: &mut T,
+    bounds: &Bounds,
+    batch: &Batch,
+) -> Result<Bounds, StorageError> {
+    let mut bounds = bounds.clone();
+    append(tables, &mut bounds, batch)?;
+    rows(tables, &mut bounds, &batch.rows)?;
+    events(tables, &mut bounds, &batch.events)?;
+    if !batch.rows.is_empty() || !batch.events.is_empty() {
+        put_meta(tables, name::TOTALS, &bounds.totals)?;
+    }
+    if let Some(applied) = &batch.applied {
+        put_meta(tables, name::APPLIED, &record::applied(applied))?;
+        bounds.applied = applied.index;
+    }
+    if let Some(hard_state) = batch.hard_state {
+        put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
+    }
+    if let Some(cluster) = &batch.cluster {
+        put_meta(tables, name::CLUSTER, cluster)?;
+    }
+    for (server_id, mark) in &batch.peer_marks {
+        put_meta(tables, &format!("{}{server_id}", name::PEER), mark)?;
+    }
+    compact(tables, &mut bounds, batch.compact_to)?;
+    Ok(bounds)
+}
+
+fn append<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, batch: &Batch) -> Result<(), StorageError> {
+    let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) else { return Ok(()) };
+    if first.index <= bounds.last.last_log_index {
+        tables.cut_log_from(first.index)?;
+    }
+    let mut value = Vec::new();
+    for entry in &batch.entries {
+        encode_entry(entry, &mut value);
+        tables.put_log(entry.index, &value, checksum::log(entry.index, &value))?;
+    }
+    bounds.last = mark(last);
+    Ok(())
+}
+
+/// A room's newest event and the clock change with every message: of many rows with one key only the last
+/// is written.
+fn rows<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, rows: &[Row]) -> Result<(), StorageError> {
+    let newest: BTreeMap<&[u8], Option<&[u8]>> =
+        rows.iter().map(|row| (row.key.as_slice(), row.value.as_deref())).collect();
+    for (key, value) in newest {
+        match value {
+            Some(value) => {
+                let crc = checksum::state(key, value);
+                let replaced = tables.put_state(key, value, crc)?;
+                bounds.totals.state.put(crc, replaced);
+            }
+            None => {
+                let removed = tables.remove_state(key)?;
+                bounds.totals.state.remove(removed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn events<T: TablesMut>(
+    tables: &mut T,
+    bounds: &mut Bounds,
+    events: &[EventRow],
+) -> Result<(), StorageError> {
+    for event in events {
+        let raw = raw_event(event);
+        let replaced = tables.put_event(raw)?;
+        bounds.totals.events.put(raw.crc, replaced);
+    }
+    Ok(())
+}
+
+fn compact<T: TablesMut>(
+    tables: &mut T,
+    bounds: &mut Bounds,
+    compact_to: Option<u64>,
+) -> Result<(), StorageError> {
+    bounds.compact_goal = bounds.compact_goal.max(compact_to.unwrap_or(0));
+    let Some(cut) = bounds.cut() else { return Ok(()) };
+    let mark = LogMark { last_log_term: term_at(tables, cut)?, last_log_index: cut };
+    put_meta(tables, name::TRUNCATED, &mark)?;
+    tables.cut_log_to(cut)?;
+    bounds.truncated = mark;
+    Ok(())
+}
+
+fn term_at<T: Tables>(tables: &T, index: u64) -> Result<u64, StorageError> {
+    let mut term = None;
+    tables.log(index, &mut |found, value, crc| {
+        if found == index {
+            term = Some(decode_entry(found, value, crc)?.term);
+        }
+        Ok(false)
+    })?;
+    term.ok_or_else(|| doubt(format!("log entry {index} is missing")))
+}
+
+/// Replaces state, events and log by a snapshot and returns the new bounds. After an error the caller
+/// rolls back.
+pub(super) fn install<T: TablesMut>(
+    tables: &mut T,
+    head: &SnapshotHead,
+    hard_state: HardState,
+    content: &mut dyn Read,
+) -> Result<Bounds, StorageError> {
+    let cluster: Option<Cluster> = stored(tables, name::CLUSTER)?;
+    match cluster {
+        Some(cluster) if cluster.cluster_id == head.cluster_id => {}
+        Some(cluster) => {
+            return Err(doubt(format!(
+                "a snapshot of cluster {:016x} does not belong into the data of cluster {:016x}",
+                head.cluster_id, cluster.cluster_id
+            )));
+        }
+        None => return Err(doubt("a snapshot does not belong into data that is part of no cluster yet")),
+    }
+    tables.clear()?;
+    let totals = snapshot::import(tables, head, content)?;
+    let mark = LogMark { last_log_term: head.index_term, last_log_index: head.index };
+    put_meta(tables, name::TRUNCATED, &mark)?;
+    put_meta(tables, name::APPLIED, &(head.index, head.index_term, &head.conf))?;
+    put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
+    put_meta(tables, name::TOTALS, &totals)?;
+    Ok(Bounds { truncated: mark, last: mark, applied: head.index, compact_goal: head.index, totals })
+}
+
+/// What has to happen before anything else is read: the folder gets an owner, or is found to have this
+/// one, and the opening is counted.
+pub(super) fn begin<T: TablesMut>(
+    tables: &mut T,
+    server_id: &ServerId,
+    fresh_node_id: NodeId,
+) -> Result<(), super::OpenError> {
+    let identity: Option<record::IdentityRecord> = stored(tables, name::IDENTITY)?;
+    match identity {
+        None => put_meta(tables, name::IDENTITY, &(server_id, fresh_node_id))?,
+        Some((owner, _)) if owner != *server_id => {
+            return Err(super::OpenError::Refused(format!(
+                "the data is that of {owner} and this is {server_id}: give each server its own data folder"
+            )));
+        }
+        Some(_) => {}
+    }
+    let boot: u64 = stored(tables, name::BOOT)?.unwrap_or(0);
+    put_meta(tables, name::BOOT, &(boot + 1))?;
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! The same batches written to SQLite and to the memory twin must read back the same, always.
+
+use std::{io::Read, path::Path};
+
+use syncnet::{
+    protocol::peer::NodeId,
+    replica::storage::{
+        Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Row, Storage, StorageError,
+    },
+    storage::{MemoryDisk, MemoryStorage, SqliteStorage},
+};
+
+use crate::generator::{Generator, Random, cluster, server_id};
+
+const NODE: NodeId = NodeId(77);
+
+/// Everything that can be seen of a storage, as text, so that two can be compared.
+pub fn seen(storage: &impl Storage, reader: &impl Reader) -> String {
+    let Loaded { identity, hard_state, applied, truncated, tail, last, rows, peer_marks } =
+        storage.load().unwrap();
+    let entries = storage.entries(truncated.last_log_index + 1, last.last_log_index + 1, u64::MAX).unwrap();
+    assert_eq!(entries, tail, "the tail is the end of the log");
+    let mut text = format!(
+        "{identity:?}\n{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n"
+    );
+    for room in 1..=5 {
+        for range in ranges() {
+            let events = reader.events(RoomId(room), &range).unwrap();
+            text.push_str(&format!("{room} {range:?}: {}\n", events_text(&events)));
+        }
+    }
+    text
+}
+
+fn ranges() -> Vec<EventRange> {
+    let all = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1_000, max_bytes: 1 << 20 };
+    vec![
+        all.clone(),
+        EventRange { oldest_first: false, limit: 3, ..all.clone() },
+        EventRange { after: 2, limit: 3, ..all.clone() },
+        EventRange { before: 5, oldest_first: false, limit: 2, ..all.clone() },
+        EventRange { after: 1, before: 9, max_bytes: 100, ..all.clone() },
+        EventRange { max_bytes: 0, oldest_first: false, ..all.clone() },
+        EventRange { after: u64::MAX, ..all.clone() },
+        EventRange { after: 7, before: 7, ..all.clone() },
+        EventRange { limit: 0, ..all },
+    ]
+}
+
+fn events_text(events: &[EventRow]) -> String {
+    events
+        .iter()
+        .map(|event| {
+            let EventRow { room, seq, index, created_at_ms, author, json } = event;
+            format!("{room:?} {seq} {index} {created_at_ms} {author} {json};")
+        })
+        .collect()
+}
+
+pub fn snapshot_of(reader: &impl Reader) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    reader.snapshot().unwrap().1.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn open_both(dir: &Path, disk: &MemoryDisk) -> (SqliteStorage, MemoryStorage) {
+    (SqliteStorage::open(dir, &server_id(), NODE).unwrap(), disk.open(&server_id(), NODE).unwrap())
+}
+
+#[test]
+fn both_storages_say_the_same_after_any_batches_and_restarts() {
+    for seed in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::new();
+        let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+        let mut generator = Generator::new(seed);
+        let mut choices = Random(!seed);
+        sqlite.commit(&cluster()).unwrap();
+        memory.commit(&cluster()).unwrap();
+        for step in 0..60 {
+            let batch = generator.batch();
+            sqlite.commit(&batch).unwrap();
+            memory.commit(&batch).unwrap();
+            if choices.one_in(10) {
+                drop((sqlite, memory));
+                (sqlite, memory) = open_both(dir.path(), &disk);
+            }
+            if choices.one_in(4) {
+                let (theirs, ours) = (sqlite.reader().unwrap(), disk.reader());
+                assert_eq!(seen(&sqlite, &theirs), seen(&memory, &ours), "seed {seed}, step {step}");
+                assert_eq!(snapshot_of(&theirs), snapshot_of(&ours), "seed {seed}, step {step}");
+            }
+        }
+        assert!(generator.newest.iter().any(|newest| *newest > 8), "seed {seed} made no events");
+    }
+}
+
+#[test]
+fn a_snapshot_of_either_installs_in_the_other() {
+    for seed in 100..106 {
+        let mut generator = Generator::new(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::new();
+        let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+        sqlite.commit(&cluster()).unwrap();
+        memory.commit(&cluster()).unwrap();
+        for _ in 0..40 {
+            sqlite.commit(&generator.batch()).unwrap();
+        }
+        // Something else is in the way at the receiver.
+        let mut other = Generator::new(!seed);
+        for _ in 0..10 {
+            memory.commit(&other.batch()).unwrap();
+        }
+        let vote = HardState { term: 9_000, vote: Some(NodeId(3)), commit: 0 };
+
+        let reader = sqlite.reader().unwrap();
+        let (head, mut content) = reader.snapshot().unwrap();
+        assert_eq!((head.term, head.index), (0, generator.applied.index));
+        memory.install(&head, vote, &mut content).unwrap();
+        assert_eq!(snapshot_of(&reader), snapshot_of(&disk.reader()));
+
+        let loaded = memory.load().unwrap();
+        assert_eq!((loaded.truncated.last_log_index, loaded.last), (head.index, loaded.truncated));
+        assert_eq!(loaded.applied, generator.applied);
+        assert_eq!(loaded.hard_state, HardState { commit: head.index, ..vote });
+        assert_eq!(loaded.rows, sqlite.load().unwrap().rows);
+
+        // And back, into a folder that has the cluster and nothing else.
+        let fresh = tempfile::tempdir().unwrap();
+        let mut back = SqliteStorage::open(fresh.path(), &server_id(), NODE).unwrap();
+        back.commit(&cluster()).unwrap();
+        let (head, mut content) = disk.reader().snapshot().unwrap();
+        back.install(&head, vote, &mut content).unwrap();
+        assert_eq!(snapshot_of(&reader), snapshot_of(&back.reader().unwrap()));
+
+        // The log goes on behind the snapshot.
+        generator.last.last_log_index = head.index;
+        generator.last.last_log_term = head.index_term;
+        for _ in 0..5 {
+            let batch = generator.batch();
+            memory.commit(&batch).unwrap();
+            back.commit(&batch).unwrap();
+        }
+        drop((back, memory));
+        let back = SqliteStorage::open(fresh.path(), &server_id(), NODE).unwrap();
+        let memory = disk.open(&server_id(), NODE).unwrap();
+        // The twin has marks of peers from before, which a snapshot does not touch.
+        assert_eq!(back.load().unwrap().tail, memory.load().unwrap().tail);
+        assert_eq!(back.load().unwrap().rows, memory.load().unwrap().rows);
+    }
+}
+
+#[test]
+fn a_defective_snapshot_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    sqlite.commit(&cluster()).unwrap();
+    memory.commit(&cluster()).unwrap();
+    let mut generator = Generator::new(5);
+    for _ in 0..30 {
+        memory.commit(&generator.batch()).unwrap();
+    }
+    let (head, _) = disk.reader().snapshot().unwrap();
+    let good = snapshot_of(&disk.reader());
+    let reader = sqlite.reader().unwrap();
+    let before = seen(&sqlite, &reader);
+    let mut refused = |content: &[u8]| {
+        let result = sqlite.install(&head, HardState::default(), &mut &content[..]);
+        assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+        assert_eq!(seen(&sqlite, &reader), before);
+    };
+    let mut random = Random(1);
+    for _ in 0..40 {
+        let mut bad = good.clone();
+        let place = random.below(bad.len() as u64) as usize;
+        bad[place] ^= 1 << random.below(8);
+        refused(&bad);
+        refused(&good[..random.below(good.len() as u64) as usize]);
+    }
+    refused(&[good.as_slice(), &[0]].concat());
+    refused(&[]);
+    let other = syncnet::protocol::peer::SnapshotHead { index: head.index + 1, ..head.clone() };
+    let result = sqlite.install(&other, HardState::default(), &mut good.as_slice());
+    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+    let stranger = syncnet::protocol::peer::SnapshotHead { cluster_id: 1, ..head.clone() };
+    let result = sqlite.install(&stranger, HardState::default(), &mut good.as_slice());
+    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+    assert_eq!(seen(&sqlite, &reader), before);
+    sqlite.install(&head, HardState::default(), &mut good.as_slice()).unwrap();
+    assert_eq!(snapshot_of(&reader), good);
+}
+
+#[test]
+fn a_snapshot_is_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let mut generator = Generator::new(8);
+    let both = |batch: &Batch, sqlite: &mut SqliteStorage, memory: &mut MemoryStorage| {
+        sqlite.commit(batch).unwrap();
+        memory.commit(batch).unwrap();
+    };
+    both(&cluster(), &mut sqlite, &mut memory);
+    for _ in 0..30 {
+        both(&generator.batch(), &mut sqlite, &mut memory);
+    }
+    let whole = snapshot_of(&disk.reader());
+    let mut streams = [sqlite.reader().unwrap().snapshot().unwrap().1, disk.reader().snapshot().unwrap().1];
+    let mut got = [Vec::new(), Vec::new()];
+    for _ in 0..60 {
+        both(&generator.batch(), &mut sqlite, &mut memory);
+        for (stream, got) in streams.iter_mut().zip(&mut got) {
+            let mut some = [0; 50];
+            let count = stream.read(&mut some).unwrap();
+            got.extend(&some[..count]);
+        }
+    }
+    for (stream, got) in streams.iter_mut().zip(&mut got) {
+        stream.read_to_end(got).unwrap();
+        assert!(*got == whole, "a snapshot saw what was committed after it began");
+    }
+}
+
+#[test]
+fn of_rows_with_one_key_the_last_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let row = |key: u8, value: Option<u8>| Row { key: vec![key], value: value.map(|byte| vec![byte]) };
+    let batch = Batch {
+        rows: vec![row(17, Some(1)), row(18, Some(2)), row(17, None), row(18, Some(3)), row(19, None)],
+        ..Batch::default()
+    };
+    sqlite.commit(&batch).unwrap();
+    memory.commit(&batch).unwrap();
+    for rows in [sqlite.load().unwrap().rows, memory.load().unwrap().rows] {
+        assert_eq!(rows, [(vec![18], vec![3])]);
+    }
+}
+
+#[test]
+fn entries_are_given_up_to_a_size_and_never_across_the_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let mut generator = Generator::new(3);
+    for _ in 0..40 {
+        let batch = generator.batch();
+        sqlite.commit(&batch).unwrap();
+        memory.commit(&batch).unwrap();
+    }
+    let loaded = sqlite.load().unwrap();
+    let (low, high) = (loaded.truncated.last_log_index + 1, loaded.last.last_log_index + 1);
+    assert!(high - low > 5, "the seed leaves some log");
+    for max_bytes in [0, 1, 50, 200] {
+        let entries = sqlite.entries(low, high, max_bytes).unwrap();
+        assert_eq!(entries, memory.entries(low, high, max_bytes).unwrap());
+        let bytes: u64 = entries.iter().map(|entry| entry.data.len() as u64).sum();
+        assert!(entries.len() == 1 || bytes <= max_bytes, "{bytes} of {max_bytes}");
+        assert_eq!(entries, loaded.tail[..entries.len()]);
+    }
+    assert_eq!(sqlite.entries(low + 1, low + 3, u64::MAX).unwrap(), loaded.tail[1..3]);
+    if low > 1 {
+        sqlite.entries(low - 1, high, u64::MAX).unwrap_err();
+        memory.entries(low - 1, high, u64::MAX).unwrap_err();
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_ends_the_storage() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let mut generator = Generator::new(4);
+    let mut gap = loop {
+        let batch = generator.batch();
+        if !batch.entries.is_empty() {
+            break batch;
+        }
+    };
+    gap.entries[0].index += 7;
+    for storage in [&mut sqlite as &mut dyn Storage, &mut memory] {
+        assert!(matches!(storage.commit(&gap), Err(StorageError::Failed(_))));
+        assert!(matches!(storage.commit(&cluster()), Err(StorageError::Failed(_))));
+        assert!(matches!(storage.load(), Err(StorageError::Failed(_))));
+    }
+}

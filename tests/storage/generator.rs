@@ -1,0 +1,171 @@
+//! Batches as a replica would write them, from a seed.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use syncnet::{
+    protocol::{
+        name::{ServerId, UserKey, UserName},
+        peer::{ConfState, DataMark, LogEntry, LogEntryKind, LogMark, NodeId},
+    },
+    replica::storage::{Applied, Batch, Cluster, EventRow, HardState, RoomId, Row},
+};
+
+/// The cluster that the generated data belongs to.
+pub const CLUSTER_ID: u64 = 0xc105_7e12;
+
+/// Random numbers that depend on the seed alone (SplitMix64).
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+
+    fn bytes(&mut self, most: u64) -> Vec<u8> {
+        (0..self.below(most + 1)).map(|_| self.next() as u8).collect()
+    }
+}
+
+pub fn server_id() -> ServerId {
+    ServerId::new("server1").unwrap()
+}
+
+pub fn cluster() -> Batch {
+    let cluster = Cluster { cluster_id: CLUSTER_ID, founders: vec![] };
+    Batch { cluster: Some(cluster), ..Batch::default() }
+}
+
+/// Makes batches that fit one after the other.
+#[derive(Debug, Clone)]
+pub struct Generator {
+    pub random: Random,
+    pub term: u64,
+    pub last: LogMark,
+    pub applied: Applied,
+    pub newest: [u64; 4],
+}
+
+impl Generator {
+    pub fn new(seed: u64) -> Self {
+        Generator {
+            random: Random(seed),
+            term: 1,
+            last: LogMark::default(),
+            applied: Applied::default(),
+            newest: [0; 4],
+        }
+    }
+
+    /// The next batch.
+    pub fn batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        if self.random.one_in(8) {
+            self.term += 1;
+        }
+        if !self.random.one_in(5) {
+            self.append(&mut batch);
+        }
+        if self.random.one_in(3) {
+            let vote = (!self.random.one_in(3)).then(|| NodeId(self.random.next()));
+            let commit = self.random.below(self.last.last_log_index + 2);
+            batch.hard_state = Some(HardState { term: self.term, vote, commit });
+        }
+        if self.random.one_in(2) {
+            self.apply(&mut batch);
+        }
+        if self.random.one_in(6) {
+            batch.compact_to = Some(self.random.below(self.last.last_log_index + 5));
+        }
+        if self.random.one_in(6) {
+            batch.peer_marks = vec![(ServerId::new("server2").unwrap(), self.mark())];
+        }
+        batch
+    }
+
+    fn append(&mut self, batch: &mut Batch) {
+        // Now and then a new leader replaces what was not applied.
+        let unapplied = self.last.last_log_index - self.applied.index;
+        let replaced = if self.random.one_in(4) { self.random.below(unapplied + 1) } else { 0 };
+        if replaced > 0 {
+            self.term += 1;
+        }
+        let first = self.last.last_log_index + 1 - replaced;
+        for index in first..=first + self.random.below(6) {
+            let configure = self.random.one_in(10);
+            batch.entries.push(LogEntry {
+                term: self.term,
+                index,
+                kind: if configure { LogEntryKind::Configure } else { LogEntryKind::Command },
+                data: self.random.bytes(40),
+                opaque: self.random.bytes(3),
+            });
+        }
+        let last = batch.entries.last().unwrap();
+        self.last = LogMark { last_log_term: last.term, last_log_index: last.index };
+    }
+
+    /// Applies all of the log, so that the term at the applied index is known.
+    fn apply(&mut self, batch: &mut Batch) {
+        self.applied = Applied {
+            index: self.last.last_log_index,
+            term: self.last.last_log_term,
+            conf: ConfState { voters: vec![NodeId(1), NodeId(self.term)], ..ConfState::default() },
+        };
+        batch.applied = Some(self.applied.clone());
+        for _ in 0..self.random.below(8) {
+            let key = vec![16 + self.random.below(3) as u8, self.random.below(12) as u8];
+            let value = (!self.random.one_in(4)).then(|| self.random.bytes(60));
+            batch.rows.push(Row { key, value });
+        }
+        for _ in 0..self.random.below(6) {
+            let room = self.random.below(self.newest.len() as u64);
+            let newest = &mut self.newest[room as usize];
+            if *newest == 0 || !self.random.one_in(9) {
+                *newest += 1;
+            }
+            let seq = *newest;
+            batch.events.push(self.event(room, seq));
+        }
+    }
+
+    pub fn event(&mut self, room: u64, seq: u64) -> EventRow {
+        let json = format!(r#"{{"seq":{seq},"body":"{:x}\u0007é","n":{}}}"#, self.random.next(), self.term);
+        EventRow {
+            room: RoomId(room + 1),
+            seq,
+            index: self.applied.index,
+            created_at_ms: self.random.below(1 << 40),
+            author: author(self.random.below(3)),
+            json: Arc::from(RawValue::from_string(json).unwrap()),
+        }
+    }
+
+    fn mark(&mut self) -> DataMark {
+        DataMark {
+            cluster_id: Some(CLUSTER_ID),
+            node_id: NodeId(self.random.next()),
+            boot: self.random.below(9),
+            term: self.term,
+            log: self.last,
+        }
+    }
+}
+
+fn author(number: u64) -> UserKey {
+    UserName::new(["alice", "bob", "c.d-e_f"][number as usize]).unwrap().key()
+}

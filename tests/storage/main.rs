@@ -1,0 +1,4 @@
+//! The disk: both storages against each other, and the real one against what disks do.
+
+mod conformance;
+mod generator;
