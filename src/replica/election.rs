@@ -25,8 +25,8 @@
 //! meanwhile: a new term means that somebody else is trying.
 //!
 //! **When it fails** (a voter's log is longer than it was, a vote was lost), the same server tries again
-//! after a while that depends on its place in the ring and doubles. After two failures in a row it stands
-//! aside for a while and lets lower ranks pass: whatever hinders it may not hinder them. Below all this
+//! after a while that depends on its place in the ring. After two failures in a row it stands aside, each
+//! time for longer, and lets lower ranks pass: whatever hinders it may not hinder them. Below all this
 //! lie the consensus library's own timers, long and staggered.
 
 use std::collections::VecDeque;
@@ -41,34 +41,36 @@ use super::{
     config::ReplicaConfig,
     hops::{Hops, Late, receipt_of},
     membership::{PeerView, View},
-    ring::{Ring, outranks},
+    ring::{Hop, Ring, outranks},
 };
 
 /// How long after a token came home, and after the last new term, a campaign begins whose leader is not
-/// known to be dead.
+/// known to be dead; at least the time between two heartbeats, in which better candidates are heard.
 pub const SETTLE_MS: u64 = 100;
 /// Least time between two campaigns that need not wait for a lease.
 pub const FORCED_GAP_MS: u64 = 100;
 /// Least time between two other campaigns.
 pub const PLAIN_GAP_MS: u64 = 300;
-/// Doublings of these gaps, and of the pause between rounds, after failures in a row.
+/// Doublings of the pauses after failed rounds and campaigns.
 const DOUBLINGS_MAX: u32 = 3;
 /// How much longer a server waits after a failure for each one above it in the ring.
 const STEP_MS: u64 = 20;
 /// Failed campaigns in a row after which a server stands aside.
 const FAILURES_BEFORE_ASIDE: u32 = 2;
-/// How long it stands aside.
+/// How long it stands aside; doubled after each further failure.
 const ASIDE_MS: u64 = 600;
-/// A round that took longer has failed.
+/// A round that took longer has failed; the next may take twice as long, since it may have met silent servers.
 const ROUND_MS: u64 = 200;
 /// Least time between the beginnings of two rounds of one server.
 const ROUND_GAP_MS: u64 = 20;
 /// Pause after a failed round.
 const ROUND_PAUSE_MS: u64 = 50;
-/// How long a server gives way to the owner of a token it passed on.
-const GIVE_WAY_MS: u64 = 400;
-/// How long a token is kept by a server that still hears a leader, and a candidacy whose campaign is delayed.
-const KEEP_MS: u64 = 500;
+/// How long, beyond the time to settle, a server gives way to the owner of a token it passed on.
+const GIVE_WAY_MS: u64 = 300;
+/// How long, beyond the time to settle, a candidacy lasts whose campaign is delayed.
+const CHOSEN_MS: u64 = 400;
+/// How long a token is kept that can not go on yet.
+const KEEP_MS: u64 = 150;
 /// Tokens that are looked at within [`TOKEN_WINDOW_MS`]. More are dropped: a busy election of five servers
 /// needs a tenth.
 const TOKENS_PER_WINDOW: u32 = 256;
@@ -144,6 +146,7 @@ pub struct Election {
     /// What this server waits longer after failures than the one at the top.
     step_ms: u64,
     failure_detection_ms: u64,
+    settle_ms: u64,
     view: View,
     standing: Option<Standing>,
     term_since_ms: u64,
@@ -188,7 +191,7 @@ struct Better {
     until_ms: u64,
 }
 
-/// The best token that came while a leader was heard.
+/// The best token that could not go on: a leader was heard, or nobody whom it could go to.
 #[derive(Debug)]
 struct Kept {
     token: Token,
@@ -210,6 +213,7 @@ impl Election {
             ring_position: config.ring_position(),
             step_ms: STEP_MS * config.servers_above() as u64,
             failure_detection_ms: config.timing.failure_detection_ms,
+            settle_ms: SETTLE_MS.max(config.timing.heartbeat_ms),
             view: View::default(),
             standing: None,
             term_since_ms: 0,
@@ -237,7 +241,7 @@ impl Election {
         match input {
             Input::Tick => {}
             Input::Standing(standing) => self.on_standing(now_ms, standing),
-            Input::View(view) => self.view = view,
+            Input::View(view) => self.on_view(now_ms, view),
             Input::Token { from, token } => {
                 // What changed before the token came must be acted on first: it may be heard by now.
                 self.advance(now_ms);
@@ -259,7 +263,9 @@ impl Election {
             Stage::Quiet => self.grace_ends_ms(),
             Stage::Waiting { until_ms } => self.may_try().then_some(until_ms),
             Stage::Round { until_ms } | Stage::Campaigned { until_ms } => Some(until_ms),
-            Stage::Chosen { since_ms } => Some(self.campaign_due_ms(since_ms).min(since_ms + KEEP_MS)),
+            Stage::Chosen { since_ms } => {
+                Some(self.campaign_due_ms(since_ms).min(since_ms + self.settle_ms + CHOSEN_MS))
+            }
         };
         stage.into_iter().chain(self.hops.due_ms()).min()
     }
@@ -281,6 +287,18 @@ impl Election {
         }
     }
 
+    fn on_view(&mut self, now_ms: u64, view: View) {
+        let before = std::mem::replace(&mut self.view, view);
+        for (id, peer) in &self.view.peers {
+            let was = before.peers.get(id);
+            let is_back = |state: fn(&PeerView) -> bool| state(peer) && !was.is_some_and(state);
+            if is_back(|peer| peer.alive) || is_back(|peer| peer.linked) {
+                self.hops.heard(id);
+            }
+        }
+        self.retry_kept(now_ms);
+    }
+
     fn announce(&mut self, now_ms: u64) {
         let Some(standing) = &self.standing else { return };
         self.outputs.push_back(Output::Announce { term: standing.data.term });
@@ -296,9 +314,7 @@ impl Election {
         }
         if self.stage == Stage::Quiet {
             self.stage = Stage::Waiting { until_ms: now_ms };
-            if let Some(kept) = self.kept.take().filter(|kept| now_ms < kept.since_ms + KEEP_MS) {
-                self.judge(now_ms, kept.token);
-            }
+            self.retry_kept(now_ms);
         }
         self.end_giving_way(now_ms);
         self.resend(now_ms);
@@ -394,18 +410,14 @@ impl Election {
             returning: false,
         };
         self.round_began_ms = Some(now_ms);
-        self.stage = Stage::Round { until_ms: now_ms + ROUND_MS };
-        if self.ring.majority() == 1 {
-            self.come_home(now_ms, &token);
-        } else {
-            self.pass_on(now_ms, token);
-        }
+        self.stage = Stage::Round { until_ms: now_ms + (ROUND_MS << self.rounds_failed.min(1)) };
+        self.pass_on(now_ms, token, now_ms);
     }
 
     fn fail_round(&mut self, now_ms: u64) {
         let pause_ms = ROUND_PAUSE_MS << self.rounds_failed.min(DOUBLINGS_MAX);
         self.rounds_failed += 1;
-        self.hops.clear();
+        self.hops.forget(&self.ring.me().clone());
         self.stage = Stage::Waiting { until_ms: now_ms + pause_ms + self.step_ms };
     }
 
@@ -420,9 +432,9 @@ impl Election {
         if self.stage == Stage::Quiet {
             self.keep(now_ms, token);
         } else if token.initiator == *self.ring.me() {
-            self.come_home(now_ms, &token);
+            self.come_home(now_ms, token);
         } else {
-            self.judge(now_ms, token);
+            self.judge(now_ms, token, now_ms);
         }
     }
 
@@ -436,46 +448,94 @@ impl Election {
             }
             return;
         }
-        let is_best = self
-            .kept
-            .as_ref()
-            .is_none_or(|kept| now_ms >= kept.since_ms + KEEP_MS || !outranks(&kept.token.rank, &token.rank));
-        if is_best && token.initiator != *self.ring.me() {
-            self.kept = Some(Kept { token, since_ms: now_ms });
+        // A token that does not know our leader's term is left over from the election of that leader.
+        let is_of_this_term = self.standing.as_ref().is_some_and(|standing| token.term >= standing.data.term);
+        if is_of_this_term && token.initiator != *self.ring.me() {
+            self.keep_best(token, now_ms);
         }
     }
 
-    /// Passes on a token of a higher rank and gives way to its owner; swallows others.
-    fn judge(&mut self, now_ms: u64, mut token: Token) {
+    fn keep_best(&mut self, token: Token, came_ms: u64) {
+        let is_best = self.kept.as_ref().is_none_or(|kept| {
+            came_ms >= kept.since_ms + KEEP_MS || !outranks(&kept.token.rank, &token.rank)
+        });
+        if is_best {
+            self.kept = Some(Kept { token, since_ms: came_ms });
+        }
+    }
+
+    /// Looks again at the token that had to wait.
+    fn retry_kept(&mut self, now_ms: u64) {
+        if self.stage == Stage::Quiet {
+            return;
+        }
+        if let Some(kept) = self.kept.take().filter(|kept| now_ms < kept.since_ms + KEEP_MS) {
+            self.judge(now_ms, kept.token, kept.since_ms);
+        }
+    }
+
+    /// Passes on a token of a higher rank and gives way to its owner; swallows others, unless this server
+    /// can not try itself. It came at `came_ms`;
+    /// should it find no way on, it waits for another view: servers that have just started hear of each
+    /// other one after the other.
+    fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
         let Some(mine) = self.rank() else { return };
-        let is_higher = outranks(&token.rank, &mine);
-        if !is_higher && now_ms >= self.aside_until_ms {
+        if self.has_ended(&token) {
             return;
         }
-        let is_beaten = self
-            .better
-            .as_ref()
-            .is_some_and(|better| better.initiator != token.initiator && outranks(&better.rank, &token.rank));
-        if is_beaten {
+        if outranks(&token.rank, &mine) {
+            let is_beaten = self.better.as_ref().is_some_and(|better| {
+                better.initiator != token.initiator && outranks(&better.rank, &token.rank)
+            });
+            if is_beaten {
+                return;
+            }
+            self.give_way(&token, came_ms);
+        } else if self.may_try() && now_ms >= self.aside_until_ms {
             return;
         }
-        let until_ms = now_ms + GIVE_WAY_MS;
-        self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
-        self.stage = Stage::Waiting { until_ms };
-        self.hops.forget(&self.ring.me().clone());
         if !token.visited.contains(self.ring.me()) {
             token.visited.push(self.ring.me().clone());
         }
-        self.pass_on(now_ms, token);
+        self.pass_on(now_ms, token, came_ms);
     }
 
-    /// Sends a token to where it goes from here, if that is anywhere.
-    fn pass_on(&mut self, now_ms: u64, mut token: Token) {
-        let reaches = |id: &ServerId| {
+    /// Lets the owner of a token of a higher rank try first.
+    fn give_way(&mut self, token: &Token, came_ms: u64) {
+        let until_ms = came_ms + self.settle_ms + GIVE_WAY_MS;
+        self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
+        self.stage = Stage::Waiting { until_ms };
+        self.hops.forget(&self.ring.me().clone());
+    }
+
+    /// Whether the process that began this round is known to have ended.
+    fn has_ended(&self, token: &Token) -> bool {
+        self.view.peers.get(&token.initiator).is_some_and(|peer| {
+            let run = peer.data.as_ref().map(Run::from);
+            peer.gone || run.is_some_and(|run| run.node_id == token.run.node_id && run.boot > token.run.boot)
+        })
+    }
+
+    /// Sends a token, ours or one that came at `came_ms`, to where it goes from here. If that is nowhere it waits for another
+    /// view; ours has been wherever it can go.
+    fn pass_on(&mut self, now_ms: u64, token: Token, came_ms: u64) {
+        if let Some(hop) = self.next_hop(now_ms, &token) {
+            self.send_token(now_ms, hop, token);
+        } else if token.initiator == *self.ring.me() {
+            self.come_home(now_ms, token);
+        } else {
+            self.keep_best(token, came_ms);
+        }
+    }
+
+    fn next_hop(&self, now_ms: u64, token: &Token) -> Option<Hop> {
+        self.ring.next_hop(token, |id| {
             self.view.peers.get(id).is_some_and(|peer| peer.alive && peer.votes)
                 && !self.hops.is_silent(now_ms, id)
-        };
-        let Some(hop) = self.ring.next_hop(&token, reaches) else { return };
+        })
+    }
+
+    fn send_token(&mut self, now_ms: u64, hop: Hop, mut token: Token) {
         token.returning = hop.returning;
         self.hops.sent(now_ms, hop.to.clone(), token.clone());
         self.outputs.push_back(Output::Send { to: hop.to, datagram: Datagram::Token(token) });
@@ -487,7 +547,7 @@ impl Election {
                 Late::Again { to, token } => {
                     self.outputs.push_back(Output::Send { to, datagram: Datagram::Token(token) });
                 }
-                Late::Silent { token } => self.pass_on(now_ms, token),
+                Late::Silent { token } => self.pass_on(now_ms, token, now_ms),
             }
         }
     }
@@ -495,7 +555,7 @@ impl Election {
     /// The server that was given way to may have died since, or may have taken too long.
     fn end_giving_way(&mut self, now_ms: u64) {
         let Some(better) = &self.better else { return };
-        let is_gone = self.view.peers.get(&better.initiator).is_none_or(|peer| peer.gone);
+        let is_gone = self.view.peers.get(&better.initiator).is_some_and(|peer| peer.gone);
         if !is_gone && now_ms < better.until_ms {
             return;
         }
@@ -506,7 +566,7 @@ impl Election {
     }
 
     /// Our token came home, or what looks like it.
-    fn come_home(&mut self, now_ms: u64, token: &Token) {
+    fn come_home(&mut self, now_ms: u64, mut token: Token) {
         let (Some(standing), Some(rank)) = (&self.standing, self.rank()) else { return };
         let is_this_round = matches!(self.stage, Stage::Round { .. })
             && token.round == self.round
@@ -515,6 +575,12 @@ impl Election {
             return;
         }
         self.hops.forget(&token.initiator);
+        // Its last holder may not have reached everybody that this server does.
+        token.returning = false;
+        if let Some(hop) = self.next_hop(now_ms, &token) {
+            self.send_token(now_ms, hop, token);
+            return;
+        }
         if token.visited.len() < self.ring.majority() || outranks(&token.rank, &rank) {
             self.fail_round(now_ms);
             return;
@@ -532,14 +598,14 @@ impl Election {
         let is_contested = self.round_began_ms.is_some_and(|began_ms| self.term_since_ms > began_ms);
         let settled_ms = match (forced, is_contested) {
             (true, false) => since_ms,
-            (true, true) => self.term_since_ms + SETTLE_MS,
-            (false, _) => self.term_since_ms.max(since_ms) + SETTLE_MS,
+            (true, true) => self.term_since_ms + self.settle_ms,
+            (false, _) => self.term_since_ms.max(since_ms) + self.settle_ms,
         };
         settled_ms.max(gap_ends_ms)
     }
 
     fn campaign_if_due(&mut self, now_ms: u64, since_ms: u64) {
-        if now_ms >= since_ms + KEEP_MS || !self.may_try() {
+        if now_ms >= since_ms + self.settle_ms + CHOSEN_MS || !self.may_try() {
             self.fail_round(now_ms);
             return;
         }
@@ -548,16 +614,15 @@ impl Election {
         }
         let forced = self.leader_is_dead();
         let gap_ms = if forced { FORCED_GAP_MS } else { PLAIN_GAP_MS };
-        let patience_ms = gap_ms << self.campaigns_failed.min(DOUBLINGS_MAX);
         self.campaigned_ms = Some(now_ms);
-        self.stage = Stage::Campaigned { until_ms: now_ms + patience_ms + self.step_ms };
+        self.stage = Stage::Campaigned { until_ms: now_ms + gap_ms + self.step_ms };
         self.outputs.push_back(Output::Campaign { leader_is_dead: forced });
     }
 
     fn fail_campaign(&mut self, now_ms: u64) {
         self.campaigns_failed += 1;
-        if self.campaigns_failed.is_multiple_of(FAILURES_BEFORE_ASIDE) {
-            self.aside_until_ms = now_ms + ASIDE_MS;
+        if let Some(more) = self.campaigns_failed.checked_sub(FAILURES_BEFORE_ASIDE) {
+            self.aside_until_ms = now_ms + (ASIDE_MS << more.min(DOUBLINGS_MAX));
         }
         self.stage = Stage::Waiting { until_ms: self.aside_until_ms.max(now_ms) };
         self.advance(now_ms);

@@ -13,7 +13,7 @@ const RESEND_MS: u64 = 20;
 /// A token is sent so often before the next one counts as silent.
 const TRIES: u32 = 4;
 /// How long a server counts as silent, unless it is heard before.
-const SILENT_MS: u64 = 500;
+const SILENT_MS: u64 = 2_000;
 
 /// The tokens that wait for their receipt: at most one of each initiator, since a newer one replaces it.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Hops {
         }
     }
 
-    /// A token came from `from`: it is not silent.
+    /// There is a sign that `from` can be reached again: a token of it, or its link came up.
     pub fn heard(&mut self, from: &ServerId) {
         self.silent_until_ms.remove(from);
     }

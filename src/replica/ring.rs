@@ -58,12 +58,10 @@ impl Ring {
                 .iter()
                 .enumerate()
                 .all(|(place, id)| self.position(id).is_some() && !visited[..place].contains(id));
-        let comes_from_there =
-            if token.returning { visited.contains(from) } else { visited.last() == Some(from) };
         // A token is at a server it has visited only on its way back, or when it has come home.
         let may_be_here = token.returning || token.initiator == self.me || !visited.contains(&self.me);
         let is_ranked_right = self.position(&token.initiator) == Some(token.rank.ring_position);
-        is_a_path && comes_from_there && may_be_here && is_ranked_right && *from != self.me
+        is_a_path && visited.contains(from) && may_be_here && is_ranked_right && *from != self.me
     }
 
     /// Where the token goes from here; `reaches` tells who is believed to answer. To the next in the ring
