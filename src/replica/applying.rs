@@ -156,8 +156,8 @@ impl<S: Storage> Replica<S> {
                     events: Vec::new(),
                     more: false,
                 };
-                let join = Join { conn, room: room_id, asked, answer, after, history, by };
-                let query = Query { conn, room: room_id, range, purpose: Purpose::Join };
+                let join = Join { conn, room: room_id, index, asked, answer, after, history, by };
+                let query = Query { conn, room: room_id, range, purpose: Purpose::Join { index } };
                 WriteAnswer::Join(Box::new(join), index, query)
             }
         };

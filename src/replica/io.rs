@@ -138,7 +138,10 @@ pub struct Query {
 #[derive(Debug, Clone)]
 pub enum Purpose {
     /// The events of a `create_join` answer whose other fields the fan-out has already.
-    Join,
+    Join {
+        /// Which: the log entry of the join.
+        index: u64,
+    },
     /// The events that a connection is behind in a room it follows.
     CatchUp,
     /// The answer to `history`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Fanout, Join,
-    conn::{Begin, Queued, Ready, Waiting, WaitingJoin},
+    conn::{Begin, Queued, Ready, Waiting},
     page::{self, Keep, fitting},
     room::Cursor,
 };
@@ -17,7 +17,7 @@ use crate::{
     },
     replica::{
         io::{ConnId, Found},
-        storage::{EventRow, RoomId},
+        storage::EventRow,
     },
 };
 
@@ -36,37 +36,27 @@ impl Fanout {
 
     /// A join begins: what was followed of the room ends, and later answers wait.
     pub(super) fn join(&mut self, join: Join) {
-        let (conn, room, last_seq) = (join.conn, join.room, join.answer.last_seq);
+        let Join { conn, room, index, .. } = join;
+        let last_seq = join.answer.last_seq;
         let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.is_closing) else { return };
-        state.joins += 1;
-        let number = state.joins;
-        if !state.wait(Waiting::Join(Box::new(WaitingJoin { number, join })), self.limits.cut) {
+        if !state.wait(Waiting::Join(Box::new(join)), self.limits.cut) {
             return self.cut(conn);
         }
-        self.set_cursor(conn, room, last_seq, Cursor::Joining(number));
+        self.set_cursor(conn, room, last_seq, Cursor::Joining(index));
     }
 
-    /// The events of a join have been found. Which of several joins of a room is meant shows in where the
-    /// events begin; where that does not tell them apart, either is right.
-    pub(super) fn found_join(&mut self, conn: ConnId, room: RoomId, found: Found, by: &Signature) {
+    /// The events of the join of log entry `index` have been found.
+    pub(super) fn found_join(&mut self, conn: ConnId, index: u64, found: Found, by: &Signature) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let budget = self.limits.high.saturating_sub(state.pending_bytes());
-        let fits = |(_, waiting): &(usize, &WaitingJoin)| match &found {
-            Ok(rows) => begins_rightly(&waiting.join, rows),
-            Err(_) => true,
-        };
-        let Some((place, WaitingJoin { number, join })) = state.unanswered(room).find(fits) else {
-            // An answer that cannot be given must not be left out either.
-            if state.unanswered(room).next().is_some() {
-                self.close_unanswered(conn);
-            }
-            return;
-        };
+        let Some((place, join)) = state.unanswered(index) else { return };
         let (line, next) = match found {
+            // What cannot be answered cannot be left out either.
+            Ok(rows) if !begins_rightly(join, &rows) => return self.close_unanswered(conn),
             Ok(rows) => join_answer(join, &rows, budget, by),
             Err(refusal) => (Answer::Nack(refusal).line(&join.asked, by), None),
         };
-        let begin = Some(Begin { room, number: *number, next });
+        let begin = Some(Begin { room: join.room, index, next });
         state.make_ready(place, Ready { line: line.into(), begin });
         self.flush_answers(conn);
     }
@@ -90,9 +80,9 @@ impl Fanout {
 
     /// The answer to a join is written. If nothing has ended it meanwhile, the connection now follows the
     /// room behind the answer's last event.
-    fn begin(&mut self, conn: ConnId, Begin { room, number, next }: Begin) {
+    fn begin(&mut self, conn: ConnId, Begin { room, index, next }: Begin) {
         let cursor = self.rooms.get_mut(&room).and_then(|followed| followed.followers.get_mut(&conn));
-        let Some(cursor) = cursor.filter(|cursor| **cursor == Cursor::Joining(number)) else { return };
+        let Some(cursor) = cursor.filter(|cursor| **cursor == Cursor::Joining(index)) else { return };
         match next {
             Some(next) => {
                 *cursor = Cursor::At(next);
@@ -132,7 +122,7 @@ impl Fanout {
     }
 }
 
-/// Whether these events can be those of `join`.
+/// Whether these events are those of `join`.
 fn begins_rightly(join: &Join, rows: &[EventRow]) -> bool {
     let resumes = |first: &EventRow| join.after.is_none_or(|after| first.seq == after + 1);
     rows.first().is_none_or(resumes) && page::is_dense(rows)

@@ -18,8 +18,6 @@ pub(super) struct Conn {
     /// Answers to writes that wait behind a join. They count against the outbox.
     pub waiting: VecDeque<Waiting>,
     pub waiting_bytes: usize,
-    /// How many joins there were, to tell one from the next.
-    pub joins: u64,
     /// The rooms that have a cursor for it.
     pub rooms: BTreeSet<RoomId>,
     /// The rooms in which its cursor is behind, and what is done about it.
@@ -38,7 +36,7 @@ pub(super) enum Waiting {
     /// It waits for what is before it.
     Ready(Ready),
     /// It waits for its events.
-    Join(Box<WaitingJoin>),
+    Join(Box<Join>),
 }
 
 /// An answer that can be written.
@@ -49,20 +47,12 @@ pub(super) struct Ready {
     pub begin: Option<Begin>,
 }
 
-/// A join whose events are not found.
-#[derive(Debug)]
-pub(super) struct WaitingJoin {
-    /// Its number on the connection.
-    pub number: u64,
-    pub join: Join,
-}
-
 /// What begins when the answer to a join is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begin {
     pub room: RoomId,
-    /// The number of the join.
-    pub number: u64,
+    /// The log entry of the join.
+    pub index: u64,
     /// The first event that is not in the answer; `None` where the join failed.
     pub next: Option<u64>,
 }
@@ -129,10 +119,10 @@ impl Conn {
         }
     }
 
-    /// The joins of `room` whose events are not found, in their order, each with its place.
-    pub fn unanswered(&self, room: RoomId) -> impl Iterator<Item = (usize, &WaitingJoin)> {
-        self.waiting.iter().enumerate().filter_map(move |(place, waiting)| match waiting {
-            Waiting::Join(join) if join.join.room == room => Some((place, &**join)),
+    /// The join of this log entry, where it waits for its events, with its place among the waiting.
+    pub fn unanswered(&self, index: u64) -> Option<(usize, &Join)> {
+        self.waiting.iter().enumerate().find_map(|(place, waiting)| match waiting {
+            Waiting::Join(join) if join.index == index => Some((place, &**join)),
             Waiting::Join(_) | Waiting::Ready(_) => None,
         })
     }

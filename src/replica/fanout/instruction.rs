@@ -107,6 +107,8 @@ pub struct Join {
     pub conn: ConnId,
     /// The room.
     pub room: RoomId,
+    /// The log entry of the join, which tells it from others of the connection.
+    pub index: u64,
     /// The request.
     pub asked: Asked,
     /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of

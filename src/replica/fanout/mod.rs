@@ -29,6 +29,9 @@ mod outbox;
 mod page;
 mod room;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -119,7 +122,7 @@ impl Fanout {
             Fan::Unfollow { conn, room } => self.unfollow(conn, room),
             Fan::Publish { room, event, json } => self.publish(room, &event, &json),
             Fan::Found { conn, room, purpose, found, by } => match purpose {
-                Purpose::Join => self.found_join(conn, room, found, &by),
+                Purpose::Join { index } => self.found_join(conn, index, found, &by),
                 Purpose::CatchUp => self.found_page(conn, room, found),
                 Purpose::History { asked, range, page } => {
                     self.found_history(conn, &asked, range, page, found, &by);

@@ -15,7 +15,7 @@ pub(super) const RECENT_BYTES: usize = 256 * 1024;
 /// Where a connection stands in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cursor {
-    /// The answer to the join of this number is not written yet.
+    /// The answer to the join of this log entry is not written yet.
     Joining(u64),
     /// The next event it needs.
     At(u64),

@@ -1,0 +1,126 @@
+//! Tests of the fan-out: single cases (`stories`), and random instructions with a database that lags and
+//! readers that dawdle (`model`).
+
+mod model;
+mod stories;
+
+use std::sync::Arc;
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Fan, Join};
+use crate::{
+    protocol::{
+        Event, EventKind, JoinAnswer, RequestId, RoomName, ServerId, UserName,
+        answer::{Answer, Asked, Signature},
+    },
+    replica::{
+        io::ConnId,
+        storage::{EventRange, EventRow, RoomId},
+    },
+};
+
+/// All that ever happened in a room.
+struct History {
+    room: RoomId,
+    events: Vec<(Arc<Event>, Arc<RawValue>)>,
+}
+
+impl History {
+    fn new(room: u64) -> Self {
+        History { room: RoomId(room), events: Vec::new() }
+    }
+
+    fn name(&self) -> RoomName {
+        RoomName::new(&format!("room{}", self.room.0)).expect("a name")
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// The next event happens; the instruction that publishes it.
+    fn say(&mut self, body: &str) -> Fan {
+        let seq = self.last_seq() + 1;
+        let event = Event {
+            room: self.name(),
+            seq,
+            author: UserName::new("Alice").expect("a name"),
+            lamport_timestamp: seq,
+            created_at: 1_000 * seq,
+            kind: EventKind::Message { body: body.into(), client_msg_id: seq.to_string(), reply_to: None },
+        };
+        let json: Arc<RawValue> = to_raw_value(&event).expect("an event").into();
+        let event = Arc::new(event);
+        self.events.push((Arc::clone(&event), Arc::clone(&json)));
+        Fan::Publish { room: self.room, event, json }
+    }
+
+    /// What a database that has the first `visible` events finds.
+    fn find(&self, range: &EventRange, visible: u64) -> Vec<EventRow> {
+        let in_range =
+            |event: &Event| event.seq > range.after && event.seq < range.before && event.seq <= visible;
+        let rows = self.events.iter().filter(|(event, _)| in_range(event)).map(|(event, json)| EventRow {
+            room: self.room,
+            seq: event.seq,
+            index: event.seq,
+            created_at_ms: event.created_at,
+            author: event.author.key(),
+            json: Arc::clone(json),
+        });
+        let mut bytes = 0;
+        let mut fits = |row: &EventRow| {
+            bytes += row.json.get().len();
+            bytes <= range.max_bytes || bytes == row.json.get().len()
+        };
+        if range.oldest_first {
+            rows.take(range.limit).take_while(&mut fits).collect()
+        } else {
+            let rows: Vec<EventRow> = rows.collect();
+            let mut newest: Vec<EventRow> =
+                rows.into_iter().rev().take(range.limit).take_while(&mut fits).collect();
+            newest.reverse();
+            newest
+        }
+    }
+
+    /// A join of `conn`, whose events begin after `after` or are the last `history`; and the range that
+    /// the replica asks the database for.
+    fn join(&self, conn: ConnId, id: i64, after: Option<u64>, history: usize) -> (Fan, EventRange) {
+        let answer = JoinAnswer {
+            room: self.name(),
+            created: false,
+            private: false,
+            topic: String::new(),
+            role: "member".into(),
+            last_seq: self.last_seq(),
+            events: Vec::new(),
+            more: false,
+        };
+        let range = EventRange {
+            after: after.unwrap_or(0),
+            before: self.last_seq() + 1,
+            oldest_first: after.is_some(),
+            limit: if after.is_some() { 500 } else { history },
+            max_bytes: 1 << 20,
+        };
+        let asked = asked("create_join", id);
+        let index = id as u64;
+        let join = Join { conn, room: self.room, index, asked, answer, after, history, by: by() };
+        (Fan::Join(Box::new(join)), range)
+    }
+}
+
+fn by() -> Signature {
+    Signature { server_id: ServerId::new("server1").expect("an id"), lamport_timestamp: 0, now_ms: 0 }
+}
+
+fn asked(msg_type: &str, id: i64) -> Asked {
+    Asked { msg_type: msg_type.into(), request_id: Some(RequestId::Number(id)) }
+}
+
+/// The answer to a write that needs no events.
+fn left(conn: ConnId, id: i64) -> Fan {
+    let room = RoomName::new("elsewhere").expect("a name");
+    Fan::Answer { conn, line: Answer::Left { room }.line(&asked("leave", id), &by()).into() }
+}

@@ -1,0 +1,338 @@
+//! One case each.
+
+use super::{History, asked, by, left};
+use crate::{
+    protocol::{
+        Code, HistoryPage, Refusal,
+        answer::{Answer, Asked},
+        request::HistoryRange,
+    },
+    replica::{
+        fanout::{End, Fan, Fanout},
+        io::{ConnId, Found, Purpose, Query},
+        storage::EventRange,
+    },
+};
+
+const CONN: ConnId = ConnId(1);
+const OTHER: ConnId = ConnId(2);
+
+/// A fan-out and one room.
+struct Story {
+    fanout: Fanout,
+    history: History,
+}
+
+impl Story {
+    fn new(outbox_bytes: usize, events: u64) -> Self {
+        let mut story = Story { fanout: Fanout::new(outbox_bytes), history: History::new(7) };
+        story.fanout.handle(Fan::Open { conn: CONN });
+        story.fanout.handle(Fan::Open { conn: OTHER });
+        for _ in 0..events {
+            story.history.say("before");
+        }
+        story
+    }
+
+    fn say(&mut self) {
+        let publish = self.history.say("now");
+        self.fanout.handle(publish);
+    }
+
+    fn join(&mut self, id: i64, after: Option<u64>, history: usize) -> (Purpose, EventRange) {
+        let (join, range) = self.history.join(CONN, id, after, history);
+        self.fanout.handle(join);
+        (Purpose::Join { index: id as u64 }, range)
+    }
+
+    fn found(&mut self, purpose: Purpose, found: Found) {
+        let room = self.history.room;
+        self.fanout.handle(Fan::Found { conn: CONN, room, purpose, found, by: by() });
+    }
+
+    /// The database answers, with all there is.
+    fn find(&mut self, purpose: Purpose, range: &EventRange) {
+        let found = self.history.find(range, u64::MAX);
+        self.found(purpose, Ok(found));
+    }
+
+    /// The pages that are wanted.
+    fn pages(&mut self) -> Vec<EventRange> {
+        let queries = self.fanout.queries();
+        queries.into_iter().map(|Query { range, .. }| range).collect()
+    }
+
+    /// Everything that waits for `conn`, in few words: the seq of an event, the request and events of an
+    /// answer.
+    fn read(&mut self, conn: ConnId) -> Vec<String> {
+        let lines = self.fanout.take(conn, usize::MAX);
+        lines.iter().map(|line| in_few_words(line)).collect()
+    }
+
+    fn follow(&mut self, after: u64) {
+        let (room, last_seq) = (self.history.room, self.history.last_seq());
+        self.fanout.handle(Fan::Follow { conn: CONN, room, after, last_seq });
+    }
+}
+
+fn in_few_words(line: &[u8]) -> String {
+    let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+    let data = &line["data"];
+    if line["msg_type"] == "chat" {
+        return data["seq"].to_string();
+    }
+    let mut words = format!("{} {}", line["msg_type"].as_str().unwrap(), line["request_id"]);
+    if let Some(events) = data["events"].as_array() {
+        let seqs: Vec<String> = events.iter().map(|event| event["seq"].to_string()).collect();
+        words += &format!(" [{}]", seqs.join(","));
+    }
+    if data["more"] == true {
+        words += " more";
+    }
+    words
+}
+
+#[test]
+fn answers_wait_for_a_join_and_pushes_begin_behind_it() {
+    let mut story = Story::new(1 << 20, 3);
+    story.fanout.handle(left(CONN, 1));
+    let (join, range) = story.join(2, None, 2);
+    story.fanout.handle(left(CONN, 3));
+    story.say();
+    assert_eq!(story.fanout.dirty(), [CONN]);
+    assert_eq!(story.read(CONN), ["ack 1"], "nothing of the room comes before its answer");
+    story.find(join, &range);
+    story.say();
+    assert_eq!(story.fanout.dirty(), [CONN]);
+    assert_eq!(story.read(CONN), ["ack 2 [2,3] more", "4", "ack 3", "5"]);
+    assert!(story.pages().is_empty(), "all was recent");
+    assert_eq!(story.read(OTHER), [""; 0]);
+}
+
+#[test]
+fn a_resume_gives_the_rest_as_pushes() {
+    let mut story = Story::new(1 << 20, 600);
+    let (join, range) = story.join(1, Some(40), 0);
+    story.find(join, &range);
+    let [answer] = &story.read(CONN)[..] else { panic!("one answer") };
+    assert!(answer.starts_with("ack 1 [41,") && answer.ends_with(",540] more"), "{answer}");
+    let pages = story.pages();
+    assert_eq!((pages[0].after, pages[0].before, pages.len()), (540, 601, 1));
+    story.say();
+    story.find(Purpose::CatchUp, &pages[0]);
+    let expected: Vec<String> = (541..=601).map(|seq| seq.to_string()).collect();
+    assert_eq!(story.read(CONN), expected, "the last one from memory");
+    assert!(story.pages().is_empty());
+}
+
+#[test]
+fn a_resume_from_the_future_begins_with_the_next_event() {
+    let mut story = Story::new(1 << 20, 3);
+    let (join, range) = story.join(1, Some(99), 0);
+    story.find(join, &range);
+    story.say();
+    assert_eq!(story.read(CONN), ["ack 1 []", "4"]);
+}
+
+#[test]
+fn joins_of_the_same_room_may_be_found_in_any_order() {
+    let mut story = Story::new(1 << 20, 5);
+    let (first, first_range) = story.join(1, Some(1), 0);
+    let (second, second_range) = story.join(2, Some(3), 0);
+    story.find(second, &second_range);
+    assert_eq!(story.read(CONN), [""; 0]);
+    story.say();
+    story.find(first, &first_range);
+    assert_eq!(story.read(CONN), ["ack 1 [2,3,4,5]", "ack 2 [4,5]", "6"], "only the last one goes on");
+}
+
+#[test]
+fn an_unfollowed_join_is_answered_and_ends() {
+    let mut story = Story::new(1 << 20, 1);
+    let (join, range) = story.join(1, None, 50);
+    story.fanout.handle(Fan::Unfollow { conn: CONN, room: story.history.room });
+    story.say();
+    story.find(join, &range);
+    story.say();
+    assert_eq!(story.read(CONN), ["ack 1 [1]"]);
+}
+
+#[test]
+fn a_join_that_finds_nothing_is_refused_and_one_with_a_hole_closes() {
+    let overloaded = || Err(Refusal::new(Code::Overloaded, "busy"));
+    let mut story = Story::new(1 << 20, 4);
+    let (join, _) = story.join(1, None, 50);
+    story.found(join, overloaded());
+    story.say();
+    assert_eq!(story.read(CONN), ["nack 1"]);
+    let (join, range) = story.join(2, Some(1), 50);
+    let mut rows = story.history.find(&range, u64::MAX);
+    rows.remove(1);
+    story.found(join, Ok(rows));
+    assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
+}
+
+#[test]
+fn a_page_that_cannot_be_read_closes_after_what_is_queued() {
+    let mut story = Story::new(1 << 20, 4);
+    story.follow(1);
+    story.fanout.handle(left(CONN, 1));
+    assert_eq!(story.pages().len(), 1);
+    story.found(Purpose::CatchUp, Err(Refusal::new(Code::Overloaded, "busy")));
+    assert!(story.fanout.closed().is_empty());
+    story.say();
+    assert_eq!(story.read(CONN), ["ack 1"]);
+    assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
+    story.fanout.handle(left(CONN, 2));
+    assert_eq!(story.read(CONN), [""; 0]);
+}
+
+#[test]
+fn an_empty_page_is_asked_for_again_on_the_next_tick() {
+    let mut story = Story::new(1 << 20, 4);
+    story.follow(2);
+    assert_eq!(story.pages().len(), 1);
+    story.found(Purpose::CatchUp, Ok(Vec::new()));
+    story.say();
+    assert!(story.pages().is_empty(), "no hot loop");
+    story.fanout.handle(Fan::Tick);
+    let pages = story.pages();
+    story.fanout.handle(Fan::Tick);
+    assert!(story.pages().is_empty(), "one page at a time");
+    story.find(Purpose::CatchUp, &pages[0]);
+    assert_eq!(story.read(CONN), ["3", "4", "5"]);
+}
+
+#[test]
+fn a_page_for_an_earlier_cursor_is_thrown_away() {
+    let mut story = Story::new(1 << 20, 4);
+    story.follow(1);
+    let page = story.pages().remove(0);
+    let (join, range) = story.join(1, Some(3), 0);
+    story.find(Purpose::CatchUp, &page);
+    assert_eq!(story.read(CONN), [""; 0]);
+    story.find(join, &range);
+    assert_eq!(story.read(CONN), ["ack 1 [4]"]);
+}
+
+#[test]
+fn a_slow_reader_is_cut_and_the_others_are_not() {
+    let mut story = Story::new(4 << 10, 0);
+    story.follow(0);
+    let (room, last_seq) = (story.history.room, 0);
+    story.fanout.handle(Fan::Follow { conn: OTHER, room, after: 0, last_seq });
+    for seq in 1..=100 {
+        story.say();
+        assert_eq!(story.read(OTHER), [seq.to_string()]);
+        assert!(story.fanout.queued_bytes(CONN) <= 4 << 10);
+    }
+    assert_eq!(story.fanout.closed(), [(CONN, End::TooSlow)]);
+    assert_eq!(story.read(CONN), [""; 0]);
+}
+
+#[test]
+fn catching_up_never_cuts_its_own_reader() {
+    let mut story = Story::new(16 << 10, 3_000);
+    let (join, range) = story.join(1, Some(0), 0);
+    story.find(join, &range);
+    let mut seen = Vec::new();
+    while seen.last() != Some(&"3000".to_string()) {
+        for page in story.pages() {
+            story.find(Purpose::CatchUp, &page);
+        }
+        assert!(story.fanout.queued_bytes(CONN) <= 12 << 10);
+        let line = story.fanout.take(CONN, 1).pop().expect("there is always something to read");
+        seen.push(in_few_words(&line));
+    }
+    let first: u64 = seen[1].parse().unwrap();
+    assert!(seen[0].ends_with(&format!(",{}] more", first - 1)), "{}", seen[0]);
+    assert_eq!(seen[1..], (first..=3_000).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    assert!(story.fanout.closed().is_empty());
+}
+
+#[test]
+fn a_full_outbox_shortens_answers() {
+    let mut story = Story::new(16 << 10, 200);
+    let (first, first_range) = story.join(1, None, 100);
+    story.find(first, &first_range);
+    let (second, second_range) = story.join(2, Some(50), 0);
+    story.find(second, &second_range);
+    let (third, third_range) = story.join(3, None, 100);
+    story.find(third, &third_range);
+    let answers = story.read(CONN);
+    assert!(answers[0].starts_with("ack 1 [") && answers[0].ends_with(",200] more"), "{}", answers[0]);
+    assert_eq!(answers[1..], ["ack 2 [] more", "ack 3 [] more"]);
+    assert!(story.fanout.closed().is_empty());
+}
+
+#[test]
+fn close_lets_what_waits_out_first() {
+    let mut story = Story::new(1 << 20, 1);
+    let (join, range) = story.join(1, None, 50);
+    story.fanout.handle(left(CONN, 2));
+    story.fanout.handle(Fan::Close { conn: CONN });
+    story.say();
+    story.fanout.handle(left(CONN, 3));
+    assert!(story.fanout.closed().is_empty());
+    story.find(join, &range);
+    assert!(story.fanout.closed().is_empty());
+    assert_eq!(story.read(CONN), ["ack 1 [1]", "ack 2"]);
+    assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
+    story.fanout.handle(Fan::Close { conn: OTHER });
+    assert_eq!(story.fanout.closed(), [(OTHER, End::Finished)], "there was nothing to wait for");
+}
+
+#[test]
+fn waiting_answers_count_and_a_forgotten_connection_is_gone() {
+    let mut story = Story::new(4 << 10, 1);
+    story.join(1, None, 50);
+    for id in 2..100 {
+        story.fanout.handle(left(CONN, id));
+    }
+    assert_eq!(story.fanout.closed(), [(CONN, End::TooSlow)]);
+    story.fanout.handle(Fan::Forget { conn: OTHER });
+    story.fanout.handle(Fan::SayAll { line: (*b"{}\n").into() });
+    assert!(story.fanout.dirty().is_empty() && story.fanout.closed().is_empty());
+}
+
+#[test]
+fn history_tells_whether_there_is_more_in_its_direction() {
+    let mut story = Story::new(1 << 20, 5);
+    let mut ask = |range: HistoryRange, limit: usize| {
+        let (after, before, oldest_first) = match range {
+            HistoryRange::Last => (0, 6, false),
+            HistoryRange::Before(seq) => (0, seq.min(6), false),
+            HistoryRange::After(seq) => (seq, 6, true),
+        };
+        let query = EventRange { after, before, oldest_first, limit, max_bytes: 1 << 20 };
+        let page = HistoryPage {
+            room: story.history.name(),
+            events: Vec::new(),
+            last_seq: 5,
+            more: false,
+            stale: false,
+        };
+        let asked: Asked = asked("history", 1);
+        story.find(Purpose::History { asked, range, page }, &query);
+        story.read(CONN).remove(0)
+    };
+    assert_eq!(ask(HistoryRange::Last, 2), "history 1 [4,5] more");
+    assert_eq!(ask(HistoryRange::Last, 5), "history 1 [1,2,3,4,5]");
+    assert_eq!(ask(HistoryRange::Before(3), 1), "history 1 [2] more");
+    assert_eq!(ask(HistoryRange::Before(3), 2), "history 1 [1,2]");
+    assert_eq!(ask(HistoryRange::Before(1), 2), "history 1 []");
+    assert_eq!(ask(HistoryRange::After(3), 1), "history 1 [4] more");
+    assert_eq!(ask(HistoryRange::After(3), 2), "history 1 [4,5]");
+    assert_eq!(ask(HistoryRange::After(9), 2), "history 1 []");
+}
+
+#[test]
+fn a_line_longer_than_the_outbox_goes_into_an_empty_one() {
+    let mut story = Story::new(64, 0);
+    let line = Answer::Nack(Refusal::bad_request("x".repeat(100))).line(&asked("chat", 1), &by());
+    story.fanout.handle(Fan::Say { conn: CONN, line: line.clone().into() });
+    assert_eq!(story.read(CONN), ["nack 1"]);
+    story.fanout.handle(Fan::Say { conn: CONN, line: line.clone().into() });
+    story.fanout.handle(Fan::Say { conn: CONN, line: line.into() });
+    assert_eq!(story.fanout.closed(), [(CONN, End::TooSlow)]);
+}
