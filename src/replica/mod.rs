@@ -32,4 +32,7 @@ mod session;
 mod stopping;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 pub use replica::Replica;

@@ -1,0 +1,298 @@
+//! A small cluster in one thread: links, disks and fan-outs, and clients that write lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::{
+    protocol::{Envelope, Limits, ServerId, peer::NodeId, status::Role},
+    replica::{
+        Replica,
+        config::{Followers, ReplicaConfig, ServerEntry, Timing},
+        fanout::{Fan, Fanout},
+        io::{ConnId, Input, Now, Output, Query},
+        membership::{PeerView, View},
+        storage::{Reader, Storage},
+    },
+    storage::{MemoryDisk, MemoryStorage},
+};
+
+const TICK_MS: u64 = 20;
+
+pub fn id(number: usize) -> ServerId {
+    ServerId::new(&format!("server{number}")).expect("a good name")
+}
+
+struct Server {
+    replica: Replica<MemoryStorage>,
+    fanout: Fanout,
+    heard: BTreeMap<ConnId, Vec<Value>>,
+    closed: BTreeSet<ConnId>,
+}
+
+/// Servers 1 to `n`; server `n` has the highest ring position.
+pub struct Cluster {
+    pub now: Now,
+    pub keep_entries: u64,
+    disks: Vec<MemoryDisk>,
+    servers: BTreeMap<usize, Server>,
+    /// Pairs whose links are cut, lower number first.
+    cut: BTreeSet<(usize, usize)>,
+    pub quarantined: Vec<(usize, String)>,
+    incarnations: u64,
+}
+
+impl Cluster {
+    pub fn new(size: usize) -> Self {
+        Cluster {
+            now: Now { mono_ms: 1_000, wall_ms: 1_763_677_200_000 },
+            keep_entries: 1_000,
+            disks: (0..size).map(|_| MemoryDisk::new()).collect(),
+            servers: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            quarantined: Vec::new(),
+            incarnations: 0,
+        }
+    }
+
+    /// All servers started, and the last one leads.
+    pub fn led_by_the_last(size: usize) -> Self {
+        let mut cluster = Cluster::new(size);
+        (1..=size).for_each(|number| cluster.start(number));
+        cluster.run_ms(400);
+        cluster.elect(size);
+        cluster
+    }
+
+    pub fn disk(&self, number: usize) -> &MemoryDisk {
+        &self.disks[number - 1]
+    }
+
+    pub fn start(&mut self, number: usize) {
+        self.incarnations += 1;
+        let config = ReplicaConfig {
+            server_id: id(number),
+            servers: (1..=self.disks.len())
+                .map(|number| ServerEntry {
+                    server_id: id(number),
+                    host: "localhost".into(),
+                    port: 8_000 + u16::try_from(number).expect("a small number"),
+                    ring_position: u32::try_from(number).expect("a small number"),
+                })
+                .collect(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+            followers: Followers::Forward,
+            keep_entries: self.keep_entries,
+        };
+        let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
+        let replica = Replica::open(config, storage, self.now).expect("starts");
+        let fanout = Fanout::new(Limits::default().outbox_bytes);
+        self.servers
+            .insert(number, Server { replica, fanout, heard: BTreeMap::new(), closed: BTreeSet::new() });
+        for other in self.others(number) {
+            if !self.is_cut(number, other) {
+                self.input(number, Input::PeerUp(id(other)));
+                self.input(other, Input::PeerUp(id(number)));
+            }
+        }
+        self.see();
+        self.settle();
+    }
+
+    /// The process is gone; its disk stays.
+    pub fn kill(&mut self, number: usize) {
+        self.servers.remove(&number).expect("it runs");
+        for other in self.others(number) {
+            self.input(other, Input::PeerDown(id(number)));
+        }
+        self.see();
+    }
+
+    pub fn cut(&mut self, one: usize, other: usize) {
+        self.cut.insert((one.min(other), one.max(other)));
+        for (from, to) in [(one, other), (other, one)] {
+            if self.servers.contains_key(&from) {
+                self.input(from, Input::PeerDown(id(to)));
+            }
+        }
+        self.see();
+    }
+
+    pub fn mend(&mut self, one: usize, other: usize) {
+        self.cut.remove(&(one.min(other), one.max(other)));
+        self.input(one, Input::PeerUp(id(other)));
+        self.input(other, Input::PeerUp(id(one)));
+        self.see();
+        self.settle();
+    }
+
+    pub fn elect(&mut self, number: usize) {
+        self.input(number, Input::Campaign { leader_is_dead: true });
+        self.settle();
+        assert_eq!(self.role(number), Role::Leader);
+    }
+
+    pub fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(TICK_MS) {
+            self.now.mono_ms += TICK_MS;
+            self.now.wall_ms += TICK_MS;
+            self.see();
+            for number in self.servers.keys().copied().collect::<Vec<_>>() {
+                self.input(number, Input::Tick);
+            }
+            self.settle();
+        }
+    }
+
+    /// Opens a connection and says its lines, all at once.
+    pub fn say(&mut self, number: usize, conn: u64, lines: &[&str]) {
+        let conn = ConnId(conn);
+        if !self.servers[&number].heard.contains_key(&conn) {
+            self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
+            self.input(number, Input::Opened { conn });
+        }
+        for line in lines {
+            self.input(number, Input::Line { conn, line: Envelope::parse(line.as_bytes()) });
+        }
+    }
+
+    /// What the connection has heard since this was last asked, without the lists of servers.
+    pub fn heard(&mut self, number: usize, conn: u64) -> Vec<Value> {
+        let heard = self.servers.get_mut(&number).expect("it runs").heard.get_mut(&ConnId(conn));
+        let mut heard = std::mem::take(heard.expect("the connection was opened"));
+        heard.retain(|line| line["msg_type"] != "server_list");
+        heard
+    }
+
+    /// The acknowledgements and refusals among what was heard.
+    pub fn answers(&mut self, number: usize, conn: u64) -> Vec<Value> {
+        let mut heard = self.heard(number, conn);
+        heard.retain(|line| line["msg_type"] == "ack" || line["msg_type"] == "nack");
+        heard
+    }
+
+    pub fn is_closed(&self, number: usize, conn: u64) -> bool {
+        self.servers[&number].closed.contains(&ConnId(conn))
+    }
+
+    pub fn role(&self, number: usize) -> Role {
+        self.servers[&number].replica.role()
+    }
+
+    pub fn replica(&self, number: usize) -> &Replica<MemoryStorage> {
+        &self.servers[&number].replica
+    }
+
+    /// Drives everybody until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        loop {
+            let mut idle = true;
+            for number in self.servers.keys().copied().collect::<Vec<_>>() {
+                let now = self.now;
+                let server = self.servers.get_mut(&number).expect("it runs");
+                server.replica.turn(now).expect("the disk works");
+                for output in server.replica.drain_outputs() {
+                    idle &= matches!(output, Output::Fan(Fan::Tick));
+                    self.carry_out(number, output);
+                }
+                self.deliver(number);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, number: usize, output: Output) {
+        match output {
+            Output::Peer { to, message } => {
+                let to = self.number(&to);
+                if self.servers.contains_key(&to) && !self.is_cut(number, to) {
+                    self.input(to, Input::Peer { from: id(number), message });
+                }
+            }
+            Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
+            Output::Query(query) => self.query(number, query),
+            Output::SendSnapshot { to, term } => {
+                let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
+                head.term = term;
+                let to_number = self.number(&to);
+                self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
+                self.input(number, Input::SnapshotSent { to, ok: true });
+            }
+            Output::Quarantine { reason } => {
+                self.quarantined.push((number, reason));
+                self.kill(number);
+                self.disk(number).wipe();
+                self.start(number);
+            }
+            Output::Stopped => {}
+        }
+    }
+
+    fn query(&mut self, number: usize, query: Query) {
+        let Query { conn, room, range, purpose } = query;
+        let found = Ok(self.disk(number).reader().events(room, &range).expect("the disk works"));
+        let by =
+            crate::protocol::answer::Signature { server_id: id(number), lamport_timestamp: 0, now_ms: 0 };
+        let fanout = &mut self.servers.get_mut(&number).expect("it runs").fanout;
+        fanout.handle(Fan::Found { conn, room, purpose, found, by });
+    }
+
+    fn deliver(&mut self, number: usize) {
+        let Some(server) = self.servers.get_mut(&number) else { return };
+        let queries = server.fanout.queries();
+        for conn in server.fanout.dirty() {
+            for line in server.fanout.take(conn, usize::MAX) {
+                let line = serde_json::from_slice(&line).expect("a server says JSON");
+                server.heard.entry(conn).or_default().push(line);
+            }
+        }
+        server.closed.extend(server.fanout.closed().into_iter().map(|(conn, _)| conn));
+        for query in queries {
+            self.query(number, query);
+        }
+    }
+
+    fn input(&mut self, number: usize, input: Input) {
+        let now = self.now;
+        if let Some(server) = self.servers.get_mut(&number) {
+            server.replica.handle(now, input);
+        }
+    }
+
+    /// Tells everybody who is alive.
+    fn see(&mut self) {
+        for number in self.servers.keys().copied().collect::<Vec<_>>() {
+            let peers = self
+                .others(number)
+                .into_iter()
+                .filter(|other| !self.is_cut(number, *other))
+                .map(|other| {
+                    let data = Some(self.servers[&other].replica.data_mark());
+                    let view = PeerView { alive: true, alive_since_ms: Some(0), data, ..PeerView::default() };
+                    (id(other), view)
+                })
+                .collect();
+            self.input(number, Input::View(View { peers }));
+        }
+    }
+
+    fn others(&self, number: usize) -> Vec<usize> {
+        self.servers.keys().copied().filter(|other| *other != number).collect()
+    }
+
+    fn is_cut(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&(one.min(other), one.max(other)))
+    }
+
+    fn number(&self, server: &ServerId) -> usize {
+        (1..=self.disks.len()).find(|number| id(*number) == *server).expect("a configured server")
+    }
+}
+
+/// How far the log of a server goes.
+pub fn applied(cluster: &Cluster, number: usize) -> u64 {
+    cluster.replica(number).storage().load().expect("the disk works").applied.index
+}

@@ -1,0 +1,203 @@
+//! Stories of whole clusters: what must hold when servers and links come and go.
+
+mod cluster;
+
+use serde_json::Value;
+
+use crate::protocol::status::Role;
+
+use self::cluster::{Cluster, applied, id};
+
+const JOIN: &str =
+    r#"{"msg_type":"create_join","sender_id":"alice","request_id":"join","data":{"room":"lobby"}}"#;
+
+fn chat(body: &str) -> String {
+    format!(
+        r#"{{"msg_type":"chat","sender_id":"alice","request_id":"{body}","data":{{"room":"lobby","body":"{body}","client_msg_id":"{body}"}}}}"#
+    )
+}
+
+fn field<'a>(lines: &'a [Value], field: &str) -> Vec<&'a Value> {
+    lines.iter().map(|line| &line["data"][field]).collect()
+}
+
+#[test]
+fn a_cluster_begins_when_all_have_met_and_not_before() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(1);
+    cluster.start(2);
+    cluster.run_ms(1_000);
+    assert_eq!([cluster.role(1), cluster.role(2)], [Role::Forming, Role::Forming]);
+    assert!(cluster.replica(1).status(cluster.now).note.contains("server3"));
+    cluster.start(3);
+    cluster.run_ms(400);
+    assert_eq!([cluster.role(1), cluster.role(2), cluster.role(3)], [Role::Follower; 3]);
+}
+
+#[test]
+fn a_follower_serves_writes_in_order_and_repeats_get_their_old_place() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN, &chat("a"), &chat("b"), &chat("a")]);
+    cluster.run_ms(40);
+    let answers = cluster.answers(1, 1);
+    assert_eq!(field(&answers, "for"), ["create_join", "chat", "chat", "chat"]);
+    assert_eq!(field(&answers, "seq")[1..], [2, 3, 2]);
+    assert_eq!(field(&answers, "duplicate")[1..], [false, false, true]);
+}
+
+#[test]
+fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.heard(1, 1);
+    // The leader is gone before it hears of these.
+    cluster.kill(3);
+    cluster.say(1, 1, &[&chat("a"), &chat("b")]);
+    cluster.run_ms(100);
+    assert!(cluster.answers(1, 1).is_empty());
+    cluster.elect(2);
+    cluster.run_ms(40);
+    assert_eq!(field(&cluster.answers(1, 1), "seq"), [2, 3]);
+    cluster.start(3);
+    cluster.run_ms(200);
+    assert_eq!(cluster.replica(3).state(), cluster.replica(1).state());
+}
+
+#[test]
+fn without_a_majority_the_outcome_is_unknown_and_the_connection_ends() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.heard(3, 1);
+    cluster.kill(1);
+    cluster.kill(2);
+    cluster.say(3, 1, &[&chat("a")]);
+    cluster.run_ms(5_100);
+    let answers = cluster.answers(3, 1);
+    assert_eq!(field(&answers, "code"), ["unavailable"]);
+    assert!(cluster.is_closed(3, 1));
+    assert_ne!(cluster.role(3), Role::Leader, "a leader without a majority steps down");
+    // It was in the log already, so it may happen; sent again, it happens once.
+    cluster.start(1);
+    cluster.run_ms(300);
+    cluster.elect(3);
+    cluster.say(3, 2, &[JOIN, &chat("a")]);
+    cluster.run_ms(40);
+    let answers = cluster.answers(3, 2);
+    assert_eq!(answers[1]["data"]["seq"], 2);
+}
+
+#[test]
+fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a")]);
+    cluster.run_ms(40);
+    let before = cluster.replica(1).data_mark().node_id;
+    cluster.kill(1);
+    cluster.disk(1).wipe();
+    cluster.start(1);
+    cluster.run_ms(2_000);
+    assert_ne!(cluster.replica(1).data_mark().node_id, before);
+    assert!(cluster.replica(1).may_vote());
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    // It counts: with it and one other there is a majority.
+    cluster.kill(3);
+    cluster.elect(1);
+    cluster.say(1, 1, &[JOIN, &chat("b")]);
+    cluster.run_ms(40);
+    assert_eq!(field(&cluster.answers(1, 1), "for"), ["create_join", "chat"]);
+}
+
+#[test]
+fn an_old_backup_is_found_out_and_rebuilt() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    let backup = cluster.disk(1).image();
+    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
+    cluster.run_ms(200);
+    cluster.kill(1);
+    cluster.disk(1).restore(&backup);
+    cluster.start(1);
+    cluster.run_ms(2_000);
+    assert_eq!(cluster.quarantined.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
+    assert!(cluster.replica(1).may_vote());
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+}
+
+#[test]
+fn a_server_that_was_away_too_long_gets_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.keep_entries = 10;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.kill(1);
+    for number in 0..60 {
+        cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
+        cluster.run_ms(40);
+    }
+    cluster.start(1);
+    cluster.run_ms(1_000);
+    assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    assert!(cluster.quarantined.is_empty());
+    // What the snapshot must carry beside the rooms: what was said already.
+    cluster.say(1, 7, &[JOIN, &chat("m5")]);
+    cluster.run_ms(40);
+    assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
+}
+
+#[test]
+fn leadership_goes_to_the_highest_living_server_without_a_refusal() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.kill(3);
+    cluster.elect(2);
+    cluster.start(3);
+    for number in 0..150 {
+        cluster.say(1, 1, &[&chat(&format!("m{number}"))]);
+        cluster.run_ms(20);
+    }
+    cluster.run_ms(100);
+    assert_eq!(cluster.role(3), Role::Leader);
+    let answers = cluster.answers(1, 1);
+    assert!(answers.iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
+    assert_eq!(answers.len(), 151);
+    assert_eq!(cluster.replica(1).leader(), Some(id(3)));
+}
+
+#[test]
+fn a_join_answer_is_where_the_pushes_begin() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(40);
+    let bob = r#"{"msg_type":"create_join","sender_id":"bob","data":{"room":"lobby","after":2}}"#;
+    cluster.say(2, 1, &[bob]);
+    cluster.run_ms(40);
+    cluster.say(3, 1, &[&chat("c")]);
+    cluster.run_ms(40);
+    let heard = cluster.heard(2, 1);
+    let seqs = |events: &Value| {
+        events.as_array().expect("a list").iter().map(|event| event["seq"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(&heard[0]["data"]["events"]), [3, 4]);
+    assert_eq!(heard[1]["data"]["seq"], 5);
+    assert_eq!(heard.len(), 2);
+}
+
+#[test]
+fn a_barrier_waits_for_the_leader() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.cut(1, 3);
+    cluster.say(1, 1, &[r#"{"msg_type":"ping","request_id":1,"data":{"barrier":true}}"#]);
+    cluster.run_ms(400);
+    assert!(cluster.heard(1, 1).is_empty(), "cut off from the leader it cannot know");
+    cluster.mend(1, 3);
+    cluster.run_ms(400);
+    assert_eq!(cluster.heard(1, 1)[0]["msg_type"], "pong");
+}
