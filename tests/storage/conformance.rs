@@ -16,13 +16,17 @@ const NODE: NodeId = NodeId(77);
 
 /// Everything that can be seen of a storage, as text, so that two can be compared.
 pub fn seen(storage: &impl Storage, reader: &impl Reader) -> String {
-    let Loaded { identity, hard_state, applied, truncated, tail, last, rows, peer_marks } =
+    format!("{:?}\n{}", storage.load().unwrap().identity, seen_data(storage, reader))
+}
+
+/// The same without the identity, which counts how often it was opened.
+pub fn seen_data(storage: &impl Storage, reader: &impl Reader) -> String {
+    let Loaded { identity: _, hard_state, applied, truncated, tail, last, rows, peer_marks } =
         storage.load().unwrap();
     let entries = storage.entries(truncated.last_log_index + 1, last.last_log_index + 1, u64::MAX).unwrap();
     assert_eq!(entries, tail, "the tail is the end of the log");
-    let mut text = format!(
-        "{identity:?}\n{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n"
-    );
+    let mut text =
+        format!("{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n");
     for room in 1..=5 {
         for range in ranges() {
             let events = reader.events(RoomId(room), &range).unwrap();

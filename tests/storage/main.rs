@@ -2,3 +2,6 @@
 
 mod conformance;
 mod generator;
+#[path = "../support/power/mod.rs"]
+mod power;
+mod power_cut;

@@ -1,0 +1,295 @@
+//! The model: files with what was written and what was synced, locks, and the shared memory of a WAL.
+
+use std::collections::BTreeMap;
+
+/// What a power cut keeps or loses as a whole.
+const SECTOR_BYTES: usize = 512;
+
+/// Why something was not done; `vfs` has SQLite's numbers for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk did not do it.
+    Io,
+    /// Somebody else holds a lock.
+    Busy,
+    /// There is no such file.
+    Missing,
+}
+
+/// One open file: which, and since when.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    name: String,
+    id: u64,
+    /// The power has been cut so often when it was opened.
+    cuts: u64,
+}
+
+/// Files by name.
+#[derive(Debug, Default)]
+pub struct Disk {
+    files: BTreeMap<String, File>,
+    cuts: u64,
+    handles: u64,
+    /// How many more writes and syncs go well.
+    power: Option<u64>,
+    sync_fails: bool,
+    /// Shared memory of before a cut, or of files that are gone: whoever had it mapped may still look.
+    unmapped: Vec<Box<[u64]>>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// What reading gives.
+    seen: Vec<u8>,
+    /// What a power cut leaves; nothing where the name itself was never synced.
+    synced: Option<Vec<u8>>,
+    /// What was done since the last sync, in order.
+    pending: Vec<Change>,
+    /// Lock levels (SQLite's numbers) by handle.
+    locks: BTreeMap<u64, i32>,
+    shared: Shared,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Truncate { size: usize },
+}
+
+/// The shared memory beside a database. Regions never move: SQLite keeps pointers into them.
+#[derive(Debug, Default)]
+struct Shared {
+    regions: Vec<Box<[u64]>>,
+    /// By lock and handle: whether the lock is held alone.
+    locks: BTreeMap<(usize, u64), bool>,
+}
+
+impl Change {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, bytes } => {
+                let end = offset + bytes.len();
+                if to.len() < end {
+                    to.resize(end, 0);
+                }
+                to[*offset..end].copy_from_slice(bytes);
+            }
+            Change::Truncate { size } => to.truncate(*size),
+        }
+    }
+
+    /// The parts that reach the disk or not, each by itself.
+    fn sectors(&self) -> Vec<Change> {
+        match self {
+            Change::Truncate { size } => vec![Change::Truncate { size: *size }],
+            Change::Write { offset, bytes } => {
+                let mut parts = Vec::new();
+                let mut from = 0;
+                while from < bytes.len() {
+                    let room = SECTOR_BYTES - (offset + from) % SECTOR_BYTES;
+                    let to = bytes.len().min(from + room);
+                    parts.push(Change::Write { offset: offset + from, bytes: bytes[from..to].to_vec() });
+                    from = to;
+                }
+                parts
+            }
+        }
+    }
+}
+
+impl File {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.seen);
+        self.pending.push(change);
+    }
+}
+
+impl Disk {
+    pub fn cut(&mut self, survives: &mut dyn FnMut() -> bool) {
+        self.cuts += 1;
+        self.power = None;
+        self.sync_fails = false;
+        for file in self.files.values_mut() {
+            for sector in file.pending.iter().flat_map(Change::sectors) {
+                if survives() {
+                    sector.apply(file.synced.get_or_insert_default());
+                }
+            }
+            file.pending.clear();
+            file.locks.clear();
+            file.shared.locks.clear();
+            self.unmapped.append(&mut file.shared.regions);
+            if let Some(synced) = &file.synced {
+                file.seen.clone_from(synced);
+            }
+        }
+        self.files.retain(|_, file| file.synced.is_some());
+    }
+
+    pub fn fail_after(&mut self, operations: u64) {
+        self.power = Some(operations);
+    }
+
+    pub fn fail_next_sync(&mut self) {
+        self.sync_fails = true;
+    }
+
+    /// One more write or sync.
+    fn spend(&mut self) -> Result<(), Fault> {
+        match &mut self.power {
+            Some(0) => Err(Fault::Io),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn file(&mut self, handle: &Handle) -> Result<&mut File, Fault> {
+        if handle.cuts != self.cuts {
+            return Err(Fault::Io);
+        }
+        self.files.get_mut(&handle.name).ok_or(Fault::Io)
+    }
+
+    pub fn open(&mut self, name: &str, create: bool) -> Result<Handle, Fault> {
+        if !self.files.contains_key(name) {
+            if !create {
+                return Err(Fault::Missing);
+            }
+            self.spend()?;
+            self.files.insert(name.to_owned(), File::default());
+        }
+        self.handles += 1;
+        Ok(Handle { name: name.to_owned(), id: self.handles, cuts: self.cuts })
+    }
+
+    pub fn close(&mut self, handle: &Handle) {
+        if let Ok(file) = self.file(handle) {
+            file.locks.remove(&handle.id);
+            file.shared.locks.retain(|(_, owner), _| *owner != handle.id);
+        }
+    }
+
+    /// SQLite never asks for the folder to be synced with it where that matters here: a WAL is deleted only
+    /// after all of it is in the database.
+    pub fn delete(&mut self, name: &str) -> Result<(), Fault> {
+        self.spend()?;
+        let mut file = self.files.remove(name).ok_or(Fault::Missing)?;
+        self.unmapped.append(&mut file.shared.regions);
+        Ok(())
+    }
+
+    pub fn exists(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// Reads as much as there is, and returns how much.
+    pub fn read(&mut self, handle: &Handle, offset: usize, into: &mut [u8]) -> Result<usize, Fault> {
+        let seen = &self.file(handle)?.seen;
+        let from = seen.get(offset..).unwrap_or_default();
+        let count = from.len().min(into.len());
+        into[..count].copy_from_slice(&from[..count]);
+        Ok(count)
+    }
+
+    pub fn write(&mut self, handle: &Handle, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
+        self.spend()?;
+        self.file(handle)?.change(Change::Write { offset, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    pub fn truncate(&mut self, handle: &Handle, size: usize) -> Result<(), Fault> {
+        self.spend()?;
+        self.file(handle)?.change(Change::Truncate { size });
+        Ok(())
+    }
+
+    pub fn sync(&mut self, handle: &Handle) -> Result<(), Fault> {
+        self.spend()?;
+        let fails = std::mem::take(&mut self.sync_fails);
+        let file = self.file(handle)?;
+        if fails {
+            return Err(Fault::Io);
+        }
+        let synced = file.synced.get_or_insert_default();
+        for change in file.pending.drain(..) {
+            change.apply(synced);
+        }
+        Ok(())
+    }
+
+    pub fn size(&mut self, handle: &Handle) -> Result<usize, Fault> {
+        Ok(self.file(handle)?.seen.len())
+    }
+
+    /// SQLite's levels: 1 shared, 2 reserved, 3 pending, 4 exclusive.
+    pub fn lock(&mut self, handle: &Handle, level: i32) -> Result<(), Fault> {
+        let file = self.file(handle)?;
+        let others = file.locks.iter().filter(|(id, _)| **id != handle.id).map(|(_, level)| *level).max();
+        let most = match level {
+            1 => 2,
+            2 | 3 => 1,
+            _ => 0,
+        };
+        if others.unwrap_or(0) > most {
+            return Err(Fault::Busy);
+        }
+        file.locks.insert(handle.id, level);
+        Ok(())
+    }
+
+    pub fn unlock(&mut self, handle: &Handle, level: i32) -> Result<(), Fault> {
+        self.file(handle)?.locks.insert(handle.id, level);
+        Ok(())
+    }
+
+    pub fn is_reserved(&mut self, handle: &Handle) -> Result<bool, Fault> {
+        Ok(self.file(handle)?.locks.values().any(|level| *level >= 2))
+    }
+
+    /// Shared memory: region `number` of `bytes`, made where `extend` allows.
+    pub fn region(
+        &mut self,
+        handle: &Handle,
+        number: usize,
+        bytes: usize,
+        extend: bool,
+    ) -> Result<Option<*mut u64>, Fault> {
+        let regions = &mut self.file(handle)?.shared.regions;
+        while extend && regions.len() <= number {
+            regions.push(vec![0; bytes.div_ceil(8)].into_boxed_slice());
+        }
+        Ok(regions.get_mut(number).map(|region| region.as_mut_ptr()))
+    }
+
+    pub fn lock_shared(
+        &mut self,
+        handle: &Handle,
+        slots: std::ops::Range<usize>,
+        alone: bool,
+    ) -> Result<(), Fault> {
+        let locks = &mut self.file(handle)?.shared.locks;
+        for slot in slots.clone() {
+            let mut others =
+                locks.range((slot, 0)..=(slot, u64::MAX)).filter(|((_, id), _)| *id != handle.id);
+            if others.any(|(_, theirs)| alone || *theirs) {
+                return Err(Fault::Busy);
+            }
+        }
+        for slot in slots {
+            locks.insert((slot, handle.id), alone);
+        }
+        Ok(())
+    }
+
+    pub fn unlock_shared(&mut self, handle: &Handle, slots: std::ops::Range<usize>) -> Result<(), Fault> {
+        let locks = &mut self.file(handle)?.shared.locks;
+        for slot in slots {
+            locks.remove(&(slot, handle.id));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! A disk whose power can be cut, for the real SQLite: an in-memory VFS that knows what was synced.
+//!
+//! Reading gives what was written. [`PowerDisk::cut`] throws away what was not synced, sector by sector as
+//! the caller decides, and whoever had files open can do nothing with them any more. The disk itself goes
+//! on: opening it again is the restart after the power cut.
+//!
+//! The model ([`disk`]) is safe code; [`vfs`] is the glue that SQLite calls, and the only `unsafe` of
+//! the project. (The crate `sqlite-plugin` would have been that glue; it wants libclang on every machine
+//! that runs the tests.)
+
+mod disk;
+mod vfs;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use disk::Disk;
+
+/// The name under which SQLite knows the VFS, once there is a [`PowerDisk`].
+pub const VFS: &str = "power";
+
+/// All disks, by the folder that their database seems to be in.
+static DISKS: Mutex<BTreeMap<String, Arc<Mutex<Disk>>>> = Mutex::new(BTreeMap::new());
+
+/// A disk with one database.
+pub struct PowerDisk {
+    folder: String,
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl PowerDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        vfs::register();
+        let folder = format!("/disk{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let disk = Arc::new(Mutex::new(Disk::default()));
+        DISKS.lock().insert(folder.clone(), disk.clone());
+        PowerDisk { folder, disk }
+    }
+
+    /// The path of its database, to be opened with [`VFS`].
+    pub fn database(&self) -> PathBuf {
+        Path::new(&self.folder).join("syncnet.db")
+    }
+
+    /// Cuts the power. Of what was not synced, each sector that was written stays if `survives` says so.
+    pub fn cut(&self, survives: &mut dyn FnMut() -> bool) {
+        self.disk.lock().cut(survives);
+    }
+
+    /// Lets the power fail by itself: so many writes and syncs from now on go well, the next one fails, and
+    /// everything after it. [`cut`](Self::cut) must follow.
+    pub fn fail_after(&self, operations: u64) {
+        self.disk.lock().fail_after(operations);
+    }
+
+    /// Lets one sync fail; the disk works again behind it.
+    pub fn fail_next_sync(&self) {
+        self.disk.lock().fail_next_sync();
+    }
+}
+
+impl Drop for PowerDisk {
+    fn drop(&mut self) {
+        DISKS.lock().remove(&self.folder);
+    }
+}
+
+/// The disk that a path is on, and the file's name there.
+fn find(path: &str) -> Option<(Arc<Mutex<Disk>>, &str)> {
+    let (folder, name) = path.rsplit_once('/')?;
+    Some((DISKS.lock().get(folder)?.clone(), name))
+}
