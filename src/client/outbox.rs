@@ -22,6 +22,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     planted::{Bug, planted},
     protocol::RoomName,
@@ -29,8 +31,9 @@ use crate::{
 
 use super::limits::{OUTBOX_MAX, WINDOW_MAX};
 
-/// A message as the user gave it, with the id under which it is sent, however often.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message as the user gave it, with the id under which it is sent, however often. Its JSON form is what
+/// the outbox file keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Together with the user's name it names this message for ever.
     pub client_msg_id: String,
@@ -39,11 +42,13 @@ pub struct Message {
     /// The text.
     pub body: String,
     /// The `seq` of the message it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
 }
 
 /// What changes in the durable copy of the outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutboxChange {
     /// Must be durable before anything after it is carried out: from now on the message may be sent.
     Added(Message),

@@ -1,0 +1,420 @@
+//! The client for programs: [`ClientState`] with a clock, a socket, a disk and two threads.
+//!
+//! ```no_run
+//! use syncnet::client::{Client, ClientConfig, update::Update};
+//! use syncnet::protocol::{RoomName, UserName};
+//!
+//! let user = UserName::new("echo-bot").expect("a well-formed name");
+//! let lobby = RoomName::new("lobby").expect("a well-formed name");
+//! let mut config = ClientConfig::new(user.clone());
+//! config.outbox_folder = Some("/var/lib/echo-bot".into());
+//! let client = Client::connect(config)?;
+//! client.join(&lobby)?;
+//! for update in client.updates() {
+//!     match update {
+//!         Update::Event { event, past: false } if event.author != user => {
+//!             client.send(&event.room, "I heard you")?;
+//!         }
+//!         Update::Acked { message, seq, .. } => println!("{} is number {seq}", message.client_msg_id),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Threads and queues
+//! The *driver* owns the state, the outbox file and the writing side of the socket. Each connection has a
+//! *link* thread that opens it and then only reads. Nothing is shared but channels:
+//!
+//! | queue | holds | full |
+//! |---|---|---|
+//! | commands | [`COMMANDS`] | [`Client::send`] and the others block |
+//! | lines read | [`LINES`] | the link thread stops reading; the server notices and, in the end, hangs up |
+//! | updates | [`UPDATES`], then a backlog | the driver takes no more lines until they are read; commands still work until the backlog has [`BACKLOG_MAX`] |
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    path::PathBuf,
+    thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+
+use crate::protocol::{Limits, RoomName, UserName, limits::HISTORY_DEFAULT};
+
+use super::{
+    directory::Address,
+    io::{Command, Input, Output, Question},
+    outbox::{Message, MessageIds, OutboxChange},
+    outbox_file::OutboxFile,
+    state::{ClientState, StateConfig},
+    transport::{FromLink, Transport},
+    update::Update,
+};
+
+/// Commands that may wait for the driver.
+pub const COMMANDS: usize = 1_024;
+/// Lines that may wait for the driver.
+pub const LINES: usize = 256;
+/// Updates that may wait for the reader of [`Client::updates`].
+pub const UPDATES: usize = 1_024;
+/// Updates beyond that after which commands block too.
+pub const BACKLOG_MAX: usize = 20_000;
+/// Inputs that are taken in before their outputs are carried out: one sync and one write for all of them.
+const BATCH: usize = 64;
+
+/// What a client is to be.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// The guest's name.
+    pub user: UserName,
+    /// Where to look for a server first; the others are learned from it. Empty: by discovery on the
+    /// network, then at the usual ports of this machine.
+    pub servers: Vec<Address>,
+    /// Where unacknowledged messages are kept. `None`: in memory, and a restart forgets them.
+    pub outbox_folder: Option<PathBuf>,
+    /// How many of its last events are shown when a room is first joined.
+    pub history: usize,
+    /// What the servers take at most, where they are configured to differ from the defaults.
+    pub limits: Limits,
+}
+
+impl ClientConfig {
+    /// A client for `user` that finds the servers itself and keeps its outbox in memory.
+    pub fn new(user: UserName) -> Self {
+        ClientConfig {
+            user,
+            servers: vec![],
+            outbox_folder: None,
+            history: HISTORY_DEFAULT,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A client that runs until it is dropped.
+///
+/// All methods may be called from any thread. They fail only after the outbox file could not be written;
+/// [`Update::Stopped`] then says why.
+#[derive(Debug)]
+pub struct Client {
+    /// `None` while it is being dropped: closing the channel ends the driver.
+    commands: Option<Sender<Command>>,
+    /// Held while a message is handed over, so that ids and places in the outbox have the same order.
+    ids: Mutex<MessageIds>,
+    updates: Receiver<Update>,
+    restored: Vec<Message>,
+    driver: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    /// Starts a client. It does not wait for a server: what is sent before there is one is kept.
+    ///
+    /// Fails where the outbox cannot be used or the system gives no thread or no random numbers; the error
+    /// is a sentence that says which.
+    pub fn connect(config: ClientConfig) -> io::Result<Client> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|error| io::Error::other(format!("the system gives no random numbers: {error}")))?;
+        let [instance, seed] = [0, 8].map(|at| {
+            u64::from_le_bytes(random[at..at + 8].try_into().expect("a slice of 8 bytes is an array of 8"))
+        });
+        let outbox = match &config.outbox_folder {
+            Some(folder) => Some(OutboxFile::open(folder, &config.user)?),
+            None => None,
+        };
+        let restored: Vec<Message> = outbox.iter().flat_map(OutboxFile::messages).cloned().collect();
+        let (user, servers, history, limits) = (config.user, config.servers, config.history, config.limits);
+        let state = ClientState::new(StateConfig { user, servers, seed, history, limits }, restored.clone());
+        let (commands, commands_out) = bounded(COMMANDS);
+        let (updates_in, updates) = bounded(UPDATES);
+        let driver = Driver::new(state, outbox, commands_out, updates_in);
+        let driver = Builder::new().name("client-driver".into()).spawn(move || driver.run())?;
+        Ok(Client {
+            commands: Some(commands),
+            ids: Mutex::new(MessageIds::new(format!("{instance:016x}"))),
+            updates,
+            restored,
+            driver: Some(driver),
+        })
+    }
+
+    /// Says `body` in `room`, joining it first if need be, and gives the message's `client_msg_id`.
+    ///
+    /// The message is safe on disk when [`Update::Queued`] names it, and committed for ever when
+    /// [`Update::Acked`] does. Messages keep the order in which they were sent.
+    pub fn send(&self, room: &RoomName, body: &str) -> io::Result<String> {
+        let mut ids = self.ids.lock();
+        let client_msg_id = ids.next_id();
+        let message = Message {
+            client_msg_id: client_msg_id.clone(),
+            room: room.clone(),
+            body: body.to_owned(),
+            reply_to: None,
+        };
+        self.command(Command::Send(message))?;
+        Ok(client_msg_id)
+    }
+
+    /// Joins `room`: its last events and then everything new come as updates.
+    pub fn join(&self, room: &RoomName) -> io::Result<()> {
+        self.command(Command::Join(room.clone()))
+    }
+
+    /// Leaves `room`, after the messages for it that still wait.
+    pub fn leave(&self, room: &RoomName) -> io::Result<()> {
+        self.command(Command::Leave(room.clone()))
+    }
+
+    /// Asks `question`; the answer is an [`Update::Answered`] with `tag`.
+    pub fn ask(&self, tag: u64, question: Question) -> io::Result<()> {
+        self.command(Command::Ask { tag, question })
+    }
+
+    /// Moves to the server at `address`, or onward from there if it does not answer.
+    pub fn move_to(&self, address: Address) -> io::Result<()> {
+        self.command(Command::MoveTo(address))
+    }
+
+    /// What happens. Must be read by somebody: see the table of queues above.
+    pub fn updates(&self) -> &Receiver<Update> {
+        &self.updates
+    }
+
+    /// The messages of earlier runs that were in the outbox at the start, oldest first.
+    pub fn restored(&self) -> &[Message] {
+        &self.restored
+    }
+
+    fn command(&self, command: Command) -> io::Result<()> {
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
+        if sent { Ok(()) } else { Err(io::Error::other("the client has stopped")) }
+    }
+}
+
+impl Drop for Client {
+    /// Ends the connection at once; what is not acknowledged stays in the outbox file.
+    fn drop(&mut self) {
+        self.commands = None;
+        // The driver may wait for a reader of its updates.
+        self.updates = crossbeam_channel::never();
+        if let Some(driver) = self.driver.take() {
+            // A panic of the driver has been reported by its thread; there is nothing to add to it here.
+            let _ = driver.join();
+        }
+    }
+}
+
+struct Driver {
+    state: ClientState,
+    outbox: Option<OutboxFile>,
+    commands: Receiver<Command>,
+    updates: Sender<Update>,
+    /// Updates for which the channel had no room.
+    backlog: VecDeque<Update>,
+    links: Receiver<(u64, FromLink)>,
+    links_in: Sender<(u64, FromLink)>,
+    transport: Option<Transport>,
+    /// Connections so far, attempts included.
+    transports: u64,
+    /// What the state wants and has not got yet.
+    wanted: Vec<Output>,
+    started: Instant,
+}
+
+/// Whether to go on.
+#[derive(PartialEq)]
+enum Next {
+    GoOn,
+    End,
+}
+
+impl Driver {
+    fn new(
+        state: ClientState,
+        outbox: Option<OutboxFile>,
+        commands: Receiver<Command>,
+        updates: Sender<Update>,
+    ) -> Driver {
+        let (links_in, links) = bounded(LINES);
+        Driver {
+            state,
+            outbox,
+            commands,
+            updates,
+            backlog: VecDeque::new(),
+            links,
+            links_in,
+            transport: None,
+            transports: 0,
+            wanted: Vec::new(),
+            started: Instant::now(),
+        }
+    }
+
+    fn run(mut self) {
+        self.take_in(Input::Timeout);
+        while self.carry_out() == Next::GoOn && self.wait() == Next::GoOn {}
+        self.disconnect();
+    }
+
+    fn take_in(&mut self, input: Input) {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.state.handle(now_ms, input);
+        self.wanted.extend(std::iter::from_fn(|| self.state.poll_output()));
+    }
+
+    /// Waits for the next input and takes it in, with those that are there already.
+    ///
+    /// While updates are not read, nothing else than commands is taken in, not even the passing of time:
+    /// the server must not seem silent because nobody listens to it.
+    fn wait(&mut self) -> Next {
+        let blocked = !self.backlog.is_empty();
+        let (commands, links, updates) = (self.commands.clone(), self.links.clone(), self.updates.clone());
+        let mut select = Select::new();
+        let command_at = if self.backlog.len() < BACKLOG_MAX { select.recv(&commands) } else { usize::MAX };
+        let link_at = if blocked { usize::MAX } else { select.recv(&links) };
+        if blocked {
+            select.send(&updates);
+        }
+        let selected = match self.timeout() {
+            Some(timeout) if !blocked => select.select_timeout(timeout).ok(),
+            _ => Some(select.select()),
+        };
+        match selected {
+            None => self.take_in(Input::Timeout),
+            Some(ready) if ready.index() == command_at => match ready.recv(&commands) {
+                Ok(command) => self.take_commands(command),
+                Err(_) => return Next::End, // The client is being dropped.
+            },
+            Some(ready) if ready.index() == link_at => {
+                let said = ready.recv(&links).expect("the driver itself holds a sender");
+                self.take_links(said);
+            }
+            Some(ready) => {
+                let update = self.backlog.pop_front().expect("it is offered only while there is one");
+                if ready.send(&updates, update).is_err() {
+                    return Next::End;
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let at = self.started + Duration::from_millis(self.state.next_timeout_ms()?);
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    fn take_commands(&mut self, first: Command) {
+        self.take_in(Input::Command(first));
+        for command in self.commands.clone().try_iter().take(BATCH) {
+            self.take_in(Input::Command(command));
+        }
+    }
+
+    fn take_links(&mut self, first: (u64, FromLink)) {
+        self.take_link(first);
+        for said in self.links.clone().try_iter().take(BATCH) {
+            self.take_link(said);
+        }
+    }
+
+    fn take_link(&mut self, (number, said): (u64, FromLink)) {
+        // What an ended connection still says is not the state's business, also when the state has just
+        // ended it and that is not carried out yet.
+        let ended = self.wanted.contains(&Output::Disconnect);
+        let Some(transport) = self.transport.as_mut().filter(|at| at.number == number && !ended) else {
+            return;
+        };
+        match said {
+            FromLink::Opened(stream) => {
+                transport.stream = Some(stream);
+                self.take_in(Input::Connected);
+            }
+            FromLink::Said(input) => {
+                if matches!(input, Input::ConnectFailed { .. } | Input::Disconnected { .. }) {
+                    self.disconnect();
+                }
+                self.take_in(input);
+            }
+        }
+    }
+
+    /// Carries out what the state wants, until it wants nothing more.
+    fn carry_out(&mut self) -> Next {
+        while !self.wanted.is_empty() {
+            let wanted = std::mem::take(&mut self.wanted);
+            // All changes of the outbox first, with one sync for all of them; nothing is sent before.
+            if let Err(error) = self.persist(&wanted) {
+                // Without its outbox the client can promise nothing: it ends, and what the disk holds
+                // is sent by the next run.
+                let _ = self.updates.send(Update::Stopped { reason: error.to_string() });
+                return Next::End;
+            }
+            let mut lines = Vec::new();
+            for output in wanted {
+                match output {
+                    Output::Persist(_) => {}
+                    Output::Write(line) => lines.extend(line),
+                    Output::Tell(update) => self.tell(update),
+                    Output::Connect(address) => self.start(Some(address)),
+                    Output::Discover => self.start(None),
+                    Output::Disconnect => {
+                        lines.clear();
+                        self.disconnect();
+                    }
+                }
+            }
+            self.write(&lines);
+        }
+        Next::GoOn
+    }
+
+    fn persist(&mut self, wanted: &[Output]) -> io::Result<()> {
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        let changes: Vec<OutboxChange> = wanted
+            .iter()
+            .filter_map(|output| match output {
+                Output::Persist(change) => Some(change.clone()),
+                _ => None,
+            })
+            .collect();
+        outbox.append(&changes)
+    }
+
+    fn tell(&mut self, update: Update) {
+        if !self.backlog.is_empty() {
+            return self.backlog.push_back(update);
+        }
+        // A receiver that is gone is noticed when the commands end.
+        if let Err(TrySendError::Full(update)) = self.updates.try_send(update) {
+            self.backlog.push_back(update);
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) {
+        let stream = self.transport.as_mut().and_then(|transport| transport.stream.as_mut());
+        let Some(stream) = stream.filter(|_| !lines.is_empty()) else { return };
+        if let Err(error) = stream.write_all(lines) {
+            self.disconnect();
+            self.take_in(Input::Disconnected { reason: error.to_string() });
+        }
+    }
+
+    /// Opens a connection to `address`, or looks for servers where there is none.
+    fn start(&mut self, address: Option<Address>) {
+        self.disconnect();
+        self.transports += 1;
+        self.transport = Some(Transport::start(self.transports, address, self.links_in.clone()));
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            transport.end();
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Updates as JSON objects, one a line, for programs.
+//!
+//! Every object has a `type`. Events have the fields they have on the wire.
+
+use serde_json::{Value, json};
+
+use crate::client::{
+    outbox::Message,
+    update::{Connection, Reply, Update},
+};
+
+use super::show::is_harmful;
+
+/// The line that tells of `update`, without its line end.
+///
+/// Whatever a terminal could act on is escaped, so that the line is also safe to look at.
+pub fn line(update: &Update) -> String {
+    escaped(&object(update).to_string())
+}
+
+/// A line that tells of something wrong with the input.
+pub fn error_line(reason: &str) -> String {
+    escaped(&json!({ "type": "error", "reason": reason }).to_string())
+}
+
+/// What JSON itself leaves as it is stands inside strings only, so an escape means the same there.
+fn escaped(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_harmful(character) {
+            line.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+fn object(update: &Update) -> Value {
+    match update {
+        Update::Connection(connection) => self::connection(connection),
+        Update::Joined { room, created, topic, role, last_seq, resumed } => json!({
+            "type": "joined", "room": room, "created": created, "topic": topic, "role": role,
+            "last_seq": last_seq, "resumed": resumed,
+        }),
+        Update::Event { event, past } => {
+            let mut object = json!(event);
+            object["type"] = "event".into();
+            object["past"] = (*past).into();
+            object
+        }
+        Update::Unreadable { room, seq, reason } => {
+            json!({ "type": "unreadable", "room": room, "seq": seq, "reason": reason })
+        }
+        Update::RoomRestarted { room } => json!({ "type": "room_restarted", "room": room }),
+        Update::Left { room } => json!({ "type": "left", "room": room }),
+        Update::RoomRefused { room, refusal } => json!({
+            "type": "room_refused", "room": room, "code": refusal.code, "reason": refusal.reason,
+        }),
+        Update::Queued { message, online } => {
+            let mut object = self::message("queued", message);
+            object["online"] = (*online).into();
+            object
+        }
+        Update::Acked { message, seq, duplicate } => {
+            let mut object = self::message("acked", message);
+            object["seq"] = (*seq).into();
+            object["duplicate"] = (*duplicate).into();
+            object
+        }
+        Update::Refused { message, refusal, uncertain } => {
+            let mut object = self::message("refused", message);
+            object["code"] = json!(refusal.code);
+            object["reason"] = refusal.reason.as_str().into();
+            object["uncertain"] = (*uncertain).into();
+            object
+        }
+        Update::Answered { tag, reply } => {
+            let mut object = self::reply(reply);
+            object["tag"] = (*tag).into();
+            object
+        }
+        Update::Servers(list) => json!({ "type": "servers_changed", "servers": list.servers,
+            "leader_id": list.leader_id, "term": list.term }),
+        Update::Stopped { reason } => json!({ "type": "stopped", "reason": reason }),
+    }
+}
+
+fn connection(connection: &Connection) -> Value {
+    let text = connection.to_string();
+    match connection {
+        Connection::Up { server_id, address, before } => json!({
+            "type": "connection", "state": "up", "server_id": server_id, "address": address.to_string(),
+            "before": before.as_ref().map(|before| before.server_id.as_str()),
+            "gap_ms": before.as_ref().map(|before| before.gap_ms), "text": text,
+        }),
+        Connection::Down { reason } => {
+            json!({ "type": "connection", "state": "down", "reason": reason, "text": text })
+        }
+    }
+}
+
+fn message(kind: &str, message: &Message) -> Value {
+    json!({
+        "type": kind, "client_msg_id": message.client_msg_id, "room": message.room, "body": message.body,
+    })
+}
+
+fn reply(reply: &Reply) -> Value {
+    match reply {
+        Reply::History { room, events, last_seq, more } => json!({
+            "type": "history", "room": room, "events": events, "last_seq": last_seq, "more": more,
+        }),
+        Reply::Rooms(rooms) => json!({ "type": "rooms", "rooms": rooms }),
+        Reply::Members { room, members } => json!({ "type": "members", "room": room, "members": members }),
+        Reply::Servers(list) => json!({ "type": "servers", "servers": list.servers,
+            "leader_id": list.leader_id, "term": list.term }),
+        Reply::Status(status) => json!({ "type": "status", "status": status }),
+        Reply::Barrier => json!({ "type": "barrier" }),
+        Reply::Refused(refusal) => {
+            json!({ "type": "answer_refused", "code": refusal.code, "reason": refusal.reason })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_and_holds_nothing_a_terminal_acts_on() {
+        let reason = "\u{1b}[2J\u{9b}\u{202e}\n\u{7f}é";
+        let line = error_line(reason);
+        assert!(!line.chars().any(is_harmful), "{line}");
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["reason"], reason);
+    }
+}

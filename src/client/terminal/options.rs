@@ -1,0 +1,158 @@
+//! The command line, and the checked settings it amounts to.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+use crate::{
+    client::{directory::Address, limits::LOCAL_PORTS},
+    protocol::{RoomName, UserName, limits::HISTORY_MAX},
+};
+
+/// Past events that a person is shown when joining a room.
+const HISTORY_FOR_PEOPLE: usize = 20;
+
+/// Chat from a terminal or a script.
+///
+/// Typed lines are messages; lines that begin with / are commands (/help lists them), and //text sends
+/// /text. When standard input or output is no terminal, the client prints one event a line, waits after
+/// the end of the input until everything is acknowledged, and exits with 0 if it was, else with 1.
+/// Messages that are not acknowledged yet are kept on disk and sent by the next run.
+#[derive(Debug, Parser)]
+#[command(name = "syncnet-client", version)]
+pub struct Options {
+    /// A server's host; without host and port, servers are looked for on the network, then on this machine
+    #[arg(long, value_name = "HOST")]
+    server_host: Option<String>,
+    /// A server's client port [default: 8000, 8001 and 8002 in turn]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    server_port: Option<u16>,
+    /// The name to go by [default: $USER, else guest-xxxx]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A room to join; may be given more than once, messages go to the first
+    #[arg(long, value_name = "ROOM", default_value = "lobby")]
+    room: Vec<String>,
+    /// Print every event, acknowledgement and notice as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Where messages are kept until they are acknowledged
+    /// [default: $XDG_STATE_HOME/syncnet, else ~/.local/state/syncnet]
+    #[arg(long, value_name = "DIR")]
+    outbox_dir: Option<PathBuf>,
+    /// Past events to show when joining a room [default: 20 for people, 0 for pipes]
+    #[arg(long, value_name = "N", value_parser = parse_history)]
+    history: Option<usize>,
+    /// How long to wait for acknowledgements after the end of the input
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait_s: u32,
+}
+
+/// What the client is to do, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to look first; empty: by discovery.
+    pub servers: Vec<Address>,
+    /// The name to go by.
+    pub user: UserName,
+    /// The rooms to join, at least one.
+    pub rooms: Vec<RoomName>,
+    /// Whether output is JSON.
+    pub json: bool,
+    /// Where the outbox is.
+    pub outbox_folder: PathBuf,
+    /// Past events to show.
+    pub history: usize,
+    /// How long to wait after the end of the input.
+    pub wait: Duration,
+}
+
+impl Options {
+    /// Checks what clap could not; the error is a sentence. `person`: somebody sits at a terminal.
+    pub fn check(self, person: bool) -> Result<Settings, String> {
+        let rooms = self.room.iter().map(|name| {
+            RoomName::new(name)
+                .ok_or_else(|| format!("{name:?} is not a name of a room: use 1 to 32 of A-Z a-z 0-9 _ . -"))
+        });
+        Ok(Settings {
+            servers: servers(self.server_host, self.server_port),
+            user: user(self.user)?,
+            rooms: rooms.collect::<Result<_, _>>()?,
+            json: self.json,
+            outbox_folder: match self.outbox_dir {
+                Some(folder) => folder,
+                None => outbox_folder()?,
+            },
+            history: self.history.unwrap_or(if person { HISTORY_FOR_PEOPLE } else { 0 }),
+            wait: Duration::from_secs(self.wait_s.into()),
+        })
+    }
+}
+
+fn servers(host: Option<String>, port: Option<u16>) -> Vec<Address> {
+    match (host, port) {
+        (None, None) => vec![],
+        (host, Some(port)) => vec![Address::new(host.unwrap_or_else(|| "localhost".into()), port)],
+        (Some(host), None) => LOCAL_PORTS.map(|port| Address::new(host.clone(), port)).into(),
+    }
+}
+
+fn user(given: Option<String>) -> Result<UserName, String> {
+    if let Some(name) = given {
+        let wrong = || format!("{name:?} is not a name of a user: use 1 to 32 of A-Z a-z 0-9 _ . -");
+        return UserName::new(&name).ok_or_else(wrong);
+    }
+    if let Some(user) = env::var("USER").ok().and_then(|name| UserName::new(&name)) {
+        return Ok(user);
+    }
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    let name = format!("guest-{:04x}", u16::from_le_bytes(random));
+    Ok(UserName::new(&name).expect("letters, digits and a hyphen make a name"))
+}
+
+fn outbox_folder() -> Result<PathBuf, String> {
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
+    let home = || folder("HOME").or_else(|| folder("USERPROFILE")).map(|home| home.join(".local/state"));
+    let state = state.or_else(home).ok_or("there is no home folder: name a folder with --outbox-dir")?;
+    Ok(state.join("syncnet"))
+}
+
+fn parse_history(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|&count| count <= HISTORY_MAX)
+        .ok_or_else(|| format!("must be a number from 0 to {HISTORY_MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Result<Settings, String> {
+        let all = ["syncnet-client", "--user", "alice", "--outbox-dir", "/tmp"].iter().chain(arguments);
+        Options::try_parse_from(all).map_err(|error| error.to_string())?.check(false)
+    }
+
+    #[test]
+    fn servers_are_those_given_or_none() {
+        assert_eq!(settings(&[]).unwrap().servers, []);
+        let one = settings(&["--server-port", "8001"]).unwrap().servers;
+        assert_eq!(one, [Address::new("localhost", 8001)]);
+        assert_eq!(settings(&["--server-host", "box"]).unwrap().servers.len(), 3);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (arguments, named) in [
+            (["--room", "a b"], "a b"),
+            (["--user", ""], "user"),
+            (["--history", "501"], "500"),
+            (["--server-port", "0"], "server-port"),
+        ] {
+            let reason = settings(&arguments).unwrap_err();
+            assert!(reason.contains(named), "{reason}");
+        }
+    }
+}

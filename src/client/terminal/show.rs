@@ -1,0 +1,157 @@
+//! Updates as lines for people, and text from outside made harmless.
+
+use std::borrow::Cow;
+
+use crate::{
+    client::update::{Reply, Update},
+    protocol::{Event, EventKind, RoomName, RoomSummary, ServerList, answer::Member},
+};
+
+/// `text` without anything that a terminal acts on or that hides what is written.
+///
+/// Control characters (a body may contain escape sequences and line ends) become their pictures, such as
+/// `␛` and `␊`. The C1 controls, line separators and marks that change the direction of writing have no
+/// pictures and become `\u{fffd}`.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let picture = |character: char| match character {
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
+        '\x7f' => '\u{2421}',
+        _ if is_harmful(character) => '\u{fffd}',
+        _ => character,
+    };
+    Cow::Owned(text.chars().map(picture).collect())
+}
+
+/// Whether a terminal may act on `character`, or it changes how others are read.
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The lines that tell of `update`; none where it is no news. Events outside `room` name their room.
+pub fn lines(update: &Update, room: Option<&RoomName>) -> Vec<String> {
+    let lines = match update {
+        Update::Connection(connection) => vec![format!("* {connection}")],
+        Update::Joined { resumed: true, .. } => vec![],
+        Update::Joined { room, topic, last_seq, .. } => {
+            let topic = if topic.is_empty() { String::new() } else { format!(", about: {topic}") };
+            vec![format!("* you are in {room} ({}{topic})", counted(*last_seq, "event"))]
+        }
+        Update::Event { event, .. } => vec![self::event(event, room)],
+        Update::Unreadable { room, seq, .. } => {
+            vec![format!("* number {seq} in {room} is of a kind that this client does not know")]
+        }
+        Update::RoomRestarted { room } => {
+            vec![format!("* {room} was set up anew on the servers; it is shown from there")]
+        }
+        Update::Left { room } => vec![format!("* you left {room}")],
+        Update::RoomRefused { room, refusal } => vec![format!("! {room}: {}", refusal.reason)],
+        Update::Refused { message, refusal, uncertain } => {
+            let maybe = if *uncertain { "; an earlier attempt may have succeeded" } else { "" };
+            vec![format!("! not sent to {}: {} ({}{maybe})", message.room, message.body, refusal.reason)]
+        }
+        Update::Answered { reply, .. } => self::reply(reply, room),
+        Update::Stopped { reason } => vec![format!("! {reason}")],
+        Update::Queued { .. } | Update::Acked { .. } | Update::Servers(_) => vec![],
+    };
+    lines.iter().map(|line| harmless(line).into_owned()).collect()
+}
+
+/// One event.
+fn event(event: &Event, room: Option<&RoomName>) -> String {
+    let elsewhere = room.is_none_or(|room| room.key() != event.room.key());
+    let place = if elsewhere { format!("[{}] ", event.room) } else { String::new() };
+    let author = &event.author;
+    match &event.kind {
+        EventKind::Message { body, reply_to: None, .. } => format!("{place}{author}: {body}"),
+        EventKind::Message { body, reply_to: Some(seq), .. } => format!("{place}{author} (to {seq}): {body}"),
+        EventKind::Joined => format!("{place}* {author} joined"),
+        EventKind::Left => format!("{place}* {author} left"),
+    }
+}
+
+fn reply(reply: &Reply, room: Option<&RoomName>) -> Vec<String> {
+    match reply {
+        Reply::History { room: asked, events, .. } if events.is_empty() => {
+            vec![format!("* nothing has happened in {asked} yet")]
+        }
+        Reply::History { events, .. } => {
+            events.iter().map(|event| format!("{:>6}  {}", event.seq, self::event(event, room))).collect()
+        }
+        Reply::Rooms(rooms) if rooms.is_empty() => vec!["* there are no rooms".into()],
+        Reply::Rooms(rooms) => rooms.iter().map(room_line).collect(),
+        Reply::Members { room, members } => vec![format!("* in {room}: {}", member_names(members))],
+        Reply::Servers(list) => server_lines(list),
+        Reply::Status(status) => vec![status.line().trim_end().to_owned()],
+        Reply::Barrier => vec![],
+        Reply::Refused(refusal) => vec![format!("! {}", refusal.reason)],
+    }
+}
+
+fn room_line(room: &RoomSummary) -> String {
+    let RoomSummary { room: name, private, topic, members, last_seq, joined, .. } = room;
+    let mark = if *joined { "*" } else { " " };
+    let private = if *private { ", private" } else { "" };
+    let topic = if topic.is_empty() { String::new() } else { format!(": {topic}") };
+    let (members, events) = (counted(*members, "member"), counted(*last_seq, "event"));
+    format!("{mark} {name} ({members}, {events}{private}){topic}")
+}
+
+fn member_names(members: &[Member]) -> String {
+    let name = |member: &Member| match member.online {
+        true => member.username.to_string(),
+        false => format!("({})", member.username),
+    };
+    members.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn server_lines(list: &ServerList) -> Vec<String> {
+    let line = |server: &crate::protocol::ServerInfo| {
+        let state = match (server.is_leader, server.alive) {
+            (true, _) => "leader",
+            (false, true) => "alive",
+            (false, false) => "gone",
+        };
+        let clients = counted(server.clients, "client");
+        format!("* {} at {}:{}, {state}, {clients}", server.server_id, server.host, server.tcp_port)
+    };
+    list.servers.iter().map(line).collect()
+}
+
+/// `1 event`, `2 events`.
+pub fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::UserName;
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
+        let evil = "\x1b]0;owned\x07\x1b[2J\r\n\u{9b}31m\u{202e}txt\x7f";
+        let event = Event {
+            room: RoomName::new("lobby").unwrap(),
+            seq: 1,
+            author: UserName::new("mallory").unwrap(),
+            lamport_timestamp: 1,
+            created_at: 0,
+            kind: EventKind::Message { body: evil.into(), client_msg_id: "1".into(), reply_to: None },
+        };
+        let room = event.room.clone();
+        let shown = lines(&Update::Event { event: Box::new(event), past: false }, Some(&room));
+        assert_eq!(shown, ["mallory: ␛]0;owned␇␛[2J␍␊\u{fffd}31m\u{fffd}txt␡"]);
+    }
+
+    #[test]
+    fn ordinary_text_of_any_script_is_left_alone() {
+        for text in ["grüße", "こんにちは", "שלום", "👩‍👩‍👧", "a\u{301}"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+}

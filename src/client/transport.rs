@@ -1,0 +1,163 @@
+//! One connection to a server, or one attempt at it: a thread that opens the socket and then only reads.
+
+use std::{
+    io::{self, ErrorKind, Read},
+    net::{Shutdown, TcpStream, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::Builder,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+
+use crate::protocol::limits::HISTORY_BYTES;
+
+use super::{directory::Address, discovery::discover, io::Input, limits::CONNECT_MS};
+
+/// The longest line that is taken from a server; a page of events is the longest there is.
+const LINE_BYTES_MAX: usize = 8 * HISTORY_BYTES;
+/// How long a write may hang. The server does not read, or the network is cut: another server is better.
+const WRITE_MS: u64 = 500;
+/// How often a reading thread looks whether its connection was given up while it was being opened.
+const LOOK_MS: u64 = 1_000;
+
+/// What the thread of a connection says.
+pub enum FromLink {
+    /// The connection stands; this is its writing side.
+    Opened(TcpStream),
+    /// For the state.
+    Said(Input),
+}
+
+/// A connection, or an attempt at one, seen from the side that writes.
+pub struct Transport {
+    /// Tells what this connection says from what an older one still says.
+    pub number: u64,
+    /// The writing side, once it is open.
+    pub stream: Option<TcpStream>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Transport {
+    /// Opens a connection to `address`, or looks for servers where there is none. What happens is sent to
+    /// `inputs` with `number`.
+    ///
+    /// The thread is not joined: opening cannot be interrupted (the resolver of names may take long), and
+    /// after [`Transport::end`] it does nothing but end.
+    pub fn start(number: u64, address: Option<Address>, inputs: Sender<(u64, FromLink)>) -> Transport {
+        let ended = Arc::new(AtomicBool::new(false));
+        let link = LinkThread { number, inputs: inputs.clone(), ended: ended.clone() };
+        let spawned = Builder::new().name(format!("client-link-{number}")).spawn(move || match address {
+            Some(address) => link.run(&address),
+            None => drop(link.say(FromLink::Said(Input::Discovered(discover())))),
+        });
+        if let Err(error) = spawned {
+            // Never blocks for good: the queue's reader is this very thread, and there is room, because a
+            // new connection is begun only when the old one is read to its end or thrown away.
+            let reason = format!("the system gives no thread: {error}");
+            let _ = inputs.try_send((number, FromLink::Said(Input::ConnectFailed { reason })));
+        }
+        Transport { number, stream: None, ended }
+    }
+
+    /// Ends it, at whatever stage it is.
+    pub fn end(self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(stream) = self.stream {
+            // Wakes the reading thread. A connection that is gone already cannot be shut down.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+struct LinkThread {
+    number: u64,
+    inputs: Sender<(u64, FromLink)>,
+    ended: Arc<AtomicBool>,
+}
+
+impl LinkThread {
+    fn run(self, address: &Address) {
+        let opened = open(address).and_then(|stream| Ok((stream.try_clone()?, stream)));
+        let (stream, writing) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.say(FromLink::Said(Input::ConnectFailed { reason: error.to_string() }));
+                return;
+            }
+        };
+        if self.say(FromLink::Opened(writing)) {
+            let reason = self.read(stream);
+            self.say(FromLink::Said(Input::Disconnected { reason }));
+        }
+    }
+
+    /// Reads lines until the connection ends; gives the reason.
+    fn read(&self, mut stream: TcpStream) -> String {
+        let mut unread = Vec::new();
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return "it closed the connection".into(),
+                Ok(length) => {
+                    let searched = unread.len();
+                    unread.extend_from_slice(&chunk[..length]);
+                    if !self.say_lines(&mut unread, searched) {
+                        return "given up".into();
+                    }
+                    if unread.len() > LINE_BYTES_MAX {
+                        return format!("it sent a line of more than {LINE_BYTES_MAX} bytes");
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.to_string(),
+            }
+            if self.ended.load(Ordering::Relaxed) {
+                return "given up".into();
+            }
+        }
+    }
+
+    /// Says the whole lines in `unread` and keeps the rest; the first `searched` bytes hold no line end.
+    fn say_lines(&self, unread: &mut Vec<u8>, searched: usize) -> bool {
+        let mut start = 0;
+        let mut from = searched;
+        while let Some(length) = unread[from..].iter().position(|&byte| byte == b'\n') {
+            let end = from + length;
+            let line = unread[start..end].strip_suffix(b"\r").unwrap_or(&unread[start..end]).to_vec();
+            (start, from) = (end + 1, end + 1);
+            if !line.is_empty() && !self.say(FromLink::Said(Input::Received(line))) {
+                return false;
+            }
+        }
+        unread.drain(..start);
+        true
+    }
+
+    /// Whether anybody still listens.
+    fn say(&self, said: FromLink) -> bool {
+        !self.ended.load(Ordering::Relaxed) && self.inputs.send((self.number, said)).is_ok()
+    }
+}
+
+/// Opens a connection to any of the addresses that the host's name stands for.
+fn open(address: &Address) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the host name stands for no address");
+    for target in (address.host.as_str(), address.tcp_port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&target, Duration::from_millis(CONNECT_MS)) {
+            Ok(stream) => {
+                // Messages are small and waited for.
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(Duration::from_millis(WRITE_MS)))?;
+                stream.set_read_timeout(Some(Duration::from_millis(LOOK_MS)))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
