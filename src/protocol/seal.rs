@@ -15,8 +15,8 @@
 //! beside the one proven before, so that a replayed introduction achieves nothing. One exchange of
 //! heartbeats later both are proven. A peer link proves a run at once ([`Sealer::met`]).
 //!
-//! **What remains.** Whoever has the secret is a server. An attacker on the network can drop or delay
-//! datagrams (up to 64 of a sender's later ones). With two incarnations of a server to replay
+//! **What remains.** Whoever has the secret is a server. An attacker on the network can drop datagrams, and
+//! delay one until 64 later ones of its sender came. With two incarnations of a server to replay
 //! introductions from it can hinder a third from being met by datagram; a peer link meets it. A server
 //! whose folder was put back to an old copy repeats its run; what then could be replayed starts at most a
 //! rate-limited campaign, and the server goes into quarantine under a new incarnation.
@@ -289,5 +289,208 @@ impl Window {
         }
         self.seen |= 1 << behind;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        datagram::{Announce, Heartbeat, Rank, Token},
+        peer::{DataMark, LogMark, NodeId},
+    };
+
+    fn id(number: usize) -> ServerId {
+        ServerId::new(&format!("server{number}")).unwrap()
+    }
+
+    fn run(node: u64, boot: u64) -> Run {
+        Run { node_id: NodeId(node), boot }
+    }
+
+    fn sealer(number: usize, run: Run) -> Sealer {
+        let secret = ClusterSecret::from_bytes([3; 32]);
+        Sealer::new(&secret, "test", id(number), run, (1..=3).map(id))
+    }
+
+    fn said(term: u64) -> Datagram {
+        Datagram::Announce(Announce { term })
+    }
+
+    /// Two servers that know each other's run.
+    fn pair() -> (Sealer, Sealer) {
+        let (mut one, mut two) = (sealer(1, run(1, 1)), sealer(2, run(2, 1)));
+        one.met(&id(2), two.run);
+        two.met(&id(1), one.run);
+        (one, two)
+    }
+
+    #[test]
+    fn strangers_are_met_within_one_exchange() {
+        let (mut one, mut two) = (sealer(1, run(1, 1)), sealer(2, run(2, 1)));
+        assert_eq!(two.open(&one.seal(None, &said(1))), Err(Rejected::NotMet));
+        assert_eq!(one.open(&two.seal(None, &said(2))), Ok((id(2), said(2))));
+        assert_eq!(two.open(&one.seal(Some(&id(2)), &said(3))), Ok((id(1), said(3))));
+    }
+
+    #[test]
+    fn a_peer_link_introduces_at_once() {
+        let (mut one, mut two) = pair();
+        assert_eq!(two.open(&one.seal(None, &said(1))), Ok((id(1), said(1))));
+    }
+
+    #[test]
+    fn datagrams_may_overtake_but_count_once() {
+        let (mut one, mut two) = pair();
+        let sent: Vec<_> = (0..100).map(|term| one.seal(None, &said(term))).collect();
+        for place in [50, 3, 20, 99, 98] {
+            two.open(&sent[place]).unwrap();
+        }
+        for place in [50, 3, 20, 99, 98, 35] {
+            // 35 did not come before, but is 64 behind 99.
+            assert_eq!(two.open(&sent[place]), Err(Rejected::Replayed), "{place}");
+        }
+        two.open(&sent[36]).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_for_us_or_not_from_others_is_refused() {
+        let (mut one, mut two) = pair();
+        let bytes = one.seal(Some(&id(3)), &said(1));
+        assert_eq!(two.open(&bytes), Err(Rejected::WrongReceiver));
+        let bytes = one.seal(None, &said(1));
+        assert_eq!(one.open(&bytes), Err(Rejected::Reflected));
+        let mut stranger = sealer(7, run(7, 1));
+        stranger.met(&id(2), two.run);
+        assert_eq!(two.open(&stranger.seal(None, &said(1))), Err(Rejected::UnknownSender));
+        let other = ClusterSecret::from_bytes([3; 32]);
+        let mut other = Sealer::new(&other, "other", id(1), run(1, 1), [id(2)]);
+        assert_eq!(two.open(&other.seal(None, &said(1))), Err(Rejected::Forged));
+        assert_eq!(two.open(&[]), Err(Rejected::Unknown));
+        assert_eq!(two.open(&[1; HEAD_BYTES]), Err(Rejected::Forged));
+        assert_eq!(two.open(&[1; DATAGRAM_BYTES + 1]), Err(Rejected::TooLong));
+        // Authentic and yet nothing that this version says.
+        let mut bytes = vec![DATAGRAM_VERSION; HEAD_BYTES + 3];
+        let code = two.code(&bytes).finalize().into_bytes();
+        bytes[1..HEAD_BYTES].copy_from_slice(&code);
+        assert_eq!(two.open(&bytes), Err(Rejected::Malformed));
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let (mut one, mut two) = pair();
+        let bytes = one.seal(None, &said(1));
+        for bit in 0..8 * bytes.len() {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(two.open(&changed), Err(Rejected::Forged | Rejected::Unknown)), "bit {bit}");
+        }
+        two.open(&bytes).unwrap();
+    }
+
+    #[test]
+    fn a_restarted_sender_is_met_anew_and_its_old_run_is_over() {
+        let (mut one, mut two) = pair();
+        let old = one.seal(None, &said(1));
+        let mut one = sealer(1, run(1, 2));
+        assert_eq!(two.open(&one.seal(None, &said(2))), Err(Rejected::NotMet));
+        one.open(&two.seal(None, &said(0))).unwrap();
+        two.open(&one.seal(None, &said(3))).unwrap();
+        assert_eq!(two.open(&old), Err(Rejected::OldRun));
+        // The same for a new incarnation: the boot counter starts again, the old one stays over.
+        let late = one.seal(None, &said(4));
+        let mut one = sealer(1, run(11, 1));
+        one.met(&id(2), two.run);
+        two.open(&one.seal(None, &said(5))).unwrap();
+        assert_eq!(two.open(&late), Err(Rejected::OldRun));
+        two.met(&id(1), run(1, 2));
+        two.open(&one.seal(None, &said(6))).unwrap();
+    }
+
+    #[test]
+    fn nothing_recorded_before_a_restart_of_the_receiver_passes() {
+        let (mut one, two) = pair();
+        let mut recorded: Vec<_> = (0..50).map(|term| one.seal(None, &said(term))).collect();
+        // An introduction of an incarnation that is long gone.
+        recorded.push(sealer(1, run(9, 1)).seal(None, &said(0)));
+        drop(two);
+        let mut two = sealer(2, run(2, 2));
+        for bytes in &recorded {
+            assert_eq!(two.open(bytes), Err(Rejected::NotMet));
+        }
+        // The replays do not keep the two apart, and still achieve nothing once they have met.
+        assert_eq!(one.open(&two.seal(None, &said(1))), Err(Rejected::NotMet));
+        assert_eq!(two.open(&one.seal(None, &said(2))), Ok((id(1), said(2))));
+        assert_eq!(one.open(&two.seal(None, &said(3))), Ok((id(2), said(3))));
+        for bytes in &recorded {
+            assert_eq!(two.open(bytes), Err(Rejected::NotMet));
+        }
+        two.open(&one.seal(None, &said(4))).unwrap();
+    }
+
+    /// A million forged, replayed and reflected datagrams change nothing: afterwards the servers
+    /// understand each other as if nothing had happened, and none of them was let through.
+    #[test]
+    fn a_million_attacks_change_nothing() {
+        let (mut one, mut two) = pair();
+        let mut recorded: Vec<_> = (0..8).map(|term| one.seal(None, &said(term))).collect();
+        for bytes in &recorded {
+            two.open(bytes).unwrap();
+        }
+        recorded.push(two.seal(None, &said(1)));
+        recorded.push(one.seal(Some(&id(3)), &said(1)));
+        recorded.push(sealer(1, run(1, 1)).seal(None, &said(1)));
+        let before = format!("{:?} {}", two.peers, two.counter);
+        for number in 0..1_000_000_usize {
+            let mut bytes = recorded[number % recorded.len()].clone();
+            if number % 2 == 0 {
+                let place = number / 2 % bytes.len();
+                bytes[place] ^= 1 << (number % 7);
+            }
+            assert!(two.open(&bytes).is_err());
+        }
+        assert_eq!(format!("{:?} {}", two.peers, two.counter), before);
+        two.open(&one.seal(None, &said(9))).unwrap();
+        one.open(&two.seal(None, &said(9))).unwrap();
+    }
+
+    #[test]
+    fn the_largest_datagrams_fit() {
+        let long = |number: usize| ServerId::new(&format!("{number:032}")).unwrap();
+        let far = Run { node_id: NodeId(u64::MAX), boot: u64::MAX };
+        let log = LogMark { last_log_term: u64::MAX, last_log_index: u64::MAX };
+        let secret = ClusterSecret::from_bytes([3; 32]);
+        let mut sealer = Sealer::new(&secret, "test", long(0), far, (0..SERVERS_MAX).map(long));
+        for peer in sealer.peers.values_mut() {
+            peer.enter(far);
+            peer.claimed = Some(far);
+        }
+        sealer.counter = u64::MAX - 2;
+        let data = DataMark {
+            cluster_id: Some(u64::MAX),
+            node_id: NodeId(u64::MAX),
+            boot: u64::MAX,
+            term: u64::MAX,
+            log,
+        };
+        let beat = Datagram::Heartbeat(Heartbeat {
+            ring_position: u32::MAX,
+            data,
+            leads_term: Some(u64::MAX),
+            votes: true,
+            clients: u64::MAX,
+            tcp_port: u16::MAX,
+        });
+        let token = Datagram::Token(Token {
+            initiator: long(0),
+            run: far,
+            rank: Rank { log, ring_position: u32::MAX },
+            round: u64::MAX,
+            term: u64::MAX,
+            visited: (0..SERVERS_MAX).map(long).collect(),
+            returning: true,
+        });
+        assert!(sealer.seal(None, &beat).len() <= DATAGRAM_BYTES);
+        assert!(sealer.seal(Some(&long(1)), &token).len() <= DATAGRAM_BYTES);
     }
 }

@@ -17,8 +17,8 @@
 //! the way it came (the chain B-A-C). A round that does not end starts anew under a new number.
 //!
 //! **Who hears a leader:** a server whose peer is alive and *claims* to lead in a term at least its own. A
-//! follower's memory is not enough, it keeps pointing at a leader that was restarted; it counts for one
-//! detection time after the follower first heard of that leader, until the claim arrives.
+//! follower's memory is not enough, it keeps pointing at a leader that was restarted; it counts for the
+//! time of some heartbeats after the follower first heard of that leader, until the claim arrives.
 //!
 //! **When the campaign begins.** Where the leader's process is known to be gone, at once, and voters need
 //! not wait for its lease to end. Else [`SETTLE_MS`] after the token came home, if no term has begun
@@ -65,6 +65,8 @@ const ROUND_MS: u64 = 200;
 const ROUND_GAP_MS: u64 = 20;
 /// Pause after a failed round.
 const ROUND_PAUSE_MS: u64 = 50;
+/// A leader that only consensus names is taken for heard during so many times between heartbeats.
+const GRACE_HEARTBEATS: u64 = 3;
 /// How long, beyond the time to settle, a server gives way to the owner of a token it passed on.
 const GIVE_WAY_MS: u64 = 300;
 /// How long, beyond the time to settle, a candidacy lasts whose campaign is delayed.
@@ -145,7 +147,7 @@ pub struct Election {
     ring_position: u32,
     /// What this server waits longer after failures than the one at the top.
     step_ms: u64,
-    failure_detection_ms: u64,
+    grace_ms: u64,
     settle_ms: u64,
     view: View,
     standing: Option<Standing>,
@@ -212,7 +214,7 @@ impl Election {
             ring: Ring::new(config),
             ring_position: config.ring_position(),
             step_ms: STEP_MS * config.servers_above() as u64,
-            failure_detection_ms: config.timing.failure_detection_ms,
+            grace_ms: GRACE_HEARTBEATS * config.timing.heartbeat_ms,
             settle_ms: SETTLE_MS.max(config.timing.heartbeat_ms),
             view: View::default(),
             standing: None,
@@ -358,7 +360,7 @@ impl Election {
         let claims = self.view.peers.iter().filter(|(_, peer)| peer.alive && peer.leads_term >= Some(term));
         let claimed = claims.max_by_key(|(_, peer)| peer.leads_term);
         let named = standing.leader.as_ref().and_then(|leader| self.view.peers.get_key_value(leader));
-        let in_grace = now_ms < self.followed_since_ms + self.failure_detection_ms;
+        let in_grace = now_ms < self.followed_since_ms + self.grace_ms;
         // A leader that is heard for the first time may not have been heard of by heartbeat yet; but one
         // whose process is gone leads no more, and one that was restarted does not either.
         let named = named.filter(|(id, peer)| in_grace && !peer.gone && !self.has_restarted(id, peer));
@@ -382,7 +384,7 @@ impl Election {
     /// When a leader that only consensus names is no longer taken for heard.
     fn grace_ends_ms(&self) -> Option<u64> {
         let standing = self.standing.as_ref().filter(|standing| standing.votes && !standing.leads)?;
-        let ends_ms = standing.leader.as_ref().map(|_| self.followed_since_ms + self.failure_detection_ms);
+        let ends_ms = standing.leader.as_ref().map(|_| self.followed_since_ms + self.grace_ms);
         ends_ms.filter(|ends_ms| *ends_ms > self.now_ms)
     }
 

@@ -225,3 +225,162 @@ impl Peer {
         (view.alive, view.gone, view.linked, view.votes, view.leads_term, view.data.as_ref().map(Run::from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::{
+            Limits,
+            peer::{LogMark, NodeId},
+        },
+        replica::config::{Followers, ServerEntry, Timing},
+    };
+
+    fn id(number: u32) -> ServerId {
+        ServerId::new(&format!("server{number}")).unwrap()
+    }
+
+    fn membership() -> Membership {
+        let server = |number: u32| ServerEntry {
+            server_id: id(number),
+            host: "localhost".into(),
+            port: 8000,
+            ring_position: number,
+        };
+        Membership::new(&ReplicaConfig {
+            server_id: id(1),
+            servers: (1..=3).map(server).collect(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+            followers: Followers::Forward,
+            keep_entries: 0,
+        })
+    }
+
+    fn beat(boot: u64, leads_term: Option<u64>) -> Heartbeat {
+        let log = LogMark::default();
+        let data = DataMark { cluster_id: None, node_id: NodeId(2), boot, term: 1, log };
+        Heartbeat { ring_position: 2, data, leads_term, votes: true, clients: 0, tcp_port: 8001 }
+    }
+
+    fn peer(membership: &Membership) -> PeerView {
+        membership.view().peers[&id(2)].clone()
+    }
+
+    /// Calls the detector as often as it wants to be called.
+    fn run(membership: &mut Membership, from_ms: u64, to_ms: u64) {
+        (from_ms..=to_ms).step_by(PULSE_MS as usize).for_each(|now_ms| membership.tick(now_ms));
+    }
+
+    #[test]
+    fn silence_is_death_after_the_detection_time_and_a_heartbeat_is_life() {
+        let mut membership = membership();
+        assert!(!peer(&membership).alive);
+        membership.on_heartbeat(1_000, &id(2), &beat(1, Some(4)));
+        assert!(membership.take_changed());
+        assert_eq!(peer(&membership).alive_since_ms, Some(1_000));
+        run(&mut membership, 1_000, 1_319);
+        assert!(peer(&membership).alive && !membership.take_changed());
+        membership.tick(1_320);
+        assert!(membership.take_changed());
+        let dead = peer(&membership);
+        assert!(!dead.alive && !dead.gone && dead.leads_term.is_none());
+        membership.on_heartbeat(1_330, &id(2), &beat(1, None));
+        assert_eq!(peer(&membership).alive_since_ms, Some(1_330));
+    }
+
+    #[test]
+    fn a_lost_link_alone_or_a_refusal_alone_is_no_death() {
+        let mut membership = membership();
+        membership.on_link(1_000, &id(2), LinkEvent::Refused);
+        membership.on_heartbeat(1_000, &id(2), &beat(1, None));
+        membership.on_link(1_001, &id(2), LinkEvent::Refused);
+        assert!(peer(&membership).alive);
+        membership.on_link(1_002, &id(2), LinkEvent::Up);
+        membership.on_link(1_003, &id(2), LinkEvent::Lost);
+        assert!(peer(&membership).alive && !peer(&membership).linked);
+        membership.on_link(1_004, &id(2), LinkEvent::Up);
+        membership.on_link(1_005, &id(2), LinkEvent::Refused);
+        assert!(peer(&membership).alive);
+    }
+
+    #[test]
+    fn both_are_death_at_once_which_a_late_heartbeat_does_not_undo() {
+        let mut membership = membership();
+        membership.on_link(1_000, &id(2), LinkEvent::Up);
+        membership.on_heartbeat(1_000, &id(2), &beat(1, Some(4)));
+        membership.on_link(1_010, &id(2), LinkEvent::Lost);
+        membership.take_changed();
+        membership.on_link(1_011, &id(2), LinkEvent::Refused);
+        assert!(membership.take_changed());
+        assert!(peer(&membership).gone && !peer(&membership).alive);
+        membership.on_heartbeat(1_012, &id(2), &beat(1, Some(4)));
+        assert!(peer(&membership).gone && !peer(&membership).alive);
+        // The next run is another process.
+        membership.on_heartbeat(1_020, &id(2), &beat(2, None));
+        assert!(!peer(&membership).gone && peer(&membership).alive);
+    }
+
+    #[test]
+    fn a_server_whose_port_only_seemed_to_refuse_comes_back() {
+        for by_link in [false, true] {
+            let mut membership = membership();
+            membership.on_heartbeat(1_000, &id(2), &beat(1, None));
+            membership.on_link(1_010, &id(2), LinkEvent::Lost);
+            membership.on_link(1_011, &id(2), LinkEvent::Refused);
+            let back_ms = if by_link { 1_020 } else { 1_011 + 320 };
+            run(&mut membership, 1_011, back_ms);
+            if by_link {
+                membership.on_link(back_ms, &id(2), LinkEvent::Up);
+            }
+            membership.on_heartbeat(back_ms, &id(2), &beat(1, None));
+            assert!(peer(&membership).alive);
+            // The port goes on refusing, but that has been said already.
+            membership.on_link(back_ms + 1, &id(2), LinkEvent::Refused);
+            assert!(peer(&membership).alive);
+        }
+    }
+
+    #[test]
+    fn a_restart_begins_a_new_life_even_if_nobody_saw_the_death() {
+        let mut membership = membership();
+        membership.on_heartbeat(1_000, &id(2), &beat(1, Some(4)));
+        membership.take_changed();
+        membership.on_heartbeat(1_050, &id(2), &beat(2, Some(4)));
+        assert!(membership.take_changed());
+        assert_eq!(peer(&membership).alive_since_ms, Some(1_050));
+    }
+
+    #[test]
+    fn a_pause_of_its_own_is_not_the_death_of_others_unless_they_stay_silent() {
+        let mut membership = membership();
+        membership.on_heartbeat(1_000, &id(2), &beat(1, None));
+        run(&mut membership, 1_000, 1_100);
+        membership.tick(2_000);
+        assert!(peer(&membership).alive);
+        run(&mut membership, 2_000, 2_179);
+        assert!(peer(&membership).alive);
+        membership.tick(2_180);
+        assert!(!peer(&membership).alive);
+        // Who is late with every call is excused once, else it would never suspect anybody.
+        membership.on_heartbeat(3_000, &id(2), &beat(1, None));
+        for now_ms in [3_150, 3_300, 3_450] {
+            membership.tick(now_ms);
+        }
+        assert!(!peer(&membership).alive);
+    }
+
+    #[test]
+    fn an_announcement_is_an_early_heartbeat_of_the_living() {
+        let mut membership = membership();
+        membership.on_announce(900, &id(2), &Announce { term: 7 });
+        assert_eq!(peer(&membership).leads_term, None);
+        membership.on_heartbeat(1_000, &id(2), &beat(1, None));
+        membership.on_announce(1_001, &id(2), &Announce { term: 7 });
+        assert_eq!(peer(&membership).leads_term, Some(7));
+        membership.on_announce(1_002, &id(2), &Announce { term: 6 });
+        assert_eq!(peer(&membership).leads_term, Some(7));
+        membership.on_heartbeat(1_003, &id(9), &beat(1, None));
+    }
+}

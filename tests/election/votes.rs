@@ -106,7 +106,8 @@ impl Voter {
                     return vec![];
                 }
                 let taken = self.voted.as_ref().is_some_and(|(in_term, who)| *in_term == term && who != from);
-                if term < self.term || log < self.log || (!pre && taken) {
+                let outdated = if pre { term <= self.term } else { term < self.term };
+                if outdated || log < self.log || (!pre && taken) {
                     if term > self.term && !pre {
                         self.enter(term);
                     }
