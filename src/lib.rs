@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+#[cfg(test)]
+mod chance;
 pub mod chat;
 pub mod client;
 pub mod planted;

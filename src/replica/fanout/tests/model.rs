@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{History, by, left};
 use crate::{
+    chance::Chance,
     protocol::{Code, Refusal},
     replica::{
         fanout::{End, Fan, Fanout},
@@ -346,18 +347,5 @@ fn planted_bugs_are_caught() {
         let caught = (0..60).any(|seed| std::panic::catch_unwind(|| play(seed)).is_err());
         plant(None);
         assert!(caught, "{bug:?} went unnoticed");
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
     }
 }
