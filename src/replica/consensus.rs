@@ -87,6 +87,9 @@ pub struct Consensus<S: Storage> {
     conf: ConfState,
     /// A complete snapshot that the library was told of and has not yet decided about.
     arrived: Option<(SnapshotHead, Box<dyn Read + Send>)>,
+    /// Whether a turn is under way, and how far the state was applied since it began.
+    in_turn: bool,
+    applied_in_turn: Option<u64>,
     /// Only with `Bug::AckBeforeSync`: batches that were called synced and are not.
     unsynced: Vec<Batch>,
 }
@@ -100,7 +103,7 @@ impl<S: Storage> Consensus<S> {
         let raw = RawNode::new(&library_config(config, id, loaded.applied.index), log, &silent()).map_err(
             |error| StorageError::Doubtful(format!("the consensus state does not start: {error}")),
         )?;
-        Ok(Consensus { raw, conf, arrived: None, unsynced: Vec::new() })
+        Ok(Consensus { raw, conf, arrived: None, in_turn: false, applied_in_turn: None, unsynced: Vec::new() })
     }
 
     /// One tick of the library's clock.
@@ -210,6 +213,7 @@ impl<S: Storage> Consensus<S> {
             return None;
         }
         let mut ready = self.raw.ready();
+        self.in_turn = true;
         let mut effects = Effects::default();
         effects.take_messages(ready.take_messages());
         effects.committed = ready.take_committed_entries().into_iter().map(from_entry).collect();
@@ -245,6 +249,10 @@ impl<S: Storage> Consensus<S> {
         let mut effects = Effects::default();
         effects.take_messages(ready.take_persisted_messages());
         let mut light = self.raw.advance_append(ready);
+        self.in_turn = false;
+        if let Some(index) = self.applied_in_turn.take() {
+            self.raw.advance_apply_to(index);
+        }
         effects.take_messages(light.take_messages());
         effects.committed = light.take_committed_entries().into_iter().map(from_entry).collect();
         if let Some(commit) = light.commit_index() {
@@ -309,9 +317,15 @@ impl<S: Storage> Consensus<S> {
         Ok(())
     }
 
-    /// Tells the library how far the state is applied.
+    /// Tells the library how far the state is applied; within a turn, at its end. The library answers
+    /// with an entry of its own where that ends a change of configuration, and the entries of a turn under
+    /// way must not grow.
     pub fn applied(&mut self, index: u64) {
-        self.raw.advance_apply_to(index);
+        if self.in_turn {
+            self.applied_in_turn = Some(index);
+        } else {
+            self.raw.advance_apply_to(index);
+        }
     }
 
     /// An error of the disk that came up while the library was reading the log.
