@@ -34,7 +34,7 @@ use std::fmt;
 
 use crate::replica::storage::StorageError;
 
-pub use memory::{CommitFault, MemoryDisk, MemoryReader, MemoryStorage};
+pub use memory::{CommitFault, Kept, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
 pub use sqlite::{SqliteReader, SqliteStorage};
 
 /// Why a data folder was not opened.

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    bounds::{Total, Totals, mark},
+    bounds::{Total, Totals, mark, stored},
     checksum,
     record::{
-        AppliedRecord, HardStateRecord, IdentityRecord, decode_entry, decode_event, doubt, name, read_meta,
+        AppliedRecord, HardStateRecord, IdentityRecord, check_event, decode_entry, decode_event, doubt, name,
+        read_meta,
     },
     tables::{Span, Tables},
 };
@@ -26,6 +27,12 @@ use crate::{
 pub(super) fn load(tables: &impl Tables) -> Result<Loaded, StorageError> {
     let named = Named::read(tables)?;
     let (tail, last, applied_term) = read_log(tables, named.truncated, named.applied.index)?;
+    if last != named.last {
+        return Err(doubt(format!(
+            "the log ends with entry {} of term {}, and was written up to entry {} of term {}",
+            last.last_log_index, last.last_log_term, named.last.last_log_index, named.last.last_log_term
+        )));
+    }
     let applied = named.applied;
     if !(named.truncated.last_log_index..=last.last_log_index).contains(&applied.index) {
         return Err(doubt(format!(
@@ -59,6 +66,7 @@ struct Named {
     hard_state: HardState,
     applied: Applied,
     truncated: LogMark,
+    last: LogMark,
     totals: Totals,
     peer_marks: Vec<(ServerId, DataMark)>,
 }
@@ -71,6 +79,7 @@ impl Named {
         let mut hard_state: HardStateRecord = (0, None, 0);
         let mut applied = AppliedRecord::default();
         let mut truncated = LogMark::default();
+        let mut last = LogMark::default();
         let mut totals = Totals::default();
         let mut peer_marks = Vec::new();
         tables.metas(&mut |key, value, crc| {
@@ -81,6 +90,7 @@ impl Named {
                 name::HARD_STATE => hard_state = read_meta(key, value, crc)?,
                 name::APPLIED => applied = read_meta(key, value, crc)?,
                 name::TRUNCATED => truncated = read_meta(key, value, crc)?,
+                name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
@@ -99,6 +109,7 @@ impl Named {
             hard_state: HardState { term, vote, commit },
             applied: Applied { index, term: applied_term, conf },
             truncated,
+            last,
             totals,
             peer_marks,
         })
@@ -160,6 +171,19 @@ fn read_state(tables: &impl Tables, expected: &Total) -> Result<StateRows, Stora
     })?;
     expected.check(&counted, "rows of state")?;
     Ok(rows)
+}
+
+/// Walks all events and checks them and their totals. That takes as long as there are events, so `load`
+/// leaves it out.
+pub(super) fn check_events(tables: &impl Tables) -> Result<(), StorageError> {
+    let totals: Totals = stored(tables, name::TOTALS)?.unwrap_or_default();
+    let mut counted = Total::default();
+    tables.all_events((0, 0), &mut |event| {
+        check_event(&event)?;
+        counted.put(event.crc, None);
+        Ok(true)
+    })?;
+    totals.events.check(&counted, "events")
 }
 
 /// Checks a state row.

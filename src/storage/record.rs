@@ -31,6 +31,8 @@ pub(super) mod name {
     pub const APPLIED: &str = "applied";
     /// Where the log was cut.
     pub const TRUNCATED: &str = "truncated";
+    /// Where the log ends.
+    pub const LAST: &str = "last";
     /// Count and sum of state rows and events.
     pub const TOTALS: &str = "totals";
     /// What another server's data was last seen to be; the server's id follows.

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, config::DbConfig};
 
-use super::{
-    OpenError,
-    record::doubt,
-    rows::{While, sqlite_error},
-};
+use super::{OpenError, record::doubt, rows::While};
 use crate::replica::storage::StorageError;
 
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
@@ -48,10 +44,10 @@ const READER_CACHE_KIB: i32 = 8 * 1024;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// More statements than there are in `rows`.
 const STATEMENTS_CACHED: usize = 48;
-/// Only a database of at most so many bytes has its structure checked at every start: that reads all of
-/// it, 50 ms or so for this much. Log and state are read whole at a start anyway and guarded by their checksums and
-/// totals; what is left is the structure under the events, which are checked as they are read.
-const QUICK_CHECK_BYTES_MAX: i64 = 64 * 1024 * 1024;
+/// Only a database of at most so many bytes has its structure and all its events checked at every start.
+/// Log and state are read whole at a start anyway, and guarded by checksums and totals; what is left out in
+/// a larger one is the events, which are checked as they are read and counted when a snapshot is made.
+const SMALL_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Refuses an SQLite that is too old to be trusted with a WAL.
 pub(super) fn check_library() -> Result<(), OpenError> {
@@ -146,15 +142,17 @@ pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }
 
-/// Checks the structure of the database where that is quickly done.
-pub(super) fn quick_check(connection: &Connection) -> Result<(), StorageError> {
+/// Whether reading all of the database takes no time to speak of.
+pub(super) fn is_small(connection: &Connection) -> Result<bool, StorageError> {
     let value = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let bytes = value("page_count").and_then(|count| Ok(count.saturating_mul(value("page_size")?)));
-    if bytes.during("reading the size of the database")? > QUICK_CHECK_BYTES_MAX {
-        return Ok(());
-    }
+    Ok(bytes.during("reading the size of the database")? <= SMALL_BYTES)
+}
+
+/// Checks the structure of the database, which reads all of it.
+pub(super) fn quick_check(connection: &Connection) -> Result<(), StorageError> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| sqlite_error("checking the structure of the database", &error))?;
+        .during("checking the structure of the database")?;
     if found == "ok" { Ok(()) } else { Err(doubt(format!("the database is damaged: {found}"))) }
 }

@@ -133,8 +133,9 @@ impl SqliteStorage {
             place.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let new = schema::is_new(&connection, &place.path.display().to_string())?;
         schema::set_up_writer(&connection)?;
-        if !new {
+        if !new && schema::is_small(&connection)? {
             schema::quick_check(&connection)?;
+            read::check_events(&connection)?;
         }
         transaction(&mut connection, |connection| {
             if new {

@@ -58,7 +58,8 @@ fn append<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, batch: &Batch) -> R
         tables.put_log(entry.index, &value, checksum::log(entry.index, &value))?;
     }
     bounds.last = mark(last);
-    Ok(())
+    // Said beside the log as well: a log whose end is gone looks like a shorter one.
+    put_meta(tables, name::LAST, &bounds.last)
 }
 
 /// A room's newest event and the clock change with every message: of many rows with one key only the last
@@ -143,6 +144,7 @@ pub(super) fn install<T: TablesMut>(
     let totals = snapshot::import(tables, head, content)?;
     let mark = LogMark { last_log_term: head.index_term, last_log_index: head.index };
     put_meta(tables, name::TRUNCATED, &mark)?;
+    put_meta(tables, name::LAST, &mark)?;
     put_meta(tables, name::APPLIED, &(head.index, head.index_term, &head.conf))?;
     put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
     put_meta(tables, name::TOTALS, &totals)?;

@@ -1,6 +1,8 @@
 //! The disk: both storages against each other, and the real one against what disks do.
 
 mod conformance;
+mod damage;
+mod folder;
 mod generator;
 #[path = "../support/power/mod.rs"]
 mod power;

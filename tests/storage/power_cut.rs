@@ -35,6 +35,13 @@ fn check_integrity(disk: &PowerDisk) {
     assert_eq!(found, "ok");
 }
 
+/// What a power cut leaves is no reason to doubt the WAL, which only a database in a folder has examined.
+fn check_wal_is_believed(disk: &PowerDisk) {
+    let folder = tempfile::tempdir().unwrap();
+    disk.copy_to(folder.path()).unwrap();
+    SqliteStorage::open(folder.path(), &server_id(), NODE).unwrap().load().unwrap();
+}
+
 /// Restarts until a start is not itself cut short.
 fn restart(disk: &PowerDisk, random: &mut Random) -> SqliteStorage {
     loop {
@@ -83,6 +90,9 @@ fn run(seed: u64, commits: u32) -> (u32, u32) {
             drop(sqlite);
         }
         check_integrity(&disk);
+        if random.one_in(4) {
+            check_wal_is_believed(&disk);
+        }
         sqlite = restart(&disk, &mut random);
         let reader = sqlite.reader().unwrap();
         let data = seen_data(&sqlite, &reader);
@@ -159,6 +169,30 @@ fn a_failed_sync_is_never_tried_again() {
     disk.cut(&mut || false);
     let storage = open(&disk).unwrap();
     assert_eq!(seen_data(&storage, &storage.reader().unwrap()), before);
+}
+
+#[test]
+fn a_full_disk_ends_the_storage_and_costs_nothing_that_was_said() {
+    let disk = PowerDisk::new();
+    let mut storage = open(&disk).unwrap();
+    let twin = MemoryDisk::new();
+    let mut memory = twin.open(&server_id(), NODE).unwrap();
+    let mut generator = Generator::new(2);
+    disk.limit(Some(300_000));
+    let error = loop {
+        let batch = generator.batch();
+        match storage.commit(&batch) {
+            Ok(()) => memory.commit(&batch).unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, StorageError::Failed(why) if why.contains("full")), "{error}");
+    assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
+    drop(storage);
+    disk.limit(None);
+    let storage = open(&disk).unwrap();
+    let data = seen_data(&storage, &storage.reader().unwrap());
+    assert!(data == seen_data(&memory, &twin.reader()), "a full disk lost something");
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub enum Fault {
     Busy,
     /// There is no such file.
     Missing,
+    /// There is no room.
+    Full,
 }
 
 /// One open file: which, and since when.
@@ -34,6 +36,8 @@ pub struct Disk {
     /// How many more writes and syncs go well.
     power: Option<u64>,
     sync_fails: bool,
+    /// Files may grow together to so many bytes.
+    room: Option<usize>,
     /// Shared memory of before a cut, or of files that are gone: whoever had it mapped may still look.
     unmapped: Vec<Box<[u64]>>,
 }
@@ -127,12 +131,29 @@ impl Disk {
         self.files.retain(|_, file| file.synced.is_some());
     }
 
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, file)| (name.as_str(), file.seen.as_slice()))
+    }
+
     pub fn fail_after(&mut self, operations: u64) {
         self.power = Some(operations);
     }
 
     pub fn fail_next_sync(&mut self) {
         self.sync_fails = true;
+    }
+
+    pub fn limit(&mut self, room: Option<usize>) {
+        self.room = room;
+    }
+
+    fn check_room(&self, handle: &Handle, end: usize) -> Result<(), Fault> {
+        let Some(room) = self.room else { return Ok(()) };
+        let size = |name: &String, file: &File| {
+            if *name == handle.name { file.seen.len().max(end) } else { file.seen.len() }
+        };
+        let after: usize = self.files.iter().map(|(name, file)| size(name, file)).sum();
+        if after > room { Err(Fault::Full) } else { Ok(()) }
     }
 
     /// One more write or sync.
@@ -197,6 +218,7 @@ impl Disk {
 
     pub fn write(&mut self, handle: &Handle, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
         self.spend()?;
+        self.check_room(handle, offset + bytes.len())?;
         self.file(handle)?.change(Change::Write { offset, bytes: bytes.to_vec() });
         Ok(())
     }

@@ -57,10 +57,20 @@ impl PowerDisk {
         self.disk.lock().cut(survives);
     }
 
+    /// Copies its files into a folder of the machine.
+    pub fn copy_to(&self, folder: &Path) -> std::io::Result<()> {
+        self.disk.lock().files().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes))
+    }
+
     /// Lets the power fail by itself: so many writes and syncs from now on go well, the next one fails, and
     /// everything after it. [`cut`](Self::cut) must follow.
     pub fn fail_after(&self, operations: u64) {
         self.disk.lock().fail_after(operations);
+    }
+
+    /// Lets its files grow to so many bytes together, or without bound.
+    pub fn limit(&self, bytes: Option<usize>) {
+        self.disk.lock().limit(bytes);
     }
 
     /// Lets one sync fail; the disk works again behind it.

@@ -101,6 +101,7 @@ fn answer(result: Result<(), Fault>, io: c_int) -> c_int {
         Ok(()) => ffi::SQLITE_OK,
         Err(Fault::Busy) => ffi::SQLITE_BUSY,
         Err(Fault::Missing) => ffi::SQLITE_IOERR_DELETE_NOENT,
+        Err(Fault::Full) => ffi::SQLITE_FULL,
         Err(Fault::Io) => io,
     }
 }

@@ -1,0 +1,274 @@
+//! Damaged files: whatever happens to them, data is either as it was or not used.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use syncnet::{
+    protocol::peer::NodeId,
+    replica::storage::{Reader, Storage, StorageError},
+    storage::{Kept, MemoryDisk, OpenError, SqliteStorage},
+};
+
+use crate::{
+    conformance::seen_data,
+    generator::{Generator, Random, cluster, server_id},
+};
+
+const NODE: NodeId = NodeId(5);
+const FILES: [&str; 3] = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm"];
+
+/// What is found in a folder: all data, or why it must not be used.
+fn inspect(dir: &Path) -> Result<String, StorageError> {
+    let storage = match SqliteStorage::open(dir, &server_id(), NODE) {
+        Ok(storage) => storage,
+        Err(OpenError::Storage(error)) => return Err(error),
+        // A bit of the application's or the schema's number: refused, so not used either.
+        Err(OpenError::Refused(why)) => return Err(StorageError::Doubtful(why)),
+    };
+    storage.load()?;
+    let reader = storage.reader()?;
+    let mut snapshot = Vec::new();
+    reader.snapshot()?.1.read_to_end(&mut snapshot).map_err(|error| {
+        let inner = error.into_inner().expect("a storage's error is inside");
+        inner.downcast_ref::<StorageError>().expect("a storage's error is inside").clone()
+    })?;
+    Ok(seen_data(&storage, &reader))
+}
+
+/// A copy of a folder's files: of one in use, what a killed process leaves.
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for name in FILES {
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.path().join(name)).unwrap();
+        }
+    }
+    to
+}
+
+fn flip(path: &Path, random: &mut Random) -> String {
+    let mut bytes = fs::read(path).unwrap();
+    let place = random.below(bytes.len() as u64) as usize;
+    let bit = random.below(8);
+    bytes[place] ^= 1 << bit;
+    fs::write(path, bytes).unwrap();
+    format!("bit {bit} of byte {place}")
+}
+
+/// A folder with some data, its storage still open, and what a batch before the last looked like.
+struct Written {
+    dir: tempfile::TempDir,
+    storage: SqliteStorage,
+    generator: Generator,
+    before: String,
+    now: String,
+}
+
+fn written(seed: u64, commits: u32) -> Written {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    let reader = storage.reader().unwrap();
+    storage.commit(&cluster()).unwrap();
+    let mut generator = Generator::new(seed);
+    for _ in 0..commits {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    let before = seen_data(&storage, &reader);
+    let now = loop {
+        storage.commit(&generator.batch()).unwrap();
+        let now = seen_data(&storage, &reader);
+        if now != before {
+            break now;
+        }
+    };
+    Written { dir, storage, generator, before, now }
+}
+
+#[test]
+fn a_flipped_bit_in_the_database_is_noticed_or_harmless() {
+    let written = written(1, 60);
+    drop(written.storage);
+    assert!(!written.dir.path().join("syncnet.db-wal").exists(), "closing copies everything");
+    let mut random = Random(7);
+    let mut noticed = 0;
+    for _ in 0..150 {
+        let copy = copy(written.dir.path());
+        let what = flip(&copy.path().join("syncnet.db"), &mut random);
+        match inspect(copy.path()) {
+            Ok(data) => assert!(data == written.now, "{what} changed the data"),
+            Err(StorageError::Doubtful(_)) => noticed += 1,
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    assert!(noticed > 30, "only {noticed} flips were noticed");
+}
+
+#[test]
+fn a_lost_write_in_the_database_is_noticed() {
+    let Written { dir, storage, mut generator, .. } = written(2, 80);
+    drop(storage);
+    let old = fs::read(dir.path().join("syncnet.db")).unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    for _ in 0..10 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    let now = seen_data(&storage, &storage.reader().unwrap());
+    drop(storage);
+    let new = fs::read(dir.path().join("syncnet.db")).unwrap();
+    let mut noticed = 0;
+    for page in 0..old.len() / 4096 {
+        let range = page * 4096..(page + 1) * 4096;
+        if old[range.clone()] == new[range.clone()] {
+            continue;
+        }
+        let copy = copy(dir.path());
+        let mut bytes = new.clone();
+        bytes[range.clone()].copy_from_slice(&old[range]);
+        fs::write(copy.path().join("syncnet.db"), bytes).unwrap();
+        match inspect(copy.path()) {
+            Ok(data) => assert!(data == now, "page {page} is of another time"),
+            Err(StorageError::Doubtful(_)) => noticed += 1,
+            Err(error) => panic!("page {page}: {error}"),
+        }
+    }
+    assert!(noticed > 3, "only {noticed} lost writes were noticed");
+}
+
+#[test]
+fn a_truncated_database_is_noticed() {
+    let written = written(3, 60);
+    drop(written.storage);
+    let length = fs::metadata(written.dir.path().join("syncnet.db")).unwrap().len();
+    let mut random = Random(3);
+    for _ in 0..12 {
+        let copy = copy(written.dir.path());
+        let file = fs::File::options().write(true).open(copy.path().join("syncnet.db")).unwrap();
+        file.set_len(1 + random.below(length - 1)).unwrap();
+        let found = inspect(copy.path());
+        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
+    }
+}
+
+#[test]
+fn an_emptied_database_is_a_new_incarnation() {
+    let written = written(3, 10);
+    drop(written.storage);
+    fs::File::create(written.dir.path().join("syncnet.db")).unwrap();
+    let storage = SqliteStorage::open(written.dir.path(), &server_id(), NodeId(6)).unwrap();
+    assert_eq!(storage.load().unwrap().identity.node_id, NodeId(6));
+}
+
+#[test]
+fn after_a_kill_no_damage_to_the_wal_goes_unnoticed() {
+    let written = written(4, 40);
+    let wal_bytes = fs::metadata(written.dir.path().join("syncnet.db-wal")).unwrap().len();
+    assert_eq!(inspect(copy(written.dir.path()).path()).unwrap(), written.now);
+    let mut random = Random(4);
+    for round in 0..100 {
+        let copy = copy(written.dir.path());
+        let wal = copy.path().join("syncnet.db-wal");
+        let what = match round {
+            0 => {
+                fs::remove_file(&wal).unwrap();
+                "its removal".to_owned()
+            }
+            1..20 => {
+                let length = random.below(wal_bytes);
+                fs::File::options().write(true).open(&wal).unwrap().set_len(length).unwrap();
+                format!("a cut at {length}")
+            }
+            _ => flip(&wal, &mut random),
+        };
+        let found = inspect(copy.path());
+        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn after_a_power_cut_only_the_last_transaction_can_be_lost_unnoticed() {
+    let written = written(5, 40);
+    let mut random = Random(5);
+    let mut doubted = 0;
+    for _ in 0..100 {
+        let copy = copy(written.dir.path());
+        fs::remove_file(copy.path().join("syncnet.db-shm")).unwrap();
+        let what = flip(&copy.path().join("syncnet.db-wal"), &mut random);
+        match inspect(copy.path()) {
+            Ok(data) => assert!(data == written.before, "{what} lost more than one transaction"),
+            Err(StorageError::Doubtful(_)) => doubted += 1,
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    assert!(doubted > 80, "{doubted}");
+}
+
+#[test]
+fn an_old_database_under_a_newer_wal_is_noticed() {
+    let Written { dir, storage, mut generator, .. } = written(6, 40);
+    drop(storage);
+    let backup = copy(dir.path());
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    for _ in 0..60 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    drop(storage);
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    storage.commit(&generator.batch()).unwrap();
+    let mixed = copy(dir.path());
+    fs::copy(backup.path().join("syncnet.db"), mixed.path().join("syncnet.db")).unwrap();
+    let found = inspect(mixed.path());
+    assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
+}
+
+#[test]
+fn a_whole_old_folder_says_how_old_it_is() {
+    let Written { dir, storage, mut generator, .. } = written(7, 20);
+    drop(storage);
+    let backup: PathBuf = copy(dir.path()).keep();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    for _ in 0..20 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    let now = storage.load().unwrap();
+    drop(storage);
+    // It opens, and what it says of itself to the other servers is behind what they have seen.
+    let storage = SqliteStorage::open(&backup, &server_id(), NODE).unwrap();
+    assert!(storage.load().unwrap().last < now.last);
+    drop(storage);
+    fs::remove_dir_all(backup).unwrap();
+}
+
+#[test]
+fn the_twin_notices_every_flipped_bit() {
+    let disk = MemoryDisk::new();
+    let mut memory = disk.open(&server_id(), NODE).unwrap();
+    memory.commit(&cluster()).unwrap();
+    let mut generator = Generator::new(1);
+    for _ in 0..40 {
+        memory.commit(&generator.batch()).unwrap();
+    }
+    drop(memory);
+    let whole = disk.image();
+    let mut random = Random(2);
+    for kind in [Kept::Meta, Kept::Log, Kept::State] {
+        for _ in 0..50 {
+            disk.restore(&whole);
+            assert!(disk.corrupt(kind, random.next(), random.next()));
+            let found = match disk.open(&server_id(), NODE) {
+                Ok(storage) => storage.load().map(drop),
+                Err(OpenError::Storage(error)) => Err(error),
+                Err(refused) => panic!("{refused}"),
+            };
+            assert!(matches!(found, Err(StorageError::Doubtful(_))), "{kind:?}: {found:?}");
+        }
+    }
+    for _ in 0..50 {
+        disk.restore(&whole);
+        assert!(disk.corrupt(Kept::Event, random.next(), random.next()));
+        let mut content = disk.reader().snapshot().unwrap().1;
+        content.read_to_end(&mut Vec::new()).unwrap_err();
+    }
+}

@@ -1,0 +1,138 @@
+//! The data folder: who may open it, and what becomes of data that must not be used.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use syncnet::{
+    protocol::{name::ServerId, peer::NodeId},
+    replica::storage::{Storage, StorageError},
+    storage::{OpenError, SqliteStorage, folder::set_aside},
+};
+
+use crate::generator::{cluster, server_id};
+
+const NODE: NodeId = NodeId(5);
+
+fn open(dir: &Path) -> Result<SqliteStorage, OpenError> {
+    SqliteStorage::open(dir, &server_id(), NODE)
+}
+
+/// The sentence with which a folder is refused.
+fn refusal(result: Result<SqliteStorage, OpenError>) -> String {
+    match result.expect_err("it must be refused") {
+        OpenError::Refused(why) => why,
+        other => panic!("not a refusal: {other}"),
+    }
+}
+
+fn doubt(result: Result<SqliteStorage, OpenError>) -> String {
+    match result.expect_err("it must be doubted") {
+        OpenError::Storage(StorageError::Doubtful(why)) => why,
+        other => panic!("not a doubt: {other}"),
+    }
+}
+
+#[test]
+fn a_folder_is_made_and_its_openings_are_counted() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data").join("server1");
+    for boot in 1..4 {
+        let fresh = NodeId(100 + boot);
+        let storage = SqliteStorage::open(&dir, &server_id(), fresh).unwrap();
+        let identity = storage.load().unwrap().identity;
+        assert_eq!((identity.node_id, identity.boot), (NodeId(101), boot));
+        assert_eq!(identity.cluster, None);
+    }
+}
+
+#[test]
+fn a_folder_in_use_is_refused_by_name_and_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path()).unwrap();
+    let why = refusal(open(dir.path()));
+    assert!(why.contains(&dir.path().display().to_string()), "{why}");
+    assert!(why.contains(&format!("process {}", std::process::id())), "{why}");
+    drop(first);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn another_servers_folder_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let other = ServerId::new("server2").unwrap();
+    let why = refusal(SqliteStorage::open(dir.path(), &other, NODE));
+    assert!(why.contains("server1") && why.contains("server2"), "{why}");
+    assert_eq!(open(dir.path()).unwrap().load().unwrap().identity.boot, 2);
+}
+
+#[test]
+fn foreign_and_newer_databases_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("syncnet.db");
+    Connection::open(&database).unwrap().execute_batch("CREATE TABLE theirs (n INTEGER)").unwrap();
+    let why = refusal(open(dir.path()));
+    assert!(why.contains("another program"), "{why}");
+
+    fs::remove_file(&database).unwrap();
+    drop(open(dir.path()).unwrap());
+    Connection::open(&database).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let why = refusal(open(dir.path()));
+    assert!(why.contains("another version") && why.contains("99"), "{why}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(refusal(open(&file.join("data"))).contains("cannot be made"));
+    // Nobody can write there, not even root.
+    #[cfg(target_os = "linux")]
+    assert!(refusal(open(Path::new("/proc/self"))).contains("cannot be used"));
+}
+
+#[test]
+fn what_is_no_database_is_doubted() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("syncnet.db"), "no database at all, but long enough to look at".repeat(200))
+        .unwrap();
+    doubt(open(dir.path()));
+}
+
+#[test]
+fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = open(dir.path()).unwrap();
+    storage.commit(&cluster()).unwrap();
+    set_aside(dir.path()).expect_err("the folder is in use");
+    drop(storage);
+    // What a process leaves whose sync failed.
+    fs::write(dir.path().join("doubt"), "disk I/O error").unwrap();
+    assert!(doubt(open(dir.path())).contains("disk I/O error"));
+
+    for number in 1..=5 {
+        let aside = set_aside(dir.path()).unwrap();
+        assert_eq!(aside, dir.path().join(format!("quarantine-{number}")));
+        assert!(aside.join("syncnet.db").exists());
+        let fresh = NodeId(1_000 + number);
+        let storage = SqliteStorage::open(dir.path(), &server_id(), fresh).unwrap();
+        let identity = storage.load().unwrap().identity;
+        assert_eq!((identity.node_id, identity.boot, identity.cluster), (fresh, 1, None));
+    }
+    let kept = (1..=5).filter(|number| dir.path().join(format!("quarantine-{number}")).exists());
+    assert_eq!(kept.collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[test]
+fn a_wal_without_its_database_is_not_taken_for_a_part_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = open(dir.path()).unwrap();
+    storage.commit(&cluster()).unwrap();
+    let wal = fs::read(dir.path().join("syncnet.db-wal")).unwrap();
+    drop(storage);
+    fs::remove_file(dir.path().join("syncnet.db")).unwrap();
+    fs::write(dir.path().join("syncnet.db-wal"), wal).unwrap();
+    let identity = open(dir.path()).unwrap().load().unwrap().identity;
+    assert_eq!((identity.boot, identity.cluster), (1, None));
+}
