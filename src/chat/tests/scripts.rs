@@ -232,3 +232,20 @@ fn commands_round_trip() {
     command::decode::<Command>(&bytes[..bytes.len() - 1]).unwrap_err();
     command::decode::<Command>(&[]).unwrap_err();
 }
+
+#[test]
+fn a_full_ring_of_messages_loads() {
+    let mut run = Run::default();
+    run.carry_out("alice join lobby");
+    for n in 0..25_000 {
+        run.seq += 1;
+        let action = Action::Chat {
+            room: room_name("lobby"),
+            body: "x".into(),
+            client_msg_id: format!("m{n}"),
+            reply_to: None,
+        };
+        run.world.apply(&command(run.seq, "alice", 0, action));
+    }
+    assert!(run.world.loaded() == run.world.state);
+}
