@@ -103,7 +103,14 @@ impl<S: Storage> Consensus<S> {
         let raw = RawNode::new(&library_config(config, id, loaded.applied.index), log, &silent()).map_err(
             |error| StorageError::Doubtful(format!("the consensus state does not start: {error}")),
         )?;
-        Ok(Consensus { raw, conf, arrived: None, in_turn: false, applied_in_turn: None, unsynced: Vec::new() })
+        Ok(Consensus {
+            raw,
+            conf,
+            arrived: None,
+            in_turn: false,
+            applied_in_turn: None,
+            unsynced: Vec::new(),
+        })
     }
 
     /// One tick of the library's clock.
