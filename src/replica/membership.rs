@@ -198,6 +198,11 @@ impl Membership {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether [`Membership::take_changed`] would say so.
+    pub fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     /// After a pause of this server itself, gives those who are not heard yet the time of three
     /// heartbeats to be heard.
     fn excuse_own_pause(&mut self, now_ms: u64) {

@@ -6,7 +6,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
@@ -31,8 +31,14 @@ pub fn start(level: LevelFilter, path: &Path, files: &LogFiles) -> Result<(), St
         .set_location_level(LevelFilter::Off)
         .add_filter_allow_str("syncnet")
         .build();
+    // Colours are for people, not for files that the console is redirected to.
+    let colours = if io::stdout().is_terminal() && io::stderr().is_terminal() {
+        ColorChoice::Auto
+    } else {
+        ColorChoice::Never
+    };
     let outputs: Vec<Box<dyn SharedLogger>> = vec![
-        TermLogger::new(level, config.clone(), TerminalMode::Mixed, ColorChoice::Auto),
+        TermLogger::new(level, config.clone(), TerminalMode::Mixed, colours),
         WriteLogger::new(level, config, file),
     ];
     let logger = Escaping { inner: CombinedLogger::new(outputs) };

@@ -1,10 +1,37 @@
 //! The server's shell: the threads and sockets around the pure replica.
+//!
+//! [`args`] and [`config`] say what to be, [`run`] starts and stops everything in a written order, and
+//! [`core`] is the replica thread, in the middle of all others:
+//!
+//! ```text
+//! acceptor ─► client-N ─────────┐                   ┌─► fan_out ─► sockets of clients
+//! peer (links) ◄──► other servers ─► core (replica) ┼─► query ───► fan_out
+//! datagrams (heartbeats, election) ─┘               └─► peer (links)
+//! ```
+//!
+//! Everything goes one way, nobody waits for an answer from another thread, and every queue is bounded.
+
+pub mod acceptor;
 pub mod args;
+pub mod client_thread;
+pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod config_file;
+pub mod context;
+pub mod core;
+pub mod data;
+pub mod datagrams;
 pub mod dialect;
+pub mod discovery;
+pub mod fan_out;
 pub mod framing;
 pub mod logging;
 pub mod peer;
 pub mod ports;
+pub mod query;
+pub mod run;
+pub mod self_test;
+pub mod shared;
+pub mod sockets;
 pub mod threads;

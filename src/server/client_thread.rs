@@ -1,0 +1,241 @@
+//! The thread of one client connection: it reads, cuts into lines, takes each apart and hands it to the
+//! replica. Answers are written by the fan-out, so this thread sleeps unless its client speaks.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+
+use crate::{
+    protocol::{
+        envelope::{BadEnvelope, Envelope},
+        limits::{COMMIT_TIMEOUT_MS, FIRST_LINE_MS},
+        refusal::{Code, Refusal},
+    },
+    replica::io::Input,
+};
+
+use super::{
+    clients::Client,
+    context::Context,
+    dialect::{self, Dialect},
+    framing::{Lines, TooLong},
+};
+
+/// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting; a test
+/// runs that, unoptimised, in half of it.
+pub const STACK_BYTES: usize = 128 * 1024;
+/// What is read at once. It lies on the stack, where an idle connection has not touched it.
+const READ_BYTES: usize = 8 * 1024;
+/// How long a connection that was refused here may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+/// A client that has closed its half gets the answers that are due. They are, when nothing was written for
+/// so long.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// What all client threads share.
+pub struct Desk {
+    /// To the replica. Full holds the reader back, and by TCP the client.
+    pub inbox: Sender<Input>,
+    /// What all threads share.
+    pub context: Arc<Context>,
+}
+
+/// Serves a connection until it ends. Whatever happens, a panic included, it is forgotten afterwards.
+pub fn serve(desk: &Desk, client: Arc<Client>) {
+    let mut conversation = Conversation { desk, client, is_open: false };
+    if let Err(error) = conversation.run() {
+        log::debug!("connection {} ended: {error}", conversation.client.conn.0);
+    }
+}
+
+struct Conversation<'a> {
+    desk: &'a Desk,
+    client: Arc<Client>,
+    /// Whether the replica knows of it.
+    is_open: bool,
+}
+
+impl Drop for Conversation<'_> {
+    fn drop(&mut self) {
+        self.client.cut();
+        self.desk.context.clients.remove(self.client.conn);
+        if self.is_open {
+            // Without a replica nobody needs to know.
+            let _ = self.desk.inbox.send(Input::Closed { conn: self.client.conn });
+        }
+    }
+}
+
+/// The replica is gone, so the process is ending.
+struct Ending;
+
+impl From<Ending> for io::Error {
+    fn from(_: Ending) -> Self {
+        io::Error::other("the server is stopping")
+    }
+}
+
+impl Conversation<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_millis(FIRST_LINE_MS);
+        let mut head = Vec::new();
+        let dialect = loop {
+            if let Some(dialect) = dialect::recognise(&head) {
+                break dialect;
+            }
+            if head.iter().all(u8::is_ascii_whitespace) {
+                // Blank lines count for nothing, however many there are.
+                head.clear();
+            }
+            if self.read_until(deadline, &mut head)? == 0 {
+                return Ok(());
+            }
+        };
+        match dialect {
+            Dialect::JsonLines => self.talk(deadline, &head),
+            Dialect::StatusProbe => match self.desk.context.shared.status() {
+                Some(status) => self.say_and_close(status.line().as_bytes()),
+                None => self.say_and_close(b"STARTING\n"),
+            },
+            Dialect::Unknown => {
+                let refusal = Refusal::new(Code::BadJson, "this port speaks JSON, one object a line");
+                self.say_and_close(&self.desk.context.shared.nack_line(refusal))
+            }
+        }
+    }
+
+    /// JSON lines, of which `head` are the first bytes.
+    fn talk(&mut self, deadline: Instant, head: &[u8]) -> io::Result<()> {
+        let mut lines = Lines::new(self.desk.context.config.replica.limits.line_bytes);
+        let mut last_line = None;
+        let mut more = head.to_vec();
+        while !self.is_open {
+            self.take(&mut lines, &more, &mut last_line)?;
+            more.clear();
+            if !self.is_open && self.read_until(deadline, &mut more)? == 0 {
+                return Ok(());
+            }
+        }
+        drop(more);
+        self.client.stream.set_read_timeout(None)?;
+        let mut buffer = [0; READ_BYTES];
+        loop {
+            let length = read(&self.client.stream, &mut buffer)?;
+            if length == 0 {
+                self.let_answers_out(last_line);
+                return Ok(());
+            }
+            self.take(&mut lines, &buffer[..length], &mut last_line)?;
+        }
+    }
+
+    /// Hands the lines that `bytes` complete to the replica. After the end has begun, throws them away.
+    fn take(&mut self, lines: &mut Lines, bytes: &[u8], last_line: &mut Option<Instant>) -> io::Result<()> {
+        if self.client.is_closing() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        let framed = lines.feed(bytes, |line| {
+            if result.is_ok() {
+                result = self.hand_over(Envelope::parse(line));
+                *last_line = Some(Instant::now());
+            }
+        });
+        result?;
+        if framed == Err(TooLong) {
+            let limit = self.desk.context.config.replica.limits.line_bytes;
+            let refusal = Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes"));
+            self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }))?;
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>) -> Result<(), Ending> {
+        let conn = self.client.conn;
+        if !self.is_open {
+            self.send(Input::Opened { conn })?;
+            self.is_open = true;
+        }
+        self.send(Input::Line { conn, line })
+    }
+
+    fn send(&self, input: Input) -> Result<(), Ending> {
+        self.desk.inbox.send(input).map_err(|_| Ending)
+    }
+
+    /// Throws away what still comes, until the fan-out has written the last line and ends the connection.
+    fn drain(&self) -> io::Result<()> {
+        let mut buffer = [0; READ_BYTES];
+        while read(&self.client.stream, &mut buffer)? > 0 {}
+        Ok(())
+    }
+
+    /// The client has closed its half. Waits, within bounds, until what it asked for is answered.
+    fn let_answers_out(&self, last_line: Option<Instant>) {
+        let commit_timeout = Duration::from_millis(COMMIT_TIMEOUT_MS);
+        let mut writes = self.client.writes();
+        let mut quiet_since = Instant::now();
+        while last_line.is_some_and(|last_line| last_line.elapsed() < commit_timeout)
+            && quiet_since.elapsed() < QUIET
+            && !self.client.is_closing()
+        {
+            std::thread::sleep(QUIET / 6);
+            let now_writes = self.client.writes();
+            if now_writes != writes {
+                (writes, quiet_since) = (now_writes, Instant::now());
+            }
+        }
+    }
+
+    /// Reads what there is and appends it to `bytes`; an error when the deadline passes before.
+    fn read_until(&self, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.client.stream.set_read_timeout(Some(left))?;
+        let mut buffer = [0; READ_BYTES];
+        let length = read(&self.client.stream, &mut buffer)?;
+        bytes.extend_from_slice(&buffer[..length]);
+        Ok(length)
+    }
+
+    fn say_and_close(&self, line: &[u8]) -> io::Result<()> {
+        say_and_close(&self.client.stream, line)
+    }
+}
+
+/// Says a last line on a connection that nobody else writes to, and gives the other end time to read it.
+fn say_and_close(stream: &TcpStream, line: &[u8]) -> io::Result<()> {
+    let deadline = Instant::now() + LINGER;
+    stream.set_write_timeout(Some(LINGER))?;
+    (&mut &*stream).write_all(line)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut buffer = [0; READ_BYTES];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(left))?;
+        if read(stream, &mut buffer)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads once; a signal is no reason to fail.
+fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The replica thread: it owns the replica and its disk, takes in what happens, and passes on what is to
+//! be done. Everything else in this folder only carries things to it or away from it.
+//!
+//! **Batches, not wake-ups.** Each round takes all that has come in, up to a bound, does one turn (one
+//! transaction, one sync for everything in it), and passes the outputs on in batches. What comes in
+//! during the sync is the next round.
+//!
+//! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
+//! clients. They are emptied in this order.
+
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+
+use crate::{
+    protocol::{datagram::Run, name::ServerId},
+    replica::{
+        Replica,
+        fanout::Fan,
+        io::{Input, Now, Output, Query},
+        membership::View,
+        storage::{Reader, StorageError},
+    },
+    storage::{SqliteReader, SqliteStorage},
+};
+
+use super::{
+    context::Context,
+    data,
+    datagrams::Datagrams,
+    fan_out::{FanOuts, refused},
+    peer::{
+        link::{Outgoing, PeerEvent},
+        links::Links,
+        snapshot,
+    },
+    query::Readers,
+};
+
+/// Control messages that may wait. Full means that their senders wait; views are dropped instead.
+pub const CONTROL_QUEUE: usize = 64;
+/// Peer events that may wait. Full holds the links' readers back, and by TCP the peers.
+pub const PEER_QUEUE: usize = 1_024;
+/// Client inputs that may wait. Full holds the clients' readers back.
+pub const CLIENT_QUEUE: usize = 4_096;
+/// Most peer events of one round.
+const PEERS_A_ROUND: usize = 1_024;
+/// Most client inputs of one round.
+const CLIENTS_A_ROUND: usize = 4_096;
+/// How often the replica describes itself to the others, unless something important changes.
+const DESCRIBE_MS: u64 = 50;
+
+/// What the server itself tells its replica.
+pub enum Control {
+    /// See [`Input::View`].
+    View(View),
+    /// See [`Input::Campaign`].
+    Campaign {
+        /// See there.
+        leader_is_dead: bool,
+    },
+    /// See [`Input::SnapshotSent`].
+    SnapshotSent {
+        /// See there.
+        to: ServerId,
+        /// See there.
+        ok: bool,
+    },
+    /// Reading the disk beside the replica failed.
+    Broken(StorageError),
+    /// See [`Input::Stop`].
+    Stop,
+}
+
+/// The inboxes of the replica thread.
+pub struct Inboxes {
+    /// From the server itself.
+    pub control: Receiver<Control>,
+    /// From the links.
+    pub peers: Receiver<PeerEvent>,
+    /// From the clients.
+    pub clients: Receiver<Input>,
+}
+
+/// Where the replica's outputs go.
+pub struct Outlets {
+    /// The fan-out threads.
+    pub fan_outs: FanOuts,
+    /// The query threads.
+    pub queries: Sender<Query>,
+    /// What the query threads read with.
+    pub readers: Arc<Readers>,
+    /// Heartbeats and election.
+    pub datagrams: Arc<Datagrams>,
+    /// The peer links.
+    pub links: Arc<Links>,
+    /// This thread's own control inbox, for the threads that send snapshots.
+    pub control: Sender<Control>,
+    /// Closed when everything is finished after a stop.
+    pub stopped: Sender<()>,
+}
+
+/// The replica thread.
+pub struct Core {
+    context: Arc<Context>,
+    replica: Replica<SqliteStorage>,
+    inboxes: Inboxes,
+    outlets: Outlets,
+    /// The sending ends of the links that stand.
+    outgoing: BTreeMap<ServerId, Outgoing>,
+    /// Messages to peers that found their queue full.
+    dropped: u64,
+    next_tick_ms: u64,
+    described_ms: u64,
+    is_stopped: bool,
+    /// Why the data must not be used any more.
+    doubt: Option<String>,
+}
+
+impl Core {
+    /// For an opened replica.
+    pub fn new(
+        context: Arc<Context>,
+        replica: Replica<SqliteStorage>,
+        inboxes: Inboxes,
+        outlets: Outlets,
+    ) -> Self {
+        let next_tick_ms = context.clock.mono_ms();
+        Core {
+            context,
+            replica,
+            inboxes,
+            outlets,
+            outgoing: BTreeMap::new(),
+            dropped: 0,
+            next_tick_ms,
+            described_ms: 0,
+            is_stopped: false,
+            doubt: None,
+        }
+    }
+
+    /// Runs until the replica has said, after a stop, that nothing more is waited for. Where the disk
+    /// fails the process ends here and says nothing more.
+    pub fn run(mut self) {
+        while let Some(reason) = self.live() {
+            self = self.begin_anew(&reason);
+        }
+        // The writer closes the database last, so that nothing is left beside it.
+        self.outlets.readers.set(Vec::new());
+    }
+
+    /// One life of this server's data: until a stop, or until the data is in doubt and why.
+    fn live(&mut self) -> Option<String> {
+        while !self.is_stopped && self.doubt.is_none() {
+            self.take_in();
+            let now = self.context.clock.now();
+            match self.replica.turn(now) {
+                Ok(()) => self.pass_on(now),
+                Err(error) => self.storage_failed(error),
+            }
+        }
+        self.doubt.take()
+    }
+
+    /// Waits for something to happen and takes in all that has.
+    fn take_in(&mut self) {
+        let pause = self.next_tick_ms.saturating_sub(self.context.clock.mono_ms());
+        let inboxes = &self.inboxes;
+        select! {
+            recv(inboxes.control) -> control => control.into_iter().for_each(|control| self.on_control(control)),
+            recv(inboxes.peers) -> event => event.into_iter().for_each(|event| self.on_peer(event)),
+            recv(inboxes.clients) -> input => input.into_iter().for_each(|input| self.on_client(input)),
+            default(Duration::from_millis(pause)) => {}
+        }
+        while let Ok(control) = self.inboxes.control.try_recv() {
+            self.on_control(control);
+        }
+        for _ in 0..PEERS_A_ROUND {
+            let Ok(event) = self.inboxes.peers.try_recv() else { break };
+            self.on_peer(event);
+        }
+        for _ in 0..CLIENTS_A_ROUND {
+            let Ok(input) = self.inboxes.clients.try_recv() else { break };
+            self.on_client(input);
+        }
+        self.tick();
+    }
+
+    /// One tick where it is due. After a pause of this process one tick stands for all that were missed:
+    /// the others' patience is not this server's to count down.
+    fn tick(&mut self) {
+        let now = self.context.clock.now();
+        if now.mono_ms < self.next_tick_ms {
+            return;
+        }
+        let tick_ms = self.context.config.replica.timing.tick_ms;
+        self.next_tick_ms = (self.next_tick_ms + tick_ms).max(now.mono_ms);
+        self.replica.handle(now, Input::Tick);
+    }
+
+    fn on_client(&mut self, input: Input) {
+        self.replica.handle(self.context.clock.now(), input);
+    }
+
+    fn on_control(&mut self, control: Control) {
+        let input = match control {
+            Control::View(view) => Input::View(view),
+            Control::Campaign { leader_is_dead } => Input::Campaign { leader_is_dead },
+            Control::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
+            Control::Broken(error) => return self.storage_failed(error),
+            Control::Stop => Input::Stop,
+        };
+        self.replica.handle(self.context.clock.now(), input);
+    }
+
+    fn on_peer(&mut self, event: PeerEvent) {
+        let input = match event {
+            PeerEvent::Up { peer, outgoing } => {
+                self.outgoing.insert(peer.clone(), outgoing);
+                Input::PeerUp(peer)
+            }
+            PeerEvent::Down { peer, link } if self.is_current(&peer, link) => {
+                self.outgoing.remove(&peer);
+                Input::PeerDown(peer)
+            }
+            PeerEvent::Message { peer, link, message } if self.is_current(&peer, link) => {
+                Input::Peer { from: peer, message }
+            }
+            PeerEvent::Snapshot { peer, link, head, content } if self.is_current(&peer, link) => {
+                log::info!("a snapshot of {peer} up to entry {} has arrived", head.index);
+                Input::SnapshotReceived { from: peer, head, content: Box::new(content) }
+            }
+            // Of a link that was replaced.
+            PeerEvent::Down { .. } | PeerEvent::Message { .. } | PeerEvent::Snapshot { .. } => return,
+        };
+        self.replica.handle(self.context.clock.now(), input);
+    }
+
+    fn is_current(&self, peer: &ServerId, link: u64) -> bool {
+        self.outgoing.get(peer).is_some_and(|outgoing| outgoing.link() == link)
+    }
+
+    /// Passes the replica's outputs on, and what it says about itself.
+    fn pass_on(&mut self, now: Now) {
+        let mut fans = Vec::new();
+        let mut queries = Vec::new();
+        for output in self.replica.drain_outputs() {
+            match output {
+                Output::Peer { to, message } => {
+                    if let Some(outgoing) = self.outgoing.get(&to)
+                        && !outgoing.send(message)
+                    {
+                        self.dropped += 1;
+                    }
+                }
+                Output::Fan(fan) => fans.push(fan),
+                Output::Query(query) => queries.push(query),
+                Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
+                Output::Quarantine { reason } => self.doubt = Some(reason),
+                Output::Stopped => self.is_stopped = true,
+            }
+        }
+        // What a query finds must not reach the fan-out before what the query is for.
+        self.outlets.fan_outs.hand_over(fans);
+        self.ask(queries);
+        self.describe(now);
+    }
+
+    fn ask(&self, queries: Vec<Query>) {
+        let mut fans = Vec::new();
+        for query in queries {
+            if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) =
+                self.outlets.queries.try_send(query)
+            {
+                fans.push(refused(query, &self.context.shared));
+            }
+        }
+        self.outlets.fan_outs.hand_over(fans);
+    }
+
+    fn describe(&mut self, now: Now) {
+        let standing = self.replica.standing();
+        let is_news = self.context.shared.turned(standing, self.replica.state().lamport());
+        if is_news || now.mono_ms >= self.described_ms + DESCRIBE_MS {
+            self.described_ms = now.mono_ms;
+            self.context.shared.described(self.replica.status(now), self.replica.server_list());
+            if self.dropped > 0 {
+                log::warn!("{} messages to peers were dropped: their queues were full", self.dropped);
+                self.dropped = 0;
+            }
+        }
+        if is_news {
+            self.log_standing();
+            self.outlets.datagrams.standing_changed();
+        }
+    }
+
+    fn log_standing(&self) {
+        let (role, term) = (self.replica.role().word(), self.replica.term());
+        match self.replica.leader() {
+            Some(leader) => log::info!("this server is {role} in term {term}; {leader} leads"),
+            None => log::info!("this server is {role} in term {term}; nobody leads yet"),
+        }
+    }
+
+    /// Starts a thread that sends a snapshot, and says so when it has ended.
+    fn send_snapshot(&mut self, to: ServerId, term: u64) {
+        let reader = self.replica.storage().reader();
+        let (readers, control) = (self.outlets.readers.clone(), self.outlets.control.clone());
+        let outgoing = self.outgoing.get(&to).cloned();
+        let name = format!("snapshot-{to}");
+        let receiver = to.clone();
+        let body = move || {
+            let sent = readers.hold(|| match (reader, outgoing) {
+                (Ok(reader), Some(outgoing)) => send_snapshot(&reader, term, &outgoing),
+                (Err(error), _) => Err(error.to_string()),
+                (_, None) => Err("there is no link".into()),
+            });
+            match &sent {
+                Ok(bytes) => log::info!("a snapshot of {bytes} bytes was sent to {receiver}"),
+                Err(reason) => log::warn!("a snapshot for {receiver} was not sent: {reason}"),
+            }
+            // Where the replica thread is gone the process is ending.
+            let _ = control.send(Control::SnapshotSent { to: receiver, ok: sent.is_ok() });
+        };
+        if let Err(error) = thread::Builder::new().name(name).spawn(body) {
+            log::warn!("there is no thread to send a snapshot: {error}");
+            self.replica.handle(self.context.clock.now(), Input::SnapshotSent { to, ok: false });
+        }
+    }
+
+    /// The disk failed, and the process ends; or its data is in doubt.
+    fn storage_failed(&mut self, error: StorageError) {
+        match error {
+            StorageError::Failed(_) => data::end_process(&error),
+            StorageError::Doubtful(reason) => self.doubt = Some(reason),
+        }
+    }
+
+    /// Sets the data aside and begins without any, under a new incarnation. Clients and peers are cut off:
+    /// whatever they were told is in the log of a majority, to which this server does not count any more.
+    fn begin_anew(self, reason: &str) -> Core {
+        let Core { context, replica, inboxes, outlets, .. } = self;
+        log::error!("this server goes into quarantine and is rebuilt from the others: {reason}");
+        let clients = context.clients.all();
+        clients.iter().for_each(|client| client.cut());
+        outlets.fan_outs.hand_over(clients.iter().map(|client| Fan::Forget { conn: client.conn }).collect());
+        outlets.links.hang_up();
+        outlets.readers.set(Vec::new());
+        drop(replica);
+        let opened =
+            data::set_aside(&context.config).and_then(|()| data::open(&context.config, context.clock));
+        let readers = opened.and_then(|replica| {
+            let readers = data::readers(&replica, context.config.threads.query)?;
+            Ok((replica, readers))
+        });
+        let (replica, readers) = readers.unwrap_or_else(|sentence| data::end_process(&sentence));
+        let run = Run::from(&replica.data_mark());
+        outlets.datagrams.restart(run);
+        outlets.links.restart(run);
+        outlets.readers.set(readers);
+        Core::new(context, replica, inboxes, outlets)
+    }
+}
+
+fn send_snapshot(reader: &SqliteReader, term: u64, outgoing: &Outgoing) -> Result<u64, String> {
+    let (mut head, content) = reader.snapshot().map_err(|error| error.to_string())?;
+    head.term = term;
+    snapshot::send(head, content, outgoing.bulk())
+}

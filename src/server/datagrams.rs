@@ -1,0 +1,352 @@
+//! Small talk between servers over UDP: heartbeats, ring tokens, announcements; and with them the failure
+//! detector and the ring election, which live on it.
+//!
+//! | thread | does |
+//! |---|---|
+//! | `heartbeat-send` | says that this server lives, as long as its replica thread and disk do |
+//! | `heartbeat-recv` | opens what comes in: heartbeats to the failure detector, tokens to the election |
+//! | `multicast-recv` | the same for what comes by multicast, where that is configured |
+//! | `election` | drives the failure detector and the election by time, and carries out what they want |
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    protocol::{
+        datagram::{Announce, Datagram, Heartbeat, Receipt, Run, Token},
+        name::ServerId,
+        seal::{DATAGRAM_BYTES, Rejected, Sealer},
+    },
+    replica::{
+        election::{self, Election, Standing},
+        membership::{LinkEvent, Membership, PULSE_MS},
+    },
+};
+
+use super::{
+    config::Config, config_file::Transport, context::Context, core::Control, peer::addresses::Addresses,
+    ports::Port, threads::Stop,
+};
+
+/// Tokens and wake-ups that may wait for the election. Full means dropped: tokens are sent again, and the
+/// election looks at the failure detector by itself [`PULSE_MS`] later.
+const QUEUE: usize = 1_024;
+/// How often the receiving threads look for a stop.
+const WAKE: Duration = Duration::from_millis(100);
+/// Time between two views of the others for the replica, where nothing changed.
+const VIEW_MS: u64 = 100;
+/// A replica thread that has not ended a turn for so long is not working: no heartbeat is sent, and the
+/// others elect somebody else.
+const WORKS_MS: u64 = 200;
+/// How many routers a multicast passes.
+const MULTICAST_TTL: u32 = 2;
+/// How often refused datagrams are counted up in the log.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Something for the election thread.
+enum Event {
+    Token {
+        from: ServerId,
+        token: Token,
+    },
+    Receipt {
+        from: ServerId,
+        receipt: Receipt,
+    },
+    /// The standing or the failure detector's beliefs changed.
+    Wake,
+}
+
+/// The UDP side of a server, shared by its threads.
+pub struct Datagrams {
+    context: Arc<Context>,
+    addresses: Arc<Addresses>,
+    socket: UdpSocket,
+    sealer: Mutex<Sealer>,
+    membership: RwLock<Membership>,
+    control: Sender<Control>,
+    events: (Sender<Event>, Receiver<Event>),
+    /// One place: a wish for a heartbeat at once.
+    beat_now: (Sender<()>, Receiver<()>),
+}
+
+impl Datagrams {
+    /// For this run of a configured server. `socket` is bound to [`Port::Datagram`].
+    pub fn new(
+        context: Arc<Context>,
+        addresses: Arc<Addresses>,
+        socket: UdpSocket,
+        run: Run,
+        control: Sender<Control>,
+    ) -> io::Result<Self> {
+        if context.config.peer_ip.is_ipv4() {
+            socket.set_broadcast(true)?;
+            socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
+        }
+        socket.set_read_timeout(Some(WAKE))?;
+        Ok(Datagrams {
+            sealer: Mutex::new(sealer(&context.config, run)),
+            membership: RwLock::new(Membership::new(&context.config.replica)),
+            context,
+            addresses,
+            socket,
+            control,
+            events: bounded(QUEUE),
+            beat_now: bounded(1),
+        })
+    }
+
+    /// This server goes on under another run.
+    pub fn restart(&self, run: Run) {
+        *self.sealer.lock() = sealer(&self.context.config, run);
+    }
+
+    /// Something happened to a peer link. Called on the link's own thread.
+    pub fn on_link(&self, peer: &ServerId, event: LinkEvent, run: Option<Run>) {
+        if let Some(run) = run {
+            self.sealer.lock().met(peer, run);
+        }
+        self.membership.write().on_link(self.context.clock.mono_ms(), peer, event);
+        self.wake();
+    }
+
+    /// The standing of this server changed in a way that others should hear of at once.
+    pub fn standing_changed(&self) {
+        self.wake();
+        self.beat();
+    }
+
+    fn wake(&self) {
+        // Where the queue is full the election is awake.
+        let _ = self.events.0.try_send(Event::Wake);
+    }
+
+    fn beat(&self) {
+        // Where the place is taken a heartbeat is about to go out.
+        let _ = self.beat_now.0.try_send(());
+    }
+
+    /// Sends heartbeats until it is stopped.
+    pub fn send_heartbeats(&self, stop: &Stop) {
+        let interval = Duration::from_millis(self.context.config.replica.timing.heartbeat_ms);
+        let mut due = Instant::now();
+        while !stop.is_set() {
+            let pause = due.saturating_duration_since(Instant::now());
+            let wished = self.beat_now.1.recv_timeout(pause.min(WAKE)).is_ok();
+            if !wished && pause > WAKE {
+                continue;
+            }
+            if self.context.shared.idle_ms() <= WORKS_MS {
+                self.send_heartbeat();
+            }
+            due = Instant::now() + interval;
+        }
+    }
+
+    fn send_heartbeat(&self) {
+        let Standing { data, leads, votes, .. } = self.context.shared.standing();
+        let me = self.context.config.me();
+        self.send_to_all(&Datagram::Heartbeat(Heartbeat {
+            ring_position: me.ring_position,
+            leads_term: leads.then_some(data.term),
+            data,
+            votes,
+            clients: self.context.clients.len() as u64,
+            tcp_port: me.port,
+        }));
+    }
+
+    fn send_to_all(&self, datagram: &Datagram) {
+        let bytes = self.sealer.lock().seal(None, datagram);
+        let to_each =
+            self.context.config.peers().filter_map(|peer| self.addresses.of(&peer.server_id, Port::Datagram));
+        for address in to_each.chain(self.group_addresses()) {
+            self.send(&bytes, address);
+        }
+    }
+
+    /// Where heartbeats go besides to each server's own address. On loopback a broadcast reaches nobody
+    /// whose socket is bound to an address of its own, so there it is only sent where it is configured.
+    fn group_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let heartbeat = &self.context.config.heartbeat;
+        let usual = (!self.context.config.on_loopback).then_some(Ipv4Addr::BROADCAST);
+        let (group, port) = match heartbeat.transport {
+            Transport::Broadcast => (heartbeat.broadcast_address.or(usual), Port::Datagram),
+            Transport::Multicast => (Some(heartbeat.multicast_group), Port::Multicast),
+        };
+        let group = group.filter(|_| !self.context.config.peer_ip.is_ipv6());
+        let ports: BTreeSet<u16> =
+            self.context.config.peers().filter_map(|peer| port.of(peer.port)).collect();
+        group.into_iter().flat_map(move |group| {
+            ports.clone().into_iter().map(move |port| SocketAddr::new(IpAddr::V4(group), port))
+        })
+    }
+
+    fn send(&self, bytes: &[u8], address: SocketAddr) {
+        if let Err(error) = self.socket.send_to(bytes, address) {
+            // A datagram may be lost anyway.
+            log::trace!("a datagram to {address} was not sent: {error}");
+        }
+    }
+
+    /// Receives from `socket` until it is stopped.
+    pub fn receive(&self, socket: &UdpSocket, stop: &Stop) {
+        let mut refusals = Refusals::default();
+        // One more than allowed, so that what is too long is seen to be.
+        let mut bytes = [0; DATAGRAM_BYTES + 1];
+        while !stop.is_set() {
+            refusals.report();
+            // Errors of a UDP socket are about what was sent earlier or pass; a timeout is the usual one.
+            let Ok((length, _)) = socket.recv_from(&mut bytes) else { continue };
+            let opened = self.sealer.lock().open(&bytes[..length]);
+            match opened {
+                Ok((from, datagram)) => self.take(from, datagram),
+                Err(rejected) => refusals.count(rejected),
+            }
+        }
+    }
+
+    /// Receives from this server's own port.
+    pub fn receive_own(&self, stop: &Stop) {
+        self.receive(&self.socket, stop);
+    }
+
+    fn take(&self, from: ServerId, datagram: Datagram) {
+        let now_ms = self.context.clock.mono_ms();
+        match datagram {
+            Datagram::Heartbeat(beat) => self.membership.write().on_heartbeat(now_ms, &from, &beat),
+            Datagram::Announce(announce) => self.membership.write().on_announce(now_ms, &from, &announce),
+            Datagram::Token(token) => {
+                let _ = self.events.0.try_send(Event::Token { from, token });
+                return;
+            }
+            Datagram::Receipt(receipt) => {
+                let _ = self.events.0.try_send(Event::Receipt { from, receipt });
+                return;
+            }
+        }
+        if self.membership.read().has_changed() {
+            self.wake();
+        }
+    }
+
+    /// Runs failure detector and election until it is stopped.
+    pub fn elect(&self, stop: &Stop) {
+        let mut election = Election::new(&self.context.config.replica);
+        let mut standing = None;
+        let mut pulse_ms = 0;
+        let mut viewed_ms = 0;
+        while !stop.is_set() {
+            let now_ms = self.context.clock.mono_ms();
+            let due_ms = election.due_ms().unwrap_or(u64::MAX).min(pulse_ms + PULSE_MS);
+            let event = self.events.1.recv_timeout(Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            let now_ms = self.context.clock.mono_ms();
+            pulse_ms = now_ms;
+            let (changed, view) = {
+                let mut membership = self.membership.write();
+                membership.tick(now_ms);
+                (membership.take_changed(), membership.view())
+            };
+            let told = self.context.shared.standing();
+            if standing.as_ref() != Some(&told) {
+                standing = Some(told.clone());
+                election.handle(now_ms, election::Input::Standing(told));
+            }
+            if changed || now_ms >= viewed_ms + VIEW_MS {
+                viewed_ms = now_ms;
+                election.handle(now_ms, election::Input::View(view.clone()));
+                // A replica thread that is behind gets the next one.
+                let _ = self.control.try_send(Control::View(view));
+            }
+            election.handle(
+                now_ms,
+                match event {
+                    Ok(Event::Token { from, token }) => election::Input::Token { from, token },
+                    Ok(Event::Receipt { from, receipt }) => election::Input::Receipt { from, receipt },
+                    Ok(Event::Wake) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                        election::Input::Tick
+                    }
+                },
+            );
+            while let Some(output) = election.output() {
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn carry_out(&self, output: election::Output) {
+        match output {
+            election::Output::Send { to, datagram } => {
+                let bytes = self.sealer.lock().seal(Some(&to), &datagram);
+                if let Some(address) = self.addresses.of(&to, Port::Datagram) {
+                    self.send(&bytes, address);
+                }
+            }
+            election::Output::Campaign { leader_is_dead } => {
+                let why = if leader_is_dead { "the leader's process is gone" } else { "no leader is heard" };
+                log::info!("the ring has chosen this server: it asks for votes ({why})");
+                // Where the process is ending nobody is left to campaign.
+                let _ = self.control.send(Control::Campaign { leader_is_dead });
+            }
+            election::Output::Announce { term } => {
+                self.send_to_all(&Datagram::Announce(Announce { term }));
+                self.beat();
+            }
+        }
+    }
+}
+
+fn sealer(config: &Config, run: Run) -> Sealer {
+    let peers = config.peers().map(|peer| peer.server_id.clone());
+    Sealer::new(&config.secret, &config.cluster_name, config.server_id().clone(), run, peers)
+}
+
+/// The socket for multicasts, where they are configured.
+pub fn join_multicast(config: &Config, socket: UdpSocket) -> io::Result<UdpSocket> {
+    let interface = match config.peer_ip {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    };
+    socket.join_multicast_v4(&config.heartbeat.multicast_group, &interface)?;
+    socket.set_read_timeout(Some(WAKE))?;
+    Ok(socket)
+}
+
+/// Counts refused datagrams: a network may bring anything, and each for itself is not worth a line.
+struct Refusals {
+    counts: BTreeMap<Rejected, u64>,
+    reported: Instant,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Refusals { counts: BTreeMap::new(), reported: Instant::now() }
+    }
+}
+
+impl Refusals {
+    fn count(&mut self, rejected: Rejected) {
+        // These are the work of broadcasts and of servers that meet.
+        if !matches!(rejected, Rejected::Reflected | Rejected::Replayed | Rejected::NotMet) {
+            *self.counts.entry(rejected).or_default() += 1;
+        }
+    }
+
+    fn report(&mut self) {
+        if self.reported.elapsed() < COMPLAIN_EVERY {
+            return;
+        }
+        self.reported = Instant::now();
+        for (rejected, count) in std::mem::take(&mut self.counts) {
+            log::warn!("{count} datagrams were refused within a minute: {rejected}");
+        }
+    }
+}

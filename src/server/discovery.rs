@@ -1,0 +1,103 @@
+//! Discovery: a client that knows no server asks by broadcast, and each server answers with all of them.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use crate::protocol::{
+    answer::{Answer, Asked},
+    envelope::Envelope,
+};
+
+use super::{shared::Shared, threads::Stop};
+
+/// Longest question.
+const QUESTION_BYTES: usize = 2_048;
+/// How often a stop is looked for.
+const WAKE: Duration = Duration::from_millis(100);
+/// Answers to one address within [`WINDOW`]. An answer is longer than its question, so more would make this
+/// port a tool to flood others with, whose address was forged.
+const ANSWERS_PER_ADDRESS: u32 = 10;
+/// Answers to all addresses within [`WINDOW`]; also bounds what is remembered.
+const ANSWERS: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Answers questions until it is stopped.
+pub fn answer_all(socket: &UdpSocket, loopback_only: bool, shared: &Shared, stop: &Stop) -> io::Result<()> {
+    socket.set_read_timeout(Some(WAKE))?;
+    let mut allowance = Allowance::new();
+    let mut question = [0; QUESTION_BYTES];
+    while !stop.is_set() {
+        // Errors of a UDP socket are about what was sent earlier or pass; a timeout is the usual one.
+        let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
+        if loopback_only && !from.ip().is_loopback() {
+            continue;
+        }
+        if let Some(answer) = answer(&question[..length], shared)
+            && allowance.grant(from.ip())
+        {
+            // Whoever asked will ask again.
+            let _ = socket.send_to(&answer, from);
+        }
+    }
+    Ok(())
+}
+
+/// The answer to a question, where it is one.
+fn answer(question: &[u8], shared: &Shared) -> Option<Vec<u8>> {
+    let envelope = Envelope::parse(question.trim_ascii()).ok()?;
+    if envelope.msg_type != "client_discovery" {
+        return None;
+    }
+    let asked = Asked { msg_type: envelope.msg_type, request_id: envelope.request_id };
+    Some(Answer::ServerList(shared.server_list()?).line(&asked, &shared.signature()))
+}
+
+/// How many answers may still be given.
+struct Allowance {
+    began: Instant,
+    total: u32,
+    given: BTreeMap<IpAddr, u32>,
+}
+
+impl Allowance {
+    fn new() -> Self {
+        Allowance { began: Instant::now(), total: 0, given: BTreeMap::new() }
+    }
+
+    fn grant(&mut self, to: IpAddr) -> bool {
+        if self.began.elapsed() >= WINDOW {
+            *self = Allowance::new();
+        }
+        if self.total >= ANSWERS {
+            return false;
+        }
+        let given = self.given.entry(to).or_default();
+        if *given >= ANSWERS_PER_ADDRESS {
+            return false;
+        }
+        *given += 1;
+        self.total += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_rationed_by_address_and_altogether() {
+        let mut allowance = Allowance::new();
+        let grants = |allowance: &mut Allowance, address: [u8; 4], count: usize| {
+            (0..count).filter(|_| allowance.grant(address.into())).count()
+        };
+        assert_eq!(grants(&mut allowance, [10, 0, 0, 1], 100), 10);
+        let others: usize = (2..=250).map(|last| grants(&mut allowance, [10, 0, 0, last], 10)).sum();
+        assert_eq!(others, 190);
+        assert!(allowance.given.len() <= ANSWERS as usize);
+    }
+}

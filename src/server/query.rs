@@ -1,0 +1,93 @@
+//! The query threads: they read the database beside its writer.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, select};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    protocol::refusal::{Code, Refusal},
+    replica::{
+        fanout::Fan,
+        io::Query,
+        storage::{Reader, StorageError},
+    },
+    storage::SqliteReader,
+};
+
+use super::{context::Context, core::Control, fan_out::FanOuts, threads::Stop};
+
+/// Queries that may wait. Full means that the query is answered `overloaded`.
+pub const QUEUE: usize = 1_024;
+
+/// One reader for each query thread, as long as the data may be read. While the data is set aside there is
+/// none; taking them away waits for the reads that are under way.
+#[derive(Default)]
+pub struct Readers {
+    readers: RwLock<Vec<Mutex<SqliteReader>>>,
+}
+
+impl Readers {
+    /// Replaces the readers.
+    pub fn set(&self, readers: Vec<SqliteReader>) {
+        *self.readers.write() = readers.into_iter().map(Mutex::new).collect();
+    }
+
+    /// Does something while the data is certain to stay where it is.
+    pub fn hold<T>(&self, action: impl FnOnce() -> T) -> T {
+        let _held = self.readers.read();
+        action()
+    }
+
+    /// Reads with reader number `number`; `None` where there is none now.
+    fn read<T>(&self, number: usize, action: impl FnOnce(&SqliteReader) -> T) -> Option<T> {
+        let readers = self.readers.read();
+        let reader = readers.get(number)?.lock();
+        Some(action(&reader))
+    }
+}
+
+/// One query thread.
+pub struct QueryThread {
+    /// Which.
+    pub number: usize,
+    /// All readers.
+    pub readers: Arc<Readers>,
+    /// Where the results go.
+    pub fan_outs: FanOuts,
+    /// Who signs them.
+    pub context: Arc<Context>,
+    /// Who has to know when the disk fails.
+    pub control: Sender<Control>,
+}
+
+impl QueryThread {
+    /// Answers queries until it is stopped. It could not wait for the fan-out threads to go away, because
+    /// they ask it and are answered by it.
+    pub fn run(&self, queries: &Receiver<Query>, stop: &Stop) {
+        loop {
+            let query = select! {
+                recv(queries) -> query => query,
+                recv(stop.channel()) -> _ => return,
+            };
+            let Ok(query) = query else { return };
+            let rows = self.readers.read(self.number, |reader| reader.events(query.room, &query.range));
+            let found = match rows {
+                Some(Ok(rows)) => Ok(rows),
+                Some(Err(error)) => Err(self.complain(error)),
+                None => Err(Refusal::new(Code::Overloaded, "this server's data is being replaced")),
+            };
+            let Query { conn, room, purpose, .. } = query;
+            let by = self.context.shared.signature();
+            self.fan_outs.hand_over(vec![Fan::Found { conn, room, purpose, found, by }]);
+        }
+    }
+
+    /// A disk that cannot be read is not to be trusted with writes either: the replica thread decides.
+    fn complain(&self, error: StorageError) -> Refusal {
+        log::error!("reading for a client failed: {error}");
+        // Where the replica thread is gone the process is ending.
+        let _ = self.control.send(Control::Broken(error));
+        Refusal::new(Code::Overloaded, "this server's disk could not be read; ask another server")
+    }
+}

@@ -1,0 +1,291 @@
+//! A server from its start to its end.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::{
+    protocol::datagram::Run,
+    replica::{Replica, membership::LinkEvent},
+    storage::SqliteStorage,
+};
+
+use super::{
+    acceptor::accept_all,
+    client_thread::Desk,
+    clients::Clients,
+    clock::Clock,
+    config::Config,
+    context::Context,
+    core::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Core, Inboxes, Outlets, PEER_QUEUE},
+    data,
+    datagrams::Datagrams,
+    discovery,
+    fan_out::{FanOut, FanOuts},
+    peer::{
+        addresses::Addresses,
+        links::{Links, Watcher},
+    },
+    query::{self, QueryThread, Readers},
+    shared::Shared,
+    sockets::Sockets,
+    threads::{Stop, Stopper, Threads},
+};
+
+/// How long an orderly end may take altogether.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long of it the replica may take to hand over and to answer what is due.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A server that runs.
+pub struct Server {
+    context: Arc<Context>,
+    threads: Arc<Threads>,
+    control: Sender<Control>,
+    /// Closed when the replica has nothing more to wait for.
+    stopped: Receiver<()>,
+    links: Arc<Links>,
+    accepting: Stopper,
+    running: Stopper,
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    listening: Vec<String>,
+}
+
+/// Ends of channels that threads of different kinds hold, while they are being started.
+struct Wiring {
+    context: Arc<Context>,
+    threads: Arc<Threads>,
+    control: Sender<Control>,
+    fan_outs: FanOuts,
+    readers: Arc<Readers>,
+}
+
+impl Server {
+    /// Binds the ports, opens the data and starts all threads.
+    ///
+    /// # Errors
+    /// One sentence that names what cannot be had. Nothing is left running.
+    pub fn start(config: Config) -> Result<Server, String> {
+        let sockets = Sockets::bind(&config)?;
+        let clock = Clock::start();
+        let replica = data::open(&config, clock)?;
+        let run = Run::from(&replica.data_mark());
+        let context = Arc::new(Context {
+            clock,
+            shared: Shared::new(clock, config.server_id().clone(), replica.data_mark()),
+            clients: Clients::new(config.replica.limits.connections),
+            config,
+        });
+        let readers = Arc::new(Readers::default());
+        readers.set(data::readers(&replica, context.config.threads.query)?);
+        Server::spawn(context, sockets, replica, run, readers)
+            .map_err(|error| format!("a thread cannot be started: {error}"))
+    }
+
+    fn spawn(
+        context: Arc<Context>,
+        sockets: Sockets,
+        replica: Replica<SqliteStorage>,
+        run: Run,
+        readers: Arc<Readers>,
+    ) -> io::Result<Server> {
+        let listening = sockets.describe();
+        let client_address = reachable(sockets.clients.local_addr()?);
+        let peer_address = reachable(sockets.peers.local_addr()?);
+        let threads = Arc::new(Threads::default());
+        let (control, control_inbox) = bounded(CONTROL_QUEUE);
+        let (peer_events, peer_inbox) = bounded(PEER_QUEUE);
+        let (client_inputs, client_inbox) = bounded(CLIENT_QUEUE);
+        let (stopped_sender, stopped) = bounded(0);
+        let (running, stop) = Stopper::new();
+        let (accepting, stop_accepting) = Stopper::new();
+        let (fan_outs, instructions) = FanOuts::new(context.config.threads.fan_out);
+        let wiring = Wiring { context, threads, control, fan_outs, readers };
+
+        let queries = wiring.start_queries(&stop)?;
+        for (number, instructions) in instructions.into_iter().enumerate() {
+            let fan_out = FanOut::new(wiring.context.clone(), queries.clone());
+            wiring.threads.spawn(&format!("fanout-{number}"), move || fan_out.run(&instructions))?;
+        }
+        let addresses = Arc::new(Addresses::new(&wiring.context.config));
+        let datagrams = Arc::new(Datagrams::new(
+            wiring.context.clone(),
+            addresses.clone(),
+            sockets.datagrams,
+            run,
+            wiring.control.clone(),
+        )?);
+        let watched = datagrams.clone();
+        let watcher: Watcher = Arc::new(move |peer, event: LinkEvent, run| watched.on_link(peer, event, run));
+        let config = &wiring.context.config;
+        let links = Links::new(config, run, addresses, peer_events, watcher, stop.clone());
+        let core = Core::new(
+            wiring.context.clone(),
+            replica,
+            Inboxes { control: control_inbox, peers: peer_inbox, clients: client_inbox },
+            Outlets {
+                fan_outs: wiring.fan_outs.clone(),
+                queries,
+                readers: wiring.readers.clone(),
+                datagrams: datagrams.clone(),
+                links: links.clone(),
+                control: wiring.control.clone(),
+                stopped: stopped_sender,
+            },
+        );
+        wiring.threads.spawn("replica", move || core.run())?;
+        wiring.start_datagrams(&datagrams, sockets.multicast, &stop)?;
+        links.start(&wiring.threads, sockets.peers)?;
+        wiring.start_discovery(sockets.discovery, &stop)?;
+        let desk = Arc::new(Desk { inbox: client_inputs, context: wiring.context.clone() });
+        let clients = sockets.clients;
+        wiring.threads.spawn("acceptor", move || accept_all(&clients, &desk, &stop_accepting))?;
+
+        let Wiring { context, threads, control, .. } = wiring;
+        Ok(Server {
+            context,
+            threads,
+            control,
+            stopped,
+            links,
+            accepting,
+            running,
+            client_address,
+            peer_address,
+            listening,
+        })
+    }
+
+    /// Where the server listens, in words.
+    pub fn listening(&self) -> &[String] {
+        &self.listening
+    }
+
+    /// What its threads share.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The names of the threads of the core that run.
+    pub fn threads(&self) -> Vec<String> {
+        self.threads.names()
+    }
+
+    /// An address of this machine at which clients are accepted.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Ends the server in order, within five seconds:
+    ///
+    /// 1. nobody new is accepted, or they would find a server that is leaving;
+    /// 2. the replica hands leadership over, sends its clients elsewhere and answers what is due, while
+    ///    links, heartbeats and fan-out still work for it;
+    /// 3. clients that are still there are cut off;
+    /// 4. links, heartbeats, election and discovery end; the others see the links close;
+    /// 5. the fan-out and query threads end, now that nobody is left to give them work.
+    ///
+    /// Returns the names of threads that did not end in time. They die with the process.
+    pub fn stop(self) -> Vec<String> {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        let Server { context, threads, control, stopped, links, accepting, running, .. } = self;
+        accepting.stop();
+        wake(self.client_address);
+        let mut late = threads.join("acceptor", deadline);
+
+        // A replica thread that is too busy to take this in is not waited for.
+        let told = control.send_timeout(Control::Stop, DRAIN_TIMEOUT);
+        if told.is_ok() && stopped.recv_timeout(DRAIN_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            log::warn!(
+                "the replica did not finish in time; what was waiting is left to the clients' retries"
+            );
+        }
+        drop(control);
+        context.clients.all().iter().for_each(|client| client.cut());
+
+        running.stop();
+        links.hang_up();
+        wake(self.peer_address);
+        drop(links);
+        for prefix in ["replica", "peer", "heartbeat", "multicast", "election", "discovery"] {
+            late.extend(threads.join(prefix, deadline));
+        }
+        while !context.clients.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        for prefix in ["fanout", "query"] {
+            late.extend(threads.join(prefix, deadline));
+        }
+        late
+    }
+}
+
+impl Wiring {
+    fn start_queries(&self, stop: &Stop) -> io::Result<Sender<crate::replica::io::Query>> {
+        let (queries, inbox) = bounded(query::QUEUE);
+        for number in 0..self.context.config.threads.query {
+            let thread = QueryThread {
+                number,
+                readers: self.readers.clone(),
+                fan_outs: self.fan_outs.clone(),
+                context: self.context.clone(),
+                control: self.control.clone(),
+            };
+            let (inbox, stop) = (inbox.clone(), stop.clone());
+            self.threads.spawn(&format!("query-{number}"), move || thread.run(&inbox, &stop))?;
+        }
+        Ok(queries)
+    }
+
+    fn start_datagrams(
+        &self,
+        datagrams: &Arc<Datagrams>,
+        multicast: Option<std::net::UdpSocket>,
+        stop: &Stop,
+    ) -> io::Result<()> {
+        let start = |name: &str, body: fn(&Datagrams, &Stop)| {
+            let (datagrams, stop) = (datagrams.clone(), stop.clone());
+            self.threads.spawn(name, move || body(&datagrams, &stop))
+        };
+        start("heartbeat-recv", Datagrams::receive_own)?;
+        start("heartbeat-send", Datagrams::send_heartbeats)?;
+        start("election", Datagrams::elect)?;
+        if let Some(socket) = multicast {
+            let (datagrams, stop) = (datagrams.clone(), stop.clone());
+            self.threads.spawn("multicast-recv", move || datagrams.receive(&socket, &stop))?;
+        }
+        Ok(())
+    }
+
+    fn start_discovery(&self, socket: std::net::UdpSocket, stop: &Stop) -> io::Result<()> {
+        let (context, stop) = (self.context.clone(), stop.clone());
+        self.threads.spawn("discovery", move || {
+            let loopback_only = context.config.client_ip.is_loopback();
+            if let Err(error) = discovery::answer_all(&socket, loopback_only, &context.shared, &stop) {
+                log::error!("discovery does not work: {error}");
+            }
+        })
+    }
+}
+
+/// The address under which this process reaches what is bound to `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Wakes a thread that waits for a connection.
+fn wake(address: SocketAddr) {
+    // Where nobody accepts any more, nobody has to be woken.
+    let _ = TcpStream::connect_timeout(&address, Duration::from_millis(200));
+}

@@ -1,0 +1,96 @@
+//! What the replica thread tells all other threads about this server.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::{
+    protocol::{
+        answer::{Answer, Asked, Signature},
+        name::ServerId,
+        peer::DataMark,
+        refusal::Refusal,
+        status::{ServerList, Status},
+    },
+    replica::election::Standing,
+};
+
+use super::clock::Clock;
+
+/// A copy of the replica's latest words. Reading it never waits for the replica.
+pub struct Shared {
+    clock: Clock,
+    server_id: ServerId,
+    /// The end of the replica's last turn, on the monotonic clock: it proves that the thread and its disk
+    /// work.
+    turned_ms: AtomicU64,
+    lamport_timestamp: AtomicU64,
+    standing: RwLock<Standing>,
+    status: RwLock<Option<(Status, ServerList)>>,
+}
+
+impl Shared {
+    /// Before the first turn.
+    pub fn new(clock: Clock, server_id: ServerId, data: DataMark) -> Self {
+        Shared {
+            clock,
+            server_id,
+            turned_ms: AtomicU64::new(0),
+            lamport_timestamp: AtomicU64::new(0),
+            standing: RwLock::new(Standing { data, leads: false, leader: None, votes: false }),
+            status: RwLock::new(None),
+        }
+    }
+
+    /// A turn of the replica has ended. Returns whether the standing changed in more than the log, so that
+    /// others should hear of it at once.
+    pub fn turned(&self, standing: Standing, lamport_timestamp: u64) -> bool {
+        self.turned_ms.store(self.clock.mono_ms(), Ordering::Relaxed);
+        self.lamport_timestamp.store(lamport_timestamp, Ordering::Relaxed);
+        let mut told = self.standing.write();
+        let is_news = (told.leads, told.votes, &told.leader, told.data.term, told.data.node_id)
+            != (standing.leads, standing.votes, &standing.leader, standing.data.term, standing.data.node_id);
+        *told = standing;
+        is_news
+    }
+
+    /// How long ago the replica's last turn ended, in milliseconds.
+    pub fn idle_ms(&self) -> u64 {
+        self.clock.mono_ms().saturating_sub(self.turned_ms.load(Ordering::Relaxed))
+    }
+
+    /// What the election needs to know of the replica.
+    pub fn standing(&self) -> Standing {
+        self.standing.read().clone()
+    }
+
+    /// The replica described itself.
+    pub fn described(&self, status: Status, list: ServerList) {
+        *self.status.write() = Some((status, list));
+    }
+
+    /// The status; `None` before the first turn.
+    pub fn status(&self) -> Option<Status> {
+        self.status.read().as_ref().map(|(status, _)| status.clone())
+    }
+
+    /// The servers; `None` before the first turn.
+    pub fn server_list(&self) -> Option<ServerList> {
+        self.status.read().as_ref().map(|(_, list)| list.clone())
+    }
+
+    /// A line that refuses a connection before the replica ever hears of it.
+    pub fn nack_line(&self, refusal: Refusal) -> Vec<u8> {
+        let asked = Asked { msg_type: String::new(), request_id: None };
+        Answer::Nack(refusal).line(&asked, &self.signature())
+    }
+
+    /// What lines are signed with that do not come from the replica.
+    pub fn signature(&self) -> Signature {
+        Signature {
+            server_id: self.server_id.clone(),
+            lamport_timestamp: self.lamport_timestamp.load(Ordering::Relaxed),
+            now_ms: self.clock.now().wall_ms,
+        }
+    }
+}
