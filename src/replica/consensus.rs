@@ -375,7 +375,13 @@ impl<S: Storage> Consensus<S> {
         self.raw.store().last()
     }
 
-    /// The last entry of the log, synced or not.
+    /// The last entry of the log, synced or not: what a vote judges other logs by.
+    pub fn last(&self) -> LogMark {
+        let log = &self.raw.raft.raft_log;
+        LogMark { last_log_term: log.last_term(), last_log_index: log.last_index() }
+    }
+
+    /// The index of that entry.
     pub fn last_index(&self) -> u64 {
         self.raw.raft.raft_log.last_index()
     }

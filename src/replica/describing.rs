@@ -65,8 +65,13 @@ impl<S: Storage> Replica<S> {
 
     /// What the election needs to know of this server.
     pub fn standing(&self) -> Standing {
+        let log = match &self.core {
+            Core::Formed(consensus) => consensus.last(),
+            Core::Unformed(_) | Core::Changing => LogMark::default(),
+        };
         Standing {
             data: self.data_mark(),
+            log,
             leads: self.role() == Role::Leader,
             leader: self.leader().filter(|leader| *leader != self.config.server_id),
             votes: self.may_vote(),

@@ -17,7 +17,6 @@ mod applying;
 mod cluster;
 mod describing;
 mod handover;
-mod hops;
 mod leading;
 mod links;
 mod members;
@@ -27,7 +26,6 @@ mod reads;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
 mod requests;
-mod ring;
 mod session;
 mod stopping;
 mod trust;

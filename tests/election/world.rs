@@ -58,12 +58,38 @@ impl fmt::Display for World {
 }
 
 enum Event {
-    Datagram { from: usize, to: usize, bytes: Vec<u8>, plain: Option<Datagram> },
-    Peer { from: usize, to: usize, say: Say },
-    Link { at: usize, peer: usize, event: LinkEvent },
-    Beat { server: usize, boot: u64 },
-    Pulse { server: usize, boot: u64 },
-    Clock { server: usize, boot: u64 },
+    Datagram {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+        plain: Option<Datagram>,
+    },
+    Peer {
+        from: usize,
+        to: usize,
+        say: Say,
+    },
+    Link {
+        at: usize,
+        peer: usize,
+        event: LinkEvent,
+    },
+    Beat {
+        server: usize,
+        boot: u64,
+    },
+    Pulse {
+        server: usize,
+        boot: u64,
+    },
+    Clock {
+        server: usize,
+        boot: u64,
+    },
+    /// An entry of the old leader comes out of a queue.
+    Entry {
+        server: usize,
+    },
 }
 
 pub struct Server {
@@ -213,6 +239,11 @@ impl World {
         }
     }
 
+    /// Lets the log of a server grow by an entry after `delay_ms`.
+    pub fn grow(&mut self, place: usize, delay_ms: u64) {
+        self.at(delay_ms, Event::Entry { server: place });
+    }
+
     pub fn stop(&mut self, place: usize) {
         self.servers[place].stopped = true;
     }
@@ -306,6 +337,7 @@ impl World {
         let place = match &event {
             Event::Datagram { to, .. } | Event::Peer { to, .. } => *to,
             Event::Link { at, .. } => *at,
+            Event::Entry { server } => *server,
             Event::Beat { server, boot } | Event::Pulse { server, boot } | Event::Clock { server, boot } => {
                 if self.servers[*server].boot != *boot {
                     return;
@@ -332,6 +364,7 @@ impl World {
                 let peer = self.servers[peer].id.clone();
                 self.servers[place].membership.on_link(now_ms, &peer, event);
             }
+            Event::Entry { .. } => self.servers[place].voter.log.last_log_index += 1,
             Event::Beat { boot, .. } => {
                 self.beat(place);
                 self.at(60, Event::Beat { server: place, boot });
@@ -401,6 +434,7 @@ impl World {
                 term: server.voter.term,
                 log: server.voter.log,
             },
+            log: server.voter.log,
             leads: server.voter.leads,
             leader: server.voter.leader.clone(),
             votes: server.votes,

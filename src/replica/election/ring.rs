@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-use super::config::ReplicaConfig;
+use crate::replica::config::ReplicaConfig;
 
 /// All configured servers in the order of their ring positions, seen from one of them.
 #[derive(Debug)]

@@ -11,6 +11,10 @@
 //! owner campaigns. Nobody passes anything while it hears a leader; it keeps the best token that came,
 //! for it may be the last to notice that the leader is gone.
 //!
+//! **A rank can grow on the way.** What a dead leader said last may still be in a queue. A server whose own
+//! rank passes the one it gave way to gives way no longer; and one that swallows a token which its own, as it
+//! was sent, would not have beaten, sends another.
+//!
 //! **Where the world is not a ring.** Each hop is receipted and repeated; a next server that stays silent
 //! is skipped. A token names who had it: it visits nobody twice, so it dies when it can not come home, and
 //! it tells its owner whom it really reached. Where the last holder can not reach the owner it goes back
@@ -29,28 +33,39 @@
 //! time for longer, and lets lower ranks pass: whatever hinders it may not hinder them. Below all this
 //! lie the consensus library's own timers, long and staggered.
 
+mod hops;
+mod outlook;
+mod ring;
+
 use std::collections::VecDeque;
 
 use crate::protocol::{
     datagram::{Datagram, Rank, Receipt, Run, Token},
     name::ServerId,
-    peer::DataMark,
+    peer::{DataMark, LogMark},
 };
 
-use super::{
-    config::ReplicaConfig,
+use self::{
     hops::{Hops, Late, receipt_of},
-    membership::{PeerView, View},
+    outlook::Outlook,
     ring::{Hop, Ring, outranks},
 };
+use super::{config::ReplicaConfig, membership::View};
 
 /// How long after a token came home, and after the last new term, a campaign begins whose leader is not
 /// known to be dead; at least the time between two heartbeats, in which better candidates are heard.
 pub const SETTLE_MS: u64 = 100;
-/// Least time between two campaigns that need not wait for a lease.
-pub const FORCED_GAP_MS: u64 = 100;
-/// Least time between two other campaigns.
+/// The same where the leader is known to be dead and yet somebody else has begun a term: it has won by then,
+/// or will not.
+const CONTEST_MS: u64 = 40;
+/// Least time between two campaigns where the leader is known to be dead, or not.
+pub const FORCED_GAP_MS: u64 = 40;
+/// See [`FORCED_GAP_MS`].
 pub const PLAIN_GAP_MS: u64 = 300;
+/// A campaign that has made nobody leader after this time has failed. Where nobody waits for a lease it takes
+/// two syncs and two ways.
+const FORCED_PATIENCE_MS: u64 = 60;
+const PLAIN_PATIENCE_MS: u64 = 300;
 /// Doublings of the pauses after failed rounds and campaigns.
 const DOUBLINGS_MAX: u32 = 3;
 /// How much longer a server waits after a failure for each one above it in the ring.
@@ -62,11 +77,9 @@ const ASIDE_MS: u64 = 600;
 /// A round that took longer has failed; the next may take twice as long, since it may have met silent servers.
 const ROUND_MS: u64 = 200;
 /// Least time between the beginnings of two rounds of one server.
-const ROUND_GAP_MS: u64 = 20;
+const ROUND_GAP_MS: u64 = 5;
 /// Pause after a failed round.
 const ROUND_PAUSE_MS: u64 = 50;
-/// A leader that only consensus names is taken for heard during so many times between heartbeats.
-const GRACE_HEARTBEATS: u64 = 3;
 /// How long, beyond the time to settle, a server gives way to the owner of a token it passed on.
 const GIVE_WAY_MS: u64 = 300;
 /// How long, beyond the time to settle, a candidacy lasts whose campaign is delayed.
@@ -81,8 +94,10 @@ const TOKEN_WINDOW_MS: u64 = 100;
 /// What the replica says about itself, whenever it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its data: run, promised term and synced log.
+    /// Its data: run, promised term, and the log that is synced.
     pub data: DataMark,
+    /// The last entry of its log, synced or not: what its vote judges other logs by.
+    pub log: LogMark,
     /// Whether it leads, in that term.
     pub leads: bool,
     /// Whom it follows in that term, as consensus knows it. Not this server itself.
@@ -144,21 +159,12 @@ pub struct Election {
     /// When this was last called.
     now_ms: u64,
     ring: Ring,
-    ring_position: u32,
     /// What this server waits longer after failures than the one at the top.
     step_ms: u64,
-    grace_ms: u64,
     settle_ms: u64,
-    view: View,
-    standing: Option<Standing>,
-    term_since_ms: u64,
-    /// The leader that was heard last, and its run at that time.
-    leader: Option<(ServerId, Option<Run>)>,
-    /// Since when consensus names the leader it names, in its term.
-    followed_since_ms: u64,
+    outlook: Outlook,
     stage: Stage,
-    round: u64,
-    round_began_ms: Option<u64>,
+    round: Round,
     rounds_failed: u32,
     campaigned_ms: Option<u64>,
     campaigns_failed: u32,
@@ -185,6 +191,15 @@ enum Stage {
     Campaigned { until_ms: u64 },
 }
 
+/// This server's last round.
+#[derive(Debug, Default)]
+struct Round {
+    number: u64,
+    began_ms: Option<u64>,
+    /// The rank that its token says.
+    rank: Option<Rank>,
+}
+
 /// The highest candidacy that was passed on lately.
 #[derive(Debug)]
 struct Better {
@@ -209,21 +224,15 @@ struct TokenLimit {
 impl Election {
     /// Takes no part until it has heard the replica's standing and a view.
     pub fn new(config: &ReplicaConfig) -> Self {
+        let ring = Ring::new(config);
         Election {
             now_ms: 0,
-            ring: Ring::new(config),
-            ring_position: config.ring_position(),
             step_ms: STEP_MS * config.servers_above() as u64,
-            grace_ms: GRACE_HEARTBEATS * config.timing.heartbeat_ms,
             settle_ms: SETTLE_MS.max(config.timing.heartbeat_ms),
-            view: View::default(),
-            standing: None,
-            term_since_ms: 0,
-            leader: None,
-            followed_since_ms: 0,
+            outlook: Outlook::new(config, ring.majority()),
+            ring,
             stage: Stage::Quiet,
-            round: 0,
-            round_began_ms: None,
+            round: Round::default(),
             rounds_failed: 0,
             campaigned_ms: None,
             campaigns_failed: 0,
@@ -242,10 +251,19 @@ impl Election {
         self.now_ms = now_ms;
         match input {
             Input::Tick => {}
-            Input::Standing(standing) => self.on_standing(now_ms, standing),
-            Input::View(view) => self.on_view(now_ms, view),
+            Input::Standing(standing) => {
+                if self.outlook.on_standing(now_ms, standing) {
+                    self.announce(now_ms);
+                }
+            }
+            Input::View(view) => {
+                for back in self.outlook.on_view(view) {
+                    self.hops.heard(&back);
+                }
+                self.retry_kept(now_ms);
+            }
             Input::Token { from, token } => {
-                // What changed before the token came must be acted on first: it may be heard by now.
+                // Time may have passed since the last call: what it brings comes before the token.
                 self.advance(now_ms);
                 self.on_token(now_ms, &from, token);
             }
@@ -262,56 +280,25 @@ impl Election {
     /// When the next `Tick` is due, unless something else happens before.
     pub fn due_ms(&self) -> Option<u64> {
         let stage = match self.stage {
-            Stage::Quiet => self.grace_ends_ms(),
-            Stage::Waiting { until_ms } => self.may_try().then_some(until_ms),
+            Stage::Quiet => self.outlook.grace_ends_ms(self.now_ms),
+            Stage::Waiting { until_ms } => self.outlook.may_try().then_some(until_ms),
             Stage::Round { until_ms } | Stage::Campaigned { until_ms } => Some(until_ms),
             Stage::Chosen { since_ms } => {
-                Some(self.campaign_due_ms(since_ms).min(since_ms + self.settle_ms + CHOSEN_MS))
+                Some(self.campaign_due_ms(since_ms).min(self.choice_ends_ms(since_ms)))
             }
         };
         stage.into_iter().chain(self.hops.due_ms()).min()
     }
 
-    fn on_standing(&mut self, now_ms: u64, standing: Standing) {
-        let before = self.standing.replace(standing);
-        let Some(standing) = &self.standing else { return };
-        let of_before = |what: fn(&Standing) -> u64| before.as_ref().map(what);
-        if of_before(|standing| standing.data.term) != Some(standing.data.term) {
-            self.term_since_ms = now_ms;
-        }
-        let follows = |standing: &Standing| (standing.leader.clone(), standing.data.term);
-        if before.as_ref().map(follows) != Some(follows(standing)) {
-            self.followed_since_ms = now_ms;
-        }
-        let led = before.is_some_and(|before| before.leads);
-        if standing.leads && !led {
-            self.announce(now_ms);
-        }
-    }
-
-    fn on_view(&mut self, now_ms: u64, view: View) {
-        let before = std::mem::replace(&mut self.view, view);
-        for (id, peer) in &self.view.peers {
-            let was = before.peers.get(id);
-            let is_back = |state: fn(&PeerView) -> bool| state(peer) && !was.is_some_and(state);
-            if is_back(|peer| peer.alive) || is_back(|peer| peer.linked) {
-                self.hops.heard(id);
-            }
-        }
-        self.retry_kept(now_ms);
-    }
-
     fn announce(&mut self, now_ms: u64) {
-        let Some(standing) = &self.standing else { return };
-        self.outputs.push_back(Output::Announce { term: standing.data.term });
+        self.outputs.push_back(Output::Announce { term: self.outlook.term() });
         self.announced_ms = Some(now_ms);
     }
 
     /// Does what is due, given all that is known.
     fn advance(&mut self, now_ms: u64) {
-        let takes_part = self.standing.as_ref().is_some_and(|standing| standing.votes);
-        if !takes_part || self.hears_leader(now_ms) {
-            self.rest(takes_part);
+        if self.outlook.part().is_none() || self.outlook.hears_leader(now_ms) {
+            self.rest();
             return;
         }
         if self.stage == Stage::Quiet {
@@ -321,7 +308,9 @@ impl Election {
         self.end_giving_way(now_ms);
         self.resend(now_ms);
         match self.stage {
-            Stage::Waiting { until_ms } if now_ms >= until_ms && self.may_try() => self.begin_round(now_ms),
+            Stage::Waiting { until_ms } if now_ms >= until_ms && self.outlook.may_try() => {
+                self.begin_round(now_ms);
+            }
             Stage::Round { until_ms } if now_ms >= until_ms => self.fail_round(now_ms),
             Stage::Campaigned { until_ms } if now_ms >= until_ms => self.fail_campaign(now_ms),
             _ => {}
@@ -332,86 +321,36 @@ impl Election {
     }
 
     /// Somebody leads, or this server takes no part: nothing is under way.
-    fn rest(&mut self, takes_part: bool) {
+    fn rest(&mut self) {
         self.stage = Stage::Quiet;
         self.better = None;
         self.hops.clear();
         self.rounds_failed = 0;
         self.campaigns_failed = 0;
         self.aside_until_ms = 0;
-        if !takes_part {
+        if self.outlook.part().is_none() {
             self.kept = None;
         }
     }
 
-    fn rank(&self) -> Option<Rank> {
-        let standing = self.standing.as_ref()?;
-        Some(Rank { log: standing.data.log, ring_position: self.ring_position })
-    }
-
-    /// Whether somebody leads, and if so, notes who.
-    fn hears_leader(&mut self, now_ms: u64) -> bool {
-        let Some(standing) = &self.standing else { return false };
-        if standing.leads {
-            self.leader = None;
-            return true;
-        }
-        let term = standing.data.term;
-        let claims = self.view.peers.iter().filter(|(_, peer)| peer.alive && peer.leads_term >= Some(term));
-        let claimed = claims.max_by_key(|(_, peer)| peer.leads_term);
-        let named = standing.leader.as_ref().and_then(|leader| self.view.peers.get_key_value(leader));
-        let in_grace = now_ms < self.followed_since_ms + self.grace_ms;
-        // A leader that is heard for the first time may not have been heard of by heartbeat yet; but one
-        // whose process is gone leads no more, and one that was restarted does not either.
-        let named = named.filter(|(id, peer)| in_grace && !peer.gone && !self.has_restarted(id, peer));
-        let Some((id, peer)) = claimed.or(named) else { return false };
-        self.leader = Some((id.clone(), peer.data.as_ref().map(Run::from)));
-        true
-    }
-
-    /// Whether `id` led in an earlier run than it is in now.
-    fn has_restarted(&self, id: &ServerId, peer: &PeerView) -> bool {
-        let run = peer.data.as_ref().map(Run::from);
-        self.leader.as_ref().is_some_and(|(leader, then)| leader == id && then.is_some() && *then != run)
-    }
-
-    /// Whether the process that led is known to have ended.
-    fn leader_is_dead(&self) -> bool {
-        let leader = self.leader.as_ref().and_then(|(leader, _)| self.view.peers.get_key_value(leader));
-        leader.is_some_and(|(id, peer)| peer.gone || self.has_restarted(id, peer))
-    }
-
-    /// When a leader that only consensus names is no longer taken for heard.
-    fn grace_ends_ms(&self) -> Option<u64> {
-        let standing = self.standing.as_ref().filter(|standing| standing.votes && !standing.leads)?;
-        let ends_ms = standing.leader.as_ref().map(|_| self.followed_since_ms + self.grace_ms);
-        ends_ms.filter(|ends_ms| *ends_ms > self.now_ms)
-    }
-
-    /// Whether enough servers are there to be elected by, and linked to this one to ask them.
-    fn may_try(&self) -> bool {
-        let linked = self.view.peers.values().filter(|peer| peer.alive && peer.votes && peer.linked);
-        1 + linked.count() >= self.ring.majority()
-    }
-
     fn begin_round(&mut self, now_ms: u64) {
-        let earliest_ms = self.round_began_ms.map_or(0, |began_ms| began_ms + ROUND_GAP_MS);
+        let earliest_ms = self.round.began_ms.map_or(0, |began_ms| began_ms + ROUND_GAP_MS);
         if now_ms < earliest_ms {
             self.stage = Stage::Waiting { until_ms: earliest_ms };
             return;
         }
-        let (Some(standing), Some(rank)) = (&self.standing, self.rank()) else { return };
-        self.round += 1;
+        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
+        let number = self.round.number + 1;
         let token = Token {
             initiator: self.ring.me().clone(),
             run: Run::from(&standing.data),
             rank,
-            round: self.round,
+            round: number,
             term: standing.data.term,
             visited: vec![self.ring.me().clone()],
             returning: false,
         };
-        self.round_began_ms = Some(now_ms);
+        self.round = Round { number, began_ms: Some(now_ms), rank: Some(rank) };
         self.stage = Stage::Round { until_ms: now_ms + (ROUND_MS << self.rounds_failed.min(1)) };
         self.pass_on(now_ms, token, now_ms);
     }
@@ -419,20 +358,22 @@ impl Election {
     fn fail_round(&mut self, now_ms: u64) {
         let pause_ms = ROUND_PAUSE_MS << self.rounds_failed.min(DOUBLINGS_MAX);
         self.rounds_failed += 1;
-        self.hops.forget(&self.ring.me().clone());
+        self.hops.forget(self.ring.me());
         self.stage = Stage::Waiting { until_ms: now_ms + pause_ms + self.step_ms };
     }
 
     fn on_token(&mut self, now_ms: u64, from: &ServerId, token: Token) {
-        let takes_part = self.standing.as_ref().is_some_and(|standing| standing.votes);
+        let takes_part = self.outlook.part().is_some();
         if !takes_part || !self.tokens.admit(now_ms) || !self.ring.is_sound(from, &token) {
             return;
         }
         self.hops.heard(from);
         let receipt = Datagram::Receipt(receipt_of(&token));
         self.outputs.push_back(Output::Send { to: from.clone(), datagram: receipt });
-        if self.stage == Stage::Quiet {
-            self.keep(now_ms, token);
+        if self.outlook.leads() {
+            self.correct(now_ms);
+        } else if self.stage == Stage::Quiet {
+            self.keep_under_leader(now_ms, token);
         } else if token.initiator == *self.ring.me() {
             self.come_home(now_ms, token);
         } else {
@@ -440,19 +381,17 @@ impl Election {
         }
     }
 
-    /// A leader is heard, so the token goes nowhere; but the leader may turn out to be dead. If it is this
-    /// server, the token's owner should hear of it.
-    fn keep(&mut self, now_ms: u64, token: Token) {
-        let leads = self.standing.as_ref().is_some_and(|standing| standing.leads);
-        if leads {
-            if self.announced_ms.is_none_or(|announced_ms| now_ms >= announced_ms + SETTLE_MS) {
-                self.announce(now_ms);
-            }
-            return;
+    /// Somebody is looking for a leader and should hear of this one.
+    fn correct(&mut self, now_ms: u64) {
+        if self.announced_ms.is_none_or(|announced_ms| now_ms >= announced_ms + SETTLE_MS) {
+            self.announce(now_ms);
         }
-        // A token that does not know our leader's term is left over from the election of that leader.
-        let is_of_this_term = self.standing.as_ref().is_some_and(|standing| token.term >= standing.data.term);
-        if is_of_this_term && token.initiator != *self.ring.me() {
+    }
+
+    /// A leader is heard, so the token goes nowhere; but the leader may turn out to be dead. A token that
+    /// does not know this leader's term is left over from its election.
+    fn keep_under_leader(&mut self, now_ms: u64, token: Token) {
+        if token.term >= self.outlook.term() && token.initiator != *self.ring.me() {
             self.keep_best(token, now_ms);
         }
     }
@@ -477,12 +416,11 @@ impl Election {
     }
 
     /// Passes on a token of a higher rank and gives way to its owner; swallows others, unless this server
-    /// can not try itself. It came at `came_ms`;
-    /// should it find no way on, it waits for another view: servers that have just started hear of each
-    /// other one after the other.
+    /// can not try itself. It came at `came_ms`; should it find no way on, it waits for another view:
+    /// servers that have just started hear of each other one after the other.
     fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
-        let Some(mine) = self.rank() else { return };
-        if self.has_ended(&token) {
+        let Some(mine) = self.outlook.rank() else { return };
+        if self.outlook.is_orphan(&token) {
             return;
         }
         if outranks(&token.rank, &mine) {
@@ -493,7 +431,8 @@ impl Election {
                 return;
             }
             self.give_way(&token, came_ms);
-        } else if self.may_try() && now_ms >= self.aside_until_ms {
+        } else if self.outlook.may_try() && now_ms >= self.aside_until_ms {
+            self.swallow(now_ms, &token);
             return;
         }
         if !token.visited.contains(self.ring.me()) {
@@ -502,24 +441,39 @@ impl Election {
         self.pass_on(now_ms, token, came_ms);
     }
 
+    /// Ends a token of a lower rank: ours will come to its owner. But where it beats the rank that this server
+    /// had when it sent its own, or asked for votes, its owner has swallowed the one or refused the other.
+    fn swallow(&mut self, now_ms: u64, token: &Token) {
+        let is_beaten = self.round.rank.is_some_and(|sent| outranks(&token.rank, &sent));
+        if is_beaten && matches!(self.stage, Stage::Round { .. } | Stage::Campaigned { .. }) {
+            self.begin_round(now_ms);
+        }
+    }
+
     /// Lets the owner of a token of a higher rank try first.
     fn give_way(&mut self, token: &Token, came_ms: u64) {
         let until_ms = came_ms + self.settle_ms + GIVE_WAY_MS;
         self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
         self.stage = Stage::Waiting { until_ms };
-        self.hops.forget(&self.ring.me().clone());
+        self.hops.forget(self.ring.me());
     }
 
-    /// Whether the process that began this round is known to have ended.
-    fn has_ended(&self, token: &Token) -> bool {
-        self.view.peers.get(&token.initiator).is_some_and(|peer| {
-            let run = peer.data.as_ref().map(Run::from);
-            peer.gone || run.is_some_and(|run| run.node_id == token.run.node_id && run.boot > token.run.boot)
-        })
+    /// Takes back the way that was given where its owner died, takes too long, or is no longer the better.
+    fn end_giving_way(&mut self, now_ms: u64) {
+        let Some(better) = &self.better else { return };
+        let is_passed = self.outlook.rank().is_some_and(|mine| outranks(&mine, &better.rank));
+        let is_over = is_passed || self.outlook.is_gone(&better.initiator);
+        if !is_over && now_ms < better.until_ms {
+            return;
+        }
+        self.better = None;
+        if is_over && matches!(self.stage, Stage::Waiting { .. }) {
+            self.stage = Stage::Waiting { until_ms: now_ms.max(self.aside_until_ms) };
+        }
     }
 
-    /// Sends a token, ours or one that came at `came_ms`, to where it goes from here. If that is nowhere it waits for another
-    /// view; ours has been wherever it can go.
+    /// Sends a token, ours or one that came at `came_ms`, to where it goes from here. If that is nowhere it
+    /// waits for another view; ours has been wherever it can go.
     fn pass_on(&mut self, now_ms: u64, token: Token, came_ms: u64) {
         if let Some(hop) = self.next_hop(now_ms, &token) {
             self.send_token(now_ms, hop, token);
@@ -531,10 +485,7 @@ impl Election {
     }
 
     fn next_hop(&self, now_ms: u64, token: &Token) -> Option<Hop> {
-        self.ring.next_hop(token, |id| {
-            self.view.peers.get(id).is_some_and(|peer| peer.alive && peer.votes)
-                && !self.hops.is_silent(now_ms, id)
-        })
+        self.ring.next_hop(token, |id| self.outlook.is_in_ring(id) && !self.hops.is_silent(now_ms, id))
     }
 
     fn send_token(&mut self, now_ms: u64, hop: Hop, mut token: Token) {
@@ -554,24 +505,11 @@ impl Election {
         }
     }
 
-    /// The server that was given way to may have died since, or may have taken too long.
-    fn end_giving_way(&mut self, now_ms: u64) {
-        let Some(better) = &self.better else { return };
-        let is_gone = self.view.peers.get(&better.initiator).is_some_and(|peer| peer.gone);
-        if !is_gone && now_ms < better.until_ms {
-            return;
-        }
-        self.better = None;
-        if is_gone && matches!(self.stage, Stage::Waiting { .. }) {
-            self.stage = Stage::Waiting { until_ms: now_ms };
-        }
-    }
-
     /// Our token came home, or what looks like it.
     fn come_home(&mut self, now_ms: u64, mut token: Token) {
-        let (Some(standing), Some(rank)) = (&self.standing, self.rank()) else { return };
+        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
         let is_this_round = matches!(self.stage, Stage::Round { .. })
-            && token.round == self.round
+            && token.round == self.round.number
             && token.run == Run::from(&standing.data);
         if !is_this_round {
             return;
@@ -593,31 +531,37 @@ impl Election {
 
     /// When a campaign may begin, for a candidacy of `since_ms`.
     fn campaign_due_ms(&self, since_ms: u64) -> u64 {
-        let forced = self.leader_is_dead();
-        let gap_ms = if forced { FORCED_GAP_MS } else { PLAIN_GAP_MS };
-        let gap_ends_ms = self.campaigned_ms.map_or(0, |campaigned_ms| campaigned_ms + gap_ms);
+        let forced = self.outlook.leader_is_dead();
+        let term_since_ms = self.outlook.term_since_ms();
         // A term that began during or after the round is somebody else's attempt.
-        let is_contested = self.round_began_ms.is_some_and(|began_ms| self.term_since_ms > began_ms);
+        let is_contested = self.round.began_ms.is_some_and(|began_ms| term_since_ms > began_ms);
         let settled_ms = match (forced, is_contested) {
             (true, false) => since_ms,
-            (true, true) => self.term_since_ms + self.settle_ms,
-            (false, _) => self.term_since_ms.max(since_ms) + self.settle_ms,
+            (true, true) => since_ms.max(term_since_ms + CONTEST_MS),
+            (false, _) => term_since_ms.max(since_ms) + self.settle_ms,
         };
+        let least_ms = if forced { FORCED_GAP_MS } else { PLAIN_GAP_MS };
+        let gap_ends_ms = self.campaigned_ms.map_or(0, |campaigned_ms| campaigned_ms + least_ms);
         settled_ms.max(gap_ends_ms)
     }
 
+    /// When a candidacy of `since_ms` is out of date.
+    fn choice_ends_ms(&self, since_ms: u64) -> u64 {
+        since_ms + self.settle_ms + CHOSEN_MS
+    }
+
     fn campaign_if_due(&mut self, now_ms: u64, since_ms: u64) {
-        if now_ms >= since_ms + self.settle_ms + CHOSEN_MS || !self.may_try() {
+        if now_ms >= self.choice_ends_ms(since_ms) || !self.outlook.may_try() {
             self.fail_round(now_ms);
             return;
         }
         if now_ms < self.campaign_due_ms(since_ms) {
             return;
         }
-        let forced = self.leader_is_dead();
-        let gap_ms = if forced { FORCED_GAP_MS } else { PLAIN_GAP_MS };
+        let forced = self.outlook.leader_is_dead();
+        let patience_ms = if forced { FORCED_PATIENCE_MS } else { PLAIN_PATIENCE_MS };
         self.campaigned_ms = Some(now_ms);
-        self.stage = Stage::Campaigned { until_ms: now_ms + gap_ms + self.step_ms };
+        self.stage = Stage::Campaigned { until_ms: now_ms + patience_ms + self.step_ms };
         self.outputs.push_back(Output::Campaign { leader_is_dead: forced });
     }
 
