@@ -31,6 +31,9 @@ pub const ANSWER_MS: u64 = COMMIT_TIMEOUT_MS + 3_000;
 
 /// The pause after a refusal for load that names none, doubled with each one in a row.
 pub const LOAD_PAUSE_MS: u64 = 100;
+/// The shortest pause after a refusal for load. A server may say when it takes *one* more; it is better
+/// asked again when it takes several.
+pub const LOAD_PAUSE_MIN_MS: u64 = 20;
 /// The longest pause after a refusal for load, whatever the server says.
 pub const LOAD_PAUSE_MAX_MS: u64 = 30_000;
 

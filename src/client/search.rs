@@ -8,8 +8,8 @@ use super::{
     directory::Address,
     io::Output,
     limits::{
-        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, DOWN_NOTICE_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MS,
-        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
+        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, DOWN_NOTICE_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS,
+        LOAD_PAUSE_MS, LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
     },
     link::{Health, Link, Pending},
     state::{ClientState, Down, Phase},
@@ -214,7 +214,8 @@ impl ClientState {
         }
         let doubled_ms = LOAD_PAUSE_MS << self.load_refusals.min(5);
         self.load_refusals += 1;
-        let pause_ms = refusal.retry_after_ms.unwrap_or(doubled_ms).clamp(1, LOAD_PAUSE_MAX_MS);
+        let pause_ms =
+            refusal.retry_after_ms.unwrap_or(doubled_ms).clamp(LOAD_PAUSE_MIN_MS, LOAD_PAUSE_MAX_MS);
         // Never earlier than the server said, and not all clients at the same moment.
         self.hold_until_ms = self.now_ms + pause_ms + self.jitter.below(pause_ms / 4 + 1);
     }

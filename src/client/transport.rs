@@ -85,7 +85,7 @@ impl LinkThread {
         let (stream, writing) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.say(FromLink::Said(Input::ConnectFailed { reason: error.to_string() }));
+                self.say(FromLink::Said(Input::ConnectFailed { reason: in_words(&error) }));
                 return;
             }
         };
@@ -114,7 +114,7 @@ impl LinkThread {
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return error.to_string(),
+                Err(error) => return in_words(&error),
             }
             if self.ended.load(Ordering::Relaxed) {
                 return "given up".into();
@@ -141,6 +141,18 @@ impl LinkThread {
     /// Whether anybody still listens.
     fn say(&self, said: FromLink) -> bool {
         !self.ended.load(Ordering::Relaxed) && self.inputs.send((self.number, said)).is_ok()
+    }
+}
+
+/// The error for people: the kind of a usual one without the system's number.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        kind @ (ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::TimedOut) => kind.to_string(),
+        _ => error.to_string(),
     }
 }
 

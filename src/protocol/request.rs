@@ -41,6 +41,9 @@ pub enum Request {
         client_msg_id: Option<String>,
         /// The `seq` of the message it answers.
         reply_to: Option<u64>,
+        /// The `client_msg_id` of the connection's message before it: where that was refused for load, so
+        /// is this one.
+        follows: Option<String>,
     },
     /// Read events of a room.
     History {
@@ -97,7 +100,8 @@ impl Request {
             "chat" => Request::Chat {
                 room: fields.room()?,
                 body: fields.body(limits)?,
-                client_msg_id: fields.client_msg_id()?,
+                client_msg_id: fields.client_msg_id("client_msg_id")?,
+                follows: fields.client_msg_id("follows")?,
                 reply_to: fields.optional_integer("reply_to")?,
             },
             "history" => Request::History {
@@ -191,11 +195,11 @@ impl Fields<'_> {
         Ok(body.to_owned())
     }
 
-    fn client_msg_id(&self) -> Result<Option<String>, Refusal> {
-        match self.optional_text("client_msg_id")? {
+    fn client_msg_id(&self, field: &str) -> Result<Option<String>, Refusal> {
+        match self.optional_text(field)? {
             None => Ok(None),
             Some(id) if (1..=CLIENT_MSG_ID_BYTES).contains(&id.len()) => Ok(Some(id.to_owned())),
-            Some(_) => Err(Refusal::bad_request("client_msg_id must have 1 to 64 bytes")),
+            Some(_) => Err(Refusal::bad_request(format!("{field} must have 1 to 64 bytes"))),
         }
     }
 
@@ -255,6 +259,7 @@ mod tests {
             ("chat", r#"{"room":"a","body":"\u0000"}"#, "body"),
             ("chat", r#"{"room":"a","body":"x","client_msg_id":""}"#, "client_msg_id"),
             ("chat", r#"{"room":"a","body":"x","client_msg_id":7}"#, "client_msg_id"),
+            ("chat", r#"{"room":"a","body":"x","follows":""}"#, "follows"),
             ("history", r#"{"room":"a","limit":0}"#, "limit"),
             ("history", r#"{"room":"a","before":1,"after":2}"#, "before"),
             ("ping", r#"{"barrier":"yes"}"#, "barrier"),

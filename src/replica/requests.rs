@@ -26,6 +26,9 @@ use super::{
     storage::{EventRange, RoomId, Storage},
 };
 
+/// When to come back after a request that was refused because too much waits.
+const SHED_RETRY_MS: u64 = 100;
+
 impl<S: Storage> Replica<S> {
     pub(super) fn on_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
         let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.closing) else { return };
@@ -39,6 +42,11 @@ impl<S: Storage> Replica<S> {
         if let Err((wait_ms, last)) = session.spend(now.mono_ms, limits) {
             let reason = format!("more than {} requests a second", limits.requests_per_s);
             let refusal = Refusal::new(Code::RateLimited, reason).retry_after(wait_ms);
+            if let Ok(envelope) = &line
+                && envelope.msg_type == "chat"
+            {
+                session.shed(envelope.data.get("client_msg_id").and_then(|id| id.as_str()));
+            }
             return self.refuse(now, conn, asked, refusal, last);
         }
         let envelope = match line {
@@ -148,10 +156,18 @@ impl<S: Storage> Replica<S> {
         let unasked =
             if matches!(write.request, Request::Chat { .. }) { session.take_unasked(None) } else { vec![] };
         self.follow(conn, unasked);
+        if let Err(refusal) = self.keep_order(conn, &write.request) {
+            return self.refuse(now, conn, write.asked, refusal, false);
+        }
         let action = self.action(&write.request);
         let checked = if early { self.state.check(&user, &action, lamport_timestamp) } else { Ok(()) };
         if let Err(refusal) = checked.and_then(|()| self.admit(&user, &action)) {
             return self.refuse(now, conn, write.asked, refusal, false);
+        }
+        if let (Some(session), Request::Chat { client_msg_id, .. }) =
+            (self.sessions.get_mut(conn), &write.request)
+        {
+            session.taken(client_msg_id.as_deref());
         }
         let seq = self.proposals.push(now.mono_ms, conn, &Proposal { user, lamport_timestamp, action });
         if let Some(session) = self.sessions.get_mut(conn) {
@@ -159,11 +175,28 @@ impl<S: Storage> Replica<S> {
         }
     }
 
+    /// Refuses a message for load, where there is too much of it or where the message that it follows was
+    /// so refused: a client with several messages on their way must find them in its order, or not at all.
+    fn keep_order(&mut self, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let Request::Chat { client_msg_id, follows, .. } = request else { return Ok(()) };
+        let full = self.proposals.len() >= self.config.limits.pending_proposals;
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        if !full && !session.overtakes(follows.as_deref()) {
+            return Ok(());
+        }
+        session.shed(client_msg_id.as_deref());
+        let reason = match full {
+            true => "too much waits for its commit; nothing was proposed",
+            false => "the message that it follows was refused for load; send that one first",
+        };
+        Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS))
+    }
+
     /// The limits that each server watches over by itself.
     fn admit(&self, user: &UserName, action: &Action) -> Result<(), Refusal> {
         if self.proposals.len() >= self.config.limits.pending_proposals {
             let reason = "too much waits for its commit; nothing was proposed";
-            return Err(Refusal::new(Code::Overloaded, reason).retry_after(100));
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
         }
         if let Action::Join { room } = action
             && self.state.room(&room.key()).is_none()
@@ -180,7 +213,7 @@ impl<S: Storage> Replica<S> {
         match request {
             Request::CreateJoin { room, .. } => Action::Join { room: room.clone() },
             Request::Leave { room } => Action::Leave { room: room.clone() },
-            Request::Chat { room, body, client_msg_id, reply_to } => Action::Chat {
+            Request::Chat { room, body, client_msg_id, reply_to, .. } => Action::Chat {
                 room: room.clone(),
                 body: body.clone(),
                 client_msg_id: client_msg_id.clone().unwrap_or_else(|| {

@@ -68,6 +68,8 @@ pub struct Session {
     tokens: f64,
     refilled_ms: u64,
     refused: u32,
+    /// The last message that was refused for load.
+    shed: Option<String>,
     writes: VecDeque<Slot>,
     unasked: Option<Unasked>,
     joined: BTreeSet<RoomId>,
@@ -83,6 +85,7 @@ impl Session {
             tokens: f64::from(limits.requests_burst),
             refilled_ms: now_ms,
             refused: 0,
+            shed: None,
             writes: VecDeque::new(),
             unasked: None,
             joined: BTreeSet::new(),
@@ -104,6 +107,24 @@ impl Session {
         self.refused += 1;
         let wait_ms = ((1.0 - self.tokens) / per_ms).ceil().max(1.0);
         Err((wait_ms as u64, self.refused > limits.requests_burst))
+    }
+
+    /// A message was refused for load; without an id nothing can be said to follow it.
+    pub fn shed(&mut self, client_msg_id: Option<&str>) {
+        self.shed = client_msg_id.map(str::to_owned);
+    }
+
+    /// Whether the message `follows` was refused for load and has not come again since: what says that it
+    /// follows it would overtake it.
+    pub fn overtakes(&self, follows: Option<&str>) -> bool {
+        follows.is_some() && self.shed.as_deref() == follows
+    }
+
+    /// The message is taken: what follows it may be taken too.
+    pub fn taken(&mut self, client_msg_id: Option<&str>) {
+        if self.shed.as_deref() == client_msg_id {
+            self.shed = None;
+        }
     }
 
     /// Whether a write waits for its answer.
@@ -276,6 +297,20 @@ mod tests {
         session.spend(wait_ms, &limits).unwrap();
         let last = (0..4).map(|_| session.spend(wait_ms, &limits).unwrap_err()).last();
         assert!(last.unwrap().1, "a connection that goes on is closed");
+    }
+
+    #[test]
+    fn nothing_overtakes_a_message_that_was_refused_for_load() {
+        let mut session = Session::new(0, &Limits::default());
+        assert!(!session.overtakes(None) && !session.overtakes(Some("1")));
+        session.shed(Some("1"));
+        assert!(session.overtakes(Some("1")));
+        assert!(!session.overtakes(None), "a client that does not ask for it is served as ever");
+        session.shed(Some("2"));
+        session.taken(Some("1"));
+        assert!(session.overtakes(Some("2")), "the second is still to come");
+        session.taken(Some("2"));
+        assert!(!session.overtakes(Some("2")));
     }
 
     #[test]
