@@ -37,7 +37,7 @@ impl Shared {
             server_id,
             turned_ms: AtomicU64::new(0),
             lamport_timestamp: AtomicU64::new(0),
-            standing: RwLock::new(Standing { data, leads: false, leader: None, votes: false }),
+            standing: RwLock::new(Standing { log: data.log, data, leads: false, leader: None, votes: false }),
             status: RwLock::new(None),
         }
     }
