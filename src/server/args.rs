@@ -20,7 +20,7 @@ pub struct Args {
     /// The folder in which each server keeps its data in a folder of its own. It must exist.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     pub data_dir: PathBuf,
-    /// The folder of the log files. It must exist.
+    /// The folder of the log files. It is made where it is missing.
     #[arg(long, value_name = "FOLDER", default_value = "logs")]
     pub log_dir: PathBuf,
     /// The file with the secret that all servers share: 64 hexadecimal digits, readable by its owner

@@ -66,7 +66,11 @@ impl Config {
             Some(path) => format!("the configuration {}", path.display()),
             None => "the built-in configuration (name another with --config)".into(),
         };
+        // A data folder that is not there is not made: it may be a wrong name or a disk that is not
+        // mounted, and a server that then began empty would have to be rebuilt from the others.
         check_folder(&args.data_dir, "data", "--data-dir")?;
+        // Nothing is lost with a log folder. An error shows in the check that follows.
+        let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
         Config::check(args, file).map_err(|error| format!("{source}: {error}"))
     }
@@ -371,7 +375,7 @@ mod tests {
         for (args, named) in [
             (Args { config: Some(missing.clone()), ..good.clone() }, "the configuration"),
             (Args { data_dir: missing.clone(), ..good.clone() }, "--data-dir"),
-            (Args { log_dir: missing.clone(), ..good.clone() }, "--log-dir"),
+            (Args { log_dir: missing.join("logs"), ..good.clone() }, "--log-dir"),
             (Args { secret_file: Some(missing.clone()), ..good.clone() }, "the secret file"),
         ] {
             let error = Config::load(&args).unwrap_err();

@@ -78,7 +78,7 @@ impl Server {
         let run = Run::from(&replica.data_mark());
         let context = Arc::new(Context {
             clock,
-            shared: Shared::new(clock, config.server_id().clone(), replica.data_mark()),
+            shared: Shared::new(clock, config.server_id().clone(), replica.standing()),
             clients: Clients::new(config.replica.limits.connections),
             config,
         });

@@ -8,7 +8,6 @@ use crate::{
     protocol::{
         answer::{Answer, Asked, Signature},
         name::ServerId,
-        peer::DataMark,
         refusal::Refusal,
         status::{ServerList, Status},
     },
@@ -31,13 +30,13 @@ pub struct Shared {
 
 impl Shared {
     /// Before the first turn.
-    pub fn new(clock: Clock, server_id: ServerId, data: DataMark) -> Self {
+    pub fn new(clock: Clock, server_id: ServerId, standing: Standing) -> Self {
         Shared {
             clock,
             server_id,
             turned_ms: AtomicU64::new(0),
             lamport_timestamp: AtomicU64::new(0),
-            standing: RwLock::new(Standing { log: data.log, data, leads: false, leader: None, votes: false }),
+            standing: RwLock::new(standing),
             status: RwLock::new(None),
         }
     }
