@@ -1,5 +1,6 @@
 //! The failure detector and the ring election against every small ring, and on networks that misbehave.
 
+mod liars;
 mod votes;
 mod world;
 

@@ -123,7 +123,7 @@ pub struct World {
     scheduled: u64,
 }
 
-fn config(count: usize, me: usize) -> ReplicaConfig {
+pub fn config(count: usize, me: usize) -> ReplicaConfig {
     let servers = (0..count).map(|place| ServerEntry {
         server_id: id(place),
         host: "localhost".into(),
@@ -141,7 +141,7 @@ fn config(count: usize, me: usize) -> ReplicaConfig {
     }
 }
 
-fn id(place: usize) -> ServerId {
+pub fn id(place: usize) -> ServerId {
     ServerId::new(&format!("s{}", (b'z' - place as u8) as char)).unwrap()
 }
 
