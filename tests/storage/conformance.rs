@@ -207,16 +207,22 @@ fn a_snapshot_is_of_one_moment() {
         memory.commit(batch).unwrap();
     };
     both(&cluster(), &mut sqlite, &mut memory);
-    for _ in 0..30 {
-        both(&generator.batch(), &mut sqlite, &mut memory);
+    // More than is read from the tables at once.
+    for number in 0..100 {
+        let mut batch = generator.batch();
+        batch.rows.push(Row { key: vec![30, number], value: Some(vec![number; 1_000]) });
+        both(&batch, &mut sqlite, &mut memory);
     }
     let whole = snapshot_of(&disk.reader());
+    assert!(whole.len() > 100_000, "{}", whole.len());
     let mut streams = [sqlite.reader().unwrap().snapshot().unwrap().1, disk.reader().snapshot().unwrap().1];
     let mut got = [Vec::new(), Vec::new()];
-    for _ in 0..60 {
-        both(&generator.batch(), &mut sqlite, &mut memory);
+    for number in 0..60 {
+        let mut batch = generator.batch();
+        batch.rows.push(Row { key: vec![30, 99 - number], value: None });
+        both(&batch, &mut sqlite, &mut memory);
         for (stream, got) in streams.iter_mut().zip(&mut got) {
-            let mut some = [0; 50];
+            let mut some = [0; 1_000];
             let count = stream.read(&mut some).unwrap();
             got.extend(&some[..count]);
         }

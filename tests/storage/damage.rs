@@ -9,7 +9,7 @@ use std::{
 use syncnet::{
     protocol::peer::NodeId,
     replica::storage::{Reader, Storage, StorageError},
-    storage::{Kept, MemoryDisk, OpenError, SqliteStorage},
+    storage::{OpenError, SqliteStorage},
 };
 
 use crate::{
@@ -239,36 +239,4 @@ fn a_whole_old_folder_says_how_old_it_is() {
     assert!(storage.load().unwrap().last < now.last);
     drop(storage);
     fs::remove_dir_all(backup).unwrap();
-}
-
-#[test]
-fn the_twin_notices_every_flipped_bit() {
-    let disk = MemoryDisk::new();
-    let mut memory = disk.open(&server_id(), NODE).unwrap();
-    memory.commit(&cluster()).unwrap();
-    let mut generator = Generator::new(1);
-    for _ in 0..40 {
-        memory.commit(&generator.batch()).unwrap();
-    }
-    drop(memory);
-    let whole = disk.image();
-    let mut random = Random(2);
-    for kind in [Kept::Meta, Kept::Log, Kept::State] {
-        for _ in 0..50 {
-            disk.restore(&whole);
-            assert!(disk.corrupt(kind, random.next(), random.next()));
-            let found = match disk.open(&server_id(), NODE) {
-                Ok(storage) => storage.load().map(drop),
-                Err(OpenError::Storage(error)) => Err(error),
-                Err(refused) => panic!("{refused}"),
-            };
-            assert!(matches!(found, Err(StorageError::Doubtful(_))), "{kind:?}: {found:?}");
-        }
-    }
-    for _ in 0..50 {
-        disk.restore(&whole);
-        assert!(disk.corrupt(Kept::Event, random.next(), random.next()));
-        let mut content = disk.reader().snapshot().unwrap().1;
-        content.read_to_end(&mut Vec::new()).unwrap_err();
-    }
 }

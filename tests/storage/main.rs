@@ -7,3 +7,5 @@ mod generator;
 #[path = "../support/power/mod.rs"]
 mod power;
 mod power_cut;
+mod running;
+mod twin;

@@ -1,0 +1,142 @@
+//! The memory twin's faults: each does to its data what a real disk's would.
+
+use std::io::Read;
+
+use syncnet::{
+    protocol::peer::NodeId,
+    replica::storage::{Reader, Storage, StorageError},
+    storage::{CommitFault, Kept, MemoryDisk, MemoryStorage, OpenError},
+};
+
+use crate::{
+    conformance::seen_data,
+    generator::{Generator, Random, cluster, server_id},
+};
+
+const NODE: NodeId = NodeId(5);
+
+fn open(disk: &MemoryDisk) -> Result<MemoryStorage, OpenError> {
+    disk.open(&server_id(), NODE)
+}
+
+/// A disk with some data, open, and what is on it.
+fn written() -> (MemoryDisk, MemoryStorage, Generator, String) {
+    let disk = MemoryDisk::new();
+    let mut storage = open(&disk).unwrap();
+    storage.commit(&cluster()).unwrap();
+    let mut generator = Generator::new(1);
+    for _ in 0..40 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    let data = seen_data(&storage, &disk.reader());
+    (disk, storage, generator, data)
+}
+
+/// What is on the disk after a restart.
+fn restarted(disk: &MemoryDisk, storage: MemoryStorage) -> String {
+    drop(storage);
+    disk.crash();
+    seen_data(&open(disk).unwrap(), &disk.reader())
+}
+
+#[test]
+fn a_write_error_keeps_nothing_and_ends_the_storage() {
+    let (disk, mut storage, mut generator, data) = written();
+    disk.fail_next_commit(CommitFault::WriteError);
+    let error = storage.commit(&generator.batch()).unwrap_err();
+    assert!(matches!(error, StorageError::Failed(_)));
+    assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
+    assert_eq!(storage.load().unwrap_err(), error);
+    assert!(restarted(&disk, storage) == data);
+}
+
+#[test]
+fn a_commit_under_way_survives_a_power_cut_whole_or_not_at_all() {
+    for survives in [false, true] {
+        let (disk, mut storage, mut generator, data) = written();
+        let batch = generator.batch();
+        let (other, mut expected, ..) = written();
+        expected.commit(&batch).unwrap();
+        let expected = if survives { seen_data(&expected, &other.reader()) } else { data };
+        disk.fail_next_commit(CommitFault::PowerCut { survives });
+        storage.commit(&batch).unwrap_err();
+        assert!(restarted(&disk, storage) == expected, "survives: {survives}");
+    }
+}
+
+#[test]
+fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
+    let (disk, mut storage, mut generator, _) = written();
+    disk.fail_next_commit(CommitFault::SyncError);
+    storage.commit(&generator.batch()).unwrap_err();
+    drop(storage);
+    for _ in 0..2 {
+        let error = open(&disk).unwrap_err();
+        assert!(matches!(error, OpenError::Storage(StorageError::Doubtful(_))), "{error}");
+        disk.crash();
+    }
+    disk.wipe();
+    let identity = disk.open(&server_id(), NodeId(6)).unwrap().load().unwrap().identity;
+    assert_eq!((identity.node_id, identity.boot, identity.cluster), (NodeId(6), 1, None));
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_sync_error_that_is_ignored_costs_everything_after_it() {
+    use syncnet::planted::{Bug, plant};
+    let (disk, mut storage, mut generator, data) = written();
+    plant(Some(Bug::IgnoreSyncError));
+    disk.fail_next_commit(CommitFault::SyncError);
+    for _ in 0..10 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    plant(None);
+    assert!(seen_data(&storage, &disk.reader()) != data);
+    assert!(restarted(&disk, storage) == data);
+}
+
+#[test]
+fn a_copy_is_put_back_as_it_was() {
+    let (disk, mut storage, mut generator, data) = written();
+    let copy = disk.image();
+    for _ in 0..10 {
+        storage.commit(&generator.batch()).unwrap();
+    }
+    drop(storage);
+    disk.restore(&copy);
+    assert!(seen_data(&open(&disk).unwrap(), &disk.reader()) == data);
+}
+
+#[test]
+fn a_disk_has_one_writer() {
+    let (disk, storage, ..) = written();
+    assert!(matches!(open(&disk), Err(OpenError::Refused(_))));
+    drop(storage);
+    open(&disk).unwrap();
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let (disk, storage, ..) = written();
+    drop(storage);
+    let whole = disk.image();
+    let mut random = Random(2);
+    for kind in [Kept::Meta, Kept::Log, Kept::State] {
+        for _ in 0..50 {
+            disk.restore(&whole);
+            assert!(disk.corrupt(kind, random.next(), random.next()));
+            let found = match open(&disk) {
+                Ok(storage) => storage.load().map(drop),
+                Err(OpenError::Storage(error)) => Err(error),
+                Err(refused) => panic!("{refused}"),
+            };
+            assert!(matches!(found, Err(StorageError::Doubtful(_))), "{kind:?}: {found:?}");
+        }
+    }
+    for _ in 0..50 {
+        disk.restore(&whole);
+        assert!(disk.corrupt(Kept::Event, random.next(), random.next()));
+        let mut content = disk.reader().snapshot().unwrap().1;
+        content.read_to_end(&mut Vec::new()).unwrap_err();
+    }
+}
