@@ -84,7 +84,7 @@ impl ClientState {
 
     fn refused(&mut self, request_id: i64, pending: Pending, refusal: Refusal) {
         if refusal.code == Code::Unavailable {
-            return self.leave_server("it has no majority", false);
+            return self.unavailable();
         }
         let for_load = refusal.code.retryable();
         match pending {
@@ -183,6 +183,10 @@ impl ClientState {
         for arrival in events {
             self.arrived(arrival, !resumed);
         }
+        if self.is_idle() {
+            // There was nothing but joins to do, so their success is what was waited for.
+            self.back_in_touch();
+        }
     }
 
     /// An event of a room, pushed or in the answer to a join.
@@ -232,6 +236,7 @@ impl ClientState {
 
     fn replied(&mut self, tag: u64, content: Content) {
         let Some(question) = self.take_question(tag) else { return };
+        self.back_in_touch();
         if let Content::ServerList(list) = &content {
             self.listed(list.clone());
         }

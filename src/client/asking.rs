@@ -62,7 +62,7 @@ impl ClientState {
         self.rooms_changed |= room.phase != rooms::Phase::Live;
         self.outputs.push_back(Output::Persist(OutboxChange::Added(message.clone())));
         self.outbox.push(message.clone());
-        self.tell(Update::Queued { message, online: self.is_online() });
+        self.tell(Update::Queued { message, online: self.is_usable() });
     }
 
     /// Refuses what no server would take, before it is stored: it would stand in the way of what follows.

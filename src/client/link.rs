@@ -53,7 +53,8 @@ pub struct Link {
     /// Whether something committed over it: then the search for a server has succeeded.
     pub settled: bool,
     pending: BTreeMap<i64, (Pending, u64)>,
-    heard_ms: u64,
+    /// When the server last said anything.
+    pub heard_ms: u64,
     pinged_ms: Option<u64>,
 }
 

@@ -29,8 +29,13 @@ impl ClientState {
                 Health::Fine => {}
                 Health::AskIt => self.ask("ping", json!({}), Pending::Ping),
                 Health::Silent => {
+                    let heard_ms = link.heard_ms;
                     self.silences += 1;
                     self.leave_server("it fell silent", false);
+                    // For the user it was gone when it was last heard.
+                    if let Some(down) = &mut self.down {
+                        down.since_ms = down.since_ms.min(heard_ms);
+                    }
                 }
                 Health::Overdue => self.leave_server("it owes an answer for too long", false),
             },
@@ -128,12 +133,9 @@ impl ClientState {
             self.directory.works(&address);
             self.redirects = 0;
         }
-        match (&link.server_id, &mut self.down) {
-            (Some(server_id), _) => {
-                self.down = Some(self.down_since_now(Some(server_id.clone()), moved, &reason));
-            }
-            (None, Some(down)) => down.reason = reason,
-            (None, None) => self.down = Some(self.down_since_now(None, moved, &reason)),
+        match &mut self.down {
+            Some(down) => down.reason = reason,
+            None => self.down = Some(self.down_since_now(link.server_id.clone(), moved, &reason)),
         }
         self.outbox.connection_lost();
         self.rooms.connection_lost();
@@ -175,6 +177,7 @@ impl ClientState {
     /// A join does not count: for a member it commits nothing, so a server without a majority may answer it.
     pub(super) fn settle(&mut self) {
         (self.redirects, self.load_refusals) = (0, 0);
+        self.back_in_touch();
         let Phase::Linked(link) = &mut self.phase else { return };
         if !link.settled {
             link.settled = true;
@@ -186,18 +189,40 @@ impl ClientState {
     /// Logged in at `server_id`.
     pub(super) fn logged_in(&mut self, server_id: String) {
         let Phase::Linked(link) = &mut self.phase else { return };
-        link.server_id = Some(server_id.clone());
-        let address = link.address.clone();
-        if let Some(known) = ServerId::new(&server_id) {
+        let (address, known) = (link.address.clone(), ServerId::new(&server_id));
+        link.server_id = Some(server_id);
+        if let Some(known) = known {
             self.directory.identify(&address, &known);
         }
+        if !self.no_majority {
+            self.tell_of_connection();
+        }
+        self.ask("server_list", json!({}), Pending::Directory);
+        self.rooms_changed = true;
+    }
+
+    /// The servers have no majority, as the one in use says.
+    pub(super) fn unavailable(&mut self) {
+        self.no_majority = true;
+        self.leave_server("it has no majority", false);
+    }
+
+    /// Something that needs a majority has succeeded. After a time without one, the user hears only now of a
+    /// connection that is of use, and not of each server that was tried in vain.
+    pub(super) fn back_in_touch(&mut self) {
+        if std::mem::take(&mut self.no_majority) && self.is_online() {
+            self.tell_of_connection();
+        }
+    }
+
+    fn tell_of_connection(&mut self) {
+        let Phase::Linked(link) = &self.phase else { return };
+        let (server_id, address) = (link.name(), link.address.clone());
         let before = self.down.take().and_then(|down| {
             let gap_ms = self.now_ms - down.since_ms;
             down.server_id.map(|server_id| Before { server_id, gap_ms, moved: down.moved })
         });
         self.tell(Update::Connection(Connection::Up { server_id, address, before }));
-        self.ask("server_list", json!({}), Pending::Directory);
-        self.rooms_changed = true;
     }
 
     /// Ends it for good.

@@ -122,6 +122,8 @@ pub struct ClientState {
     pub(super) load_refusals: u32,
     /// Servers lost to silence in a row.
     pub(super) silences: u32,
+    /// A server has said so, and nothing that needs one has succeeded since.
+    pub(super) no_majority: bool,
     /// Redirects in a row.
     pub(super) redirects: u32,
     /// Discovery has just run: its result is tried before it runs again.
@@ -153,6 +155,7 @@ impl ClientState {
             hold_until_ms: 0,
             load_refusals: 0,
             silences: 0,
+            no_majority: false,
             redirects: 0,
             discovered: false,
             down: None,
@@ -203,6 +206,11 @@ impl ClientState {
     /// Messages that are not yet acknowledged.
     pub fn pending(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Whether what is sent now may be acknowledged at once, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        self.is_online() && !self.no_majority
     }
 
     /// Whether it is logged in at a server.

@@ -372,6 +372,39 @@ fn servers_without_a_majority_are_not_asked_in_a_tight_loop() {
 }
 
 #[test]
+fn without_a_majority_the_user_is_told_once_and_again_when_there_is_one() {
+    let mut rig = Rig::in_lobby(&[8000], 0);
+    rig.send("lobby", "one");
+    for _ in 0..5 {
+        rig.now_ms += 5_000;
+        let chat = rig.take("chat").remove(0);
+        rig.nack(&chat, "unavailable", None);
+        while rig.connecting.is_none() {
+            rig.next_timeout();
+        }
+        rig.log_in("server2");
+        rig.answer_join(json!({ "last_seq": 0 }));
+    }
+    rig.send("lobby", "two");
+    let chat = rig.take("chat").remove(0);
+    rig.ack_chat(&chat, 1);
+    let told: Vec<_> = rig
+        .told
+        .iter()
+        .filter_map(|update| match update {
+            Update::Connection(connection) => Some(connection.to_string()),
+            Update::Queued { online, .. } => Some(format!("queued, online: {online}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0], "queued, online: true");
+    assert!(told[1].contains("it has no majority"), "{told:?}");
+    assert_eq!(told[2], "queued, online: false");
+    assert!(told[3].starts_with("server1 is gone, now on server2 (20."), "{told:?}");
+}
+
+#[test]
 fn after_a_refusal_for_load_everything_from_the_refused_message_on_waits_and_goes_in_order() {
     for code in ["overloaded", "rate_limited"] {
         let mut rig = Rig::in_lobby(&[8000], 0);
@@ -579,6 +612,12 @@ fn a_silent_server_is_left_within_a_second_and_an_idle_one_is_pinged() {
     }
     assert!(rig.now_ms - sent_ms < 1_000);
     assert!(rig.connecting.is_some(), "the next one at once");
+    rig.log_in("server2");
+    let gap = rig.told.iter().find_map(|update| match update {
+        Update::Connection(Connection::Up { before: Some(before), .. }) => Some(before.gap_ms),
+        _ => None,
+    });
+    assert_eq!(gap, Some(rig.now_ms - sent_ms), "since it was last heard");
 }
 
 #[test]

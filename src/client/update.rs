@@ -179,7 +179,7 @@ impl fmt::Display for Connection {
                 }
             }
             Connection::Down { reason } => {
-                write!(f, "no server answers ({reason}); messages are kept and the search goes on")
+                write!(f, "no working server ({reason}); messages are kept and the search goes on")
             }
         }
     }

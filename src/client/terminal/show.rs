@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     client::update::{Reply, Update},
-    protocol::{Event, EventKind, RoomName, RoomSummary, ServerList, answer::Member},
+    protocol::{Event, EventKind, RoomName, RoomSummary, ServerInfo, ServerList, answer::Member},
 };
 
 /// `text` without anything that a terminal acts on or that hides what is written.
@@ -109,14 +109,14 @@ fn member_names(members: &[Member]) -> String {
 }
 
 fn server_lines(list: &ServerList) -> Vec<String> {
-    let line = |server: &crate::protocol::ServerInfo| {
-        let state = match (server.is_leader, server.alive) {
-            (true, _) => "leader",
-            (false, true) => "alive",
-            (false, false) => "gone",
-        };
+    let line = |server: &ServerInfo| {
         let clients = counted(server.clients, "client");
-        format!("* {} at {}:{}, {state}, {clients}", server.server_id, server.host, server.tcp_port)
+        let state = match (server.is_leader, server.alive) {
+            (true, _) => format!("leader, {clients}"),
+            (false, true) => format!("alive, {clients}"),
+            (false, false) => "gone".into(),
+        };
+        format!("* {} at {}:{}, {state}", server.server_id, server.host, server.tcp_port)
     };
     list.servers.iter().map(line).collect()
 }
