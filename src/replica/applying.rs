@@ -17,10 +17,9 @@ use crate::{
 };
 
 use super::{
-    consensus::ConfStep,
     fanout::{Fan, Join},
     io::{ConnId, Now, Purpose, Query},
-    members::Configure,
+    members::{ConfStep, Configure},
     replica::{Core, Replica},
     session::WriteAnswer,
     storage::{Applied, EventRange, Row, Storage, StorageError},

@@ -16,10 +16,10 @@ use crate::protocol::{
 };
 
 use super::{
-    consensus::{ConfStep, Consensus},
+    consensus::Consensus,
     handover::{BEHIND_MAX, Successor},
     io::Now,
-    members::Configure,
+    members::{ConfStep, Configure},
     replica::{Core, Replica, load_state},
     storage::{Applied, Batch, Cluster, Storage, StorageError},
 };

@@ -17,7 +17,6 @@ use raft::{
     Config, GetEntriesContext, INVALID_ID, ProgressState, RawNode, ReadOnlyOption, Ready, SnapshotStatus,
     StateRole, eraftpb as pb,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     planted::{Bug, planted},
@@ -26,6 +25,7 @@ use crate::{
 
 use super::{
     config::{ReplicaConfig, Timing},
+    members::ConfStep,
     storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, TAIL_ENTRIES},
 };
 
@@ -47,17 +47,6 @@ pub enum Part {
     Follower,
     /// It asks for votes, or asks whether asking would help.
     Candidate,
-}
-
-/// One step of a change of the servers that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConfStep {
-    /// This incarnation votes from now on.
-    AddVoter(NodeId),
-    /// This incarnation is sent the log from now on.
-    AddLearner(NodeId),
-    /// This incarnation counts no more.
-    Remove(NodeId),
 }
 
 /// Why a proposal was not taken. It may be tried again later: nothing was proposed.

@@ -9,12 +9,23 @@ use crate::protocol::{
     peer::{ConfState, Founder, NodeId},
 };
 
-use super::{consensus::ConfStep, storage::Row};
+use super::storage::Row;
 
 /// First byte of the rows that name an incarnation.
 const NAMED: u8 = 1;
 /// First byte of the rows that say that an incarnation counts no more, and never will again.
 const REMOVED: u8 = 2;
+
+/// One step of a change of the servers that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfStep {
+    /// This incarnation votes from now on.
+    AddVoter(NodeId),
+    /// This incarnation is sent the log from now on.
+    AddLearner(NodeId),
+    /// This incarnation counts no more.
+    Remove(NodeId),
+}
 
 /// What a configuration entry says, in our encoding.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
