@@ -114,7 +114,10 @@ if not errorlevel 1 (
     echo %~2 runs already as process %PID%; scripts\stop_all_servers.bat stops it 1>&2
     exit /b 1
 )
-"%BIN%\syncnet-server.exe" --server-id %2 --data-dir "%SYNCNET_DATA_DIR%" --log-dir "%SYNCNET_LOG_DIR%" --log-level %SYNCNET_LOG_LEVEL% %SERVER_CONFIG% %3 %4 %5 %6 %7 %8 %9
+rem The server takes --log-level once, and what was typed counts.
+set "LEVEL=--log-level %SYNCNET_LOG_LEVEL%"
+for %%A in (%3 %4 %5 %6 %7 %8 %9) do if "%%~A"=="--log-level" set "LEVEL="
+"%BIN%\syncnet-server.exe" --server-id %2 --data-dir "%SYNCNET_DATA_DIR%" --log-dir "%SYNCNET_LOG_DIR%" %LEVEL% %SERVER_CONFIG% %3 %4 %5 %6 %7 %8 %9
 exit /b %errorlevel%
 
 rem --- stop SERVER: closes its window, waits, and kills what does not listen.

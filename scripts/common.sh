@@ -118,9 +118,10 @@ prepare() {
 server_command() {
     local name=$1
     shift
-    command=("$bin_dir/syncnet-server" --server-id "$name" --data-dir "$data_dir" --log-dir "$log_dir"
-        --log-level "$log_level")
+    command=("$bin_dir/syncnet-server" --server-id "$name" --data-dir "$data_dir" --log-dir "$log_dir")
     if [ -n "$config" ]; then command+=(--config "$config"); fi
+    # The server takes the option once, and what was typed counts.
+    case " $* " in *" --log-level"*) ;; *) command+=(--log-level "$log_level") ;; esac
     command+=("$@")
 }
 

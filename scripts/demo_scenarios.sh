@@ -79,8 +79,8 @@ sit_down() {
     mkdir "$stage/$name"
     mkfifo "$stage/$name.in"
     : >"$stage/$name.out"
-    HOME=$stage/$name "$bin_dir/syncnet-client" --server-host 127.0.0.1 --server-port "$2" --user "$name" --room demo \
-        <"$stage/$name.in" > >(tee "$stage/$name.out" | sed -u "s/^/        $name's screen | /") 2>&1 7>&- 8>&- &
+    "$bin_dir/syncnet-client" --server-host 127.0.0.1 --server-port "$2" --user "$name" --room demo \
+        --outbox-dir "$stage/$name" <"$stage/$name.in" > >(tee "$stage/$name.out" | sed -u "s/^/        $name's screen | /") 2>&1 7>&- 8>&- &
     clients+=("$!")
     eval "exec $3>\"\$stage/\$name.in\""
 }

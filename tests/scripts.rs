@@ -4,20 +4,38 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
+use syncnet::admin::bench::local_cluster::free_base_ports;
 use tempfile::TempDir;
 
-/// A place for one cluster: its folders are temporary, its programs those that cargo built for the tests.
+/// A place for one cluster: its folders are temporary, its ports free ones, its programs those that cargo
+/// built for the tests. What still runs in it when it is dropped is stopped.
 struct Place {
     folder: TempDir,
+    ports: Vec<u16>,
 }
 
 impl Place {
     fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a temporary folder") }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ports = free_base_ports(3).expect("free ports");
+        let servers: Vec<_> = (0..3)
+            .map(|position| {
+                serde_json::json!({
+                    "server_id": format!("server{}", position + 1), "host": "127.0.0.1",
+                    "port": ports[position], "ring_position": position,
+                })
+            })
+            .collect();
+        let config = serde_json::json!({ "servers": servers }).to_string();
+        fs::write(folder.path().join("config.json"), config).expect("a configuration can be written");
+        Place { folder, ports }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -31,15 +49,35 @@ impl Place {
             .arg(scripts().join(name))
             .current_dir(self.folder.path())
             .env("SYNCNET_BIN_DIR", Path::new(env!("CARGO_BIN_EXE_syncnet-server")).parent().unwrap())
+            .env("SYNCNET_CONFIG", self.path("config.json"))
             .env("SYNCNET_DATA_DIR", self.path("data"))
             .env("SYNCNET_LOG_DIR", self.path("logs"))
             .env("SYNCNET_RUN_DIR", self.path("run"))
+            .env("SYNCNET_READY_TIMEOUT", "90")
             .stdin(Stdio::null());
         command
     }
 
     fn run(&self, name: &str, args: &[&str]) -> (i32, String) {
         said(&self.script(name).args(args).output().expect("bash runs"))
+    }
+
+    /// Repeats the status until its exit status is `wanted`.
+    fn wait_for_status(&self, wanted: i32) -> String {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            let (status, text) = self.run("status_check.sh", &["simple"]);
+            if status == wanted {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "the status stays {status}: {text}");
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.run("stop_all_servers.sh", &[]);
     }
 }
 
@@ -116,4 +154,51 @@ fn a_wrong_word_is_a_usage_error() {
         assert_eq!(status, 2, "{script}: {text}");
         assert!(text.contains("usage"), "{script}: {text}");
     }
+}
+
+#[test]
+fn a_cluster_is_started_watched_hurt_and_stopped() {
+    let place = Place::new();
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("Verdict: HEALTHY"), "{text}");
+    assert!(text.contains(&format!("--server-port {}", place.ports[0])), "{text}");
+    let console = fs::read_to_string(place.path("logs/console.log")).unwrap();
+    assert!((1..=3).all(|number| console.contains(&format!("[server{number}] "))), "{console}");
+
+    let secret = place.path("data/cluster.secret");
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = fs::read_to_string(secret).unwrap();
+    assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()), "{secret}");
+
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("server1 runs already"), "{text}");
+    let (status, text) = place.run("start_server2.sh", &[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("server2 runs already"), "{text}");
+
+    let pid = fs::read_to_string(place.path("run/server1.pid")).unwrap();
+    assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+    assert!(place.wait_for_status(1).starts_with("DEGRADED servers=2/3"));
+    let (status, text) = place.run("start_server1.sh", &["--background", "--log-level", "debug"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(place.wait_for_status(0).starts_with("HEALTHY servers=3/3 leader=server3"));
+
+    let (status, text) = place.run("stop_all_servers.sh", &[]);
+    assert_eq!(status, 0, "{text}");
+    assert!((1..=3).all(|number| text.contains(&format!("server{number} has stopped"))), "{text}");
+    assert!(place.wait_for_status(3).starts_with("DOWN"));
+}
+
+#[test]
+fn a_taken_port_is_named_and_nothing_is_left_running() {
+    let place = Place::new();
+    let port = place.ports[1];
+    let _taken = TcpListener::bind(("127.0.0.1", port)).expect("the port was free a moment ago");
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("server2 has ended") && text.contains(&port.to_string()), "{text}");
+    let (_, text) = place.run("stop_all_servers.sh", &[]);
+    assert!(text.contains("No server runs here"), "{text}");
 }

