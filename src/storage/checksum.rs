@@ -3,7 +3,7 @@
 //! SQLite guards the frames of its WAL and not the pages of its database, so a bit that flips on the disk
 //! would be read as if it had been written. The key is part of the sum, so that a row that ended up in
 //! another's place is noticed as well; what a row cannot notice is that it is gone, which is what
-//! [`Totals`](super::bounds::Totals) are for. A CRC is enough against accidents; it is no defence
+//! `bounds::Totals` are for. A CRC is enough against accidents; it is no defence
 //! against somebody who can write to the folder, and none is promised.
 
 use crc32fast::Hasher;

@@ -3,22 +3,24 @@
 //!
 //! [`SqliteStorage`] is the real one. [`MemoryStorage`] is its twin for the simulation, with faults on
 //! demand. What a batch means, what is checked when data is read, and what a snapshot looks like is
-//! written once, over the small trait in [`tables`]; the two differ only in where a row is kept.
+//! written once, over the small trait in `tables`; the two differ only in where a row is kept.
 //!
 //! | module | concept |
 //! |---|---|
-//! | [`tables`] | the rows that exist, as a trait: what both kinds of disk can do |
+//! | `tables` | the rows that exist, as a trait: what both kinds of disk can do |
 //! | `checksum`, `record` | what guards a row, and how its value is written |
 //! | `bounds` | where log and state begin and end, and which batches fit there |
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
-//! | [`sqlite`], `schema`, `rows` | the database |
+//! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
-//! | [`memory`] | the twin |
+//! | [`memory`], `image` | the twin |
 
 mod bounds;
+mod checkpoints;
 mod checksum;
 pub mod folder;
+mod image;
 pub mod memory;
 mod read;
 mod record;
@@ -27,6 +29,7 @@ mod schema;
 pub mod snapshot;
 pub mod sqlite;
 mod tables;
+mod transaction;
 mod wal;
 mod write;
 
@@ -34,7 +37,8 @@ use std::fmt;
 
 use crate::replica::storage::StorageError;
 
-pub use memory::{CommitFault, Kept, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
+pub use image::Kept;
+pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
 pub use sqlite::{SqliteReader, SqliteStorage};
 
 /// Why a data folder was not opened.

@@ -17,19 +17,20 @@ use std::{
     cell::OnceCell,
     io::Read,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     OpenError,
     bounds::Bounds,
+    checkpoints::Checkpoints,
     folder::Folder,
     read,
     rows::{While, sqlite_error},
     schema,
     snapshot::Export,
+    transaction::{Broken, transaction},
     wal, write,
 };
 use crate::{
@@ -41,13 +42,6 @@ use crate::{
         Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
     },
 };
-
-/// Pages in the WAL that wait for a checkpoint, before one is made.
-const CHECKPOINT_PAGES: i64 = 1_000;
-/// From so many pages on (64 MiB) the writer waits a moment for readers, so that the WAL can start over.
-const RESTART_PAGES: i64 = 16 * 1024;
-/// How long it waits at most. A query takes less; for a snapshot under way no wait would be enough.
-const RESTART_WAIT: Duration = Duration::from_millis(50);
 
 /// Where a database is, for every connection to it.
 #[derive(Debug, Clone)]
@@ -143,7 +137,14 @@ impl SqliteStorage {
             }
             write::begin(connection, server_id, fresh_node_id)
         })
-        .map_err(|broken| broken.error)?;
+        .map_err(|broken: Broken<OpenError>| {
+            if broken.synced_in_vain
+                && let Some(folder) = &folder
+            {
+                folder.remember_doubt(&broken.error.to_string());
+            }
+            broken.error
+        })?;
         if let Some(folder) = &folder {
             folder.sync()?;
         }
@@ -249,90 +250,4 @@ impl Reader for SqliteReader {
         let export = Export::new(Box::new(connection))?;
         Ok((export.head().clone(), Box::new(export)))
     }
-}
-
-/// What went wrong in a transaction, and what that says about the disk.
-#[derive(Debug)]
-struct Broken<E = StorageError> {
-    error: E,
-    /// The transaction is undone, and the connection as good as before.
-    rolled_back: bool,
-    /// A sync failed, or may have: from now on reading proves nothing.
-    synced_in_vain: bool,
-}
-
-impl From<StorageError> for Broken {
-    fn from(error: StorageError) -> Self {
-        Broken { error, rolled_back: false, synced_in_vain: false }
-    }
-}
-
-/// Runs `work` in one transaction: all of it is durable when this returns `Ok`.
-fn transaction<T, E: From<StorageError>>(
-    connection: &mut Connection,
-    work: impl FnOnce(&mut Connection) -> Result<T, E>,
-) -> Result<T, Broken<E>> {
-    let step = |connection: &Connection, text| -> rusqlite::Result<()> {
-        connection.prepare_cached(text)?.execute([]).map(drop)
-    };
-    // IMMEDIATE: a stranger's lock is met here, where waiting for it does no harm.
-    step(connection, "BEGIN IMMEDIATE").during("beginning a transaction").map_err(|error| Broken {
-        error: error.into(),
-        rolled_back: false,
-        synced_in_vain: false,
-    })?;
-    match work(connection) {
-        Ok(done) => step(connection, "COMMIT").map(|()| done).map_err(|error| Broken {
-            error: sqlite_error("committing", &error).into(),
-            rolled_back: false,
-            synced_in_vain: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
-        }),
-        Err(error) => {
-            let rolled_back = step(connection, "ROLLBACK").is_ok();
-            Err(Broken { error, rolled_back, synced_in_vain: false })
-        }
-    }
-}
-
-/// When to copy pages from the WAL into the database.
-#[derive(Debug, Default)]
-struct Checkpoints {
-    /// Pages in the WAL when a checkpoint was last tried: one that a reader holds back is not tried again
-    /// with every commit.
-    tried_at: i64,
-}
-
-impl Checkpoints {
-    fn after_commit(&mut self, connection: &Connection) -> Result<(), Broken> {
-        let (pages, copied) = run_checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
-        if pages < self.tried_at {
-            // The WAL has started over.
-            self.tried_at = 0;
-        }
-        if pages - copied < CHECKPOINT_PAGES && pages < RESTART_PAGES
-            || pages - self.tried_at < CHECKPOINT_PAGES
-        {
-            return Ok(());
-        }
-        self.tried_at = pages;
-        if pages < RESTART_PAGES {
-            run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
-            return Ok(());
-        }
-        let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");
-        wait(RESTART_WAIT)?;
-        run_checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")?;
-        wait(schema::BUSY_TIMEOUT).map_err(Broken::from)
-    }
-}
-
-/// Runs one of the checkpoint pragmas. Returns the pages in the WAL, and those of them already copied.
-/// That readers kept it from finishing is no error.
-fn run_checkpoint(connection: &Connection, text: &str) -> Result<(i64, i64), Broken> {
-    let mut statement = connection.prepare_cached(text).during("preparing a checkpoint")?;
-    statement.query_row([], |row| Ok((row.get(1)?, row.get(2)?))).map_err(|error| Broken {
-        error: sqlite_error("checkpointing", &error),
-        rolled_back: false,
-        synced_in_vain: error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure),
-    })
 }

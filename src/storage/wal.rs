@@ -196,3 +196,36 @@ fn checksum(big: bool, sum: (u32, u32), bytes: &[u8]) -> (u32, u32) {
     }
     (first, second)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: [u8; 8] = [7; 8];
+
+    fn frames(committed: u32, lost: Option<u32>) -> Scan {
+        Scan::Frames { salt: SALT, committed, lost }
+    }
+
+    #[test]
+    fn doubt_needs_evidence() {
+        let index = |committed, copied| Some(Index { salt: SALT, committed, copied });
+        let other = Some(Index { salt: [8; 8], committed: 9, copied: 0 });
+        for (found, index, sound) in [
+            (Scan::Empty, None, true),
+            (Scan::Empty, index(5, 5), true),
+            (Scan::Empty, index(5, 4), false),
+            (Scan::HeaderDamaged, None, false),
+            (frames(5, None), None, true),
+            (frames(5, None), index(5, 0), true),
+            // Synced, and the process died before it could say so.
+            (frames(6, None), index(5, 0), true),
+            (frames(4, None), index(5, 0), false),
+            // The index is of another time.
+            (frames(4, None), other, true),
+            (frames(4, Some(5)), None, false),
+        ] {
+            assert_eq!(judge(&found, index.as_ref()).is_ok(), sound, "{found:?} {index:?}");
+        }
+    }
+}

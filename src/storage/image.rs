@@ -1,0 +1,194 @@
+//! The four tables as ordered maps: what the memory twin has on its disk.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::tables::{GoOn, RawEvent, Span, Tables, TablesMut, TakeRow};
+use crate::replica::storage::StorageError;
+
+/// A value and its checksum.
+type Sealed = (Arc<[u8]>, u32);
+
+/// Everything that is on a disk at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Image {
+    metas: BTreeMap<String, Sealed>,
+    log: BTreeMap<u64, Sealed>,
+    state: BTreeMap<Vec<u8>, Sealed>,
+    events: BTreeMap<(u64, u64), KeptEvent>,
+}
+
+#[derive(Debug, Clone)]
+struct KeptEvent {
+    index: u64,
+    created_at_ms: u64,
+    author: Arc<[u8]>,
+    json: Arc<[u8]>,
+    crc: u32,
+}
+
+/// A kind of row, to be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Vote, applied index and the like.
+    Meta,
+    /// A log entry.
+    Log,
+    /// A row of state.
+    State,
+    /// An event.
+    Event,
+}
+
+impl Image {
+    /// The named values, and nothing else.
+    pub fn named(&self) -> Image {
+        Image { metas: self.metas.clone(), ..Image::default() }
+    }
+
+    /// Flips a bit of a row; both are counted around. Returns whether there was a row.
+    pub fn flip(&mut self, kind: Kept, nth: u64, bit: u64) -> bool {
+        fn nth_of<K, V>(map: &mut BTreeMap<K, V>, nth: u64) -> Option<&mut V> {
+            let count = map.len() as u64;
+            let place = usize::try_from(nth.checked_rem(count)?).expect("it is below a length");
+            map.values_mut().nth(place)
+        }
+        fn flip_in(bytes: &mut Arc<[u8]>, crc: &mut u32, bit: u64) {
+            let bits = bytes.len() as u64 * 8 + 32;
+            let bit = bit % bits;
+            match usize::try_from(bit / 8).ok().filter(|byte| *byte < bytes.len()) {
+                Some(byte) => Arc::make_mut(bytes)[byte] ^= 1 << (bit % 8),
+                None => *crc ^= 1 << (bit % 32),
+            }
+        }
+        let found = match kind {
+            Kept::Meta => nth_of(&mut self.metas, nth).map(|(value, crc)| (value, crc)),
+            Kept::Log => nth_of(&mut self.log, nth).map(|(value, crc)| (value, crc)),
+            Kept::State => nth_of(&mut self.state, nth).map(|(value, crc)| (value, crc)),
+            Kept::Event => nth_of(&mut self.events, nth).map(|event| (&mut event.json, &mut event.crc)),
+        };
+        match found {
+            Some((bytes, crc)) => {
+                flip_in(bytes, crc, bit);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Tables for Image {
+    fn metas(&self, take: &mut dyn FnMut(&str, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
+        walk(self.metas.iter(), |(name, (value, crc))| take(name, value, *crc))
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        Ok(self.metas.get(name).map(|(value, crc)| (value.to_vec(), *crc)))
+    }
+
+    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
+        walk(self.log.range(from..), |(index, (value, crc))| take(*index, value, *crc))
+    }
+
+    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError> {
+        Ok(self.log.last_key_value().map(|(index, (value, crc))| (*index, value.to_vec(), *crc)))
+    }
+
+    fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = above.map_or(Unbounded, Excluded);
+        walk(self.state.range::<[u8], _>((from, Unbounded)), |(key, (value, crc))| take(key, value, *crc))
+    }
+
+    fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError> {
+        let Some(first) = span.after.checked_add(1).filter(|first| *first < span.before) else {
+            return Ok(());
+        };
+        let range = self.events.range((span.room, first)..(span.room, span.before));
+        let mut give = |(key, event): (&(u64, u64), &KeptEvent)| take(event.raw(*key));
+        if span.ascending { walk(range, &mut give) } else { walk(range.rev(), &mut give) }
+    }
+
+    fn all_events(
+        &self,
+        above: (u64, u64),
+        take: &mut dyn FnMut(RawEvent<'_>) -> GoOn,
+    ) -> Result<(), StorageError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        walk(self.events.range((Excluded(above), Unbounded)), |(key, event)| take(event.raw(*key)))
+    }
+}
+
+/// Hands over one item after the other until `take` has enough.
+fn walk<I: Iterator>(items: I, mut take: impl FnMut(I::Item) -> GoOn) -> Result<(), StorageError> {
+    for item in items {
+        if !take(item)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl KeptEvent {
+    fn raw(&self, (room, seq): (u64, u64)) -> RawEvent<'_> {
+        RawEvent {
+            room,
+            seq,
+            index: self.index,
+            created_at_ms: self.created_at_ms,
+            author: &self.author,
+            json: &self.json,
+            crc: self.crc,
+        }
+    }
+}
+
+impl TablesMut for Image {
+    fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError> {
+        match self.metas.get_mut(name) {
+            Some(kept) => *kept = (value.into(), crc),
+            None => drop(self.metas.insert(name.to_owned(), (value.into(), crc))),
+        }
+        Ok(())
+    }
+
+    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError> {
+        self.log.insert(index, (value.into(), crc));
+        Ok(())
+    }
+
+    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError> {
+        self.log.split_off(&index);
+        Ok(())
+    }
+
+    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError> {
+        self.log = self.log.split_off(&(index + 1));
+        Ok(())
+    }
+
+    fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError> {
+        Ok(self.state.insert(key.to_vec(), (value.into(), crc)).map(|(_, crc)| crc))
+    }
+
+    fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError> {
+        Ok(self.state.remove(key).map(|(_, crc)| crc))
+    }
+
+    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
+        let kept = KeptEvent {
+            index: event.index,
+            created_at_ms: event.created_at_ms,
+            author: event.author.into(),
+            json: event.json.into(),
+            crc: event.crc,
+        };
+        Ok(self.events.insert((event.room, event.seq), kept).map(|event| event.crc))
+    }
+
+    fn clear(&mut self) -> Result<(), StorageError> {
+        self.log.clear();
+        self.state.clear();
+        self.events.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! A snapshot read, record by record, into tables that the caller rolls back should it be no good.
+
+use std::io::{self, Read};
+
+use super::{END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
+use crate::{
+    protocol::peer::SnapshotHead,
+    replica::storage::StorageError,
+    storage::{
+        bounds::Totals,
+        checksum,
+        record::{doubt, exact},
+        tables::{RawEvent, TablesMut},
+    },
+};
+
+/// Larger records are refused before memory is taken for them.
+const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Writes the rows of a snapshot into empty tables and returns their totals. Anything that is not as the
+/// sender wrote it, or that is not the snapshot which `head` announced, is `Doubtful`.
+pub fn import<T: TablesMut>(
+    tables: &mut T,
+    head: &SnapshotHead,
+    content: &mut dyn Read,
+) -> Result<Totals, StorageError> {
+    let mut records = Incoming::begin(content)?;
+    match records.next()? {
+        (HEAD, body) => check_head(head, body)?,
+        (kind, _) => return Err(doubt(format!("the snapshot begins with a record of kind {kind}"))),
+    }
+    let mut totals = Totals::default();
+    loop {
+        match records.next()? {
+            (STATE, body) => {
+                let (key, value) = split_state(body).ok_or_else(|| malformed("row of state"))?;
+                let crc = checksum::state(key, value);
+                let replaced = tables.put_state(key, value, crc)?;
+                totals.state.put(crc, replaced);
+            }
+            (EVENT, body) => {
+                let mut event = split_event(body).ok_or_else(|| malformed("event"))?;
+                event.crc = checksum::event(&event);
+                let replaced = tables.put_event(event)?;
+                totals.events.put(event.crc, replaced);
+            }
+            (END, body) => {
+                let sent: Totals = exact(body).map_err(|_| malformed("end"))?;
+                sent.state.check(&totals.state, "rows of the snapshot")?;
+                sent.events.check(&totals.events, "events of the snapshot")?;
+                records.end()?;
+                return Ok(totals);
+            }
+            (kind, _) => return Err(doubt(format!("the snapshot has a record of unknown kind {kind}"))),
+        }
+    }
+}
+
+/// The sender's term is said beside the snapshot and not in it.
+fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), StorageError> {
+    let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
+    if (SnapshotHead { term: announced.term, ..found }) == *announced {
+        return Ok(());
+    }
+    Err(doubt(format!("a snapshot up to entry {} was announced, and another one came", announced.index)))
+}
+
+/// Records as they are read.
+struct Incoming<'a> {
+    content: &'a mut dyn Read,
+    crc: u32,
+    body: Vec<u8>,
+}
+
+impl<'a> Incoming<'a> {
+    fn begin(content: &'a mut dyn Read) -> Result<Self, StorageError> {
+        let mut incoming = Incoming { content, crc: 0, body: Vec::new() };
+        let magic: [u8; 6] = incoming.array()?;
+        if magic != *MAGIC {
+            return Err(doubt("what came as a snapshot is none"));
+        }
+        let version = u16::from_le_bytes(incoming.array()?);
+        if version != SNAPSHOT_VERSION {
+            return Err(doubt(format!(
+                "the snapshot has format {version}; this program reads {SNAPSHOT_VERSION}"
+            )));
+        }
+        Ok(incoming)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StorageError> {
+        let mut bytes = [0; N];
+        self.content.read_exact(&mut bytes).map_err(unreadable)?;
+        Ok(bytes)
+    }
+
+    /// The next record: its kind and the rest of its body.
+    fn next(&mut self) -> Result<(u8, &[u8]), StorageError> {
+        let length = u32::from_le_bytes(self.array()?) as usize;
+        if !(1..=RECORD_BYTES_MAX).contains(&length) {
+            return Err(doubt(format!("the snapshot has a record of {length} bytes")));
+        }
+        let crc = u32::from_le_bytes(self.array()?);
+        self.body.resize(length, 0);
+        self.content.read_exact(&mut self.body).map_err(unreadable)?;
+        self.crc = chained(self.crc, &self.body);
+        if self.crc != crc {
+            return Err(doubt("a record of the snapshot fails its checksum"));
+        }
+        Ok((self.body[0], &self.body[1..]))
+    }
+
+    /// Nothing may follow the last record.
+    fn end(&mut self) -> Result<(), StorageError> {
+        match self.content.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(doubt("the snapshot goes on after its end")),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+}
+
+fn split_state(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}
+
+fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
+    let (numbers, rest) = body.split_first_chunk::<32>()?;
+    let mut numbers = numbers.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+    let (room, seq, index, created_at_ms) =
+        (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
+    let (author, json) = split_state(rest)?;
+    Some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
+}
+
+/// The database has not been touched by this: whatever goes wrong with the content is the content's.
+fn unreadable(error: io::Error) -> StorageError {
+    doubt(format!("the snapshot cannot be read to its end: {error}"))
+}
+
+fn malformed(what: &str) -> StorageError {
+    doubt(format!("the snapshot has a {what} that does not decode"))
+}
