@@ -18,7 +18,7 @@ pub const SERVERS_MAX: usize = 9;
 pub struct Run {
     /// The incarnation.
     pub node_id: NodeId,
-    /// How often its data folder was started, this time included.
+    /// The number of the run; it grows with every start, not always by one.
     pub boot: u64,
 }
 

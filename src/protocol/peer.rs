@@ -41,7 +41,7 @@ pub struct DataMark {
     pub cluster_id: Option<u64>,
     /// Its incarnation.
     pub node_id: NodeId,
-    /// How often this data folder was started, this time included.
+    /// The number of this run of its data folder; it grows with every start, not always by one.
     pub boot: u64,
     /// The term it has promised.
     pub term: u64,

@@ -159,7 +159,8 @@ impl<S: Storage> Replica<S> {
                 self.view = view;
             }
             Input::SnapshotReceived { from, head, content } => {
-                if let Some(node) = self.members.node_of(&from, &head.conf)
+                // A server that begins anew knows the founders only; its leader may be none of them.
+                if let Some(node) = self.trust.shown_by(&from)
                     && self
                         .identity
                         .cluster

@@ -23,7 +23,8 @@ pub struct Identity {
     pub server_id: ServerId,
     /// The incarnation: drawn at random when the folder was made.
     pub node_id: NodeId,
-    /// How often the folder was opened; this time is counted and synced already.
+    /// The number of this run: each opening of the folder adds a random step of at least one, which is
+    /// synced already. So a start from an old copy does not get the number of a run that the copy forgot.
     pub boot: u64,
     /// The cluster, once there is one.
     pub cluster: Option<Cluster>,

@@ -4,7 +4,8 @@
 //! data: run, term, and last log entry, which for one incarnation only ever grow. When a link comes up,
 //! both ends say what their data is (`Hello`). An end that is behind what the other remembers has lost
 //! something that it had promised: a vote, or an entry that may have been acknowledged. It is told so
-//! (`Doubt`) and must come back empty under a new incarnation.
+//! (`Doubt`) and must come back empty under a new incarnation. Within one run nothing is lost, because a
+//! process that cannot keep its data ends: what looks older there was sent earlier and came later.
 //!
 //! A server that starts takes no part in consensus until so many others have found nothing against its
 //! data (`Welcome`) that it makes a majority together with them. Consensus needs those others anyway, so
@@ -45,14 +46,15 @@ impl Trust {
 
     /// A peer shows its data. The error says what speaks against it.
     pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), String> {
-        if let Some(old) = self.remembered.get(from)
-            && old.node_id == mark.node_id
+        let known = self.remembered.get(from).filter(|old| old.node_id == mark.node_id);
+        if let Some(old) = known
+            && old.boot != mark.boot
             && !planted(Bug::AmnesiacVotes)
         {
             let lost = if old.cluster_id.is_some() && mark.cluster_id.is_none() {
                 Some("it was part of a cluster and does not know it".to_owned())
             } else if mark.boot < old.boot {
-                Some(format!("it was started {} times and knows of {}", old.boot, mark.boot))
+                Some(format!("it had begun run {} and knows of {}", old.boot, mark.boot))
             } else if mark.term < old.term {
                 Some(format!("it had promised term {} and knows of {}", old.term, mark.term))
             } else if mark.log < old.log {
@@ -70,22 +72,24 @@ impl Trust {
             }
         }
         self.shown.insert(from.clone(), mark.node_id);
-        if self.remembered.get(from) != Some(mark) {
+        if known.is_some_and(|old| old.boot == mark.boot) {
+            self.heard(from, mark);
+        } else {
             self.remembered.insert(from.clone(), mark.clone());
             self.changed.insert(from.clone());
         }
         Ok(())
     }
 
-    /// A heartbeat told of a peer's data. Only ever adds to what is remembered of the same incarnation.
+    /// A heartbeat told of a peer's data. Only ever adds to what is remembered of the same run: a new run
+    /// has to show its data on a link first.
     pub fn heard(&mut self, from: &ServerId, mark: &DataMark) {
-        let Some(old) = self.remembered.get_mut(from).filter(|old| old.node_id == mark.node_id) else {
-            return;
-        };
+        let is_same_run = |old: &&mut DataMark| old.node_id == mark.node_id && old.boot == mark.boot;
+        let Some(old) = self.remembered.get_mut(from).filter(is_same_run) else { return };
         let newer = DataMark {
             cluster_id: old.cluster_id.or(mark.cluster_id),
             node_id: old.node_id,
-            boot: old.boot.max(mark.boot),
+            boot: old.boot,
             term: old.term.max(mark.term),
             log: old.log.max(mark.log),
         };
@@ -184,6 +188,18 @@ mod tests {
         trust.judge(&peer, &mark(7, 3, 6, (6, 90))).unwrap();
         assert!(trust.accepts(&peer, NodeId(7)));
         trust.judge(&peer, &mark(8, 1, 0, (0, 0))).expect("a new incarnation begins anew");
+    }
+
+    #[test]
+    fn within_a_run_the_older_is_only_late() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.heard(&peer, &mark(7, 2, 5, (4, 120)));
+        trust.judge(&peer, &mark(7, 2, 5, (4, 110))).expect("a link can be slower than a heartbeat");
+        // What a later run says of itself by datagram does not hide that it lost something.
+        trust.heard(&peer, &mark(7, 3, 5, (4, 90)));
+        trust.judge(&peer, &mark(7, 3, 5, (4, 110))).unwrap_err();
     }
 
     #[test]

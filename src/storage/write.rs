@@ -151,6 +151,9 @@ pub(super) fn install<T: TablesMut>(
     Ok(Bounds { truncated: mark, last: mark, applied: head.index, compact_goal: head.index, totals })
 }
 
+/// Numbers of runs grow by at most this much from one opening to the next.
+const BOOT_STEP_MAX: u64 = 1 << 16;
+
 /// What has to happen before anything else is read: the folder gets an owner, or is found to have this
 /// one, and the opening is counted.
 pub(super) fn begin<T: TablesMut>(
@@ -168,7 +171,8 @@ pub(super) fn begin<T: TablesMut>(
         }
         Some(_) => {}
     }
+    // The step is random, so that a start from an old copy is not taken for the run that the copy forgot.
     let boot: u64 = stored(tables, name::BOOT)?.unwrap_or(0);
-    put_meta(tables, name::BOOT, &(boot + 1))?;
+    put_meta(tables, name::BOOT, &(boot + 1 + fresh_node_id.0 % BOOT_STEP_MAX))?;
     Ok(())
 }

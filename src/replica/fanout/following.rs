@@ -105,8 +105,11 @@ impl Fanout {
         while state.pending_bytes() < self.limits.high
             && let Some(line) = followed.recent(next)
         {
-            if state.queue(Arc::clone(line), self.limits.cut) == Queued::First {
-                self.dirty.push(conn);
+            match state.queue(Arc::clone(line), self.limits.cut) {
+                Queued::First => self.dirty.push(conn),
+                Queued::Behind => {}
+                // A line that is long for this outbox waits until more of it has been taken.
+                Queued::Full => break,
             }
             next += 1;
         }
@@ -189,8 +192,10 @@ impl Fanout {
             if state.pending_bytes() >= self.limits.high {
                 break;
             }
-            if state.queue(line, self.limits.cut) == Queued::First {
-                self.dirty.push(conn);
+            match state.queue(line, self.limits.cut) {
+                Queued::First => self.dirty.push(conn),
+                Queued::Behind => {}
+                Queued::Full => break,
             }
             next = row.seq + 1;
         }

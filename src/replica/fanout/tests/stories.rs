@@ -251,6 +251,25 @@ fn catching_up_never_cuts_its_own_reader() {
 }
 
 #[test]
+fn catching_up_leaves_out_no_long_line() {
+    let mut story = Story::new(16 << 10, 1);
+    // Few lines wait, and yet the long one does not fit behind them.
+    for body in ["x".repeat(6 << 10), "y".repeat(12 << 10), "z".into()] {
+        story.history.say(&body);
+    }
+    story.follow(1);
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        for page in story.pages() {
+            story.find(Purpose::CatchUp, &page);
+        }
+        let line = story.fanout.take(CONN, 1).pop().expect("there is always something to read");
+        seen.push(in_few_words(&line));
+    }
+    assert_eq!(seen, ["2", "3", "4"]);
+}
+
+#[test]
 fn a_full_outbox_shortens_answers() {
     let mut story = Story::new(16 << 10, 200);
     let (first, first_range) = story.join(1, None, 100);
