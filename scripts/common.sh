@@ -142,6 +142,8 @@ start_in_background() {
     "$detach" "${command[@]}" </dev/null \
         > >(exec "$detach" sed -u -e "20001,\$d" -e "s/^/[$name] /" >>"$log_dir/console.log" 2>/dev/null) 2>&1 &
     printf '%s\n' "$!" >"$run_dir/$name.pid"
+    # The server is no job of this shell, which would report it when it is killed.
+    disown
 }
 
 # What start_server1, 2 and 3 do: run one server in this terminal, or with --background behind it.

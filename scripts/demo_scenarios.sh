@@ -8,7 +8,7 @@
 #   client   the server somebody is connected to is killed, and later every server stops
 #
 # It plays on a cluster of its own, in a temporary folder and on ports from SYNCNET_DEMO_PORT [18000] on, so a
-# running cluster is not touched. Each scenario checks what it shows; exit status 0 means that all of it held.
+# running cluster is not touched. SYNCNET_DEMO_PACE [2] is the pause before each blow, in seconds. Each scenario checks what it shows; exit status 0 means that all of it held.
 
 what=${1:-all}
 case $what in
@@ -21,6 +21,7 @@ esac
 
 stage=$(mktemp -d "${TMPDIR:-/tmp}/syncnet-demo.XXXXXX")
 port=${SYNCNET_DEMO_PORT:-18000}
+pace=${SYNCNET_DEMO_PACE:-2}
 export SYNCNET_CONFIG=$stage/config.json SYNCNET_DATA_DIR=$stage/data
 export SYNCNET_LOG_DIR=$stage/logs SYNCNET_RUN_DIR=$stage/run
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -40,7 +41,7 @@ clean_up() {
     local status=$? name
     trap - EXIT INT TERM
     # The clients end with their input; closing it is how a user's Ctrl-D looks to them.
-    exec 7>&- 8>&-
+    exec 7>&- 8>&- 9>&-
     for name in ${clients[@]+"${clients[@]}"}; do kill "$name" 2>/dev/null || true; done
     stop "${servers[@]}" >/dev/null || true
     if [ "$status" -eq 0 ]; then
@@ -59,6 +60,8 @@ trap 'exit 130' INT TERM
 chapter() { printf '\n=== %s\n' "$*"; }
 tell() { printf '\n[%3d s] %s\n' "$SECONDS" "$*"; }
 show_status() { admin status | sed 's/^/        /' || true; }
+
+pause() { sleep "$pace"; }
 
 # Milliseconds, or whole seconds where date knows nothing finer.
 now_ms() {
@@ -80,7 +83,7 @@ sit_down() {
     mkfifo "$stage/$name.in"
     : >"$stage/$name.out"
     "$bin_dir/syncnet-client" --server-host 127.0.0.1 --server-port "$2" --user "$name" --room demo \
-        --outbox-dir "$stage/$name" <"$stage/$name.in" > >(tee "$stage/$name.out" | sed -u "s/^/        $name's screen | /") 2>&1 7>&- 8>&- &
+        --outbox-dir "$stage/$name" <"$stage/$name.in" > >(tee "$stage/$name.out" | sed -u "s/^/        $name's screen | /") 2>&1 7>&- 8>&- 9>&- &
     clients+=("$!")
     eval "exec $3>\"\$stage/\$name.in\""
 }
@@ -95,13 +98,13 @@ sees() {
     done
 }
 
-# alice says $1, and bob sees it; tells how long that took.
+# Says $2 with the input $1, and bob sees it; tells how long that took.
 exchange() {
     local began
     began=$(now_ms)
-    printf '%s\n' "$1" >&7
-    sees bob "$1"
-    tell "bob has it, $(($(now_ms) - began)) ms after alice pressed return."
+    printf '%s\n' "$2" >&"$1"
+    sees bob "$2"
+    tell "bob has it after $(($(now_ms) - began)) ms."
 }
 
 crash() {
@@ -111,7 +114,17 @@ crash() {
 }
 
 # Starts a server that must not inherit the clients' inputs, or they would never end.
-start_again() { start_in_background "$1" 7>&- 8>&-; }
+start_again() { start_in_background "$1" 7>&- 8>&- 9>&-; }
+
+# Waits until the highest ring position leads.
+leads_again() {
+    local tries=0
+    until [ "$(leader)" = server3 ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || die "server3 did not lead again within 30 s"
+        sleep 0.1
+    done
+}
 
 bring_back() {
     start_again "$1"
@@ -123,17 +136,21 @@ bring_back() {
 leader_failure() {
     chapter "The leader is killed in mid-sentence"
     local victim
+    leads_again
     victim=$(leader)
-    exchange "Good morning, bob."
+    exchange 7 "Good morning, bob."
+    pause
     tell "$victim leads. It is killed now, with kill -9, and alice goes on at once."
     crash "$victim"
-    exchange "Did you notice anything?"
+    exchange 7 "Did you notice anything?"
     tell "One server is gone, another one leads:"
     show_status
-    tell "$victim comes back, catches up, and leads again if it has the highest ring position."
+    pause
+    tell "$victim comes back and catches up. It has the highest ring position, so it is to lead again."
     bring_back "$victim"
+    leads_again
     show_status
-    exchange "And now it is back."
+    exchange 7 "And now it is back."
 }
 
 rolling_restart() {
@@ -151,10 +168,12 @@ rolling_restart() {
     ) >/dev/null &
     writer=$!
     for name in "${servers[@]}"; do
+        pause
         tell "$name is stopped and started again."
         stop "$name"
         bring_back "$name"
     done
+    leads_again
     : >"$stage/enough"
     wait "$writer"
     said=$(cat "$stage/said")
@@ -169,10 +188,16 @@ rolling_restart() {
 
 client_failover() {
     chapter "The server of a client is killed, then all servers stop"
-    tell "alice is connected to server1. It is killed now, with kill -9."
+    tell "carol sits down at server1."
+    sit_down carol "$port" 9
+    sees carol "you are in demo"
+    exchange 9 "Hello, this is carol."
+    pause
+    tell "server1, to which carol is connected, is killed with kill -9."
     crash server1
-    exchange "I did not have to do anything."
+    exchange 9 "I did not have to do anything."
     bring_back server1
+    pause
     tell "Now every server stops, and alice writes on."
     stop "${servers[@]}"
     printf 'Is anybody there?\n' >&7
@@ -195,7 +220,8 @@ show_status
 tell "alice sits down at server1 and bob at server2."
 sit_down alice "$port" 7
 sit_down bob "$((port + 1))" 8
-exchange "Hello, bob."
+for name in alice bob; do sees "$name" "you are in demo"; done
+exchange 7 "Hello, bob."
 
 case $what in all | leader) leader_failure ;; esac
 case $what in all | rolling) rolling_restart ;; esac

@@ -86,9 +86,7 @@ pub fn measure(plan: &Plan) -> Result<Report, String> {
         }
         measured
     });
-    measured
-        .map(|figures| figures.report(plan))
-        .map_err(|reason| format!("{reason}; the logs are kept in {}", cluster.keep_folder().display()))
+    measured.map(|figures| figures.report(plan)).map_err(|reason| cluster.failed(&reason))
 }
 
 /// An acknowledged message.

@@ -63,11 +63,17 @@ impl LocalCluster {
             servers: (0..3).map(|_| None).collect(),
             keep_folder: false,
         };
-        for number in 0..3 {
-            cluster.start_server(number)?;
+        let started = (0..3).try_for_each(|number| cluster.start_server(number));
+        match started.and_then(|()| cluster.settle()) {
+            Ok(()) => Ok(cluster),
+            Err(reason) => Err(cluster.failed(&reason)),
         }
-        cluster.settle()?;
-        Ok(cluster)
+    }
+
+    /// Keeps the folder, because its logs tell what went wrong, and says where it is.
+    pub fn failed(&mut self, reason: &str) -> String {
+        self.keep_folder = true;
+        format!("{reason}; the logs are kept in {}", self.folder.display())
     }
 
     /// Starts one server that is not running; `number` counts from 0.
@@ -148,12 +154,6 @@ impl LocalCluster {
         }
     }
 
-    /// Keeps the folder, because something went wrong and its logs tell what; returns where it is.
-    pub fn keep_folder(&mut self) -> &Path {
-        self.keep_folder = true;
-        &self.folder
-    }
-
     /// A server that ended by itself is a finding, not a state to wait out.
     fn check_alive(&mut self) -> Result<(), String> {
         for (number, server) in self.servers.iter_mut().enumerate() {
@@ -185,6 +185,7 @@ impl Drop for LocalCluster {
 fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
     let data = folder.join("data");
     fs::create_dir_all(&data)?;
+    fs::create_dir_all(folder.join("logs"))?;
     let servers: Vec<_> = targets
         .iter()
         .enumerate()
