@@ -361,7 +361,11 @@ impl<S: Storage> Replica<S> {
         match self.leader() {
             None => true,
             Some(leader) if leader == self.config.server_id => false,
-            Some(leader) => self.view.peers.get(&leader).is_none_or(|peer| !peer.alive),
+            // Over a link that is younger than the leader's next heartbeat it has been heard all the same.
+            Some(leader) => self.view.peers.get(&leader).is_none_or(|peer| {
+                let is_new = peer.linked && peer.last_heartbeat_ms.is_none();
+                !(peer.alive || is_new)
+            }),
         }
     }
 

@@ -279,6 +279,11 @@ impl Cluster {
         }
     }
 
+    /// Tells a server what to believe of a peer, until time goes on.
+    pub fn believe(&mut self, number: usize, peer: usize, view: PeerView) {
+        self.input(number, Input::View(View { peers: [(id(peer), view)].into() }));
+    }
+
     fn others(&self, number: usize) -> Vec<usize> {
         self.servers.keys().copied().filter(|other| *other != number).collect()
     }

@@ -4,7 +4,7 @@ mod cluster;
 
 use serde_json::Value;
 
-use crate::protocol::status::Role;
+use crate::{protocol::status::Role, replica::membership::PeerView};
 
 use self::cluster::{Cluster, applied, id};
 
@@ -200,4 +200,26 @@ fn a_barrier_waits_for_the_leader() {
     cluster.mend(1, 3);
     cluster.run_ms(400);
     assert_eq!(cluster.heard(1, 1)[0]["msg_type"], "pong");
+}
+
+#[test]
+fn history_may_be_old_only_where_the_leader_is_out_of_reach() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.heard(1, 1);
+    let linked = PeerView { linked: true, ..PeerView::default() };
+    for (view, stale) in [
+        (PeerView { alive: true, ..linked.clone() }, false),
+        // Both have just started: the link stands, the first heartbeat is still to come.
+        (linked.clone(), false),
+        (PeerView { last_heartbeat_ms: Some(1), ..linked }, true),
+        (PeerView::default(), true),
+    ] {
+        cluster.believe(1, 3, view.clone());
+        cluster.say(1, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#]);
+        cluster.settle();
+        let page = cluster.heard(1, 1).remove(0);
+        assert_eq!(page["data"]["stale"] == true, stale, "{view:?}: {page}");
+    }
 }
