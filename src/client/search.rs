@@ -104,7 +104,8 @@ impl ClientState {
     pub(super) fn connect_failed(&mut self, reason: String) {
         let Phase::Connecting { address, .. } = &self.phase else { return };
         let reason = format!("{address}: {reason}");
-        if let Some(down) = &mut self.down {
+        // That there is no majority says more than that one of the servers does not answer.
+        if let Some(down) = self.down.as_mut().filter(|_| !self.no_majority) {
             down.reason = reason;
         }
         // The failed attempt counts: without this a lone server that refuses would be asked again at once.
