@@ -25,3 +25,5 @@ pub use connection::{Client, ClientConfig};
 
 #[cfg(test)]
 mod state_tests;
+#[cfg(test)]
+mod world_tests;
