@@ -26,8 +26,8 @@ use super::{
     framing::{Lines, TooLong},
 };
 
-/// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting; a test
-/// runs that, unoptimised, in half of it.
+/// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which
+/// `tests/server` sends it, unoptimised.
 pub const STACK_BYTES: usize = 128 * 1024;
 /// What is read at once. It lies on the stack, where an idle connection has not touched it.
 const READ_BYTES: usize = 8 * 1024;

@@ -72,10 +72,11 @@ impl Config {
         // Nothing is lost with a log folder. An error shows in the check that follows.
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
-        Config::check(args, file).map_err(|error| format!("{source}: {error}"))
+        let secret = load_secret(args)?;
+        Config::check(args, file, secret).map_err(|error| format!("{source}: {error}"))
     }
 
-    fn check(args: &Args, file: ConfigFile) -> Result<Config, String> {
+    fn check(args: &Args, file: ConfigFile, secret: Option<ClusterSecret>) -> Result<Config, String> {
         let ConfigFile { mut servers, .. } = file;
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
@@ -87,7 +88,7 @@ impl Config {
             return Err(format!("heartbeat.multicast_group is {group}; it must be in 224.0.0.0/4"));
         }
         let me = find_server(&servers, &args.server_id)?.clone();
-        let (secret, secret_is_public) = match load_secret(args)? {
+        let (secret, secret_is_public) = match secret {
             Some(secret) => (secret, false),
             None => (public_secret(&servers, &args.data_dir)?, true),
         };

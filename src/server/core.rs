@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 
 use crate::{
     protocol::{datagram::Run, name::ServerId},
@@ -45,8 +45,10 @@ pub const PEER_QUEUE: usize = 1_024;
 pub const CLIENT_QUEUE: usize = 4_096;
 /// Most peer events of one round.
 const PEERS_A_ROUND: usize = 1_024;
-/// Most client inputs of one round.
-const CLIENTS_A_ROUND: usize = 4_096;
+/// Most client inputs of one round: more would save few syncs, and let peers wait for long.
+const CLIENTS_A_ROUND: usize = 1_024;
+/// A round that took so long is worth a line in the log: heartbeats stop when there are more of them.
+const SLOW_ROUND_MS: u64 = 100;
 /// How often the replica describes itself to the others, unless something important changes.
 const DESCRIBE_MS: u64 = 50;
 
@@ -153,38 +155,61 @@ impl Core {
     /// One life of this server's data: until a stop, or until the data is in doubt and why.
     fn live(&mut self) -> Option<String> {
         while !self.is_stopped && self.doubt.is_none() {
-            self.take_in();
+            self.wait();
+            let begun_ms = self.context.clock.mono_ms();
+            let count = self.take_in();
             let now = self.context.clock.now();
             match self.replica.turn(now) {
                 Ok(()) => self.pass_on(now),
                 Err(error) => self.storage_failed(error),
             }
+            self.judge_pace(begun_ms, now.mono_ms, count);
         }
         self.doubt.take()
     }
 
-    /// Waits for something to happen and takes in all that has.
-    fn take_in(&mut self) {
+    /// Waits until something has happened, a tick included.
+    fn wait(&self) {
         let pause = self.next_tick_ms.saturating_sub(self.context.clock.mono_ms());
-        let inboxes = &self.inboxes;
-        select! {
-            recv(inboxes.control) -> control => control.into_iter().for_each(|control| self.on_control(control)),
-            recv(inboxes.peers) -> event => event.into_iter().for_each(|event| self.on_peer(event)),
-            recv(inboxes.clients) -> input => input.into_iter().for_each(|input| self.on_client(input)),
-            default(Duration::from_millis(pause)) => {}
-        }
+        let mut select = Select::new();
+        select.recv(&self.inboxes.control);
+        select.recv(&self.inboxes.peers);
+        select.recv(&self.inboxes.clients);
+        // Whichever it was: what has come in is looked at in the order of importance.
+        let _ = select.ready_timeout(Duration::from_millis(pause));
+    }
+
+    /// Takes in what has happened, and says how much that was.
+    fn take_in(&mut self) -> usize {
+        let mut count = 0;
         while let Ok(control) = self.inboxes.control.try_recv() {
             self.on_control(control);
         }
-        for _ in 0..PEERS_A_ROUND {
-            let Ok(event) = self.inboxes.peers.try_recv() else { break };
+        while count < PEERS_A_ROUND
+            && let Ok(event) = self.inboxes.peers.try_recv()
+        {
             self.on_peer(event);
+            count += 1;
         }
         for _ in 0..CLIENTS_A_ROUND {
             let Ok(input) = self.inboxes.clients.try_recv() else { break };
             self.on_client(input);
+            count += 1;
         }
         self.tick();
+        count
+    }
+
+    /// Says so when a round took so long that the others may have lost faith in this server.
+    fn judge_pace(&self, begun_ms: u64, turn_ms: u64, count: usize) {
+        let now_ms = self.context.clock.mono_ms();
+        if now_ms - begun_ms >= SLOW_ROUND_MS {
+            let (taking_in, rest) = (turn_ms - begun_ms, now_ms - turn_ms);
+            log::warn!(
+                "this server is slow: a round took {taking_in} ms to take in {count} messages and {rest} ms \
+                 to sync and apply them"
+            );
+        }
     }
 
     /// One tick where it is due. After a pause of this process one tick stands for all that were missed:

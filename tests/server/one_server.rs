@@ -1,0 +1,154 @@
+//! A cluster of one server, in this process, on free ports.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
+};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use syncnet::server::{args::Args, config::Config, run::Server};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up. Nothing depends on its length.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that is its whole cluster; it stops when the test ends.
+pub struct OneServer {
+    server: Option<Server>,
+    pub port: u16,
+    _folder: TempDir,
+}
+
+impl OneServer {
+    /// Starts one with these `limits`, and waits until it leads.
+    pub fn start(limits: Value) -> OneServer {
+        let folder = tempfile::tempdir().unwrap();
+        let (args, port) = arguments(&folder, limits);
+        let config = Config::load(&args).unwrap();
+        let one = OneServer { server: Some(Server::start(config).unwrap()), port, _folder: folder };
+        let mut client = one.client();
+        client
+            .send(&json!({"msg_type": "ping", "sender_id": "first", "data": {"barrier": true}}).to_string());
+        assert_eq!(client.read()["msg_type"], "pong");
+        one
+    }
+
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("it runs until it is stopped")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap())
+    }
+
+    /// Stops it; returns the threads that were late.
+    pub fn stop(&mut self) -> Vec<String> {
+        self.server.take().expect("it runs until it is stopped").stop()
+    }
+}
+
+impl Drop for OneServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+/// The command line and the port of a server that is its whole cluster, with its configuration in `folder`.
+pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
+    let port = free_base_port();
+    let config = json!({
+        "servers": [{"server_id": "only", "host": "127.0.0.1", "port": port, "ring_position": 0}],
+        "limits": limits,
+    });
+    let path = folder.path().join("config.json");
+    fs::write(&path, config.to_string()).unwrap();
+    let mut args = Args::parse_from(["syncnet-server", "--server-id", "only"]);
+    args.config = Some(path);
+    args.data_dir = folder.path().into();
+    args.log_dir = folder.path().join("logs");
+    (args, port)
+}
+
+/// A base port all of whose ports are free now.
+fn free_base_port() -> u16 {
+    loop {
+        let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = base.local_addr().unwrap().port();
+        let is_free = |offset: u16| {
+            let address = (Ipv4Addr::LOCALHOST, port.saturating_add(offset));
+            UdpSocket::bind(address).is_ok() && (offset == 0 || TcpListener::bind(address).is_ok())
+        };
+        if port < 65_000 && [0, 10, 20, 30, 40].into_iter().all(is_free) {
+            return port;
+        }
+    }
+}
+
+/// A client that speaks lines.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
+    pub fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    pub fn close_half(&mut self) {
+        self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The next line as text; `None` at the end of the connection.
+    pub fn read_text(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(line),
+            // Whether what was unread is lost is the other system's choice.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next line as JSON, but for what is told to everybody when a server comes or goes.
+    pub fn read(&mut self) -> Value {
+        loop {
+            let line: Value = serde_json::from_str(&self.read_text().expect("a line")).unwrap();
+            if line["msg_type"] != "server_list" {
+                return line;
+            }
+        }
+    }
+
+    /// The `code` of the next line, which must be a nack.
+    pub fn read_nack(&mut self) -> String {
+        let line = self.read();
+        assert_eq!(line["msg_type"], "nack", "{line}");
+        line["data"]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Reads on to the answer to request `request_id`.
+    pub fn answer(&mut self, request_id: u64) -> Value {
+        loop {
+            let line = self.read();
+            if line["request_id"] == request_id {
+                return line;
+            }
+        }
+    }
+}

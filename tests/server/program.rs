@@ -1,0 +1,113 @@
+//! The program: its exit status and the one sentence that goes with it.
+
+use std::{
+    fs,
+    io::Read,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Output, Stdio},
+    time::Instant,
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::one_server::{PATIENCE, arguments};
+
+/// A command that runs the program on `folder`, and the server's port.
+fn program(folder: &TempDir) -> (Command, u16) {
+    let (args, port) = arguments(folder, json!({}));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncnet-server"));
+    command
+        .args(["--server-id", "only"])
+        .arg("--config")
+        .arg(args.config.unwrap())
+        .arg("--data-dir")
+        .arg(&args.data_dir)
+        .arg("--log-dir")
+        .arg(&args.log_dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    (command, port)
+}
+
+/// Asserts that the program ended with status 2 and exactly one line on stderr that contains `named`.
+fn assert_cannot_start(output: &Output, named: &str) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains(named) && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
+fn test_mode_checks_everything_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = program(&folder).0.arg("--test-mode").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for what in ["listens on", "database", "threads run", "client is answered", "threads have stopped"] {
+        assert!(said.lines().any(|line| line.starts_with("ok: ") && line.contains(what)), "{what}: {said}");
+    }
+    assert!(fs::read_to_string(folder.path().join("logs/server_only.log")).unwrap().contains("listens on"));
+}
+
+#[test]
+fn what_cannot_start_says_why_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, port) = program(&folder);
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port + 30)).unwrap();
+    assert_cannot_start(&command.output().unwrap(), &format!("127.0.0.1:{}", port + 30));
+    drop(taken);
+    fs::write(folder.path().join("config.json"), r#"{"timing":{"hartbeat_ms":1}}"#).unwrap();
+    assert_cannot_start(&command.output().unwrap(), "timing.hartbeat_ms");
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    assert_cannot_start(&command.output().unwrap(), "config.json");
+}
+
+/// A server that runs; killed when the test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command, port: u16) -> Running {
+    let running = Running(command.spawn().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(Instant::now() < deadline, "the server does not come up");
+    }
+    running
+}
+
+#[test]
+fn a_second_process_on_one_data_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, port) = program(&folder);
+    let _running = start(&mut first, port);
+    // The same data under other ports.
+    let (mut second, _) = program(&folder);
+    assert_cannot_start(&second.output().unwrap(), "in use");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_stops_it_in_order() {
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut command, port) = program(&folder);
+        let mut running = start(&mut command, port);
+        kill(Pid::from_raw(running.0.id().try_into().unwrap()), signal).unwrap();
+        let status = running.0.wait().unwrap();
+        let mut said = String::new();
+        running.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("has stopped"), "{said}");
+    }
+}
