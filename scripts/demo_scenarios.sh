@@ -93,8 +93,8 @@ sees() {
     local tries=0
     until grep -qF -- "$2" "$stage/$1.out"; do
         tries=$((tries + 1))
-        [ "$tries" -lt 600 ] || die "$1 did not see \"$2\" within 30 s"
-        sleep 0.05
+        [ "$tries" -lt 2000 ] || die "$1 did not see \"$2\" within 30 s"
+        sleep 0.01
     done
 }
 
