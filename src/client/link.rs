@@ -53,8 +53,7 @@ pub struct Link {
     /// Whether something committed over it: then the search for a server has succeeded.
     pub settled: bool,
     pending: BTreeMap<i64, (Pending, u64)>,
-    /// When the server last said anything.
-    pub heard_ms: u64,
+    heard_ms: u64,
     pinged_ms: Option<u64>,
 }
 
@@ -115,6 +114,12 @@ impl Link {
         silence_ms.min(self.overdue_at_ms())
     }
 
+    /// Since when it has said nothing although it could be expected to: before it owed an answer, silence was
+    /// nothing to wonder at.
+    pub fn silent_since_ms(&self) -> u64 {
+        self.heard_ms.max(self.oldest_asked_ms().unwrap_or(0))
+    }
+
     /// When the oldest request was written that is not a ping. Requests are numbered in the order of their
     /// writing, so it is the first.
     fn oldest_asked_ms(&self) -> Option<u64> {
@@ -122,10 +127,8 @@ impl Link {
     }
 
     fn ping_at_ms(&self) -> u64 {
-        match self.oldest_asked_ms() {
-            Some(asked_ms) => self.heard_ms.max(asked_ms) + SILENCE_MS,
-            None => self.heard_ms + IDLE_SILENCE_MS,
-        }
+        let silence_ms = if self.oldest_asked_ms().is_some() { SILENCE_MS } else { IDLE_SILENCE_MS };
+        self.silent_since_ms() + silence_ms
     }
 
     fn overdue_at_ms(&self) -> u64 {

@@ -29,12 +29,11 @@ impl ClientState {
                 Health::Fine => {}
                 Health::AskIt => self.ask("ping", json!({}), Pending::Ping),
                 Health::Silent => {
-                    let heard_ms = link.heard_ms;
+                    let silent_since_ms = link.silent_since_ms();
                     self.silences += 1;
                     self.leave_server("it fell silent", false);
-                    // For the user it was gone when it was last heard.
                     if let Some(down) = &mut self.down {
-                        down.since_ms = down.since_ms.min(heard_ms);
+                        down.since_ms = down.since_ms.min(silent_since_ms);
                     }
                 }
                 Health::Overdue => self.leave_server("it owes an answer for too long", false),
@@ -46,7 +45,7 @@ impl ClientState {
             self.attempt();
         }
         if let Some(down) = self.down.as_mut().filter(|down| !down.told)
-            && self.now_ms >= down.since_ms + DOWN_NOTICE_MS
+            && self.now_ms >= down.searching_ms + DOWN_NOTICE_MS
             && !matches!(self.phase, Phase::Stopped(_))
         {
             down.told = true;
@@ -247,7 +246,8 @@ impl ClientState {
     }
 
     pub(super) fn down_since_now(&self, server_id: Option<String>, moved: bool, reason: &str) -> Down {
-        Down { since_ms: self.now_ms, server_id, moved, told: false, reason: reason.to_owned() }
+        let (since_ms, searching_ms) = (self.now_ms, self.now_ms);
+        Down { since_ms, searching_ms, server_id, moved, told: false, reason: reason.to_owned() }
     }
 
     pub(super) fn reply_ms(&self) -> u64 {

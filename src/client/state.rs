@@ -85,7 +85,10 @@ pub(super) enum Phase {
 /// The time without a server.
 #[derive(Debug)]
 pub(super) struct Down {
+    /// For the user: a silent server was gone before it was given up.
     pub since_ms: u64,
+    /// Since when another one is looked for.
+    pub searching_ms: u64,
     /// The server before it.
     pub server_id: Option<String>,
     pub moved: bool,
@@ -199,7 +202,7 @@ impl ClientState {
         let held = self.link().is_some() && self.hold_until_ms > self.now_ms;
         let hold_ms = if held { self.hold_until_ms } else { u64::MAX };
         let untold = self.down.as_ref().filter(|down| !down.told);
-        let tell_ms = untold.map_or(u64::MAX, |down| down.since_ms + DOWN_NOTICE_MS);
+        let tell_ms = untold.map_or(u64::MAX, |down| down.searching_ms + DOWN_NOTICE_MS);
         Some(phase_ms.min(hold_ms).min(tell_ms))
     }
 

@@ -21,7 +21,7 @@ use rustyline::{Config, Editor, ExternalPrinter, error::ReadlineError, history::
 
 use crate::{
     client::{outbox::Message, update::Update},
-    protocol::{EventKind, RoomName},
+    protocol::{EventKind, RoomName, UserName},
 };
 
 use super::{
@@ -103,6 +103,7 @@ struct Printing<P: ExternalPrinter> {
     printer: P,
     updates: Receiver<Update>,
     shared: Arc<Shared>,
+    user: UserName,
     /// By the order of typing.
     own: BTreeMap<u64, Own>,
     typed: u64,
@@ -113,7 +114,8 @@ struct Printing<P: ExternalPrinter> {
 impl<P: ExternalPrinter> Printing<P> {
     fn new(printer: P, updates: Receiver<Update>, session: &Session, shared: Arc<Shared>) -> Self {
         let pending = session.client.restored().len() as u64;
-        Printing { printer, updates, shared, own: BTreeMap::new(), typed: 0, pending }
+        let user = session.user.clone();
+        Printing { printer, updates, shared, user, own: BTreeMap::new(), typed: 0, pending }
     }
 
     /// Shows updates until the client ends; gives the number of messages that are not acknowledged.
@@ -146,13 +148,12 @@ impl<P: ExternalPrinter> Printing<P> {
                 self.pending = self.pending.saturating_sub(1);
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
-            Update::Event { event, .. } => {
-                if let EventKind::Message { client_msg_id, .. } = &event.kind
-                    && self.is_own(client_msg_id)
-                {
-                    return;
-                }
-            }
+            Update::Event { event, .. } => match &event.kind {
+                EventKind::Message { client_msg_id, .. } if self.is_own(client_msg_id) => return,
+                // "You are in …" and "you left …" say it already.
+                EventKind::Joined | EventKind::Left if event.author.key() == self.user.key() => return,
+                _ => {}
+            },
             Update::Stopped { .. } => self.shared.stopped.store(true, Ordering::Relaxed),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufRead, Write},
+    io::{self, BufRead, Read, Write},
     thread::Builder,
     time::Instant,
 };
@@ -22,6 +22,8 @@ use super::{
     typed::Typed,
 };
 
+/// The longest line of input; a longer one is taken apart, and its parts are refused as too long.
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Lines of input that are read ahead; more are left in the pipe.
 const LINES: usize = 64;
 /// Unacknowledged messages at which no further input is read: far below what the outbox holds.
@@ -85,8 +87,11 @@ fn read_lines() -> io::Result<Receiver<io::Result<String>>> {
         let mut stdin = io::stdin().lock();
         loop {
             let mut line = Vec::new();
-            let read =
-                stdin.read_until(b'\n', &mut line).map(|_| String::from_utf8_lossy(&line).into_owned());
+            let read = stdin
+                .by_ref()
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut line)
+                .map(|_| String::from_utf8_lossy(&line).into_owned());
             if matches!(&read, Ok(line) if line.is_empty()) || lines.send(read).is_err() {
                 return;
             }

@@ -7,6 +7,9 @@ use crate::{
     protocol::{Event, EventKind, RoomName, RoomSummary, ServerInfo, ServerList, answer::Member},
 };
 
+/// Characters of a message by which it is recognised.
+const BEGINNING_CHARS: usize = 60;
+
 /// `text` without anything that a terminal acts on or that hides what is written.
 ///
 /// Control characters (a body may contain escape sequences and line ends) become their pictures, such as
@@ -51,13 +54,22 @@ pub fn lines(update: &Update, room: Option<&RoomName>) -> Vec<String> {
         Update::RoomRefused { room, refusal } => vec![format!("! {room}: {}", refusal.reason)],
         Update::Refused { message, refusal, uncertain } => {
             let maybe = if *uncertain { "; an earlier attempt may have succeeded" } else { "" };
-            vec![format!("! not sent to {}: {} ({}{maybe})", message.room, message.body, refusal.reason)]
+            let (room, body) = (&message.room, beginning(&message.body));
+            vec![format!("! not sent to {room}: {body} ({}{maybe})", refusal.reason)]
         }
         Update::Answered { reply, .. } => self::reply(reply, room),
         Update::Stopped { reason } => vec![format!("! {reason}")],
         Update::Queued { .. } | Update::Acked { .. } | Update::Servers(_) => vec![],
     };
     lines.iter().map(|line| harmless(line).into_owned()).collect()
+}
+
+/// Enough of a message to know which one is meant; what is refused may be very long.
+fn beginning(body: &str) -> Cow<'_, str> {
+    match body.char_indices().nth(BEGINNING_CHARS) {
+        None => Cow::Borrowed(body),
+        Some((end, _)) => Cow::Owned(format!("{}…", &body[..end])),
+    }
 }
 
 /// One event.
