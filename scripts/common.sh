@@ -101,6 +101,17 @@ running() {
     [ -n "$pid" ] && is_server "$1" "$pid" && printf '%s' "$pid"
 }
 
+# Refuses to start a cluster where one answers already that is not this one: its answers would be taken
+# for those of the servers that could not get their ports.
+refuse_strangers() {
+    local line
+    line=$(admin status --simple 2>&1) || true
+    case $line in
+    *"servers=0/"*) ;;
+    *) die "somebody answers on these ports already, and was not started from $run_dir: $line" ;;
+    esac
+}
+
 # Makes the folders, and the secret by which the servers of a cluster know each other.
 prepare() {
     mkdir -p "$data_dir" "$log_dir" "$run_dir"

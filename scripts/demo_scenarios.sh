@@ -212,6 +212,7 @@ client_failover() {
 # --- The play -------------------------------------------------------------------------------------------
 
 programs build
+refuse_strangers
 prepare
 tell "Three servers start on ports $port to $((port + 2))."
 for name in "${servers[@]}"; do start_in_background "$name"; done

@@ -3,6 +3,12 @@ rem Builds SyncNet and starts a cluster of three servers in the background, unti
 rem Settings: see common.bat. Stop it with stop_all_servers.bat.
 setlocal
 call "%~dp0common.bat" build || exit /b 1
+rem A cluster that answers already would be taken for this one.
+"%BIN%\syncnet-admin.exe" status --simple %ADMIN_CONFIG% | find "servers=0/" >nul
+if errorlevel 1 (
+    echo Somebody answers on these ports already; scripts\stop_all_servers.bat stops what was started here. 1>&2
+    exit /b 1
+)
 call "%~dp0common.bat" prepare || exit /b 1
 for %%N in (server1 server2 server3) do (
     call "%~dp0common.bat" background %%N || exit /b 1

@@ -5,6 +5,7 @@
 
 for name in "${servers[@]}"; do refuse_second "$name"; done
 programs build
+refuse_strangers
 prepare
 : >"$log_dir/console.log"
 started=$SECONDS

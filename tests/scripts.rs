@@ -178,6 +178,13 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("server2 runs already"), "{text}");
 
+    // From another folder the same cluster is a stranger's.
+    let output =
+        place.script("start_all_servers.sh").env("SYNCNET_RUN_DIR", place.path("elsewhere")).output();
+    let (status, text) = said(&output.unwrap());
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("somebody answers on these ports already"), "{text}");
+
     let pid = fs::read_to_string(place.path("run/server1.pid")).unwrap();
     assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
     assert!(place.wait_for_status(1).starts_with("DEGRADED servers=2/3"));
