@@ -147,13 +147,22 @@ impl Client {
     /// The message is safe on disk when [`Update::Queued`] names it, and committed for ever when
     /// [`Update::Acked`] does. Messages keep the order in which they were sent.
     pub fn send(&self, room: &RoomName, body: &str) -> io::Result<String> {
+        self.hand_over(room, body, None)
+    }
+
+    /// Says `body` in `room` as an answer to the event at `seq`; else like [`Client::send`].
+    pub fn reply(&self, room: &RoomName, seq: u64, body: &str) -> io::Result<String> {
+        self.hand_over(room, body, Some(seq))
+    }
+
+    fn hand_over(&self, room: &RoomName, body: &str, reply_to: Option<u64>) -> io::Result<String> {
         let mut ids = self.ids.lock();
         let client_msg_id = ids.next_id();
         let message = Message {
             client_msg_id: client_msg_id.clone(),
             room: room.clone(),
             body: body.to_owned(),
-            reply_to: None,
+            reply_to,
         };
         self.command(Command::Send(message))?;
         Ok(client_msg_id)

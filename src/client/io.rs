@@ -62,7 +62,7 @@ pub enum Question {
         room: RoomName,
         /// Which.
         range: HistoryRange,
-        /// At most so many, 1 to [`HISTORY_MAX`].
+        /// At most so many, 1 to [`HISTORY_MAX`](crate::protocol::limits::HISTORY_MAX).
         limit: usize,
     },
     /// The rooms.

@@ -11,7 +11,7 @@
 //! 3. **Timeout.** If nothing happens until [`ClientState::next_timeout_ms`], give it `Input::Timeout`.
 //!
 //! There is no socket, clock, thread, file or chance in here: the time and the seed of the jitter are
-//! handed in. So the same code runs under the threads of the client and in a simulation that
+//! handed in. So the same code runs under the threads of [`super::connection`] and in a simulation that
 //! plays a whole cluster from one seed.
 //!
 //! The caller owes three things. The time never goes back. Of one connection the inputs come in order
@@ -23,7 +23,7 @@
 //! # What it promises
 //! - Every message that it took (`Update::Queued`) is sent, in the order taken, until a server acknowledges
 //!   or finally refuses it, on whatever server and in whatever run of the program, always under the id it
-//!   had at first. `outbox` says how the order is kept.
+//!   had at first. [`super::outbox`] says how the order is kept.
 //! - Of each room, events are shown in the order of `seq`, each once, without a gap from the first shown.
 //!   A repeat is dropped; a gap leads to a new `create_join` with `after`, never to a skip.
 //! - A server that is gone, silent or without a majority is left for the next one at once; when that does
@@ -61,7 +61,8 @@ pub struct StateConfig {
     pub servers: Vec<Address>,
     /// Where the jitter starts from; different for each client.
     pub seed: u64,
-    /// How many of its last events are shown when a room is first joined, up to [`HISTORY_MAX`].
+    /// How many of its last events are shown when a room is first joined, up to
+    /// [`HISTORY_MAX`](crate::protocol::limits::HISTORY_MAX).
     pub history: usize,
     /// What servers take at most. What is longer is refused here, because a server would cut the connection.
     pub limits: Limits,

@@ -1,5 +1,5 @@
-//! One client against a server that is honest but unlucky, over a network that cuts, for many seeds: everything
-//! typed is committed once and in its order, and everything committed is shown once and in its order.
+//! One client against a server that is honest but unlucky, over a network that cuts, for many seeds: all that is
+//! typed is committed once and in its order, and all that is committed is shown once and in its order.
 
 use std::collections::VecDeque;
 

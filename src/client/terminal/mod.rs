@@ -1,4 +1,4 @@
-//! The terminal client: a person at a terminal, or a script at a pipe, in front of a [`Client`].
+//! The terminal client: a person at a terminal, or a script at a pipe, in front of a [`Client`](super::Client).
 //!
 //! `options` turns what was typed on the command line into checked settings, `typed` reads a line of
 //! input, `session` carries it out, `show` and `json` turn an [`Update`](super::update::Update) into
