@@ -5,9 +5,9 @@
 //! 1,000 readers on bare sockets: a writing thread for each reader, fed by a channel, made 87,000
 //! deliveries a second; each message written directly 217,000; gathered writes 5.6 million.
 //!
-//! A socket that is full is tried again after a pause that grows to [`PAUSE_MAX`]. The system's own buffer
+//! A socket that is full is tried again after a pause that grows to `PAUSE_MAX`. The system's own buffer
 //! for a socket holds more than a reader takes in during a pause, so nobody is slowed down by it. What
-//! waits meanwhile is bounded by `limits.outbox_bytes`, and in time by [`STALL`].
+//! waits meanwhile is bounded by `limits.outbox_bytes`, and in time by `STALL`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
