@@ -184,6 +184,10 @@ impl<S: Storage> Replica<S> {
             _ if !self.trust.is_cleared() => {
                 "waiting until another server has vouched for this one's data".into()
             }
+            // Majorities of the old and of the new voters are needed just now; a lost server is in the old.
+            _ if matches!(&self.core, Core::Formed(consensus) if !consensus.conf().voters_outgoing.is_empty()) => {
+                "a rebuilt server is being taken in; until that is done no other should be stopped".into()
+            }
             _ => String::new(),
         }
     }
