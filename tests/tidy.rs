@@ -106,6 +106,24 @@ fn nothing_is_left_for_later() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A map that names places that are gone is worse than none.
+#[test]
+fn the_documents_name_files_that_exist() {
+    let mut wrong = Vec::new();
+    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md"] {
+        let text = read(&root().join(document));
+        let quoted = text.split('`').skip(1).step_by(2);
+        for name in
+            quoted.filter(|name| name.ends_with(".rs") || (name.contains('/') && name.ends_with(".json")))
+        {
+            if !root().join(name).exists() && !root().join("src").join(name).exists() {
+                wrong.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these are gone: {}", wrong.join(", "));
+}
+
 #[test]
 fn the_rules_find_what_they_forbid() {
     assert!(names("use std::collections::HashMap;", "HashMap"));
