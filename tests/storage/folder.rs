@@ -36,8 +36,11 @@ fn doubt(result: Result<SqliteStorage, OpenError>) -> String {
 fn a_folder_is_made_and_its_openings_are_counted() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("data").join("server1");
-    for boot in 1..4 {
-        let fresh = NodeId(100 + boot);
+    let mut boot = 0;
+    for number in 1..4 {
+        let fresh = NodeId(100 + number);
+        // The step between two runs comes from the random number that was handed in.
+        boot += 1 + fresh.0;
         let storage = SqliteStorage::open(&dir, &server_id(), fresh).unwrap();
         let identity = storage.load().unwrap().identity;
         assert_eq!((identity.node_id, identity.boot), (NodeId(101), boot));
@@ -63,7 +66,7 @@ fn another_servers_folder_is_refused_and_left_alone() {
     let other = ServerId::new("server2").unwrap();
     let why = refusal(SqliteStorage::open(dir.path(), &other, NODE));
     assert!(why.contains("server1") && why.contains("server2"), "{why}");
-    assert_eq!(open(dir.path()).unwrap().load().unwrap().identity.boot, 2);
+    assert_eq!(open(dir.path()).unwrap().load().unwrap().identity.boot, 2 * (1 + NODE.0));
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
         let fresh = NodeId(1_000 + number);
         let storage = SqliteStorage::open(dir.path(), &server_id(), fresh).unwrap();
         let identity = storage.load().unwrap().identity;
-        assert_eq!((identity.node_id, identity.boot, identity.cluster), (fresh, 1, None));
+        assert_eq!((identity.node_id, identity.boot, identity.cluster), (fresh, 1 + fresh.0, None));
     }
     let kept = (1..=5).filter(|number| dir.path().join(format!("quarantine-{number}")).exists());
     assert_eq!(kept.collect::<Vec<_>>(), [3, 4, 5]);
@@ -134,5 +137,5 @@ fn a_wal_without_its_database_is_not_taken_for_a_part_of_the_next() {
     fs::remove_file(dir.path().join("syncnet.db")).unwrap();
     fs::write(dir.path().join("syncnet.db-wal"), wal).unwrap();
     let identity = open(dir.path()).unwrap().load().unwrap().identity;
-    assert_eq!((identity.boot, identity.cluster), (1, None));
+    assert_eq!((identity.boot, identity.cluster), (1 + NODE.0, None));
 }

@@ -77,7 +77,7 @@ fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
     }
     disk.wipe();
     let identity = disk.open(&server_id(), NodeId(6)).unwrap().load().unwrap().identity;
-    assert_eq!((identity.node_id, identity.boot, identity.cluster), (NodeId(6), 1, None));
+    assert_eq!((identity.node_id, identity.boot, identity.cluster), (NodeId(6), 7, None));
 }
 
 #[cfg(feature = "planted-bugs")]
