@@ -54,7 +54,7 @@ use super::{config::ReplicaConfig, membership::View};
 
 /// How long after a token came home, and after the last new term, a campaign begins whose leader is not
 /// known to be dead; at least the time between two heartbeats, in which better candidates are heard.
-pub const SETTLE_MS: u64 = 100;
+pub const SETTLE_MS: u64 = 70;
 /// The same where the leader is known to be dead and yet somebody else has begun a term: it has won by then,
 /// or will not.
 const CONTEST_MS: u64 = 40;
