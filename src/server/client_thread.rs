@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Sender;
-
 use crate::{
     protocol::{
         envelope::{BadEnvelope, Envelope},
@@ -24,6 +22,7 @@ use super::{
     context::Context,
     dialect::{self, Dialect},
     framing::{Lines, TooLong},
+    mailbox::Sender,
 };
 
 /// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which

@@ -8,9 +8,12 @@
 //! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
 //! clients. They are emptied in this order.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
-
-use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     protocol::{datagram::Run, name::ServerId},
@@ -29,12 +32,13 @@ use super::{
     data,
     datagrams::Datagrams,
     fan_out::{FanOuts, refused},
+    mailbox::{Bell, Receiver, Sender},
     peer::{
         link::{Outgoing, PeerEvent},
         links::Links,
         snapshot,
     },
-    query::Readers,
+    query::{Queries, Readers},
 };
 
 /// Control messages that may wait. Full means that their senders wait; views are dropped instead.
@@ -76,6 +80,8 @@ pub enum Control {
 
 /// The inboxes of the replica thread.
 pub struct Inboxes {
+    /// Rings for all of them.
+    pub bell: Bell,
     /// From the server itself.
     pub control: Receiver<Control>,
     /// From the links.
@@ -89,7 +95,7 @@ pub struct Outlets {
     /// The fan-out threads.
     pub fan_outs: FanOuts,
     /// The query threads.
-    pub queries: Sender<Query>,
+    pub queries: Queries,
     /// What the query threads read with.
     pub readers: Arc<Readers>,
     /// Heartbeats and election.
@@ -99,7 +105,7 @@ pub struct Outlets {
     /// This thread's own control inbox, for the threads that send snapshots.
     pub control: Sender<Control>,
     /// Closed when everything is finished after a stop.
-    pub stopped: Sender<()>,
+    pub stopped: crossbeam_channel::Sender<()>,
 }
 
 /// The replica thread.
@@ -170,32 +176,24 @@ impl Core {
 
     /// Waits until something has happened, a tick included.
     fn wait(&self) {
+        let Inboxes { bell, control, peers, clients } = &self.inboxes;
+        if control.has_items() || peers.has_items() || clients.has_items() {
+            return;
+        }
         let pause = self.next_tick_ms.saturating_sub(self.context.clock.mono_ms());
-        let mut select = Select::new();
-        select.recv(&self.inboxes.control);
-        select.recv(&self.inboxes.peers);
-        select.recv(&self.inboxes.clients);
-        // Whichever it was: what has come in is looked at in the order of importance.
-        let _ = select.ready_timeout(Duration::from_millis(pause));
+        bell.wait_until(Instant::now() + Duration::from_millis(pause));
     }
 
     /// Takes in what has happened, and says how much that was.
     fn take_in(&mut self) -> usize {
-        let mut count = 0;
-        while let Ok(control) = self.inboxes.control.try_recv() {
-            self.on_control(control);
-        }
-        while count < PEERS_A_ROUND
-            && let Ok(event) = self.inboxes.peers.try_recv()
-        {
-            self.on_peer(event);
-            count += 1;
-        }
-        for _ in 0..CLIENTS_A_ROUND {
-            let Ok(input) = self.inboxes.clients.try_recv() else { break };
-            self.on_client(input);
-            count += 1;
-        }
+        let (mut controls, mut events, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+        self.inboxes.control.take(CONTROL_QUEUE, &mut controls);
+        self.inboxes.peers.take(PEERS_A_ROUND, &mut events);
+        self.inboxes.clients.take(CLIENTS_A_ROUND, &mut inputs);
+        let count = events.len() + inputs.len();
+        controls.into_iter().for_each(|control| self.on_control(control));
+        events.into_iter().for_each(|event| self.on_peer(event));
+        inputs.into_iter().for_each(|input| self.on_client(input));
         self.tick();
         count
     }
@@ -295,9 +293,7 @@ impl Core {
     fn ask(&self, queries: Vec<Query>) {
         let mut fans = Vec::new();
         for query in queries {
-            if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) =
-                self.outlets.queries.try_send(query)
-            {
+            if let Some(query) = self.outlets.queries.ask(query) {
                 fans.push(refused(query, &self.context.shared));
             }
         }

@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -32,8 +31,14 @@ use crate::{
 };
 
 use super::{
-    config::Config, config_file::Transport, context::Context, core::Control, peer::addresses::Addresses,
-    ports::Port, threads::Stop,
+    config::Config,
+    config_file::Transport,
+    context::Context,
+    core::Control,
+    mailbox::{Bell, Receiver, Sender, mailbox},
+    peer::addresses::Addresses,
+    ports::Port,
+    threads::Stop,
 };
 
 /// Tokens and wake-ups that may wait for the election. Full means dropped: tokens are sent again, and the
@@ -53,16 +58,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Something for the election thread.
 enum Event {
-    Token {
-        from: ServerId,
-        token: Token,
-    },
-    Receipt {
-        from: ServerId,
-        receipt: Receipt,
-    },
-    /// The standing or the failure detector's beliefs changed.
-    Wake,
+    Token { from: ServerId, token: Token },
+    Receipt { from: ServerId, receipt: Receipt },
 }
 
 /// The UDP side of a server, shared by its threads.
@@ -74,8 +71,10 @@ pub struct Datagrams {
     membership: RwLock<Membership>,
     control: Sender<Control>,
     events: (Sender<Event>, Receiver<Event>),
-    /// One place: a wish for a heartbeat at once.
-    beat_now: (Sender<()>, Receiver<()>),
+    /// Rings for `events`, and when the standing or the failure detector's beliefs change.
+    wake: Bell,
+    /// Rings for a heartbeat at once.
+    beat_now: Bell,
 }
 
 impl Datagrams {
@@ -92,6 +91,7 @@ impl Datagrams {
             socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
         }
         socket.set_read_timeout(Some(WAKE))?;
+        let wake = Bell::default();
         Ok(Datagrams {
             sealer: Mutex::new(sealer(&context.config, run)),
             membership: RwLock::new(Membership::new(&context.config.replica)),
@@ -99,8 +99,9 @@ impl Datagrams {
             addresses,
             socket,
             control,
-            events: bounded(QUEUE),
-            beat_now: bounded(1),
+            events: mailbox(QUEUE, &wake),
+            wake,
+            beat_now: Bell::default(),
         })
     }
 
@@ -115,23 +116,13 @@ impl Datagrams {
             self.sealer.lock().met(peer, run);
         }
         self.membership.write().on_link(self.context.clock.mono_ms(), peer, event);
-        self.wake();
+        self.wake.ring();
     }
 
     /// The standing of this server changed in a way that others should hear of at once.
     pub fn standing_changed(&self) {
-        self.wake();
-        self.beat();
-    }
-
-    fn wake(&self) {
-        // Where the queue is full the election is awake.
-        let _ = self.events.0.try_send(Event::Wake);
-    }
-
-    fn beat(&self) {
-        // Where the place is taken a heartbeat is about to go out.
-        let _ = self.beat_now.0.try_send(());
+        self.wake.ring();
+        self.beat_now.ring();
     }
 
     /// Sends heartbeats until it is stopped.
@@ -140,7 +131,7 @@ impl Datagrams {
         let mut due = Instant::now();
         while !stop.is_set() {
             let pause = due.saturating_duration_since(Instant::now());
-            let wished = self.beat_now.1.recv_timeout(pause.min(WAKE)).is_ok();
+            let wished = self.beat_now.wait_until(Instant::now() + pause.min(WAKE));
             if !wished && pause > WAKE {
                 continue;
             }
@@ -234,7 +225,7 @@ impl Datagrams {
             }
         }
         if self.membership.read().has_changed() {
-            self.wake();
+            self.wake.ring();
         }
     }
 
@@ -247,7 +238,11 @@ impl Datagrams {
         while !stop.is_set() {
             let now_ms = self.context.clock.mono_ms();
             let due_ms = election.due_ms().unwrap_or(u64::MAX).min(pulse_ms + PULSE_MS);
-            let event = self.events.1.recv_timeout(Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            let mut events = Vec::new();
+            if !self.events.1.has_items() {
+                self.wake.wait_until(Instant::now() + Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            }
+            self.events.1.take(QUEUE, &mut events);
             let now_ms = self.context.clock.mono_ms();
             pulse_ms = now_ms;
             let (changed, view) = {
@@ -266,16 +261,14 @@ impl Datagrams {
                 // A replica thread that is behind gets the next one.
                 let _ = self.control.try_send(Control::View(view));
             }
-            election.handle(
-                now_ms,
-                match event {
-                    Ok(Event::Token { from, token }) => election::Input::Token { from, token },
-                    Ok(Event::Receipt { from, receipt }) => election::Input::Receipt { from, receipt },
-                    Ok(Event::Wake) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        election::Input::Tick
-                    }
-                },
-            );
+            for event in events {
+                let input = match event {
+                    Event::Token { from, token } => election::Input::Token { from, token },
+                    Event::Receipt { from, receipt } => election::Input::Receipt { from, receipt },
+                };
+                election.handle(now_ms, input);
+            }
+            election.handle(now_ms, election::Input::Tick);
             while let Some(output) = election.output() {
                 self.carry_out(output);
             }
@@ -298,7 +291,7 @@ impl Datagrams {
             }
             election::Output::Announce { term } => {
                 self.send_to_all(&Datagram::Announce(Announce { term }));
-                self.beat();
+                self.beat_now.ring();
             }
         }
     }

@@ -16,8 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-
 use crate::{
     protocol::refusal::{Code, Refusal},
     replica::{
@@ -26,7 +24,13 @@ use crate::{
     },
 };
 
-use super::{clients::Client, context::Context, shared::Shared};
+use super::{
+    clients::Client,
+    context::Context,
+    mailbox::{Bell, Receiver, Sender, mailbox},
+    query::Queries,
+    shared::Shared,
+};
 
 /// Batches of instructions that may wait for a fan-out thread. Full means that the replica waits: the
 /// thread itself never waits for anybody.
@@ -55,7 +59,7 @@ pub struct FanOuts {
 impl FanOuts {
     /// The way to `count` threads, and for each thread its end.
     pub fn new(count: usize) -> (FanOuts, Vec<Receiver<Vec<Fan>>>) {
-        let (queues, receivers) = (0..count).map(|_| bounded(QUEUE)).unzip();
+        let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
         (FanOuts { queues }, receivers)
     }
 
@@ -105,7 +109,7 @@ fn conn_of(fan: &Fan) -> Option<ConnId> {
 pub struct FanOut {
     fanout: Fanout,
     context: Arc<Context>,
-    queries: Sender<Query>,
+    queries: Queries,
     sockets: BTreeMap<ConnId, Socket>,
     /// Full sockets, and when each is tried again.
     blocked: BTreeMap<ConnId, Blocked>,
@@ -133,7 +137,7 @@ struct Blocked {
 
 impl FanOut {
     /// For the connections whose instructions it will get.
-    pub fn new(context: Arc<Context>, queries: Sender<Query>) -> Self {
+    pub fn new(context: Arc<Context>, queries: Queries) -> Self {
         FanOut {
             fanout: Fanout::new(context.config.replica.limits.outbox_bytes),
             context,
@@ -148,19 +152,15 @@ impl FanOut {
     /// is tried once more.
     pub fn run(mut self, instructions: &Receiver<Vec<Fan>>) {
         loop {
-            let pause = self.next_due().saturating_duration_since(Instant::now());
-            match instructions.recv_timeout(pause) {
-                Ok(batch) => {
-                    let more = instructions.try_iter().take(BATCHES_MAX);
-                    for fan in std::iter::once(batch).chain(more).flatten() {
-                        self.carry_out(fan);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.sockets.values().for_each(|socket| socket.client.cut());
-                    return;
-                }
+            instructions.wait_until(self.next_due());
+            if instructions.is_finished() {
+                self.sockets.values().for_each(|socket| socket.client.cut());
+                return;
+            }
+            let mut batches = Vec::new();
+            instructions.take(BATCHES_MAX, &mut batches);
+            for fan in batches.into_iter().flatten() {
+                self.carry_out(fan);
             }
             self.settle();
             self.try_blocked(Instant::now());
@@ -210,9 +210,7 @@ impl FanOut {
 
     /// Asks the query threads, or answers that they have too much to do.
     fn ask(&mut self, query: Query) {
-        if let Err(TrySendError::Full(query) | TrySendError::Disconnected(query)) =
-            self.queries.try_send(query)
-        {
+        if let Some(query) = self.queries.ask(query) {
             self.fanout.handle(refused(query, &self.context.shared));
         }
     }

@@ -27,6 +27,7 @@ pub mod discovery;
 pub mod fan_out;
 pub mod framing;
 pub mod logging;
+pub mod mailbox;
 pub mod peer;
 pub mod ports;
 pub mod query;

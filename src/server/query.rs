@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -15,10 +14,42 @@ use crate::{
     storage::SqliteReader,
 };
 
-use super::{context::Context, core::Control, fan_out::FanOuts, threads::Stop};
+use super::{
+    context::Context,
+    core::Control,
+    fan_out::FanOuts,
+    mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
+};
 
-/// Queries that may wait. Full means that the query is answered `overloaded`.
-pub const QUEUE: usize = 1_024;
+/// Queries that may wait for one thread. Full means that the query is answered `overloaded`.
+const QUEUE: usize = 512;
+
+/// The way to the query threads.
+#[derive(Debug, Clone)]
+pub struct Queries {
+    queues: Vec<Sender<Query>>,
+}
+
+impl Queries {
+    /// The way to `count` threads, and for each thread its end.
+    pub fn new(count: usize) -> (Queries, Vec<Receiver<Query>>) {
+        let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
+        (Queries { queues }, receivers)
+    }
+
+    /// Asks the thread that serves the connection, or gives the query back: that thread has too much to do.
+    #[must_use]
+    pub fn ask(&self, query: Query) -> Option<Query> {
+        let place = query.conn.0 as usize % self.queues.len();
+        self.queues[place].try_send(query).err().map(Unsent::into_inner)
+    }
+
+    /// Ends the threads. They could not wait for the fan-out threads to go away, because these ask them
+    /// and are answered by them.
+    pub fn close(&self) {
+        self.queues.iter().for_each(Sender::close);
+    }
+}
 
 /// One reader for each query thread, as long as the data may be read. While the data is set aside there is
 /// none; taking them away waits for the reads that are under way.
@@ -62,15 +93,9 @@ pub struct QueryThread {
 }
 
 impl QueryThread {
-    /// Answers queries until it is stopped. It could not wait for the fan-out threads to go away, because
-    /// they ask it and are answered by it.
-    pub fn run(&self, queries: &Receiver<Query>, stop: &Stop) {
-        loop {
-            let query = select! {
-                recv(queries) -> query => query,
-                recv(stop.channel()) -> _ => return,
-            };
-            let Ok(query) = query else { return };
+    /// Answers queries until [`Queries::close`].
+    pub fn run(&self, queries: &Receiver<Query>) {
+        while let Some(query) = queries.receive() {
             let rows = self.readers.read(self.number, |reader| reader.events(query.room, &query.range));
             let found = match rows {
                 Some(Ok(rows)) => Ok(rows),

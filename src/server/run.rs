@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::{
     protocol::datagram::Run,
@@ -27,11 +27,12 @@ use super::{
     datagrams::Datagrams,
     discovery,
     fan_out::{FanOut, FanOuts},
+    mailbox::{Bell, Sender, mailbox},
     peer::{
         addresses::Addresses,
         links::{Links, Watcher},
     },
-    query::{self, QueryThread, Readers},
+    query::{Queries, QueryThread, Readers},
     shared::Shared,
     sockets::Sockets,
     threads::{Stop, Stopper, Threads},
@@ -50,6 +51,7 @@ pub struct Server {
     /// Closed when the replica has nothing more to wait for.
     stopped: Receiver<()>,
     links: Arc<Links>,
+    queries: Queries,
     accepting: Stopper,
     running: Stopper,
     client_address: SocketAddr,
@@ -99,16 +101,17 @@ impl Server {
         let client_address = reachable(sockets.clients.local_addr()?);
         let peer_address = reachable(sockets.peers.local_addr()?);
         let threads = Arc::new(Threads::default());
-        let (control, control_inbox) = bounded(CONTROL_QUEUE);
-        let (peer_events, peer_inbox) = bounded(PEER_QUEUE);
-        let (client_inputs, client_inbox) = bounded(CLIENT_QUEUE);
+        let bell = Bell::default();
+        let (control, control_inbox) = mailbox(CONTROL_QUEUE, &bell);
+        let (peer_events, peer_inbox) = mailbox(PEER_QUEUE, &bell);
+        let (client_inputs, client_inbox) = mailbox(CLIENT_QUEUE, &bell);
         let (stopped_sender, stopped) = bounded(0);
         let (running, stop) = Stopper::new();
         let (accepting, stop_accepting) = Stopper::new();
         let (fan_outs, instructions) = FanOuts::new(context.config.threads.fan_out);
         let wiring = Wiring { context, threads, control, fan_outs, readers };
 
-        let queries = wiring.start_queries(&stop)?;
+        let queries = wiring.start_queries()?;
         for (number, instructions) in instructions.into_iter().enumerate() {
             let fan_out = FanOut::new(wiring.context.clone(), queries.clone());
             wiring.threads.spawn(&format!("fanout-{number}"), move || fan_out.run(&instructions))?;
@@ -128,10 +131,10 @@ impl Server {
         let core = Core::new(
             wiring.context.clone(),
             replica,
-            Inboxes { control: control_inbox, peers: peer_inbox, clients: client_inbox },
+            Inboxes { bell, control: control_inbox, peers: peer_inbox, clients: client_inbox },
             Outlets {
                 fan_outs: wiring.fan_outs.clone(),
-                queries,
+                queries: queries.clone(),
                 readers: wiring.readers.clone(),
                 datagrams: datagrams.clone(),
                 links: links.clone(),
@@ -154,6 +157,7 @@ impl Server {
             control,
             stopped,
             links,
+            queries,
             accepting,
             running,
             client_address,
@@ -189,18 +193,18 @@ impl Server {
     ///    links, heartbeats and fan-out still work for it;
     /// 3. clients that are still there are cut off;
     /// 4. links, heartbeats, election and discovery end; the others see the links close;
-    /// 5. the fan-out and query threads end, now that nobody is left to give them work.
+    /// 5. the query and fan-out threads end, now that nobody is left to give them work.
     ///
     /// Returns the names of threads that did not end in time. They die with the process.
     pub fn stop(self) -> Vec<String> {
         let deadline = Instant::now() + STOP_TIMEOUT;
-        let Server { context, threads, control, stopped, links, accepting, running, .. } = self;
+        let Server { context, threads, control, stopped, links, queries, accepting, running, .. } = self;
         accepting.stop();
         wake(self.client_address);
         let mut late = threads.join("acceptor", deadline);
 
         // A replica thread that is too busy to take this in is not waited for.
-        let told = control.send_timeout(Control::Stop, DRAIN_TIMEOUT);
+        let told = control.try_send(Control::Stop);
         if told.is_ok() && stopped.recv_timeout(DRAIN_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             log::warn!(
                 "the replica did not finish in time; what was waiting is left to the clients' retries"
@@ -219,7 +223,8 @@ impl Server {
         while !context.clients.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
-        for prefix in ["fanout", "query"] {
+        queries.close();
+        for prefix in ["query", "fanout"] {
             late.extend(threads.join(prefix, deadline));
         }
         late
@@ -227,9 +232,9 @@ impl Server {
 }
 
 impl Wiring {
-    fn start_queries(&self, stop: &Stop) -> io::Result<Sender<crate::replica::io::Query>> {
-        let (queries, inbox) = bounded(query::QUEUE);
-        for number in 0..self.context.config.threads.query {
+    fn start_queries(&self) -> io::Result<Queries> {
+        let (queries, inboxes) = Queries::new(self.context.config.threads.query);
+        for (number, inbox) in inboxes.into_iter().enumerate() {
             let thread = QueryThread {
                 number,
                 readers: self.readers.clone(),
@@ -237,8 +242,7 @@ impl Wiring {
                 context: self.context.clone(),
                 control: self.control.clone(),
             };
-            let (inbox, stop) = (inbox.clone(), stop.clone());
-            self.threads.spawn(&format!("query-{number}"), move || thread.run(&inbox, &stop))?;
+            self.threads.spawn(&format!("query-{number}"), move || thread.run(&inbox))?;
         }
         Ok(queries)
     }

@@ -18,9 +18,8 @@ pub struct Stopper(Sender<Never>);
 #[derive(Debug, Clone)]
 pub struct Stop(Receiver<Never>);
 
-/// What is never sent.
 #[derive(Debug)]
-pub enum Never {}
+enum Never {}
 
 impl Stopper {
     /// A stopper and what it stops.
@@ -39,11 +38,6 @@ impl Stop {
     /// Whether it is time to end.
     pub fn is_set(&self) -> bool {
         matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
-    }
-
-    /// Disconnects when it is time to end, for those who wait for other channels as well.
-    pub fn channel(&self) -> &Receiver<Never> {
-        &self.0
     }
 
     /// Sleeps for `duration`, or less where it is time to end; returns whether it is.

@@ -64,6 +64,8 @@ pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
     let config = json!({
         "servers": [{"server_id": "only", "host": "127.0.0.1", "port": port, "ring_position": 0}],
         "limits": limits,
+        // More than one, so that the way to the right one is tested as well.
+        "threads": {"fan_out": 2, "query": 2},
     });
     let path = folder.path().join("config.json");
     fs::write(&path, config.to_string()).unwrap();

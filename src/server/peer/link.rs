@@ -7,15 +7,17 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::protocol::{
-    name::ServerId,
-    peer::{PeerMessage, SnapshotHead},
+use crate::{
+    protocol::{
+        name::ServerId,
+        peer::{PeerMessage, SnapshotHead},
+    },
+    server::mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
 };
 
 use super::{
@@ -28,6 +30,8 @@ use super::{
 const QUEUE: usize = 2_048;
 /// Snapshot chunks that may wait. Full holds back the snapshot.
 const BULK_QUEUE: usize = 2;
+/// Messages that are written before it is looked at a snapshot again.
+const MESSAGES_AT_ONCE: usize = 256;
 /// What is encrypted and written at once, about.
 const WRITE_BYTES: usize = 1024 * 1024;
 /// What the system may buffer for a link. More would let a snapshot stand between consensus messages
@@ -94,7 +98,7 @@ impl Outgoing {
 
     /// Sends without waiting; `false` where the queue is full and the message was dropped.
     pub fn send(&self, message: PeerMessage) -> bool {
-        !matches!(self.messages.try_send(message), Err(TrySendError::Full(_)))
+        !matches!(self.messages.try_send(message), Err(Unsent::Full(_)))
     }
 
     /// The queue for the messages of a snapshot: it holds the sender back, and everything else goes first.
@@ -140,11 +144,11 @@ impl Link {
     /// the link is seen to be gone, before anything that might have to wait.
     pub fn run(self, events: &Sender<PeerEvent>, lost: impl FnOnce()) -> io::Result<()> {
         let peer = self.session.greeting.from.clone();
-        let (messages, messages_out) = bounded(QUEUE);
-        let (bulk, bulk_out) = bounded(BULK_QUEUE);
-        let (alive, ended) = bounded::<()>(0);
+        let bell = Bell::default();
+        let (messages, messages_out) = mailbox(QUEUE, &bell);
+        let (bulk, bulk_out) = mailbox(BULK_QUEUE, &bell);
         let writer = MessageWriter::new(self.stream.try_clone()?, &self.session);
-        let queues = Queues { messages: messages_out, bulk: bulk_out, ended };
+        let queues = Queues { bell, messages: messages_out, bulk: bulk_out };
         let stream = self.stream.clone();
         let writing = thread::Builder::new().name(self.writer_name.clone()).spawn(move || {
             if let Err(error) = queues.write_all(writer) {
@@ -154,11 +158,12 @@ impl Link {
             let _ = stream.shutdown(Shutdown::Both);
         })?;
         let outgoing = Outgoing { link: self.number, messages, bulk };
-        let result = self.read_all(&peer, outgoing, events);
+        let result = self.read_all(&peer, outgoing.clone(), events);
         lost();
         // The other end may be gone already.
         let _ = self.stream.shutdown(Shutdown::Both);
-        drop(alive);
+        outgoing.messages.close();
+        outgoing.bulk.close();
         // Nobody listens any more when the process ends.
         let _ = events.send(PeerEvent::Down { peer, link: self.number });
         writing.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
@@ -166,7 +171,6 @@ impl Link {
     }
 
     fn read_all(&self, peer: &ServerId, outgoing: Outgoing, events: &Sender<PeerEvent>) -> io::Result<()> {
-        // Kept to the end, so that the writer's queues never look abandoned before the link is.
         let (link, answers) = (self.number, outgoing.clone());
         let mut reader = MessageReader::new(&*self.stream, &self.session);
         let mut assembly = Assembly::new(self.snapshot_path.clone());
@@ -200,36 +204,31 @@ impl Link {
 
 /// What waits to be written to a link.
 struct Queues {
+    bell: Bell,
     messages: Receiver<PeerMessage>,
     bulk: Receiver<PeerMessage>,
-    ended: Receiver<()>,
 }
 
 impl Queues {
-    /// Writes until the link ends. All that waits is written at once; of a snapshot one chunk each time.
+    /// Writes until the link ends. All that waits is written at once, up to a bound; of a snapshot one chunk
+    /// each time.
     fn write_all(self, mut writer: MessageWriter<TcpStream>) -> io::Result<()> {
-        while self.wait() {
-            let mut messages = self.messages.try_iter();
-            while writer.buffered() < WRITE_BYTES
-                && let Some(message) = messages.next()
-            {
-                push(&mut writer, &message);
+        let mut waiting = Vec::new();
+        while !self.messages.is_finished() {
+            if !self.messages.has_items() && !self.bulk.has_items() {
+                self.bell.wait_until(Instant::now() + Duration::from_secs(1));
             }
-            if let Ok(message) = self.bulk.try_recv() {
+            self.messages.take(MESSAGES_AT_ONCE, &mut waiting);
+            self.bulk.take(1, &mut waiting);
+            for message in waiting.drain(..) {
                 push(&mut writer, &message);
+                if writer.buffered() >= WRITE_BYTES {
+                    writer.flush()?;
+                }
             }
             writer.flush()?;
         }
         Ok(())
-    }
-
-    /// Waits until there is something to write; `false` when the link has ended.
-    fn wait(&self) -> bool {
-        let mut select = Select::new();
-        select.recv(&self.messages);
-        select.recv(&self.bulk);
-        let ended = select.recv(&self.ended);
-        select.ready() != ended
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     replica::membership::LinkEvent,
     server::{
         config::Config,
+        mailbox::Sender,
         ports::Port,
         threads::{Stop, Threads},
     },
@@ -69,7 +70,7 @@ struct Peer {
     /// The connection of the link that stands.
     current: Mutex<Option<Arc<TcpStream>>>,
     /// Accepted links on their way to the peer's thread. One: a newer one replaces it.
-    accepted: (Sender<Accepted>, Receiver<Accepted>),
+    accepted: (crossbeam_channel::Sender<Accepted>, crossbeam_channel::Receiver<Accepted>),
 }
 
 type Accepted = (TcpStream, Session);
@@ -402,7 +403,12 @@ mod tests {
     use super::*;
     use crate::{
         protocol::peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
-        server::{args::Args, peer::snapshot, threads::Stopper},
+        server::{
+            args::Args,
+            mailbox::{Bell, Receiver, mailbox},
+            peer::snapshot,
+            threads::Stopper,
+        },
     };
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -413,13 +419,16 @@ mod tests {
         threads: Threads,
         stopper: Stopper,
         events: Receiver<PeerEvent>,
-        changes: Receiver<LinkEvent>,
+        changes: crossbeam_channel::Receiver<LinkEvent>,
         port: u16,
     }
 
     impl End {
         fn event(&self) -> PeerEvent {
-            self.events.recv_timeout(PATIENCE).expect("an event in time")
+            self.events.wait_until(Instant::now() + PATIENCE);
+            let mut event = Vec::new();
+            self.events.take(1, &mut event);
+            event.pop().expect("an event in time")
         }
 
         fn up(&self) -> super::super::link::Outgoing {
@@ -458,7 +467,7 @@ mod tests {
         args.data_dir = folder.into();
         args.log_dir = folder.into();
         let config = Config::load(&args).unwrap();
-        let (events_in, events) = bounded(100);
+        let (events_in, events) = mailbox(100, &Bell::default());
         let (changes_in, changes) = crossbeam_channel::unbounded();
         let (stopper, stop) = Stopper::new();
         let watcher: Watcher = Arc::new(move |_, change, _| {

@@ -6,10 +6,12 @@ use std::{
     path::PathBuf,
 };
 
-use crossbeam_channel::Sender;
 use sha2::{Digest, Sha256};
 
-use crate::protocol::peer::{PeerMessage, SnapshotHead};
+use crate::{
+    protocol::peer::{PeerMessage, SnapshotHead},
+    server::mailbox::Sender,
+};
 
 /// Bytes of one chunk: consensus messages never wait behind more than one.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -18,7 +20,7 @@ pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 
 /// Sends a snapshot as messages into `queue`, whose bound holds back the reading. The error is one sentence.
 pub fn send(head: SnapshotHead, mut content: impl Read, queue: &Sender<PeerMessage>) -> Result<u64, String> {
-    let gone = |_| "the link was lost".to_owned();
+    let gone = |_: PeerMessage| "the link was lost".to_owned();
     queue.send(PeerMessage::SnapshotBegin(head)).map_err(gone)?;
     let mut hash = Sha256::new();
     let mut offset = 0;
@@ -100,6 +102,8 @@ impl Assembly {
                 Ok(file)
             });
         let file = rewound.map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+        // It is read by its handle. Where the system does not allow this, the next one overwrites it.
+        let _ = fs::remove_file(&self.path);
         Ok((partial.head, file))
     }
 }
@@ -116,7 +120,10 @@ impl Drop for Assembly {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::peer::ConfState;
+    use crate::{
+        protocol::peer::ConfState,
+        server::mailbox::{Bell, mailbox},
+    };
 
     fn head() -> SnapshotHead {
         SnapshotHead { cluster_id: 1, term: 2, index: 3, index_term: 2, conf: ConfState::default() }
@@ -143,10 +150,10 @@ mod tests {
     }
 
     fn messages(content: &[u8]) -> Vec<PeerMessage> {
-        let (sender, receiver) = crossbeam_channel::unbounded();
+        let (sender, receiver) = mailbox(100, &Bell::default());
         assert_eq!(send(head(), content, &sender).unwrap(), content.len() as u64);
         drop(sender);
-        receiver.iter().collect()
+        std::iter::from_fn(|| receiver.receive()).collect()
     }
 
     #[test]
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_lost_link_ends_the_sending() {
-        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let (sender, receiver) = mailbox(1, &Bell::default());
         drop(receiver);
         assert!(send(head(), &[1u8; 10][..], &sender).unwrap_err().contains("link"));
     }
