@@ -80,7 +80,7 @@ rem The secret can be read by the current user only.
 :prepare
 for %%D in ("%SYNCNET_DATA_DIR%" "%SYNCNET_LOG_DIR%" "%SYNCNET_RUN_DIR%") do if not exist "%%~D" mkdir "%%~D"
 if exist "%SYNCNET_DATA_DIR%\cluster.secret" exit /b 0
-powershell -NoProfile -Command "$bytes = New-Object byte[] 32; $chance = [Security.Cryptography.RandomNumberGenerator]::Create(); $chance.GetBytes($bytes); [IO.File]::WriteAllText($args[0], [BitConverter]::ToString($bytes).Replace('-', '').ToLower())" "%SYNCNET_DATA_DIR%\cluster.secret" >nul
+powershell -NoProfile -Command "$bytes = New-Object byte[] 32; $chance = [Security.Cryptography.RandomNumberGenerator]::Create(); $chance.GetBytes($bytes); $file = [IO.Path]::Combine((Get-Location).Path, $env:SYNCNET_DATA_DIR, 'cluster.secret'); [IO.File]::WriteAllText($file, [BitConverter]::ToString($bytes).Replace('-', '').ToLower())"
 if not exist "%SYNCNET_DATA_DIR%\cluster.secret" (
     echo %SYNCNET_DATA_DIR%\cluster.secret cannot be made 1>&2
     exit /b 1
@@ -104,7 +104,7 @@ if not errorlevel 1 (
     echo %~2 runs already as process %PID%; scripts\stop_all_servers.bat stops it 1>&2
     exit /b 1
 )
-powershell -NoProfile -Command "$line = '--server-id %~2 --data-dir \"%SYNCNET_DATA_DIR%\" --log-dir \"%SYNCNET_LOG_DIR%\" --log-level %SYNCNET_LOG_LEVEL%'; if ($env:SYNCNET_CONFIG) { $line += ' --config \"' + $env:SYNCNET_CONFIG + '\"' }; $server = Start-Process -FilePath '%BIN%\syncnet-server.exe' -ArgumentList $line -WindowStyle Minimized -PassThru; Set-Content -Encoding ascii -Path '%SYNCNET_RUN_DIR%\%~2.pid' -Value $server.Id"
+powershell -NoProfile -Command "$q = [char]34; $line = '--server-id %~2 --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q + ' --log-level ' + $env:SYNCNET_LOG_LEVEL; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $server = Start-Process -FilePath ($env:BIN + '\syncnet-server.exe') -ArgumentList $line -WindowStyle Minimized -PassThru; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\%~2.pid') -Value $server.Id"
 exit /b %errorlevel%
 
 rem --- foreground SERVER [ARGUMENTS]: runs it in this window until Ctrl-C.
