@@ -48,9 +48,10 @@ const QUEUE: usize = 1_024;
 const WAKE: Duration = Duration::from_millis(100);
 /// Time between two views of the others for the replica, where nothing changed.
 const VIEW_MS: u64 = 100;
-/// A replica thread that has not ended a turn for so long is not working: no heartbeat is sent, and the
-/// others elect somebody else.
+/// A replica thread that has not ended a turn for so long, and for some ticks, is not working: no
+/// heartbeat is sent, and the others elect somebody else.
 const WORKS_MS: u64 = 200;
+const WORKS_TICKS: u64 = 5;
 /// How many routers a multicast passes.
 const MULTICAST_TTL: u32 = 2;
 /// How often refused datagrams are counted up in the log.
@@ -127,7 +128,9 @@ impl Datagrams {
 
     /// Sends heartbeats until it is stopped.
     pub fn send_heartbeats(&self, stop: &Stop) {
-        let interval = Duration::from_millis(self.context.config.replica.timing.heartbeat_ms);
+        let timing = &self.context.config.replica.timing;
+        let interval = Duration::from_millis(timing.heartbeat_ms);
+        let works_ms = WORKS_MS.max(WORKS_TICKS * timing.tick_ms);
         let mut due = Instant::now();
         while !stop.is_set() {
             let pause = due.saturating_duration_since(Instant::now());
@@ -135,7 +138,7 @@ impl Datagrams {
             if !wished && pause > WAKE {
                 continue;
             }
-            if self.context.shared.idle_ms() <= WORKS_MS {
+            if self.context.shared.idle_ms() <= works_ms {
                 self.send_heartbeat();
             }
             due = Instant::now() + interval;

@@ -44,6 +44,11 @@ impl Addresses {
         Some(SocketAddr::new(ip, port.of(self.servers.get(server_id)?.port)?))
     }
 
+    /// Whether a configured server is at this address, as far as is known.
+    pub fn is_known(&self, ip: IpAddr) -> bool {
+        self.found.read().values().any(|known| *known == ip)
+    }
+
     /// Looks a server's host up, however long that takes.
     pub fn look_up(&self, server_id: &ServerId) -> io::Result<()> {
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "no address of this server's kind");

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -34,12 +34,14 @@ use super::{
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the other end may be silent during a handshake.
+/// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a look at a port waits for the other end to hang up.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
 /// Handshakes of accepted connections at the same time; more are hung up on.
-const HANDSHAKES_MAX: usize = 16;
+const HANDSHAKES_MAX: usize = 64;
+/// So many of them may be of strangers' addresses: a flood of strangers leaves room for the servers.
+const STRANGERS_MAX: usize = 16;
 /// Pauses between attempts, in milliseconds. A process that is being killed may for a moment still accept
 /// connections, so the first attempts follow each other closely.
 const PAUSES_MS: [u64; 9] = [0, 1, 3, 10, 25, 50, 100, 200, 400];
@@ -164,12 +166,12 @@ impl Links {
     }
 
     fn dial(&self, peer_id: &ServerId) -> Result<Accepted, Failure> {
-        let mut stream = self.connect(peer_id)?;
+        let stream = self.connect(peer_id)?;
         let credentials = self.credentials.read().clone();
         let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
         tune(&stream).map_err(|error| other(&error))?;
-        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(|error| other(&error))?;
-        let session = handshake::dial(&mut stream, &credentials, peer_id).map_err(|error| other(&error))?;
+        let session = handshake::dial(&mut Hurried::new(&stream), &credentials, peer_id)
+            .map_err(|error| other(&error))?;
         stream.set_read_timeout(None).map_err(|error| other(&error))?;
         Ok((stream, session))
     }
@@ -297,7 +299,8 @@ impl Links {
     /// Hands a connection to a thread of its own for the handshake, so that nobody who dials and says
     /// nothing keeps others waiting.
     fn greet(self: &Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        if self.handshakes.fetch_add(1, Ordering::Relaxed) >= HANDSHAKES_MAX {
+        let room = if self.addresses.is_known(from.ip()) { HANDSHAKES_MAX } else { STRANGERS_MAX };
+        if self.handshakes.fetch_add(1, Ordering::Relaxed) >= room {
             self.handshakes.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -316,12 +319,11 @@ impl Links {
 
     /// The handshake of an accepted connection. The error is one sentence; who only connects and hangs up
     /// is none.
-    fn accept(&self, mut stream: TcpStream) -> Result<(), String> {
+    fn accept(&self, stream: TcpStream) -> Result<(), String> {
         let credentials = self.credentials.read().clone();
         let told = |error: io::Error| error.to_string();
         tune(&stream).map_err(told)?;
-        stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).map_err(told)?;
-        let session = match handshake::accept(&mut stream, &credentials) {
+        let session = match handshake::accept(&mut Hurried::new(&stream), &credentials) {
             Ok(session) => session,
             Err(HandshakeError::Io(error)) => {
                 log::debug!("a connection to the peer port came to nothing: {error}");
@@ -348,6 +350,40 @@ impl Links {
             accepted = full.into_inner();
         }
         Ok(())
+    }
+}
+
+/// A connection on which everything together must be done in [`HANDSHAKE_TIMEOUT`], so that nobody holds a
+/// handshake up byte by byte.
+struct Hurried<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl<'a> Hurried<'a> {
+    fn new(stream: &'a TcpStream) -> Self {
+        Hurried { stream, deadline: Instant::now() + HANDSHAKE_TIMEOUT }
+    }
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        (&mut &*self.stream).read(buffer)
+    }
+}
+
+impl Write for Hurried<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&mut &*self.stream).flush()
     }
 }
 
@@ -396,7 +432,7 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, net::Ipv4Addr, path::Path, time::Instant};
+    use std::{fs, net::Ipv4Addr, path::Path};
 
     use clap::Parser;
 
