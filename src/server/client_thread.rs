@@ -28,8 +28,8 @@ use super::{
 /// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which
 /// `tests/server` sends it, unoptimised.
 pub const STACK_BYTES: usize = 128 * 1024;
-/// What is read at once. It lies on the stack, where an idle connection has not touched it.
-const READ_BYTES: usize = 8 * 1024;
+/// What is read at once. It lies on the stack of every connection.
+const READ_BYTES: usize = 4 * 1024;
 /// How long a connection that was refused here may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 /// A client that has closed its half gets the answers that are due. They are, when nothing was written for

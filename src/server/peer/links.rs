@@ -45,6 +45,8 @@ const STRANGERS_MAX: usize = 16;
 /// Pauses between attempts, in milliseconds. A process that is being killed may for a moment still accept
 /// connections, so the first attempts follow each other closely.
 const PAUSES_MS: [u64; 9] = [0, 1, 3, 10, 25, 50, 100, 200, 400];
+/// A link that stood for so long was a good one.
+const LASTING: Duration = Duration::from_secs(1);
 /// Failed attempts after which the peer's host is looked up again.
 const LOOK_UP_AFTER: usize = 8;
 
@@ -69,8 +71,8 @@ struct Peer {
     ring_position: u32,
     /// Whether this server dials it; else it dials this server.
     is_dialled: bool,
-    /// The connection of the link that stands.
-    current: Mutex<Option<Arc<TcpStream>>>,
+    /// The connection of the link that stands, and the peer's run.
+    current: Mutex<Option<(Arc<TcpStream>, Run)>>,
     /// Accepted links on their way to the peer's thread. One: a newer one replaces it.
     accepted: (crossbeam_channel::Sender<Accepted>, crossbeam_channel::Receiver<Accepted>),
 }
@@ -142,7 +144,7 @@ impl Links {
     /// Ends all links that stand. Unless the server stops, they are made anew.
     pub fn hang_up(&self) {
         for peer in self.peers.values() {
-            if let Some(stream) = &*peer.current.lock() {
+            if let Some((stream, _)) = &*peer.current.lock() {
                 // Gone already is as good.
                 let _ = stream.shutdown(Shutdown::Both);
             }
@@ -153,10 +155,7 @@ impl Links {
         let mut attempts = Attempts::default();
         while !self.stop.wait(attempts.pause()) {
             match self.dial(peer_id) {
-                Ok((stream, session)) => {
-                    attempts = Attempts::default();
-                    self.run(peer_id, stream, session);
-                }
+                Ok((stream, session)) => attempts.link_ended(self.run(peer_id, stream, session)),
                 Err(failure) => {
                     attempts.failed(peer_id, &failure);
                     self.note(peer_id, &failure, &attempts);
@@ -217,8 +216,7 @@ impl Links {
             let pause = lost.as_ref().map_or(Duration::from_millis(100), Attempts::pause);
             match accepted.recv_timeout(pause) {
                 Ok((stream, session)) => {
-                    self.run(peer_id, stream, session);
-                    lost = Some(Attempts::default());
+                    lost.get_or_insert_default().link_ended(self.run(peer_id, stream, session));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(attempts) = &mut lost {
@@ -248,14 +246,15 @@ impl Links {
         }
     }
 
-    /// Runs a link until it ends.
-    fn run(&self, peer_id: &ServerId, stream: TcpStream, session: Session) {
+    /// Runs a link until it ends; returns how long that was.
+    fn run(&self, peer_id: &ServerId, stream: TcpStream, session: Session) -> Duration {
+        let begun = Instant::now();
         let peer = &self.peers[peer_id];
         let number = self.next_link.fetch_add(1, Ordering::Relaxed);
         let stream = Arc::new(stream);
-        *peer.current.lock() = Some(stream.clone());
+        *peer.current.lock() = Some((stream.clone(), session.greeting.run));
         if self.stop.is_set() {
-            return;
+            return begun.elapsed();
         }
         log::info!("link {number} to {peer_id} stands");
         (self.watcher)(peer_id, LinkEvent::Up, Some(session.greeting.run));
@@ -269,13 +268,14 @@ impl Links {
         let lost = || (self.watcher)(peer_id, LinkEvent::Lost, None);
         let result = link.run(&self.events, lost);
         let mut current = peer.current.lock();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &stream)) {
+        if current.as_ref().is_some_and(|(current, _)| Arc::ptr_eq(current, &stream)) {
             *current = None;
         }
         match result {
             Ok(()) => log::info!("link {number} to {peer_id} was closed"),
             Err(error) => log::info!("link {number} to {peer_id} is lost: {error}"),
         }
+        begun.elapsed()
     }
 
     fn keep_accepting(self: Arc<Self>, listener: &TcpListener) {
@@ -341,8 +341,13 @@ impl Links {
             ));
         }
         // Whoever proved itself later is right about which connection is alive.
-        if let Some(old) = &*peer.current.lock() {
+        if let Some((old, run)) = &*peer.current.lock() {
             let _ = old.shutdown(Shutdown::Both);
+            if run.node_id != session.greeting.run.node_id {
+                log::warn!(
+                    "{from} links under other data while its old link stands: are there two of that id?"
+                );
+            }
         }
         let mut accepted = (stream, session);
         while let Err(full) = peer.accepted.0.try_send(accepted) {
@@ -401,6 +406,12 @@ impl Attempts {
         let mut chance = [0];
         let _ = getrandom::fill(&mut chance);
         Duration::from_micros(pause_ms * 1_000 + pause_ms * u64::from(chance[0]))
+    }
+
+    /// A link that lasted ends the count; one that did not may be one of two servers under one id, which
+    /// must not chase each other's links at full speed.
+    fn link_ended(&mut self, lasted: Duration) {
+        if lasted >= LASTING { *self = Attempts::default() } else { self.count += 1 }
     }
 
     fn failed(&mut self, peer_id: &ServerId, failure: &Failure) {
