@@ -7,8 +7,9 @@
 #   rolling  every server is restarted, one after the other, under a stream of messages
 #   client   the server somebody is connected to is killed, and later every server stops
 #
-# It plays on a cluster of its own, in a temporary folder and on ports from SYNCNET_DEMO_PORT [18000] on, so a
-# running cluster is not touched. SYNCNET_DEMO_PACE [2] is the pause before each blow, in seconds. Each scenario checks what it shows; exit status 0 means that all of it held.
+# It plays on a cluster of its own, in a temporary folder and on the ports of SYNCNET_DEMO_PORTS
+# [18000 18001 18002], so a running cluster is not touched. SYNCNET_DEMO_PACE [2] is the pause before each blow,
+# in seconds. Each scenario checks what it shows; exit status 0 means that all of it held.
 
 what=${1:-all}
 case $what in
@@ -20,7 +21,7 @@ all | leader | rolling | client) ;;
 esac
 
 stage=$(mktemp -d "${TMPDIR:-/tmp}/syncnet-demo.XXXXXX")
-port=${SYNCNET_DEMO_PORT:-18000}
+read -r -a ports <<<"${SYNCNET_DEMO_PORTS:-18000 18001 18002}"
 pace=${SYNCNET_DEMO_PACE:-2}
 export SYNCNET_CONFIG=$stage/config.json SYNCNET_DATA_DIR=$stage/data
 export SYNCNET_LOG_DIR=$stage/logs SYNCNET_RUN_DIR=$stage/run
@@ -28,9 +29,9 @@ export SYNCNET_LOG_DIR=$stage/logs SYNCNET_RUN_DIR=$stage/run
 
 cat >"$config" <<END
 {"servers": [
-  {"server_id": "server1", "host": "127.0.0.1", "port": $port, "ring_position": 0},
-  {"server_id": "server2", "host": "127.0.0.1", "port": $((port + 1)), "ring_position": 1},
-  {"server_id": "server3", "host": "127.0.0.1", "port": $((port + 2)), "ring_position": 2}
+  {"server_id": "server1", "host": "127.0.0.1", "port": ${ports[0]}, "ring_position": 0},
+  {"server_id": "server2", "host": "127.0.0.1", "port": ${ports[1]}, "ring_position": 1},
+  {"server_id": "server3", "host": "127.0.0.1", "port": ${ports[2]}, "ring_position": 2}
 ]}
 END
 
@@ -189,7 +190,7 @@ rolling_restart() {
 client_failover() {
     chapter "The server of a client is killed, then all servers stop"
     tell "carol sits down at server1."
-    sit_down carol "$port" 9
+    sit_down carol "${ports[0]}" 9
     sees carol "you are in demo"
     exchange 9 "Hello, this is carol."
     pause
@@ -214,13 +215,13 @@ client_failover() {
 programs build
 refuse_strangers
 prepare
-tell "Three servers start on ports $port to $((port + 2))."
+tell "Three servers start, on ports ${ports[*]}."
 for name in "${servers[@]}"; do start_in_background "$name"; done
 wait_until_healthy || die "the cluster did not start"
 show_status
 tell "alice sits down at server1 and bob at server2."
-sit_down alice "$port" 7
-sit_down bob "$((port + 1))" 8
+sit_down alice "${ports[0]}" 7
+sit_down bob "${ports[1]}" 8
 for name in alice bob; do sees "$name" "you are in demo"; done
 exchange 7 "Hello, bob."
 

@@ -70,7 +70,10 @@ impl Place {
             if status == wanted {
                 return text;
             }
-            assert!(Instant::now() < deadline, "the status stays {status}: {text}");
+            if Instant::now() > deadline {
+                let console = fs::read_to_string(self.path("logs/console.log")).unwrap_or_default();
+                panic!("the status stays {status}: {text}\n{console}");
+            }
         }
     }
 }
@@ -208,4 +211,20 @@ fn a_taken_port_is_named_and_nothing_is_left_running() {
     assert!(text.contains("server2 has ended") && text.contains(&port.to_string()), "{text}");
     let (_, text) = place.run("stop_all_servers.sh", &[]);
     assert!(text.contains("No server runs here"), "{text}");
+}
+
+/// The demonstration checks what it shows: a client's whole life on a cluster that is hurt in every way of it.
+#[test]
+fn the_demonstration_holds() {
+    let place = Place::new();
+    let ports: Vec<String> = place.ports.iter().map(u16::to_string).collect();
+    let output = place
+        .script("demo_scenarios.sh")
+        .env("SYNCNET_DEMO_PORTS", ports.join(" "))
+        .env("SYNCNET_DEMO_PACE", "0")
+        .env("TMPDIR", place.folder.path())
+        .output();
+    let (status, text) = said(&output.unwrap());
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("Everything shown here was checked"), "{text}");
 }

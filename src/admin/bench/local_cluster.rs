@@ -207,9 +207,12 @@ fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
 
 /// Base ports whose offsets are all free at this moment, over TCP and UDP.
 ///
-/// Somebody else may take one before it is used; whoever starts servers on them must be ready for that.
+/// They are below the range from which systems take the ports of outgoing connections (32768 and up on Linux,
+/// 49152 elsewhere): while a server is down, any connection could else be given its port, and keep it.
+/// Somebody else may still take one before it is used; whoever starts servers on them must be ready for that.
 pub fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
     const TRIES: usize = 1_000;
+    const RANGE: std::ops::Range<u32> = 10_000..32_000;
     // The sockets are kept until all ports are found, so that no two servers get the same.
     let mut held = Vec::new();
     let mut ports = Vec::new();
@@ -217,9 +220,10 @@ pub fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
         if ports.len() == count {
             return Ok(ports);
         }
-        let base = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let chance = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
+        let base = (RANGE.start + chance % (RANGE.end - RANGE.start)) as u16;
         let bind = |offset: u16| -> Option<(TcpListener, UdpSocket)> {
-            let address = ("127.0.0.1", base.checked_add(offset)?);
+            let address = ("127.0.0.1", base + offset);
             Some((TcpListener::bind(address).ok()?, UdpSocket::bind(address).ok()?))
         };
         if let Some(sockets) = PORT_OFFSETS.into_iter().map(bind).collect::<Option<Vec<_>>>() {
