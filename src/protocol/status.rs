@@ -19,7 +19,7 @@ pub struct ServerInfo {
     pub alive: bool,
     /// Whether it leads.
     pub is_leader: bool,
-    /// Its client connections when it last told.
+    /// Its client connections that are logged in, when it last told.
     pub clients: u64,
 }
 
@@ -97,7 +97,7 @@ pub struct Status {
     pub applied_index: u64,
     /// Seconds since it started.
     pub uptime: f64,
-    /// Its client connections.
+    /// Its client connections that are logged in.
     pub clients: u64,
     /// Messages in the replicated state.
     pub messages: u64,

@@ -78,9 +78,9 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// How many client connections there are.
+    /// How many client connections are logged in.
     pub fn clients(&self) -> u64 {
-        self.sessions.len() as u64
+        self.sessions.logged_in() as u64
     }
 
     /// The servers of the cluster, as this one sees them.

@@ -242,9 +242,9 @@ impl Sessions {
         self.by_conn.keys().copied().collect()
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.by_conn.len()
+    /// How many are logged in. A probe that only asks for the status is nobody's client.
+    pub fn logged_in(&self) -> usize {
+        self.by_user.values().map(BTreeSet::len).sum()
     }
 
     /// The connections whose time to follow their user's rooms has come.
