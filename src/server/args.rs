@@ -7,6 +7,9 @@ use log::LevelFilter;
 
 use crate::protocol::name::ServerId;
 
+/// The data folder, unless another is named.
+pub const DATA_DIR: &str = "data";
+
 /// One server of a SyncNet cluster. Without any configuration: one of three on localhost.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "syncnet-server", version)]
@@ -17,8 +20,9 @@ pub struct Args {
     /// The configuration file; without it: server1, server2, server3 on localhost, ports 8000 to 8002.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The folder in which each server keeps its data in a folder of its own. It must exist.
-    #[arg(long, value_name = "FOLDER", default_value = "data")]
+    /// The folder in which each server keeps its data in a folder of its own. One that is named here must
+    /// exist; the default one is made where it is missing.
+    #[arg(long, value_name = "FOLDER", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
     /// The folder of the log files. It is made where it is missing.
     #[arg(long, value_name = "FOLDER", default_value = "logs")]

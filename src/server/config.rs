@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    args::Args,
+    args::{Args, DATA_DIR},
     config_file::{ConfigFile, Heartbeat, LogFiles, Threads},
     ports::{PORTS, Port},
 };
@@ -66,8 +66,12 @@ impl Config {
             Some(path) => format!("the configuration {}", path.display()),
             None => "the built-in configuration (name another with --config)".into(),
         };
-        // A data folder that is not there is not made: it may be a wrong name or a disk that is not
-        // mounted, and a server that then began empty would have to be rebuilt from the others.
+        // A data folder that was named and is not there is not made: it may be a wrong name or a disk that
+        // is not mounted, and a server that then began empty would have to be rebuilt from the others.
+        // The default one is nobody's word, and a first try from anywhere is to work.
+        if args.data_dir == Path::new(DATA_DIR) {
+            let _ = fs::create_dir(&args.data_dir);
+        }
         check_folder(&args.data_dir, "data", "--data-dir")?;
         // Nothing is lost with a log folder. An error shows in the check that follows.
         let _ = fs::create_dir(&args.log_dir);
