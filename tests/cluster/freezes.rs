@@ -1,0 +1,110 @@
+//! Stories of processes that stop in their tracks and go on later, as if nothing had happened (SIGSTOP).
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{
+    harness::{Cluster, name, rounds},
+    judge::Judge,
+    load::Load,
+    verdict,
+};
+
+/// Times with room to spare on a busy machine: a lease of 1 s, death after 1.5 s.
+fn unhurried() -> serde_json::Value {
+    json!({"timing": {"election_ticks": 50, "fallback_ticks": 120, "failure_detection_ms": 1_500}})
+}
+
+#[test]
+fn the_leader_freezes_for_a_moment_and_for_long() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 8, 2);
+    for frozen_ms in [400, 800].repeat(rounds(2)) {
+        let leader = cluster.settle();
+        load.expect_more_acks(50);
+        freeze_for(&cluster, leader, frozen_ms);
+        load.expect_acks("the leader was frozen");
+    }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn a_leader_that_was_frozen_for_five_seconds_finds_itself_replaced() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 8, 2);
+    let old = cluster.settle_highest();
+    let term = cluster.status(old).term;
+    load.expect_more_acks(50);
+    let frozen_at = Instant::now();
+    cluster.freeze(old);
+    let next = cluster.wait_for("another leader", |look| look.leader(2).filter(|&leader| leader != old));
+    assert!(cluster.status(next).term > term, "{} leads in an old term", name(next));
+    load.expect_acks("the leader was frozen");
+    thread::sleep(Duration::from_secs(5).saturating_sub(frozen_at.elapsed()));
+    cluster.thaw(old);
+    load.expect_acks("the old leader went on");
+    cluster.settle_highest();
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn a_pause_shorter_than_the_failure_detection_elects_nobody() {
+    let mut cluster = Cluster::start_with(3, unhurried());
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 4, 1);
+    let leader = cluster.settle_highest();
+    let term = cluster.status(leader).term;
+    for _ in 0..rounds(4) {
+        load.expect_more_acks(20);
+        freeze_for(&cluster, leader, 400);
+        load.expect_acks("the leader was frozen for a moment");
+        assert_eq!(cluster.settle(), leader);
+    }
+    assert_eq!(cluster.status(leader).term, term, "there was a needless election");
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn a_follower_that_was_frozen_disturbs_nobody() {
+    let mut cluster = Cluster::start_with(3, unhurried());
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 4, 1);
+    let leader = cluster.settle_highest();
+    let term = cluster.status(leader).term;
+    for follower in 0..2 {
+        freeze_for(&cluster, follower, 4_000);
+        load.expect_acks("a follower was frozen");
+        assert_eq!(cluster.settle(), leader);
+    }
+    assert_eq!(cluster.status(leader).term, term, "a follower came back and won");
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn all_three_freeze_and_go_on() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 4, 1);
+    for _ in 0..rounds(2) {
+        cluster.settle();
+        load.expect_more_acks(20);
+        (0..3).for_each(|server| cluster.freeze(server));
+        thread::sleep(Duration::from_millis(1_000));
+        (0..3).for_each(|server| cluster.thaw(server));
+        load.expect_acks("all three were frozen");
+    }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+/// How long a process stands still is the fault itself, not a wait for something.
+fn freeze_for(cluster: &Cluster, server: usize, frozen_ms: u64) {
+    cluster.freeze(server);
+    thread::sleep(Duration::from_millis(frozen_ms));
+    cluster.thaw(server);
+}

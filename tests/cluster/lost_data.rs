@@ -1,0 +1,197 @@
+//! Stories of servers that lose their data, or get back what is not theirs any more. Such a server must
+//! find out, start anew under a new id, and end as a voter with all data.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::{
+    databases,
+    harness::{Cluster, PATIENCE, name},
+    judge::Judge,
+    load::{LOBBY, Load},
+    verdict,
+    wire::Wire,
+};
+
+#[test]
+fn a_server_whose_folder_is_gone_is_rebuilt_and_counts_again() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 6, 1);
+    // The leader, then a follower.
+    for victim in [2, 0] {
+        cluster.settle_highest();
+        load.expect_more_acks(100);
+        let lost = id_of(&cluster, victim);
+        cluster.kill(victim);
+        fs::remove_dir_all(cluster.data_of(victim)).expect("the folder is ours");
+        cluster.start_server(victim);
+        cluster.settle();
+        assert_ne!(id_of(&cluster, victim), lost, "a server without a memory came back under its old id");
+    }
+    it_counts(&mut cluster, &load, 0);
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn an_old_backup_is_found_out() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 6, 1);
+    load.expect_more_acks(100);
+    let victim = 1;
+    cluster.settle();
+    cluster.stop(victim);
+    let backup = cluster.folder().join("backup");
+    copy(&cluster.data_of(victim), &backup);
+    cluster.start_server(victim);
+    cluster.settle();
+    load.expect_more_acks(200);
+    cluster.kill(victim);
+    fs::remove_dir_all(cluster.data_of(victim)).expect("the folder is ours");
+    copy(&backup, &cluster.data_of(victim));
+    cluster.spoils(victim);
+    let lost = id_of(&cluster, victim);
+    cluster.start_server(victim);
+    cluster.settle();
+    assert_ne!(id_of(&cluster, victim), lost, "nobody noticed the old backup");
+    it_counts(&mut cluster, &load, victim);
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+/// Does something to the database file of a stopped server.
+type Damage = fn(&Path);
+
+#[test]
+fn damaged_data_is_not_used() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 6, 1);
+    let damages: [(&str, Damage); 3] = [
+        ("a log entry with a flipped bit", |database| {
+            change(
+                database,
+                "UPDATE log SET entry = CAST(entry || 'x' AS BLOB) WHERE idx = (SELECT max(idx) FROM log)",
+            );
+        }),
+        ("a row of state that is gone", |database| {
+            change(database, "DELETE FROM state WHERE key = (SELECT max(key) FROM state)");
+        }),
+        ("half a file", |database| {
+            let file = fs::OpenOptions::new().write(true).open(database).expect("the database is there");
+            let bytes = file.metadata().expect("a file has a size").len();
+            file.set_len(bytes / 2).expect("the file is ours");
+        }),
+    ];
+    for (victim, (what, damage)) in damages.into_iter().enumerate() {
+        cluster.settle();
+        load.expect_more_acks(100);
+        // Stopped cleanly, so that all of its data is in the one file.
+        cluster.stop(victim);
+        let lost = id_of(&cluster, victim);
+        cluster.spoils(victim);
+        damage(&cluster.data_of(victim).join("syncnet.db"));
+        cluster.start_server(victim);
+        cluster.settle();
+        assert_ne!(id_of(&cluster, victim), lost, "{} goes on with {what}", name(victim));
+    }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
+fn two_of_three_that_lost_everything_do_not_begin_anew() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 2, 1);
+    load.expect_more_acks(50);
+    let seen = load.finish();
+    cluster.kill_all();
+    for victim in [0, 1] {
+        fs::remove_dir_all(cluster.data_of(victim)).expect("the folder is ours");
+    }
+    (0..3).for_each(|server| cluster.start_server(server));
+    // They are two of three, and know nothing: together they could acknowledge what the third contradicts.
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        let look = cluster.look();
+        assert!(
+            look.leader(1).is_none(),
+            "after {} messages somebody leads without them:\n{look}",
+            seen.acked
+        );
+    }
+    // What is left is still there to be read.
+    let mut wire = Wire::open(&cluster.targets, 2, &judge).expect("the survivor accepts connections");
+    wire.call("login", json!({"username": "auditor"}), PATIENCE).expect("a login needs no majority");
+    let page =
+        wire.call("history", json!({"room": LOBBY, "limit": 500}), PATIENCE).expect("nor does reading");
+    assert_eq!(page["data"]["stale"], true, "{page}");
+    judge.expect_kept();
+}
+
+#[test]
+fn a_second_process_on_one_folder_is_refused() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 2, 1);
+    // On ports of its own, so that only the folder is in its way.
+    let ports = crate::ports::free_base_ports(3);
+    let servers = ports.iter().enumerate().map(|(position, port)| {
+        json!({"server_id": name(position), "host": "127.0.0.1", "port": port, "ring_position": position})
+    });
+    let config = cluster.folder().join("other.json");
+    let text = json!({"servers": servers.collect::<Vec<_>>()}).to_string();
+    fs::write(&config, text).expect("the folder is ours");
+    let output = Command::new(env!("CARGO_BIN_EXE_syncnet-server"))
+        .args(["--server-id", "server1", "--config"])
+        .arg(&config)
+        .arg("--data-dir")
+        .arg(cluster.folder().join("data"))
+        .arg("--log-dir")
+        .arg(cluster.folder().join("logs"))
+        .output()
+        .expect("the server program can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("in use"), "{said}");
+    load.expect_acks("a second process tried the folder");
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+/// Stops all others that a majority can do without: what goes on now needs `server`.
+fn it_counts(cluster: &mut Cluster, load: &Load, server: usize) {
+    cluster.settle();
+    let other = (server + 1) % 3;
+    cluster.kill(other);
+    load.expect_acks("only a majority with the rebuilt server was left");
+    cluster.start_server(other);
+    cluster.settle();
+}
+
+/// Which incarnation the data of a server is.
+fn id_of(cluster: &Cluster, server: usize) -> Vec<u8> {
+    databases::identity(&cluster.data_of(server))
+}
+
+fn change(database: &Path, sql: &str) {
+    let connection = Connection::open(database).expect("the database is there");
+    let changed = connection.execute(sql, []).expect("the table is there");
+    assert_eq!(changed, 1, "{sql}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder is ours");
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("a folder can be listed");
+        if entry.file_type().expect("an entry has a type").is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a file can be copied");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Clusters of real processes, hurt in every way a process can be hurt, under load.
+//!
+//! Each test is a story: it starts servers (the program as it is shipped, on free ports, in a folder of its
+//! own), lets clients speak raw protocol lines to them, and does something bad. What clients sent and
+//! received goes, as it happens, to the judge of the simulation (`checker`); at the end every room is read
+//! from every server over the protocol and from every database file, and all of it must fit together.
+//!
+//! | module | concept |
+//! |---|---|
+//! | `harness` | the processes: start, kill, freeze, thaw, stop; what they say about themselves |
+//! | `ports` | base ports that nobody else will take |
+//! | `judge` | the history, told to the checker line by line |
+//! | `wire` | a connection that tells the judge everything |
+//! | `writer`, `reader`, `load` | clients that survive whatever happens to servers |
+//! | `databases` | what the database files hold, read without the product's code |
+//! | `verdict` | the full read at the end of a story |
+//! | the others | the stories |
+//!
+//! Stories take turns (`harness::TURN`): two clusters at once on a small machine would starve each other
+//! and look like faults. Nothing here waits for a fixed time to pass where it can ask whether what it waits
+//! for has happened; every wait has a deadline and says, when it is missed, what it waited for and what the
+//! servers logged. No story asserts a speed.
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `SYNCNET_CLUSTER_ROUNDS=N` | each story does N times what it else does as often as is bearable in CI |
+//! | `SYNCNET_CLUSTER_LOG=debug` | what the servers log |
+//! | `SYNCNET_CLUSTER_KEEP=1` | the folder of each cluster stays, as it does when a story fails |
+#![cfg(unix)]
+
+#[path = "../simulation/checker/mod.rs"]
+mod checker;
+
+mod databases;
+mod harness;
+mod judge;
+mod load;
+mod ports;
+mod reader;
+mod verdict;
+mod wire;
+mod writer;
+
+mod bad_input;
+mod catching_up;
+mod command_line;
+mod freezes;
+mod kills;
+mod lost_data;
+mod repeats;
+mod restarts;
+mod status_line;

@@ -1,0 +1,273 @@
+//! What servers made durable, and what they promised each other because of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{MessageKey, Verdict, ensure};
+
+/// One entry of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// The term of the leader that proposed it.
+    pub term: u64,
+    /// A hash of its content.
+    pub content: u64,
+    /// The message it carries, where it carries one.
+    pub message: Option<MessageKey>,
+}
+
+/// What one synced transaction contained.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// A snapshot took the place of everything up to this index.
+    pub installed: Option<u64>,
+    /// Log entries by index; what the log held from the first one on is replaced.
+    pub entries: Vec<(u64, LogLine)>,
+    /// Term and vote.
+    pub vote: Option<(u64, Option<u64>)>,
+    /// How far the state goes, and who votes as of then.
+    pub applied: Option<(u64, Vec<u64>)>,
+    /// Events, by the index of the entry that made them.
+    pub events: Vec<(u64, Value)>,
+}
+
+/// What a disk durably holds.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    node: u64,
+    log: BTreeMap<u64, LogLine>,
+    places: BTreeMap<MessageKey, u64>,
+    installed: u64,
+    applied: u64,
+    voters: Vec<u64>,
+    vote: (u64, Option<u64>),
+}
+
+impl Ledger {
+    fn last_index(&self) -> u64 {
+        self.log.last_key_value().map_or(0, |(&index, _)| index).max(self.installed)
+    }
+
+    fn holds(&self, message: &MessageKey, made_at: Option<u64>) -> bool {
+        self.places.contains_key(message) || made_at.is_some_and(|index| index <= self.applied)
+    }
+
+    fn cut_from(&mut self, index: u64) {
+        for line in self.log.split_off(&index).into_values() {
+            if let Some(message) = line.message
+                && self.places.get(&message).is_some_and(|&at| at >= index)
+            {
+                self.places.remove(&message);
+            }
+        }
+    }
+}
+
+/// All servers of a cluster.
+pub struct Servers {
+    ledgers: Vec<Ledger>,
+    /// Who led, by term.
+    leaders: BTreeMap<u64, usize>,
+    /// Whom an incarnation promised its vote, by term.
+    votes: BTreeMap<(u64, u64), u64>,
+    /// Incarnations whose data was lost or put back.
+    doubtful: BTreeSet<u64>,
+    /// What was applied somewhere, by index.
+    applied: BTreeMap<u64, LogLine>,
+    /// The entry that made a message's event.
+    made_at: BTreeMap<MessageKey, u64>,
+}
+
+impl Servers {
+    pub fn new(servers: usize) -> Servers {
+        Servers {
+            ledgers: vec![Ledger::default(); servers],
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            applied: BTreeMap::new(),
+            made_at: BTreeMap::new(),
+        }
+    }
+
+    pub fn booted(&mut self, server: usize, node: u64) {
+        if self.ledgers[server].node != node {
+            self.ledgers[server] = Ledger { node, ..Ledger::default() };
+        }
+    }
+
+    pub fn starts_with(
+        &self,
+        server: usize,
+        last_index: u64,
+        applied: u64,
+        vote: (u64, Option<u64>),
+    ) -> Verdict {
+        let ledger = &self.ledgers[server];
+        let synced = (ledger.last_index(), ledger.applied, ledger.vote);
+        ensure!(
+            synced == (last_index, applied, vote),
+            Durable,
+            "server {server} starts with {:x?}; synced was {synced:x?} (log, applied, vote)",
+            (last_index, applied, vote)
+        );
+        Ok(())
+    }
+
+    pub fn ledger(&self, server: usize) -> Ledger {
+        self.ledgers[server].clone()
+    }
+
+    pub fn lost(&mut self, server: usize, ledger: Ledger) {
+        self.doubtful.insert(self.ledgers[server].node);
+        self.doubtful.insert(ledger.node);
+        self.ledgers[server] = ledger;
+    }
+
+    pub fn synced(&mut self, server: usize, synced: Synced) -> Verdict {
+        let ledger = &mut self.ledgers[server];
+        if let Some(index) = synced.installed {
+            ledger.cut_from(0);
+            ledger.installed = index;
+            ledger.applied = index;
+        }
+        if let Some((first, _)) = synced.entries.first() {
+            ensure!(
+                *first > ledger.applied,
+                Durable,
+                "server {server} replaces its log from {first} on, though it has applied {}",
+                ledger.applied
+            );
+            ledger.cut_from(*first);
+        }
+        for (index, line) in synced.entries {
+            if let Some(message) = &line.message {
+                ledger.places.entry(message.clone()).or_insert(index);
+            }
+            ledger.log.insert(index, line);
+        }
+        if let Some((term, vote)) = synced.vote {
+            let (promised, voted) = ledger.vote;
+            ensure!(
+                term > promised || (term == promised && (voted.is_none() || voted == vote)),
+                OneLeader,
+                "server {server} stores vote {vote:x?} in term {term}, though it promised {voted:x?} in term {promised}"
+            );
+            ledger.vote = (term, vote);
+        }
+        for (index, event) in &synced.events {
+            let text = |field: &str| event.get(field).and_then(Value::as_str);
+            if let (Some(author), Some(id)) = (text("author"), text("client_msg_id")) {
+                self.made_at.insert((author.to_ascii_lowercase(), id.to_owned()), *index);
+            }
+        }
+        if let Some((index, voters)) = synced.applied {
+            self.apply(server, index)?;
+            self.ledgers[server].voters = voters;
+        }
+        Ok(())
+    }
+
+    /// `server` applied its log up to `index`: all servers apply the same.
+    fn apply(&mut self, server: usize, index: u64) -> Verdict {
+        let ledger = &mut self.ledgers[server];
+        ensure!(
+            index >= ledger.applied,
+            Durable,
+            "server {server} had applied {} and now only {index}",
+            ledger.applied
+        );
+        for (at, line) in ledger.log.range(ledger.applied + 1..index + 1) {
+            let same = self.applied.entry(*at).or_insert_with(|| line.clone());
+            ensure!(
+                same == line,
+                OneOrder,
+                "server {server} applies {line:?} at {at}, where another applied {same:?}"
+            );
+        }
+        ensure!(
+            index <= ledger.last_index(),
+            Durable,
+            "server {server} stores that it applied {index}; its log ends at {}",
+            ledger.last_index()
+        );
+        ledger.applied = index;
+        Ok(())
+    }
+
+    /// `server` acknowledges `message`: a majority of the voters it knows of must hold it by now.
+    pub fn acknowledges(&self, server: usize, message: &MessageKey) -> Verdict {
+        let made_at = self.made_at.get(message).copied();
+        let known = &self.ledgers[server].voters;
+        // Before its first applied change of the configuration a server counts all of them.
+        let voters: Vec<u64> = match known.as_slice() {
+            [] => self.ledgers.iter().map(|ledger| ledger.node).collect(),
+            voters => voters.to_vec(),
+        };
+        let holds = |node: &u64| {
+            let ledger = self.ledgers.iter().find(|ledger| ledger.node == *node);
+            ledger.is_some_and(|ledger| ledger.holds(message, made_at))
+        };
+        let holders = voters.iter().filter(|node| holds(node)).count();
+        ensure!(
+            2 * holders > voters.len(),
+            Durable,
+            "server {server} acknowledges {message:?}, synced on {holders} of {} servers that count",
+            voters.len()
+        );
+        Ok(())
+    }
+
+    pub fn leads(&mut self, server: usize, node: u64, term: u64) -> Verdict {
+        ensure!(
+            !self.doubtful.contains(&node),
+            Amnesia,
+            "server {server} leads term {term} on data that was lost (incarnation {node:x})"
+        );
+        self.claims(server, term)
+    }
+
+    /// `server` says that it leads in `term`.
+    pub fn claims(&mut self, server: usize, term: u64) -> Verdict {
+        let leader = *self.leaders.entry(term).or_insert(server);
+        ensure!(leader == server, OneLeader, "servers {leader} and {server} both lead in term {term}");
+        Ok(())
+    }
+
+    pub fn voted(&mut self, server: usize, node: u64, term: u64, candidate: u64) -> Verdict {
+        ensure!(
+            !self.doubtful.contains(&node),
+            Amnesia,
+            "server {server} votes in term {term} on data that was lost (incarnation {node:x})"
+        );
+        let promised = *self.votes.entry((node, term)).or_insert(candidate);
+        ensure!(
+            promised == candidate,
+            OneLeader,
+            "server {server} votes for {candidate:x} in term {term}, after it voted for {promised:x}"
+        );
+        let (stored_term, stored) = self.ledgers[server].vote;
+        ensure!(
+            stored_term > term || (stored_term == term && stored == Some(candidate)),
+            Durable,
+            "server {server} says it votes for {candidate:x} in term {term}; synced is {stored:x?} in term {stored_term}"
+        );
+        Ok(())
+    }
+
+    pub fn holds(&mut self, server: usize, node: u64, index: u64) -> Verdict {
+        ensure!(
+            !self.doubtful.contains(&node),
+            Amnesia,
+            "server {server} acknowledges entries on data that was lost (incarnation {node:x})"
+        );
+        let last = self.ledgers[server].last_index();
+        ensure!(
+            index <= last,
+            Durable,
+            "server {server} says that it holds entry {index}; its synced log ends at {last}"
+        );
+        Ok(())
+    }
+}
