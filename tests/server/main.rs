@@ -1,5 +1,6 @@
-//! The server's shell over real sockets: a cluster of one server, and the program itself.
+//! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
 
 mod dialects;
 mod one_server;
 mod program;
+mod three_servers;

@@ -41,7 +41,7 @@ impl OneServer {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap())
+        Client::connect(self.port)
     }
 
     /// Stops it; returns the threads that were late.
@@ -77,7 +77,7 @@ pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
 }
 
 /// A base port all of whose ports are free now.
-fn free_base_port() -> u16 {
+pub fn free_base_port() -> u16 {
     loop {
         let base = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = base.local_addr().unwrap().port();
@@ -97,7 +97,9 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(stream: TcpStream) -> Self {
+    /// Connects to a server of this machine.
+    pub fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream: BufReader::new(stream) }

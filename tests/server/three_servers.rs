@@ -1,0 +1,146 @@
+//! Three servers in this process, with real sockets, disks and a secret.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use syncnet::server::{args::Args, config::Config, run::Server};
+use tempfile::TempDir;
+
+use crate::one_server::{Client, PATIENCE, free_base_port};
+
+struct Cluster {
+    folder: TempDir,
+    ports: [u16; 3],
+    servers: BTreeMap<usize, Server>,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let ports = free_base_ports();
+        let servers: Vec<_> = ports
+            .iter()
+            .enumerate()
+            .map(|(place, port)| {
+                json!({"server_id": format!("s{place}"), "host": "localhost", "port": port, "ring_position": place})
+            })
+            .collect();
+        let config = json!({"servers": servers, "keep_entries": 100, "timing": {"handover_hold_ms": 300}});
+        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        write_secret(&folder.path().join("cluster.secret"));
+        let mut cluster = Cluster { folder, ports, servers: BTreeMap::new() };
+        (0..3).for_each(|place| cluster.start_server(place));
+        cluster
+    }
+
+    fn start_server(&mut self, place: usize) {
+        let mut args = Args::parse_from(["syncnet-server", "--server-id", &format!("s{place}")]);
+        args.config = Some(self.folder.path().join("config.json"));
+        args.data_dir = self.folder.path().into();
+        args.log_dir = self.folder.path().join("logs");
+        self.servers.insert(place, Server::start(Config::load(&args).unwrap()).unwrap());
+    }
+
+    fn stop_server(&mut self, place: usize) {
+        assert!(self.servers.remove(&place).expect("it runs").stop().is_empty());
+    }
+
+    fn client(&self, place: usize) -> Client {
+        Client::connect(self.ports[place])
+    }
+
+    /// Waits until the status of a server fulfils `condition`.
+    fn wait_for(&self, place: usize, condition: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut client = self.client(place);
+            client.send(r#"{"msg_type":"status_request"}"#);
+            let status = client.read()["data"].clone();
+            if condition(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "s{place} does not come so far: {status}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for server in std::mem::take(&mut self.servers).into_values() {
+            server.stop();
+        }
+    }
+}
+
+fn free_base_ports() -> [u16; 3] {
+    loop {
+        let ports = [free_base_port(), free_base_port(), free_base_port()];
+        let apart = |a: usize, b: usize| ports[a].abs_diff(ports[b]) > 40;
+        if apart(0, 1) && apart(0, 2) && apart(1, 2) {
+            return ports;
+        }
+    }
+}
+
+fn write_secret(path: &Path) {
+    fs::write(path, "0123456789abcdef".repeat(4)).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// Sends `count` messages on a connection of its own, one after the other; returns their places.
+fn say(cluster: &Cluster, place: usize, user: &str, count: u64) -> Vec<u64> {
+    let mut client = cluster.client(place);
+    let join =
+        json!({"msg_type": "create_join", "sender_id": user, "data": {"room": "lobby"}, "request_id": 0});
+    client.send(&join.to_string());
+    assert_eq!(client.answer(0)["msg_type"], "ack");
+    (1..=count)
+        .map(|number| {
+            let data = json!({"room": "lobby", "body": format!("{user} {number}"), "client_msg_id": number.to_string()});
+            client.send(&json!({"msg_type": "chat", "data": data, "request_id": number}).to_string());
+            let answer = client.answer(number);
+            assert_eq!(answer["msg_type"], "ack", "{answer}");
+            answer["data"]["seq"].as_u64().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn the_cluster_goes_on_without_its_leader_and_takes_it_back() {
+    let mut cluster = Cluster::start();
+    for place in 0..3 {
+        cluster.wait_for(place, |status| status["leader_id"] == "s2");
+    }
+    let first = say(&cluster, 0, "alice", 20);
+    assert!(first.is_sorted());
+
+    cluster.stop_server(2);
+    cluster.wait_for(0, |status| status["leader_id"] == "s1");
+    // Enough that the log of the others no longer reaches back: the third needs a snapshot.
+    let second = say(&cluster, 0, "bob", 400);
+    assert!(second.is_sorted() && first.last() < second.first());
+
+    cluster.start_server(2);
+    let status = cluster.wait_for(2, |status| status["role"] == "leader");
+    assert_eq!(status["messages"], 420);
+    let third = say(&cluster, 1, "carol", 20);
+    assert!(second.last() < third.first());
+    let mut reader = cluster.client(2);
+    reader.send(r#"{"msg_type":"ping","sender_id":"reader","data":{"barrier":true},"request_id":1}"#);
+    reader.answer(1);
+    reader.send(r#"{"msg_type":"history","data":{"room":"lobby","after":0,"limit":500},"request_id":2}"#);
+    let page = reader.answer(2);
+    let seqs: Vec<_> = page["data"]["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs, (1..=443).collect::<Vec<_>>());
+}
