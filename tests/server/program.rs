@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
     time::Instant,
@@ -76,10 +76,20 @@ impl Drop for Running {
 fn start(command: &mut Command, port: u16) -> Running {
     let running = Running(command.spawn().unwrap());
     let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    // The port is open a moment before the data folder is taken.
+    while !answers(port) {
         assert!(Instant::now() < deadline, "the server does not come up");
     }
     running
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let mut line = String::new();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"STATUS_REQUEST\n").is_ok()
+        && stream.read_to_string(&mut line).is_ok()
+        && !line.is_empty()
 }
 
 #[test]
