@@ -32,8 +32,8 @@ pub const STACK_BYTES: usize = 128 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 /// How long a connection that was refused here may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
-/// A client that has closed its half gets the answers that are due. They are, when nothing was written for
-/// so long.
+/// A client that has closed its half gets the answers that are due. They are all there when the last request
+/// was followed by something and then by nothing for so long.
 const QUIET: Duration = Duration::from_millis(300);
 
 /// What all client threads share.
@@ -68,6 +68,14 @@ impl Drop for Conversation<'_> {
             let _ = self.desk.inbox.send(Input::Closed { conn: self.client.conn });
         }
     }
+}
+
+/// The last line that a client has sent.
+#[derive(Debug, Clone, Copy)]
+struct LastLine {
+    at: Instant,
+    /// How often something had been written to the client by then.
+    writes: u64,
 }
 
 /// The replica is gone, so the process is ending.
@@ -111,10 +119,10 @@ impl Conversation<'_> {
     /// JSON lines, of which `head` are the first bytes.
     fn talk(&mut self, deadline: Instant, head: &[u8]) -> io::Result<()> {
         let mut lines = Lines::new(self.desk.context.config.replica.limits.line_bytes);
-        let mut last_line = None;
+        let mut last = None;
         let mut more = head.to_vec();
         while !self.is_open {
-            self.take(&mut lines, &more, &mut last_line)?;
+            self.take(&mut lines, &more, &mut last)?;
             more.clear();
             if !self.is_open && self.read_until(deadline, &mut more)? == 0 {
                 return Ok(());
@@ -126,23 +134,23 @@ impl Conversation<'_> {
         loop {
             let length = read(&self.client.stream, &mut buffer)?;
             if length == 0 {
-                self.let_answers_out(last_line);
+                self.let_answers_out(last);
                 return Ok(());
             }
-            self.take(&mut lines, &buffer[..length], &mut last_line)?;
+            self.take(&mut lines, &buffer[..length], &mut last)?;
         }
     }
 
     /// Hands the lines that `bytes` complete to the replica. After the end has begun, throws them away.
-    fn take(&mut self, lines: &mut Lines, bytes: &[u8], last_line: &mut Option<Instant>) -> io::Result<()> {
+    fn take(&mut self, lines: &mut Lines, bytes: &[u8], last: &mut Option<LastLine>) -> io::Result<()> {
         if self.client.is_closing() {
             return Ok(());
         }
         let mut result = Ok(());
         let framed = lines.feed(bytes, |line| {
             if result.is_ok() {
+                *last = Some(LastLine { at: Instant::now(), writes: self.client.writes() });
                 result = self.hand_over(Envelope::parse(line));
-                *last_line = Some(Instant::now());
             }
         });
         result?;
@@ -176,15 +184,19 @@ impl Conversation<'_> {
     }
 
     /// The client has closed its half. Waits, within bounds, until what it asked for is answered.
-    fn let_answers_out(&self, last_line: Option<Instant>) {
-        let commit_timeout = Duration::from_millis(COMMIT_TIMEOUT_MS);
-        let mut writes = self.client.writes();
-        let mut quiet_since = Instant::now();
-        while last_line.is_some_and(|last_line| last_line.elapsed() < commit_timeout)
-            && quiet_since.elapsed() < QUIET
-            && !self.client.is_closing()
-        {
+    fn let_answers_out(&self, last: Option<LastLine>) {
+        let Some(last) = last else { return };
+        let (mut writes, mut quiet_since) = (self.client.writes(), Instant::now());
+        while last.at.elapsed() < Duration::from_millis(COMMIT_TIMEOUT_MS) && !self.client.is_closing() {
+            if writes != last.writes && quiet_since.elapsed() >= QUIET {
+                return;
+            }
             std::thread::sleep(QUIET / 6);
+            let mut byte = [0];
+            if read(&self.client.stream, &mut byte).is_err() {
+                // It has closed the other half, too.
+                return;
+            }
             let now_writes = self.client.writes();
             if now_writes != writes {
                 (writes, quiet_since) = (now_writes, Instant::now());
