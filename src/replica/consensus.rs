@@ -414,6 +414,18 @@ impl<S: Storage> Consensus<S> {
                 .is_some_and(|progress| progress.state == ProgressState::Replicate)
     }
 
+    /// The entry that a peer's log reaches as soon as what is under way to it has arrived: what comes after
+    /// must not be cut from this log. Only a leader knows.
+    pub fn reaches(&self, peer: NodeId) -> Option<u64> {
+        let progress = self.raw.raft.prs().get(peer.0).filter(|_| self.part() == Part::Leader)?;
+        Some(match progress.state {
+            ProgressState::Snapshot => progress.pending_snapshot,
+            // After a snapshot was sent: the snapshot's end. It may not be installed yet.
+            ProgressState::Probe => progress.next_idx - 1,
+            ProgressState::Replicate => progress.matched,
+        })
+    }
+
     /// The term of an entry, where it is still known.
     pub fn term_of(&self, index: u64) -> Option<u64> {
         self.raw.raft.raft_log.term(index).ok().filter(|_| index <= self.last_index())

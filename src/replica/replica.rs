@@ -39,6 +39,8 @@ use super::{
 
 /// How long rows of applied entries may wait for a transaction to travel in.
 const FLUSH_MS: u64 = 20;
+/// While linked peers are being brought up to date the log may grow to so many times `keep_entries`.
+const HELD_FOR_PEERS: u64 = 20;
 /// How long changes of what is remembered of other servers may wait.
 const REMEMBER_MS: u64 = 1_000;
 
@@ -344,16 +346,33 @@ impl<S: Storage> Replica<S> {
         self.unsaved.since_ms = None;
         let mut batch = std::mem::take(&mut self.unsaved.batch);
         if let (Some(applied), Core::Formed(consensus)) = (&batch.applied, &self.core) {
-            let keep = self.config.keep_entries;
             // What was written last time is certainly in the state on the disk.
             let stored = consensus.stored_applied().index;
-            if stored.saturating_sub(consensus.truncated().last_log_index) > 2 * keep
-                && applied.index > stored
-            {
-                batch.compact_to = Some(stored - keep);
+            if applied.index > stored {
+                batch.compact_to = self.cut(consensus, stored);
             }
         }
         batch
+    }
+
+    /// How far the log may be cut, where it is time to, when the state on the disk contains it up to
+    /// `stored`.
+    ///
+    /// What a linked peer needs next stays, within a bound. Else a peer that installs a snapshot under load
+    /// would find the entries after it gone, get the next snapshot, and never catch up.
+    fn cut(&self, consensus: &Consensus<S>, stored: u64) -> Option<u64> {
+        let keep = self.config.keep_entries;
+        let truncated = consensus.truncated().last_log_index;
+        let length = stored.saturating_sub(truncated);
+        if length <= 2 * keep {
+            return None;
+        }
+        let mut to = stored - keep;
+        if length <= HELD_FOR_PEERS * keep {
+            let nodes = self.links.keys().filter_map(|peer| self.members.node_of(peer, consensus.conf()));
+            to = nodes.filter_map(|node| consensus.reaches(node)).fold(to, u64::min);
+        }
+        (to > truncated).then_some(to)
     }
 
     fn flush(&mut self, now: Now, remember: bool) -> Result<(), StorageError> {

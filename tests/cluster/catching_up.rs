@@ -32,7 +32,7 @@ fn a_server_that_missed_more_than_the_log_keeps_gets_a_snapshot() {
 
 #[test]
 fn the_receiver_of_a_snapshot_is_killed_meanwhile() {
-    let mut cluster = Cluster::start_with(3, json!({"keep_entries": 100}));
+    let mut cluster = Cluster::start_with(3, json!({"keep_entries": 200}));
     let judge = Judge::new(3, cluster.folder());
     let load = Load::start(&cluster, &judge, 8, 1);
     cluster.settle();
