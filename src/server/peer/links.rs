@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
@@ -28,7 +28,9 @@ use crate::{
 
 use super::{
     addresses::Addresses,
+    attempts::{Attempts, Complaints, Failure},
     handshake::{self, Credentials, HandshakeError, Session},
+    hurried::Hurried,
     link::{Link, PeerEvent, tune},
 };
 
@@ -42,11 +44,6 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
 const HANDSHAKES_MAX: usize = 64;
 /// So many of them may be of strangers' addresses: a flood of strangers leaves room for the servers.
 const STRANGERS_MAX: usize = 16;
-/// Pauses between attempts, in milliseconds. A process that is being killed may for a moment still accept
-/// connections, so the first attempts follow each other closely.
-const PAUSES_MS: [u64; 9] = [0, 1, 3, 10, 25, 50, 100, 200, 400];
-/// A link that stood for so long was a good one.
-const LASTING: Duration = Duration::from_secs(1);
 /// Failed attempts after which the peer's host is looked up again.
 const LOOK_UP_AFTER: usize = 8;
 
@@ -78,14 +75,6 @@ struct Peer {
 }
 
 type Accepted = (TcpStream, Session);
-
-/// Why there is no link.
-enum Failure {
-    /// Nobody listens there.
-    PortRefuses,
-    /// Anything else, in words.
-    Other(String),
-}
 
 impl Links {
     /// Prepares the links of a configured server; none is made yet.
@@ -169,7 +158,7 @@ impl Links {
         let credentials = self.credentials.read().clone();
         let other = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
         tune(&stream).map_err(|error| other(&error))?;
-        let session = handshake::dial(&mut Hurried::new(&stream), &credentials, peer_id)
+        let session = handshake::dial(&mut Hurried::new(&stream, HANDSHAKE_TIMEOUT), &credentials, peer_id)
             .map_err(|error| other(&error))?;
         stream.set_read_timeout(None).map_err(|error| other(&error))?;
         Ok((stream, session))
@@ -323,7 +312,7 @@ impl Links {
         let credentials = self.credentials.read().clone();
         let told = |error: io::Error| error.to_string();
         tune(&stream).map_err(told)?;
-        let session = match handshake::accept(&mut Hurried::new(&stream), &credentials) {
+        let session = match handshake::accept(&mut Hurried::new(&stream, HANDSHAKE_TIMEOUT), &credentials) {
             Ok(session) => session,
             Err(HandshakeError::Io(error)) => {
                 log::debug!("a connection to the peer port came to nothing: {error}");
@@ -355,89 +344,6 @@ impl Links {
             accepted = full.into_inner();
         }
         Ok(())
-    }
-}
-
-/// A connection on which everything together must be done in [`HANDSHAKE_TIMEOUT`], so that nobody holds a
-/// handshake up byte by byte.
-struct Hurried<'a> {
-    stream: &'a TcpStream,
-    deadline: Instant,
-}
-
-impl<'a> Hurried<'a> {
-    fn new(stream: &'a TcpStream) -> Self {
-        Hurried { stream, deadline: Instant::now() + HANDSHAKE_TIMEOUT }
-    }
-}
-
-impl Read for Hurried<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        (&mut &*self.stream).read(buffer)
-    }
-}
-
-impl Write for Hurried<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&mut &*self.stream).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&mut &*self.stream).flush()
-    }
-}
-
-/// Attempts since a link was last there.
-#[derive(Default)]
-struct Attempts {
-    count: usize,
-    complaints: Complaints,
-}
-
-impl Attempts {
-    fn pause(&self) -> Duration {
-        let pause_ms = PAUSES_MS[self.count.min(PAUSES_MS.len() - 1)];
-        // Up to a quarter more, by chance, so that servers that lost each other do not keep step.
-        let mut chance = [0];
-        let _ = getrandom::fill(&mut chance);
-        Duration::from_micros(pause_ms * 1_000 + pause_ms * u64::from(chance[0]))
-    }
-
-    /// A link that lasted ends the count; one that did not may be one of two servers under one id, which
-    /// must not chase each other's links at full speed.
-    fn link_ended(&mut self, lasted: Duration) {
-        if lasted >= LASTING { *self = Attempts::default() } else { self.count += 1 }
-    }
-
-    fn failed(&mut self, peer_id: &ServerId, failure: &Failure) {
-        self.count += 1;
-        // The first attempts may meet a process that is just ending or starting.
-        if self.count > 5 {
-            match failure {
-                Failure::PortRefuses => self.complaints.say(&format!("{peer_id} does not listen")),
-                Failure::Other(reason) => self.complaints.say(&format!("no link to {peer_id}: {reason}")),
-            }
-        }
-    }
-}
-
-/// Warnings that are not repeated as long as they stay the same.
-#[derive(Default)]
-struct Complaints {
-    last: String,
-}
-
-impl Complaints {
-    fn say(&mut self, complaint: &str) {
-        if self.last != complaint {
-            log::warn!("{complaint}");
-            complaint.clone_into(&mut self.last);
-        }
     }
 }
 

@@ -6,7 +6,9 @@
 //! is lost: a port that refuses tells at once that the process is gone, and the election need not wait.
 
 pub mod addresses;
+mod attempts;
 pub mod handshake;
+mod hurried;
 pub mod link;
 pub mod links;
 pub mod message;
