@@ -22,6 +22,7 @@ pub mod context;
 pub mod core;
 pub mod data;
 pub mod datagrams;
+pub mod descriptors;
 pub mod dialect;
 pub mod discovery;
 pub mod fan_out;

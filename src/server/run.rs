@@ -25,7 +25,7 @@ use super::{
     core::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Core, Inboxes, Outlets, PEER_QUEUE},
     data,
     datagrams::Datagrams,
-    discovery,
+    descriptors, discovery,
     fan_out::{FanOut, FanOuts},
     mailbox::{Bell, Sender, mailbox},
     peer::{
@@ -74,6 +74,9 @@ impl Server {
     /// # Errors
     /// One sentence that names what cannot be had. Nothing is left running.
     pub fn start(config: Config) -> Result<Server, String> {
+        if let Err(sentence) = descriptors::make_room(config.replica.limits.connections) {
+            log::warn!("{sentence}");
+        }
         let sockets = Sockets::bind(&config)?;
         let clock = Clock::start();
         let replica = data::open(&config, clock)?;
