@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use syncnet::admin::bench::local_cluster::free_base_ports;
+use syncnet::admin::free_ports::free_base_ports;
 use tempfile::TempDir;
 
 /// A place for one cluster: its folders are temporary, its ports free ones, its programs those that cargo

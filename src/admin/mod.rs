@@ -6,6 +6,7 @@
 #[cfg(unix)]
 pub mod bench;
 pub mod command;
+pub mod free_ports;
 pub mod output;
 pub mod probe;
 pub mod report;

@@ -17,12 +17,10 @@ use nix::{
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use syncnet::{
-    admin::{probe, target::Target},
+    admin::{free_ports::free_base_ports, probe, target::Target},
     protocol::{Status, status::Role},
 };
 use tempfile::TempDir;
-
-use crate::ports;
 
 /// One story at a time.
 static TURN: Mutex<()> = parking_lot::const_mutex(());
@@ -70,7 +68,7 @@ impl Cluster {
         let folder =
             tempfile::Builder::new().prefix("syncnet-cluster-").tempdir().expect("a temporary folder");
         let targets: Vec<Target> = (1..)
-            .zip(ports::free_base_ports(servers))
+            .zip(free_base_ports(servers).expect("free ports"))
             .map(|(number, port)| Target {
                 server_id: Some(format!("server{number}")),
                 host: "127.0.0.1".into(),

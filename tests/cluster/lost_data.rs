@@ -10,6 +10,7 @@ use std::{
 
 use rusqlite::Connection;
 use serde_json::json;
+use syncnet::admin::free_ports::free_base_ports;
 
 use crate::{
     databases,
@@ -142,7 +143,7 @@ fn a_second_process_on_one_folder_is_refused() {
     let judge = Judge::new(3, cluster.folder());
     let load = Load::start(&cluster, &judge, 2, 1);
     // On ports of its own, so that only the folder is in its way.
-    let ports = crate::ports::free_base_ports(3);
+    let ports = free_base_ports(3).expect("free ports");
     let servers = ports.iter().enumerate().map(|(position, port)| {
         json!({"server_id": name(position), "host": "127.0.0.1", "port": port, "ring_position": position})
     });

@@ -8,7 +8,6 @@
 //! | module | concept |
 //! |---|---|
 //! | `harness` | the processes: start, kill, freeze, thaw, stop; what they say about themselves |
-//! | `ports` | base ports that nobody else will take |
 //! | `judge` | the history, told to the checker line by line |
 //! | `wire` | a connection that tells the judge everything |
 //! | `writer`, `reader`, `load` | clients that survive whatever happens to servers |
@@ -35,7 +34,6 @@ mod databases;
 mod harness;
 mod judge;
 mod load;
-mod ports;
 mod reader;
 mod verdict;
 mod wire;

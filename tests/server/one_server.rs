@@ -3,13 +3,16 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, Shutdown, TcpStream},
     time::Duration,
 };
 
 use clap::Parser;
 use serde_json::{Value, json};
-use syncnet::server::{args::Args, config::Config, run::Server};
+use syncnet::{
+    admin::free_ports::free_base_ports,
+    server::{args::Args, config::Config, run::Server},
+};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up. Nothing depends on its length.
@@ -60,7 +63,7 @@ impl Drop for OneServer {
 
 /// The command line and the port of a server that is its whole cluster, with its configuration in `folder`.
 pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
-    let port = free_base_port();
+    let port = free_base_ports(1).expect("a free port")[0];
     let config = json!({
         "servers": [{"server_id": "only", "host": "127.0.0.1", "port": port, "ring_position": 0}],
         "limits": limits,
@@ -74,23 +77,6 @@ pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
     args.data_dir = folder.path().into();
     args.log_dir = folder.path().join("logs");
     (args, port)
-}
-
-/// A base port all of whose ports are free now. It is below those that the system hands out by itself, which
-/// any connection of any other test might be given in the next moment.
-pub fn free_base_port() -> u16 {
-    loop {
-        let mut chance = [0; 2];
-        getrandom::fill(&mut chance).unwrap();
-        let port = 10_000 + u16::from_le_bytes(chance) % 20_000;
-        let is_free = |offset: u16| {
-            let address = (Ipv4Addr::LOCALHOST, port + offset);
-            UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
-        };
-        if [0, 10, 20, 30, 40].into_iter().all(is_free) {
-            return port;
-        }
-    }
 }
 
 /// A client that speaks lines.

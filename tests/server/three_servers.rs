@@ -4,21 +4,24 @@ use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use clap::Parser;
 use serde_json::{Value, json};
-use syncnet::server::{args::Args, config::Config, run::Server};
+use syncnet::{
+    admin::free_ports::free_base_ports,
+    server::{args::Args, config::Config, run::Server},
+};
 use tempfile::TempDir;
 
-use crate::one_server::{Client, PATIENCE, free_base_port};
+use crate::one_server::{Client, PATIENCE};
 
 struct Cluster {
     folder: TempDir,
-    ports: [u16; 3],
+    ports: Vec<u16>,
     servers: BTreeMap<usize, Server>,
 }
 
 impl Cluster {
     fn start() -> Cluster {
         let folder = tempfile::tempdir().unwrap();
-        let ports = free_base_ports();
+        let ports = free_base_ports(3).expect("free ports");
         let servers: Vec<_> = ports
             .iter()
             .enumerate()
@@ -70,16 +73,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for server in std::mem::take(&mut self.servers).into_values() {
             server.stop();
-        }
-    }
-}
-
-fn free_base_ports() -> [u16; 3] {
-    loop {
-        let ports = [free_base_port(), free_base_port(), free_base_port()];
-        let apart = |a: usize, b: usize| ports[a].abs_diff(ports[b]) > 40;
-        if apart(0, 1) && apart(0, 2) && apart(1, 2) {
-            return ports;
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    net::{TcpListener, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,6 +16,7 @@ use nix::{
 use serde_json::json;
 
 use crate::admin::{
+    free_ports::free_base_ports,
     probe,
     target::Target,
     verdict::{Verdict, diagnose},
@@ -27,8 +27,6 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause between two looks at a cluster that is not settled.
 const SETTLE_EVERY: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The offsets from a server's base port that it listens on.
-const PORT_OFFSETS: [u16; 5] = [0, 10, 20, 30, 40];
 
 /// Three servers, `server1` to `server3`, all killed and their folder removed when this is dropped.
 #[derive(Debug)]
@@ -203,48 +201,4 @@ fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
     let path = data.join("cluster.secret");
     fs::write(&path, hex)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-}
-
-/// Base ports whose offsets are all free at this moment, over TCP and UDP.
-///
-/// They are below the range from which systems take the ports of outgoing connections (32768 and up on Linux,
-/// 49152 elsewhere): while a server is down, any connection could else be given its port, and keep it.
-/// Somebody else may still take one before it is used; whoever starts servers on them must be ready for that.
-pub fn free_base_ports(count: usize) -> io::Result<Vec<u16>> {
-    const TRIES: usize = 1_000;
-    const RANGE: std::ops::Range<u32> = 10_000..32_000;
-    // The sockets are kept until all ports are found, so that no two servers get the same.
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
-    for _ in 0..TRIES {
-        if ports.len() == count {
-            return Ok(ports);
-        }
-        let chance = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
-        let base = (RANGE.start + chance % (RANGE.end - RANGE.start)) as u16;
-        let bind = |offset: u16| -> Option<(TcpListener, UdpSocket)> {
-            let address = ("127.0.0.1", base + offset);
-            Some((TcpListener::bind(address).ok()?, UdpSocket::bind(address).ok()?))
-        };
-        if let Some(sockets) = PORT_OFFSETS.into_iter().map(bind).collect::<Option<Vec<_>>>() {
-            held.extend(sockets);
-            ports.push(base);
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{TRIES} tries")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_of_different_servers_do_not_meet() {
-        let bases = free_base_ports(3).unwrap();
-        let mut all: Vec<u16> =
-            bases.iter().flat_map(|base| PORT_OFFSETS.map(|offset| base + offset)).collect();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), 15);
-    }
 }
