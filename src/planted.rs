@@ -57,6 +57,37 @@ pub enum Bug {
 }
 
 #[cfg(feature = "planted-bugs")]
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 24] = [
+        Bug::AckBeforeSync,
+        Bug::ForgetVote,
+        Bug::SnapshotDropsDedup,
+        Bug::DedupForgotten,
+        Bug::OriginRepeatAccepted,
+        Bug::OriginGapAccepted,
+        Bug::ResumeGap,
+        Bug::ResumeRepeat,
+        Bug::IgnoreSyncError,
+        Bug::AckOnPropose,
+        Bug::AppliedIndexLost,
+        Bug::SeqFromMemory,
+        Bug::ClockInApply,
+        Bug::AmnesiacVotes,
+        Bug::BarrierSkipped,
+        Bug::TimeoutSaysRefused,
+        Bug::SlowReaderSkipped,
+        Bug::NoHandover,
+        Bug::RankIgnoresLog,
+        Bug::ClientResendsReversed,
+        Bug::ClientRenumbers,
+        Bug::ForwardForgotten,
+        Bug::SnapshotDropsClock,
+        Bug::FanoutDrops,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }

@@ -5,10 +5,10 @@
 //! leader or to a new one, is always safe, and the order of a connection outlives any failover.
 //! A proposal leaves this queue only when the log has decided it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    chat::command::{Action, Proposal, encode},
+    chat::command::{Action, Proposal, decode, encode},
     planted::{Bug, planted},
     protocol::{limits::COMMIT_TIMEOUT_MS, peer::NodeId},
 };
@@ -27,9 +27,19 @@ pub struct Pending {
     pub seq: u64,
     /// The connection that asked, as long as it waits for the answer.
     pub conn: Option<ConnId>,
+    /// The connection that asked.
+    asker: ConnId,
     /// The encoded proposal.
     command: Vec<u8>,
     since_ms: u64,
+}
+
+impl Pending {
+    fn become_nothing(&mut self) {
+        if let Ok(proposal) = decode::<Proposal>(&self.command) {
+            self.command = encode(&Proposal { action: Action::Nothing, ..proposal });
+        }
+    }
 }
 
 /// The queue.
@@ -81,6 +91,7 @@ impl Proposals {
         self.pending.push_back(Pending {
             seq,
             conn: Some(conn),
+            asker: conn,
             command: encode(proposal),
             since_ms: now_ms,
         });
@@ -165,23 +176,27 @@ impl Proposals {
 
     /// The proposals that have waited too long since the last call: their connections are to be told that
     /// the outcome is unknown. They stay in the queue, because they may still happen; but one that was
-    /// never passed on to anybody becomes nothing, so that it does not happen hours later.
+    /// never passed on to anybody becomes nothing, so that it does not happen hours later. With it goes
+    /// what its connection asked after it: that would overtake it when it is sent again.
     pub fn time_out(&mut self, now_ms: u64) -> Vec<(u64, ConnId)> {
         let mut told = Vec::new();
+        let mut voided = BTreeSet::new();
         let Some(first) = self.pending.front().map(|pending| pending.seq) else { return told };
         let start = (self.timed_out.max(first - 1) + 1 - first) as usize;
         for pending in self.pending.range_mut(start.min(self.pending.len())..) {
-            if now_ms.saturating_sub(pending.since_ms) < COMMIT_TIMEOUT_MS {
+            let is_late = now_ms.saturating_sub(pending.since_ms) >= COMMIT_TIMEOUT_MS;
+            if is_late {
+                self.timed_out = pending.seq;
+                if let Some(conn) = pending.conn.take() {
+                    told.push((pending.seq, conn));
+                }
+            } else if voided.is_empty() {
                 break;
             }
-            self.timed_out = pending.seq;
-            if let Some(conn) = pending.conn.take() {
-                told.push((pending.seq, conn));
-            }
-            if pending.seq >= self.ever_sent
-                && let Ok(proposal) = crate::chat::command::decode::<Proposal>(&pending.command)
-            {
-                pending.command = encode(&Proposal { action: Action::Nothing, ..proposal });
+            let was_sent = pending.seq < self.ever_sent;
+            if !was_sent && (is_late || voided.contains(&pending.asker)) {
+                pending.become_nothing();
+                voided.insert(pending.asker);
             }
         }
         told
@@ -254,8 +269,24 @@ mod tests {
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
         let kinds: Vec<bool> = commands
             .iter()
-            .map(|bytes| crate::chat::command::decode::<Proposal>(bytes).unwrap().action == Action::Nothing)
+            .map(|bytes| decode::<Proposal>(bytes).unwrap().action == Action::Nothing)
             .collect();
         assert_eq!(kinds, [false, true]);
+    }
+
+    #[test]
+    fn what_follows_a_voided_proposal_on_its_connection_is_voided_with_it() {
+        let mut proposals = queue(1);
+        let leave = |room: &str| Proposal {
+            user: UserName::new("alice").unwrap(),
+            lamport_timestamp: 0,
+            action: Action::Leave { room: RoomName::new(room).unwrap() },
+        };
+        proposals.push(1, ConnId(2), &leave("other"));
+        proposals.push(2, ConnId(1), &leave("later"));
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1))]);
+        let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
+        let actions = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().action);
+        assert_eq!(actions.collect::<Vec<_>>(), [Action::Nothing, leave("other").action, Action::Nothing]);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     planted::{Bug, planted},
     protocol::{
         Request,
-        answer::{Answer, Asked, HistoryPage, Push},
+        answer::{Answer, Asked, HistoryPage, Push, SentAnswer},
         envelope::{BadEnvelope, Envelope},
         limits::HISTORY_BYTES,
         name::{RoomName, UserName},
@@ -169,10 +169,28 @@ impl<S: Storage> Replica<S> {
         {
             session.taken(client_msg_id.as_deref());
         }
+        let hasty = planted(Bug::AckOnPropose).then(|| self.hasty_ack(now, &write)).flatten();
         let seq = self.proposals.push(now.mono_ms, conn, &Proposal { user, lamport_timestamp, action });
         if let Some(session) = self.sessions.get_mut(conn) {
             session.wait_for(write, seq);
+            if let Some(line) = hasty {
+                session.answer(seq, WriteAnswer::Line(line.into()));
+                self.flush_answers(conn);
+            }
         }
+    }
+
+    /// What `Bug::AckOnPropose` says: the place that the message will have if nothing comes between.
+    fn hasty_ack(&self, now: Now, Write { asked, request }: &Write) -> Option<Vec<u8>> {
+        let Request::Chat { room, client_msg_id: Some(client_msg_id), .. } = request else { return None };
+        let sent = SentAnswer {
+            client_msg_id: client_msg_id.clone(),
+            room: room.clone(),
+            seq: self.state.room(&room.key())?.last_seq + 1,
+            lamport_timestamp: self.state.lamport() + 1,
+            duplicate: false,
+        };
+        Some(Answer::Sent(sent).line(asked, &self.signature(now)))
     }
 
     /// Refuses a message for load, where there is too much of it or where the message that it follows was

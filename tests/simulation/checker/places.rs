@@ -350,6 +350,10 @@ impl Places {
 
     /// Nobody puts words into a user's mouth.
     fn was_sent(&self, key: &MessageKey, room: &str, body: &str) -> Verdict {
+        if let Some(sent) = self.messages.get(key) {
+            let all_refused = sent.attempts.iter().all(|attempt| attempt.outcome == Outcome::Refused);
+            ensure!(!all_refused, Refused, "{key:?} was refused each time it was sent, and happened");
+        }
         let named = self.messages.get(key).is_some_and(|sent| {
             sent.attempts.iter().any(|attempt| attempt.room == room && attempt.body == body)
         });

@@ -1,0 +1,266 @@
+//! Looks whether what must hold holds: every now and then during a run, and all of it at the end.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use syncnet::replica::storage::{Storage, StorageError};
+
+use crate::{
+    checker::{Point, Verdict, Violation},
+    cluster::{Cluster, Event, Tally},
+    queue::{MS, Micros, SECOND},
+    rude::Step,
+    scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
+};
+
+/// How often everything is looked at.
+pub const AUDIT_US: Micros = 100 * MS;
+/// How long a server may lead that no majority can talk to: its lease, and a slow disk's syncs.
+const ALONE_US: Micros = 2 * SECOND;
+
+/// How long the reader at the end waits after a refusal.
+const PATIENCE_US: Micros = 100 * MS;
+/// How long it waits for an answer.
+const ANSWER_US: Micros = 3 * SECOND;
+
+/// Rows whose key begins with less are not chat state (`replica::storage::Row`).
+const CHAT_ROWS: u8 = 16;
+
+/// What is remembered between two looks.
+pub struct Audit {
+    /// Who led last.
+    leader: Option<usize>,
+    /// Since when a server has had no majority.
+    alone_since: Vec<Option<Micros>>,
+    /// What was acknowledged when all was healed.
+    acked_at_heal: u64,
+    /// When each server last led or followed with nothing missing.
+    pub settled_at: Option<Micros>,
+}
+
+impl Audit {
+    pub fn new(servers: usize) -> Audit {
+        Audit { leader: None, alone_since: vec![None; servers], acked_at_heal: 0, settled_at: None }
+    }
+
+    /// A server has become the leader.
+    pub fn led(&mut self, server: usize, tally: &mut Tally) {
+        tally.leader_changes += u64::from(self.leader.is_some());
+        self.leader = Some(server);
+    }
+}
+
+impl Cluster {
+    /// The look that is due every `AUDIT_US`.
+    pub fn look(&mut self) -> Verdict {
+        self.queue.schedule(self.now + AUDIT_US, Event::Audit);
+        for server in 0..self.hosts.len() {
+            self.look_for_lonely_leader(server)?;
+        }
+        if self.now <= SAFETY_US {
+            self.audit.acked_at_heal = self.checker.chats_acked();
+        } else {
+            self.look_for_life()?;
+        }
+        Ok(())
+    }
+
+    /// A leader that no majority can talk to steps down in time.
+    fn look_for_lonely_leader(&mut self, server: usize) -> Verdict {
+        let others = (0..self.hosts.len()).filter(|peer| *peer != server);
+        let reached = others
+            .filter(|peer| {
+                self.is_moving(*peer)
+                    && self.network.tcp_open(server, *peer)
+                    && self.network.tcp_open(*peer, server)
+            })
+            .count();
+        let is_alone = self.is_moving(server) && 2 * (reached + 1) <= self.hosts.len();
+        if !is_alone {
+            self.audit.alone_since[server] = None;
+            return Ok(());
+        }
+        let since = *self.audit.alone_since[server].get_or_insert(self.now);
+        let leads = self.hosts[server].process.as_ref().is_some_and(|process| process.standing.leads);
+        if leads && self.now > since + ALONE_US {
+            let text =
+                format!("{} still leads {} ms after it was left alone", server + 1, (self.now - since) / MS);
+            return Err(Violation::new(Point::OneLeader, text));
+        }
+        Ok(())
+    }
+
+    /// Once all is healed there must be a leader that acknowledges, in time; later everything settles.
+    fn look_for_life(&mut self) -> Verdict {
+        let deadline = SAFETY_US + LEADER_US;
+        if self.now >= deadline && self.now < deadline + AUDIT_US {
+            if self.leader().is_none() {
+                return Err(Violation::new(Point::Alive, self.described("nobody leads")));
+            }
+            let waits = self.devices.iter().any(|device| !device.is_idle());
+            if waits && self.checker.chats_acked() == self.audit.acked_at_heal {
+                return Err(Violation::new(Point::Alive, self.described("nothing is acknowledged")));
+            }
+        }
+        if self.now >= SAFETY_US + CALM_US {
+            self.is_lively = false;
+            if self.unsettled().is_some() {
+                self.audit.settled_at = None;
+            } else {
+                self.audit.settled_at.get_or_insert(self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is still missing to a settled cluster, if anything is.
+    fn unsettled(&self) -> Option<String> {
+        let highest = self.hosts.len() - 1;
+        if self.leader() != Some(highest) {
+            return Some(format!("server {:?} leads, not {}", self.leader().map(|it| it + 1), highest + 1));
+        }
+        for (number, device) in self.devices.iter().enumerate() {
+            if !device.is_idle() {
+                return Some(format!("device {number} waits: {}", device.waits_for()));
+            }
+        }
+        let applied: BTreeSet<u64> =
+            self.hosts.iter().map(|host| host.disk.borrow().known.applied.index).collect();
+        if applied.len() > 1 {
+            return Some(format!("servers have applied {applied:?}"));
+        }
+        let voters = self.hosts[highest].disk.borrow().known.applied.conf.clone();
+        let nodes: BTreeSet<_> =
+            self.hosts.iter().filter_map(|host| host.disk.borrow().known.node_id).collect();
+        let counting: BTreeSet<_> = voters.voters.iter().copied().collect();
+        if counting != nodes {
+            return Some(format!("{counting:?} count, where {nodes:?} are there"));
+        }
+        None
+    }
+
+    fn described(&self, what: &str) -> String {
+        let servers = self.hosts.iter().enumerate().map(|(number, host)| {
+            let known = host.disk.borrow().known.clone();
+            let role = host.process.as_ref().map(|process| process.replica.role());
+            format!("\n  server{}: {role:?} {known:?}", number + 1)
+        });
+        format!("{what}{}", servers.collect::<String>())
+    }
+
+    /// The whole run: faults, healing, calm, and the reading of everything.
+    pub fn run(&mut self) -> Verdict {
+        self.run_until(SAFETY_US + CALM_US)?;
+        // What was said settles; the run goes on to its full length all the same.
+        self.run_until(SAFETY_US + CALM_US + SETTLE_US)?;
+        self.tally.acked = self.checker.chats_acked();
+        if let Some(what) = self.unsettled() {
+            return Err(Violation::new(Point::Alive, self.described(&what)));
+        }
+        self.compare_disks()?;
+        self.read_everything()?;
+        self.checker.finish()
+    }
+
+    /// All disks hold the same state and the same events.
+    fn compare_disks(&mut self) -> Verdict {
+        let mut first: Option<Vec<(Vec<u8>, Vec<u8>)>> = None;
+        for server in 0..self.hosts.len() {
+            for (room, events) in self.rooms_on_disk(server)? {
+                self.checker.final_read(server, &room, &events)?;
+            }
+            let Some(process) = &self.hosts[server].process else { continue };
+            let mut rows = process.replica.storage().load().map_err(unreadable(server))?.rows;
+            rows.retain(|(key, _)| key.first().is_some_and(|owner| *owner >= CHAT_ROWS));
+            let first = first.get_or_insert_with(|| rows.clone());
+            if let Some((one, other)) = first.iter().zip(&rows).find(|(one, other)| one != other) {
+                let text = format!("servers 1 and {} hold {one:?} and {other:?}", server + 1);
+                return Err(Violation::new(Point::OneOrder, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rooms that have events, by name.
+    fn rooms_on_disk(&self, server: usize) -> Result<Vec<(String, Vec<Value>)>, Violation> {
+        let ids: BTreeSet<_> =
+            self.hosts.iter().flat_map(|host| host.disk.borrow().rooms().clone()).collect();
+        let mut rooms = Vec::new();
+        for id in ids {
+            let rows = self.hosts[server].disk.borrow().events(id).map_err(unreadable(server))?;
+            let events: Vec<Value> =
+                rows.iter().map(|row| serde_json::from_str(row.json.get()).unwrap_or_default()).collect();
+            if let Some(name) = events.first().and_then(|event| event["room"].as_str()) {
+                rooms.push((name.to_owned(), events));
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// A reader asks every server for every room, page by page, as a client would.
+    fn read_everything(&mut self) -> Verdict {
+        let rooms: Vec<String> = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room).collect();
+        for server in 0..self.hosts.len() {
+            let steps = vec![reading("ping", json!({"barrier": true}))];
+            let visitor = self.receive_visitor(server, steps, true);
+            self.hear(visitor, "pong")?;
+            for room in &rooms {
+                let events = self.read_room(visitor, room)?;
+                self.checker.final_read(server, room, &events)?;
+            }
+            self.visitors.remove(&visitor);
+        }
+        Ok(())
+    }
+
+    fn read_room(&mut self, visitor: u64, room: &str) -> Result<Vec<Value>, Violation> {
+        let mut events: Vec<Value> = Vec::new();
+        loop {
+            let after = events.last().and_then(|event| event["seq"].as_u64()).unwrap_or(0);
+            let page = json!({"room": room, "after": after, "limit": 500});
+            self.visit_with(visitor, reading("history", page));
+            let answer = self.hear(visitor, "history")?;
+            let data = &answer["data"];
+            if answer["msg_type"] == "nack" {
+                // It asks faster than it may.
+                self.run_until(self.now + PATIENCE_US)?;
+                continue;
+            }
+            events.extend(data["events"].as_array().into_iter().flatten().cloned());
+            if data["more"] != true {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Waits until a visitor hears this answer, or a refusal.
+    fn hear(&mut self, visitor: u64, msg_type: &str) -> Result<Value, Violation> {
+        let deadline = self.now + ANSWER_US;
+        loop {
+            self.run_until(self.now + MS)?;
+            let heard = self.visitors.get_mut(&visitor).and_then(|visitor| visitor.heard.as_mut());
+            for line in heard.map(std::mem::take).unwrap_or_default() {
+                let line: Value = serde_json::from_slice(&line).unwrap_or_default();
+                if line["msg_type"] == msg_type || line["msg_type"] == "nack" {
+                    return Ok(line);
+                }
+            }
+            if self.now > deadline {
+                let text = self.described(&format!("the reader waits for a {msg_type}"));
+                return Err(Violation::new(Point::Alive, text));
+            }
+        }
+    }
+}
+
+/// What a disk that cannot be read breaks.
+fn unreadable(server: usize) -> impl Fn(StorageError) -> Violation {
+    move |error| Violation::new(Point::Durable, format!("server {}: {error}", server + 1))
+}
+
+/// A request of the reader at the end.
+fn reading(msg_type: &str, data: Value) -> Step {
+    let mut line = json!({"msg_type": msg_type, "sender_id": "reader", "data": data}).to_string();
+    line.push('\n');
+    Step::Line(line.into_bytes())
+}

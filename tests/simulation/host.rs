@@ -1,0 +1,189 @@
+//! One server: its machine (disk, clocks, power) and, while it runs, its process. The process is the
+//! product's: replica, fan-out, failure detector, election and sealed datagrams, tied together as the
+//! threads of the real server tie them, but by a queue of events instead of channels.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+
+use syncnet::{
+    protocol::{
+        Limits, ServerId,
+        datagram::{Datagram, Heartbeat, Run},
+        seal::Sealer,
+        secret::ClusterSecret,
+    },
+    replica::{
+        Replica,
+        config::{Followers, ReplicaConfig, ServerEntry, Timing},
+        election::{self, Election},
+        fanout::Fanout,
+        io::{ConnId, Input, Now, Output},
+        membership::Membership,
+        storage::StorageError,
+    },
+};
+
+use crate::{
+    device::{FIRST_PORT, HOST},
+    disk::{Disk, ProcessDisk},
+    queue::{MS, Micros},
+    random::Random,
+    scenario::Scenario,
+};
+
+/// Wall clocks begin here: 2025-11-21.
+const WALL_START_MS: u64 = 1_763_677_200_000;
+/// Events that wait for a stopped process. Full: datagrams and peer messages beyond it are lost.
+pub const DEFERRED_MAX: usize = 8_192;
+
+/// A server, running or not.
+pub struct Host<E> {
+    pub id: ServerId,
+    pub disk: Rc<RefCell<Disk>>,
+    pub process: Option<Process>,
+    /// Counts processes: what was meant for an earlier one is thrown away.
+    pub life: u64,
+    /// What its clients and peers still see of it: after a power loss nobody is told that it is gone.
+    pub has_power: bool,
+    /// Stopped by SIGSTOP; what happens meanwhile waits here.
+    pub frozen: bool,
+    pub deferred: VecDeque<E>,
+    /// How far its wall clock is off.
+    pub wall_offset_ms: i64,
+    /// How far its monotonic clock is ahead of the simulation's.
+    mono_offset_ms: u64,
+    pub random: Random,
+}
+
+/// A running server.
+pub struct Process {
+    pub replica: Replica<ProcessDisk>,
+    pub fanout: Fanout,
+    pub membership: Membership,
+    pub election: Election,
+    pub sealer: Sealer,
+    pub inbox: VecDeque<Input>,
+    pub is_woken: bool,
+    /// The replica's thread waits for its disk until then.
+    pub busy_until: Micros,
+    /// What it will say when the sync is done.
+    pub unsaid: VecDeque<Output>,
+    pub election_due: Option<u64>,
+    pub next_conn: u64,
+    /// The simulation's number for each connection.
+    pub conns: BTreeMap<ConnId, u64>,
+    pub standing: election::Standing,
+    /// When the replica last made progress: a heartbeat is only sent while it does.
+    pub progress_at: Micros,
+}
+
+impl<E> Host<E> {
+    /// A server that never ran.
+    pub fn new(number: usize, scenario: &Scenario, mut random: Random) -> Host<E> {
+        let id = server_id(number);
+        let disk = Disk::new(scenario.disk, random.fork());
+        Host {
+            id,
+            disk: Rc::new(RefCell::new(disk)),
+            process: None,
+            life: 0,
+            has_power: true,
+            frozen: false,
+            deferred: VecDeque::new(),
+            wall_offset_ms: random.between(0, 200) as i64 - 100,
+            mono_offset_ms: random.below(1_000_000),
+            random,
+        }
+    }
+
+    /// What its clocks show.
+    pub fn now(&self, at: Micros) -> Now {
+        let wall_ms = (WALL_START_MS + at / MS).saturating_add_signed(self.wall_offset_ms);
+        Now { mono_ms: self.mono_ms(at), wall_ms }
+    }
+
+    /// What its monotonic clock shows.
+    pub fn mono_ms(&self, at: Micros) -> u64 {
+        self.mono_offset_ms + at / MS
+    }
+
+    /// When its monotonic clock will show `mono_ms`.
+    pub fn micros_of(&self, mono_ms: u64) -> Micros {
+        mono_ms.saturating_sub(self.mono_offset_ms) * MS
+    }
+
+    /// Starts a process on what the disk holds.
+    pub fn start(&mut self, at: Micros, config: ReplicaConfig) -> Result<(), StorageError> {
+        self.life += 1;
+        self.has_power = true;
+        let storage = ProcessDisk::open(&self.disk, &self.id)?;
+        let replica = Replica::open(config.clone(), storage, self.now(at))?;
+        let mark = replica.data_mark();
+        let peers = config.servers.iter().map(|server| server.server_id.clone());
+        let sealer =
+            Sealer::new(&ClusterSecret::from_bytes([7; 32]), "sim", self.id.clone(), Run::from(&mark), peers);
+        self.process = Some(Process {
+            standing: replica.standing(),
+            replica,
+            fanout: Fanout::new(config.limits.outbox_bytes),
+            membership: Membership::new(&config),
+            election: Election::new(&config),
+            sealer,
+            inbox: VecDeque::new(),
+            is_woken: false,
+            busy_until: at,
+            unsaid: VecDeque::new(),
+            election_due: None,
+            next_conn: 0,
+            conns: BTreeMap::new(),
+            progress_at: at,
+        });
+        Ok(())
+    }
+}
+
+impl Process {
+    /// What it says of itself in a heartbeat.
+    pub fn heartbeat(&self, number: usize) -> Datagram {
+        Datagram::Heartbeat(Heartbeat {
+            ring_position: number as u32,
+            data: self.replica.data_mark(),
+            leads_term: self.standing.leads.then_some(self.standing.data.term),
+            votes: self.standing.votes,
+            clients: self.replica.clients(),
+            tcp_port: FIRST_PORT + number as u16,
+        })
+    }
+}
+
+/// The id of the server with this number, which is also its ring position.
+pub fn server_id(number: usize) -> ServerId {
+    ServerId::new(&format!("server{}", number + 1)).expect("made of letters and a number")
+}
+
+/// What every server of a scenario is told.
+pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
+    let entry = |number: usize| ServerEntry {
+        server_id: server_id(number),
+        host: HOST.into(),
+        port: FIRST_PORT + number as u16,
+        ring_position: number as u32,
+    };
+    ReplicaConfig {
+        server_id: server_id(number),
+        servers: (0..scenario.servers).map(entry).collect(),
+        timing: Timing::default(),
+        limits: Limits {
+            outbox_bytes: scenario.outbox_bytes,
+            requests_per_s: scenario.requests_per_s,
+            requests_burst: 2 * scenario.requests_per_s,
+            pending_proposals: scenario.pending_proposals,
+            ..Limits::default()
+        },
+        followers: if scenario.redirect { Followers::Redirect } else { Followers::Forward },
+        keep_entries: scenario.keep_entries,
+    }
+}

@@ -1,0 +1,169 @@
+//! Whole clusters in one thread, from one seed.
+//!
+//! Three or five servers with the real `replica`, `chat` and `protocol` code, clients with the real client
+//! library, and everything around them made up: network, disks, clocks, crashes, and users. A seed decides
+//! all of it, so a seed is a complete bug report:
+//!
+//! ```text
+//! scripts/simulate.sh 1000           # that many seeds
+//! scripts/simulate.sh --seed 42      # one seed, with everything that happened
+//! scripts/simulate.sh --hunt all     # a seed for each planted bug
+//! ```
+//!
+//! A run is 60 simulated seconds: 40 in which faults happen (`faults`), then all is healed, 10 in which
+//! users go on, and 10 in which everything must settle: one leader, the highest in the ring; every message
+//! of every device acknowledged; every server with the same state. At the end every room is read from every
+//! disk and, as a client, from every server. `checker` judges all the time.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `scenario` | what a seed stands for |
+//! | `cluster` and its neighbours | the world: one queue of events |
+//! | `host`, `disk`, `network`, `links`, `device`, `rude` | what it is made of |
+//! | `checker` | the judge, which shares no code with the product |
+//! | `runner`, `bugs` | many runs; planted bugs and the seeds that catch them |
+
+mod auditing;
+mod bugs;
+mod checker;
+mod cluster;
+mod device;
+mod disk;
+mod faults;
+mod host;
+mod linking;
+mod links;
+mod network;
+mod queue;
+mod random;
+mod rude;
+mod runner;
+mod scenario;
+mod serving;
+mod trace;
+mod visiting;
+
+use std::{env, fmt::Write as _};
+
+use parking_lot::Mutex;
+
+use cluster::Tally;
+use runner::{Outcome, repeat_command, run, run_all};
+
+/// Seeds that `many_seeds` plays unless `SYNCNET_SIM_SEEDS` says otherwise.
+const SEEDS: u64 = 1_000;
+/// The first of them, unless `SYNCNET_SIM_FIRST` says otherwise.
+const FIRST_SEED: u64 = 1;
+/// Seeds that are played twice.
+const TWICE: u64 = 100;
+/// Of a hundred runs at most so many may prove nothing.
+const VOID_PERCENT_MAX: u64 = 2;
+/// Seeds that failed once, one in a line, each with a word about why.
+const KEPT_SEEDS: &str = include_str!("seeds.txt");
+
+fn setting(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}; it must be a number")),
+        Err(_) => default,
+    }
+}
+
+/// Two, as many as CI has cores, unless `SYNCNET_SIM_THREADS` says otherwise.
+fn threads() -> usize {
+    setting("SYNCNET_SIM_THREADS", 2) as usize
+}
+
+/// What a number of runs came to.
+#[derive(Default)]
+struct Sum {
+    runs: u64,
+    void: u64,
+    failures: Vec<(u64, String)>,
+    tally: Tally,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Outcome) {
+        self.runs += 1;
+        self.tally.add(&outcome.tally);
+        match outcome.failure {
+            Some(failure) => {
+                eprintln!(
+                    "seed {} failed {failure}\n  repeat: {}",
+                    outcome.seed,
+                    repeat_command(outcome.seed)
+                );
+                self.failures.push((outcome.seed, failure));
+            }
+            None => self.void += u64::from(outcome.tally.is_void()),
+        }
+        if self.runs.is_multiple_of(100) {
+            eprintln!("{} runs, {} failed", self.runs, self.failures.len());
+        }
+    }
+
+    fn judge(&self) {
+        eprintln!("{} runs, {} of them void: {:?}", self.runs, self.void, self.tally);
+        let mut text = String::new();
+        for (seed, failure) in &self.failures {
+            let _ = writeln!(text, "{}: {failure}", repeat_command(*seed));
+        }
+        assert!(self.failures.is_empty(), "{} of {} runs failed:\n{text}", self.failures.len(), self.runs);
+        assert!(
+            self.void * 100 <= self.runs * VOID_PERCENT_MAX,
+            "{} of {} runs proved nothing: in each, nothing was sent, no leader changed, or no fault \
+             overlapped traffic",
+            self.void,
+            self.runs
+        );
+    }
+}
+
+#[test]
+fn many_seeds() {
+    let first = setting("SYNCNET_SIM_FIRST", FIRST_SEED);
+    let count = setting("SYNCNET_SIM_SEEDS", SEEDS);
+    let sum = Mutex::new(Sum::default());
+    run_all(first..first + count, threads(), |outcome| sum.lock().add(outcome));
+    sum.into_inner().judge();
+}
+
+#[test]
+fn seeds_that_failed_once() {
+    let mut sum = Sum::default();
+    for line in KEPT_SEEDS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        let seed = line.split_whitespace().next().and_then(|seed| seed.parse().ok());
+        sum.add(run(seed.unwrap_or_else(|| panic!("seeds.txt: no seed in {line:?}")), None, false));
+    }
+    assert!(sum.failures.is_empty(), "{:?}", sum.failures);
+}
+
+#[test]
+fn a_seed_is_always_the_same_run() {
+    let count = setting("SYNCNET_SIM_TWICE", TWICE);
+    let play = || {
+        let hashes = Mutex::new(std::collections::BTreeMap::new());
+        run_all(FIRST_SEED..FIRST_SEED + count, threads(), |outcome| {
+            hashes.lock().insert(outcome.seed, (outcome.hash, outcome.tally.events));
+        });
+        hashes.into_inner()
+    };
+    let (one, other) = (play(), play());
+    assert_eq!(one.len() as u64, count);
+    for (seed, seen) in &one {
+        assert_eq!(other.get(seed), Some(seen), "seed {seed} is not the same run twice");
+    }
+}
+
+/// For `scripts/simulate.sh --seed`: plays `SYNCNET_SIM_SEED` and tells everything that happened.
+#[test]
+#[ignore = "plays the one seed that SYNCNET_SIM_SEED names"]
+fn one_seed() {
+    let seed = setting("SYNCNET_SIM_SEED", FIRST_SEED);
+    let bug = env::var("SYNCNET_SIM_BUG").ok().map(|name| bugs::named(&name));
+    let is_printed = setting("SYNCNET_SIM_TRACE", 0) > 0;
+    eprintln!("{:#?}", scenario::Scenario::of(seed));
+    let outcome = run(seed, bug, is_printed);
+    eprintln!("seed {seed}: hash {:016x}, {:?}", outcome.hash, outcome.tally);
+    assert_eq!(outcome.failure, None);
+}

@@ -1,0 +1,212 @@
+//! What a seed stands for: sizes, weather, disks, and which faults may happen at all.
+//!
+//! "Swarm testing" (Groce and others, 2012): each seed allows a random subset of the faults. A run in
+//! which everything happens all the time finds less than many runs in each of which something does not:
+//! a partition that is never healed by a crash, a log that is never compacted, a disk that is always fast.
+
+use crate::{
+    network::Weather,
+    queue::{MS, Micros, SECOND},
+    random::Random,
+};
+
+/// How long faults happen.
+pub const SAFETY_US: Micros = 40 * SECOND;
+/// How long the healed cluster goes on; then nothing new is said.
+pub const CALM_US: Micros = 10 * SECOND;
+/// How long what was said may take to settle after that, before the run counts as hung.
+pub const SETTLE_US: Micros = 10 * SECOND;
+/// How soon after the healing there must be a leader that acknowledges.
+pub const LEADER_US: Micros = 6 * SECOND;
+
+/// A kind of fault. `faults.rs` carries them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// kill -9 of any server.
+    Kill,
+    /// kill -9 of the leader.
+    KillLeader,
+    /// kill -9 of all servers at once.
+    KillAll,
+    /// All but the leader are gone for longer than a request may take.
+    LoseQuorum,
+    /// The machine loses its power: nobody is told.
+    PowerLoss,
+    /// The process dies at a named point of its disk work.
+    CrashPoint,
+    /// SIGSTOP for less than the detection time.
+    ShortPause,
+    /// SIGSTOP for more than the detection time.
+    LongPause,
+    /// One server is cut off.
+    Isolate,
+    /// All servers are cut from each other.
+    IsolateAll,
+    /// One direction of one link is cut.
+    OneWay,
+    /// Two servers cannot talk to each other, both can talk to the rest.
+    Chain,
+    /// Only datagrams, or only streams, are cut for one server.
+    OneTransport,
+    /// Datagrams are lost, doubled and late.
+    Storm,
+    /// A peer link is stalled for a while.
+    Stall,
+    /// A peer link is reset.
+    Reset,
+    /// Syncs take long.
+    SlowDisk,
+    /// A write or sync fails.
+    FailingDisk,
+    /// What is on the disk is found to be damaged at the next start.
+    Corrupt,
+    /// The data folder is deleted.
+    Wipe,
+    /// An old copy of the data folder is put back.
+    OldCopy,
+    /// Wall clocks jump.
+    ClockStep,
+    /// One server is stopped in an orderly way.
+    Stop,
+    /// All servers are stopped and started one after the other.
+    Rolling,
+    /// All client connections of a server are reset.
+    DropClients,
+    /// A client crashes and comes back with its outbox.
+    DeviceCrash,
+}
+
+/// All of them.
+pub const FAULTS: [FaultKind; 26] = [
+    FaultKind::Kill,
+    FaultKind::KillLeader,
+    FaultKind::KillAll,
+    FaultKind::LoseQuorum,
+    FaultKind::PowerLoss,
+    FaultKind::CrashPoint,
+    FaultKind::ShortPause,
+    FaultKind::LongPause,
+    FaultKind::Isolate,
+    FaultKind::IsolateAll,
+    FaultKind::OneWay,
+    FaultKind::Chain,
+    FaultKind::OneTransport,
+    FaultKind::Storm,
+    FaultKind::Stall,
+    FaultKind::Reset,
+    FaultKind::SlowDisk,
+    FaultKind::FailingDisk,
+    FaultKind::Corrupt,
+    FaultKind::Wipe,
+    FaultKind::OldCopy,
+    FaultKind::ClockStep,
+    FaultKind::Stop,
+    FaultKind::Rolling,
+    FaultKind::DropClients,
+    FaultKind::DeviceCrash,
+];
+
+/// How fast a disk syncs.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskSpeed {
+    /// Least time of a sync.
+    pub sync_min: Micros,
+    /// Greatest time of a sync.
+    pub sync_max: Micros,
+}
+
+/// Everything that one run is made from.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Where all of it comes from.
+    pub seed: u64,
+    /// Servers: 3 or 5.
+    pub servers: usize,
+    /// Clients that keep the protocol and an outbox.
+    pub devices: usize,
+    /// Rooms they talk in.
+    pub rooms: usize,
+    /// Mean time between two actions of a device.
+    pub pace: Micros,
+    /// Mean time between two visits of clients that behave badly; 0 for none.
+    pub rude_every: Micros,
+    /// The network between faults.
+    pub weather: Weather,
+    /// The disks between faults.
+    pub disk: DiskSpeed,
+    /// Log entries kept behind the applied index: few, so that those who were away need a snapshot.
+    pub keep_entries: u64,
+    /// Whether followers redirect their clients instead of forwarding.
+    pub redirect: bool,
+    /// Proposals that may wait before a server sheds load.
+    pub pending_proposals: usize,
+    /// Requests a second that a connection may send.
+    pub requests_per_s: u32,
+    /// Bytes that may wait for a client before it is cut.
+    pub outbox_bytes: usize,
+    /// Which faults happen.
+    pub faults: Vec<FaultKind>,
+    /// Mean time between two of them.
+    pub fault_every: Micros,
+}
+
+impl Scenario {
+    /// The scenario of `seed`.
+    pub fn of(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x5ce7_a210);
+        let random = &mut random;
+        let servers = random.pick(&[3, 3, 3, 5]);
+        let allowed = random.between(1, 8) as f64 / 10.0;
+        let mut faults: Vec<FaultKind> = FAULTS.into_iter().filter(|_| random.chance(allowed)).collect();
+        if faults.is_empty() {
+            faults.push(random.pick(&FAULTS));
+        }
+        Scenario {
+            seed,
+            servers,
+            devices: random.between(2, 7) as usize,
+            rooms: random.between(1, 4) as usize,
+            pace: random.between_magnitudes(60 * MS, 900 * MS),
+            rude_every: if random.chance(0.5) { random.between(2, 10) * SECOND } else { 0 },
+            weather: weather(random),
+            disk: disk(random),
+            keep_entries: random.pick(&[10, 40, 200, 5_000]),
+            redirect: random.chance(0.1),
+            pending_proposals: random.pick(&[4, 64, 16_384, 16_384]),
+            requests_per_s: random.pick(&[80, 2_000, 2_000]),
+            outbox_bytes: random.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
+            faults,
+            fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
+        }
+    }
+}
+
+fn weather(random: &mut Random) -> Weather {
+    let latency_min = random.between_magnitudes(20, 2 * MS);
+    let is_rough = random.chance(0.4);
+    let share = |random: &mut Random, most: u64| random.between(0, most) as f64 / 1_000.0;
+    Weather {
+        latency_min,
+        latency_max: latency_min * random.between(1, 8),
+        loss: if is_rough { share(random, 100) } else { 0.0 },
+        doubling: if is_rough { share(random, 50) } else { 0.0 },
+        spikes: if is_rough { share(random, 20) } else { 0.0 },
+        spike: random.between(5, 40) * MS,
+    }
+}
+
+fn disk(random: &mut Random) -> DiskSpeed {
+    let sync_min = random.between_magnitudes(50, 4 * MS);
+    DiskSpeed { sync_min, sync_max: sync_min * random.between(1, 5) }
+}
+
+#[test]
+fn seeds_differ_in_kind() {
+    let scenarios: Vec<Scenario> = (0..200).map(Scenario::of).collect();
+    assert!(scenarios.iter().any(|scenario| scenario.servers == 5));
+    assert!(scenarios.iter().any(|scenario| scenario.servers == 3));
+    for fault in FAULTS {
+        let with = scenarios.iter().filter(|scenario| scenario.faults.contains(&fault)).count();
+        assert!((20..180).contains(&with), "{fault:?} is allowed by {with} of 200 seeds");
+    }
+}

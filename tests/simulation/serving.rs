@@ -1,0 +1,393 @@
+//! Runs the servers' processes: what the threads of the real server do, one event at a time.
+
+use std::io::Read;
+
+use syncnet::{
+    protocol::{
+        Code, Envelope, Refusal,
+        answer::Signature,
+        datagram::{Announce, Datagram},
+    },
+    replica::{
+        election,
+        fanout::Fan,
+        io::{Input, Output, Query},
+        membership::{LinkEvent, PULSE_MS},
+        storage::{HardState, Reader, StorageError},
+    },
+};
+
+use crate::{
+    checker::{Ledger, Verdict},
+    cluster::{Cluster, Event, ServerEvent},
+    disk::CrashPoint,
+    host::{DEFERRED_MAX, Process},
+    links::Cargo,
+    queue::{MS, Micros, SECOND},
+};
+
+/// How long the replica's thread needs to notice that there is something to do.
+const WAKE_US: Micros = 30;
+/// Without progress of its replica for so long, a server sends no heartbeats.
+const PROGRESS_US: Micros = 200 * MS;
+/// Inputs that one turn takes at most.
+const INPUTS_PER_TURN: usize = 4_096;
+
+impl Cluster {
+    /// A process starts on what the disk holds; on damaged data as a new incarnation.
+    pub fn start(&mut self, server: usize) -> Verdict {
+        if self.is_running(server) {
+            return Ok(());
+        }
+        self.tally.starts += 1;
+        let (now, config) = (self.now, self.config(server));
+        let host = &mut self.hosts[server];
+        let started = host.start(now, config);
+        let known = host.disk.borrow().known.clone();
+        let node = known.node_id.map_or(0, |node| node.0);
+        self.trace.step(now, "start", server as u64, &node.to_le_bytes());
+        self.trace.say(now, || format!("{} starts as {node:016x}: {started:?}", server + 1));
+        match started {
+            Ok(()) => {
+                self.checker.booted(server, node);
+                let HardState { term, vote, .. } = known.hard_state;
+                let vote = (term, vote.map(|vote| vote.0));
+                self.checker.starts_with(server, known.last.last_log_index, known.applied.index, vote)?;
+                let pulse = PULSE_MS * MS;
+                let tick = self.hosts[server].random.between(1, 20) * MS;
+                self.schedule_at(now + tick, server, ServerEvent::Tick);
+                self.schedule_at(now + pulse, server, ServerEvent::Pulse);
+                self.schedule_at(now + MS, server, ServerEvent::Beat);
+                Ok(())
+            }
+            Err(StorageError::Doubtful(_)) => {
+                self.set_aside(server);
+                self.queue.schedule(now + 100 * MS, Event::Start { server });
+                Ok(())
+            }
+            Err(StorageError::Failed(_)) => {
+                self.queue.schedule(now + SECOND, Event::Start { server });
+                Ok(())
+            }
+        }
+    }
+
+    /// The data of `server` is set aside: it begins anew, empty, as a new incarnation.
+    pub fn set_aside(&mut self, server: usize) {
+        self.tally.quarantines += 1;
+        self.checker.lost(server, Ledger::default());
+        self.hosts[server].disk.borrow_mut().wipe();
+        self.trace.say(self.now, || format!("{} begins anew", server + 1));
+    }
+
+    /// The process of `server` is gone, between two instructions. `is_told`: whether its machine lives on
+    /// and tells those who are connected.
+    pub fn kill(&mut self, server: usize, is_told: bool) {
+        if !self.is_running(server) {
+            return;
+        }
+        let host = &mut self.hosts[server];
+        host.process = None;
+        host.frozen = false;
+        host.deferred.clear();
+        host.has_power = is_told;
+        if !is_told {
+            host.disk.borrow_mut().cut_power();
+        }
+        self.trace.step(self.now, "kill", server as u64, &[u8::from(is_told)]);
+        self.trace.say(self.now, || format!("{} is dead, told {is_told}", server + 1));
+        self.lose_links(server, is_told);
+        self.lose_clients(server, is_told);
+    }
+
+    /// Something happens to a process, unless it is another one by now; a stopped one hears it later.
+    pub fn at_server(&mut self, server: usize, life: u64, event: ServerEvent) -> Verdict {
+        let host = &mut self.hosts[server];
+        if host.life != life || host.process.is_none() {
+            return Ok(());
+        }
+        if host.frozen {
+            let may_drop = matches!(event, ServerEvent::Datagram(_) | ServerEvent::Link { .. });
+            if !may_drop || host.deferred.len() < DEFERRED_MAX {
+                host.deferred.push_back(event);
+            }
+            return Ok(());
+        }
+        match event {
+            ServerEvent::Wake => return self.wake(server),
+            ServerEvent::Synced => return self.speak(server),
+            ServerEvent::Tick => self.tick(server),
+            ServerEvent::Pulse => self.pulse(server),
+            ServerEvent::Beat => self.beat(server),
+            ServerEvent::ElectionDue => self.elect(server, election::Input::Tick),
+            ServerEvent::Datagram(bytes) => self.datagram(server, &bytes),
+            ServerEvent::LinkUp { peer, generation, run } => self.link_up(server, peer, generation, run),
+            ServerEvent::LinkDown { peer, generation } => self.link_down(server, peer, generation),
+            ServerEvent::LinkRefused { peer } => self.link_event(server, peer, LinkEvent::Refused),
+            ServerEvent::Link { peer, generation, cargo } => self.over_link(server, peer, generation, cargo),
+            ServerEvent::SnapshotSent { peer, generation } => {
+                let ok = self.links.generation(server, peer) == Some(generation);
+                let to = self.hosts[peer].id.clone();
+                self.input(server, Input::SnapshotSent { to, ok });
+            }
+            ServerEvent::Query(query) => return self.answer_query(server, *query),
+            ServerEvent::Accept { conn } => self.accept(server, conn),
+            ServerEvent::Upload { conn, bytes } => self.upload(server, conn, &bytes),
+            ServerEvent::Drain { conn } => return self.drain(server, conn),
+            ServerEvent::Hangup { conn } => self.hangup(server, conn),
+        }
+        Ok(())
+    }
+
+    /// The running process of `server`.
+    pub fn process(&mut self, server: usize) -> &mut Process {
+        self.hosts[server].process.as_mut().expect("events of processes that ended are thrown away before")
+    }
+
+    /// Gives the replica something to do.
+    pub fn input(&mut self, server: usize, input: Input) {
+        let now = self.now;
+        let Some(process) = self.hosts[server].process.as_mut() else { return };
+        process.inbox.push_back(input);
+        if !process.is_woken {
+            process.is_woken = true;
+            let at = process.busy_until.max(now) + WAKE_US;
+            self.schedule_at(at, server, ServerEvent::Wake);
+        }
+    }
+
+    fn tick(&mut self, server: usize) {
+        self.schedule_at(self.now + 20 * MS, server, ServerEvent::Tick);
+        // A thread that is behind sees its missed ticks as one.
+        if !self.process(server).inbox.iter().any(|input| matches!(input, Input::Tick)) {
+            self.input(server, Input::Tick);
+        }
+    }
+
+    /// One round of the replica's loop: take in what came, turn, and say the results once they are synced.
+    fn wake(&mut self, server: usize) -> Verdict {
+        let now = self.now;
+        let clock = self.hosts[server].now(now);
+        let process = self.process(server);
+        process.is_woken = false;
+        if process.busy_until > now {
+            // The thread is in a sync; it looks again when it is back.
+            return Ok(());
+        }
+        let inputs = process.inbox.len().min(INPUTS_PER_TURN);
+        for input in process.inbox.drain(..inputs) {
+            process.replica.handle(clock, input);
+        }
+        syncnet::planted::set_wall_clock_ms(clock.wall_ms);
+        let turned = process.replica.turn(clock);
+        process.progress_at = now;
+        let outputs = process.replica.drain_outputs();
+        process.unsaid.extend(outputs);
+        let (busy, synced, crashed) = {
+            let mut disk = self.hosts[server].disk.borrow_mut();
+            (std::mem::take(&mut disk.busy), std::mem::take(&mut disk.synced), disk.crashed.take())
+        };
+        for synced in synced {
+            self.checker.synced(server, synced)?;
+        }
+        self.trace.step(now, "turn", server as u64, &(inputs as u64).to_le_bytes());
+        match (crashed, turned) {
+            (Some(point), _) => self.die_at(server, point),
+            (None, Ok(())) => {
+                self.process(server).busy_until = now + busy;
+                self.schedule_at(now + busy, server, ServerEvent::Synced);
+                Ok(())
+            }
+            (None, Err(StorageError::Failed(reason))) => {
+                self.trace.say(now, || format!("{} ends: {reason}", server + 1));
+                self.kill(server, true);
+                let pause = self.random.between(200, 2_000) * MS;
+                self.queue.schedule(now + pause, Event::Start { server });
+                Ok(())
+            }
+            (None, Err(StorageError::Doubtful(reason))) => {
+                self.rebuild(server, &reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// The process dies in its disk work, perhaps in the middle of saying what it did.
+    fn die_at(&mut self, server: usize, point: CrashPoint) -> Verdict {
+        if point == CrashPoint::WhileSpeaking {
+            let process = self.process(server);
+            let said = process.unsaid.len() / 2;
+            process.unsaid.truncate(said);
+            self.speak(server)?;
+        }
+        self.trace.say(self.now, || format!("{} dies {point:?}", server + 1));
+        self.kill(server, true);
+        let pause = self.random.between(50, 2_000) * MS;
+        self.queue.schedule(self.now + pause, Event::Start { server });
+        Ok(())
+    }
+
+    /// The server goes into quarantine and comes back as a new incarnation.
+    fn rebuild(&mut self, server: usize, reason: &str) {
+        self.trace.say(self.now, || format!("{} is set aside: {reason}", server + 1));
+        self.kill(server, true);
+        self.set_aside(server);
+        self.queue.schedule(self.now + 200 * MS, Event::Start { server });
+    }
+
+    /// Says what waited for the disk, then goes on with what has come meanwhile.
+    fn speak(&mut self, server: usize) -> Verdict {
+        while let Some(output) = self.process(server).unsaid.pop_front() {
+            match output {
+                Output::Peer { to, message } => self.say_to_peer(server, &to, message)?,
+                Output::Fan(fan) => self.fan(server, fan)?,
+                Output::Query(query) => self.ask_disk(server, query),
+                Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
+                Output::Quarantine { reason } => {
+                    self.rebuild(server, &reason);
+                    return Ok(());
+                }
+                Output::Stopped => {
+                    self.kill(server, true);
+                    let pause = self.random.between(50, 2_000) * MS;
+                    self.queue.schedule(self.now + pause, Event::Start { server });
+                    return Ok(());
+                }
+            }
+        }
+        self.note_standing(server)?;
+        if !self.process(server).inbox.is_empty() && !self.process(server).is_woken {
+            self.process(server).is_woken = true;
+            self.schedule_at(self.now, server, ServerEvent::Wake);
+        }
+        Ok(())
+    }
+
+    /// Tells the election, the peers and the judge what the replica has become.
+    fn note_standing(&mut self, server: usize) -> Verdict {
+        let process = self.process(server);
+        let standing = process.replica.standing();
+        if process.standing == standing {
+            return Ok(());
+        }
+        let was = std::mem::replace(&mut process.standing, standing.clone());
+        if standing.leads {
+            let (node, term) = (standing.data.node_id.0, standing.data.term);
+            if !was.leads || was.data.term != term {
+                self.trace.say(self.now, || format!("{} leads term {term}", server + 1));
+                self.audit.led(server, &mut self.tally);
+            }
+            self.checker.leads(server, node, term)?;
+        }
+        if was.leads != standing.leads || was.votes != standing.votes {
+            self.send_heartbeat(server);
+        }
+        self.elect(server, election::Input::Standing(standing));
+        Ok(())
+    }
+
+    fn pulse(&mut self, server: usize) {
+        self.schedule_at(self.now + PULSE_MS * MS, server, ServerEvent::Pulse);
+        let now_ms = self.hosts[server].mono_ms(self.now);
+        self.process(server).membership.tick(now_ms);
+        let is_due = now_ms % 100 < PULSE_MS;
+        self.tell_view(server, is_due);
+    }
+
+    /// Passes on what the failure detector believes, when it changed or `is_due`.
+    pub fn tell_view(&mut self, server: usize, is_due: bool) {
+        let process = self.process(server);
+        let changed = process.membership.take_changed();
+        if changed || is_due {
+            let view = process.membership.view();
+            self.input(server, Input::View(view.clone()));
+            if changed {
+                self.elect(server, election::Input::View(view));
+            }
+        }
+    }
+
+    fn beat(&mut self, server: usize) {
+        let period = self.config(server).timing.heartbeat_ms * MS;
+        self.schedule_at(self.now + period, server, ServerEvent::Beat);
+        let process = self.process(server);
+        let progress_at = process.progress_at;
+        if self.now < progress_at + PROGRESS_US {
+            self.send_heartbeat(server);
+        }
+    }
+
+    fn send_heartbeat(&mut self, server: usize) {
+        let heartbeat = self.process(server).heartbeat(server);
+        self.broadcast(server, &heartbeat);
+    }
+
+    /// Gives the election something to think about and carries out what it wants.
+    pub fn elect(&mut self, server: usize, input: election::Input) {
+        let now_ms = self.hosts[server].mono_ms(self.now);
+        self.process(server).election.handle(now_ms, input);
+        while let Some(output) = self.process(server).election.output() {
+            match output {
+                election::Output::Send { to, datagram } => self.send_datagram(server, &to, &datagram),
+                election::Output::Campaign { leader_is_dead } => {
+                    self.trace.say(self.now, || format!("{} campaigns, dead {leader_is_dead}", server + 1));
+                    self.input(server, Input::Campaign { leader_is_dead });
+                }
+                election::Output::Announce { term } => {
+                    self.broadcast(server, &Datagram::Announce(Announce { term }));
+                    self.send_heartbeat(server);
+                }
+            }
+        }
+        let host = &mut self.hosts[server];
+        let Some(process) = host.process.as_mut() else { return };
+        let due = process.election.due_ms();
+        if due != process.election_due {
+            process.election_due = due;
+            if let Some(due_ms) = due {
+                let at = host.micros_of(due_ms).max(self.now);
+                self.schedule_at(at, server, ServerEvent::ElectionDue);
+            }
+        }
+    }
+
+    pub fn ask_disk(&mut self, server: usize, query: Query) {
+        let at = self.now + self.random.between(20, 400);
+        self.schedule_at(at, server, ServerEvent::Query(Box::new(query)));
+    }
+
+    fn answer_query(&mut self, server: usize, query: Query) -> Verdict {
+        let Query { conn, room, range, purpose } = query;
+        let host = &self.hosts[server];
+        let found = match host.disk.borrow().reader().events(room, &range) {
+            Ok(events) => Ok(events),
+            Err(_) => Err(Refusal::new(Code::Unavailable, "the events cannot be read")),
+        };
+        let now_ms = host.now(self.now).wall_ms;
+        let by = Signature { server_id: host.id.clone(), lamport_timestamp: 0, now_ms };
+        self.fan(server, Fan::Found { conn, room, purpose, found, by })
+    }
+
+    fn send_snapshot(&mut self, server: usize, to: &syncnet::protocol::ServerId, term: u64) {
+        let peer = self.number_of(to);
+        let mut bytes = Vec::new();
+        let snapshot = self.hosts[server].disk.borrow().reader().snapshot();
+        let made = snapshot.ok().and_then(|(head, mut content)| {
+            content.read_to_end(&mut bytes).ok()?;
+            Some(head)
+        });
+        match made {
+            Some(mut head) => {
+                head.term = term;
+                self.ship(server, peer, Cargo::Snapshot(head, bytes.into()));
+            }
+            None => self.input(server, Input::SnapshotSent { to: to.clone(), ok: false }),
+        }
+    }
+
+    /// A line of a client, taken apart as the real server does.
+    pub fn line(&mut self, server: usize, conn: syncnet::replica::io::ConnId, line: &[u8]) {
+        let line = Envelope::parse(line);
+        self.input(server, Input::Line { conn, line });
+    }
+}
