@@ -115,11 +115,19 @@ impl Cluster {
             FaultEvent::FastDisk { server } => {
                 self.hosts[server].disk.borrow_mut().set_speed(self.scenario.disk);
             }
-            FaultEvent::Stop { server } => self.stop(server),
+            FaultEvent::Stop { server } => {
+                if self.now >= self.nemesis.quiet_until {
+                    self.stop(server);
+                }
+            }
             FaultEvent::Age { server, copy } => {
-                let seen = self.hosts[server].disk.borrow().known.last;
-                let event = FaultEvent::PutBack { server, copy, seen };
-                self.queue.schedule(self.now + HEARD_US, Event::Fault(event));
+                // Nothing else happens until all have heard how far its log is, and have found out.
+                if self.may_lose_data() && self.now >= self.nemesis.quiet_until {
+                    self.nemesis.quiet_until = self.now + HEARD_US + FOUND_OUT_US;
+                    let seen = self.hosts[server].disk.borrow().known.last;
+                    let event = FaultEvent::PutBack { server, copy, seen };
+                    self.queue.schedule(self.now + HEARD_US, Event::Fault(event));
+                }
             }
             FaultEvent::PutBack { server, copy, seen } => self.put_back(server, *copy, seen),
             FaultEvent::Heal => self.heal(),

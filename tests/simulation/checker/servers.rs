@@ -67,6 +67,8 @@ impl Ledger {
 /// All servers of a cluster.
 pub struct Servers {
     ledgers: Vec<Ledger>,
+    /// What incarnations held before it was lost: an acknowledgement may still be on its way to its client.
+    lost: Vec<Ledger>,
     /// Who led, by term.
     leaders: BTreeMap<u64, usize>,
     /// Whom an incarnation promised its vote, by term.
@@ -83,6 +85,7 @@ impl Servers {
     pub fn new(servers: usize) -> Servers {
         Servers {
             ledgers: vec![Ledger::default(); servers],
+            lost: Vec::new(),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             doubtful: BTreeSet::new(),
@@ -122,7 +125,7 @@ impl Servers {
     pub fn lost(&mut self, server: usize, ledger: Ledger) {
         self.doubtful.insert(self.ledgers[server].node);
         self.doubtful.insert(ledger.node);
-        self.ledgers[server] = ledger;
+        self.lost.push(std::mem::replace(&mut self.ledgers[server], ledger));
     }
 
     pub fn synced(&mut self, server: usize, synced: Synced) -> Verdict {
@@ -206,8 +209,8 @@ impl Servers {
             voters => voters.to_vec(),
         };
         let holds = |node: &u64| {
-            let ledger = self.ledgers.iter().find(|ledger| ledger.node == *node);
-            ledger.is_some_and(|ledger| ledger.holds(message, made_at))
+            let mut ledgers = self.ledgers.iter().chain(&self.lost).filter(|ledger| ledger.node == *node);
+            ledgers.any(|ledger| ledger.holds(message, made_at))
         };
         let holders = voters.iter().filter(|node| holds(node)).count();
         ensure!(
