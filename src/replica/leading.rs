@@ -18,6 +18,9 @@ use crate::{
 /// Messages of proposals that are kept until the leader knows its log. Full: dropped, the sender repeats.
 const EARLY_MESSAGES: usize = 4_096;
 
+/// Commands that are proposed together at most. Each body is bounded, so this bounds a message to a peer.
+const TOGETHER: usize = 256;
+
 /// Proposals that were passed on by one server.
 #[derive(Debug)]
 pub struct Forwarded {
@@ -99,13 +102,14 @@ impl Leading {
         self.accepted.insert(node_id, (boot, last));
     }
 
-    /// The next command for the log, encoded.
-    pub fn next(&self) -> Option<Vec<u8>> {
-        self.waiting.front().map(encode)
+    /// The next commands for the log, encoded: as many as are proposed together.
+    pub fn next(&self) -> Option<Vec<Vec<u8>>> {
+        let commands: Vec<Vec<u8>> = self.waiting.iter().take(TOGETHER).map(encode).collect();
+        (!commands.is_empty()).then_some(commands)
     }
 
-    /// The next command was proposed.
-    pub fn proposed(&mut self) {
-        self.waiting.pop_front();
+    /// So many of the next commands were proposed.
+    pub fn proposed(&mut self, count: usize) {
+        self.waiting.drain(..count);
     }
 }

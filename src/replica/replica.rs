@@ -263,11 +263,12 @@ impl<S: Storage> Replica<S> {
             if consensus.has_applied_own_term() {
                 leading.knows_log(&self.state, now.wall_ms);
             }
-            while let Some(command) = leading.next() {
-                if consensus.propose(command).is_err() {
+            while let Some(commands) = leading.next() {
+                let count = commands.len();
+                if consensus.propose(commands).is_err() {
                     break;
                 }
-                leading.proposed();
+                leading.proposed(count);
             }
         }
         if let Some(question) = self.reads.question(now.mono_ms) {
