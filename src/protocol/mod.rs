@@ -5,14 +5,17 @@
 //! client library and by the tests alike.
 
 pub mod answer;
+pub mod credential;
 pub mod datagram;
 pub mod envelope;
 pub mod event;
 pub mod limits;
 pub mod name;
+pub mod operator;
 pub mod peer;
 pub mod refusal;
 pub mod request;
+pub mod scram;
 pub mod seal;
 pub mod secret;
 pub mod server_message;

@@ -166,7 +166,8 @@ impl Conversation<'_> {
     fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>) -> Result<(), Ending> {
         let conn = self.client.conn;
         if !self.is_open {
-            self.send(Input::Opened { conn })?;
+            let addr = self.client.stream.peer_addr().ok().map(|addr| addr.ip());
+            self.send(Input::Opened { conn, addr })?;
             self.is_open = true;
         }
         self.send(Input::Line { conn, line })

@@ -281,6 +281,7 @@ impl Core {
                 Output::Query(query) => queries.push(query),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
                 Output::Quarantine { reason } => self.doubt = Some(reason),
+                Output::Credential { .. } => {}
                 Output::Stopped => self.is_stopped = true,
             }
         }

@@ -247,6 +247,7 @@ impl Cluster {
                     self.rebuild(server, &reason);
                     return Ok(());
                 }
+                Output::Credential { .. } => unreachable!("no request needs it"),
                 Output::Stopped => {
                     self.kill(server, true);
                     let pause = self.random.between(50, 2_000) * MS;

@@ -150,7 +150,7 @@ impl Cluster {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
             self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
-            self.input(number, Input::Opened { conn });
+            self.input(number, Input::Opened { conn, addr: None });
         }
         for line in lines {
             self.input(number, Input::Line { conn, line: Envelope::parse(line.as_bytes()) });
@@ -227,6 +227,7 @@ impl Cluster {
                 self.disk(number).wipe();
                 self.start(number);
             }
+            Output::Credential { .. } => unreachable!("no request needs it"),
             Output::Stopped => {}
         }
     }
