@@ -177,6 +177,7 @@ pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
         servers: (0..scenario.servers).map(entry).collect(),
         timing: Timing::default(),
         limits: Limits {
+            auth: Default::default(),
             outbox_bytes: scenario.outbox_bytes,
             requests_per_s: scenario.requests_per_s,
             requests_burst: 2 * scenario.requests_per_s,

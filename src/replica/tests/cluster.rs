@@ -82,6 +82,7 @@ impl Cluster {
                 .collect(),
             timing: Timing::default(),
             limits: Limits::default(),
+            auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: self.keep_entries,
         };
