@@ -80,7 +80,7 @@ impl Config {
         // Nothing is lost with a log folder. An error shows in the check that follows.
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
-        let secret = load_secret(args)?;
+        let secret = load_secret(args.secret_file.as_deref(), &args.data_dir)?;
         Config::check(args, file, secret).map_err(|error| format!("{source}: {error}"))
     }
 
@@ -293,11 +293,12 @@ fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<
     within("keep_entries", keep_entries, 100, 100_000_000)
 }
 
-/// The secret from the file that was named, or from the usual place where there is one.
-fn load_secret(args: &Args) -> Result<Option<ClusterSecret>, String> {
-    let usual = args.data_dir.join("cluster.secret");
-    let path = args.secret_file.as_ref().unwrap_or(&usual);
-    if args.secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
+/// The secret from the file that was named, or from the usual place where there is one. The error is one
+/// sentence.
+pub fn load_secret(secret_file: Option<&Path>, data_dir: &Path) -> Result<Option<ClusterSecret>, String> {
+    let usual = data_dir.join("cluster.secret");
+    let path = secret_file.unwrap_or(&usual);
+    if secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
         return Ok(None);
     }
     let wrong = |error: &dyn std::fmt::Display| format!("the secret file {}: {error}", path.display());

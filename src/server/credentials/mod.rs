@@ -11,6 +11,8 @@
 
 pub mod hasher;
 pub mod pool;
+#[cfg(test)]
+mod timing;
 
 pub use hasher::{Costs, Hasher};
 pub use pool::{Credentials, Hashing};
