@@ -1,15 +1,20 @@
 //! One client connection, seen from the replica. It does not know which dialect the client speaks.
 
+use core::net::IpAddr;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
-use crate::protocol::{
-    answer::Asked,
-    limits::Limits,
-    name::{UserKey, UserName},
-    request::Request,
+use crate::{
+    chat::{Room, Standing, State, apply::Which},
+    protocol::{
+        answer::Asked,
+        credential::Token,
+        envelope::{BadEnvelope, Envelope},
+        limits::Limits,
+        name::{UserKey, UserName},
+    },
 };
 
 use super::{
@@ -33,13 +38,47 @@ pub enum WriteAnswer {
     Join(Box<Join>, u64, Query),
 }
 
+/// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
+/// is answered anyway.
+const TYPING_PAUSE_MS: u64 = 1_000;
+/// Lines that may wait while a connection is busy. Full: the connection is closed, since none of them may
+/// be left out.
+pub const HELD_MAX: usize = 4_096;
+
 /// A write that waits for the log's decision.
 #[derive(Debug, Clone)]
 pub struct Write {
     /// Where its answer goes.
     pub asked: Asked,
-    /// What was asked.
-    pub request: Request,
+    /// What its answer needs beside the decision.
+    pub then: Then,
+}
+
+/// What the answer to a write needs beside the log's decision.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Nothing.
+    Answer,
+    /// Events of the room that was joined.
+    Join {
+        /// The last event that the client has.
+        after: Option<u64>,
+        /// Else how many of the last events it wants.
+        history: usize,
+    },
+    /// The connection is logged in by this token.
+    LogIn(Token),
+    /// The token that was drawn for it.
+    Token(Token),
+}
+
+/// Why the lines of a connection wait.
+#[derive(Debug)]
+pub enum Busy<W> {
+    /// A password is being hashed, or a read waits that decides who the user is.
+    Working(W),
+    /// The log decides about a login.
+    Committing,
 }
 
 #[derive(Debug)]
@@ -61,6 +100,18 @@ struct Unasked {
 pub struct Session {
     /// Who it is, once logged in.
     pub user: Option<UserName>,
+    /// By what right they are that user.
+    pub standing: Standing,
+    /// Whether the connection has proved to be an operator's.
+    pub is_operator: bool,
+    /// What an operator has to answer.
+    pub challenge: Option<[u8; 32]>,
+    /// Where the client is.
+    pub addr: Option<IpAddr>,
+    /// Why its lines wait, where they do: what was sent after a login must not be taken before it.
+    pub busy: Option<Busy<Box<super::logins::Working>>>,
+    held: VecDeque<Result<Envelope, BadEnvelope>>,
+    typed_ms: Option<u64>,
     /// Malformed lines since the last good one.
     pub bad_lines: u32,
     /// The connection ends: nothing more is taken from it.
@@ -77,9 +128,16 @@ pub struct Session {
 
 impl Session {
     /// A new connection.
-    pub fn new(now_ms: u64, limits: &Limits) -> Self {
+    pub fn new(now_ms: u64, limits: &Limits, addr: Option<IpAddr>) -> Self {
         Session {
             user: None,
+            standing: Standing::Guest,
+            is_operator: false,
+            challenge: None,
+            addr,
+            busy: None,
+            held: VecDeque::new(),
+            typed_ms: None,
             bad_lines: 0,
             closing: false,
             tokens: f64::from(limits.requests_burst),
@@ -124,6 +182,40 @@ impl Session {
     pub fn taken(&mut self, client_msg_id: Option<&str>) {
         if self.shed.as_deref() == client_msg_id {
             self.shed = None;
+        }
+    }
+
+    /// Keeps a line until the connection is no longer busy; `false` where too many wait already.
+    #[must_use]
+    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>) -> bool {
+        let has_room = self.held.len() < HELD_MAX;
+        if has_room {
+            self.held.push_back(line);
+        }
+        has_room
+    }
+
+    /// The next line that was kept, where the connection is ready for it.
+    pub fn next_held(&mut self) -> Option<Result<Envelope, BadEnvelope>> {
+        if self.busy.is_some() || self.closing { None } else { self.held.pop_front() }
+    }
+
+    /// Whether the user is to be seen typing, who has just typed.
+    pub fn types(&mut self, now_ms: u64) -> bool {
+        let is_news = self.typed_ms.is_none_or(|typed_ms| now_ms >= typed_ms + TYPING_PAUSE_MS);
+        if is_news {
+            self.typed_ms = Some(now_ms);
+        }
+        is_news
+    }
+
+    /// Whether this connection's session is one of those that ended.
+    pub fn is_among(&self, which: Which) -> bool {
+        match (which, self.standing) {
+            (Which::All, _) | (Which::Guests, Standing::Guest) => true,
+            (Which::One(token), standing) => standing == Standing::Session(token),
+            (Which::AllBut(token), standing) => standing != Standing::Session(token),
+            (Which::Guests, _) => false,
         }
     }
 
@@ -208,13 +300,8 @@ impl Sessions {
     /// A connection is gone.
     pub fn close(&mut self, conn: ConnId) -> Option<Session> {
         let session = self.by_conn.remove(&conn)?;
-        if let Some(user) = session.user.as_ref().map(UserName::key)
-            && let Some(conns) = self.by_user.get_mut(&user)
-        {
-            conns.remove(&conn);
-            if conns.is_empty() {
-                self.by_user.remove(&user);
-            }
+        if let Some(user) = session.user.clone() {
+            self.leave_user(&user, conn);
         }
         Some(session)
     }
@@ -225,16 +312,48 @@ impl Sessions {
     }
 
     /// Logs a connection in.
-    pub fn log_in(&mut self, conn: ConnId, user: UserName) {
+    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) {
         if let Some(session) = self.by_conn.get_mut(&conn) {
             self.by_user.entry(user.key()).or_default().insert(conn);
-            session.user = Some(user);
+            (session.user, session.standing) = (Some(user), standing);
+        }
+    }
+
+    /// Makes a connection nobody's again.
+    pub fn log_out(&mut self, conn: ConnId) -> Option<UserName> {
+        let session = self.by_conn.get_mut(&conn)?;
+        session.standing = Standing::Guest;
+        let user = session.user.take()?;
+        self.leave_user(&user, conn);
+        Some(user)
+    }
+
+    fn leave_user(&mut self, user: &UserName, conn: ConnId) {
+        if let Some(conns) = self.by_user.get_mut(&user.key()) {
+            conns.remove(&conn);
+            if conns.is_empty() {
+                self.by_user.remove(&user.key());
+            }
         }
     }
 
     /// The connections of a user.
     pub fn of_user(&self, user: &UserKey) -> Vec<ConnId> {
         self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The connections of a room's members, but for those of one user.
+    pub fn members_here(&self, state: &State, room: RoomId, but: &UserKey) -> Vec<ConnId> {
+        let members = state.room_by_id(room).map_or(0, Room::member_count);
+        let is_other = |user: &UserKey| user != but;
+        let conns = |user: &UserKey| self.of_user(user);
+        // By whichever list is shorter: the room's, or that of who is here.
+        if members > self.by_user.len() as u64 {
+            let here = self.by_user.keys().filter(|user| is_other(user) && state.is_member(user, room));
+            here.flat_map(conns).collect()
+        } else {
+            state.member_keys(room).filter(is_other).flat_map(|user| conns(&user)).collect()
+        }
     }
 
     /// All connections.
@@ -267,12 +386,12 @@ mod tests {
     use super::*;
 
     fn write() -> Write {
-        Write { asked: Asked { msg_type: "rooms".into(), request_id: None }, request: Request::Rooms }
+        Write { asked: Asked { msg_type: "leave".into(), request_id: None }, then: Then::Answer }
     }
 
     #[test]
     fn answers_keep_the_order_of_the_writes() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         session.wait_for(write(), 1);
         session.answer_in_turn(WriteAnswer::Line([1].into()));
         session.wait_for(write(), 2);
@@ -289,7 +408,7 @@ mod tests {
     #[test]
     fn requests_over_the_limit_say_when_to_come_back() {
         let limits = Limits { requests_per_s: 10, requests_burst: 2, ..Limits::default() };
-        let mut session = Session::new(0, &limits);
+        let mut session = Session::new(0, &limits, None);
         session.spend(0, &limits).unwrap();
         session.spend(0, &limits).unwrap();
         let (wait_ms, closing) = session.spend(0, &limits).unwrap_err();
@@ -301,7 +420,7 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_a_message_that_was_refused_for_load() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         assert!(!session.overtakes(None) && !session.overtakes(Some("1")));
         session.shed(Some("1"));
         assert!(session.overtakes(Some("1")));
@@ -315,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_join_comes_before_following_unasked() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         session.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
         session.joins(RoomId(1));
         assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());

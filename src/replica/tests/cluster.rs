@@ -12,7 +12,7 @@ use crate::{
         Replica,
         config::{Followers, ReplicaConfig, ServerEntry, Timing},
         fanout::{Fan, Fanout},
-        io::{ConnId, Input, Now, Output, Query},
+        io::{ConnId, Input, Now, Output, Look},
         membership::{PeerView, View},
         storage::{Reader, Storage},
     },
@@ -236,7 +236,7 @@ impl Cluster {
                 }
             }
             Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
-            Output::Query(query) => self.query(number, query),
+            Output::Look(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
                 let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
@@ -258,13 +258,11 @@ impl Cluster {
         }
     }
 
-    fn query(&mut self, number: usize, query: Query) {
-        let Query { conn, room, range, purpose } = query;
-        let found = Ok(self.disk(number).reader().events(room, &range).expect("the disk works"));
+    fn look(&mut self, number: usize, look: &Look) {
         let by =
             crate::protocol::answer::Signature { server_id: id(number), lamport_timestamp: 0, now_ms: 0 };
-        let fanout = &mut self.servers.get_mut(&number).expect("it runs").fanout;
-        fanout.handle(Fan::Found { conn, room, purpose, found, by });
+        let fan = look.carry_out(&self.disk(number).reader(), by).expect("the disk works");
+        self.servers.get_mut(&number).expect("it runs").fanout.handle(fan);
     }
 
     fn deliver(&mut self, number: usize) {
@@ -278,7 +276,7 @@ impl Cluster {
         }
         server.closed.extend(server.fanout.closed().into_iter().map(|(conn, _)| conn));
         for query in queries {
-            self.query(number, query);
+            self.look(number, &Look::Events(query));
         }
     }
 

@@ -322,11 +322,13 @@ fn history_tells_whether_there_is_more_in_its_direction() {
             HistoryRange::Last => (0, 6, false),
             HistoryRange::Before(seq) => (0, seq.min(6), false),
             HistoryRange::After(seq) => (seq, 6, true),
+            HistoryRange::Since(_) => (0, 6, true),
         };
         let query = EventRange { after, before, oldest_first, limit, max_bytes: 1 << 20 };
         let page = HistoryPage {
             room: story.history.name(),
             events: Vec::new(),
+            first_seq: 1,
             last_seq: 5,
             more: false,
             stale: false,
