@@ -31,7 +31,7 @@ const SHED_RETRY_MS: u64 = 100;
 
 impl<S: Storage> Replica<S> {
     pub(super) fn on_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
-        let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.closing) else { return };
+        let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.is_over()) else { return };
         let limits = &self.config.limits;
         let asked = match &line {
             Ok(envelope) => {

@@ -65,6 +65,8 @@ pub struct Session {
     pub bad_lines: u32,
     /// The connection ends: nothing more is taken from it.
     pub closing: bool,
+    /// An answer that ends the connection waits for its turn.
+    ending: bool,
     tokens: f64,
     refilled_ms: u64,
     refused: u32,
@@ -82,6 +84,7 @@ impl Session {
             user: None,
             bad_lines: 0,
             closing: false,
+            ending: false,
             tokens: f64::from(limits.requests_burst),
             refilled_ms: now_ms,
             refused: 0,
@@ -127,6 +130,12 @@ impl Session {
         }
     }
 
+    /// Whether nothing more is taken from it: it ends, or will end once the answer that ends it has its
+    /// turn. What came behind a request that is so refused would overtake it when it is sent again.
+    pub fn is_over(&self) -> bool {
+        self.closing || self.ending
+    }
+
     /// Whether a write waits for its answer.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
@@ -139,6 +148,7 @@ impl Session {
 
     /// An answer that is known already, in its turn behind the writes that wait.
     pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
+        self.ending |= matches!(answer, WriteAnswer::Last(_));
         self.writes.push_back(Slot::Answered(answer));
     }
 
@@ -311,6 +321,16 @@ mod tests {
         assert!(session.overtakes(Some("2")), "the second is still to come");
         session.taken(Some("2"));
         assert!(!session.overtakes(Some("2")));
+    }
+
+    #[test]
+    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
+        let mut session = Session::new(0, &Limits::default());
+        session.wait_for(write(), 1);
+        session.answer_in_turn(WriteAnswer::Line([1].into()));
+        assert!(!session.is_over());
+        session.answer_in_turn(WriteAnswer::Last([2].into()));
+        assert!(session.next_answer().is_none() && !session.closing && session.is_over());
     }
 
     #[test]

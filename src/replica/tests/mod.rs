@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{protocol::status::Role, replica::membership::PeerView};
+use crate::{
+    protocol::status::Role,
+    replica::{config::Followers, membership::PeerView},
+};
 
 use self::cluster::{Cluster, applied, id};
 
@@ -88,6 +91,38 @@ fn without_a_majority_the_outcome_is_unknown_and_the_connection_ends() {
     cluster.run_ms(40);
     let answers = cluster.answers(3, 2);
     assert_eq!(answers[1]["data"]["seq"], 2);
+}
+
+#[test]
+fn nothing_overtakes_a_message_that_was_sent_elsewhere_in_its_turn() {
+    let mut cluster = Cluster::new(3);
+    cluster.followers = Followers::Redirect;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.heard(3, 1);
+    cluster.cut(1, 3);
+    cluster.cut(2, 3);
+    cluster.say(3, 1, &[&chat("a")]);
+    cluster.run_ms(700);
+    assert_ne!(cluster.role(3), Role::Leader, "it has lost its majority");
+    // There is nobody to send the client to, and that is said in its turn: behind what became of a.
+    cluster.say(3, 1, &[&chat("b")]);
+    cluster.mend(1, 3);
+    cluster.mend(2, 3);
+    cluster.run_ms(40);
+    cluster.elect(3);
+    // Now it could be taken. But b will come again, on another connection.
+    cluster.say(3, 1, &[&chat("c")]);
+    cluster.run_ms(40);
+    let answers = cluster.answers(3, 1);
+    assert_eq!(field(&answers, "code"), [&Value::Null, &"unavailable".into()], "{answers:?}");
+    assert!(cluster.is_closed(3, 1));
+    cluster.say(3, 2, &[JOIN, &chat("b"), &chat("c")]);
+    cluster.run_ms(40);
+    assert_eq!(field(&cluster.answers(3, 2), "seq")[1..], [3, 4]);
 }
 
 #[test]
