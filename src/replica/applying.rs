@@ -87,7 +87,7 @@ impl<S: Storage> Replica<S> {
                 let others =
                     self.sessions.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asker);
                 for conn in others.collect::<Vec<_>>() {
-                    self.fan(Fan::Follow { conn, room: change.room, after: seq - 1, last_seq: seq - 1 });
+                    self.follow_unasked(conn, change.room, seq - 1, seq - 1);
                 }
             }
         }
@@ -103,6 +103,9 @@ impl<S: Storage> Replica<S> {
         for change in membership {
             if !change.joined {
                 for conn in self.sessions.of_user(&change.user) {
+                    if let Some(session) = self.sessions.get_mut(conn) {
+                        session.leaves(change.room);
+                    }
                     self.fan(Fan::Unfollow { conn, room: change.room });
                 }
             }

@@ -8,7 +8,7 @@ use std::{
 use crate::protocol::{
     answer::Asked,
     limits::Limits,
-    name::{UserKey, UserName},
+    name::{RoomKey, UserKey, UserName},
     request::Request,
 };
 
@@ -193,9 +193,38 @@ impl Session {
         unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
     }
 
+    /// Whether a `create_join` of the room under `key` waits for the log's decision.
+    pub fn awaits_join(&self, key: &RoomKey) -> bool {
+        self.writes.iter().any(|slot| match slot {
+            Slot::Waiting(_, write) => {
+                matches!(&write.request, Request::CreateJoin { room, .. } if room.key() == *key)
+            }
+            Slot::Answered(_) => false,
+        })
+    }
+
+    /// `room` is to be followed from `after` on, but a `create_join` of it waits: its answer is the start.
+    /// Only if it is refused the room is followed without it.
+    pub fn follow_if_refused(&mut self, room: RoomId, after: u64) {
+        let unasked = self.unasked.get_or_insert(Unasked { due_ms: 0, rooms: Vec::new() });
+        if unasked.rooms.iter().all(|(other, _)| *other != room) {
+            unasked.rooms.push((room, after));
+        }
+    }
+
     /// The connection asked to join `room`: only that answer decides what it follows.
     pub fn joins(&mut self, room: RoomId) {
         self.joined.insert(room);
+        self.forget_unasked(room);
+    }
+
+    /// The user is no longer in `room`: it is not to be followed, whatever was planned.
+    pub fn leaves(&mut self, room: RoomId) {
+        self.joined.remove(&room);
+        self.forget_unasked(room);
+    }
+
+    fn forget_unasked(&mut self, room: RoomId) {
         if let Some(unasked) = &mut self.unasked {
             unasked.rooms.retain(|(other, _)| *other != room);
         }
@@ -276,6 +305,8 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    use crate::protocol::RoomName;
+
     fn write() -> Write {
         Write { asked: Asked { msg_type: "rooms".into(), request_id: None }, request: Request::Rooms }
     }
@@ -294,6 +325,16 @@ mod tests {
             order.push(line[0]);
         }
         assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
+        let mut session = Session::new(0, &Limits::default());
+        session.wait_for(write(), 1);
+        session.answer_in_turn(WriteAnswer::Line([1].into()));
+        assert!(!session.is_over());
+        session.answer_in_turn(WriteAnswer::Last([2].into()));
+        assert!(session.next_answer().is_none() && !session.closing && session.is_over());
     }
 
     #[test]
@@ -324,16 +365,6 @@ mod tests {
     }
 
     #[test]
-    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
-        let mut session = Session::new(0, &Limits::default());
-        session.wait_for(write(), 1);
-        session.answer_in_turn(WriteAnswer::Line([1].into()));
-        assert!(!session.is_over());
-        session.answer_in_turn(WriteAnswer::Last([2].into()));
-        assert!(session.next_answer().is_none() && !session.closing && session.is_over());
-    }
-
-    #[test]
     fn a_join_comes_before_following_unasked() {
         let mut session = Session::new(0, &Limits::default());
         session.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
@@ -341,5 +372,26 @@ mod tests {
         assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
         assert_eq!(session.take_unasked(Some(FOLLOW_DELAY_MS)), [(RoomId(2), 6)]);
         assert!(session.take_unasked(None).is_empty());
+    }
+
+    #[test]
+    fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
+        let lobby = RoomName::new("lobby").unwrap();
+        let join = Request::CreateJoin { room: lobby.clone(), after: None, history: 50 };
+        let mut session = Session::new(0, &Limits::default());
+        session.wait_for(Write { request: join, ..write() }, 1);
+        assert!(session.awaits_join(&lobby.key()));
+        session.follow_if_refused(RoomId(1), 5);
+        session.follow_if_refused(RoomId(1), 6);
+        session.answer(1, WriteAnswer::Line([0].into()));
+        assert!(!session.awaits_join(&lobby.key()));
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 5)], "the nack was no start");
+        for end in [Session::joins, Session::leaves] {
+            session.follow_if_refused(RoomId(1), 5);
+            end(&mut session, RoomId(1));
+            assert!(session.take_unasked(Some(0)).is_empty());
+        }
+        session.follow_if_refused(RoomId(1), 9);
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 9)], "it came back elsewhere");
     }
 }
