@@ -97,7 +97,7 @@ impl<S: Storage> Replica<S> {
                 let others =
                     self.sessions.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asker);
                 for conn in others.collect::<Vec<_>>() {
-                    self.fan(Fan::Follow { conn, room: change.room, after: seq - 1, last_seq: seq - 1 });
+                    self.follow_unasked(conn, change.room, seq - 1, seq - 1);
                 }
             }
         }
@@ -113,6 +113,9 @@ impl<S: Storage> Replica<S> {
         for change in membership {
             if !change.joined {
                 for conn in self.sessions.of_user(&change.user) {
+                    if let Some(session) = self.sessions.get_mut(conn) {
+                        session.leaves(change.room);
+                    }
                     self.fan(Fan::Unfollow { conn, room: change.room });
                 }
             }
@@ -180,7 +183,7 @@ impl<S: Storage> Replica<S> {
             Ok(Reply::Nothing) => return,
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
                 let (after, history) = match then {
-                    Then::Join { after, history } => (after, history),
+                    Then::Join { after, history, .. } => (after, history),
                     _ => (None, 0),
                 };
                 session.joins(room_id);

@@ -15,7 +15,7 @@ use crate::{
         command::Administer,
     },
     protocol::{
-        Request, RoomName, UserName,
+        Request, RoomKey, RoomName, UserName,
         answer::{Answer, Asked, Push},
         credential::{self, Done, Job, Token, Verifier},
         hex,
@@ -43,6 +43,13 @@ pub struct Working {
     step: Step,
     /// Whose password is tried, where one is.
     pub guarded: Option<Guarded>,
+}
+
+impl Working {
+    /// Whether the request is a `create_join` of that room.
+    pub fn joins(&self, key: &RoomKey) -> bool {
+        matches!(&self.request, Request::CreateJoin { room, .. } if room.key() == *key)
+    }
 }
 
 /// What a hashing thread does for a request, and so what comes next.
@@ -334,8 +341,8 @@ impl<S: Storage> Replica<S> {
                 Request::CreateJoin { room, private, after, history, .. },
                 Done::Made { verifier },
             ) => (
-                Action::Create { room, private, password: Some(verifier) },
-                Then::Join { after, history },
+                Action::Create { room: room.clone(), private, password: Some(verifier) },
+                Then::Join { room: room.key(), after, history },
             ),
             (
                 Step::Check { password_rev },
@@ -343,11 +350,12 @@ impl<S: Storage> Replica<S> {
                 Done::Checked { ok, .. },
             ) => {
                 // A wrong password is refused by the rules, in the words that hide a private room.
+                let then = Then::Join { room: room.key(), after, history };
                 let action = match ok {
                     true => Action::Unlock { room, password_rev },
                     false => Action::Join { room },
                 };
-                (action, Then::Join { after, history })
+                (action, then)
             }
             (Step::Check { .. }, _, Done::Checked { ok: false, .. }) => {
                 return self.refuse(now, conn, asked, credential::wrong_password(), false);

@@ -25,7 +25,7 @@ use super::{
 
 impl<S: Storage> Replica<S> {
     pub(super) fn on_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
-        let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.closing) else { return };
+        let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.is_over()) else { return };
         let limits = &self.config.limits;
         if let Err((wait_ms, last)) = session.spend(now.mono_ms, limits) {
             let reason = format!("more than {} requests a second", limits.requests_per_s);
@@ -198,8 +198,18 @@ impl<S: Storage> Replica<S> {
     pub(super) fn follow(&mut self, conn: ConnId, rooms: Vec<(RoomId, u64)>) {
         for (room, after) in rooms {
             if let Some(last_seq) = self.state.room_by_id(room).map(|room| room.last_seq) {
-                self.fan(Fan::Follow { conn, room, after, last_seq });
+                self.follow_unasked(conn, room, after, last_seq);
             }
+        }
+    }
+
+    /// Lets a connection get the events of a room above `after`, unless it has asked to join the room and
+    /// waits for the answer: events that came before the answer would be in it again, or behind a hole.
+    pub(super) fn follow_unasked(&mut self, conn: ConnId, room: RoomId, after: u64, last_seq: u64) {
+        let Some(key) = self.state.room_by_id(room).map(|room| room.name.key()) else { return };
+        match self.sessions.get_mut(conn) {
+            Some(session) if session.awaits_join(&key) => session.follow_if_refused(room, after),
+            _ => self.fan(Fan::Follow { conn, room, after, last_seq }),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         credential::Token,
         envelope::{BadEnvelope, Envelope},
         limits::Limits,
-        name::{UserKey, UserName},
+        name::{RoomKey, UserKey, UserName},
     },
 };
 
@@ -61,6 +61,8 @@ pub enum Then {
     Answer,
     /// Events of the room that was joined.
     Join {
+        /// The room.
+        room: RoomKey,
         /// The last event that the client has.
         after: Option<u64>,
         /// Else how many of the last events it wants.
@@ -116,6 +118,8 @@ pub struct Session {
     pub bad_lines: u32,
     /// The connection ends: nothing more is taken from it.
     pub closing: bool,
+    /// An answer that ends the connection waits for its turn.
+    ending: bool,
     tokens: f64,
     refilled_ms: u64,
     refused: u32,
@@ -140,6 +144,7 @@ impl Session {
             typed_ms: None,
             bad_lines: 0,
             closing: false,
+            ending: false,
             tokens: f64::from(limits.requests_burst),
             refilled_ms: now_ms,
             refused: 0,
@@ -197,7 +202,7 @@ impl Session {
 
     /// The next line that was kept, where the connection is ready for it.
     pub fn next_held(&mut self) -> Option<Result<Envelope, BadEnvelope>> {
-        if self.busy.is_some() || self.closing { None } else { self.held.pop_front() }
+        if self.busy.is_some() || self.is_over() { None } else { self.held.pop_front() }
     }
 
     /// Whether the user is to be seen typing, who has just typed.
@@ -219,6 +224,12 @@ impl Session {
         }
     }
 
+    /// Whether nothing more is taken from it: it ends, or will end once the answer that ends it has its
+    /// turn. What came behind a request that is so refused would overtake it when it is sent again.
+    pub fn is_over(&self) -> bool {
+        self.closing || self.ending
+    }
+
     /// Whether a write waits for its answer.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
@@ -231,6 +242,7 @@ impl Session {
 
     /// An answer that is known already, in its turn behind the writes that wait.
     pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
+        self.ending |= matches!(answer, WriteAnswer::Last(_));
         self.writes.push_back(Slot::Answered(answer));
     }
 
@@ -275,9 +287,41 @@ impl Session {
         unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
     }
 
+    /// Whether a `create_join` of the room under `key` waits for its password or for the log's decision.
+    pub fn awaits_join(&self, key: &RoomKey) -> bool {
+        let hashed = match &self.busy {
+            Some(Busy::Working(working)) => working.joins(key),
+            _ => false,
+        };
+        hashed
+            || self.writes.iter().any(|slot| match slot {
+                Slot::Waiting(_, write) => matches!(&write.then, Then::Join { room, .. } if room == key),
+                Slot::Answered(_) => false,
+            })
+    }
+
+    /// `room` is to be followed from `after` on, but a `create_join` of it waits: its answer is the start.
+    /// Only if it is refused the room is followed without it.
+    pub fn follow_if_refused(&mut self, room: RoomId, after: u64) {
+        let unasked = self.unasked.get_or_insert(Unasked { due_ms: 0, rooms: Vec::new() });
+        if unasked.rooms.iter().all(|(other, _)| *other != room) {
+            unasked.rooms.push((room, after));
+        }
+    }
+
     /// The connection asked to join `room`: only that answer decides what it follows.
     pub fn joins(&mut self, room: RoomId) {
         self.joined.insert(room);
+        self.forget_unasked(room);
+    }
+
+    /// The user is no longer in `room`: it is not to be followed, whatever was planned.
+    pub fn leaves(&mut self, room: RoomId) {
+        self.joined.remove(&room);
+        self.forget_unasked(room);
+    }
+
+    fn forget_unasked(&mut self, room: RoomId) {
         if let Some(unasked) = &mut self.unasked {
             unasked.rooms.retain(|(other, _)| *other != room);
         }
@@ -385,6 +429,8 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    use crate::protocol::RoomName;
+
     fn write() -> Write {
         Write { asked: Asked { msg_type: "leave".into(), request_id: None }, then: Then::Answer }
     }
@@ -403,6 +449,16 @@ mod tests {
             order.push(line[0]);
         }
         assert_eq!(order, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
+        let mut session = Session::new(0, &Limits::default(), None);
+        session.wait_for(write(), 1);
+        session.answer_in_turn(WriteAnswer::Line([1].into()));
+        assert!(!session.is_over());
+        session.answer_in_turn(WriteAnswer::Last([2].into()));
+        assert!(session.next_answer().is_none() && !session.closing && session.is_over());
     }
 
     #[test]
@@ -440,5 +496,26 @@ mod tests {
         assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
         assert_eq!(session.take_unasked(Some(FOLLOW_DELAY_MS)), [(RoomId(2), 6)]);
         assert!(session.take_unasked(None).is_empty());
+    }
+
+    #[test]
+    fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
+        let lobby = RoomName::new("lobby").unwrap();
+        let join = Then::Join { room: lobby.key(), after: None, history: 50 };
+        let mut session = Session::new(0, &Limits::default(), None);
+        session.wait_for(Write { then: join, ..write() }, 1);
+        assert!(session.awaits_join(&lobby.key()));
+        session.follow_if_refused(RoomId(1), 5);
+        session.follow_if_refused(RoomId(1), 6);
+        session.answer(1, WriteAnswer::Line([0].into()));
+        assert!(!session.awaits_join(&lobby.key()));
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 5)], "the nack was no start");
+        for end in [Session::joins, Session::leaves] {
+            session.follow_if_refused(RoomId(1), 5);
+            end(&mut session, RoomId(1));
+            assert!(session.take_unasked(Some(0)).is_empty());
+        }
+        session.follow_if_refused(RoomId(1), 9);
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 9)], "it came back elsewhere");
     }
 }

@@ -51,7 +51,9 @@ impl<S: Storage> Replica<S> {
             return;
         };
         let then = match &request {
-            Request::CreateJoin { after, history, .. } => Then::Join { after: *after, history: *history },
+            Request::CreateJoin { room, after, history, .. } => {
+                Then::Join { room: room.key(), after: *after, history: *history }
+            }
             _ => Then::Answer,
         };
         let hasty = planted(Bug::AckOnPropose).then(|| self.hasty_ack(now, &asked, &request)).flatten();

@@ -54,6 +54,7 @@ struct Server {
 pub struct Cluster {
     pub now: Now,
     pub keep_entries: u64,
+    pub followers: Followers,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
@@ -68,6 +69,7 @@ impl Cluster {
         Cluster {
             now: Now { mono_ms: 1_000, wall_ms: 1_763_677_200_000 },
             keep_entries: 1_000,
+            followers: Followers::Forward,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -105,7 +107,7 @@ impl Cluster {
             timing: Timing::default(),
             limits: Limits::default(),
             auth: Default::default(),
-            followers: Followers::Forward,
+            followers: self.followers,
             keep_entries: self.keep_entries,
         };
         let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
