@@ -205,6 +205,9 @@ impl Storage for SqliteStorage {
             transaction(&mut self.connection, |connection| write::batch(connection, bounds, batch))
         });
         let checkpointed = written.and_then(|bounds| {
+            if bounds.wiped {
+                self.checkpoints.note_wiped();
+            }
             self.bounds = bounds;
             self.checkpoints.after_commit(&self.connection)
         });
@@ -234,6 +237,7 @@ impl Storage for SqliteStorage {
         match installed {
             Ok(bounds) => {
                 self.bounds = bounds;
+                self.checkpoints.note_wiped();
                 self.checkpoints.after_commit(&self.connection).map_err(|broken| self.fail(broken))
             }
             // Rolled back: the content was no good, the database is as it was.
