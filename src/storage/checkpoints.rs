@@ -58,10 +58,10 @@ impl Checkpoints {
         let text =
             if self.wiped { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
         let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");
-        wait(RESTART_WAIT)?;
-        let (pages, _) = run_checkpoint(connection, text)?;
-        // Readers may have kept it from being cut.
-        self.wiped &= pages > 0;
+        // Wiping is worth no wait: if not now then with one of the next checkpoints there is no reader.
+        wait(if pages < RESTART_PAGES { Duration::ZERO } else { RESTART_WAIT })?;
+        let (left, _) = run_checkpoint(connection, text)?;
+        self.wiped &= left != 0;
         wait(schema::BUSY_TIMEOUT).map_err(Broken::from)
     }
 }

@@ -109,7 +109,12 @@ fn events<T: TablesMut>(
 /// place it takes, if there is one.
 fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
     let mut old = None;
-    let here = Span { room: raw.room, after: raw.seq.wrapping_sub(1), before: raw.seq + 1, ascending: true };
+    let here = Span {
+        room: raw.room,
+        after: raw.seq.wrapping_sub(1),
+        before: raw.seq.saturating_add(1),
+        ascending: true,
+    };
     tables.events(here, &mut |found| {
         check_event(&found)?;
         old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec()));
