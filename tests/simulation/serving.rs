@@ -403,7 +403,7 @@ impl Cluster {
     }
 
     /// A line of a client, taken apart as the real server does.
-    pub fn line(&mut self, server: usize, conn: syncnet::replica::io::ConnId, line: &[u8]) {
+    pub fn line(&mut self, server: usize, conn: ConnId, line: &[u8]) {
         let line = Envelope::parse(line);
         self.input(server, Input::Line { conn, line });
     }
