@@ -5,15 +5,19 @@
 //! client library and by the tests alike.
 
 pub mod answer;
+pub mod credential;
 pub mod datagram;
 pub mod envelope;
 pub mod event;
 pub mod limits;
 pub mod name;
+pub mod operator;
 pub mod peer;
 pub mod refusal;
 pub mod request;
+pub mod scram;
 pub mod seal;
+pub mod searchable;
 pub mod secret;
 pub mod server_message;
 pub mod status;
@@ -25,5 +29,6 @@ pub use limits::Limits;
 pub use name::{RoomKey, RoomName, ServerId, UserKey, UserName};
 pub use refusal::{Code, Refusal};
 pub use request::Request;
+pub use searchable::searchable;
 pub use server_message::ServerMessage;
 pub use status::{ServerInfo, ServerList, Status};

@@ -15,6 +15,8 @@ pub const KEY_BYTES: usize = 32;
 pub const DATAGRAM_LABEL: &str = "syncnet datagram v1";
 /// The label of the pre-shared key of the peer links (Noise `NNpsk0`).
 pub const LINK_LABEL: &str = "syncnet link v1";
+/// The label of the key by which operators prove themselves.
+pub const OPERATOR_LABEL: &str = "syncnet operator v1";
 
 /// The secret of a cluster. Shows nothing of itself in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -103,6 +105,7 @@ mod tests {
             secret.derive(DATAGRAM_LABEL, "a"),
             secret.derive(DATAGRAM_LABEL, "b"),
             secret.derive(LINK_LABEL, "a"),
+            secret.derive(OPERATOR_LABEL, "a"),
             secret.derive("syncnet datagram v1a", ""),
             ClusterSecret::public().derive(DATAGRAM_LABEL, "a"),
         ];

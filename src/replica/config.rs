@@ -114,6 +114,48 @@ impl Timing {
     }
 }
 
+/// Whether guests may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// Whoever names a name that is not registered is let in as a guest.
+    #[default]
+    Open,
+    /// Only accounts are let in.
+    Required,
+}
+
+/// Who is let in, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether guests are.
+    pub mode: AuthMode,
+    /// A session's token that was not used for so many days is not valid any more.
+    pub token_idle_days: u32,
+    /// Nor is one that was given out so many days ago, however often it is used.
+    pub token_absolute_days: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth { mode: AuthMode::default(), token_idle_days: 30, token_absolute_days: 365 }
+    }
+}
+
+impl Auth {
+    /// [`Auth::token_idle_days`] in milliseconds.
+    pub fn token_idle_ms(&self) -> u64 {
+        u64::from(self.token_idle_days) * DAY_MS
+    }
+
+    /// [`Auth::token_absolute_days`] in milliseconds.
+    pub fn token_absolute_ms(&self) -> u64 {
+        u64::from(self.token_absolute_days) * DAY_MS
+    }
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// Everything a replica is told.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -125,6 +167,8 @@ pub struct ReplicaConfig {
     pub timing: Timing,
     /// Limits for clients.
     pub limits: Limits,
+    /// Who is let in.
+    pub auth: Auth,
     /// What followers do with writes.
     pub followers: Followers,
     /// Entries of the log that are kept behind the applied index for peers that were away.

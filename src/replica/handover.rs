@@ -91,6 +91,7 @@ mod tests {
             servers: vec![],
             timing: Timing { handover_hold_ms: 100, ..Timing::default() },
             limits: Limits::default(),
+            auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: 1,
         };

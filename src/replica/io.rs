@@ -1,9 +1,11 @@
 //! Everything that can happen to a replica, and everything it can want. Read these two enums first.
 
+use core::net::IpAddr;
 use std::io::Read;
 
 use crate::protocol::{
     answer::Asked,
+    credential::{Done, Job},
     envelope::{BadEnvelope, Envelope},
     name::ServerId,
     peer::{PeerMessage, SnapshotHead},
@@ -38,6 +40,8 @@ pub enum Input {
     Opened {
         /// The connection.
         conn: ConnId,
+        /// Where the client is, as far as it is known: logins are counted by it.
+        addr: Option<IpAddr>,
     },
     /// A client sent a line, already taken apart.
     Line {
@@ -86,6 +90,15 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
+    /// A [`Output::Credential`] was worked on. Comes once for each, unless the connection is gone by then; not
+    /// in any order among connections.
+    Credential {
+        /// The connection that it was for.
+        conn: ConnId,
+        /// What became of it; `overloaded` where the queue was full, `forbidden` with the reason where this
+        /// cluster can have no operators.
+        done: Result<Done, Refusal>,
+    },
     /// The process is to end: hand over, tell the clients, finish what waits.
     Stop,
 }
@@ -105,6 +118,14 @@ pub enum Output {
     /// Read from the database beside the writer, and give the result to the fan-out
     /// (`Fan::Found`). Everything the query has to see is committed already.
     Query(Query),
+    /// Hash, check or draw beside the replica, and say [`Input::Credential`]. At most one of a connection is
+    /// under way: the queue is short, and nobody may fill it alone.
+    Credential {
+        /// For which connection.
+        conn: ConnId,
+        /// What to do.
+        job: Job,
+    },
     /// Make a snapshot and send it, as long as the link stands; then say `SnapshotSent`.
     SendSnapshot {
         /// To whom.

@@ -258,6 +258,7 @@ mod tests {
             servers: (1..=3).map(server).collect(),
             timing: Timing::default(),
             limits: Limits::default(),
+            auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: 0,
         })

@@ -12,6 +12,7 @@ pub mod fanout;
 pub mod io;
 pub mod membership;
 pub mod storage;
+pub mod throttle;
 
 mod applying;
 mod cluster;

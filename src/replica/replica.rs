@@ -133,7 +133,7 @@ impl<S: Storage> Replica<S> {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Tick => self.tick(now),
-            Input::Opened { conn } => {
+            Input::Opened { conn, addr: _ } => {
                 self.sessions.open(conn, Session::new(now.mono_ms, &self.config.limits));
                 self.fan(Fan::Open { conn });
                 if self.stopping.is_some() {
@@ -182,6 +182,8 @@ impl<S: Storage> Replica<S> {
                     }
                 }
             }
+            // No request asks for it yet.
+            Input::Credential { .. } => {}
             Input::Stop => self.stop(now),
         }
     }

@@ -3,7 +3,7 @@
 //! **The promise:** when [`Storage::commit`] has returned `Ok`, everything in the batch survives a power
 //! cut; when it has not returned, all of the batch or nothing of it does. Everything else rests on this.
 
-use std::{fmt, io::Read, sync::Arc};
+use std::{collections::BTreeSet, fmt, io::Read, str::FromStr, sync::Arc};
 
 use serde_json::value::RawValue;
 
@@ -89,6 +89,78 @@ pub struct EventRow {
     pub json: Arc<RawValue>,
 }
 
+/// A file's number: 128 random bits, drawn by the server that proposed it. Shown and parsed as 32 lower-case
+/// hex digits; in JSON it is that text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId(pub [u8; 16]);
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for FileId {
+    type Err = BadFileId;
+
+    fn from_str(text: &str) -> Result<FileId, BadFileId> {
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(BadFileId),
+        };
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| BadFileId)?;
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(FileId(id))
+    }
+}
+
+/// What was given as the number of a file is not 32 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadFileId;
+
+impl fmt::Display for BadFileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the id of a file is 32 lower-case hex digits")
+    }
+}
+
+impl std::error::Error for BadFileId {}
+
+/// Text where a person may read it (JSON), bytes where not (the log, rows of state).
+impl serde::Serialize for FileId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for FileId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FileId, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 16]>::deserialize(deserializer).map(FileId);
+        }
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A piece of a file. Storing the same (file, number) again replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkRow {
+    /// The file.
+    pub file: FileId,
+    /// Its place in the file.
+    pub number: u32,
+    /// What is in it.
+    pub bytes: Arc<[u8]>,
+}
+
 /// Everything that one transaction makes durable, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -99,9 +171,18 @@ pub struct Batch {
     pub hard_state: Option<HardState>,
     /// Rows of state, in order: of two with the same key the later counts.
     pub rows: Vec<Row>,
-    /// Events, in order.
+    /// Events, in order. One with the room and seq of an older one replaces it, in searches as well.
     pub events: Vec<EventRow>,
-    /// How far `rows` and `events` bring the state. Always set together with them.
+    /// Rooms with a number: the events below that number are removed, also those of this batch. From the
+    /// commit on nobody can read them; their rows and their text are wiped in slices, by this commit and
+    /// those after it.
+    pub expired: Vec<(RoomId, u64)>,
+    /// Pieces of files, in order.
+    pub chunks: Vec<ChunkRow>,
+    /// Files that are removed with all their chunks, also those of this batch. As with `expired`, from the
+    /// commit on nobody can read them, and they are wiped in slices. No chunk of such a file comes later.
+    pub removed_files: Vec<FileId>,
+    /// How far the rows, events and files above bring the state. Always set together with them.
     pub applied: Option<Applied>,
     /// Entries up to and including this one may be removed from the log.
     pub compact_to: Option<u64>,
@@ -118,6 +199,9 @@ impl Batch {
             && self.hard_state.is_none()
             && self.rows.is_empty()
             && self.events.is_empty()
+            && self.expired.is_empty()
+            && self.chunks.is_empty()
+            && self.removed_files.is_empty()
             && self.applied.is_none()
             && self.compact_to.is_none()
             && self.cluster.is_none()
@@ -182,7 +266,10 @@ pub trait Storage {
     /// The entries `low..high` of the log, fewer where they would pass `max_bytes` of data (at least one).
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError>;
 
-    /// Replaces state, events and log by a snapshot, in one step: afterwards the log is empty and begins
+    /// One committed event by its place in its room.
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and begins
     /// after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is checked,
     /// and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
     ///
@@ -205,6 +292,18 @@ pub trait Reader {
     /// they would pass `max_bytes` (at least one).
     fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError>;
 
+    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` where all are older.
+    ///
+    /// Found by bisection. The leaders' clocks make `created_at_ms` grow with seq, but for the moment in which
+    /// one with a slower clock takes over; around such a moment the result is one of the places that fit.
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
+
+    /// Messages with certain words in them, newest first.
+    fn search(&self, search: &Search) -> Result<Found, StorageError>;
+
+    /// A piece of a file.
+    fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError>;
+
     /// A consistent copy of the state, as of the applied index at the moment of the call.
     /// `head.term` is set to 0; the sender fills it in.
     fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError>;
@@ -223,4 +322,58 @@ pub struct EventRange {
     pub limit: usize,
     /// At most so many bytes of JSON, but at least one event.
     pub max_bytes: usize,
+}
+
+/// What is searched, and where.
+///
+/// Only messages are found, by the words of their text as it is now. Case and accents do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// What somebody typed: words, all of which have to occur; `"several words"` in quotes, which have to
+    /// follow one another; `begin*` for all words with that beginning. Nothing else has a meaning, no
+    /// text is an error, and where there is no word in it nothing is found. Of an overlong one the
+    /// first [`SEARCH_TERMS_MAX`] words count.
+    pub query: String,
+    /// Only in this room, which must also be one of `readable`.
+    pub room: Option<RoomId>,
+    /// The rooms that the asking user may read: nothing is found elsewhere.
+    pub readable: Arc<BTreeSet<RoomId>>,
+    /// Only by this author.
+    pub author: Option<UserKey>,
+    /// Only created at or after this time.
+    pub since_ms: Option<u64>,
+    /// Only created before this time.
+    pub until_ms: Option<u64>,
+    /// Only with a Lamport timestamp below this one: to go on where an earlier search ended.
+    pub before_lamport: Option<u64>,
+    /// At most so many hits.
+    pub limit: usize,
+}
+
+/// Words and phrases of one search that count.
+pub const SEARCH_TERMS_MAX: usize = 16;
+
+/// What a search has found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The hits, newest first.
+    pub hits: Vec<Hit>,
+    /// Set where the search had to be ended because it took too long: it has seen everything with a Lamport
+    /// timestamp at or above this one, so the same search with this as `before_lamport` goes on. Where it
+    /// is not below the `before_lamport` of this search (`u64::MAX` where there was none), it did not get
+    /// anywhere, and only a narrower search will.
+    pub cut_at: Option<u64>,
+}
+
+/// One message that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The message.
+    pub row: EventRow,
+    /// Its place among all messages, for `before_lamport`.
+    pub lamport: u64,
+    /// The part of its text around the first word that was found: plain text in one line, with `…` where
+    /// something was left out. What was found stands between `**` and `**`; these are the only asterisks, since
+    /// those of the text are given as `∗` (U+2217).
+    pub snippet: String,
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -172,10 +172,15 @@ impl Conversation<'_> {
         Ok(())
     }
 
+    /// Where the other end is.
+    pub fn addr(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|addr| addr.ip())
+    }
+
     /// Tells the replica of this connection, where it does not know of it.
     pub fn open(&mut self) -> Result<(), Ending> {
         if !self.is_open {
-            self.send(Input::Opened { conn: self.client.conn })?;
+            self.send(Input::Opened { conn: self.client.conn, addr: self.addr() })?;
             self.is_open = true;
         }
         Ok(())

@@ -15,14 +15,16 @@ use crate::{
         datagram::SERVERS_MAX,
         limits::{HISTORY_BYTES, Limits},
         name::ServerId,
+        operator::OperatorKey,
         secret::ClusterSecret,
     },
-    replica::config::{ReplicaConfig, ServerEntry},
+    replica::config::{Auth, ReplicaConfig, ServerEntry},
 };
 
 use super::{
     args::{Args, DATA_DIR},
-    config_file::{ConfigFile, Heartbeat, Http, LogFiles, Threads},
+    config_file::{AuthSection, ConfigFile, Heartbeat, Http, LogFiles, Threads},
+    credentials::{Costs, Hashing},
     http::origin::Origin,
     ports::{PORTS, Port},
 };
@@ -54,6 +56,8 @@ pub struct Config {
     pub log: LogFiles,
     /// Threads whose number may be chosen.
     pub threads: Threads,
+    /// How passwords are hashed.
+    pub hashing: Hashing,
     /// This server's own data folder. Its parent exists.
     pub data_dir: PathBuf,
     /// This server's log file. Its folder exists.
@@ -81,7 +85,7 @@ impl Config {
         // Nothing is lost with a log folder. An error shows in the check that follows.
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
-        let secret = load_secret(args)?;
+        let secret = load_secret(args.secret_file.as_deref(), &args.data_dir)?;
         Config::check(args, file, secret).map_err(|error| format!("{source}: {error}"))
     }
 
@@ -91,6 +95,7 @@ impl Config {
         check_cluster_name(&file.cluster_name)?;
         file.timing.check()?;
         check_limits(&file.limits)?;
+        check_auth(&file.auth)?;
         check_ranges(&file.log, &file.threads, file.keep_entries)?;
         let allowed_origins = check_http(&file.http)?;
         if !file.heartbeat.multicast_group.is_multicast() {
@@ -122,6 +127,15 @@ impl Config {
             heartbeat: file.heartbeat,
             log: file.log,
             threads: file.threads,
+            hashing: Hashing {
+                costs: Costs {
+                    memory_kib: file.auth.memory_kib,
+                    iterations: file.auth.iterations,
+                    scram_iterations: file.auth.scram_iterations,
+                },
+                threads: file.auth.threads,
+                queue: file.auth.queue,
+            },
             data_dir: args.data_dir.join(me.server_id.as_str()),
             log_file: args.log_dir.join(format!("server_{}.log", me.server_id)),
             replica: ReplicaConfig {
@@ -129,10 +143,20 @@ impl Config {
                 servers,
                 timing: file.timing,
                 limits: file.limits,
+                auth: Auth {
+                    mode: file.auth.mode,
+                    token_idle_days: file.auth.token_idle_days,
+                    token_absolute_days: file.auth.token_absolute_days,
+                },
                 followers: file.followers,
                 keep_entries: file.keep_entries,
             },
         })
+    }
+
+    /// The key of this cluster's operators; `None` where there is no secret to prove anything by.
+    pub fn operator_key(&self) -> Option<OperatorKey> {
+        (!self.secret_is_public).then(|| OperatorKey::new(&self.secret, &self.cluster_name))
     }
 
     /// This server's id.
@@ -249,6 +273,26 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.pending_proposals", limits.pending_proposals as u64, 16, 1_000_000)
 }
 
+fn check_auth(auth: &AuthSection) -> Result<(), String> {
+    within("auth.token_idle_days", auth.token_idle_days.into(), 1, 3_650)?;
+    within("auth.token_absolute_days", auth.token_absolute_days.into(), auth.token_idle_days.into(), 36_500)?;
+    let (least, most) = (Costs::LEAST, Costs::MOST);
+    let costs = |least: u32, most: u32| (u64::from(least), u64::from(most));
+    for (name, value, (least, most)) in [
+        ("auth.memory_kib", auth.memory_kib, costs(least.memory_kib, most.memory_kib)),
+        ("auth.iterations", auth.iterations, costs(least.iterations, most.iterations)),
+        (
+            "auth.scram_iterations",
+            auth.scram_iterations,
+            costs(least.scram_iterations, most.scram_iterations),
+        ),
+    ] {
+        within(name, value.into(), least, most)?;
+    }
+    within("auth.threads", auth.threads as u64, 1, 8)?;
+    within("auth.queue", auth.queue as u64, 1, 1_024)
+}
+
 fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<(), String> {
     within("log.file_bytes", log.file_bytes, 4096, 1 << 40)?;
     within("log.files", log.files.into(), 1, 1_000)?;
@@ -278,11 +322,12 @@ fn check_http(http: &Http) -> Result<Vec<Origin>, String> {
     origins.collect()
 }
 
-/// The secret from the file that was named, or from the usual place where there is one.
-fn load_secret(args: &Args) -> Result<Option<ClusterSecret>, String> {
-    let usual = args.data_dir.join("cluster.secret");
-    let path = args.secret_file.as_ref().unwrap_or(&usual);
-    if args.secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
+/// The secret from the file that was named, or from the usual place where there is one. The error is one
+/// sentence.
+pub fn load_secret(secret_file: Option<&Path>, data_dir: &Path) -> Result<Option<ClusterSecret>, String> {
+    let usual = data_dir.join("cluster.secret");
+    let path = secret_file.unwrap_or(&usual);
+    if secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
         return Ok(None);
     }
     let wrong = |error: &dyn std::fmt::Display| format!("the secret file {}: {error}", path.display());
@@ -391,6 +436,14 @@ mod tests {
             (r#"{"limits":{"body_bytes":100000}}"#.into(), "limits.body_bytes is 100000"),
             (r#"{"limits":{"outbox_bytes":1000}}"#.into(), "limits.outbox_bytes is 1000"),
             (r#"{"threads":{"query":0}}"#.into(), "threads.query is 0"),
+            (r#"{"auth":{"memory_kib":1024}}"#.into(), "auth.memory_kib is 1024; it must be 19456 to"),
+            (r#"{"auth":{"iterations":1}}"#.into(), "auth.iterations is 1; it must be 2 to"),
+            (r#"{"auth":{"scram_iterations":4095}}"#.into(), "auth.scram_iterations is 4095"),
+            (r#"{"auth":{"threads":0}}"#.into(), "auth.threads is 0"),
+            (r#"{"auth":{"queue":0}}"#.into(), "auth.queue is 0"),
+            (r#"{"auth":{"token_idle_days":0}}"#.into(), "auth.token_idle_days is 0"),
+            (r#"{"auth":{"token_absolute_days":29}}"#.into(), "auth.token_absolute_days is 29"),
+            (r#"{"auth":{"mode":"shut"}}"#.into(), "shut"),
             (r#"{"log":{"files":0}}"#.into(), "log.files is 0"),
             (r#"{"heartbeat":{"multicast_group":"10.0.0.1"}}"#.into(), "multicast_group is 10.0.0.1"),
             (r#"{"http":{"head_bytes":10}}"#.into(), "http.head_bytes is 10"),

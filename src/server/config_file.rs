@@ -14,10 +14,12 @@ use serde_json::Value;
 use crate::{
     protocol::{limits::Limits, name::ServerId},
     replica::{
-        config::{Followers, ServerEntry, Timing},
+        config::{Auth, AuthMode, Followers, ServerEntry, Timing},
         storage::TAIL_ENTRIES,
     },
 };
+
+use super::credentials::Costs;
 
 /// `config.json`. Every key may be left out; an unknown key is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct ConfigFile {
     pub timing: Timing,
     /// What one client may ask for.
     pub limits: Limits,
+    /// Who is let in, and what their passwords cost.
+    pub auth: AuthSection,
     /// What followers do with writes.
     pub followers: Followers,
     /// What HTTP and WebSocket clients may do.
@@ -57,12 +61,56 @@ impl Default for ConfigFile {
             bind: None,
             timing: Timing::default(),
             limits: Limits::default(),
+            auth: AuthSection::default(),
             followers: Followers::default(),
             http: Http::default(),
             heartbeat: Heartbeat::default(),
             log: LogFiles::default(),
             threads: Threads::default(),
             keep_entries: TAIL_ENTRIES as u64,
+        }
+    }
+}
+
+/// Who is let in, and what their passwords cost.
+///
+/// What a password costs is told to each server on its own. Where they differ, all still check what any of
+/// them has stored, and the stronger verifier stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSection {
+    /// Whether guests are let in.
+    pub mode: AuthMode,
+    /// Days after which a token that is not used ends.
+    pub token_idle_days: u32,
+    /// Days after which every token ends.
+    pub token_absolute_days: u32,
+    /// Memory of one argon2id hash, in KiB; each thread holds as much.
+    pub memory_kib: u32,
+    /// Passes of argon2id over its memory.
+    pub iterations: u32,
+    /// Iterations of PBKDF2 in what SCRAM-SHA-256 needs.
+    pub scram_iterations: u32,
+    /// Threads that hash.
+    pub threads: usize,
+    /// Passwords that may wait for one of them.
+    pub queue: usize,
+}
+
+impl Default for AuthSection {
+    fn default() -> Self {
+        let (auth, costs) = (Auth::default(), Costs::default());
+        AuthSection {
+            mode: auth.mode,
+            token_idle_days: auth.token_idle_days,
+            token_absolute_days: auth.token_absolute_days,
+            memory_kib: costs.memory_kib,
+            iterations: costs.iterations,
+            scram_iterations: costs.scram_iterations,
+            // One busy thread leaves the cores of the smallest machine to those who are logged in.
+            threads: 1,
+            // At 40 checks a second what is last in the queue waits for less than two seconds.
+            queue: 64,
         }
     }
 }

@@ -5,8 +5,8 @@
 //! transaction, one sync for everything in it), and passes the outputs on in batches. What comes in
 //! during the sync is the next round.
 //!
-//! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
-//! clients. They are emptied in this order.
+//! **Four inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
+//! results of the hashing threads (few, too), clients. They are emptied in this order.
 
 use std::{
     collections::BTreeMap,
@@ -29,6 +29,7 @@ use crate::{
 
 use super::{
     context::Context,
+    credentials::{Credentials, pool::Finished},
     data,
     datagrams::Datagrams,
     fan_out::{FanOuts, refused},
@@ -86,6 +87,8 @@ pub struct Inboxes {
     pub control: Receiver<Control>,
     /// From the links.
     pub peers: Receiver<PeerEvent>,
+    /// From the hashing threads. There are never more than their queue is long.
+    pub credentials: Receiver<Finished>,
     /// From the clients.
     pub clients: Receiver<Input>,
 }
@@ -96,6 +99,8 @@ pub struct Outlets {
     pub fan_outs: FanOuts,
     /// The query threads.
     pub queries: Queries,
+    /// The hashing threads.
+    pub credentials: Credentials,
     /// What the query threads read with.
     pub readers: Arc<Readers>,
     /// Heartbeats and election.
@@ -116,6 +121,8 @@ pub struct Core {
     outlets: Outlets,
     /// The sending ends of the links that stand.
     outgoing: BTreeMap<ServerId, Outgoing>,
+    /// Results of the hashing threads that were there at once, for the next round.
+    finished: Vec<Finished>,
     /// Messages to peers that found their queue full.
     dropped: u64,
     next_tick_ms: u64,
@@ -140,6 +147,7 @@ impl Core {
             inboxes,
             outlets,
             outgoing: BTreeMap::new(),
+            finished: Vec::new(),
             dropped: 0,
             next_tick_ms,
             described_ms: 0,
@@ -176,8 +184,13 @@ impl Core {
 
     /// Waits until something has happened, a tick included.
     fn wait(&self) {
-        let Inboxes { bell, control, peers, clients } = &self.inboxes;
-        if control.has_items() || peers.has_items() || clients.has_items() {
+        let Inboxes { bell, control, peers, credentials, clients } = &self.inboxes;
+        let is_anything_there = control.has_items()
+            || peers.has_items()
+            || credentials.has_items()
+            || clients.has_items()
+            || !self.finished.is_empty();
+        if is_anything_there {
             return;
         }
         let pause = self.next_tick_ms.saturating_sub(self.context.clock.mono_ms());
@@ -190,9 +203,14 @@ impl Core {
         self.inboxes.control.take(CONTROL_QUEUE, &mut controls);
         self.inboxes.peers.take(PEERS_A_ROUND, &mut events);
         self.inboxes.clients.take(CLIENTS_A_ROUND, &mut inputs);
-        let count = events.len() + inputs.len();
+        let mut finished = std::mem::take(&mut self.finished);
+        self.inboxes.credentials.take(usize::MAX, &mut finished);
+        let count = events.len() + finished.len() + inputs.len();
         controls.into_iter().for_each(|control| self.on_control(control));
         events.into_iter().for_each(|event| self.on_peer(event));
+        finished.into_iter().for_each(|Finished { conn, done }| {
+            self.on_client(Input::Credential { conn, done });
+        });
         inputs.into_iter().for_each(|input| self.on_client(input));
         self.tick();
         count
@@ -281,6 +299,9 @@ impl Core {
                 Output::Query(query) => queries.push(query),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
                 Output::Quarantine { reason } => self.doubt = Some(reason),
+                Output::Credential { conn, job } => {
+                    self.finished.extend(self.outlets.credentials.begin(conn, job));
+                }
                 Output::Stopped => self.is_stopped = true,
             }
         }
@@ -370,6 +391,8 @@ impl Core {
         outlets.links.hang_up();
         outlets.readers.set(Vec::new());
         drop(replica);
+        // What the hashing threads still have for the connections of before is ignored by the new replica: it
+        // knows none of them, and no number comes twice.
         let opened =
             data::set_aside(&context.config).and_then(|()| data::open(&context.config, context.clock));
         let readers = opened.and_then(|replica| {

@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -123,12 +124,12 @@ pub struct LocalSession<'a> {
 }
 
 impl<'a> LocalSession<'a> {
-    /// Opens one on this server. Each answer may take as long as `patience`.
-    pub fn open(desk: &'a Desk, patience: Duration) -> Result<Self, Failure> {
+    /// Opens one on this server, on behalf of somebody at `addr`. Each answer may take as long as `patience`.
+    pub fn open(desk: &'a Desk, addr: Option<IpAddr>, patience: Duration) -> Result<Self, Failure> {
         let (answers, lines) = mailbox(ANSWERS, &Bell::default());
         let client = desk.context.clients.add_local(Answers(answers));
         let session = LocalSession { desk, client, lines, early: BTreeMap::new(), asked: 0, patience };
-        session.input(Input::Opened { conn: session.client.conn })?;
+        session.input(Input::Opened { conn: session.client.conn, addr })?;
         Ok(session)
     }
 

@@ -20,6 +20,7 @@ pub mod config;
 pub mod config_file;
 pub mod context;
 pub mod core;
+pub mod credentials;
 pub mod data;
 pub mod datagrams;
 pub mod descriptors;

@@ -23,6 +23,7 @@ use super::{
     config::Config,
     context::Context,
     core::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Core, Inboxes, Outlets, PEER_QUEUE},
+    credentials::{Credentials, pool::Ending},
     data,
     datagrams::Datagrams,
     descriptors, discovery,
@@ -52,6 +53,7 @@ pub struct Server {
     stopped: Receiver<()>,
     links: Arc<Links>,
     queries: Queries,
+    hashing: Ending,
     accepting: Stopper,
     running: Stopper,
     client_address: SocketAddr,
@@ -115,6 +117,10 @@ impl Server {
         let wiring = Wiring { context, threads, control, fan_outs, readers };
 
         let queries = wiring.start_queries()?;
+        let hashing = wiring.context.config.hashing;
+        let (results, credentials_inbox) = mailbox(Credentials::results_max(&hashing), &bell);
+        let operators = wiring.context.config.operator_key();
+        let (credentials, hashing) = Credentials::start(&wiring.threads, hashing, operators, &results)?;
         for (number, instructions) in instructions.into_iter().enumerate() {
             let fan_out = FanOut::new(wiring.context.clone(), queries.clone());
             wiring.threads.spawn(&format!("fanout-{number}"), move || fan_out.run(&instructions))?;
@@ -134,10 +140,17 @@ impl Server {
         let core = Core::new(
             wiring.context.clone(),
             replica,
-            Inboxes { bell, control: control_inbox, peers: peer_inbox, clients: client_inbox },
+            Inboxes {
+                bell,
+                control: control_inbox,
+                peers: peer_inbox,
+                credentials: credentials_inbox,
+                clients: client_inbox,
+            },
             Outlets {
                 fan_outs: wiring.fan_outs.clone(),
                 queries: queries.clone(),
+                credentials,
                 readers: wiring.readers.clone(),
                 datagrams: datagrams.clone(),
                 links: links.clone(),
@@ -165,6 +178,7 @@ impl Server {
             stopped,
             links,
             queries,
+            hashing,
             accepting,
             running,
             client_address,
@@ -199,13 +213,15 @@ impl Server {
     /// 2. the replica hands leadership over, sends its clients elsewhere and answers what is due, while
     ///    links, heartbeats and fan-out still work for it;
     /// 3. clients that are still there are cut off;
-    /// 4. links, heartbeats, election and discovery end; the others see the links close;
+    /// 4. links, heartbeats, election, discovery and hashing end; the others see the links close;
     /// 5. the query and fan-out threads end, now that nobody is left to give them work.
     ///
     /// Returns the names of threads that did not end in time. They die with the process.
     pub fn stop(self) -> Vec<String> {
         let deadline = Instant::now() + STOP_TIMEOUT;
-        let Server { context, threads, control, stopped, links, queries, accepting, running, .. } = self;
+        let Server {
+            context, threads, control, stopped, links, queries, hashing, accepting, running, ..
+        } = self;
         accepting.stop();
         wake(self.client_address);
         let mut late = threads.join("acceptor", deadline);
@@ -221,10 +237,11 @@ impl Server {
         context.clients.all().iter().for_each(|client| client.cut());
 
         running.stop();
+        hashing.end();
         links.hang_up();
         wake(self.peer_address);
         drop(links);
-        for prefix in ["replica", "peer", "heartbeat", "multicast", "election", "discovery"] {
+        for prefix in ["replica", "hash", "peer", "heartbeat", "multicast", "election", "discovery"] {
             late.extend(threads.join(prefix, deadline));
         }
         while !context.clients.is_empty() && Instant::now() < deadline {

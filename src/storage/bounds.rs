@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     record::{AppliedRecord, decode_entry, doubt, name, read_meta},
+    sweep::Sweep,
     tables::Tables,
 };
 use crate::{
@@ -24,6 +25,20 @@ pub(super) const COMPACT_SLICE: u64 = 2_048;
 pub(super) struct Totals {
     pub state: Total,
     pub events: Total,
+    pub chunks: Total,
+}
+
+/// Totals as they were written before there were files.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct TotalsBeforeFiles {
+    pub state: Total,
+    pub events: Total,
+}
+
+impl From<TotalsBeforeFiles> for Totals {
+    fn from(TotalsBeforeFiles { state, events }: TotalsBeforeFiles) -> Totals {
+        Totals { state, events, chunks: Total::default() }
+    }
 }
 
 /// Count and sum of one table.
@@ -74,6 +89,8 @@ pub(super) struct Bounds {
     pub compact_goal: u64,
     /// How much state there is.
     pub totals: Totals,
+    /// What is removed and not wiped yet.
+    pub sweep: Sweep,
 }
 
 impl Bounds {
@@ -94,6 +111,7 @@ impl Bounds {
             applied: applied.map_or(0, |(index, _, _)| index),
             compact_goal: truncated.last_log_index,
             totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
+            sweep: Sweep::read(tables)?,
         })
     }
 

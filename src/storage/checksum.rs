@@ -8,7 +8,7 @@
 
 use crc32fast::Hasher;
 
-use super::tables::RawEvent;
+use super::tables::{RawChunk, RawEvent};
 
 /// The sum over a named value.
 pub(super) fn meta(name: &str, value: &[u8]) -> u32 {
@@ -37,6 +37,14 @@ pub(super) fn event(event: &RawEvent<'_>) -> u32 {
     hasher.finalize()
 }
 
+/// The sum over a piece of a file; its own field `crc` is not looked at.
+pub(super) fn chunk(chunk: &RawChunk<'_>) -> u32 {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&chunk.file);
+    key[16..].copy_from_slice(&chunk.number.to_le_bytes());
+    keyed(b'c', &key, chunk.bytes)
+}
+
 /// The key's length goes in, so that no byte can wander from key to value.
 fn keyed(table: u8, key: &[u8], value: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
@@ -61,5 +69,8 @@ mod tests {
         assert_ne!(event(&one), event(&RawEvent { room: 2, seq: 1, ..one }));
         assert_ne!(event(&one), event(&RawEvent { author: b"a", json: b"l{}", ..one }));
         assert_eq!(event(&one), event(&RawEvent { crc: 9, ..one }));
+        let piece = RawChunk { file: [1; 16], number: 2, bytes: b"x", crc: 0 };
+        assert_ne!(chunk(&piece), chunk(&RawChunk { number: 3, ..piece }));
+        assert_ne!(chunk(&piece), chunk(&RawChunk { file: [2; 16], ..piece }));
     }
 }

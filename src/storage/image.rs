@@ -1,8 +1,8 @@
-//! The four tables as ordered maps: what the memory twin has on its disk.
+//! The tables as ordered maps: what the memory twin has on its disk.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::tables::{GoOn, RawEvent, Span, Tables, TablesMut, TakeRow};
+use super::tables::{GoOn, RawChunk, RawEvent, RawText, Span, Tables, TablesMut, TakeRow};
 use crate::replica::storage::StorageError;
 
 /// A value and its checksum.
@@ -15,6 +15,7 @@ pub(super) struct Image {
     log: BTreeMap<u64, Sealed>,
     state: BTreeMap<Vec<u8>, Sealed>,
     events: BTreeMap<(u64, u64), KeptEvent>,
+    chunks: BTreeMap<([u8; 16], u32), Sealed>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub enum Kept {
     State,
     /// An event.
     Event,
+    /// A piece of a file.
+    Chunk,
 }
 
 impl Image {
@@ -64,6 +67,7 @@ impl Image {
             Kept::Meta => nth_of(&mut self.metas, nth).map(|(value, crc)| (value, crc)),
             Kept::Log => nth_of(&mut self.log, nth).map(|(value, crc)| (value, crc)),
             Kept::State => nth_of(&mut self.state, nth).map(|(value, crc)| (value, crc)),
+            Kept::Chunk => nth_of(&mut self.chunks, nth).map(|(bytes, crc)| (bytes, crc)),
             Kept::Event => nth_of(&mut self.events, nth).map(|event| (&mut event.json, &mut event.crc)),
         };
         match found {
@@ -115,6 +119,22 @@ impl Tables for Image {
     ) -> Result<(), StorageError> {
         use std::ops::Bound::{Excluded, Unbounded};
         walk(self.events.range((Excluded(above), Unbounded)), |(key, event)| take(event.raw(*key)))
+    }
+
+    fn chunk(&self, file: [u8; 16], number: u32) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        Ok(self.chunks.get(&(file, number)).map(|(bytes, crc)| (bytes.to_vec(), *crc)))
+    }
+
+    fn chunks(
+        &self,
+        above: Option<([u8; 16], u32)>,
+        take: &mut dyn FnMut(RawChunk<'_>) -> GoOn,
+    ) -> Result<(), StorageError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = above.map_or(Unbounded, Excluded);
+        walk(self.chunks.range((from, Unbounded)), |(&(file, number), (bytes, crc))| {
+            take(RawChunk { file, number, bytes, crc: *crc })
+        })
     }
 }
 
@@ -185,7 +205,36 @@ impl TablesMut for Image {
         Ok(self.events.insert((event.room, event.seq), kept).map(|event| event.crc))
     }
 
+    fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError> {
+        self.events.remove(&(room, seq));
+        Ok(())
+    }
+
+    /// The twin finds messages by reading all events.
+    fn put_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn remove_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
+        let key = (chunk.file, chunk.number);
+        Ok(self.chunks.insert(key, (chunk.bytes.into(), chunk.crc)).map(|(_, crc)| crc))
+    }
+
+    fn remove_chunks(&mut self, file: [u8; 16], most: usize) -> Result<Vec<u32>, StorageError> {
+        let first = self.chunks.range((file, 0)..=(file, u32::MAX)).take(most);
+        let found: Vec<(u32, u32)> = first.map(|((_, number), (_, crc))| (*number, *crc)).collect();
+        for (number, _) in &found {
+            self.chunks.remove(&(file, *number));
+        }
+        Ok(found.into_iter().map(|(_, crc)| crc).collect())
+    }
+
     fn clear(&mut self) -> Result<(), StorageError> {
+        self.chunks.clear();
         self.log.clear();
         self.state.clear();
         self.events.clear();

@@ -12,7 +12,7 @@ use super::{
     OpenError,
     bounds::Bounds,
     image::{Image, Kept},
-    read,
+    read, search,
     snapshot::Export,
     write,
 };
@@ -23,7 +23,8 @@ use crate::{
         peer::{LogEntry, NodeId, SnapshotHead},
     },
     replica::storage::{
-        Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, Loaded, Reader, RoomId, Search, Storage,
+        StorageError,
     },
 };
 
@@ -223,6 +224,11 @@ impl Storage for MemoryStorage {
         read::entries(&*self.disk.0.lock().image, self.bounds.truncated, (low, high), max_bytes)
     }
 
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
+        self.usable()?;
+        read::event(&*self.disk.0.lock().image, room, seq)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,
@@ -252,6 +258,18 @@ pub struct MemoryReader {
 impl Reader for MemoryReader {
     fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError> {
         read::events(&*self.disk.0.lock().image, room, range)
+    }
+
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
+        read::first_since(&*self.disk.0.lock().image, room, at_ms)
+    }
+
+    fn search(&self, search: &Search) -> Result<Found, StorageError> {
+        search::scan(&*self.disk.0.lock().image, search)
+    }
+
+    fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
+        read::chunk(&*self.disk.0.lock().image, file, number)
     }
 
     fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError> {

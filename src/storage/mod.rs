@@ -12,6 +12,8 @@
 //! | `bounds` | where log and state begin and end, and which batches fit there |
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
+//! | `sweep` | what is removed at once and wiped bit by bit |
+//! | `search` | what somebody typed taken apart, and the part of a message that is shown |
 //! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
 //! | [`memory`], `image` | the twin |
@@ -26,8 +28,10 @@ mod read;
 mod record;
 mod rows;
 mod schema;
+mod search;
 pub mod snapshot;
 pub mod sqlite;
+mod sweep;
 mod tables;
 mod transaction;
 mod wal;

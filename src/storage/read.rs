@@ -6,10 +6,11 @@ use super::{
     bounds::{Total, Totals, mark, stored},
     checksum,
     record::{
-        AppliedRecord, HardStateRecord, IdentityRecord, check_event, decode_entry, decode_event, doubt, name,
-        read_meta,
+        AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_entry, decode_event,
+        doubt, name, read_meta,
     },
-    tables::{Span, Tables},
+    sweep::Sweep,
+    tables::{RawChunk, Span, Tables},
 };
 use crate::{
     protocol::{
@@ -17,7 +18,7 @@ use crate::{
         peer::{DataMark, LogEntry, LogMark},
     },
     replica::storage::{
-        Applied, Cluster, EventRange, EventRow, HardState, Identity, Loaded, RoomId, StorageError,
+        Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
         TAIL_ENTRIES,
     },
 };
@@ -92,6 +93,7 @@ impl Named {
                 name::TRUNCATED => truncated = read_meta(key, value, crc)?,
                 name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
+                name::SWEEP => drop(read_meta::<Sweep>(key, value, crc)?),
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
                     let id =
@@ -173,9 +175,9 @@ fn read_state(tables: &impl Tables, expected: &Total) -> Result<StateRows, Stora
     Ok(rows)
 }
 
-/// Walks all events and checks them and their totals. That takes as long as there are events, so `load`
-/// leaves it out.
-pub(super) fn check_events(tables: &impl Tables) -> Result<(), StorageError> {
+/// Walks all events and files and checks them and their totals. That takes as long as there are events, so
+/// `load` leaves it out.
+pub(super) fn check_history(tables: &impl Tables) -> Result<(), StorageError> {
     let totals: Totals = stored(tables, name::TOTALS)?.unwrap_or_default();
     let mut counted = Total::default();
     tables.all_events((0, 0), &mut |event| {
@@ -183,7 +185,14 @@ pub(super) fn check_events(tables: &impl Tables) -> Result<(), StorageError> {
         counted.put(event.crc, None);
         Ok(true)
     })?;
-    totals.events.check(&counted, "events")
+    totals.events.check(&counted, "events")?;
+    let mut counted = Total::default();
+    tables.chunks(None, &mut |chunk| {
+        check_chunk(&chunk)?;
+        counted.put(chunk.crc, None);
+        Ok(true)
+    })?;
+    totals.chunks.check(&counted, "pieces of files")
 }
 
 /// Checks a state row.
@@ -237,10 +246,11 @@ pub(super) fn events(
 ) -> Result<Vec<EventRow>, StorageError> {
     let mut found: Vec<EventRow> = Vec::new();
     let mut bytes = 0_usize;
-    let span = Span { room: room.0, after: range.after, before: range.before, ascending: range.oldest_first };
     if range.limit == 0 {
         return Ok(found);
     }
+    let after = range.after.max(Sweep::read(tables)?.floor(room.0).saturating_sub(1));
+    let span = Span { room: room.0, after, before: range.before, ascending: range.oldest_first };
     tables.events(span, &mut |raw| {
         let event = decode_event(&raw)?;
         if let Some(before) = found.last()
@@ -262,4 +272,56 @@ pub(super) fn events(
         found.reverse();
     }
     Ok(found)
+}
+
+/// Reads one event.
+pub(super) fn event(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
+    let range = EventRange {
+        after: seq.wrapping_sub(1),
+        before: seq.saturating_add(1),
+        oldest_first: true,
+        limit: 1,
+        max_bytes: 0,
+    };
+    // There is no event 0, and `after` has no bound that would give it.
+    Ok(events(tables, room, &range)?.pop())
+}
+
+/// Reads a piece of a file.
+pub(super) fn chunk(
+    tables: &impl Tables,
+    file: FileId,
+    number: u32,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let Some((bytes, crc)) = tables.chunk(file.0, number)? else { return Ok(None) };
+    check_chunk(&RawChunk { file: file.0, number, bytes: &bytes, crc })?;
+    Ok((!Sweep::read(tables)?.dooms(file.0)).then_some(bytes))
+}
+
+/// Finds the first event that is not older than `at_ms`, as `Reader::first_since` promises.
+pub(super) fn first_since(
+    tables: &impl Tables,
+    room: RoomId,
+    at_ms: u64,
+) -> Result<Option<u64>, StorageError> {
+    let one = |after, oldest_first| -> Result<Option<EventRow>, StorageError> {
+        let range = EventRange { after, before: u64::MAX, oldest_first, limit: 1, max_bytes: 0 };
+        Ok(events(tables, room, &range)?.pop())
+    };
+    let (Some(first), Some(last)) = (one(0, true)?, one(0, false)?) else { return Ok(None) };
+    if last.created_at_ms < at_ms {
+        return Ok(None);
+    }
+    // `low` is below the result or the result itself, `high` is no older than `at_ms`.
+    let (mut low, mut high) = (first.seq, last.seq);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = one(middle - 1, true)?.ok_or_else(|| doubt("an event went away while it was read"))?;
+        if found.created_at_ms < at_ms {
+            low = found.seq + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Some(low))
 }

@@ -7,14 +7,15 @@ use serde_json::value::RawValue;
 
 use super::{
     checksum,
-    tables::{RawEvent, TablesMut},
+    tables::{RawChunk, RawEvent, RawText, TablesMut},
 };
 use crate::{
     protocol::{
         name::{ServerId, UserKey},
         peer::{ConfState, LogEntry, LogEntryKind, NodeId},
+        searchable,
     },
-    replica::storage::{Applied, EventRow, HardState, RoomId, StorageError},
+    replica::storage::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
 };
 
 /// Names of the named values.
@@ -33,8 +34,10 @@ pub(super) mod name {
     pub const TRUNCATED: &str = "truncated";
     /// Where the log ends.
     pub const LAST: &str = "last";
-    /// Count and sum of state rows and events.
+    /// Count and sum of state rows, events and pieces of files.
     pub const TOTALS: &str = "totals";
+    /// What is removed and not wiped yet.
+    pub const SWEEP: &str = "sweep";
     /// What another server's data was last seen to be; the server's id follows.
     pub const PEER: &str = "peer:";
 }
@@ -160,6 +163,35 @@ pub(super) fn decode_event(raw: &RawEvent<'_>) -> Result<EventRow, StorageError>
         author: author.ok_or_else(|| odd("author"))?,
         json: Arc::from(json.ok_or_else(|| odd("body"))?),
     })
+}
+
+/// What of an event can be found by a search, where it can be.
+pub(super) fn raw_text<'a>(raw: &RawEvent<'a>) -> Option<RawText<'a>> {
+    let (lamport, text) = searchable(std::str::from_utf8(raw.json).ok()?)?;
+    Some(RawText {
+        lamport,
+        room: raw.room,
+        seq: raw.seq,
+        created_at_ms: raw.created_at_ms,
+        author: raw.author,
+        text,
+    })
+}
+
+/// A piece of a file as it is kept, with its checksum.
+pub(super) fn raw_chunk(chunk: &ChunkRow) -> RawChunk<'_> {
+    let mut raw = RawChunk { file: chunk.file.0, number: chunk.number, bytes: &chunk.bytes, crc: 0 };
+    raw.crc = checksum::chunk(&raw);
+    raw
+}
+
+/// Checks a piece of a file.
+pub(super) fn check_chunk(raw: &RawChunk<'_>) -> Result<(), StorageError> {
+    if checksum::chunk(raw) == raw.crc {
+        Ok(())
+    } else {
+        Err(doubt(format!("piece {} of file {} fails its checksum", raw.number, FileId(raw.file))))
+    }
 }
 
 /// What was read is not what was written.

@@ -1,10 +1,10 @@
-//! The four tables, kept in SQLite. Statements are prepared once for each connection and kept.
+//! The tables, kept in SQLite. Statements are prepared once for each connection and kept.
 
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
     record::doubt,
-    tables::{GoOn, RawEvent, Span, Tables, TablesMut, TakeRow},
+    tables::{GoOn, RawChunk, RawEvent, RawText, Span, Tables, TablesMut, TakeRow},
 };
 use crate::replica::storage::StorageError;
 
@@ -65,6 +65,7 @@ fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StorageError> 
 const READ_LOG: &str = "reading the log";
 const READ_STATE: &str = "reading the state";
 const READ_EVENTS: &str = "reading events";
+const READ_FILES: &str = "reading files";
 const READ_META: &str = "reading what has a name";
 const WRITE: &str = "writing";
 
@@ -158,6 +159,44 @@ impl Tables for Connection {
         let rows = statement.query(params![sql(above.0)?, sql(above.1)?]).during(READ_EVENTS)?;
         walk_events(rows, take)
     }
+
+    fn chunk(&self, file: [u8; 16], number: u32) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        let mut statement = self
+            .prepare_cached("SELECT bytes, crc FROM chunk WHERE file = ?1 AND number = ?2")
+            .during(READ_FILES)?;
+        statement
+            .query_row(params![file, number], |row| Ok((row.get(0)?, crc(row, 1)?)))
+            .optional()
+            .during(READ_FILES)
+    }
+
+    fn chunks(
+        &self,
+        above: Option<([u8; 16], u32)>,
+        take: &mut dyn FnMut(RawChunk<'_>) -> GoOn,
+    ) -> Result<(), StorageError> {
+        // Below all numbers where there is no bound.
+        let (file, number) = above.map_or(([0; 16], -1), |(file, number)| (file, i64::from(number)));
+        let mut statement = self
+            .prepare_cached(
+                "SELECT file, number, crc, bytes FROM chunk WHERE (file, number) > (?1, ?2)
+                 ORDER BY file, number",
+            )
+            .during(READ_FILES)?;
+        let mut rows = statement.query(params![file, number]).during(READ_FILES)?;
+        while let Some(row) = rows.next().during(READ_FILES)? {
+            let chunk = RawChunk {
+                file: row.get(0).during(READ_FILES)?,
+                number: row.get(1).during(READ_FILES)?,
+                crc: crc(row, 2).during(READ_FILES)?,
+                bytes: bytes(row, 3)?,
+            };
+            if !take(chunk)? {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn walk_events(
@@ -238,8 +277,43 @@ impl TablesMut for Connection {
         Ok(old)
     }
 
+    fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError> {
+        write(self, "DELETE FROM event WHERE room = ?1 AND seq = ?2", [sql(room)?, sql(seq)?])
+    }
+
+    fn put_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn remove_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
+        let key = params![chunk.file, chunk.number];
+        let old = find_crc(self, "SELECT crc FROM chunk WHERE file = ?1 AND number = ?2", key)?;
+        let text = match old {
+            Some(_) => "UPDATE chunk SET crc = ?3, bytes = ?4 WHERE file = ?1 AND number = ?2",
+            None => "INSERT INTO chunk (file, number, crc, bytes) VALUES (?1, ?2, ?3, ?4)",
+        };
+        write(self, text, params![chunk.file, chunk.number, chunk.crc, chunk.bytes])?;
+        Ok(old)
+    }
+
+    fn remove_chunks(&mut self, file: [u8; 16], most: usize) -> Result<Vec<u32>, StorageError> {
+        let mut statement = self
+            .prepare_cached(
+                "DELETE FROM chunk WHERE file = ?1 AND number IN
+                 (SELECT number FROM chunk WHERE file = ?1 ORDER BY number LIMIT ?2) RETURNING crc",
+            )
+            .during(WRITE)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let removed = statement.query_map(params![file, most], |row| crc(row, 0)).during(WRITE)?;
+        removed.collect::<rusqlite::Result<_>>().during(WRITE)
+    }
+
     fn clear(&mut self) -> Result<(), StorageError> {
-        for text in ["DELETE FROM log", "DELETE FROM state", "DELETE FROM event"] {
+        for text in ["DELETE FROM log", "DELETE FROM state", "DELETE FROM event", "DELETE FROM chunk"] {
             write(self, text, [])?;
         }
         Ok(())

@@ -33,6 +33,13 @@ CREATE TABLE event (
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
 ";
+/// `crc` stands before `bytes`, so that it is read without the pages that these overflow into.
+const FILE_TABLES: &str = "
+CREATE TABLE chunk (
+    file BLOB NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (file, number)
+) STRICT, WITHOUT ROWID;
+";
 
 /// How long a statement waits for a lock. Only a stranger with a database tool can hold one for long.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,6 +145,7 @@ pub(super) fn is_new(connection: &Connection, shown: &str) -> Result<bool, OpenE
 pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
     const DOING: &str = "creating the tables";
     connection.execute_batch(TABLES).during(DOING)?;
+    connection.execute_batch(FILE_TABLES).during(DOING)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).during(DOING)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }

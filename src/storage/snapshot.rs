@@ -13,10 +13,14 @@
 //!         | 2 key-length:u32 key value              a row of state
 //!         | 3 room seq index created_at_ms:u64      an event
 //!             author-length:u32 author json
+//!         | 5 file:16 number:u32 bytes              a piece of a file
 //!         | 4 totals                                postcard; the last record
 //! ```
 //! A record's CRC covers the CRC of the record before it and then its body, so that a record that is
 //! missing, doubled or in another's place is noticed as surely as a flipped bit.
+//!
+//! What a search needs is not sent: it follows from the events, and the receiver makes it anew. Neither is
+//! what is removed and only waits to be wiped.
 
 mod export;
 mod import;
@@ -25,13 +29,17 @@ pub(super) use export::Export;
 pub(super) use import::import;
 
 const MAGIC: &[u8; 6] = b"SNSNAP";
-/// The version of the format; another is refused.
-pub const SNAPSHOT_VERSION: u16 = 1;
+/// The version of the format; a newer one is refused.
+pub const SNAPSHOT_VERSION: u16 = 2;
+/// The version before there were files: without pieces, and with shorter totals. Still read, so that a
+/// server of this version can be rebuilt by one of the last while a cluster is brought up to date.
+const VERSION_BEFORE_FILES: u16 = 1;
 
 const HEAD: u8 = 1;
 const STATE: u8 = 2;
 const EVENT: u8 = 3;
 const END: u8 = 4;
+const CHUNK: u8 = 5;
 
 /// What a record's CRC is: it goes on from the record before.
 fn chained(before: u32, body: &[u8]) -> u32 {

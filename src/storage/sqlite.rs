@@ -28,7 +28,7 @@ use super::{
     folder::Folder,
     read,
     rows::{While, sqlite_error},
-    schema,
+    schema, search,
     snapshot::Export,
     transaction::{Broken, transaction},
     wal, write,
@@ -39,7 +39,8 @@ use crate::{
         peer::{LogEntry, NodeId, SnapshotHead},
     },
     replica::storage::{
-        Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, Loaded, Reader, RoomId, Search, Storage,
+        StorageError,
     },
 };
 
@@ -129,7 +130,7 @@ impl SqliteStorage {
         schema::set_up_writer(&connection)?;
         if !new && schema::is_small(&connection)? {
             schema::quick_check(&connection)?;
-            read::check_events(&connection)?;
+            read::check_history(&connection)?;
         }
         transaction(&mut connection, |connection| {
             if new {
@@ -206,6 +207,11 @@ impl Storage for SqliteStorage {
         read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
     }
 
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
+        self.usable()?;
+        read::event(&self.connection, room, seq)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,
@@ -237,9 +243,32 @@ pub struct SqliteReader {
     place: Place,
 }
 
+impl SqliteReader {
+    /// Runs several statements in one read transaction.
+    fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
+        let step = |text| self.connection.prepare_cached(text)?.execute([]).map(drop);
+        step("BEGIN").during("beginning to read")?;
+        let result = read();
+        step("COMMIT").during("ending to read")?;
+        result
+    }
+}
+
 impl Reader for SqliteReader {
     fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError> {
-        read::events(&self.connection, room, range)
+        self.at_one_moment(|| read::events(&self.connection, room, range))
+    }
+
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
+        self.at_one_moment(|| read::first_since(&self.connection, room, at_ms))
+    }
+
+    fn search(&self, search: &Search) -> Result<Found, StorageError> {
+        self.at_one_moment(|| search::scan(&self.connection, search))
+    }
+
+    fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
+        self.at_one_moment(|| read::chunk(&self.connection, file, number))
     }
 
     /// The copy is read on a connection of its own as it is asked for, in one read transaction that ends

@@ -1,7 +1,9 @@
-//! The four tables of a server's disk, as a trait that SQLite and the memory twin both answer.
+//! The tables of a server's disk, as a trait that SQLite and the memory twin both answer.
 //!
 //! Values and checksums pass through here as they are kept. Whoever reads through this trait has to
 //! check them; `read` and `snapshot` are the only ones who do.
+
+use std::borrow::Cow;
 
 use crate::replica::storage::StorageError;
 
@@ -24,6 +26,27 @@ pub(super) struct Span {
     pub after: u64,
     pub before: u64,
     pub ascending: bool,
+}
+
+/// A piece of a file as it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawChunk<'a> {
+    pub file: [u8; 16],
+    pub number: u32,
+    pub bytes: &'a [u8],
+    pub crc: u32,
+}
+
+/// A message as searches know it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RawText<'a> {
+    /// Its place among all messages: newer ones have greater numbers.
+    pub lamport: u64,
+    pub room: u64,
+    pub seq: u64,
+    pub created_at_ms: u64,
+    pub author: &'a [u8],
+    pub text: Cow<'a, str>,
 }
 
 /// Whether a walk over a table goes on.
@@ -51,6 +74,14 @@ pub(super) trait Tables {
         above: (u64, u64),
         take: &mut dyn FnMut(RawEvent<'_>) -> GoOn,
     ) -> Result<(), StorageError>;
+    /// One piece of a file: its bytes and checksum.
+    fn chunk(&self, file: [u8; 16], number: u32) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
+    /// Pieces of all files above (file, number), or all.
+    fn chunks(
+        &self,
+        above: Option<([u8; 16], u32)>,
+        take: &mut dyn FnMut(RawChunk<'_>) -> GoOn,
+    ) -> Result<(), StorageError>;
 }
 
 /// Writing, always inside a transaction of the caller's.
@@ -71,6 +102,16 @@ pub(super) trait TablesMut: Tables {
     fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError>;
     /// Stores an event.
     fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError>;
-    /// Empties log, state and events; named values stay.
+    /// Removes an event that is there.
+    fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError>;
+    /// Lets a message be found. Who says so has removed what was to be found in its place.
+    fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
+    /// Lets a message be found no more. It must be given exactly as it was put.
+    fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
+    /// Stores a piece of a file.
+    fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError>;
+    /// Removes the first `most` pieces of a file, or all. Returns the checksums of those that are gone.
+    fn remove_chunks(&mut self, file: [u8; 16], most: usize) -> Result<Vec<u32>, StorageError>;
+    /// Empties log, state, events, texts and files; named values stay.
     fn clear(&mut self) -> Result<(), StorageError>;
 }

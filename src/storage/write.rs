@@ -5,16 +5,19 @@ use std::{collections::BTreeMap, io::Read};
 use super::{
     bounds::{Bounds, mark, stored},
     checksum,
-    record::{self, decode_entry, doubt, encode_entry, name, put_meta, raw_event},
+    record::{
+        self, check_event, decode_entry, doubt, encode_entry, name, put_meta, raw_chunk, raw_event, raw_text,
+    },
     snapshot,
-    tables::{Tables, TablesMut},
+    sweep::Sweep,
+    tables::{RawEvent, Span, Tables, TablesMut},
 };
 use crate::{
     protocol::{
         name::ServerId,
         peer::{LogMark, NodeId, SnapshotHead},
     },
-    replica::storage::{Batch, Cluster, EventRow, HardState, Row, StorageError},
+    replica::storage::{Batch, ChunkRow, Cluster, EventRow, HardState, Row, StorageError},
 };
 
 /// Writes `batch`, which [`Bounds::check`] has found to fit, and returns the new bounds.
@@ -24,10 +27,14 @@ pub(super) fn batch<T: TablesMut>(
     batch: &Batch,
 ) -> Result<Bounds, StorageError> {
     let mut bounds = bounds.clone();
+    let totals_before = bounds.totals;
     append(tables, &mut bounds, batch)?;
     rows(tables, &mut bounds, &batch.rows)?;
     events(tables, &mut bounds, &batch.events)?;
-    if !batch.rows.is_empty() || !batch.events.is_empty() {
+    chunks(tables, &mut bounds, &batch.chunks)?;
+    bounds.sweep.add(tables, batch)?;
+    bounds.sweep.slice(tables, &mut bounds.totals)?;
+    if bounds.totals != totals_before {
         put_meta(tables, name::TOTALS, &bounds.totals)?;
     }
     if let Some(applied) = &batch.applied {
@@ -90,8 +97,55 @@ fn events<T: TablesMut>(
 ) -> Result<(), StorageError> {
     for event in events {
         let raw = raw_event(event);
-        let replaced = tables.put_event(raw)?;
+        let replaced = replace_event(tables, raw)?;
         bounds.totals.events.put(raw.crc, replaced);
+    }
+    Ok(())
+}
+
+/// Stores an event, and sees to it that it is found by its new text and no more by that of the event whose
+/// place it takes, if there is one.
+fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
+    let mut old = None;
+    let here = Span { room: raw.room, after: raw.seq.wrapping_sub(1), before: raw.seq + 1, ascending: true };
+    tables.events(here, &mut |found| {
+        check_event(&found)?;
+        old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec()));
+        Ok(false)
+    })?;
+    let Some((created_at_ms, author, json)) = old else { return put_event(tables, raw) };
+    let old = RawEvent { created_at_ms, author: &author, json: &json, ..raw };
+    let (old, new) = (raw_text(&old), raw_text(&raw));
+    if old == new {
+        return tables.put_event(raw);
+    }
+    if let Some(text) = old {
+        tables.remove_text(&text)?;
+    }
+    put_event(tables, raw)
+}
+
+/// Stores an event where nothing is to be found yet, and lets it be found.
+pub(super) fn put_event<T: TablesMut>(
+    tables: &mut T,
+    raw: RawEvent<'_>,
+) -> Result<Option<u32>, StorageError> {
+    let replaced = tables.put_event(raw)?;
+    if let Some(text) = raw_text(&raw) {
+        tables.put_text(&text)?;
+    }
+    Ok(replaced)
+}
+
+fn chunks<T: TablesMut>(
+    tables: &mut T,
+    bounds: &mut Bounds,
+    chunks: &[ChunkRow],
+) -> Result<(), StorageError> {
+    for chunk in chunks {
+        let raw = raw_chunk(chunk);
+        let replaced = tables.put_chunk(raw)?;
+        bounds.totals.chunks.put(raw.crc, replaced);
     }
     Ok(())
 }
@@ -148,7 +202,9 @@ pub(super) fn install<T: TablesMut>(
     put_meta(tables, name::APPLIED, &(head.index, head.index_term, &head.conf))?;
     put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
     put_meta(tables, name::TOTALS, &totals)?;
-    Ok(Bounds { truncated: mark, last: mark, applied: head.index, compact_goal: head.index, totals })
+    let sweep = Sweep::default();
+    put_meta(tables, name::SWEEP, &sweep)?;
+    Ok(Bounds { truncated: mark, last: mark, applied: head.index, compact_goal: head.index, totals, sweep })
 }
 
 /// Numbers of runs grow by at most this much from one opening to the next.

@@ -136,6 +136,7 @@ pub fn config(count: usize, me: usize) -> ReplicaConfig {
         servers: servers.collect(),
         timing: Timing::default(),
         limits: Limits::default(),
+        auth: Default::default(),
         followers: Followers::Forward,
         keep_entries: 1_000,
     }

@@ -12,7 +12,11 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use syncnet::replica::io::{ConnId, Query};
+use syncnet::{
+    protocol::{Refusal, credential::Done},
+    replica::io::{ConnId, Query},
+    server::credentials::Hasher,
+};
 
 use crate::{
     auditing::Audit,
@@ -58,6 +62,8 @@ pub enum ServerEvent {
     SnapshotSent { peer: usize, generation: u64 },
     /// A query's thread has read what was asked.
     Query(Box<Query>),
+    /// A hashing thread has done its job.
+    Hashed { conn: ConnId, done: Box<Result<Done, Refusal>> },
     /// A client's connection was accepted.
     Accept { conn: u64 },
     /// Bytes came from a client.
@@ -170,6 +176,8 @@ pub struct Cluster {
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
+    /// Passwords cost next to nothing here.
+    pub hasher: Hasher,
     /// Chance in everything that has no source of its own.
     pub random: Random,
     /// Whether users still do things.
@@ -193,6 +201,7 @@ impl Cluster {
             devices: (0..devices).map(|number| Device::new(number, &scenario, random.fork())).collect(),
             device_conns: vec![None; devices],
             device_due: vec![None; devices],
+            hasher: host::hasher(scenario.seed),
             conns: BTreeMap::new(),
             next_conn: 0,
             visitors: BTreeMap::new(),

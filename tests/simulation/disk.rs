@@ -307,6 +307,10 @@ impl Storage for ProcessDisk {
         self.storage.entries(low, high, max_bytes)
     }
 
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
+        self.storage.event(room, seq)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,

@@ -12,6 +12,7 @@ use syncnet::{
     protocol::{
         Limits, ServerId,
         datagram::{Datagram, Heartbeat, Run},
+        operator::OperatorKey,
         seal::Sealer,
         secret::ClusterSecret,
     },
@@ -24,6 +25,7 @@ use syncnet::{
         membership::Membership,
         storage::StorageError,
     },
+    server::credentials::{Costs, Hasher},
 };
 
 use crate::{
@@ -183,7 +185,21 @@ pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
             pending_proposals: scenario.pending_proposals,
             ..Limits::default()
         },
+        auth: Default::default(),
         followers: if scenario.redirect { Followers::Redirect } else { Followers::Forward },
         keep_entries: scenario.keep_entries,
     }
+}
+
+/// What hashes the passwords of a run; its chance is its own, so that the rest of the run does not depend on
+/// how many passwords there are.
+pub fn hasher(seed: u64) -> Hasher {
+    let mut random = Random::new(!seed);
+    let chance = Box::new(move |bytes: &mut [u8]| {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&random.word().to_le_bytes()[..part.len()]);
+        }
+    });
+    let operators = OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "simulation");
+    Hasher::new(Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 }, Some(operators), chance)
 }

@@ -6,12 +6,13 @@ use syncnet::{
     protocol::{
         Code, Envelope, Refusal,
         answer::Signature,
+        credential::Job,
         datagram::{Announce, Datagram},
     },
     replica::{
         election,
         fanout::Fan,
-        io::{Input, Output, Query},
+        io::{ConnId, Input, Output, Query},
         membership::{LinkEvent, PULSE_MS},
         storage::{HardState, Reader, StorageError},
     },
@@ -131,6 +132,9 @@ impl Cluster {
                 self.input(server, Input::SnapshotSent { to, ok });
             }
             ServerEvent::Query(query) => return self.answer_query(server, *query),
+            ServerEvent::Hashed { conn, done } => {
+                self.input(server, Input::Credential { conn, done: *done });
+            }
             ServerEvent::Accept { conn } => self.accept(server, conn),
             ServerEvent::Upload { conn, bytes } => self.upload(server, conn, &bytes),
             ServerEvent::Drain { conn } => return self.drain(server, conn),
@@ -247,6 +251,7 @@ impl Cluster {
                     self.rebuild(server, &reason);
                     return Ok(());
                 }
+                Output::Credential { conn, job } => self.hash(server, conn, job),
                 Output::Stopped => {
                     self.kill(server, true);
                     let pause = self.random.between(50, 2_000) * MS;
@@ -354,6 +359,18 @@ impl Cluster {
     pub fn ask_disk(&mut self, server: usize, query: Query) {
         let at = self.now + self.random.between(20, 400);
         self.schedule_at(at, server, ServerEvent::Query(Box::new(query)));
+    }
+
+    /// What a hashing thread makes of a job comes later, and not in order. Now and then its queue is full.
+    fn hash(&mut self, server: usize, conn: ConnId, job: Job) {
+        let is_full = self.random.chance(0.02);
+        let done = if is_full {
+            Err(Refusal::new(Code::Overloaded, "too many passwords wait to be checked").retry_after(100))
+        } else {
+            self.hasher.work(job)
+        };
+        let at = self.now + if is_full { 1 } else { self.random.between(MS, 200 * MS) };
+        self.schedule_at(at, server, ServerEvent::Hashed { conn, done: Box::new(done) });
     }
 
     fn answer_query(&mut self, server: usize, query: Query) -> Verdict {

@@ -146,7 +146,7 @@ impl Cluster {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let fed = conn.framing.feed(bytes, |line| lines.push(line.to_vec()));
         if is_first {
-            self.input(server, Input::Opened { conn: id });
+            self.input(server, Input::Opened { conn: id, addr: None });
         }
         for line in lines.iter().filter(|line| !line.is_empty()) {
             self.trace.say(self.now, || shown("=>", number, line));

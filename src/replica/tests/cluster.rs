@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::{
-    protocol::{Envelope, Limits, ServerId, peer::NodeId, status::Role},
+    protocol::{
+        Envelope, Limits, ServerId, operator::OperatorKey, peer::NodeId, secret::ClusterSecret, status::Role,
+    },
     replica::{
         Replica,
         config::{Followers, ReplicaConfig, ServerEntry, Timing},
@@ -14,6 +16,7 @@ use crate::{
         membership::{PeerView, View},
         storage::{Reader, Storage},
     },
+    server::credentials::{Costs, Hasher},
     storage::{MemoryDisk, MemoryStorage},
 };
 
@@ -21,6 +24,23 @@ const TICK_MS: u64 = 20;
 
 pub fn id(number: usize) -> ServerId {
     ServerId::new(&format!("server{number}")).expect("a good name")
+}
+
+/// Passwords cost next to nothing here, and what should be random is counted.
+fn hasher() -> Hasher {
+    let costs = Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 };
+    let mut count = 0_u64;
+    let chance = Box::new(move |bytes: &mut [u8]| {
+        count += 1;
+        bytes.fill(0);
+        bytes[..8].copy_from_slice(&count.to_be_bytes());
+    });
+    Hasher::new(costs, Some(operator_key()), chance)
+}
+
+/// By what an operator of this cluster proves to be one.
+pub fn operator_key() -> OperatorKey {
+    OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "tests")
 }
 
 struct Server {
@@ -40,6 +60,7 @@ pub struct Cluster {
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
     incarnations: u64,
+    hasher: Hasher,
 }
 
 impl Cluster {
@@ -52,6 +73,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             quarantined: Vec::new(),
             incarnations: 0,
+            hasher: hasher(),
         }
     }
 
@@ -82,6 +104,7 @@ impl Cluster {
                 .collect(),
             timing: Timing::default(),
             limits: Limits::default(),
+            auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: self.keep_entries,
         };
@@ -150,7 +173,7 @@ impl Cluster {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
             self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
-            self.input(number, Input::Opened { conn });
+            self.input(number, Input::Opened { conn, addr: None });
         }
         for line in lines {
             self.input(number, Input::Line { conn, line: Envelope::parse(line.as_bytes()) });
@@ -226,6 +249,10 @@ impl Cluster {
                 self.kill(number);
                 self.disk(number).wipe();
                 self.start(number);
+            }
+            Output::Credential { conn, job } => {
+                let done = self.hasher.work(job);
+                self.input(number, Input::Credential { conn, done });
             }
             Output::Stopped => {}
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use super::{
     response::Response,
     wire::{Wire, is_timeout},
 };
-use crate::server::client_thread::Desk;
+use crate::server::{client_thread::Desk, local_session::Failure};
 
 /// What an answering function did.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Done {
 pub enum Stop {
     /// This is the answer.
     Answer(Response),
+    /// The chat did not do what was asked of it.
+    Failed(Failure),
     /// The connection cannot be used any more.
     Gone(io::Error),
 }
@@ -44,6 +47,12 @@ impl From<Response> for Stop {
     }
 }
 
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Failed(failure)
+    }
+}
+
 impl From<Bad> for Stop {
     fn from(bad: Bad) -> Self {
         Stop::Answer(bad.into())
@@ -54,6 +63,8 @@ impl From<Bad> for Stop {
 pub struct Exchange<'a> {
     /// What all client threads share.
     pub desk: &'a Desk,
+    /// Where the other end is.
+    pub addr: Option<IpAddr>,
     /// The request.
     pub head: Head,
     wire: &'a mut Wire,
@@ -68,12 +79,12 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// After this head; `is_last` where no other request is to come.
-    pub fn new(desk: &'a Desk, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
+    pub fn new(desk: &'a Desk, addr: Option<IpAddr>, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
         let body_deadline = Instant::now() + time_for(desk, unread);
         let write_deadline = Instant::now();
-        Exchange { desk, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
+        Exchange { desk, addr, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
     }
 
     /// Answers what is no request.

@@ -11,11 +11,17 @@
 
 pub mod date;
 pub mod exchange;
+pub mod failures;
+pub mod file_name;
+pub mod files;
 pub mod frames;
 pub mod head;
 pub mod health;
 pub mod home;
+pub mod hook_message;
+pub mod hooks;
 pub mod origin;
+pub mod range;
 pub mod response;
 pub mod routes;
 pub mod target;
@@ -61,13 +67,17 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
             }
             Next::Head(head) => {
                 let is_last = served >= settings.requests_per_connection;
-                let mut exchange = Exchange::new(desk, &mut wire, head, is_last);
+                let mut exchange = Exchange::new(desk, conversation.addr(), &mut wire, head, is_last);
                 match routes::answer(&mut exchange) {
                     Ok(Done::Answer(response)) | Err(Stop::Answer(response)) => {
                         exchange.respond(&response)?
                     }
                     Ok(Done::Sent) => {}
                     Ok(Done::WebSocket) => return web_socket::talk(conversation, &wire.take_rest()),
+                    Err(Stop::Failed(failure)) => {
+                        let response = failures::response(&failure, &exchange.head.target);
+                        exchange.respond(&response)?;
+                    }
                     Err(Stop::Gone(error)) => return Err(error),
                 }
                 if exchange.closes() {

@@ -2,8 +2,9 @@
 
 use super::{
     exchange::{Done, Exchange, Stop},
+    files,
     head::Method,
-    health, home,
+    health, home, hooks,
     response::Response,
     web_socket,
 };
@@ -27,6 +28,9 @@ const ROUTES: &[(Method, Paths, Answering)] = &[
     (Method::Get, Paths::One("/readyz"), health::readyz),
     (Method::Get, Paths::One("/api/status"), health::status),
     (Method::Get, Paths::One("/ws"), web_socket::open),
+    (Method::Post, Paths::One("/files"), files::upload),
+    (Method::Get, Paths::Under("/files/"), files::download),
+    (Method::Post, Paths::Under("/hooks/"), hooks::post),
 ];
 
 impl Paths {

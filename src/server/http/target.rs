@@ -9,6 +9,8 @@ use super::head::{Bad, Method};
 pub struct Target {
     /// Decoded. It begins with a slash, or is `*`.
     pub path: String,
+    /// Path and query as they came: visible ASCII.
+    pub raw: String,
     /// The fields of the query, decoded, in their order.
     query: Vec<(String, String)>,
 }
@@ -30,7 +32,7 @@ pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad
         return Err(UNREADABLE);
     }
     if text == "*" && method == Method::Options {
-        return Ok((Target { path: text.into(), query: Vec::new() }, None));
+        return Ok((Target { path: text.into(), raw: text.into(), query: Vec::new() }, None));
     }
     let (authority, local) = match scheme_end(text) {
         Some(end) => {
@@ -48,7 +50,8 @@ pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad
     if !path.starts_with('/') {
         return Err(UNREADABLE);
     }
-    Ok((Target { path: decode(path)?, query: fields(query)? }, authority))
+    let raw = if local.starts_with('/') { local.to_owned() } else { format!("/{local}") };
+    Ok((Target { path: decode(path)?, raw, query: fields(query)? }, authority))
 }
 
 /// The end of `http://` or `https://`.

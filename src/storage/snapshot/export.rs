@@ -5,7 +5,7 @@ use std::{
     ops::Deref,
 };
 
-use super::{END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
+use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
     chat::rows,
     planted::{Bug, planted},
@@ -14,8 +14,9 @@ use crate::{
     storage::{
         bounds::{Totals, stored},
         read::check_state,
-        record::{AppliedRecord, check_event, name},
-        tables::{RawEvent, Tables},
+        record::{AppliedRecord, check_chunk, check_event, name},
+        sweep::Sweep,
+        tables::{RawChunk, RawEvent, Tables},
     },
 };
 
@@ -40,13 +41,15 @@ pub struct Export<S> {
     source: S,
     head: SnapshotHead,
     expected: Totals,
+    /// What is removed is not sent, though it is not wiped yet.
+    sweep: Sweep,
     stage: Stage,
     out: Records,
     /// How much of `out` was given away.
     given: usize,
     /// What was read, to be compared with `expected`.
     read: Totals,
-    /// What was sent; the same, but for a planted bug.
+    /// What was sent; the same, but for what is removed (and a planted bug).
     sent: Totals,
 }
 
@@ -55,6 +58,7 @@ enum Stage {
     Head,
     State { above: Option<Vec<u8>> },
     Events { above: (u64, u64) },
+    Chunks { above: Option<([u8; 16], u32)> },
     End,
     Done,
     Broken(StorageError),
@@ -68,10 +72,12 @@ where
     pub fn new(source: S) -> Result<Self, StorageError> {
         let head = head(&*source)?;
         let expected = stored(&*source, name::TOTALS)?.unwrap_or_default();
+        let sweep = Sweep::read(&*source)?;
         Ok(Export {
             source,
             head,
             expected,
+            sweep,
             stage: Stage::Head,
             out: Records::default(),
             given: 0,
@@ -116,22 +122,44 @@ where
             }
             Stage::Events { above } => {
                 let (out, read, sent) = (&mut self.out, &mut self.read, &mut self.sent);
+                let sweep = &self.sweep;
                 let mut next = None;
                 self.source.all_events(*above, &mut |event| {
                     check_event(&event)?;
                     read.events.put(event.crc, None);
-                    sent.events.put(event.crc, None);
-                    push_event(out, &event);
+                    if event.seq >= sweep.floor(event.room) {
+                        sent.events.put(event.crc, None);
+                        push_event(out, &event);
+                    }
                     if out.bytes.len() >= CHUNK_BYTES {
                         next = Some((event.room, event.seq));
                     }
                     Ok(next.is_none())
                 })?;
-                next.map_or(Stage::End, |above| Stage::Events { above })
+                next.map_or(Stage::Chunks { above: None }, |above| Stage::Events { above })
+            }
+            Stage::Chunks { above } => {
+                let (out, read, sent) = (&mut self.out, &mut self.read, &mut self.sent);
+                let sweep = &self.sweep;
+                let mut next = None;
+                self.source.chunks(*above, &mut |chunk| {
+                    check_chunk(&chunk)?;
+                    read.chunks.put(chunk.crc, None);
+                    if !sweep.dooms(chunk.file) {
+                        sent.chunks.put(chunk.crc, None);
+                        push_chunk(out, &chunk);
+                    }
+                    if out.bytes.len() >= CHUNK_BYTES {
+                        next = Some((chunk.file, chunk.number));
+                    }
+                    Ok(next.is_none())
+                })?;
+                next.map_or(Stage::End, |above| Stage::Chunks { above: Some(above) })
             }
             Stage::End => {
                 self.expected.state.check(&self.read.state, "rows of state")?;
                 self.expected.events.check(&self.read.events, "events")?;
+                self.expected.chunks.check(&self.read.chunks, "pieces of files")?;
                 let totals = postcard::to_stdvec(&self.sent).expect("plain data always encodes");
                 self.out.push(END, &[&totals]);
                 Stage::Done
@@ -174,6 +202,10 @@ fn dropped(key: &[u8]) -> bool {
 fn push_event(out: &mut Records, event: &RawEvent<'_>) {
     let numbers = [event.room, event.seq, event.index, event.created_at_ms].map(u64::to_le_bytes);
     out.push(EVENT, &[numbers.as_flattened(), &len32(event.author), event.author, event.json]);
+}
+
+fn push_chunk(out: &mut Records, chunk: &RawChunk<'_>) {
+    out.push(CHUNK, &[&chunk.file, &chunk.number.to_le_bytes(), chunk.bytes]);
 }
 
 fn len32(bytes: &[u8]) -> [u8; 4] {

@@ -2,15 +2,16 @@
 
 use std::io::{self, Read};
 
-use super::{END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
+use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, VERSION_BEFORE_FILES, chained};
 use crate::{
     protocol::peer::SnapshotHead,
     replica::storage::StorageError,
     storage::{
-        bounds::Totals,
+        bounds::{Totals, TotalsBeforeFiles},
         checksum,
         record::{doubt, exact},
-        tables::{RawEvent, TablesMut},
+        tables::{RawChunk, RawEvent, TablesMut},
+        write::put_event,
     },
 };
 
@@ -29,6 +30,7 @@ pub fn import<T: TablesMut>(
         (HEAD, body) => check_head(head, body)?,
         (kind, _) => return Err(doubt(format!("the snapshot begins with a record of kind {kind}"))),
     }
+    let version = records.version;
     let mut totals = Totals::default();
     loop {
         match records.next()? {
@@ -41,13 +43,24 @@ pub fn import<T: TablesMut>(
             (EVENT, body) => {
                 let mut event = split_event(body).ok_or_else(|| malformed("event"))?;
                 event.crc = checksum::event(&event);
-                let replaced = tables.put_event(event)?;
+                let replaced = put_event(tables, event)?;
                 totals.events.put(event.crc, replaced);
             }
+            (CHUNK, body) if version > VERSION_BEFORE_FILES => {
+                let mut chunk = split_chunk(body).ok_or_else(|| malformed("piece of a file"))?;
+                chunk.crc = checksum::chunk(&chunk);
+                let replaced = tables.put_chunk(chunk)?;
+                totals.chunks.put(chunk.crc, replaced);
+            }
             (END, body) => {
-                let sent: Totals = exact(body).map_err(|_| malformed("end"))?;
+                let sent = match version {
+                    VERSION_BEFORE_FILES => exact::<TotalsBeforeFiles>(body).map(Totals::from),
+                    _ => exact(body),
+                };
+                let sent = sent.map_err(|_| malformed("end"))?;
                 sent.state.check(&totals.state, "rows of the snapshot")?;
                 sent.events.check(&totals.events, "events of the snapshot")?;
+                sent.chunks.check(&totals.chunks, "pieces of files of the snapshot")?;
                 records.end()?;
                 return Ok(totals);
             }
@@ -68,21 +81,23 @@ fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), StorageError>
 /// Records as they are read.
 struct Incoming<'a> {
     content: &'a mut dyn Read,
+    version: u16,
     crc: u32,
     body: Vec<u8>,
 }
 
 impl<'a> Incoming<'a> {
     fn begin(content: &'a mut dyn Read) -> Result<Self, StorageError> {
-        let mut incoming = Incoming { content, crc: 0, body: Vec::new() };
+        let mut incoming = Incoming { content, version: 0, crc: 0, body: Vec::new() };
         let magic: [u8; 6] = incoming.array()?;
         if magic != *MAGIC {
             return Err(doubt("what came as a snapshot is none"));
         }
-        let version = u16::from_le_bytes(incoming.array()?);
-        if version != SNAPSHOT_VERSION {
+        incoming.version = u16::from_le_bytes(incoming.array()?);
+        if !(VERSION_BEFORE_FILES..=SNAPSHOT_VERSION).contains(&incoming.version) {
             return Err(doubt(format!(
-                "the snapshot has format {version}; this program reads {SNAPSHOT_VERSION}"
+                "the snapshot has format {}; this program reads {VERSION_BEFORE_FILES} to {SNAPSHOT_VERSION}",
+                incoming.version
             )));
         }
         Ok(incoming)
@@ -132,6 +147,12 @@ fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
         (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
     let (author, json) = split_state(rest)?;
     Some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
+}
+
+fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
+    let (file, rest) = body.split_first_chunk::<16>()?;
+    let (number, bytes) = rest.split_first_chunk::<4>()?;
+    Some(RawChunk { file: *file, number: u32::from_le_bytes(*number), bytes, crc: 0 })
 }
 
 /// The database has not been touched by this: whatever goes wrong with the content is the content's.

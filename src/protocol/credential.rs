@@ -1,0 +1,330 @@
+//! Passwords and tokens: how they are held, what is stored of them, and the work they make.
+//!
+//! Hashing a password takes tens of milliseconds on purpose, so it is nobody's who serves others: the
+//! replica hands out a [`Job`] and is given what became of it, [`Done`]. Chance (salts, tokens, challenges)
+//! is the worker's, too. What goes into the log are verifiers and hashes of tokens, never a password or a
+//! token: neither [`Password`] nor [`Token`] can be serialised.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+
+use super::refusal::{Code, Refusal};
+
+pub use super::scram::ScramVerifier;
+
+/// Longest password, in bytes of UTF-8, as it was sent.
+pub const PASSWORD_BYTES: usize = 1_024;
+/// Fewest characters of a password that is chosen now. (Those that were chosen earlier are still checked.)
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// What a token of a session begins with, so that it is recognised where it should not be.
+pub const TOKEN_PREFIX: &str = "snt_";
+/// Random bytes of a token.
+pub const TOKEN_BYTES: usize = 32;
+/// Length of a token's text: the prefix, and base64 without padding.
+pub const TOKEN_CHARS: usize = TOKEN_PREFIX.len() + (TOKEN_BYTES * 8).div_ceil(6);
+
+/// What is stored of a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verifier {
+    /// Argon2id, as a PHC string: parameters, salt and hash.
+    pub argon2: String,
+    /// What dialects need that log in by SCRAM-SHA-256.
+    pub scram: ScramVerifier,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier(..)")
+    }
+}
+
+/// SHA-256 of a token, which is all that is stored of it. A token is 256 random bits: it cannot be guessed
+/// from its hash, nor found by the time that a lookup of the hash takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl TokenHash {
+    /// Of a token's text. Any text has a hash; only that of a [`Token`] can be one that is stored.
+    pub fn of(token: &str) -> Self {
+        TokenHash(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+/// A password in memory, prepared for comparison. `Debug` never shows it.
+///
+/// **The same password is the same bytes.** Two devices may send the same letters differently. So a password
+/// is prepared as the `OpaqueString` profile of RFC 8265 has it: spaces of other scripts become the ASCII
+/// space, all is brought into the normal form NFC, and control characters are refused. Case and width stay
+/// as they are. For ASCII this is what SASLprep (RFC 4013) makes of it, too, so a SCRAM client of either
+/// kind computes the same; of letters that only NFKC unites (such as `ﬁ` and `fi`) a SASLprep client
+/// computes something else and has to send the plain letters.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// A password to check.
+    ///
+    /// # Errors
+    /// It cannot be anybody's: it is empty, longer than [`PASSWORD_BYTES`], or has control characters. The
+    /// refusal does not repeat it.
+    pub fn new(text: &str) -> Result<Self, Refusal> {
+        if text.is_empty() {
+            return Err(Refusal::bad_request("the password is empty"));
+        }
+        if text.len() > PASSWORD_BYTES {
+            return Err(Refusal::bad_request(format!(
+                "the password has {} bytes; it may have {PASSWORD_BYTES}",
+                text.len()
+            )));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Refusal::bad_request("the password has a control character"));
+        }
+        Ok(Password(text.chars().map(|letter| if is_space(letter) { ' ' } else { letter }).nfc().collect()))
+    }
+
+    /// A password that is chosen now.
+    ///
+    /// # Errors
+    /// As for [`Password::new`], and where it has fewer than [`PASSWORD_CHARS_MIN`] characters.
+    pub fn chosen(text: &str) -> Result<Self, Refusal> {
+        let password = Password::new(text)?;
+        if password.0.chars().count() < PASSWORD_CHARS_MIN {
+            return Err(Refusal::bad_request(format!(
+                "a password must have at least {PASSWORD_CHARS_MIN} characters"
+            )));
+        }
+        Ok(password)
+    }
+
+    /// The password itself, for those who hash it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// Whether `letter` is of the Unicode category Zs, the spaces.
+fn is_space(letter: char) -> bool {
+    matches!(
+        letter,
+        ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
+}
+
+/// A token in memory: `snt_` and 256 random bits in URL-safe base64. `Debug` never shows it.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The token of 32 random bytes.
+    pub fn from_bytes(bytes: &[u8; TOKEN_BYTES]) -> Self {
+        let mut text = String::with_capacity(TOKEN_CHARS);
+        text.push_str(TOKEN_PREFIX);
+        URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+        Token(text)
+    }
+
+    /// Reads a token that a client sent.
+    ///
+    /// # Errors
+    /// `bad_credentials` where it has not the shape of one: such a token was never given out. The refusal
+    /// is the one that an unknown token gets, and does not repeat it.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let code = text.strip_prefix(TOKEN_PREFIX).filter(|_| text.len() == TOKEN_CHARS);
+        match code.map(|code| URL_SAFE_NO_PAD.decode(code)) {
+            Some(Ok(bytes)) if bytes.len() == TOKEN_BYTES => Ok(Token(text.into())),
+            _ => Err(Token::refused()),
+        }
+    }
+
+    /// What is said of every token that opens nothing, whatever is wrong with it.
+    pub fn refused() -> Refusal {
+        Refusal::new(Code::BadCredentials, "this token is not valid, or not any more; log in again")
+    }
+
+    /// What is stored of it.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+
+    /// The token itself, for the one client that it is for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Work for the hashing threads.
+///
+/// The queue to them is short and knows no addresses: fairness is the replica's, which hands out one job of a
+/// connection at a time and counts failures (`replica/throttle.rs`).
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Make a verifier (registration, password change, password of a room).
+    Make {
+        /// Of this.
+        password: Password,
+    },
+    /// Check a password.
+    Check {
+        /// This.
+        password: Password,
+        /// Against this. `None`: the name is unknown; the same work is done against a dummy, and the answer
+        /// is no.
+        verifier: Option<Box<Verifier>>,
+    },
+    /// Draw a challenge for an operator of this machine.
+    Challenge,
+    /// Say whether a proof answers a challenge (`protocol/operator.rs`).
+    Prove {
+        /// What was asked on this connection.
+        challenge: [u8; 32],
+        /// What it answered.
+        proof: [u8; 32],
+    },
+}
+
+/// What became of a [`Job`]. Never holds the password.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// Of [`Job::Make`].
+    Made {
+        /// What to store.
+        verifier: Box<Verifier>,
+    },
+    /// Of [`Job::Check`].
+    Checked {
+        /// Whether the password is the right one.
+        ok: bool,
+        /// Only where it is: the parameters have risen since; store this one instead.
+        rehashed: Option<Box<Verifier>>,
+        /// Fresh, for the session that is to begin. There is one also where the password is wrong, so that
+        /// both take the same time.
+        token: Token,
+        /// What to store of it.
+        token_hash: TokenHash,
+    },
+    /// Of [`Job::Challenge`].
+    Challenge {
+        /// To be answered once, on this connection.
+        challenge: [u8; 32],
+    },
+    /// Of [`Job::Prove`].
+    Proved {
+        /// Whether it does.
+        ok: bool,
+    },
+}
+
+/// What is said of every password that opens nothing: the same words for an unknown name and a wrong
+/// password.
+pub fn wrong_password() -> Refusal {
+    Refusal::new(Code::BadCredentials, "the name or the password is wrong")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_recognised_and_other_shapes_are_refused() {
+        let token = Token::from_bytes(&[0xfb; 32]);
+        let text = token.expose();
+        assert_eq!(text, "snt_-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s");
+        assert_eq!(text.len(), TOKEN_CHARS);
+        assert_eq!(Token::parse(text).unwrap().hash(), token.hash());
+        assert_eq!(TokenHash::of(text), token.hash());
+        let last = |letter: &str| format!("{}{letter}", &text[..TOKEN_CHARS - 1]);
+        for bad in [
+            "",
+            "snt_",
+            &text[4..],
+            &text[..TOKEN_CHARS - 1],
+            &format!("{text}A"),
+            &format!("{text}="),
+            &text.replace("snt_", "SNT_"),
+            &text.replace('-', "+"),
+            // Bits that mean nothing are not another spelling of the same token.
+            &last("t"),
+            &last("="),
+            &last("\n"),
+            &format!("snt_{}a", "é".repeat(21)),
+        ] {
+            let refusal = Token::parse(bad).unwrap_err();
+            assert_eq!(refusal, Token::refused(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_prepared_so_that_devices_agree() {
+        let same =
+            |a: &str, b: &str| Password::new(a).unwrap().expose() == Password::new(b).unwrap().expose();
+        assert!(same("caf\u{e9}", "cafe\u{301}"));
+        assert!(same("two\u{a0}words", "two words"));
+        assert!(same("two\u{3000}words", "two words"));
+        assert!(!same("Pencil", "pencil"));
+        assert!(!same("pencil ", "pencil"));
+        assert!(!same("\u{fb01}", "fi"));
+    }
+
+    #[test]
+    fn impossible_passwords_are_refused_without_being_repeated() {
+        Password::new("x").unwrap();
+        Password::new(&"x".repeat(PASSWORD_BYTES)).unwrap();
+        Password::chosen("12345678").unwrap();
+        // Eight characters, whatever they take in bytes or were sent as.
+        Password::chosen(&"é".repeat(8)).unwrap();
+        let long = "x".repeat(PASSWORD_BYTES + 1);
+        for bad in ["", "tab\tinside", "nul\0inside", "\u{85}next line", &long] {
+            let refusal = Password::new(bad).unwrap_err();
+            assert_eq!(refusal.code, Code::BadRequest);
+            assert!(bad.is_empty() || !refusal.reason.contains(bad));
+            Password::chosen(bad).unwrap_err();
+        }
+        let refusal = Password::chosen("1234567").unwrap_err();
+        assert!(refusal.reason.contains("at least 8") && !refusal.reason.contains("1234567"));
+        Password::chosen(&"e\u{301}".repeat(7)).unwrap_err();
+    }
+
+    #[test]
+    fn secrets_show_nothing_of_themselves() {
+        let job = Job::Check {
+            password: Password::new("hunter2 hunter2").unwrap(),
+            verifier: Some(Box::new(Verifier {
+                argon2: "$argon2id$secret".into(),
+                scram: ScramVerifier::new("hunter2", b"salt", 1),
+            })),
+        };
+        let token = Token::from_bytes(&[9; 32]);
+        let done = Done::Checked { ok: true, rehashed: None, token_hash: token.hash(), token };
+        let shown = format!("{job:?} {done:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("argon2") && !shown.contains("snt_"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_verifier_survives_the_log_and_the_disk() {
+        let verifier = Verifier { argon2: "$argon2id$x".into(), scram: ScramVerifier::new("p", b"salt", 1) };
+        let bytes = postcard::to_allocvec(&verifier).unwrap();
+        assert_eq!(postcard::from_bytes::<Verifier>(&bytes).unwrap(), verifier);
+        let text = serde_json::to_string(&verifier).unwrap();
+        assert_eq!(serde_json::from_str::<Verifier>(&text).unwrap(), verifier);
+    }
+}

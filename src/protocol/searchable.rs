@@ -1,0 +1,51 @@
+//! What of a stored event can be found by its words.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// The Lamport timestamp and the text of a stored event, where it is a message that has a text; anything
+/// else is found by nobody.
+///
+/// This is all that the index of a search knows of the form of events.
+pub fn searchable(json: &str) -> Option<(u64, Cow<'_, str>)> {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        kind: &'a str,
+        lamport_timestamp: u64,
+        #[serde(borrow)]
+        body: Cow<'a, str>,
+    }
+    let said: Said<'_> = serde_json::from_str(json).ok()?;
+    (said.kind == "message" && !said.body.is_empty()).then_some((said.lamport_timestamp, said.body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Event, EventKind, RoomName, UserName};
+
+    #[test]
+    fn of_events_messages_with_a_text_are_searchable() {
+        let mut event = Event {
+            room: RoomName::new("lobby").unwrap(),
+            seq: 7,
+            author: UserName::new("alice").unwrap(),
+            lamport_timestamp: 12,
+            created_at: 1_763_677_200_123,
+            kind: EventKind::Message {
+                body: "say \"hi\"".into(),
+                client_msg_id: "c1".into(),
+                reply_to: None,
+            },
+        };
+        let json = |event: &Event| serde_json::to_string(event).unwrap();
+        assert_eq!(searchable(&json(&event)), Some((12, "say \"hi\"".into())));
+        event.kind = EventKind::Message { body: String::new(), client_msg_id: "c1".into(), reply_to: None };
+        assert_eq!(searchable(&json(&event)), None);
+        event.kind = EventKind::Joined;
+        assert_eq!(searchable(&json(&event)), None);
+        assert_eq!(searchable("{}"), None);
+        assert_eq!(searchable("no json"), None);
+    }
+}

@@ -1,0 +1,18 @@
+//! Hashing beside the replica: a short queue, and threads that have all the time a password takes.
+//!
+//! ```text
+//! replica ── Output::Credential ──► queue ──► hash-N ──► inbox of results ──► Input::Credential
+//!                                     └ full: refused at once, with the time until there is room
+//! ```
+//!
+//! A job knows no address. That nobody fills the queue alone is the replica's doing: it has at most one job
+//! of a connection under way, and `replica/throttle.rs` counts failures of an address and of an account. With
+//! both, a flood from one place costs others the time of a short queue and never more.
+
+pub mod hasher;
+pub mod pool;
+#[cfg(test)]
+mod timing;
+
+pub use hasher::{Costs, Hasher};
+pub use pool::{Credentials, Hashing};
