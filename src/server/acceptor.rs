@@ -49,20 +49,20 @@ pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
 
 /// Gives a connection a thread, or a nack where there is no room. The error is one sentence.
 fn admit(stream: TcpStream, desk: &Arc<Desk>) -> Result<(), String> {
-    let client = match desk.context.clients.add(stream) {
-        Ok(client) => client,
+    let (client, stream) = match desk.context.clients.add(stream) {
+        Ok(added) => added,
         Err(stream) => {
             turn_away(&stream, desk);
             return Err("there are as many connections as limits.connections allows".into());
         }
     };
-    let (desk_of_client, client_of_thread) = (desk.clone(), client.clone());
+    let (desk_of_client, client_of_thread, stream_of_thread) = (desk.clone(), client.clone(), stream.clone());
     let thread = thread::Builder::new()
         .name(format!("client-{}", client.conn.0))
         .stack_size(STACK_BYTES)
-        .spawn(move || serve(&desk_of_client, client_of_thread));
+        .spawn(move || serve(&desk_of_client, client_of_thread, stream_of_thread));
     thread.map(drop).map_err(|error| {
-        turn_away(&client.stream, desk);
+        turn_away(&stream, desk);
         client.cut();
         desk.context.clients.remove(client.conn);
         format!("there is no thread for another client: {error}")

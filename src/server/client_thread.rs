@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +21,9 @@ use super::{
     clients::Client,
     context::Context,
     dialect::{self, Dialect},
+    fan_out::FanOuts,
     framing::{Lines, TooLong},
+    http,
     mailbox::Sender,
 };
 
@@ -29,7 +31,7 @@ use super::{
 /// `tests/server` sends it, unoptimised.
 pub const STACK_BYTES: usize = 128 * 1024;
 /// What is read at once. It lies on the stack of every connection.
-const READ_BYTES: usize = 4 * 1024;
+pub const READ_BYTES: usize = 4 * 1024;
 /// How long a connection that was refused here may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 /// A client that has closed its half gets the answers that are due. They are all there when the last request
@@ -40,21 +42,28 @@ const QUIET: Duration = Duration::from_millis(300);
 pub struct Desk {
     /// To the replica. Full holds the reader back, and by TCP the client.
     pub inbox: Sender<Input>,
+    /// To those who write: for control frames of WebSockets, which the replica knows nothing of.
+    pub fan_outs: FanOuts,
     /// What all threads share.
     pub context: Arc<Context>,
 }
 
 /// Serves a connection until it ends. Whatever happens, a panic included, it is forgotten afterwards.
-pub fn serve(desk: &Desk, client: Arc<Client>) {
-    let mut conversation = Conversation { desk, client, is_open: false };
+pub fn serve(desk: &Desk, client: Arc<Client>, stream: Arc<TcpStream>) {
+    let mut conversation = Conversation { desk, client, stream, is_open: false };
     if let Err(error) = conversation.run() {
         log::debug!("connection {} ended: {error}", conversation.client.conn.0);
     }
 }
 
-struct Conversation<'a> {
-    desk: &'a Desk,
-    client: Arc<Client>,
+/// What one connection says, whatever its dialect.
+pub struct Conversation<'a> {
+    /// What all client threads share.
+    pub desk: &'a Desk,
+    /// The connection.
+    pub client: Arc<Client>,
+    /// Its socket.
+    pub stream: Arc<TcpStream>,
     /// Whether the replica knows of it.
     is_open: bool,
 }
@@ -79,7 +88,7 @@ struct LastLine {
 }
 
 /// The replica is gone, so the process is ending.
-struct Ending;
+pub struct Ending;
 
 impl From<Ending> for io::Error {
     fn from(_: Ending) -> Self {
@@ -99,12 +108,13 @@ impl Conversation<'_> {
                 // Blank lines count for nothing, however many there are.
                 head.clear();
             }
-            if self.read_until(deadline, &mut head)? == 0 {
+            if read_until(&self.stream, deadline, &mut head)? == 0 {
                 return Ok(());
             }
         };
         match dialect {
             Dialect::JsonLines => self.talk(deadline, &head),
+            Dialect::Http => http::serve(self, deadline, head),
             Dialect::StatusProbe => match self.desk.context.shared.status() {
                 Some(status) => self.say_and_close(status.line().as_bytes()),
                 None => self.say_and_close(b"STARTING\n"),
@@ -124,15 +134,15 @@ impl Conversation<'_> {
         while !self.is_open {
             self.take(&mut lines, &more, &mut last)?;
             more.clear();
-            if !self.is_open && self.read_until(deadline, &mut more)? == 0 {
+            if !self.is_open && read_until(&self.stream, deadline, &mut more)? == 0 {
                 return Ok(());
             }
         }
         drop(more);
-        self.client.stream.set_read_timeout(None)?;
+        self.stream.set_read_timeout(None)?;
         let mut buffer = [0; READ_BYTES];
         loop {
-            let length = read(&self.client.stream, &mut buffer)?;
+            let length = read(&self.stream, &mut buffer)?;
             if length == 0 {
                 self.let_answers_out(last);
                 return Ok(());
@@ -156,21 +166,35 @@ impl Conversation<'_> {
         result?;
         if framed == Err(TooLong) {
             let limit = self.desk.context.config.replica.limits.line_bytes;
-            let refusal = Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes"));
-            self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }))?;
+            self.refuse(Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes")))?;
             self.drain()?;
         }
         Ok(())
     }
 
-    fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>) -> Result<(), Ending> {
-        let conn = self.client.conn;
+    /// Where the other end is.
+    pub fn addr(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|addr| addr.ip())
+    }
+
+    /// Tells the replica of this connection, where it does not know of it.
+    pub fn open(&mut self) -> Result<(), Ending> {
         if !self.is_open {
-            let addr = self.client.stream.peer_addr().ok().map(|addr| addr.ip());
-            self.send(Input::Opened { conn, addr })?;
+            self.send(Input::Opened { conn: self.client.conn, addr: self.addr() })?;
             self.is_open = true;
         }
-        self.send(Input::Line { conn, line })
+        Ok(())
+    }
+
+    /// Hands a request to the replica.
+    pub fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>) -> Result<(), Ending> {
+        self.open()?;
+        self.send(Input::Line { conn: self.client.conn, line })
+    }
+
+    /// Hands to the replica what is no request at all. It answers in its turn.
+    pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Ending> {
+        self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }))
     }
 
     fn send(&self, input: Input) -> Result<(), Ending> {
@@ -178,9 +202,9 @@ impl Conversation<'_> {
     }
 
     /// Throws away what still comes, until the fan-out has written the last line and ends the connection.
-    fn drain(&self) -> io::Result<()> {
+    pub fn drain(&self) -> io::Result<()> {
         let mut buffer = [0; READ_BYTES];
-        while read(&self.client.stream, &mut buffer)? > 0 {}
+        while read(&self.stream, &mut buffer)? > 0 {}
         Ok(())
     }
 
@@ -194,7 +218,7 @@ impl Conversation<'_> {
             }
             std::thread::sleep(QUIET / 6);
             let mut byte = [0];
-            if read(&self.client.stream, &mut byte).is_err() {
+            if read(&self.stream, &mut byte).is_err() {
                 // It has closed the other half, too.
                 return;
             }
@@ -205,29 +229,35 @@ impl Conversation<'_> {
         }
     }
 
-    /// Reads what there is and appends it to `bytes`; an error when the deadline passes before.
-    fn read_until(&self, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.client.stream.set_read_timeout(Some(left))?;
-        let mut buffer = [0; READ_BYTES];
-        let length = read(&self.client.stream, &mut buffer)?;
-        bytes.extend_from_slice(&buffer[..length]);
-        Ok(length)
-    }
-
     fn say_and_close(&self, line: &[u8]) -> io::Result<()> {
-        say_and_close(&self.client.stream, line)
+        say_and_close(&self.stream, line)
     }
 }
 
+/// Reads what there is and appends it to `bytes`; an error when the deadline passes before.
+pub fn read_until(stream: &TcpStream, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    let mut buffer = [0; READ_BYTES];
+    let length = read(stream, &mut buffer)?;
+    bytes.extend_from_slice(&buffer[..length]);
+    Ok(length)
+}
+
 /// Says a last line on a connection that nobody else writes to, and gives the other end time to read it.
-fn say_and_close(stream: &TcpStream, line: &[u8]) -> io::Result<()> {
-    let deadline = Instant::now() + LINGER;
+fn say_and_close(mut stream: &TcpStream, line: &[u8]) -> io::Result<()> {
     stream.set_write_timeout(Some(LINGER))?;
-    (&mut &*stream).write_all(line)?;
+    stream.write_all(line)?;
+    linger(stream)
+}
+
+/// Ends a connection that nobody else writes to, and gives the other end time to read what was said: were it
+/// closed with unread bytes in it, the last words might be lost.
+pub fn linger(stream: &TcpStream) -> io::Result<()> {
+    let deadline = Instant::now() + LINGER;
     stream.shutdown(Shutdown::Write)?;
     let mut buffer = [0; READ_BYTES];
     loop {
@@ -243,7 +273,7 @@ fn say_and_close(stream: &TcpStream, line: &[u8]) -> io::Result<()> {
 }
 
 /// Reads once; a signal is no reason to fail.
-fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,20 +1,25 @@
-//! The connections of clients: who they are, and how their sockets are written to without waiting.
+//! The connections of clients: who they are, and how they are written to without waiting.
 
 use std::{
     collections::BTreeMap,
-    io::{self, IoSlice},
+    io,
     net::{Shutdown, TcpStream},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::replica::io::ConnId;
+
+use super::{
+    local_session::Answers,
+    outgoing::{Framing, Outgoing},
+};
 
 /// How often the other end of an idle connection is asked for a sign of life by the system. Without this
 /// a client whose machine vanished would be kept for ever.
@@ -25,40 +30,68 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct Client {
     /// Its number.
     pub conn: ConnId,
-    /// Its socket.
-    pub stream: TcpStream,
+    sink: Sink,
     /// Nothing more is to be read: only the end of what is written matters.
     closing: AtomicBool,
     /// How often something was written.
     writes: AtomicU64,
+    /// Set once it speaks WebSocket.
+    control: OnceLock<Mutex<ControlFrames>>,
+}
+
+/// Where what is written goes.
+#[derive(Debug)]
+enum Sink {
+    /// To another machine or process.
+    Socket(Arc<TcpStream>),
+    /// To a thread of this server.
+    Local(Answers),
+}
+
+/// The control frames that wait to be written. There is never more than one of each: a newer pong answers
+/// the older pings as well (RFC 6455, 5.5.3), and nothing comes after a close.
+#[derive(Debug, Default)]
+pub struct ControlFrames {
+    /// The payload of the newest ping.
+    pub pong: Option<Vec<u8>>,
+    /// Close at once, and why.
+    pub close: Option<(u16, &'static str)>,
+    /// What a close will say that comes after everything else.
+    pub last_words: Option<(u16, &'static str)>,
 }
 
 impl Client {
-    /// Writes as much as the socket takes at once; `WouldBlock` where that is nothing.
-    ///
-    /// The socket itself stays blocking, because its reader shares it, so each write says so by itself.
-    #[cfg(unix)]
-    pub fn write_now(&self, lines: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Writes as much as the other end takes at once; `WouldBlock` where that is nothing.
+    pub fn write_now(&self, outgoing: &mut Outgoing) -> io::Result<()> {
         self.writes.fetch_add(1, Ordering::Relaxed);
-        SockRef::from(&self.stream).send_vectored_with_flags(lines, nix::libc::MSG_DONTWAIT)
-    }
-
-    /// Writes as much as the socket takes, about at once.
-    ///
-    /// There is no such flag on this system: the socket has a write timeout of a millisecond instead.
-    #[cfg(not(unix))]
-    pub fn write_now(&self, lines: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        let written = io::Write::write_vectored(&mut &self.stream, lines);
-        written.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => io::ErrorKind::WouldBlock.into(),
-            _ => error,
-        })
+        match &self.sink {
+            Sink::Socket(stream) => {
+                let written = send_now(stream, outgoing)?;
+                outgoing.advance(written);
+                Ok(())
+            }
+            Sink::Local(answers) => answers.put(outgoing),
+        }
     }
 
     /// How often something was written to it so far.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
+    }
+
+    /// From now on it speaks WebSocket. To be said before the replica hears of it.
+    pub fn speak_web_socket(&self) {
+        self.control.get_or_init(Mutex::default);
+    }
+
+    /// How it wants its lines.
+    pub fn framing(&self) -> Framing {
+        if self.control.get().is_some() { Framing::Messages } else { Framing::Lines }
+    }
+
+    /// The control frames that wait; `None` where it speaks no WebSocket.
+    pub fn control(&self) -> Option<&Mutex<ControlFrames>> {
+        self.control.get()
     }
 
     /// Whether its end has begun.
@@ -71,23 +104,62 @@ impl Client {
     /// bytes in it, the other end might lose the last lines.
     pub fn finish(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        // An error means that the other end is gone already.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        match &self.sink {
+            // An error means that the other end is gone already.
+            Sink::Socket(stream) => drop(stream.shutdown(Shutdown::Write)),
+            Sink::Local(answers) => answers.close(),
+        }
     }
 
     /// Ends it at once. Its reader wakes up.
     pub fn cut(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        let _ = self.stream.shutdown(Shutdown::Both);
+        match &self.sink {
+            Sink::Socket(stream) => drop(stream.shutdown(Shutdown::Both)),
+            Sink::Local(answers) => answers.close(),
+        }
     }
 }
 
-/// All connections, those included whose dialect is not known yet.
+/// Writes as much as the socket takes at once.
+///
+/// The socket itself stays blocking, because its reader shares it, so each write says so by itself.
+#[cfg(unix)]
+fn send_now(stream: &TcpStream, outgoing: &Outgoing) -> io::Result<usize> {
+    SockRef::from(stream).send_vectored_with_flags(&outgoing.slices(), nix::libc::MSG_DONTWAIT)
+}
+
+/// Writes as much as the socket takes, about at once.
+///
+/// There is no such flag on this system: the socket has a short write timeout instead.
+#[cfg(not(unix))]
+fn send_now(mut stream: &TcpStream, outgoing: &Outgoing) -> io::Result<usize> {
+    let written = io::Write::write_vectored(&mut stream, &outgoing.slices());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => io::ErrorKind::WouldBlock.into(),
+        _ => error,
+    })
+}
+
+/// Makes a socket ready to be written to by its fan-out thread.
+pub fn hand_to_fan_out(stream: &TcpStream) -> io::Result<()> {
+    let timeout = if cfg!(unix) { None } else { Some(Duration::from_millis(1)) };
+    stream.set_write_timeout(timeout)
+}
+
+/// All connections, those included whose dialect is not known yet, and the local sessions.
 #[derive(Debug)]
 pub struct Clients {
-    open: RwLock<BTreeMap<ConnId, Arc<Client>>>,
+    open: RwLock<Open>,
     next: AtomicU64,
     connections_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    by_conn: BTreeMap<ConnId, Arc<Client>>,
+    /// How many of them are local sessions, which belong to connections that are counted already.
+    local: usize,
 }
 
 impl Clients {
@@ -96,45 +168,69 @@ impl Clients {
         Clients { open: RwLock::default(), next: AtomicU64::new(1), connections_max }
     }
 
-    /// Takes up an accepted connection; gives it back where there are too many.
-    pub fn add(&self, stream: TcpStream) -> Result<Arc<Client>, TcpStream> {
+    /// Takes up an accepted connection, and gives it with its socket; gives the socket back where there are
+    /// too many.
+    pub fn add(&self, stream: TcpStream) -> Result<(Arc<Client>, Arc<TcpStream>), TcpStream> {
         let mut open = self.open.write();
-        if open.len() >= self.connections_max {
+        if open.by_conn.len() - open.local >= self.connections_max {
             return Err(stream);
         }
-        let conn = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
         // A socket that cannot be tuned still works.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        #[cfg(not(unix))]
-        let _ = stream.set_write_timeout(Some(Duration::from_millis(1)));
-        let client = Client { conn, stream, closing: AtomicBool::new(false), writes: AtomicU64::new(0) };
-        let client = Arc::new(client);
-        open.insert(conn, client.clone());
-        Ok(client)
+        let _ = hand_to_fan_out(&stream);
+        let stream = Arc::new(stream);
+        let client = self.insert(&mut open, Sink::Socket(stream.clone()));
+        Ok((client, stream))
+    }
+
+    /// Takes up a local session.
+    pub fn add_local(&self, answers: Answers) -> Arc<Client> {
+        let mut open = self.open.write();
+        open.local += 1;
+        self.insert(&mut open, Sink::Local(answers))
+    }
+
+    fn insert(&self, open: &mut Open, sink: Sink) -> Arc<Client> {
+        let conn = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
+        let client = Arc::new(Client {
+            conn,
+            sink,
+            closing: AtomicBool::new(false),
+            writes: AtomicU64::new(0),
+            control: OnceLock::new(),
+        });
+        open.by_conn.insert(conn, client.clone());
+        client
     }
 
     /// Forgets one.
     pub fn remove(&self, conn: ConnId) {
-        self.open.write().remove(&conn);
+        let mut open = self.open.write();
+        if let Some(client) = open.by_conn.remove(&conn)
+            && matches!(client.sink, Sink::Local(_))
+        {
+            open.local -= 1;
+        }
     }
 
     /// One of them.
     pub fn get(&self, conn: ConnId) -> Option<Arc<Client>> {
-        self.open.read().get(&conn).cloned()
+        self.open.read().by_conn.get(&conn).cloned()
     }
 
-    /// All of them.
+    /// All of them, local sessions included.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        self.open.read().values().cloned().collect()
+        self.open.read().by_conn.values().cloned().collect()
     }
 
-    /// How many there are.
+    /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.open.read().len()
+        let open = self.open.read();
+        open.by_conn.len() - open.local
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

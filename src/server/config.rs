@@ -23,8 +23,9 @@ use crate::{
 
 use super::{
     args::{Args, DATA_DIR},
-    config_file::{AuthSection, ConfigFile, Heartbeat, LogFiles, Threads},
+    config_file::{AuthSection, ConfigFile, Heartbeat, Http, LogFiles, Threads},
     credentials::{Costs, Hashing},
+    http::origin::Origin,
     ports::{PORTS, Port},
 };
 
@@ -45,6 +46,10 @@ pub struct Config {
     pub peer_ip: IpAddr,
     /// Whether all servers are on this machine.
     pub on_loopback: bool,
+    /// What HTTP and WebSocket clients may do.
+    pub http: Http,
+    /// The origins in it.
+    pub allowed_origins: Vec<Origin>,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
     /// The log files.
@@ -92,6 +97,7 @@ impl Config {
         check_limits(&file.limits)?;
         check_auth(&file.auth)?;
         check_ranges(&file.log, &file.threads, file.keep_entries)?;
+        let allowed_origins = check_http(&file.http)?;
         if !file.heartbeat.multicast_group.is_multicast() {
             let group = file.heartbeat.multicast_group;
             return Err(format!("heartbeat.multicast_group is {group}; it must be in 224.0.0.0/4"));
@@ -116,6 +122,8 @@ impl Config {
             client_ip,
             peer_ip: if secret_is_public { loopback } else { client_ip },
             on_loopback,
+            http: file.http,
+            allowed_origins,
             heartbeat: file.heartbeat,
             log: file.log,
             threads: file.threads,
@@ -293,6 +301,27 @@ fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<
     within("keep_entries", keep_entries, 100, 100_000_000)
 }
 
+/// Checks the section `http`, and reads the origins in it.
+fn check_http(http: &Http) -> Result<Vec<Origin>, String> {
+    let hour_ms = 3_600_000;
+    within("http.head_bytes", http.head_bytes as u64, 1024, 1024 * 1024)?;
+    within("http.headers", http.headers as u64, 8, 1_000)?;
+    within("http.head_ms", http.head_ms, 100, hour_ms)?;
+    within("http.idle_ms", http.idle_ms, 100, hour_ms)?;
+    within("http.body_ms", http.body_ms, 100, hour_ms)?;
+    within("http.body_bytes_per_s", http.body_bytes_per_s, 1, 1 << 30)?;
+    within("http.hook_bytes", http.hook_bytes as u64, 1024, 1024 * 1024)?;
+    within("http.requests_per_connection", http.requests_per_connection, 1, 1_000_000_000)?;
+    let origins = http.allowed_origins.iter().map(|text| {
+        Origin::parse(text).ok_or_else(|| {
+            format!(
+                "http.allowed_origins has {text:?} in it; an origin is like https://chat.example.org:8443"
+            )
+        })
+    });
+    origins.collect()
+}
+
 /// The secret from the file that was named, or from the usual place where there is one. The error is one
 /// sentence.
 pub fn load_secret(secret_file: Option<&Path>, data_dir: &Path) -> Result<Option<ClusterSecret>, String> {
@@ -417,6 +446,9 @@ mod tests {
             (r#"{"auth":{"mode":"shut"}}"#.into(), "shut"),
             (r#"{"log":{"files":0}}"#.into(), "log.files is 0"),
             (r#"{"heartbeat":{"multicast_group":"10.0.0.1"}}"#.into(), "multicast_group is 10.0.0.1"),
+            (r#"{"http":{"head_bytes":10}}"#.into(), "http.head_bytes is 10"),
+            (r#"{"http":{"allowed_origins":["chat.example.org"]}}"#.into(), "http.allowed_origins"),
+            (r#"{"http":{"allowed_origins":["https://a/b"]}}"#.into(), "https://a/b"),
             ("nonsense".into(), "not JSON"),
         ] {
             let error = load(folder.path(), &text).expect_err(&text);

@@ -40,6 +40,8 @@ pub struct ConfigFile {
     pub auth: AuthSection,
     /// What followers do with writes.
     pub followers: Followers,
+    /// What HTTP and WebSocket clients may do.
+    pub http: Http,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
     /// The log files.
@@ -61,6 +63,7 @@ impl Default for ConfigFile {
             limits: Limits::default(),
             auth: AuthSection::default(),
             followers: Followers::default(),
+            http: Http::default(),
             heartbeat: Heartbeat::default(),
             log: LogFiles::default(),
             threads: Threads::default(),
@@ -122,6 +125,48 @@ fn local_servers() -> Vec<ServerEntry> {
             ring_position: u32::from(place),
         })
         .collect()
+}
+
+/// What HTTP and WebSocket clients may do. What is asked through them has the same limits as ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Where pages may come from that open a WebSocket here, besides this server itself: a list of origins
+    /// such as `https://chat.example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Longest head of a request, in bytes.
+    pub head_bytes: usize,
+    /// Most headers of a request.
+    pub headers: usize,
+    /// Time for a head once its first byte is there, in milliseconds; the first request of a connection has
+    /// the time to the first complete line.
+    pub head_ms: u64,
+    /// How long a connection may be silent between two requests or in the middle of a body, in milliseconds.
+    pub idle_ms: u64,
+    /// Time for a body, in milliseconds, to which `body_bytes_per_s` adds what a long one needs.
+    pub body_ms: u64,
+    /// The slowest pace of a long body, in bytes a second.
+    pub body_bytes_per_s: u64,
+    /// Longest body of an incoming webhook, in bytes.
+    pub hook_bytes: usize,
+    /// Requests after which a connection is closed.
+    pub requests_per_connection: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            allowed_origins: Vec::new(),
+            head_bytes: 16 * 1024,
+            headers: 64,
+            head_ms: 10_000,
+            idle_ms: 15_000,
+            body_ms: 30_000,
+            body_bytes_per_s: 16 * 1024,
+            hook_bytes: 64 * 1024,
+            requests_per_connection: 1_000,
+        }
+    }
 }
 
 /// How heartbeats travel, besides to each configured server by its address.

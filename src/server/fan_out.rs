@@ -11,7 +11,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{self, IoSlice},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,6 +28,7 @@ use super::{
     clients::Client,
     context::Context,
     mailbox::{Bell, Receiver, Sender, mailbox},
+    outgoing::Outgoing,
     query::Queries,
     shared::Shared,
 };
@@ -39,8 +40,6 @@ const QUEUE: usize = 1_024;
 const BATCHES_MAX: usize = 256;
 /// Bytes taken from an outbox at once.
 const TAKE_BYTES: usize = 256 * 1024;
-/// Lines written at once; systems allow about a thousand.
-const SLICES: usize = 256;
 /// First pause before a full socket is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Longest pause.
@@ -50,15 +49,27 @@ const STALL: Duration = Duration::from_secs(30);
 /// How long a connection that was ended may take to close its half.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What a WebSocket is closed with where nobody said anything else: the last message says why.
+const GOODBYE: (u16, &str) = (1000, "");
+
+/// What a fan-out thread is given to do.
+#[derive(Debug)]
+pub enum Errand {
+    /// Instructions, in order.
+    Fans(Vec<Fan>),
+    /// A connection has control frames to be written (see [`Client::control`]).
+    Control(ConnId),
+}
+
 /// The way to the fan-out threads.
 #[derive(Debug, Clone)]
 pub struct FanOuts {
-    queues: Vec<Sender<Vec<Fan>>>,
+    queues: Vec<Sender<Errand>>,
 }
 
 impl FanOuts {
     /// The way to `count` threads, and for each thread its end.
-    pub fn new(count: usize) -> (FanOuts, Vec<Receiver<Vec<Fan>>>) {
+    pub fn new(count: usize) -> (FanOuts, Vec<Receiver<Errand>>) {
         let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
         (FanOuts { queues }, receivers)
     }
@@ -71,7 +82,7 @@ impl FanOuts {
         }
         if let [queue] = self.queues.as_slice() {
             // The threads end after all who could hand something over.
-            let _ = queue.send(batch);
+            let _ = queue.send(Errand::Fans(batch));
             return;
         }
         let mut shares: Vec<Vec<Fan>> = self.queues.iter().map(|_| Vec::new()).collect();
@@ -83,9 +94,15 @@ impl FanOuts {
         }
         for (queue, share) in self.queues.iter().zip(shares) {
             if !share.is_empty() {
-                let _ = queue.send(share);
+                let _ = queue.send(Errand::Fans(share));
             }
         }
+    }
+
+    /// Says that a connection has control frames to be written.
+    pub fn control(&self, conn: ConnId) {
+        let place = conn.0 as usize % self.queues.len();
+        let _ = self.queues[place].send(Errand::Control(conn));
     }
 }
 
@@ -121,10 +138,8 @@ pub struct FanOut {
 struct Socket {
     client: Arc<Client>,
     /// Taken from the outbox and not written.
-    lines: VecDeque<Arc<[u8]>>,
-    /// Bytes of the first line that are written already.
-    written: usize,
-    /// Nothing comes after `lines`.
+    outgoing: Outgoing,
+    /// Nothing comes after `outgoing`.
     is_last: bool,
 }
 
@@ -150,7 +165,7 @@ impl FanOut {
 
     /// Carries out instructions until nobody is left to give any. What is still waiting to be written then
     /// is tried once more.
-    pub fn run(mut self, instructions: &Receiver<Vec<Fan>>) {
+    pub fn run(mut self, instructions: &Receiver<Errand>) {
         loop {
             instructions.wait_until(self.next_due());
             if instructions.is_finished() {
@@ -159,8 +174,11 @@ impl FanOut {
             }
             let mut batches = Vec::new();
             instructions.take(BATCHES_MAX, &mut batches);
-            for fan in batches.into_iter().flatten() {
-                self.carry_out(fan);
+            for errand in batches {
+                match errand {
+                    Errand::Fans(fans) => fans.into_iter().for_each(|fan| self.carry_out(fan)),
+                    Errand::Control(conn) => self.control(conn),
+                }
             }
             self.settle();
             self.try_blocked(Instant::now());
@@ -179,14 +197,26 @@ impl FanOut {
     fn carry_out(&mut self, fan: Fan) {
         match &fan {
             // A connection that is gone already is not opened; what else is said of it does nothing.
-            Fan::Open { conn } => match self.context.clients.get(*conn) {
-                Some(client) => drop(self.sockets.insert(*conn, Socket::new(client))),
-                None => return,
-            },
+            Fan::Open { conn } => {
+                let Some(client) = self.context.clients.get(*conn) else { return };
+                let conn = *conn;
+                self.sockets.insert(conn, Socket::new(client));
+                self.fanout.handle(fan);
+                // Its client may have been quicker than the replica.
+                return self.control(conn);
+            }
             Fan::Forget { conn } => self.drop_socket(*conn),
             _ => {}
         }
         self.fanout.handle(fan);
+    }
+
+    /// Writes the control frames that wait, or leaves them to the next try where the socket is full. One that
+    /// is not open yet is looked at when it is.
+    fn control(&mut self, conn: ConnId) {
+        if self.sockets.contains_key(&conn) && !self.blocked.contains_key(&conn) {
+            self.write(conn);
+        }
     }
 
     /// Does what the instructions brought about, until nothing is left to do at once.
@@ -225,10 +255,10 @@ impl FanOut {
                 }
                 End::Finished => {
                     if let Some(socket) = self.sockets.get_mut(&conn) {
-                        socket.is_last = true;
+                        socket.end();
                     }
                     if !self.blocked.contains_key(&conn) {
-                        self.finish(conn);
+                        self.write(conn);
                     }
                 }
             }
@@ -239,15 +269,19 @@ impl FanOut {
     fn write(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.get_mut(&conn) else { return };
         loop {
-            if socket.lines.is_empty() {
-                socket.lines.extend(self.fanout.take(conn, TAKE_BYTES));
+            if socket.take_control() {
+                self.fanout.handle(Fan::Forget { conn });
             }
-            if socket.lines.is_empty() {
+            if socket.outgoing.is_empty() && !socket.is_last {
+                let lines = self.fanout.take(conn, TAKE_BYTES);
+                lines.into_iter().for_each(|line| socket.outgoing.push_line(line));
+            }
+            if socket.outgoing.is_empty() {
                 self.blocked.remove(&conn);
                 break;
             }
-            match socket.write_once() {
-                Ok(_) => drop(self.blocked.remove(&conn)),
+            match socket.client.write_now(&mut socket.outgoing) {
+                Ok(()) => drop(self.blocked.remove(&conn)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.block(conn);
                     return;
@@ -297,9 +331,7 @@ impl FanOut {
 
     /// Everything has been written: lets the other end read it and go.
     fn finish(&mut self, conn: ConnId) {
-        if self.sockets.get(&conn).is_some_and(|socket| socket.lines.is_empty())
-            && let Some(socket) = self.sockets.remove(&conn)
-        {
+        if let Some(socket) = self.sockets.remove(&conn) {
             socket.client.finish();
             self.lingering.push_back((Instant::now() + LINGER, socket.client));
         }
@@ -331,24 +363,35 @@ impl FanOut {
 
 impl Socket {
     fn new(client: Arc<Client>) -> Self {
-        Socket { client, lines: VecDeque::new(), written: 0, is_last: false }
+        let outgoing = Outgoing::new(client.framing());
+        Socket { client, outgoing, is_last: false }
     }
 
-    /// Writes as much of `lines`, of which there are some, as the socket takes at once.
-    fn write_once(&mut self) -> io::Result<()> {
-        let mut slices = Vec::with_capacity(self.lines.len().min(SLICES));
-        for (place, line) in self.lines.iter().take(SLICES).enumerate() {
-            slices.push(IoSlice::new(if place == 0 { &line[self.written..] } else { line }));
+    /// Takes the control frames that wait. Whether one of them is a close, after which nothing comes.
+    fn take_control(&mut self) -> bool {
+        let Some(mut control) = self.client.control().map(|control| control.lock()) else { return false };
+        if self.is_last {
+            return false;
         }
-        let mut written = self.written + self.client.write_now(&slices)?;
-        while let Some(first) = self.lines.front()
-            && written >= first.len()
+        if let Some(payload) = control.pong.take() {
+            self.outgoing.push_pong(&payload);
+        }
+        if let Some((code, reason)) = control.close.take() {
+            self.outgoing.push_close(code, reason, true);
+            self.is_last = true;
+        }
+        self.is_last
+    }
+
+    /// What was taken from the outbox was all: nothing comes after it but the goodbye of a WebSocket.
+    fn end(&mut self) {
+        if let Some(control) = self.client.control()
+            && !self.is_last
         {
-            written -= first.len();
-            self.lines.pop_front();
+            let (code, reason) = control.lock().last_words.unwrap_or(GOODBYE);
+            self.outgoing.push_close(code, reason, false);
         }
-        self.written = written;
-        Ok(())
+        self.is_last = true;
     }
 }
 

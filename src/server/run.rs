@@ -162,7 +162,11 @@ impl Server {
         wiring.start_datagrams(&datagrams, sockets.multicast, &stop)?;
         links.start(&wiring.threads, sockets.peers)?;
         wiring.start_discovery(sockets.discovery, &stop)?;
-        let desk = Arc::new(Desk { inbox: client_inputs, context: wiring.context.clone() });
+        let desk = Arc::new(Desk {
+            inbox: client_inputs,
+            fan_outs: wiring.fan_outs.clone(),
+            context: wiring.context.clone(),
+        });
         let clients = sockets.clients;
         wiring.threads.spawn("acceptor", move || accept_all(&clients, &desk, &stop_accepting))?;
 

@@ -1,6 +1,9 @@
 //! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
 
 mod dialects;
+mod http;
+mod http_client;
 mod one_server;
 mod program;
 mod three_servers;
+mod web_socket;

@@ -28,8 +28,13 @@ pub struct OneServer {
 impl OneServer {
     /// Starts one with these `limits`, and waits until it leads.
     pub fn start(limits: Value) -> OneServer {
+        OneServer::start_with(json!({ "limits": limits }))
+    }
+
+    /// Starts one with these sections in its configuration, and waits until it leads.
+    pub fn start_with(sections: Value) -> OneServer {
         let folder = tempfile::tempdir().unwrap();
-        let (args, port) = arguments(&folder, limits);
+        let (args, port) = arguments_with(&folder, sections);
         let config = Config::load(&args).unwrap();
         let one = OneServer { server: Some(Server::start(config).unwrap()), port, _folder: folder };
         let mut client = one.client();
@@ -63,13 +68,20 @@ impl Drop for OneServer {
 
 /// The command line and the port of a server that is its whole cluster, with its configuration in `folder`.
 pub fn arguments(folder: &TempDir, limits: Value) -> (Args, u16) {
+    arguments_with(folder, json!({ "limits": limits }))
+}
+
+/// The same, with these sections in the configuration.
+fn arguments_with(folder: &TempDir, sections: Value) -> (Args, u16) {
     let port = free_base_ports(1).expect("a free port")[0];
-    let config = json!({
+    let mut config = json!({
         "servers": [{"server_id": "only", "host": "127.0.0.1", "port": port, "ring_position": 0}],
-        "limits": limits,
         // More than one, so that the way to the right one is tested as well.
         "threads": {"fan_out": 2, "query": 2},
     });
+    for (section, value) in sections.as_object().expect("sections by their names") {
+        config[section] = value.clone();
+    }
     let path = folder.path().join("config.json");
     fs::write(&path, config.to_string()).unwrap();
     let mut args = Args::parse_from(["syncnet-server", "--server-id", "only"]);

@@ -1,0 +1,176 @@
+//! Whether this server lives, whether it can do its work, and how it stands.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    exchange::{Done, Exchange, Stop},
+    response::Response,
+};
+use crate::{
+    protocol::status::{Role, Status},
+    server::{
+        client_thread::Desk,
+        local_session::{Ask, LocalSession},
+    },
+};
+
+/// A replica thread that has not ended a turn for so long does not work.
+const TURN_MS: u64 = 3_000;
+/// How long the proof that this server is caught up may take.
+const PROOF: Duration = Duration::from_secs(2);
+
+/// The process is up.
+pub fn healthz(_: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    Ok(Done::Answer(Response::text(200, "ok\n")))
+}
+
+/// The whole status of this server.
+pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    let Some(status) = exchange.desk.context.shared.status() else {
+        return Ok(Done::Answer(Response::error(503, "unavailable", "this server is starting")));
+    };
+    let status = serde_json::to_value(status).expect("plain data always encodes");
+    Ok(Done::Answer(Response::json(200, &status)))
+}
+
+/// Whether people can be sent here. In layers, of which each needs the one before: the first that fails is
+/// named, and why.
+pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    let shared = &exchange.desk.context.shared;
+    let state =
+        judge(shared.status().as_ref(), shared.idle_ms()).and_then(|()| prove(exchange.desk, exchange.addr));
+    Ok(Done::Answer(ready_answer(state)))
+}
+
+/// A layer, and why it fails.
+type Failing = (Layer, String);
+
+/// The layers, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    /// Its data counts, and its replica works.
+    Started,
+    /// Somebody leads, and can be heard.
+    Leader,
+    /// It has applied all that is committed.
+    CaughtUp,
+}
+
+impl Layer {
+    const ALL: [Layer; 3] = [Layer::Started, Layer::Leader, Layer::CaughtUp];
+
+    fn name(self) -> &'static str {
+        match self {
+            Layer::Started => "started",
+            Layer::Leader => "leader",
+            Layer::CaughtUp => "caught_up",
+        }
+    }
+}
+
+/// What the replica's last words tell.
+fn judge(status: Option<&Status>, idle_ms: u64) -> Result<(), Failing> {
+    let failing = |layer, reason: &str| Err((layer, reason.to_owned()));
+    let Some(status) = status else { return failing(Layer::Started, "the replica has not begun") };
+    if idle_ms > TURN_MS {
+        return failing(Layer::Started, "the replica does not get on; its disk may be slow");
+    }
+    if matches!(status.role, Role::Forming | Role::Learner) {
+        return failing(Layer::Started, &status.note);
+    }
+    let Some(leader_id) = &status.leader_id else { return failing(Layer::Leader, "nobody leads") };
+    let is_heard = status.role == Role::Leader
+        || status.peers.iter().any(|peer| peer.server_id == *leader_id && peer.alive);
+    if !is_heard {
+        return Err((Layer::Leader, format!("{leader_id} leads and cannot be heard")));
+    }
+    Ok(())
+}
+
+/// A ping with a barrier is answered once this server has applied what was committed before.
+fn prove(desk: &Desk, addr: Option<IpAddr>) -> Result<(), Failing> {
+    let mut data = Map::new();
+    data.insert("barrier".into(), true.into());
+    let answer = LocalSession::open(desk, addr, PROOF).and_then(|mut session| session.ask("ping", data));
+    match answer {
+        Ok(_) => Ok(()),
+        Err(_) => Err((Layer::CaughtUp, "what is committed was not applied here in time".into())),
+    }
+}
+
+fn ready_answer(state: Result<(), Failing>) -> Response {
+    let failed = state.as_ref().err().map(|(layer, _)| *layer);
+    let mut layers = Map::new();
+    for layer in Layer::ALL {
+        let value = match failed {
+            Some(failed) if layer > failed => Value::Null,
+            Some(failed) => (layer != failed).into(),
+            None => true.into(),
+        };
+        layers.insert(layer.name().into(), value);
+    }
+    let mut answer = json!({ "ready": failed.is_none(), "layers": layers });
+    if let Err((layer, reason)) = state {
+        answer["failed"] = layer.name().into();
+        answer["reason"] = reason.into();
+        return Response::json(503, &answer).with("Retry-After", "1");
+    }
+    Response::json(200, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ServerId, status::PeerStatus};
+
+    fn status(role: Role, leader: Option<&str>, alive: bool) -> Status {
+        let id = |text: &str| ServerId::new(text).unwrap();
+        Status {
+            server_id: id("a"),
+            role,
+            leader_id: leader.map(id),
+            term: 1,
+            ring_position: 0,
+            last_index: 0,
+            commit_index: 0,
+            applied_index: 0,
+            uptime: 0.0,
+            clients: 0,
+            messages: 0,
+            tcp_port: 1,
+            udp_port: 2,
+            peers: vec![PeerStatus {
+                server_id: id("b"),
+                alive,
+                last_heartbeat_age_ms: None,
+                match_index: None,
+            }],
+            note: "being rebuilt".into(),
+            version: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_layer_that_fails_is_named() {
+        let failed = |status: Option<Status>, idle_ms| judge(status.as_ref(), idle_ms).err().map(|(l, _)| l);
+        assert_eq!(failed(None, 0), Some(Layer::Started));
+        assert_eq!(failed(Some(status(Role::Leader, Some("a"), false)), 60_000), Some(Layer::Started));
+        assert_eq!(failed(Some(status(Role::Learner, Some("b"), true)), 0), Some(Layer::Started));
+        assert_eq!(failed(Some(status(Role::Candidate, None, true)), 0), Some(Layer::Leader));
+        assert_eq!(failed(Some(status(Role::Follower, Some("b"), false)), 0), Some(Layer::Leader));
+        assert_eq!(failed(Some(status(Role::Follower, Some("b"), true)), 0), None);
+        assert_eq!(failed(Some(status(Role::Leader, Some("a"), false)), 0), None);
+    }
+
+    #[test]
+    fn the_answer_says_which_layers_hold() {
+        let response = ready_answer(Err((Layer::Leader, "nobody leads".into())));
+        assert_eq!(response.status, 503);
+        let answer: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(answer["layers"], json!({"started": true, "leader": false, "caught_up": null}));
+        assert_eq!(answer["failed"], "leader");
+        assert_eq!(ready_answer(Ok(())).status, 200);
+    }
+}

@@ -1,0 +1,117 @@
+//! Which pages may open a WebSocket here.
+//!
+//! A browser lets any page open a WebSocket to anywhere, and says in `Origin` where the page is from. Without
+//! this check a page of a stranger could speak here in the name of whoever looks at it. A program that is no
+//! browser says nothing, and is nobody's accomplice.
+
+use super::head::Head;
+
+/// Where a page is from: scheme, host, port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Reads an origin as browsers write it; `null`, and whatever has more in it, is none.
+    pub fn parse(text: &str) -> Option<Origin> {
+        let (scheme, authority) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let (host, port) = host_and_port(authority)?;
+        Some(Origin { scheme, host, port: port.unwrap_or(default_port) })
+    }
+
+    /// Whether it is the server that was addressed as `host`. A proxy may have taken TLS off, so the scheme
+    /// only tells which port is meant where none stands.
+    fn is_host(&self, host: &str) -> bool {
+        let default_port = if self.scheme == "https" { 443 } else { 80 };
+        host_and_port(host)
+            .is_some_and(|(host, port)| host == self.host && port.unwrap_or(default_port) == self.port)
+    }
+}
+
+/// A host in lower case, and its port where one stands.
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.rfind(':') {
+        // A colon inside of brackets belongs to an address of IPv6.
+        Some(colon) if !authority[colon..].contains(']') => {
+            let digits = &authority[colon + 1..];
+            let is_port = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            (&authority[..colon], Some(is_port.then(|| digits.parse().ok())??))
+        }
+        _ => (authority, None),
+    };
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_fit = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b".-_".contains(&byte) || (is_bracketed && b"[]:".contains(&byte))
+    };
+    let is_host = !host.is_empty() && host.bytes().all(is_fit);
+    is_host.then(|| (host.to_ascii_lowercase(), port))
+}
+
+/// Whether a request may open a WebSocket, with `allowed` besides this server's own pages.
+pub fn may_open(head: &Head, allowed: &[Origin]) -> bool {
+    let mut origins = head.all("origin");
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(text), None) => {
+            Origin::parse(text).is_some_and(|origin| origin.is_host(&head.host) || allowed.contains(&origin))
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::http::head::{HeadLimits, parse};
+
+    fn opens(host: &str, origin: &str, allowed: &[&str]) -> bool {
+        let text = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
+        let head = parse(text.as_bytes(), HeadLimits { bytes: 1_000, headers: 9 }).unwrap().unwrap().0;
+        let allowed: Vec<_> = allowed.iter().map(|text| Origin::parse(text).unwrap()).collect();
+        may_open(&head, &allowed)
+    }
+
+    #[test]
+    fn own_pages_and_programs_may_and_strangers_may_not() {
+        for (host, origin, may) in [
+            ("localhost:8000", "", true),
+            ("localhost:8000", "Origin: http://localhost:8000\r\n", true),
+            ("LOCALHOST:8000", "Origin: http://localhost:8000\r\n", true),
+            ("chat.example", "Origin: https://chat.example\r\n", true),
+            ("chat.example", "Origin: http://chat.example\r\n", true),
+            ("chat.example:443", "Origin: https://chat.example\r\n", true),
+            ("[::1]:8000", "Origin: http://[::1]:8000\r\n", true),
+            ("localhost:8000", "Origin: http://localhost:8001\r\n", false),
+            ("localhost:8000", "Origin: http://localhost\r\n", false),
+            ("localhost:8000", "Origin: http://evil.example\r\n", false),
+            ("localhost:8000", "Origin: http://localhost:8000.evil.example\r\n", false),
+            ("localhost:8000", "Origin: http://localhost:8000/\r\n", false),
+            ("localhost:8000", "Origin: http://evil.example#localhost:8000\r\n", false),
+            ("localhost:8000", "Origin: http://a@localhost:8000\r\n", false),
+            ("localhost:8000", "Origin: null\r\n", false),
+            ("localhost:8000", "Origin:\r\n", false),
+            ("localhost:8000", "Origin: file://localhost:8000\r\n", false),
+            ("localhost:8000", "Origin: http://localhost:8000\r\nOrigin: http://localhost:8000\r\n", false),
+        ] {
+            assert_eq!(opens(host, origin, &[]), may, "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn configured_pages_may() {
+        let allowed = ["https://chat.example", "http://localhost:3000"];
+        assert!(opens("localhost:8000", "Origin: https://chat.example\r\n", &allowed));
+        assert!(opens("localhost:8000", "Origin: https://CHAT.example:443\r\n", &allowed));
+        assert!(!opens("localhost:8000", "Origin: http://chat.example\r\n", &allowed));
+        assert!(!opens("localhost:8000", "Origin: http://localhost:3001\r\n", &allowed));
+    }
+}

@@ -1,0 +1,63 @@
+//! Parts of a file: the header `Range` (RFC 9110, 14), for one part at a time.
+
+/// What is asked for of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From the first number on, before the second one.
+    Some(u64, u64),
+    /// What is not in it.
+    Missing,
+}
+
+/// Reads the header. What is not understood, or asks for more than one part, asks for all of it.
+pub fn part(header: Option<&str>, size: u64) -> Part {
+    let Some(range) = header.and_then(|header| header.strip_prefix("bytes=")) else { return Part::Whole };
+    let Some((first, last)) = range.split_once('-') else { return Part::Whole };
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // What is too long for a number is beyond the end of every file.
+        is_number.then(|| digits.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    let (start, end) = match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last.saturating_add(1).min(size)),
+        (Some(first), None) if last.is_empty() => (first, size),
+        (None, Some(count)) if first.is_empty() => {
+            (if count == 0 { size } else { size.saturating_sub(count) }, size)
+        }
+        _ => return Part::Whole,
+    };
+    if start < size { Part::Some(start, end) } else { Part::Missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_part_at_a_time() {
+        for (header, expected) in [
+            ("bytes=0-0", Part::Some(0, 1)),
+            ("bytes=2-5", Part::Some(2, 6)),
+            ("bytes=2-", Part::Some(2, 10)),
+            ("bytes=-3", Part::Some(7, 10)),
+            ("bytes=-30", Part::Some(0, 10)),
+            ("bytes=9-99999999999999999999999", Part::Some(9, 10)),
+            ("bytes=10-", Part::Missing),
+            ("bytes=10-12", Part::Missing),
+            ("bytes=99999999999999999999999-", Part::Missing),
+            ("bytes=-0", Part::Missing),
+            ("bytes=5-2", Part::Whole),
+            ("bytes=0-1,3-4", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=a-b", Part::Whole),
+            ("bytes=+1-2", Part::Whole),
+            ("lines=1-2", Part::Whole),
+        ] {
+            assert_eq!(part(Some(header), 10), expected, "{header}");
+        }
+        assert_eq!(part(None, 10), Part::Whole);
+        assert_eq!(part(Some("bytes=0-"), 0), Part::Missing);
+    }
+}

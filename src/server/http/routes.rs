@@ -1,0 +1,104 @@
+//! Who answers what.
+
+use super::{
+    exchange::{Done, Exchange, Stop},
+    files,
+    head::Method,
+    health, home, hooks,
+    response::Response,
+    web_socket,
+};
+
+/// Which paths a route is for.
+#[derive(Debug, Clone, Copy)]
+enum Paths {
+    /// This one.
+    One(&'static str),
+    /// Those with one more name behind it.
+    Under(&'static str),
+}
+
+/// Answers a request. Of a path under another it is given the name.
+type Answering = fn(&mut Exchange<'_>, &str) -> Result<Done, Stop>;
+
+/// All that can be asked for. Where a path can be read, its head alone can be asked for too.
+const ROUTES: &[(Method, Paths, Answering)] = &[
+    (Method::Get, Paths::One("/"), home::home),
+    (Method::Get, Paths::One("/healthz"), health::healthz),
+    (Method::Get, Paths::One("/readyz"), health::readyz),
+    (Method::Get, Paths::One("/api/status"), health::status),
+    (Method::Get, Paths::One("/ws"), web_socket::open),
+    (Method::Post, Paths::One("/files"), files::upload),
+    (Method::Get, Paths::Under("/files/"), files::download),
+    (Method::Post, Paths::Under("/hooks/"), hooks::post),
+];
+
+impl Paths {
+    /// The name behind the path; empty of one that has none.
+    fn find<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match self {
+            Paths::One(own) => (path == *own).then_some(""),
+            Paths::Under(own) => {
+                path.strip_prefix(own).filter(|name| !name.is_empty() && !name.contains('/'))
+            }
+        }
+    }
+}
+
+/// Answers a request, whatever it asks for.
+pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Stop> {
+    let path = exchange.head.target.path.clone();
+    let asked = match exchange.head.method {
+        Method::Head => Method::Get,
+        method => method,
+    };
+    let mut allowed = Vec::new();
+    for (method, paths, answering) in ROUTES {
+        let Some(name) = paths.find(&path) else { continue };
+        if *method == asked {
+            return answering(exchange, name);
+        }
+        allowed.push(*method);
+    }
+    let is_server = path == "*";
+    if allowed.is_empty() && !is_server {
+        return Ok(Done::Answer(Response::error(404, "not_found", "there is nothing here")));
+    }
+    let response = match asked {
+        Method::Options => Response::empty(200),
+        _ => Response::error(405, "method_not_allowed", "this is not done here"),
+    };
+    let allowed = if is_server { vec![Method::Get, Method::Post] } else { allowed };
+    Ok(Done::Answer(response.with("Allow", allow(&allowed))))
+}
+
+/// What may be done, as a list.
+fn allow(methods: &[Method]) -> String {
+    let mut names: Vec<_> = methods.iter().map(|method| method.name()).collect();
+    if methods.contains(&Method::Get) {
+        names.push(Method::Head.name());
+    }
+    names.push(Method::Options.name());
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_whole() {
+        assert_eq!(Paths::One("/healthz").find("/healthz"), Some(""));
+        assert_eq!(Paths::One("/healthz").find("/healthz/"), None);
+        assert_eq!(Paths::Under("/files/").find("/files/ab"), Some("ab"));
+        for path in ["/files", "/files/", "/files/a/b", "/files/../x"] {
+            assert_eq!(Paths::Under("/files/").find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_listed() {
+        assert_eq!(allow(&[Method::Get]), "GET, HEAD, OPTIONS");
+        assert_eq!(allow(&[Method::Post]), "POST, OPTIONS");
+    }
+}

@@ -1,0 +1,174 @@
+//! WebSocket (RFC 6455): the handshake, and the conversation that follows.
+//!
+//! From the handshake on the connection is like one of JSON lines: what is read here goes to the replica, and
+//! the fan-out writes. It writes pongs and closes too, so that frames never mix (`server::outgoing`).
+
+use std::io;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tungstenite::handshake::derive_accept_key;
+
+use super::{
+    exchange::{Done, Exchange, Stop},
+    frames::{Fault, Frames, Said},
+    head::{Head, Method},
+    origin::may_open,
+    response::Response,
+};
+use crate::{
+    protocol::{Code, Envelope, Refusal},
+    server::{
+        client_thread::{Conversation, READ_BYTES, read},
+        clients::hand_to_fan_out,
+    },
+};
+
+/// Opens a WebSocket.
+pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    let accept = accept_key(&exchange.head)?;
+    if !may_open(&exchange.head, &exchange.desk.context.config.allowed_origins) {
+        let reason = "pages of other origins may not connect here; see http.allowed_origins";
+        return Err(Response::error(403, "forbidden", reason).into());
+    }
+    if exchange.body_bytes() > 0 {
+        return Err(Response::error(400, "bad_request", "a handshake has no body").into());
+    }
+    exchange.respond(
+        &Response::empty(101)
+            .with("Upgrade", "websocket")
+            .with("Connection", "Upgrade")
+            .with("Sec-WebSocket-Accept", accept),
+    )?;
+    Ok(Done::WebSocket)
+}
+
+/// The answer to the key of a handshake, or why it is none.
+fn accept_key(head: &Head) -> Result<String, Response> {
+    let needed = |reason: &str| {
+        Response::error(426, "upgrade_required", reason)
+            .with("Upgrade", "websocket")
+            .with("Connection", "Upgrade")
+            .with("Sec-WebSocket-Version", "13")
+    };
+    // A head alone opens nothing.
+    let is_handshake = head.method == Method::Get && head.is_1_1;
+    if !is_handshake || !head.lists("connection", "upgrade") || !head.lists("upgrade", "websocket") {
+        return Err(needed("this is a WebSocket; connect with a client for those"));
+    }
+    if head.once("sec-websocket-version")? != Some("13") {
+        return Err(needed("WebSocket has version 13 here"));
+    }
+    let key = head.once("sec-websocket-key")?.unwrap_or_default();
+    match STANDARD.decode(key) {
+        Ok(bytes) if bytes.len() == 16 => Ok(derive_accept_key(key.as_bytes())),
+        _ => Err(Response::error(400, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64")),
+    }
+}
+
+/// The conversation; `bytes` are the first of it.
+pub fn talk(conversation: &mut Conversation<'_>, bytes: &[u8]) -> io::Result<()> {
+    let stream = conversation.stream.clone();
+    hand_to_fan_out(&stream)?;
+    stream.set_read_timeout(None)?;
+    conversation.client.speak_web_socket();
+    conversation.open()?;
+    let mut frames = Frames::new(conversation.desk.context.config.replica.limits.line_bytes);
+    frames.push(bytes);
+    let mut buffer = [0; READ_BYTES];
+    loop {
+        if take(conversation, &mut frames)? {
+            return conversation.drain();
+        }
+        let length = read(&stream, &mut buffer)?;
+        if length == 0 {
+            // Without a close there is nobody left who could read an answer.
+            return Ok(());
+        }
+        frames.push(&buffer[..length]);
+    }
+}
+
+/// Does what the client has said so far. Whether nothing more is to be taken from it.
+fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<bool> {
+    loop {
+        if conversation.client.is_closing() {
+            return Ok(true);
+        }
+        match frames.next_said() {
+            Ok(None) => return Ok(false),
+            Ok(Some(Said::Text(text))) => conversation.hand_over(Envelope::parse(text.as_bytes()))?,
+            Ok(Some(Said::Ping(payload))) => pong(conversation, payload),
+            Ok(Some(Said::Close(code))) => {
+                close(conversation, (code, ""));
+                return Ok(true);
+            }
+            Err(Fault::TooLong) => {
+                // The replica answers in its turn, and closes.
+                if let Some(control) = conversation.client.control() {
+                    control.lock().last_words = Some(Fault::TooLong.close());
+                }
+                let limit = conversation.desk.context.config.replica.limits.line_bytes;
+                let reason = format!("a message is longer than {limit} bytes");
+                conversation.refuse(Refusal::new(Code::TooLarge, reason))?;
+                return Ok(true);
+            }
+            Err(fault) => {
+                close(conversation, fault.close());
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Lets a ping be answered. While an answer waits already the newer one takes its place, so that nobody can
+/// pile them up.
+fn pong(conversation: &Conversation<'_>, payload: Vec<u8>) {
+    let Some(control) = conversation.client.control() else { return };
+    if control.lock().pong.replace(payload).is_none() {
+        conversation.desk.fan_outs.control(conversation.client.conn);
+    }
+}
+
+/// Lets the connection be closed, ahead of whatever waits.
+fn close(conversation: &Conversation<'_>, words: (u16, &'static str)) {
+    let Some(control) = conversation.client.control() else { return };
+    control.lock().close = Some(words);
+    conversation.desk.fan_outs.control(conversation.client.conn);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::http::head::{HeadLimits, parse};
+
+    fn handshake(headers: &[&str]) -> Result<String, u16> {
+        let text = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", headers.join("\r\n"));
+        let head = parse(text.as_bytes(), HeadLimits { bytes: 1_000, headers: 9 }).unwrap().unwrap().0;
+        accept_key(&head).map_err(|response| response.status)
+    }
+
+    #[test]
+    fn the_handshake_of_the_standard_is_accepted_and_no_other() {
+        let good = [
+            "Upgrade: WebSocket",
+            "Connection: keep-alive, Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ];
+        assert_eq!(handshake(&good).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        for (place, instead, status) in [
+            (0, "Upgrade: h2c", 426),
+            (1, "Connection: keep-alive", 426),
+            (2, "Sec-WebSocket-Version: 8", 426),
+            (2, "X: y", 426),
+            (3, "X: y", 400),
+            (3, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ", 400),
+            (3, "Sec-WebSocket-Key: c2hvcnQ=", 400),
+            (3, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: eA==", 400),
+        ] {
+            let mut headers = good;
+            headers[place] = instead;
+            assert_eq!(handshake(&headers), Err(status), "{instead}");
+        }
+    }
+}
