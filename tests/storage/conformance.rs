@@ -466,16 +466,3 @@ fn the_first_event_since_a_time_is_found_in_any_room() {
     }
     assert_eq!(disk.reader().first_since(RoomId(2), 0).unwrap(), None);
 }
-
-#[test]
-fn the_number_of_a_file_is_32_hex_digits() {
-    let id = FileId([0xab, 0xcd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xef]);
-    let shown = "abcd0102030405060708090a0b0c0def";
-    assert_eq!((id.to_string().as_str(), shown.parse()), (shown, Ok(id)));
-    assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{shown}\""));
-    assert_eq!(serde_json::from_str::<FileId>(&format!("\"{shown}\"")).unwrap(), id);
-    assert_eq!(postcard::from_bytes::<FileId>(&postcard::to_stdvec(&id).unwrap()).unwrap(), id);
-    for wrong in ["", "abcd", &shown.to_uppercase(), &format!("{shown}0"), &shown.replace('d', "é")[..32]] {
-        assert!(wrong.parse::<FileId>().is_err(), "{wrong}");
-    }
-}
