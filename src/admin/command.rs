@@ -4,6 +4,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::server::config_file::ConfigFile;
+
 use super::{
     status::{self, Form},
     target::Target,
@@ -12,7 +14,7 @@ use super::{
 /// The exit status of a wrong command line or configuration, as clap uses it too.
 const USAGE_ERROR: u8 = 2;
 
-/// Looks at a SyncNet cluster and measures it.
+/// Looks at a SyncNet cluster, measures it, and looks after its accounts.
 #[derive(Debug, Parser)]
 #[command(name = "syncnet-admin", version)]
 struct Cli {
@@ -27,6 +29,10 @@ enum Command {
     /// Exit status: 0 healthy, 1 degraded (messages are taken, something is missing), 2 wrong usage,
     /// 3 no message can be taken (no leader, still forming, split, or down).
     Status(StatusArgs),
+    /// Accounts: add, list, ban, delete, set a password. For whoever has the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    User(super::user::command::UserArgs),
     /// Measure a running cluster, or failover in a temporary one.
     #[cfg(unix)]
     Bench(super::bench::command::BenchArgs),
@@ -36,14 +42,29 @@ enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ClusterArgs {
     /// The servers' client addresses [default: localhost:8000,localhost:8001,localhost:8002]
-    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,...", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "HOST:PORT,...",
+        conflicts_with = "config",
+        global = true
+    )]
     servers: Vec<Target>,
     /// Take the servers from a configuration file of `syncnet-server`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
 impl ClusterArgs {
+    /// The name of the cluster, for who has to prove something to it: that of the configuration file, else the
+    /// default one.
+    pub(super) fn cluster_name(&self) -> Result<String, String> {
+        match &self.config {
+            Some(path) => Ok(ConfigFile::load(path)?.cluster_name),
+            None => Ok(ConfigFile::default().cluster_name),
+        }
+    }
+
     /// The servers that were named, else those of a cluster without configuration.
     pub(super) fn targets(self) -> Result<Vec<Target>, String> {
         match self.config {
@@ -76,6 +97,7 @@ struct StatusArgs {
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Status(args) => run_status(args),
+        Command::User(args) => super::user::command::run(args),
         #[cfg(unix)]
         Command::Bench(args) => super::bench::command::run(args),
     };

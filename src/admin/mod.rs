@@ -1,4 +1,4 @@
-//! The operator's tools behind `syncnet-admin`: looking at a cluster and measuring it.
+//! The operator's tools behind `syncnet-admin`: looking at a cluster, measuring it, and its accounts.
 //!
 //! Everything here is a client like any other. It speaks the public protocol over TCP and knows nothing
 //! of a server's inside, so what it reports is what users get.
@@ -12,4 +12,5 @@ pub mod probe;
 pub mod report;
 pub mod status;
 pub mod target;
+pub mod user;
 pub mod verdict;

@@ -100,7 +100,7 @@ pub fn connect(target: &Target, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 /// An error of the network in an operator's words.
-fn explain(error: &io::Error) -> String {
+pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens there".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "it does not answer in time".into(),

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     planted::{Bug, planted},
-    protocol::{limits::DEDUP_PER_USER, name::RoomKey},
+    protocol::{file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
     replica::storage::RoomId,
 };
 
@@ -31,11 +31,14 @@ impl Digest {
 
     /// Of what a message says and where. Only the last field has no fixed length or end, so no two
     /// different messages are the same bytes (a name holds no NUL).
-    pub fn of_content(room: &RoomKey, body: &str, reply_to: Option<u64>) -> Digest {
+    pub fn of_content(room: &RoomKey, body: &str, reply_to: Option<u64>, file: Option<FileId>) -> Digest {
         let mut hash = Sha256::new();
         hash.update(room.as_str());
-        hash.update([0, u8::from(reply_to.is_some())]);
+        hash.update([0, u8::from(reply_to.is_some()) | u8::from(file.is_some()) << 1]);
         hash.update(reply_to.unwrap_or(0).to_be_bytes());
+        if let Some(FileId(id)) = file {
+            hash.update(id);
+        }
         hash.update(body);
         Digest::finish(hash)
     }
@@ -163,7 +166,7 @@ mod tests {
     fn content_is_room_body_and_what_it_replies_to() {
         let digest = |room: &str, body: &str, reply_to| {
             let room = crate::protocol::RoomName::new(room).unwrap();
-            Digest::of_content(&room.key(), body, reply_to)
+            Digest::of_content(&room.key(), body, reply_to, None)
         };
         assert_eq!(digest("Lobby", "hi", None), digest("lobby", "hi", None));
         for other in

@@ -13,22 +13,32 @@
 //!
 //! **What is kept** is written as rows (`rows`): a change emits the rows it touched, and the rows of
 //! all changes, the latest of each key, are the state again ([`State::load`]). Events are not part of
-//! the state: they go to history and to readers, and nothing here ever asks for them back.
+//! the state: they go to history and to readers. A command that changes a message is given the stored
+//! event with it ([`Evidence`]), so that a room of a million messages takes no memory here. Nor are the
+//! bytes of files: they pass through to the disk.
 
+pub mod account;
 pub mod apply;
 pub mod command;
+pub mod evidence;
+pub mod file;
+pub mod hook;
+pub mod rights;
 pub mod room;
 pub mod rows;
 pub mod state;
+pub mod user;
+pub mod views;
 
 mod clock;
 mod dedup;
+mod mention;
 mod origin;
 mod rules;
-mod user;
 
-pub use apply::{Applied, MemberChange, Published, Reply};
-pub use command::{Action, Command, Origin, Proposal};
+pub use apply::{Applied, Ended, MemberChange, Published, Reply};
+pub use command::{Action, Command, Origin, Proposal, Standing};
+pub use evidence::Evidence;
 pub use origin::Progress;
 pub use room::{Role, Room};
 pub use state::State;

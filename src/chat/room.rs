@@ -1,11 +1,34 @@
-//! Rooms and the roles of their members.
+//! Rooms: what they are set to, and who belongs to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::user::UserId;
-use crate::protocol::name::RoomName;
+use super::{account::Until, rights::Kind, user::UserId};
+pub use crate::protocol::moderation::Role;
+use crate::protocol::{credential::Verifier, moderation::Retention, name::RoomName};
+
+/// Invitations that may be open in one room.
+pub const INVITED_MAX: usize = 1_000;
+/// Users who may be shut out of one room.
+pub const BANNED_MAX: usize = 10_000;
+
+/// What of a room's settings came with version 2.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// What opens it.
+    pub password: Option<Box<Verifier>>,
+    /// The log entry that set the password.
+    pub password_rev: u64,
+    /// Whether it is only read any more.
+    pub archived: bool,
+    /// The least time between two messages of one member, seconds; 0 for none.
+    pub slow_s: u32,
+    /// How long events are kept.
+    pub retention: Retention,
+    /// The first event that is kept.
+    pub first_seq: u64,
+}
 
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,37 +41,58 @@ pub struct Room {
     pub topic: String,
     /// Its newest event.
     pub last_seq: u64,
+    /// The rest of what it is set to.
+    pub settings: Settings,
     /// Who belongs to it, and as what.
     pub(super) members: BTreeMap<UserId, Role>,
+    /// Which of them may not write.
+    pub(super) muted: BTreeMap<UserId, Until>,
+    /// Who may enter it though it is private.
+    pub(super) invited: BTreeSet<UserId>,
+    /// Who is shut out.
+    pub(super) banned: BTreeMap<UserId, Until>,
+    /// When members last spoke, milliseconds since the Unix epoch, where the room is slow.
+    pub(super) spoke_ms: BTreeMap<UserId, u64>,
 }
 
 impl Room {
-    /// A public room without events and members.
-    pub(super) fn new(name: RoomName) -> Self {
-        Room { name, private: false, topic: String::new(), last_seq: 0, members: BTreeMap::new() }
+    /// A room without events and members.
+    pub(super) fn new(name: RoomName, private: bool) -> Self {
+        Room {
+            name,
+            private,
+            topic: String::new(),
+            last_seq: 0,
+            settings: Settings { first_seq: 1, ..Settings::default() },
+            members: BTreeMap::new(),
+            muted: BTreeMap::new(),
+            invited: BTreeSet::new(),
+            banned: BTreeMap::new(),
+            spoke_ms: BTreeMap::new(),
+        }
     }
 
     /// How many members it has.
     pub fn member_count(&self) -> u64 {
         self.members.len() as u64
     }
-}
 
-/// What a member is in a room. Stored by position: new roles go to the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Role {
-    /// Created the room.
-    Owner,
-    /// Reads and writes.
-    Member,
-}
+    /// The first event that is kept.
+    pub fn first_seq(&self) -> u64 {
+        self.settings.first_seq
+    }
 
-impl Role {
-    /// The word for it in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Owner => "owner",
-            Role::Member => "member",
+    /// Which of the kinds of rooms it is, for the rights of people in it.
+    pub fn kind(&self) -> Kind {
+        match self.name.direct_pair() {
+            Some(_) => Kind::Direct,
+            None if self.private => Kind::Private,
+            None => Kind::Public,
         }
+    }
+
+    /// Whether a user may not write at `now_ms`.
+    pub(super) fn is_muted(&self, user: UserId, now_ms: u64) -> bool {
+        self.muted.get(&user).is_some_and(|until| until.lasts(now_ms))
     }
 }

@@ -7,14 +7,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    account::{Account, Session, Until},
     clock::Clock,
     dedup::Slot,
+    file::File,
+    hook::Hook,
     origin::Newest,
-    room::{Role, Room},
-    user::{User, UserId},
+    room::{Role, Room, Settings},
+    user::{Reading, User, UserId},
 };
 use crate::{
     protocol::{
+        credential::TokenHash,
+        file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
     },
@@ -36,6 +41,26 @@ pub const SENT: u8 = 21;
 /// Table of servers' newest commands, by incarnation.
 pub const ORIGIN: u8 = 22;
 
+/// Table of accounts, by user; guests have none.
+pub const ACCOUNT: u8 = 23;
+/// Table of sessions, by user and token.
+pub const SESSION: u8 = 24;
+/// Table of how far members have read, by user and room.
+pub const READING: u8 = 25;
+/// Table of what rooms are set to, by room; those that were never changed have none.
+pub const SETTINGS: u8 = 26;
+/// Table of muted members, by room and user.
+pub const MUTED: u8 = 27;
+/// Table of invitations, by room and user.
+pub const INVITED: u8 = 28;
+/// Table of banned users, by room and user.
+pub const BANNED: u8 = 29;
+/// Table of when members of slow rooms last spoke, by room and user.
+pub const SPOKE: u8 = 30;
+/// Table of files, by file.
+pub const FILE: u8 = 31;
+/// Table of webhooks, by token.
+pub const HOOK: u8 = 32;
 /// The first byte of every value.
 const VALUE_VERSION: u8 = 1;
 
@@ -48,6 +73,16 @@ pub(super) enum Record {
     Member(RoomId, UserId, Role),
     Sent(UserId, usize, Slot),
     Origin(NodeId, Newest),
+    Account(UserId, Account),
+    Session(UserId, TokenHash, Session),
+    Reading(UserId, RoomId, Reading),
+    Settings(RoomId, Settings),
+    Muted(RoomId, UserId, Until),
+    Invited(RoomId, UserId),
+    Banned(RoomId, UserId, Until),
+    Spoke(RoomId, UserId, u64),
+    File(FileId, File),
+    Hook(TokenHash, Hook),
 }
 
 /// What of a room changes seldom.
@@ -83,12 +118,48 @@ pub(super) fn last_seq(id: RoomId, last_seq: u64) -> Row {
     row(key(LAST_SEQ, &[id.0]), &last_seq)
 }
 
-pub(super) fn member(room: RoomId, user: UserId, role: Role) -> Row {
-    row(key(MEMBER, &[room.0, user.0]), &role)
+pub(super) fn member(room: RoomId, user: UserId, role: Option<Role>) -> Row {
+    maybe(key(MEMBER, &[room.0, user.0]), role.as_ref())
 }
 
-pub(super) fn no_member(room: RoomId, user: UserId) -> Row {
-    Row { key: key(MEMBER, &[room.0, user.0]), value: None }
+pub(super) fn account(user: UserId, account: &Account) -> Row {
+    row(key(ACCOUNT, &[user.0]), account)
+}
+
+pub(super) fn session(user: UserId, token: TokenHash, session: Option<&Session>) -> Row {
+    maybe(keyed(key(SESSION, &[user.0]), &token.0), session)
+}
+
+pub(super) fn reading(user: UserId, room: RoomId, reading: Option<&Reading>) -> Row {
+    maybe(key(READING, &[user.0, room.0]), reading)
+}
+
+pub(super) fn settings(room: RoomId, settings: &Settings) -> Row {
+    row(key(SETTINGS, &[room.0]), settings)
+}
+
+pub(super) fn muted(room: RoomId, user: UserId, until: Option<Until>) -> Row {
+    maybe(key(MUTED, &[room.0, user.0]), until.as_ref())
+}
+
+pub(super) fn invited(room: RoomId, user: UserId, is_invited: bool) -> Row {
+    maybe(key(INVITED, &[room.0, user.0]), is_invited.then_some(&()))
+}
+
+pub(super) fn banned(room: RoomId, user: UserId, until: Option<Until>) -> Row {
+    maybe(key(BANNED, &[room.0, user.0]), until.as_ref())
+}
+
+pub(super) fn spoke(room: RoomId, user: UserId, at_ms: Option<u64>) -> Row {
+    maybe(key(SPOKE, &[room.0, user.0]), at_ms.as_ref())
+}
+
+pub(super) fn file(id: FileId, file: Option<&File>) -> Row {
+    maybe(keyed(key(FILE, &[]), &id.0), file)
+}
+
+pub(super) fn hook(token: TokenHash, hook: Option<&Hook>) -> Row {
+    maybe(keyed(key(HOOK, &[]), &token.0), hook)
 }
 
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
@@ -112,6 +183,20 @@ fn key(table: u8, numbers: &[u64]) -> Vec<u8> {
     key
 }
 
+/// The key with an id of random bytes behind it.
+fn keyed(mut key: Vec<u8>, id: &[u8]) -> Vec<u8> {
+    key.extend(id);
+    key
+}
+
+/// The row of that value, or its removal.
+fn maybe<T: Serialize>(key: Vec<u8>, value: Option<&T>) -> Row {
+    match value {
+        Some(value) => row(key, value),
+        None => Row { key, value: None },
+    }
+}
+
 fn row<T: Serialize>(key: Vec<u8>, value: &T) -> Row {
     let value = postcard::to_extend(value, vec![VALUE_VERSION]).expect("plain data always encodes");
     Row { key, value: Some(value) }
@@ -131,8 +216,30 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
             Record::Sent(UserId(user), place, decode(key, value)?)
         }
         (ORIGIN, Some(&[node_id])) => Record::Origin(NodeId(node_id), decode(key, value)?),
+        (ACCOUNT, Some(&[user])) => Record::Account(UserId(user), decode(key, value)?),
+        (SESSION, Some(&[user, ..])) if rest.len() == 8 + 32 => {
+            Record::Session(UserId(user), TokenHash(id(&rest[8..])), decode(key, value)?)
+        }
+        (READING, Some(&[user, room])) => Record::Reading(UserId(user), RoomId(room), decode(key, value)?),
+        (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(key, value)?),
+        (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(key, value)?),
+        (INVITED, Some(&[room, user])) => {
+            decode::<()>(key, value)?;
+            Record::Invited(RoomId(room), UserId(user))
+        }
+        (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(key, value)?),
+        (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(key, value)?),
+        (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(key, value)?),
+        (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),
     })
+}
+
+/// The id of random bytes in a key, whose length was looked at.
+fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut id = [0; N];
+    id.copy_from_slice(bytes);
+    id
 }
 
 /// The numbers of a key; `None` where bytes are left over.

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 
 use super::{
     clock::Clock,
-    command::Action,
+    command::Proposal,
+    evidence::Evidence,
+    file::File,
+    hook::Hook,
     origin::{Origins, Progress},
     room::Room,
     rows::{self, Record},
-    user::{User, UserId},
+    user::{Reading, User, UserId},
 };
 use crate::{
     planted::{Bug, planted},
     protocol::{
-        answer::{Member, RoomSummary},
-        name::{RoomKey, UserKey, UserName},
+        credential::TokenHash,
+        file::FileId,
+        name::{RoomKey, UserKey},
         peer::NodeId,
         refusal::Refusal,
     },
@@ -30,6 +34,10 @@ pub struct State {
     pub(super) room_ids: BTreeMap<RoomKey, RoomId>,
     pub(super) users: BTreeMap<UserId, User>,
     pub(super) user_ids: BTreeMap<UserKey, UserId>,
+    /// Whose sessions the tokens open; kept in step with the users' own lists.
+    pub(super) tokens: BTreeMap<TokenHash, UserId>,
+    pub(super) files: BTreeMap<FileId, File>,
+    pub(super) hooks: BTreeMap<TokenHash, Hook>,
 }
 
 impl State {
@@ -52,8 +60,8 @@ impl State {
                 if let Some(other) = self.room_ids.insert(record.name.key(), id) {
                     return Err(format!("rooms {} and {} have the same name", other.0, id.0));
                 }
-                let mut room = Room::new(record.name);
-                (room.private, room.topic) = (record.private, record.topic);
+                let mut room = Room::new(record.name, record.private);
+                room.topic = record.topic;
                 self.rooms.insert(id, room);
             }
             Record::User(id, record) => {
@@ -65,19 +73,50 @@ impl State {
                 self.users.insert(id, user);
             }
             Record::LastSeq(id, last_seq) => {
-                let room = stored(self.rooms.get_mut(&id), "room", id.0)?;
+                let room = self.stored_room(id)?;
                 // The planted bug counts what this process has seen since its start.
                 room.last_seq = if planted(Bug::SeqFromMemory) { 0 } else { last_seq };
             }
             Record::Member(room_id, user_id, role) => {
-                stored(self.rooms.get_mut(&room_id), "room", room_id.0)?.members.insert(user_id, role);
-                stored(self.users.get_mut(&user_id), "user", user_id.0)?.rooms.insert(room_id);
+                self.stored_room(room_id)?.members.insert(user_id, role);
+                self.stored_user(user_id)?.rooms.insert(room_id, Reading::default());
             }
             Record::Sent(id, place, slot) => {
-                stored(self.users.get_mut(&id), "user", id.0)?.sent.load(place, slot)?;
+                self.stored_user(id)?.sent.load(place, slot)?;
+            }
+            Record::Account(id, account) => self.stored_user(id)?.account = account,
+            Record::Session(id, token, session) => {
+                self.stored_user(id)?.sessions.insert(token, session);
+                self.tokens.insert(token, id);
+            }
+            Record::Reading(user_id, room_id, reading) => {
+                let user = self.stored_user(user_id)?;
+                *stored(user.rooms.get_mut(&room_id), "membership in room", room_id.0)? = reading;
+            }
+            Record::Settings(id, settings) => self.stored_room(id)?.settings = settings,
+            Record::Muted(id, user, until) => drop(self.stored_room(id)?.muted.insert(user, until)),
+            Record::Invited(id, user) => drop(self.stored_room(id)?.invited.insert(user)),
+            Record::Banned(id, user, until) => drop(self.stored_room(id)?.banned.insert(user, until)),
+            Record::Spoke(id, user, at_ms) => drop(self.stored_room(id)?.spoke_ms.insert(user, at_ms)),
+            Record::File(id, file) => {
+                self.stored_user(file.uploader)?.file_bytes += file.size;
+                self.files.insert(id, file);
+            }
+            Record::Hook(token, hook) => {
+                self.stored_room(hook.room)?;
+                self.stored_user(hook.user)?;
+                self.hooks.insert(token, hook);
             }
         }
         Ok(())
+    }
+
+    fn stored_room(&mut self, id: RoomId) -> Result<&mut Room, String> {
+        stored(self.rooms.get_mut(&id), "room", id.0)
+    }
+
+    fn stored_user(&mut self, id: UserId) -> Result<&mut User, String> {
+        stored(self.users.get_mut(&id), "user", id.0)
     }
 
     /// The newest Lamport timestamp.
@@ -101,11 +140,11 @@ impl State {
         if self.origins.remove(node_id) { vec![rows::no_origin(node_id)] } else { Vec::new() }
     }
 
-    /// Whether `user` may do `action` now: the very rules that [`State::apply`] will ask again when the
-    /// action's turn has come. A refusal may be given early where nothing of the user waits for its
+    /// Whether what is proposed would be allowed at `now_ms`: the very rules that [`State::apply`] will ask
+    /// again when its turn has come. A refusal may be given early where nothing of the user waits for its
     /// commit; what waits may change the answer.
-    pub fn check(&self, user: &UserName, action: &Action, lamport_timestamp: u64) -> Result<(), Refusal> {
-        self.decide(user, action, lamport_timestamp).map(drop)
+    pub fn check(&self, now_ms: u64, proposal: &Proposal, evidence: &Evidence) -> Result<(), Refusal> {
+        self.decide(now_ms, proposal, evidence).map(drop)
     }
 
     /// The room of that name.
@@ -130,12 +169,12 @@ impl State {
 
     /// Whether `user` is a member of `room`.
     pub fn is_member(&self, user: &UserKey, room: RoomId) -> bool {
-        self.user(user).is_some_and(|user| user.rooms.contains(&room))
+        self.user(user).is_some_and(|user| user.rooms.contains_key(&room))
     }
 
     /// The rooms that `user` is a member of, each with its newest event.
     pub fn member_rooms(&self, user: &UserKey) -> impl Iterator<Item = (RoomId, u64)> {
-        let rooms = self.user(user).into_iter().flat_map(|user| &user.rooms);
+        let rooms = self.user(user).into_iter().flat_map(|user| user.rooms.keys());
         rooms.filter_map(|id| Some((*id, self.rooms.get(id)?.last_seq)))
     }
 
@@ -145,44 +184,24 @@ impl State {
         self.user(user).map_or(0, |user| user.rooms_created)
     }
 
-    /// The rooms that `user` may see, by name. Nobody can mark anything as read yet: all events of the
-    /// user's rooms count as unread.
-    pub fn room_summaries(&self, user: &UserKey) -> Vec<RoomSummary> {
-        let rooms = self.room_ids.values().filter_map(|id| Some((*id, self.rooms.get(id)?)));
-        let visible = rooms.map(|(id, room)| (self.is_member(user, id), room));
-        visible
-            .filter(|(joined, room)| *joined || !room.private)
-            .map(|(joined, room)| RoomSummary {
-                room: room.name.clone(),
-                private: room.private,
-                topic: room.topic.clone(),
-                members: room.member_count(),
-                last_seq: room.last_seq,
-                joined,
-                last_read: 0,
-                unread: if joined { room.last_seq } else { 0 },
-            })
-            .collect()
+    /// The user of that name, where anybody has spoken of them.
+    pub fn user(&self, user: &UserKey) -> Option<&User> {
+        self.users.get(&self.user_id(user)?)
     }
 
-    /// The members of `room`, by name; `is_online` tells who has a connection.
-    pub fn members(&self, room: RoomId, is_online: impl Fn(&UserKey) -> bool) -> Vec<Member> {
-        let members = self.rooms.get(&room).into_iter().flat_map(|room| &room.members);
-        let by_name: BTreeMap<_, _> = members
-            .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (user, role))))
-            .collect();
-        by_name
-            .into_iter()
-            .map(|(key, (user, role))| Member {
-                username: user.name.clone(),
-                role: role.as_str().into(),
-                online: is_online(&key),
-            })
-            .collect()
+    /// The number of the user of that name.
+    pub fn user_id(&self, user: &UserKey) -> Option<UserId> {
+        self.user_ids.get(user).copied()
     }
 
-    pub(super) fn user(&self, user: &UserKey) -> Option<&User> {
-        self.users.get(self.user_ids.get(user)?)
+    /// Whether there is a file of that id, whole or on its way.
+    pub fn knows_file(&self, file: FileId) -> bool {
+        self.files.contains_key(&file)
+    }
+
+    /// Whose session a token opens.
+    pub fn user_of_token(&self, token: &TokenHash) -> Option<&User> {
+        self.users.get(self.tokens.get(token)?)
     }
 }
 

@@ -217,6 +217,9 @@ fn question_data(question: &Question) -> (&'static str, Value) {
                 HistoryRange::Last => {}
                 HistoryRange::Before(seq) => drop(data.insert("before".into(), json!(seq))),
                 HistoryRange::After(seq) => drop(data.insert("after".into(), json!(seq))),
+                HistoryRange::Since(at_ms) => {
+                    drop(data.insert("since".into(), json!(*at_ms as f64 / 1000.0)));
+                }
             }
             ("history", Value::Object(data))
         }

@@ -1,11 +1,14 @@
 //! What a server says to clients. One place builds every line.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    credential::Token,
     envelope::RequestId,
     event::Event,
+    file::FileInfo,
     name::{RoomName, ServerId, UserName},
     refusal::Refusal,
     status::{ServerList, Status},
@@ -24,6 +27,8 @@ pub struct JoinAnswer {
     pub topic: String,
     /// What the user is in it.
     pub role: String,
+    /// The first event that the room still has: what a resume asks for below it is gone for good.
+    pub first_seq: u64,
     /// The newest event.
     pub last_seq: u64,
     /// The events asked for, each as the database keeps it, oldest first.
@@ -39,6 +44,8 @@ pub struct HistoryPage {
     pub room: RoomName,
     /// The events, oldest first.
     pub events: Vec<Box<RawValue>>,
+    /// The first event that the room still has.
+    pub first_seq: u64,
     /// The newest event of the room.
     pub last_seq: u64,
     /// Whether there are more in the direction asked for.
@@ -67,6 +74,15 @@ pub struct RoomSummary {
     pub last_read: u64,
     /// Events after that.
     pub unread: u64,
+    /// Messages after that which name the asking user; 100 stands for that many or more.
+    #[serde(default)]
+    pub mentions: u64,
+    /// What the asking user is in it; empty where they are no member.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub role: String,
+    /// Whether it is archived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archived: bool,
 }
 
 /// A line of `members`.
@@ -77,6 +93,36 @@ pub struct Member {
     /// What the user is in the room.
     pub role: String,
     /// Whether a connection of the user is open on any server.
+    pub online: bool,
+    /// Whether they have said that they are away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Hit {
+    /// The message, with its room, as history shows it.
+    #[serde(flatten)]
+    pub event: Event,
+    /// A piece of its text around what was looked for.
+    pub snippet: String,
+}
+
+/// A line of `users`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The user.
+    pub username: UserName,
+    /// Whether the name is registered.
+    pub account: bool,
+    /// Whether they administer the cluster.
+    pub admin: bool,
+    /// Whether it is a program.
+    pub bot: bool,
+    /// Whether they are shut out.
+    pub banned: bool,
+    /// Whether a connection of theirs is open on any server.
     pub online: bool,
 }
 
@@ -95,6 +141,17 @@ pub struct SentAnswer {
     pub duplicate: bool,
 }
 
+/// A line of `hooks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// What `delete_hook` calls it.
+    pub hook_id: String,
+    /// Who its messages are from.
+    pub username: UserName,
+    /// Who made it.
+    pub created_by: UserName,
+}
+
 /// An answer to a request, before it is written as a line.
 #[derive(Debug, Clone)]
 pub enum Answer {
@@ -102,6 +159,10 @@ pub enum Answer {
     LoggedIn {
         /// The name the connection now goes by.
         username: UserName,
+        /// What logs in the next time; a guest has none.
+        token: Option<Token>,
+        /// Whether the name is registered.
+        account: bool,
         /// This server.
         server_id: ServerId,
         /// Who leads, where that is known.
@@ -109,17 +170,49 @@ pub enum Answer {
     },
     /// To `create_join`.
     Joined(JoinAnswer),
-    /// To `leave`.
-    Left {
-        /// The room.
-        room: RoomName,
-    },
+    /// To whatever needs no more than a few fields: an ack with these.
+    Done(Map<String, Value>),
     /// To `chat`.
     Sent(SentAnswer),
     /// To `history`.
     History(HistoryPage),
     /// To `rooms`.
-    Rooms(Vec<RoomSummary>),
+    Rooms {
+        /// The rooms, by name.
+        rooms: Vec<RoomSummary>,
+        /// Whether there are more behind the last of them.
+        more: bool,
+    },
+    /// To `users`.
+    Users {
+        /// The users, by name.
+        users: Vec<Account>,
+        /// Whether there are more behind the last of them.
+        more: bool,
+    },
+    /// To `search`.
+    Search {
+        /// The messages, newest first.
+        hits: Vec<Hit>,
+        /// Where the search was ended because it took too long: it goes on with this as `before`.
+        cut_at: Option<u64>,
+    },
+    /// To `file_read`: a piece of a file.
+    FileChunk {
+        /// The file.
+        file: FileInfo,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// To `hooks`.
+    Hooks {
+        /// The room.
+        room: RoomName,
+        /// Its web addresses.
+        hooks: Vec<Hook>,
+    },
     /// To `members`.
     Members {
         /// The room.
@@ -191,18 +284,40 @@ impl Answer {
     pub fn line(&self, asked: &Asked, by: &Signature) -> Vec<u8> {
         let answering = |msg_type: &str, data: Value| Self::answering(msg_type, asked, by, data);
         match self {
-            Answer::LoggedIn { username, server_id, leader_id } => answering(
+            Answer::LoggedIn { username, token, account, server_id, leader_id } => answering(
                 "ack",
                 serde_json::json!({
-                    "username": username, "token": null, "account": false,
+                    "username": username, "token": token.as_ref().map(Token::expose), "account": account,
                     "server_id": server_id, "leader_id": leader_id,
                 }),
             ),
             Answer::Joined(join) => Self::answering("ack", asked, by, join),
-            Answer::Left { room } => answering("ack", serde_json::json!({ "room": room })),
+            Answer::Done(fields) => Self::answering("ack", asked, by, fields),
             Answer::Sent(sent) => Self::answering("ack", asked, by, sent),
             Answer::History(page) => Self::answering("history", asked, by, page),
-            Answer::Rooms(rooms) => answering("rooms", serde_json::json!({ "rooms": rooms })),
+            Answer::Rooms { rooms, more } => {
+                answering("rooms", serde_json::json!({ "rooms": rooms, "more": more }))
+            }
+            Answer::Users { users, more } => {
+                answering("users", serde_json::json!({ "users": users, "more": more }))
+            }
+            Answer::Search { hits, cut_at } => {
+                let mut data = serde_json::json!({ "hits": hits, "more": cut_at.is_some() });
+                if let Some(before) = cut_at {
+                    data["before"] = (*before).into();
+                }
+                answering("search", data)
+            }
+            Answer::FileChunk { file, offset, bytes } => answering(
+                "file",
+                serde_json::json!({
+                    "file_id": file.file_id, "name": file.name, "size": file.size, "sha256": file.sha256,
+                    "content_type": file.content_type, "offset": offset, "bytes": STANDARD.encode(bytes),
+                }),
+            ),
+            Answer::Hooks { room, hooks } => {
+                answering("hooks", serde_json::json!({ "room": room, "hooks": hooks }))
+            }
             Answer::Members { room, members } => {
                 answering("members", serde_json::json!({ "room": room, "members": members }))
             }
@@ -243,6 +358,25 @@ impl Answer {
 pub enum Push {
     /// The servers, because something about them changed.
     ServerList(ServerList),
+    /// Somebody is typing in a room.
+    Typing {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        username: UserName,
+    },
+    /// Somebody has come, gone, or stepped away.
+    Presence {
+        /// Who.
+        username: UserName,
+        /// What they are now: `online`, `away` or `offline`.
+        state: &'static str,
+    },
+    /// The session of this connection has ended, and the connection with it.
+    SessionEnded {
+        /// Why.
+        reason: String,
+    },
     /// The connection is to move to another server.
     Redirect {
         /// Where to.
@@ -271,6 +405,14 @@ impl Push {
         };
         match self {
             Push::ServerList(list) => push("server_list", serde_json::json!(list)),
+            Push::Typing { room, username } => push(
+                "typing",
+                serde_json::json!({ "room": room, "username": username, "state": "typing" }),
+            ),
+            Push::Presence { username, state } => {
+                push("presence", serde_json::json!({ "username": username, "state": state }))
+            }
+            Push::SessionEnded { reason } => push("session_ended", serde_json::json!({ "reason": reason })),
             Push::Redirect { server_id, host, tcp_port, reason } => {
                 let mut data = serde_json::json!({
                     "server_id": server_id, "host": host, "tcp_port": tcp_port, "reason": reason,
@@ -328,6 +470,7 @@ mod tests {
         let page = HistoryPage {
             room: RoomName::new("lobby").unwrap(),
             events: vec![raw],
+            first_seq: 1,
             last_seq: 1,
             more: false,
             stale: false,

@@ -1,8 +1,13 @@
 //! Events: what happened in a room, in the order of their `seq`, the same on every server for ever.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::name::{RoomName, UserName};
+use super::{
+    file::FileInfo,
+    name::{RoomName, UserName},
+};
 
 /// One change in a room. Its JSON form is at once what clients are sent and what the database keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,10 +32,41 @@ impl Event {
     /// The `msg_type` under which this event is pushed.
     pub fn msg_type(&self) -> &'static str {
         match self.kind {
-            EventKind::Message { .. } => "chat",
-            EventKind::Joined | EventKind::Left => "room_event",
+            EventKind::Message(_) => "chat",
+            _ => "room_event",
         }
     }
+}
+
+/// Something said, as history shows it: edits, deletion and reactions are kept with it, so that a page of
+/// history tells what the message is now. Its place, author and time never change.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Message {
+    /// The text; empty once it is deleted.
+    pub body: String,
+    /// The sender's own name for this message: (author, `client_msg_id`) has one place for ever.
+    pub client_msg_id: String,
+    /// The `seq` of the message it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// The members whom it names with `@name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<UserName>,
+    /// The file that it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileInfo>,
+    /// What a webhook calls its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The `seq` of the newest `edited` event of this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<u64>,
+    /// The `seq` of the `deleted` event of this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<u64>,
+    /// Who reacted to it, by emoji.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reactions: BTreeMap<String, Vec<UserName>>,
 }
 
 /// What happened. The wire form carries the variant's name in `kind`.
@@ -38,19 +74,99 @@ impl Event {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// Somebody said something.
-    Message {
-        /// The text.
-        body: String,
-        /// The sender's own name for this message: (author, `client_msg_id`) has one place for ever.
-        client_msg_id: String,
-        /// The `seq` of the message it answers.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply_to: Option<u64>,
-    },
+    Message(Message),
     /// The author became a member.
     Joined,
     /// The author is no longer a member.
     Left,
+    /// The author gave one of their messages another text.
+    Edited {
+        /// The message.
+        target: u64,
+        /// The new text; `None` once there is a newer one, or none at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+    },
+    /// A message was deleted.
+    Deleted {
+        /// The message.
+        target: u64,
+    },
+    /// The author reacted to a message.
+    Reaction {
+        /// The message.
+        target: u64,
+        /// With what.
+        emoji: String,
+        /// Whether the reaction is taken back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        remove: bool,
+    },
+    /// The room is about something else.
+    Topic {
+        /// What.
+        topic: String,
+    },
+    /// Somebody may enter.
+    Invited {
+        /// Who.
+        username: UserName,
+    },
+    /// Somebody's membership was ended.
+    Kicked {
+        /// Whose.
+        username: UserName,
+    },
+    /// Somebody was shut out.
+    Banned {
+        /// Who.
+        username: UserName,
+        /// For how long; without it until they are unbanned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u32>,
+    },
+    /// Somebody is no longer shut out.
+    Unbanned {
+        /// Who.
+        username: UserName,
+    },
+    /// Somebody may read and not write.
+    Muted {
+        /// Who.
+        username: UserName,
+        /// For how long; without it until they are unmuted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u32>,
+    },
+    /// Somebody may write again.
+    Unmuted {
+        /// Who.
+        username: UserName,
+    },
+    /// Somebody is something else in the room.
+    Role {
+        /// Who.
+        username: UserName,
+        /// What.
+        role: String,
+    },
+    /// The room's settings changed.
+    Settings {
+        /// Whether it is private.
+        private: bool,
+        /// Whether it is archived.
+        archived: bool,
+        /// The least time between two messages of one member, seconds.
+        slow_s: u32,
+        /// Whether it is entered with a password.
+        password: bool,
+        /// Days that events are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep_days: Option<u32>,
+        /// How many events are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep_events: Option<u64>,
+    },
 }
 
 /// Milliseconds since the Unix epoch, written as seconds with a fraction.
@@ -80,7 +196,11 @@ mod tests {
             author: UserName::new("alice").unwrap(),
             lamport_timestamp: 12,
             created_at: 1_763_677_200_123,
-            kind: EventKind::Message { body: "hi \u{1b}".into(), client_msg_id: "c1".into(), reply_to: None },
+            kind: EventKind::Message(Message {
+                body: "hi \u{1b}".into(),
+                client_msg_id: "c1".into(),
+                ..Message::default()
+            }),
         };
         let json = serde_json::to_string(&event).unwrap();
         assert!(json.contains(r#""kind":"message""#) && json.contains("1763677200.123"), "{json}");

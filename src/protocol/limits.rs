@@ -22,6 +22,10 @@ pub struct Limits {
     pub connections: usize,
     /// Rooms that one user may create.
     pub rooms_per_user: usize,
+    /// Largest file, in bytes.
+    pub file_bytes: u64,
+    /// What all files of one user may have, in bytes.
+    pub file_bytes_per_user: u64,
     /// Proposals of one server that may wait for their commit before it sheds load.
     pub pending_proposals: usize,
 }
@@ -37,6 +41,8 @@ impl Default for Limits {
             requests_burst: 4_000,
             connections: 12_000,
             rooms_per_user: 1_000,
+            file_bytes: 25 * 1024 * 1024,
+            file_bytes_per_user: 1024 * 1024 * 1024,
             pending_proposals: 16_384,
         }
     }
@@ -60,6 +66,24 @@ pub const HISTORY_DEFAULT: usize = 50;
 pub const HISTORY_MAX: usize = 500;
 /// Most bytes of events in one answer; at least one event is always given.
 pub const HISTORY_BYTES: usize = 1024 * 1024;
+/// Longest search, in bytes.
+pub const QUERY_BYTES: usize = 256;
+/// Hits of a search where the request names no number.
+pub const SEARCH_DEFAULT: usize = 20;
+/// Most hits in one answer.
+pub const SEARCH_MAX: usize = 100;
+/// Most rooms or users in one answer.
+pub const LIST_MAX: usize = 10_000;
+/// Most events of one `import`; the line's own limit is usually reached before.
+pub const IMPORT_MAX: usize = 500;
+/// Longest topic, in bytes.
+pub const TOPIC_BYTES: usize = 500;
+/// Longest reaction, in bytes.
+pub const EMOJI_BYTES: usize = 64;
+/// Longest name that a webhook gives its sender, in bytes.
+pub const DISPLAY_NAME_BYTES: usize = 80;
+/// Times in requests are below this, seconds since the Unix epoch: the year 9999 has room.
+pub const TIME_END_S: f64 = 1e12;
 /// Time in which a connection must have sent its first complete line.
 pub const FIRST_LINE_MS: u64 = 10_000;
 /// Time after which a request that waits for its commit is answered `unavailable`.

@@ -15,8 +15,21 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// The two names of a direct conversation `@a,b`; `None` where `text` is not one. Both names are well
+/// formed and stand in the order of their folded forms, so that two people have one conversation.
+fn direct_names(text: &str) -> Option<(&str, &str)> {
+    let (first, second) = text.strip_prefix('@')?.split_once(',')?;
+    let in_order = first.to_ascii_lowercase() <= second.to_ascii_lowercase();
+    (is_name(first) && is_name(second) && in_order).then_some((first, second))
+}
+
+/// Whether `text` names a room: a well-formed name, or a direct conversation.
+fn is_room_name(text: &str) -> bool {
+    is_name(text) || direct_names(text).is_some()
+}
+
 macro_rules! checked_name {
-    ($name:ident, $key:ident, $what:literal) => {
+    ($name:ident, $key:ident, $what:literal, $check:path) => {
         #[doc = concat!("The name of a ", $what, " as it was first written.")]
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -30,7 +43,7 @@ macro_rules! checked_name {
         impl $name {
             #[doc = concat!("Checks `text`; `None` where it is not a name of a ", $what, ".")]
             pub fn new(text: &str) -> Option<Self> {
-                is_name(text).then(|| $name(text.into()))
+                $check(text).then(|| $name(text.into()))
             }
             /// The form to compare and look up by.
             pub fn key(&self) -> $key {
@@ -84,8 +97,22 @@ macro_rules! checked_name {
     };
 }
 
-checked_name!(RoomName, RoomKey, "room");
-checked_name!(UserName, UserKey, "user");
+checked_name!(RoomName, RoomKey, "room", is_room_name);
+checked_name!(UserName, UserKey, "user", is_name);
+
+impl RoomName {
+    /// The room in which these two speak to each other: `@a,b`, sorted by their folded names.
+    pub fn direct(one: &UserName, other: &UserName) -> RoomName {
+        let (first, second) = if one.key() <= other.key() { (one, other) } else { (other, one) };
+        RoomName(format!("@{first},{second}").into())
+    }
+
+    /// Whose direct conversation this is; `None` for a room with a name of its own.
+    pub fn direct_pair(&self) -> Option<(UserName, UserName)> {
+        let (first, second) = direct_names(&self.0)?;
+        Some((UserName::new(first)?, UserName::new(second)?))
+    }
+}
 
 /// The configured id of a server, such as `server3`. Compared as written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -130,10 +157,21 @@ mod tests {
         for good in ["a", "Lobby", "a.b-c_9", &"x".repeat(32)] {
             assert!(RoomName::new(good).is_some(), "{good}");
         }
-        for bad in ["", " ", "a b", "é", "a/b", "@a,b", "a\0", &"x".repeat(33)] {
+        for bad in ["", " ", "a b", "é", "a/b", "@a", "@b,a", "@a,b,c", "@a,", "a\0", &"x".repeat(33)] {
             assert!(RoomName::new(bad).is_none(), "{bad}");
         }
         assert_eq!(UserName::new("Alice").unwrap().key(), UserName::new("aLICE").unwrap().key());
         assert_eq!(UserName::new("Alice").unwrap().to_string(), "Alice");
+        assert!(UserName::new("@a,b").is_none());
+    }
+
+    #[test]
+    fn two_people_have_one_direct_conversation() {
+        let name = |text| UserName::new(text).unwrap();
+        let room = RoomName::direct(&name("bob"), &name("Alice"));
+        assert_eq!(room.as_str(), "@Alice,bob");
+        assert_eq!(room, RoomName::direct(&name("Alice"), &name("bob")));
+        assert_eq!(RoomName::new("@Alice,bob").unwrap().direct_pair(), Some((name("Alice"), name("bob"))));
+        assert_eq!(RoomName::new("lobby").unwrap().direct_pair(), None);
     }
 }

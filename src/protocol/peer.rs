@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{ServerId, UserKey};
+use super::name::{RoomKey, ServerId, UserKey, UserName};
 
 /// The version of this module's encoding; ends that differ do not talk.
-pub const PEER_VERSION: u16 = 1;
+pub const PEER_VERSION: u16 = 2;
 /// Largest encoded message. A consensus message carries up to 1 MiB of entries and one entry more.
 pub const PEER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -92,8 +92,17 @@ pub enum PeerMessage {
         whole: bool,
         /// They have.
         online: Vec<UserKey>,
+        /// They have, and say that they are not at the keyboard.
+        away: Vec<UserKey>,
         /// They no longer have.
         offline: Vec<UserKey>,
+    },
+    /// A user of the sender's is typing. May be lost.
+    Typing {
+        /// Who.
+        user: UserName,
+        /// Where.
+        room: RoomKey,
     },
     /// Consensus.
     Raft(Box<RaftMessage>),

@@ -23,7 +23,7 @@ pub fn searchable(json: &str) -> Option<(u64, Cow<'_, str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Event, EventKind, RoomName, UserName};
+    use crate::protocol::{Event, EventKind, Message, RoomName, UserName};
 
     #[test]
     fn of_events_messages_with_a_text_are_searchable() {
@@ -33,15 +33,11 @@ mod tests {
             author: UserName::new("alice").unwrap(),
             lamport_timestamp: 12,
             created_at: 1_763_677_200_123,
-            kind: EventKind::Message {
-                body: "say \"hi\"".into(),
-                client_msg_id: "c1".into(),
-                reply_to: None,
-            },
+            kind: EventKind::Message(Message { body: "say \"hi\"".into(), ..Message::default() }),
         };
         let json = |event: &Event| serde_json::to_string(event).unwrap();
         assert_eq!(searchable(&json(&event)), Some((12, "say \"hi\"".into())));
-        event.kind = EventKind::Message { body: String::new(), client_msg_id: "c1".into(), reply_to: None };
+        event.kind = EventKind::Message(Message::default());
         assert_eq!(searchable(&json(&event)), None);
         event.kind = EventKind::Joined;
         assert_eq!(searchable(&json(&event)), None);

@@ -2,26 +2,29 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::{
     chat::{
-        Applied as Outcome, Reply,
-        command::{Command, decode},
+        Applied as Outcome, Command, Reply,
+        apply::Effects,
+        hook::hook_id,
     },
     protocol::{
         answer::{Answer, JoinAnswer},
+        file::FILE_CHUNK_BYTES,
         limits::{HISTORY_BYTES, HISTORY_MAX},
         peer::{LogEntry, LogEntryKind},
         refusal::Refusal,
-        request::Request,
     },
 };
 
 use super::{
     fanout::{Fan, Join},
-    io::{ConnId, Now, Purpose, Query},
+    io::{ConnId, Look, Now, Purpose, Query},
     members::{ConfStep, Configure},
     replica::{Core, Replica},
-    session::WriteAnswer,
+    session::{Then, Write, WriteAnswer},
     storage::{Applied, EventRange, Row, Storage, StorageError},
 };
 
@@ -34,10 +37,10 @@ impl<S: Storage> Replica<S> {
                 LogEntryKind::Command if entry.data.is_empty() => {}
                 LogEntryKind::Command => {
                     // Skipping an entry that others understand would make the states differ for ever.
-                    let command: Command = decode(&entry.data).map_err(|error| {
+                    let command = Command::decode(&entry.data).map_err(|error| {
                         StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
                     })?;
-                    self.apply_command(now, entry.index, &command);
+                    self.apply_command(now, entry.index, &command)?;
                 }
                 LogEntryKind::Configure => self.apply_configure(&entry)?,
             }
@@ -70,10 +73,17 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    fn apply_command(&mut self, now: Now, index: u64, command: &Command) {
-        let Outcome { origin, outcome, events, rows, membership } = self.state.apply(index, command);
-        self.unsaved.batch.rows.extend(rows);
-        self.unsaved.batch.events.extend(events.iter().map(crate::chat::Published::row));
+    fn apply_command(&mut self, now: Now, index: u64, command: &Command) -> Result<(), StorageError> {
+        let evidence = self.evidence(&command.proposal.action)?;
+        let Outcome { origin, outcome, effects } = self.state.apply(index, command, &evidence);
+        let Effects { events, rewritten, rows, membership, ended, chunks, removed_files, expired } = effects;
+        let batch = &mut self.unsaved.batch;
+        batch.rows.extend(rows);
+        batch.events.extend(events.iter().map(crate::chat::Published::row));
+        batch.events.extend(rewritten);
+        batch.chunks.extend(chunks);
+        batch.removed_files.extend(removed_files);
+        batch.expired.extend(expired);
         let here = origin.node_id == self.identity.node_id && origin.boot == self.identity.boot;
         let asker = match &outcome {
             Some(_) if here => {
@@ -87,7 +97,7 @@ impl<S: Storage> Replica<S> {
                 let others =
                     self.sessions.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asker);
                 for conn in others.collect::<Vec<_>>() {
-                    self.fan(Fan::Follow { conn, room: change.room, after: seq - 1, last_seq: seq - 1 });
+                    self.follow_unasked(conn, change.room, seq - 1, seq - 1);
                 }
             }
         }
@@ -103,6 +113,9 @@ impl<S: Storage> Replica<S> {
         for change in membership {
             if !change.joined {
                 for conn in self.sessions.of_user(&change.user) {
+                    if let Some(session) = self.sessions.get_mut(conn) {
+                        session.leaves(change.room);
+                    }
                     self.fan(Fan::Unfollow { conn, room: change.room });
                 }
             }
@@ -110,6 +123,14 @@ impl<S: Storage> Replica<S> {
         if let (Some(outcome), Some(conn)) = (outcome, asker) {
             self.answer_write(now, index, conn, origin.seq, outcome);
         }
+        for ended in &ended {
+            self.end_sessions(now, ended, asker);
+        }
+        if let Some(conn) = asker {
+            // A login has let go of what the connection sent behind it.
+            self.take_held(now, conn);
+        }
+        Ok(())
     }
 
     /// The log has decided what `conn` asked for.
@@ -123,18 +144,46 @@ impl<S: Storage> Replica<S> {
     ) {
         let by = self.signature(now);
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(write) = session.waiting(seq).cloned() else { return };
-        let asked = write.asked;
+        let Some(Write { asked, then }) = session.waiting(seq).cloned() else { return };
         let line = |answer: Answer| WriteAnswer::Line(answer.line(&asked, &by).into());
+        if let Then::LogIn(token) = then {
+            let outcome = outcome.map(|reply| match reply {
+                Reply::Account { username } => username,
+                reply => unreachable!("a login is answered with an account, and not with {reply:?}"),
+            });
+            let answer = line(self.login_decided(now, conn, token, outcome));
+            let Some(session) = self.sessions.get_mut(conn) else { return };
+            session.answer(seq, answer);
+            return self.flush_answers(conn);
+        }
         let answer = match outcome {
             Err(refusal) => line(Answer::Nack(refusal)),
             Ok(Reply::Sent(sent)) => line(Answer::Sent(sent)),
-            Ok(Reply::Left { room, .. }) => line(Answer::Left { room }),
+            Ok(Reply::Left { room, .. }) => line(done(json!({ "room": room }))),
+            Ok(Reply::Placed { room, seq, duplicate }) => {
+                let mut fields = json!({ "room": room, "seq": seq, "duplicate": duplicate });
+                if let Then::Token(token) = &then {
+                    fields["token"] = token.expose().into();
+                    fields["hook_id"] = hook_id(&token.hash()).into();
+                }
+                line(done(fields))
+            }
+            Ok(Reply::Account { username }) => {
+                let mut fields = json!({ "username": username });
+                if let Then::Token(token) = &then {
+                    fields["token"] = token.expose().into();
+                }
+                line(done(fields))
+            }
+            Ok(Reply::Receiving { file_id, received }) => line(done(json!({
+                "file_id": file_id, "received": received, "chunk_bytes": FILE_CHUNK_BYTES,
+            }))),
+            Ok(Reply::File(file)) => line(done(json!(file))),
             // Only a proposal that timed out becomes nothing, and its connection was told so then.
             Ok(Reply::Nothing) => return,
-            Ok(Reply::Joined { room_id, room, created, private, topic, role, last_seq }) => {
-                let (after, history) = match write.request {
-                    Request::CreateJoin { after, history, .. } => (after, history),
+            Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
+                let (after, history) = match then {
+                    Then::Join { after, history, .. } => (after, history),
                     _ => (None, 0),
                 };
                 session.joins(room_id);
@@ -151,6 +200,7 @@ impl<S: Storage> Replica<S> {
                     private,
                     topic,
                     role: role.as_str().into(),
+                    first_seq,
                     last_seq,
                     events: Vec::new(),
                     more: false,
@@ -175,9 +225,17 @@ impl<S: Storage> Replica<S> {
                 }
                 WriteAnswer::Join(join, index, query) => {
                     self.fan(Fan::Join(join));
-                    self.queries.push((index, query));
+                    self.looks.push((index, Look::Events(query)));
                 }
             }
         }
+    }
+}
+
+/// An ack with these fields.
+fn done(fields: Value) -> Answer {
+    match fields {
+        Value::Object(fields) => Answer::Done(fields),
+        _ => Answer::Done(serde_json::Map::new()),
     }
 }

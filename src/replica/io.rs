@@ -13,6 +13,7 @@ use crate::protocol::{
     request::HistoryRange,
 };
 
+pub use super::lookup::Look;
 use super::{
     fanout::Fan,
     membership::View,
@@ -115,9 +116,9 @@ pub enum Output {
     },
     /// For the fan-out, in order.
     Fan(Fan),
-    /// Read from the database beside the writer, and give the result to the fan-out
-    /// (`Fan::Found`). Everything the query has to see is committed already.
-    Query(Query),
+    /// Read from the database beside the writer, and give the result to the fan-out ([`Look::carry_out`]).
+    /// Everything it has to see is committed already.
+    Look(Look),
     /// Hash, check or draw beside the replica, and say [`Input::Credential`]. At most one of a connection is
     /// under way: the queue is short, and nobody may fill it alone.
     Credential {

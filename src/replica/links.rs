@@ -31,10 +31,10 @@ impl<S: Storage> Replica<S> {
         self.send(peer, presence);
     }
 
-    pub(super) fn on_peer_down(&mut self, peer: &ServerId) {
+    pub(super) fn on_peer_down(&mut self, now: Now, peer: &ServerId) {
         self.links.remove(peer);
         self.trust.unlinked(peer);
-        self.presence.unlinked(peer);
+        self.presence.unlinked(now.mono_ms, peer);
         if let Core::Formed(consensus) = &mut self.core
             && let Some(node) = self.members.node_of(peer, consensus.conf())
         {
@@ -55,9 +55,10 @@ impl<S: Storage> Replica<S> {
             }
             PeerMessage::Welcome { cluster_id, founders } => self.on_welcome(&from, cluster_id, founders),
             PeerMessage::Join { server_id, node_id } => self.on_join(&from, server_id, node_id),
-            PeerMessage::Presence { whole, online, offline } => {
-                self.presence.heard(&from, whole, online, &offline)
+            PeerMessage::Presence { whole, online, away, offline } => {
+                self.presence.heard(now.mono_ms, &from, whole, online, away, offline);
             }
+            PeerMessage::Typing { user, room } => self.heard_typing(now, &user, &room),
             PeerMessage::Raft(message) => self.on_raft(&from, *message),
             PeerMessage::Forward { node_id, boot, first_seq, commands } => {
                 if self.trust.accepts(&from, node_id)

@@ -10,6 +10,7 @@ pub mod consensus;
 pub mod election;
 pub mod fanout;
 pub mod io;
+pub mod lookup;
 pub mod membership;
 pub mod storage;
 pub mod throttle;
@@ -20,9 +21,11 @@ mod describing;
 mod handover;
 mod leading;
 mod links;
+mod logins;
 mod members;
 mod presence;
 mod proposals;
+mod reading;
 mod reads;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
@@ -30,6 +33,7 @@ mod requests;
 mod session;
 mod stopping;
 mod trust;
+mod writing;
 
 #[cfg(test)]
 mod tests;

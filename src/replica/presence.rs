@@ -1,4 +1,13 @@
-//! Who is online, on any server. Not replicated: each server tells the others over its links.
+//! Who is online, on any server, and who is away. Not replicated: each server tells the others over its links.
+//!
+//! Nothing of this enters the log. A thousand people who come back after a failover would fill it with what is
+//! untrue a second later; and what is lost with a server is only that its clients were there. Each server
+//! tells the others of changes, and everything when a link comes up.
+//!
+//! **What is shown.** A change is shown to those who share a room with the user, by every server to its own
+//! clients ([`Presence::news`]). Who goes is shown as gone only after a while, so that a client that moves to
+//! another server never seems to have left; rooms with very many members are left out, where everybody's
+//! coming and going would cost more than all messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,76 +16,215 @@ use crate::protocol::{
     peer::PeerMessage,
 };
 
+/// Rooms with more members do not show who comes and goes; `members` tells it when asked.
+pub const SHOWN_TO_MAX: u64 = 200;
+/// Whoever is gone for so long is shown to be.
+const GONE_MS: u64 = 5_000;
+
+/// What is shown of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum State {
+    /// No connection of theirs is open.
+    #[default]
+    Offline,
+    /// They have said on every server that they are not at the keyboard.
+    Away,
+    /// They are there.
+    Online,
+}
+
+impl State {
+    /// The word for it on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Offline => "offline",
+            State::Away => "away",
+            State::Online => "online",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Here {
+    connections: usize,
+    is_away: bool,
+}
+
+impl Here {
+    fn state(&self) -> State {
+        if self.is_away { State::Away } else { State::Online }
+    }
+}
+
 /// The users with open connections, here and elsewhere.
 #[derive(Debug, Default)]
 pub struct Presence {
-    here: BTreeMap<UserKey, usize>,
-    elsewhere: BTreeMap<ServerId, BTreeSet<UserKey>>,
-    came: BTreeSet<UserKey>,
-    went: BTreeSet<UserKey>,
+    here: BTreeMap<UserKey, Here>,
+    elsewhere: BTreeMap<ServerId, BTreeMap<UserKey, State>>,
+    /// Users of this server whose state changed since the peers were told.
+    untold: BTreeSet<UserKey>,
+    /// What clients were shown last of whoever is not offline.
+    shown: BTreeMap<UserKey, State>,
+    /// Whose state may be another than was shown, and since when.
+    changed: BTreeMap<UserKey, u64>,
 }
 
 impl Presence {
     /// A connection of `user` begins here.
-    pub fn arrive(&mut self, user: UserKey) {
-        let connections = self.here.entry(user.clone()).or_default();
-        *connections += 1;
-        if *connections == 1 && !self.went.remove(&user) {
-            self.came.insert(user);
+    pub fn arrive(&mut self, now_ms: u64, user: UserKey) {
+        let here = self.here.entry(user.clone()).or_default();
+        here.connections += 1;
+        if here.connections == 1 {
+            self.touch(now_ms, user);
         }
     }
 
     /// A connection of `user` ends here.
-    pub fn depart(&mut self, user: &UserKey) {
-        if let Some(connections) = self.here.get_mut(user) {
-            *connections -= 1;
-            if *connections == 0 {
+    pub fn depart(&mut self, now_ms: u64, user: &UserKey) {
+        if let Some(here) = self.here.get_mut(user) {
+            here.connections -= 1;
+            if here.connections == 0 {
                 self.here.remove(user);
-                if !self.came.remove(user) {
-                    self.went.insert(user.clone());
-                }
+                self.touch(now_ms, user.clone());
             }
         }
     }
 
-    /// Whether a connection of `user` is open anywhere.
-    pub fn is_online(&self, user: &UserKey) -> bool {
-        self.here.contains_key(user) || self.elsewhere.values().any(|users| users.contains(user))
+    /// `user` says on this server whether they are away.
+    pub fn set_away(&mut self, now_ms: u64, user: &UserKey, is_away: bool) {
+        if let Some(here) = self.here.get_mut(user)
+            && here.is_away != is_away
+        {
+            here.is_away = is_away;
+            self.touch(now_ms, user.clone());
+        }
+    }
+
+    fn touch(&mut self, now_ms: u64, user: UserKey) {
+        self.untold.insert(user.clone());
+        self.changed.insert(user, now_ms);
+    }
+
+    /// What `user` is, seen over all servers.
+    pub fn state(&self, user: &UserKey) -> State {
+        let here = self.here.get(user).map(Here::state);
+        let elsewhere = self.elsewhere.values().filter_map(|users| users.get(user).copied());
+        elsewhere.chain(here).max().unwrap_or_default()
     }
 
     /// Everything, for a peer that has just been linked.
     pub fn whole(&self) -> PeerMessage {
-        PeerMessage::Presence {
-            whole: true,
-            online: self.here.keys().cloned().collect(),
-            offline: Vec::new(),
-        }
+        self.told(true, self.here.keys())
     }
 
     /// What changed since the last call, for all peers.
     pub fn take_change(&mut self) -> Option<PeerMessage> {
-        if self.came.is_empty() && self.went.is_empty() {
-            return None;
+        let untold = std::mem::take(&mut self.untold);
+        (!untold.is_empty()).then(|| self.told(false, untold.iter()))
+    }
+
+    fn told<'a>(&self, whole: bool, users: impl Iterator<Item = &'a UserKey>) -> PeerMessage {
+        let (mut online, mut away, mut offline) = (Vec::new(), Vec::new(), Vec::new());
+        for user in users {
+            match self.here.get(user).map_or(State::Offline, Here::state) {
+                State::Online => online.push(user.clone()),
+                State::Away => away.push(user.clone()),
+                State::Offline => offline.push(user.clone()),
+            }
         }
-        let online = std::mem::take(&mut self.came).into_iter().collect();
-        let offline = std::mem::take(&mut self.went).into_iter().collect();
-        Some(PeerMessage::Presence { whole: false, online, offline })
+        PeerMessage::Presence { whole, online, away, offline }
     }
 
     /// A peer told of its users.
-    pub fn heard(&mut self, from: &ServerId, whole: bool, online: Vec<UserKey>, offline: &[UserKey]) {
+    pub fn heard(
+        &mut self,
+        now_ms: u64,
+        from: &ServerId,
+        whole: bool,
+        online: Vec<UserKey>,
+        away: Vec<UserKey>,
+        offline: Vec<UserKey>,
+    ) {
         let users = self.elsewhere.entry(from.clone()).or_default();
-        if whole {
-            users.clear();
-        }
-        users.extend(online);
-        for user in offline {
+        let gone: Vec<UserKey> =
+            if whole { std::mem::take(users).into_keys().collect() } else { offline.clone() };
+        for user in &offline {
             users.remove(user);
         }
+        let here = online.into_iter().map(|user| (user, State::Online));
+        let states: Vec<_> = here.chain(away.into_iter().map(|user| (user, State::Away))).collect();
+        let changed = gone.into_iter().chain(states.iter().map(|(user, _)| user.clone()));
+        self.changed.extend(changed.map(|user| (user, now_ms)));
+        self.elsewhere.entry(from.clone()).or_default().extend(states);
     }
 
     /// A peer is gone, and its connections with it.
-    pub fn unlinked(&mut self, peer: &ServerId) {
-        self.elsewhere.remove(peer);
+    pub fn unlinked(&mut self, now_ms: u64, peer: &ServerId) {
+        let gone = self.elsewhere.remove(peer).unwrap_or_default();
+        self.changed.extend(gone.into_keys().map(|user| (user, now_ms)));
+    }
+
+    /// Whose state is now to be shown as another one.
+    pub fn news(&mut self, now_ms: u64) -> Vec<(UserKey, State)> {
+        let mut news = Vec::new();
+        for (user, since_ms) in std::mem::take(&mut self.changed) {
+            let state = self.state(&user);
+            let shown = self.shown.get(&user).copied().unwrap_or_default();
+            if state == shown {
+                continue;
+            }
+            if state == State::Offline && now_ms < since_ms.saturating_add(GONE_MS) {
+                self.changed.insert(user, since_ms);
+                continue;
+            }
+            match state {
+                State::Offline => drop(self.shown.remove(&user)),
+                state => drop(self.shown.insert(user.clone(), state)),
+            }
+            news.push((user, state));
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::UserName;
+
+    fn user(name: &str) -> UserKey {
+        UserName::new(name).unwrap().key()
+    }
+
+    #[test]
+    fn a_client_that_moves_never_seems_to_have_left() {
+        let (mut presence, alice) = (Presence::default(), user("alice"));
+        let other = ServerId::new("server2").unwrap();
+        presence.arrive(0, alice.clone());
+        assert_eq!(presence.news(0), [(alice.clone(), State::Online)]);
+        presence.depart(10, &alice);
+        assert!(presence.news(10).is_empty());
+        presence.heard(1_000, &other, false, vec![alice.clone()], vec![], vec![]);
+        assert!(presence.news(10 + GONE_MS).is_empty());
+        presence.unlinked(20_000, &other);
+        assert!(presence.news(20_000 + GONE_MS - 1).is_empty());
+        assert_eq!(presence.news(20_000 + GONE_MS), [(alice.clone(), State::Offline)]);
+        assert!(presence.news(90_000).is_empty() && presence.shown.is_empty() && presence.changed.is_empty());
+    }
+
+    #[test]
+    fn away_is_away_everywhere_or_not_at_all() {
+        let (mut presence, alice) = (Presence::default(), user("alice"));
+        let other = ServerId::new("server2").unwrap();
+        presence.arrive(0, alice.clone());
+        presence.set_away(0, &alice, true);
+        assert_eq!(presence.state(&alice), State::Away);
+        let Some(PeerMessage::Presence { away, .. }) = presence.take_change() else { panic!("a change") };
+        assert_eq!(away, [alice.clone()]);
+        presence.heard(0, &other, true, vec![alice.clone()], vec![], vec![]);
+        assert_eq!(presence.state(&alice), State::Online);
+        presence.heard(0, &other, true, vec![], vec![], vec![]);
+        assert_eq!(presence.state(&alice), State::Away);
+        assert!(presence.take_change().is_none(), "what others say is not said on");
     }
 }

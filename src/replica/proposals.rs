@@ -215,13 +215,17 @@ impl Proposals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{RoomName, UserName};
+    use crate::{
+        chat::Standing,
+        protocol::{RoomName, UserName},
+    };
 
     fn queue(count: u64) -> Proposals {
         let mut proposals = Proposals::default();
         for number in 0..count {
             let proposal = Proposal {
                 user: UserName::new("alice").unwrap(),
+                standing: Standing::Guest,
                 lamport_timestamp: number,
                 action: Action::Leave { room: RoomName::new("lobby").unwrap() },
             };
@@ -260,6 +264,7 @@ mod tests {
         sent(&mut proposals, 0, 1, 1).unwrap();
         let late = Proposal {
             user: UserName::new("bob").unwrap(),
+            standing: Standing::Guest,
             lamport_timestamp: 0,
             action: Action::Leave { room: RoomName::new("lobby").unwrap() },
         };
@@ -279,6 +284,7 @@ mod tests {
         let mut proposals = queue(1);
         let leave = |room: &str| Proposal {
             user: UserName::new("alice").unwrap(),
+            standing: Standing::Guest,
             lamport_timestamp: 0,
             action: Action::Leave { room: RoomName::new(room).unwrap() },
         };

@@ -23,7 +23,7 @@ use super::{
     consensus::{Consensus, Effects, Part},
     fanout::Fan,
     handover::Handover,
-    io::{ConnId, Input, Now, Output, Query},
+    io::{ConnId, Input, Look, Now, Output},
     leading::{Forwarded, Leading},
     links::Link,
     members::Members,
@@ -34,6 +34,7 @@ use super::{
     session::{Session, Sessions},
     stopping::Stopping,
     storage::{Batch, Identity, Loaded, Storage, StorageError},
+    throttle::Throttle,
     trust::Trust,
 };
 
@@ -78,8 +79,9 @@ pub struct Replica<S: Storage> {
     /// The peers whose links stand.
     pub(super) links: BTreeMap<ServerId, Link>,
     pub(super) unsaved: Unsaved,
-    /// Queries that must see entries up to an index that is not yet on the disk.
-    pub(super) queries: Vec<(u64, Query)>,
+    /// Looks into the database that must see entries up to an index that is not yet on the disk.
+    pub(super) looks: Vec<(u64, Look)>,
+    pub(super) throttle: Throttle,
     pub(super) outputs: Vec<Output>,
     pub(super) next_hello_ms: u64,
     pub(super) announced: Option<ServerList>,
@@ -116,7 +118,8 @@ impl<S: Storage> Replica<S> {
             view: View::default(),
             links: BTreeMap::new(),
             unsaved: Unsaved::default(),
-            queries: Vec::new(),
+            looks: Vec::new(),
+            throttle: Throttle::default(),
             outputs: Vec::new(),
             next_hello_ms: 0,
             announced: None,
@@ -133,17 +136,17 @@ impl<S: Storage> Replica<S> {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Tick => self.tick(now),
-            Input::Opened { conn, addr: _ } => {
-                self.sessions.open(conn, Session::new(now.mono_ms, &self.config.limits));
+            Input::Opened { conn, addr } => {
+                self.sessions.open(conn, Session::new(now.mono_ms, &self.config.limits, addr));
                 self.fan(Fan::Open { conn });
                 if self.stopping.is_some() {
                     self.close(conn);
                 }
             }
             Input::Line { conn, line } => self.on_line(now, conn, line),
-            Input::Closed { conn } => self.on_closed(conn),
+            Input::Closed { conn } => self.on_closed(now, conn),
             Input::PeerUp(peer) => self.on_peer_up(peer),
-            Input::PeerDown(peer) => self.on_peer_down(&peer),
+            Input::PeerDown(peer) => self.on_peer_down(now, &peer),
             Input::Peer { from, message } => self.on_peer(now, from, message),
             Input::Campaign { leader_is_dead } => {
                 if self.trust.is_cleared()
@@ -182,8 +185,7 @@ impl<S: Storage> Replica<S> {
                     }
                 }
             }
-            // No request asks for it yet.
-            Input::Credential { .. } => {}
+            Input::Credential { conn, done } => self.on_credential(now, conn, done),
             Input::Stop => self.stop(now),
         }
     }
@@ -208,13 +210,13 @@ impl<S: Storage> Replica<S> {
             if installs {
                 self.reload(now)?;
             }
-            self.release_queries();
+            self.release_looks();
             self.carry_out(now, effects)?;
             self.drive(now);
         }
         let is_due = self.unsaved.since_ms.is_some_and(|since_ms| now.mono_ms >= since_ms + FLUSH_MS);
         let remember = self.trust.has_changed() && now.mono_ms >= self.remembered_ms + REMEMBER_MS;
-        if is_due || remember || !self.queries.is_empty() {
+        if is_due || remember || !self.looks.is_empty() {
             self.flush(now, remember)?;
         }
         self.announce(now);
@@ -243,6 +245,7 @@ impl<S: Storage> Replica<S> {
         if let Some(change) = self.presence.take_change() {
             self.tell_peers(&change);
         }
+        self.show_presence(now);
         self.fan(Fan::Tick);
     }
 
@@ -330,7 +333,7 @@ impl<S: Storage> Replica<S> {
         (self.state, self.members) = load_state(&loaded)?;
         consensus.applied(loaded.applied.index);
         self.unsaved = Unsaved::default();
-        self.queries.clear();
+        self.looks.clear();
         for conn in self.sessions.conns() {
             self.close(conn);
         }
@@ -389,15 +392,15 @@ impl<S: Storage> Replica<S> {
             Core::Unformed(storage) => storage.commit(&batch)?,
             Core::Changing => {}
         }
-        self.release_queries();
+        self.release_looks();
         Ok(())
     }
 
-    fn release_queries(&mut self) {
+    fn release_looks(&mut self) {
         let Core::Formed(consensus) = &self.core else { return };
         let stored = consensus.stored_applied().index;
-        let ready = self.queries.extract_if(.., |(index, _)| *index <= stored).map(|(_, query)| query);
-        self.outputs.extend(ready.map(Output::Query));
+        let ready = self.looks.extract_if(.., |(index, _)| *index <= stored).map(|(_, look)| look);
+        self.outputs.extend(ready.map(Output::Look));
     }
 
     pub(super) fn quarantine(&mut self, reason: String) {

@@ -1,15 +1,20 @@
 //! One client connection, seen from the replica. It does not know which dialect the client speaks.
 
+use core::net::IpAddr;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
-use crate::protocol::{
-    answer::Asked,
-    limits::Limits,
-    name::{UserKey, UserName},
-    request::Request,
+use crate::{
+    chat::{Room, Standing, State, apply::Which},
+    protocol::{
+        answer::Asked,
+        credential::Token,
+        envelope::{BadEnvelope, Envelope},
+        limits::Limits,
+        name::{RoomKey, UserKey, UserName},
+    },
 };
 
 use super::{
@@ -33,13 +38,49 @@ pub enum WriteAnswer {
     Join(Box<Join>, u64, Query),
 }
 
+/// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
+/// is answered anyway.
+const TYPING_PAUSE_MS: u64 = 1_000;
+/// Lines that may wait while a connection is busy. Full: the connection is closed, since none of them may
+/// be left out.
+pub const HELD_MAX: usize = 4_096;
+
 /// A write that waits for the log's decision.
 #[derive(Debug, Clone)]
 pub struct Write {
     /// Where its answer goes.
     pub asked: Asked,
-    /// What was asked.
-    pub request: Request,
+    /// What its answer needs beside the decision.
+    pub then: Then,
+}
+
+/// What the answer to a write needs beside the log's decision.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Nothing.
+    Answer,
+    /// Events of the room that was joined.
+    Join {
+        /// The room.
+        room: RoomKey,
+        /// The last event that the client has.
+        after: Option<u64>,
+        /// Else how many of the last events it wants.
+        history: usize,
+    },
+    /// The connection is logged in by this token.
+    LogIn(Token),
+    /// The token that was drawn for it.
+    Token(Token),
+}
+
+/// Why the lines of a connection wait.
+#[derive(Debug)]
+pub enum Busy<W> {
+    /// A password is being hashed, or a read waits that decides who the user is.
+    Working(W),
+    /// The log decides about a login.
+    Committing,
 }
 
 #[derive(Debug)]
@@ -61,10 +102,24 @@ struct Unasked {
 pub struct Session {
     /// Who it is, once logged in.
     pub user: Option<UserName>,
+    /// By what right they are that user.
+    pub standing: Standing,
+    /// Whether the connection has proved to be an operator's.
+    pub is_operator: bool,
+    /// What an operator has to answer.
+    pub challenge: Option<[u8; 32]>,
+    /// Where the client is.
+    pub addr: Option<IpAddr>,
+    /// Why its lines wait, where they do: what was sent after a login must not be taken before it.
+    pub busy: Option<Busy<Box<super::logins::Working>>>,
+    held: VecDeque<Result<Envelope, BadEnvelope>>,
+    typed_ms: Option<u64>,
     /// Malformed lines since the last good one.
     pub bad_lines: u32,
     /// The connection ends: nothing more is taken from it.
     pub closing: bool,
+    /// An answer that ends the connection waits for its turn.
+    ending: bool,
     tokens: f64,
     refilled_ms: u64,
     refused: u32,
@@ -77,11 +132,19 @@ pub struct Session {
 
 impl Session {
     /// A new connection.
-    pub fn new(now_ms: u64, limits: &Limits) -> Self {
+    pub fn new(now_ms: u64, limits: &Limits, addr: Option<IpAddr>) -> Self {
         Session {
             user: None,
+            standing: Standing::Guest,
+            is_operator: false,
+            challenge: None,
+            addr,
+            busy: None,
+            held: VecDeque::new(),
+            typed_ms: None,
             bad_lines: 0,
             closing: false,
+            ending: false,
             tokens: f64::from(limits.requests_burst),
             refilled_ms: now_ms,
             refused: 0,
@@ -127,6 +190,46 @@ impl Session {
         }
     }
 
+    /// Keeps a line until the connection is no longer busy; `false` where too many wait already.
+    #[must_use]
+    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>) -> bool {
+        let has_room = self.held.len() < HELD_MAX;
+        if has_room {
+            self.held.push_back(line);
+        }
+        has_room
+    }
+
+    /// The next line that was kept, where the connection is ready for it.
+    pub fn next_held(&mut self) -> Option<Result<Envelope, BadEnvelope>> {
+        if self.busy.is_some() || self.is_over() { None } else { self.held.pop_front() }
+    }
+
+    /// Whether the user is to be seen typing, who has just typed.
+    pub fn types(&mut self, now_ms: u64) -> bool {
+        let is_news = self.typed_ms.is_none_or(|typed_ms| now_ms >= typed_ms + TYPING_PAUSE_MS);
+        if is_news {
+            self.typed_ms = Some(now_ms);
+        }
+        is_news
+    }
+
+    /// Whether this connection's session is one of those that ended.
+    pub fn is_among(&self, which: Which) -> bool {
+        match (which, self.standing) {
+            (Which::All, _) | (Which::Guests, Standing::Guest) => true,
+            (Which::One(token), standing) => standing == Standing::Session(token),
+            (Which::AllBut(token), standing) => standing != Standing::Session(token),
+            (Which::Guests, _) => false,
+        }
+    }
+
+    /// Whether nothing more is taken from it: it ends, or will end once the answer that ends it has its
+    /// turn. What came behind a request that is so refused would overtake it when it is sent again.
+    pub fn is_over(&self) -> bool {
+        self.closing || self.ending
+    }
+
     /// Whether a write waits for its answer.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
@@ -139,6 +242,7 @@ impl Session {
 
     /// An answer that is known already, in its turn behind the writes that wait.
     pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
+        self.ending |= matches!(answer, WriteAnswer::Last(_));
         self.writes.push_back(Slot::Answered(answer));
     }
 
@@ -183,9 +287,41 @@ impl Session {
         unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
     }
 
+    /// Whether a `create_join` of the room under `key` waits for its password or for the log's decision.
+    pub fn awaits_join(&self, key: &RoomKey) -> bool {
+        let hashed = match &self.busy {
+            Some(Busy::Working(working)) => working.joins(key),
+            _ => false,
+        };
+        hashed
+            || self.writes.iter().any(|slot| match slot {
+                Slot::Waiting(_, write) => matches!(&write.then, Then::Join { room, .. } if room == key),
+                Slot::Answered(_) => false,
+            })
+    }
+
+    /// `room` is to be followed from `after` on, but a `create_join` of it waits: its answer is the start.
+    /// Only if it is refused the room is followed without it.
+    pub fn follow_if_refused(&mut self, room: RoomId, after: u64) {
+        let unasked = self.unasked.get_or_insert(Unasked { due_ms: 0, rooms: Vec::new() });
+        if unasked.rooms.iter().all(|(other, _)| *other != room) {
+            unasked.rooms.push((room, after));
+        }
+    }
+
     /// The connection asked to join `room`: only that answer decides what it follows.
     pub fn joins(&mut self, room: RoomId) {
         self.joined.insert(room);
+        self.forget_unasked(room);
+    }
+
+    /// The user is no longer in `room`: it is not to be followed, whatever was planned.
+    pub fn leaves(&mut self, room: RoomId) {
+        self.joined.remove(&room);
+        self.forget_unasked(room);
+    }
+
+    fn forget_unasked(&mut self, room: RoomId) {
         if let Some(unasked) = &mut self.unasked {
             unasked.rooms.retain(|(other, _)| *other != room);
         }
@@ -208,13 +344,8 @@ impl Sessions {
     /// A connection is gone.
     pub fn close(&mut self, conn: ConnId) -> Option<Session> {
         let session = self.by_conn.remove(&conn)?;
-        if let Some(user) = session.user.as_ref().map(UserName::key)
-            && let Some(conns) = self.by_user.get_mut(&user)
-        {
-            conns.remove(&conn);
-            if conns.is_empty() {
-                self.by_user.remove(&user);
-            }
+        if let Some(user) = session.user.clone() {
+            self.leave_user(&user, conn);
         }
         Some(session)
     }
@@ -225,16 +356,48 @@ impl Sessions {
     }
 
     /// Logs a connection in.
-    pub fn log_in(&mut self, conn: ConnId, user: UserName) {
+    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) {
         if let Some(session) = self.by_conn.get_mut(&conn) {
             self.by_user.entry(user.key()).or_default().insert(conn);
-            session.user = Some(user);
+            (session.user, session.standing) = (Some(user), standing);
+        }
+    }
+
+    /// Makes a connection nobody's again.
+    pub fn log_out(&mut self, conn: ConnId) -> Option<UserName> {
+        let session = self.by_conn.get_mut(&conn)?;
+        session.standing = Standing::Guest;
+        let user = session.user.take()?;
+        self.leave_user(&user, conn);
+        Some(user)
+    }
+
+    fn leave_user(&mut self, user: &UserName, conn: ConnId) {
+        if let Some(conns) = self.by_user.get_mut(&user.key()) {
+            conns.remove(&conn);
+            if conns.is_empty() {
+                self.by_user.remove(&user.key());
+            }
         }
     }
 
     /// The connections of a user.
     pub fn of_user(&self, user: &UserKey) -> Vec<ConnId> {
         self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The connections of a room's members, but for those of one user.
+    pub fn members_here(&self, state: &State, room: RoomId, but: &UserKey) -> Vec<ConnId> {
+        let members = state.room_by_id(room).map_or(0, Room::member_count);
+        let is_other = |user: &UserKey| user != but;
+        let conns = |user: &UserKey| self.of_user(user);
+        // By whichever list is shorter: the room's, or that of who is here.
+        if members > self.by_user.len() as u64 {
+            let here = self.by_user.keys().filter(|user| is_other(user) && state.is_member(user, room));
+            here.flat_map(conns).collect()
+        } else {
+            state.member_keys(room).filter(is_other).flat_map(|user| conns(&user)).collect()
+        }
     }
 
     /// All connections.
@@ -266,13 +429,15 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    use crate::protocol::RoomName;
+
     fn write() -> Write {
-        Write { asked: Asked { msg_type: "rooms".into(), request_id: None }, request: Request::Rooms }
+        Write { asked: Asked { msg_type: "leave".into(), request_id: None }, then: Then::Answer }
     }
 
     #[test]
     fn answers_keep_the_order_of_the_writes() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         session.wait_for(write(), 1);
         session.answer_in_turn(WriteAnswer::Line([1].into()));
         session.wait_for(write(), 2);
@@ -287,9 +452,19 @@ mod tests {
     }
 
     #[test]
+    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
+        let mut session = Session::new(0, &Limits::default(), None);
+        session.wait_for(write(), 1);
+        session.answer_in_turn(WriteAnswer::Line([1].into()));
+        assert!(!session.is_over());
+        session.answer_in_turn(WriteAnswer::Last([2].into()));
+        assert!(session.next_answer().is_none() && !session.closing && session.is_over());
+    }
+
+    #[test]
     fn requests_over_the_limit_say_when_to_come_back() {
         let limits = Limits { requests_per_s: 10, requests_burst: 2, ..Limits::default() };
-        let mut session = Session::new(0, &limits);
+        let mut session = Session::new(0, &limits, None);
         session.spend(0, &limits).unwrap();
         session.spend(0, &limits).unwrap();
         let (wait_ms, closing) = session.spend(0, &limits).unwrap_err();
@@ -301,7 +476,7 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_a_message_that_was_refused_for_load() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         assert!(!session.overtakes(None) && !session.overtakes(Some("1")));
         session.shed(Some("1"));
         assert!(session.overtakes(Some("1")));
@@ -315,11 +490,32 @@ mod tests {
 
     #[test]
     fn a_join_comes_before_following_unasked() {
-        let mut session = Session::new(0, &Limits::default());
+        let mut session = Session::new(0, &Limits::default(), None);
         session.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
         session.joins(RoomId(1));
         assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
         assert_eq!(session.take_unasked(Some(FOLLOW_DELAY_MS)), [(RoomId(2), 6)]);
         assert!(session.take_unasked(None).is_empty());
+    }
+
+    #[test]
+    fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
+        let lobby = RoomName::new("lobby").unwrap();
+        let join = Then::Join { room: lobby.key(), after: None, history: 50 };
+        let mut session = Session::new(0, &Limits::default(), None);
+        session.wait_for(Write { then: join, ..write() }, 1);
+        assert!(session.awaits_join(&lobby.key()));
+        session.follow_if_refused(RoomId(1), 5);
+        session.follow_if_refused(RoomId(1), 6);
+        session.answer(1, WriteAnswer::Line([0].into()));
+        assert!(!session.awaits_join(&lobby.key()));
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 5)], "the nack was no start");
+        for end in [Session::joins, Session::leaves] {
+            session.follow_if_refused(RoomId(1), 5);
+            end(&mut session, RoomId(1));
+            assert!(session.take_unasked(Some(0)).is_empty());
+        }
+        session.follow_if_refused(RoomId(1), 9);
+        assert_eq!(session.take_unasked(Some(0)), [(RoomId(1), 9)], "it came back elsewhere");
     }
 }

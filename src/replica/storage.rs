@@ -3,10 +3,11 @@
 //! **The promise:** when [`Storage::commit`] has returned `Ok`, everything in the batch survives a power
 //! cut; when it has not returned, all of the batch or nothing of it does. Everything else rests on this.
 
-use std::{collections::BTreeSet, fmt, io::Read, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
 
 use serde_json::value::RawValue;
 
+pub use crate::protocol::file::FileId;
 use crate::protocol::{
     name::{ServerId, UserKey},
     peer::{ConfState, DataMark, Founder, LogEntry, LogMark, NodeId, SnapshotHead},
@@ -87,67 +88,6 @@ pub struct EventRow {
     pub author: UserKey,
     /// Its JSON as clients get it (`protocol::Event`).
     pub json: Arc<RawValue>,
-}
-
-/// A file's number: 128 random bits, drawn by the server that proposed it. Shown and parsed as 32 lower-case
-/// hex digits; in JSON it is that text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileId(pub [u8; 16]);
-
-impl fmt::Display for FileId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl FromStr for FileId {
-    type Err = BadFileId;
-
-    fn from_str(text: &str) -> Result<FileId, BadFileId> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Ok(digit - b'0'),
-            b'a'..=b'f' => Ok(digit - b'a' + 10),
-            _ => Err(BadFileId),
-        };
-        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| BadFileId)?;
-        let mut id = [0; 16];
-        for (byte, pair) in id.iter_mut().zip(digits.as_chunks::<2>().0) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(FileId(id))
-    }
-}
-
-/// What was given as the number of a file is not 32 lower-case hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadFileId;
-
-impl fmt::Display for BadFileId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the id of a file is 32 lower-case hex digits")
-    }
-}
-
-impl std::error::Error for BadFileId {}
-
-/// Text where a person may read it (JSON), bytes where not (the log, rows of state).
-impl serde::Serialize for FileId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.serialize(serializer)
-        }
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for FileId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FileId, D::Error> {
-        if !deserializer.is_human_readable() {
-            return <[u8; 16]>::deserialize(deserializer).map(FileId);
-        }
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 /// A piece of a file. Storing the same (file, number) again replaces it.

@@ -10,6 +10,10 @@
 //! A server that starts takes no part in consensus until so many others have found nothing against its
 //! data (`Welcome`) that it makes a majority together with them. Consensus needs those others anyway, so
 //! this costs no availability.
+//!
+//! What this cannot find out is an old copy that is put back while everybody who has heard of newer data is
+//! away: those who are left have nothing against it. `docs/ARCHITECTURE.md` says how an acknowledged entry can
+//! be lost so, and why nothing is done about it but to tell operators to use an empty folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 

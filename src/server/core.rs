@@ -20,7 +20,7 @@ use crate::{
     replica::{
         Replica,
         fanout::Fan,
-        io::{Input, Now, Output, Query},
+        io::{Input, Look, Now, Output},
         membership::View,
         storage::{Reader, StorageError},
     },
@@ -285,7 +285,7 @@ impl Core {
     /// Passes the replica's outputs on, and what it says about itself.
     fn pass_on(&mut self, now: Now) {
         let mut fans = Vec::new();
-        let mut queries = Vec::new();
+        let mut looks = Vec::new();
         for output in self.replica.drain_outputs() {
             match output {
                 Output::Peer { to, message } => {
@@ -296,7 +296,7 @@ impl Core {
                     }
                 }
                 Output::Fan(fan) => fans.push(fan),
-                Output::Query(query) => queries.push(query),
+                Output::Look(look) => looks.push(look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => {
@@ -307,15 +307,15 @@ impl Core {
         }
         // What a query finds must not reach the fan-out before what the query is for.
         self.outlets.fan_outs.hand_over(fans);
-        self.ask(queries);
+        self.ask(looks);
         self.describe(now);
     }
 
-    fn ask(&self, queries: Vec<Query>) {
+    fn ask(&self, looks: Vec<Look>) {
         let mut fans = Vec::new();
-        for query in queries {
-            if let Some(query) = self.outlets.queries.ask(query) {
-                fans.push(refused(query, &self.context.shared));
+        for look in looks {
+            if let Some(look) = self.outlets.queries.ask(look) {
+                fans.push(refused(look, &self.context.shared));
             }
         }
         self.outlets.fan_outs.hand_over(fans);

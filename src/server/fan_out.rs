@@ -20,7 +20,7 @@ use crate::{
     protocol::refusal::{Code, Refusal},
     replica::{
         fanout::{End, Fan, Fanout},
-        io::{ConnId, Query},
+        io::{ConnId, Look, Query},
     },
 };
 
@@ -240,8 +240,8 @@ impl FanOut {
 
     /// Asks the query threads, or answers that they have too much to do.
     fn ask(&mut self, query: Query) {
-        if let Some(query) = self.queries.ask(query) {
-            self.fanout.handle(refused(query, &self.context.shared));
+        if let Some(look) = self.queries.ask(Look::Events(query)) {
+            self.fanout.handle(refused(look, &self.context.shared));
         }
     }
 
@@ -396,13 +396,7 @@ impl Socket {
 }
 
 /// What the fan-out is told where a query could not even be asked.
-pub fn refused(query: Query, shared: &Shared) -> Fan {
+pub fn refused(look: Look, shared: &Shared) -> Fan {
     let refusal = Refusal::new(Code::Overloaded, "too many reads wait for this server's disk");
-    Fan::Found {
-        conn: query.conn,
-        room: query.room,
-        purpose: query.purpose,
-        found: Err(refusal),
-        by: shared.signature(),
-    }
+    look.refused(refusal, shared.signature())
 }

@@ -6,11 +6,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     protocol::refusal::{Code, Refusal},
-    replica::{
-        fanout::Fan,
-        io::Query,
-        storage::{Reader, StorageError},
-    },
+    replica::{io::Look, storage::StorageError},
     storage::SqliteReader,
 };
 
@@ -27,21 +23,21 @@ const QUEUE: usize = 512;
 /// The way to the query threads.
 #[derive(Debug, Clone)]
 pub struct Queries {
-    queues: Vec<Sender<Query>>,
+    queues: Vec<Sender<Look>>,
 }
 
 impl Queries {
     /// The way to `count` threads, and for each thread its end.
-    pub fn new(count: usize) -> (Queries, Vec<Receiver<Query>>) {
+    pub fn new(count: usize) -> (Queries, Vec<Receiver<Look>>) {
         let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
         (Queries { queues }, receivers)
     }
 
     /// Asks the thread that serves the connection, or gives the query back: that thread has too much to do.
     #[must_use]
-    pub fn ask(&self, query: Query) -> Option<Query> {
-        let place = query.conn.0 as usize % self.queues.len();
-        self.queues[place].try_send(query).err().map(Unsent::into_inner)
+    pub fn ask(&self, look: Look) -> Option<Look> {
+        let place = look.conn().0 as usize % self.queues.len();
+        self.queues[place].try_send(look).err().map(Unsent::into_inner)
     }
 
     /// Ends the threads. They could not wait for the fan-out threads to go away, because these ask them
@@ -94,17 +90,19 @@ pub struct QueryThread {
 
 impl QueryThread {
     /// Answers queries until [`Queries::close`].
-    pub fn run(&self, queries: &Receiver<Query>) {
-        while let Some(query) = queries.receive() {
-            let rows = self.readers.read(self.number, |reader| reader.events(query.room, &query.range));
-            let found = match rows {
-                Some(Ok(rows)) => Ok(rows),
-                Some(Err(error)) => Err(self.complain(error)),
-                None => Err(Refusal::new(Code::Overloaded, "this server's data is being replaced")),
-            };
-            let Query { conn, room, purpose, .. } = query;
+    pub fn run(&self, looks: &Receiver<Look>) {
+        while let Some(look) = looks.receive() {
             let by = self.context.shared.signature();
-            self.fan_outs.hand_over(vec![Fan::Found { conn, room, purpose, found, by }]);
+            let done = self.readers.read(self.number, |reader| look.carry_out(reader, by.clone()));
+            let fan = match done {
+                Some(Ok(fan)) => fan,
+                Some(Err(error)) => look.refused(self.complain(error), by),
+                None => {
+                    let reason = "this server's data is being replaced";
+                    look.refused(Refusal::new(Code::Overloaded, reason), by)
+                }
+            };
+            self.fan_outs.hand_over(vec![fan]);
         }
     }
 

@@ -91,6 +91,8 @@ pub(super) struct Bounds {
     pub totals: Totals,
     /// What is removed and not wiped yet.
     pub sweep: Sweep,
+    /// Whether the last batch took something away for good: part of an event, of a file, of the log.
+    pub wiped: bool,
 }
 
 impl Bounds {
@@ -112,6 +114,7 @@ impl Bounds {
             compact_goal: truncated.last_log_index,
             totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
             sweep: Sweep::read(tables)?,
+            wiped: false,
         })
     }
 

@@ -1,4 +1,9 @@
 //! When pages are copied from the WAL into the database: in the writer, after a commit.
+//!
+//! A WAL that starts over still has, behind what is newly written, the pages of its last round; with them text
+//! that was deleted since. So after something was wiped from the database the next checkpoint also cuts the
+//! WAL to nothing. This costs more than a plain one, because the file has to grow again; it is due after
+//! deletions, and each time the log was cut, which takes away the entries that brought what is deleted.
 
 use std::time::Duration;
 
@@ -23,9 +28,16 @@ pub(super) struct Checkpoints {
     /// Pages in the WAL when a checkpoint was last tried: one that a reader holds back is not tried again
     /// with every commit.
     tried_at: i64,
+    /// Whether something was wiped that the WAL may still have.
+    wiped: bool,
 }
 
 impl Checkpoints {
+    /// To be called after a commit that wiped something.
+    pub fn note_wiped(&mut self) {
+        self.wiped = true;
+    }
+
     /// To be called after every commit.
     pub fn after_commit(&mut self, connection: &Connection) -> Result<(), Broken> {
         let (pages, copied) = run_checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
@@ -39,13 +51,17 @@ impl Checkpoints {
             return Ok(());
         }
         self.tried_at = pages;
-        if pages < RESTART_PAGES {
+        if pages < RESTART_PAGES && !self.wiped {
             run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
             return Ok(());
         }
+        let text =
+            if self.wiped { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
         let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");
-        wait(RESTART_WAIT)?;
-        run_checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")?;
+        // Wiping is worth no wait: if not now then with one of the next checkpoints there is no reader.
+        wait(if pages < RESTART_PAGES { Duration::ZERO } else { RESTART_WAIT })?;
+        let (left, _) = run_checkpoint(connection, text)?;
+        self.wiped &= left != 0;
         wait(schema::BUSY_TIMEOUT).map_err(Broken::from)
     }
 }

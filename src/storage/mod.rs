@@ -15,6 +15,7 @@
 //! | `sweep` | what is removed at once and wiped bit by bit |
 //! | `search` | what somebody typed taken apart, and the part of a message that is shown |
 //! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
+//! | `full_text` | the index of searches in the database |
 //! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
 //! | [`memory`], `image` | the twin |
 
@@ -22,6 +23,7 @@ mod bounds;
 mod checkpoints;
 mod checksum;
 pub mod folder;
+mod full_text;
 mod image;
 pub mod memory;
 mod read;

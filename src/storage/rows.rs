@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
+    full_text,
     record::doubt,
     tables::{GoOn, RawChunk, RawEvent, RawText, Span, Tables, TablesMut, TakeRow},
 };
@@ -41,7 +42,7 @@ impl<T> While<T> for rusqlite::Result<T> {
 }
 
 /// SQLite's integers are signed; nothing that is counted here comes near the end of them.
-fn sql(number: u64) -> Result<i64, StorageError> {
+pub(super) fn sql(number: u64) -> Result<i64, StorageError> {
     i64::try_from(number).map_err(|_| StorageError::Failed(format!("{number} is too large to be stored")))
 }
 
@@ -224,19 +225,20 @@ impl TablesMut for Connection {
     fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError> {
         let text = "INSERT INTO meta (name, value, crc) VALUES (?1, ?2, ?3)
                     ON CONFLICT (name) DO UPDATE SET value = excluded.value, crc = excluded.crc";
-        write(self, text, params![name, value, crc])
+        write(self, text, params![name, value, crc]).map(drop)
     }
 
     fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError> {
-        write(self, "INSERT INTO log (idx, entry, crc) VALUES (?1, ?2, ?3)", params![sql(index)?, value, crc])
+        let text = "INSERT INTO log (idx, entry, crc) VALUES (?1, ?2, ?3)";
+        write(self, text, params![sql(index)?, value, crc]).map(drop)
     }
 
     fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError> {
-        write(self, "DELETE FROM log WHERE idx >= ?1", [sql(index)?])
+        write(self, "DELETE FROM log WHERE idx >= ?1", [sql(index)?]).map(drop)
     }
 
     fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError> {
-        write(self, "DELETE FROM log WHERE idx <= ?1", [sql(index)?])
+        write(self, "DELETE FROM log WHERE idx <= ?1", [sql(index)?]).map(drop)
     }
 
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError> {
@@ -278,15 +280,15 @@ impl TablesMut for Connection {
     }
 
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError> {
-        write(self, "DELETE FROM event WHERE room = ?1 AND seq = ?2", [sql(room)?, sql(seq)?])
+        write(self, "DELETE FROM event WHERE room = ?1 AND seq = ?2", [sql(room)?, sql(seq)?]).map(drop)
     }
 
-    fn put_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
-        Ok(())
+    fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError> {
+        full_text::put(self, text)
     }
 
-    fn remove_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
-        Ok(())
+    fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError> {
+        full_text::remove(self, text)
     }
 
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
@@ -316,13 +318,17 @@ impl TablesMut for Connection {
         for text in ["DELETE FROM log", "DELETE FROM state", "DELETE FROM event", "DELETE FROM chunk"] {
             write(self, text, [])?;
         }
-        Ok(())
+        full_text::clear(self)
     }
 }
 
-fn write(connection: &Connection, text: &str, values: impl rusqlite::Params) -> Result<(), StorageError> {
-    connection.prepare_cached(text).during(WRITE)?.execute(values).during(WRITE)?;
-    Ok(())
+/// Runs a statement and returns how many rows it changed.
+pub(super) fn write(
+    connection: &Connection,
+    text: &str,
+    values: impl rusqlite::Params,
+) -> Result<usize, StorageError> {
+    connection.prepare_cached(text).during(WRITE)?.execute(values).during(WRITE)
 }
 
 fn find_crc(

@@ -4,13 +4,21 @@ use std::time::Duration;
 
 use rusqlite::{Connection, config::DbConfig};
 
-use super::{OpenError, record::doubt, rows::While};
+use super::{
+    OpenError,
+    bounds::{Totals, TotalsBeforeFiles, stored},
+    full_text,
+    record::{doubt, name, put_meta},
+    rows::While,
+};
 use crate::replica::storage::StorageError;
 
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
 const APPLICATION_ID: i32 = 0x5379_6e35;
-/// The version of the tables below. A start refuses a newer one; an older one will be migrated.
-const SCHEMA_VERSION: i32 = 1;
+/// The version of the tables below. A start refuses a newer one; an older one is migrated.
+const SCHEMA_VERSION: i32 = 2;
+/// The version before there were files and searches.
+const VERSION_BEFORE_FILES: i32 = 1;
 /// Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment
 /// (<https://sqlite.org/wal.html>, "the WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -89,6 +97,10 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
             "SQLite says synchronous={synchronous} where FULL was set"
         )));
     }
+    // What is deleted is overwritten, in pages and in freed pages.
+    connection
+        .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
+        .during("asking for deleted text to be overwritten")?;
     // Elsewhere than on macOS these say nothing; there, fsync alone does not reach the platter.
     connection.pragma_update(None, "fullfsync", true).during("asking for full syncs")?;
     connection.pragma_update(None, "checkpoint_fullfsync", true).during("asking for full syncs")?;
@@ -116,8 +128,19 @@ fn set_up(connection: &Connection, cache_kib: i32) -> Result<(), StorageError> {
     connection.pragma_update(None, "cell_size_check", true).during(DOING)
 }
 
-/// Whether the database is a new one (then it is still to be [created](create)); refuses what is not ours.
-pub(super) fn is_new(connection: &Connection, shown: &str) -> Result<bool, OpenError> {
+/// What a database is before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Still to be [created](create).
+    New,
+    /// Of the last version, still to be [migrated](migrate).
+    Old,
+    /// Of this version.
+    Current,
+}
+
+/// What the database is; refuses what is not ours, and doubts what is not as it was created.
+pub(super) fn age(connection: &Connection, shown: &str) -> Result<Age, OpenError> {
     let number = |pragma: &str| {
         connection
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
@@ -129,8 +152,15 @@ pub(super) fn is_new(connection: &Connection, shown: &str) -> Result<bool, OpenE
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .during("reading the schema")?;
     match (application_id, version) {
-        (0, 0) if objects == 0 => Ok(true),
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(false),
+        (0, 0) if objects == 0 => Ok(Age::New),
+        (APPLICATION_ID, SCHEMA_VERSION) => {
+            check_tables(connection, &[TABLES, FILE_TABLES, full_text::TABLES])?;
+            Ok(Age::Current)
+        }
+        (APPLICATION_ID, VERSION_BEFORE_FILES) => {
+            check_tables(connection, &[TABLES])?;
+            Ok(Age::Old)
+        }
         (APPLICATION_ID, _) => Err(OpenError::Refused(format!(
             "{shown} was written by another version of SyncNet (its schema is {version}, this program's is \
              {SCHEMA_VERSION}); run that version"
@@ -141,11 +171,44 @@ pub(super) fn is_new(connection: &Connection, shown: &str) -> Result<bool, OpenE
     }
 }
 
+/// Compares the definitions of the tables with those that were written. A flipped bit in one of them can
+/// leave a valid definition of another table, and make sense of rows in another way.
+fn check_tables(connection: &Connection, written: &[&str]) -> Result<(), StorageError> {
+    const DOING: &str = "reading the schema";
+    // The tables that FTS5 makes for itself are its own, and checked by it.
+    let definitions = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare(
+            "SELECT concat_ws(' ', type, name, tbl_name, sql) FROM sqlite_schema
+             WHERE name NOT GLOB 'search_*' ORDER BY name",
+        )?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    };
+    let fresh = Connection::open_in_memory().during(DOING)?;
+    written.iter().try_for_each(|tables| fresh.execute_batch(tables)).during(DOING)?;
+    if definitions(connection).during(DOING)? == definitions(&fresh).during(DOING)? {
+        return Ok(());
+    }
+    Err(doubt("the database has other tables than were made in it"))
+}
+
+/// Brings a database of the last version to this one, inside a transaction of the caller's.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StorageError> {
+    const DOING: &str = "adding tables";
+    connection.execute_batch(FILE_TABLES).during(DOING)?;
+    connection.execute_batch(full_text::TABLES).during(DOING)?;
+    if let Some(totals) = stored::<TotalsBeforeFiles>(connection, name::TOTALS)? {
+        put_meta(connection, name::TOTALS, &Totals::from(totals))?;
+    }
+    full_text::fill(connection)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
+}
+
 /// Creates the tables, inside a transaction of the caller's.
 pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
     const DOING: &str = "creating the tables";
     connection.execute_batch(TABLES).during(DOING)?;
     connection.execute_batch(FILE_TABLES).during(DOING)?;
+    connection.execute_batch(full_text::TABLES).during(DOING)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).during(DOING)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }

@@ -17,6 +17,7 @@ use std::{
     cell::OnceCell,
     io::Read,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -26,9 +27,10 @@ use super::{
     bounds::Bounds,
     checkpoints::Checkpoints,
     folder::Folder,
+    full_text::{self, SEARCH_TIME, Watch},
     read,
     rows::{While, sqlite_error},
-    schema, search,
+    schema::{self, Age},
     snapshot::Export,
     transaction::{Broken, transaction},
     wal, write,
@@ -126,15 +128,20 @@ impl SqliteStorage {
     ) -> Result<Self, OpenError> {
         let mut connection =
             place.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        let new = schema::is_new(&connection, &place.path.display().to_string())?;
+        let age = schema::age(&connection, &place.path.display().to_string())?;
         schema::set_up_writer(&connection)?;
-        if !new && schema::is_small(&connection)? {
+        let is_small = age != Age::New && schema::is_small(&connection)?;
+        if is_small {
             schema::quick_check(&connection)?;
-            read::check_history(&connection)?;
         }
         transaction(&mut connection, |connection| {
-            if new {
-                schema::create(connection)?;
+            match age {
+                Age::New => schema::create(connection)?,
+                Age::Old => schema::migrate(connection)?,
+                Age::Current => {}
+            }
+            if is_small {
+                read::check_history(connection)?;
             }
             write::begin(connection, server_id, fresh_node_id)
         })
@@ -159,7 +166,9 @@ impl SqliteStorage {
     /// # Errors
     /// `Failed` where the database cannot be opened once more.
     pub fn reader(&self) -> Result<SqliteReader, StorageError> {
-        Ok(SqliteReader { connection: self.place.reader()?, place: self.place.clone() })
+        let mut connection = self.place.reader()?;
+        let watch = Watch::over(&mut connection)?;
+        Ok(SqliteReader { connection, watch, place: self.place.clone() })
     }
 
     fn usable(&self) -> Result<(), StorageError> {
@@ -196,6 +205,9 @@ impl Storage for SqliteStorage {
             transaction(&mut self.connection, |connection| write::batch(connection, bounds, batch))
         });
         let checkpointed = written.and_then(|bounds| {
+            if bounds.wiped {
+                self.checkpoints.note_wiped();
+            }
             self.bounds = bounds;
             self.checkpoints.after_commit(&self.connection)
         });
@@ -225,6 +237,7 @@ impl Storage for SqliteStorage {
         match installed {
             Ok(bounds) => {
                 self.bounds = bounds;
+                self.checkpoints.note_wiped();
                 self.checkpoints.after_commit(&self.connection).map_err(|broken| self.fail(broken))
             }
             // Rolled back: the content was no good, the database is as it was.
@@ -240,10 +253,19 @@ impl Storage for SqliteStorage {
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
+    watch: Watch,
     place: Place,
 }
 
 impl SqliteReader {
+    /// Searches, and ends the search after `time`.
+    ///
+    /// # Errors
+    /// As for [`Reader::search`].
+    pub fn search_within(&self, search: &Search, time: Duration) -> Result<Found, StorageError> {
+        self.at_one_moment(|| full_text::find(&self.connection, &self.watch, search, time))
+    }
+
     /// Runs several statements in one read transaction.
     fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
         let step = |text| self.connection.prepare_cached(text)?.execute([]).map(drop);
@@ -264,7 +286,7 @@ impl Reader for SqliteReader {
     }
 
     fn search(&self, search: &Search) -> Result<Found, StorageError> {
-        self.at_one_moment(|| search::scan(&self.connection, search))
+        self.search_within(search, SEARCH_TIME)
     }
 
     fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {

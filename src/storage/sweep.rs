@@ -57,8 +57,8 @@ impl Sweep {
         put_meta(tables, name::SWEEP, self)
     }
 
-    /// Wipes as much as one commit may.
-    pub fn slice<T: TablesMut>(&mut self, tables: &mut T, totals: &mut Totals) -> Result<(), StorageError> {
+    /// Wipes as much as one commit may. Returns whether it wiped anything.
+    pub fn slice<T: TablesMut>(&mut self, tables: &mut T, totals: &mut Totals) -> Result<bool, StorageError> {
         let before = (self.floors.len(), self.files.len());
         let mut most = EVENTS_SLICE;
         while let Some((&room, &floor)) = self.floors.first_key_value() {
@@ -79,10 +79,10 @@ impl Sweep {
             }
             self.files.pop_first();
         }
-        if before == (self.floors.len(), self.files.len()) {
-            return Ok(());
+        if before != (self.floors.len(), self.files.len()) {
+            put_meta(tables, name::SWEEP, self)?;
         }
-        put_meta(tables, name::SWEEP, self)
+        Ok(before != (0, 0))
     }
 }
 

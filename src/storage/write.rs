@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Read};
 
 use super::{
-    bounds::{Bounds, mark, stored},
+    bounds::{Bounds, COMPACT_SLICE, mark, stored},
     checksum,
     record::{
         self, check_event, decode_entry, doubt, encode_entry, name, put_meta, raw_chunk, raw_event, raw_text,
@@ -28,12 +28,13 @@ pub(super) fn batch<T: TablesMut>(
 ) -> Result<Bounds, StorageError> {
     let mut bounds = bounds.clone();
     let totals_before = bounds.totals;
+    bounds.wiped = false;
     append(tables, &mut bounds, batch)?;
     rows(tables, &mut bounds, &batch.rows)?;
     events(tables, &mut bounds, &batch.events)?;
     chunks(tables, &mut bounds, &batch.chunks)?;
     bounds.sweep.add(tables, batch)?;
-    bounds.sweep.slice(tables, &mut bounds.totals)?;
+    bounds.wiped |= bounds.sweep.slice(tables, &mut bounds.totals)?;
     if bounds.totals != totals_before {
         put_meta(tables, name::TOTALS, &bounds.totals)?;
     }
@@ -99,6 +100,7 @@ fn events<T: TablesMut>(
         let raw = raw_event(event);
         let replaced = replace_event(tables, raw)?;
         bounds.totals.events.put(raw.crc, replaced);
+        bounds.wiped |= replaced.is_some();
     }
     Ok(())
 }
@@ -107,7 +109,12 @@ fn events<T: TablesMut>(
 /// place it takes, if there is one.
 fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
     let mut old = None;
-    let here = Span { room: raw.room, after: raw.seq.wrapping_sub(1), before: raw.seq + 1, ascending: true };
+    let here = Span {
+        room: raw.room,
+        after: raw.seq.wrapping_sub(1),
+        before: raw.seq.saturating_add(1),
+        ascending: true,
+    };
     tables.events(here, &mut |found| {
         check_event(&found)?;
         old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec()));
@@ -160,6 +167,8 @@ fn compact<T: TablesMut>(
     let mark = LogMark { last_log_term: term_at(tables, cut)?, last_log_index: cut };
     put_meta(tables, name::TRUNCATED, &mark)?;
     tables.cut_log_to(cut)?;
+    // Not with each of many slices.
+    bounds.wiped |= cut - bounds.truncated.last_log_index < COMPACT_SLICE;
     bounds.truncated = mark;
     Ok(())
 }
@@ -204,7 +213,8 @@ pub(super) fn install<T: TablesMut>(
     put_meta(tables, name::TOTALS, &totals)?;
     let sweep = Sweep::default();
     put_meta(tables, name::SWEEP, &sweep)?;
-    Ok(Bounds { truncated: mark, last: mark, applied: head.index, compact_goal: head.index, totals, sweep })
+    let (applied, compact_goal) = (head.index, head.index);
+    Ok(Bounds { truncated: mark, last: mark, applied, compact_goal, totals, sweep, wiped: true })
 }
 
 /// Numbers of runs grow by at most this much from one opening to the next.

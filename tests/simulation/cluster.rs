@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use syncnet::{
     protocol::{Refusal, credential::Done},
-    replica::io::{ConnId, Query},
+    replica::io::{ConnId, Look},
     server::credentials::Hasher,
 };
 
@@ -61,7 +61,7 @@ pub enum ServerEvent {
     /// The sending of a snapshot has ended well.
     SnapshotSent { peer: usize, generation: u64 },
     /// A query's thread has read what was asked.
-    Query(Box<Query>),
+    Look(Box<Look>),
     /// A hashing thread has done its job.
     Hashed { conn: ConnId, done: Box<Result<Done, Refusal>> },
     /// A client's connection was accepted.

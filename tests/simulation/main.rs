@@ -60,17 +60,6 @@ const TWICE: u64 = 100;
 const VOID_PERCENT_MAX: u64 = 2;
 /// Seeds that failed once, one in a line, each with a word about why.
 const KEPT_SEEDS: &str = include_str!("seeds.txt");
-/// Seeds whose run is known to fail and whose cause is not yet found: a seed, the promise that is broken, and
-/// a word about it. They are told at each run. Any other failure fails the test.
-const OPEN_SEEDS: &str = include_str!("open_seeds.txt");
-
-/// Whether this failure of `seed` is known and open.
-fn is_open(seed: u64, failure: &str) -> bool {
-    OPEN_SEEDS.lines().filter(|line| !line.starts_with('#')).any(|line| {
-        let mut fields = line.split_whitespace();
-        fields.next() == Some(&seed.to_string()) && fields.next().is_some_and(|point| failure.contains(point))
-    })
-}
 
 fn setting(name: &str, default: u64) -> u64 {
     match env::var(name) {
@@ -98,9 +87,6 @@ impl Sum {
         self.runs += 1;
         self.tally.add(&outcome.tally);
         match outcome.failure {
-            Some(failure) if is_open(outcome.seed, &failure) => {
-                eprintln!("KNOWN AND OPEN: seed {} failed {failure}", outcome.seed);
-            }
             Some(failure) => {
                 eprintln!(
                     "seed {} failed {failure}\n  repeat: {}",

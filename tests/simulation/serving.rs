@@ -11,8 +11,7 @@ use syncnet::{
     },
     replica::{
         election,
-        fanout::Fan,
-        io::{ConnId, Input, Output, Query},
+        io::{ConnId, Input, Look, Output},
         membership::{LinkEvent, PULSE_MS},
         storage::{HardState, Reader, StorageError},
     },
@@ -131,7 +130,7 @@ impl Cluster {
                 let to = self.hosts[peer].id.clone();
                 self.input(server, Input::SnapshotSent { to, ok });
             }
-            ServerEvent::Query(query) => return self.answer_query(server, *query),
+            ServerEvent::Look(look) => return self.answer_look(server, *look),
             ServerEvent::Hashed { conn, done } => {
                 self.input(server, Input::Credential { conn, done: *done });
             }
@@ -245,7 +244,7 @@ impl Cluster {
             match output {
                 Output::Peer { to, message } => self.say_to_peer(server, &to, message)?,
                 Output::Fan(fan) => self.fan(server, fan)?,
-                Output::Query(query) => self.ask_disk(server, query),
+                Output::Look(look) => self.ask_disk(server, look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
@@ -356,9 +355,9 @@ impl Cluster {
         }
     }
 
-    pub fn ask_disk(&mut self, server: usize, query: Query) {
+    pub fn ask_disk(&mut self, server: usize, look: Look) {
         let at = self.now + self.random.between(20, 400);
-        self.schedule_at(at, server, ServerEvent::Query(Box::new(query)));
+        self.schedule_at(at, server, ServerEvent::Look(Box::new(look)));
     }
 
     /// What a hashing thread makes of a job comes later, and not in order. Now and then its queue is full.
@@ -373,16 +372,15 @@ impl Cluster {
         self.schedule_at(at, server, ServerEvent::Hashed { conn, done: Box::new(done) });
     }
 
-    fn answer_query(&mut self, server: usize, query: Query) -> Verdict {
-        let Query { conn, room, range, purpose } = query;
+    fn answer_look(&mut self, server: usize, look: Look) -> Verdict {
         let host = &self.hosts[server];
-        let found = match host.disk.borrow().reader().events(room, &range) {
-            Ok(events) => Ok(events),
-            Err(_) => Err(Refusal::new(Code::Unavailable, "the events cannot be read")),
-        };
         let now_ms = host.now(self.now).wall_ms;
         let by = Signature { server_id: host.id.clone(), lamport_timestamp: 0, now_ms };
-        self.fan(server, Fan::Found { conn, room, purpose, found, by })
+        let looked = look.carry_out(&host.disk.borrow().reader(), by.clone());
+        let fan = looked.unwrap_or_else(|_| {
+            look.refused(Refusal::new(Code::Unavailable, "the events cannot be read"), by)
+        });
+        self.fan(server, fan)
     }
 
     fn send_snapshot(&mut self, server: usize, to: &syncnet::protocol::ServerId, term: u64) {
@@ -403,7 +401,7 @@ impl Cluster {
     }
 
     /// A line of a client, taken apart as the real server does.
-    pub fn line(&mut self, server: usize, conn: syncnet::replica::io::ConnId, line: &[u8]) {
+    pub fn line(&mut self, server: usize, conn: ConnId, line: &[u8]) {
         let line = Envelope::parse(line);
         self.input(server, Input::Line { conn, line });
     }

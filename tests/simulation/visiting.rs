@@ -7,7 +7,7 @@ use syncnet::{
     protocol::{Code, Refusal, envelope::BadEnvelope},
     replica::{
         fanout::Fan,
-        io::{ConnId, Input},
+        io::{ConnId, Input, Look},
     },
     server::framing::Lines,
 };
@@ -218,7 +218,7 @@ impl Cluster {
             self.close_by_server(server, id);
         }
         for query in self.process(server).fanout.queries() {
-            self.ask_disk(server, query);
+            self.ask_disk(server, Look::Events(query));
         }
     }
 

@@ -1,16 +1,17 @@
 //! The same batches written to SQLite and to the memory twin must read back the same, always.
 
-use std::{io::Read, path::Path};
+use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 
 use syncnet::{
-    protocol::peer::NodeId,
+    protocol::{name::UserName, peer::NodeId},
     replica::storage::{
-        Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Row, Storage, StorageError,
+        Batch, ChunkRow, EventRange, EventRow, FileId, Found, HardState, Hit, Loaded, Reader, RoomId, Row,
+        Search, Storage, StorageError,
     },
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };
 
-use crate::generator::{Generator, Random, cluster, server_id};
+use crate::generator::{Generator, Random, cluster, file_id, server_id};
 
 const NODE: NodeId = NodeId(77);
 
@@ -28,9 +29,67 @@ pub fn seen_data(storage: &impl Storage, reader: &impl Reader) -> String {
     let mut text =
         format!("{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n");
     for room in 1..=5 {
+        for at_ms in (0..6).map(|number| 1_700_000_000_000 + number * 20_000_000) {
+            text.push_str(&format!(
+                "{room} {at_ms}: {:?}\n",
+                reader.first_since(RoomId(room), at_ms).unwrap()
+            ));
+        }
+        for seq in [0, 1, 7, u64::MAX] {
+            let event = storage.event(RoomId(room), seq).unwrap();
+            text.push_str(&format!("{room} {seq}: {}\n", events_text(event.as_slice())));
+        }
         for range in ranges() {
             let events = reader.events(RoomId(room), &range).unwrap();
             text.push_str(&format!("{room} {range:?}: {}\n", events_text(&events)));
+        }
+    }
+    for (file, number) in (0..40).flat_map(|file| (0..5).map(move |number| (file, number))) {
+        if let Some(bytes) = reader.chunk(file_id(file), number).unwrap() {
+            text.push_str(&format!("{file} {number}: {bytes:?}\n"));
+        }
+    }
+    text
+}
+
+/// What searches find. Not a part of what can be seen of the data, because the index has no checksums: where
+/// it is damaged, messages may be missing here.
+pub fn seen_by_searches(reader: &impl Reader) -> String {
+    let everywhere: Arc<BTreeSet<RoomId>> = Arc::new((1..=5).map(RoomId).collect());
+    let all = Search {
+        query: String::new(),
+        room: None,
+        readable: everywhere,
+        author: None,
+        since_ms: None,
+        until_ms: None,
+        before_lamport: None,
+        limit: 1_000,
+    };
+    let searches = [
+        all.clone(),
+        Search { limit: 3, ..all.clone() },
+        Search { before_lamport: Some(60), limit: 2, ..all.clone() },
+        Search { room: Some(RoomId(2)), ..all.clone() },
+        Search { readable: Arc::new([RoomId(1), RoomId(3)].into()), ..all.clone() },
+        Search {
+            readable: Arc::new((1..200).filter(|room| *room != 2).map(RoomId).collect()),
+            ..all.clone()
+        },
+        Search { readable: Arc::default(), ..all.clone() },
+        Search { author: Some(UserName::new("c.d-e_f").unwrap().key()), ..all.clone() },
+        Search { since_ms: Some(1_700_010_000_000), until_ms: Some(1_700_030_000_000), ..all },
+    ];
+    let mut text = String::new();
+    for query in ["one", "ONE two", "\"one two\"", "on*", "FUNF x", "sechs-sieben", "four -x", "n", ""] {
+        for search in &searches {
+            let search = Search { query: query.to_owned(), ..search.clone() };
+            let Found { hits, cut_at } = reader.search(&search).unwrap();
+            assert_eq!(cut_at, None);
+            for Hit { row, lamport, snippet } in hits {
+                assert!(search.readable.contains(&row.room));
+                text.push_str(&format!("{query}: {lamport} {snippet} {}\n", events_text(&[row])));
+            }
         }
     }
     text
@@ -79,6 +138,7 @@ fn both_storages_say_the_same_after_any_batches_and_restarts() {
         let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
         let mut generator = Generator::new(seed);
         let mut choices = Random(!seed);
+        let mut found_most = 0;
         sqlite.commit(&cluster()).unwrap();
         memory.commit(&cluster()).unwrap();
         for step in 0..60 {
@@ -93,8 +153,13 @@ fn both_storages_say_the_same_after_any_batches_and_restarts() {
                 let (theirs, ours) = (sqlite.reader().unwrap(), disk.reader());
                 assert_eq!(seen(&sqlite, &theirs), seen(&memory, &ours), "seed {seed}, step {step}");
                 assert_eq!(snapshot_of(&theirs), snapshot_of(&ours), "seed {seed}, step {step}");
+                let found = seen_by_searches(&ours);
+                assert_eq!(seen_by_searches(&theirs), found, "seed {seed}, step {step}");
+                found_most = found_most.max(found.lines().count());
             }
         }
+        assert!(found_most > 20, "of seed {seed} searches found {found_most}");
+        assert!(generator.files > 2, "seed {seed} made {} files", generator.files);
         assert!(generator.newest.iter().any(|newest| *newest > 8), "seed {seed} made no events");
     }
 }
@@ -137,6 +202,7 @@ fn a_snapshot_of_either_installs_in_the_other() {
         let (head, mut content) = disk.reader().snapshot().unwrap();
         back.install(&head, vote, &mut content).unwrap();
         assert_eq!(snapshot_of(&reader), snapshot_of(&back.reader().unwrap()));
+        assert_eq!(seen_by_searches(&disk.reader()), seen_by_searches(&back.reader().unwrap()));
 
         // The log goes on behind the snapshot.
         generator.last.last_log_index = head.index;
@@ -295,5 +361,121 @@ fn a_batch_that_does_not_fit_ends_the_storage() {
         assert!(matches!(storage.commit(&gap), Err(StorageError::Failed(_))));
         assert!(matches!(storage.commit(&cluster()), Err(StorageError::Failed(_))));
         assert!(matches!(storage.load(), Err(StorageError::Failed(_))));
+    }
+}
+
+/// A room of `count` messages and a file of `count` pieces.
+fn long_history(count: u64) -> Batch {
+    let mut generator = Generator::new(1);
+    let chunk = |number| ChunkRow { file: file_id(1), number, bytes: vec![number as u8; 50].into() };
+    Batch {
+        events: (1..=count).map(|seq| generator.event(0, seq)).collect(),
+        chunks: (0..count as u32).map(chunk).collect(),
+        ..Batch::default()
+    }
+}
+
+#[test]
+fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let removing = Batch {
+        expired: vec![(RoomId(1), 901), (RoomId(1), 300), (RoomId(9), 5)],
+        removed_files: vec![file_id(1), file_id(2)],
+        ..Batch::default()
+    };
+    for batch in [cluster(), long_history(1_000), removing] {
+        sqlite.commit(&batch).unwrap();
+        memory.commit(&batch).unwrap();
+    }
+    let all = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 2_000, max_bytes: 1 << 20 };
+    let check = |sqlite: &SqliteStorage| {
+        let (theirs, ours) = (sqlite.reader().unwrap(), disk.reader());
+        for events in [theirs.events(RoomId(1), &all).unwrap(), ours.events(RoomId(1), &all).unwrap()] {
+            assert_eq!((events[0].seq, events.len()), (901, 100));
+        }
+        assert_eq!(theirs.chunk(file_id(1), 900).unwrap(), None);
+        assert_eq!(ours.chunk(file_id(1), 900).unwrap(), None);
+        assert_eq!(snapshot_of(&theirs), snapshot_of(&ours));
+        assert_eq!(seen_by_searches(&theirs), seen_by_searches(&ours));
+        assert_eq!(theirs.first_since(RoomId(1), 0).unwrap(), Some(901));
+    };
+    check(&sqlite);
+    let content = snapshot_of(&disk.reader());
+    let left = |table: &str| -> i64 {
+        let connection = rusqlite::Connection::open(dir.path().join("syncnet.db")).unwrap();
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    assert!(left("event") > 100 && left("said") > 100 && left("chunk") > 0, "one commit wiped everything");
+    for round in 0..60 {
+        if round == 3 {
+            // What is left is taken up after a restart.
+            drop((sqlite, memory));
+            (sqlite, memory) = open_both(dir.path(), &disk);
+        }
+        let batch =
+            Batch { hard_state: Some(HardState { term: round, ..HardState::default() }), ..Batch::default() };
+        sqlite.commit(&batch).unwrap();
+        memory.commit(&batch).unwrap();
+        check(&sqlite);
+    }
+    assert_eq!((left("event"), left("chunk")), (100, 0));
+    assert!(left("said") <= 100);
+    assert!(snapshot_of(&disk.reader()) == content, "a snapshot depends on what is wiped already");
+
+    // The room goes on, and an expiry that brings nothing is none.
+    let mut generator = Generator::new(2);
+    let more =
+        Batch { events: vec![generator.event(0, 1_001)], expired: vec![(RoomId(1), 5)], ..Batch::default() };
+    sqlite.commit(&more).unwrap();
+    memory.commit(&more).unwrap();
+    assert_eq!(sqlite.event(RoomId(1), 1_001).unwrap().unwrap().seq, 1_001);
+    assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
+
+    // Everything may expire, also what the same batch brings.
+    let none = Batch {
+        events: vec![generator.event(0, 1_002)],
+        expired: vec![(RoomId(1), 1_003)],
+        ..Batch::default()
+    };
+    sqlite.commit(&none).unwrap();
+    memory.commit(&none).unwrap();
+    assert!(sqlite.reader().unwrap().events(RoomId(1), &all).unwrap().is_empty());
+    assert_eq!(sqlite.reader().unwrap().first_since(RoomId(1), 0).unwrap(), None);
+    assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
+}
+
+#[test]
+fn the_first_event_since_a_time_is_found_in_any_room() {
+    let disk = MemoryDisk::new();
+    let mut memory = disk.open(&server_id(), NODE).unwrap();
+    let mut generator = Generator::new(1);
+    let events: Vec<EventRow> = (1..=100)
+        .map(|seq| EventRow { created_at_ms: 1_000 + seq / 3 * 10, ..generator.event(0, seq) })
+        .collect();
+    memory.commit(&Batch { events: events.clone(), ..Batch::default() }).unwrap();
+    let expired = Batch { expired: vec![(RoomId(1), 40)], ..Batch::default() };
+    for first in [1, 40] {
+        for at_ms in (0..1_400).step_by(7) {
+            let found = disk.reader().first_since(RoomId(1), at_ms).unwrap();
+            let expected = events.iter().find(|event| event.seq >= first && event.created_at_ms >= at_ms);
+            assert_eq!(found, expected.map(|event| event.seq), "since {at_ms}");
+        }
+        memory.commit(&expired).unwrap();
+    }
+    assert_eq!(disk.reader().first_since(RoomId(2), 0).unwrap(), None);
+}
+
+#[test]
+fn the_number_of_a_file_is_32_hex_digits() {
+    let id = FileId([0xab, 0xcd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xef]);
+    let shown = "abcd0102030405060708090a0b0c0def";
+    assert_eq!((id.to_string().as_str(), shown.parse()), (shown, Ok(id)));
+    assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{shown}\""));
+    assert_eq!(serde_json::from_str::<FileId>(&format!("\"{shown}\"")).unwrap(), id);
+    assert_eq!(postcard::from_bytes::<FileId>(&postcard::to_stdvec(&id).unwrap()).unwrap(), id);
+    for wrong in ["", "abcd", &shown.to_uppercase(), &format!("{shown}0"), &shown.replace('d', "é")[..32]] {
+        assert!(wrong.parse::<FileId>().is_err(), "{wrong}");
     }
 }

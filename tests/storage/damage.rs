@@ -4,17 +4,19 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use rusqlite::Connection;
 use syncnet::{
     protocol::peer::NodeId,
-    replica::storage::{Reader, Storage, StorageError},
+    replica::storage::{Batch, ChunkRow, Reader, RoomId, Search, Storage, StorageError},
     storage::{OpenError, SqliteStorage},
 };
 
 use crate::{
     conformance::seen_data,
-    generator::{Generator, Random, cluster, server_id},
+    generator::{Generator, Random, cluster, file_id, server_id},
 };
 
 const NODE: NodeId = NodeId(5);
@@ -239,4 +241,76 @@ fn a_whole_old_folder_says_how_old_it_is() {
     assert!(storage.load().unwrap().last < now.last);
     drop(storage);
     fs::remove_dir_all(backup).unwrap();
+}
+
+/// Changes the database beside its open storage, as a disk does that forgets or confuses.
+fn spoil(dir: &Path, sql: &str) {
+    Connection::open(dir.join("syncnet.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn damaged_pieces_of_files_are_not_given() {
+    let chunk =
+        |file, number| ChunkRow { file: file_id(file), number, bytes: vec![number as u8; 9_000].into() };
+    let chunks: Vec<ChunkRow> = (0..9).map(|number| chunk(1, number)).chain([chunk(2, 0)]).collect();
+    for (damage, is_read) in [
+        ("UPDATE chunk SET bytes = zeroblob(9000) WHERE number = 5", true),
+        ("UPDATE chunk SET bytes = x'' WHERE number = 5", true),
+        ("UPDATE chunk SET crc = crc + 1 WHERE number = 5", true),
+        ("DELETE FROM chunk WHERE number = 5; UPDATE chunk SET number = 5 WHERE number = 6", true),
+        ("UPDATE chunk SET file = x'03030303030303030303030303030303' WHERE number = 5", false),
+        ("DELETE FROM chunk WHERE number = 5", false),
+        ("DELETE FROM chunk", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+        storage.commit(&cluster()).unwrap();
+        storage.commit(&Batch { chunks: chunks.clone(), ..Batch::default() }).unwrap();
+        spoil(dir.path(), damage);
+        let reader = storage.reader().unwrap();
+        if is_read {
+            let read = reader.chunk(file_id(1), 5);
+            assert!(matches!(read, Err(StorageError::Doubtful(_))), "{damage}: {read:?}");
+        }
+        reader.snapshot().unwrap().1.read_to_end(&mut Vec::new()).expect_err(damage);
+        drop((storage, reader));
+        let found = inspect(dir.path());
+        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{damage}: {found:?}");
+    }
+}
+
+#[test]
+fn a_damaged_index_of_searches_shows_nobody_what_they_may_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    let mut generator = Generator::new(1);
+    let events = (1..=200).map(|seq: u64| generator.event(seq % 2, seq.div_ceil(2))).collect();
+    storage.commit(&Batch { events, ..Batch::default() }).unwrap();
+    let reader = storage.reader().unwrap();
+    let search = Search {
+        query: "one".into(),
+        room: Some(RoomId(1)),
+        readable: Arc::new([RoomId(1)].into()),
+        author: None,
+        since_ms: None,
+        until_ms: None,
+        before_lamport: None,
+        limit: 500,
+    };
+    let before = reader.search(&search).unwrap().hits.len();
+    assert!(before > 10, "{before}");
+    for damage in [
+        "UPDATE said SET room = 3 - room",
+        "UPDATE said SET room = 1",
+        "UPDATE said SET seq = seq + 1",
+        "DELETE FROM said WHERE seq > 50",
+        "DELETE FROM said",
+    ] {
+        spoil(dir.path(), damage);
+        for hit in reader.search(&search).unwrap().hits {
+            assert_eq!(hit.row.room, RoomId(1), "{damage}");
+            assert!(hit.row.json.get().contains("one"), "{damage}: {}", hit.row.json);
+        }
+    }
+    assert_eq!(reader.search(&search).unwrap().hits.len(), 0);
 }

@@ -1,6 +1,6 @@
 //! Batches as a replica would write them, from a seed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::value::RawValue;
 use syncnet::{
@@ -8,7 +8,7 @@ use syncnet::{
         name::{ServerId, UserKey, UserName},
         peer::{ConfState, DataMark, LogEntry, LogEntryKind, LogMark, NodeId},
     },
-    replica::storage::{Applied, Batch, Cluster, EventRow, HardState, RoomId, Row},
+    replica::storage::{Applied, Batch, ChunkRow, Cluster, EventRow, FileId, HardState, RoomId, Row},
 };
 
 /// The cluster that the generated data belongs to.
@@ -58,6 +58,20 @@ pub struct Generator {
     pub last: LogMark,
     pub applied: Applied,
     pub newest: [u64; 4],
+    /// The newest Lamport timestamp, and that of each event.
+    lamport: u64,
+    lamports: BTreeMap<(u64, u64), u64>,
+    now_ms: u64,
+    /// Files that were begun.
+    pub files: u64,
+}
+
+/// The words of the messages.
+pub const WORDS: [&str; 8] = ["one", "two", "three", "Four", "fünf", "sechs-sieben", "x", "onetwo"];
+
+/// The number of a file.
+pub fn file_id(number: u64) -> FileId {
+    FileId([number as u8; 16])
 }
 
 impl Generator {
@@ -68,6 +82,10 @@ impl Generator {
             last: LogMark::default(),
             applied: Applied::default(),
             newest: [0; 4],
+            lamport: 0,
+            lamports: BTreeMap::new(),
+            now_ms: 1_700_000_000_000,
+            files: 0,
         }
     }
 
@@ -141,15 +159,53 @@ impl Generator {
             let seq = *newest;
             batch.events.push(self.event(room, seq));
         }
+        if self.random.one_in(6) {
+            let room = self.random.below(self.newest.len() as u64);
+            let below = self.random.below(self.newest[room as usize] + 1);
+            batch.expired.push((RoomId(room + 1), below));
+        }
+        if self.random.one_in(4) {
+            self.write_files(batch);
+        }
+    }
+
+    /// Begins files, adds to the newest one, replaces pieces of it, removes any.
+    fn write_files(&mut self, batch: &mut Batch) {
+        if self.files == 0 || self.random.one_in(3) {
+            self.files += 1;
+        }
+        for _ in 0..self.random.below(4) {
+            let (file, number) = (file_id(self.files), self.random.below(5) as u32);
+            batch.chunks.push(ChunkRow { file, number, bytes: self.random.bytes(200).into() });
+        }
+        if self.random.one_in(3) {
+            batch.removed_files.push(file_id(self.random.below(self.files + 1)));
+            // Nothing is added to a removed file.
+            self.files += 1;
+        }
     }
 
     pub fn event(&mut self, room: u64, seq: u64) -> EventRow {
-        let json = format!(r#"{{"seq":{seq},"body":"{:x}\u0007é","n":{}}}"#, self.random.next(), self.term);
+        self.lamport += 1 + self.random.below(3);
+        self.now_ms += self.random.below(1 << 20);
+        // An event that takes the place of another is mostly the same message with another text.
+        let known = self.lamports.get(&(room, seq)).filter(|_| !self.random.one_in(3));
+        let lamport = known.copied().unwrap_or(self.lamport);
+        self.lamports.insert((room, seq), lamport);
+        let kind = if self.random.one_in(8) { "joined" } else { "message" };
+        let words = self.random.below(6);
+        let words: Vec<&str> =
+            (0..words).map(|_| WORDS[self.random.below(WORDS.len() as u64) as usize]).collect();
+        let json = format!(
+            r#"{{"seq":{seq},"lamport_timestamp":{lamport},"kind":"{kind}","body":"{}","n":"{:x}\u0007é"}}"#,
+            words.join(" "),
+            self.random.next()
+        );
         EventRow {
             room: RoomId(room + 1),
             seq,
             index: self.applied.index,
-            created_at_ms: self.random.below(1 << 40),
+            created_at_ms: self.now_ms - self.random.below(1 << 10),
             author: author(self.random.below(3)),
             json: Arc::from(RawValue::from_string(json).unwrap()),
         }

@@ -8,4 +8,7 @@ mod generator;
 mod power;
 mod power_cut;
 mod running;
+mod searching;
 mod twin;
+mod versions;
+mod wiping;

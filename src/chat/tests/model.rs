@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{World, command};
 use crate::{
     chance::Chance,
-    chat::{Action, Applied, Command, Reply, Role},
+    chat::{Action, Applied, Command, Reply, Role, views::Viewer},
     protocol::{
         answer::SentAnswer,
         limits::LAMPORT_AHEAD_MAX,
         name::{RoomName, UserName},
         refusal::Code,
+        request::Destination,
     },
 };
 
@@ -70,10 +71,11 @@ impl Model {
             Action::Nothing => Expected::Nothing,
             Action::Join { room } => self.join(&user, room.as_str(), claimed),
             Action::Leave { room } => self.leave(&user, room.as_str(), claimed),
-            Action::Chat { room, body, client_msg_id, reply_to } => {
+            Action::Chat { to: Destination::Room(room), body, client_msg_id, reply_to, .. } => {
                 let content = (fold(room.as_str()), body.clone(), *reply_to);
                 self.chat(&user, client_msg_id, content, claimed)
             }
+            action => panic!("the rest has a model of its own: {action:?}"),
         }
     }
 
@@ -160,6 +162,7 @@ fn said(applied: &Applied) -> Expected {
             lamport: *lamport_timestamp,
             duplicate: *duplicate,
         },
+        Some(Ok(reply)) => panic!("the rest has a model of its own: {reply:?}"),
     }
 }
 
@@ -171,7 +174,8 @@ fn random_command(chance: &mut Chance, newest: u64, lamport: u64) -> Command {
         1..=3 => Action::Join { room },
         4 => Action::Leave { room },
         _ => Action::Chat {
-            room,
+            to: Destination::Room(room),
+            file_id: None,
             body: chance.pick(&["yes", "no"]).into(),
             client_msg_id: format!("m{}", chance.below(60)),
             reply_to: (chance.below(5) == 0).then(|| chance.below(40)),
@@ -202,11 +206,11 @@ fn play(seed: u64) {
         assert_eq!(format!("{one:?}"), format!("{other:?}"), "two servers disagree at step {step}");
         assert_eq!(said(&one), model.apply(&command), "step {step}: {command:?}");
         match &one.outcome {
-            None => assert!(one.rows.is_empty() && before == steady.state, "a skipped command left a trace"),
-            Some(Err(_)) => assert!(one.events.is_empty() && one.membership.is_empty()),
+            None => assert!(one.effects.rows.is_empty() && before == steady.state, "a skipped command left a trace"),
+            Some(Err(_)) => assert!(one.effects.events.is_empty() && one.effects.membership.is_empty()),
             Some(Ok(_)) => {}
         }
-        for published in &one.events {
+        for published in &one.effects.events {
             let lamport = published.event.lamport_timestamp;
             assert!(lamports.last().is_none_or(|last| lamport > *last), "the clock went back");
             lamports.insert(lamport);
@@ -229,7 +233,7 @@ fn compare_reads(world: &World, model: &Model) {
         let key = RoomName::new(key).unwrap().key();
         let (id, room) = (state.room_id(&key).unwrap(), state.room(&key).unwrap());
         assert_eq!((room.name.as_str(), room.last_seq), (expected.name.as_str(), expected.last_seq));
-        let members = state.members(id, |_| false).into_iter();
+        let members = state.members(id, 0, |_| (false, false)).into_iter();
         let members: Vec<_> = members.map(|member| (fold(member.username.as_str()), member.role)).collect();
         let expected_members = expected.members.iter();
         let expected_members: Vec<_> =
@@ -241,7 +245,7 @@ fn compare_reads(world: &World, model: &Model) {
             assert_eq!(state.is_member(&user, id), is_member);
             let last_seq = is_member.then_some(expected.last_seq);
             assert_eq!(state.member_rooms(&user).find(|(room, _)| *room == id).map(|(_, seq)| seq), last_seq);
-            let summary = state.room_summaries(&user).into_iter().find(|summary| summary.room == room.name);
+            let summary = state.room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100).0.into_iter().find(|summary| summary.room == room.name);
             assert_eq!(summary.map(|summary| summary.joined), Some(is_member));
         }
     }

@@ -6,12 +6,22 @@ use std::{fs, path::Path};
 
 use super::{World, command};
 use crate::{
-    chat::{Action, Applied, Command, Origin, Reply, command, rows},
+    chat::{
+        Action, Applied, Command, Origin, Reply, Role, Standing,
+        apply::Which,
+        command::{self, Administer},
+        rows,
+        views::Viewer,
+    },
     protocol::{
+        credential::{ScramVerifier, TokenHash, Verifier},
         event::{Event, EventKind},
-        name::{RoomName, UserName},
+        file::{FileId, NewFile},
+        moderation::{Moderation, Retention, RoomSettings},
+        name::{RoomName, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
+        request::{Destination, Imported},
     },
 };
 
@@ -53,57 +63,100 @@ fn run(script: &str) -> String {
 struct Run {
     world: World,
     seq: u64,
+    /// The leader's clock; 0 for one that counts the commands.
+    now_ms: u64,
 }
 
 impl Run {
-    /// `rooms USER`, `members ROOM`, `restart`, or a command:
-    /// `USER join|leave ROOM`, `USER chat ROOM ID TEXT`, `USER nothing`, each with the options
-    /// `lamport=N`, `reply_to=N`, `origin=NODE/BOOT/SEQ`.
+    /// `rooms USER`, `members ROOM`, `history ROOM`, `hooks USER ROOM`, `restart`, `time MS`, or a command,
+    /// `USER VERB …` as [`parse`] reads it, with the options `lamport=N`, `by=STANDING`, `origin=NODE/BOOT/SEQ`.
     fn carry_out(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
+        let now_ms = self.now_ms;
         match words[..] {
             ["restart"] => {
                 self.world.state = self.world.loaded();
                 Vec::new()
             }
+            ["time", at_ms] => {
+                self.now_ms = at_ms.parse().unwrap();
+                Vec::new()
+            }
             ["rooms", user] => {
-                let summaries = self.world.state.room_summaries(&user_name(user).key());
+                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                let (summaries, more) = self.world.state.room_summaries(viewer, None, false, 100);
+                assert!(!more);
                 summaries.iter().map(|room| serde_json::to_string(room).unwrap()).collect()
             }
             ["members", room] => {
                 let room = self.world.state.room_id(&room_name(room).key()).unwrap();
-                let members = self.world.state.members(room, |user| user.as_str() == "alice");
+                let presence = |user: &UserKey| (user.as_str() == "alice", false);
+                let members = self.world.state.members(room, now_ms, presence);
                 members.iter().map(|member| serde_json::to_string(member).unwrap()).collect()
+            }
+            ["history", room] => {
+                let Some(room) = self.world.state.room_id(&room_name(room).key()) else {
+                    return vec!["  no such room".into()];
+                };
+                let events = self.world.events.range((room, 0)..=(room, u64::MAX));
+                events
+                    .map(|(_, event)| {
+                        let kind = serde_json::to_string(&event.kind).unwrap();
+                        format!("  {} {}: {kind}", event.seq, event.author)
+                    })
+                    .collect()
+            }
+            ["hooks", user, room] => {
+                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                match self.world.state.hooks(viewer, &room_name(room)) {
+                    Ok(hooks) => hooks.iter().map(|hook| format!("  {} of {}", hook.username, hook.created_by)).collect(),
+                    Err(refusal) => vec![format!("refused {refusal}")],
+                }
+            }
+            ["file", user, id] => {
+                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                match self.world.state.visible_file(viewer, file_id(id)) {
+                    Ok(file) => vec![serde_json::to_string(&file).unwrap()],
+                    Err(refusal) => vec![format!("refused {refusal}")],
+                }
             }
             _ => self.apply(line, &words),
         }
     }
 
+    /// The line with the numbers of today's passwords for `rev=now` and `unlock=now`.
+    fn with_revs(&self, line: &str, words: &[&str]) -> String {
+        let state = &self.world.state;
+        let of_user = state.user(&user_name(words[0]).key()).map_or(0, |user| user.account.password_rev);
+        let room = words.get(2).and_then(|room| state.room(&RoomName::new(room)?.key()));
+        let of_room = room.map_or(0, |room| room.settings.password_rev);
+        line.replace("rev=now", &format!("rev={of_user}")).replace("unlock=now", &format!("unlock={of_room}"))
+    }
+
     fn apply(&mut self, line: &str, words: &[&str]) -> Vec<String> {
-        let reply_to = option(line, "reply_to").map(|seq| seq.parse().unwrap());
-        let action = match words {
-            [_, "nothing"] => Action::Nothing,
-            [_, "join", room] => Action::Join { room: room_name(room) },
-            [_, "leave", room] => Action::Leave { room: room_name(room) },
-            [_, "chat", room, id, text @ ..] => Action::Chat {
-                room: room_name(room),
-                body: text.join(" "),
-                client_msg_id: (*id).into(),
-                reply_to,
-            },
-            _ => panic!("no such command: {line}"),
-        };
+        let line = &self.with_revs(line, words);
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
+        let words = &words[..];
+        let action = parse(line, words);
         let lamport = option(line, "lamport").map_or(0, |claimed| claimed.parse().unwrap());
         self.seq += 1;
         let mut command = command(self.seq, words[0], lamport, action);
+        if self.now_ms > 0 {
+            command.created_at_ms = self.now_ms;
+        }
+        if let Some(standing) = option(line, "by") {
+            command.proposal.standing = match standing {
+                "operator" => Standing::Operator,
+                "cluster" => Standing::Cluster,
+                token => Standing::Session(TokenHash::of(token)),
+            };
+        }
         if let Some(origin) = option(line, "origin") {
             self.seq -= 1;
             command.origin = origin_of(origin);
         }
-        let checked = {
-            let Command { proposal, .. } = &command;
-            self.world.state.check(&proposal.user, &proposal.action, proposal.lamport_timestamp)
-        };
+        let evidence = self.world.evidence(&command.proposal.action);
+        let checked = self.world.state.check(command.created_at_ms, &command.proposal, &evidence);
         let applied = self.world.apply(&command);
         if let Some(outcome) = &applied.outcome {
             assert_eq!(checked.err(), outcome.as_ref().err().cloned(), "check and apply agree on {line}");
@@ -113,18 +166,174 @@ impl Run {
     }
 }
 
+/// Reads a command. Tokens and passwords are any words; `password=WORD` sets one, `rev=N` names the entry
+/// that did (`rev=now`: the newest).
+fn parse(line: &str, words: &[&str]) -> Action {
+    let number = |name: &str| option(line, name).map(|number| number.parse::<u64>().unwrap());
+    let seconds = || number("seconds").map(|seconds| seconds as u32);
+    let password = || option(line, "password").map(|word| Box::new(verifier(word)));
+    let password_rev = || number("rev").unwrap_or(0);
+    let moderate = |room: &str, what| Action::Moderate { room: room_name(room), what };
+    match words {
+        [_, "nothing"] => Action::Nothing,
+        [_, "join", room] => match number("unlock") {
+            Some(password_rev) => Action::Unlock { room: room_name(room), password_rev },
+            None => Action::Join { room: room_name(room) },
+        },
+        [_, "create", room, kind] => {
+            Action::Create { room: room_name(room), private: *kind == "private", password: password() }
+        }
+        [_, "leave", room] => Action::Leave { room: room_name(room) },
+        [_, "chat", room, id, text @ ..] => chat(line, Destination::Room(room_name(room)), id, text),
+        [_, "tell", user, id, text @ ..] => chat(line, Destination::User(user_name(user)), id, text),
+        [_, "edit", room, seq, text @ ..] => {
+            Action::Edit { room: room_name(room), seq: seq.parse().unwrap(), body: text.join(" ") }
+        }
+        [_, "delete", room, seq] => Action::Delete { room: room_name(room), seq: seq.parse().unwrap() },
+        [_, verb @ ("react" | "unreact"), room, seq, emoji] => Action::React {
+            room: room_name(room),
+            seq: seq.parse().unwrap(),
+            emoji: (*emoji).into(),
+            remove: *verb == "unreact",
+        },
+        [_, "read", room, seq] => Action::MarkRead { room: room_name(room), seq: seq.parse().unwrap() },
+        [_, "topic", room, text @ ..] => moderate(room, Moderation::Topic { topic: text.join(" ") }),
+        [_, "invite", room, user] => moderate(room, Moderation::Invite { username: user_name(user) }),
+        [_, "kick", room, user] => moderate(room, Moderation::Kick { username: user_name(user) }),
+        [_, "ban", room, user] => {
+            moderate(room, Moderation::Ban { username: user_name(user), seconds: seconds() })
+        }
+        [_, "unban", room, user] => moderate(room, Moderation::Unban { username: user_name(user) }),
+        [_, "mute", room, user] => {
+            moderate(room, Moderation::Mute { username: user_name(user), seconds: seconds() })
+        }
+        [_, "unmute", room, user] => moderate(room, Moderation::Unmute { username: user_name(user) }),
+        [_, "role", room, user, role] => moderate(
+            room,
+            Moderation::SetRole { username: user_name(user), role: Role::parse(role).unwrap() },
+        ),
+        [_, "set", room] => moderate(
+            room,
+            Moderation::Configure(RoomSettings {
+                private: option(line, "private").map(|flag| flag == "true"),
+                archived: option(line, "archived").map(|flag| flag == "true"),
+                slow_s: number("slow").map(|seconds| seconds as u32),
+                retention: number("keep").map(|events| Retention { days: None, events: Some(events) }),
+            }),
+        ),
+        [_, "password", room] => Action::RoomPassword { room: room_name(room), password: password() },
+        [_, "expire", room, before] => {
+            Action::Expire { room: room_name(room), before_seq: before.parse().unwrap() }
+        }
+        [_, "import", room, first_seq, authors @ ..] => Action::Import {
+            room: room_name(room),
+            first_seq: first_seq.parse().unwrap(),
+            events: authors.iter().map(|author| imported(author)).collect(),
+        },
+        [_, "register"] => Action::Register {
+            password: password().unwrap(),
+            admin: option(line, "admin").is_some(),
+        },
+        [_, "login", token] => Action::Login {
+            password_rev: password_rev(),
+            token: TokenHash::of(token),
+            expires_ms: 1_000_000,
+            rehashed: password(),
+        },
+        [_, "touch"] => Action::Touch,
+        [_, "logout"] => Action::Logout { everywhere: false },
+        [_, "logout", "everywhere"] => Action::Logout { everywhere: true },
+        [_, "passwd"] => {
+            Action::ChangePassword { password_rev: password_rev(), password: password().unwrap() }
+        }
+        [_, "close"] => Action::CloseAccount { password_rev: password_rev() },
+        [_, "admin", verb, user] => Action::Administer {
+            username: user_name(user),
+            what: match *verb {
+                "raise" => Administer::SetAdmin(true),
+                "lower" => Administer::SetAdmin(false),
+                "passwd" => Administer::SetPassword(password().unwrap()),
+                "ban" => Administer::Ban(seconds()),
+                "unban" => Administer::Unban,
+                "delete" => Administer::Delete,
+                _ => panic!("no such command: {line}"),
+            },
+        },
+        [_, "bot", user, token] => {
+            Action::CreateBot { username: user_name(user), token: TokenHash::of(token) }
+        }
+        [_, "hook", room, user, token] => Action::CreateHook {
+            room: room_name(room),
+            username: user_name(user),
+            token: TokenHash::of(token),
+        },
+        [_, "unhook", room, token] => {
+            Action::DeleteHook { room: room_name(room), token: TokenHash::of(token) }
+        }
+        [_, "post", token, id, text @ ..] => Action::HookPost {
+            token: TokenHash::of(token),
+            body: text.join(" "),
+            client_msg_id: (*id).into(),
+            display_name: option(line, "as").map(str::to_owned),
+        },
+        [_, "upload", room, id, name, size] => Action::FileBegin {
+            file_id: file_id(id),
+            file: NewFile {
+                room: room_name(room),
+                name: (*name).into(),
+                size: size.parse().unwrap(),
+                content_type: "text/plain".into(),
+            },
+        },
+        [_, "chunk", id, offset, length] => Action::FileChunk {
+            file_id: file_id(id),
+            offset: offset.parse().unwrap(),
+            bytes: vec![b'x'; length.parse().unwrap()],
+        },
+        [_, "whole", id] => Action::FileEnd { file_id: file_id(id), sha256: [7; 32] },
+        [_, "drop", id] => Action::FileDelete { file_id: file_id(id) },
+        _ => panic!("no such command: {line}"),
+    }
+}
+
+fn chat(line: &str, to: Destination, id: &str, text: &[&str]) -> Action {
+    Action::Chat {
+        to,
+        body: text.join(" "),
+        client_msg_id: id.into(),
+        reply_to: option(line, "reply_to").map(|seq| seq.parse().unwrap()),
+        file_id: option(line, "file").map(file_id),
+    }
+}
+
+fn imported(author: &str) -> Imported {
+    Imported { author: user_name(author), created_at: 5_000, body: format!("by {author}"), reply_to: None }
+}
+
+fn verifier(word: &str) -> Verifier {
+    Verifier { argon2: word.into(), scram: ScramVerifier::new(word, b"salt", 1) }
+}
+
+/// The id that a script calls by a small number.
+fn file_id(number: &str) -> FileId {
+    FileId([number.parse().unwrap(); 16])
+}
+
 fn trace(applied: &Applied) -> Vec<String> {
     let mut said = vec![match &applied.outcome {
         None => "skipped".into(),
         Some(Ok(reply)) => trace_reply(reply),
         Some(Err(Refusal { code, reason, .. })) => format!("refused {code}: {reason}"),
     }];
-    for published in &applied.events {
+    for published in &applied.effects.events {
         let event = &published.event;
         assert_eq!(serde_json::from_str::<Event>(published.json.get()).unwrap(), **event);
         assert_eq!(published.row().seq, event.seq);
         let what = match &event.kind {
-            EventKind::Message { body, .. } => format!("{body:?}"),
+            EventKind::Message(message) if message.file.is_none() && message.mentions.is_empty() => {
+                format!("{:?}", message.body)
+            }
+            EventKind::Message(message) => serde_json::to_string(message).unwrap(),
             kind => format!("{kind:?}"),
         };
         said.push(format!(
@@ -132,11 +341,32 @@ fn trace(applied: &Applied) -> Vec<String> {
             published.room.0, event.room, published.index, event.seq, event.lamport_timestamp, event.author
         ));
     }
-    for change in &applied.membership {
+    for change in &applied.effects.membership {
         let sign = if change.joined { '+' } else { '-' };
         said.push(format!("  member {sign}{} of {}", change.user, change.room.0));
     }
-    let rows: Vec<&str> = applied.rows.iter().map(|row| table(row.key[0])).collect();
+    for row in &applied.effects.rewritten {
+        said.push(format!("  rewritten #{} {}", row.seq, row.json.get()));
+    }
+    for ended in &applied.effects.ended {
+        let which = match ended.which {
+            Which::One(_) => "one",
+            Which::AllBut(_) => "all but one",
+            Which::All => "all",
+            Which::Guests => "guests",
+        };
+        said.push(format!("  sessions of {} end, {which}: {}", ended.user, ended.reason));
+    }
+    for chunk in &applied.effects.chunks {
+        said.push(format!("  chunk {} of {} bytes", chunk.number, chunk.bytes.len()));
+    }
+    for file in &applied.effects.removed_files {
+        said.push(format!("  file {} is gone", file.0[0]));
+    }
+    for (room, before_seq) in &applied.effects.expired {
+        said.push(format!("  room {} begins with #{before_seq}", room.0));
+    }
+    let rows: Vec<&str> = applied.effects.rows.iter().map(|row| table(row.key[0])).collect();
     if !rows.is_empty() {
         said.push(format!("  rows {}", rows.join(" ")));
     }
@@ -151,6 +381,11 @@ fn trace_reply(reply: &Reply) -> String {
         }
         Reply::Left { room_id, room } => format!("left {}:{room}", room_id.0),
         Reply::Sent(sent) => format!("sent {}", serde_json::to_string(sent).unwrap()),
+        Reply::Placed { room, seq, duplicate: false } => format!("done in {room} as #{seq}"),
+        Reply::Placed { room, seq, duplicate: true } => format!("so already in {room}, since #{seq}"),
+        Reply::Account { username } => format!("account {username}"),
+        Reply::Receiving { received, .. } => format!("received {received}"),
+        Reply::File(file) => format!("file {} of {} bytes", file.name, file.size),
         Reply::Nothing => "nothing".into(),
     }
 }
@@ -164,6 +399,16 @@ fn table(number: u8) -> &'static str {
         rows::MEMBER => "member",
         rows::SENT => "sent",
         rows::ORIGIN => "origin",
+        rows::ACCOUNT => "account",
+        rows::SESSION => "session",
+        rows::READING => "reading",
+        rows::SETTINGS => "settings",
+        rows::MUTED => "muted",
+        rows::INVITED => "invited",
+        rows::BANNED => "banned",
+        rows::SPOKE => "spoke",
+        rows::FILE => "file",
+        rows::HOOK => "hook",
         other => panic!("table {other} has no name"),
     }
 }
@@ -240,7 +485,8 @@ fn a_full_ring_of_messages_loads() {
     for n in 0..25_000 {
         run.seq += 1;
         let action = Action::Chat {
-            room: room_name("lobby"),
+            to: Destination::Room(room_name("lobby")),
+            file_id: None,
             body: "x".into(),
             client_msg_id: format!("m{n}"),
             reply_to: None,

@@ -149,7 +149,7 @@ impl<P: ExternalPrinter> Printing<P> {
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
             Update::Event { event, .. } => match &event.kind {
-                EventKind::Message { client_msg_id, .. } if self.is_own(client_msg_id) => return,
+                EventKind::Message(message) if self.is_own(&message.client_msg_id) => return,
                 // "You are in …" and "you left …" say it already.
                 EventKind::Joined | EventKind::Left if event.author.key() == self.user.key() => return,
                 _ => {}

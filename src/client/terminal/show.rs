@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use crate::{
     client::update::{Reply, Update},
-    protocol::{Event, EventKind, RoomName, RoomSummary, ServerInfo, ServerList, answer::Member},
+    protocol::{
+        Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName, answer::Member,
+    },
 };
 
 /// Characters of a message by which it is recognised.
@@ -78,10 +80,68 @@ fn event(event: &Event, room: Option<&RoomName>) -> String {
     let place = if elsewhere { format!("[{}] ", event.room) } else { String::new() };
     let author = &event.author;
     match &event.kind {
-        EventKind::Message { body, reply_to: None, .. } => format!("{place}{author}: {body}"),
-        EventKind::Message { body, reply_to: Some(seq), .. } => format!("{place}{author} (to {seq}): {body}"),
+        EventKind::Message(message) => format!("{place}{}", said(author, message)),
         EventKind::Joined => format!("{place}* {author} joined"),
         EventKind::Left => format!("{place}* {author} left"),
+        EventKind::Edited { target, body } => {
+            let body = body.as_deref().map_or(String::new(), |body| format!(": {body}"));
+            format!("{place}* {author} edited {target}{body}")
+        }
+        EventKind::Deleted { target } => format!("{place}* {author} deleted {target}"),
+        EventKind::Reaction { target, emoji, remove: false } => {
+            format!("{place}* {author} reacted to {target} with {emoji}")
+        }
+        EventKind::Reaction { target, emoji, remove: true } => {
+            format!("{place}* {author} took {emoji} back from {target}")
+        }
+        EventKind::Topic { topic } if topic.is_empty() => format!("{place}* {author} cleared the topic"),
+        EventKind::Topic { topic } => format!("{place}* {author} set the topic: {topic}"),
+        EventKind::Invited { username } => format!("{place}* {author} invited {username}"),
+        EventKind::Kicked { username } => format!("{place}* {author} kicked {username}"),
+        EventKind::Banned { username, seconds } => {
+            format!("{place}* {author} banned {username}{}", lasting(*seconds))
+        }
+        EventKind::Unbanned { username } => format!("{place}* {author} unbanned {username}"),
+        EventKind::Muted { username, seconds } => {
+            format!("{place}* {author} muted {username}{}", lasting(*seconds))
+        }
+        EventKind::Unmuted { username } => format!("{place}* {author} unmuted {username}"),
+        EventKind::Role { username, role } => format!("{place}* {author} made {username} {role}"),
+        EventKind::Settings { private, archived, slow_s, password, .. } => {
+            let mut settings = vec![if *private { "private" } else { "public" }.to_owned()];
+            settings.extend(archived.then(|| "archived".to_owned()));
+            settings.extend(password.then(|| "with a password".to_owned()));
+            settings.extend((*slow_s > 0).then(|| format!("one message every {slow_s} s")));
+            format!("{place}* {author} set the room: {}", settings.join(", "))
+        }
+    }
+}
+
+/// What somebody said, with what has become of it.
+fn said(author: &UserName, message: &Message) -> String {
+    let to = message.reply_to.map_or(String::new(), |seq| format!(" (to {seq})"));
+    let by = message.display_name.as_ref().map_or(String::new(), |name| format!(" [{name}]"));
+    if message.deleted.is_some() {
+        return format!("{author}{by}{to}: (deleted)");
+    }
+    let edited = if message.edited.is_some() { " (edited)" } else { "" };
+    let file = message.file.as_ref().map_or(String::new(), |file| {
+        format!(" [file {} {} {}]", file.file_id, file.name, size(file.size))
+    });
+    let reactions = message.reactions.iter().map(|(emoji, users)| format!(" {emoji}{}", users.len()));
+    format!("{author}{by}{to}: {}{edited}{file}{}", message.body, reactions.collect::<String>())
+}
+
+fn lasting(seconds: Option<u32>) -> String {
+    seconds.map_or(String::new(), |seconds| format!(" for {seconds} s"))
+}
+
+/// A size as people read it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
 
@@ -153,7 +213,7 @@ mod tests {
             author: UserName::new("mallory").unwrap(),
             lamport_timestamp: 1,
             created_at: 0,
-            kind: EventKind::Message { body: evil.into(), client_msg_id: "1".into(), reply_to: None },
+            kind: EventKind::Message(Message { body: evil.into(), ..Message::default() }),
         };
         let room = event.room.clone();
         let shown = lines(&Update::Event { event: Box::new(event), past: false }, Some(&room));

@@ -124,7 +124,9 @@ impl Fanout {
 
 /// Whether these events are those of `join`.
 fn begins_rightly(join: &Join, rows: &[EventRow]) -> bool {
-    let resumes = |first: &EventRow| join.after.is_none_or(|after| first.seq == after + 1);
+    // What the room has forgotten nobody gets any more.
+    let resumes =
+        |first: &EventRow| join.after.is_none_or(|after| first.seq == (after + 1).max(join.answer.first_seq));
     rows.first().is_none_or(resumes) && page::is_dense(rows)
 }
 
@@ -139,14 +141,15 @@ fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) ->
     match join.after {
         Some(after) => {
             let rows = fitting(rows, Keep::Oldest, budget, 0);
-            next = rows.last().map_or(after.min(last_seq), |row| row.seq) + 1;
+            let before = after.max(answer.first_seq - 1).min(last_seq);
+            next = rows.last().map_or(before, |row| row.seq) + 1;
             answer.more = next <= last_seq;
             answer.events = page::jsons(rows);
         }
         None => {
             let shown = fitting(rows, Keep::Newest, budget, 0);
             next = rows.last().map_or(last_seq, |row| row.seq) + 1;
-            answer.more = shown.first().map_or(next, |row| row.seq) > 1;
+            answer.more = shown.first().map_or(next, |row| row.seq) > answer.first_seq;
             answer.events = page::jsons(shown);
         }
     }
@@ -162,15 +165,16 @@ fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) ->
 /// The answer to `history` with those of its events that fit into `budget`, but at least one.
 fn history_page(range: HistoryRange, page: HistoryPage, rows: &[EventRow], budget: usize) -> HistoryPage {
     let keep = match range {
-        HistoryRange::After(_) => Keep::Oldest,
+        HistoryRange::After(_) | HistoryRange::Since(_) => Keep::Oldest,
         HistoryRange::Before(_) | HistoryRange::Last => Keep::Newest,
     };
     let rows = fitting(rows, keep, budget, 1);
     let first = |end: u64| rows.first().map_or(end.min(page.last_seq + 1), |row| row.seq);
     let more = match range {
         HistoryRange::After(after) => rows.last().map_or(after, |row| row.seq) < page.last_seq,
-        HistoryRange::Before(before) => first(before) > 1,
-        HistoryRange::Last => first(u64::MAX) > 1,
+        HistoryRange::Since(_) => rows.last().is_some_and(|row| row.seq < page.last_seq),
+        HistoryRange::Before(before) => first(before) > page.first_seq,
+        HistoryRange::Last => first(u64::MAX) > page.first_seq,
     };
     HistoryPage { events: page::jsons(rows), more, ..page }
 }

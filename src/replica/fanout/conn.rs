@@ -127,6 +127,15 @@ impl Conn {
         })
     }
 
+    /// The log entry of the last join of `room` whose answer is not written yet.
+    pub fn joining(&self, room: RoomId) -> Option<u64> {
+        self.waiting.iter().rev().find_map(|waiting| match waiting {
+            Waiting::Join(join) if join.room == room => Some(join.index),
+            Waiting::Ready(Ready { begin: Some(begin), .. }) if begin.room == room => Some(begin.index),
+            Waiting::Join(_) | Waiting::Ready(_) => None,
+        })
+    }
+
     /// Puts an answer in the place of the join that waited for it.
     pub fn make_ready(&mut self, place: usize, ready: Ready) {
         if let Some(waiting) = self.waiting.get_mut(place) {

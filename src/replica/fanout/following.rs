@@ -25,11 +25,15 @@ use crate::{
 
 impl Fanout {
     pub(super) fn follow(&mut self, conn: ConnId, room: RoomId, after: u64, last_seq: u64) {
-        let follows = |state: &super::Conn| state.is_closing || state.rooms.contains(&room);
-        if self.conns.get(&conn).is_none_or(follows) {
-            return;
-        }
-        self.set_cursor(conn, room, last_seq, Cursor::At(after.min(last_seq) + 1));
+        let follows = |state: &&super::Conn| !state.is_closing && !state.rooms.contains(&room);
+        let Some(state) = self.conns.get(&conn).filter(follows) else { return };
+        // The user left and came back elsewhere while an answer to a join waits for its events: that answer
+        // is still where the pushes begin, so that the first is the one behind it.
+        let cursor = match state.joining(room) {
+            Some(index) => Cursor::Joining(index),
+            None => Cursor::At(after.min(last_seq) + 1),
+        };
+        self.set_cursor(conn, room, last_seq, cursor);
         self.catch_up(conn, room);
     }
 

@@ -46,7 +46,8 @@ pub enum Fan {
     /// connection gets the room's events without hole or repeat; an earlier `Follow` or `Join` of the room ends here.
     Join(Box<Join>),
     /// From now on the connection gets the room's events above `after`, without hole or repeat. Ignored
-    /// where the connection follows the room already.
+    /// where the connection follows the room already. Where a `Join` of the room waits for its events, an
+    /// `Unfollow` ended it and this one lets it go on as if nothing had.
     Follow {
         /// The connection.
         conn: ConnId,

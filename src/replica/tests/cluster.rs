@@ -12,7 +12,7 @@ use crate::{
         Replica,
         config::{Followers, ReplicaConfig, ServerEntry, Timing},
         fanout::{Fan, Fanout},
-        io::{ConnId, Input, Now, Output, Query},
+        io::{ConnId, Input, Now, Output, Look},
         membership::{PeerView, View},
         storage::{Reader, Storage},
     },
@@ -54,6 +54,7 @@ struct Server {
 pub struct Cluster {
     pub now: Now,
     pub keep_entries: u64,
+    pub followers: Followers,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
@@ -68,6 +69,7 @@ impl Cluster {
         Cluster {
             now: Now { mono_ms: 1_000, wall_ms: 1_763_677_200_000 },
             keep_entries: 1_000,
+            followers: Followers::Forward,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -105,7 +107,7 @@ impl Cluster {
             timing: Timing::default(),
             limits: Limits::default(),
             auth: Default::default(),
-            followers: Followers::Forward,
+            followers: self.followers,
             keep_entries: self.keep_entries,
         };
         let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
@@ -236,7 +238,7 @@ impl Cluster {
                 }
             }
             Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
-            Output::Query(query) => self.query(number, query),
+            Output::Look(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
                 let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
@@ -258,13 +260,11 @@ impl Cluster {
         }
     }
 
-    fn query(&mut self, number: usize, query: Query) {
-        let Query { conn, room, range, purpose } = query;
-        let found = Ok(self.disk(number).reader().events(room, &range).expect("the disk works"));
+    fn look(&mut self, number: usize, look: &Look) {
         let by =
             crate::protocol::answer::Signature { server_id: id(number), lamport_timestamp: 0, now_ms: 0 };
-        let fanout = &mut self.servers.get_mut(&number).expect("it runs").fanout;
-        fanout.handle(Fan::Found { conn, room, purpose, found, by });
+        let fan = look.carry_out(&self.disk(number).reader(), by).expect("the disk works");
+        self.servers.get_mut(&number).expect("it runs").fanout.handle(fan);
     }
 
     fn deliver(&mut self, number: usize) {
@@ -278,7 +278,7 @@ impl Cluster {
         }
         server.closed.extend(server.fanout.closed().into_iter().map(|(conn, _)| conn));
         for query in queries {
-            self.query(number, query);
+            self.look(number, &Look::Events(query));
         }
     }
 

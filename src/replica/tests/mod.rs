@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{protocol::status::Role, replica::membership::PeerView};
+use crate::{
+    protocol::status::Role,
+    replica::{config::Followers, membership::PeerView},
+};
 
 use self::cluster::{Cluster, applied, id};
 
@@ -88,6 +91,38 @@ fn without_a_majority_the_outcome_is_unknown_and_the_connection_ends() {
     cluster.run_ms(40);
     let answers = cluster.answers(3, 2);
     assert_eq!(answers[1]["data"]["seq"], 2);
+}
+
+#[test]
+fn nothing_overtakes_a_message_that_was_sent_elsewhere_in_its_turn() {
+    let mut cluster = Cluster::new(3);
+    cluster.followers = Followers::Redirect;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    cluster.heard(3, 1);
+    cluster.cut(1, 3);
+    cluster.cut(2, 3);
+    cluster.say(3, 1, &[&chat("a")]);
+    cluster.run_ms(700);
+    assert_ne!(cluster.role(3), Role::Leader, "it has lost its majority");
+    // There is nobody to send the client to, and that is said in its turn: behind what became of a.
+    cluster.say(3, 1, &[&chat("b")]);
+    cluster.mend(1, 3);
+    cluster.mend(2, 3);
+    cluster.run_ms(40);
+    cluster.elect(3);
+    // Now it could be taken. But b will come again, on another connection.
+    cluster.say(3, 1, &[&chat("c")]);
+    cluster.run_ms(40);
+    let answers = cluster.answers(3, 1);
+    assert_eq!(field(&answers, "code"), [&Value::Null, &"unavailable".into()], "{answers:?}");
+    assert!(cluster.is_closed(3, 1));
+    cluster.say(3, 2, &[JOIN, &chat("b"), &chat("c")]);
+    cluster.run_ms(40);
+    assert_eq!(field(&cluster.answers(3, 2), "seq")[1..], [3, 4]);
 }
 
 #[test]
@@ -197,6 +232,61 @@ fn a_join_answer_is_where_the_pushes_begin() {
     assert_eq!(seqs(&heard[0]["data"]["events"]), [3, 4]);
     assert_eq!(heard[1]["data"]["seq"], 5);
     assert_eq!(heard.len(), 2);
+}
+
+/// What a connection was shown of the rooms: the `seq` of pushes, and the lists of them in join answers.
+fn shown(heard: &[Value]) -> Vec<String> {
+    let of_rooms =
+        heard.iter().filter(|line| line["data"]["for"] != "login" && line["data"]["for"] != "chat");
+    let seqs = |line: &Value| match line["data"]["events"].as_array() {
+        Some(events) => format!("{:?}", field_of(events)),
+        None => line["data"]["seq"].to_string(),
+    };
+    of_rooms.map(seqs).collect()
+}
+
+fn field_of(events: &[Value]) -> Vec<u64> {
+    events.iter().filter_map(|event| event["seq"].as_u64()).collect()
+}
+
+#[test]
+fn nothing_of_a_room_is_pushed_ahead_of_the_join_that_was_asked_for() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    let bob = r#"{"msg_type":"create_join","sender_id":"bob","data":{"room":"lobby"}}"#;
+    cluster.say(3, 2, &[bob]);
+    cluster.run_ms(40);
+    let login = r#"{"msg_type":"login","data":{"username":"alice"}}"#;
+    let resume = r#"{"msg_type":"create_join","data":{"room":"lobby","after":2}}"#;
+    // Her rooms would be followed from the login on when she speaks.
+    let bobs = chat("c").replace("alice", "bob");
+    cluster.say(3, 3, &[login]);
+    cluster.say(3, 2, &[&bobs]);
+    cluster.say(3, 3, &[resume, &chat("d")]);
+    cluster.run_ms(40);
+    assert_eq!(shown(&cluster.heard(3, 3)), ["[3, 4, 5]", "6"]);
+    // A room that she comes to on another connection while she asks for it on this one.
+    let other = r#"{"msg_type":"create_join","sender_id":"alice","data":{"room":"attic"}}"#;
+    let first = r#"{"msg_type":"create_join","data":{"room":"attic","after":0}}"#;
+    cluster.say(3, 1, &[other, &chat("e").replace("lobby", "attic")]);
+    cluster.say(3, 3, &[first]);
+    cluster.run_ms(40);
+    assert_eq!(shown(&cluster.heard(3, 3)), ["[1, 2]"]);
+    // Where the log takes long to decide, the time after which rooms are followed unasked passes.
+    cluster.cut(1, 3);
+    cluster.cut(2, 3);
+    cluster.say(3, 4, &[login]);
+    cluster.say(3, 1, &[&chat("f")]);
+    cluster.say(3, 4, &[resume]);
+    cluster.run_ms(700);
+    cluster.mend(1, 3);
+    cluster.mend(2, 3);
+    cluster.run_ms(40);
+    cluster.elect(3);
+    cluster.run_ms(40);
+    cluster.say(3, 2, &[&chat("g").replace("alice", "bob")]);
+    cluster.run_ms(40);
+    assert_eq!(shown(&cluster.heard(3, 4))[..2], ["[3, 4, 5, 6, 7]", "8"]);
 }
 
 #[test]

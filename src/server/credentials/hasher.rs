@@ -6,7 +6,8 @@
 //! the current parameters; one that was stored under cheaper parameters is padded with the blocks that it
 //! lacks; and once a stored one has been seen that is dearer (the configuration was lowered since, or another
 //! server's is higher), everything is padded up to that. What can still be told apart is the first check of
-//! such a verifier, and that the memory of cheaper parameters fits a cache better.
+//! such a verifier, and that the memory of cheaper parameters fits a cache better: half the memory, padded, was
+//! measured to take 7 % less (`timing`), until that user's next login stores it anew.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHash, Version,

@@ -151,7 +151,7 @@ fn work_all(
 }
 
 /// The system's random numbers. Without them nothing here would be a secret, so the process ends instead.
-fn system_chance() -> Chance {
+pub fn system_chance() -> Chance {
     Box::new(|bytes| getrandom::fill(bytes).expect("the system gives random numbers"))
 }
 

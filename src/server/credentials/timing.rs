@@ -7,14 +7,13 @@ use std::time::Instant;
 
 use crate::protocol::credential::{Done, Job, Password, Verifier};
 
-use super::hasher::{Costs, Hasher};
+use super::{
+    hasher::{Costs, Hasher},
+    pool::system_chance,
+};
 
 /// Tries of each kind.
 const TRIES: usize = 2_000;
-
-fn system_chance() -> Box<dyn FnMut(&mut [u8]) + Send> {
-    Box::new(|bytes| getrandom::fill(bytes).expect("the system gives random numbers"))
-}
 
 fn hasher(costs: Costs) -> Hasher {
     Hasher::new(costs, None, system_chance())

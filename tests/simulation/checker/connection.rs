@@ -295,12 +295,15 @@ impl Connection {
             }
         };
         self.know(&room, cursor.min(last_seq));
-        // Where the user left and came back on another connection while the answer was on its way, pushes of
-        // the new membership may have come before it.
+        // What is newer than the answer comes behind it, also where the user left and came back on another
+        // connection while it was on its way: the first push is the one behind the answer.
         let pushed = self.cursors.get(&room).copied().unwrap_or(0);
-        let user = self.user.clone().unwrap_or_default();
-        let came_back = pushed > last_seq && places.left_between(&user, &room, last_seq, pushed);
-        self.cursors.insert(room, if came_back { pushed } else { cursor });
+        ensure!(
+            pushed <= last_seq,
+            NoGap,
+            "({room}, {pushed}) was pushed before the answer to a create_join that ends at {last_seq}"
+        );
+        self.cursors.insert(room, cursor);
         Ok(())
     }
 

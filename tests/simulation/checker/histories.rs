@@ -383,6 +383,20 @@ fn a_resume_that_begins_or_ends_wrongly_is_a_gap() {
 }
 
 #[test]
+fn a_push_that_overtakes_the_answer_to_a_join_is_a_gap() {
+    let mut history = History::new();
+    for id in ["a1", "a2", "a3"] {
+        history.send(1, id);
+    }
+    history.push(2, event("alice", "a1", 1)).push(2, event("alice", "a2", 2));
+    history.join(2, None, &[event("alice", "a2", 2)], 2, true);
+    let request = history.ask(2, "create_join", json!({"room": "lobby"}));
+    history.push(2, event("alice", "a3", 3));
+    let data = json!({"room": "lobby", "events": [event("alice", "a2", 2)], "last_seq": 2, "more": true});
+    history.answer(2, request, "ack", "create_join", data).breaks(Point::NoGap);
+}
+
+#[test]
 fn history_must_be_the_part_that_was_asked_for() {
     let told = |asked: Value, seqs: &[u64]| {
         let mut history = History::new();

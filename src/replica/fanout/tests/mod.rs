@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{Fan, Join};
 use crate::{
     protocol::{
-        Event, EventKind, JoinAnswer, RequestId, RoomName, ServerId, UserName,
+        Event, EventKind, JoinAnswer, Message, RequestId, RoomName, ServerId, UserName,
         answer::{Answer, Asked, Signature},
     },
     replica::{
@@ -48,7 +48,7 @@ impl History {
             author: UserName::new("Alice").expect("a name"),
             lamport_timestamp: seq,
             created_at: 1_000 * seq,
-            kind: EventKind::Message { body: body.into(), client_msg_id: seq.to_string(), reply_to: None },
+            kind: EventKind::Message(Message { body: body.into(), client_msg_id: seq.to_string(), ..Message::default() }),
         };
         let json: Arc<RawValue> = to_raw_value(&event).expect("an event").into();
         let event = Arc::new(event);
@@ -93,6 +93,7 @@ impl History {
             private: false,
             topic: String::new(),
             role: "member".into(),
+            first_seq: 1,
             last_seq: self.last_seq(),
             events: Vec::new(),
             more: false,
@@ -122,5 +123,5 @@ fn asked(msg_type: &str, id: i64) -> Asked {
 /// The answer to a write that needs no events.
 fn left(conn: ConnId, id: i64) -> Fan {
     let room = RoomName::new("elsewhere").expect("a name");
-    Fan::Answer { conn, line: Answer::Left { room }.line(&asked("leave", id), &by()).into() }
+    Fan::Answer { conn, line: Answer::Done([("room".into(), serde_json::json!(room))].into_iter().collect()).line(&asked("leave", id), &by()).into() }
 }

@@ -32,8 +32,19 @@ struct Client {
 
 struct Write {
     id: i64,
-    /// For a join: the room, its newest event then, `after`, and whether it was ended before its answer.
-    join: Option<(RoomId, u64, Option<u64>, bool)>,
+    join: Option<Joining>,
+}
+
+#[derive(Clone, Copy)]
+struct Joining {
+    room: RoomId,
+    /// The room's newest event then.
+    last_seq: u64,
+    after: Option<u64>,
+    /// The user left the room before the answer, and has not come back.
+    ended: bool,
+    /// It will be refused.
+    failed: bool,
 }
 
 impl Client {
@@ -51,17 +62,19 @@ impl Client {
             "ack" | "nack" => {
                 let write = self.writes.pop_front().expect("an answer to something");
                 assert_eq!(line["request_id"], write.id, "answers out of order");
-                if let Some((room, last_seq, after, ended)) = write.join {
-                    self.see_join(&format!("room{}", room.0), data, (last_seq, after, ended));
+                if let Some(join) = write.join {
+                    self.see_join(join, data);
                 }
             }
             other => panic!("what is {other}?"),
         }
     }
 
-    fn see_join(&mut self, room: &str, data: &Value, (last_seq, after, ended): (u64, Option<u64>, bool)) {
+    fn see_join(&mut self, join: Joining, data: &Value) {
+        let Joining { last_seq, after, ended, .. } = join;
+        let room = format!("room{}", join.room.0);
         if !ended {
-            self.next.remove(room);
+            self.next.remove(&room);
         }
         let Some(events) = data["events"].as_array() else { return };
         let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().expect("a seq")).collect();
@@ -83,8 +96,14 @@ impl Client {
             assert_eq!(data["more"], seqs.first().map_or(last_seq, |first| first - 1) > 0);
         }
         if !ended {
-            self.next.insert(room.into(), next);
+            self.next.insert(room, next);
         }
+    }
+
+    /// The last join of `room` that is not answered yet.
+    fn joining(&mut self, room: RoomId) -> Option<&mut Joining> {
+        let joins = self.writes.iter_mut().rev().filter_map(|write| write.join.as_mut());
+        joins.into_iter().find(|join| join.room == room)
     }
 }
 
@@ -195,7 +214,8 @@ impl World {
         let (join, range) = history.join(conn, self.id, after, self.chance.below(60) as usize);
         let (room, last_seq, index) = (history.room, history.last_seq(), self.id as u64);
         let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.is_closing) else { return };
-        client.writes.push_back(Write { id: self.id, join: Some((room, last_seq, after, false)) });
+        let joining = Joining { room, last_seq, after, ended: false, failed: false };
+        client.writes.push_back(Write { id: self.id, join: Some(joining) });
         client.follows.insert(room, true);
         self.handle(join);
         self.queries.push(Query { conn, room, range, purpose: Purpose::Join { index } });
@@ -212,8 +232,16 @@ impl World {
             Some(true) => {}
             Some(false) => return,
             None => {
-                client.follows.insert(room, true);
-                client.next.insert(name, after + 1);
+                let mut counts = true;
+                match client.joining(room) {
+                    // Its answer is where the pushes begin.
+                    Some(join) => {
+                        join.ended = false;
+                        counts = !join.failed;
+                    }
+                    None => drop(client.next.insert(name, after + 1)),
+                }
+                client.follows.insert(room, counts);
             }
         }
         self.handle(Fan::Follow { conn, room, after, last_seq });
@@ -225,10 +253,8 @@ impl World {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         client.next.remove(&name);
         client.follows.remove(&room);
-        for write in &mut client.writes {
-            if let Some((joined, _, _, ended)) = &mut write.join {
-                *ended |= *joined == room;
-            }
+        for join in client.writes.iter_mut().filter_map(|write| write.join.as_mut()) {
+            join.ended |= join.room == room;
         }
         self.handle(Fan::Unfollow { conn, room });
     }
@@ -257,8 +283,12 @@ impl World {
             found = Err(Refusal::new(Code::Overloaded, "busy"));
             if let Some(client) = self.clients.get_mut(&conn) {
                 client.may_close = true;
-                if matches!(purpose, Purpose::Join { .. }) && client.follows.contains_key(&room) {
-                    client.follows.insert(room, false);
+                if let Purpose::Join { index } = purpose {
+                    let of_it = client.writes.iter_mut().filter(|write| write.id as u64 == index);
+                    of_it.filter_map(|write| write.join.as_mut()).for_each(|join| join.failed = true);
+                    if client.follows.contains_key(&room) {
+                        client.follows.insert(room, false);
+                    }
                 }
             }
         }

@@ -158,6 +158,32 @@ fn an_unfollowed_join_is_answered_and_ends() {
 }
 
 #[test]
+fn whoever_left_and_came_back_during_a_join_goes_on_behind_its_answer() {
+    let mut story = Story::new(1 << 20, 3);
+    let room = story.history.room;
+    let (join, range) = story.join(1, Some(1), 0);
+    story.say();
+    story.fanout.handle(Fan::Unfollow { conn: CONN, room });
+    story.say();
+    story.follow(5);
+    story.say();
+    assert_eq!(story.read(CONN), [""; 0], "nothing of the room comes before its answer");
+    // It may be found, and wait for the answer to an earlier join.
+    let (other, other_range) = story.join(2, Some(5), 0);
+    story.fanout.handle(Fan::Unfollow { conn: CONN, room });
+    story.say();
+    story.find(other, &other_range);
+    story.follow(7);
+    story.say();
+    assert_eq!(story.read(CONN), [""; 0]);
+    story.find(join, &range);
+    for page in story.pages() {
+        story.find(Purpose::CatchUp, &page);
+    }
+    assert_eq!(story.read(CONN), ["ack 1 [2,3]", "ack 2 [6]", "7", "8"]);
+}
+
+#[test]
 fn a_join_that_finds_nothing_is_refused_and_one_with_a_hole_closes() {
     let overloaded = || Err(Refusal::new(Code::Overloaded, "busy"));
     let mut story = Story::new(1 << 20, 4);
@@ -322,11 +348,13 @@ fn history_tells_whether_there_is_more_in_its_direction() {
             HistoryRange::Last => (0, 6, false),
             HistoryRange::Before(seq) => (0, seq.min(6), false),
             HistoryRange::After(seq) => (seq, 6, true),
+            HistoryRange::Since(_) => (0, 6, true),
         };
         let query = EventRange { after, before, oldest_first, limit, max_bytes: 1 << 20 };
         let page = HistoryPage {
             room: story.history.name(),
             events: Vec::new(),
+            first_seq: 1,
             last_seq: 5,
             more: false,
             stale: false,

@@ -1,0 +1,117 @@
+//! Files: they arrive piece by piece, are shown in messages, and go.
+
+use super::{
+    Reply, Turn,
+    super::{State, file::File, rows},
+};
+use crate::{
+    protocol::{
+        file::{FILE_CHUNK_BYTES, FileId, FileInfo, NewFile},
+        name::UserName,
+    },
+    replica::storage::{ChunkRow, RoomId},
+};
+
+impl State {
+    pub(super) fn begin_file(
+        &mut self,
+        turn: &mut Turn,
+        user: &UserName,
+        room: RoomId,
+        file_id: FileId,
+        new: &NewFile,
+        instead_of: Option<FileId>,
+    ) -> Reply {
+        self.clock.hear(turn.claimed);
+        let uploader = self.user_or_new(turn, user);
+        if let Some(given_up) = instead_of {
+            self.remove_file(turn, given_up);
+        }
+        let file = File {
+            uploader,
+            begun: turn.index,
+            name: new.name.clone(),
+            content_type: new.content_type.clone(),
+            size: new.size,
+            received: 0,
+            sha256: None,
+            posted: [(room, 0)].into(),
+        };
+        // The whole size counts from the beginning, so that a quota cannot be overrun by several at once.
+        self.user_mut(uploader).file_bytes += file.size;
+        turn.effects.rows.push(rows::file(file_id, Some(&file)));
+        self.files.insert(file_id, file);
+        Reply::Receiving { file_id, received: 0 }
+    }
+
+    pub(super) fn receive_chunk(
+        &mut self,
+        turn: &mut Turn,
+        file_id: FileId,
+        received: u64,
+        bytes: &[u8],
+    ) -> Reply {
+        self.clock.hear(turn.claimed);
+        if let Some(file) = self.files.get_mut(&file_id)
+            && !bytes.is_empty()
+        {
+            let number = (file.received / FILE_CHUNK_BYTES as u64) as u32;
+            turn.effects.chunks.push(ChunkRow { file: file_id, number, bytes: bytes.into() });
+            file.received = received;
+            turn.effects.rows.push(rows::file(file_id, Some(file)));
+        }
+        Reply::Receiving { file_id, received }
+    }
+
+    pub(super) fn end_file(&mut self, turn: &mut Turn, file_id: FileId, sha256: [u8; 32]) -> Reply {
+        if let Some(file) = self.files.get_mut(&file_id) {
+            file.sha256 = Some(sha256);
+            turn.effects.rows.push(rows::file(file_id, Some(file)));
+        }
+        self.clock.hear(turn.claimed);
+        self.whole_file(file_id)
+    }
+
+    /// The answer to the end of an upload.
+    pub(super) fn whole_file(&self, file_id: FileId) -> Reply {
+        self.files.get(&file_id).and_then(|file| file.info(file_id)).map_or(Reply::Nothing, Reply::File)
+    }
+
+    pub(super) fn delete_file(&mut self, turn: &mut Turn, file_id: FileId) -> Reply {
+        self.clock.hear(turn.claimed);
+        let reply = self.whole_file(file_id);
+        self.remove_file(turn, file_id);
+        reply
+    }
+
+    pub(super) fn remove_file(&mut self, turn: &mut Turn, file_id: FileId) {
+        let Some(file) = self.files.remove(&file_id) else { return };
+        let uploader = self.user_mut(file.uploader);
+        uploader.file_bytes = uploader.file_bytes.saturating_sub(file.size);
+        turn.effects.rows.push(rows::file(file_id, None));
+        turn.effects.removed_files.push(file_id);
+    }
+
+    /// A message of the room shows the file.
+    pub(super) fn show_file(&mut self, turn: &mut Turn, file_id: FileId, room: RoomId) -> Option<FileInfo> {
+        let file = self.files.get_mut(&file_id)?;
+        *file.posted.entry(room).or_default() += 1;
+        turn.effects.rows.push(rows::file(file_id, Some(file)));
+        file.info(file_id)
+    }
+
+    /// A message that showed the file is gone. With the last one goes the file.
+    pub(super) fn hide_file(&mut self, turn: &mut Turn, file_id: FileId, room: RoomId) {
+        let Some(file) = self.files.get_mut(&file_id) else { return };
+        if let Some(messages) = file.posted.get_mut(&room) {
+            *messages = messages.saturating_sub(1);
+            if *messages == 0 {
+                file.posted.remove(&room);
+            }
+        }
+        match file.posted.values().all(|messages| *messages == 0) {
+            true => self.remove_file(turn, file_id),
+            false => turn.effects.rows.push(rows::file(file_id, Some(file))),
+        }
+    }
+}

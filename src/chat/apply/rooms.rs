@@ -1,0 +1,314 @@
+//! Rooms come into being, people come and go, order is kept, old events are forgotten.
+
+use super::{
+    Reply, Turn,
+    super::{
+        State,
+        account::Until,
+        room::{Role, Room},
+        rows,
+        rules::FORMER_OWNER,
+        user::{Reading, UserId},
+    },
+};
+use crate::{
+    protocol::{
+        credential::Verifier,
+        event::{EventKind, Message},
+        moderation::{Moderation, RoomSettings},
+        name::{RoomName, UserName},
+        request::Imported,
+    },
+    replica::storage::RoomId,
+};
+
+impl State {
+    /// A room with its owner; a direct conversation with the two whose it is.
+    pub(super) fn create(
+        &mut self,
+        turn: &mut Turn,
+        user: &UserName,
+        name: &RoomName,
+        private: bool,
+        password: Option<&Verifier>,
+    ) -> Reply {
+        let user = self.user_or_new(turn, user);
+        let id = match name.direct_pair() {
+            Some((one, other)) => self.begin_conversation(turn, user, name, &[one, other]),
+            None => {
+                let id = self.new_room(turn, user, name, private);
+                if let Some(password) = password {
+                    let settings = &mut self.room_mut(id).settings;
+                    settings.password = Some(Box::new(password.clone()));
+                    settings.password_rev = turn.index;
+                    turn.effects.rows.push(rows::settings(id, settings));
+                }
+                self.enter(turn, user, id, Role::Owner);
+                id
+            }
+        };
+        self.joined(user, id, true)
+    }
+
+    /// A direct conversation, to which its two always belong. Nobody owns it.
+    pub(super) fn begin_conversation(
+        &mut self,
+        turn: &mut Turn,
+        begun_by: UserId,
+        name: &RoomName,
+        people: &[UserName],
+    ) -> RoomId {
+        let id = self.new_room(turn, begun_by, name, true);
+        for name in people {
+            let person = self.user_or_new(turn, name);
+            if !self.room_mut(id).members.contains_key(&person) {
+                self.enter(turn, person, id, Role::Member);
+            }
+        }
+        id
+    }
+
+    fn new_room(&mut self, turn: &mut Turn, creator: UserId, name: &RoomName, private: bool) -> RoomId {
+        let user = self.user_mut(creator);
+        user.rooms_created += 1;
+        turn.effects.rows.push(rows::user(creator, user));
+        let id = RoomId(turn.index);
+        let room = Room::new(name.clone(), private);
+        turn.effects.rows.push(rows::room(id, &room));
+        self.room_ids.insert(name.key(), id);
+        self.rooms.insert(id, room);
+        id
+    }
+
+    pub(super) fn enter(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
+        let room = self.room_mut(room_id);
+        room.members.insert(user, role);
+        if room.invited.remove(&user) {
+            turn.effects.rows.push(rows::invited(room_id, user, false));
+        }
+        turn.effects.rows.push(rows::member(room_id, user, Some(role)));
+        self.user_mut(user).rooms.insert(room_id, Reading::default());
+        // What was said before somebody came is not unread to them.
+        let joined = self.publish(turn, room_id, user, EventKind::Joined);
+        let reading = Reading { last_read: joined.seq, mentions: Vec::new() };
+        turn.effects.rows.push(rows::reading(user, room_id, Some(&reading)));
+        self.user_mut(user).rooms.insert(room_id, reading);
+        self.member_changed(turn, user, room_id, true);
+    }
+
+    pub(super) fn leave(&mut self, turn: &mut Turn, user: UserId, room: RoomId) -> Reply {
+        self.publish(turn, room, user, EventKind::Left);
+        self.end_membership(turn, user, room);
+        Reply::Left { room_id: room, room: self.room_name(room) }
+    }
+
+    /// After the event that says so, which is the last that the member gets.
+    fn end_membership(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId) {
+        let room = self.room_mut(room_id);
+        room.members.remove(&user);
+        // A mute stays: whoever leaves in order to be heard again comes back muted.
+        if room.spoke_ms.remove(&user).is_some() {
+            turn.effects.rows.push(rows::spoke(room_id, user, None));
+        }
+        self.user_mut(user).rooms.remove(&room_id);
+        turn.effects.rows.push(rows::member(room_id, user, None));
+        turn.effects.rows.push(rows::reading(user, room_id, None));
+        self.member_changed(turn, user, room_id, false);
+    }
+
+    /// The answer to a join: the room as it is now.
+    pub(super) fn joined(&mut self, user: UserId, room_id: RoomId, created: bool) -> Reply {
+        let room = self.room_mut(room_id);
+        Reply::Joined {
+            room_id,
+            room: room.name.clone(),
+            created,
+            private: room.private,
+            topic: room.topic.clone(),
+            role: room.members.get(&user).copied().expect("a join is answered once the user is a member"),
+            first_seq: room.first_seq(),
+            last_seq: room.last_seq,
+        }
+    }
+
+    pub(super) fn moderate(
+        &mut self,
+        turn: &mut Turn,
+        user: &UserName,
+        room: RoomId,
+        what: &Moderation,
+    ) -> Reply {
+        let author = self.user_or_new(turn, user);
+        let target = what.target().map(|name| self.user_or_new(turn, name));
+        let username = match target {
+            Some(target) => self.user_mut(target).name.clone(),
+            None => user.clone(),
+        };
+        let target = target.unwrap_or(author);
+        let now_ms = turn.created_at_ms;
+        let kind = match what {
+            Moderation::Topic { topic } => {
+                self.room_mut(room).topic.clone_from(topic);
+                turn.effects.rows.push(rows::room(room, self.room_mut(room)));
+                EventKind::Topic { topic: topic.clone() }
+            }
+            Moderation::Invite { .. } => {
+                self.room_mut(room).invited.insert(target);
+                turn.effects.rows.push(rows::invited(room, target, true));
+                EventKind::Invited { username }
+            }
+            Moderation::Kick { .. } => EventKind::Kicked { username },
+            Moderation::Ban { seconds, .. } => {
+                self.shut_out(turn, room, target, Some(Until::after(now_ms, *seconds)));
+                EventKind::Banned { username, seconds: *seconds }
+            }
+            Moderation::Unban { .. } => {
+                self.shut_out(turn, room, target, None);
+                EventKind::Unbanned { username }
+            }
+            Moderation::Mute { seconds, .. } => {
+                // Who is muted keeps no order.
+                self.give_role(turn, room, target, Role::Member);
+                self.silence(turn, room, target, Some(Until::after(now_ms, *seconds)));
+                EventKind::Muted { username, seconds: *seconds }
+            }
+            Moderation::Unmute { .. } => {
+                self.silence(turn, room, target, None);
+                EventKind::Unmuted { username }
+            }
+            Moderation::SetRole { role, .. } => {
+                if *role == Role::Owner {
+                    self.retire_owners(turn, room);
+                }
+                self.give_role(turn, room, target, *role);
+                self.silence(turn, room, target, None);
+                EventKind::Role { username, role: role.as_str().into() }
+            }
+            Moderation::Configure(settings) => self.configure(turn, room, settings),
+        };
+        let event = self.publish(turn, room, author, kind);
+        let ends = matches!(what, Moderation::Kick { .. } | Moderation::Ban { .. });
+        if ends && self.room_mut(room).members.contains_key(&target) {
+            self.end_membership(turn, target, room);
+        }
+        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+    }
+
+    fn shut_out(&mut self, turn: &mut Turn, room: RoomId, user: UserId, until: Option<Until>) {
+        turn.effects.rows.push(rows::banned(room, user, until));
+        let entry = self.room_mut(room);
+        match until {
+            Some(until) => {
+                entry.banned.insert(user, until);
+                if entry.invited.remove(&user) {
+                    turn.effects.rows.push(rows::invited(room, user, false));
+                }
+            }
+            None => drop(entry.banned.remove(&user)),
+        }
+    }
+
+    fn silence(&mut self, turn: &mut Turn, room: RoomId, user: UserId, until: Option<Until>) {
+        let muted = &mut self.room_mut(room).muted;
+        let before = match until {
+            Some(until) => muted.insert(user, until),
+            None => muted.remove(&user),
+        };
+        if before != until {
+            turn.effects.rows.push(rows::muted(room, user, until));
+        }
+    }
+
+    fn give_role(&mut self, turn: &mut Turn, room: RoomId, user: UserId, role: Role) {
+        if self.room_mut(room).members.insert(user, role) != Some(role) {
+            turn.effects.rows.push(rows::member(room, user, Some(role)));
+        }
+    }
+
+    /// A room has one owner: those before become moderators.
+    fn retire_owners(&mut self, turn: &mut Turn, room: RoomId) {
+        let owners = self.room_mut(room).members.iter().filter(|(_, role)| **role == Role::Owner);
+        for owner in owners.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.give_role(turn, room, owner, FORMER_OWNER);
+        }
+    }
+
+    fn configure(&mut self, turn: &mut Turn, room_id: RoomId, wanted: &RoomSettings) -> EventKind {
+        let room = self.room_mut(room_id);
+        room.private = wanted.private.unwrap_or(room.private);
+        let settings = &mut room.settings;
+        settings.archived = wanted.archived.unwrap_or(settings.archived);
+        settings.slow_s = wanted.slow_s.unwrap_or(settings.slow_s);
+        settings.retention = wanted.retention.unwrap_or(settings.retention);
+        let is_fast = settings.slow_s == 0;
+        let spoke = if is_fast { std::mem::take(&mut room.spoke_ms) } else { Default::default() };
+        turn.effects.rows.extend([rows::room(room_id, room), rows::settings(room_id, &room.settings)]);
+        turn.effects.rows.extend(spoke.keys().map(|user| rows::spoke(room_id, *user, None)));
+        settings_event(room)
+    }
+
+    pub(super) fn set_room_password(
+        &mut self,
+        turn: &mut Turn,
+        user: &UserName,
+        room_id: RoomId,
+        password: Option<&Verifier>,
+    ) -> Reply {
+        let author = self.user_or_new(turn, user);
+        let room = self.room_mut(room_id);
+        room.settings.password = password.cloned().map(Box::new);
+        room.settings.password_rev = turn.index;
+        turn.effects.rows.push(rows::settings(room_id, &room.settings));
+        let kind = settings_event(room);
+        let event = self.publish(turn, room_id, author, kind);
+        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+    }
+
+    /// The events go; what is left begins later. The room's `seq` goes on as if nothing had happened.
+    pub(super) fn expire(&mut self, turn: &mut Turn, room_id: RoomId, before_seq: u64) -> Reply {
+        let room = self.room_mut(room_id);
+        room.settings.first_seq = before_seq;
+        turn.effects.rows.push(rows::settings(room_id, &room.settings));
+        turn.effects.expired.push((room_id, before_seq));
+        Reply::Nothing
+    }
+
+    /// Messages of another time or cluster get the room's next places, each with its own author and time.
+    pub(super) fn import(
+        &mut self,
+        turn: &mut Turn,
+        user: &UserName,
+        room: Option<RoomId>,
+        name: &RoomName,
+        events: &[Imported],
+    ) -> Reply {
+        let importer = self.user_or_new(turn, user);
+        let room = room.unwrap_or_else(|| self.new_room(turn, importer, name, true));
+        let mut last_seq = 0;
+        for imported in events {
+            let author = self.user_or_new(turn, &imported.author);
+            let next = self.room_mut(room).last_seq + 1;
+            self.clock.messages += 1;
+            let kind = EventKind::Message(Message {
+                body: imported.body.clone(),
+                client_msg_id: format!("import-{}-{next}", room.0),
+                reply_to: imported.reply_to.filter(|seq| (1..next).contains(seq)),
+                ..Message::default()
+            });
+            last_seq = self.publish_of(turn, room, author, imported.created_at, kind).seq;
+        }
+        Reply::Placed { room: self.room_name(room), seq: last_seq, duplicate: false }
+    }
+}
+
+fn settings_event(room: &Room) -> EventKind {
+    let settings = &room.settings;
+    EventKind::Settings {
+        private: room.private,
+        archived: settings.archived,
+        slow_s: settings.slow_s,
+        password: settings.password.is_some(),
+        keep_days: settings.retention.days,
+        keep_events: settings.retention.events,
+    }
+}

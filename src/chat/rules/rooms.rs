@@ -1,0 +1,242 @@
+//! Rules of rooms: entering, keeping order, settings, retention, import.
+
+use super::{
+    Asking, Verdict, forbidden, no_room,
+    super::{
+        State,
+        account::Until,
+        command::Standing,
+        rights::{self, Deed, Rank},
+        room::{BANNED_MAX, INVITED_MAX, Role, Room},
+    },
+};
+use crate::{
+    protocol::{
+        credential::Verifier,
+        moderation::Moderation,
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+        request::Imported,
+    },
+
+};
+
+/// Events that one `Expire` may forget: more would hold the disk for too long at once.
+pub(in super::super) const EXPIRE_MAX: u64 = 5_000;
+
+impl State {
+    /// `unlocked` names the password that was shown; `new` is what the room is to be where it is created.
+    pub(super) fn decide_join<'a>(
+        &self,
+        asking: &Asking<'_>,
+        name: &'a RoomName,
+        unlocked: Option<u64>,
+        (private, password): (bool, Option<&'a Verifier>),
+    ) -> Result<Verdict<'a>, Refusal> {
+        let Some(id) = self.room_id(&name.key()) else {
+            return match name.direct_pair() {
+                None => Ok(Verdict::Create { room: name, private, password }),
+                Some(_) if self.is_one_of_two(asking.user, name) => {
+                    Ok(Verdict::Create { room: name, private: true, password: None })
+                }
+                Some(_) => Err(no_room(name)),
+            };
+        };
+        let Some(room) = self.room_by_id(id) else { return Err(no_room(name)) };
+        if asking.id.is_some_and(|user| room.members.contains_key(&user)) {
+            return Ok(Verdict::Stay(id));
+        }
+        let mut circumstances = self.circumstances(room, asking.id, asking.now_ms);
+        let settings = &room.settings;
+        let is_unlocked = settings.password.is_some() && unlocked == Some(settings.password_rev);
+        match circumstances.rank {
+            Rank::Stranger if is_unlocked => circumstances.rank = Rank::Invited,
+            // A password is asked of everybody who was not let in by name.
+            Rank::Stranger if settings.password.is_some() => {
+                return Err(match room.private {
+                    true => no_room(name),
+                    false => {
+                        let reason = format!("{} is entered with its password", room.name);
+                        Refusal::new(Code::Forbidden, reason)
+                    }
+                });
+            }
+            _ => {}
+        }
+        match rights::allows(Deed::Join, circumstances) {
+            true => Ok(Verdict::Enter(id)),
+            false if circumstances.rank == Rank::Banned => {
+                Err(forbidden(asking.user, Deed::Join, &room.name, circumstances))
+            }
+            false => Err(no_room(name)),
+        }
+    }
+
+    /// Whether `room` is a direct conversation of `user`'s.
+    pub(super) fn is_one_of_two(&self, user: &UserName, room: &RoomName) -> bool {
+        let key = user.key();
+        room.direct_pair().is_some_and(|(one, other)| one.key() == key || other.key() == key)
+    }
+
+    pub(super) fn decide_moderate<'a>(
+        &self,
+        asking: &Asking<'a>,
+        name: &'a RoomName,
+        what: &'a Moderation,
+    ) -> Result<Verdict<'a>, Refusal> {
+        let (id, room) = self.may(asking, deed(what), name)?;
+        let verdict = Verdict::Moderate { room: id, what };
+        let already = Verdict::Already { room: id, seq: room.last_seq };
+        let Some(target) = what.target() else {
+            let is_so = matches!(what, Moderation::Topic { topic } if *topic == room.topic);
+            return Ok(if is_so { already } else { verdict });
+        };
+        let key = target.key();
+        let target_id = self.user_id(&key);
+        let rank = self.circumstances(room, target_id, asking.now_ms).rank;
+        let doer = self.circumstances(room, asking.id, asking.now_ms);
+        let is_self = key == asking.user.key();
+        let is_member = target_id.is_some_and(|id| room.members.contains_key(&id));
+        let must_outrank = || match !is_self && rights::outranks(doer, rank) {
+            true => Ok(()),
+            false => {
+                let reason = format!("{} has no right over {target} in {}", asking.user, room.name);
+                Err(Refusal::new(Code::Forbidden, reason))
+            }
+        };
+        let must_be_member = || match is_member {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name)))
+            }
+        };
+        let is_so = match what {
+            Moderation::Topic { .. } | Moderation::Configure(_) => false,
+            Moderation::Invite { .. } => {
+                if rank == Rank::Banned {
+                    let reason = format!("{target} is banned from {}; unban them first", room.name);
+                    return Err(Refusal::new(Code::Forbidden, reason));
+                }
+                self.must_be_open(target)?;
+                full(room.invited.len() >= INVITED_MAX, "invitations", room)?;
+                is_member || rank == Rank::Invited
+            }
+            Moderation::Kick { .. } => {
+                must_be_member()?;
+                must_outrank()?;
+                false
+            }
+            Moderation::Ban { seconds, .. } => {
+                must_outrank()?;
+                full(room.banned.len() >= BANNED_MAX, "bans", room)?;
+                let until = target_id.and_then(|id| room.banned.get(&id));
+                seconds.is_none() && until == Some(&Until::Ended)
+            }
+            Moderation::Unban { .. } => !target_id.is_some_and(|id| room.banned.contains_key(&id)),
+            Moderation::Mute { seconds, .. } => {
+                must_be_member()?;
+                must_outrank()?;
+                let until = target_id.and_then(|id| room.muted.get(&id));
+                seconds.is_none() && until == Some(&Until::Ended)
+            }
+            Moderation::Unmute { .. } => {
+                must_be_member()?;
+                !target_id.is_some_and(|id| room.muted.contains_key(&id))
+            }
+            Moderation::SetRole { role, .. } => {
+                must_be_member()?;
+                let now = target_id.and_then(|id| room.members.get(&id));
+                if now == Some(role) {
+                    true
+                } else {
+                    // An owner hands the room over by naming another one, and in no other way.
+                    must_outrank()?;
+                    false
+                }
+            }
+        };
+        Ok(if is_so { already } else { verdict })
+    }
+
+    /// Nobody is let in under a name that was given up.
+    pub(super) fn must_be_open(&self, user: &UserName) -> Result<(), Refusal> {
+        match self.user(&user.key()) {
+            Some(user) if user.account.holder == super::Holder::Closed => {
+                Err(Refusal::new(Code::NotFound, format!("there is no user {}", user.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn decide_expire<'a>(
+        &self,
+        asking: &Asking<'_>,
+        name: &RoomName,
+        before_seq: u64,
+    ) -> Result<Verdict<'a>, Refusal> {
+        if asking.standing != Standing::Cluster {
+            return Err(Refusal::new(Code::Forbidden, "only the cluster itself forgets events"));
+        }
+        let id = self.room_id(&name.key()).ok_or_else(|| no_room(name))?;
+        let room = self.room_by_id(id).ok_or_else(|| no_room(name))?;
+        // The newest event stays, so that a room never looks as if it had none.
+        let before_seq = before_seq.min(room.last_seq).min(room.first_seq() + EXPIRE_MAX);
+        Ok(match before_seq > room.first_seq() {
+            true => Verdict::Expire { room: id, before_seq },
+            false => Verdict::Nothing,
+        })
+    }
+
+    pub(super) fn decide_import<'a>(
+        &self,
+        asking: &Asking<'_>,
+        name: &'a RoomName,
+        first_seq: u64,
+        events: &'a [Imported],
+    ) -> Result<Verdict<'a>, Refusal> {
+        self.check_admin(asking)?;
+        if name.direct_pair().is_some() {
+            return Err(Refusal::bad_request("direct conversations are not imported"));
+        }
+        let id = self.room_id(&name.key());
+        let last_seq = id.and_then(|id| self.room_by_id(id)).map_or(0, |room| room.last_seq);
+        if first_seq != last_seq + 1 {
+            // An answer that was lost is given again; anything else would make two histories one.
+            let is_done = first_seq.checked_add(events.len() as u64) == Some(last_seq + 1);
+            return match id {
+                Some(room) if is_done => Ok(Verdict::Already { room, seq: last_seq }),
+                _ => Err(Refusal::bad_request(format!(
+                    "first_seq must be {}, the next place in {name}",
+                    last_seq + 1
+                ))),
+            };
+        }
+        Ok(Verdict::Import { room: id, name, events })
+    }
+}
+
+/// What a change of a room or its people is, in the table of rights.
+fn deed(what: &Moderation) -> Deed {
+    match what {
+        Moderation::Topic { .. } => Deed::Topic,
+        Moderation::Invite { .. } => Deed::Invite,
+        Moderation::Kick { .. } => Deed::Kick,
+        Moderation::Ban { .. } | Moderation::Unban { .. } => Deed::Ban,
+        Moderation::Mute { .. } | Moderation::Unmute { .. } => Deed::Mute,
+        Moderation::SetRole { .. } => Deed::SetRole,
+        Moderation::Configure(_) => Deed::Configure,
+    }
+}
+
+fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
+    match is_full {
+        false => Ok(()),
+        true => {
+            Err(Refusal::new(Code::Forbidden, format!("{} has as many {what} as a room may have", room.name)))
+        }
+    }
+}
+
+/// The role that a former owner has.
+pub(in super::super) const FORMER_OWNER: Role = Role::Moderator;
+

@@ -1,0 +1,208 @@
+//! What people may look at: each view shows its asker what the table of rights lets them see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    account::Holder,
+    file::File,
+    hook::hook_id,
+    rights::{self, Deed},
+    room::{Role, Room},
+    rules::{no_file, no_room},
+    state::State,
+    user::{User, UserId},
+};
+use crate::{
+    protocol::{
+        answer::{self, Member, RoomSummary},
+        credential::TokenHash,
+        file::{FileId, FileInfo},
+        name::{RoomKey, RoomName, UserKey},
+        refusal::{Code, Refusal},
+    },
+    replica::storage::RoomId,
+};
+
+/// Who looks, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Viewer<'a> {
+    /// Who.
+    pub user: &'a UserKey,
+    /// The time, milliseconds since the Unix epoch, by which bans are counted.
+    pub now_ms: u64,
+}
+
+impl State {
+    fn may_see(&self, viewer: Viewer<'_>, room: &Room) -> bool {
+        let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
+        rights::allows(Deed::See, circumstances)
+    }
+
+    /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
+    /// exist.
+    pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
+        let id = self.room_id(&name.key());
+        let room = id.and_then(|id| Some((id, self.room_by_id(id)?)));
+        let (id, room) = room.ok_or_else(|| no_room(name))?;
+        if self.may_see(viewer, room) {
+            return Ok((id, room));
+        }
+        let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
+        match is_banned && !room.private {
+            true => Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name))),
+            false => Err(no_room(name)),
+        }
+    }
+
+    /// Whether the viewer may be seen typing in a room.
+    pub fn may_type(&self, viewer: Viewer<'_>, room: RoomId) -> bool {
+        self.room_by_id(room).is_some_and(|room| {
+            let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
+            rights::allows(Deed::Type, circumstances)
+        })
+    }
+
+    /// The numbers of all rooms that the viewer may see.
+    pub fn visible_rooms(&self, viewer: Viewer<'_>) -> BTreeSet<RoomId> {
+        let seen = self.rooms.iter().filter(|(_, room)| self.may_see(viewer, room));
+        seen.map(|(id, _)| *id).collect()
+    }
+
+    /// The rooms that the viewer may see, by name, from behind `after` on; and whether there are more
+    /// than `limit`.
+    pub fn room_summaries(
+        &self,
+        viewer: Viewer<'_>,
+        after: Option<&RoomKey>,
+        joined_only: bool,
+        limit: usize,
+    ) -> (Vec<RoomSummary>, bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+
+        let user = self.user(viewer.user);
+        let id = self.user_id(viewer.user);
+        let from = after.map_or(Unbounded, Excluded);
+        let rooms = self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
+        let mut seen = rooms
+            .filter(|(room_id, room)| {
+                let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
+                joined || (!joined_only && self.may_see(viewer, room))
+            })
+            .map(|(room_id, room)| summary(room_id, room, user, id));
+        let summaries: Vec<RoomSummary> = seen.by_ref().take(limit).collect();
+        (summaries, seen.next().is_some())
+    }
+
+    /// The members of `room`, by name; `presence` tells who is online and who is away.
+    pub fn members(
+        &self,
+        room: RoomId,
+        now_ms: u64,
+        presence: impl Fn(&UserKey) -> (bool, bool),
+    ) -> Vec<Member> {
+        let Some(room) = self.rooms.get(&room) else { return Vec::new() };
+        let by_name: BTreeMap<_, _> = room
+            .members
+            .iter()
+            .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (*id, user, role))))
+            .collect();
+        by_name
+            .into_iter()
+            .map(|(key, (id, user, role))| {
+                let (online, away) = presence(&key);
+                let is_muted = *role == Role::Member && room.is_muted(id, now_ms);
+                let role = if is_muted { "muted" } else { role.as_str() };
+                Member { username: user.name.clone(), role: role.into(), online, away }
+            })
+            .collect()
+    }
+
+    /// The names of a room's members.
+    pub fn member_keys(&self, room: RoomId) -> impl Iterator<Item = UserKey> {
+        let members = self.rooms.get(&room).into_iter().flat_map(|room| room.members.keys());
+        members.filter_map(|id| self.users.get(id).map(|user| user.name.key()))
+    }
+
+    /// The users of the cluster, by name, from behind `after` on; and whether there are more than `limit`.
+    pub fn accounts(
+        &self,
+        now_ms: u64,
+        after: Option<&UserKey>,
+        limit: usize,
+        is_online: impl Fn(&UserKey) -> bool,
+    ) -> (Vec<answer::Account>, bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+
+        let from = after.map_or(Unbounded, Excluded);
+        let mut users = self
+            .user_ids
+            .range((from, Unbounded))
+            .filter_map(|(key, id)| Some((key, self.users.get(id)?)))
+            .map(|(key, user)| answer::Account {
+                username: user.name.clone(),
+                account: user.account.is_registered(),
+                admin: user.account.admin,
+                bot: matches!(user.account.holder, Holder::Bot { .. }),
+                banned: user.account.is_banned(now_ms),
+                online: is_online(key),
+            });
+        let accounts: Vec<_> = users.by_ref().take(limit).collect();
+        (accounts, users.next().is_some())
+    }
+
+    /// A file, where the viewer may read it. The refusal is the same for one that does not exist.
+    pub fn visible_file(&self, viewer: Viewer<'_>, file_id: FileId) -> Result<FileInfo, Refusal> {
+        let user = self.user_id(viewer.user);
+        let readable = |file: &&File| self.may_read_file(user, file, viewer.now_ms);
+        let file = self.files.get(&file_id).filter(readable);
+        file.and_then(|file| file.info(file_id)).ok_or_else(no_file)
+    }
+
+    /// The webhooks of a room, where the viewer may make some.
+    pub fn hooks(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<Vec<answer::Hook>, Refusal> {
+        let (id, room) = self.visible_room(viewer, name)?;
+        let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
+        if !rights::allows(Deed::Hook, circumstances) {
+            let reason = format!("{} has no right to see the webhooks of {}", viewer.user, room.name);
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        let hooks = self.hooks.iter().filter(|(_, hook)| hook.room == id);
+        Ok(hooks
+            .filter_map(|(token, hook)| {
+                Some(answer::Hook {
+                    hook_id: hook_id(token),
+                    username: self.users.get(&hook.user)?.name.clone(),
+                    created_by: self.users.get(&hook.made_by)?.name.clone(),
+                })
+            })
+            .collect())
+    }
+
+    /// The token of the webhook that people call so.
+    pub fn hook_of_id(&self, id: &str) -> Option<TokenHash> {
+        self.hooks.keys().find(|token| hook_id(token) == id).copied()
+    }
+
+    /// Who speaks when the webhook of this token posts.
+    pub fn hook_user(&self, token: &TokenHash) -> Option<&User> {
+        self.users.get(&self.hooks.get(token)?.user)
+    }
+}
+
+fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>) -> RoomSummary {
+    let reading = user.and_then(|user| user.rooms.get(&room_id));
+    let role = id.and_then(|id| room.members.get(&id)).map_or(String::new(), |role| role.as_str().into());
+    RoomSummary {
+        room: room.name.clone(),
+        private: room.private,
+        topic: room.topic.clone(),
+        members: room.member_count(),
+        last_seq: room.last_seq,
+        joined: reading.is_some(),
+        last_read: reading.map_or(0, |reading| reading.last_read),
+        unread: reading.map_or(0, |reading| room.last_seq - reading.last_read.min(room.last_seq)),
+        mentions: reading.map_or(0, |reading| reading.mentions.len() as u64),
+        role,
+        archived: room.settings.archived,
+    }
+}

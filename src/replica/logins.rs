@@ -1,0 +1,478 @@
+//! Who somebody is: logins, passwords, tokens, and the sessions that end.
+//!
+//! A password is never checked here: the hashing threads do that ([`Output::Credential`]), one job of a
+//! connection at a time. Until the answer has come, and until the log has decided about a login, what the
+//! connection sends waits ([`Busy`]); so a client may send a login and the first requests in one go.
+//!
+//! What goes into the log names the password that was checked by the entry that set it. Where another one
+//! was set meanwhile, the log refuses.
+
+use crate::{
+    chat::{
+        Action, Proposal, Standing,
+        account::TOUCH_MS,
+        apply::{Ended, Which},
+        command::Administer,
+    },
+    protocol::{
+        Request, RoomKey, RoomName, UserName,
+        answer::{Answer, Asked, Push},
+        credential::{self, Done, Job, Token, Verifier},
+        hex,
+        refusal::{Code, Refusal},
+        request::{Administration, Login},
+    },
+};
+
+use super::{
+    fanout::Fan,
+    io::{ConnId, Now, Output},
+    replica::Replica,
+    session::{Busy, Then, Write},
+    storage::Storage,
+    throttle::Guarded,
+};
+
+/// A request that waits for a hashing thread.
+#[derive(Debug)]
+pub struct Working {
+    asked: Asked,
+    request: Request,
+    lamport_timestamp: u64,
+    /// What is being done.
+    step: Step,
+    /// Whose password is tried, where one is.
+    pub guarded: Option<Guarded>,
+}
+
+impl Working {
+    /// Whether the request is a `create_join` of that room.
+    pub fn joins(&self, key: &RoomKey) -> bool {
+        matches!(&self.request, Request::CreateJoin { room, .. } if room.key() == *key)
+    }
+}
+
+/// What a hashing thread does for a request, and so what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Makes the verifier that the request sets.
+    Make,
+    /// Checks a password that this log entry set.
+    Check { password_rev: u64 },
+    /// The old password was right; makes the verifier of the new one.
+    Change { password_rev: u64 },
+    /// Draws random bytes.
+    Draw,
+    /// Checks an operator's proof.
+    Prove,
+}
+
+/// What a request needs of a hashing thread before it can be proposed.
+enum Needed {
+    Nothing,
+    Make(credential::Password),
+    CheckRoom(credential::Password, Box<Verifier>, u64, RoomName),
+    CheckOwn(credential::Password),
+    Draw,
+}
+
+impl<S: Storage> Replica<S> {
+    /// Hands the request to the hashing threads where it needs them; gives it back where it does not.
+    pub(super) fn hash_first(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: Asked,
+        request: Request,
+        lamport_timestamp: u64,
+    ) -> Option<(Asked, Request)> {
+        let needed = self.needed(conn, &request);
+        let (step, job, guarded) = match needed {
+            Needed::Nothing => return Some((asked, request)),
+            Needed::Make(password) => (Step::Make, Job::Make { password }, None),
+            Needed::Draw => (Step::Draw, Job::Challenge, None),
+            Needed::CheckRoom(password, verifier, password_rev, room) => {
+                let job = Job::Check { password, verifier: Some(verifier) };
+                (Step::Check { password_rev }, job, Some(Guarded::Room(room.key())))
+            }
+            Needed::CheckOwn(password) => {
+                let user = self.sessions.get_mut(conn).and_then(|session| session.user.clone());
+                let Some(user) = user else { return Some((asked, request)) };
+                let (password_rev, verifier) = self.password_of(&user);
+                let job = Job::Check { password, verifier };
+                (Step::Check { password_rev }, job, Some(Guarded::Account(user.key())))
+            }
+        };
+        let working = Working { asked, request, lamport_timestamp, step, guarded };
+        self.work(now, conn, working, job);
+        None
+    }
+
+    fn needed(&mut self, conn: ConnId, request: &Request) -> Needed {
+        match request {
+            Request::Register { password, .. }
+            | Request::Administer(Administration::SetPassword { password, .. })
+            | Request::RoomPassword { password: Some(password), .. } => Needed::Make(password.clone()),
+            Request::ChangePassword { old: password, .. } | Request::CloseAccount { password } => {
+                Needed::CheckOwn(password.clone())
+            }
+            Request::CreateBot { .. } | Request::CreateHook { .. } => Needed::Draw,
+            Request::CreateJoin { room, password: Some(password), .. } => {
+                let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref());
+                let user = user.map(UserName::key);
+                let Some(id) = self.state.room_id(&room.key()) else {
+                    return Needed::Make(password.clone());
+                };
+                // Members need no password.
+                let is_member = user.is_some_and(|user| self.state.is_member(&user, id));
+                let settings = self.state.room_by_id(id).map(|room| &room.settings);
+                match settings.and_then(|settings| Some((settings.password.clone()?, settings.password_rev))) {
+                    Some((verifier, rev)) if !is_member => {
+                        Needed::CheckRoom(password.clone(), verifier, rev, room.clone())
+                    }
+                    _ => Needed::Nothing,
+                }
+            }
+            _ => Needed::Nothing,
+        }
+    }
+
+    /// What checks a user's password, and which entry set it.
+    fn password_of(&self, user: &UserName) -> (u64, Option<Box<Verifier>>) {
+        let account = self.state.user(&user.key()).map(|user| &user.account);
+        let verifier = account.and_then(|account| account.verifier()).cloned().map(Box::new);
+        (account.map_or(0, |account| account.password_rev), verifier)
+    }
+
+    fn work(&mut self, now: Now, conn: ConnId, working: Working, job: Job) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if let Some(guarded) = &working.guarded
+            && let Err(refusal) = self.throttle.begin(now.mono_ms, guarded, session.addr)
+        {
+            return self.refuse(now, conn, working.asked, refusal, false);
+        }
+        session.busy = Some(Busy::Working(Box::new(working)));
+        self.outputs.push(Output::Credential { conn, job });
+    }
+
+    pub(super) fn log_in(&mut self, now: Now, conn: ConnId, asked: Asked, login: Login) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let current = session.user.clone();
+        let by_token = matches!(session.standing, Standing::Session(_));
+        match login {
+            Login::Guest(username) => match current {
+                Some(user) if user.key() == username.key() => self.logged_in(now, conn, &asked, None),
+                Some(user) => {
+                    let refusal = already(&user);
+                    self.refuse(now, conn, asked, refusal, false);
+                }
+                None => match self.may_be_guest(now, &username) {
+                    Err(refusal) => self.refuse(now, conn, asked, refusal, false),
+                    Ok(()) => {
+                        self.become_user(now, conn, username, Standing::Guest);
+                        self.logged_in(now, conn, &asked, None);
+                    }
+                },
+            },
+            Login::Password(username, password) => match current {
+                // A guest may become a user of the same name, but nobody becomes somebody else.
+                Some(user) if by_token || user.key() != username.key() => {
+                    let refusal = already(&user);
+                    self.refuse(now, conn, asked, refusal, false);
+                }
+                _ => {
+                    let (password_rev, verifier) = self.password_of(&username);
+                    let guarded = Some(Guarded::Account(username.key()));
+                    let request = Request::Login(Login::Password(username, password.clone()));
+                    let step = Step::Check { password_rev };
+                    let working = Working { asked, request, lamport_timestamp: 0, step, guarded };
+                    self.work(now, conn, working, Job::Check { password, verifier });
+                }
+            },
+            Login::Token(token) => {
+                if let Some(user) = current {
+                    let refusal = already(&user);
+                    return self.refuse(now, conn, asked, refusal, false);
+                }
+                if self.state.user_of_token(&token.hash()).is_some() {
+                    return self.log_in_by_token(now, conn, &asked, &token);
+                }
+                // It may have been given out by another server just now.
+                let request = Request::Login(Login::Token(token));
+                let working = Working {
+                    asked: asked.clone(),
+                    request: request.clone(),
+                    lamport_timestamp: 0,
+                    step: Step::Draw,
+                    guarded: None,
+                };
+                if let Err(refusal) = self.reads.push(now.mono_ms, conn, asked.clone(), request) {
+                    return self.refuse(now, conn, asked, refusal, false);
+                }
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.busy = Some(Busy::Working(Box::new(working)));
+                }
+            }
+        }
+    }
+
+    /// The state is certainly new enough to know the token, if anybody does.
+    pub(super) fn token_is_known_now(&mut self, now: Now, conn: ConnId, asked: &Asked, token: &Token) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.busy = None;
+        }
+        self.log_in_by_token(now, conn, asked, token);
+        self.take_held(now, conn);
+    }
+
+    fn log_in_by_token(&mut self, now: Now, conn: ConnId, asked: &Asked, token: &Token) {
+        let hash = token.hash();
+        let idle_ms = self.config.auth.token_idle_ms();
+        let user = self.state.user_of_token(&hash);
+        let session = user.and_then(|user| user.sessions.get(&hash));
+        let valid = session.filter(|session| session.lasts(now.wall_ms, idle_ms)).copied();
+        let (Some(user), Some(valid)) = (user, valid) else {
+            return self.refuse(now, conn, asked.clone(), Token::refused(), false);
+        };
+        if user.account.is_banned(now.wall_ms) {
+            let reason = format!("{} is banned from this cluster", user.name);
+            return self.refuse(now, conn, asked.clone(), Refusal::new(Code::Forbidden, reason), false);
+        }
+        let (name, standing) = (user.name.clone(), Standing::Session(hash));
+        self.become_user(now, conn, name.clone(), standing);
+        self.logged_in(now, conn, asked, Some(token.clone()));
+        let is_stale = valid.expires_ms.is_some() && now.wall_ms >= valid.used_ms.saturating_add(TOUCH_MS);
+        if is_stale && self.proposals.len() < self.config.limits.pending_proposals {
+            let action = Action::Touch;
+            let touch = Proposal { user: name, standing, lamport_timestamp: 0, action };
+            // Nobody waits for its answer.
+            self.proposals.push(now.mono_ms, conn, &touch);
+        }
+    }
+
+    /// Answers a login that has succeeded.
+    fn logged_in(&mut self, now: Now, conn: ConnId, asked: &Asked, token: Option<Token>) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(username) = session.user.clone() else { return };
+        let account = session.standing != Standing::Guest;
+        let server_id = self.config.server_id.clone();
+        let leader_id = self.leader();
+        let answer = Answer::LoggedIn { username, token, account, server_id, leader_id };
+        self.say(now, conn, asked, &answer);
+    }
+
+    pub(super) fn challenge(&mut self, now: Now, conn: ConnId, asked: Asked) {
+        let request = Request::OperatorChallenge;
+        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Draw, guarded: None };
+        self.work(now, conn, working, Job::Challenge);
+    }
+
+    pub(super) fn prove(&mut self, now: Now, conn: ConnId, asked: Asked, proof: [u8; 32]) {
+        let challenge = self.sessions.get_mut(conn).and_then(|session| session.challenge.take());
+        let Some(challenge) = challenge else {
+            let refusal = Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
+            return self.refuse(now, conn, asked, refusal, false);
+        };
+        let request = Request::OperatorLogin { proof };
+        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Prove, guarded: None };
+        self.work(now, conn, working, Job::Prove { challenge, proof });
+    }
+
+    /// A hashing thread is done with what a connection waits for.
+    pub(super) fn on_credential(&mut self, now: Now, conn: ConnId, done: Result<Done, Refusal>) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let addr = session.addr;
+        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_))) else {
+            return;
+        };
+        let working = *working;
+        match (&working.guarded, &done) {
+            (Some(guarded), Ok(Done::Checked { ok: true, .. })) => {
+                self.throttle.succeeded(now.mono_ms, guarded, addr);
+            }
+            (Some(guarded), Err(_)) => self.throttle.undone(now.mono_ms, guarded, addr),
+            _ => {}
+        }
+        match done {
+            Err(refusal) => self.refuse(now, conn, working.asked, refusal, false),
+            Ok(done) => self.go_on(now, conn, working, done),
+        }
+        self.take_held(now, conn);
+    }
+
+    /// What comes of a request now that its hashing is done.
+    fn go_on(&mut self, now: Now, conn: ConnId, working: Working, done: Done) {
+        let Working { asked, request, lamport_timestamp, step, .. } = working;
+        let session = self.sessions.get_mut(conn);
+        // Who it is about, where nobody has to be logged in.
+        let mut named = None;
+        let (action, then) = match (step, request, done) {
+            (Step::Draw, Request::OperatorChallenge, Done::Challenge { challenge }) => {
+                if let Some(session) = session {
+                    session.challenge = Some(challenge);
+                }
+                let fields = serde_json::Map::from_iter([("challenge".into(), hex::encode(&challenge).into())]);
+                return self.say(now, conn, &asked, &Answer::Done(fields));
+            }
+            (Step::Prove, _, Done::Proved { ok: true }) => {
+                if let Some(session) = session {
+                    session.is_operator = true;
+                }
+                return self.say(now, conn, &asked, &Answer::Done(serde_json::Map::new()));
+            }
+            (Step::Prove, ..) => {
+                let refusal = Refusal::new(Code::BadCredentials, "the proof does not answer the challenge");
+                return self.refuse(now, conn, asked, refusal, false);
+            }
+            (Step::Make, Request::Register { username, admin, .. }, Done::Made { verifier }) => {
+                named = Some(username);
+                (Action::Register { password: verifier, admin }, Then::Answer)
+            }
+            (
+                Step::Make,
+                Request::Administer(Administration::SetPassword { username, .. }),
+                Done::Made { verifier },
+            ) => (Action::Administer { username, what: Administer::SetPassword(verifier) }, Then::Answer),
+            (Step::Make, Request::RoomPassword { room, .. }, Done::Made { verifier }) => {
+                (Action::RoomPassword { room, password: Some(verifier) }, Then::Answer)
+            }
+            (
+                Step::Make,
+                Request::CreateJoin { room, private, after, history, .. },
+                Done::Made { verifier },
+            ) => (
+                Action::Create { room: room.clone(), private, password: Some(verifier) },
+                Then::Join { room: room.key(), after, history },
+            ),
+            (
+                Step::Check { password_rev },
+                Request::CreateJoin { room, after, history, .. },
+                Done::Checked { ok, .. },
+            ) => {
+                // A wrong password is refused by the rules, in the words that hide a private room.
+                let then = Then::Join { room: room.key(), after, history };
+                let action = match ok {
+                    true => Action::Unlock { room, password_rev },
+                    false => Action::Join { room },
+                };
+                (action, then)
+            }
+            (Step::Check { .. }, _, Done::Checked { ok: false, .. }) => {
+                return self.refuse(now, conn, asked, credential::wrong_password(), false);
+            }
+            (
+                Step::Check { password_rev },
+                Request::Login(Login::Password(username, _)),
+                Done::Checked { rehashed, token, token_hash, .. },
+            ) => {
+                let expires_ms = now.wall_ms.saturating_add(self.config.auth.token_absolute_ms());
+                let action = Action::Login { password_rev, token: token_hash, expires_ms, rehashed };
+                return self.propose_login(now, conn, asked, username, action, token);
+            }
+            (Step::Check { password_rev }, Request::CloseAccount { .. }, _) => {
+                (Action::CloseAccount { password_rev }, Then::Answer)
+            }
+            (Step::Check { password_rev }, request @ Request::ChangePassword { .. }, _) => {
+                let Request::ChangePassword { new, .. } = &request else { return };
+                let job = Job::Make { password: new.clone() };
+                let step = Step::Change { password_rev };
+                let working = Working { asked, request, lamport_timestamp, step, guarded: None };
+                return self.work(now, conn, working, job);
+            }
+            (Step::Change { password_rev }, _, Done::Made { verifier }) => {
+                (Action::ChangePassword { password_rev, password: verifier }, Then::Answer)
+            }
+            (Step::Draw, Request::CreateBot { username }, Done::Challenge { challenge }) => {
+                let token = Token::from_bytes(&challenge);
+                (Action::CreateBot { username, token: token.hash() }, Then::Token(token))
+            }
+            (Step::Draw, Request::CreateHook { room, username }, Done::Challenge { challenge }) => {
+                let token = Token::from_bytes(&challenge);
+                (Action::CreateHook { room, username, token: token.hash() }, Then::Token(token))
+            }
+            // Nothing else is handed out.
+            _ => return,
+        };
+        self.propose(now, conn, Write { asked, then }, action, lamport_timestamp, named);
+    }
+
+    /// A login waits for the log like any write; what the connection sends meanwhile waits for it.
+    fn propose_login(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: Asked,
+        user: UserName,
+        action: Action,
+        token: Token,
+    ) {
+        let proposal = Proposal { user, standing: Standing::Guest, lamport_timestamp: 0, action };
+        if self.propose_as(now, conn, Write { asked, then: Then::LogIn(token) }, proposal)
+            && let Some(session) = self.sessions.get_mut(conn)
+        {
+            session.busy = Some(Busy::Committing);
+        }
+    }
+
+    /// The log has decided about a login.
+    pub(super) fn login_decided(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        token: Token,
+        outcome: Result<UserName, Refusal>,
+    ) -> Answer {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.busy = None;
+        }
+        match outcome {
+            Err(refusal) => Answer::Nack(refusal),
+            Ok(username) => {
+                self.step_out(now, conn);
+                let standing = Standing::Session(token.hash());
+                self.become_user(now, conn, username.clone(), standing);
+                Answer::LoggedIn {
+                    username,
+                    token: Some(token),
+                    account: true,
+                    server_id: self.config.server_id.clone(),
+                    leader_id: self.leader(),
+                }
+            }
+        }
+    }
+
+    /// Makes a connection nobody's again.
+    fn step_out(&mut self, now: Now, conn: ConnId) {
+        if let Some(user) = self.sessions.log_out(conn) {
+            self.presence.depart(now.mono_ms, &user.key());
+        }
+    }
+
+    /// Ends the connections whose sessions the log has ended. The one that asked for it has its answer
+    /// already, or gets it before it is closed; a guest who registered the own name only has to log in.
+    pub(super) fn end_sessions(&mut self, now: Now, ended: &Ended, asker: Option<ConnId>) {
+        self.throttle.forget_homes(&Guarded::Account(ended.user.clone()));
+        for conn in self.sessions.of_user(&ended.user) {
+            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            if !session.is_among(ended.which) {
+                continue;
+            }
+            if Some(conn) == asker && ended.which == Which::Guests {
+                self.step_out(now, conn);
+                continue;
+            }
+            if Some(conn) != asker {
+                let push = Push::SessionEnded { reason: ended.reason.into() };
+                let line = push.line(None, &self.signature(now)).into();
+                self.fan(Fan::Say { conn, line });
+            }
+            self.close(conn);
+        }
+    }
+}
+
+fn already(user: &UserName) -> Refusal {
+    let reason = format!("this connection is logged in as {user}; open another one");
+    Refusal::new(Code::NotAuthenticated, reason)
+}

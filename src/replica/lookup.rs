@@ -1,0 +1,139 @@
+//! What a query thread looks up for a client, and the answer it makes of that.
+
+use crate::protocol::{
+    Answer, Event,
+    answer::{Asked, Hit, Signature},
+    file::{FILE_CHUNK_BYTES, FileInfo},
+    refusal::{Code, Refusal},
+    request::HistoryRange,
+};
+
+use super::{
+    fanout::Fan,
+    io::{ConnId, Purpose, Query},
+    storage::{EventRange, EventRow, Reader, Search, StorageError},
+};
+
+/// What a query thread is asked.
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// Events, which the fan-out fits into what it sends.
+    Events(Query),
+    /// What is answered as it is found.
+    Answer(Lookup),
+}
+
+impl Look {
+    /// The connection for which it is.
+    pub fn conn(&self) -> ConnId {
+        match self {
+            Look::Events(query) => query.conn,
+            Look::Answer(lookup) => lookup.conn,
+        }
+    }
+
+    /// Looks, and gives what the fan-out is to be told of the result.
+    ///
+    /// # Errors
+    /// The disk could not be read, or what was read is damaged.
+    pub fn carry_out(&self, reader: &impl Reader, by: Signature) -> Result<Fan, StorageError> {
+        match self {
+            Look::Events(query) => {
+                let rows = events(reader, query)?;
+                let Query { conn, room, purpose, .. } = query.clone();
+                Ok(Fan::Found { conn, room, purpose, found: Ok(rows), by })
+            }
+            Look::Answer(lookup) => {
+                Ok(Fan::Say { conn: lookup.conn, line: lookup.answer(reader, &by)?.into() })
+            }
+        }
+    }
+
+    /// What the fan-out is to be told where nobody can look.
+    pub fn refused(self, refusal: Refusal, by: Signature) -> Fan {
+        match self {
+            Look::Events(Query { conn, room, purpose, .. }) => {
+                Fan::Found { conn, room, purpose, found: Err(refusal), by }
+            }
+            Look::Answer(Lookup { conn, asked, .. }) => {
+                Fan::Say { conn, line: Answer::Nack(refusal).line(&asked, &by).into() }
+            }
+        }
+    }
+}
+
+/// A read of the database whose answer may overtake others.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// The connection that asked.
+    pub conn: ConnId,
+    /// Its request.
+    pub asked: Asked,
+    /// What for.
+    pub what: Wanted,
+}
+
+/// What is looked up.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// Messages.
+    Search(Search),
+    /// A piece of a file.
+    FileChunk {
+        /// The file.
+        file: FileInfo,
+        /// Where the piece begins; a multiple of the size of a piece.
+        offset: u64,
+    },
+}
+
+impl Lookup {
+    /// The line that answers.
+    fn answer(&self, reader: &impl Reader, by: &Signature) -> Result<Vec<u8>, StorageError> {
+        let answer = match &self.what {
+            Wanted::Search(search) => found(reader, search)?,
+            Wanted::FileChunk { file, offset } => piece(reader, file, *offset)?,
+        };
+        Ok(answer.line(&self.asked, by))
+    }
+}
+
+fn found(reader: &impl Reader, search: &Search) -> Result<Answer, StorageError> {
+    let found = reader.search(search)?;
+    let hits = found.hits.into_iter().map(|hit| {
+        let event: Event = serde_json::from_str(hit.row.json.get())
+            .map_err(|error| StorageError::Doubtful(format!("a stored event does not decode: {error}")))?;
+        Ok(Hit { event, snippet: hit.snippet })
+    });
+    let hits = hits.collect::<Result<_, StorageError>>()?;
+    Ok(Answer::Search { hits, cut_at: found.cut_at })
+}
+
+fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
+    let gone = || Answer::Nack(Refusal::new(Code::NotFound, "there is no such file, or not any more"));
+    if offset >= file.size {
+        // An empty file has one empty piece.
+        let is_empty = file.size == 0 && offset == 0;
+        return Ok(match is_empty {
+            true => Answer::FileChunk { file: file.clone(), offset, bytes: Vec::new() },
+            false => Answer::Nack(Refusal::bad_request(format!("the file has {} bytes", file.size))),
+        });
+    }
+    let number = (offset / FILE_CHUNK_BYTES as u64) as u32;
+    let bytes = reader.chunk(file.file_id, number)?;
+    Ok(bytes.map_or_else(gone, |bytes| Answer::FileChunk { file: file.clone(), offset, bytes }))
+}
+
+/// The events that a query asks for. Where it names a time, its range begins with the first event of then.
+fn events(reader: &impl Reader, query: &Query) -> Result<Vec<EventRow>, StorageError> {
+    let Purpose::History { range: HistoryRange::Since(since_ms), .. } = &query.purpose else {
+        return reader.events(query.room, &query.range);
+    };
+    match reader.first_since(query.room, *since_ms)? {
+        Some(first) => {
+            let range = EventRange { after: first - 1, ..query.range.clone() };
+            reader.events(query.room, &range)
+        }
+        None => Ok(Vec::new()),
+    }
+}

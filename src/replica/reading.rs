@@ -1,0 +1,291 @@
+//! Requests that change nothing: answered from memory, or looked up beside the writer.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    chat::views::Viewer,
+    planted::{Bug, planted},
+    protocol::{
+        Request, RoomName, UserKey, UserName,
+        answer::{Answer, Asked, HistoryPage, Push},
+        file::FILE_CHUNK_BYTES,
+        limits::HISTORY_BYTES,
+        name::RoomKey,
+        peer::PeerMessage,
+        refusal::{Code, Refusal},
+        request::{HistoryRange, Login},
+    },
+};
+
+use super::{
+    fanout::Fan,
+    io::{ConnId, Now, Purpose, Query},
+    lookup::{Look, Lookup, Wanted},
+    presence,
+    replica::Replica,
+    storage::{EventRange, RoomId, Search, Storage},
+};
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn read(&mut self, now: Now, conn: ConnId, asked: Asked, request: Request) {
+        let knows = |room: &RoomName| self.state.room(&room.key()).is_some();
+        let barrier = match &request {
+            Request::Ping { barrier, .. } => *barrier && !planted(Bug::BarrierSkipped),
+            // The client has seen more than this server has applied, or speaks of a room that may be
+            // newer: what it has seen must not be missing from the answer.
+            Request::History { room, range, .. } => {
+                let last_seq = self.state.room(&room.key()).map(|room| room.last_seq);
+                let seen = match range {
+                    HistoryRange::Last | HistoryRange::Since(_) => 0,
+                    HistoryRange::Before(seq) => seq.saturating_sub(1),
+                    HistoryRange::After(seq) => *seq,
+                };
+                last_seq.is_none_or(|last_seq| seen > last_seq)
+            }
+            Request::Members { room } | Request::Hooks { room } => !knows(room),
+            Request::Search { room: Some(room), .. } => !knows(room),
+            Request::FileRead { file_id, .. } => !self.state.knows_file(*file_id),
+            _ => false,
+        };
+        if barrier {
+            if let Err(refusal) = self.reads.push(now.mono_ms, conn, asked.clone(), request) {
+                self.refuse(now, conn, asked, refusal, false);
+            }
+        } else {
+            self.answer_read(now, conn, asked, request);
+        }
+    }
+
+    /// Answers the reads that waited for the state to be up to date.
+    pub(super) fn answer_reads(&mut self, now: Now) {
+        for read in self.reads.ready(self.applied_index()) {
+            self.answer_read(now, read.conn, read.asked, read.request);
+        }
+    }
+
+    fn answer_read(&mut self, now: Now, conn: ConnId, asked: Asked, request: Request) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if let Request::Login(Login::Token(token)) = &request {
+            return self.token_is_known_now(now, conn, &asked, token);
+        }
+        let is_operator = session.is_operator;
+        let user = session.user.as_ref().map(UserName::key);
+        let answer = match request {
+            Request::Ping { data, .. } => Ok(Answer::Pong(data)),
+            Request::ServerList => Ok(Answer::ServerList(self.server_list())),
+            Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
+            Request::Users { after, limit } => self.users(now, user.as_ref(), is_operator, after.as_ref(), limit),
+            request => {
+                // The rest has been asked for a login before.
+                let Some(user) = user else { return };
+                match self.answer_user(now, conn, &asked, &user, request) {
+                    Ok(Some(answer)) => Ok(answer),
+                    Ok(None) => return,
+                    Err(refusal) => Err(refusal),
+                }
+            }
+        };
+        self.say(now, conn, &asked, &answer.unwrap_or_else(Answer::Nack));
+    }
+
+    /// The answer to a user's question; `None` where it comes later, or not at all.
+    fn answer_user(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: &Asked,
+        user: &UserKey,
+        request: Request,
+    ) -> Result<Option<Answer>, Refusal> {
+        let viewer = Viewer { user, now_ms: now.wall_ms };
+        Ok(Some(match request {
+            Request::Rooms { after, limit, joined } => {
+                let after = after.map(|room| room.key());
+                let (rooms, more) = self.state.room_summaries(viewer, after.as_ref(), joined, limit);
+                Answer::Rooms { rooms, more }
+            }
+            Request::Members { room } => {
+                let (id, room) = self.state.visible_room(viewer, &room)?;
+                let room = room.name.clone();
+                let presence = |user: &UserKey| match self.presence.state(user) {
+                    presence::State::Offline => (false, false),
+                    presence::State::Away => (true, true),
+                    presence::State::Online => (true, false),
+                };
+                let members = self.state.members(id, now.wall_ms, presence);
+                Answer::Members { room, members }
+            }
+            Request::Hooks { room } => {
+                let hooks = self.state.hooks(viewer, &room)?;
+                Answer::Hooks { room, hooks }
+            }
+            Request::History { room, range, limit } => {
+                let query = self.history_query(viewer, conn, asked, &room, range, limit)?;
+                self.looks.push((self.applied_index(), Look::Events(query)));
+                return Ok(None);
+            }
+            Request::Search { words, room, author, since_ms, until_ms, before, limit } => {
+                let room = room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
+                let readable = match room {
+                    Some(room) => [room].into(),
+                    None => self.state.visible_rooms(viewer),
+                };
+                let search = Search {
+                    query: words,
+                    room,
+                    readable: Arc::new(readable),
+                    author: author.map(|author| author.key()),
+                    since_ms,
+                    until_ms,
+                    before_lamport: before,
+                    limit,
+                };
+                self.look_up(conn, asked, Wanted::Search(search));
+                return Ok(None);
+            }
+            Request::FileRead { file_id, offset } => {
+                let file = self.state.visible_file(viewer, file_id)?;
+                if !offset.is_multiple_of(FILE_CHUNK_BYTES as u64) {
+                    let reason = format!("offset must be a multiple of {FILE_CHUNK_BYTES}");
+                    return Err(Refusal::bad_request(reason));
+                }
+                self.look_up(conn, asked, Wanted::FileChunk { file, offset });
+                return Ok(None);
+            }
+            Request::Typing { room } => {
+                self.typing(now, conn, viewer, &room);
+                return Ok(None);
+            }
+            Request::SetPresence { away } => {
+                self.presence.set_away(now.mono_ms, user, away);
+                let state = if away { "away" } else { "online" };
+                Answer::Done(serde_json::Map::from_iter([("state".into(), state.into())]))
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn look_up(&mut self, conn: ConnId, asked: &Asked, what: Wanted) {
+        let lookup = Lookup { conn, asked: asked.clone(), what };
+        self.looks.push((self.applied_index(), Look::Answer(lookup)));
+    }
+
+    fn users(
+        &self,
+        now: Now,
+        user: Option<&UserKey>,
+        is_operator: bool,
+        after: Option<&UserName>,
+        limit: usize,
+    ) -> Result<Answer, Refusal> {
+        let is_admin = user.and_then(|user| self.state.user(user)).is_some_and(|user| user.account.admin);
+        if !is_admin && !is_operator {
+            return Err(Refusal::new(Code::Forbidden, "only an administrator may list the users"));
+        }
+        let after = after.map(UserName::key);
+        let online = |user: &UserKey| self.presence.state(user) != presence::State::Offline;
+        let (users, more) = self.state.accounts(now.wall_ms, after.as_ref(), limit, online);
+        Ok(Answer::Users { users, more })
+    }
+
+    fn history_query(
+        &self,
+        viewer: Viewer<'_>,
+        conn: ConnId,
+        asked: &Asked,
+        name: &RoomName,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<Query, Refusal> {
+        let (id, room) = self.state.visible_room(viewer, name)?;
+        let end = room.last_seq + 1;
+        let (after, before, oldest_first) = match range {
+            HistoryRange::Last => (0, end, false),
+            HistoryRange::Before(seq) => (0, seq.min(end), false),
+            HistoryRange::After(seq) => (seq, end, true),
+            // Where it begins is found out by whoever looks it up.
+            HistoryRange::Since(_) => (0, end, true),
+        };
+        let page = HistoryPage {
+            room: room.name.clone(),
+            events: Vec::new(),
+            first_seq: room.first_seq(),
+            last_seq: room.last_seq,
+            more: false,
+            stale: self.is_stale(),
+        };
+        Ok(Query {
+            conn,
+            room: id,
+            range: EventRange { after, before, oldest_first, limit, max_bytes: HISTORY_BYTES },
+            purpose: Purpose::History { asked: asked.clone(), range, page },
+        })
+    }
+
+    /// Whether newer events may exist that this server cannot know of.
+    fn is_stale(&self) -> bool {
+        match self.leader() {
+            None => true,
+            Some(leader) if leader == self.config.server_id => false,
+            // Over a link that is younger than the leader's next heartbeat it has been heard all the same.
+            Some(leader) => self.view.peers.get(&leader).is_none_or(|peer| {
+                let is_new = peer.linked && peer.last_heartbeat_ms.is_none();
+                !(peer.alive || is_new)
+            }),
+        }
+    }
+
+    /// Shows somebody typing to the members of the room that are online, here and on the other servers.
+    fn typing(&mut self, now: Now, conn: ConnId, viewer: Viewer<'_>, room: &RoomName) {
+        let Some(id) = self.state.room_id(&room.key()).filter(|id| self.state.may_type(viewer, *id)) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(user) = session.user.clone() else { return };
+        if !session.types(now.mono_ms) {
+            return;
+        }
+        self.tell_peers(&PeerMessage::Typing { user: user.clone(), room: room.key() });
+        self.show_typing(now, id, &user);
+    }
+
+    /// A user of another server is typing.
+    pub(super) fn heard_typing(&mut self, now: Now, user: &UserName, room: &RoomKey) {
+        if let Some(id) = self.state.room_id(room) {
+            self.show_typing(now, id, user);
+        }
+    }
+
+    fn show_typing(&mut self, now: Now, id: RoomId, user: &UserName) {
+        let Some(room) = self.state.room_by_id(id) else { return };
+        let push = Push::Typing { room: room.name.clone(), username: user.clone() };
+        let line: Arc<[u8]> = push.line(None, &self.signature(now)).into();
+        let others = self.sessions.members_here(&self.state, id, &user.key());
+        for conn in others {
+            self.fan(Fan::Say { conn, line: Arc::clone(&line) });
+        }
+    }
+
+    /// Shows who has come, gone or stepped away to those who share a room with them.
+    pub(super) fn show_presence(&mut self, now: Now) {
+        for (user, state) in self.presence.news(now.mono_ms) {
+            let Some(known) = self.state.user(&user) else { continue };
+            let push = Push::Presence { username: known.name.clone(), state: state.as_str() };
+            let rooms: Vec<RoomId> = known.rooms.keys().copied().collect();
+            let line: Arc<[u8]> = push.line(None, &self.signature(now)).into();
+            let mut conns = BTreeSet::new();
+            for room in rooms {
+                let is_small = self
+                    .state
+                    .room_by_id(room)
+                    .is_some_and(|room| room.member_count() <= presence::SHOWN_TO_MAX);
+                if is_small {
+                    conns.extend(self.sessions.members_here(&self.state, room, &user));
+                }
+            }
+            for conn in conns {
+                self.fan(Fan::Say { conn, line: Arc::clone(&line) });
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A request that changes something: refused early where that is certain, else proposed.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    chat::{Action, Evidence, Proposal, Standing, command::Administer},
+    planted::{Bug, planted},
+    protocol::{
+        Event, Request, RoomName, UserName,
+        answer::{Answer, Asked, SentAnswer},
+        file::FileId,
+        refusal::{Code, Refusal},
+        request::{Administration, Destination},
+        status::Role,
+    },
+};
+
+use super::{
+    config::Followers,
+    io::{ConnId, Now},
+    replica::{Core, Replica},
+    session::{Then, Write, WriteAnswer},
+    storage::{RoomId, Storage, StorageError},
+};
+
+/// When to come back after a request that was refused because too much waits.
+const SHED_RETRY_MS: u64 = 100;
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: Asked,
+        request: Request,
+        lamport_timestamp: u64,
+    ) {
+        if self.redirects() {
+            return self.redirect(now, conn, asked);
+        }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let unasked =
+            if matches!(request, Request::Chat { .. }) { session.take_unasked(None) } else { vec![] };
+        self.follow(conn, unasked);
+        if let Err(refusal) = self.keep_order(conn, &request) {
+            return self.refuse(now, conn, asked, refusal, false);
+        }
+        let Some((asked, request)) = self.hash_first(now, conn, asked, request, lamport_timestamp) else {
+            return;
+        };
+        let then = match &request {
+            Request::CreateJoin { room, after, history, .. } => {
+                Then::Join { room: room.key(), after: *after, history: *history }
+            }
+            _ => Then::Answer,
+        };
+        let hasty = planted(Bug::AckOnPropose).then(|| self.hasty_ack(now, &asked, &request)).flatten();
+        let client_msg_id = match &request {
+            Request::Chat { client_msg_id, .. } => Some(client_msg_id.clone()),
+            _ => None,
+        };
+        match self.action(request) {
+            Err(refusal) => self.refuse(now, conn, asked, refusal, false),
+            Ok(action) => {
+                let seq = self.proposals.next_seq();
+                let Some(proposal) = self.proposal(conn, action, lamport_timestamp, None) else { return };
+                if !self.propose_as(now, conn, Write { asked, then }, proposal) {
+                    return;
+                }
+                if let (Some(session), Some(id)) = (self.sessions.get_mut(conn), client_msg_id) {
+                    session.taken(id.as_deref());
+                }
+                if let (Some(session), Some(line)) = (self.sessions.get_mut(conn), hasty) {
+                    session.answer(seq, WriteAnswer::Line(line.into()));
+                    self.flush_answers(conn);
+                }
+            }
+        }
+    }
+
+    /// Proposes what a connection asks for.
+    pub(super) fn propose(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        write: Write,
+        action: Action,
+        lamport_timestamp: u64,
+        named: Option<UserName>,
+    ) {
+        if let Some(proposal) = self.proposal(conn, action, lamport_timestamp, named) {
+            self.propose_as(now, conn, write, proposal);
+        }
+    }
+
+    /// The proposal of a connection. `named` is who it is about where nobody needs to be logged in.
+    fn proposal(
+        &mut self,
+        conn: ConnId,
+        action: Action,
+        lamport_timestamp: u64,
+        named: Option<UserName>,
+    ) -> Option<Proposal> {
+        let session = self.sessions.get_mut(conn)?;
+        let standing = if session.is_operator && for_operators(&action) {
+            Standing::Operator
+        } else {
+            session.standing
+        };
+        let user = named.or_else(|| session.user.clone()).or_else(|| {
+            // An operator is nobody in particular, and a webhook is known by its token.
+            UserName::new(if session.is_operator { "operator" } else { "webhook" })
+        })?;
+        Some(Proposal { user, standing, lamport_timestamp, action })
+    }
+
+    /// Proposes, unless it is certain that the log will refuse; whether it was proposed.
+    pub(super) fn propose_as(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        write: Write,
+        proposal: Proposal,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(conn) else { return false };
+        // What of this connection still waits may change the rules' answer.
+        let early = !session.has_writes();
+        let checked = if early { self.check_early(now, &proposal) } else { Ok(()) };
+        if let Err(refusal) = checked.and_then(|()| self.admit(&proposal)) {
+            self.refuse(now, conn, write.asked, refusal, false);
+            return false;
+        }
+        let seq = self.proposals.push(now.mono_ms, conn, &proposal);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.wait_for(write, seq);
+        }
+        true
+    }
+
+    fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
+        // This server may not have heard yet of a webhook that another one made.
+        if let Action::HookPost { token, .. } = &proposal.action
+            && self.state.hook_user(token).is_none()
+        {
+            return Ok(());
+        }
+        match self.evidence(&proposal.action) {
+            Ok(evidence) => self.state.check(now.wall_ms, proposal, &evidence),
+            Err(error) => {
+                self.broken = Some(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// The events of history that a command needs to be decided, as they are after everything applied so
+    /// far.
+    pub(super) fn evidence(&self, action: &Action) -> Result<Evidence, StorageError> {
+        let mut evidence = Evidence::default();
+        let Some((room, seq)) = self.state.wanted(action) else { return Ok(evidence) };
+        if self.state.room_by_id(room).is_none_or(|room| seq < room.first_seq()) {
+            return Ok(evidence);
+        }
+        evidence.target = self.stored_event(room, seq)?;
+        if let Some(edit) = evidence.wanted() {
+            evidence.last_edit = self.stored_event(room, edit)?;
+        }
+        Ok(evidence)
+    }
+
+    fn stored_event(&self, room: RoomId, seq: u64) -> Result<Option<Arc<Event>>, StorageError> {
+        let unsaved = &self.unsaved.batch.events;
+        let row = match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
+            Some(row) => Some(row.clone()),
+            None => match &self.core {
+                Core::Formed(consensus) => consensus.storage().event(room, seq)?,
+                Core::Unformed(_) | Core::Changing => None,
+            },
+        };
+        let Some(row) = row else { return Ok(None) };
+        let event: Event = serde_json::from_str(row.json.get()).map_err(|error| {
+            StorageError::Doubtful(format!("event {seq} of room {} does not decode: {error}", room.0))
+        })?;
+        Ok(Some(Arc::new(event)))
+    }
+
+    /// What `Bug::AckOnPropose` says: the place that the message will have if nothing comes between.
+    fn hasty_ack(&self, now: Now, asked: &Asked, request: &Request) -> Option<Vec<u8>> {
+        let Request::Chat { to: Destination::Room(room), client_msg_id: Some(client_msg_id), .. } = request
+        else {
+            return None;
+        };
+        let sent = SentAnswer {
+            client_msg_id: client_msg_id.clone(),
+            room: room.clone(),
+            seq: self.state.room(&room.key())?.last_seq + 1,
+            lamport_timestamp: self.state.lamport() + 1,
+            duplicate: false,
+        };
+        Some(Answer::Sent(sent).line(asked, &self.signature(now)))
+    }
+
+    /// Refuses a message for load, where there is too much of it or where the message that it follows was
+    /// so refused: a client with several messages on their way must find them in its order, or not at all.
+    fn keep_order(&mut self, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let Request::Chat { client_msg_id, follows, .. } = request else { return Ok(()) };
+        let full = self.proposals.len() >= self.config.limits.pending_proposals;
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        if !full && !session.overtakes(follows.as_deref()) {
+            return Ok(());
+        }
+        session.shed(client_msg_id.as_deref());
+        let reason = match full {
+            true => "too much waits for its commit; nothing was proposed",
+            false => "the message that it follows was refused for load; send that one first",
+        };
+        Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS))
+    }
+
+    /// The limits that each server watches over by itself. They are settings, which may differ between
+    /// servers for a while, so they are asked for before the log and not by the rules.
+    fn admit(&self, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        if self.proposals.len() >= limits.pending_proposals {
+            let reason = "too much waits for its commit; nothing was proposed";
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
+        }
+        let creates = match action {
+            Action::Join { room } | Action::Create { room, .. } => Some(room.clone()),
+            Action::Chat { to: Destination::User(with), .. } => Some(RoomName::direct(user, with)),
+            _ => None,
+        };
+        if creates.is_some_and(|room| self.state.room(&room.key()).is_none())
+            && self.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
+        {
+            let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        if let Action::FileBegin { file, .. } = action {
+            let used = self.state.user(&user.key()).map_or(0, |user| user.file_bytes);
+            if file.size > limits.file_bytes {
+                let reason = format!("a file may have {} bytes", limits.file_bytes);
+                return Err(Refusal::new(Code::TooLarge, reason));
+            }
+            if used.saturating_add(file.size) > limits.file_bytes_per_user {
+                let reason = format!(
+                    "your files have {used} bytes; {} are allowed in all, so delete some first",
+                    limits.file_bytes_per_user
+                );
+                return Err(Refusal::new(Code::TooLarge, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is proposed for a request that needs no hashing, or no more.
+    fn action(&self, request: Request) -> Result<Action, Refusal> {
+        Ok(match request {
+            Request::CreateJoin { room, private: true, .. } => {
+                Action::Create { room, private: true, password: None }
+            }
+            Request::CreateJoin { room, .. } => Action::Join { room },
+            Request::Leave { room } => Action::Leave { room },
+            Request::Chat { to, body, client_msg_id, reply_to, file_id, .. } => {
+                let client_msg_id = client_msg_id.unwrap_or_else(|| self.own_msg_id());
+                Action::Chat { to, body, client_msg_id, reply_to, file_id }
+            }
+            Request::HookPost { token, body, display_name } => Action::HookPost {
+                token: token.hash(),
+                body,
+                client_msg_id: self.own_msg_id(),
+                display_name,
+            },
+            Request::Edit { room, seq, body } => Action::Edit { room, seq, body },
+            Request::Delete { room, seq } => Action::Delete { room, seq },
+            Request::React { room, seq, emoji, remove } => Action::React { room, seq, emoji, remove },
+            Request::MarkRead { room, seq } => Action::MarkRead { room, seq },
+            Request::Moderate { room, what } => Action::Moderate { room, what },
+            Request::RoomPassword { room, .. } => Action::RoomPassword { room, password: None },
+            Request::Import { room, first_seq, events } => Action::Import { room, first_seq, events },
+            Request::Logout { everywhere } => Action::Logout { everywhere },
+            Request::Administer(Administration::SetAdmin { username, admin }) => {
+                Action::Administer { username, what: Administer::SetAdmin(admin) }
+            }
+            Request::Administer(Administration::Ban { username, seconds }) => {
+                Action::Administer { username, what: Administer::Ban(seconds) }
+            }
+            Request::Administer(Administration::Unban { username }) => {
+                Action::Administer { username, what: Administer::Unban }
+            }
+            Request::Administer(Administration::DeleteAccount { username }) => {
+                Action::Administer { username, what: Administer::Delete }
+            }
+            Request::DeleteHook { room, hook_id } => {
+                let token = self.state.hook_of_id(&hook_id);
+                let token = token.ok_or_else(|| {
+                    Refusal::new(Code::NotFound, format!("{room} has no webhook of that id"))
+                })?;
+                Action::DeleteHook { room, token }
+            }
+            Request::FileBegin(file) => Action::FileBegin { file_id: self.new_file_id(), file },
+            Request::FileChunk { file_id, offset, bytes } => Action::FileChunk { file_id, offset, bytes },
+            Request::FileEnd { file_id, sha256 } => Action::FileEnd { file_id, sha256 },
+            Request::FileDelete { file_id } => Action::FileDelete { file_id },
+            // What needs hashing has been proposed by then, and reads are no writes.
+            _ => Action::Nothing,
+        })
+    }
+
+    /// The id of a message whose client gave it none.
+    fn own_msg_id(&self) -> String {
+        let (node_id, boot) = (self.identity.node_id, self.identity.boot);
+        format!("{node_id}-{boot}-{}", self.proposals.next_seq())
+    }
+
+    /// An id that no other file has: it is made of the proposal's number, which is given once. It is no
+    /// secret: who may read a file is asked each time.
+    fn new_file_id(&self) -> FileId {
+        let digest = Sha256::digest(format!("file {}", self.own_msg_id()));
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        FileId(id)
+    }
+
+    fn redirects(&self) -> bool {
+        self.config.followers == Followers::Redirect && self.role() != Role::Leader
+    }
+
+    fn redirect(&mut self, now: Now, conn: ConnId, asked: Asked) {
+        let Some(push) = self.redirect_push("the leader takes this") else {
+            let refusal = Refusal::new(Code::Unavailable, "there is no leader at the moment; try again");
+            return self.refuse(now, conn, asked, refusal, true);
+        };
+        let line = push.line(Some(&asked), &self.signature(now)).into();
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.answer_in_turn(WriteAnswer::Last(line));
+        }
+        self.flush_answers(conn);
+    }
+}
+
+/// What is done in an operator's name rather than in a user's.
+fn for_operators(action: &Action) -> bool {
+    matches!(action, Action::Register { .. } | Action::Administer { .. } | Action::Import { .. })
+}

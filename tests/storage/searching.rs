@@ -1,0 +1,262 @@
+//! Searches: what is found, what is not, and that nothing anybody can type does harm. Asked of both storages.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use serde_json::{json, value::to_raw_value};
+use syncnet::{
+    protocol::{
+        name::{UserKey, UserName},
+        peer::NodeId,
+    },
+    replica::storage::{Batch, EventRow, Found, Reader, RoomId, SEARCH_TERMS_MAX, Search, Storage},
+    storage::{MemoryDisk, MemoryStorage, SqliteReader, SqliteStorage},
+};
+
+use crate::generator::{Random, server_id};
+
+const NODE: NodeId = NodeId(5);
+const NOTHING: [u64; 0] = [];
+/// Messages come a minute after one another.
+const MINUTE_MS: u64 = 60_000;
+
+fn user(name: &str) -> UserKey {
+    UserName::new(name).unwrap().key()
+}
+
+/// A message; its Lamport timestamp says when it was written as well.
+fn message(room: u64, seq: u64, author: &str, lamport: u64, body: &str) -> EventRow {
+    let created_at_ms = lamport * MINUTE_MS;
+    let event = json!({
+        "room": format!("room{room}"), "seq": seq, "author": author, "lamport_timestamp": lamport,
+        "created_at": created_at_ms as f64 / 1000.0, "kind": "message", "body": body, "client_msg_id": "c",
+    });
+    let json = Arc::from(to_raw_value(&event).unwrap());
+    EventRow { room: RoomId(room), seq, index: lamport, created_at_ms, author: user(author), json }
+}
+
+/// Both storages with the same in them.
+struct Both {
+    _dir: tempfile::TempDir,
+    sqlite: SqliteStorage,
+    theirs: SqliteReader,
+    disk: MemoryDisk,
+    memory: MemoryStorage,
+}
+
+impl Both {
+    fn new(events: Vec<EventRow>) -> Both {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+        let theirs = sqlite.reader().unwrap();
+        let disk = MemoryDisk::new();
+        let memory = disk.open(&server_id(), NODE).unwrap();
+        let mut both = Both { _dir: dir, sqlite, theirs, disk, memory };
+        both.commit(&Batch { events, ..Batch::default() });
+        both
+    }
+
+    fn commit(&mut self, batch: &Batch) {
+        self.sqlite.commit(batch).unwrap();
+        self.memory.commit(batch).unwrap();
+    }
+
+    /// The Lamport timestamps and snippets of what both find.
+    fn find(&self, search: &Search) -> Vec<(u64, String)> {
+        let text = |Found { hits, cut_at }: Found| {
+            assert_eq!(cut_at, None);
+            hits.into_iter().map(|hit| (hit.lamport, hit.snippet)).collect::<Vec<_>>()
+        };
+        let found = text(self.theirs.search(search).unwrap());
+        assert_eq!(found, text(self.disk.reader().search(search).unwrap()), "{search:?}");
+        found
+    }
+
+    fn lamports(&self, search: &Search) -> Vec<u64> {
+        self.find(search).into_iter().map(|(lamport, _)| lamport).collect()
+    }
+}
+
+fn rooms(rooms: impl IntoIterator<Item = u64>) -> Arc<BTreeSet<RoomId>> {
+    Arc::new(rooms.into_iter().map(RoomId).collect())
+}
+
+/// A search for `query` in rooms 1 to 3.
+fn search(query: &str) -> Search {
+    Search {
+        query: query.to_owned(),
+        room: None,
+        readable: rooms(1..=3),
+        author: None,
+        since_ms: None,
+        until_ms: None,
+        before_lamport: None,
+        limit: 100,
+    }
+}
+
+#[test]
+fn words_phrases_and_beginnings_are_found_newest_first() {
+    let both = Both::new(vec![
+        message(1, 1, "alice", 10, "The quick brown fox"),
+        message(2, 1, "bob", 20, "a brown QUICK thing, said Zoë"),
+        message(1, 2, "bob", 30, "quickly; fox-trot isn't for me"),
+        message(3, 1, "carol", 40, "日本語 текст ΑΒΓ"),
+    ]);
+    let lamports = |query: &str| both.lamports(&search(query));
+    assert_eq!(lamports("quick"), [20, 10]);
+    assert_eq!(lamports("brown quick"), [20, 10]);
+    assert_eq!(lamports("\"quick brown\""), [10]);
+    assert_eq!(lamports("quick*"), [30, 20, 10]);
+    assert_eq!(lamports("\"brown qui\"*"), [20]);
+    assert_eq!(lamports("zoe"), [20]);
+    assert_eq!(lamports("ZOË"), [20]);
+    assert_eq!(lamports("fox-trot"), [30]);
+    assert_eq!(lamports("isn't"), [30]);
+    assert_eq!(lamports("fox"), [30, 10]);
+    assert_eq!(lamports("ТЕКСТ"), [40]);
+    assert_eq!(lamports("αβγ 日本*"), [40]);
+    assert_eq!(lamports("quick missing"), NOTHING);
+    // Neither the names of rooms and authors nor the index's own words for them are a part of the text.
+    for query in ["alice", "room1", "r1", "u616c696365", "place", "body", "message"] {
+        assert_eq!(lamports(query), NOTHING, "{query}");
+    }
+    assert_eq!(both.find(&search("quick brown"))[1].1, "The **quick brown** fox");
+}
+
+#[test]
+fn room_author_date_and_page_narrow_a_search() {
+    let names = ["alice", "bob", "c.d-e_f"];
+    let both = Both::new(
+        (1..=90).map(|n| message(1 + n % 3, n / 3 + 1, names[n as usize / 3 % 3], n, "word")).collect(),
+    );
+    let all: Vec<u64> = (1..=90).rev().collect();
+    assert_eq!(both.lamports(&search("word")), all);
+    let in_room = Search { room: Some(RoomId(2)), ..search("word") };
+    let expected = |fits: &dyn Fn(u64) -> bool| all.iter().copied().filter(|n| fits(*n)).collect::<Vec<_>>();
+    assert_eq!(both.lamports(&in_room), expected(&|n| n % 3 == 1));
+    let by = Search { author: Some(user("C.D-E_F")), ..search("word") };
+    assert_eq!(both.lamports(&by), expected(&|n| n / 3 % 3 == 2));
+    let dated = Search { since_ms: Some(20 * MINUTE_MS), until_ms: Some(70 * MINUTE_MS), ..search("word") };
+    assert_eq!(both.lamports(&dated), expected(&|n| (20..70).contains(&n)));
+    let everything = Search { before_lamport: Some(50), ..Search { room: Some(RoomId(2)), ..dated.clone() } };
+    assert_eq!(both.lamports(&everything), expected(&|n| (20..50).contains(&n) && n % 3 == 1));
+    for odd in [0, 1, u64::MAX] {
+        both.find(&Search { since_ms: Some(odd), ..search("word") });
+        both.find(&Search { until_ms: Some(odd), ..search("word") });
+        both.find(&Search { before_lamport: Some(odd), ..search("word") });
+    }
+    // Page by page.
+    let mut pages = Vec::new();
+    let mut page = Search { limit: 7, ..search("word") };
+    loop {
+        let found = both.lamports(&page);
+        let Some(last) = found.last() else { break };
+        page.before_lamport = Some(*last);
+        pages.extend(found);
+    }
+    assert_eq!(pages, all);
+    assert_eq!(both.lamports(&Search { limit: 0, ..search("word") }), NOTHING);
+}
+
+#[test]
+fn nothing_is_found_in_rooms_that_may_not_be_read() {
+    let both = Both::new((1..=300).map(|n| message(n, 1, "alice", n, "secret")).collect());
+    for readable in [rooms([]), rooms([7]), rooms([400]), rooms(100..=140), rooms((1..=300).step_by(2))] {
+        let asked = Search { readable: readable.clone(), limit: 1_000, ..search("secret") };
+        let found = both.lamports(&asked);
+        assert!(found.iter().all(|n| readable.contains(&RoomId(*n))));
+        assert_eq!(found.len(), readable.iter().filter(|room| room.0 <= 300).count());
+        for room in [7, 8, 120, 400] {
+            let asked = Search { room: Some(RoomId(room)), ..asked.clone() };
+            assert_eq!(
+                both.lamports(&asked).len(),
+                usize::from(readable.contains(&RoomId(room)) && room <= 300)
+            );
+        }
+    }
+}
+
+#[test]
+fn an_edited_message_is_found_by_its_new_text_and_a_deleted_one_not_at_all() {
+    let mut both = Both::new((1..=50).map(|n| message(1, n, "alice", n, &format!("old word{n}"))).collect());
+    let events = vec![
+        message(1, 10, "alice", 10, "new word10"),
+        message(1, 20, "alice", 20, ""),
+        message(1, 51, "alice", 51, "newest"),
+        // Twice in one batch.
+        message(1, 30, "alice", 30, "draft"),
+        message(1, 30, "alice", 30, "new word30"),
+    ];
+    both.commit(&Batch { events, ..Batch::default() });
+    assert_eq!(both.lamports(&search("new")), [30, 10]);
+    assert_eq!(both.lamports(&search("old")).len(), 47);
+    assert_eq!(both.lamports(&search("draft")), NOTHING);
+    assert_eq!(both.lamports(&search("word20")), NOTHING);
+    assert_eq!(both.lamports(&search("word30")), [30]);
+    assert_eq!(both.lamports(&search("newest")), [51]);
+    // Written again as it is, as when somebody reacts to it.
+    both.commit(&Batch { events: vec![message(1, 10, "alice", 10, "new word10")], ..Batch::default() });
+    assert_eq!(both.lamports(&search("new")), [30, 10]);
+}
+
+#[test]
+fn whatever_is_typed_is_no_error_and_no_operator() {
+    let both = Both::new(vec![
+        message(1, 1, "alice", 1, "alpha beta and or not near gamma"),
+        message(2, 1, "bob", 2, "beta body place"),
+    ]);
+    let lamports = |query: &str| both.lamports(&search(query));
+    assert_eq!(lamports("alpha OR place"), NOTHING);
+    assert_eq!(lamports("alpha OR"), [1]);
+    assert_eq!(lamports("beta NOT alpha"), [1]);
+    assert_eq!(lamports("NEAR(alpha beta)"), NOTHING);
+    assert_eq!(lamports("NEAR (alpha beta, 2)"), NOTHING);
+    assert_eq!(lamports("NEAR (alpha beta)"), [1]);
+    assert_eq!(lamports("body:beta"), NOTHING);
+    assert_eq!(lamports("{body} : beta"), [2]);
+    assert_eq!(lamports("^beta"), [2, 1]);
+    assert_eq!(lamports("-alpha"), [1]);
+    assert_eq!(lamports("alpha + beta"), [1]);
+    for nothing in ["", " ", "\"", "\"\"", "*", "()", "\0", "\u{301}", ":", "^", "\" \" *", "'", "-- ;"] {
+        assert_eq!(lamports(nothing), NOTHING, "{nothing:?}");
+    }
+    let parts = [
+        "\"", "'", "*", "(", ")", "{", "}", ":", "^", "+", "-", " ", "\0", "\n", "alpha", "beta", "AND",
+        "OR", "NOT", "NEAR", "/", "\\", "body", "place", "\u{301}", "é", "\u{e000}", "\u{feff}", "\u{202e}",
+        "🦀", ",", "r1",
+    ];
+    let mut random = Random(1);
+    for _ in 0..3_000 {
+        let count = random.below(12);
+        let typed: String = (0..count).map(|_| parts[random.below(parts.len() as u64) as usize]).collect();
+        for found in both.theirs.search(&search(&typed)).unwrap().hits {
+            assert!(found.lamport <= 2);
+        }
+    }
+    for long in [
+        "a ".repeat(100_000),
+        "a".repeat(100_000),
+        format!("\"{}", "a ".repeat(100_000)),
+        "\"*".repeat(9_999),
+    ] {
+        both.theirs.search(&search(&long)).unwrap();
+    }
+    let many: String = (0..SEARCH_TERMS_MAX).map(|_| "alpha ").chain(["missing"]).collect();
+    assert_eq!(lamports(&many), [1]);
+}
+
+#[test]
+fn a_search_that_takes_too_long_says_how_far_it_came() {
+    let words = ["left", "right"];
+    // Never both, and more than is read in one step.
+    let events = (1..=6_000).map(|n| message(1, n, "alice", n, words[n as usize % 2])).collect();
+    let both = Both::new(events);
+    let Found { hits, cut_at } = both.theirs.search_within(&search("left right"), Duration::ZERO).unwrap();
+    assert_eq!((hits.len(), cut_at), (0, Some(u64::MAX)));
+    let going_on = Search { before_lamport: Some(3_000), ..search("left right") };
+    let Found { hits, cut_at } = both.theirs.search_within(&going_on, Duration::ZERO).unwrap();
+    assert_eq!((hits.len(), cut_at), (0, Some(3_000)));
+    // The reader is as good as before.
+    assert_eq!(both.lamports(&search("left right")), NOTHING);
+    assert_eq!(both.lamports(&search("right")).len(), 100);
+}

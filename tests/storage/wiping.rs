@@ -1,0 +1,136 @@
+//! Deleted text is gone from the files, and not only from answers.
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use serde_json::{json, value::to_raw_value};
+use syncnet::{
+    protocol::{
+        name::UserName,
+        peer::{LogEntry, LogEntryKind, NodeId},
+    },
+    replica::storage::{Applied, Batch, ChunkRow, EventRow, RoomId, Storage},
+    storage::SqliteStorage,
+};
+
+use crate::generator::{Random, cluster, file_id, server_id};
+
+fn message(seq: u64, body: &str) -> EventRow {
+    let event = json!({"kind": "message", "seq": seq, "lamport_timestamp": seq, "body": body});
+    EventRow {
+        room: RoomId(1),
+        seq,
+        index: seq,
+        created_at_ms: seq,
+        author: UserName::new("alice").unwrap().key(),
+        json: Arc::from(to_raw_value(&event).unwrap()),
+    }
+}
+
+/// Messages as a replica stores them, with the log entries that brought them.
+fn said(messages: &[(u64, String)]) -> Batch {
+    let entry = |(seq, body): &(u64, String)| LogEntry {
+        term: 1,
+        index: *seq,
+        kind: LogEntryKind::Command,
+        data: body.as_bytes().to_vec(),
+        opaque: vec![],
+    };
+    Batch {
+        entries: messages.iter().map(entry).collect(),
+        events: messages.iter().map(|(seq, body)| message(*seq, body)).collect(),
+        applied: Some(Applied { index: messages.last().unwrap().0, term: 1, ..Applied::default() }),
+        ..Batch::default()
+    }
+}
+
+/// How many bytes of a word count as the word: the index may keep as much of a deleted word as it shares with
+/// another one, and one letter more.
+const BEGIN: usize = 8;
+
+/// Where in the files of the folder the secrets still are.
+fn found_in(dir: &Path, secrets: &BTreeSet<String>) -> Vec<String> {
+    let begins: BTreeSet<&[u8]> = secrets.iter().map(|secret| &secret.as_bytes()[..BEGIN]).collect();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        let count = bytes.windows(BEGIN).filter(|window| begins.contains(window)).count();
+        if count > 0 {
+            found.push(format!("{count} in {}", path.display()));
+        }
+    }
+    found
+}
+
+#[test]
+fn deleted_text_is_gone_from_all_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NodeId(5)).unwrap();
+    storage.commit(&cluster()).unwrap();
+    let mut random = Random(3);
+    let mut secrets = BTreeSet::new();
+    let mut word = |secret: bool| {
+        let count = if secret { 12 } else { 3 + random.below(6) };
+        let word: String = (0..count).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+        if secret {
+            secrets.insert(word.clone());
+        }
+        word
+    };
+    let mut last = 0;
+    let mut deleted = Vec::new();
+    let mut expire = 0;
+    let mut talk = |storage: &mut SqliteStorage, secret: &mut dyn FnMut(u64) -> bool| {
+        let messages: Vec<(u64, String)> = (last + 1..=last + 25)
+            .map(|seq| {
+                let is_secret = secret(seq);
+                (seq, (0..8).map(|n| word(is_secret && n % 3 == 1) + " ").collect())
+            })
+            .collect();
+        last += 25;
+        storage.commit(&said(&messages)).unwrap();
+        last
+    };
+    for _ in 0..80 {
+        talk(&mut storage, &mut |seq| {
+            if seq < 500 {
+                expire = seq;
+                true
+            } else if seq % 7 == 0 {
+                deleted.push(seq);
+                true
+            } else {
+                false
+            }
+        });
+    }
+    let in_file = "secretinfile";
+    let chunk =
+        |number| ChunkRow { file: file_id(1), number, bytes: in_file.repeat(2_000).into_bytes().into() };
+    storage.commit(&Batch { chunks: (0..100).map(chunk).collect(), ..Batch::default() }).unwrap();
+    assert!(!found_in(dir.path(), &[in_file.to_owned()].into()).is_empty());
+
+    // Some are edited, some deleted, the oldest expire, and the file is removed.
+    for (number, seq) in deleted.iter().enumerate() {
+        let body = if number % 2 == 0 { "" } else { "edited" };
+        storage.commit(&Batch { events: vec![message(*seq, body)], ..Batch::default() }).unwrap();
+    }
+    let removing =
+        Batch { expired: vec![(RoomId(1), expire + 1)], removed_files: vec![file_id(1)], ..Batch::default() };
+    storage.commit(&removing).unwrap();
+    // The room goes on, the log is cut behind it, and checkpoints come round.
+    for _ in 0..40 {
+        let last = talk(&mut storage, &mut |_| false);
+        storage.commit(&Batch { compact_to: Some(last - 100), ..Batch::default() }).unwrap();
+    }
+    for _ in 0..60 {
+        talk(&mut storage, &mut |_| false);
+    }
+    secrets.insert(in_file.to_owned());
+    assert!(secrets.len() > 1_500, "{}", secrets.len());
+    let found = found_in(dir.path(), &secrets);
+    assert!(found.is_empty(), "while it is open: {found:?}");
+    drop(storage);
+    let found = found_in(dir.path(), &secrets);
+    assert!(found.is_empty(), "after it was closed: {found:?}");
+}
