@@ -14,7 +14,6 @@
 //! tell, and the other servers do (`replica::trust`).
 
 use std::{
-    cell::OnceCell,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -25,6 +24,7 @@ use super::{
     OpenError,
     bounds::Bounds,
     checkpoints::Checkpoints,
+    failure::Failure,
     folder::Folder,
     read,
     rows::{While, sqlite_error},
@@ -76,7 +76,7 @@ pub struct SqliteStorage {
     bounds: Bounds,
     checkpoints: Checkpoints,
     /// The first failure; every later call gets it again.
-    failed: OnceCell<StorageError>,
+    failed: Failure,
     /// Dropped last, so that the connection is closed while the folder is still ours.
     folder: Option<Folder>,
 }
@@ -150,7 +150,7 @@ impl SqliteStorage {
         }
         let bounds = Bounds::read(&connection)?;
         let checkpoints = Checkpoints::default();
-        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: OnceCell::new(), folder })
+        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: Failure::default(), folder })
     }
 
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
@@ -159,10 +159,6 @@ impl SqliteStorage {
     /// `Failed` where the database cannot be opened once more.
     pub fn reader(&self) -> Result<SqliteReader, StorageError> {
         Ok(SqliteReader { connection: self.place.reader()?, place: self.place.clone() })
-    }
-
-    fn usable(&self) -> Result<(), StorageError> {
-        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Ends the usefulness of this connection.
@@ -175,18 +171,18 @@ impl SqliteStorage {
         // Closing must not checkpoint what may not be on the disk. Should even this be refused, there is
         // nothing left to do: the process ends.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        self.failed.get_or_init(|| broken.error).clone()
+        self.failed.keep(broken.error)
     }
 }
 
 impl Storage for SqliteStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::load(&self.connection)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -202,7 +198,7 @@ impl Storage for SqliteStorage {
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
     }
 
@@ -212,7 +208,7 @@ impl Storage for SqliteStorage {
         hard_state: HardState,
         content: &mut dyn Read,
     ) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         let installed = transaction(&mut self.connection, |connection| {
             write::install(connection, head, hard_state, content)
         });
