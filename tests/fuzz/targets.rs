@@ -105,7 +105,10 @@ fn http_head(data: &[u8]) {
         assert!(*used <= data.len());
         // The same head stands there, whatever follows it.
         let alone = head::parse(&data[..*used], limits);
-        assert!(matches!(alone, Ok(Some((_, length))) if length == *used), "a head depends on what follows it");
+        assert!(
+            matches!(alone, Ok(Some((_, length))) if length == *used),
+            "a head depends on what follows it"
+        );
         let _ = (head.bearer(), range::part(head.once("range").ok().flatten(), 1_000));
     }
     if let Ok(text) = std::str::from_utf8(data) {
@@ -224,7 +227,8 @@ fn stored_entry(data: &[u8]) {
     }
     let disk = MemoryDisk::new();
     if let Ok(mut storage) = disk.open(&server("server1"), NodeId(1)) {
-        let head = SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
+        let head =
+            SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
         let mut bytes = data;
         let _ = storage.install(&head, HardState::default(), &mut bytes);
     }

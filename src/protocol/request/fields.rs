@@ -171,6 +171,14 @@ impl Fields<'_> {
         }
     }
 
+    pub(super) fn hook_id(&self) -> Result<String, Refusal> {
+        let text = self.text("hook_id")?;
+        match hex::decode(text, &mut [0; 8]) {
+            true => Ok(text.to_owned()),
+            false => Err(Refusal::bad_request("hook_id must be 16 lower-case hexadecimal digits")),
+        }
+    }
+
     pub(super) fn file_id(&self) -> Result<FileId, Refusal> {
         self.optional_file_id()?.ok_or_else(|| Refusal::bad_request("file_id is missing"))
     }

@@ -1,5 +1,7 @@
 //! Requests: what a client can ask, read from an envelope and checked field by field.
 
+#[cfg(test)]
+mod bad_forms;
 mod fields;
 mod groups;
 
@@ -380,9 +382,7 @@ impl Request {
         }
         Ok(match envelope.msg_type.as_str() {
             "create_hook" => Request::CreateHook { room: fields.room()?, username: fields.user("username")? },
-            "delete_hook" => {
-                Request::DeleteHook { room: fields.room()?, hook_id: fields.text("hook_id")?.into() }
-            }
+            "delete_hook" => Request::DeleteHook { room: fields.room()?, hook_id: fields.hook_id()? },
             "hooks" => Request::Hooks { room: fields.room()? },
             "hook_post" => Request::HookPost {
                 token: Token::parse(fields.text("token")?)?,
