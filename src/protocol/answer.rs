@@ -100,7 +100,7 @@ pub struct Member {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// The message, with its room, as history shows it.
     #[serde(flatten)]
@@ -405,10 +405,9 @@ impl Push {
         };
         match self {
             Push::ServerList(list) => push("server_list", serde_json::json!(list)),
-            Push::Typing { room, username } => push(
-                "typing",
-                serde_json::json!({ "room": room, "username": username, "state": "typing" }),
-            ),
+            Push::Typing { room, username } => {
+                push("typing", serde_json::json!({ "room": room, "username": username, "state": "typing" }))
+            }
             Push::Presence { username, state } => {
                 push("presence", serde_json::json!({ "username": username, "state": state }))
             }
