@@ -58,7 +58,10 @@ impl ClientState {
                 self.logins += 1;
                 match &self.phase {
                     Phase::Linked(link) => self.move_to(link.address.clone(), "you log in anew"),
-                    Phase::LoggedOut(_) => self.search(),
+                    Phase::LoggedOut(_) => {
+                        self.down = Some(self.down_since_now(None, false, "none was tried yet"));
+                        self.search();
+                    }
                     _ => {}
                 }
             }

@@ -384,7 +384,13 @@ impl Driver {
 
     fn run(mut self) {
         self.take_in(Input::Timeout);
-        while self.carry_out() == Next::GoOn && self.wait() == Next::GoOn {}
+        while self.carry_out() == Next::GoOn {
+            if self.wait() == Next::End {
+                // What was taken in before the end is kept.
+                self.carry_out();
+                break;
+            }
+        }
         self.disconnect();
     }
 

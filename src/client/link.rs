@@ -107,6 +107,11 @@ impl Link {
         self.slow.insert(request_id);
     }
 
+    /// Whether the server works on something that takes long.
+    pub fn is_busy(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
     /// Whether this is unanswered.
     pub fn waits_for(&self, what: &Pending) -> bool {
         self.pending.values().any(|(pending, _)| pending == what)

@@ -11,7 +11,7 @@ use super::{
     directory::Address,
     io::Output,
     limits::{
-        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, DOWN_NOTICE_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS,
+        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS,
         LOAD_PAUSE_MS, LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
     },
     link::{Health, Link, Pending},
@@ -49,9 +49,8 @@ impl ClientState {
         if matches!(&self.phase, Phase::Waiting { until_ms, .. } if self.now_ms >= *until_ms) {
             self.attempt();
         }
-        if let Some(down) = self.down.as_mut().filter(|down| !down.told)
-            && self.now_ms >= down.searching_ms + DOWN_NOTICE_MS
-            && !matches!(self.phase, Phase::LoggedOut(_))
+        if self.down_notice_ms().is_some_and(|due_ms| self.now_ms >= due_ms)
+            && let Some(down) = &mut self.down
         {
             down.told = true;
             let reason = down.reason.clone();

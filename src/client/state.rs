@@ -241,8 +241,7 @@ impl ClientState {
         };
         let held = self.link().is_some() && self.hold_until_ms > self.now_ms;
         let hold_ms = if held { self.hold_until_ms } else { u64::MAX };
-        let untold = self.down.as_ref().filter(|down| !down.told);
-        let tell_ms = untold.map_or(u64::MAX, |down| down.searching_ms + DOWN_NOTICE_MS);
+        let tell_ms = self.down_notice_ms().unwrap_or(u64::MAX);
         let says_read = self.is_online() && !self.unsaid_reads.is_empty();
         let read_ms = if says_read { self.read_due_ms.max(self.hold_until_ms) } else { u64::MAX };
         Some(phase_ms.min(hold_ms).min(tell_ms).min(read_ms))
@@ -277,6 +276,13 @@ impl ClientState {
 
 /// What the answers need (`answers.rs`).
 impl ClientState {
+    /// When the user is to be told that no server works; not while one is busy with the password.
+    pub(super) fn down_notice_ms(&self) -> Option<u64> {
+        let is_busy = self.link().is_some_and(Link::is_busy) || matches!(self.phase, Phase::LoggedOut(_));
+        let untold = self.down.as_ref().filter(|down| !down.told && !is_busy)?;
+        Some(untold.searching_ms + DOWN_NOTICE_MS)
+    }
+
     pub(super) fn tell(&mut self, update: Update) {
         self.outputs.push_back(Output::Tell(update));
     }

@@ -22,6 +22,8 @@ struct Inner {
     own: BTreeMap<RoomKey, u64>,
     /// The last event that came, by room.
     last: BTreeMap<RoomKey, u64>,
+    /// Rooms that the user was refused or sent out of.
+    gone: Vec<RoomName>,
 }
 
 /// What a session has seen. Shared by the threads that type and that show.
@@ -49,6 +51,16 @@ impl Notes {
         self.0.lock().last.get(&room.key()).copied()
     }
 
+    /// The rooms that the user is not in after all, since the last call.
+    pub fn take_gone(&self) -> Vec<RoomName> {
+        std::mem::take(&mut self.0.lock().gone)
+    }
+
+    /// The user tries to be in `room`, whatever was before.
+    pub fn is_coming(&self, room: &RoomName) {
+        self.0.lock().gone.retain(|gone| gone.key() != room.key());
+    }
+
     /// The rooms that were seen.
     pub fn rooms(&self) -> Vec<String> {
         self.0.lock().rooms.values().cloned().collect()
@@ -67,6 +79,7 @@ impl Notes {
                 inner.room(room);
                 inner.last.insert(room.key(), *last_seq);
             }
+            Update::RoomRefused { room, .. } => inner.gone.push(room.clone()),
             Update::Event { event, .. } => {
                 inner.user(&event.author);
                 inner.last.insert(event.room.key(), event.seq);

@@ -184,7 +184,10 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
         match outcome {
             Ok(Outcome::Quit) => break,
             Ok(Outcome::Text(text)) => println!("{text}"),
-            Ok(Outcome::Moving(_)) => mark_read(&session, &shared),
+            Ok(Outcome::Moving(room)) => {
+                session.notes.is_coming(&room);
+                mark_read(&session, &shared);
+            }
             Ok(Outcome::Restarted) => {
                 // The client before has ended, and its printing with it.
                 let (_, printer) = end(printing)?;
@@ -193,6 +196,10 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
             }
             Ok(_) => {}
             Err(reason) => println!("! {}", harmless(&reason)),
+        }
+        // Only now: what was typed to a room that is gone must not go to the one before it.
+        for room in session.notes.take_gone() {
+            session.forget(&room);
         }
     }
     *shared.whisper.lock() = None;
