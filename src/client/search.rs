@@ -11,8 +11,8 @@ use super::{
     directory::Address,
     io::Output,
     limits::{
-        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS,
-        LOAD_PAUSE_MS, LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
+        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS, LOAD_PAUSE_MS,
+        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
     },
     link::{Health, Link, Pending},
     login::{Next, Step},

