@@ -49,7 +49,9 @@ impl State {
         }
         let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
         match is_banned && !room.private {
-            true => Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name))),
+            true => {
+                Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name)))
+            }
             false => Err(no_room(name)),
         }
     }
@@ -82,7 +84,8 @@ impl State {
         let user = self.user(viewer.user);
         let id = self.user_id(viewer.user);
         let from = after.map_or(Unbounded, Excluded);
-        let rooms = self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
+        let rooms =
+            self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
         let mut seen = rooms
             .filter(|(room_id, room)| {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));

@@ -36,7 +36,7 @@ impl Look {
     ///
     /// # Errors
     /// The disk could not be read, or what was read is damaged.
-    pub fn carry_out(&self, reader: &impl Reader, by: Signature) -> Result<Fan, StorageError> {
+    pub fn carry_out(&self, reader: &(impl Reader + ?Sized), by: Signature) -> Result<Fan, StorageError> {
         match self {
             Look::Events(query) => {
                 let rows = events(reader, query)?;
@@ -89,7 +89,7 @@ pub enum Wanted {
 
 impl Lookup {
     /// The line that answers.
-    fn answer(&self, reader: &impl Reader, by: &Signature) -> Result<Vec<u8>, StorageError> {
+    fn answer(&self, reader: &(impl Reader + ?Sized), by: &Signature) -> Result<Vec<u8>, StorageError> {
         let answer = match &self.what {
             Wanted::Search(search) => found(reader, search)?,
             Wanted::FileChunk { file, offset } => piece(reader, file, *offset)?,
@@ -98,7 +98,7 @@ impl Lookup {
     }
 }
 
-fn found(reader: &impl Reader, search: &Search) -> Result<Answer, StorageError> {
+fn found(reader: &(impl Reader + ?Sized), search: &Search) -> Result<Answer, StorageError> {
     let found = reader.search(search)?;
     let hits = found.hits.into_iter().map(|hit| {
         let event: Event = serde_json::from_str(hit.row.json.get())
@@ -109,7 +109,7 @@ fn found(reader: &impl Reader, search: &Search) -> Result<Answer, StorageError> 
     Ok(Answer::Search { hits, cut_at: found.cut_at })
 }
 
-fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
+fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
     let gone = || Answer::Nack(Refusal::new(Code::NotFound, "there is no such file, or not any more"));
     if offset >= file.size {
         // An empty file has one empty piece.
@@ -125,7 +125,7 @@ fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, S
 }
 
 /// The events that a query asks for. Where it names a time, its range begins with the first event of then.
-fn events(reader: &impl Reader, query: &Query) -> Result<Vec<EventRow>, StorageError> {
+fn events(reader: &(impl Reader + ?Sized), query: &Query) -> Result<Vec<EventRow>, StorageError> {
     let Purpose::History { range: HistoryRange::Since(since_ms), .. } = &query.purpose else {
         return reader.events(query.room, &query.range);
     };

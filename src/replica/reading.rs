@@ -74,7 +74,9 @@ impl<S: Storage> Replica<S> {
             Request::Ping { data, .. } => Ok(Answer::Pong(data)),
             Request::ServerList => Ok(Answer::ServerList(self.server_list())),
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
-            Request::Users { after, limit } => self.users(now, user.as_ref(), is_operator, after.as_ref(), limit),
+            Request::Users { after, limit } => {
+                self.users(now, user.as_ref(), is_operator, after.as_ref(), limit)
+            }
             request => {
                 // The rest has been asked for a login before.
                 let Some(user) = user else { return };
@@ -125,7 +127,8 @@ impl<S: Storage> Replica<S> {
                 return Ok(None);
             }
             Request::Search { words, room, author, since_ms, until_ms, before, limit } => {
-                let room = room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
+                let room =
+                    room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
                 let readable = match room {
                     Some(room) => [room].into(),
                     None => self.state.visible_rooms(viewer),

@@ -33,7 +33,20 @@ impl OneServer {
 
     /// Starts one with these sections in its configuration, and waits until it leads.
     pub fn start_with(sections: Value) -> OneServer {
+        OneServer::start_in(tempfile::tempdir().unwrap(), sections)
+    }
+
+    /// Starts one of a cluster that has a secret, and waits until it leads.
+    pub fn start_with_secret() -> OneServer {
         let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("cluster.secret");
+        fs::write(&secret, "0123456789abcdef".repeat(4)).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        OneServer::start_in(folder, json!({}))
+    }
+
+    fn start_in(folder: TempDir, sections: Value) -> OneServer {
         let (args, port) = arguments_with(&folder, sections);
         let config = Config::load(&args).unwrap();
         let one = OneServer { server: Some(Server::start(config).unwrap()), port, _folder: folder };

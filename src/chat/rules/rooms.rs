@@ -1,7 +1,6 @@
 //! Rules of rooms: entering, keeping order, settings, retention, import.
 
 use super::{
-    Asking, Verdict, forbidden, no_room,
     super::{
         State,
         account::Until,
@@ -9,16 +8,14 @@ use super::{
         rights::{self, Deed, Rank},
         room::{BANNED_MAX, INVITED_MAX, Role, Room},
     },
+    Asking, Verdict, forbidden, no_room,
 };
-use crate::{
-    protocol::{
-        credential::Verifier,
-        moderation::Moderation,
-        name::{RoomName, UserName},
-        refusal::{Code, Refusal},
-        request::Imported,
-    },
-
+use crate::protocol::{
+    credential::Verifier,
+    moderation::Moderation,
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+    request::Imported,
 };
 
 /// Events that one `Expire` may forget: more would hold the disk for too long at once.
@@ -106,9 +103,7 @@ impl State {
         };
         let must_be_member = || match is_member {
             true => Ok(()),
-            false => {
-                Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name)))
-            }
+            false => Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name))),
         };
         let is_so = match what {
             Moderation::Topic { .. } | Moderation::Configure(_) => false,
@@ -239,4 +234,3 @@ fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
 
 /// The role that a former owner has.
 pub(in super::super) const FORMER_OWNER: Role = Role::Moderator;
-
