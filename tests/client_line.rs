@@ -25,6 +25,10 @@ struct Cluster {
     refuse: BTreeMap<String, (String, u32)>,
     /// Close the connection instead of acknowledging the message with this number, once it is stored.
     hang_up_after: Option<usize>,
+    /// The fields of each login.
+    logins: Vec<String>,
+    /// Close the connection instead of answering the next change.
+    hang_up_on_change: bool,
     /// From then on every login is refused for load.
     stays_down: bool,
     /// Open connections, to be cut.
@@ -107,7 +111,17 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
         }
         match msg_type {
             "login" => {
-                let data = json!({ "username": data["username"], "server_id": format!("server{number}") });
+                let told = data.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+                shared.logins.push(told);
+                if data["password"] == "wrong" || data["token"].as_str().is_some_and(|token| token != "snt_1")
+                {
+                    say("nack", json!({ "code": "bad_credentials", "reason": "no" }), Some(&request));
+                    continue;
+                }
+                let is_account = data["username"].is_null() || data["password"].is_string();
+                let token = is_account.then_some("snt_1");
+                let data = json!({ "username": "alice", "server_id": format!("server{number}"),
+                    "account": is_account, "token": token });
                 say("ack", data, Some(&request));
             }
             "server_list" => {
@@ -164,6 +178,15 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
             }
             "leave" => say("ack", json!({ "room": room }), Some(&request)),
             "ping" => say("pong", json!({}), Some(&request)),
+            "edit" | "kick" | "topic" => {
+                if shared.hang_up_on_change {
+                    shared.hang_up_on_change = false;
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
+                say("ack", json!({ "room": room, "seq": 1 }), Some(&request));
+            }
+            "logout" => say("ack", json!({ "username": "alice" }), Some(&request)),
             other => panic!("the client asks for {other}"),
         }
     }
@@ -329,6 +352,56 @@ fn a_cut_connection_is_resumed_without_a_word_but_one() {
     let notices: Vec<&str> = text(&output.stderr).lines().collect();
     assert_eq!(notices.len(), 3, "connected, joined, and one for the failover: {notices:?}");
     assert!(notices[2].starts_with("* server1 is gone, now on server2 ("), "{notices:?}");
+}
+
+/// A password in a file of its own.
+fn secret(folder: &Path, text: &str) -> String {
+    let path = folder.join("secret");
+    std::fs::write(&path, format!("{text}\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_password_is_used_once_and_its_token_after_a_cut_and_by_the_next_run() {
+    let (servers, folder) = (Servers::start(2), tempfile::tempdir().unwrap());
+    let password = secret(folder.path(), "hunter22");
+    servers.cluster.0.lock().hang_up_after = Some(1);
+    let options = ["--login", "--password-file", &password];
+    let output = run(folder.path(), &servers.port(1), &options, "one\ntwo\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(servers.bodies(), ["one", "two"]);
+    run(folder.path(), &servers.port(1), &[], "three\n/logout\n");
+    assert_eq!(servers.cluster.0.lock().logins, ["password username", "token", "token"]);
+    // After the logout it is a guest's name again, as far as this client knows.
+    run(folder.path(), &servers.port(1), &[], "four\n");
+    assert_eq!(servers.cluster.0.lock().logins.last().unwrap(), "username");
+}
+
+#[test]
+fn a_wrong_password_is_said_and_tried_once() {
+    let (servers, folder) = (Servers::start(2), tempfile::tempdir().unwrap());
+    let password = secret(folder.path(), "wrong");
+    let options = ["--login", "--password-file", &password];
+    let output = run(folder.path(), &servers.port(1), &options, "one\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no"), "{}", text(&output.stderr));
+    assert_eq!(servers.cluster.0.lock().logins.len(), 1);
+    let token = secret(folder.path(), "snt_2");
+    let output = run(folder.path(), &servers.port(1), &["--token-file", &token], "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_change_without_an_answer_is_told_and_is_a_failure() {
+    let (servers, folder) = (Servers::start(2), tempfile::tempdir().unwrap());
+    let output = run(folder.path(), &servers.port(1), &[], "hi\n/edit 1 better\n/topic tea\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    servers.cluster.0.lock().hang_up_on_change = true;
+    let output = run(folder.path(), &servers.port(1), &["--json"], "/kick bob\n");
+    assert_eq!(output.status.code(), Some(1));
+    let changed = objects(&output, "changed");
+    assert_eq!((changed.len(), &changed[0]["outcome"]), (1, &json!("unknown")));
+    assert_eq!(changed[0]["command"], "/kick bob");
 }
 
 #[test]

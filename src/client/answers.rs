@@ -3,12 +3,13 @@
 use serde_json::{Map, Value};
 
 use crate::protocol::{
-    Code, Refusal, RoomKey, ServerList, ServerMessage,
+    Code, EventKind, Refusal, RoomKey, RoomName, ServerList, ServerMessage, UserName,
     envelope::{Envelope, RequestId},
     server_message::Content,
 };
 
 use super::{
+    change::Outcome,
     io::Question,
     link::Pending,
     outbox::{Message, OutboxChange},
@@ -26,7 +27,12 @@ impl ClientState {
         };
         let pending = self.heard(message.lamport_timestamp, number(message.request_id.as_ref()));
         if let Some(arrival) = pushed(&mut message) {
-            return self.arrived(arrival, false);
+            let gone = self.is_sent_away(&arrival);
+            self.arrived(arrival, false);
+            if let Some(key) = gone {
+                self.sent_away(&key);
+            }
+            return;
         }
         let request_id = number(message.request_id.as_ref());
         match (message.content, pending, request_id) {
@@ -36,6 +42,7 @@ impl ClientState {
             (content, Some(pending), Some(request_id)) => self.answered(request_id, pending, content),
             (Content::ServerList(list), None, None) => self.listed(list),
             (Content::Nack(refusal), _, _) => self.refused_line(&refusal),
+            (Content::Other { msg_type, data }, None, None) => self.told_by_the_way(&msg_type, &data),
             // Pushes of later versions, and answers that nobody waits for.
             _ => {}
         }
@@ -63,11 +70,7 @@ impl ClientState {
             return self.refused(request_id, pending, refusal);
         }
         match (pending, content) {
-            (Pending::Login, Content::Ack(data)) => {
-                let server_id = data.get("server_id").and_then(Value::as_str);
-                let server_id = server_id.map(str::to_owned).or(self.link().map(|link| link.name()));
-                self.logged_in(server_id.unwrap_or_default());
-            }
+            (Pending::Login(step), Content::Ack(data)) => self.login_acked(step, &data),
             (Pending::Directory, Content::ServerList(list)) => self.listed(list),
             (Pending::Join(key), Content::Ack(data)) => match Joined::read(data) {
                 Ok(joined) => self.joined(&key, joined),
@@ -76,6 +79,9 @@ impl ClientState {
             (Pending::Leave(key), Content::Ack(_)) => self.left(&key),
             (Pending::Chat, Content::Ack(data)) => self.acknowledged(request_id, &data),
             (Pending::Question(tag), content) => self.replied(tag, content),
+            (Pending::Change(tag), Content::Ack(data)) => self.changed(tag, data),
+            (Pending::Upload(tag), Content::Ack(data)) => self.upload_acked(tag, &data),
+            (Pending::Download(tag), Content::Other { data, .. }) => self.piece_came(tag, data),
             // Pongs; and an answer of the wrong kind is nothing to act on: the request counts as answered
             // by a server that does not know better.
             _ => {}
@@ -87,10 +93,31 @@ impl ClientState {
             return self.unavailable();
         }
         let for_load = refusal.code.retryable();
+        if refusal.code == Code::NotAuthenticated && !matches!(pending, Pending::Login(_)) {
+            // The session has ended, or the guest's name was registered. What was asked has not happened.
+            if let Pending::Change(tag) = pending
+                && self.take_change(tag).is_some()
+            {
+                self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
+            }
+            return self.log_out(refusal);
+        }
         match pending {
-            Pending::Login if for_load => self.leave_server(&refusal.reason, false),
-            Pending::Login => self.stop(refusal),
-            Pending::Directory | Pending::Ping => {}
+            Pending::Login(step) => self.login_refused(step, refusal),
+            Pending::Directory | Pending::Ping | Pending::Aside => {}
+            Pending::Change(tag) if for_load => {
+                for doing in self.changes.iter_mut().filter(|doing| doing.tag == tag) {
+                    doing.asked = false;
+                }
+                self.hold(&refusal);
+            }
+            Pending::Change(tag) => {
+                if self.take_change(tag).is_some() {
+                    self.tell_outcome(tag, Outcome::Refused(refusal));
+                }
+            }
+            Pending::Upload(tag) => self.upload_refused(tag, &refusal),
+            Pending::Download(tag) => self.download_refused(tag, &refusal),
             Pending::Join(key) | Pending::Leave(key) if for_load => {
                 if let Some(room) = self.rooms.get_mut(&key) {
                     room.phase = Phase::Absent;
@@ -151,6 +178,34 @@ impl ClientState {
         self.rooms_changed |= room.is_some_and(|room| !room.wanted);
     }
 
+    fn changed(&mut self, tag: u64, data: Map<String, Value>) {
+        let Some(change) = self.take_change(tag) else { return };
+        if change.away().is_none() {
+            self.settle();
+        }
+        self.tell_outcome(tag, Outcome::Done(data));
+        if change.is_last() {
+            self.log_out(Refusal::new(Code::NotAuthenticated, "you have logged out"));
+        }
+    }
+
+    /// Something was pushed that is no event of a room.
+    fn told_by_the_way(&mut self, msg_type: &str, data: &Map<String, Value>) {
+        let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
+        let user = UserName::new(text("username"));
+        match (msg_type, user, RoomName::new(text("room"))) {
+            ("session_ended", ..) => {
+                self.log_out(Refusal::new(Code::NotAuthenticated, text("reason")));
+            }
+            ("typing", Some(username), Some(room)) => self.tell(Update::Typing { room, username }),
+            ("presence", Some(username), _) => {
+                self.tell(Update::Presence { username, state: text("state").to_owned() });
+            }
+            // Pushes of later versions.
+            _ => {}
+        }
+    }
+
     fn listed(&mut self, list: ServerList) {
         if let Some(address) = self.link().map(|link| link.address.clone()) {
             self.directory.learn(&list, &address);
@@ -173,6 +228,7 @@ impl ClientState {
             return self.tell(Update::RoomRestarted { room: name });
         }
         room.phase = Phase::Live;
+        (room.private, room.password) = (false, None);
         if !resumed && events.is_empty() {
             room.cursor = Some(last_seq);
         }
@@ -193,6 +249,7 @@ impl ClientState {
     fn arrived(&mut self, arrival: Arrival, past: bool) {
         let (name, seq) = arrival.place();
         let key = name.key();
+        self.begin_direct(&name.clone(), seq);
         // Without an answer to the join it is not known what the event follows; the answer covers it.
         let Some(room) = self.rooms.get_mut(&key).filter(|room| room.phase != Phase::Absent) else { return };
         if room.phase == Phase::Joining {
@@ -209,6 +266,31 @@ impl ClientState {
                 });
             }
         }
+    }
+
+    /// Somebody speaks in a conversation of two that was not opened here: it opens by itself, there.
+    fn begin_direct(&mut self, name: &RoomName, seq: u64) {
+        if name.direct_pair().is_some() && self.rooms.get(&name.key()).is_none() {
+            let room = self.rooms.want(name, 0);
+            room.cursor = Some(seq.saturating_sub(1));
+            self.rooms_changed = true;
+        }
+    }
+
+    /// The room that a pushed event sends the user out of.
+    fn is_sent_away(&self, arrival: &Arrival) -> Option<RoomKey> {
+        let Arrival::Event(event) = arrival else { return None };
+        match &event.kind {
+            EventKind::Kicked { username } | EventKind::Banned { username, .. } => {
+                (username.key() == self.config.user.key()).then(|| event.room.key())
+            }
+            _ => None,
+        }
+    }
+
+    /// The user was sent out of a room: it is not joined again by itself.
+    fn sent_away(&mut self, key: &RoomKey) {
+        self.room_refused(key, Refusal::new(Code::Forbidden, "you were sent out of the room"));
     }
 
     fn left(&mut self, key: &RoomKey) {
@@ -228,6 +310,7 @@ impl ClientState {
     fn room_refused(&mut self, key: &RoomKey, refusal: Refusal) {
         let Some(room) = self.rooms.remove(key) else { return };
         self.tell(Update::RoomRefused { room: room.name, refusal: refusal.clone() });
+        self.fail_uploads_to(key, &refusal);
         for (message, uncertain) in self.outbox.take(|message| message.room.key() == *key) {
             self.done(&message);
             self.tell(Update::Refused { message, refusal: refusal.clone(), uncertain });
@@ -254,13 +337,28 @@ fn reply(question: &Question, content: Content) -> Result<Reply, String> {
         }
         (Question::Servers, Content::ServerList(list)) => Ok(Reply::Servers(list)),
         (Question::Status, Content::Status(status)) => Ok(Reply::Status(status)),
-        (Question::Rooms, Content::Other { data, .. }) => Ok(Reply::Rooms(field(data, "rooms")?)),
+        (Question::Rooms { joined }, Content::Other { data, .. }) => {
+            Ok(Reply::Rooms { more: more(&data), rooms: field(data, "rooms")?, joined: *joined })
+        }
+        (Question::Search { .. }, Content::Other { data, .. }) => {
+            Ok(Reply::Search { more: more(&data), hits: field(data, "hits")? })
+        }
+        (Question::Hooks(room), Content::Other { data, .. }) => {
+            Ok(Reply::Hooks { room: room.clone(), hooks: field(data, "hooks")? })
+        }
+        (Question::Users, Content::Other { data, .. }) => {
+            Ok(Reply::Users { more: more(&data), users: field(data, "users")? })
+        }
         (Question::Members(room), Content::Other { data, .. }) => {
             Ok(Reply::Members { room: room.clone(), members: field(data, "members")? })
         }
         (Question::Barrier, Content::Other { .. }) => Ok(Reply::Barrier),
         _ => Err("it answers something else".into()),
     }
+}
+
+fn more(data: &Map<String, Value>) -> bool {
+    data.get("more").and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn field<T: for<'de> serde::Deserialize<'de>>(mut data: Map<String, Value>, name: &str) -> Result<T, String> {

@@ -3,41 +3,36 @@
 use serde_json::{Map, Value, json};
 
 use crate::protocol::{
-    Code, Refusal, RoomKey,
-    limits::{CLIENT_MSG_ID_BYTES, HISTORY_MAX},
+    Code, Refusal, RoomKey, RoomName,
+    limits::{CLIENT_MSG_ID_BYTES, HISTORY_MAX, SEARCH_MAX},
     request::HistoryRange,
 };
 
 use super::{
+    change::{Change, Outcome},
     io::{Command, Output, Question},
-    limits::QUESTIONS_MAX,
+    limits::{CHANGES_MAX, QUESTIONS_MAX, READ_PAUSE_MS},
     link::Pending,
+    login::{Access, Secret},
     outbox::{Message, OutboxChange},
     rooms,
-    state::{Asking, ClientState, Phase},
+    state::{Asking, ClientState, Doing, Phase},
     update::{Reply, Update},
 };
 
 /// What the user wants.
 impl ClientState {
     pub(super) fn command(&mut self, command: Command) {
-        if let Phase::Stopped(refusal) = &self.phase {
+        if let Phase::LoggedOut(refusal) = &self.phase
+            && !matches!(command, Command::LogIn(_))
+        {
             let refusal = refusal.clone();
             return self.refuse(command, refusal);
         }
         match command {
             Command::Send(message) => self.send(message),
-            Command::Join(name) => {
-                let history = self.config.history.min(HISTORY_MAX);
-                let room = self.rooms.want(&name, history);
-                if room.cursor.is_none() {
-                    room.history = history;
-                }
-                if room.phase == rooms::Phase::Live {
-                    room.phase = rooms::Phase::Absent;
-                }
-                self.rooms_changed = true;
-            }
+            Command::Join(name) => self.enter(&name, false, None),
+            Command::Enter { room, private, password } => self.enter(&room, private, password),
             Command::Leave(name) => {
                 // Membership outlives connections, so a room that was not joined here can be left too.
                 self.rooms.want(&name, 0).wanted = false;
@@ -50,11 +45,55 @@ impl ClientState {
                 let reason = format!("{QUESTIONS_MAX} questions are waiting for their answers already");
                 self.refuse(command, Refusal::new(Code::Overloaded, reason));
             }
+            Command::Change { tag, change } if self.changes.len() < CHANGES_MAX => {
+                self.away = change.away().unwrap_or(self.away);
+                self.changes.push_back(Doing { tag, change, asked: false });
+            }
+            Command::Change { .. } => {
+                let reason = format!("{CHANGES_MAX} changes are waiting for their answers already");
+                self.refuse(command, Refusal::new(Code::Overloaded, reason));
+            }
+            Command::LogIn(login) => {
+                self.access = Access::new(login);
+                self.logins += 1;
+                match &self.phase {
+                    Phase::Linked(link) => self.move_to(link.address.clone(), "you log in anew"),
+                    Phase::LoggedOut(_) => {
+                        self.down = Some(self.down_since_now(None, false, "none was tried yet"));
+                        self.search();
+                    }
+                    _ => {}
+                }
+            }
+            Command::Read { room, seq } => self.note_read(&room.key(), seq),
+            Command::Typing(room) => self.say_aside("typing", json!({ "room": room })),
+            Command::Upload { tag, sending } => self.begin_upload(tag, sending),
+            Command::Download { tag, file_id } => self.begin_download(tag, file_id),
+            Command::GiveUp(tag) => self.give_up(tag),
             Command::MoveTo(address) => self.move_to(address, "you asked for another server"),
         }
     }
 
-    fn send(&mut self, message: Message) {
+    fn enter(&mut self, name: &RoomName, private: bool, password: Option<Secret>) {
+        let history = self.config.history.min(HISTORY_MAX);
+        let room = self.rooms.want(name, history);
+        if room.cursor.is_none() {
+            room.history = history;
+        }
+        if room.phase == rooms::Phase::Live {
+            room.phase = rooms::Phase::Absent;
+        }
+        (room.private, room.password) = (private, password);
+        self.rooms_changed = true;
+    }
+
+    fn note_read(&mut self, key: &RoomKey, seq: u64) {
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.read < seq) else { return };
+        room.read = seq;
+        self.unsaid_reads.insert(key.clone(), seq);
+    }
+
+    pub(super) fn send(&mut self, message: Message) {
         if let Err(refusal) = self.check(&message) {
             return self.refuse(Command::Send(message), refusal);
         }
@@ -98,7 +137,16 @@ impl ClientState {
             Command::Ask { tag, .. } => {
                 self.tell(Update::Answered { tag, reply: Reply::Refused(refusal) });
             }
-            Command::MoveTo(_) => {}
+            Command::Enter { room, .. } => self.tell(Update::RoomRefused { room, refusal }),
+            Command::Change { tag, .. } => self.tell_outcome(tag, Outcome::Refused(refusal)),
+            Command::Upload { tag, .. } | Command::Download { tag, .. } => {
+                self.tell(Update::TransferFailed { tag, reason: refusal.reason });
+            }
+            Command::MoveTo(_)
+            | Command::LogIn(_)
+            | Command::Read { .. }
+            | Command::Typing(_)
+            | Command::GiveUp(_) => {}
         }
     }
 }
@@ -112,8 +160,11 @@ impl ClientState {
         if std::mem::take(&mut self.rooms_changed) {
             self.ask_for_rooms();
         }
+        self.ask_for_changes();
         self.ask_questions();
         self.send_messages();
+        self.move_files();
+        self.say_what_was_read();
     }
 
     fn ask_for_rooms(&mut self) {
@@ -122,15 +173,15 @@ impl ClientState {
             let Some(room) = self.rooms.get(&key) else { continue };
             // What was typed before the leave goes out before it.
             let stays = room.wanted || self.outbox.messages().any(|message| message.room.key() == key);
-            let (phase, name, cursor, history) =
-                (room.phase, room.name.to_string(), room.cursor, room.history);
+            let (phase, name) = (room.phase, room.name.to_string());
             let next = match phase {
                 rooms::Phase::Absent if stays => {
-                    let data = match cursor {
-                        Some(after) => json!({ "room": name, "after": after }),
-                        None => json!({ "room": name, "history": history }),
-                    };
-                    self.ask("create_join", data, Pending::Join(key.clone()));
+                    let data = join_data(room);
+                    let takes_long = room.password.is_some();
+                    let request_id = self.ask("create_join", data, Pending::Join(key.clone()));
+                    if let (true, Phase::Linked(link)) = (takes_long, &mut self.phase) {
+                        link.takes_long(request_id);
+                    }
                     rooms::Phase::Joining
                 }
                 rooms::Phase::Absent | rooms::Phase::Live if !stays => {
@@ -163,8 +214,13 @@ impl ClientState {
 
     fn send_messages(&mut self) {
         while let Some((message, before)) = self.outbox.next_to_send() {
-            let room = self.rooms.get(&message.room.key());
-            if room.is_none_or(|room| room.phase != rooms::Phase::Live) {
+            let Some(room) = self.rooms.get(&message.room.key()) else {
+                // The room was refused while this message was on its way on a connection that is lost.
+                let name = message.room.clone();
+                self.rooms.want(&name, 0);
+                return self.ask_for_rooms();
+            };
+            if room.phase != rooms::Phase::Live {
                 return;
             }
             let data = chat_data(message, before);
@@ -174,10 +230,48 @@ impl ClientState {
         }
     }
 
-    /// Writes a request.
-    pub(super) fn ask(&mut self, msg_type: &str, data: Value, pending: Pending) {
-        let Phase::Linked(link) = &mut self.phase else { return };
+    fn ask_for_changes(&mut self) {
+        while let Some(at) = self.changes.iter().position(|doing| !doing.asked) {
+            let Doing { tag, change, .. } = &self.changes[at];
+            let (tag, mut change): (u64, Change) = (*tag, change.clone());
+            let room = change.room().and_then(|key| self.rooms.get(&key));
+            let is_coming = room.is_some_and(|room| {
+                room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
+            });
+            if is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
+                return;
+            }
+            change.fill_in(room.and_then(|room| room.cursor));
+            self.changes[at].asked = true;
+            let request_id = self.ask(change.msg_type(), change.data(), Pending::Change(tag));
+            if let (true, Phase::Linked(link)) = (change.takes_long(), &mut self.phase) {
+                link.takes_long(request_id);
+            }
+        }
+    }
+
+    fn say_what_was_read(&mut self) {
+        if self.unsaid_reads.is_empty() || self.now_ms < self.read_due_ms {
+            return;
+        }
+        self.read_due_ms = self.now_ms + READ_PAUSE_MS;
+        for (key, seq) in std::mem::take(&mut self.unsaid_reads) {
+            self.ask("mark_read", json!({ "room": key, "seq": seq }), Pending::Aside);
+        }
+    }
+
+    /// Writes a request that nobody answers, where there is a connection.
+    fn say_aside(&mut self, msg_type: &str, data: Value) {
+        if self.is_online() {
+            let line = json!({ "msg_type": msg_type, "data": data }).to_string() + "\n";
+            self.outputs.push_back(Output::Write(line.into_bytes()));
+        }
+    }
+
+    /// Writes a request, and gives its number.
+    pub(super) fn ask(&mut self, msg_type: &str, data: Value, pending: Pending) -> i64 {
         let request_id = self.next_request_id;
+        let Phase::Linked(link) = &mut self.phase else { return request_id };
         self.next_request_id += 1;
         self.lamport_timestamp += 1;
         link.asked(request_id, pending, self.now_ms);
@@ -191,7 +285,22 @@ impl ClientState {
         let mut line = envelope.to_string().into_bytes();
         line.push(b'\n');
         self.outputs.push_back(Output::Write(line));
+        request_id
     }
+}
+
+fn join_data(room: &rooms::Room) -> Value {
+    let mut data = match room.cursor {
+        Some(after) => json!({ "room": room.name, "after": after }),
+        None => json!({ "room": room.name, "history": room.history }),
+    };
+    if room.private {
+        data["private"] = true.into();
+    }
+    if let Some(password) = &room.password {
+        data["password"] = password.expose().into();
+    }
+    data
 }
 
 fn chat_data(message: &Message, before: Option<&Message>) -> Value {
@@ -200,6 +309,9 @@ fn chat_data(message: &Message, before: Option<&Message>) -> Value {
     });
     if let Some(reply_to) = message.reply_to {
         data["reply_to"] = reply_to.into();
+    }
+    if let Some(file_id) = message.file_id {
+        data["file_id"] = json!(file_id);
     }
     if let Some(before) = before {
         data["follows"] = before.client_msg_id.as_str().into();
@@ -223,7 +335,13 @@ fn question_data(question: &Question) -> (&'static str, Value) {
             }
             ("history", Value::Object(data))
         }
-        Question::Rooms => ("rooms", json!({})),
+        Question::Rooms { joined } => ("rooms", json!({ "joined": joined })),
+        Question::Search { words, room, author, limit } => {
+            let limit = (*limit).clamp(1, SEARCH_MAX);
+            ("search", json!({ "query": words, "room": room, "author": author, "limit": limit }))
+        }
+        Question::Hooks(room) => ("hooks", json!({ "room": room })),
+        Question::Users => ("users", json!({})),
         Question::Members(room) => ("members", json!({ "room": room })),
         Question::Servers => ("server_list", json!({})),
         Question::Status => ("status_request", json!({})),

@@ -12,7 +12,7 @@
 //! client.join(&lobby)?;
 //! for update in client.updates() {
 //!     match update {
-//!         Update::Event { event, past: false } if event.author != user => {
+//!         Update::Event { event, past: false } if event.author.key() != user.key() => {
 //!             client.send(&event.room, "I heard you")?;
 //!         }
 //!         Update::Acked { message, seq, .. } => println!("{} is number {seq}", message.client_msg_id),
@@ -33,9 +33,10 @@
 //! | updates | [`UPDATES`], then a backlog | the driver takes no more lines until they are read; commands still work until the backlog has [`BACKLOG_MAX`] |
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
+    fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
 };
@@ -43,14 +44,23 @@ use std::{
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
-use crate::protocol::{Limits, RoomName, UserName, limits::HISTORY_DEFAULT};
+use crate::protocol::{
+    FileInfo, Limits, RoomName, UserName,
+    file::{FileId, NewFile},
+    limits::HISTORY_DEFAULT,
+};
 
 use super::{
+    change::Change,
     directory::Address,
+    files::{Local, Saving, read_part},
     io::{Command, Input, Output, Question},
+    login::{First, Login, Secret},
     outbox::{Message, MessageIds, OutboxChange},
     outbox_file::OutboxFile,
     state::{ClientState, StateConfig},
+    token_file::TokenFile,
+    transfer::Sending,
     transport::{FromLink, Transport},
     update::Update,
 };
@@ -69,12 +79,15 @@ const BATCH: usize = 64;
 /// What a client is to be.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// The guest's name.
+    /// The user's name.
     pub user: UserName,
+    /// How to log in. Without a token the one that `outbox_folder` keeps of this user is used.
+    pub login: Login,
     /// Where to look for a server first; the others are learned from it. Empty: by discovery on the
     /// network, then at the usual ports of this machine.
     pub servers: Vec<Address>,
-    /// Where unacknowledged messages are kept. `None`: in memory, and a restart forgets them.
+    /// Where unacknowledged messages are kept, and the token of a login. `None`: in memory, and a restart
+    /// forgets them.
     pub outbox_folder: Option<PathBuf>,
     /// How many of its last events are shown when a room is first joined.
     pub history: usize,
@@ -87,11 +100,40 @@ impl ClientConfig {
     pub fn new(user: UserName) -> Self {
         ClientConfig {
             user,
+            login: Login::default(),
             servers: vec![],
             outbox_folder: None,
             history: HISTORY_DEFAULT,
             limits: Limits::default(),
         }
+    }
+}
+
+/// Something for the driver.
+enum Order {
+    Command(Command),
+    /// `Command::Upload`, with the file.
+    Upload(u64, Sending, File),
+    /// `Command::Download`, with the place.
+    Download(u64, FileId, Option<PathBuf>),
+    /// The client is being dropped.
+    End,
+}
+
+/// What may be done from anywhere without keeping the client alive.
+#[derive(Debug, Clone)]
+pub struct Whisper(Sender<Order>);
+
+impl Whisper {
+    /// Everything in `room` up to `seq` has been read by a person. The servers are told now and then.
+    pub fn read(&self, room: &RoomName, seq: u64) {
+        // Nobody misses it: the next one says more.
+        let _ = self.0.try_send(Order::Command(Command::Read { room: room.clone(), seq }));
+    }
+
+    /// The user is typing in `room`.
+    pub fn typing(&self, room: &RoomName) {
+        let _ = self.0.try_send(Order::Command(Command::Typing(room.clone())));
     }
 }
 
@@ -101,8 +143,8 @@ impl ClientConfig {
 /// [`Update::Stopped`] then says why.
 #[derive(Debug)]
 pub struct Client {
-    /// `None` while it is being dropped: closing the channel ends the driver.
-    commands: Option<Sender<Command>>,
+    /// `None` while it is being dropped.
+    orders: Option<Sender<Order>>,
     /// Held while a message is handed over, so that ids and places in the outbox have the same order.
     ids: Mutex<MessageIds>,
     updates: Receiver<Update>,
@@ -127,14 +169,22 @@ impl Client {
             None => None,
         };
         let restored: Vec<Message> = outbox.iter().flat_map(OutboxFile::messages).cloned().collect();
+        let token_file = config.outbox_folder.as_ref().map(|folder| TokenFile::new(folder, &config.user));
+        let mut login = config.login;
+        if let (None, Some(file)) = (&login.token, &token_file)
+            && login.first != First::Register
+        {
+            login.token = file.read()?;
+        }
         let (user, servers, history, limits) = (config.user, config.servers, config.history, config.limits);
-        let state = ClientState::new(StateConfig { user, servers, seed, history, limits }, restored.clone());
-        let (commands, commands_out) = bounded(COMMANDS);
+        let config = StateConfig { user, login, servers, seed, history, limits };
+        let state = ClientState::new(config, restored.clone());
+        let (orders, orders_out) = bounded(COMMANDS);
         let (updates_in, updates) = bounded(UPDATES);
-        let driver = Driver::new(state, outbox, commands_out, updates_in);
+        let driver = Driver::new(state, outbox, token_file, orders_out, updates_in);
         let driver = Builder::new().name("client-driver".into()).spawn(move || driver.run())?;
         Ok(Client {
-            commands: Some(commands),
+            orders: Some(orders),
             ids: Mutex::new(MessageIds::new(format!("{instance:016x}"))),
             updates,
             restored,
@@ -163,6 +213,7 @@ impl Client {
             room: room.clone(),
             body: body.to_owned(),
             reply_to,
+            file_id: None,
         };
         self.command(Command::Send(message))?;
         Ok(client_msg_id)
@@ -183,6 +234,53 @@ impl Client {
         self.command(Command::Ask { tag, question })
     }
 
+    /// Changes something; the outcome is an [`Update::Changed`] with `tag`.
+    pub fn change(&self, tag: u64, change: Change) -> io::Result<()> {
+        self.command(Command::Change { tag, change })
+    }
+
+    /// Says `body` to `user` alone, in the room that the two have for themselves.
+    pub fn send_to(&self, me: &UserName, user: &UserName, body: &str) -> io::Result<String> {
+        self.send(&RoomName::direct(me, user), body)
+    }
+
+    /// Joins `room` with its password, or creates it, where it does not exist, with these.
+    pub fn enter(&self, room: &RoomName, private: bool, password: Option<Secret>) -> io::Result<()> {
+        self.command(Command::Enter { room: room.clone(), private, password })
+    }
+
+    /// Logs in anew, on a new connection; an [`Update::LoggedIn`] or [`Update::LoginNeeded`] follows.
+    pub fn log_in(&self, login: Login) -> io::Result<()> {
+        self.command(Command::LogIn(login))
+    }
+
+    /// Sends the file at `path` and shows it in `room`. The inner error says why it cannot be read.
+    ///
+    /// [`Update::Uploaded`] and then that of a message follow, or [`Update::TransferFailed`]. An upload goes
+    /// on after a failover, but not after a restart of the program.
+    pub fn upload(&self, tag: u64, room: &RoomName, path: &Path) -> io::Result<Result<(), String>> {
+        let local = match Local::open(path) {
+            Ok(local) => local,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let client_msg_id = self.ids.lock().next_id();
+        let (body, content_type) = (local.name.clone(), local.content_type.into());
+        let file = NewFile { room: room.clone(), name: local.name, size: local.size, content_type };
+        let sending = Sending { file, sha256: local.sha256, body, client_msg_id };
+        self.order(Order::Upload(tag, sending, local.file)).map(Ok)
+    }
+
+    /// Fetches a file to `to`, which may be a folder (without it, the current one) and is never overwritten.
+    /// [`Update::Downloaded`] or [`Update::TransferFailed`] follows.
+    pub fn download(&self, tag: u64, file_id: FileId, to: Option<PathBuf>) -> io::Result<()> {
+        self.order(Order::Download(tag, file_id, to))
+    }
+
+    /// For threads that tell of reading and typing.
+    pub fn whisper(&self) -> Option<Whisper> {
+        self.orders.clone().map(Whisper)
+    }
+
     /// Moves to the server at `address`, or onward from there if it does not answer.
     pub fn move_to(&self, address: Address) -> io::Result<()> {
         self.command(Command::MoveTo(address))
@@ -199,7 +297,11 @@ impl Client {
     }
 
     fn command(&self, command: Command) -> io::Result<()> {
-        let sent = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
+        self.order(Order::Command(command))
+    }
+
+    fn order(&self, order: Order) -> io::Result<()> {
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         if sent { Ok(()) } else { Err(io::Error::other("the client has stopped")) }
     }
 }
@@ -207,9 +309,13 @@ impl Client {
 impl Drop for Client {
     /// Ends the connection at once; what is not acknowledged stays in the outbox file.
     fn drop(&mut self) {
-        self.commands = None;
         // The driver may wait for a reader of its updates.
         self.updates = crossbeam_channel::never();
+        if let Some(orders) = self.orders.take() {
+            // Others may whisper still, so closing the channel is not enough. It fails where the driver has
+            // ended already.
+            let _ = orders.send(Order::End);
+        }
         if let Some(driver) = self.driver.take() {
             // A panic of the driver has been reported by its thread; there is nothing to add to it here.
             let _ = driver.join();
@@ -220,7 +326,14 @@ impl Drop for Client {
 struct Driver {
     state: ClientState,
     outbox: Option<OutboxFile>,
-    commands: Receiver<Command>,
+    token_file: Option<TokenFile>,
+    /// The files that are being sent.
+    uploads: BTreeMap<u64, File>,
+    /// Where files that are fetched go.
+    targets: BTreeMap<u64, Option<PathBuf>>,
+    /// The files that are being written.
+    saving: BTreeMap<u64, Saving>,
+    orders: Receiver<Order>,
     updates: Sender<Update>,
     /// Updates for which the channel had no room.
     backlog: VecDeque<Update>,
@@ -245,14 +358,19 @@ impl Driver {
     fn new(
         state: ClientState,
         outbox: Option<OutboxFile>,
-        commands: Receiver<Command>,
+        token_file: Option<TokenFile>,
+        orders: Receiver<Order>,
         updates: Sender<Update>,
     ) -> Driver {
         let (links_in, links) = bounded(LINES);
         Driver {
             state,
             outbox,
-            commands,
+            token_file,
+            uploads: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            saving: BTreeMap::new(),
+            orders,
             updates,
             backlog: VecDeque::new(),
             links,
@@ -266,7 +384,13 @@ impl Driver {
 
     fn run(mut self) {
         self.take_in(Input::Timeout);
-        while self.carry_out() == Next::GoOn && self.wait() == Next::GoOn {}
+        while self.carry_out() == Next::GoOn {
+            if self.wait() == Next::End {
+                // What was taken in before the end is kept.
+                self.carry_out();
+                break;
+            }
+        }
         self.disconnect();
     }
 
@@ -282,9 +406,9 @@ impl Driver {
     /// the server must not seem silent because nobody listens to it.
     fn wait(&mut self) -> Next {
         let blocked = !self.backlog.is_empty();
-        let (commands, links, updates) = (self.commands.clone(), self.links.clone(), self.updates.clone());
+        let (orders, links, updates) = (self.orders.clone(), self.links.clone(), self.updates.clone());
         let mut select = Select::new();
-        let command_at = if self.backlog.len() < BACKLOG_MAX { select.recv(&commands) } else { usize::MAX };
+        let order_at = if self.backlog.len() < BACKLOG_MAX { select.recv(&orders) } else { usize::MAX };
         let link_at = if blocked { usize::MAX } else { select.recv(&links) };
         if blocked {
             select.send(&updates);
@@ -295,9 +419,9 @@ impl Driver {
         };
         match selected {
             None => self.take_in(Input::Timeout),
-            Some(ready) if ready.index() == command_at => match ready.recv(&commands) {
-                Ok(command) => self.take_commands(command),
-                Err(_) => return Next::End, // The client is being dropped.
+            Some(ready) if ready.index() == order_at => match ready.recv(&orders) {
+                Ok(order) => return self.take_orders(order),
+                Err(_) => return Next::End,
             },
             Some(ready) if ready.index() == link_at => {
                 let said = ready.recv(&links).expect("the driver itself holds a sender");
@@ -318,11 +442,24 @@ impl Driver {
         Some(at.saturating_duration_since(Instant::now()))
     }
 
-    fn take_commands(&mut self, first: Command) {
-        self.take_in(Input::Command(first));
-        for command in self.commands.clone().try_iter().take(BATCH) {
+    fn take_orders(&mut self, first: Order) -> Next {
+        let orders = self.orders.clone();
+        for order in std::iter::once(first).chain(orders.try_iter().take(BATCH)) {
+            let command = match order {
+                Order::End => return Next::End,
+                Order::Command(command) => command,
+                Order::Upload(tag, sending, file) => {
+                    self.uploads.insert(tag, file);
+                    Command::Upload { tag, sending }
+                }
+                Order::Download(tag, file_id, to) => {
+                    self.targets.insert(tag, to);
+                    Command::Download { tag, file_id }
+                }
+            };
             self.take_in(Input::Command(command));
         }
+        Next::GoOn
     }
 
     fn take_links(&mut self, first: (u64, FromLink)) {
@@ -372,6 +509,9 @@ impl Driver {
                     Output::Tell(update) => self.tell(update),
                     Output::Connect(address) => self.start(Some(address)),
                     Output::Discover => self.start(None),
+                    Output::KeepToken(token) => self.keep_token(token.as_ref()),
+                    Output::Read { tag, offset, length } => self.read_file(tag, offset, length),
+                    Output::Save { tag, file, bytes, last } => self.save(tag, &file, &bytes, last),
                     Output::Disconnect => {
                         lines.clear();
                         self.disconnect();
@@ -395,7 +535,63 @@ impl Driver {
         outbox.append(&changes)
     }
 
+    /// A token that cannot be kept is good for this run all the same; the next one asks for the password.
+    fn keep_token(&mut self, token: Option<&Secret>) {
+        if let Some(file) = &self.token_file
+            && let Err(error) = file.write(token)
+        {
+            log::warn!("{error}");
+        }
+    }
+
+    fn read_file(&mut self, tag: u64, offset: u64, length: usize) {
+        let Some(file) = self.uploads.get_mut(&tag) else { return };
+        let result = read_part(file, offset, length);
+        self.take_in(Input::Bytes { tag, offset, result });
+    }
+
+    fn save(&mut self, tag: u64, file: &FileInfo, bytes: &[u8], last: bool) {
+        match self.try_save(tag, file, bytes, last) {
+            Ok(None) => {}
+            Ok(Some(path)) => self.tell(Update::Downloaded { tag, file: file.clone(), path }),
+            Err(reason) => {
+                self.take_in(Input::Command(Command::GiveUp(tag)));
+                self.tell(Update::TransferFailed { tag, reason });
+            }
+        }
+    }
+
+    fn try_save(
+        &mut self,
+        tag: u64,
+        file: &FileInfo,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<Option<PathBuf>, String> {
+        let mut saving = match (self.saving.remove(&tag), self.targets.remove(&tag)) {
+            (Some(saving), _) => saving,
+            (None, Some(to)) => Saving::begin(to.as_deref(), &file.name, tag)?,
+            // It was given up, and this was on its way already.
+            (None, None) => return Ok(None),
+        };
+        saving.write(bytes)?;
+        if last {
+            return saving.end(file).map(Some);
+        }
+        self.saving.insert(tag, saving);
+        Ok(None)
+    }
+
     fn tell(&mut self, update: Update) {
+        match &update {
+            Update::Uploaded { tag, .. } => drop(self.uploads.remove(tag)),
+            Update::TransferFailed { tag, .. } => {
+                self.uploads.remove(tag);
+                self.targets.remove(tag);
+                self.saving.remove(tag);
+            }
+            _ => {}
+        }
         if !self.backlog.is_empty() {
             return self.backlog.push_back(update);
         }

@@ -1,10 +1,13 @@
 //! Everything that can happen to a client, and everything it can want. Read these enums first.
 
-use crate::protocol::{RoomName, request::HistoryRange};
+use crate::protocol::{FileInfo, RoomName, UserName, file::FileId, request::HistoryRange};
 
 use super::{
+    change::Change,
     directory::Address,
+    login::{Login, Secret},
     outbox::{Message, OutboxChange},
+    transfer::Sending,
     update::Update,
 };
 
@@ -29,6 +32,15 @@ pub enum Input {
     Discovered(Vec<Address>),
     /// The user wants something.
     Command(Command),
+    /// What `Output::Read` asked for.
+    Bytes {
+        /// The upload.
+        tag: u64,
+        /// Where they stand in the file.
+        offset: u64,
+        /// The bytes, exactly as many as were asked for; or why not, for people.
+        result: Result<Vec<u8>, String>,
+    },
     /// Time passed.
     Timeout,
 }
@@ -40,6 +52,15 @@ pub enum Command {
     Send(Message),
     /// Be in a room and see what happens there. Joining again asks for what was missed.
     Join(RoomName),
+    /// Like `Join`, and say what the room is to be where it does not exist, and what opens it where it does.
+    Enter {
+        /// The room.
+        room: RoomName,
+        /// Whether only who is let in may see it.
+        private: bool,
+        /// Its password.
+        password: Option<Secret>,
+    },
     /// Leave a room, after the messages for it that still wait.
     Leave(RoomName),
     /// Ask something; asked again on a new connection as long as there is no answer.
@@ -49,6 +70,40 @@ pub enum Command {
         /// What.
         question: Question,
     },
+    /// Change something. Asked once; where the connection is lost before the answer, nobody knows.
+    Change {
+        /// Given back with the outcome.
+        tag: u64,
+        /// What.
+        change: Change,
+    },
+    /// Log in anew, on a new connection.
+    LogIn(Login),
+    /// Everything in a room up to this event has been read by a person. Told to the servers now and then.
+    Read {
+        /// The room.
+        room: RoomName,
+        /// The event.
+        seq: u64,
+    },
+    /// The user is typing in a room. Nothing comes of it where there is no connection.
+    Typing(RoomName),
+    /// Send a file and show it in a message. The bytes are asked for by `Output::Read`.
+    Upload {
+        /// Given back with what becomes of it.
+        tag: u64,
+        /// What.
+        sending: Sending,
+    },
+    /// Fetch a file. It comes by `Output::Save`.
+    Download {
+        /// Given back with it.
+        tag: u64,
+        /// Which.
+        file_id: FileId,
+    },
+    /// Forget a transfer.
+    GiveUp(u64),
     /// Move to the server at this address; the search for another one begins if it does not answer.
     MoveTo(Address),
 }
@@ -66,7 +121,25 @@ pub enum Question {
         limit: usize,
     },
     /// The rooms.
-    Rooms,
+    Rooms {
+        /// Only those of which the user is a member.
+        joined: bool,
+    },
+    /// Messages with these words, among those that the user may read.
+    Search {
+        /// The words.
+        words: String,
+        /// In this room only.
+        room: Option<RoomName>,
+        /// Of this author only.
+        author: Option<UserName>,
+        /// At most so many, 1 to [`SEARCH_MAX`](crate::protocol::limits::SEARCH_MAX).
+        limit: usize,
+    },
+    /// The addresses at which tools post into a room.
+    Hooks(RoomName),
+    /// The users of the cluster; only for administrators.
+    Users,
     /// The members of a room.
     Members(RoomName),
     /// The servers.
@@ -90,6 +163,28 @@ pub enum Output {
     Discover,
     /// Change the durable copy of the outbox.
     Persist(OutboxChange),
+    /// Keep this token for later runs; `None`: forget the one that is kept.
+    KeepToken(Option<Secret>),
+    /// Read a part of the file of an upload; say `Bytes`.
+    Read {
+        /// The upload.
+        tag: u64,
+        /// From here.
+        offset: u64,
+        /// So many bytes.
+        length: usize,
+    },
+    /// Write the next part of a file that is fetched.
+    Save {
+        /// The download.
+        tag: u64,
+        /// The file.
+        file: FileInfo,
+        /// What comes next in it.
+        bytes: Vec<u8>,
+        /// Whether that is all of it.
+        last: bool,
+    },
     /// Tell the user.
     Tell(Update),
 }

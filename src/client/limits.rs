@@ -43,6 +43,12 @@ pub const WINDOW_MAX: usize = 64;
 pub const OUTBOX_MAX: usize = 10_000;
 /// Questions that may wait for an answer. Full: further ones are refused with `overloaded`.
 pub const QUESTIONS_MAX: usize = 64;
+/// Changes that may wait for an answer. Full: further ones are refused with `overloaded`.
+pub const CHANGES_MAX: usize = 64;
+/// Files that may be on their way. Full: further ones fail at once.
+pub const TRANSFERS_MAX: usize = 16;
+/// The servers are told at most so often what has been read.
+pub const READ_PAUSE_MS: u64 = 2_000;
 /// Servers that are remembered, whatever a server lists. Full: further ones are ignored.
 pub const SERVERS_MAX: usize = 64;
 /// Redirects in a row that are followed at once; after that the ordinary search takes over.

@@ -1,19 +1,20 @@
 //! One connection as the pure state sees it: what is asked and unanswered, and whether the server is silent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::RoomKey;
 
 use super::{
     directory::Address,
     limits::{ANSWER_MS, IDLE_SILENCE_MS, SILENCE_MS},
+    login::Step,
 };
 
 /// What a request on its way is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
-    /// The login.
-    Login,
+    /// A login, or what goes before it.
+    Login(Step),
     /// `server_list`, for the directory.
     Directory,
     /// A question whether the server is there.
@@ -26,6 +27,14 @@ pub enum Pending {
     Chat,
     /// A question of the user, by its tag.
     Question(u64),
+    /// A change, by its tag.
+    Change(u64),
+    /// A step of an upload, by its tag.
+    Upload(u64),
+    /// A step of a download, by its tag.
+    Download(u64),
+    /// Something by the way, whose answer changes nothing.
+    Aside,
 }
 
 /// What a look at the clock says about a connection.
@@ -53,6 +62,8 @@ pub struct Link {
     /// Whether something committed over it: then the search for a server has succeeded.
     pub settled: bool,
     pending: BTreeMap<i64, (Pending, u64)>,
+    /// Those of them during which the server says nothing, not even to a ping, because it hashes a password.
+    slow: BTreeSet<i64>,
     heard_ms: u64,
     pinged_ms: Option<u64>,
 }
@@ -66,6 +77,7 @@ impl Link {
             up_ms: now_ms,
             settled: false,
             pending: BTreeMap::new(),
+            slow: BTreeSet::new(),
             heard_ms: now_ms,
             pinged_ms: None,
         }
@@ -86,7 +98,23 @@ impl Link {
 
     /// What `request_id` was about; it is answered.
     pub fn answered(&mut self, request_id: i64) -> Option<Pending> {
+        self.slow.remove(&request_id);
         self.pending.remove(&request_id).map(|(pending, _)| pending)
+    }
+
+    /// The request just written under `request_id` may take long.
+    pub fn takes_long(&mut self, request_id: i64) {
+        self.slow.insert(request_id);
+    }
+
+    /// Whether the server works on something that takes long.
+    pub fn is_busy(&self) -> bool {
+        !self.slow.is_empty()
+    }
+
+    /// Whether this is unanswered.
+    pub fn waits_for(&self, what: &Pending) -> bool {
+        self.pending.values().any(|(pending, _)| pending == what)
     }
 
     /// The server said something, whatever it was.
@@ -127,7 +155,11 @@ impl Link {
     }
 
     fn ping_at_ms(&self) -> u64 {
-        let silence_ms = if self.oldest_asked_ms().is_some() { SILENCE_MS } else { IDLE_SILENCE_MS };
+        let silence_ms = match self.oldest_asked_ms() {
+            _ if !self.slow.is_empty() => ANSWER_MS,
+            Some(_) => SILENCE_MS,
+            None => IDLE_SILENCE_MS,
+        };
         self.silent_since_ms() + silence_ms
     }
 

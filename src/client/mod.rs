@@ -1,28 +1,36 @@
 //! The client: a connection that keeps its promises over lost servers and restarts, for people and for bots.
 //!
 //! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads, a
-//! socket ([`transport`]) and a file ([`outbox_file`]). [`terminal`] puts a person or a script in front.
+//! socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`] puts a person or a script in front.
 //! Nothing here knows a server's inside: the client depends on [`crate::protocol`] only.
 
 mod answers;
 mod asking;
+pub mod change;
 pub mod connection;
 pub mod directory;
 pub mod discovery;
+pub mod files;
 pub mod io;
 pub mod limits;
 pub mod link;
+pub mod login;
 pub mod outbox;
 pub mod outbox_file;
 pub mod rooms;
 mod search;
 pub mod state;
 pub mod terminal;
+pub mod token_file;
+pub mod transfer;
+mod transfers;
 pub mod transport;
 pub mod update;
 
 pub use connection::{Client, ClientConfig};
 
+#[cfg(test)]
+mod account_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     planted::{Bug, planted},
-    protocol::RoomName,
+    protocol::{RoomName, file::FileId},
 };
 
 use super::limits::{OUTBOX_MAX, WINDOW_MAX};
@@ -44,6 +44,9 @@ pub struct Message {
     /// The `seq` of the message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<u64>,
+    /// The file that it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_id: Option<FileId>,
 }
 
 /// What changes in the durable copy of the outbox.
@@ -225,6 +228,7 @@ mod tests {
             room: RoomName::new("lobby").unwrap(),
             body: "x".into(),
             reply_to: None,
+            file_id: None,
         };
         Outbox::new((0..count).map(message).collect())
     }

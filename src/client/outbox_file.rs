@@ -219,7 +219,7 @@ fn told(error: &io::Error, what: &str, path: &Path) -> io::Error {
 }
 
 /// Creates `folder` for this user's eyes only: what people write to each other is nobody else's business.
-fn create_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -227,7 +227,7 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(super) fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.open(path)
@@ -256,6 +256,7 @@ mod tests {
             room: RoomName::new("lobby").unwrap(),
             body: "line\nbreak".into(),
             reply_to: None,
+            file_id: None,
         })
     }
 

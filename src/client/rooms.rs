@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::protocol::{Event, RoomKey, RoomName, ServerMessage, envelope::Envelope, server_message::Content};
 
+use super::login::Secret;
+
 /// What stands between a room and its being followed on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -34,6 +36,12 @@ pub struct Room {
     pub history: usize,
     /// Joins in a row that were needed because of a gap, without one event in between.
     pub gaps: u32,
+    /// Where it is created: whether it is to be private. Only until it is joined.
+    pub private: bool,
+    /// What opens it, or will open it where it is created. Only until it is joined.
+    pub password: Option<Secret>,
+    /// The last event that the servers were told to be read.
+    pub read: u64,
 }
 
 /// How an event fits behind those that were shown.
@@ -75,6 +83,9 @@ impl Rooms {
             cursor: None,
             history,
             gaps: 0,
+            private: false,
+            password: None,
+            read: 0,
         });
         room.wanted = true;
         room

@@ -1,18 +1,23 @@
 //! The search for a server: from one that is gone to the next that works, at once but without hammering.
 
-use serde_json::json;
+use std::collections::VecDeque;
 
-use crate::protocol::{Refusal, ServerId};
+use serde_json::{Map, Value, json};
+
+use crate::protocol::{Code, Refusal, ServerId, UserName};
 
 use super::{
+    change::Outcome,
     directory::Address,
     io::Output,
     limits::{
-        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, DOWN_NOTICE_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS,
-        LOAD_PAUSE_MS, LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
+        BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS, LOAD_PAUSE_MS,
+        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
     },
     link::{Health, Link, Pending},
-    state::{ClientState, Down, Phase},
+    login::{Next, Step},
+    state::{ClientState, Doing, Down, Phase},
+    transfer::{Download, Upload},
     update::{Before, Connection, Update},
 };
 
@@ -27,7 +32,7 @@ impl ClientState {
             }
             Phase::Linked(link) => match link.health(self.now_ms, self.reply_ms()) {
                 Health::Fine => {}
-                Health::AskIt => self.ask("ping", json!({}), Pending::Ping),
+                Health::AskIt => drop(self.ask("ping", json!({}), Pending::Ping)),
                 Health::Silent => {
                     let silent_since_ms = link.silent_since_ms();
                     self.silences += 1;
@@ -44,9 +49,8 @@ impl ClientState {
         if matches!(&self.phase, Phase::Waiting { until_ms, .. } if self.now_ms >= *until_ms) {
             self.attempt();
         }
-        if let Some(down) = self.down.as_mut().filter(|down| !down.told)
-            && self.now_ms >= down.searching_ms + DOWN_NOTICE_MS
-            && !matches!(self.phase, Phase::Stopped(_))
+        if self.down_notice_ms().is_some_and(|due_ms| self.now_ms >= due_ms)
+            && let Some(down) = &mut self.down
         {
             down.told = true;
             let reason = down.reason.clone();
@@ -96,8 +100,17 @@ impl ClientState {
     pub(super) fn connected(&mut self) {
         let Phase::Connecting { address, .. } = &self.phase else { return };
         self.phase = Phase::Linked(Link::new(address.clone(), self.now_ms));
-        let username = self.config.user.to_string();
-        self.ask("login", json!({ "username": username }), Pending::Login);
+        self.try_login(self.access.begin());
+    }
+
+    fn try_login(&mut self, step: Step) {
+        let (msg_type, data) = self.access.request(step, &self.config.user);
+        let request_id = self.ask(msg_type, data, Pending::Login(step));
+        if let Phase::Linked(link) = &mut self.phase
+            && matches!(step, Step::Password | Step::Register)
+        {
+            link.takes_long(request_id);
+        }
     }
 
     pub(super) fn connect_failed(&mut self, reason: String) {
@@ -137,13 +150,29 @@ impl ClientState {
             Some(down) => down.reason = reason,
             None => self.down = Some(self.down_since_now(link.server_id.clone(), moved, &reason)),
         }
+        self.forget_connection();
+        self.search();
+    }
+
+    /// Whatever was on its way on the connection is not any more.
+    pub(super) fn forget_connection(&mut self) {
+        if self.link().is_some_and(|link| link.waits_for(&Pending::Login(Step::Register))) {
+            self.access.register_is_uncertain();
+        }
         self.outbox.connection_lost();
         self.rooms.connection_lost();
         self.rooms_changed = true;
         for asking in &mut self.questions {
             asking.asked = false;
         }
-        self.search();
+        self.uploads.iter_mut().for_each(Upload::lost);
+        self.downloads.iter_mut().for_each(Download::lost);
+        let changes = std::mem::take(&mut self.changes);
+        let (lost, kept): (VecDeque<Doing>, _) = changes.into_iter().partition(|doing| doing.asked);
+        self.changes = kept;
+        for doing in lost {
+            self.tell_outcome(doing.tag, Outcome::Unknown);
+        }
     }
 
     /// The server, or the user, wants the connection to go to `target`.
@@ -151,7 +180,7 @@ impl ClientState {
         match &self.phase {
             Phase::Linked(_) => self.leave_server(reason, true),
             Phase::Connecting { .. } => self.outputs.push_back(Output::Disconnect),
-            Phase::Stopped(_) => return,
+            Phase::LoggedOut(_) => return,
             Phase::Waiting { .. } | Phase::Discovering { .. } => {}
         }
         self.phase = Phase::Waiting { until_ms: self.now_ms, target: Some(target) };
@@ -186,8 +215,52 @@ impl ClientState {
         }
     }
 
+    /// A step of the login has succeeded.
+    pub(super) fn login_acked(&mut self, step: Step, data: &Map<String, Value>) {
+        if step == Step::Register {
+            self.access.registered();
+            return self.try_login(Step::Password);
+        }
+        let text = |field: &str| data.get(field).and_then(Value::as_str);
+        if let Some(username) = text("username").and_then(UserName::new) {
+            if username.key() != self.config.user.key() {
+                let reason = format!("the token is {username}'s, and not {}'s", self.config.user);
+                return self.log_out(Refusal::new(Code::BadCredentials, reason));
+            }
+            self.config.user = username;
+        }
+        if let Some(token) = self.access.succeeded(text("token")) {
+            self.keep_token(token);
+        }
+        if !std::mem::replace(&mut self.access.told, true) {
+            let account = data.get("account").and_then(Value::as_bool).unwrap_or(false);
+            self.tell(Update::LoggedIn { username: self.config.user.clone(), account });
+        }
+        let server_id = text("server_id").map(str::to_owned).or(self.link().map(Link::name));
+        self.logged_in(server_id.unwrap_or_default());
+    }
+
+    /// A step of the login was refused.
+    pub(super) fn login_refused(&mut self, step: Step, refusal: Refusal) {
+        // Too many wrong passwords: to knock at one server after the other would only make it longer.
+        let is_throttled =
+            refusal.code == Code::RateLimited && matches!(step, Step::Password | Step::Register);
+        if refusal.code.retryable() && !is_throttled {
+            return self.leave_server(&refusal.reason, false);
+        }
+        let had_token = step == Step::Token && refusal.code == Code::BadCredentials;
+        let next = self.access.refused(step, &refusal);
+        if had_token {
+            self.outputs.push_back(Output::KeepToken(None));
+        }
+        match next {
+            Next::Try(step) => self.try_login(step),
+            Next::AskUser => self.log_out(refusal),
+        }
+    }
+
     /// Logged in at `server_id`.
-    pub(super) fn logged_in(&mut self, server_id: String) {
+    fn logged_in(&mut self, server_id: String) {
         let Phase::Linked(link) = &mut self.phase else { return };
         let (address, known) = (link.address.clone(), ServerId::new(&server_id));
         link.server_id = Some(server_id);
@@ -198,6 +271,9 @@ impl ClientState {
             self.tell_of_connection();
         }
         self.ask("server_list", json!({}), Pending::Directory);
+        if self.away {
+            self.ask("set_presence", json!({ "state": "away" }), Pending::Aside);
+        }
         self.rooms_changed = true;
     }
 
@@ -223,13 +299,6 @@ impl ClientState {
             down.server_id.map(|server_id| Before { server_id, gap_ms, moved: down.moved })
         });
         self.tell(Update::Connection(Connection::Up { server_id, address, before }));
-    }
-
-    /// Ends it for good.
-    pub(super) fn stop(&mut self, refusal: Refusal) {
-        self.outputs.push_back(Output::Disconnect);
-        self.tell(Update::Stopped { reason: refusal.reason.clone() });
-        self.phase = Phase::Stopped(refusal);
     }
 
     /// A server sheds load: nothing is asked for a while.

@@ -34,29 +34,37 @@
 //! something of it was shown; messages follow as soon as their room is joined. A message whose room is not
 //! joined holds up those behind it, whatever their room: the order is kept over all rooms.
 //!
-//! # What it does not know
-//! Accounts: it logs in as a guest. Nothing else about a message than its words: edits, reactions and
-//! files are requests of their own and will be commands of their own.
+//! # What is no message
+//! Whatever else changes something is a [`super::change`]: asked once, and its outcome told, which is
+//! "unknown" where the connection is lost before the answer. Files are cut into pieces that may be asked for
+//! twice ([`super::transfer`]), so they survive a failover. A login that is refused for good, and a session
+//! that the servers end, lead to `Update::LoginNeeded` and to no further attempt ([`super::login`]); the
+//! outbox waits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::{Limits, Refusal, RoomKey, UserName};
 
 use super::{
+    change::{Change, Outcome},
     directory::{Address, Directory, Jitter},
     io::{Input, Output, Question},
     limits::{DOWN_NOTICE_MS, GAPS_MAX},
     link::{Link, Pending},
+    login::{Access, Login, Secret},
     outbox::{Message, Outbox, OutboxChange},
     rooms::{self, Rooms},
-    update::Update,
+    transfer::{Download, Upload},
+    update::{Reply, Update},
 };
 
 /// What a client is given at its start.
 #[derive(Debug, Clone)]
 pub struct StateConfig {
-    /// The guest's name.
+    /// The user's name.
     pub user: UserName,
+    /// How to log in.
+    pub login: Login,
     /// Where to look for a server first. Empty: by discovery, then at the local ports.
     pub servers: Vec<Address>,
     /// Where the jitter starts from; different for each client.
@@ -79,8 +87,8 @@ pub(super) enum Phase {
     Connecting { address: Address, until_ms: u64 },
     /// A connection stands.
     Linked(Link),
-    /// It is over.
-    Stopped(Refusal),
+    /// The user has to log in; nothing is tried before that.
+    LoggedOut(Refusal),
 }
 
 /// The time without a server.
@@ -95,6 +103,15 @@ pub(super) struct Down {
     pub moved: bool,
     pub told: bool,
     pub reason: String,
+}
+
+/// A change that is not answered.
+#[derive(Debug)]
+pub(super) struct Doing {
+    pub tag: u64,
+    pub change: Change,
+    /// On its way on this connection.
+    pub asked: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +134,18 @@ pub struct ClientState {
     pub(super) rooms_changed: bool,
     pub(super) outbox: Outbox,
     pub(super) questions: VecDeque<Asking>,
+    pub(super) changes: VecDeque<Doing>,
+    pub(super) uploads: Vec<Upload>,
+    pub(super) downloads: Vec<Download>,
+    pub(super) access: Access,
+    /// How often the user has logged in anew.
+    pub(super) logins: u64,
+    /// The user is not at the keyboard.
+    pub(super) away: bool,
+    /// What was read and not told yet, by room.
+    pub(super) unsaid_reads: BTreeMap<RoomKey, u64>,
+    /// Nothing is told of it before this time.
+    pub(super) read_due_ms: u64,
     pub(super) lamport_timestamp: u64,
     pub(super) next_request_id: i64,
     pub(super) jitter: Jitter,
@@ -140,6 +169,7 @@ impl ClientState {
     /// A client with the messages of an earlier run, oldest first.
     pub fn new(config: StateConfig, restored: Vec<Message>) -> Self {
         let mut rooms = Rooms::default();
+        let access = Access::new(config.login.clone());
         for message in &restored {
             rooms.want(&message.room, 0);
         }
@@ -154,6 +184,14 @@ impl ClientState {
             rooms_changed: false,
             outbox: Outbox::new(restored),
             questions: VecDeque::new(),
+            changes: VecDeque::new(),
+            uploads: Vec::new(),
+            downloads: Vec::new(),
+            access,
+            logins: 0,
+            away: false,
+            unsaid_reads: BTreeMap::new(),
+            read_due_ms: 0,
             lamport_timestamp: 0,
             next_request_id: 1,
             hold_until_ms: 0,
@@ -180,6 +218,7 @@ impl ClientState {
             Input::Disconnected { reason } => self.lost(&reason),
             Input::Discovered(addresses) => self.found(addresses),
             Input::Command(command) => self.command(command),
+            Input::Bytes { tag, offset, result } => self.bytes_read(tag, offset, result),
             Input::Timeout => {}
         }
         self.look_at_the_clock();
@@ -198,13 +237,14 @@ impl ClientState {
             | Phase::Discovering { until_ms }
             | Phase::Connecting { until_ms, .. } => *until_ms,
             Phase::Linked(link) => link.next_timeout_ms(self.reply_ms()),
-            Phase::Stopped(_) => return None,
+            Phase::LoggedOut(_) => return None,
         };
         let held = self.link().is_some() && self.hold_until_ms > self.now_ms;
         let hold_ms = if held { self.hold_until_ms } else { u64::MAX };
-        let untold = self.down.as_ref().filter(|down| !down.told);
-        let tell_ms = untold.map_or(u64::MAX, |down| down.searching_ms + DOWN_NOTICE_MS);
-        Some(phase_ms.min(hold_ms).min(tell_ms))
+        let tell_ms = self.down_notice_ms().unwrap_or(u64::MAX);
+        let says_read = self.is_online() && !self.unsaid_reads.is_empty();
+        let read_ms = if says_read { self.read_due_ms.max(self.hold_until_ms) } else { u64::MAX };
+        Some(phase_ms.min(hold_ms).min(tell_ms).min(read_ms))
     }
 
     /// Messages that are not yet acknowledged.
@@ -222,17 +262,27 @@ impl ClientState {
         self.link().is_some_and(|link| link.server_id.is_some())
     }
 
-    /// Whether everything the user wanted is answered: messages, rooms and questions.
+    /// Whether everything the user wanted is answered: messages, rooms, questions, changes and files.
     pub fn is_idle(&self) -> bool {
         let settled = |phase, wanted| wanted && phase == rooms::Phase::Live;
         self.outbox.is_empty()
             && self.questions.is_empty()
+            && self.changes.is_empty()
+            && self.uploads.is_empty()
+            && self.downloads.is_empty()
             && self.rooms.iter().all(|(_, room)| settled(room.phase, room.wanted))
     }
 }
 
 /// What the answers need (`answers.rs`).
 impl ClientState {
+    /// When the user is to be told that no server works; not while one is busy with the password.
+    pub(super) fn down_notice_ms(&self) -> Option<u64> {
+        let is_busy = self.link().is_some_and(Link::is_busy) || matches!(self.phase, Phase::LoggedOut(_));
+        let untold = self.down.as_ref().filter(|down| !down.told && !is_busy)?;
+        Some(untold.searching_ms + DOWN_NOTICE_MS)
+    }
+
     pub(super) fn tell(&mut self, update: Update) {
         self.outputs.push_back(Output::Tell(update));
     }
@@ -261,6 +311,38 @@ impl ClientState {
     pub(super) fn take_question(&mut self, tag: u64) -> Option<Question> {
         let at = self.questions.iter().position(|asking| asking.tag == tag && asking.asked)?;
         self.questions.remove(at).map(|asking| asking.question)
+    }
+
+    /// Takes a change off the list; whether it was on it.
+    pub(super) fn take_change(&mut self, tag: u64) -> Option<Change> {
+        let at = self.changes.iter().position(|doing| doing.tag == tag && doing.asked)?;
+        self.changes.remove(at).map(|doing| doing.change)
+    }
+
+    pub(super) fn tell_outcome(&mut self, tag: u64, outcome: Outcome) {
+        self.tell(Update::Changed { tag, outcome });
+    }
+
+    /// The session is over, or never began: the user has to log in before anything else happens.
+    pub(super) fn log_out(&mut self, refusal: Refusal) {
+        if self.access.ended() {
+            self.outputs.push_back(Output::KeepToken(None));
+        }
+        self.outputs.push_back(Output::Disconnect);
+        self.forget_connection();
+        for Asking { tag, .. } in std::mem::take(&mut self.questions) {
+            self.tell(Update::Answered { tag, reply: Reply::Refused(refusal.clone()) });
+        }
+        for Doing { tag, .. } in std::mem::take(&mut self.changes) {
+            self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
+        }
+        self.fail_transfers(&refusal.reason);
+        self.tell(Update::LoginNeeded { refusal: refusal.clone(), logins: self.logins });
+        self.phase = Phase::LoggedOut(refusal);
+    }
+
+    pub(super) fn keep_token(&mut self, token: Secret) {
+        self.outputs.push_back(Output::KeepToken(Some(token)));
     }
 
     /// Puts a question back that was refused for load.

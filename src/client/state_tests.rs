@@ -6,6 +6,7 @@ use super::{
     directory::Address,
     io::{Command, Input, Output, Question},
     limits::{BACK_OFF_MAX_MS, REDIRECTS_MAX, WINDOW_MAX},
+    login::{Login, Secret},
     outbox::{Message, MessageIds, OutboxChange},
     state::{ClientState, StateConfig},
     update::{Connection, Reply, Update},
@@ -13,33 +14,39 @@ use super::{
 use crate::protocol::{Code, Limits, RoomName, UserName};
 
 /// A client, and whatever it wanted and was not yet looked at.
-struct Rig {
-    state: ClientState,
-    now_ms: u64,
-    ids: MessageIds,
+pub(super) struct Rig {
+    pub(super) state: ClientState,
+    pub(super) now_ms: u64,
+    pub(super) ids: MessageIds,
     /// What was written, as JSON.
-    written: Vec<Value>,
-    told: Vec<Update>,
+    pub(super) written: Vec<Value>,
+    pub(super) told: Vec<Update>,
     /// The last connection asked for, until it is taken.
-    connecting: Option<Address>,
-    connects: u32,
-    disconnects: u32,
-    discovers: u32,
+    pub(super) connecting: Option<Address>,
+    pub(super) connects: u32,
+    pub(super) disconnects: u32,
+    pub(super) discovers: u32,
     /// The outbox as the disk holds it.
-    disk: Vec<Message>,
+    pub(super) disk: Vec<Message>,
+    /// The tokens to be kept.
+    pub(super) kept: Vec<Option<Secret>>,
+    /// The parts of files to be read.
+    pub(super) reads: Vec<(u64, u64, usize)>,
+    pub(super) saved: Vec<(Vec<u8>, bool)>,
 }
 
-fn room(name: &str) -> RoomName {
+pub(super) fn room(name: &str) -> RoomName {
     RoomName::new(name).unwrap()
 }
 
-fn address(tcp_port: u16) -> Address {
+pub(super) fn address(tcp_port: u16) -> Address {
     Address::new("localhost", tcp_port)
 }
 
-fn config(ports: &[u16]) -> StateConfig {
+pub(super) fn config(ports: &[u16]) -> StateConfig {
     StateConfig {
         user: UserName::new("alice").unwrap(),
+        login: Login::default(),
         servers: ports.iter().map(|&port| address(port)).collect(),
         seed: 42,
         history: 50,
@@ -48,11 +55,11 @@ fn config(ports: &[u16]) -> StateConfig {
 }
 
 impl Rig {
-    fn new(ports: &[u16]) -> Rig {
+    pub(super) fn new(ports: &[u16]) -> Rig {
         Rig::with(config(ports), vec![])
     }
 
-    fn with(config: StateConfig, restored: Vec<Message>) -> Rig {
+    pub(super) fn with(config: StateConfig, restored: Vec<Message>) -> Rig {
         let mut rig = Rig {
             state: ClientState::new(config, restored.clone()),
             now_ms: 10_000,
@@ -64,13 +71,16 @@ impl Rig {
             disconnects: 0,
             discovers: 0,
             disk: restored,
+            kept: vec![],
+            reads: vec![],
+            saved: vec![],
         };
         rig.input(Input::Timeout);
         rig
     }
 
     /// A client that is logged in at the first server and has joined `lobby`, which has `last_seq` events.
-    fn in_lobby(ports: &[u16], last_seq: u64) -> Rig {
+    pub(super) fn in_lobby(ports: &[u16], last_seq: u64) -> Rig {
         let mut rig = Rig::new(ports);
         rig.command(Command::Join(room("lobby")));
         rig.log_in("server1");
@@ -80,7 +90,7 @@ impl Rig {
         rig
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.state.handle(self.now_ms, input);
         while let Some(output) = self.state.poll_output() {
             match output {
@@ -93,6 +103,9 @@ impl Rig {
                     self.connecting = None;
                 }
                 Output::Discover => self.discovers += 1,
+                Output::KeepToken(token) => self.kept.push(token),
+                Output::Read { tag, offset, length } => self.reads.push((tag, offset, length)),
+                Output::Save { bytes, last, .. } => self.saved.push((bytes, last)),
                 Output::Write(line) => {
                     assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
                     self.written.push(serde_json::from_slice(&line).unwrap());
@@ -106,30 +119,31 @@ impl Rig {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.input(Input::Command(command));
     }
 
-    fn send(&mut self, to: &str, body: &str) -> String {
+    pub(super) fn send(&mut self, to: &str, body: &str) -> String {
         let client_msg_id = self.ids.next_id();
-        let message = Message { client_msg_id, room: room(to), body: body.into(), reply_to: None };
+        let message =
+            Message { client_msg_id, room: room(to), body: body.into(), reply_to: None, file_id: None };
         let id = message.client_msg_id.clone();
         self.command(Command::Send(message));
         id
     }
 
-    fn line(&mut self, line: Value) {
+    pub(super) fn line(&mut self, line: Value) {
         self.input(Input::Received(line.to_string().into_bytes()));
     }
 
     /// Runs the clock on to the next timeout.
-    fn next_timeout(&mut self) {
+    pub(super) fn next_timeout(&mut self) {
         self.now_ms = self.state.next_timeout_ms().unwrap().max(self.now_ms);
         self.input(Input::Timeout);
     }
 
     /// Takes the written requests of one kind.
-    fn take(&mut self, msg_type: &str) -> Vec<Value> {
+    pub(super) fn take(&mut self, msg_type: &str) -> Vec<Value> {
         let (taken, left) = std::mem::take(&mut self.written)
             .into_iter()
             .partition(|request: &Value| request["msg_type"] == msg_type);
@@ -137,7 +151,7 @@ impl Rig {
         taken
     }
 
-    fn answer(&mut self, request: &Value, msg_type: &str, mut data: Value) {
+    pub(super) fn answer(&mut self, request: &Value, msg_type: &str, mut data: Value) {
         data["for"] = request["msg_type"].clone();
         self.line(json!({
             "msg_type": msg_type, "sender_id": "server", "data": data,
@@ -145,7 +159,7 @@ impl Rig {
         }));
     }
 
-    fn nack(&mut self, request: &Value, code: &str, retry_after_ms: Option<u64>) {
+    pub(super) fn nack(&mut self, request: &Value, code: &str, retry_after_ms: Option<u64>) {
         let mut data = json!({ "code": code, "reason": "because", "retryable": false });
         if let Some(ms) = retry_after_ms {
             data["retry_after_ms"] = ms.into();
@@ -154,7 +168,7 @@ impl Rig {
     }
 
     /// Takes the connection that is asked for up to the acknowledged login.
-    fn log_in(&mut self, server_id: &str) {
+    pub(super) fn log_in(&mut self, server_id: &str) {
         assert!(self.connecting.take().is_some(), "no connection was asked for");
         self.input(Input::Connected);
         let login = self.take("login").remove(0);
@@ -172,7 +186,7 @@ impl Rig {
         self.answer(&list, "server_list", json!({ "servers": servers, "leader_id": "server3", "term": 1 }));
     }
 
-    fn answer_join(&mut self, data: Value) -> Value {
+    pub(super) fn answer_join(&mut self, data: Value) -> Value {
         let join = self.take("create_join").remove(0);
         let mut full = json!({
             "room": join["data"]["room"], "created": false, "private": false, "topic": "", "role": "member",
@@ -185,7 +199,7 @@ impl Rig {
         join
     }
 
-    fn ack_chat(&mut self, request: &Value, seq: u64) {
+    pub(super) fn ack_chat(&mut self, request: &Value, seq: u64) {
         let data = json!({
             "client_msg_id": request["data"]["client_msg_id"], "room": request["data"]["room"],
             "seq": seq, "lamport_timestamp": 100 + seq, "duplicate": false,
@@ -193,17 +207,17 @@ impl Rig {
         self.answer(request, "ack", data);
     }
 
-    fn push(&mut self, to: &str, seq: u64) {
+    pub(super) fn push(&mut self, to: &str, seq: u64) {
         self.line(json!({
             "msg_type": "chat", "sender_id": "bob", "data": event(to, seq), "lamport_timestamp": 100 + seq,
         }));
     }
 
-    fn lost(&mut self) {
+    pub(super) fn lost(&mut self) {
         self.input(Input::Disconnected { reason: "reset".into() });
     }
 
-    fn shown(&mut self) -> Vec<u64> {
+    pub(super) fn shown(&mut self) -> Vec<u64> {
         let told = std::mem::take(&mut self.told);
         told.iter()
             .filter_map(|update| match update {
@@ -228,7 +242,7 @@ impl Rig {
     }
 }
 
-fn event(to: &str, seq: u64) -> Value {
+pub(super) fn event(to: &str, seq: u64) -> Value {
     json!({
         "room": to, "seq": seq, "author": "bob", "lamport_timestamp": 100 + seq, "created_at": 1.0,
         "kind": "message", "body": format!("event {seq}"), "client_msg_id": format!("b-{seq}"),
@@ -246,8 +260,13 @@ fn ids(requests: &[Value]) -> Vec<&str> {
 #[test]
 fn a_message_is_durable_before_it_is_written_and_gone_when_acknowledged() {
     let mut rig = Rig::in_lobby(&[8000], 0);
-    let message =
-        Message { client_msg_id: "run0-1".into(), room: room("lobby"), body: "hi".into(), reply_to: Some(3) };
+    let message = Message {
+        client_msg_id: "run0-1".into(),
+        room: room("lobby"),
+        body: "hi".into(),
+        reply_to: Some(3),
+        file_id: None,
+    };
     rig.state.handle(rig.now_ms, Input::Command(Command::Send(message.clone())));
     assert_eq!(rig.state.poll_output(), Some(Output::Persist(OutboxChange::Added(message))));
     assert!(matches!(rig.state.poll_output(), Some(Output::Tell(Update::Queued { online: true, .. }))));
@@ -740,7 +759,7 @@ fn messages_for_a_room_that_refuses_are_refused_and_say_whether_they_may_have_go
 #[test]
 fn questions_are_answered_also_by_the_next_server() {
     let mut rig = Rig::in_lobby(&[8000], 0);
-    rig.command(Command::Ask { tag: 5, question: Question::Rooms });
+    rig.command(Command::Ask { tag: 5, question: Question::Rooms { joined: false } });
     assert_eq!(rig.take("rooms").len(), 1);
     rig.lost();
     rig.log_in("server2");
@@ -751,7 +770,7 @@ fn questions_are_answered_also_by_the_next_server() {
     });
     rig.answer(&rooms, "rooms", json!({ "rooms": [summary] }));
     let answered = rig.told.iter().any(|update| {
-        matches!(update, Update::Answered { tag: 5, reply: Reply::Rooms(rooms) } if rooms.len() == 1)
+        matches!(update, Update::Answered { tag: 5, reply: Reply::Rooms { rooms, .. } } if rooms.len() == 1)
     });
     assert!(answered, "{:?}", rig.told);
 }
@@ -763,7 +782,7 @@ fn a_refused_login_is_the_end() {
     rig.input(Input::Connected);
     let login = rig.take("login").remove(0);
     rig.nack(&login, "name_taken", None);
-    assert!(matches!(rig.told.last(), Some(Update::Stopped { .. })));
+    assert!(matches!(rig.told.last(), Some(Update::LoginNeeded { .. })));
     assert_eq!(rig.state.next_timeout_ms(), None);
     rig.send("lobby", "one");
     assert!(matches!(rig.told.last(), Some(Update::Refused { .. })));

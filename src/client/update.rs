@@ -1,10 +1,14 @@
 //! What the user of a connection is told.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use crate::protocol::{Event, Refusal, RoomName, RoomSummary, ServerList, answer::Member, status::Status};
+use crate::protocol::{
+    Event, FileInfo, Refusal, RoomName, RoomSummary, ServerList, UserName,
+    answer::{Account, Hit, Hook, Member},
+    status::Status,
+};
 
-use super::{directory::Address, outbox::Message};
+use super::{change::Outcome, directory::Address, outbox::Message};
 
 /// Something the user is told. Of one room, events come in the order of their `seq`, each once.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +98,65 @@ pub enum Update {
     },
     /// The servers of the cluster changed.
     Servers(ServerList),
+    /// A change is done, refused, or lost without an answer.
+    Changed {
+        /// The tag given with the change.
+        tag: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Logged in, for the first time or after the user was asked.
+    LoggedIn {
+        /// The name, as it was registered.
+        username: UserName,
+        /// Whether it is a registered one.
+        account: bool,
+    },
+    /// There is no connection until the user logs in again ([`Command::LogIn`](super::io::Command::LogIn)):
+    /// the login was refused, or the session has ended. Messages wait in the outbox.
+    LoginNeeded {
+        /// Why.
+        refusal: Refusal,
+        /// How often the user had logged in anew before: tells the end of one login from that of the next.
+        logins: u64,
+    },
+    /// Somebody is typing.
+    Typing {
+        /// Where.
+        room: RoomName,
+        /// Who.
+        username: UserName,
+    },
+    /// Somebody has come, gone or stepped away.
+    Presence {
+        /// Who.
+        username: UserName,
+        /// `online`, `away` or `offline`.
+        state: String,
+    },
+    /// A file is whole on the servers, and a message that shows it is in the outbox.
+    Uploaded {
+        /// The tag given with the upload.
+        tag: u64,
+        /// The file.
+        file: FileInfo,
+    },
+    /// A file was fetched, checked, and saved.
+    Downloaded {
+        /// The tag given with the download.
+        tag: u64,
+        /// The file.
+        file: FileInfo,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file could not be sent or fetched.
+    TransferFailed {
+        /// The tag given with it.
+        tag: u64,
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// Nothing more will happen: the connection ends for good.
     Stopped {
         /// Why, in one sentence.
@@ -116,7 +179,35 @@ pub enum Reply {
         more: bool,
     },
     /// To `Rooms`.
-    Rooms(Vec<RoomSummary>),
+    Rooms {
+        /// The rooms, by name.
+        rooms: Vec<RoomSummary>,
+        /// Whether only those of the user were asked for.
+        joined: bool,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `Search`.
+    Search {
+        /// The messages, newest first.
+        hits: Vec<Hit>,
+        /// Whether older ones were not looked at.
+        more: bool,
+    },
+    /// To `Hooks`.
+    Hooks {
+        /// The room.
+        room: RoomName,
+        /// Its addresses.
+        hooks: Vec<Hook>,
+    },
+    /// To `Users`.
+    Users {
+        /// The users, by name.
+        users: Vec<Account>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// To `Members`.
     Members {
         /// The room.

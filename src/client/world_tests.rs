@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     directory::Address,
     io::{Command, Input, Output},
+    login::Login,
     outbox::{Message, MessageIds, OutboxChange},
     state::{ClientState, StateConfig},
     update::Update,
@@ -51,6 +52,7 @@ struct World {
 fn state(seed: u64, disk: &[Message]) -> ClientState {
     let config = StateConfig {
         user: UserName::new("alice").unwrap(),
+        login: Login::default(),
         servers: vec![Address::new("localhost", 1), Address::new("localhost", 2)],
         seed,
         history: 5,
@@ -90,6 +92,7 @@ impl World {
                 Output::Connect(_) => self.connecting = true,
                 Output::Disconnect => (self.connecting, self.wire) = (false, None),
                 Output::Discover => unreachable!("servers are configured"),
+                Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
                 Output::Write(line) => {
                     let wire = self.wire.as_mut().expect("it writes only to a connection");
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
@@ -140,7 +143,8 @@ impl World {
     fn type_something(&mut self) {
         let body = self.typed.len().to_string();
         self.typed.push(body.clone());
-        let message = Message { client_msg_id: self.ids.next_id(), room: lobby(), body, reply_to: None };
+        let message =
+            Message { client_msg_id: self.ids.next_id(), room: lobby(), body, reply_to: None, file_id: None };
         self.input(Input::Command(Command::Send(message)));
     }
 

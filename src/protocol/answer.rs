@@ -100,7 +100,7 @@ pub struct Member {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// The message, with its room, as history shows it.
     #[serde(flatten)]

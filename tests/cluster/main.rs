@@ -45,6 +45,7 @@ mod command_line;
 mod freezes;
 mod kills;
 mod lost_data;
+mod moving_in;
 mod repeats;
 mod restarts;
 mod status_line;

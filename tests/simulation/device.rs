@@ -5,6 +5,7 @@ use syncnet::{
     client::{
         directory::Address,
         io::{Command, Input, Output, Question},
+        login::Login,
         outbox::{Message, MessageIds, OutboxChange},
         state::{ClientState, StateConfig},
         update::Update,
@@ -99,6 +100,7 @@ impl Device {
         ports.rotate_left(first);
         let config = StateConfig {
             user: UserName::new(&self.user).expect("made of letters and digits"),
+            login: Login::default(),
             servers: ports.into_iter().map(|port| Address::new(HOST, port)).collect(),
             seed: self.random.word(),
             history: self.random.pick(&[0, 5, 50]),
@@ -145,7 +147,7 @@ impl Device {
                 Output::Write(line) => wants.push(Want::Write(line)),
                 Output::Disconnect => wants.push(Want::Disconnect),
                 // All servers are configured, so nothing is looked for.
-                Output::Discover => {}
+                Output::Discover | Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
                 Output::Persist(OutboxChange::Added(message)) => {
                     wants.push(Want::Composed(message.client_msg_id.clone()));
                     self.outbox.push(message);
@@ -183,7 +185,7 @@ impl Device {
                 let port = FIRST_PORT + self.random.below(self.servers as u64) as u16;
                 Command::MoveTo(Address::new(HOST, port))
             }
-            92..=93 => self.question(Question::Rooms),
+            92..=93 => self.question(Question::Rooms { joined: false }),
             94..=95 => self.question(Question::Members(room)),
             96..=97 => self.question(Question::Status),
             _ => self.question(Question::Servers),
@@ -196,7 +198,7 @@ impl Device {
         let padding = if self.random.chance(0.02) { self.random.between(100, 12_000) } else { 0 };
         let body = format!("{} says {} {}", self.user, self.said, "x".repeat(padding as usize));
         let reply_to = self.random.chance(0.05).then_some(1);
-        Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to })
+        Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
     }
 
     fn ask(&mut self, now: Micros, question: Question) -> Vec<Want> {

@@ -5,17 +5,22 @@
 use serde_json::{Value, json};
 
 use crate::client::{
+    change::Outcome,
     outbox::Message,
     update::{Connection, Reply, Update},
 };
 
 use super::show::is_harmful;
 
-/// The line that tells of `update`, without its line end.
+/// The line that tells of `update`, without its line end. `command` is what it answers, where it answers one.
 ///
 /// Whatever a terminal could act on is escaped, so that the line is also safe to look at.
-pub fn line(update: &Update) -> String {
-    escaped(&object(update).to_string())
+pub fn line(update: &Update, command: &str) -> String {
+    let mut object = object(update);
+    if !command.is_empty() {
+        object["command"] = command.into();
+    }
+    escaped(&object.to_string())
 }
 
 /// A line that tells of something wrong with the input.
@@ -82,6 +87,29 @@ fn object(update: &Update) -> Value {
         }
         Update::Servers(list) => json!({ "type": "servers_changed", "servers": list.servers,
             "leader_id": list.leader_id, "term": list.term }),
+        Update::Changed { tag, outcome } => match outcome {
+            Outcome::Done(data) => json!({ "type": "changed", "tag": tag, "outcome": "done", "data": data }),
+            Outcome::Refused(refusal) => json!({ "type": "changed", "tag": tag, "outcome": "refused",
+                "code": refusal.code, "reason": refusal.reason }),
+            Outcome::Unknown => json!({ "type": "changed", "tag": tag, "outcome": "unknown" }),
+        },
+        Update::LoggedIn { username, account } => {
+            json!({ "type": "logged_in", "username": username, "account": account })
+        }
+        Update::LoginNeeded { refusal, .. } => {
+            json!({ "type": "login_needed", "code": refusal.code, "reason": refusal.reason })
+        }
+        Update::Typing { room, username } => json!({ "type": "typing", "room": room, "username": username }),
+        Update::Presence { username, state } => {
+            json!({ "type": "presence", "username": username, "state": state })
+        }
+        Update::Uploaded { tag, file } => json!({ "type": "uploaded", "tag": tag, "file": file }),
+        Update::Downloaded { tag, file, path } => {
+            json!({ "type": "downloaded", "tag": tag, "file": file, "path": path.to_string_lossy() })
+        }
+        Update::TransferFailed { tag, reason } => {
+            json!({ "type": "transfer_failed", "tag": tag, "reason": reason })
+        }
         Update::Stopped { reason } => json!({ "type": "stopped", "reason": reason }),
     }
 }
@@ -111,7 +139,12 @@ fn reply(reply: &Reply) -> Value {
         Reply::History { room, events, last_seq, more } => json!({
             "type": "history", "room": room, "events": events, "last_seq": last_seq, "more": more,
         }),
-        Reply::Rooms(rooms) => json!({ "type": "rooms", "rooms": rooms }),
+        Reply::Rooms { rooms, joined, more } => {
+            json!({ "type": "rooms", "rooms": rooms, "joined": joined, "more": more })
+        }
+        Reply::Search { hits, more } => json!({ "type": "search", "hits": hits, "more": more }),
+        Reply::Hooks { room, hooks } => json!({ "type": "hooks", "room": room, "hooks": hooks }),
+        Reply::Users { users, more } => json!({ "type": "users", "users": users, "more": more }),
         Reply::Members { room, members } => json!({ "type": "members", "room": room, "members": members }),
         Reply::Servers(list) => json!({ "type": "servers", "servers": list.servers,
             "leader_id": list.leader_id, "term": list.term }),

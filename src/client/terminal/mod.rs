@@ -2,9 +2,13 @@
 //!
 //! `options` turns what was typed on the command line into checked settings, `typed` reads a line of
 //! input, `session` carries it out, `show` and `json` turn an [`Update`](super::update::Update) into
-//! text. `person` and `pipe` are the two ways to run all that.
+//! text, `commands` lists the commands, and `notes` keeps what was seen. `person` and `pipe` are the two ways
+//! to run all that.
 
+mod commands;
+mod date;
 mod json;
+mod notes;
 mod options;
 mod person;
 mod pipe;
@@ -38,8 +42,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(BAD_ARGUMENTS);
         }
     };
-    let status = Session::start(&settings)
-        .and_then(|session| if person { person::run(session) } else { pipe::run(session, &settings) });
+    let status = match person {
+        true => person::run(&settings),
+        false => Session::start(&settings).and_then(|session| pipe::run(session, &settings)),
+    };
     ExitCode::from(status.unwrap_or_else(|error| {
         eprintln!("syncnet-client: {error}");
         NOT_DONE

@@ -1,11 +1,19 @@
 //! The command line, and the checked settings it amounts to.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 
 use crate::{
-    client::{directory::Address, limits::LOCAL_PORTS},
+    client::{
+        directory::Address,
+        limits::LOCAL_PORTS,
+        login::{First, Login, Secret},
+    },
     protocol::{RoomName, UserName, limits::HISTORY_MAX},
 };
 
@@ -18,6 +26,11 @@ const HISTORY_FOR_PEOPLE: usize = 20;
 /// /text. When standard input or output is no terminal, the client prints one event a line, waits after
 /// the end of the input until everything is acknowledged, and exits with 0 if it was, else with 1.
 /// Messages that are not acknowledged yet are kept on disk and sent by the next run.
+///
+/// A registered user logs in once by password; the token that this gives is kept beside the outbox for the
+/// next runs, until /logout. Scripts give the password in a file or in $SYNCNET_PASSWORD (one that is to be
+/// chosen in $SYNCNET_NEW_PASSWORD, that of a room in $SYNCNET_ROOM_PASSWORD); a name that is not registered is
+/// a guest's all the same.
 #[derive(Debug, Parser)]
 #[command(name = "syncnet-client", version)]
 pub struct Options {
@@ -30,6 +43,18 @@ pub struct Options {
     /// The name to go by [default: $USER, else guest-xxxx]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Log in by password, also where the name could be a guest's
+    #[arg(long, conflicts_with = "register")]
+    login: bool,
+    /// Make an account of this name first
+    #[arg(long)]
+    register: bool,
+    /// A file whose first line is the password [default: $SYNCNET_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// A file with a token to log in by, a bot's for example
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["register", "login"])]
+    token_file: Option<PathBuf>,
     /// A room to join; may be given more than once, messages go to the first
     #[arg(long, value_name = "ROOM", default_value = "lobby")]
     room: Vec<String>,
@@ -49,12 +74,20 @@ pub struct Options {
 }
 
 /// What the client is to do, checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to look first; empty: by discovery.
     pub servers: Vec<Address>,
     /// The name to go by.
     pub user: UserName,
+    /// How to log in.
+    pub login: Login,
+    /// The user's password, where a script has given it.
+    pub password: Option<Secret>,
+    /// The password that the user chooses in its place, where a script has given it.
+    pub next_password: Option<Secret>,
+    /// That of a room.
+    pub room_password: Option<Secret>,
     /// The rooms to join, at least one.
     pub rooms: Vec<RoomName>,
     /// Whether output is JSON.
@@ -74,8 +107,25 @@ impl Options {
             RoomName::new(name)
                 .ok_or_else(|| format!("{name:?} is not a name of a room: use 1 to 32 of A-Z a-z 0-9 _ . -"))
         });
+        let first = match (self.login, self.register) {
+            (true, _) => First::Password,
+            (false, true) => First::Register,
+            (false, false) => First::Guest,
+        };
+        let password = match &self.password_file {
+            Some(path) => Some(first_line(path)?),
+            None => secret_of("SYNCNET_PASSWORD"),
+        };
+        if first != First::Guest && password.is_none() && !person {
+            return Err("give the password with --password-file or in $SYNCNET_PASSWORD".into());
+        }
+        let token = self.token_file.as_deref().map(first_line).transpose()?;
         Ok(Settings {
             servers: servers(self.server_host, self.server_port),
+            login: Login { token, password: password.clone(), first },
+            password,
+            next_password: secret_of("SYNCNET_NEW_PASSWORD"),
+            room_password: secret_of("SYNCNET_ROOM_PASSWORD"),
             user: user(self.user)?,
             rooms: rooms.collect::<Result<_, _>>()?,
             json: self.json,
@@ -86,6 +136,19 @@ impl Options {
             history: self.history.unwrap_or(if person { HISTORY_FOR_PEOPLE } else { 0 }),
             wait: Duration::from_secs(self.wait_s.into()),
         })
+    }
+}
+
+fn secret_of(variable: &str) -> Option<Secret> {
+    env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new)
+}
+
+fn first_line(path: &Path) -> Result<Secret, String> {
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
+        _ => Err(format!("{} is empty", path.display())),
     }
 }
 

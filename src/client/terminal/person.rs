@@ -3,6 +3,9 @@
 //! The main thread edits the line; the printing thread shows updates above it, through the line editor's
 //! own printer. A typed message stays where it was typed, so its event is not shown a second time; only
 //! one that is not acknowledged after a moment is shown as pending, and again when it is through.
+//!
+//! Passwords are asked for between two lines, when the editor does not own the terminal, and are neither
+//! shown nor remembered.
 
 use std::{
     collections::BTreeMap,
@@ -11,22 +14,38 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::Builder,
+    thread::{Builder, JoinHandle},
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
-use rustyline::{Config, Editor, ExternalPrinter, error::ReadlineError, history::MemHistory};
+use rustyline::{
+    CompletionType, Config, Context, Editor, ExternalPrinter, Helper,
+    completion::{Completer, FilenameCompleter, Pair},
+    error::ReadlineError,
+    highlight::Highlighter,
+    hint::Hinter,
+    history::MemHistory,
+    validate::Validator,
+};
 
 use crate::{
-    client::{outbox::Message, update::Update},
+    client::{
+        connection::Whisper,
+        login::{First, Login, Secret},
+        outbox::Message,
+        update::Update,
+    },
     protocol::{EventKind, RoomName, UserName},
 };
 
 use super::{
     DONE, NOT_DONE,
-    session::{Outcome, Session},
+    commands::{complete, is_path},
+    notes::Notes,
+    options::Settings,
+    session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted, harmless},
     typed::Typed,
 };
@@ -37,55 +56,186 @@ const PENDING_AFTER: Duration = Duration::from_secs(1);
 /// Own messages whose events are waited for, so as not to show them twice. Full: the oldest is forgotten
 /// and its event shown.
 const OWN_MAX: usize = 4_096;
+/// The others are told at most so often that somebody is typing.
+const TYPING_EVERY: Duration = Duration::from_secs(4);
+/// That somebody is typing is shown at most so often.
+const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
 #[derive(Default)]
 struct Shared {
     /// The room that is written to.
     room: Mutex<Option<RoomName>>,
+    /// What tells the servers of reading and typing.
+    whisper: Mutex<Option<Whisper>>,
     /// The client has stopped for good.
     stopped: AtomicBool,
 }
 
-/// Runs until the person quits. Gives the exit status.
-pub fn run(mut session: Session) -> io::Result<u8> {
-    let config = Config::builder().auto_add_history(true).build();
-    let mut editor: Editor<(), MemHistory> =
-        Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
-    let printer = editor.create_external_printer().map_err(io::Error::other)?;
-    let shared = Arc::new(Shared::default());
-    *shared.room.lock() = session.current_room().cloned();
-    println!("* you are {}; /help lists the commands, /quit ends", session.user);
-    if !session.client.restored().is_empty() {
-        let count = counted(session.client.restored().len() as u64, "message");
-        println!("* {count} from last time will be sent first");
+/// Completes with the Tab key, and tells the room that somebody types.
+struct Typist {
+    notes: Arc<Notes>,
+    shared: Arc<Shared>,
+    files: FilenameCompleter,
+    told_at: Mutex<Option<Instant>>,
+}
+
+impl Completer for Typist {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let line = line.get(..at).unwrap_or(line);
+        if is_path(line) {
+            return self.files.complete_path(line, at);
+        }
+        let (start, candidates) = complete(line, &self.notes.rooms(), &self.notes.users());
+        let pair = |text: String| Pair { display: text.trim_end().to_owned(), replacement: text };
+        Ok((start, candidates.into_iter().map(pair).collect()))
     }
-    let printing = Printing::new(printer, session.client.updates().clone(), &session, shared.clone());
-    let printing = Builder::new().name("client-print".into()).spawn(move || printing.run())?;
+}
+
+impl Hinter for Typist {
+    type Hint = String;
+
+    /// Gives no hint; the editor asks after each key, and so it is known that somebody types.
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        let mut told_at = self.told_at.lock();
+        if !line.is_empty()
+            && !line.starts_with('/')
+            && told_at.is_none_or(|at| at.elapsed() >= TYPING_EVERY)
+            && let (Some(room), Some(whisper)) = (&*self.shared.room.lock(), &*self.shared.whisper.lock())
+        {
+            *told_at = Some(Instant::now());
+            whisper.typing(room);
+        }
+        None
+    }
+}
+
+impl Highlighter for Typist {}
+impl Validator for Typist {}
+impl Helper for Typist {}
+
+/// Asks for passwords at the terminal.
+struct Asked;
+
+impl Secrets for Asked {
+    fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
+        let (prompt, twice) = match wanted {
+            Wanted::Own => ("Password: ", false),
+            Wanted::Chosen | Wanted::Next => ("New password: ", true),
+            Wanted::Room => ("Password of the room: ", false),
+            Wanted::RoomChosen => ("New password of the room: ", true),
+        };
+        let ask = |prompt: &str| {
+            rpassword::prompt_password(prompt).map_err(|error| format!("no password was read: {error}"))
+        };
+        let password = ask(prompt)?;
+        if password.is_empty() {
+            return Err("no password was typed".into());
+        }
+        if twice && ask("Once more: ")? != password {
+            return Err("the two are not the same".into());
+        }
+        Ok(Secret::new(password))
+    }
+}
+
+type Printer = Box<dyn ExternalPrinter + Send>;
+
+/// Runs until the person quits. Gives the exit status.
+pub fn run(settings: &Settings) -> io::Result<u8> {
+    let mut settings = settings.clone();
+    if settings.login.first != First::Guest && settings.login.password.is_none() {
+        let wanted = if settings.login.first == First::Register { Wanted::Chosen } else { Wanted::Own };
+        let password = Asked.secret(wanted).map_err(io::Error::other)?;
+        settings.login = Login { password: Some(password), ..settings.login };
+    }
+    let mut session = Session::start(&settings)?;
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Typist, MemHistory> =
+        Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
+    let printer: Printer = Box::new(editor.create_external_printer().map_err(io::Error::other)?);
+    let shared = Arc::new(Shared::default());
+    editor.set_helper(Some(Typist {
+        notes: session.notes.clone(),
+        shared: shared.clone(),
+        files: FilenameCompleter::new(),
+        told_at: Mutex::new(None),
+    }));
+    println!("* you are {}; /help lists the commands, /quit ends", session.user);
+    let mut printing = begin(&session, &shared, printer)?;
     while !shared.stopped.load(Ordering::Relaxed) {
-        let prompt = session.current_room().map_or_else(String::new, RoomName::to_string) + "> ";
-        let outcome = match editor.readline(&prompt) {
-            Ok(line) => match Typed::read(&line) {
-                Ok(typed) => session.carry_out(typed)?,
-                Err(reason) => Err(reason),
-            },
+        let room = session.current_room().cloned();
+        let prompt = room.as_ref().map_or_else(String::new, RoomName::to_string) + "> ";
+        *shared.room.lock() = room;
+        let line = match editor.readline(&prompt) {
+            Ok(line) => line,
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => break,
             Err(error) => return Err(io::Error::other(error)),
+        };
+        if !Typed::is_secret(&line) && !line.is_empty() {
+            editor.add_history_entry(line.as_str()).map_err(io::Error::other)?;
+        }
+        let outcome = match Typed::read(&line) {
+            Ok(typed) => session.carry_out(typed, &line, &mut Asked)?,
+            Err(reason) => Err(reason),
         };
         match outcome {
             Ok(Outcome::Quit) => break,
             Ok(Outcome::Text(text)) => println!("{text}"),
+            Ok(Outcome::Moving(room)) => {
+                session.notes.is_coming(&room);
+                mark_read(&session, &shared);
+            }
+            Ok(Outcome::Restarted) => {
+                // The client before has ended, and its printing with it.
+                let (_, printer) = end(printing)?;
+                println!("* you are {} now", session.user);
+                printing = begin(&session, &shared, printer)?;
+            }
             Ok(_) => {}
             Err(reason) => println!("! {}", harmless(&reason)),
         }
-        *shared.room.lock() = session.current_room().cloned();
+        // Only now: what was typed to a room that is gone must not go to the one before it.
+        for room in session.notes.take_gone() {
+            session.forget(&room);
+        }
     }
+    *shared.whisper.lock() = None;
     drop(session);
-    let pending = printing.join().map_err(|_| io::Error::other("the printing thread has failed"))?;
+    let (pending, _) = end(printing)?;
     if pending > 0 {
         println!("* {} not acknowledged yet; the next run sends what is left", counted(pending, "message"));
     }
     Ok(if shared.stopped.load(Ordering::Relaxed) { NOT_DONE } else { DONE })
+}
+
+/// What was shown of the room that is now written to is read.
+fn mark_read(session: &Session, shared: &Shared) {
+    if let Some(room) = session.current_room()
+        && let (Some(seq), Some(whisper)) = (session.notes.last(room), &*shared.whisper.lock())
+    {
+        whisper.read(room, seq);
+    }
+}
+
+fn begin(
+    session: &Session,
+    shared: &Arc<Shared>,
+    printer: Printer,
+) -> io::Result<JoinHandle<(u64, Printer)>> {
+    *shared.whisper.lock() = session.client.whisper();
+    if !session.client.restored().is_empty() {
+        let count = counted(session.client.restored().len() as u64, "message");
+        println!("* {count} from last time will be sent first");
+    }
+    let printing = Printing::new(printer, session, shared.clone());
+    Builder::new().name("client-print".into()).spawn(move || printing.run())
+}
+
+fn end(printing: JoinHandle<(u64, Printer)>) -> io::Result<(u64, Printer)> {
+    printing.join().map_err(|_| io::Error::other("the printing thread has failed"))
 }
 
 /// A message typed here.
@@ -99,27 +249,38 @@ struct Own {
     shown: bool,
 }
 
-struct Printing<P: ExternalPrinter> {
-    printer: P,
+struct Printing {
+    printer: Printer,
     updates: Receiver<Update>,
     shared: Arc<Shared>,
+    notes: Arc<Notes>,
     user: UserName,
     /// By the order of typing.
     own: BTreeMap<u64, Own>,
     typed: u64,
     /// Unacknowledged messages, those of earlier runs included.
     pending: u64,
+    /// Who was last shown to be typing, and when.
+    typing: Option<(UserName, Instant)>,
 }
 
-impl<P: ExternalPrinter> Printing<P> {
-    fn new(printer: P, updates: Receiver<Update>, session: &Session, shared: Arc<Shared>) -> Self {
-        let pending = session.client.restored().len() as u64;
-        let user = session.user.clone();
-        Printing { printer, updates, shared, user, own: BTreeMap::new(), typed: 0, pending }
+impl Printing {
+    fn new(printer: Printer, session: &Session, shared: Arc<Shared>) -> Self {
+        Printing {
+            printer,
+            updates: session.client.updates().clone(),
+            shared,
+            notes: session.notes.clone(),
+            user: session.user.clone(),
+            own: BTreeMap::new(),
+            typed: 0,
+            pending: session.client.restored().len() as u64,
+            typing: None,
+        }
     }
 
     /// Shows updates until the client ends; gives the number of messages that are not acknowledged.
-    fn run(mut self) -> u64 {
+    fn run(mut self) -> (u64, Printer) {
         loop {
             let due = self.own.values().filter(|own| !own.acked && !own.shown).map(|own| own.queued_at).min();
             let update = match due {
@@ -127,15 +288,18 @@ impl<P: ExternalPrinter> Printing<P> {
                 None => self.updates.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match update {
-                Ok(update) => self.update(update),
+                Ok(update) => self.update(&update),
                 Err(RecvTimeoutError::Timeout) => self.show_pending(PENDING_AFTER),
-                Err(RecvTimeoutError::Disconnected) => return self.pending,
+                Err(RecvTimeoutError::Disconnected) => return (self.pending, self.printer),
             }
         }
     }
 
-    fn update(&mut self, update: Update) {
-        match &update {
+    fn update(&mut self, update: &Update) {
+        self.notes.note(update);
+        let room = self.shared.room.lock().clone();
+        let mut command = String::new();
+        match update {
             Update::Queued { message, online } => {
                 self.pending += 1;
                 self.remember(message.clone());
@@ -148,22 +312,48 @@ impl<P: ExternalPrinter> Printing<P> {
                 self.pending = self.pending.saturating_sub(1);
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
-            Update::Event { event, .. } => match &event.kind {
-                EventKind::Message(message) if self.is_own(&message.client_msg_id) => return,
-                // "You are in …" and "you left …" say it already.
-                EventKind::Joined | EventKind::Left if event.author.key() == self.user.key() => return,
-                _ => {}
-            },
+            Update::Event { event, .. } => {
+                if room.as_ref().is_some_and(|room| room.key() == event.room.key())
+                    && let Some(whisper) = &*self.shared.whisper.lock()
+                {
+                    whisper.read(&event.room, event.seq);
+                }
+                match &event.kind {
+                    EventKind::Message(message) if self.is_own(&message.client_msg_id) => return,
+                    // "You are in …" and "you left …" say it already.
+                    EventKind::Joined | EventKind::Left if event.author.key() == self.user.key() => return,
+                    _ => {}
+                }
+            }
+            Update::Typing { username, .. } if !self.is_typing_news(username) => return,
+            Update::Changed { tag, .. }
+            | Update::Answered { tag, .. }
+            | Update::Uploaded { tag, .. }
+            | Update::Downloaded { tag, .. }
+            | Update::TransferFailed { tag, .. } => command = self.notes.answered(*tag),
             Update::Stopped { .. } => self.shared.stopped.store(true, Ordering::Relaxed),
             _ => {}
         }
-        let room = self.shared.room.lock().clone();
-        for line in show::lines(&update, room.as_ref()) {
+        for line in show::lines(update, room.as_ref(), &command) {
             self.print(&line);
         }
-        if matches!(update, Update::Stopped { .. }) {
-            self.print("* press Enter to end");
+        match update {
+            Update::LoginNeeded { .. } => self.print("* /login goes on, /register makes an account"),
+            Update::Stopped { .. } => self.print("* press Enter to end"),
+            _ => {}
         }
+    }
+
+    /// Whether that somebody is typing was not just shown.
+    fn is_typing_news(&mut self, user: &UserName) -> bool {
+        let is_old = self
+            .typing
+            .as_ref()
+            .is_some_and(|(last, at)| last.key() == user.key() && at.elapsed() < TYPING_SHOWN_EVERY);
+        if !is_old {
+            self.typing = Some((user.clone(), Instant::now()));
+        }
+        !is_old
     }
 
     fn remember(&mut self, message: Message) {

@@ -10,14 +10,19 @@ use std::{
 use crossbeam_channel::{Receiver, bounded, never, select};
 
 use crate::{
-    client::update::{Reply, Update},
+    client::{
+        change,
+        login::Secret,
+        update::{Reply, Update},
+    },
     protocol::RoomKey,
 };
 
 use super::{
     DONE, NOT_DONE, json,
+    notes::Notes,
     options::Settings,
-    session::{Outcome, Session},
+    session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted},
     typed::Typed,
 };
@@ -35,6 +40,10 @@ struct Unanswered {
     messages: BTreeSet<String>,
     rooms: BTreeSet<RoomKey>,
     questions: BTreeSet<u64>,
+    /// A login is on its way.
+    login: bool,
+    /// The user logs out.
+    leaves: bool,
     /// Things that were refused.
     refused: u64,
     /// Why nothing more will be answered.
@@ -48,7 +57,7 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
     unanswered.messages.extend(restored);
     unanswered.rooms.extend(settings.rooms.iter().map(|room| room.key()));
     let mut input = read_lines()?;
-    let updates = session.client.updates().clone();
+    let mut updates = session.client.updates().clone();
     let mut ended_at: Option<Instant> = None;
     while ended_at.is_none() || !unanswered.is_empty() {
         let busy = unanswered.messages.len() >= PENDING_MAX;
@@ -60,6 +69,8 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
                     Ok(line) => !say(&mut session, &mut unanswered, &line?, settings)?,
                     Err(_) => true,
                 };
+                // After a login under another name it is another client's.
+                updates = session.client.updates().clone();
                 if quit {
                     ended_at = Some(Instant::now());
                     input = never();
@@ -67,8 +78,9 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
             }
             recv(updates) -> update => {
                 let Ok(update) = update else { break };
+                session.notes.note(&update);
                 unanswered.note(&update, &mut session);
-                print(&update, settings)?;
+                print(&update, settings, &session.notes)?;
             }
             recv(deadline) -> _ => break,
         }
@@ -110,14 +122,23 @@ fn say(
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     let outcome = match Typed::read(line) {
-        Ok(typed) => session.carry_out(typed)?,
+        Ok(typed) => session.carry_out(typed, line, &mut Given(settings))?,
         Err(reason) => Err(reason),
     };
     match outcome {
         Ok(Outcome::Nothing) => {}
         Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id)),
         Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
-        Ok(Outcome::Asked(tag)) => drop(unanswered.questions.insert(tag)),
+        Ok(Outcome::Asked(tag)) => {
+            unanswered.leaves |= line.starts_with("/logout") || line.starts_with("/close-account");
+            unanswered.questions.insert(tag);
+        }
+        Ok(Outcome::LoggingIn) => unanswered.login = true,
+        Ok(Outcome::Restarted) => {
+            // What was asked before is not answered any more.
+            unanswered.questions.clear();
+            unanswered.login = true;
+        }
         Ok(Outcome::Text(text)) => eprintln!("{text}"),
         Ok(Outcome::Quit) => return Ok(false),
         Err(reason) => {
@@ -133,14 +154,30 @@ fn say(
 }
 
 /// Events go to standard output; what the client says of itself goes to standard error, unless it is JSON.
-fn print(update: &Update, settings: &Settings) -> io::Result<()> {
+fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> {
+    let command = match update {
+        Update::Changed { tag, .. }
+        | Update::Answered { tag, .. }
+        | Update::Uploaded { tag, .. }
+        | Update::Downloaded { tag, .. }
+        | Update::TransferFailed { tag, .. } => notes.answered(*tag),
+        _ => String::new(),
+    };
     if settings.json {
-        return write_line(&json::line(update));
+        return write_line(&json::line(update, &command));
+    }
+    // Who comes and goes is no news for a script.
+    if matches!(update, Update::Presence { .. }) {
+        return Ok(());
     }
     // A script reads every line alike: all name their room.
-    for line in show::lines(update, None) {
+    for line in show::lines(update, None, &command) {
         match update {
-            Update::Event { .. } | Update::Answered { .. } => write_line(&line)?,
+            Update::Event { .. }
+            | Update::Answered { .. }
+            | Update::Changed { outcome: change::Outcome::Done(_), .. }
+            | Update::Uploaded { .. }
+            | Update::Downloaded { .. } => write_line(&line)?,
             _ => eprintln!("{line}"),
         }
     }
@@ -153,9 +190,25 @@ fn write_line(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// The passwords that a script has given beforehand.
+struct Given<'a>(&'a Settings);
+
+impl Secrets for Given<'_> {
+    fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
+        let (given, place) = match wanted {
+            Wanted::Own | Wanted::Chosen => {
+                (&self.0.password, "with --password-file or in $SYNCNET_PASSWORD")
+            }
+            Wanted::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),
+            Wanted::Room | Wanted::RoomChosen => (&self.0.room_password, "in $SYNCNET_ROOM_PASSWORD"),
+        };
+        given.clone().ok_or_else(|| format!("give the password {place}"))
+    }
+}
+
 impl Unanswered {
     fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.rooms.is_empty() && self.questions.is_empty()
+        !self.login && self.messages.is_empty() && self.rooms.is_empty() && self.questions.is_empty()
     }
 
     fn note(&mut self, update: &Update, session: &mut Session) {
@@ -165,6 +218,24 @@ impl Unanswered {
                 self.rooms.remove(&room.key());
                 self.refused += 1;
                 session.forget(room);
+            }
+            // That of a file that was sent is nobody's line of input.
+            Update::Queued { message, .. } => drop(self.messages.insert(message.client_msg_id.clone())),
+            Update::LoggedIn { .. } => self.login = false,
+            // After a logout, or about a login that another one has followed.
+            Update::LoginNeeded { .. } if self.leaves => self.leaves = false,
+            Update::LoginNeeded { logins, .. } if *logins < session.logins => {}
+            Update::LoginNeeded { refusal, .. } => self.stopped = Some(refusal.reason.clone()),
+            Update::Changed { tag, outcome } => {
+                self.questions.remove(tag);
+                self.refused += u64::from(!matches!(outcome, change::Outcome::Done(_)));
+            }
+            Update::Uploaded { tag, .. } | Update::Downloaded { tag, .. } => {
+                self.questions.remove(tag);
+            }
+            Update::TransferFailed { tag, .. } => {
+                self.questions.remove(tag);
+                self.refused += 1;
             }
             Update::Acked { message, .. } => drop(self.messages.remove(&message.client_msg_id)),
             Update::Refused { message, .. } => {

@@ -3,11 +3,17 @@
 use std::borrow::Cow;
 
 use crate::{
-    client::update::{Reply, Update},
+    client::{
+        change,
+        update::{Reply, Update},
+    },
     protocol::{
-        Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName, answer::Member,
+        Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName,
+        answer::{Account, Hit, Hook, Member},
     },
 };
+
+use super::date;
 
 /// Characters of a message by which it is recognised.
 const BEGINNING_CHARS: usize = 60;
@@ -36,8 +42,9 @@ pub fn is_harmful(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The lines that tell of `update`; none where it is no news. Events outside `room` name their room.
-pub fn lines(update: &Update, room: Option<&RoomName>) -> Vec<String> {
+/// The lines that tell of `update`; none where it is no news. Events outside `room` name their room, those in
+/// it have their number in front. `command` is what it answers, where it answers one.
+pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<String> {
     let lines = match update {
         Update::Connection(connection) => vec![format!("* {connection}")],
         Update::Joined { resumed: true, .. } => vec![],
@@ -59,11 +66,56 @@ pub fn lines(update: &Update, room: Option<&RoomName>) -> Vec<String> {
             let (room, body) = (&message.room, beginning(&message.body));
             vec![format!("! not sent to {room}: {body} ({}{maybe})", refusal.reason)]
         }
-        Update::Answered { reply, .. } => self::reply(reply, room),
+        Update::Answered { reply, .. } => self::reply(reply),
         Update::Stopped { reason } => vec![format!("! {reason}")],
-        Update::Queued { .. } | Update::Acked { .. } | Update::Servers(_) => vec![],
+        Update::Changed { outcome, .. } => self::outcome(command, outcome),
+        Update::LoggedIn { username, account: true } => vec![format!("* logged in as {username}")],
+        Update::LoginNeeded { refusal, .. } => vec![format!("! {}", refusal.reason)],
+        Update::Typing { room: at, username } => match room {
+            Some(room) if room.key() == at.key() => vec![format!("* {username} is typing")],
+            _ => vec![],
+        },
+        Update::Presence { username, state } => vec![format!("* {username} is {state}")],
+        Update::Uploaded { file, .. } => {
+            vec![format!("* {} ({}) is sent, as file {}", file.name, size(file.size), file.file_id)]
+        }
+        Update::Downloaded { file, path, .. } => {
+            vec![format!("* {} ({}) is saved as {}", file.name, size(file.size), path.display())]
+        }
+        Update::TransferFailed { reason, .. } => vec![format!("! {command}: {reason}")],
+        Update::LoggedIn { account: false, .. }
+        | Update::Queued { .. }
+        | Update::Acked { .. }
+        | Update::Servers(_) => vec![],
     };
     lines.iter().map(|line| harmless(line).into_owned()).collect()
+}
+
+/// What became of a change. What is an event of a room is shown as that.
+fn outcome(command: &str, outcome: &change::Outcome) -> Vec<String> {
+    match outcome {
+        change::Outcome::Done(data) => {
+            let text = |field: &str| data.get(field).and_then(serde_json::Value::as_str);
+            match (text("token"), text("hook_id")) {
+                (Some(token), Some(hook_id)) => vec![
+                    format!("* webhook {hook_id}: post to /hooks/{token}"),
+                    "* the address is shown only now; whoever knows it can post".into(),
+                ],
+                (Some(token), None) => vec![
+                    format!("* the token of {}: {token}", text("username").unwrap_or_default()),
+                    "* it is shown only now; whoever knows it can log in by it".into(),
+                ],
+                (None, _) if data.contains_key("seq") => vec![],
+                (None, _) => vec![format!("* {command}: done")],
+            }
+        }
+        change::Outcome::Refused(refusal) => vec![format!("! {command}: {}", refusal.reason)],
+        change::Outcome::Unknown => {
+            vec![format!(
+                "! {command}: the connection was lost before the answer; look, and repeat it if need be"
+            )]
+        }
+    }
 }
 
 /// Enough of a message to know which one is meant; what is refused may be very long.
@@ -77,7 +129,7 @@ fn beginning(body: &str) -> Cow<'_, str> {
 /// One event.
 fn event(event: &Event, room: Option<&RoomName>) -> String {
     let elsewhere = room.is_none_or(|room| room.key() != event.room.key());
-    let place = if elsewhere { format!("[{}] ", event.room) } else { String::new() };
+    let place = if elsewhere { format!("[{}] ", event.room) } else { format!("#{} ", event.seq) };
     let author = &event.author;
     match &event.kind {
         EventKind::Message(message) => format!("{place}{}", said(author, message)),
@@ -146,22 +198,75 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn reply(reply: &Reply, room: Option<&RoomName>) -> Vec<String> {
+fn reply(reply: &Reply) -> Vec<String> {
     match reply {
         Reply::History { room: asked, events, .. } if events.is_empty() => {
             vec![format!("* nothing has happened in {asked} yet")]
         }
         Reply::History { events, .. } => {
-            events.iter().map(|event| format!("{:>6}  {}", event.seq, self::event(event, room))).collect()
+            let line = |event: &Event| {
+                let shown = self::event(event, Some(&event.room));
+                let shown = shown.split_once(' ').map_or(shown.as_str(), |(_, shown)| shown);
+                format!("{:>6}  {}  {shown}", event.seq, date::show(event.created_at))
+            };
+            events.iter().map(line).collect()
         }
-        Reply::Rooms(rooms) if rooms.is_empty() => vec!["* there are no rooms".into()],
-        Reply::Rooms(rooms) => rooms.iter().map(room_line).collect(),
+        Reply::Rooms { rooms, joined: true, .. } => unread_lines(rooms),
+        Reply::Rooms { rooms, .. } if rooms.is_empty() => vec!["* there are no rooms".into()],
+        Reply::Rooms { rooms, more, .. } => {
+            let more = more.then(|| "* there are more rooms than can be listed".to_owned());
+            rooms.iter().map(room_line).chain(more).collect()
+        }
+        Reply::Search { hits, .. } if hits.is_empty() => vec!["* nothing was found".into()],
+        Reply::Search { hits, more } => {
+            let more =
+                more.then(|| "* there may be older ones; narrow the search with in: and by:".to_owned());
+            hits.iter().map(hit_line).chain(more).collect()
+        }
+        Reply::Hooks { room, hooks } if hooks.is_empty() => vec![format!("* {room} has no webhooks")],
+        Reply::Hooks { hooks, .. } => hooks.iter().map(hook_line).collect(),
+        Reply::Users { users, .. } => users.iter().map(user_line).collect(),
         Reply::Members { room, members } => vec![format!("* in {room}: {}", member_names(members))],
         Reply::Servers(list) => server_lines(list),
         Reply::Status(status) => vec![status.line().trim_end().to_owned()],
         Reply::Barrier => vec![],
         Reply::Refused(refusal) => vec![format!("! {}", refusal.reason)],
     }
+}
+
+fn unread_lines(rooms: &[RoomSummary]) -> Vec<String> {
+    let unread = rooms.iter().filter(|room| room.unread > 0);
+    let line = |room: &RoomSummary| {
+        let mentions = match room.mentions {
+            0 => String::new(),
+            count @ 100.. => format!(", {count} or more name you"),
+            count => format!(", {count} of them name{} you", if count == 1 { "s" } else { "" }),
+        };
+        format!("* {}: {} unread{mentions}", room.room, room.unread)
+    };
+    let lines: Vec<String> = unread.map(line).collect();
+    if lines.is_empty() { vec!["* you have read everything".into()] } else { lines }
+}
+
+fn hit_line(hit: &Hit) -> String {
+    let Hit { event, snippet } = hit;
+    format!("[{}] #{} {} {}: {snippet}", event.room, event.seq, date::show(event.created_at), event.author)
+}
+
+fn hook_line(hook: &Hook) -> String {
+    format!("* webhook {} posts as {}, made by {}", hook.hook_id, hook.username, hook.created_by)
+}
+
+fn user_line(user: &Account) -> String {
+    let marks = [
+        (user.online, "online"),
+        (user.admin, "administrator"),
+        (user.bot, "bot"),
+        (user.banned, "banned"),
+        (!user.account, "guest"),
+    ];
+    let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+    format!("* {} {}", user.username, marks.join(", ")).trim_end().to_owned()
 }
 
 fn room_line(room: &RoomSummary) -> String {
@@ -175,10 +280,22 @@ fn room_line(room: &RoomSummary) -> String {
 
 fn member_names(members: &[Member]) -> String {
     let name = |member: &Member| match member.online {
-        true => member.username.to_string(),
-        false => format!("({})", member.username),
+        true if member.away => format!("{} (away)", marked(member)),
+        true => marked(member),
+        false => format!("({})", marked(member)),
     };
     members.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+/// A name with the sign of its role.
+fn marked(member: &Member) -> String {
+    let sign = match member.role.as_str() {
+        "owner" => "@",
+        "moderator" => "%",
+        "muted" => "-",
+        _ => "",
+    };
+    format!("{sign}{}", member.username)
 }
 
 fn server_lines(list: &ServerList) -> Vec<String> {
@@ -217,8 +334,8 @@ mod tests {
             kind: EventKind::Message(Message { body: evil.into(), ..Message::default() }),
         };
         let room = event.room.clone();
-        let shown = lines(&Update::Event { event: Box::new(event), past: false }, Some(&room));
-        assert_eq!(shown, ["mallory: ␛]0;owned␇␛[2J␍␊\u{fffd}31m\u{fffd}txt␡"]);
+        let shown = lines(&Update::Event { event: Box::new(event), past: false }, Some(&room), "");
+        assert_eq!(shown, ["#1 mallory: ␛]0;owned␇␛[2J␍␊\u{fffd}31m\u{fffd}txt␡"]);
     }
 
     #[test]

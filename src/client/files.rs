@@ -1,0 +1,251 @@
+//! Files on this machine's disk: read to be sent, and written when they are fetched.
+//!
+//! A file that is fetched is written under a name that nobody looks for, and gets its own name when its
+//! SHA-256 is the right one. A name that the sender chose is made harmless first, and nothing that exists is
+//! ever overwritten.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::protocol::{FileInfo, hex};
+
+/// Longest name under which a file is saved, in bytes; some file systems allow no more.
+const NAME_BYTES: usize = 200;
+
+/// A file that is to be sent.
+#[derive(Debug)]
+pub struct Local {
+    /// Open for reading.
+    pub file: File,
+    /// Its name, without its folders.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
+    /// What it seems to be, by the end of its name.
+    pub content_type: &'static str,
+}
+
+impl Local {
+    /// Opens a file and reads it once, for its hash.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no file; a sentence.
+    pub fn open(path: &Path) -> Result<Local, String> {
+        let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        let mut file = File::open(path).map_err(wrong)?;
+        if !file.metadata().map_err(wrong)?.is_file() {
+            return Err(format!("{} is no file", path.display()));
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut hash = Sha256::new();
+        let mut size = 0;
+        let mut chunk = vec![0; 64 * 1024];
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => {
+                    hash.update(&chunk[..length]);
+                    size += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(wrong(error)),
+            }
+        }
+        let content_type = content_type(&name);
+        Ok(Local { file, name: safe_name(&name), size, sha256: hex::encode(&hash.finalize()), content_type })
+    }
+}
+
+/// Reads a part of a file that is being sent.
+///
+/// # Errors
+/// It cannot be read, or has become shorter; a sentence.
+pub fn read_part(file: &mut File, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; length];
+    let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
+    read.map(|()| bytes).map_err(|error| format!("the file cannot be read any more: {error}"))
+}
+
+fn content_type(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    match ending.as_str() {
+        "txt" | "log" => "text/plain",
+        "md" => "text/markdown",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "pdf" => "application/pdf",
+        "json" => "application/json",
+        "zip" => "application/zip",
+        _ => "application/octet-stream",
+    }
+}
+
+/// A name that leads nowhere else, hides nothing, and means nothing special on any usual system.
+pub fn safe_name(name: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control()
+            || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let mut safe: String = name.chars().map(|c| if is_odd(c) { '_' } else { c }).collect();
+    while safe.len() > NAME_BYTES {
+        safe.pop();
+    }
+    let safe = safe.trim_end_matches([' ', '.']);
+    let stem = safe.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    let is_device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+        || (stem.len() == 4
+            && (stem.starts_with("COM") || stem.starts_with("LPT"))
+            && stem.ends_with(|c: char| c.is_ascii_digit()));
+    // Hidden files configure programs, and a name that begins with a hyphen is taken for an option.
+    match safe.chars().next() {
+        None => "file".into(),
+        Some('.' | '-' | ' ') => format!("_{}", &safe[1..]),
+        Some(_) if is_device => format!("_{safe}"),
+        Some(_) => safe.to_owned(),
+    }
+}
+
+/// A file that is being fetched.
+#[derive(Debug)]
+pub struct Saving {
+    /// Where it will be.
+    path: PathBuf,
+    draft: PathBuf,
+    file: File,
+    hash: Sha256,
+    /// It has its name, and is not to be removed.
+    done: bool,
+}
+
+impl Saving {
+    /// Begins to save what is called `name` to `to`: a file that does not exist, or a folder; without it, in
+    /// the current folder.
+    ///
+    /// # Errors
+    /// There is a file of that name, or the folder cannot be written; a sentence.
+    pub fn begin(to: Option<&Path>, name: &str, tag: u64) -> Result<Saving, String> {
+        let path = match to {
+            None => PathBuf::from(safe_name(name)),
+            Some(folder) if folder.is_dir() => folder.join(safe_name(name)),
+            Some(path) => path.to_owned(),
+        };
+        if path.symlink_metadata().is_ok() {
+            return Err(format!("{} exists already; name another place", path.display()));
+        }
+        let draft = path.with_file_name(format!(".syncnet-{}-{tag}.part", std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&draft);
+        let file = file.map_err(|error| format!("cannot write {}: {error}", draft.display()))?;
+        Ok(Saving { path, draft, file, hash: Sha256::new(), done: false })
+    }
+
+    /// Writes what comes next.
+    ///
+    /// # Errors
+    /// The disk does not take it; a sentence.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.hash.update(bytes);
+        self.file.write_all(bytes).map_err(|error| format!("cannot write {}: {error}", self.draft.display()))
+    }
+
+    /// Checks that it is what the servers say and gives it its name.
+    ///
+    /// # Errors
+    /// It is something else, or there is a file of that name by now; a sentence.
+    pub fn end(mut self, info: &FileInfo) -> Result<PathBuf, String> {
+        if hex::encode(&self.hash.clone().finalize()) != info.sha256 {
+            return Err("what came is not what was posted (its SHA-256 differs)".into());
+        }
+        let wrong = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("{} exists already; name another place", self.path.display())
+            }
+            _ => format!("cannot write {}: {error}", self.path.display()),
+        };
+        self.file.sync_all().map_err(wrong)?;
+        // The name is taken in one step, which fails where there is a file; only our own empty one is replaced.
+        OpenOptions::new().write(true).create_new(true).open(&self.path).map_err(wrong)?;
+        fs::rename(&self.draft, &self.path).map_err(wrong)?;
+        self.done = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        if !self.done {
+            // Nothing can be done about a draft that cannot be removed.
+            let _ = fs::remove_file(&self.draft);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::FileId;
+
+    #[test]
+    fn names_from_outside_become_harmless() {
+        for (name, safe) in [
+            ("report 2026.pdf", "report 2026.pdf"),
+            ("../../etc/passwd", "_._.._etc_passwd"),
+            (".bashrc", "_bashrc"),
+            ("-rf", "_rf"),
+            ("..", "file"),
+            ("", "file"),
+            ("a\u{202e}gpj.exe", "a_gpj.exe"),
+            ("c:\\x\n", "c__x_"),
+            ("nul.txt", "_nul.txt"),
+            ("COM1", "_COM1"),
+            ("dots...", "dots"),
+            ("grüße.txt", "grüße.txt"),
+        ] {
+            assert_eq!(safe_name(name), safe, "{name:?}");
+        }
+        assert!(safe_name(&"é".repeat(300)).len() <= NAME_BYTES);
+    }
+
+    fn info(content: &[u8]) -> FileInfo {
+        FileInfo {
+            file_id: FileId([1; 16]),
+            name: "a.txt".into(),
+            size: content.len() as u64,
+            sha256: hex::encode(&Sha256::digest(content)),
+            content_type: "text/plain".into(),
+        }
+    }
+
+    #[test]
+    fn a_file_is_saved_whole_and_checked_and_never_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saving = Saving::begin(Some(folder.path()), "../a.txt", 1).unwrap();
+        saving.write(b"hel").unwrap();
+        saving.write(b"lo").unwrap();
+        let path = saving.end(&info(b"hello")).unwrap();
+        assert_eq!(path, folder.path().join("_._a.txt"));
+        let local = Local::open(&path).unwrap();
+        assert_eq!((local.size, local.sha256), (5, info(b"hello").sha256));
+        assert!(Saving::begin(Some(&path), "x", 2).unwrap_err().contains("exists already"));
+        // Somebody was faster.
+        let mut saving = Saving::begin(Some(folder.path()), "b.txt", 3).unwrap();
+        fs::write(folder.path().join("b.txt"), "theirs").unwrap();
+        saving.write(b"hello").unwrap();
+        assert!(saving.end(&info(b"hello")).unwrap_err().contains("exists already"));
+        assert_eq!(fs::read_to_string(folder.path().join("b.txt")).unwrap(), "theirs");
+        // Something else came.
+        let mut saving = Saving::begin(Some(folder.path()), "c.txt", 4).unwrap();
+        saving.write(b"jello").unwrap();
+        assert!(saving.end(&info(b"hello")).unwrap_err().contains("SHA-256"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "drafts are gone");
+    }
+}

@@ -1,0 +1,95 @@
+//! The token of an account between two runs: one file a user, for that user's eyes only.
+//!
+//! It stands beside the outbox. Whoever can read it is logged in as that user until the token expires or the
+//! user logs out, so it is written with mode 0600 from its first byte, and replaced whole.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::protocol::UserName;
+
+use super::{login::Secret, outbox_file};
+
+/// Where the token of a user is kept.
+#[derive(Debug, Clone)]
+pub struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// The file of `user` in `folder`, which need not exist yet.
+    pub fn new(folder: &Path, user: &UserName) -> TokenFile {
+        TokenFile(folder.join(format!("{}.token", user.key())))
+    }
+
+    /// The token that is kept, if there is one.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read.
+    pub fn read(&self) -> io::Result<Option<Secret>> {
+        match fs::read_to_string(&self.0) {
+            Ok(text) => Ok(Some(text.trim()).filter(|token| !token.is_empty()).map(Secret::new)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.told(&error, "cannot read")),
+        }
+    }
+
+    /// Keeps `token` in the place of the one that was kept; `None` keeps none.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, token: Option<&Secret>) -> io::Result<()> {
+        let written = match token {
+            Some(token) => self.replace(token),
+            None => match fs::remove_file(&self.0) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        written.map_err(|error| self.told(&error, "cannot write"))
+    }
+
+    fn replace(&self, token: &Secret) -> io::Result<()> {
+        if let Some(folder) = self.0.parent() {
+            outbox_file::create_folder(folder)?;
+        }
+        let draft = self.0.with_extension(format!("token.{}", std::process::id()));
+        // A leftover may have other rights than the new file is to have.
+        let _ = fs::remove_file(&draft);
+        let mut file =
+            outbox_file::open_private(fs::OpenOptions::new().write(true).create_new(true), &draft)?;
+        writeln!(file, "{}", token.expose())?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.0)
+    }
+
+    fn told(&self, error: &io::Error, what: &str) -> io::Error {
+        io::Error::new(error.kind(), format!("{what} the token in {}: {error}", self.0.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_kept_for_its_owner_only_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(&folder.path().join("new"), &UserName::new("Alice").unwrap());
+        assert_eq!(file.read().unwrap(), None);
+        for token in ["snt_1", "snt_2"] {
+            file.write(Some(&Secret::new(token))).unwrap();
+            assert_eq!(file.read().unwrap(), Some(Secret::new(token)));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let path = folder.path().join("new/alice.token");
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        file.write(None).unwrap();
+        file.write(None).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+    }
+}

@@ -1,0 +1,458 @@
+//! Files on their way, one piece after the other, over as many connections as it takes.
+//!
+//! Everything is asked so that it may be asked again. A server takes a piece that it has already and says how
+//! much it has; so after a lost connection an upload goes on with the first piece that was not
+//! acknowledged. A `file_begin` whose answer was lost is asked again, and the first one is given up by the
+//! servers after a while. Pieces go out in order with a few on their way; a piece refused for load makes those
+//! behind it fail, so nothing more is sent until all are answered, and then again from the first missing. As with
+//! messages, only one is on its way at first on every connection, and one more with each answer.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use crate::protocol::{
+    FileInfo, Refusal,
+    file::{FILE_CHUNK_BYTES, FileId, NewFile},
+};
+
+/// Pieces that may be on their way at once.
+pub const WINDOW: usize = 4;
+/// Times that an upload is begun anew because the servers have given it up.
+const BEGINS_MAX: u32 = 3;
+
+/// What an upload is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sending {
+    /// The file.
+    pub file: NewFile,
+    /// SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
+    /// What is said with it.
+    pub body: String,
+    /// The name of the message that shows it.
+    pub client_msg_id: String,
+}
+
+/// What a transfer wants next.
+#[derive(Debug, PartialEq)]
+pub enum Want {
+    /// Ask this of the server.
+    Ask(&'static str, Value),
+    /// Read this part of the local file.
+    Read {
+        /// From here.
+        offset: u64,
+        /// So many bytes.
+        length: usize,
+    },
+}
+
+#[derive(Debug)]
+enum Step {
+    Begin { asked: bool },
+    Send(FileId, Pieces),
+    End { file_id: FileId, asked: bool },
+}
+
+/// The pieces of a file, in order.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// All before this is done.
+    done: u64,
+    /// The next to ask for.
+    next: u64,
+    in_flight: usize,
+    /// Answers since the connection began or shed load.
+    answers: usize,
+    /// One was refused for load: wait for all answers and begin again at `done`.
+    recovering: bool,
+}
+
+impl Pieces {
+    fn may_ask(&self) -> bool {
+        !self.recovering && self.in_flight < WINDOW.min(1 + self.answers)
+    }
+
+    fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.answers += 1;
+        if self.in_flight == 0 && self.recovering {
+            self.lost();
+        }
+    }
+
+    fn lost(&mut self) {
+        (self.next, self.in_flight, self.answers, self.recovering) = (self.done, 0, 0, false);
+    }
+}
+
+/// A file on its way to the servers.
+#[derive(Debug)]
+pub struct Upload {
+    /// Given by the user.
+    pub tag: u64,
+    /// What is sent.
+    pub sending: Sending,
+    step: Step,
+    /// A part of the file is being read.
+    reading: Option<u64>,
+    begins: u32,
+}
+
+impl Upload {
+    /// Nothing was asked yet.
+    pub fn new(tag: u64, sending: Sending) -> Self {
+        Upload { tag, sending, step: Step::Begin { asked: false }, reading: None, begins: 0 }
+    }
+
+    /// What to do next, if anything.
+    pub fn want(&mut self) -> Option<Want> {
+        let size = self.sending.file.size;
+        match &mut self.step {
+            Step::Begin { asked } if !*asked => {
+                *asked = true;
+                self.begins += 1;
+                Some(Want::Ask("file_begin", json!(self.sending.file)))
+            }
+            Step::Send(file_id, pieces) if pieces.done >= size => {
+                let (file_id, in_flight) = (*file_id, pieces.in_flight);
+                if in_flight > 0 {
+                    return None;
+                }
+                self.step = Step::End { file_id, asked: true };
+                Some(Want::Ask("file_end", json!({ "file_id": file_id, "sha256": self.sending.sha256 })))
+            }
+            Step::Send(_, pieces) if self.reading.is_none() && pieces.may_ask() && pieces.next < size => {
+                let offset = pieces.next;
+                self.reading = Some(offset);
+                let length = (size - offset).min(FILE_CHUNK_BYTES as u64) as usize;
+                Some(Want::Read { offset, length })
+            }
+            Step::End { file_id, asked } if !*asked => {
+                *asked = true;
+                Some(Want::Ask("file_end", json!({ "file_id": file_id, "sha256": self.sending.sha256 })))
+            }
+            _ => None,
+        }
+    }
+
+    /// A part of the file was read; the request that sends it, if it is still what is wanted.
+    pub fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Want> {
+        if self.reading != Some(offset) {
+            return None;
+        }
+        self.reading = None;
+        let Step::Send(file_id, pieces) = &mut self.step else { return None };
+        if pieces.next != offset || !pieces.may_ask() {
+            return None;
+        }
+        pieces.next += bytes.len() as u64;
+        pieces.in_flight += 1;
+        let data = json!({ "file_id": file_id, "offset": offset, "bytes": STANDARD.encode(bytes) });
+        Some(Want::Ask("file_chunk", data))
+    }
+
+    /// The servers have done what was asked. Gives the file once it is whole.
+    ///
+    /// # Errors
+    /// The answer cannot be read; a sentence.
+    pub fn acked(&mut self, data: &Map<String, Value>) -> Result<Option<FileInfo>, String> {
+        match &mut self.step {
+            Step::Begin { .. } => {
+                let file_id = data.get("file_id").and_then(Value::as_str).and_then(FileId::parse);
+                let file_id = file_id.ok_or("the answer to file_begin names no file")?;
+                self.step = Step::Send(file_id, Pieces::default());
+                Ok(None)
+            }
+            Step::Send(_, pieces) => {
+                let received = data.get("received").and_then(Value::as_u64).unwrap_or(0);
+                pieces.done = pieces.done.max(received).min(self.sending.file.size);
+                pieces.next = pieces.next.max(pieces.done);
+                pieces.answered();
+                Ok(None)
+            }
+            Step::End { .. } => {
+                let file: Result<FileInfo, _> = serde_json::from_value(Value::Object(data.clone()));
+                file.map(Some).map_err(|error| format!("the answer to file_end: {error}"))
+            }
+        }
+    }
+
+    /// The servers shed load: what was asked did not happen.
+    pub fn refused_for_load(&mut self) {
+        match &mut self.step {
+            Step::Begin { asked } | Step::End { asked, .. } => *asked = false,
+            Step::Send(_, pieces) => {
+                pieces.recovering = true;
+                pieces.answered();
+            }
+        }
+    }
+
+    /// The servers refuse. Whether that ends the upload.
+    pub fn refused(&mut self, refusal: &Refusal) -> bool {
+        let is_gone = refusal.code == crate::protocol::Code::NotFound && self.begins < BEGINS_MAX;
+        match &mut self.step {
+            // Those behind a piece that was refused for load do not fit any more.
+            Step::Send(_, pieces) if pieces.recovering => {
+                pieces.answered();
+                false
+            }
+            Step::Send(..) | Step::End { .. } if is_gone => {
+                (self.step, self.reading) = (Step::Begin { asked: false }, None);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// The connection is gone, and with it the answers.
+    pub fn lost(&mut self) {
+        self.reading = None;
+        match &mut self.step {
+            Step::Begin { asked } | Step::End { asked, .. } => *asked = false,
+            Step::Send(_, pieces) => pieces.lost(),
+        }
+    }
+}
+
+/// A file on its way from the servers.
+#[derive(Debug)]
+pub struct Download {
+    /// Given by the user.
+    pub tag: u64,
+    file_id: FileId,
+    pieces: Pieces,
+    size: Option<u64>,
+    /// Pieces that came before their turn.
+    early: BTreeMap<u64, Vec<u8>>,
+}
+
+/// A piece of a file that has come.
+#[derive(Debug)]
+pub struct Piece {
+    /// The file.
+    pub file: FileInfo,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Reads the `data` of a `file`; the error is a sentence.
+    pub fn read(data: Map<String, Value>) -> Result<Piece, String> {
+        let offset = data.get("offset").and_then(Value::as_u64).ok_or("the answer has no offset")?;
+        let bytes = data.get("bytes").and_then(Value::as_str).ok_or("the answer has no bytes")?;
+        let bytes = STANDARD.decode(bytes).map_err(|error| format!("the bytes of the answer: {error}"))?;
+        let file = serde_json::from_value(Value::Object(data));
+        Ok(Piece { file: file.map_err(|error| format!("the answer: {error}"))?, offset, bytes })
+    }
+}
+
+impl Download {
+    /// Nothing was asked yet.
+    pub fn new(tag: u64, file_id: FileId) -> Self {
+        Download { tag, file_id, pieces: Pieces::default(), size: None, early: BTreeMap::new() }
+    }
+
+    /// The next request, if there is one to make.
+    pub fn want(&mut self) -> Option<Want> {
+        // How long the file is, only its first piece tells.
+        let is_more = match self.size {
+            None => self.pieces.in_flight == 0,
+            Some(size) => self.pieces.next < size,
+        };
+        if !is_more || !self.pieces.may_ask() {
+            return None;
+        }
+        let offset = self.pieces.next;
+        self.pieces.next += FILE_CHUNK_BYTES as u64;
+        self.pieces.in_flight += 1;
+        Some(Want::Ask("file_read", json!({ "file_id": self.file_id, "offset": offset })))
+    }
+
+    /// A piece has come: the bytes whose turn it is, and whether they are the last.
+    ///
+    /// # Errors
+    /// The server does not keep to what it said; a sentence.
+    pub fn came(&mut self, piece: Piece) -> Result<(Vec<u8>, bool), String> {
+        let size = *self.size.get_or_insert(piece.file.size);
+        if piece.file.size != size || piece.file.file_id != self.file_id {
+            return Err("the server speaks of another file".into());
+        }
+        let wanted = size.saturating_sub(piece.offset).min(FILE_CHUNK_BYTES as u64);
+        if piece.bytes.len() as u64 != wanted {
+            return Err("the server sent a piece of the wrong length".into());
+        }
+        if piece.offset >= self.pieces.done {
+            self.early.insert(piece.offset, piece.bytes);
+        }
+        let mut ready = Vec::new();
+        while let Some(bytes) = self.early.remove(&self.pieces.done) {
+            self.pieces.done += bytes.len() as u64;
+            ready.extend(bytes);
+            if self.pieces.done >= size {
+                break;
+            }
+        }
+        self.pieces.answered();
+        Ok((ready, self.pieces.done >= size))
+    }
+
+    /// The server sheds load.
+    pub fn refused_for_load(&mut self) {
+        self.pieces.recovering = true;
+        self.pieces.answered();
+    }
+
+    /// The connection is gone, and with it the answers.
+    pub fn lost(&mut self) {
+        self.pieces.lost();
+        self.early.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Code, RoomName};
+
+    const CHUNK: u64 = FILE_CHUNK_BYTES as u64;
+
+    fn upload(size: u64) -> Upload {
+        let file = NewFile {
+            room: RoomName::new("lobby").unwrap(),
+            name: "a.txt".into(),
+            size,
+            content_type: "text/plain".into(),
+        };
+        let sending =
+            Sending { file, sha256: "00".repeat(32), body: "a.txt".into(), client_msg_id: "m".into() };
+        Upload::new(1, sending)
+    }
+
+    fn ack(data: Value) -> Map<String, Value> {
+        data.as_object().unwrap().clone()
+    }
+
+    fn begun(size: u64) -> Upload {
+        let mut upload = upload(size);
+        assert!(matches!(upload.want(), Some(Want::Ask("file_begin", _))));
+        assert_eq!(upload.want(), None);
+        upload.acked(&ack(json!({ "file_id": "07".repeat(16), "received": 0 }))).unwrap();
+        upload
+    }
+
+    /// Reads and sends all that may be on its way now; the offsets.
+    fn pump(upload: &mut Upload) -> Vec<u64> {
+        let mut sent = vec![];
+        while let Some(want) = upload.want() {
+            match want {
+                Want::Read { offset, length } => {
+                    let Some(Want::Ask("file_chunk", data)) = upload.read(offset, &vec![1; length]) else {
+                        panic!("a piece that was asked for is sent")
+                    };
+                    assert_eq!(data["offset"], offset);
+                    sent.push(offset / CHUNK);
+                }
+                Want::Ask("file_end", _) => sent.push(999),
+                want => panic!("{want:?}"),
+            }
+        }
+        sent
+    }
+
+    fn received(upload: &mut Upload, pieces: u64) {
+        let received = (pieces * CHUNK).min(upload.sending.file.size);
+        assert_eq!(upload.acked(&ack(json!({ "received": received }))), Ok(None));
+    }
+
+    #[test]
+    fn a_few_pieces_are_on_their_way_and_the_end_waits_for_all() {
+        let mut upload = begun(5 * CHUNK + 7);
+        assert_eq!(pump(&mut upload), [0], "one at first");
+        received(&mut upload, 1);
+        assert_eq!(pump(&mut upload), [1, 2]);
+        received(&mut upload, 2);
+        received(&mut upload, 3);
+        assert_eq!(pump(&mut upload), [3, 4, 5]);
+        received(&mut upload, 4);
+        received(&mut upload, 5);
+        assert!(pump(&mut upload).is_empty());
+        received(&mut upload, 6);
+        assert_eq!(pump(&mut upload), [999]);
+        let info = json!({ "file_id": "07".repeat(16), "name": "a.txt", "size": 1, "sha256": "", "content_type": "x/y" });
+        assert_eq!(upload.acked(&ack(info)).unwrap().unwrap().name, "a.txt");
+    }
+
+    #[test]
+    fn after_a_lost_connection_it_goes_on_at_the_first_piece_that_is_not_acknowledged() {
+        let mut upload = begun(6 * CHUNK);
+        pump(&mut upload);
+        received(&mut upload, 1);
+        pump(&mut upload);
+        upload.lost();
+        assert_eq!(pump(&mut upload), [1]);
+        // The server had more of it than its answers said.
+        received(&mut upload, 5);
+        assert_eq!(pump(&mut upload), [5]);
+        received(&mut upload, 6);
+        assert_eq!(pump(&mut upload), [999]);
+        upload.lost();
+        assert_eq!(pump(&mut upload), [999], "the end is asked for again");
+    }
+
+    #[test]
+    fn a_piece_refused_for_load_is_sent_again_when_all_are_answered() {
+        let mut upload = begun(6 * CHUNK);
+        pump(&mut upload);
+        received(&mut upload, 1);
+        assert_eq!(pump(&mut upload), [1, 2]);
+        upload.refused_for_load();
+        assert!(pump(&mut upload).is_empty());
+        let no = Refusal::bad_request("the next piece begins elsewhere");
+        assert!(!upload.refused(&no), "it only came behind");
+        assert_eq!(pump(&mut upload), [1]);
+        assert!(upload.refused(&no), "otherwise a refusal is the end");
+    }
+
+    #[test]
+    fn an_upload_that_was_given_up_begins_again_but_not_for_ever() {
+        let mut upload = begun(CHUNK);
+        let gone = Refusal::new(Code::NotFound, "given up");
+        for _ in 0..2 {
+            pump(&mut upload);
+            assert!(!upload.refused(&gone));
+            assert!(matches!(upload.want(), Some(Want::Ask("file_begin", _))));
+            upload.acked(&ack(json!({ "file_id": "07".repeat(16) }))).unwrap();
+        }
+        pump(&mut upload);
+        assert!(upload.refused(&gone));
+    }
+
+    #[test]
+    fn a_download_is_handed_on_in_order_and_resumed() {
+        let file_id = FileId([7; 16]);
+        let size = 3 * CHUNK + 1;
+        let piece = |number: u64| {
+            let length = (size - number * CHUNK).min(CHUNK) as usize;
+            let data = json!({ "file_id": file_id, "name": "a", "size": size, "sha256": "", "content_type": "x/y",
+                "offset": number * CHUNK, "bytes": STANDARD.encode(vec![number as u8; length]) });
+            Piece::read(ack(data)).unwrap()
+        };
+        let mut download = Download::new(1, file_id);
+        let asked = |download: &mut Download| std::iter::from_fn(|| download.want()).count();
+        assert_eq!(asked(&mut download), 1, "its size is not known yet");
+        assert_eq!(download.came(piece(0)).unwrap().0.len() as u64, CHUNK);
+        assert_eq!(asked(&mut download), 2);
+        assert_eq!(download.came(piece(2)).unwrap().0.len(), 0);
+        download.lost();
+        assert_eq!(asked(&mut download), 1);
+        assert_eq!(download.came(piece(1)).unwrap().0.len() as u64, CHUNK);
+        assert_eq!(asked(&mut download), 2);
+        assert_eq!(download.came(piece(3)).unwrap(), (vec![], false), "not its turn");
+        let (bytes, last) = download.came(piece(2)).unwrap();
+        assert_eq!((bytes.len() as u64, bytes.last(), last), (CHUNK + 1, Some(&3), true));
+    }
+}

@@ -1,0 +1,164 @@
+//! The files of a client on their way: what [`super::transfer`] wants is asked, and its answers handed on.
+
+use serde_json::{Map, Value};
+
+use crate::protocol::{Code, Refusal, file::FileId};
+
+use super::{
+    io::Output,
+    limits::TRANSFERS_MAX,
+    link::Pending,
+    outbox::Message,
+    rooms,
+    state::ClientState,
+    transfer::{Download, Piece, Sending, Upload, Want},
+    update::Update,
+};
+
+impl ClientState {
+    pub(super) fn begin_upload(&mut self, tag: u64, sending: Sending) {
+        if self.too_many_transfers(tag) {
+            return;
+        }
+        let room = self.rooms.want(&sending.file.room, 0);
+        self.rooms_changed |= room.phase != rooms::Phase::Live;
+        self.uploads.push(Upload::new(tag, sending));
+    }
+
+    pub(super) fn begin_download(&mut self, tag: u64, file_id: FileId) {
+        if !self.too_many_transfers(tag) {
+            self.downloads.push(Download::new(tag, file_id));
+        }
+    }
+
+    fn too_many_transfers(&mut self, tag: u64) -> bool {
+        let is_full = self.uploads.len() + self.downloads.len() >= TRANSFERS_MAX;
+        if is_full {
+            let reason = format!("{TRANSFERS_MAX} files are on their way already");
+            self.tell(Update::TransferFailed { tag, reason });
+        }
+        is_full
+    }
+
+    /// Asks for whatever the files on their way want.
+    pub(super) fn move_files(&mut self) {
+        for at in 0..self.uploads.len() {
+            let upload = &mut self.uploads[at];
+            let (tag, key) = (upload.tag, upload.sending.file.room.key());
+            if self.rooms.get(&key).is_none_or(|room| room.phase != rooms::Phase::Live) {
+                continue;
+            }
+            while let Some(want) = self.uploads[at].want() {
+                match want {
+                    Want::Ask(msg_type, data) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
+                    Want::Read { offset, length } => {
+                        self.outputs.push_back(Output::Read { tag, offset, length });
+                    }
+                }
+            }
+        }
+        for at in 0..self.downloads.len() {
+            let tag = self.downloads[at].tag;
+            while let Some(Want::Ask(msg_type, data)) = self.downloads[at].want() {
+                self.ask(msg_type, data, Pending::Download(tag));
+            }
+        }
+    }
+
+    /// A part of a file was read from the disk.
+    pub(super) fn bytes_read(&mut self, tag: u64, offset: u64, result: Result<Vec<u8>, String>) {
+        let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
+        match result {
+            Err(reason) => self.fail_transfer(tag, reason),
+            Ok(bytes) => {
+                if let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) {
+                    self.ask(msg_type, data, Pending::Upload(tag));
+                }
+            }
+        }
+    }
+
+    pub(super) fn upload_acked(&mut self, tag: u64, data: &Map<String, Value>) {
+        self.settle();
+        let Some(at) = self.uploads.iter().position(|upload| upload.tag == tag) else { return };
+        match self.uploads[at].acked(data) {
+            Ok(None) => {}
+            Err(reason) => self.fail_transfer(tag, reason),
+            Ok(Some(file)) => {
+                let Sending { file: asked, body, client_msg_id, .. } = self.uploads.remove(at).sending;
+                let (room, file_id) = (asked.room, Some(file.file_id));
+                self.tell(Update::Uploaded { tag, file });
+                self.send(Message { client_msg_id, room, body, reply_to: None, file_id });
+            }
+        }
+    }
+
+    pub(super) fn upload_refused(&mut self, tag: u64, refusal: &Refusal) {
+        let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
+        if refusal.code.retryable() {
+            upload.refused_for_load();
+            self.hold(refusal);
+        } else if upload.refused(refusal) {
+            self.fail_transfer(tag, refusal.reason.clone());
+        }
+    }
+
+    pub(super) fn piece_came(&mut self, tag: u64, data: Map<String, Value>) {
+        self.back_in_touch();
+        let Some(at) = self.downloads.iter().position(|download| download.tag == tag) else { return };
+        let came = Piece::read(data).and_then(|piece| {
+            let file = piece.file.clone();
+            self.downloads[at].came(piece).map(|(bytes, last)| (file, bytes, last))
+        });
+        match came {
+            Err(reason) => self.fail_transfer(tag, reason),
+            Ok((file, bytes, last)) => {
+                if last {
+                    self.downloads.remove(at);
+                }
+                if last || !bytes.is_empty() {
+                    self.outputs.push_back(Output::Save { tag, file, bytes, last });
+                }
+            }
+        }
+    }
+
+    pub(super) fn download_refused(&mut self, tag: u64, refusal: &Refusal) {
+        let Some(download) = self.downloads.iter_mut().find(|download| download.tag == tag) else { return };
+        if refusal.code.retryable() {
+            download.refused_for_load();
+            self.hold(refusal);
+        } else {
+            self.fail_transfer(tag, refusal.reason.clone());
+        }
+    }
+
+    fn fail_transfer(&mut self, tag: u64, reason: String) {
+        self.give_up(tag);
+        self.tell(Update::TransferFailed { tag, reason });
+    }
+
+    pub(super) fn give_up(&mut self, tag: u64) {
+        self.uploads.retain(|upload| upload.tag != tag);
+        self.downloads.retain(|download| download.tag != tag);
+    }
+
+    /// The user has to log in, or was sent out of the room: nothing moves any more.
+    pub(super) fn fail_transfers(&mut self, reason: &str) {
+        let uploads = self.uploads.drain(..).map(|upload| upload.tag);
+        let tags: Vec<u64> = uploads.chain(self.downloads.drain(..).map(|download| download.tag)).collect();
+        for tag in tags {
+            self.tell(Update::TransferFailed { tag, reason: reason.to_owned() });
+        }
+    }
+
+    /// A room was refused: no file can be posted in it.
+    pub(super) fn fail_uploads_to(&mut self, key: &crate::protocol::RoomKey, refusal: &Refusal) {
+        debug_assert!(refusal.code != Code::Unavailable, "then the connection ends, and not the upload");
+        let to_it = |upload: &&Upload| upload.sending.file.room.key() == *key;
+        let tags: Vec<u64> = self.uploads.iter().filter(to_it).map(|upload| upload.tag).collect();
+        for tag in tags {
+            self.fail_transfer(tag, refusal.reason.clone());
+        }
+    }
+}
