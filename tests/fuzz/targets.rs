@@ -244,8 +244,11 @@ fn stored_entries() -> Vec<Vec<u8>> {
     examples
 }
 
+/// A row of state: key and value.
+type Stored = (Vec<u8>, Vec<u8>);
+
 /// A command, and the rows that it leads to.
-fn one_join() -> (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>) {
+fn one_join() -> (Vec<u8>, Vec<Stored>) {
     use syncnet::{
         chat::{Action, Evidence, Origin, Proposal, Standing, command},
         protocol::{RoomName, UserName},
