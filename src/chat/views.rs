@@ -49,7 +49,9 @@ impl State {
         }
         let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
         match is_banned && !room.private {
-            true => Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name))),
+            true => {
+                Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name)))
+            }
             false => Err(no_room(name)),
         }
     }
@@ -68,6 +70,11 @@ impl State {
         seen.map(|(id, _)| *id).collect()
     }
 
+    /// The rooms from number `from` on, for what the cluster does to rooms.
+    pub fn rooms_from(&self, from: RoomId) -> impl Iterator<Item = (RoomId, &Room)> {
+        self.rooms.range(from..).map(|(id, room)| (*id, room))
+    }
+
     /// The rooms that the viewer may see, by name, from behind `after` on; and whether there are more
     /// than `limit`.
     pub fn room_summaries(
@@ -82,7 +89,8 @@ impl State {
         let user = self.user(viewer.user);
         let id = self.user_id(viewer.user);
         let from = after.map_or(Unbounded, Excluded);
-        let rooms = self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
+        let rooms =
+            self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
         let mut seen = rooms
             .filter(|(room_id, room)| {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
@@ -200,7 +208,9 @@ fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>
         last_seq: room.last_seq,
         joined: reading.is_some(),
         last_read: reading.map_or(0, |reading| reading.last_read),
-        unread: reading.map_or(0, |reading| room.last_seq - reading.last_read.min(room.last_seq)),
+        unread: reading.map_or(0, |reading| {
+            room.last_seq - reading.last_read.max(room.first_seq() - 1).min(room.last_seq)
+        }),
         mentions: reading.map_or(0, |reading| reading.mentions.len() as u64),
         role,
         archived: room.settings.archived,

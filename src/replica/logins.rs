@@ -86,6 +86,10 @@ impl<S: Storage> Replica<S> {
         request: Request,
         lamport_timestamp: u64,
     ) -> Option<(Asked, Request)> {
+        if let Err(refusal) = self.may_register(now, conn, &request) {
+            self.refuse(now, conn, asked, refusal, false);
+            return None;
+        }
         let needed = self.needed(conn, &request);
         let (step, job, guarded) = match needed {
             Needed::Nothing => return Some((asked, request)),
@@ -108,6 +112,18 @@ impl<S: Storage> Replica<S> {
         None
     }
 
+    /// Whether an account may be registered from this address, where that is asked for. Each try counts, since
+    /// each costs a hash. Operators and administrators make as many as they like.
+    fn may_register(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let Request::Register { .. } = request else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let user = session.user.as_ref().and_then(|user| self.state.user(&user.key()));
+        if session.is_operator || user.is_some_and(|user| user.account.admin) {
+            return Ok(());
+        }
+        self.rates.registration(now.mono_ms, &self.config.limits, session.addr)
+    }
+
     fn needed(&mut self, conn: ConnId, request: &Request) -> Needed {
         match request {
             Request::Register { password, .. }
@@ -126,7 +142,8 @@ impl<S: Storage> Replica<S> {
                 // Members need no password.
                 let is_member = user.is_some_and(|user| self.state.is_member(&user, id));
                 let settings = self.state.room_by_id(id).map(|room| &room.settings);
-                match settings.and_then(|settings| Some((settings.password.clone()?, settings.password_rev))) {
+                match settings.and_then(|settings| Some((settings.password.clone()?, settings.password_rev)))
+                {
                     Some((verifier, rev)) if !is_member => {
                         Needed::CheckRoom(password.clone(), verifier, rev, room.clone())
                     }
@@ -270,7 +287,8 @@ impl<S: Storage> Replica<S> {
     pub(super) fn prove(&mut self, now: Now, conn: ConnId, asked: Asked, proof: [u8; 32]) {
         let challenge = self.sessions.get_mut(conn).and_then(|session| session.challenge.take());
         let Some(challenge) = challenge else {
-            let refusal = Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
+            let refusal =
+                Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
             return self.refuse(now, conn, asked, refusal, false);
         };
         let request = Request::OperatorLogin { proof };
@@ -282,7 +300,8 @@ impl<S: Storage> Replica<S> {
     pub(super) fn on_credential(&mut self, now: Now, conn: ConnId, done: Result<Done, Refusal>) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let addr = session.addr;
-        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_))) else {
+        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_)))
+        else {
             return;
         };
         let working = *working;
@@ -311,7 +330,8 @@ impl<S: Storage> Replica<S> {
                 if let Some(session) = session {
                     session.challenge = Some(challenge);
                 }
-                let fields = serde_json::Map::from_iter([("challenge".into(), hex::encode(&challenge).into())]);
+                let fields =
+                    serde_json::Map::from_iter([("challenge".into(), hex::encode(&challenge).into())]);
                 return self.say(now, conn, &asked, &Answer::Done(fields));
             }
             (Step::Prove, _, Done::Proved { ok: true }) => {

@@ -10,8 +10,8 @@ use crate::protocol::{
 
 use super::{
     fanout::Fan,
-    io::{ConnId, Purpose, Query},
-    storage::{EventRange, EventRow, Reader, Search, StorageError},
+    io::{ConnId, FoundEvents, Purpose, Query},
+    storage::{EventRange, Reader, RoomId, Search, StorageError},
 };
 
 /// What a query thread is asked.
@@ -39,9 +39,9 @@ impl Look {
     pub fn carry_out(&self, reader: &impl Reader, by: Signature) -> Result<Fan, StorageError> {
         match self {
             Look::Events(query) => {
-                let rows = events(reader, query)?;
+                let found = events(reader, query)?;
                 let Query { conn, room, purpose, .. } = query.clone();
-                Ok(Fan::Found { conn, room, purpose, found: Ok(rows), by })
+                Ok(Fan::Found { conn, room, purpose, found: Ok(found), by })
             }
             Look::Answer(lookup) => {
                 Ok(Fan::Say { conn: lookup.conn, line: lookup.answer(reader, &by)?.into() })
@@ -125,15 +125,25 @@ fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, S
 }
 
 /// The events that a query asks for. Where it names a time, its range begins with the first event of then.
-fn events(reader: &impl Reader, query: &Query) -> Result<Vec<EventRow>, StorageError> {
-    let Purpose::History { range: HistoryRange::Since(since_ms), .. } = &query.purpose else {
-        return reader.events(query.room, &query.range);
-    };
-    match reader.first_since(query.room, *since_ms)? {
-        Some(first) => {
-            let range = EventRange { after: first - 1, ..query.range.clone() };
-            reader.events(query.room, &range)
+fn events(reader: &impl Reader, query: &Query) -> Result<FoundEvents, StorageError> {
+    let range = match &query.purpose {
+        Purpose::History { range: HistoryRange::Since(since_ms), .. } => {
+            match reader.first_since(query.room, *since_ms)? {
+                Some(first) => EventRange { after: first - 1, ..query.range.clone() },
+                None => return Ok(FoundEvents { rows: Vec::new(), first_kept: 0 }),
+            }
         }
-        None => Ok(Vec::new()),
-    }
+        _ => query.range.clone(),
+    };
+    let rows = reader.events(query.room, &range)?;
+    let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
+    // Asked for afterwards, so it is at least where those events began.
+    let first_kept = if begins_late { first_kept(reader, query.room)? } else { 0 };
+    Ok(FoundEvents { rows, first_kept })
+}
+
+/// The first event that a room still has: a room's events are dense, so what is below it was removed.
+fn first_kept(reader: &impl Reader, room: RoomId) -> Result<u64, StorageError> {
+    let range = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1, max_bytes: 0 };
+    Ok(reader.events(room, &range)?.first().map_or(0, |row| row.seq))
 }

@@ -22,7 +22,7 @@ use super::{
     io::{ConnId, Now},
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
-    storage::{RoomId, Storage, StorageError},
+    storage::{EventRow, RoomId, Storage, StorageError},
 };
 
 /// When to come back after a request that was refused because too much waits.
@@ -104,11 +104,8 @@ impl<S: Storage> Replica<S> {
         named: Option<UserName>,
     ) -> Option<Proposal> {
         let session = self.sessions.get_mut(conn)?;
-        let standing = if session.is_operator && for_operators(&action) {
-            Standing::Operator
-        } else {
-            session.standing
-        };
+        let standing =
+            if session.is_operator && for_operators(&action) { Standing::Operator } else { session.standing };
         let user = named.or_else(|| session.user.clone()).or_else(|| {
             // An operator is nobody in particular, and a webhook is known by its token.
             UserName::new(if session.is_operator { "operator" } else { "webhook" })
@@ -117,18 +114,12 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Proposes, unless it is certain that the log will refuse; whether it was proposed.
-    pub(super) fn propose_as(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        write: Write,
-        proposal: Proposal,
-    ) -> bool {
+    pub(super) fn propose_as(&mut self, now: Now, conn: ConnId, write: Write, proposal: Proposal) -> bool {
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         // What of this connection still waits may change the rules' answer.
         let early = !session.has_writes();
         let checked = if early { self.check_early(now, &proposal) } else { Ok(()) };
-        if let Err(refusal) = checked.and_then(|()| self.admit(&proposal)) {
+        if let Err(refusal) = checked.and_then(|()| self.admit(now, &proposal)) {
             self.refuse(now, conn, write.asked, refusal, false);
             return false;
         }
@@ -170,16 +161,24 @@ impl<S: Storage> Replica<S> {
         Ok(evidence)
     }
 
-    fn stored_event(&self, room: RoomId, seq: u64) -> Result<Option<Arc<Event>>, StorageError> {
+    /// When an event of history was made.
+    pub(super) fn created_at_ms(&self, room: RoomId, seq: u64) -> Result<Option<u64>, StorageError> {
+        Ok(self.stored_row(room, seq)?.map(|row| row.created_at_ms))
+    }
+
+    fn stored_row(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
         let unsaved = &self.unsaved.batch.events;
-        let row = match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
-            Some(row) => Some(row.clone()),
+        match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
+            Some(row) => Ok(Some(row.clone())),
             None => match &self.core {
-                Core::Formed(consensus) => consensus.storage().event(room, seq)?,
-                Core::Unformed(_) | Core::Changing => None,
+                Core::Formed(consensus) => consensus.storage().event(room, seq),
+                Core::Unformed(_) | Core::Changing => Ok(None),
             },
-        };
-        let Some(row) = row else { return Ok(None) };
+        }
+    }
+
+    fn stored_event(&self, room: RoomId, seq: u64) -> Result<Option<Arc<Event>>, StorageError> {
+        let Some(row) = self.stored_row(room, seq)? else { return Ok(None) };
         let event: Event = serde_json::from_str(row.json.get()).map_err(|error| {
             StorageError::Doubtful(format!("event {seq} of room {} does not decode: {error}", room.0))
         })?;
@@ -221,7 +220,7 @@ impl<S: Storage> Replica<S> {
 
     /// The limits that each server watches over by itself. They are settings, which may differ between
     /// servers for a while, so they are asked for before the log and not by the rules.
-    fn admit(&self, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
+    fn admit(&mut self, now: Now, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
         let limits = &self.config.limits;
         if self.proposals.len() >= limits.pending_proposals {
             let reason = "too much waits for its commit; nothing was proposed";
@@ -232,11 +231,12 @@ impl<S: Storage> Replica<S> {
             Action::Chat { to: Destination::User(with), .. } => Some(RoomName::direct(user, with)),
             _ => None,
         };
-        if creates.is_some_and(|room| self.state.room(&room.key()).is_none())
-            && self.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
-        {
-            let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
-            return Err(Refusal::new(Code::Forbidden, reason));
+        if creates.is_some_and(|room| self.state.room(&room.key()).is_none()) {
+            if self.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64 {
+                let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+                return Err(Refusal::new(Code::Forbidden, reason));
+            }
+            self.rates.new_room(now.mono_ms, limits, user.key())?;
         }
         if let Action::FileBegin { file, .. } = action {
             let used = self.state.user(&user.key()).map_or(0, |user| user.file_bytes);
@@ -251,6 +251,7 @@ impl<S: Storage> Replica<S> {
                 );
                 return Err(Refusal::new(Code::TooLarge, reason));
             }
+            self.rates.upload(now.mono_ms, limits, user.key(), file.size)?;
         }
         Ok(())
     }
@@ -267,12 +268,9 @@ impl<S: Storage> Replica<S> {
                 let client_msg_id = client_msg_id.unwrap_or_else(|| self.own_msg_id());
                 Action::Chat { to, body, client_msg_id, reply_to, file_id }
             }
-            Request::HookPost { token, body, display_name } => Action::HookPost {
-                token: token.hash(),
-                body,
-                client_msg_id: self.own_msg_id(),
-                display_name,
-            },
+            Request::HookPost { token, body, display_name } => {
+                Action::HookPost { token: token.hash(), body, client_msg_id: self.own_msg_id(), display_name }
+            }
             Request::Edit { room, seq, body } => Action::Edit { room, seq, body },
             Request::Delete { room, seq } => Action::Delete { room, seq },
             Request::React { room, seq, emoji, remove } => Action::React { room, seq, emoji, remove },

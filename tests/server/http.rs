@@ -193,7 +193,7 @@ fn the_first_request_has_ten_seconds() {
 
 #[test]
 fn connections_of_http_count() {
-    let one = OneServer::start(json!({"connections": 2}));
+    let one = OneServer::start(json!({"connections": 2, "connections_reserved": 0}));
     while !one.server().context().clients.is_empty() {
         std::thread::yield_now();
     }

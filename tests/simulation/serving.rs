@@ -402,7 +402,8 @@ impl Cluster {
 
     /// A line of a client, taken apart as the real server does.
     pub fn line(&mut self, server: usize, conn: ConnId, line: &[u8]) {
+        let bytes = line.len();
         let line = Envelope::parse(line);
-        self.input(server, Input::Line { conn, line });
+        self.input(server, Input::Line { conn, line, bytes });
     }
 }

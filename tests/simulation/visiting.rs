@@ -146,7 +146,7 @@ impl Cluster {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let fed = conn.framing.feed(bytes, |line| lines.push(line.to_vec()));
         if is_first {
-            self.input(server, Input::Opened { conn: id, addr: None });
+            self.input(server, Input::Opened { conn: id, addr: None, reserved: false });
         }
         for line in lines.iter().filter(|line| !line.is_empty()) {
             self.trace.say(self.now, || shown("=>", number, line));
@@ -155,7 +155,7 @@ impl Cluster {
         if fed.is_err() {
             let refusal = Refusal::new(Code::TooLarge, "the line is too long");
             let line = Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal });
-            self.input(server, Input::Line { conn: id, line });
+            self.input(server, Input::Line { conn: id, line, bytes: 0 });
         }
     }
 

@@ -11,11 +11,8 @@ mod rooms;
 
 use std::sync::Arc;
 
-pub(super) use self::{
-    files::no_file,
-    messages::has_name,
-    rooms::FORMER_OWNER,
-};
+pub use self::rooms::EXPIRE_MAX;
+pub(super) use self::{files::no_file, messages::has_name, rooms::FORMER_OWNER};
 use super::{
     account::Holder,
     command::{Action, Administer, Proposal, Standing},
@@ -258,7 +255,10 @@ impl State {
             }
         }
         if account.is_some_and(|account| account.is_banned(asking.now_ms)) {
-            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", asking.user)));
+            return Err(Refusal::new(
+                Code::Forbidden,
+                format!("{} is banned from this cluster", asking.user),
+            ));
         }
         Ok(())
     }

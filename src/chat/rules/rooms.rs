@@ -1,7 +1,6 @@
 //! Rules of rooms: entering, keeping order, settings, retention, import.
 
 use super::{
-    Asking, Verdict, forbidden, no_room,
     super::{
         State,
         account::Until,
@@ -9,20 +8,18 @@ use super::{
         rights::{self, Deed, Rank},
         room::{BANNED_MAX, INVITED_MAX, Role, Room},
     },
+    Asking, Verdict, forbidden, no_room,
 };
-use crate::{
-    protocol::{
-        credential::Verifier,
-        moderation::Moderation,
-        name::{RoomName, UserName},
-        refusal::{Code, Refusal},
-        request::Imported,
-    },
-
+use crate::protocol::{
+    credential::Verifier,
+    moderation::{Moderation, Retention},
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+    request::Imported,
 };
 
 /// Events that one `Expire` may forget: more would hold the disk for too long at once.
-pub(in super::super) const EXPIRE_MAX: u64 = 5_000;
+pub const EXPIRE_MAX: u64 = 5_000;
 
 impl State {
     /// `unlocked` names the password that was shown; `new` is what the room is to be where it is created.
@@ -106,9 +103,7 @@ impl State {
         };
         let must_be_member = || match is_member {
             true => Ok(()),
-            false => {
-                Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name)))
-            }
+            false => Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name))),
         };
         let is_so = match what {
             Moderation::Topic { .. } | Moderation::Configure(_) => false,
@@ -179,8 +174,14 @@ impl State {
         }
         let id = self.room_id(&name.key()).ok_or_else(|| no_room(name))?;
         let room = self.room_by_id(id).ok_or_else(|| no_room(name))?;
+        // What was proposed long ago must not undo what the room's people have said since.
+        let settled = match room.settings.retention {
+            Retention { days: Some(_), .. } => u64::MAX,
+            Retention { days: None, events: Some(events) } => (room.last_seq + 1).saturating_sub(events),
+            Retention { days: None, events: None } => 0,
+        };
         // The newest event stays, so that a room never looks as if it had none.
-        let before_seq = before_seq.min(room.last_seq).min(room.first_seq() + EXPIRE_MAX);
+        let before_seq = before_seq.min(settled).min(room.last_seq).min(room.first_seq() + EXPIRE_MAX);
         Ok(match before_seq > room.first_seq() {
             true => Verdict::Expire { room: id, before_seq },
             false => Verdict::Nothing,
@@ -239,4 +240,3 @@ fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
 
 /// The role that a former owner has.
 pub(in super::super) const FORMER_OWNER: Role = Role::Moderator;
-

@@ -218,7 +218,8 @@ fn parse(line: &str, words: &[&str]) -> Action {
                 private: option(line, "private").map(|flag| flag == "true"),
                 archived: option(line, "archived").map(|flag| flag == "true"),
                 slow_s: number("slow").map(|seconds| seconds as u32),
-                retention: number("keep").map(|events| Retention { days: None, events: Some(events) }),
+                retention: number("keep")
+                    .map(|events| Retention { days: None, events: (events > 0).then_some(events) }),
             }),
         ),
         [_, "password", room] => Action::RoomPassword { room: room_name(room), password: password() },

@@ -31,7 +31,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
     if let Some(username) = message.username {
         fields.insert("username".into(), username.into());
     }
-    let session = LocalSession::open(exchange.desk, exchange.addr, ANSWER_WITHIN);
+    let session = LocalSession::open(exchange.desk, exchange.visitor, ANSWER_WITHIN);
     say(session.and_then(|mut session| session.ask("hook_post", fields)))
 }
 
