@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use super::{
     credential::{Password, Token},
     envelope::Envelope,
+    export::{Imported, ImportedRoom, RoomInfo},
+    event::EventKind,
     file::{FILE_CHUNK_BYTES, FILE_NAME_BYTES, FileId, NewFile, is_content_type, is_file_name},
     hex,
     limits::{
@@ -189,6 +191,29 @@ pub enum Request {
         /// The events.
         events: Vec<Imported>,
     },
+    /// Make a room what it was at another time or in another cluster, but for its events.
+    ImportRoom {
+        /// The room.
+        room: RoomName,
+        /// What it is to be.
+        info: Box<ImportedRoom>,
+    },
+    /// Read any room, as an operator, or any public one, as an administrator.
+    Export {
+        /// The room.
+        room: RoomName,
+        /// Events above this `seq`.
+        after: u64,
+        /// At most so many events.
+        limit: usize,
+    },
+    /// List the rooms that `export` gives.
+    ExportRooms {
+        /// Those whose folded names come after this.
+        after: Option<RoomName>,
+        /// At most so many.
+        limit: usize,
+    },
     /// Read events of a room.
     History {
         /// The room.
@@ -338,22 +363,6 @@ pub enum Administration {
     },
 }
 
-/// A message of another time or cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Who said it.
-    pub author: UserName,
-    /// When, milliseconds since the Unix epoch.
-    #[serde(with = "super::event::seconds")]
-    pub created_at: u64,
-    /// The text. What is not a message (a join, say) keeps its place as an empty one.
-    #[serde(default)]
-    pub body: String,
-    /// The `seq` of the message it answers.
-    #[serde(default)]
-    pub reply_to: Option<u64>,
-}
-
 /// Which part of a room's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
@@ -424,6 +433,16 @@ impl Request {
                 first_seq: fields.integer("first_seq")?,
                 events: fields.imported(limits)?,
             },
+            "import_room" => Request::ImportRoom { room: fields.room()?, info: Box::new(fields.room_info()?) },
+            "export" => Request::Export {
+                room: fields.room()?,
+                after: fields.optional_integer("after")?.unwrap_or(0),
+                limit: fields.count("limit", HISTORY_MAX, 1..=HISTORY_MAX)?,
+            },
+            "export_rooms" => Request::ExportRooms {
+                after: fields.optional_name("after", RoomName::new)?,
+                limit: fields.count("limit", HISTORY_MAX, 1..=LIST_MAX)?,
+            },
             "history" => Request::History {
                 room: fields.room()?,
                 range: fields.range()?,
@@ -473,6 +492,7 @@ impl Request {
             | Request::Moderate { .. }
             | Request::RoomPassword { .. }
             | Request::Import { .. }
+            | Request::ImportRoom { .. }
             | Request::Register { .. }
             | Request::Logout { .. }
             | Request::ChangePassword { .. }
@@ -490,6 +510,8 @@ impl Request {
             | Request::OperatorChallenge
             | Request::OperatorLogin { .. }
             | Request::Users { .. }
+            | Request::Export { .. }
+            | Request::ExportRooms { .. }
             | Request::Hooks { .. }
             | Request::History { .. }
             | Request::Search { .. }
@@ -787,19 +809,35 @@ impl Fields<'_> {
     }
 
     fn imported(&self, limits: &Limits) -> Result<Vec<Imported>, Refusal> {
-        let events = self.get("events").cloned().unwrap_or_default();
-        let events: Vec<Imported> = serde_json::from_value(events)
-            .map_err(|error| Refusal::bad_request(format!("events: {error}")))?;
-        if events.is_empty() || events.len() > IMPORT_MAX {
+        let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
+        let first_seq = self.integer("first_seq")?;
+        let Some(Value::Array(given)) = self.get("events").filter(|events| events.is_array()) else {
+            return Err(Refusal::bad_request(format!("events must be a list of 1 to {IMPORT_MAX}")));
+        };
+        if given.is_empty() || given.len() > IMPORT_MAX {
             return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
         }
-        if events.iter().any(|event| event.body.len() > limits.body_bytes || event.body.contains('\0')) {
-            return Err(Refusal::bad_request(format!(
-                "events: a body has at most {} bytes and no NUL",
-                limits.body_bytes
-            )));
+        let mut events = Vec::with_capacity(given.len());
+        for (value, expected) in given.iter().zip(first_seq..) {
+            let (event, seq) = Imported::read(value.clone()).map_err(wrong)?;
+            if seq.is_some_and(|seq| seq != expected) {
+                return Err(wrong(format!("seq must be {expected} where {} stands", seq.unwrap_or(0))));
+            }
+            if let Ok(EventKind::Message(message)) = event.event_kind()
+                && (message.body.len() > limits.body_bytes || message.body.contains('\0'))
+            {
+                return Err(wrong(format!("a body has at most {} bytes and no NUL", limits.body_bytes)));
+            }
+            events.push(event);
         }
         Ok(events)
+    }
+
+    fn room_info(&self) -> Result<ImportedRoom, Refusal> {
+        let wrong = |reason: String| Refusal::bad_request(format!("info: {reason}"));
+        let info = self.get("info").cloned().unwrap_or_default();
+        let info: RoomInfo = serde_json::from_value(info).map_err(|error| wrong(error.to_string()))?;
+        ImportedRoom::try_from(info).map_err(wrong)
     }
 
     /// What is done to a room or to one of its people.
@@ -977,6 +1015,32 @@ mod tests {
             ("file_chunk", r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#, "bytes"),
             ("file_end", r#"{"file_id":"00000000000000000000000000000000","sha256":"x"}"#, "sha256"),
             ("import", r#"{"room":"a","first_seq":1,"events":[]}"#, "events"),
+            ("import", r#"{"room":"a","first_seq":1,"events":7}"#, "events"),
+            ("import", r#"{"room":"a","first_seq":1,"events":[{}]}"#, "events"),
+            ("import", r#"{"room":"a","events":[{"author":"a","created_at":1,"body":"x"}]}"#, "first_seq"),
+            (
+                "import",
+                r#"{"room":"a","first_seq":2,"events":[{"author":"a","created_at":1,"body":"x","seq":1}]}"#,
+                "seq",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"body":"\u0000"}]}"#,
+                "body",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"dance"}]}"#,
+                "dance",
+            ),
+            ("import_room", r#"{"room":"a"}"#, "info"),
+            ("import_room", r#"{"room":"a","info":{"private":1}}"#, "info"),
+            ("import_room", r#"{"room":"a","info":{"private":true,"topic":"\u001b"}}"#, "topic"),
+            ("export", r#"{}"#, "room"),
+            ("export", r#"{"room":"a","after":-1}"#, "after"),
+            ("export", r#"{"room":"a","limit":501}"#, "limit"),
+            ("export_rooms", r#"{"after":"a b"}"#, "after"),
+            ("export_rooms", r#"{"limit":0}"#, "limit"),
             ("ping", r#"{"barrier":"yes"}"#, "barrier"),
         ] {
             let refusal = parse(msg_type, data).expect_err(data);

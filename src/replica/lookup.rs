@@ -3,6 +3,7 @@
 use crate::protocol::{
     Answer, Event,
     answer::{Asked, Hit, Signature},
+    export::ExportPage,
     file::{FILE_CHUNK_BYTES, FileInfo},
     refusal::{Code, Refusal},
     request::HistoryRange,
@@ -85,6 +86,15 @@ pub enum Wanted {
         /// Where the piece begins; a multiple of the size of a piece.
         offset: u64,
     },
+    /// A page of a room's events, for whoever takes them out of the cluster.
+    Export {
+        /// The room.
+        room: RoomId,
+        /// Which events.
+        range: EventRange,
+        /// The answer but for its events and `more`.
+        page: ExportPage,
+    },
 }
 
 impl Lookup {
@@ -93,6 +103,12 @@ impl Lookup {
         let answer = match &self.what {
             Wanted::Search(search) => found(reader, search)?,
             Wanted::FileChunk { file, offset } => piece(reader, file, *offset)?,
+            Wanted::Export { room, range, page } => {
+                let rows = reader.events(*room, range)?;
+                let last = rows.last().map_or(page.last_seq, |row| row.seq);
+                let events = rows.iter().map(|row| row.json.as_ref().to_owned()).collect();
+                Answer::Export(ExportPage { events, more: last < page.last_seq, ..page.clone() })
+            }
         };
         Ok(answer.line(&self.asked, by))
     }

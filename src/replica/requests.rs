@@ -321,5 +321,13 @@ fn kept_for_operators() -> Refusal {
 
 /// What an operator may ask without being a user.
 fn is_for_operators(request: &Request) -> bool {
-    matches!(request, Request::Administer(_) | Request::Users { .. } | Request::Import { .. })
+    matches!(
+        request,
+        Request::Administer(_)
+            | Request::Users { .. }
+            | Request::Import { .. }
+            | Request::ImportRoom { .. }
+            | Request::Export { .. }
+            | Request::ExportRooms { .. }
+    )
 }

@@ -278,6 +278,7 @@ impl<S: Storage> Replica<S> {
             Request::Moderate { room, what } => Action::Moderate { room, what },
             Request::RoomPassword { room, .. } => Action::RoomPassword { room, password: None },
             Request::Import { room, first_seq, events } => Action::Import { room, first_seq, events },
+            Request::ImportRoom { room, info } => Action::ImportRoom { room, info },
             Request::Logout { everywhere } => Action::Logout { everywhere },
             Request::Administer(Administration::SetAdmin { username, admin }) => {
                 Action::Administer { username, what: Administer::SetAdmin(admin) }
@@ -341,5 +342,11 @@ impl<S: Storage> Replica<S> {
 
 /// What is done in an operator's name rather than in a user's.
 fn for_operators(action: &Action) -> bool {
-    matches!(action, Action::Register { .. } | Action::Administer { .. } | Action::Import { .. })
+    matches!(
+        action,
+        Action::Register { .. }
+            | Action::Administer { .. }
+            | Action::Import { .. }
+            | Action::ImportRoom { .. }
+    )
 }

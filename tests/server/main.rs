@@ -3,7 +3,9 @@
 mod dialects;
 mod http;
 mod http_client;
+mod limits;
 mod one_server;
 mod program;
 mod three_servers;
+mod transfer;
 mod web_socket;

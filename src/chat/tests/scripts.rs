@@ -16,12 +16,13 @@ use crate::{
     protocol::{
         credential::{ScramVerifier, TokenHash, Verifier},
         event::{Event, EventKind},
+        export::{Imported, ImportedRoom},
         file::{FileId, NewFile},
         moderation::{Moderation, Retention, RoomSettings},
         name::{RoomName, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
-        request::{Destination, Imported},
+        request::Destination,
     },
 };
 
@@ -231,6 +232,23 @@ fn parse(line: &str, words: &[&str]) -> Action {
             first_seq: first_seq.parse().unwrap(),
             events: authors.iter().map(|author| imported(author)).collect(),
         },
+        [_, "import_room", room, members @ ..] => Action::ImportRoom {
+            room: room_name(room),
+            info: Box::new(ImportedRoom {
+                private: option(line, "private").is_some(),
+                topic: option(line, "topic").unwrap_or("").into(),
+                archived: option(line, "archived").is_some(),
+                slow_s: number("slow").unwrap_or(0) as u32,
+                retention: Retention { days: None, events: number("keep") },
+                members: members
+                    .iter()
+                    .map(|member| match member.strip_suffix('!') {
+                        Some(owner) => (user_name(owner), Role::Owner),
+                        None => (user_name(member), Role::Member),
+                    })
+                    .collect(),
+            }),
+        },
         [_, "register"] => Action::Register {
             password: password().unwrap(),
             admin: option(line, "admin").is_some(),
@@ -308,7 +326,7 @@ fn chat(line: &str, to: Destination, id: &str, text: &[&str]) -> Action {
 }
 
 fn imported(author: &str) -> Imported {
-    Imported { author: user_name(author), created_at: 5_000, body: format!("by {author}"), reply_to: None }
+    Imported::message(user_name(author), 5_000, format!("by {author}"))
 }
 
 fn verifier(word: &str) -> Verifier {
