@@ -84,7 +84,7 @@ impl Writer {
 
     fn event(&mut self, is_message: bool) -> EventRow {
         self.index += 1;
-        let room = if self.index % 10 == 0 { HIDDEN } else { ROOM };
+        let room = if self.index.is_multiple_of(10) { HIDDEN } else { ROOM };
         let newest = &mut self.newest[room.0 as usize - 1];
         *newest += 1;
         let seq = *newest;
@@ -163,20 +163,11 @@ fn timed<T>(action: impl FnOnce() -> T) -> Taken {
     Taken { clock: begin.elapsed(), processor: processor_time().saturating_sub(processor) }
 }
 
-#[cfg(target_os = "linux")]
+/// Of this thread; zero where the system does not tell.
 fn processor_time() -> Duration {
-    use nix::sys::resource::{UsageWho, getrusage};
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("a thread knows its own times");
-    [usage.user_time(), usage.system_time()]
-        .iter()
-        .map(|time| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).cast_unsigned()))
-        .sum()
-}
-
-/// Not known elsewhere.
-#[cfg(not(target_os = "linux"))]
-fn processor_time() -> Duration {
-    Duration::ZERO
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = times.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 fn ms(time: Duration) -> f64 {

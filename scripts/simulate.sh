@@ -2,12 +2,14 @@
 # Plays whole clusters from seeds (tests/simulation) and judges them.
 #
 #   scripts/simulate.sh [N] [FIRST]      N seeds from FIRST on                      [1000 1]
+#   scripts/simulate.sh --sqlite [N] [FIRST]   the same on the real SQLite storage          [40 1]
 #   scripts/simulate.sh --seed SEED      one seed, with everything that happens on standard error
 #   scripts/simulate.sh --seed SEED --bug NAME   the same with a planted bug
 #   scripts/simulate.sh --hunt NAME      looks for a seed that catches a planted bug; "all" for each
 #   scripts/simulate.sh --all            what CI runs: many seeds, the kept ones, all twice, planted bugs
 #
-# SYNCNET_SIM_THREADS sets how many runs go on at a time [2]. Exit status 0: all went well.
+# SYNCNET_SIM_THREADS sets how many runs go on at a time [2]. SYNCNET_SIM_HASHES=1 shows the hash of each run, to
+# compare two versions of the product. Exit status 0: all went well.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -33,6 +35,12 @@ case ${1:-} in
 --hunt)
     export SYNCNET_SIM_BUG=${2:-all}
     simulate --exact bugs::hunt --ignored
+    ;;
+--sqlite)
+    if ! is_number "${2:-40}" || ! is_number "${3:-1}"; then usage; fi
+    # Seed 1000042 is seed 42 on SQLite (SQLITE_SEEDS in tests/simulation/scenario.rs).
+    export SYNCNET_SIM_SEEDS=${2:-40} SYNCNET_SIM_FIRST=$((1000000 + 10#${3:-1}))
+    simulate --exact many_seeds
     ;;
 --all) simulate ;;
 *)

@@ -188,6 +188,8 @@ pub enum Job {
         /// is no.
         verifier: Option<Box<Verifier>>,
     },
+    /// Draw a token, for a bot or a webhook.
+    Draw,
     /// Draw a challenge for an operator of this machine.
     Challenge,
     /// Say whether a proof answers a challenge (`protocol/operator.rs`).
@@ -218,6 +220,11 @@ pub enum Done {
         token: Token,
         /// What to store of it.
         token_hash: TokenHash,
+    },
+    /// Of [`Job::Draw`].
+    Drawn {
+        /// Fresh.
+        token: Token,
     },
     /// Of [`Job::Challenge`].
     Challenge {

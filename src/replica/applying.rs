@@ -5,11 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{
-        Applied as Outcome, Command, Reply,
-        apply::Effects,
-        hook::hook_id,
-    },
+    chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,

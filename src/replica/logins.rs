@@ -94,7 +94,7 @@ impl<S: Storage> Replica<S> {
         let (step, job, guarded) = match needed {
             Needed::Nothing => return Some((asked, request)),
             Needed::Make(password) => (Step::Make, Job::Make { password }, None),
-            Needed::Draw => (Step::Draw, Job::Challenge, None),
+            Needed::Draw => (Step::Draw, Job::Draw, None),
             Needed::CheckRoom(password, verifier, password_rev, room) => {
                 let job = Job::Check { password, verifier: Some(verifier) };
                 (Step::Check { password_rev }, job, Some(Guarded::Room(room.key())))
@@ -402,12 +402,10 @@ impl<S: Storage> Replica<S> {
             (Step::Change { password_rev }, _, Done::Made { verifier }) => {
                 (Action::ChangePassword { password_rev, password: verifier }, Then::Answer)
             }
-            (Step::Draw, Request::CreateBot { username }, Done::Challenge { challenge }) => {
-                let token = Token::from_bytes(&challenge);
+            (Step::Draw, Request::CreateBot { username }, Done::Drawn { token }) => {
                 (Action::CreateBot { username, token: token.hash() }, Then::Token(token))
             }
-            (Step::Draw, Request::CreateHook { room, username }, Done::Challenge { challenge }) => {
-                let token = Token::from_bytes(&challenge);
+            (Step::Draw, Request::CreateHook { room, username }, Done::Drawn { token }) => {
                 (Action::CreateHook { room, username, token: token.hash() }, Then::Token(token))
             }
             // Nothing else is handed out.

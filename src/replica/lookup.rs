@@ -37,7 +37,7 @@ impl Look {
     ///
     /// # Errors
     /// The disk could not be read, or what was read is damaged.
-    pub fn carry_out(&self, reader: &impl Reader, by: Signature) -> Result<Fan, StorageError> {
+    pub fn carry_out(&self, reader: &(impl Reader + ?Sized), by: Signature) -> Result<Fan, StorageError> {
         match self {
             Look::Events(query) => {
                 let found = events(reader, query)?;
@@ -99,7 +99,7 @@ pub enum Wanted {
 
 impl Lookup {
     /// The line that answers.
-    fn answer(&self, reader: &impl Reader, by: &Signature) -> Result<Vec<u8>, StorageError> {
+    fn answer(&self, reader: &(impl Reader + ?Sized), by: &Signature) -> Result<Vec<u8>, StorageError> {
         let answer = match &self.what {
             Wanted::Search(search) => found(reader, search)?,
             Wanted::FileChunk { file, offset } => piece(reader, file, *offset)?,
@@ -114,7 +114,7 @@ impl Lookup {
     }
 }
 
-fn found(reader: &impl Reader, search: &Search) -> Result<Answer, StorageError> {
+fn found(reader: &(impl Reader + ?Sized), search: &Search) -> Result<Answer, StorageError> {
     let found = reader.search(search)?;
     let hits = found.hits.into_iter().map(|hit| {
         let event: Event = serde_json::from_str(hit.row.json.get())
@@ -125,7 +125,7 @@ fn found(reader: &impl Reader, search: &Search) -> Result<Answer, StorageError> 
     Ok(Answer::Search { hits, cut_at: found.cut_at })
 }
 
-fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
+fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
     let gone = || Answer::Nack(Refusal::new(Code::NotFound, "there is no such file, or not any more"));
     if offset >= file.size {
         // An empty file has one empty piece.
@@ -141,7 +141,7 @@ fn piece(reader: &impl Reader, file: &FileInfo, offset: u64) -> Result<Answer, S
 }
 
 /// The events that a query asks for. Where it names a time, its range begins with the first event of then.
-fn events(reader: &impl Reader, query: &Query) -> Result<FoundEvents, StorageError> {
+fn events(reader: &(impl Reader + ?Sized), query: &Query) -> Result<FoundEvents, StorageError> {
     let range = match &query.purpose {
         Purpose::History { range: HistoryRange::Since(since_ms), .. } => {
             match reader.first_since(query.room, *since_ms)? {
@@ -159,7 +159,7 @@ fn events(reader: &impl Reader, query: &Query) -> Result<FoundEvents, StorageErr
 }
 
 /// The first event that a room still has: a room's events are dense, so what is below it was removed.
-fn first_kept(reader: &impl Reader, room: RoomId) -> Result<u64, StorageError> {
+fn first_kept(reader: &(impl Reader + ?Sized), room: RoomId) -> Result<u64, StorageError> {
     let range = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1, max_bytes: 0 };
     Ok(reader.events(room, &range)?.first().map_or(0, |row| row.seq))
 }

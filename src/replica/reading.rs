@@ -42,7 +42,9 @@ impl<S: Storage> Replica<S> {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
-            Request::Members { room } | Request::Hooks { room } | Request::Export { room, .. } => !knows(room),
+            Request::Members { room } | Request::Hooks { room } | Request::Export { room, .. } => {
+                !knows(room)
+            }
             // Nothing that is committed may be missing.
             Request::ExportRooms { .. } => true,
             Request::Search { room: Some(room), .. } => !knows(room),
@@ -76,7 +78,9 @@ impl<S: Storage> Replica<S> {
             Request::Ping { data, .. } => Ok(Answer::Pong(data)),
             Request::ServerList => Ok(Answer::ServerList(self.server_list())),
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
-            Request::Users { after, limit } => self.users(now, user.as_ref(), is_operator, after.as_ref(), limit),
+            Request::Users { after, limit } => {
+                self.users(now, user.as_ref(), is_operator, after.as_ref(), limit)
+            }
             Request::ExportRooms { after, limit } => {
                 self.exporter(now, user.as_ref(), is_operator).map(|viewer| {
                     let after = after.map(|room| room.key());
@@ -146,7 +150,8 @@ impl<S: Storage> Replica<S> {
                 return Ok(None);
             }
             Request::Search { words, room, author, since_ms, until_ms, before, limit } => {
-                let room = room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
+                let room =
+                    room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
                 let readable = match room {
                     Some(room) => [room].into(),
                     None => self.state.visible_rooms(viewer),

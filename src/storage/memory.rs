@@ -4,13 +4,14 @@
 //! A [`MemoryDisk`] outlives the process that uses it: opening, crashing and opening again is how a
 //! restart is played. Nothing in it is random; what may go either way is chosen by the caller.
 
-use std::{cell::OnceCell, io::Read, sync::Arc};
+use std::{io::Read, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
     OpenError,
     bounds::Bounds,
+    failure::Failure,
     image::{Image, Kept},
     read, search,
     snapshot::Export,
@@ -40,11 +41,6 @@ pub enum CommitFault {
     /// The sync fails. The batch can be read back (the page cache has it), but a power cut takes it away,
     /// and everything written after it. The next open is doubtful.
     SyncError,
-    /// The power is cut half-way; the caller is about to [`crash`](MemoryDisk::crash) this disk.
-    PowerCut {
-        /// Whether all of the batch reached the disk; else nothing of it did.
-        survives: bool,
-    },
 }
 
 /// A disk. Clones are the same disk.
@@ -86,7 +82,7 @@ impl MemoryDisk {
         write::begin(image, server_id, fresh_node_id)?;
         let bounds = Bounds::read(image)?;
         inner.in_use = true;
-        Ok(MemoryStorage { disk: self.clone(), bounds, failed: OnceCell::new() })
+        Ok(MemoryStorage { disk: self.clone(), bounds, failed: Failure::default() })
     }
 
     /// A reader beside the writer.
@@ -144,7 +140,7 @@ impl MemoryDisk {
 pub struct MemoryStorage {
     disk: MemoryDisk,
     bounds: Bounds,
-    failed: OnceCell<StorageError>,
+    failed: Failure,
 }
 
 impl Drop for MemoryStorage {
@@ -154,14 +150,6 @@ impl Drop for MemoryStorage {
 }
 
 impl MemoryStorage {
-    fn usable(&self) -> Result<(), StorageError> {
-        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
-    }
-
-    fn fail(&self, error: StorageError) -> StorageError {
-        self.failed.get_or_init(|| error).clone()
-    }
-
     /// Runs `work` on the disk as one commit, with the fault that waits for it.
     fn store(
         &mut self,
@@ -175,11 +163,6 @@ impl MemoryStorage {
                 Ok(())
             }
             Some(CommitFault::WriteError) => failed("disk I/O error: write"),
-            Some(CommitFault::PowerCut { survives: false }) => failed("power cut"),
-            Some(CommitFault::PowerCut { survives: true }) => {
-                work(&mut inner.image)?;
-                failed("power cut")
-            }
             Some(CommitFault::SyncError) => {
                 let before = inner.image.clone();
                 inner.synced.get_or_insert(before);
@@ -197,12 +180,12 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::load(&*self.disk.0.lock().image)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -215,17 +198,17 @@ impl Storage for MemoryStorage {
                 // A damaged row was met half-way, and there is no transaction to roll back here.
                 self.disk.0.lock().doubt = Some(why.clone());
             }
-            self.fail(error)
+            self.failed.keep(error)
         })
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::entries(&*self.disk.0.lock().image, self.bounds.truncated, (low, high), max_bytes)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::event(&*self.disk.0.lock().image, room, seq)
     }
 
@@ -235,7 +218,7 @@ impl Storage for MemoryStorage {
         hard_state: HardState,
         content: &mut dyn Read,
     ) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         let installed = self.store(|image| {
             let mut new = image.named();
             let bounds = write::install(&mut new, head, hard_state, content)?;
@@ -244,7 +227,7 @@ impl Storage for MemoryStorage {
         });
         installed.map_err(|error| match error {
             StorageError::Doubtful(_) => error,
-            StorageError::Failed(_) => self.fail(error),
+            StorageError::Failed(_) => self.failed.keep(error),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! | `tables` | the rows that exist, as a trait: what both kinds of disk can do |
 //! | `checksum`, `record` | what guards a row, and how its value is written |
 //! | `bounds` | where log and state begin and end, and which batches fit there |
+//! | `failure` | why nothing goes any more, once something has failed |
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
 //! | `sweep` | what is removed at once and wiped bit by bit |
@@ -22,6 +23,7 @@
 mod bounds;
 mod checkpoints;
 mod checksum;
+mod failure;
 pub mod folder;
 mod full_text;
 mod image;

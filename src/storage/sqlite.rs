@@ -14,7 +14,6 @@
 //! tell, and the other servers do (`replica::trust`).
 
 use std::{
-    cell::OnceCell,
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
@@ -26,6 +25,7 @@ use super::{
     OpenError,
     bounds::Bounds,
     checkpoints::Checkpoints,
+    failure::Failure,
     folder::Folder,
     full_text::{self, SEARCH_TIME, Watch},
     read,
@@ -79,7 +79,7 @@ pub struct SqliteStorage {
     bounds: Bounds,
     checkpoints: Checkpoints,
     /// The first failure; every later call gets it again.
-    failed: OnceCell<StorageError>,
+    failed: Failure,
     /// Dropped last, so that the connection is closed while the folder is still ours.
     folder: Option<Folder>,
 }
@@ -158,7 +158,7 @@ impl SqliteStorage {
         }
         let bounds = Bounds::read(&connection)?;
         let checkpoints = Checkpoints::default();
-        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: OnceCell::new(), folder })
+        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: Failure::default(), folder })
     }
 
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
@@ -171,10 +171,6 @@ impl SqliteStorage {
         Ok(SqliteReader { connection, watch, place: self.place.clone() })
     }
 
-    fn usable(&self) -> Result<(), StorageError> {
-        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
-    }
-
     /// Ends the usefulness of this connection.
     fn fail(&self, broken: Broken) -> StorageError {
         if broken.synced_in_vain
@@ -185,18 +181,18 @@ impl SqliteStorage {
         // Closing must not checkpoint what may not be on the disk. Should even this be refused, there is
         // nothing left to do: the process ends.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        self.failed.get_or_init(|| broken.error).clone()
+        self.failed.keep(broken.error)
     }
 }
 
 impl Storage for SqliteStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::load(&self.connection)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -215,12 +211,12 @@ impl Storage for SqliteStorage {
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         read::event(&self.connection, room, seq)
     }
 
@@ -230,7 +226,7 @@ impl Storage for SqliteStorage {
         hard_state: HardState,
         content: &mut dyn Read,
     ) -> Result<(), StorageError> {
-        self.usable()?;
+        self.failed.check()?;
         let installed = transaction(&mut self.connection, |connection| {
             write::install(connection, head, hard_state, content)
         });

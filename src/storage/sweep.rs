@@ -15,8 +15,9 @@ use super::{
 };
 use crate::replica::storage::{Batch, StorageError};
 
-/// Events that one commit wipes at most.
-const EVENTS_SLICE: usize = 128;
+/// Events that one commit wipes at most. Each word of each is taken out of a page of the index that is found and
+/// written for it alone: up to a millisecond for a message.
+const EVENTS_SLICE: usize = 16;
 /// Pieces of files that one commit wipes at most.
 const CHUNKS_SLICE: usize = 32;
 

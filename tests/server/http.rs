@@ -192,6 +192,43 @@ fn the_first_request_has_ten_seconds() {
 }
 
 #[test]
+fn files_and_hooks_are_asked_for_as_requests() {
+    let one = OneServer::start_with(json!({"http": {"idle_ms": 500}}));
+    let mut http = Http::connect(one.port);
+    http.send("POST /files?room=lobby&name=x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let answer = http.answer();
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (401, Some("not_authenticated")));
+    assert!(answer.header("WWW-Authenticate").starts_with("Bearer"));
+    // What the replica refuses comes back as it says it, before the body is asked for.
+    http.send("POST /files?room=lobby&name=x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nonsense\r\n");
+    http.send("Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
+    let answer = http.answer();
+    assert!(matches!(answer.status, 400 | 401), "{answer:?}");
+    assert!(answer.json()["error"]["reason"].is_string());
+    assert!(http.is_closed());
+    let mut http = Http::connect(one.port);
+    http.send("GET /files/00 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(http.answer().status, 401);
+    // A body that is waited for is asked for.
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(http.head().status, 100);
+    http.send("{}");
+    let answer = http.answer();
+    assert_eq!((answer.status, answer.text()), (400, "no_text"));
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n{\"text\":\"a\"}");
+    let answer = http.answer();
+    assert!(answer.status >= 400 && !answer.has("Connection"), "{answer:?}");
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n");
+    assert_eq!(http.answer().status, 413);
+    assert!(http.is_closed());
+    // Half a body.
+    let mut http = Http::connect(one.port);
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{\"text\"");
+    assert_eq!(http.answer().status, 408);
+    assert!(http.is_closed());
+}
+
+#[test]
 fn connections_of_http_count() {
     let one = OneServer::start(json!({"connections": 2, "connections_reserved": 0}));
     while !one.server().context().clients.is_empty() {

@@ -1,6 +1,7 @@
 //! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
 
 mod dialects;
+mod files;
 mod http;
 mod http_client;
 mod limits;

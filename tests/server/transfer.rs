@@ -134,7 +134,10 @@ fn everything_is_the_same_in_another_cluster() {
         rooms["rooms"].as_array().unwrap().iter().map(|room| room["room"].as_str().unwrap()).collect();
     assert_eq!(names, ["@alice,Bob", "Lobby", "short"], "the den stays private");
     let lobby = &rooms["rooms"][1];
-    assert_eq!((&lobby["role"], &lobby["unread"], &lobby["topic"]), (&json!("moderator"), &json!(0), &json!("all of it")));
+    assert_eq!(
+        (&lobby["role"], &lobby["unread"], &lobby["topic"]),
+        (&json!("moderator"), &json!(0), &json!("all of it"))
+    );
     let page = ask(&mut bob, &mut number, "history", json!({"room": "lobby", "after": 4, "limit": 1}));
     assert_eq!(page["events"][0]["body"], "better, @bob");
     assert_eq!(page["events"][0]["reactions"], json!({"+1": ["Bob"]}));

@@ -1,5 +1,5 @@
-//! The disk of one server: the memory twin of the product's storage, with a memory of its own of what was
-//! made durable. It outlives the process that writes to it.
+//! The disk of one server: a `medium` with a memory of its own of what was made durable. It outlives the
+//! process that writes to it.
 //!
 //! `commit` returns at once here; how long the sync took is added up in `busy`, and the server's outputs
 //! are held back for that time. So a crash in between loses the outputs and keeps the data.
@@ -16,11 +16,12 @@ use syncnet::{
     replica::storage::{
         Applied, Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
     },
-    storage::{CommitFault, Kept, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage, OpenError},
+    storage::OpenError,
 };
 
 use crate::{
     checker::{LogLine, Synced},
+    medium::{Image, Medium},
     queue::Micros,
     random::Random,
     scenario::DiskSpeed,
@@ -29,7 +30,7 @@ use crate::{
 /// Where in its disk work a process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// Before the transaction is synced: nothing of it survives.
+    /// Before the transaction is synced: nothing of it survives, or where it was all but done, all of it.
     BeforeCommit,
     /// After it is synced, before anything is said about it.
     AfterCommit,
@@ -64,13 +65,23 @@ pub struct Known {
 /// A copy of a disk, to be put back later.
 #[derive(Clone)]
 pub struct Copy {
-    image: MemoryImage,
+    image: Image,
     pub known: Known,
+}
+
+/// What a commit or an install changes.
+#[derive(Debug, Default)]
+struct Change {
+    synced: Synced,
+    last: Option<LogMark>,
+    hard_state: Option<HardState>,
+    applied: Option<Applied>,
+    rooms: BTreeSet<RoomId>,
 }
 
 /// A disk: what it holds, how fast it is, and what goes wrong with it.
 pub struct Disk {
-    memory: MemoryDisk,
+    medium: Medium,
     pub known: Known,
     rooms: BTreeSet<RoomId>,
     speed: DiskSpeed,
@@ -80,6 +91,10 @@ pub struct Disk {
     is_doubtful: bool,
     /// Whether the process died in a commit, and where.
     pub crashed: Option<CrashPoint>,
+    /// Whether the crash in a commit takes the power with it.
+    pub loses_power: bool,
+    /// What the commit that a process died in would have changed; the next start shows whether it did.
+    in_flight: Option<Change>,
     /// How long the commits took since this was last taken.
     pub busy: Micros,
     /// What became durable since this was last taken.
@@ -88,9 +103,9 @@ pub struct Disk {
 
 impl Disk {
     /// An empty disk.
-    pub fn new(speed: DiskSpeed, random: Random) -> Disk {
+    pub fn new(medium: Medium, speed: DiskSpeed, random: Random) -> Disk {
         Disk {
-            memory: MemoryDisk::new(),
+            medium,
             known: Known::default(),
             rooms: BTreeSet::new(),
             speed,
@@ -98,6 +113,8 @@ impl Disk {
             fault: None,
             is_doubtful: false,
             crashed: None,
+            loses_power: false,
+            in_flight: None,
             busy: 0,
             synced: Vec::new(),
         }
@@ -105,33 +122,48 @@ impl Disk {
 
     /// A copy of what a power cut at this moment would leave.
     pub fn copy(&self) -> Copy {
-        Copy { image: self.memory.image(), known: self.known.clone() }
+        Copy { image: self.medium.image(), known: self.known.clone() }
     }
 
     /// Puts a copy in the place of what it holds.
     pub fn put_back(&mut self, copy: Copy) {
-        self.memory.restore(&copy.image);
+        self.medium.restore(&copy.image);
         self.known = copy.known;
         self.is_doubtful = false;
+        self.in_flight = None;
     }
 
     /// Everything is gone, as if the folder had been deleted or set aside.
     pub fn wipe(&mut self) {
-        self.memory.wipe();
+        self.medium.wipe();
         self.known = Known::default();
         self.fault = None;
         self.is_doubtful = false;
+        self.in_flight = None;
     }
 
-    /// The power is cut: what was not synced is gone.
-    pub fn cut_power(&mut self) {
-        self.memory.crash();
+    /// The process is about to end in order.
+    pub fn close(&mut self) {
+        self.medium.close();
+    }
+
+    /// The process is about to be dropped, dead. Without power what was not synced is gone as well.
+    pub fn die(&mut self, has_power: bool) {
+        if has_power {
+            self.medium.kill();
+        } else {
+            self.medium.cut_power(&mut self.random);
+        }
+    }
+
+    /// From now on it says of every sync that it is done, and does nothing.
+    pub fn lie(&mut self) {
+        self.medium.lie();
     }
 
     /// A bit flips somewhere.
     pub fn damage(&mut self) {
-        let kind = self.random.pick(&[Kept::Meta, Kept::Log, Kept::State]);
-        self.is_doubtful |= self.memory.corrupt(kind, self.random.word(), self.random.word());
+        self.is_doubtful |= self.medium.damage(&mut self.random);
     }
 
     /// Lets something go wrong.
@@ -150,8 +182,8 @@ impl Disk {
     }
 
     /// Reads beside the writer.
-    pub fn reader(&self) -> MemoryReader {
-        self.memory.reader()
+    pub fn reader(&self) -> Result<&dyn Reader, StorageError> {
+        self.medium.reader()
     }
 
     /// The rooms whose events were written here.
@@ -168,7 +200,7 @@ impl Disk {
             limit: usize::MAX,
             max_bytes: usize::MAX,
         };
-        self.reader().events(room, &all)
+        self.reader()?.events(room, &all)
     }
 
     /// Counts down to the fault; tells whether it is due.
@@ -196,50 +228,96 @@ impl Disk {
             Some(DiskFault::Crash(point, _)) => {
                 self.crashed = Some(point);
                 if point == CrashPoint::BeforeCommit {
-                    return Err(is_dead());
+                    if !self.medium.die_in_commit(&mut self.random) {
+                        return Err(is_dead());
+                    }
+                    self.loses_power = self.random.chance(0.5);
                 }
             }
-            Some(DiskFault::Write(_)) => self.memory.fail_next_commit(CommitFault::WriteError),
+            Some(DiskFault::Write(_)) => self.medium.fail_write(),
             Some(DiskFault::Sync(_)) => {
                 self.is_doubtful = true;
-                self.memory.fail_next_commit(CommitFault::SyncError);
+                self.medium.fail_sync();
             }
         }
         Ok(())
     }
 
-    fn committed(&mut self, batch: &Batch) {
-        let mut synced = Synced::default();
+    /// After a commit.
+    fn end(&mut self, stored: Result<(), StorageError>, change: Change) -> Result<(), StorageError> {
+        match (&stored, self.crashed) {
+            (Ok(()), crashed) => {
+                if crashed == Some(CrashPoint::BeforeCommit) {
+                    // It was done before the process could die in it.
+                    self.crashed = Some(CrashPoint::AfterCommit);
+                }
+                self.record(change);
+            }
+            (Err(_), Some(_)) => self.in_flight = Some(change),
+            (Err(_), None) => {}
+        }
+        stored
+    }
+
+    fn record(&mut self, change: Change) {
+        let Change { synced, last, hard_state, applied, rooms } = change;
+        let known = &mut self.known;
+        known.last = last.unwrap_or(known.last);
+        known.hard_state = hard_state.unwrap_or(known.hard_state);
+        if let Some(applied) = applied {
+            known.applied = applied;
+        }
+        self.rooms.extend(rooms);
+        self.synced.push(synced);
+    }
+}
+
+impl Change {
+    fn by_batch(batch: &Batch) -> Change {
+        let mut change = Change::default();
+        let synced = &mut change.synced;
         for entry in &batch.entries {
             synced.entries.push((entry.index, log_line(entry)));
-            self.known.last = LogMark { last_log_term: entry.term, last_log_index: entry.index };
+            change.last = Some(LogMark { last_log_term: entry.term, last_log_index: entry.index });
         }
         if let Some(hard_state) = batch.hard_state {
-            self.known.hard_state = hard_state;
+            change.hard_state = Some(hard_state);
             synced.vote = Some((hard_state.term, hard_state.vote.map(|vote| vote.0)));
         }
         for event in &batch.events {
-            self.rooms.insert(event.room);
+            change.rooms.insert(event.room);
             let json: Value = serde_json::from_str(event.json.get()).unwrap_or_default();
             synced.events.push((event.index, json));
         }
         if let Some(applied) = &batch.applied {
-            self.known.applied = applied.clone();
+            change.applied = Some(applied.clone());
             synced.applied = Some((applied.index, applied.conf.voters.iter().map(|node| node.0).collect()));
         }
-        self.synced.push(synced);
+        change
     }
 
-    fn installed(&mut self, head: &SnapshotHead, hard_state: HardState) {
-        self.known.last = LogMark { last_log_term: head.index_term, last_log_index: head.index };
-        self.known.applied = Applied { index: head.index, term: head.index_term, conf: head.conf.clone() };
-        self.known.hard_state = hard_state;
-        self.synced.push(Synced {
-            installed: Some(head.index),
-            vote: Some((hard_state.term, hard_state.vote.map(|vote| vote.0))),
-            applied: Some((head.index, head.conf.voters.iter().map(|node| node.0).collect())),
-            ..Synced::default()
-        });
+    fn by_install(head: &SnapshotHead, hard_state: HardState) -> Change {
+        Change {
+            last: Some(LogMark { last_log_term: head.index_term, last_log_index: head.index }),
+            applied: Some(Applied { index: head.index, term: head.index_term, conf: head.conf.clone() }),
+            hard_state: Some(hard_state),
+            synced: Synced {
+                installed: Some(head.index),
+                vote: Some((hard_state.term, hard_state.vote.map(|vote| vote.0))),
+                applied: Some((head.index, head.conf.voters.iter().map(|node| node.0).collect())),
+                ..Synced::default()
+            },
+            rooms: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a start found it on the disk. One that it does not find in part is found in none: what such a
+    /// start then has is not what was synced, and the judge says so.
+    fn is_in(&self, loaded: &Loaded) -> bool {
+        let promise = |state: HardState| (state.term, state.vote);
+        self.last.is_none_or(|last| last == loaded.last)
+            && self.hard_state.is_none_or(|state| promise(state) == promise(loaded.hard_state))
+            && self.applied.as_ref().is_none_or(|applied| *applied == loaded.applied)
     }
 }
 
@@ -263,31 +341,34 @@ fn log_line(entry: &LogEntry) -> LogLine {
 
 /// A disk as the process that runs on it sees it.
 pub struct ProcessDisk {
+    storage: Box<dyn Storage>,
     disk: Rc<RefCell<Disk>>,
-    storage: MemoryStorage,
 }
 
 impl ProcessDisk {
     /// A process opens the disk.
     pub fn open(disk: &Rc<RefCell<Disk>>, server_id: &ServerId) -> Result<ProcessDisk, StorageError> {
-        let storage = {
-            let mut disk = disk.borrow_mut();
-            disk.crashed = None;
-            let fresh_node_id = NodeId(disk.random.word());
-            disk.memory.open(server_id, fresh_node_id)
-        };
-        let storage = storage.map_err(|error| match error {
+        let mut inner = disk.borrow_mut();
+        inner.crashed = None;
+        let fresh_node_id = NodeId(inner.random.word());
+        let storage = inner.medium.open(server_id, fresh_node_id).map_err(|error| match error {
             OpenError::Storage(error) => error,
             OpenError::Refused(why) => StorageError::Failed(why),
         })?;
         let loaded = storage.load()?;
-        disk.borrow_mut().known = Known {
+        // All of it has been read.
+        inner.is_doubtful = false;
+        if let Some(change) = inner.in_flight.take().filter(|change| change.is_in(&loaded)) {
+            inner.record(change);
+        }
+        inner.known = Known {
             node_id: Some(loaded.identity.node_id),
             hard_state: loaded.hard_state,
             last: loaded.last,
             applied: loaded.applied,
         };
-        Ok(ProcessDisk { disk: disk.clone(), storage })
+        drop(inner);
+        Ok(ProcessDisk { storage, disk: disk.clone() })
     }
 }
 
@@ -298,9 +379,8 @@ impl Storage for ProcessDisk {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.disk.borrow_mut().begin()?;
-        self.storage.commit(batch)?;
-        self.disk.borrow_mut().committed(batch);
-        Ok(())
+        let stored = self.storage.commit(batch);
+        self.disk.borrow_mut().end(stored, Change::by_batch(batch))
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
@@ -318,8 +398,7 @@ impl Storage for ProcessDisk {
         content: &mut dyn Read,
     ) -> Result<(), StorageError> {
         self.disk.borrow_mut().begin()?;
-        self.storage.install(head, hard_state, content)?;
-        self.disk.borrow_mut().installed(head, hard_state);
-        Ok(())
+        let stored = self.storage.install(head, hard_state, content);
+        self.disk.borrow_mut().end(stored, Change::by_install(head, hard_state))
     }
 }

@@ -31,6 +31,7 @@ use syncnet::{
 use crate::{
     device::{FIRST_PORT, HOST},
     disk::{Disk, ProcessDisk},
+    medium::Medium,
     queue::{MS, Micros},
     random::Random,
     scenario::Scenario,
@@ -86,7 +87,7 @@ impl<E> Host<E> {
     /// A server that never ran.
     pub fn new(number: usize, scenario: &Scenario, mut random: Random) -> Host<E> {
         let id = server_id(number);
-        let disk = Disk::new(scenario.disk, random.fork());
+        let disk = Disk::new(Medium::new(scenario.on_sqlite), scenario.disk, random.fork());
         Host {
             id,
             disk: Rc::new(RefCell::new(disk)),

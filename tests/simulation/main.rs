@@ -7,6 +7,7 @@
 //! ```text
 //! scripts/simulate.sh 1000           # that many seeds
 //! scripts/simulate.sh --seed 42      # one seed, with everything that happened
+//! scripts/simulate.sh --sqlite 40    # that many seeds on the real SQLite storage
 //! scripts/simulate.sh --hunt all     # a seed for each planted bug
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! | `scenario` | what a seed stands for |
 //! | `cluster` and its neighbours | the world: one queue of events |
 //! | `host`, `disk`, `network`, `links`, `device`, `rude` | what it is made of |
+//! | `medium` | what a disk is made of: the memory twin, or SQLite on a disk that forgets (`sqlite`) |
 //! | `checker` | the judge, which shares no code with the product |
 //! | `runner`, `bugs` | many runs; planted bugs and the seeds that catch them |
 
@@ -33,13 +35,18 @@ mod faults;
 mod host;
 mod linking;
 mod links;
+mod medium;
 mod network;
+#[allow(dead_code, reason = "tests/storage uses the rest of it")]
+#[path = "../support/power/mod.rs"]
+mod power;
 mod queue;
 mod random;
 mod rude;
 mod runner;
 mod scenario;
 mod serving;
+mod sqlite;
 mod trace;
 mod visiting;
 
@@ -49,6 +56,7 @@ use parking_lot::Mutex;
 
 use cluster::Tally;
 use runner::{Outcome, repeat_command, run, run_all};
+use scenario::SQLITE_SEEDS;
 
 /// Seeds that `many_seeds` plays unless `SYNCNET_SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 1_000;
@@ -56,6 +64,8 @@ const SEEDS: u64 = 1_000;
 const FIRST_SEED: u64 = 1;
 /// Seeds that are played twice.
 const TWICE: u64 = 100;
+/// Seeds on SQLite that are played twice.
+const TWICE_ON_SQLITE: u64 = 8;
 /// Of a hundred runs at most so many may prove nothing.
 const VOID_PERCENT_MAX: u64 = 2;
 /// Seeds that failed once, one in a line, each with a word about why.
@@ -123,8 +133,14 @@ impl Sum {
 fn many_seeds() {
     let first = setting("SYNCNET_SIM_FIRST", FIRST_SEED);
     let count = setting("SYNCNET_SIM_SEEDS", SEEDS);
+    let shows_hashes = setting("SYNCNET_SIM_HASHES", 0) > 0;
     let sum = Mutex::new(Sum::default());
-    run_all(first..first + count, threads(), |outcome| sum.lock().add(outcome));
+    run_all(first..first + count, threads(), |outcome| {
+        if shows_hashes {
+            println!("hash {} {:016x} {}", outcome.seed, outcome.hash, outcome.tally.events);
+        }
+        sum.lock().add(outcome);
+    });
     sum.into_inner().judge();
 }
 
@@ -143,13 +159,16 @@ fn a_seed_is_always_the_same_run() {
     let count = setting("SYNCNET_SIM_TWICE", TWICE);
     let play = || {
         let hashes = Mutex::new(std::collections::BTreeMap::new());
-        run_all(FIRST_SEED..FIRST_SEED + count, threads(), |outcome| {
-            hashes.lock().insert(outcome.seed, (outcome.hash, outcome.tally.events));
-        });
+        let on_sqlite = SQLITE_SEEDS + FIRST_SEED;
+        for seeds in [FIRST_SEED..FIRST_SEED + count, on_sqlite..on_sqlite + TWICE_ON_SQLITE] {
+            run_all(seeds, threads(), |outcome| {
+                hashes.lock().insert(outcome.seed, (outcome.hash, outcome.tally.events));
+            });
+        }
         hashes.into_inner()
     };
     let (one, other) = (play(), play());
-    assert_eq!(one.len() as u64, count);
+    assert_eq!(one.len() as u64, count + TWICE_ON_SQLITE);
     for (seed, seen) in &one {
         assert_eq!(other.get(seed), Some(seen), "seed {seed} is not the same run twice");
     }

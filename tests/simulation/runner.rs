@@ -26,8 +26,12 @@ pub struct Outcome {
 
 /// Plays the run of `seed`, with `bug` planted.
 pub fn run(seed: u64, bug: Option<Bug>, is_printed: bool) -> Outcome {
+    run_in(Cluster::new(Scenario::of(seed), is_printed), seed, bug)
+}
+
+/// Plays the run of `seed` in the world that was made for it.
+pub fn run_in(mut cluster: Cluster, seed: u64, bug: Option<Bug>) -> Outcome {
     planted::plant(bug);
-    let mut cluster = Cluster::new(Scenario::of(seed), is_printed);
     // A panic of the product is what an assertion found: a failure like any other.
     let verdict = catch_unwind(AssertUnwindSafe(|| cluster.run()));
     planted::plant(None);

@@ -115,11 +115,17 @@ pub struct DiskSpeed {
     pub sync_max: Micros,
 }
 
+/// Seeds from here on stand for the scenario of the seed that is so much smaller, with the servers on the real
+/// SQLite storage instead of its memory twin.
+pub const SQLITE_SEEDS: u64 = 1_000_000;
+
 /// Everything that one run is made from.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     /// Where all of it comes from.
     pub seed: u64,
+    /// Whether the servers' storage is SQLite.
+    pub on_sqlite: bool,
     /// Servers: 3 or 5.
     pub servers: usize,
     /// Clients that keep the protocol and an outbox.
@@ -153,6 +159,7 @@ pub struct Scenario {
 impl Scenario {
     /// The scenario of `seed`.
     pub fn of(seed: u64) -> Scenario {
+        let (on_sqlite, seed) = (seed >= SQLITE_SEEDS, seed % SQLITE_SEEDS);
         let mut random = Random::new(seed ^ 0x5ce7_a210);
         let random = &mut random;
         let servers = random.pick(&[3, 3, 3, 5]);
@@ -163,6 +170,7 @@ impl Scenario {
         }
         Scenario {
             seed,
+            on_sqlite,
             servers,
             devices: random.between(2, 7) as usize,
             rooms: random.between(1, 4) as usize,

@@ -49,7 +49,12 @@ impl Cluster {
         self.trace.say(now, || format!("{} starts as {node:016x}: {started:?}", server + 1));
         match started {
             Ok(()) => {
-                self.checker.booted(server, node);
+                self.checker.booted(server, node)?;
+                // A commit that an earlier process died in may have reached the disk all the same.
+                let synced = std::mem::take(&mut self.hosts[server].disk.borrow_mut().synced);
+                for synced in synced {
+                    self.checker.synced(server, synced)?;
+                }
                 let HardState { term, vote, .. } = known.hard_state;
                 let vote = (term, vote.map(|vote| vote.0));
                 self.checker.starts_with(server, known.last.last_log_index, known.applied.index, vote)?;
@@ -83,17 +88,26 @@ impl Cluster {
     /// The process of `server` is gone, between two instructions. `is_told`: whether its machine lives on
     /// and tells those who are connected.
     pub fn kill(&mut self, server: usize, is_told: bool) {
-        if !self.is_running(server) {
-            return;
+        if self.is_running(server) {
+            self.hosts[server].disk.borrow_mut().die(is_told);
+            self.bury(server, is_told);
         }
+    }
+
+    /// The process of `server` has ended in order; it comes back soon.
+    fn end(&mut self, server: usize) {
+        self.hosts[server].disk.borrow_mut().close();
+        self.bury(server, true);
+        let pause = self.random.between(50, 2_000) * MS;
+        self.queue.schedule(self.now + pause, Event::Start { server });
+    }
+
+    fn bury(&mut self, server: usize, is_told: bool) {
         let host = &mut self.hosts[server];
         host.process = None;
         host.frozen = false;
         host.deferred.clear();
         host.has_power = is_told;
-        if !is_told {
-            host.disk.borrow_mut().cut_power();
-        }
         self.trace.step(self.now, "kill", server as u64, &[u8::from(is_told)]);
         self.trace.say(self.now, || format!("{} is dead, told {is_told}", server + 1));
         self.lose_links(server, is_told);
@@ -224,7 +238,8 @@ impl Cluster {
             self.speak(server)?;
         }
         self.trace.say(self.now, || format!("{} dies {point:?}", server + 1));
-        self.kill(server, true);
+        let loses_power = std::mem::take(&mut self.hosts[server].disk.borrow_mut().loses_power);
+        self.kill(server, !loses_power);
         let pause = self.random.between(50, 2_000) * MS;
         self.queue.schedule(self.now + pause, Event::Start { server });
         Ok(())
@@ -252,9 +267,7 @@ impl Cluster {
                 }
                 Output::Credential { conn, job } => self.hash(server, conn, job),
                 Output::Stopped => {
-                    self.kill(server, true);
-                    let pause = self.random.between(50, 2_000) * MS;
-                    self.queue.schedule(self.now + pause, Event::Start { server });
+                    self.end(server);
                     return Ok(());
                 }
             }
@@ -376,7 +389,9 @@ impl Cluster {
         let host = &self.hosts[server];
         let now_ms = host.now(self.now).wall_ms;
         let by = Signature { server_id: host.id.clone(), lamport_timestamp: 0, now_ms };
-        let looked = look.carry_out(&host.disk.borrow().reader(), by.clone());
+        let disk = host.disk.borrow();
+        let looked = disk.reader().and_then(|reader| look.carry_out(reader, by.clone()));
+        drop(disk);
         let fan = looked.unwrap_or_else(|_| {
             look.refused(Refusal::new(Code::Unavailable, "the events cannot be read"), by)
         });
@@ -386,7 +401,7 @@ impl Cluster {
     fn send_snapshot(&mut self, server: usize, to: &syncnet::protocol::ServerId, term: u64) {
         let peer = self.number_of(to);
         let mut bytes = Vec::new();
-        let snapshot = self.hosts[server].disk.borrow().reader().snapshot();
+        let snapshot = self.hosts[server].disk.borrow().reader().and_then(Reader::snapshot);
         let made = snapshot.ok().and_then(|(head, mut content)| {
             content.read_to_end(&mut bytes).ok()?;
             Some(head)

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 use syncnet::{
     protocol::{name::UserName, peer::NodeId},
     replica::storage::{
-        Batch, ChunkRow, EventRange, EventRow, FileId, Found, HardState, Hit, Loaded, Reader, RoomId, Row,
-        Search, Storage, StorageError,
+        Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, Loaded, Reader, RoomId, Row, Search,
+        Storage, StorageError,
     },
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };
@@ -408,7 +408,7 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
         connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
     assert!(left("event") > 100 && left("said") > 100 && left("chunk") > 0, "one commit wiped everything");
-    for round in 0..60 {
+    for round in 0..70 {
         if round == 3 {
             // What is left is taken up after a restart.
             drop((sqlite, memory));

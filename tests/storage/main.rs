@@ -4,6 +4,7 @@ mod conformance;
 mod damage;
 mod folder;
 mod generator;
+#[allow(dead_code, reason = "tests/simulation uses the rest of it")]
 #[path = "../support/power/mod.rs"]
 mod power;
 mod power_cut;

@@ -51,20 +51,6 @@ fn a_write_error_keeps_nothing_and_ends_the_storage() {
 }
 
 #[test]
-fn a_commit_under_way_survives_a_power_cut_whole_or_not_at_all() {
-    for survives in [false, true] {
-        let (disk, mut storage, mut generator, data) = written();
-        let batch = generator.batch();
-        let (other, mut expected, ..) = written();
-        expected.commit(&batch).unwrap();
-        let expected = if survives { seen_data(&expected, &other.reader()) } else { data };
-        disk.fail_next_commit(CommitFault::PowerCut { survives });
-        storage.commit(&batch).unwrap_err();
-        assert!(restarted(&disk, storage) == expected, "survives: {survives}");
-    }
-}
-
-#[test]
 fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
     let (disk, mut storage, mut generator, _) = written();
     disk.fail_next_commit(CommitFault::SyncError);

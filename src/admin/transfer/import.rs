@@ -178,7 +178,8 @@ impl Room {
             return Err(format!("{} ends before its event {}", self.name, self.next));
         }
         let members = std::mem::take(&mut self.info.members);
-        let pages: Vec<_> = if members.is_empty() { vec![&[][..]] } else { members.chunks(MEMBERS).collect() };
+        let pages: Vec<_> =
+            if members.is_empty() { vec![&[][..]] } else { members.chunks(MEMBERS).collect() };
         for page in pages {
             let info = RoomInfo { members: page.to_vec(), ..self.info.clone() };
             let data = json!({ "room": self.name, "info": info });
@@ -194,7 +195,9 @@ impl Room {
 /// Whether two events are one, but for what differs between clusters and what people have added since.
 fn same(mut one: Map<String, Value>, mut other: Map<String, Value>) -> bool {
     for event in [&mut one, &mut other] {
-        event.retain(|key, _| matches!(key.as_str(), "author" | "created_at" | "kind" | "client_msg_id" | "target"));
+        event.retain(|key, _| {
+            matches!(key.as_str(), "author" | "created_at" | "kind" | "client_msg_id" | "target")
+        });
     }
     one == other
 }

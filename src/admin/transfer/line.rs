@@ -73,8 +73,11 @@ mod tests {
 
     #[test]
     fn lines_are_read_for_what_they_are() {
-        let room = r#"{"export":"room","version":1,"room":"a","info":{"private":false},"first_seq":1,"last_seq":2}"#;
-        assert!(matches!(Line::read(room), Ok(Line::Mark(mark)) if matches!(*mark, Mark::Room { last_seq: 2, .. })));
+        let room =
+            r#"{"export":"room","version":1,"room":"a","info":{"private":false},"first_seq":1,"last_seq":2}"#;
+        assert!(
+            matches!(Line::read(room), Ok(Line::Mark(mark)) if matches!(*mark, Mark::Room { last_seq: 2, .. }))
+        );
         let end = r#"{"export":"end","rooms":1,"events":2}"#;
         assert_eq!(Line::read(end), Ok(Line::Mark(Box::new(Mark::End { rooms: 1, events: 2 }))));
         assert!(matches!(Line::read(r#"{"seq":7,"kind":"left"}"#), Ok(Line::Event { seq: 7, .. })));

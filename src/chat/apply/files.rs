@@ -1,8 +1,8 @@
 //! Files: they arrive piece by piece, are shown in messages, and go.
 
 use super::{
-    Reply, Turn,
     super::{State, file::File, rows},
+    Reply, Turn,
 };
 use crate::{
     protocol::{

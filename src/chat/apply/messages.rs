@@ -1,7 +1,6 @@
 //! Messages: said, edited, deleted, reacted to, read.
 
 use super::{
-    Reply, Turn,
     super::{
         State,
         dedup::Slot,
@@ -9,6 +8,7 @@ use super::{
         rules::{Place, Saying, has_name},
         user::UserId,
     },
+    Reply, Turn,
 };
 use crate::{
     protocol::{
@@ -79,8 +79,7 @@ impl State {
         let Some(room) = self.rooms.get(&room) else { return Vec::new() };
         let names = mention::names(body).into_iter();
         let ids = names.filter_map(|name| self.user_ids.get(&name.key()).copied());
-        let members: std::collections::BTreeSet<_> =
-            ids.filter(|id| room.members.contains_key(id)).collect();
+        let members: std::collections::BTreeSet<_> = ids.filter(|id| room.members.contains_key(id)).collect();
         members.into_iter().collect()
     }
 

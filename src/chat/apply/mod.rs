@@ -206,10 +206,9 @@ impl State {
             effects: Effects::default(),
         };
         let outcome = self.origins.accept(*origin).then(|| {
-            turn.effects.rows.push(rows::origin(
-                origin.node_id,
-                &Newest { boot: origin.boot, seq: origin.seq },
-            ));
+            turn.effects
+                .rows
+                .push(rows::origin(origin.node_id, &Newest { boot: origin.boot, seq: origin.seq }));
             let clock_before = self.clock;
             let verdict = self.decide(*created_at_ms, proposal, evidence)?;
             let reply = self.carry_out(&mut turn, &proposal.user, verdict);

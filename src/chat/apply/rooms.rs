@@ -1,7 +1,6 @@
 //! Rooms come into being, people come and go, order is kept, old events are forgotten.
 
 use super::{
-    Reply, Turn,
     super::{
         State,
         account::Until,
@@ -10,6 +9,7 @@ use super::{
         rules::FORMER_OWNER,
         user::{Reading, UserId},
     },
+    Reply, Turn,
 };
 use crate::{
     protocol::{

@@ -1,7 +1,6 @@
 //! Rules of accounts and sessions.
 
 use super::{
-    Asking, Verdict,
     super::{
         State,
         account::Holder,
@@ -10,6 +9,7 @@ use super::{
         rights::Deed,
         user::{User, UserId},
     },
+    Asking, Verdict,
 };
 use crate::protocol::{
     credential::{TokenHash, Verifier, wrong_password},
@@ -41,7 +41,10 @@ impl State {
         }
         self.must_be_free(asking.user)?;
         if self.user(&asking.user.key()).is_some_and(|user| user.account.is_banned(asking.now_ms)) {
-            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", asking.user)));
+            return Err(Refusal::new(
+                Code::Forbidden,
+                format!("{} is banned from this cluster", asking.user),
+            ));
         }
         Ok(Verdict::Register { password, admin })
     }
@@ -63,7 +66,10 @@ impl State {
             return Err(wrong_password());
         }
         if account.is_banned(asking.now_ms) {
-            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", asking.user)));
+            return Err(Refusal::new(
+                Code::Forbidden,
+                format!("{} is banned from this cluster", asking.user),
+            ));
         }
         Ok(id)
     }

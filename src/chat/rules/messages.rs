@@ -1,7 +1,6 @@
 //! Rules of messages.
 
 use super::{
-    Asking, Place, Saying, Verdict, no_room,
     super::{
         State,
         dedup::{Digest, Slot},
@@ -10,17 +9,16 @@ use super::{
         room::Room,
         user::UserId,
     },
+    Asking, Place, Saying, Verdict, no_room,
 };
-use crate::{
-    protocol::{
-        answer::SentAnswer,
-        credential::TokenHash,
-        event::{Event, Message},
-        file::FileId,
-        name::{RoomName, UserName},
-        refusal::{Code, Refusal},
-        request::Destination,
-    },
+use crate::protocol::{
+    answer::SentAnswer,
+    credential::TokenHash,
+    event::{Event, Message},
+    file::FileId,
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+    request::Destination,
 };
 
 /// Different reactions that one message may have.
@@ -59,7 +57,9 @@ impl State {
             (None, Some(with)) => {
                 self.must_be_open(with)?;
                 if reply_to.is_some() {
-                    return Err(Refusal::bad_request("reply_to names an event of a conversation yet to begin"));
+                    return Err(Refusal::bad_request(
+                        "reply_to names an event of a conversation yet to begin",
+                    ));
                 }
                 Place::Direct { room, with }
             }
@@ -131,10 +131,7 @@ impl State {
     /// In a slow room a member waits between two messages; those who keep order do not.
     fn check_pace(&self, asking: &Asking<'_>, room: &Room) -> Result<(), Refusal> {
         let pause_ms = u64::from(room.settings.slow_s) * 1000;
-        let keeps_order = rights::allows(
-            Deed::Mute,
-            self.circumstances(room, asking.id, asking.now_ms),
-        );
+        let keeps_order = rights::allows(Deed::Mute, self.circumstances(room, asking.id, asking.now_ms));
         let spoke_ms = asking.id.and_then(|id| room.spoke_ms.get(&id));
         let Some(spoke_ms) = spoke_ms.filter(|_| pause_ms > 0 && !keeps_order) else { return Ok(()) };
         // A clock that was set back must not silence anybody for longer than the pause.
@@ -247,9 +244,7 @@ fn known<'e>(evidence: &'e Evidence, room: &RoomName) -> Result<(&'e Event, &'e 
     let target = evidence.target.as_deref().ok_or_else(|| no_event(room))?;
     let message = evidence.message().ok_or_else(|| no_message(target))?;
     match message.deleted {
-        Some(_) => {
-            Err(Refusal::new(Code::NotFound, format!("message {} of {room} was deleted", target.seq)))
-        }
+        Some(_) => Err(Refusal::new(Code::NotFound, format!("message {} of {room} was deleted", target.seq))),
         None => Ok((target, message)),
     }
 }
@@ -261,4 +256,3 @@ fn no_event(room: &RoomName) -> Refusal {
 fn no_message(event: &Event) -> Refusal {
     Refusal::bad_request(format!("event {} of {} is not a message", event.seq, event.room))
 }
-

@@ -234,11 +234,7 @@ impl State {
 
     /// The room, where it exists and the asker may import into it: an operator into any, an administrator into
     /// public ones and into those that an import has made and nobody belongs to yet.
-    fn may_import(
-        &self,
-        asking: &Asking<'_>,
-        name: &RoomName,
-    ) -> Result<Option<(RoomId, &Room)>, Refusal> {
+    fn may_import(&self, asking: &Asking<'_>, name: &RoomName) -> Result<Option<(RoomId, &Room)>, Refusal> {
         self.check_admin(asking)?;
         let is_operator = asking.standing == Standing::Operator;
         if !is_operator && name.direct_pair().is_some() {

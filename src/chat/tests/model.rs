@@ -206,7 +206,10 @@ fn play(seed: u64) {
         assert_eq!(format!("{one:?}"), format!("{other:?}"), "two servers disagree at step {step}");
         assert_eq!(said(&one), model.apply(&command), "step {step}: {command:?}");
         match &one.outcome {
-            None => assert!(one.effects.rows.is_empty() && before == steady.state, "a skipped command left a trace"),
+            None => assert!(
+                one.effects.rows.is_empty() && before == steady.state,
+                "a skipped command left a trace"
+            ),
             Some(Err(_)) => assert!(one.effects.events.is_empty() && one.effects.membership.is_empty()),
             Some(Ok(_)) => {}
         }
@@ -245,7 +248,11 @@ fn compare_reads(world: &World, model: &Model) {
             assert_eq!(state.is_member(&user, id), is_member);
             let last_seq = is_member.then_some(expected.last_seq);
             assert_eq!(state.member_rooms(&user).find(|(room, _)| *room == id).map(|(_, seq)| seq), last_seq);
-            let summary = state.room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100).0.into_iter().find(|summary| summary.room == room.name);
+            let summary = state
+                .room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100)
+                .0
+                .into_iter()
+                .find(|summary| summary.room == room.name);
             assert_eq!(summary.map(|summary| summary.joined), Some(is_member));
         }
     }

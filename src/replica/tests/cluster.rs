@@ -153,9 +153,17 @@ impl Cluster {
     }
 
     pub fn elect(&mut self, number: usize) {
-        self.input(number, Input::Campaign { leader_is_dead: true });
+        self.elect_only(number);
         self.settle();
         assert_eq!(self.role(number), Role::Leader);
+    }
+
+    /// Elects, and stops there: nothing is committed in the new term yet.
+    pub fn elect_only(&mut self, number: usize) {
+        self.input(number, Input::Campaign { leader_is_dead: true });
+        while self.role(number) != Role::Leader {
+            assert!(!self.round(), "nobody has anything left to do, and server{number} does not lead");
+        }
     }
 
     pub fn run_ms(&mut self, ms: u64) {
@@ -236,22 +244,23 @@ impl Cluster {
 
     /// Drives everybody until nothing is left to do at this moment.
     pub fn settle(&mut self) {
-        loop {
-            let mut idle = true;
-            for number in self.servers.keys().copied().collect::<Vec<_>>() {
-                let now = self.now;
-                let server = self.servers.get_mut(&number).expect("it runs");
-                server.replica.turn(now).expect("the disk works");
-                for output in server.replica.drain_outputs() {
-                    idle &= matches!(output, Output::Fan(Fan::Tick));
-                    self.carry_out(number, output);
-                }
-                self.deliver(number);
+        while !self.round() {}
+    }
+
+    /// Everybody does what there is to do, once. Whether that was nothing.
+    fn round(&mut self) -> bool {
+        let mut idle = true;
+        for number in self.servers.keys().copied().collect::<Vec<_>>() {
+            let now = self.now;
+            let server = self.servers.get_mut(&number).expect("it runs");
+            server.replica.turn(now).expect("the disk works");
+            for output in server.replica.drain_outputs() {
+                idle &= matches!(output, Output::Fan(Fan::Tick));
+                self.carry_out(number, output);
             }
-            if idle {
-                return;
-            }
+            self.deliver(number);
         }
+        idle
     }
 
     fn carry_out(&mut self, number: usize, output: Output) {

@@ -110,6 +110,7 @@ impl Hasher {
         match job {
             Job::Make { password } => Ok(Done::Made { verifier: Box::new(self.make(password.expose())) }),
             Job::Check { password, verifier } => Ok(self.check(password.expose(), verifier.as_deref())),
+            Job::Draw => Ok(Done::Drawn { token: Token::from_bytes(&self.random()) }),
             Job::Challenge => {
                 operators(self.operators.as_ref())?;
                 Ok(Done::Challenge { challenge: self.random() })

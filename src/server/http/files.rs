@@ -16,12 +16,12 @@ use super::{
     response::Response,
 };
 use crate::{
-    protocol::{Code, Refusal},
+    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES},
     server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession},
 };
 
-/// The most bytes of a chunk. A read begins at a multiple of it.
-const CHUNK_BYTES: u64 = 32 * 1024;
+/// The bytes of a chunk, but for the last one. A read begins at a multiple of it.
+const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 /// Chunks that are on their way to the log at once.
 const CHUNKS_AHEAD: usize = 4;
 /// What may be done with a file that is looked at: nothing, not even by itself.

@@ -3,14 +3,15 @@
 use serde::Deserialize;
 
 use super::{file_name::essence, target::fields};
+use crate::protocol::limits::DISPLAY_NAME_BYTES;
 
 /// A message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its text, not empty.
     pub body: String,
-    /// The name that the tool would like to go by.
-    pub username: Option<String>,
+    /// The name that the tool would like to go by, where there is one. No message is refused for it.
+    pub display_name: Option<String>,
 }
 
 /// The fields that are understood. Unknown ones are passed over, however deep; a known one of a wrong type is
@@ -65,8 +66,15 @@ pub fn read(content_type: &str, body: &[u8]) -> Result<Message, &'static str> {
     if body.trim().is_empty() {
         return Err("no_text");
     }
-    let username = payload.username.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    Ok(Message { body, username })
+    let display_name = payload.username.map(|name| short(&name)).filter(|name| !name.is_empty());
+    Ok(Message { body, display_name })
+}
+
+/// A name without what cannot stand in one, cut where it is too long.
+fn short(name: &str) -> String {
+    let mut name: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    name.truncate(name.floor_char_boundary(DISPLAY_NAME_BYTES));
+    name.trim().to_owned()
 }
 
 impl Payload {
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_way_to_say_hello() {
-        let hello = Message { body: "hello".into(), username: Some("ci bot".into()) };
+        let hello = Message { body: "hello".into(), display_name: Some("ci bot".into()) };
         for (content_type, text) in [
             (JSON, r##"{"text":"hello","username":" ci bot ","icon_emoji":":x:","channel":"#a"}"##),
             ("", r#"{"text":"hello","username":"ci bot"}"#),
@@ -171,6 +179,18 @@ mod tests {
             (FORM, "x=y&payload={\"text\":\"hello\",\"username\":\"ci%20bot\"}"),
         ] {
             assert_eq!(read(content_type, text.as_bytes()).unwrap(), hello, "{content_type} {text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_one_is_cut_to_one() {
+        for (given, expected) in [
+            ("ä".repeat(60), Some("ä".repeat(40))),
+            ("a\\u0000\\nb".into(), Some("ab".into())),
+            (" \\t ".into(), None),
+        ] {
+            let text = format!(r#"{{"text":"x","username":"{given}"}}"#);
+            assert_eq!(read(JSON, text.as_bytes()).unwrap().display_name, expected, "{given}");
         }
     }
 

@@ -28,8 +28,8 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
     let mut fields = Map::new();
     fields.insert("token".into(), token.into());
     fields.insert("body".into(), message.body.into());
-    if let Some(username) = message.username {
-        fields.insert("username".into(), username.into());
+    if let Some(name) = message.display_name {
+        fields.insert("display_name".into(), name.into());
     }
     let session = LocalSession::open(exchange.desk, exchange.visitor, ANSWER_WITHIN);
     say(session.and_then(|mut session| session.ask("hook_post", fields)))

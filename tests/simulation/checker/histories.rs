@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Checker, LogLine, Point, Synced, Verdict};
+use super::{Checker, Ledger, LogLine, Point, Synced, Verdict};
 
 /// A history being told. Connection 1 belongs to alice, 2 to bob; both are on server 0.
 struct History {
@@ -15,7 +15,7 @@ impl History {
     fn new() -> History {
         let mut checker = Checker::new(3);
         for server in 0..3 {
-            checker.booted(server, 100 + server as u64);
+            checker.booted(server, 100 + server as u64).expect("it had no data before");
         }
         checker.opened(1, 0, Some("alice"));
         checker.opened(2, 0, Some("bob"));
@@ -483,8 +483,10 @@ fn data_that_was_put_back_does_not_count() {
     told().then(|checker| checker.holds(1, 101, 0)).breaks(Point::Amnesia);
     // Under a new name it is a new server.
     let mut history = told();
-    history.checker.booted(1, 201);
-    history.then(|checker| checker.holds(1, 201, 0)).passes();
+    history.checker.lost(1, Ledger::default());
+    history.then(|checker| checker.booted(1, 201)).then(|checker| checker.holds(1, 201, 0)).passes();
+    // It takes one only where its data was taken.
+    told().then(|checker| checker.booted(1, 201)).breaks(Point::Durable);
 }
 
 #[test]

@@ -181,8 +181,8 @@ impl Checker {
     }
 
     /// The process of `server` started on data of this incarnation.
-    pub fn booted(&mut self, server: usize, node: u64) {
-        self.servers.booted(server, node);
+    pub fn booted(&mut self, server: usize, node: u64) -> Verdict {
+        self.servers.booted(server, node)
     }
 
     /// What the process of `server` found on its disk as it started: the end of the log, how far the state

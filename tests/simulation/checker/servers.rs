@@ -94,10 +94,15 @@ impl Servers {
         }
     }
 
-    pub fn booted(&mut self, server: usize, node: u64) {
-        if self.ledgers[server].node != node {
-            self.ledgers[server] = Ledger { node, ..Ledger::default() };
-        }
+    pub fn booted(&mut self, server: usize, node: u64) -> Verdict {
+        let known = self.ledgers[server].node;
+        ensure!(
+            known == 0 || known == node,
+            Durable,
+            "server {server} starts as {node:x}; its data, which nobody took, was {known:x}'s"
+        );
+        self.ledgers[server].node = node;
+        Ok(())
     }
 
     pub fn starts_with(

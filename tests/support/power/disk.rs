@@ -36,6 +36,10 @@ pub struct Disk {
     /// How many more writes and syncs go well.
     power: Option<u64>,
     sync_fails: bool,
+    /// Syncs that failed.
+    failed_syncs: u64,
+    /// Syncs are said to be done and are not.
+    lies: bool,
     /// Files may grow together to so many bytes.
     room: Option<usize>,
     /// Shared memory of before a cut, or of files that are gone: whoever had it mapped may still look.
@@ -110,10 +114,19 @@ impl File {
 }
 
 impl Disk {
-    pub fn cut(&mut self, survives: &mut dyn FnMut() -> bool) {
+    pub fn kill(&mut self) {
         self.cuts += 1;
         self.power = None;
         self.sync_fails = false;
+        for file in self.files.values_mut() {
+            file.locks.clear();
+            file.shared.locks.clear();
+            self.unmapped.append(&mut file.shared.regions);
+        }
+    }
+
+    pub fn cut(&mut self, survives: &mut dyn FnMut() -> bool) {
+        self.kill();
         for file in self.files.values_mut() {
             for sector in file.pending.iter().flat_map(Change::sectors) {
                 if survives() {
@@ -121,14 +134,36 @@ impl Disk {
                 }
             }
             file.pending.clear();
-            file.locks.clear();
-            file.shared.locks.clear();
-            self.unmapped.append(&mut file.shared.regions);
             if let Some(synced) = &file.synced {
                 file.seen.clone_from(synced);
             }
         }
         self.files.retain(|_, file| file.synced.is_some());
+    }
+
+    pub fn image(&self) -> BTreeMap<String, Vec<u8>> {
+        let synced = |(name, file): (&String, &File)| Some((name.clone(), file.synced.clone()?));
+        self.files.iter().filter_map(synced).collect()
+    }
+
+    pub fn restore(&mut self, image: BTreeMap<String, Vec<u8>>) {
+        self.kill();
+        let file = |bytes: Vec<u8>| File { seen: bytes.clone(), synced: Some(bytes), ..File::default() };
+        self.files = image.into_iter().map(|(name, bytes)| (name, file(bytes))).collect();
+    }
+
+    pub fn flip(&mut self, name: &str, byte: usize, bit: u8) -> bool {
+        let Some(file) = self.files.get_mut(name) else { return false };
+        for bytes in std::iter::once(&mut file.seen).chain(&mut file.synced) {
+            if let Some(byte) = bytes.get_mut(byte) {
+                *byte ^= 1 << bit;
+            }
+        }
+        byte < file.seen.len()
+    }
+
+    pub fn bytes(&self, name: &str) -> usize {
+        self.files.get(name).map_or(0, |file| file.seen.len())
     }
 
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
@@ -141,6 +176,14 @@ impl Disk {
 
     pub fn fail_next_sync(&mut self) {
         self.sync_fails = true;
+    }
+
+    pub fn failed_syncs(&self) -> u64 {
+        self.failed_syncs
+    }
+
+    pub fn lie(&mut self) {
+        self.lies = true;
     }
 
     pub fn limit(&mut self, room: Option<usize>) {
@@ -232,9 +275,16 @@ impl Disk {
     pub fn sync(&mut self, handle: &Handle) -> Result<(), Fault> {
         self.spend()?;
         let fails = std::mem::take(&mut self.sync_fails);
+        self.failed_syncs += u64::from(fails);
+        let lies = self.lies;
         let file = self.file(handle)?;
         if fails {
+            // As Linux does: what could not be written can still be read, and no later sync will write it.
+            file.pending.clear();
             return Err(Fault::Io);
+        }
+        if lies {
+            return Ok(());
         }
         let synced = file.synced.get_or_insert_default();
         for change in file.pending.drain(..) {

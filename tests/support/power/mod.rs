@@ -30,6 +30,12 @@ pub const VFS: &str = "power";
 /// All disks, by the folder that their database seems to be in.
 static DISKS: Mutex<BTreeMap<String, Arc<Mutex<Disk>>>> = Mutex::new(BTreeMap::new());
 
+const DATABASE: &str = "syncnet.db";
+
+/// A copy of a disk, to be put back later.
+#[derive(Debug, Clone, Default)]
+pub struct PowerImage(BTreeMap<String, Vec<u8>>);
+
 /// A disk with one database.
 pub struct PowerDisk {
     folder: String,
@@ -49,12 +55,37 @@ impl PowerDisk {
 
     /// The path of its database, to be opened with [`VFS`].
     pub fn database(&self) -> PathBuf {
-        Path::new(&self.folder).join("syncnet.db")
+        Path::new(&self.folder).join(DATABASE)
     }
 
     /// Cuts the power. Of what was not synced, each sector that was written stays if `survives` says so.
     pub fn cut(&self, survives: &mut dyn FnMut() -> bool) {
         self.disk.lock().cut(survives);
+    }
+
+    /// The process that had it open is gone. What it wrote stays, synced or not; it does nothing any more.
+    pub fn kill(&self) {
+        self.disk.lock().kill();
+    }
+
+    /// A copy of what a power cut at this moment would leave for certain.
+    pub fn image(&self) -> PowerImage {
+        PowerImage(self.disk.lock().image())
+    }
+
+    /// Puts a copy in the place of what it holds; whoever had files open can do nothing any more.
+    pub fn restore(&self, image: &PowerImage) {
+        self.disk.lock().restore(image.0.clone());
+    }
+
+    /// Flips a bit of the database file, synced or not; tells whether the file is so long.
+    pub fn flip(&self, byte: usize, bit: u8) -> bool {
+        self.disk.lock().flip(DATABASE, byte, bit)
+    }
+
+    /// The length of the database file.
+    pub fn database_bytes(&self) -> usize {
+        self.disk.lock().bytes(DATABASE)
     }
 
     /// Copies its files into a folder of the machine.
@@ -73,9 +104,19 @@ impl PowerDisk {
         self.disk.lock().limit(bytes);
     }
 
-    /// Lets one sync fail; the disk works again behind it.
+    /// Lets one sync fail: what it was to write is never written. The disk works again behind it.
     pub fn fail_next_sync(&self) {
         self.disk.lock().fail_next_sync();
+    }
+
+    /// Syncs that failed so far.
+    pub fn failed_syncs(&self) -> u64 {
+        self.disk.lock().failed_syncs()
+    }
+
+    /// From now on it says of every sync that it is done, and does nothing.
+    pub fn lie(&self) {
+        self.disk.lock().lie();
     }
 }
 

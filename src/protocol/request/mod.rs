@@ -1,21 +1,22 @@
 //! Requests: what a client can ask, read from an envelope and checked field by field.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod fields;
+mod groups;
+mod transfer;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::fields::Fields;
 use super::{
     credential::{Password, Token},
     envelope::Envelope,
-    export::{Imported, ImportedRoom, RoomInfo},
-    event::EventKind,
-    file::{FILE_CHUNK_BYTES, FILE_NAME_BYTES, FileId, NewFile, is_content_type, is_file_name},
-    hex,
+    export::{Imported, ImportedRoom},
+    file::{FileId, NewFile},
     limits::{
-        CLIENT_MSG_ID_BYTES, DISPLAY_NAME_BYTES, EMOJI_BYTES, HISTORY_DEFAULT, HISTORY_MAX, IMPORT_MAX,
-        LIST_MAX, Limits, QUERY_BYTES, SEARCH_DEFAULT, SEARCH_MAX, TIME_END_S, TOPIC_BYTES,
+        DISPLAY_NAME_BYTES, HISTORY_DEFAULT, HISTORY_MAX, LIST_MAX, Limits, SEARCH_DEFAULT, SEARCH_MAX,
     },
-    moderation::{Moderation, Retention, Role, RoomSettings},
+    moderation::Moderation,
     name::{RoomName, UserName},
     refusal::{Code, Refusal},
 };
@@ -386,6 +387,9 @@ impl Request {
         if let Some(request) = fields.file_request(&envelope.msg_type)? {
             return Ok(request);
         }
+        if let Some(request) = fields.transfer_request(&envelope.msg_type, limits)? {
+            return Ok(request);
+        }
         Ok(match envelope.msg_type.as_str() {
             "create_hook" => Request::CreateHook { room: fields.room()?, username: fields.user("username")? },
             "delete_hook" => {
@@ -413,9 +417,7 @@ impl Request {
                 reply_to: fields.optional_integer("reply_to")?,
                 file_id: fields.optional_file_id()?,
             },
-            "edit" => {
-                Request::Edit { room: fields.room()?, seq: fields.seq()?, body: fields.body(limits)? }
-            }
+            "edit" => Request::Edit { room: fields.room()?, seq: fields.seq()?, body: fields.body(limits)? },
             "delete" => Request::Delete { room: fields.room()?, seq: fields.seq()? },
             "react" => Request::React {
                 room: fields.room()?,
@@ -427,21 +429,6 @@ impl Request {
             "room_password" => Request::RoomPassword {
                 room: fields.room()?,
                 password: fields.optional_chosen_password("password")?,
-            },
-            "import" => Request::Import {
-                room: fields.room()?,
-                first_seq: fields.integer("first_seq")?,
-                events: fields.imported(limits)?,
-            },
-            "import_room" => Request::ImportRoom { room: fields.room()?, info: Box::new(fields.room_info()?) },
-            "export" => Request::Export {
-                room: fields.room()?,
-                after: fields.optional_integer("after")?.unwrap_or(0),
-                limit: fields.count("limit", HISTORY_MAX, 1..=HISTORY_MAX)?,
-            },
-            "export_rooms" => Request::ExportRooms {
-                after: fields.optional_name("after", RoomName::new)?,
-                limit: fields.count("limit", HISTORY_MAX, 1..=LIST_MAX)?,
             },
             "history" => Request::History {
                 room: fields.room()?,
@@ -542,405 +529,6 @@ impl Request {
     }
 }
 
-/// The `data` of a request, read field by field; each error names its field.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    fn optional_text(&self, field: &str) -> Result<Option<&str>, Refusal> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Refusal::bad_request(format!("{field} must be a string"))),
-        }
-    }
-
-    fn text(&self, field: &str) -> Result<&str, Refusal> {
-        self.optional_text(field)?.ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
-    }
-
-    fn flag(&self, field: &str) -> Result<bool, Refusal> {
-        match self.get(field) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(Refusal::bad_request(format!("{field} must be true or false"))),
-        }
-    }
-
-    fn optional_integer(&self, field: &str) -> Result<Option<u64>, Refusal> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(value) => {
-                value.as_u64().filter(|&number| i64::try_from(number).is_ok()).map(Some).ok_or_else(|| {
-                    Refusal::bad_request(format!("{field} must be an unsigned integer below 2^63"))
-                })
-            }
-        }
-    }
-
-    fn name<N>(&self, field: &str, check: fn(&str) -> Option<N>) -> Result<N, Refusal> {
-        check(self.text(field)?)
-            .ok_or_else(|| Refusal::bad_request(format!("{field} must be 1 to 32 of A-Z a-z 0-9 _ . -")))
-    }
-
-    fn optional_name<N>(&self, field: &str, check: fn(&str) -> Option<N>) -> Result<Option<N>, Refusal> {
-        self.get(field).map(|_| self.name(field, check)).transpose()
-    }
-
-    fn room(&self) -> Result<RoomName, Refusal> {
-        self.name("room", RoomName::new)
-    }
-
-    fn user(&self, field: &str) -> Result<UserName, Refusal> {
-        self.name(field, UserName::new)
-    }
-
-    fn integer(&self, field: &str) -> Result<u64, Refusal> {
-        self.optional_integer(field)?
-            .ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
-    }
-
-    fn seq(&self) -> Result<u64, Refusal> {
-        self.integer("seq")
-    }
-
-    fn destination(&self) -> Result<Destination, Refusal> {
-        match (self.get("room"), self.get("to")) {
-            (Some(_), None) => Ok(Destination::Room(self.room()?)),
-            (None, Some(_)) => Ok(Destination::User(self.user("to")?)),
-            (None, None) => Err(Refusal::bad_request("room is missing, or to for a direct message")),
-            (Some(_), Some(_)) => Err(Refusal::bad_request("give room or to, not both")),
-        }
-    }
-
-    /// A text of one line for people to read.
-    fn short_text(&self, field: &str, most: usize) -> Result<Option<String>, Refusal> {
-        match self.optional_text(field)? {
-            None => Ok(None),
-            Some(text) if text.len() > most => {
-                Err(Refusal::bad_request(format!("{field} has {} bytes; at most {most} are allowed", text.len())))
-            }
-            Some(text) if text.chars().any(char::is_control) => {
-                Err(Refusal::bad_request(format!("{field} contains a control character")))
-            }
-            Some(text) => Ok(Some(text.to_owned())),
-        }
-    }
-
-    fn emoji(&self) -> Result<String, Refusal> {
-        let emoji = self.short_text("emoji", EMOJI_BYTES)?.unwrap_or_default();
-        if emoji.is_empty() || emoji.chars().any(char::is_whitespace) {
-            return Err(Refusal::bad_request("emoji must be one to 64 bytes without white space"));
-        }
-        Ok(emoji)
-    }
-
-    fn words(&self) -> Result<String, Refusal> {
-        let words = self.text("query")?;
-        if words.len() > QUERY_BYTES {
-            return Err(Refusal::bad_request(format!("query may have {QUERY_BYTES} bytes")));
-        }
-        Ok(words.to_owned())
-    }
-
-    fn away(&self) -> Result<bool, Refusal> {
-        match self.text("state")? {
-            "away" => Ok(true),
-            "online" => Ok(false),
-            _ => Err(Refusal::bad_request("state must be online or away")),
-        }
-    }
-
-    /// Seconds since the Unix epoch, as milliseconds.
-    fn optional_time(&self, field: &str) -> Result<Option<u64>, Refusal> {
-        let Some(value) = self.get(field) else { return Ok(None) };
-        let seconds = value.as_f64().filter(|seconds| (0.0..TIME_END_S).contains(seconds));
-        let seconds = seconds.ok_or_else(|| {
-            Refusal::bad_request(format!("{field} must be a number of seconds since 1970"))
-        })?;
-        Ok(Some((seconds * 1000.0).round() as u64))
-    }
-
-    /// How long something lasts.
-    fn seconds(&self) -> Result<Option<u32>, Refusal> {
-        self.small("seconds", 1)
-    }
-
-    fn small(&self, field: &str, least: u32) -> Result<Option<u32>, Refusal> {
-        let Some(number) = self.optional_integer(field)? else { return Ok(None) };
-        u32::try_from(number).ok().filter(|number| *number >= least).map(Some).ok_or_else(|| {
-            Refusal::bad_request(format!("{field} must be {least} to {}", u32::MAX))
-        })
-    }
-
-    fn password(&self, field: &str) -> Result<Password, Refusal> {
-        Password::new(self.text(field)?)
-    }
-
-    fn optional_password(&self, field: &str) -> Result<Option<Password>, Refusal> {
-        self.optional_text(field)?.map(Password::new).transpose()
-    }
-
-    fn optional_chosen_password(&self, field: &str) -> Result<Option<Password>, Refusal> {
-        self.optional_text(field)?.map(Password::chosen).transpose()
-    }
-
-    fn digest(&self, field: &str) -> Result<[u8; 32], Refusal> {
-        let mut bytes = [0; 32];
-        match hex::decode(self.text(field)?, &mut bytes) {
-            true => Ok(bytes),
-            false => Err(Refusal::bad_request(format!("{field} must be 64 lower-case hexadecimal digits"))),
-        }
-    }
-
-    fn file_id(&self) -> Result<FileId, Refusal> {
-        self.optional_file_id()?.ok_or_else(|| Refusal::bad_request("file_id is missing"))
-    }
-
-    fn optional_file_id(&self) -> Result<Option<FileId>, Refusal> {
-        let Some(text) = self.optional_text("file_id")? else { return Ok(None) };
-        let id = FileId::parse(text);
-        id.map(Some).ok_or_else(|| Refusal::bad_request("file_id must be 32 lower-case hexadecimal digits"))
-    }
-
-    /// Requests about accounts.
-    fn account_request(&self, msg_type: &str) -> Result<Option<Request>, Refusal> {
-        let username = || self.user("username");
-        Ok(Some(match msg_type {
-            "register" => Request::Register {
-                username: username()?,
-                password: Password::chosen(self.text("password")?)?,
-                admin: self.flag("admin")?,
-            },
-            "login" => Request::Login(match (self.optional_text("token")?, self.get("password")) {
-                (Some(token), None) => Login::Token(Token::parse(token)?),
-                (None, Some(_)) => Login::Password(username()?, self.password("password")?),
-                (None, None) => Login::Guest(username()?),
-                (Some(_), Some(_)) => return Err(Refusal::bad_request("give token or password, not both")),
-            }),
-            "logout" => Request::Logout { everywhere: self.flag("everywhere")? },
-            "change_password" => Request::ChangePassword {
-                old: self.password("old")?,
-                new: Password::chosen(self.text("new")?)?,
-            },
-            "close_account" => Request::CloseAccount { password: self.password("password")? },
-            "operator_challenge" => Request::OperatorChallenge,
-            "operator_login" => Request::OperatorLogin { proof: self.digest("proof")? },
-            "set_admin" => Request::Administer(Administration::SetAdmin {
-                username: username()?,
-                admin: self.flag("admin")?,
-            }),
-            "set_password" => Request::Administer(Administration::SetPassword {
-                username: username()?,
-                password: Password::chosen(self.text("password")?)?,
-            }),
-            // Without a room it is the whole cluster that somebody is shut out of.
-            "ban" if self.get("room").is_none() => Request::Administer(Administration::Ban {
-                username: username()?,
-                seconds: self.seconds()?,
-            }),
-            "unban" if self.get("room").is_none() => {
-                Request::Administer(Administration::Unban { username: username()? })
-            }
-            "delete_account" => {
-                Request::Administer(Administration::DeleteAccount { username: username()? })
-            }
-            "users" => Request::Users {
-                after: self.optional_name("after", UserName::new)?,
-                limit: self.count("limit", HISTORY_MAX, 1..=LIST_MAX)?,
-            },
-            "create_bot" => Request::CreateBot { username: username()? },
-            _ => return Ok(None),
-        }))
-    }
-
-    /// Requests about files.
-    fn file_request(&self, msg_type: &str) -> Result<Option<Request>, Refusal> {
-        Ok(Some(match msg_type {
-            "file_begin" => Request::FileBegin(NewFile {
-                room: self.room()?,
-                name: self.file_name()?,
-                size: self.integer("size")?,
-                content_type: self.content_type()?,
-            }),
-            "file_chunk" => Request::FileChunk {
-                file_id: self.file_id()?,
-                offset: self.integer("offset")?,
-                bytes: self.chunk()?,
-            },
-            "file_end" => Request::FileEnd { file_id: self.file_id()?, sha256: self.digest("sha256")? },
-            "file_read" => Request::FileRead {
-                file_id: self.file_id()?,
-                offset: self.optional_integer("offset")?.unwrap_or(0),
-            },
-            "file_delete" => Request::FileDelete { file_id: self.file_id()? },
-            _ => return Ok(None),
-        }))
-    }
-
-    fn file_name(&self) -> Result<String, Refusal> {
-        let name = self.text("name")?;
-        if !is_file_name(name) {
-            return Err(Refusal::bad_request(format!(
-                "name must be a file name of 1 to {FILE_NAME_BYTES} bytes, without slashes and control characters"
-            )));
-        }
-        Ok(name.to_owned())
-    }
-
-    fn content_type(&self) -> Result<String, Refusal> {
-        let text = self.optional_text("content_type")?.unwrap_or("application/octet-stream");
-        if !is_content_type(text) {
-            return Err(Refusal::bad_request("content_type must be like text/plain"));
-        }
-        Ok(text.to_owned())
-    }
-
-    fn chunk(&self) -> Result<Vec<u8>, Refusal> {
-        let bytes = STANDARD.decode(self.text("bytes")?);
-        let bytes = bytes.map_err(|_| Refusal::bad_request("bytes must be base64 with its padding"))?;
-        if bytes.is_empty() || bytes.len() > FILE_CHUNK_BYTES {
-            return Err(Refusal::bad_request(format!("bytes must hold 1 to {FILE_CHUNK_BYTES} bytes")));
-        }
-        Ok(bytes)
-    }
-
-    fn imported(&self, limits: &Limits) -> Result<Vec<Imported>, Refusal> {
-        let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
-        let first_seq = self.integer("first_seq")?;
-        let Some(Value::Array(given)) = self.get("events").filter(|events| events.is_array()) else {
-            return Err(Refusal::bad_request(format!("events must be a list of 1 to {IMPORT_MAX}")));
-        };
-        if given.is_empty() || given.len() > IMPORT_MAX {
-            return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
-        }
-        let mut events = Vec::with_capacity(given.len());
-        for (value, expected) in given.iter().zip(first_seq..) {
-            let (event, seq) = Imported::read(value.clone()).map_err(wrong)?;
-            if seq.is_some_and(|seq| seq != expected) {
-                return Err(wrong(format!("seq must be {expected} where {} stands", seq.unwrap_or(0))));
-            }
-            if let Ok(EventKind::Message(message)) = event.event_kind()
-                && (message.body.len() > limits.body_bytes || message.body.contains('\0'))
-            {
-                return Err(wrong(format!("a body has at most {} bytes and no NUL", limits.body_bytes)));
-            }
-            events.push(event);
-        }
-        Ok(events)
-    }
-
-    fn room_info(&self) -> Result<ImportedRoom, Refusal> {
-        let wrong = |reason: String| Refusal::bad_request(format!("info: {reason}"));
-        let info = self.get("info").cloned().unwrap_or_default();
-        let info: RoomInfo = serde_json::from_value(info).map_err(|error| wrong(error.to_string()))?;
-        ImportedRoom::try_from(info).map_err(wrong)
-    }
-
-    /// What is done to a room or to one of its people.
-    fn moderation(&self, msg_type: &str) -> Result<Option<Moderation>, Refusal> {
-        let username = || self.user("username");
-        Ok(Some(match msg_type {
-            "topic" => {
-                self.text("topic")?;
-                let topic = self.short_text("topic", TOPIC_BYTES)?.unwrap_or_default();
-                Moderation::Topic { topic }
-            }
-            "invite" => Moderation::Invite { username: username()? },
-            "kick" => Moderation::Kick { username: username()? },
-            "ban" => Moderation::Ban { username: username()?, seconds: self.seconds()? },
-            "unban" => Moderation::Unban { username: username()? },
-            "mute" => Moderation::Mute { username: username()?, seconds: self.seconds()? },
-            "unmute" => Moderation::Unmute { username: username()? },
-            "set_role" => match self.text("role")? {
-                "muted" => Moderation::Mute { username: username()?, seconds: None },
-                word => {
-                    let role = Role::parse(word);
-                    let role = role.ok_or_else(|| {
-                        Refusal::bad_request("role must be owner, moderator, member or muted")
-                    })?;
-                    Moderation::SetRole { username: username()?, role }
-                }
-            },
-            "room_settings" => Moderation::Configure(self.room_settings()?),
-            _ => return Ok(None),
-        }))
-    }
-
-    fn room_settings(&self) -> Result<RoomSettings, Refusal> {
-        let given = |field: &str| self.0.contains_key(field);
-        let optional_flag = |field: &str| given(field).then(|| self.flag(field)).transpose();
-        let settings = RoomSettings {
-            private: optional_flag("private")?,
-            archived: optional_flag("archived")?,
-            slow_s: self.small("slow_s", 0)?,
-            // Both at once: what is null or left out beside the other is kept without limit.
-            retention: match given("keep_days") || given("keep_events") {
-                false => None,
-                true => Some(Retention {
-                    days: self.small("keep_days", 1)?,
-                    events: self.optional_integer("keep_events")?,
-                }),
-            },
-        };
-        match settings == RoomSettings::default() {
-            true => Err(Refusal::bad_request(
-                "give at least one of private, archived, slow_s, keep_days, keep_events",
-            )),
-            false => Ok(settings),
-        }
-    }
-
-    fn body(&self, limits: &Limits) -> Result<String, Refusal> {
-        let body = self.text("body")?;
-        if body.is_empty() {
-            return Err(Refusal::bad_request("body is empty"));
-        }
-        if body.len() > limits.body_bytes {
-            let reason = format!("body has {} bytes; at most {} are allowed", body.len(), limits.body_bytes);
-            return Err(Refusal::new(Code::TooLarge, reason));
-        }
-        if body.contains('\0') {
-            return Err(Refusal::bad_request("body contains a NUL character"));
-        }
-        Ok(body.to_owned())
-    }
-
-    fn client_msg_id(&self, field: &str) -> Result<Option<String>, Refusal> {
-        match self.optional_text(field)? {
-            None => Ok(None),
-            Some(id) if (1..=CLIENT_MSG_ID_BYTES).contains(&id.len()) => Ok(Some(id.to_owned())),
-            Some(_) => Err(Refusal::bad_request(format!("{field} must have 1 to 64 bytes"))),
-        }
-    }
-
-    fn count(
-        &self,
-        field: &str,
-        default: usize,
-        allowed: std::ops::RangeInclusive<usize>,
-    ) -> Result<usize, Refusal> {
-        let Some(count) = self.optional_integer(field)? else { return Ok(default) };
-        usize::try_from(count).ok().filter(|count| allowed.contains(count)).ok_or_else(|| {
-            Refusal::bad_request(format!("{field} must be {} to {}", allowed.start(), allowed.end()))
-        })
-    }
-
-    fn range(&self) -> Result<HistoryRange, Refusal> {
-        let (before, after) = (self.optional_integer("before")?, self.optional_integer("after")?);
-        match (before, after, self.optional_time("since")?) {
-            (None, None, None) => Ok(HistoryRange::Last),
-            (Some(seq), None, None) => Ok(HistoryRange::Before(seq)),
-            (None, Some(seq), None) => Ok(HistoryRange::After(seq)),
-            (None, None, Some(at_ms)) => Ok(HistoryRange::Since(at_ms)),
-            _ => Err(Refusal::bad_request("give one of before, after and since")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1012,7 +600,11 @@ mod tests {
             ("file_begin", r#"{"room":"a","name":"x","size":-1}"#, "size"),
             ("file_begin", r#"{"room":"a","name":"x","size":1,"content_type":"x"}"#, "content_type"),
             ("file_chunk", r#"{"file_id":"x","offset":0,"bytes":""}"#, "file_id"),
-            ("file_chunk", r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#, "bytes"),
+            (
+                "file_chunk",
+                r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#,
+                "bytes",
+            ),
             ("file_end", r#"{"file_id":"00000000000000000000000000000000","sha256":"x"}"#, "sha256"),
             ("import", r#"{"room":"a","first_seq":1,"events":[]}"#, "events"),
             ("import", r#"{"room":"a","first_seq":1,"events":7}"#, "events"),

@@ -1,0 +1,160 @@
+//! The storage adapter: what the library reads of the log, fed from memory and from the disk.
+
+use std::{cell::RefCell, collections::VecDeque};
+
+use raft::{GetEntriesContext, eraftpb as pb};
+
+use super::convert::{snapshot_of, to_conf, to_entry, to_hard_state};
+use crate::{
+    protocol::peer::{ConfState, LogMark, SnapshotHead},
+    replica::storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, TAIL_ENTRIES},
+};
+
+/// The log as the library reads it: its tail in memory, the rest on the disk.
+pub(super) struct Log<S> {
+    pub(super) db: S,
+    pub(super) hard_state: HardState,
+    pub(super) stored_hard_state: HardState,
+    pub(super) conf: ConfState,
+    pub(super) truncated: LogMark,
+    pub(super) applied: Applied,
+    /// The last entries, without a hole, up to the last one. The first one's index is above
+    /// `truncated` but not always the next.
+    tail: VecDeque<pb::Entry>,
+    /// The library cannot be told that a disk failed, so the failure waits here.
+    pub(super) failure: RefCell<Option<StorageError>>,
+}
+
+impl<S: Storage> Log<S> {
+    pub(super) fn new(db: S, loaded: &Loaded) -> Self {
+        Log {
+            db,
+            hard_state: loaded.hard_state,
+            stored_hard_state: loaded.hard_state,
+            conf: loaded.applied.conf.clone(),
+            truncated: loaded.truncated,
+            applied: loaded.applied.clone(),
+            tail: loaded.tail.iter().cloned().map(to_entry).collect(),
+            failure: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn last(&self) -> LogMark {
+        match self.tail.back() {
+            Some(entry) => LogMark { last_log_term: entry.term, last_log_index: entry.index },
+            None => self.truncated,
+        }
+    }
+
+    fn tail_start(&self) -> u64 {
+        self.tail.front().map_or(self.truncated.last_log_index + 1, |entry| entry.index)
+    }
+
+    /// Follows what `batch` has made of the log on the disk.
+    pub(super) fn remember(&mut self, batch: &Batch) {
+        if let Some(first) = batch.entries.first() {
+            while self.tail.back().is_some_and(|entry| entry.index >= first.index) {
+                self.tail.pop_back();
+            }
+            self.tail.extend(batch.entries.iter().cloned().map(to_entry));
+            while self.tail.len() > TAIL_ENTRIES {
+                self.tail.pop_front();
+            }
+        }
+        if let Some(applied) = &batch.applied {
+            self.applied = applied.clone();
+        }
+        if let Some(index) = batch.compact_to
+            && let Ok(term) = raft::Storage::term(self, index)
+        {
+            self.truncated = LogMark { last_log_term: term, last_log_index: index };
+            while self.tail.front().is_some_and(|entry| entry.index <= index) {
+                self.tail.pop_front();
+            }
+        }
+    }
+
+    /// Follows a snapshot that replaced everything.
+    pub(super) fn restart_at(&mut self, head: &SnapshotHead) {
+        self.tail.clear();
+        self.truncated = LogMark { last_log_term: head.index_term, last_log_index: head.index };
+        self.applied = Applied { index: head.index, term: head.index_term, conf: head.conf.clone() };
+        self.conf = head.conf.clone();
+    }
+
+    fn note(&self, error: StorageError) -> raft::Error {
+        self.failure.borrow_mut().get_or_insert(error);
+        raft::Error::Store(raft::StorageError::Unavailable)
+    }
+}
+
+impl<S: Storage> raft::Storage for Log<S> {
+    fn initial_state(&self) -> raft::Result<raft::RaftState> {
+        Ok(raft::RaftState { hard_state: to_hard_state(&self.hard_state), conf_state: to_conf(&self.conf) })
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<pb::Entry>> {
+        if low <= self.truncated.last_log_index {
+            return Err(raft::Error::Store(raft::StorageError::Compacted));
+        }
+        let max_size = max_size.into().unwrap_or(u64::MAX);
+        let start = self.tail_start();
+        if low < start {
+            let high = high.min(start);
+            let entries = self.db.entries(low, high, max_size).map_err(|error| self.note(error))?;
+            return Ok(entries.into_iter().map(to_entry).collect());
+        }
+        let mut bytes = 0;
+        Ok(self
+            .tail
+            .range((low - start) as usize..(high - start) as usize)
+            .take_while(|entry| {
+                let first = bytes == 0;
+                bytes += (entry.data.len() + entry.context.len() + 32) as u64;
+                first || bytes <= max_size
+            })
+            .cloned()
+            .collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index == self.truncated.last_log_index {
+            return Ok(self.truncated.last_log_term);
+        }
+        if index < self.truncated.last_log_index {
+            return Err(raft::Error::Store(raft::StorageError::Compacted));
+        }
+        let start = self.tail_start();
+        if index >= start {
+            return match self.tail.get((index - start) as usize) {
+                Some(entry) => Ok(entry.term),
+                None => Err(raft::Error::Store(raft::StorageError::Unavailable)),
+            };
+        }
+        let entries = self.db.entries(index, index + 1, u64::MAX).map_err(|error| self.note(error))?;
+        entries.first().map(|entry| entry.term).ok_or(raft::Error::Store(raft::StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.truncated.last_log_index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last().last_log_index)
+    }
+
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<pb::Snapshot> {
+        let conf = &self.applied.conf;
+        let knows_receiver = conf.voters.iter().chain(&conf.learners).any(|node| node.0 == to);
+        if self.applied.index < request_index || self.applied.index == 0 || !knows_receiver {
+            return Err(raft::Error::Store(raft::StorageError::SnapshotTemporarilyUnavailable));
+        }
+        Ok(snapshot_of(self.applied.index, self.applied.term, conf))
+    }
+}
