@@ -75,7 +75,7 @@ impl<K: Ord + Clone, V: Default> Bounded<K, V> {
 
     /// How many entries there are.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         assert_eq!(self.entries.len(), self.uses.len());
         self.entries.len()
     }
