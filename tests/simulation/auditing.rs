@@ -9,7 +9,7 @@ use crate::{
     checker::{Point, Verdict, Violation},
     cluster::{Cluster, Event, Tally},
     queue::{MS, Micros, SECOND},
-    rude::{FORGETFUL, KEPT_MAX, Step},
+    rude::{KEPT_MAX, Step, is_forgetful},
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
 };
 
@@ -192,7 +192,7 @@ impl Cluster {
     /// A room as a server has it at the end. One that forgets has no more than it keeps, without a hole, and
     /// everywhere the same.
     fn judge_room(&mut self, server: usize, room: &str, events: &[Value]) -> Verdict {
-        if !room.starts_with(FORGETFUL) {
+        if !is_forgetful(room) {
             return self.checker.final_read(server, room, events);
         }
         let is_new = !self.audit.forgetful.contains_key(room);
@@ -232,8 +232,7 @@ impl Cluster {
     /// A reader asks every server for every room, page by page, as a client would.
     fn read_everything(&mut self) -> Verdict {
         let rooms: Vec<String> = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room).collect();
-        let (forgetful, others): (Vec<_>, Vec<_>) =
-            rooms.into_iter().partition(|room| room.starts_with(FORGETFUL));
+        let (forgetful, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| is_forgetful(room));
         for server in 0..self.hosts.len() {
             self.read_rooms(server, &others, true)?;
             if !forgetful.is_empty() {

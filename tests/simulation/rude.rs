@@ -195,9 +195,14 @@ fn wanderer(random: &mut Random, user: &str, room: &str) -> Vec<Step> {
 }
 
 /// Rooms that keep few events begin so.
-pub const FORGETFUL: &str = "attic";
+const FORGETFUL: &str = "attic";
 /// At most so many.
 pub const KEPT_MAX: u64 = 12;
+
+/// Whether a room keeps few events.
+pub fn is_forgetful(room: &str) -> bool {
+    room.starts_with(FORGETFUL)
+}
 
 /// Speaks in a room that keeps few events, and changes its mind about how many.
 pub fn forgetful(number: u64) -> Vec<Step> {

@@ -31,8 +31,6 @@ use line::{Line, event_of};
 use places::{Outcome, Places};
 use servers::Servers;
 
-use crate::rude::FORGETFUL;
-
 /// What must hold, and was violated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
@@ -201,8 +199,7 @@ impl Checker {
 
     /// Something became durable on the disk of `server`.
     pub fn synced(&mut self, server: usize, synced: Synced) -> Verdict {
-        let is_kept = |event: &Value| !event["room"].as_str().is_some_and(|room| room.starts_with(FORGETFUL));
-        for (index, event) in synced.events.iter().filter(|(_, event)| is_kept(event)) {
+        for (index, event) in &synced.events {
             let (event, _) = self.places.learn(event)?;
             self.places.stored(*index, event.lamport)?;
         }
