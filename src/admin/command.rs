@@ -33,6 +33,14 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     User(super::user::command::UserArgs),
+    /// Write rooms with their members and events to a file of JSON lines. For whoever has the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Export(super::transfer::command::ExportArgs),
+    /// Take rooms over from such a file. Broken off, it is simply called again.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Import(super::transfer::command::ImportArgs),
     /// Measure a running cluster, or failover in a temporary one.
     #[cfg(unix)]
     Bench(super::bench::command::BenchArgs),
@@ -98,6 +106,8 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Status(args) => run_status(args),
         Command::User(args) => super::user::command::run(args),
+        Command::Export(args) => super::transfer::command::export(args),
+        Command::Import(args) => super::transfer::command::import(args),
         #[cfg(unix)]
         Command::Bench(args) => super::bench::command::run(args),
     };

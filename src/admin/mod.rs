@@ -7,10 +7,12 @@
 pub mod bench;
 pub mod command;
 pub mod free_ports;
+pub mod operator;
 pub mod output;
 pub mod probe;
 pub mod report;
 pub mod status;
 pub mod target;
+pub mod transfer;
 pub mod user;
 pub mod verdict;

@@ -41,6 +41,7 @@ pub use command::{Action, Command, Origin, Proposal, Standing};
 pub use evidence::Evidence;
 pub use origin::Progress;
 pub use room::{Role, Room};
+pub use rules::EXPIRE_MAX;
 pub use state::State;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::{
     protocol::{
         answer::{self, Member, RoomSummary},
         credential::TokenHash,
+        export::{ExportPage, RoomInfo, RoomMember},
         file::{FileId, FileInfo},
         name::{RoomKey, RoomName, UserKey},
         refusal::{Code, Refusal},
@@ -70,6 +71,11 @@ impl State {
         seen.map(|(id, _)| *id).collect()
     }
 
+    /// The rooms from number `from` on, for what the cluster does to rooms.
+    pub fn rooms_from(&self, from: RoomId) -> impl Iterator<Item = (RoomId, &Room)> {
+        self.rooms.range(from..).map(|(id, room)| (*id, room))
+    }
+
     /// The rooms that the viewer may see, by name, from behind `after` on; and whether there are more
     /// than `limit`.
     pub fn room_summaries(
@@ -94,6 +100,65 @@ impl State {
             .map(|(room_id, room)| summary(room_id, room, user, id));
         let summaries: Vec<RoomSummary> = seen.by_ref().take(limit).collect();
         (summaries, seen.next().is_some())
+    }
+
+    /// The rooms that may be taken out of the cluster by `viewer`, or by an operator: the names of those that
+    /// come after `after`, and whether there are more than `limit`.
+    pub fn exported_rooms(
+        &self,
+        viewer: Option<Viewer<'_>>,
+        after: Option<&RoomKey>,
+        limit: usize,
+    ) -> (Vec<RoomName>, bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+
+        let from = after.map_or(Unbounded, Excluded);
+        let rooms = self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| self.rooms.get(id));
+        let mut seen = rooms.filter(|room| viewer.is_none_or(|viewer| self.may_see(viewer, room)));
+        let names = seen.by_ref().take(limit).map(|room| room.name.clone()).collect();
+        (names, seen.next().is_some())
+    }
+
+    /// A room as it is taken out of the cluster by `viewer`, or by an operator, but for its events.
+    pub fn exported(
+        &self,
+        viewer: Option<Viewer<'_>>,
+        name: &RoomName,
+        with_members: bool,
+    ) -> Result<(RoomId, ExportPage), Refusal> {
+        let (id, room) = match viewer {
+            Some(viewer) => self.visible_room(viewer, name)?,
+            None => {
+                let id = self.room_id(&name.key());
+                id.and_then(|id| Some((id, self.room_by_id(id)?))).ok_or_else(|| no_room(name))?
+            }
+        };
+        let members = room.members.iter().filter(|_| with_members);
+        let by_name: BTreeMap<_, _> = members
+            .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (user, role))))
+            .collect();
+        let member = |(user, role): (&User, &Role)| RoomMember {
+            username: user.name.clone(),
+            role: role.as_str().into(),
+        };
+        let info = RoomInfo {
+            private: room.private,
+            topic: room.topic.clone(),
+            archived: room.settings.archived,
+            slow_s: room.settings.slow_s,
+            keep_days: room.settings.retention.days,
+            keep_events: room.settings.retention.events,
+            members: by_name.into_values().map(member).collect(),
+        };
+        let page = ExportPage {
+            room: room.name.clone(),
+            info,
+            first_seq: room.first_seq(),
+            last_seq: room.last_seq,
+            events: Vec::new(),
+            more: false,
+        };
+        Ok((id, page))
     }
 
     /// The members of `room`, by name; `presence` tells who is online and who is away.
@@ -203,7 +268,9 @@ fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>
         last_seq: room.last_seq,
         joined: reading.is_some(),
         last_read: reading.map_or(0, |reading| reading.last_read),
-        unread: reading.map_or(0, |reading| room.last_seq - reading.last_read.min(room.last_seq)),
+        unread: reading.map_or(0, |reading| {
+            room.last_seq - reading.last_read.max(room.first_seq() - 1).min(room.last_seq)
+        }),
         mentions: reading.map_or(0, |reading| reading.mentions.len() as u64),
         role,
         archived: room.settings.archived,

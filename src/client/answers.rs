@@ -218,7 +218,7 @@ impl ClientState {
 impl ClientState {
     fn joined(&mut self, key: &RoomKey, joined: Joined) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let Joined { room: name, created, topic, role, last_seq, events } = joined;
+        let Joined { room: name, created, topic, role, first_seq, last_seq, events } = joined;
         room.name = name.clone();
         let resumed = room.cursor.is_some();
         if room.cursor.is_some_and(|cursor| last_seq < cursor) {
@@ -227,6 +227,8 @@ impl ClientState {
             self.rooms_changed = true;
             return self.tell(Update::RoomRestarted { room: name });
         }
+        // What the room has forgotten since is gone for good, and no gap.
+        room.cursor = room.cursor.map(|cursor| cursor.max(first_seq.saturating_sub(1)));
         room.phase = Phase::Live;
         (room.private, room.password) = (false, None);
         if !resumed && events.is_empty() {

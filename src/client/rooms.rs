@@ -187,6 +187,8 @@ pub struct Joined {
     pub topic: String,
     /// What the user is in it.
     pub role: String,
+    /// The first event that the room still has; 0 where the server does not say.
+    pub first_seq: u64,
     /// The newest event.
     pub last_seq: u64,
     /// The events asked for, oldest first.
@@ -206,6 +208,7 @@ impl Joined {
             created: data.get("created").and_then(Value::as_bool).unwrap_or(false),
             topic: text("topic"),
             role: text("role"),
+            first_seq: data.get("first_seq").and_then(Value::as_u64).unwrap_or(0),
             last_seq: data
                 .get("last_seq")
                 .and_then(Value::as_u64)

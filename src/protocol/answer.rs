@@ -8,6 +8,7 @@ use super::{
     credential::Token,
     envelope::RequestId,
     event::Event,
+    export::ExportPage,
     file::FileInfo,
     name::{RoomName, ServerId, UserName},
     refusal::Refusal,
@@ -190,6 +191,15 @@ pub enum Answer {
         /// Whether there are more behind the last of them.
         more: bool,
     },
+    /// To `export`.
+    Export(ExportPage),
+    /// To `export_rooms`.
+    ExportRooms {
+        /// The rooms, by name.
+        rooms: Vec<RoomName>,
+        /// Whether there are more behind the last of them.
+        more: bool,
+    },
     /// To `search`.
     Search {
         /// The messages, newest first.
@@ -300,6 +310,10 @@ impl Answer {
             }
             Answer::Users { users, more } => {
                 answering("users", serde_json::json!({ "users": users, "more": more }))
+            }
+            Answer::Export(page) => Self::answering("export", asked, by, page),
+            Answer::ExportRooms { rooms, more } => {
+                answering("export_rooms", serde_json::json!({ "rooms": rooms, "more": more }))
             }
             Answer::Search { hits, cut_at } => {
                 let mut data = serde_json::json!({ "hits": hits, "more": cut_at.is_some() });

@@ -18,14 +18,34 @@ pub struct Limits {
     pub requests_per_s: u32,
     /// Requests a connection may send at once after a pause.
     pub requests_burst: u32,
+    /// Bytes of requests a connection may send a second, on average. Files that come over HTTP are not
+    /// counted here, but in `upload_bytes_per_hour`.
+    pub bytes_per_s: u64,
+    /// Bytes of requests a connection may send at once after a pause.
+    pub bytes_burst: u64,
+    /// All connections of one user together may send so many times what one connection may.
+    pub user_times: u32,
+    /// All connections from one address together may send so many times what one connection may. Many people
+    /// share an address behind a proxy.
+    pub address_times: u32,
+    /// Accounts that may be registered from one address in an hour.
+    pub registrations_per_hour: u32,
     /// Connections that one server accepts.
     pub connections: usize,
+    /// How many of them may come from one address.
+    pub connections_per_address: usize,
+    /// Connections beyond these that are kept for operators and administrators.
+    pub connections_reserved: usize,
     /// Rooms that one user may create.
     pub rooms_per_user: usize,
+    /// Rooms that one user may create in an hour.
+    pub rooms_per_hour: u32,
     /// Largest file, in bytes.
     pub file_bytes: u64,
     /// What all files of one user may have, in bytes.
     pub file_bytes_per_user: u64,
+    /// What one user may upload in an hour, in bytes.
+    pub upload_bytes_per_hour: u64,
     /// Proposals of one server that may wait for their commit before it sheds load.
     pub pending_proposals: usize,
 }
@@ -39,10 +59,21 @@ impl Default for Limits {
             outbox_bytes: 4 * 1024 * 1024,
             requests_per_s: 2_000,
             requests_burst: 4_000,
+            // A thousand lines of the greatest length at once, and then 256 a second.
+            bytes_per_s: 16 * 1024 * 1024,
+            bytes_burst: 64 * 1024 * 1024,
+            user_times: 4,
+            // More than a server was measured to take from everybody.
+            address_times: 50,
+            registrations_per_hour: 200,
             connections: 12_000,
+            connections_per_address: 11_000,
+            connections_reserved: 16,
             rooms_per_user: 1_000,
+            rooms_per_hour: 500,
             file_bytes: 25 * 1024 * 1024,
             file_bytes_per_user: 1024 * 1024 * 1024,
+            upload_bytes_per_hour: 1024 * 1024 * 1024,
             pending_proposals: 16_384,
         }
     }
@@ -88,6 +119,9 @@ pub const TIME_END_S: f64 = 1e12;
 pub const FIRST_LINE_MS: u64 = 10_000;
 /// Time after which a request that waits for its commit is answered `unavailable`.
 pub const COMMIT_TIMEOUT_MS: u64 = 5_000;
+/// Time in which a connection that was let into a reserved place must have become an operator's or an
+/// administrator's.
+pub const RESERVED_MS: u64 = 5_000;
 /// Messages of a user that dedup remembers at least.
 pub const DEDUP_PER_USER: u64 = 10_000;
 

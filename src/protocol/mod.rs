@@ -9,6 +9,7 @@ pub mod credential;
 pub mod datagram;
 pub mod envelope;
 pub mod event;
+pub mod export;
 pub mod file;
 pub mod hex;
 pub mod limits;

@@ -89,7 +89,10 @@ impl<S: Storage> Replica<S> {
         };
         for change in &membership {
             if change.joined {
-                let Some(seq) = events.first().map(|published| published.event.seq) else { continue };
+                // Without an event that says so they begin with the next one.
+                let next = self.state.room_by_id(change.room).map_or(1, |room| room.last_seq + 1);
+                let of_room = events.iter().find(|published| published.room == change.room);
+                let seq = of_room.map_or(next, |published| published.event.seq);
                 let others =
                     self.sessions.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asker);
                 for conn in others.collect::<Vec<_>>() {

@@ -43,6 +43,8 @@ pub enum Input {
         conn: ConnId,
         /// Where the client is, as far as it is known: logins are counted by it.
         addr: Option<IpAddr>,
+        /// Whether it has one of the places that are kept for operators and administrators.
+        reserved: bool,
     },
     /// A client sent a line, already taken apart.
     Line {
@@ -50,6 +52,8 @@ pub enum Input {
         conn: ConnId,
         /// The request, or what is wrong with it.
         line: Result<Envelope, BadEnvelope>,
+        /// How long it was; 0 where that does not count.
+        bytes: usize,
     },
     /// A client connection is gone.
     Closed {
@@ -178,4 +182,14 @@ pub enum Purpose {
 }
 
 /// What became of a query.
-pub type Found = Result<Vec<super::storage::EventRow>, Refusal>;
+pub type Found = Result<FoundEvents, Refusal>;
+
+/// The events that a query has found.
+#[derive(Debug, Clone)]
+pub struct FoundEvents {
+    /// The events, oldest first, without a hole.
+    pub rows: Vec<super::storage::EventRow>,
+    /// The room has forgotten everything before this event, as far as that matters here: 0 where the events
+    /// begin where they should.
+    pub first_kept: u64,
+}

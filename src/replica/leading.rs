@@ -68,6 +68,11 @@ impl Leading {
         }
     }
 
+    /// Whether the log's whole past is applied here.
+    pub fn is_ready(&self) -> bool {
+        self.knows_log
+    }
+
     /// Takes what continues the server's proposals; leaves out repeats, and everything behind a hole.
     pub fn accept(&mut self, forwarded: Forwarded, state: &State, wall_ms: u64) {
         if !self.knows_log {

@@ -86,6 +86,10 @@ impl<S: Storage> Replica<S> {
         request: Request,
         lamport_timestamp: u64,
     ) -> Option<(Asked, Request)> {
+        if let Err(refusal) = self.may_register(now, conn, &request) {
+            self.refuse(now, conn, asked, refusal, false);
+            return None;
+        }
         let needed = self.needed(conn, &request);
         let (step, job, guarded) = match needed {
             Needed::Nothing => return Some((asked, request)),
@@ -106,6 +110,18 @@ impl<S: Storage> Replica<S> {
         let working = Working { asked, request, lamport_timestamp, step, guarded };
         self.work(now, conn, working, job);
         None
+    }
+
+    /// Whether an account may be registered from this address, where that is asked for. Each try counts, since
+    /// each costs a hash. Operators and administrators make as many as they like.
+    fn may_register(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let Request::Register { .. } = request else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let user = session.user.as_ref().and_then(|user| self.state.user(&user.key()));
+        if session.is_operator || user.is_some_and(|user| user.account.admin) {
+            return Ok(());
+        }
+        self.rates.registration(now.mono_ms, &self.config.limits, session.addr)
     }
 
     fn needed(&mut self, conn: ConnId, request: &Request) -> Needed {

@@ -3,6 +3,7 @@
 use crate::protocol::{
     Answer, Event,
     answer::{Asked, Hit, Signature},
+    export::ExportPage,
     file::{FILE_CHUNK_BYTES, FileInfo},
     refusal::{Code, Refusal},
     request::HistoryRange,
@@ -10,8 +11,8 @@ use crate::protocol::{
 
 use super::{
     fanout::Fan,
-    io::{ConnId, Purpose, Query},
-    storage::{EventRange, EventRow, Reader, Search, StorageError},
+    io::{ConnId, FoundEvents, Purpose, Query},
+    storage::{EventRange, Reader, RoomId, Search, StorageError},
 };
 
 /// What a query thread is asked.
@@ -39,9 +40,9 @@ impl Look {
     pub fn carry_out(&self, reader: &(impl Reader + ?Sized), by: Signature) -> Result<Fan, StorageError> {
         match self {
             Look::Events(query) => {
-                let rows = events(reader, query)?;
+                let found = events(reader, query)?;
                 let Query { conn, room, purpose, .. } = query.clone();
-                Ok(Fan::Found { conn, room, purpose, found: Ok(rows), by })
+                Ok(Fan::Found { conn, room, purpose, found: Ok(found), by })
             }
             Look::Answer(lookup) => {
                 Ok(Fan::Say { conn: lookup.conn, line: lookup.answer(reader, &by)?.into() })
@@ -85,6 +86,15 @@ pub enum Wanted {
         /// Where the piece begins; a multiple of the size of a piece.
         offset: u64,
     },
+    /// A page of a room's events, for whoever takes them out of the cluster.
+    Export {
+        /// The room.
+        room: RoomId,
+        /// Which events.
+        range: EventRange,
+        /// The answer but for its events and `more`.
+        page: ExportPage,
+    },
 }
 
 impl Lookup {
@@ -93,6 +103,12 @@ impl Lookup {
         let answer = match &self.what {
             Wanted::Search(search) => found(reader, search)?,
             Wanted::FileChunk { file, offset } => piece(reader, file, *offset)?,
+            Wanted::Export { room, range, page } => {
+                let rows = reader.events(*room, range)?;
+                let last = rows.last().map_or(page.last_seq, |row| row.seq);
+                let events = rows.iter().map(|row| row.json.as_ref().to_owned()).collect();
+                Answer::Export(ExportPage { events, more: last < page.last_seq, ..page.clone() })
+            }
         };
         Ok(answer.line(&self.asked, by))
     }
@@ -125,15 +141,25 @@ fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Resul
 }
 
 /// The events that a query asks for. Where it names a time, its range begins with the first event of then.
-fn events(reader: &(impl Reader + ?Sized), query: &Query) -> Result<Vec<EventRow>, StorageError> {
-    let Purpose::History { range: HistoryRange::Since(since_ms), .. } = &query.purpose else {
-        return reader.events(query.room, &query.range);
-    };
-    match reader.first_since(query.room, *since_ms)? {
-        Some(first) => {
-            let range = EventRange { after: first - 1, ..query.range.clone() };
-            reader.events(query.room, &range)
+fn events(reader: &(impl Reader + ?Sized), query: &Query) -> Result<FoundEvents, StorageError> {
+    let range = match &query.purpose {
+        Purpose::History { range: HistoryRange::Since(since_ms), .. } => {
+            match reader.first_since(query.room, *since_ms)? {
+                Some(first) => EventRange { after: first - 1, ..query.range.clone() },
+                None => return Ok(FoundEvents { rows: Vec::new(), first_kept: 0 }),
+            }
         }
-        None => Ok(Vec::new()),
-    }
+        _ => query.range.clone(),
+    };
+    let rows = reader.events(query.room, &range)?;
+    let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
+    // Asked for afterwards, so it is at least where those events began.
+    let first_kept = if begins_late { first_kept(reader, query.room)? } else { 0 };
+    Ok(FoundEvents { rows, first_kept })
+}
+
+/// The first event that a room still has: a room's events are dense, so what is below it was removed.
+fn first_kept(reader: &(impl Reader + ?Sized), room: RoomId) -> Result<u64, StorageError> {
+    let range = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1, max_bytes: 0 };
+    Ok(reader.events(room, &range)?.first().map_or(0, |row| row.seq))
 }

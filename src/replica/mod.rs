@@ -5,6 +5,7 @@
 //! replica, and as pure as it, stand the ring [`election`], the failure detector [`membership`] and the
 //! [`fanout`]; the shell gives each a thread, the simulation runs them all in one.
 
+pub mod bounded;
 pub mod config;
 pub mod consensus;
 pub mod election;
@@ -25,11 +26,13 @@ mod logins;
 mod members;
 mod presence;
 mod proposals;
+mod rates;
 mod reading;
 mod reads;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
 mod requests;
+mod retention;
 mod session;
 mod stopping;
 mod trust;

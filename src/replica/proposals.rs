@@ -86,12 +86,27 @@ impl Proposals {
 
     /// Takes a proposal into the queue.
     pub fn push(&mut self, now_ms: u64, conn: ConnId, proposal: &Proposal) -> u64 {
+        self.push_of(now_ms, Some(conn), proposal)
+    }
+
+    /// Takes a proposal of the server itself into the queue: nobody waits for its answer.
+    pub fn push_own(&mut self, now_ms: u64, proposal: &Proposal) -> u64 {
+        self.push_of(now_ms, None, proposal)
+    }
+
+    /// Whether the log has not yet decided about a proposal.
+    pub fn waits_for(&self, seq: u64) -> bool {
+        self.pending.front().is_some_and(|first| first.seq <= seq)
+    }
+
+    fn push_of(&mut self, now_ms: u64, conn: Option<ConnId>, proposal: &Proposal) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.pending.push_back(Pending {
             seq,
-            conn: Some(conn),
-            asker: conn,
+            conn,
+            // No connection has this number.
+            asker: conn.unwrap_or(ConnId(0)),
             command: encode(proposal),
             since_ms: now_ms,
         });

@@ -42,7 +42,11 @@ impl<S: Storage> Replica<S> {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
-            Request::Members { room } | Request::Hooks { room } => !knows(room),
+            Request::Members { room } | Request::Hooks { room } | Request::Export { room, .. } => {
+                !knows(room)
+            }
+            // Nothing that is committed may be missing.
+            Request::ExportRooms { .. } => true,
             Request::Search { room: Some(room), .. } => !knows(room),
             Request::FileRead { file_id, .. } => !self.state.knows_file(*file_id),
             _ => false,
@@ -76,6 +80,25 @@ impl<S: Storage> Replica<S> {
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
             Request::Users { after, limit } => {
                 self.users(now, user.as_ref(), is_operator, after.as_ref(), limit)
+            }
+            Request::ExportRooms { after, limit } => {
+                self.exporter(now, user.as_ref(), is_operator).map(|viewer| {
+                    let after = after.map(|room| room.key());
+                    let (rooms, more) = self.state.exported_rooms(viewer, after.as_ref(), limit);
+                    Answer::ExportRooms { rooms, more }
+                })
+            }
+            Request::Export { room, after, limit } => {
+                let viewer = self.exporter(now, user.as_ref(), is_operator);
+                match viewer.and_then(|viewer| self.state.exported(viewer, &room, after == 0)) {
+                    Ok((id, page)) => {
+                        let before = page.last_seq + 1;
+                        let max_bytes = HISTORY_BYTES;
+                        let range = EventRange { after, before, oldest_first: true, limit, max_bytes };
+                        return self.look_up(conn, &asked, Wanted::Export { room: id, range, page });
+                    }
+                    Err(refusal) => Err(refusal),
+                }
             }
             request => {
                 // The rest has been asked for a login before.
@@ -171,6 +194,23 @@ impl<S: Storage> Replica<S> {
     fn look_up(&mut self, conn: ConnId, asked: &Asked, what: Wanted) {
         let lookup = Lookup { conn, asked: asked.clone(), what };
         self.looks.push((self.applied_index(), Look::Answer(lookup)));
+    }
+
+    /// As whom somebody exports: an operator as nobody in particular, who sees everything; an administrator as
+    /// themselves.
+    fn exporter<'a>(
+        &self,
+        now: Now,
+        user: Option<&'a UserKey>,
+        is_operator: bool,
+    ) -> Result<Option<Viewer<'a>>, Refusal> {
+        if is_operator {
+            return Ok(None);
+        }
+        match user.filter(|user| self.state.user(user).is_some_and(|user| user.account.admin)) {
+            Some(user) => Ok(Some(Viewer { user, now_ms: now.wall_ms })),
+            None => Err(Refusal::new(Code::Forbidden, "only an operator or an administrator may export")),
+        }
     }
 
     fn users(

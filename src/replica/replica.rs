@@ -12,6 +12,7 @@ use crate::{
     chat::State,
     protocol::{
         answer::Signature,
+        limits::RESERVED_MS,
         name::ServerId,
         peer::{NodeId, PeerMessage},
         status::ServerList,
@@ -30,7 +31,9 @@ use super::{
     membership::View,
     presence::Presence,
     proposals::Proposals,
+    rates::Rates,
     reads::Reads,
+    retention::Retention,
     session::{Session, Sessions},
     stopping::Stopping,
     storage::{Batch, Identity, Loaded, Storage, StorageError},
@@ -82,6 +85,11 @@ pub struct Replica<S: Storage> {
     /// Looks into the database that must see entries up to an index that is not yet on the disk.
     pub(super) looks: Vec<(u64, Look)>,
     pub(super) throttle: Throttle,
+    pub(super) rates: Rates,
+    pub(super) retention: Retention,
+    /// Connections in places kept for operators and administrators that have not proven to be one, and
+    /// until when they may.
+    pub(super) reserved: BTreeMap<ConnId, u64>,
     pub(super) outputs: Vec<Output>,
     pub(super) next_hello_ms: u64,
     pub(super) announced: Option<ServerList>,
@@ -120,6 +128,9 @@ impl<S: Storage> Replica<S> {
             unsaved: Unsaved::default(),
             looks: Vec::new(),
             throttle: Throttle::default(),
+            rates: Rates::default(),
+            retention: Retention::default(),
+            reserved: BTreeMap::new(),
             outputs: Vec::new(),
             next_hello_ms: 0,
             announced: None,
@@ -136,14 +147,17 @@ impl<S: Storage> Replica<S> {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Tick => self.tick(now),
-            Input::Opened { conn, addr } => {
-                self.sessions.open(conn, Session::new(now.mono_ms, &self.config.limits, addr));
+            Input::Opened { conn, addr, reserved } => {
+                self.sessions.open(conn, Session::new(addr));
+                if reserved {
+                    self.reserved.insert(conn, now.mono_ms.saturating_add(RESERVED_MS));
+                }
                 self.fan(Fan::Open { conn });
                 if self.stopping.is_some() {
                     self.close(conn);
                 }
             }
-            Input::Line { conn, line } => self.on_line(now, conn, line),
+            Input::Line { conn, line, bytes } => self.on_line(now, conn, line, bytes),
             Input::Closed { conn } => self.on_closed(now, conn),
             Input::PeerUp(peer) => self.on_peer_up(peer),
             Input::PeerDown(peer) => self.on_peer_down(now, &peer),
@@ -239,6 +253,8 @@ impl<S: Storage> Replica<S> {
         self.reconfigure();
         self.consider_handover(now);
         self.time_out(now);
+        self.end_unproven(now);
+        self.forget_old_events(now);
         for (conn, rooms) in self.sessions.due(now.mono_ms) {
             self.follow(conn, rooms);
         }

@@ -11,6 +11,7 @@ use crate::{
         envelope::{BadEnvelope, Envelope},
         name::UserName,
         refusal::{Code, Refusal},
+        request::Login,
     },
 };
 
@@ -24,12 +25,17 @@ use super::{
 };
 
 impl<S: Storage> Replica<S> {
-    pub(super) fn on_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
+    pub(super) fn on_line(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        line: Result<Envelope, BadEnvelope>,
+        bytes: usize,
+    ) {
         let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.is_over()) else { return };
-        let limits = &self.config.limits;
-        if let Err((wait_ms, last)) = session.spend(now.mono_ms, limits) {
-            let reason = format!("more than {} requests a second", limits.requests_per_s);
-            let refusal = Refusal::new(Code::RateLimited, reason).retry_after(wait_ms);
+        let who = (session.user.as_ref().map(UserName::key), session.addr);
+        let counted = self.rates.request(now.mono_ms, &self.config.limits, &mut session.traffic, who, bytes);
+        if let Err((refusal, last)) = counted {
             if let Ok(envelope) = &line
                 && envelope.msg_type == "chat"
             {
@@ -72,7 +78,11 @@ impl<S: Storage> Replica<S> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(now, conn, asked, refusal, false),
         };
-        if let Err(refusal) = self.identify(now, conn, &envelope, &request) {
+        let identified = match self.is_unproven(conn) {
+            true => for_the_unproven(&request),
+            false => self.identify(now, conn, &envelope, &request),
+        };
+        if let Err(refusal) = identified {
             return self.refuse(now, conn, asked, refusal, false);
         }
         match request {
@@ -83,6 +93,36 @@ impl<S: Storage> Replica<S> {
                 self.write(now, conn, asked, request, envelope.lamport_timestamp);
             }
             request => self.read(now, conn, asked, request),
+        }
+    }
+
+    /// Whether the connection has a place that is kept for operators and administrators and has not proven to
+    /// be one's.
+    fn is_unproven(&mut self, conn: ConnId) -> bool {
+        if !self.reserved.contains_key(&conn) {
+            return false;
+        }
+        let session = self.sessions.get_mut(conn);
+        let has_proven = session.is_some_and(|session| {
+            let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
+            let account = user.and_then(|user| self.state.user(&user.key()));
+            session.is_operator || account.is_some_and(|user| user.account.admin)
+        });
+        if has_proven {
+            self.reserved.remove(&conn);
+        }
+        !has_proven
+    }
+
+    /// Ends the connections that hold a place that is not for them.
+    pub(super) fn end_unproven(&mut self, now: Now) {
+        let due = self.reserved.iter().filter(|(_, until_ms)| **until_ms <= now.mono_ms);
+        for conn in due.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            if self.is_unproven(conn) {
+                self.reserved.remove(&conn);
+                let asked = Asked { msg_type: String::new(), request_id: None };
+                self.refuse(now, conn, asked, kept_for_operators(), true);
+            }
         }
     }
 
@@ -236,6 +276,7 @@ impl<S: Storage> Replica<S> {
     }
 
     pub(super) fn on_closed(&mut self, now: Now, conn: ConnId) {
+        self.reserved.remove(&conn);
         let session = self.sessions.close(conn);
         if let Some(Session { busy: Some(Busy::Working(working)), addr, .. }) = &session
             && let Some(guarded) = &working.guarded
@@ -261,7 +302,32 @@ fn asked(line: &Result<Envelope, BadEnvelope>) -> Asked {
     Asked { msg_type: msg_type.clone(), request_id: request_id.clone() }
 }
 
+/// What may be asked on a connection in a reserved place before it has proven whose it is.
+fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
+    match request {
+        Request::Login(Login::Password(..) | Login::Token(_))
+        | Request::OperatorChallenge
+        | Request::OperatorLogin { .. }
+        | Request::Status
+        | Request::Ping { .. } => Ok(()),
+        _ => Err(kept_for_operators()),
+    }
+}
+
+fn kept_for_operators() -> Refusal {
+    let reason = "this server has no room for another connection but those of operators and administrators";
+    Refusal::new(Code::Overloaded, reason)
+}
+
 /// What an operator may ask without being a user.
 fn is_for_operators(request: &Request) -> bool {
-    matches!(request, Request::Administer(_) | Request::Users { .. } | Request::Import { .. })
+    matches!(
+        request,
+        Request::Administer(_)
+            | Request::Users { .. }
+            | Request::Import { .. }
+            | Request::ImportRoom { .. }
+            | Request::Export { .. }
+            | Request::ExportRooms { .. }
+    )
 }

@@ -12,7 +12,6 @@ use crate::{
         answer::Asked,
         credential::Token,
         envelope::{BadEnvelope, Envelope},
-        limits::Limits,
         name::{RoomKey, UserKey, UserName},
     },
 };
@@ -20,6 +19,7 @@ use crate::{
 use super::{
     fanout::Join,
     io::{ConnId, Query},
+    rates::ConnTraffic,
     storage::RoomId,
 };
 
@@ -120,9 +120,8 @@ pub struct Session {
     pub closing: bool,
     /// An answer that ends the connection waits for its turn.
     ending: bool,
-    tokens: f64,
-    refilled_ms: u64,
-    refused: u32,
+    /// What it has sent.
+    pub traffic: ConnTraffic,
     /// The last message that was refused for load.
     shed: Option<String>,
     writes: VecDeque<Slot>,
@@ -132,7 +131,7 @@ pub struct Session {
 
 impl Session {
     /// A new connection.
-    pub fn new(now_ms: u64, limits: &Limits, addr: Option<IpAddr>) -> Self {
+    pub fn new(addr: Option<IpAddr>) -> Self {
         Session {
             user: None,
             standing: Standing::Guest,
@@ -145,31 +144,12 @@ impl Session {
             bad_lines: 0,
             closing: false,
             ending: false,
-            tokens: f64::from(limits.requests_burst),
-            refilled_ms: now_ms,
-            refused: 0,
+            traffic: ConnTraffic::default(),
             shed: None,
             writes: VecDeque::new(),
             unasked: None,
             joined: BTreeSet::new(),
         }
-    }
-
-    /// Counts a request. The error is the time after which the next one is allowed, and whether the
-    /// connection goes on in spite of being told so many times that it is to be closed.
-    pub fn spend(&mut self, now_ms: u64, limits: &Limits) -> Result<(), (u64, bool)> {
-        let per_ms = f64::from(limits.requests_per_s) / 1000.0;
-        let gained = now_ms.saturating_sub(self.refilled_ms) as f64 * per_ms;
-        self.tokens = (self.tokens + gained).min(f64::from(limits.requests_burst));
-        self.refilled_ms = now_ms;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            self.refused = 0;
-            return Ok(());
-        }
-        self.refused += 1;
-        let wait_ms = ((1.0 - self.tokens) / per_ms).ceil().max(1.0);
-        Err((wait_ms as u64, self.refused > limits.requests_burst))
     }
 
     /// A message was refused for load; without an id nothing can be said to follow it.
@@ -437,7 +417,7 @@ mod tests {
 
     #[test]
     fn answers_keep_the_order_of_the_writes() {
-        let mut session = Session::new(0, &Limits::default(), None);
+        let mut session = Session::new(None);
         session.wait_for(write(), 1);
         session.answer_in_turn(WriteAnswer::Line([1].into()));
         session.wait_for(write(), 2);
@@ -453,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
-        let mut session = Session::new(0, &Limits::default(), None);
+        let mut session = Session::new(None);
         session.wait_for(write(), 1);
         session.answer_in_turn(WriteAnswer::Line([1].into()));
         assert!(!session.is_over());
@@ -462,21 +442,8 @@ mod tests {
     }
 
     #[test]
-    fn requests_over_the_limit_say_when_to_come_back() {
-        let limits = Limits { requests_per_s: 10, requests_burst: 2, ..Limits::default() };
-        let mut session = Session::new(0, &limits, None);
-        session.spend(0, &limits).unwrap();
-        session.spend(0, &limits).unwrap();
-        let (wait_ms, closing) = session.spend(0, &limits).unwrap_err();
-        assert!(!closing);
-        session.spend(wait_ms, &limits).unwrap();
-        let last = (0..4).map(|_| session.spend(wait_ms, &limits).unwrap_err()).last();
-        assert!(last.unwrap().1, "a connection that goes on is closed");
-    }
-
-    #[test]
     fn nothing_overtakes_a_message_that_was_refused_for_load() {
-        let mut session = Session::new(0, &Limits::default(), None);
+        let mut session = Session::new(None);
         assert!(!session.overtakes(None) && !session.overtakes(Some("1")));
         session.shed(Some("1"));
         assert!(session.overtakes(Some("1")));
@@ -490,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_join_comes_before_following_unasked() {
-        let mut session = Session::new(0, &Limits::default(), None);
+        let mut session = Session::new(None);
         session.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
         session.joins(RoomId(1));
         assert!(session.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
@@ -502,7 +469,7 @@ mod tests {
     fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
         let lobby = RoomName::new("lobby").unwrap();
         let join = Then::Join { room: lobby.key(), after: None, history: 50 };
-        let mut session = Session::new(0, &Limits::default(), None);
+        let mut session = Session::new(None);
         session.wait_for(Write { then: join, ..write() }, 1);
         assert!(session.awaits_join(&lobby.key()));
         session.follow_if_refused(RoomId(1), 5);

@@ -22,7 +22,7 @@ use super::{
     io::{ConnId, Now},
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
-    storage::{RoomId, Storage, StorageError},
+    storage::{EventRow, RoomId, Storage, StorageError},
 };
 
 /// When to come back after a request that was refused because too much waits.
@@ -119,7 +119,7 @@ impl<S: Storage> Replica<S> {
         // What of this connection still waits may change the rules' answer.
         let early = !session.has_writes();
         let checked = if early { self.check_early(now, &proposal) } else { Ok(()) };
-        if let Err(refusal) = checked.and_then(|()| self.admit(&proposal)) {
+        if let Err(refusal) = checked.and_then(|()| self.admit(now, &proposal)) {
             self.refuse(now, conn, write.asked, refusal, false);
             return false;
         }
@@ -161,16 +161,24 @@ impl<S: Storage> Replica<S> {
         Ok(evidence)
     }
 
-    fn stored_event(&self, room: RoomId, seq: u64) -> Result<Option<Arc<Event>>, StorageError> {
+    /// When an event of history was made.
+    pub(super) fn created_at_ms(&self, room: RoomId, seq: u64) -> Result<Option<u64>, StorageError> {
+        Ok(self.stored_row(room, seq)?.map(|row| row.created_at_ms))
+    }
+
+    fn stored_row(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
         let unsaved = &self.unsaved.batch.events;
-        let row = match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
-            Some(row) => Some(row.clone()),
+        match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
+            Some(row) => Ok(Some(row.clone())),
             None => match &self.core {
-                Core::Formed(consensus) => consensus.storage().event(room, seq)?,
-                Core::Unformed(_) | Core::Changing => None,
+                Core::Formed(consensus) => consensus.storage().event(room, seq),
+                Core::Unformed(_) | Core::Changing => Ok(None),
             },
-        };
-        let Some(row) = row else { return Ok(None) };
+        }
+    }
+
+    fn stored_event(&self, room: RoomId, seq: u64) -> Result<Option<Arc<Event>>, StorageError> {
+        let Some(row) = self.stored_row(room, seq)? else { return Ok(None) };
         let event: Event = serde_json::from_str(row.json.get()).map_err(|error| {
             StorageError::Doubtful(format!("event {seq} of room {} does not decode: {error}", room.0))
         })?;
@@ -212,7 +220,7 @@ impl<S: Storage> Replica<S> {
 
     /// The limits that each server watches over by itself. They are settings, which may differ between
     /// servers for a while, so they are asked for before the log and not by the rules.
-    fn admit(&self, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
+    fn admit(&mut self, now: Now, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
         let limits = &self.config.limits;
         if self.proposals.len() >= limits.pending_proposals {
             let reason = "too much waits for its commit; nothing was proposed";
@@ -223,11 +231,12 @@ impl<S: Storage> Replica<S> {
             Action::Chat { to: Destination::User(with), .. } => Some(RoomName::direct(user, with)),
             _ => None,
         };
-        if creates.is_some_and(|room| self.state.room(&room.key()).is_none())
-            && self.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
-        {
-            let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
-            return Err(Refusal::new(Code::Forbidden, reason));
+        if creates.is_some_and(|room| self.state.room(&room.key()).is_none()) {
+            if self.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64 {
+                let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+                return Err(Refusal::new(Code::Forbidden, reason));
+            }
+            self.rates.new_room(now.mono_ms, limits, user.key())?;
         }
         if let Action::FileBegin { file, .. } = action {
             let used = self.state.user(&user.key()).map_or(0, |user| user.file_bytes);
@@ -242,6 +251,7 @@ impl<S: Storage> Replica<S> {
                 );
                 return Err(Refusal::new(Code::TooLarge, reason));
             }
+            self.rates.upload(now.mono_ms, limits, user.key(), file.size)?;
         }
         Ok(())
     }
@@ -268,6 +278,7 @@ impl<S: Storage> Replica<S> {
             Request::Moderate { room, what } => Action::Moderate { room, what },
             Request::RoomPassword { room, .. } => Action::RoomPassword { room, password: None },
             Request::Import { room, first_seq, events } => Action::Import { room, first_seq, events },
+            Request::ImportRoom { room, info } => Action::ImportRoom { room, info },
             Request::Logout { everywhere } => Action::Logout { everywhere },
             Request::Administer(Administration::SetAdmin { username, admin }) => {
                 Action::Administer { username, what: Administer::SetAdmin(admin) }
@@ -331,5 +342,11 @@ impl<S: Storage> Replica<S> {
 
 /// What is done in an operator's name rather than in a user's.
 fn for_operators(action: &Action) -> bool {
-    matches!(action, Action::Register { .. } | Action::Administer { .. } | Action::Import { .. })
+    matches!(
+        action,
+        Action::Register { .. }
+            | Action::Administer { .. }
+            | Action::Import { .. }
+            | Action::ImportRoom { .. }
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -35,7 +35,7 @@ pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
             return;
         }
         let result = match accepted {
-            Ok((stream, _)) => admit(stream, desk),
+            Ok((stream, from)) => admit(stream, from.ip(), desk),
             Err(error) => {
                 stop.wait(PAUSE);
                 Err(format!("accepting failed: {error}"))
@@ -48,12 +48,13 @@ pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
 }
 
 /// Gives a connection a thread, or a nack where there is no room. The error is one sentence.
-fn admit(stream: TcpStream, desk: &Arc<Desk>) -> Result<(), String> {
-    let (client, stream) = match desk.context.clients.add(stream) {
+fn admit(stream: TcpStream, addr: IpAddr, desk: &Arc<Desk>) -> Result<(), String> {
+    let (client, stream) = match desk.context.clients.add(stream, addr) {
         Ok(added) => added,
         Err(stream) => {
             turn_away(&stream, desk);
-            return Err("there are as many connections as limits.connections allows".into());
+            let reason = "there are as many connections, or as many from one address, as the limits allow";
+            return Err(reason.into());
         }
     };
     let (desk_of_client, client_of_thread, stream_of_thread) = (desk.clone(), client.clone(), stream.clone());

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     protocol::{
         envelope::{BadEnvelope, Envelope},
-        limits::{COMMIT_TIMEOUT_MS, FIRST_LINE_MS},
+        limits::{COMMIT_TIMEOUT_MS, FIRST_LINE_MS, RESERVED_MS},
         refusal::{Code, Refusal},
     },
     replica::io::Input,
@@ -79,6 +79,15 @@ impl Drop for Conversation<'_> {
     }
 }
 
+/// Who a connection comes from, before anything was said on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Visitor {
+    /// Where they are.
+    pub addr: Option<IpAddr>,
+    /// Whether they have one of the places that are kept for operators and administrators.
+    pub reserved: bool,
+}
+
 /// The last line that a client has sent.
 #[derive(Debug, Clone, Copy)]
 struct LastLine {
@@ -98,7 +107,8 @@ impl From<Ending> for io::Error {
 
 impl Conversation<'_> {
     fn run(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_millis(FIRST_LINE_MS);
+        let patience_ms = if self.client.is_reserved() { RESERVED_MS } else { FIRST_LINE_MS };
+        let deadline = Instant::now() + Duration::from_millis(patience_ms);
         let mut head = Vec::new();
         let dialect = loop {
             if let Some(dialect) = dialect::recognise(&head) {
@@ -160,7 +170,7 @@ impl Conversation<'_> {
         let framed = lines.feed(bytes, |line| {
             if result.is_ok() {
                 *last = Some(LastLine { at: Instant::now(), writes: self.client.writes() });
-                result = self.hand_over(Envelope::parse(line));
+                result = self.hand_over(Envelope::parse(line), line.len());
             }
         });
         result?;
@@ -172,29 +182,31 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Where the other end is.
-    pub fn addr(&self) -> Option<IpAddr> {
-        self.stream.peer_addr().ok().map(|addr| addr.ip())
+    /// Who is at the other end, as far as that can be told from outside.
+    pub fn visitor(&self) -> Visitor {
+        let addr = self.stream.peer_addr().ok().map(|addr| addr.ip());
+        Visitor { addr, reserved: self.client.is_reserved() }
     }
 
     /// Tells the replica of this connection, where it does not know of it.
     pub fn open(&mut self) -> Result<(), Ending> {
         if !self.is_open {
-            self.send(Input::Opened { conn: self.client.conn, addr: self.addr() })?;
+            let Visitor { addr, reserved } = self.visitor();
+            self.send(Input::Opened { conn: self.client.conn, addr, reserved })?;
             self.is_open = true;
         }
         Ok(())
     }
 
-    /// Hands a request to the replica.
-    pub fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>) -> Result<(), Ending> {
+    /// Hands a request of so many bytes to the replica.
+    pub fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>, bytes: usize) -> Result<(), Ending> {
         self.open()?;
-        self.send(Input::Line { conn: self.client.conn, line })
+        self.send(Input::Line { conn: self.client.conn, line, bytes })
     }
 
     /// Hands to the replica what is no request at all. It answers in its turn.
     pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Ending> {
-        self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }))
+        self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }), 0)
     }
 
     fn send(&self, input: Input) -> Result<(), Ending> {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::replica::io::ConnId;
+use crate::replica::{bounded::Neighbourhood, io::ConnId};
 
 use super::{
     local_session::Answers,
@@ -31,6 +31,8 @@ pub struct Client {
     /// Its number.
     pub conn: ConnId,
     sink: Sink,
+    /// The place that it takes.
+    seat: Seat,
     /// Nothing more is to be read: only the end of what is written matters.
     closing: AtomicBool,
     /// How often something was written.
@@ -46,6 +48,17 @@ enum Sink {
     Socket(Arc<TcpStream>),
     /// To a thread of this server.
     Local(Answers),
+}
+
+/// Which place a connection takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// One of those for everybody.
+    Ordinary(Neighbourhood),
+    /// One of those that are kept for operators and administrators.
+    Reserved,
+    /// None: it belongs to a connection that has one already.
+    Local,
 }
 
 /// The control frames that wait to be written. There is never more than one of each: a newer pong answers
@@ -72,6 +85,11 @@ impl Client {
             }
             Sink::Local(answers) => answers.put(outgoing),
         }
+    }
+
+    /// Whether it has one of the places that are kept for operators and administrators.
+    pub fn is_reserved(&self) -> bool {
+        self.seat == Seat::Reserved
     }
 
     /// How often something was written to it so far.
@@ -152,50 +170,102 @@ pub fn hand_to_fan_out(stream: &TcpStream) -> io::Result<()> {
 pub struct Clients {
     open: RwLock<Open>,
     next: AtomicU64,
-    connections_max: usize,
+    room: Room,
+}
+
+/// How many connections there may be at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// For everybody.
+    pub ordinary: usize,
+    /// Of these, from one address.
+    pub of_one_address: usize,
+    /// Beyond these, for operators and administrators.
+    pub reserved: usize,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     by_conn: BTreeMap<ConnId, Arc<Client>>,
-    /// How many of them are local sessions, which belong to connections that are counted already.
-    local: usize,
+    /// How many of them have an ordinary place.
+    ordinary: usize,
+    /// The same, by where they come from.
+    by_address: BTreeMap<Neighbourhood, usize>,
+    /// How many of them have a reserved place.
+    reserved: usize,
+}
+
+impl Open {
+    /// The place for another connection from there, where there is one.
+    fn seat(&self, place: Neighbourhood, room: Room) -> Option<Seat> {
+        let of_address = self.by_address.get(&place).copied().unwrap_or(0);
+        if self.ordinary < room.ordinary && of_address < room.of_one_address {
+            return Some(Seat::Ordinary(place));
+        }
+        (self.reserved < room.reserved).then_some(Seat::Reserved)
+    }
+
+    fn take(&mut self, seat: Seat) {
+        match seat {
+            Seat::Ordinary(place) => {
+                self.ordinary += 1;
+                *self.by_address.entry(place).or_default() += 1;
+            }
+            Seat::Reserved => self.reserved += 1,
+            Seat::Local => {}
+        }
+    }
+
+    fn give_back(&mut self, seat: Seat) {
+        match seat {
+            Seat::Ordinary(place) => {
+                self.ordinary -= 1;
+                if let Some(count) = self.by_address.get_mut(&place) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.by_address.remove(&place);
+                    }
+                }
+            }
+            Seat::Reserved => self.reserved -= 1,
+            Seat::Local => {}
+        }
+    }
 }
 
 impl Clients {
-    /// For up to `connections_max` at the same time.
-    pub fn new(connections_max: usize) -> Self {
-        Clients { open: RwLock::default(), next: AtomicU64::new(1), connections_max }
+    /// For as many at the same time as there is room.
+    pub fn new(room: Room) -> Self {
+        Clients { open: RwLock::default(), next: AtomicU64::new(1), room }
     }
 
-    /// Takes up an accepted connection, and gives it with its socket; gives the socket back where there are
-    /// too many.
-    pub fn add(&self, stream: TcpStream) -> Result<(Arc<Client>, Arc<TcpStream>), TcpStream> {
+    /// Takes up a connection that was accepted from `addr`, and gives it with its socket; gives the socket back
+    /// where there are too many.
+    pub fn add(&self, stream: TcpStream, addr: IpAddr) -> Result<(Arc<Client>, Arc<TcpStream>), TcpStream> {
         let mut open = self.open.write();
-        if open.by_conn.len() - open.local >= self.connections_max {
-            return Err(stream);
-        }
+        let Some(seat) = open.seat(Neighbourhood::of(Some(addr)), self.room) else { return Err(stream) };
         // A socket that cannot be tuned still works.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
         let _ = hand_to_fan_out(&stream);
         let stream = Arc::new(stream);
-        let client = self.insert(&mut open, Sink::Socket(stream.clone()));
+        let client = self.insert(&mut open, Sink::Socket(stream.clone()), seat);
         Ok((client, stream))
     }
 
     /// Takes up a local session.
     pub fn add_local(&self, answers: Answers) -> Arc<Client> {
         let mut open = self.open.write();
-        open.local += 1;
-        self.insert(&mut open, Sink::Local(answers))
+        self.insert(&mut open, Sink::Local(answers), Seat::Local)
     }
 
-    fn insert(&self, open: &mut Open, sink: Sink) -> Arc<Client> {
+    fn insert(&self, open: &mut Open, sink: Sink, seat: Seat) -> Arc<Client> {
+        open.take(seat);
         let conn = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
         let client = Arc::new(Client {
             conn,
             sink,
+            seat,
             closing: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             control: OnceLock::new(),
@@ -207,10 +277,8 @@ impl Clients {
     /// Forgets one.
     pub fn remove(&self, conn: ConnId) {
         let mut open = self.open.write();
-        if let Some(client) = open.by_conn.remove(&conn)
-            && matches!(client.sink, Sink::Local(_))
-        {
-            open.local -= 1;
+        if let Some(client) = open.by_conn.remove(&conn) {
+            open.give_back(client.seat);
         }
     }
 
@@ -227,11 +295,46 @@ impl Clients {
     /// How many connections there are.
     pub fn len(&self) -> usize {
         let open = self.open.read();
-        open.by_conn.len() - open.local
+        open.ordinary + open.reserved
     }
 
     /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: u32) -> Neighbourhood {
+        Neighbourhood::of(Some(IpAddr::V4(number.into())))
+    }
+
+    #[test]
+    fn the_last_places_are_kept_and_no_address_takes_all_others() {
+        let room = Room { ordinary: 5, of_one_address: 3, reserved: 2 };
+        let mut open = Open::default();
+        let mut seats = Vec::new();
+        for from in [1, 1, 1, 1, 2, 3, 4] {
+            let seat = open.seat(place(from), room).unwrap();
+            open.take(seat);
+            seats.push(seat);
+        }
+        let reserved: Vec<bool> = seats.iter().map(|seat| *seat == Seat::Reserved).collect();
+        assert_eq!(reserved, [false, false, false, true, false, false, true]);
+        assert_eq!(open.seat(place(5), room), None);
+        // A place that is given back is somebody else's.
+        open.give_back(seats[0]);
+        assert_eq!(open.seat(place(5), room), Some(Seat::Ordinary(place(5))));
+        open.give_back(seats[3]);
+        open.take(Seat::Ordinary(place(5)));
+        assert_eq!(open.seat(place(5), room), Some(Seat::Reserved));
+        for seat in [seats[1], seats[2], seats[4], seats[5], seats[6], Seat::Ordinary(place(5)), Seat::Local]
+        {
+            open.give_back(seat);
+        }
+        assert!(open.ordinary == 0 && open.reserved == 0 && open.by_address.is_empty());
     }
 }

@@ -268,8 +268,18 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.outbox_bytes", limits.outbox_bytes as u64, 2 * HISTORY_BYTES as u64, most_outbox)?;
     within("limits.requests_per_s", limits.requests_per_s.into(), 1, 10_000_000)?;
     within("limits.requests_burst", limits.requests_burst.into(), 1, 10_000_000)?;
+    // Less would let nobody send the longest line.
+    within("limits.bytes_per_s", limits.bytes_per_s, limits.line_bytes as u64, 1 << 40)?;
+    within("limits.bytes_burst", limits.bytes_burst, limits.line_bytes as u64, 1 << 40)?;
+    within("limits.user_times", limits.user_times.into(), 1, 1_000_000)?;
+    within("limits.address_times", limits.address_times.into(), 1, 1_000_000)?;
+    within("limits.registrations_per_hour", limits.registrations_per_hour.into(), 1, 1_000_000_000)?;
     within("limits.connections", limits.connections as u64, 1, 1_000_000)?;
+    within("limits.connections_per_address", limits.connections_per_address as u64, 1, 1_000_000)?;
+    within("limits.connections_reserved", limits.connections_reserved as u64, 0, 10_000)?;
     within("limits.rooms_per_user", limits.rooms_per_user as u64, 1, 1_000_000)?;
+    within("limits.rooms_per_hour", limits.rooms_per_hour.into(), 1, 1_000_000_000)?;
+    within("limits.upload_bytes_per_hour", limits.upload_bytes_per_hour, 1, 1 << 50)?;
     within("limits.pending_proposals", limits.pending_proposals as u64, 16, 1_000_000)
 }
 

@@ -8,7 +8,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    client_thread::Desk,
+    client_thread::{Desk, Visitor},
     clients::Client,
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
     outgoing::Outgoing,
@@ -124,12 +123,13 @@ pub struct LocalSession<'a> {
 }
 
 impl<'a> LocalSession<'a> {
-    /// Opens one on this server, on behalf of somebody at `addr`. Each answer may take as long as `patience`.
-    pub fn open(desk: &'a Desk, addr: Option<IpAddr>, patience: Duration) -> Result<Self, Failure> {
+    /// Opens one on this server, on behalf of a visitor. Each answer may take as long as `patience`.
+    pub fn open(desk: &'a Desk, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
         let (answers, lines) = mailbox(ANSWERS, &Bell::default());
         let client = desk.context.clients.add_local(Answers(answers));
         let session = LocalSession { desk, client, lines, early: BTreeMap::new(), asked: 0, patience };
-        session.input(Input::Opened { conn: session.client.conn, addr })?;
+        let Visitor { addr, reserved } = visitor;
+        session.input(Input::Opened { conn: session.client.conn, addr, reserved })?;
         Ok(session)
     }
 
@@ -171,7 +171,8 @@ impl Ask for LocalSession<'_> {
             lamport_timestamp: 0,
             request_id: Some(RequestId::Number(self.asked)),
         };
-        self.input(Input::Line { conn: self.client.conn, line: Ok(envelope) })?;
+        // The bytes came over HTTP, which has limits of its own; here the requests count.
+        self.input(Input::Line { conn: self.client.conn, line: Ok(envelope), bytes: 0 })?;
         Ok(self.asked)
     }
 

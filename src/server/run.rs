@@ -18,7 +18,7 @@ use crate::{
 use super::{
     acceptor::accept_all,
     client_thread::Desk,
-    clients::Clients,
+    clients::{Clients, Room},
     clock::Clock,
     config::Config,
     context::Context,
@@ -76,7 +76,13 @@ impl Server {
     /// # Errors
     /// One sentence that names what cannot be had. Nothing is left running.
     pub fn start(config: Config) -> Result<Server, String> {
-        if let Err(sentence) = descriptors::make_room(config.replica.limits.connections) {
+        let limits = &config.replica.limits;
+        let room = Room {
+            ordinary: limits.connections,
+            of_one_address: limits.connections_per_address,
+            reserved: limits.connections_reserved,
+        };
+        if let Err(sentence) = descriptors::make_room(room.ordinary + room.reserved) {
             log::warn!("{sentence}");
         }
         let sockets = Sockets::bind(&config)?;
@@ -86,7 +92,7 @@ impl Server {
         let context = Arc::new(Context {
             clock,
             shared: Shared::new(clock, config.server_id().clone(), replica.standing()),
-            clients: Clients::new(config.replica.limits.connections),
+            clients: Clients::new(room),
             config,
         });
         let readers = Arc::new(Readers::default());

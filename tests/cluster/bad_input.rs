@@ -263,7 +263,8 @@ fn small_window(target: &Target) -> TcpStream {
 
 #[test]
 fn a_flood_of_connections_is_bounded_and_passes() {
-    let mut cluster = Cluster::start_with(3, json!({"limits": {"connections": 60}}));
+    let mut cluster =
+        Cluster::start_with(3, json!({"limits": {"connections": 60, "connections_reserved": 0}}));
     let judge = Judge::new(3, cluster.folder());
     // Writers stay where they are, one on each server; a reader would come by and be turned away.
     let load = Load::start(&cluster, &judge, 3, 0);

@@ -135,7 +135,7 @@ fn events_reach_every_connection_in_order() {
 
 #[test]
 fn one_connection_too_many_is_turned_away() {
-    let one = OneServer::start(json!({"connections": 2}));
+    let one = OneServer::start(json!({"connections": 2, "connections_reserved": 0}));
     while !one.server().context().clients.is_empty() {
         std::thread::yield_now();
     }

@@ -82,7 +82,7 @@ fn a_file_goes_in_and_comes_out_for_those_who_may_see_it() {
 
 #[test]
 fn a_tool_posts_to_a_room() {
-    let one = OneServer::start_with_secret();
+    let one = OneServer::start_with_secret(json!({}));
     let (mut alice, _) = person(&one, "alice");
     ask(&mut alice, "create_join", json!({"room": "lobby"}));
     let hook = ask(&mut alice, "create_hook", json!({"room": "lobby", "username": "ci"}));

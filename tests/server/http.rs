@@ -230,7 +230,7 @@ fn files_and_hooks_are_asked_for_as_requests() {
 
 #[test]
 fn connections_of_http_count() {
-    let one = OneServer::start(json!({"connections": 2}));
+    let one = OneServer::start(json!({"connections": 2, "connections_reserved": 0}));
     while !one.server().context().clients.is_empty() {
         std::thread::yield_now();
     }

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     net::{Ipv4Addr, Shutdown, TcpStream},
+    path::Path,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct OneServer {
     server: Option<Server>,
     pub port: u16,
-    _folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl OneServer {
@@ -36,20 +37,17 @@ impl OneServer {
         OneServer::start_in(tempfile::tempdir().unwrap(), sections)
     }
 
-    /// Starts one of a cluster that has a secret, and waits until it leads.
-    pub fn start_with_secret() -> OneServer {
+    /// The same with a secret, so that there are operators.
+    pub fn start_with_secret(sections: Value) -> OneServer {
         let folder = tempfile::tempdir().unwrap();
-        let secret = folder.path().join("cluster.secret");
-        fs::write(&secret, "0123456789abcdef".repeat(4)).unwrap();
-        #[cfg(unix)]
-        fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        OneServer::start_in(folder, json!({}))
+        write_secret(&folder.path().join("cluster.secret"));
+        OneServer::start_in(folder, sections)
     }
 
     fn start_in(folder: TempDir, sections: Value) -> OneServer {
         let (args, port) = arguments_with(&folder, sections);
         let config = Config::load(&args).unwrap();
-        let one = OneServer { server: Some(Server::start(config).unwrap()), port, _folder: folder };
+        let one = OneServer { server: Some(Server::start(config).unwrap()), port, folder };
         let mut client = one.client();
         client
             .send(&json!({"msg_type": "ping", "sender_id": "first", "data": {"barrier": true}}).to_string());
@@ -76,6 +74,16 @@ impl Drop for OneServer {
         if let Some(server) = self.server.take() {
             server.stop();
         }
+    }
+}
+
+/// The secret of a cluster, as only its owner may read it.
+pub fn write_secret(path: &Path) {
+    fs::write(path, "0123456789abcdef".repeat(4)).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 

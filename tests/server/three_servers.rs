@@ -1,6 +1,6 @@
 //! Three servers in this process, with real sockets, disks and a secret.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use syncnet::{
 };
 use tempfile::TempDir;
 
-use crate::one_server::{Client, PATIENCE};
+use crate::one_server::{Client, PATIENCE, write_secret};
 
 struct Cluster {
     folder: TempDir,
@@ -74,15 +74,6 @@ impl Drop for Cluster {
         for server in std::mem::take(&mut self.servers).into_values() {
             server.stop();
         }
-    }
-}
-
-fn write_secret(path: &Path) {
-    fs::write(path, "0123456789abcdef".repeat(4)).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 

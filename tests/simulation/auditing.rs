@@ -1,6 +1,6 @@
 //! Looks whether what must hold holds: every now and then during a run, and all of it at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use syncnet::replica::storage::{Storage, StorageError};
@@ -9,7 +9,7 @@ use crate::{
     checker::{Point, Verdict, Violation},
     cluster::{Cluster, Event, Tally},
     queue::{MS, Micros, SECOND},
-    rude::Step,
+    rude::{KEPT_MAX, Step, is_forgetful},
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
 };
 
@@ -36,11 +36,19 @@ pub struct Audit {
     acked_at_heal: u64,
     /// When each server last led or followed with nothing missing.
     pub settled_at: Option<Micros>,
+    /// The rooms that forget, as they were read first at the end.
+    forgetful: BTreeMap<String, Vec<Value>>,
 }
 
 impl Audit {
     pub fn new(servers: usize) -> Audit {
-        Audit { leader: None, alone_since: vec![None; servers], acked_at_heal: 0, settled_at: None }
+        Audit {
+            leader: None,
+            alone_since: vec![None; servers],
+            acked_at_heal: 0,
+            settled_at: None,
+            forgetful: BTreeMap::new(),
+        }
     }
 
     /// A server has become the leader.
@@ -167,7 +175,7 @@ impl Cluster {
         let mut first: Option<Vec<(Vec<u8>, Vec<u8>)>> = None;
         for server in 0..self.hosts.len() {
             for (room, events) in self.rooms_on_disk(server)? {
-                self.checker.final_read(server, &room, &events)?;
+                self.judge_room(server, &room, &events)?;
             }
             let Some(process) = &self.hosts[server].process else { continue };
             let mut rows = process.replica.storage().load().map_err(unreadable(server))?.rows;
@@ -177,6 +185,30 @@ impl Cluster {
                 let text = format!("servers 1 and {} hold {one:?} and {other:?}", server + 1);
                 return Err(Violation::new(Point::OneOrder, text));
             }
+        }
+        Ok(())
+    }
+
+    /// A room as a server has it at the end. One that forgets has no more than it keeps, without a hole, and
+    /// everywhere the same.
+    fn judge_room(&mut self, server: usize, room: &str, events: &[Value]) -> Verdict {
+        if !is_forgetful(room) {
+            return self.checker.final_read(server, room, events);
+        }
+        let is_new = !self.audit.forgetful.contains_key(room);
+        let first = self.audit.forgetful.entry(room.to_owned()).or_insert_with(|| events.to_vec());
+        if first != events {
+            let text = format!("server {} has another {room} than another place", server + 1);
+            return Err(Violation::new(Point::OneOrder, text));
+        }
+        let seqs: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
+        let is_dense = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        if !is_dense || events.len() as u64 > KEPT_MAX {
+            let text = format!("server {} keeps {seqs:?} of {room}", server + 1);
+            return Err(Violation::new(Point::OneOrder, text));
+        }
+        if is_new {
+            self.tally.forgotten += seqs.first().map_or(0, |first| first - 1);
         }
         Ok(())
     }
@@ -200,16 +232,28 @@ impl Cluster {
     /// A reader asks every server for every room, page by page, as a client would.
     fn read_everything(&mut self) -> Verdict {
         let rooms: Vec<String> = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room).collect();
+        let (forgetful, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| is_forgetful(room));
         for server in 0..self.hosts.len() {
-            let steps = vec![reading("ping", json!({"barrier": true}))];
-            let visitor = self.receive_visitor(server, steps, true);
-            self.hear(visitor, "pong")?;
-            for room in &rooms {
-                let events = self.read_room(visitor, room)?;
-                self.checker.final_read(server, room, &events)?;
+            self.read_rooms(server, &others, true)?;
+            if !forgetful.is_empty() {
+                self.read_rooms(server, &forgetful, false)?;
             }
-            self.visitors.remove(&visitor);
         }
+        Ok(())
+    }
+
+    fn read_rooms(&mut self, server: usize, rooms: &[String], is_judged: bool) -> Verdict {
+        let steps = vec![reading("ping", json!({"barrier": true}))];
+        let visitor = self.receive_visitor(server, steps, true);
+        if let Some(visitor) = self.visitors.get_mut(&visitor) {
+            visitor.is_judged = is_judged;
+        }
+        self.hear(visitor, "pong")?;
+        for room in rooms {
+            let events = self.read_room(visitor, room)?;
+            self.judge_room(server, room, &events)?;
+        }
+        self.visitors.remove(&visitor);
         Ok(())
     }
 

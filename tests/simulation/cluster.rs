@@ -94,6 +94,8 @@ pub enum ClientEvent {
     Visitor { visitor: u64 },
     /// The next visitors come.
     Visits,
+    /// Somebody comes to a room that keeps few events.
+    Forgetful,
 }
 
 /// Something that happens.
@@ -129,6 +131,8 @@ pub struct Tally {
     pub snapshots: u64,
     /// Servers that were set aside and rebuilt.
     pub quarantines: u64,
+    /// Events that rooms had forgotten at the end.
+    pub forgotten: u64,
     /// Processes that were started.
     pub starts: u64,
     /// Events that were carried out.
@@ -149,6 +153,7 @@ impl Tally {
         self.overlaps += other.overlaps;
         self.snapshots += other.snapshots;
         self.quarantines += other.quarantines;
+        self.forgotten += other.forgotten;
         self.starts += other.starts;
         self.events += other.events;
     }
@@ -228,6 +233,9 @@ impl Cluster {
         for device in 0..self.devices.len() {
             let at = self.random.between(200_000, 1_500_000);
             self.queue.schedule(at, Event::Client(ClientEvent::DeviceStart { device }));
+        }
+        if self.scenario.forgets {
+            self.queue.schedule(0, Event::Client(ClientEvent::Forgetful));
         }
         if self.scenario.rude_every > 0 {
             self.queue.schedule(self.scenario.rude_every, Event::Client(ClientEvent::Visits));

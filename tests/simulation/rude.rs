@@ -193,3 +193,28 @@ fn wanderer(random: &mut Random, user: &str, room: &str) -> Vec<Step> {
     }
     steps
 }
+
+/// Rooms that keep few events begin so.
+const FORGETFUL: &str = "attic";
+/// At most so many.
+pub const KEPT_MAX: u64 = 12;
+
+/// Whether a room keeps few events.
+pub fn is_forgetful(room: &str) -> bool {
+    room.starts_with(FORGETFUL)
+}
+
+/// Speaks in a room that keeps few events, and changes its mind about how many.
+pub fn forgetful(number: u64) -> Vec<Step> {
+    let (user, room) = ("keeper", format!("{FORGETFUL}{}", number % 2));
+    let keep = 2 + number % (KEPT_MAX - 1);
+    let mut steps = vec![
+        line("create_join", user, json!({"room": room, "after": number})),
+        line("room_settings", user, json!({"room": room, "keep_events": keep})),
+    ];
+    for at in 0..20 {
+        steps.push(chat(user, &room, &format!("k{number}.{at}"), "of no lasting interest"));
+        steps.push(Step::Pause(number % 7 * 10 * MS));
+    }
+    steps
+}

@@ -150,6 +150,9 @@ pub struct Scenario {
     pub requests_per_s: u32,
     /// Bytes that may wait for a client before it is cut.
     pub outbox_bytes: usize,
+    /// Whether there are rooms that keep few events. Drawn from nothing, so that no other seed is another run
+    /// for it.
+    pub forgets: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,
     /// Mean time between two of them.
@@ -183,6 +186,7 @@ impl Scenario {
             pending_proposals: random.pick(&[4, 64, 16_384, 16_384]),
             requests_per_s: random.pick(&[80, 2_000, 2_000]),
             outbox_bytes: random.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
+            forgets: seed % 20 == 11,
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }

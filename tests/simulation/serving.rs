@@ -18,12 +18,13 @@ use syncnet::{
 };
 
 use crate::{
-    checker::{Ledger, Verdict},
+    checker::{Ledger, Synced, Verdict},
     cluster::{Cluster, Event, ServerEvent},
     disk::CrashPoint,
     host::{DEFERRED_MAX, Process},
     links::Cargo,
     queue::{MS, Micros, SECOND},
+    rude::is_forgetful,
 };
 
 /// How long the replica's thread needs to notice that there is something to do.
@@ -53,7 +54,7 @@ impl Cluster {
                 // A commit that an earlier process died in may have reached the disk all the same.
                 let synced = std::mem::take(&mut self.hosts[server].disk.borrow_mut().synced);
                 for synced in synced {
-                    self.checker.synced(server, synced)?;
+                    self.tell_synced(server, synced)?;
                 }
                 let HardState { term, vote, .. } = known.hard_state;
                 let vote = (term, vote.map(|vote| vote.0));
@@ -75,6 +76,12 @@ impl Cluster {
                 Ok(())
             }
         }
+    }
+
+    /// Tells the judge what is synced, but for what will be forgotten again: it would miss that at the end.
+    fn tell_synced(&mut self, server: usize, mut synced: Synced) -> Verdict {
+        synced.events.retain(|(_, event)| !is_forgetful(event["room"].as_str().unwrap_or_default()));
+        self.checker.synced(server, synced)
     }
 
     /// The data of `server` is set aside: it begins anew, empty, as a new incarnation.
@@ -205,7 +212,7 @@ impl Cluster {
             (std::mem::take(&mut disk.busy), std::mem::take(&mut disk.synced), disk.crashed.take())
         };
         for synced in synced {
-            self.checker.synced(server, synced)?;
+            self.tell_synced(server, synced)?;
         }
         self.trace.step(now, "turn", server as u64, &(inputs as u64).to_le_bytes());
         match (crashed, turned) {
@@ -417,7 +424,8 @@ impl Cluster {
 
     /// A line of a client, taken apart as the real server does.
     pub fn line(&mut self, server: usize, conn: ConnId, line: &[u8]) {
+        let bytes = line.len();
         let line = Envelope::parse(line);
-        self.input(server, Input::Line { conn, line });
+        self.input(server, Input::Line { conn, line, bytes });
     }
 }

@@ -56,6 +56,8 @@ pub struct Visitor {
     pub steps: VecDeque<Step>,
     /// What it was sent, where somebody wants to see it.
     pub heard: Option<Vec<Vec<u8>>>,
+    /// Whether the judge watches: it knows no room that forgets anything.
+    pub is_judged: bool,
 }
 
 /// What the kernels on both sides hold for a client that does not read.
@@ -146,7 +148,7 @@ impl Cluster {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let fed = conn.framing.feed(bytes, |line| lines.push(line.to_vec()));
         if is_first {
-            self.input(server, Input::Opened { conn: id, addr: None });
+            self.input(server, Input::Opened { conn: id, addr: None, reserved: false });
         }
         for line in lines.iter().filter(|line| !line.is_empty()) {
             self.trace.say(self.now, || shown("=>", number, line));
@@ -155,7 +157,7 @@ impl Cluster {
         if fed.is_err() {
             let refusal = Refusal::new(Code::TooLarge, "the line is too long");
             let line = Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal });
-            self.input(server, Input::Line { conn: id, line });
+            self.input(server, Input::Line { conn: id, line, bytes: 0 });
         }
     }
 
@@ -314,6 +316,7 @@ impl Cluster {
             ClientEvent::DeviceStart { device } => self.start_device(device),
             ClientEvent::Visitor { visitor } => self.visit(visitor),
             ClientEvent::Visits => self.next_visits(),
+            ClientEvent::Forgetful => self.visit_forgetful_room(),
         }
         Ok(())
     }
@@ -328,7 +331,9 @@ impl Cluster {
                 self.tell_device(device, client::io::Input::Connected);
             }
             Client::Visitor(visitor) => {
-                self.checker.opened(number, server, None);
+                if self.visitors.get(&visitor).is_some_and(|visitor| visitor.is_judged) {
+                    self.checker.opened(number, server, None);
+                }
                 self.visit(visitor);
             }
         }
@@ -470,13 +475,28 @@ impl Cluster {
         self.queue.schedule(at, Event::Client(ClientEvent::Visits));
     }
 
+    /// Somebody speaks in a room that keeps few events.
+    fn visit_forgetful_room(&mut self) {
+        if !self.is_lively {
+            return;
+        }
+        let number = self.next_visitor;
+        let server = number as usize % self.scenario.servers;
+        let visitor = self.receive_visitor(server, rude::forgetful(number), false);
+        if let Some(visitor) = self.visitors.get_mut(&visitor) {
+            visitor.is_judged = false;
+        }
+        self.queue.schedule(self.now + 1_700 * MS, Event::Client(ClientEvent::Forgetful));
+    }
+
     /// A visitor comes to `server`; `is_heard` keeps what it is sent.
     pub fn receive_visitor(&mut self, server: usize, steps: Vec<Step>, is_heard: bool) -> u64 {
         self.next_visitor += 1;
         let visitor = self.next_visitor;
         let conn = self.open_conn(Client::Visitor(visitor), server);
         let heard = is_heard.then(Vec::new);
-        self.visitors.insert(visitor, Visitor { conn: Some(conn), steps: steps.into(), heard });
+        self.visitors
+            .insert(visitor, Visitor { conn: Some(conn), steps: steps.into(), heard, is_judged: true });
         visitor
     }
 

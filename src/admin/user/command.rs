@@ -1,6 +1,6 @@
 //! The command line of `syncnet-admin user`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::{
-        command::ClusterArgs,
+        operator::{Operator, OperatorArgs},
         output::{clean, print, table},
     },
-    protocol::{UserName, operator::OperatorKey},
-    server::{args::DATA_DIR, config::load_secret},
+    protocol::UserName,
 };
 
 use super::{password, session::Session};
@@ -26,14 +25,7 @@ pub struct UserArgs {
     #[command(subcommand)]
     what: What,
     #[command(flatten)]
-    cluster: ClusterArgs,
-    /// The file with the cluster's secret, which proves that this is an operator [default: cluster.secret in
-    /// the folder data]
-    #[arg(long, global = true, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// How long to wait for an answer.
-    #[arg(long, global = true, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    timeout_ms: u64,
+    operator: OperatorArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,15 +102,8 @@ struct User {
 
 /// Does what was typed. The exit status is 1 where the cluster did not; an error is a usage error.
 pub fn run(args: UserArgs) -> Result<ExitCode, String> {
-    let UserArgs { what, cluster, secret_file, timeout_ms } = args;
-    let secret = load_secret(secret_file.as_deref(), DATA_DIR.as_ref())?.ok_or_else(|| {
-        format!(
-            "there is no {DATA_DIR}/cluster.secret here; name the file with --secret-file (a cluster without \
-             a secret has no operators)"
-        )
-    })?;
-    let key = OperatorKey::new(&secret, &cluster.cluster_name()?);
-    let targets = cluster.targets()?;
+    let UserArgs { what, operator } = args;
+    let Operator { targets, key, timeout } = operator.load()?;
     // Asked for before anything is done, so that nothing is half done when it is wrong.
     let password = match &what {
         What::Add { name, password_stdin, .. } | What::Password { name, password_stdin } => {
@@ -126,7 +111,7 @@ pub fn run(args: UserArgs) -> Result<ExitCode, String> {
         }
         _ => None,
     };
-    let session = Session::open(&targets, &key, Duration::from_millis(timeout_ms));
+    let session = Session::open(&targets, &key, timeout);
     let password = password.as_ref().map(|password| password.expose());
     match session.and_then(|mut session| carry_out(&mut session, &what, password)) {
         Ok(text) => {
@@ -216,6 +201,8 @@ fn list(session: &mut Session, is_json: bool) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
 
     use super::*;

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,8 @@ enum Trouble {
     Elsewhere(Target),
     /// It said no, or something that cannot be understood.
     No(String),
+    /// It said no for now, and when to come back.
+    Later(String, Duration),
 }
 
 /// A connection that has proven to be an operator's.
@@ -58,7 +61,9 @@ impl Session {
                 Ok(session) => return Ok(session),
                 Err(Trouble::Gone(reason)) => tried.push(format!("{}: {reason}", target.label())),
                 Err(Trouble::Elsewhere(other)) => tried.push(format!("{}: it names {other}", target.label())),
-                Err(Trouble::No(reason)) => return Err(format!("{}: {reason}", target.label())),
+                Err(Trouble::No(reason) | Trouble::Later(reason, _)) => {
+                    return Err(format!("{}: {reason}", target.label()));
+                }
             }
         }
         Err(format!("no server can be asked ({})", tried.join("; ")))
@@ -76,11 +81,19 @@ impl Session {
         Ok(session)
     }
 
-    /// Asks, also another server where this one says so. The error is one sentence.
+    /// Asks, also another server where this one says so, and again where that is too fast. The error is one
+    /// sentence.
     pub fn ask(&mut self, msg_type: &str, data: &Value) -> Result<Fields, String> {
-        for _ in 0..=REDIRECTS_MAX {
+        let deadline = Instant::now() + self.timeout;
+        let mut redirects = 0;
+        while redirects <= REDIRECTS_MAX {
             let other = match self.exchange(msg_type, data) {
                 Ok(fields) => return Ok(fields),
+                Err(Trouble::Later(_, pause)) if Instant::now() + pause < deadline => {
+                    thread::sleep(pause);
+                    continue;
+                }
+                Err(Trouble::Later(reason, _)) => return Err(reason),
                 Err(Trouble::No(reason)) => return Err(reason),
                 Err(Trouble::Gone(reason)) => {
                     return Err(format!(
@@ -91,6 +104,7 @@ impl Session {
                 Err(Trouble::Elsewhere(other)) => other,
             };
             *self = Session::open(&[other], &self.key, self.timeout)?;
+            redirects += 1;
         }
         Err("the servers send each other's clients in circles; is there a leader?".into())
     }
@@ -113,7 +127,11 @@ impl Session {
                 }
                 // Without a request's id where the server turns the whole connection away.
                 Content::Nack(refusal) if is_ours || message.request_id.is_none() => {
-                    return Err(Trouble::No(refusal.to_string()));
+                    let reason = refusal.to_string();
+                    return Err(match refusal.retry_after_ms {
+                        Some(pause_ms) => Trouble::Later(reason, Duration::from_millis(pause_ms)),
+                        None => Trouble::No(reason),
+                    });
                 }
                 Content::Ack(data) | Content::Other { data, .. } if is_ours => return Ok(data),
                 // A push.
@@ -157,7 +175,7 @@ fn from_hex(text: &str) -> Option<[u8; PROOF_BYTES]> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{net::TcpListener, thread};
+    use std::net::TcpListener;
 
     use super::*;
     use crate::protocol::{Envelope, secret::ClusterSecret};

@@ -263,7 +263,10 @@ impl State {
             Verdict::MarkRead { room, seq } => self.mark_read(turn, user, room, seq),
             Verdict::Moderate { room, what } => self.moderate(turn, user, room, what),
             Verdict::RoomPassword { room, password } => self.set_room_password(turn, user, room, password),
-            Verdict::Import { room, name, events } => self.import(turn, user, room, name, events),
+            Verdict::Import { room, name, first_seq, events } => {
+                self.import(turn, user, (room, name), first_seq, events)
+            }
+            Verdict::ImportRoom { room, info } => self.import_room(turn, room, info),
             Verdict::Expire { room, before_seq } => self.expire(turn, room, before_seq),
             Verdict::Register { password, admin } => self.register(turn, user, password, admin),
             Verdict::Login { user, token, expires_ms, rehashed } => {

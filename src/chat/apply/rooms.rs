@@ -14,10 +14,10 @@ use super::{
 use crate::{
     protocol::{
         credential::Verifier,
-        event::{EventKind, Message},
+        event::EventKind,
+        export::{Imported, ImportedRoom},
         moderation::{Moderation, RoomSettings},
         name::{RoomName, UserName},
-        request::Imported,
     },
     replica::storage::RoomId,
 };
@@ -273,31 +273,101 @@ impl State {
         Reply::Nothing
     }
 
-    /// Messages of another time or cluster get the room's next places, each with its own author and time.
+    /// Events of another time or cluster get the room's next places, each with its own author and time.
     pub(super) fn import(
         &mut self,
         turn: &mut Turn,
         user: &UserName,
-        room: Option<RoomId>,
-        name: &RoomName,
-        events: &[Imported],
+        (room, name): (Option<RoomId>, &RoomName),
+        first_seq: u64,
+        events: Vec<(&Imported, EventKind)>,
     ) -> Reply {
         let importer = self.user_or_new(turn, user);
-        let room = room.unwrap_or_else(|| self.new_room(turn, importer, name, true));
+        let room = room.unwrap_or_else(|| self.new_imported_room(turn, importer, name, first_seq));
         let mut last_seq = 0;
-        for imported in events {
+        for (imported, mut kind) in events {
             let author = self.user_or_new(turn, &imported.author);
             let next = self.room_mut(room).last_seq + 1;
-            self.clock.messages += 1;
-            let kind = EventKind::Message(Message {
-                body: imported.body.clone(),
-                client_msg_id: format!("import-{}-{next}", room.0),
-                reply_to: imported.reply_to.filter(|seq| (1..next).contains(seq)),
-                ..Message::default()
-            });
+            if let EventKind::Message(message) = &mut kind {
+                self.clock.messages += 1;
+                message.reply_to = message.reply_to.filter(|seq| (1..next).contains(seq));
+                if message.client_msg_id.is_empty() {
+                    message.client_msg_id = format!("import-{}-{next}", room.0);
+                }
+            }
             last_seq = self.publish_of(turn, room, author, imported.created_at, kind).seq;
         }
         Reply::Placed { room: self.room_name(room), seq: last_seq, duplicate: false }
+    }
+
+    /// A room for events that begin with `first_seq`. It is private and nobody's, until it is said what it is
+    /// to be; but a direct conversation always belongs to its two.
+    fn new_imported_room(
+        &mut self,
+        turn: &mut Turn,
+        importer: UserId,
+        name: &RoomName,
+        first_seq: u64,
+    ) -> RoomId {
+        let id = self.new_room(turn, importer, name, true);
+        let room = self.room_mut(id);
+        if first_seq > 1 {
+            room.settings.first_seq = first_seq;
+            room.last_seq = first_seq - 1;
+            turn.effects.rows.push(rows::settings(id, &room.settings));
+            turn.effects.expired.push((id, first_seq));
+        }
+        if let Some((one, other)) = name.direct_pair() {
+            for name in [one, other] {
+                let person = self.user_or_new(turn, &name);
+                self.enter_quietly(turn, person, id, Role::Member);
+            }
+        }
+        id
+    }
+
+    /// A room becomes what it was elsewhere. No event says so: its history does.
+    pub(super) fn import_room(&mut self, turn: &mut Turn, id: RoomId, info: &ImportedRoom) -> Reply {
+        let room = self.room_mut(id);
+        let is_direct = room.name.direct_pair().is_some();
+        room.private = info.private || is_direct;
+        room.topic.clone_from(&info.topic);
+        room.settings.archived = info.archived;
+        room.settings.slow_s = info.slow_s;
+        room.settings.retention = info.retention;
+        let spoke = if info.slow_s == 0 { std::mem::take(&mut room.spoke_ms) } else { Default::default() };
+        turn.effects.rows.extend([rows::room(id, room), rows::settings(id, &room.settings)]);
+        turn.effects.rows.extend(spoke.keys().map(|user| rows::spoke(id, *user, None)));
+        for (name, role) in info.members.iter().filter(|_| !is_direct) {
+            let user = self.user_or_new(turn, name);
+            let room = self.room_mut(id);
+            if room.banned.contains_key(&user) {
+                continue;
+            }
+            let is_member = room.members.contains_key(&user);
+            if *role == Role::Owner && room.members.get(&user) != Some(&Role::Owner) {
+                self.retire_owners(turn, id);
+            }
+            match is_member {
+                true => self.give_role(turn, id, user, *role),
+                false => self.enter_quietly(turn, user, id, *role),
+            }
+        }
+        Reply::Placed { room: self.room_name(id), seq: self.room_mut(id).last_seq, duplicate: false }
+    }
+
+    /// Somebody becomes a member without an event that says so, and has read everything.
+    fn enter_quietly(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
+        let room = self.room_mut(room_id);
+        room.members.insert(user, role);
+        let reading = Reading { last_read: room.last_seq, mentions: Vec::new() };
+        if room.invited.remove(&user) {
+            turn.effects.rows.push(rows::invited(room_id, user, false));
+        }
+        turn.effects.rows.push(rows::member(room_id, user, Some(role)));
+        turn.effects.rows.push(rows::reading(user, room_id, Some(&reading)));
+        self.user_mut(user).rooms.insert(room_id, reading);
+        self.member_changed(turn, user, room_id, true);
     }
 }
 

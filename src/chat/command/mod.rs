@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{
     credential::{TokenHash, Verifier},
+    export::{Imported, ImportedRoom},
     file::{FileId, NewFile},
     moderation::Moderation,
     name::{RoomName, UserName},
     peer::NodeId,
-    request::{Destination, Imported},
+    request::Destination,
 };
 
 /// The first byte of every encoded command and proposal.
@@ -139,13 +140,13 @@ pub enum Action {
         /// The new password; `None` for none.
         password: Option<Box<Verifier>>,
     },
-    /// Take over messages into a room that has just those before them.
+    /// Take over events into a room that has just those before them.
     Import {
         /// The room.
         room: RoomName,
         /// The `seq` of the first.
         first_seq: u64,
-        /// The messages.
+        /// The events.
         events: Vec<Imported>,
     },
     /// Forget a room's events before this one, as its retention has it.
@@ -260,6 +261,13 @@ pub enum Action {
     FileDelete {
         /// The file.
         file_id: FileId,
+    },
+    /// Make a room what it was at another time or in another cluster, but for its events.
+    ImportRoom {
+        /// The room.
+        room: RoomName,
+        /// What it is to be.
+        info: Box<ImportedRoom>,
     },
 }
 

@@ -11,6 +11,7 @@ mod rooms;
 
 use std::sync::Arc;
 
+pub use self::rooms::EXPIRE_MAX;
 pub(super) use self::{files::no_file, messages::has_name, rooms::FORMER_OWNER};
 use super::{
     account::Holder,
@@ -26,12 +27,12 @@ use crate::{
     protocol::{
         answer::SentAnswer,
         credential::{TokenHash, Verifier},
-        event::Event,
+        event::{Event, EventKind},
+        export::{Imported, ImportedRoom},
         file::{FileId, NewFile},
         moderation::Moderation,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
-        request::Imported,
     },
     replica::storage::RoomId,
 };
@@ -67,8 +68,15 @@ pub(super) enum Verdict<'a> {
     Moderate { room: RoomId, what: &'a Moderation },
     /// The room is opened by something else.
     RoomPassword { room: RoomId, password: Option<&'a Verifier> },
-    /// The room takes over messages; `None`: it is created for them.
-    Import { room: Option<RoomId>, name: &'a RoomName, events: &'a [Imported] },
+    /// The room takes over events; `None`: it is created for them.
+    Import {
+        room: Option<RoomId>,
+        name: &'a RoomName,
+        first_seq: u64,
+        events: Vec<(&'a Imported, EventKind)>,
+    },
+    /// The room becomes what it was elsewhere.
+    ImportRoom { room: RoomId, info: &'a ImportedRoom },
     /// The room forgets events.
     Expire { room: RoomId, before_seq: u64 },
     /// The name gets an account.
@@ -169,6 +177,7 @@ impl State {
             Action::Import { room, first_seq, events } => {
                 self.decide_import(&asking, room, *first_seq, events)
             }
+            Action::ImportRoom { room, info } => self.decide_import_room(&asking, room, info),
             action => {
                 self.check_standing(&asking)?;
                 self.decide_as_user(&asking, action)
@@ -229,7 +238,8 @@ impl State {
             | Action::HookPost { .. }
             | Action::Expire { .. }
             | Action::Administer { .. }
-            | Action::Import { .. } => Ok(Verdict::Nothing),
+            | Action::Import { .. }
+            | Action::ImportRoom { .. } => Ok(Verdict::Nothing),
         }
     }
 

@@ -10,16 +10,20 @@ use super::{
     },
     Asking, Verdict, forbidden, no_room,
 };
-use crate::protocol::{
-    credential::Verifier,
-    moderation::Moderation,
-    name::{RoomName, UserName},
-    refusal::{Code, Refusal},
-    request::Imported,
+use crate::{
+    protocol::{
+        credential::Verifier,
+        export::{Imported, ImportedRoom},
+        limits::LAMPORT_END,
+        moderation::{Moderation, Retention},
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+    },
+    replica::storage::RoomId,
 };
 
 /// Events that one `Expire` may forget: more would hold the disk for too long at once.
-pub(in super::super) const EXPIRE_MAX: u64 = 5_000;
+pub const EXPIRE_MAX: u64 = 5_000;
 
 impl State {
     /// `unlocked` names the password that was shown; `new` is what the room is to be where it is created.
@@ -174,8 +178,14 @@ impl State {
         }
         let id = self.room_id(&name.key()).ok_or_else(|| no_room(name))?;
         let room = self.room_by_id(id).ok_or_else(|| no_room(name))?;
+        // What was proposed long ago must not undo what the room's people have said since.
+        let settled = match room.settings.retention {
+            Retention { days: Some(_), .. } => u64::MAX,
+            Retention { days: None, events: Some(events) } => (room.last_seq + 1).saturating_sub(events),
+            Retention { days: None, events: None } => 0,
+        };
         // The newest event stays, so that a room never looks as if it had none.
-        let before_seq = before_seq.min(room.last_seq).min(room.first_seq() + EXPIRE_MAX);
+        let before_seq = before_seq.min(settled).min(room.last_seq).min(room.first_seq() + EXPIRE_MAX);
         Ok(match before_seq > room.first_seq() {
             true => Verdict::Expire { room: id, before_seq },
             false => Verdict::Nothing,
@@ -189,24 +199,52 @@ impl State {
         first_seq: u64,
         events: &'a [Imported],
     ) -> Result<Verdict<'a>, Refusal> {
-        self.check_admin(asking)?;
-        if name.direct_pair().is_some() {
-            return Err(Refusal::bad_request("direct conversations are not imported"));
-        }
-        let id = self.room_id(&name.key());
-        let last_seq = id.and_then(|id| self.room_by_id(id)).map_or(0, |room| room.last_seq);
-        if first_seq != last_seq + 1 {
+        let room = self.may_import(asking, name)?;
+        // Below this, numbers in JSON are exact.
+        let end = first_seq.checked_add(events.len() as u64).filter(|end| *end < LAMPORT_END);
+        let Some(end) = end.filter(|_| first_seq > 0) else {
+            return Err(Refusal::bad_request("first_seq is no place in a room"));
+        };
+        // What a room had forgotten it does not get back, so a new one begins where its events do.
+        let next = room.map_or(first_seq, |(_, room)| room.last_seq + 1);
+        if first_seq != next {
             // An answer that was lost is given again; anything else would make two histories one.
-            let is_done = first_seq.checked_add(events.len() as u64) == Some(last_seq + 1);
-            return match id {
-                Some(room) if is_done => Ok(Verdict::Already { room, seq: last_seq }),
-                _ => Err(Refusal::bad_request(format!(
-                    "first_seq must be {}, the next place in {name}",
-                    last_seq + 1
-                ))),
+            return match room {
+                Some((id, room)) if end == next => Ok(Verdict::Already { room: id, seq: room.last_seq }),
+                _ => Err(Refusal::bad_request(format!("first_seq must be {next}, the next place in {name}"))),
             };
         }
-        Ok(Verdict::Import { room: id, name, events })
+        let read = |event: &'a Imported| match event.event_kind() {
+            Ok(kind) => Ok((event, kind)),
+            Err(error) => Err(Refusal::bad_request(format!("events: {error}"))),
+        };
+        let events = events.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Verdict::Import { room: room.map(|(id, _)| id), name, first_seq, events })
+    }
+
+    pub(super) fn decide_import_room<'a>(
+        &self,
+        asking: &Asking<'_>,
+        name: &RoomName,
+        info: &'a ImportedRoom,
+    ) -> Result<Verdict<'a>, Refusal> {
+        let (room, _) = self.may_import(asking, name)?.ok_or_else(|| no_room(name))?;
+        Ok(Verdict::ImportRoom { room, info })
+    }
+
+    /// The room, where it exists and the asker may import into it: an operator into any, an administrator into
+    /// public ones and into those that an import has made and nobody belongs to yet.
+    fn may_import(&self, asking: &Asking<'_>, name: &RoomName) -> Result<Option<(RoomId, &Room)>, Refusal> {
+        self.check_admin(asking)?;
+        let is_operator = asking.standing == Standing::Operator;
+        if !is_operator && name.direct_pair().is_some() {
+            return Err(Refusal::bad_request("direct conversations are not imported"));
+        }
+        let room = self.room_id(&name.key()).and_then(|id| Some((id, self.room_by_id(id)?)));
+        match room {
+            Some((_, room)) if !is_operator && room.private && room.member_count() > 0 => Err(no_room(name)),
+            room => Ok(room),
+        }
     }
 }
 

@@ -16,12 +16,13 @@ use crate::{
     protocol::{
         credential::{ScramVerifier, TokenHash, Verifier},
         event::{Event, EventKind},
+        export::{Imported, ImportedRoom},
         file::{FileId, NewFile},
         moderation::{Moderation, Retention, RoomSettings},
         name::{RoomName, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
-        request::{Destination, Imported},
+        request::Destination,
     },
 };
 
@@ -221,7 +222,8 @@ fn parse(line: &str, words: &[&str]) -> Action {
                 private: option(line, "private").map(|flag| flag == "true"),
                 archived: option(line, "archived").map(|flag| flag == "true"),
                 slow_s: number("slow").map(|seconds| seconds as u32),
-                retention: number("keep").map(|events| Retention { days: None, events: Some(events) }),
+                retention: number("keep")
+                    .map(|events| Retention { days: None, events: (events > 0).then_some(events) }),
             }),
         ),
         [_, "password", room] => Action::RoomPassword { room: room_name(room), password: password() },
@@ -232,6 +234,23 @@ fn parse(line: &str, words: &[&str]) -> Action {
             room: room_name(room),
             first_seq: first_seq.parse().unwrap(),
             events: authors.iter().map(|author| imported(author)).collect(),
+        },
+        [_, "import_room", room, members @ ..] => Action::ImportRoom {
+            room: room_name(room),
+            info: Box::new(ImportedRoom {
+                private: option(line, "private").is_some(),
+                topic: option(line, "topic").unwrap_or("").into(),
+                archived: option(line, "archived").is_some(),
+                slow_s: number("slow").unwrap_or(0) as u32,
+                retention: Retention { days: None, events: number("keep") },
+                members: members
+                    .iter()
+                    .map(|member| match member.strip_suffix('!') {
+                        Some(owner) => (user_name(owner), Role::Owner),
+                        None => (user_name(member), Role::Member),
+                    })
+                    .collect(),
+            }),
         },
         [_, "register"] => {
             Action::Register { password: password().unwrap(), admin: option(line, "admin").is_some() }
@@ -309,7 +328,7 @@ fn chat(line: &str, to: Destination, id: &str, text: &[&str]) -> Action {
 }
 
 fn imported(author: &str) -> Imported {
-    Imported { author: user_name(author), created_at: 5_000, body: format!("by {author}"), reply_to: None }
+    Imported::message(user_name(author), 5_000, format!("by {author}"))
 }
 
 fn verifier(word: &str) -> Verifier {

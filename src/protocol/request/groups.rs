@@ -3,11 +3,11 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Administration, Imported, Login, Request, fields::Fields};
+use super::{Administration, Login, Request, fields::Fields};
 use crate::protocol::{
     credential::{Password, Token},
     file::{FILE_CHUNK_BYTES, FILE_NAME_BYTES, NewFile, is_content_type, is_file_name},
-    limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits, TOPIC_BYTES},
+    limits::{HISTORY_MAX, LIST_MAX, TOPIC_BYTES},
     moderation::{Moderation, Retention, Role, RoomSettings},
     name::UserName,
     refusal::Refusal,
@@ -111,22 +111,6 @@ impl Fields<'_> {
             return Err(Refusal::bad_request(format!("bytes must hold 1 to {FILE_CHUNK_BYTES} bytes")));
         }
         Ok(bytes)
-    }
-
-    pub(super) fn imported(&self, limits: &Limits) -> Result<Vec<Imported>, Refusal> {
-        let events = self.get("events").cloned().unwrap_or_default();
-        let events: Vec<Imported> = serde_json::from_value(events)
-            .map_err(|error| Refusal::bad_request(format!("events: {error}")))?;
-        if events.is_empty() || events.len() > IMPORT_MAX {
-            return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
-        }
-        if events.iter().any(|event| event.body.len() > limits.body_bytes || event.body.contains('\0')) {
-            return Err(Refusal::bad_request(format!(
-                "events: a body has at most {} bytes and no NUL",
-                limits.body_bytes
-            )));
-        }
-        Ok(events)
     }
 
     /// What is done to a room or to one of its people.

@@ -4,6 +4,7 @@
 mod bad_forms;
 mod fields;
 mod groups;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use self::fields::Fields;
 use super::{
     credential::{Password, Token},
     envelope::Envelope,
+    export::{Imported, ImportedRoom},
     file::{FileId, NewFile},
     limits::{
         DISPLAY_NAME_BYTES, HISTORY_DEFAULT, HISTORY_MAX, LIST_MAX, Limits, SEARCH_DEFAULT, SEARCH_MAX,
@@ -192,6 +194,29 @@ pub enum Request {
         /// The events.
         events: Vec<Imported>,
     },
+    /// Make a room what it was at another time or in another cluster, but for its events.
+    ImportRoom {
+        /// The room.
+        room: RoomName,
+        /// What it is to be.
+        info: Box<ImportedRoom>,
+    },
+    /// Read any room, as an operator, or any public one, as an administrator.
+    Export {
+        /// The room.
+        room: RoomName,
+        /// Events above this `seq`.
+        after: u64,
+        /// At most so many events.
+        limit: usize,
+    },
+    /// List the rooms that `export` gives.
+    ExportRooms {
+        /// Those whose folded names come after this.
+        after: Option<RoomName>,
+        /// At most so many.
+        limit: usize,
+    },
     /// Read events of a room.
     History {
         /// The room.
@@ -341,22 +366,6 @@ pub enum Administration {
     },
 }
 
-/// A message of another time or cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Who said it.
-    pub author: UserName,
-    /// When, milliseconds since the Unix epoch.
-    #[serde(with = "crate::protocol::event::seconds")]
-    pub created_at: u64,
-    /// The text. What is not a message (a join, say) keeps its place as an empty one.
-    #[serde(default)]
-    pub body: String,
-    /// The `seq` of the message it answers.
-    #[serde(default)]
-    pub reply_to: Option<u64>,
-}
-
 /// Which part of a room's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
@@ -378,6 +387,9 @@ impl Request {
             return Ok(request);
         }
         if let Some(request) = fields.file_request(&envelope.msg_type)? {
+            return Ok(request);
+        }
+        if let Some(request) = fields.transfer_request(&envelope.msg_type, limits)? {
             return Ok(request);
         }
         Ok(match envelope.msg_type.as_str() {
@@ -417,11 +429,6 @@ impl Request {
             "room_password" => Request::RoomPassword {
                 room: fields.room()?,
                 password: fields.optional_chosen_password("password")?,
-            },
-            "import" => Request::Import {
-                room: fields.room()?,
-                first_seq: fields.integer("first_seq")?,
-                events: fields.imported(limits)?,
             },
             "history" => Request::History {
                 room: fields.room()?,
@@ -472,6 +479,7 @@ impl Request {
             | Request::Moderate { .. }
             | Request::RoomPassword { .. }
             | Request::Import { .. }
+            | Request::ImportRoom { .. }
             | Request::Register { .. }
             | Request::Logout { .. }
             | Request::ChangePassword { .. }
@@ -489,6 +497,8 @@ impl Request {
             | Request::OperatorChallenge
             | Request::OperatorLogin { .. }
             | Request::Users { .. }
+            | Request::Export { .. }
+            | Request::ExportRooms { .. }
             | Request::Hooks { .. }
             | Request::History { .. }
             | Request::Search { .. }
@@ -597,6 +607,32 @@ mod tests {
             ),
             ("file_end", r#"{"file_id":"00000000000000000000000000000000","sha256":"x"}"#, "sha256"),
             ("import", r#"{"room":"a","first_seq":1,"events":[]}"#, "events"),
+            ("import", r#"{"room":"a","first_seq":1,"events":7}"#, "events"),
+            ("import", r#"{"room":"a","first_seq":1,"events":[{}]}"#, "events"),
+            ("import", r#"{"room":"a","events":[{"author":"a","created_at":1,"body":"x"}]}"#, "first_seq"),
+            (
+                "import",
+                r#"{"room":"a","first_seq":2,"events":[{"author":"a","created_at":1,"body":"x","seq":1}]}"#,
+                "seq",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"body":"\u0000"}]}"#,
+                "body",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"dance"}]}"#,
+                "dance",
+            ),
+            ("import_room", r#"{"room":"a"}"#, "info"),
+            ("import_room", r#"{"room":"a","info":{"private":1}}"#, "info"),
+            ("import_room", r#"{"room":"a","info":{"private":true,"topic":"\u001b"}}"#, "topic"),
+            ("export", r#"{}"#, "room"),
+            ("export", r#"{"room":"a","after":-1}"#, "after"),
+            ("export", r#"{"room":"a","limit":501}"#, "limit"),
+            ("export_rooms", r#"{"after":"a b"}"#, "after"),
+            ("export_rooms", r#"{"limit":0}"#, "limit"),
             ("ping", r#"{"barrier":"yes"}"#, "barrier"),
         ] {
             let refusal = parse(msg_type, data).expect_err(data);

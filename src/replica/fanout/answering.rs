@@ -16,7 +16,7 @@ use crate::{
         request::HistoryRange,
     },
     replica::{
-        io::{ConnId, Found},
+        io::{ConnId, Found, FoundEvents},
         storage::EventRow,
     },
 };
@@ -49,11 +49,16 @@ impl Fanout {
     pub(super) fn found_join(&mut self, conn: ConnId, index: u64, found: Found, by: &Signature) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let budget = self.limits.high.saturating_sub(state.pending_bytes());
-        let Some((place, join)) = state.unanswered(index) else { return };
+        let Some((place, join)) = state.unanswered_mut(index) else { return };
         let (line, next) = match found {
             // What cannot be answered cannot be left out either.
-            Ok(rows) if !begins_rightly(join, &rows) => return self.close_unanswered(conn),
-            Ok(rows) => join_answer(join, &rows, budget, by),
+            Ok(found) if !begins_rightly(join, &found) => return self.close_unanswered(conn),
+            Ok(found) => {
+                // What was forgotten since the join is gone for this answer, too.
+                let first_seq = &mut join.answer.first_seq;
+                *first_seq = found.first_kept.clamp(*first_seq, join.answer.last_seq.max(*first_seq));
+                join_answer(join, &found.rows, budget, by)
+            }
             Err(refusal) => (Answer::Nack(refusal).line(&join.asked, by), None),
         };
         let begin = Some(Begin { room: join.room, index, next });
@@ -114,8 +119,11 @@ impl Fanout {
         let Some(state) = self.conns.get(&conn) else { return };
         let budget = self.limits.high.saturating_sub(state.pending_bytes());
         let answer = match found {
-            Ok(rows) if !page::is_dense(&rows) => return self.close(conn),
-            Ok(rows) => Answer::History(history_page(range, page, &rows, budget)),
+            Ok(FoundEvents { rows, .. }) if !page::is_dense(&rows) => return self.close(conn),
+            Ok(FoundEvents { rows, first_kept }) => {
+                let page = HistoryPage { first_seq: page.first_seq.max(first_kept), ..page };
+                Answer::History(history_page(range, page, &rows, budget))
+            }
             Err(refusal) => Answer::Nack(refusal),
         };
         self.say(conn, answer.line(asked, by).into());
@@ -123,10 +131,10 @@ impl Fanout {
 }
 
 /// Whether these events are those of `join`.
-fn begins_rightly(join: &Join, rows: &[EventRow]) -> bool {
+fn begins_rightly(join: &Join, FoundEvents { rows, first_kept }: &FoundEvents) -> bool {
     // What the room has forgotten nobody gets any more.
-    let resumes =
-        |first: &EventRow| join.after.is_none_or(|after| first.seq == (after + 1).max(join.answer.first_seq));
+    let first_seq = join.answer.first_seq.max(*first_kept);
+    let resumes = |first: &EventRow| join.after.is_none_or(|after| first.seq == (after + 1).max(first_seq));
     rows.first().is_none_or(resumes) && page::is_dense(rows)
 }
 

@@ -72,6 +72,8 @@ pub(super) struct AskedPage {
     pub room: RoomId,
     /// The event it begins with.
     pub first: u64,
+    /// Whether the connection has nothing of the room yet, so that it may begin with a later one.
+    pub may_skip: bool,
 }
 
 /// What became of a line that was to be queued.
@@ -120,9 +122,9 @@ impl Conn {
     }
 
     /// The join of this log entry, where it waits for its events, with its place among the waiting.
-    pub fn unanswered(&self, index: u64) -> Option<(usize, &Join)> {
-        self.waiting.iter().enumerate().find_map(|(place, waiting)| match waiting {
-            Waiting::Join(join) if join.index == index => Some((place, &**join)),
+    pub fn unanswered_mut(&mut self, index: u64) -> Option<(usize, &mut Join)> {
+        self.waiting.iter_mut().enumerate().find_map(|(place, waiting)| match waiting {
+            Waiting::Join(join) if join.index == index => Some((place, &mut **join)),
             Waiting::Join(_) | Waiting::Ready(_) => None,
         })
     }

@@ -18,8 +18,8 @@ use crate::{
     planted::{Bug, planted},
     protocol::{Event, answer::event_line, limits::HISTORY_MAX},
     replica::{
-        io::{ConnId, Found, Purpose, Query},
-        storage::{EventRange, EventRow, RoomId},
+        io::{ConnId, Found, FoundEvents, Purpose, Query},
+        storage::{EventRange, RoomId},
     },
 };
 
@@ -31,7 +31,7 @@ impl Fanout {
         // is still where the pushes begin, so that the first is the one behind it.
         let cursor = match state.joining(room) {
             Some(index) => Cursor::Joining(index),
-            None => Cursor::At(after.min(last_seq) + 1),
+            None => Cursor::From(after.min(last_seq) + 1),
         };
         self.set_cursor(conn, room, last_seq, cursor);
         self.catch_up(conn, room);
@@ -69,7 +69,7 @@ impl Fanout {
         let mut full = Vec::new();
         for (conn, cursor) in &mut followed.followers {
             // Whoever is behind comes to this event later.
-            if *cursor != Cursor::At(event.seq) {
+            if cursor.next() != Some(event.seq) {
                 continue;
             }
             *cursor = Cursor::At(event.seq + 1);
@@ -105,7 +105,9 @@ impl Fanout {
         let (Some(state), Some(followed)) = (self.conns.get_mut(&conn), self.rooms.get_mut(&room)) else {
             return;
         };
-        let Some(&Cursor::At(mut next)) = followed.followers.get(&conn) else { return };
+        let Some(&cursor) = followed.followers.get(&conn) else { return };
+        let Some(first) = cursor.next() else { return };
+        let mut next = first;
         while state.pending_bytes() < self.limits.high
             && let Some(line) = followed.recent(next)
         {
@@ -117,7 +119,8 @@ impl Fanout {
             }
             next += 1;
         }
-        followed.followers.insert(conn, Cursor::At(next));
+        let cursor = if next > first { Cursor::At(next) } else { cursor };
+        followed.followers.insert(conn, cursor);
         if next > followed.last_seq {
             state.lagging.remove(&room);
             return;
@@ -126,7 +129,8 @@ impl Fanout {
         let lag = *state.lagging.entry(room).or_insert(Lag::Wants);
         let has_room = state.pending_bytes() < self.limits.low;
         if lag == Lag::Wants && has_room && state.page.is_none() && followed.recent(next).is_none() {
-            state.page = Some(AskedPage { room, first: next });
+            let may_skip = matches!(cursor, Cursor::From(_));
+            state.page = Some(AskedPage { room, first: next, may_skip });
             state.page_room = Some(room);
             let range = EventRange {
                 after: next - 1,
@@ -170,8 +174,8 @@ impl Fanout {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let Some(asked) = state.page.take_if(|asked| asked.room == room) else { return };
         let cursor = self.rooms.get(&room).and_then(|followed| followed.followers.get(&conn));
-        if cursor == Some(&Cursor::At(asked.first)) {
-            let queued = found.ok().and_then(|rows| self.queue_page(conn, room, asked.first, &rows));
+        if cursor.and_then(|cursor| cursor.next()) == Some(asked.first) {
+            let queued = found.ok().and_then(|found| self.queue_page(conn, asked, &found));
             // What cannot be read cannot be skipped either.
             if queued.is_none() {
                 return self.close(conn);
@@ -180,11 +184,15 @@ impl Fanout {
         self.resume(conn);
     }
 
-    /// Queues the events of a page that begins with `first`, as many as the outbox takes; the rest is asked
-    /// for again. `None` where the page is not what was asked for.
-    fn queue_page(&mut self, conn: ConnId, room: RoomId, first: u64, rows: &[EventRow]) -> Option<()> {
+    /// Queues the events of a page, as many as the outbox takes; the rest is asked for again. `None` where the
+    /// page is not what was asked for, or what was asked for is forgotten and the connection cannot do without
+    /// it: it is closed, and its next join tells it what is gone.
+    fn queue_page(&mut self, conn: ConnId, asked: AskedPage, found: &FoundEvents) -> Option<()> {
+        let AskedPage { room, first, may_skip } = asked;
+        let FoundEvents { rows, first_kept } = found;
         let state = self.conns.get_mut(&conn)?;
-        if rows.first().is_some_and(|row| row.seq != first) || !page::is_dense(rows) {
+        let begin = if may_skip { first.max(*first_kept) } else { first };
+        if rows.first().is_some_and(|row| row.seq != begin) || !page::is_dense(rows) {
             return None;
         }
         if rows.is_empty() {
@@ -203,7 +211,9 @@ impl Fanout {
             }
             next = row.seq + 1;
         }
-        self.rooms.get_mut(&room)?.followers.insert(conn, Cursor::At(next));
+        if next > first {
+            self.rooms.get_mut(&room)?.followers.insert(conn, Cursor::At(next));
+        }
         Some(())
     }
 }

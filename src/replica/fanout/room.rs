@@ -17,8 +17,21 @@ pub(super) const RECENT_BYTES: usize = 256 * 1024;
 pub(super) enum Cursor {
     /// The answer to the join of this log entry is not written yet.
     Joining(u64),
-    /// The next event it needs.
+    /// The next event it needs. It has got the answer to a join, or an event.
     At(u64),
+    /// The next event it is to get. It has got nothing of the room yet, so where that event is forgotten
+    /// before it was sent, the first one that is kept is as good a beginning.
+    From(u64),
+}
+
+impl Cursor {
+    /// The next event, once the beginning is known.
+    pub fn next(self) -> Option<u64> {
+        match self {
+            Cursor::Joining(_) => None,
+            Cursor::At(next) | Cursor::From(next) => Some(next),
+        }
+    }
 }
 
 /// A room: who follows it from where, and its most recent events.

@@ -183,11 +183,36 @@ impl Cluster {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
             self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
-            self.input(number, Input::Opened { conn, addr: None });
+            self.input(number, Input::Opened { conn, addr: None, reserved: false });
         }
         for line in lines {
-            self.input(number, Input::Line { conn, line: Envelope::parse(line.as_bytes()) });
+            self.input(
+                number,
+                Input::Line { conn, line: Envelope::parse(line.as_bytes()), bytes: line.len() },
+            );
         }
+    }
+
+    /// Opens a connection in a place that is kept for operators and administrators.
+    pub fn open_reserved(&mut self, number: usize, conn: u64) {
+        let conn = ConnId(conn);
+        self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
+        self.input(number, Input::Opened { conn, addr: None, reserved: true });
+    }
+
+    /// Proves that a connection is an operator's.
+    pub fn become_operator(&mut self, number: usize, conn: u64) {
+        self.say(number, conn, &[r#"{"msg_type":"operator_challenge"}"#]);
+        self.run_ms(40);
+        let heard = self.heard(number, conn);
+        let mut challenge = [0; 32];
+        let shown = heard[0]["data"]["challenge"].as_str().expect("a challenge");
+        assert!(crate::protocol::hex::decode(shown, &mut challenge));
+        let proof = crate::protocol::hex::encode(&operator_key().proof(&challenge));
+        let line = format!(r#"{{"msg_type":"operator_login","data":{{"proof":"{proof}"}}}}"#);
+        self.say(number, conn, &[&line]);
+        self.run_ms(40);
+        assert_eq!(self.heard(number, conn)[0]["msg_type"], "ack");
     }
 
     /// What the connection has heard since this was last asked, without the lists of servers.

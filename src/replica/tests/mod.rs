@@ -8,7 +8,11 @@ use serde_json::Value;
 
 use crate::{
     protocol::status::Role,
-    replica::{config::Followers, membership::PeerView},
+    replica::{
+        config::Followers,
+        membership::PeerView,
+        storage::{EventRange, Reader, RoomId},
+    },
 };
 
 use self::cluster::{Cluster, applied, id};
@@ -322,4 +326,119 @@ fn history_may_be_old_only_where_the_leader_is_out_of_reach() {
         let page = cluster.heard(1, 1).remove(0);
         assert_eq!(page["data"]["stale"] == true, stale, "{view:?}: {page}");
     }
+}
+
+fn settings(keep: &str) -> String {
+    format!(
+        r#"{{"msg_type":"room_settings","sender_id":"alice","request_id":"set","data":{{"room":"lobby",{keep}}}}}"#
+    )
+}
+
+fn first_seq(cluster: &Cluster, number: usize) -> u64 {
+    let lobby = crate::protocol::RoomName::new("lobby").unwrap().key();
+    cluster.replica(number).state().room(&lobby).map_or(0, |room| room.first_seq())
+}
+
+#[test]
+fn a_room_keeps_as_many_events_as_it_is_told_and_all_servers_the_same() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN]);
+    let lines: Vec<String> = (0..50).map(|number| chat(&format!("m{number}"))).collect();
+    cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    cluster.run_ms(2_000);
+    assert_eq!(first_seq(&cluster, 1), 1, "nobody asked for it");
+    cluster.say(1, 1, &[&settings(r#""keep_events":10"#)]);
+    cluster.run_ms(2_000);
+    // 52 events with that of the join and that of the settings.
+    for number in 1..=3 {
+        assert_eq!(first_seq(&cluster, number), 43);
+        let reader = cluster.disk(number).reader();
+        let range =
+            EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 100, max_bytes: 1 << 20 };
+        let room = cluster.replica(number).state().rooms_from(RoomId(0)).next().unwrap().0;
+        let kept: Vec<u64> = reader.events(room, &range).unwrap().iter().map(|row| row.seq).collect();
+        assert_eq!(kept, (43..=52).collect::<Vec<_>>());
+    }
+    assert!(!cluster.is_closed(1, 1));
+    // A new leader goes on with it, and its proposals are its own.
+    cluster.kill(3);
+    cluster.elect(2);
+    cluster.say(1, 1, &[&chat("one"), &chat("more")]);
+    cluster.run_ms(2_000);
+    assert_eq!([first_seq(&cluster, 1), first_seq(&cluster, 2)], [45; 2]);
+    assert_eq!(cluster.replica(1).state(), cluster.replica(2).state());
+    // And stops when it is told to.
+    cluster.say(1, 1, &[&settings(r#""keep_events":null"#)]);
+    cluster.say(1, 1, &[&chat("and"), &chat("more of it")]);
+    cluster.run_ms(2_000);
+    assert_eq!(first_seq(&cluster, 2), 45);
+}
+
+#[test]
+fn what_is_old_goes_with_the_days_and_not_with_a_clock_that_jumps() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN, &chat("a"), &chat("b"), &settings(r#""keep_days":2"#)]);
+    cluster.run_ms(1_000);
+    // Two days pass, as for servers that slept.
+    cluster.now.mono_ms += DAY_MS;
+    cluster.now.wall_ms += DAY_MS;
+    cluster.run_ms(1_000);
+    cluster.say(1, 2, &[JOIN, &chat("c")]);
+    cluster.run_ms(1_000);
+    assert_eq!(first_seq(&cluster, 3), 1);
+    // A clock that jumps by a year makes nothing old.
+    cluster.now.wall_ms += 365 * DAY_MS;
+    cluster.run_ms(5_000);
+    assert_eq!(first_seq(&cluster, 3), 1);
+    cluster.now.wall_ms -= 365 * DAY_MS;
+    cluster.run_ms(1_000);
+    cluster.now.mono_ms += DAY_MS;
+    cluster.now.wall_ms += DAY_MS;
+    cluster.run_ms(2_000);
+    for number in 1..=3 {
+        assert_eq!(first_seq(&cluster, number), 5, "what was said a day ago stays");
+    }
+}
+
+#[test]
+fn a_room_of_many_old_events_forgets_them_in_pieces() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    cluster.say(1, 1, &[JOIN]);
+    cluster.run_ms(40);
+    for round in 0..6 {
+        let lines: Vec<String> = (0..1_000).map(|number| chat(&format!("{round}.{number}"))).collect();
+        cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        cluster.run_ms(1_000);
+    }
+    cluster.say(1, 1, &[&settings(r#""keep_events":1"#)]);
+    cluster.run_ms(260);
+    assert_eq!(first_seq(&cluster, 1), 1 + crate::chat::EXPIRE_MAX);
+    cluster.run_ms(500);
+    assert_eq!(first_seq(&cluster, 1), 6_002);
+}
+
+#[test]
+fn a_reserved_place_is_for_operators_and_administrators() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    cluster.open_reserved(1, 1);
+    let ping = r#"{"msg_type":"ping","sender_id":"alice","request_id":"p"}"#;
+    cluster.say(1, 1, &[ping, JOIN, r#"{"msg_type":"login","data":{"username":"alice"}}"#]);
+    cluster.run_ms(40);
+    let heard = cluster.heard(1, 1);
+    assert_eq!(heard[0]["msg_type"], "pong");
+    assert_eq!(field(&heard[1..], "code"), ["overloaded", "overloaded"]);
+    cluster.run_ms(4_900);
+    assert!(!cluster.is_closed(1, 1));
+    cluster.run_ms(100);
+    assert_eq!(field(&cluster.heard(1, 1), "code"), ["overloaded"]);
+    assert!(cluster.is_closed(1, 1));
+
+    // An operator keeps the place.
+    cluster.open_reserved(1, 2);
+    cluster.become_operator(1, 2);
+    cluster.say(1, 2, &[r#"{"msg_type":"users","request_id":"u"}"#]);
+    cluster.run_ms(6_000);
+    assert_eq!(cluster.heard(1, 2).last().unwrap()["msg_type"], "users");
+    assert!(!cluster.is_closed(1, 2));
 }

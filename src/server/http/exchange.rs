@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,10 @@ use super::{
     response::Response,
     wire::{Wire, is_timeout},
 };
-use crate::server::{client_thread::Desk, local_session::Failure};
+use crate::server::{
+    client_thread::{Desk, Visitor},
+    local_session::Failure,
+};
 
 /// What an answering function did.
 #[derive(Debug)]
@@ -63,8 +65,8 @@ impl From<Bad> for Stop {
 pub struct Exchange<'a> {
     /// What all client threads share.
     pub desk: &'a Desk,
-    /// Where the other end is.
-    pub addr: Option<IpAddr>,
+    /// Who is at the other end.
+    pub visitor: Visitor,
     /// The request.
     pub head: Head,
     wire: &'a mut Wire,
@@ -79,12 +81,12 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// After this head; `is_last` where no other request is to come.
-    pub fn new(desk: &'a Desk, addr: Option<IpAddr>, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
+    pub fn new(desk: &'a Desk, visitor: Visitor, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
         let body_deadline = Instant::now() + time_for(desk, unread);
         let write_deadline = Instant::now();
-        Exchange { desk, addr, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
+        Exchange { desk, visitor, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
     }
 
     /// Answers what is no request.

@@ -32,18 +32,18 @@ type Data = Map<String, Value>;
 
 /// Takes a file in.
 pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
-    let (desk, addr) = (exchange.desk, exchange.addr);
+    let (desk, visitor) = (exchange.desk, exchange.visitor);
     let upload = Upload::read(&exchange.head)?;
-    let mut session = LocalSession::open(desk, addr, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
     let answer = upload.carry_out(&mut session, |count| exchange.read_body(count))?;
     Ok(Done::Answer(answer))
 }
 
 /// Gives a file out, or a part of it.
 pub fn download(exchange: &mut Exchange<'_>, file_id: &str) -> Result<Done, Stop> {
-    let (desk, addr) = (exchange.desk, exchange.addr);
+    let (desk, visitor) = (exchange.desk, exchange.visitor);
     let download = Download::read(&exchange.head, file_id)?;
-    let mut session = LocalSession::open(desk, addr, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
     download.carry_out(&mut session, exchange)
 }
 

@@ -1,6 +1,6 @@
 //! Whether this server lives, whether it can do its work, and how it stands.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     protocol::status::{Role, Status},
     server::{
-        client_thread::Desk,
+        client_thread::{Desk, Visitor},
         local_session::{Ask, LocalSession},
     },
 };
@@ -39,8 +39,8 @@ pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 /// named, and why.
 pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let shared = &exchange.desk.context.shared;
-    let state =
-        judge(shared.status().as_ref(), shared.idle_ms()).and_then(|()| prove(exchange.desk, exchange.addr));
+    let state = judge(shared.status().as_ref(), shared.idle_ms())
+        .and_then(|()| prove(exchange.desk, exchange.visitor));
     Ok(Done::Answer(ready_answer(state)))
 }
 
@@ -90,10 +90,10 @@ fn judge(status: Option<&Status>, idle_ms: u64) -> Result<(), Failing> {
 }
 
 /// A ping with a barrier is answered once this server has applied what was committed before.
-fn prove(desk: &Desk, addr: Option<IpAddr>) -> Result<(), Failing> {
+fn prove(desk: &Desk, visitor: Visitor) -> Result<(), Failing> {
     let mut data = Map::new();
     data.insert("barrier".into(), true.into());
-    let answer = LocalSession::open(desk, addr, PROOF).and_then(|mut session| session.ask("ping", data));
+    let answer = LocalSession::open(desk, visitor, PROOF).and_then(|mut session| session.ask("ping", data));
     match answer {
         Ok(_) => Ok(()),
         Err(_) => Err((Layer::CaughtUp, "what is committed was not applied here in time".into())),

@@ -31,7 +31,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
     if let Some(name) = message.display_name {
         fields.insert("display_name".into(), name.into());
     }
-    let session = LocalSession::open(exchange.desk, exchange.addr, ANSWER_WITHIN);
+    let session = LocalSession::open(exchange.desk, exchange.visitor, ANSWER_WITHIN);
     say(session.and_then(|mut session| session.ask("hook_post", fields)))
 }
 

@@ -66,8 +66,10 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                 break;
             }
             Next::Head(head) => {
-                let is_last = served >= settings.requests_per_connection;
-                let mut exchange = Exchange::new(desk, conversation.addr(), &mut wire, head, is_last);
+                // A place that is kept for others is not kept busy.
+                let visitor = conversation.visitor();
+                let is_last = served >= settings.requests_per_connection || visitor.reserved;
+                let mut exchange = Exchange::new(desk, visitor, &mut wire, head, is_last);
                 match routes::answer(&mut exchange) {
                     Ok(Done::Answer(response)) | Err(Stop::Answer(response)) => {
                         exchange.respond(&response)?

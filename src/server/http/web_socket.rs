@@ -96,7 +96,9 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
         }
         match frames.next_said() {
             Ok(None) => return Ok(false),
-            Ok(Some(Said::Text(text))) => conversation.hand_over(Envelope::parse(text.as_bytes()))?,
+            Ok(Some(Said::Text(text))) => {
+                conversation.hand_over(Envelope::parse(text.as_bytes()), text.len())?
+            }
             Ok(Some(Said::Ping(payload))) => pong(conversation, payload),
             Ok(Some(Said::Close(code))) => {
                 close(conversation, (code, ""));

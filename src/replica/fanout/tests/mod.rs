@@ -15,7 +15,7 @@ use crate::{
         answer::{Answer, Asked, Signature},
     },
     replica::{
-        io::ConnId,
+        io::{ConnId, FoundEvents},
         storage::{EventRange, EventRow, RoomId},
     },
 };
@@ -23,12 +23,14 @@ use crate::{
 /// All that ever happened in a room.
 struct History {
     room: RoomId,
+    /// The first event that is kept.
+    first_kept: u64,
     events: Vec<(Arc<Event>, Arc<RawValue>)>,
 }
 
 impl History {
     fn new(room: u64) -> Self {
-        History { room: RoomId(room), events: Vec::new() }
+        History { room: RoomId(room), first_kept: 1, events: Vec::new() }
     }
 
     fn name(&self) -> RoomName {
@@ -62,8 +64,11 @@ impl History {
 
     /// What a database that has the first `visible` events finds.
     fn find(&self, range: &EventRange, visible: u64) -> Vec<EventRow> {
-        let in_range =
-            |event: &Event| event.seq > range.after && event.seq < range.before && event.seq <= visible;
+        let in_range = |event: &Event| {
+            event.seq > range.after
+                && event.seq < range.before
+                && (self.first_kept..=visible).contains(&event.seq)
+        };
         let rows = self.events.iter().filter(|(event, _)| in_range(event)).map(|(event, json)| EventRow {
             room: self.room,
             seq: event.seq,
@@ -88,6 +93,14 @@ impl History {
         }
     }
 
+    /// The same as a look into the database gives it.
+    fn look(&self, range: &EventRange, visible: u64) -> FoundEvents {
+        let rows = self.find(range, visible);
+        let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
+        let first_kept = if begins_late && visible >= self.first_kept { self.first_kept } else { 0 };
+        FoundEvents { rows, first_kept }
+    }
+
     /// A join of `conn`, whose events begin after `after` or are the last `history`; and the range that
     /// the replica asks the database for.
     fn join(&self, conn: ConnId, id: i64, after: Option<u64>, history: usize) -> (Fan, EventRange) {
@@ -97,7 +110,7 @@ impl History {
             private: false,
             topic: String::new(),
             role: "member".into(),
-            first_seq: 1,
+            first_seq: self.first_kept,
             last_seq: self.last_seq(),
             events: Vec::new(),
             more: false,

@@ -278,7 +278,7 @@ impl World {
             // The replica asks only once that is there.
             self.visible[number] = self.visible[number].max(range.before - 1);
         }
-        let mut found = Ok(self.rooms[number].find(&range, self.visible[number]));
+        let mut found = Ok(self.rooms[number].look(&range, self.visible[number]));
         if self.chance.below(60) == 0 {
             found = Err(Refusal::new(Code::Overloaded, "busy"));
             if let Some(client) = self.clients.get_mut(&conn) {

@@ -9,7 +9,7 @@ use crate::{
     },
     replica::{
         fanout::{End, Fan, Fanout},
-        io::{ConnId, Found, Purpose, Query},
+        io::{ConnId, Found, FoundEvents, Purpose, Query},
         storage::EventRange,
     },
 };
@@ -52,7 +52,7 @@ impl Story {
 
     /// The database answers, with all there is.
     fn find(&mut self, purpose: Purpose, range: &EventRange) {
-        let found = self.history.find(range, u64::MAX);
+        let found = self.history.look(range, u64::MAX);
         self.found(purpose, Ok(found));
     }
 
@@ -194,7 +194,7 @@ fn a_join_that_finds_nothing_is_refused_and_one_with_a_hole_closes() {
     let (join, range) = story.join(2, Some(1), 50);
     let mut rows = story.history.find(&range, u64::MAX);
     rows.remove(1);
-    story.found(join, Ok(rows));
+    story.found(join, Ok(FoundEvents { rows, first_kept: 1 }));
     assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
 }
 
@@ -214,11 +214,86 @@ fn a_page_that_cannot_be_read_closes_after_what_is_queued() {
 }
 
 #[test]
+fn who_has_nothing_of_a_room_begins_with_what_it_still_has() {
+    let mut story = Story::new(1 << 20, 9);
+    story.follow(2);
+    // Forgotten before the page was read.
+    story.history.first_kept = 7;
+    let page = story.pages().remove(0);
+    story.find(Purpose::CatchUp, &page);
+    story.say();
+    assert_eq!(story.read(CONN), ["7", "8", "9", "10"]);
+    assert!(story.fanout.closed().is_empty());
+}
+
+#[test]
+fn a_page_of_which_everything_is_forgotten_is_asked_for_again() {
+    let mut story = Story::new(1 << 20, 9);
+    story.follow(2);
+    let page = story.pages().remove(0);
+    for _ in 0..3 {
+        story.history.say("not published here yet");
+    }
+    story.history.first_kept = 12;
+    story.find(Purpose::CatchUp, &page);
+    assert_eq!(story.read(CONN), [""; 0]);
+    story.fanout.handle(Fan::Publish {
+        room: story.history.room,
+        event: story.history.events[11].0.clone(),
+        json: story.history.events[11].1.clone(),
+    });
+    story.fanout.handle(Fan::Tick);
+    let page = story.pages().remove(0);
+    story.find(Purpose::CatchUp, &page);
+    assert_eq!(story.read(CONN), ["12"]);
+}
+
+#[test]
+fn who_has_got_something_is_closed_rather_than_skipped_and_its_resume_tells_what_is_gone() {
+    let mut story = Story::new(1 << 20, 9);
+    let (join, range) = story.join(1, Some(2), 50);
+    story.history.first_kept = 5;
+    // Forgotten while the join was looked up: the answer says so, and begins there.
+    story.find(join, &range);
+    assert_eq!(story.read(CONN), ["ack 1 [5,6,7,8,9]"]);
+    // A reader that is so far behind that its next event is neither in memory nor in the database.
+    story.fanout.handle(Fan::Follow { conn: CONN, room: story.history.room, after: 9, last_seq: 600 });
+    story.history.first_kept = 500;
+    for _ in 9..600 {
+        story.history.say("elsewhere");
+    }
+    story.fanout.handle(Fan::Publish {
+        room: story.history.room,
+        event: story.history.events[599].0.clone(),
+        json: story.history.events[599].1.clone(),
+    });
+    let page = story.pages().remove(0);
+    story.find(Purpose::CatchUp, &page);
+    assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
+    story.fanout.handle(Fan::Open { conn: CONN });
+    let (join, range) = story.join(2, Some(9), 50);
+    story.find(join, &range);
+    let answer = story.read(CONN).remove(0);
+    assert!(answer.starts_with("ack 2 [500,501,") && !answer.ends_with("more"), "{answer}");
+    assert!(story.fanout.closed().is_empty(), "no circle");
+}
+
+#[test]
+fn a_hole_is_no_beginning() {
+    let mut story = Story::new(1 << 20, 9);
+    story.follow(2);
+    let page = story.pages().remove(0);
+    let rows = story.history.find(&page, u64::MAX).split_off(2);
+    story.found(Purpose::CatchUp, Ok(FoundEvents { rows, first_kept: 1 }));
+    assert_eq!(story.fanout.closed(), [(CONN, End::Finished)]);
+}
+
+#[test]
 fn an_empty_page_is_asked_for_again_on_the_next_tick() {
     let mut story = Story::new(1 << 20, 4);
     story.follow(2);
     assert_eq!(story.pages().len(), 1);
-    story.found(Purpose::CatchUp, Ok(Vec::new()));
+    story.found(Purpose::CatchUp, Ok(FoundEvents { rows: Vec::new(), first_kept: 1 }));
     story.say();
     assert!(story.pages().is_empty(), "no hot loop");
     story.fanout.handle(Fan::Tick);

@@ -1,0 +1,96 @@
+//! A line of an export.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::protocol::{RoomName, export::RoomInfo};
+
+/// The form of the file that is written, and the newest that is read.
+pub const VERSION: u32 = 1;
+
+/// A line that is no event. Events have no field `export`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "export", rename_all = "snake_case")]
+pub enum Mark {
+    /// A room begins; its events follow.
+    Room {
+        /// The form of the file.
+        version: u32,
+        /// The room.
+        room: RoomName,
+        /// What it is.
+        info: RoomInfo,
+        /// The first event that follows.
+        first_seq: u64,
+        /// The last one.
+        last_seq: u64,
+    },
+    /// The file is whole.
+    End {
+        /// How many rooms it has.
+        rooms: u64,
+        /// How many events.
+        events: u64,
+    },
+}
+
+/// A line, read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// What is no event.
+    Mark(Box<Mark>),
+    /// An event of the room that began last, and its place.
+    Event {
+        /// Its place.
+        seq: u64,
+        /// All of it.
+        event: Map<String, Value>,
+    },
+}
+
+impl Line {
+    /// Reads a line; the error is one sentence.
+    pub fn read(text: &str) -> Result<Line, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
+        if fields.contains_key("export") {
+            let version = fields.get("version").and_then(Value::as_u64);
+            if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
+                return Err(format!("it has version {version}; this program knows {VERSION}"));
+            }
+            return serde_json::from_value(Value::Object(fields))
+                .map(|mark| Line::Mark(Box::new(mark)))
+                .map_err(|error| error.to_string());
+        }
+        let seq = fields.get("seq").and_then(Value::as_u64).ok_or("an event without its seq")?;
+        Ok(Line::Event { seq, event: fields })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_for_what_they_are() {
+        let room =
+            r#"{"export":"room","version":1,"room":"a","info":{"private":false},"first_seq":1,"last_seq":2}"#;
+        assert!(
+            matches!(Line::read(room), Ok(Line::Mark(mark)) if matches!(*mark, Mark::Room { last_seq: 2, .. }))
+        );
+        let end = r#"{"export":"end","rooms":1,"events":2}"#;
+        assert_eq!(Line::read(end), Ok(Line::Mark(Box::new(Mark::End { rooms: 1, events: 2 }))));
+        assert!(matches!(Line::read(r#"{"seq":7,"kind":"left"}"#), Ok(Line::Event { seq: 7, .. })));
+        for (text, named) in [
+            ("", "not JSON"),
+            ("[]", "object"),
+            ("{}", "seq"),
+            (r#"{"export":"attic"}"#, "attic"),
+            (r#"{"export":"room","version":2}"#, "version 2"),
+            (r#"{"export":"room","version":1,"room":"a b"}"#, "a b"),
+        ] {
+            let error = Line::read(text).unwrap_err();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}

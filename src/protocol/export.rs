@@ -1,0 +1,242 @@
+//! What is taken out of a cluster and put into another: rooms as they are, and their events.
+//!
+//! `docs/EXPORT.md` describes the file that `syncnet-admin` makes of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    event::{EventKind, Message},
+    limits::TOPIC_BYTES,
+    moderation::{Retention, Role},
+    name::{RoomName, UserName},
+};
+
+/// Where in time no event is: behind the year 9999.
+const TIME_END_S: f64 = super::limits::TIME_END_S;
+
+/// What a room is, but for its name and its events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Whether it is private.
+    pub private: bool,
+    /// Its topic, empty where none was set.
+    #[serde(default)]
+    pub topic: String,
+    /// Whether it is archived.
+    #[serde(default)]
+    pub archived: bool,
+    /// The least time between two messages of one member, seconds.
+    #[serde(default)]
+    pub slow_s: u32,
+    /// Days that events are kept.
+    #[serde(default)]
+    pub keep_days: Option<u32>,
+    /// How many events are kept.
+    #[serde(default)]
+    pub keep_events: Option<u64>,
+    /// Who belongs to it, and as what.
+    #[serde(default)]
+    pub members: Vec<RoomMember>,
+}
+
+/// A member of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMember {
+    /// Who.
+    pub username: UserName,
+    /// As what: `owner`, `moderator` or `member`.
+    pub role: String,
+}
+
+/// The answer to `export`: a room, and a page of its events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportPage {
+    /// The room, in the case it was created with.
+    pub room: RoomName,
+    /// What it is. The members are there on the first page only.
+    pub info: RoomInfo,
+    /// The first event that the room still has.
+    pub first_seq: u64,
+    /// Its newest event.
+    pub last_seq: u64,
+    /// The events, oldest first, each as the database keeps it.
+    pub events: Vec<Box<RawValue>>,
+    /// Whether there are newer ones.
+    pub more: bool,
+}
+
+/// What a room is to be, as the log carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedRoom {
+    /// Whether it is private.
+    pub private: bool,
+    /// Its topic.
+    pub topic: String,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// The least time between two messages of one member, seconds.
+    pub slow_s: u32,
+    /// How long events are kept.
+    pub retention: Retention,
+    /// Who is to belong to it, and as what. Whoever belongs to it already stays.
+    pub members: Vec<(UserName, Role)>,
+}
+
+impl TryFrom<RoomInfo> for ImportedRoom {
+    type Error = String;
+
+    /// Checks what was sent; the error names what is wrong.
+    fn try_from(info: RoomInfo) -> Result<ImportedRoom, String> {
+        let RoomInfo { private, topic, archived, slow_s, keep_days, keep_events, members } = info;
+        if topic.len() > TOPIC_BYTES || topic.chars().any(char::is_control) {
+            return Err(format!("topic has at most {TOPIC_BYTES} bytes and no control characters"));
+        }
+        if keep_days == Some(0) || keep_events == Some(0) {
+            return Err("keep_days and keep_events are at least 1".into());
+        }
+        let role = |member: RoomMember| match Role::parse(&member.role) {
+            Some(role) => Ok((member.username, role)),
+            None => Err(format!("{} is no role of a member", member.role.escape_debug())),
+        };
+        Ok(ImportedRoom {
+            private,
+            topic,
+            archived,
+            slow_s,
+            retention: Retention { days: keep_days, events: keep_events },
+            members: members.into_iter().map(role).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// An event of another time or cluster, as the log carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Who did it.
+    pub author: UserName,
+    /// When, milliseconds since the Unix epoch.
+    pub created_at: u64,
+    /// What happened: the JSON of an [`EventKind`], since what the log is written in cannot carry one.
+    pub kind: String,
+}
+
+impl Imported {
+    /// What happened; the error is one sentence.
+    pub fn event_kind(&self) -> Result<EventKind, String> {
+        serde_json::from_str(&self.kind).map_err(|error| error.to_string())
+    }
+
+    /// A message of which no more than its text is known.
+    pub fn message(author: UserName, created_at: u64, body: String) -> Imported {
+        Imported::new(author, created_at, &EventKind::Message(Message { body, ..Message::default() }))
+    }
+
+    fn new(author: UserName, created_at: u64, kind: &EventKind) -> Imported {
+        let kind = serde_json::to_string(kind).expect("strings and numbers always encode");
+        Imported { author, created_at, kind }
+    }
+
+    /// Reads an event as `export` gives it, or one with `author`, `created_at` and `body` alone; with its
+    /// place, where it says it. The error is one sentence.
+    pub fn read(value: serde_json::Value) -> Result<(Imported, Option<u64>), String> {
+        let wire: Wire = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        let Wire { author, created_at, seq, kind } = wire;
+        if !(0.0..TIME_END_S).contains(&created_at) {
+            return Err("created_at must be a number of seconds since 1970".into());
+        }
+        let kind = match kind {
+            Kind::Known(kind) => kind,
+            Kind::Text { body, reply_to, kind: None } => {
+                EventKind::Message(Message { body, reply_to, ..Message::default() })
+            }
+            Kind::Text { kind: Some(kind), .. } | Kind::Unknown { kind } => {
+                return Err(format!("there is no event of the kind {kind} with these fields"));
+            }
+        };
+        Ok((Imported::new(author, (created_at * 1000.0).round() as u64, &kind), seq))
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    author: UserName,
+    created_at: f64,
+    #[serde(default)]
+    seq: Option<u64>,
+    #[serde(flatten)]
+    kind: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kind {
+    Known(EventKind),
+    Text {
+        body: String,
+        #[serde(default)]
+        reply_to: Option<u64>,
+        #[serde(default)]
+        kind: Option<serde_json::Value>,
+    },
+    Unknown {
+        #[serde(default)]
+        kind: serde_json::Value,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_they_are_stored_and_with_a_text_alone() {
+        let stored = json!({
+            "room": "lobby", "seq": 7, "author": "alice", "lamport_timestamp": 12, "created_at": 1_763_677_200.123,
+            "kind": "message", "body": "hi", "client_msg_id": "c1", "reactions": {"+1": ["bob"]}, "edited": 9,
+        });
+        let (imported, seq) = Imported::read(stored).unwrap();
+        assert_eq!((seq, imported.created_at), (Some(7), 1_763_677_200_123));
+        let EventKind::Message(message) = imported.event_kind().unwrap() else { panic!("a message") };
+        assert_eq!((message.body.as_str(), message.edited, message.reactions.len()), ("hi", Some(9), 1));
+        let (joined, _) = Imported::read(json!({"author": "a", "created_at": 5, "kind": "joined"})).unwrap();
+        assert_eq!(joined.event_kind(), Ok(EventKind::Joined));
+        let (plain, seq) = Imported::read(json!({"author": "a", "created_at": 5, "body": "x"})).unwrap();
+        assert_eq!((plain, seq), (Imported::message(UserName::new("a").unwrap(), 5_000, "x".into()), None));
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        for value in [
+            json!(7),
+            json!({"author": "a b", "created_at": 5, "body": "x"}),
+            json!({"author": "a", "created_at": -1, "body": "x"}),
+            json!({"author": "a", "created_at": 1e300, "body": "x"}),
+            json!({"author": "a", "created_at": 5}),
+            json!({"author": "a", "created_at": 5, "body": 7}),
+            json!({"author": "a", "created_at": 5, "kind": "dance", "body": "x"}),
+            json!({"author": "a", "created_at": 5, "kind": "topic"}),
+        ] {
+            Imported::read(value.clone()).expect_err(&value.to_string());
+        }
+    }
+
+    #[test]
+    fn a_room_is_checked() {
+        let good = json!({"private": true, "members": [{"username": "a", "role": "owner"}]});
+        let info: RoomInfo = serde_json::from_value(good.clone()).unwrap();
+        assert_eq!(ImportedRoom::try_from(info).unwrap().members.len(), 1);
+        for (field, value) in [
+            ("topic", json!("\u{1b}")),
+            ("topic", json!("x".repeat(TOPIC_BYTES + 1))),
+            ("keep_days", json!(0)),
+            ("members", json!([{"username": "a", "role": "muted"}])),
+        ] {
+            let mut bad = good.clone();
+            bad[field] = value;
+            ImportedRoom::try_from(serde_json::from_value::<RoomInfo>(bad).unwrap()).unwrap_err();
+        }
+    }
+}

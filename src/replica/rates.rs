@@ -1,0 +1,375 @@
+//! How much may be asked: requests and bytes of a connection, a user and an address; accounts registered
+//! from an address; rooms made and bytes uploaded by a user.
+//!
+//! Each count is a bucket that leaks at a steady rate and holds so much at once. What does not fit is refused
+//! and does not count, and is told when it will fit, which is true unless somebody else of the same user or
+//! address fills the place meanwhile.
+//!
+//! What counts for a user is counted over all connections of the user on this server, what counts for an
+//! address over all its connections. Behind a proxy, or in an office, many people have one address, so an
+//! address may do many times what a connection may (`address_times`); it is there to bound one machine with
+//! thousands of connections, and not to be met by people.
+//!
+//! The counts are this server's own and not replicated: three servers give three times as much.
+
+use core::net::IpAddr;
+
+use crate::protocol::{
+    limits::Limits,
+    name::UserKey,
+    refusal::{Code, Refusal},
+};
+
+use super::bounded::{Bounded, Neighbourhood};
+
+/// Users and addresses that are counted at the same time.
+const ENTRIES_MAX: usize = 16_384;
+const SECOND_MS: u64 = 1_000;
+const HOUR_MS: u64 = 60 * 60 * SECOND_MS;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// So many units in so much time, and so many at once.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    units: u64,
+    time_ms: u64,
+    burst: u64,
+}
+
+impl Rate {
+    fn per_second(units: u64, burst: u64) -> Rate {
+        Rate { units, time_ms: SECOND_MS, burst }
+    }
+
+    /// Everything that may be done in an hour may be done at once.
+    fn per_hour(units: u64) -> Rate {
+        Rate { units, time_ms: HOUR_MS, burst: units }
+    }
+
+    fn times(self, times: u32) -> Rate {
+        let times = u64::from(times);
+        Rate { units: self.units.saturating_mul(times), burst: self.burst.saturating_mul(times), ..self }
+    }
+
+    /// How long so many units take to leak.
+    fn time_ns(self, units: u64) -> u64 {
+        let ns = u128::from(units) * u128::from(self.time_ms * NS_PER_MS) / u128::from(self.units.max(1));
+        u64::try_from(ns).unwrap_or(u64::MAX)
+    }
+}
+
+/// What has been used of a rate. Kept as the time at which all of it will have leaked away.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    empty_ns: u64,
+}
+
+impl Bucket {
+    /// How long it takes until so many units fit; 0 where they do. What is more than the bucket holds
+    /// altogether fits when it is empty.
+    fn pause_ms(&self, now_ms: u64, rate: Rate, units: u64) -> u64 {
+        let wanted_ns = rate.time_ns(units);
+        let used_ns = self.empty_ns.saturating_sub(now_ms.saturating_mul(NS_PER_MS));
+        let room_ns = rate.time_ns(rate.burst).max(wanted_ns);
+        used_ns.saturating_add(wanted_ns).saturating_sub(room_ns).div_ceil(NS_PER_MS)
+    }
+
+    fn spend(&mut self, now_ms: u64, rate: Rate, units: u64) {
+        let now_ns = now_ms.saturating_mul(NS_PER_MS);
+        self.empty_ns = self.empty_ns.max(now_ns).saturating_add(rate.time_ns(units));
+    }
+}
+
+/// The requests that somebody sends, and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Traffic {
+    requests: Bucket,
+    bytes: Bucket,
+}
+
+/// What one connection has sent, and how it took being told that it was too much.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnTraffic {
+    traffic: Traffic,
+    refused: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct OfUser {
+    traffic: Traffic,
+    rooms: Bucket,
+    uploads: Bucket,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct OfAddress {
+    traffic: Traffic,
+    registrations: Bucket,
+}
+
+/// All counts but those of single connections.
+#[derive(Debug)]
+pub struct Rates {
+    users: Bounded<UserKey, OfUser>,
+    addresses: Bounded<Neighbourhood, OfAddress>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Rates { users: Bounded::new(ENTRIES_MAX), addresses: Bounded::new(ENTRIES_MAX) }
+    }
+}
+
+impl Rates {
+    /// Counts a request of so many bytes. The error is the refusal, and whether the connection goes on in
+    /// spite of being told so many times that it is to be closed.
+    pub fn request(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        conn: &mut ConnTraffic,
+        (user, addr): (Option<UserKey>, Option<IpAddr>),
+        bytes: usize,
+    ) -> Result<(), (Refusal, bool)> {
+        let requests = Rate::per_second(limits.requests_per_s.into(), limits.requests_burst.into());
+        let volume = Rate::per_second(limits.bytes_per_s, limits.bytes_burst);
+        let of_address = &mut self.addresses.entry(Neighbourhood::of(addr)).traffic;
+        let of_user = user.map(|user| &mut self.users.entry(user).traffic);
+        let mut counts = [
+            Some(("a connection", 1, &mut conn.traffic)),
+            of_user.map(|traffic| ("a user", limits.user_times, traffic)),
+            Some(("an address", limits.address_times, of_address)),
+        ];
+        let mut worst = (0, String::new());
+        for (whose, times, traffic) in counts.iter().flatten() {
+            let (requests, volume) = (requests.times(*times), volume.times(*times));
+            for (pause_ms, rate, what) in [
+                (traffic.requests.pause_ms(now_ms, requests, 1), requests, "requests"),
+                (traffic.bytes.pause_ms(now_ms, volume, bytes as u64), volume, "bytes"),
+            ] {
+                if pause_ms > worst.0 {
+                    worst = (pause_ms, format!("{whose} may send {} {what} a second", rate.units));
+                }
+            }
+        }
+        if worst.0 > 0 {
+            conn.refused = conn.refused.saturating_add(1);
+            let refusal = Refusal::new(Code::RateLimited, worst.1).retry_after(worst.0);
+            return Err((refusal, conn.refused > limits.requests_burst));
+        }
+        conn.refused = 0;
+        for (_, times, traffic) in counts.iter_mut().flatten() {
+            traffic.requests.spend(now_ms, requests.times(*times), 1);
+            traffic.bytes.spend(now_ms, volume.times(*times), bytes as u64);
+        }
+        Ok(())
+    }
+
+    /// Counts an account that is to be registered from an address.
+    ///
+    /// # Errors
+    /// `rate_limited`: there were too many.
+    pub fn registration(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        addr: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
+        let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).registrations;
+        let rate = Rate::per_hour(limits.registrations_per_hour.into());
+        take(bucket, now_ms, rate, 1, || {
+            format!("{} accounts an hour may be registered from one address", limits.registrations_per_hour)
+        })
+    }
+
+    /// Counts a room that a user makes.
+    ///
+    /// # Errors
+    /// `rate_limited`: there were too many.
+    pub fn new_room(&mut self, now_ms: u64, limits: &Limits, user: UserKey) -> Result<(), Refusal> {
+        let bucket = &mut self.users.entry(user).rooms;
+        let rate = Rate::per_hour(limits.rooms_per_hour.into());
+        take(bucket, now_ms, rate, 1, || format!("a user may make {} rooms an hour", limits.rooms_per_hour))
+    }
+
+    /// Counts a file of so many bytes that a user begins to upload.
+    ///
+    /// # Errors
+    /// `rate_limited`: there were too many bytes.
+    pub fn upload(&mut self, now_ms: u64, limits: &Limits, user: UserKey, bytes: u64) -> Result<(), Refusal> {
+        let bucket = &mut self.users.entry(user).uploads;
+        let rate = Rate::per_hour(limits.upload_bytes_per_hour);
+        take(bucket, now_ms, rate, bytes, || {
+            format!("a user may upload {} bytes an hour", limits.upload_bytes_per_hour)
+        })
+    }
+}
+
+fn take(
+    bucket: &mut Bucket,
+    now_ms: u64,
+    rate: Rate,
+    units: u64,
+    reason: impl FnOnce() -> String,
+) -> Result<(), Refusal> {
+    let pause_ms = bucket.pause_ms(now_ms, rate, units);
+    if pause_ms > 0 {
+        return Err(Refusal::new(Code::RateLimited, reason()).retry_after(pause_ms));
+    }
+    bucket.spend(now_ms, rate, units);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::name::UserName;
+
+    fn user(name: &str) -> UserKey {
+        UserName::new(name).unwrap().key()
+    }
+
+    fn address(number: u32) -> Option<IpAddr> {
+        Some(IpAddr::V4((0x0a00_0000 + number).into()))
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            requests_per_s: 10,
+            requests_burst: 2,
+            bytes_per_s: 1_000,
+            bytes_burst: 5_000,
+            user_times: 2,
+            address_times: 3,
+            registrations_per_hour: 2,
+            rooms_per_hour: 3,
+            upload_bytes_per_hour: 1_000,
+            ..Limits::default()
+        }
+    }
+
+    /// Sends until it is refused; how many were taken, and how long to wait.
+    fn until_refused(
+        rates: &mut Rates,
+        now_ms: u64,
+        conn: &mut ConnTraffic,
+        who: (Option<UserKey>, Option<IpAddr>),
+        bytes: usize,
+    ) -> (u32, Refusal) {
+        for taken in 0.. {
+            if let Err((refusal, _)) = rates.request(now_ms, &limits(), conn, who.clone(), bytes) {
+                return (taken, refusal);
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn requests_over_the_limit_say_when_to_come_back_and_who_goes_on_is_closed() {
+        let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
+        let who = (Some(user("alice")), address(1));
+        let (taken, refusal) = until_refused(&mut rates, 0, &mut conn, who.clone(), 1);
+        assert_eq!((taken, refusal.code, refusal.retry_after_ms), (2, Code::RateLimited, Some(100)));
+        assert!(refusal.reason.contains("a connection may send 10 requests"), "{}", refusal.reason);
+        assert!(rates.request(99, &limits(), &mut conn, who.clone(), 1).is_err());
+        rates.request(100, &limits(), &mut conn, who.clone(), 1).unwrap();
+        let told: Vec<bool> =
+            (0..4).map(|_| rates.request(100, &limits(), &mut conn, who.clone(), 1).unwrap_err().1).collect();
+        assert_eq!(told, [false, false, true, true]);
+    }
+
+    #[test]
+    fn bytes_count_and_what_is_larger_than_the_burst_fits_an_empty_bucket() {
+        let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
+        let who = (None, address(1));
+        rates.request(0, &limits(), &mut conn, who.clone(), 4_000).unwrap();
+        let (refusal, _) = rates.request(0, &limits(), &mut conn, who.clone(), 3_000).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(2_000));
+        assert!(refusal.reason.contains("1000 bytes"), "{}", refusal.reason);
+        rates.request(1_999, &limits(), &mut conn, who.clone(), 3_000).unwrap_err();
+        rates.request(2_000, &limits(), &mut conn, who.clone(), 3_000).unwrap();
+        // The five thousand that wait leak in five seconds.
+        rates.request(6_999, &limits(), &mut conn, who.clone(), 9_000).unwrap_err();
+        rates.request(7_000, &limits(), &mut conn, who, 9_000).unwrap();
+    }
+
+    #[test]
+    fn all_connections_of_a_user_and_of_an_address_count_together() {
+        let mut rates = Rates::default();
+        let taken: u32 = (0..10)
+            .map(|number| {
+                let mut conn = ConnTraffic::default();
+                until_refused(&mut rates, 0, &mut conn, (Some(user("alice")), address(number)), 1).0
+            })
+            .sum();
+        assert_eq!(taken, 2 * 2);
+        let mut rates = Rates::default();
+        let taken: u32 = (0..10)
+            .map(|number| {
+                let mut conn = ConnTraffic::default();
+                let who = (Some(user(&format!("u{number}"))), address(1));
+                until_refused(&mut rates, 0, &mut conn, who, 1).0
+            })
+            .sum();
+        assert_eq!(taken, 3 * 2);
+        let mut conn = ConnTraffic::default();
+        let (_, refusal) = until_refused(&mut rates, 0, &mut conn, (None, address(1)), 1);
+        assert!(refusal.reason.contains("an address may send 30"), "{}", refusal.reason);
+        until_refused(&mut rates, 0, &mut conn, (None, address(2)), 1);
+    }
+
+    #[test]
+    fn what_is_refused_does_not_count() {
+        let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
+        let who = (None, address(1));
+        until_refused(&mut rates, 0, &mut conn, who.clone(), 1);
+        for _ in 0..1_000 {
+            let (refusal, _) = rates.request(50, &limits(), &mut conn, who.clone(), 1).unwrap_err();
+            assert_eq!(refusal.retry_after_ms, Some(50));
+        }
+        rates.request(100, &limits(), &mut conn, who, 1).unwrap();
+    }
+
+    #[test]
+    fn hourly_limits_are_spread_over_the_hour() {
+        let mut rates = Rates::default();
+        let limits = limits();
+        for _ in 0..2 {
+            rates.registration(0, &limits, address(1)).unwrap();
+        }
+        let refusal = rates.registration(0, &limits, address(1)).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 2));
+        rates.registration(0, &limits, address(2)).unwrap();
+        rates.registration(HOUR_MS / 2, &limits, address(1)).unwrap();
+
+        for _ in 0..3 {
+            rates.new_room(0, &limits, user("alice")).unwrap();
+        }
+        let refusal = rates.new_room(0, &limits, user("ALICE")).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 3));
+        rates.new_room(0, &limits, user("bob")).unwrap();
+
+        rates.upload(0, &limits, user("alice"), 900).unwrap();
+        let refusal = rates.upload(0, &limits, user("alice"), 600).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 2));
+        rates.upload(HOUR_MS / 2, &limits, user("alice"), 600).unwrap();
+    }
+
+    #[test]
+    fn times_and_numbers_at_their_end_do_not_overflow() {
+        let most = Limits {
+            requests_per_s: u32::MAX,
+            requests_burst: u32::MAX,
+            bytes_per_s: u64::MAX,
+            bytes_burst: u64::MAX,
+            user_times: u32::MAX,
+            address_times: u32::MAX,
+            ..Limits::default()
+        };
+        let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
+        for now_ms in [0, u64::MAX, 1] {
+            let _ = rates.request(now_ms, &most, &mut conn, (Some(user("a")), None), usize::MAX);
+            let _ = rates.upload(now_ms, &most, user("a"), u64::MAX);
+        }
+    }
+}

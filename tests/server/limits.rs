@@ -1,0 +1,150 @@
+//! Limits of what somebody may ask for, over real sockets.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{http_client::Http, one_server::OneServer};
+
+/// Waits until nobody is connected any more, those included who waited for the server to start.
+fn empty(one: &OneServer) {
+    while !one.server().context().clients.is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_administrator_gets_in_where_everybody_else_is_turned_away() {
+    let limits = json!({"connections": 2, "connections_reserved": 2});
+    let one = OneServer::start_with_secret(json!({ "limits": limits }));
+    empty(&one);
+    let mut seated = [one.client(), one.client()];
+    for client in &mut seated {
+        client.send(r#"{"msg_type":"ping"}"#);
+        assert_eq!(client.read()["msg_type"], "pong");
+    }
+    // Let in, but for nothing that is not an administrator's.
+    let begun = Instant::now();
+    let mut third = one.client();
+    third.send(r#"{"msg_type":"ping","request_id":1}"#);
+    assert_eq!(third.answer(1)["msg_type"], "pong");
+    third.send(r#"{"msg_type":"status_request","request_id":2}"#);
+    assert_eq!(third.answer(2)["msg_type"], "status");
+    third.send(r#"{"msg_type":"create_join","sender_id":"mallory","data":{"room":"lobby"}}"#);
+    assert_eq!(third.read_nack(), "overloaded");
+    third.send(r#"{"msg_type":"rooms"}"#);
+    assert_eq!(third.read_nack(), "overloaded");
+    // The other reserved place is an operator's.
+    let output = Command::new(env!("CARGO_BIN_EXE_syncnet-admin"))
+        .args(["user", "list", "--servers", &format!("127.0.0.1:{}", one.port), "--secret-file"])
+        .arg(one.folder.path().join("cluster.secret"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    while one.server().context().clients.len() > 3 {
+        std::thread::yield_now();
+    }
+    // Somebody who says nothing keeps no place for long, whatever they speak.
+    let mut silent = one.client();
+    let mut full = one.client();
+    assert_eq!(full.read_nack(), "overloaded");
+    assert_eq!(full.read_text(), None);
+    assert_eq!(third.read_nack(), "overloaded");
+    assert_eq!(third.read_text(), None);
+    assert!(begun.elapsed() >= Duration::from_millis(4_900));
+    assert_eq!(silent.read_text(), None);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    seated[0].send(r#"{"msg_type":"ping"}"#);
+    assert_eq!(seated[0].read()["msg_type"], "pong");
+}
+
+#[test]
+fn one_address_does_not_take_all_places() {
+    let limits = json!({"connections": 100, "connections_per_address": 3, "connections_reserved": 1});
+    let one = OneServer::start(limits);
+    empty(&one);
+    let mut seated = [one.client(), one.client(), one.client()];
+    for client in &mut seated {
+        client.send(r#"{"msg_type":"ping"}"#);
+        assert_eq!(client.read()["msg_type"], "pong");
+    }
+    // What HTTP needs of a reserved place is one answer.
+    let mut http = Http::connect(one.port);
+    assert_eq!(http.get("/healthz").status, 200);
+    assert!(http.is_closed());
+    while one.server().context().clients.len() > 3 {
+        std::thread::yield_now();
+    }
+    let mut reserved = one.client();
+    reserved.send(r#"{"msg_type":"rooms","sender_id":"alice"}"#);
+    assert_eq!(reserved.read_nack(), "overloaded");
+    assert_eq!(one.client().read_nack(), "overloaded");
+    drop(seated);
+}
+
+#[test]
+fn what_is_too_fast_is_told_when_to_come_back() {
+    let one = OneServer::start(json!({
+        "requests_per_s": 1_000, "requests_burst": 1_000, "user_times": 1, "address_times": 1_000,
+        "bytes_per_s": 65_536, "bytes_burst": 100_000, "rooms_per_hour": 2, "registrations_per_hour": 1,
+    }));
+    let mut alice = one.client();
+    for number in 0..2 {
+        alice.send(
+            &json!({"msg_type": "create_join", "sender_id": "alice", "data": {"room": format!("r{number}")}, "request_id": number})
+                .to_string(),
+        );
+        assert_eq!(alice.answer(number)["msg_type"], "ack");
+    }
+    alice.send(r#"{"msg_type":"create_join","data":{"room":"r2"},"request_id":2}"#);
+    let nack = alice.answer(2)["data"].clone();
+    assert_eq!(nack["code"], "rate_limited", "{nack}");
+    let pause_ms = nack["retry_after_ms"].as_u64().unwrap();
+    assert!((1_700_000..=1_800_000).contains(&pause_ms), "{pause_ms}");
+    // A room that is there costs nothing.
+    alice.send(r#"{"msg_type":"create_join","data":{"room":"r1"},"request_id":3}"#);
+    assert_eq!(alice.answer(3)["msg_type"], "ack");
+
+    let register = |name: &str| {
+        json!({"msg_type": "register", "data": {"username": name, "password": "correct horse"}, "request_id": 4})
+            .to_string()
+    };
+    let mut somebody = one.client();
+    somebody.send(&register("carol"));
+    assert_eq!(somebody.answer(4)["msg_type"], "ack");
+    let mut somebody = one.client();
+    somebody.send(&register("dave"));
+    let nack = somebody.answer(4)["data"].clone();
+    assert_eq!(nack["code"], "rate_limited", "{nack}");
+
+    // All connections of a user share what a user may send.
+    let line = |id: u64| {
+        json!({"msg_type": "ping", "sender_id": "erin", "data": {"x": "x".repeat(40_000)}, "request_id": id})
+            .to_string()
+    };
+    let (mut one_of_hers, mut other) = (one.client(), one.client());
+    for id in 0..2 {
+        one_of_hers.send(&line(id));
+        assert_eq!(one_of_hers.answer(id)["msg_type"], "pong");
+    }
+    // The first request of a connection logs in, and counts for nobody yet.
+    other.send(r#"{"msg_type":"ping","sender_id":"erin","request_id":1}"#);
+    assert_eq!(other.answer(1)["msg_type"], "pong");
+    let mut refused = None;
+    for id in 2..20 {
+        other.send(&line(id));
+        let answer = other.answer(id);
+        if answer["msg_type"] == "nack" {
+            refused = Some(answer["data"].clone());
+            break;
+        }
+    }
+    let nack = refused.expect("somebody must be told to go slower");
+    assert_eq!(nack["code"], "rate_limited", "{nack}");
+    std::thread::sleep(Duration::from_millis(nack["retry_after_ms"].as_u64().unwrap()));
+    other.send(&line(30));
+    assert_eq!(other.answer(30)["msg_type"], "pong", "the time that was told was true");
+}
