@@ -99,9 +99,8 @@ pub struct Session {
 impl Session {
     /// Whether it still counts at `now_ms`, where one may lie idle for `idle_ms`.
     pub fn lasts(&self, now_ms: u64, idle_ms: u64) -> bool {
-        self.expires_ms.is_none_or(|expires_ms| {
-            now_ms < expires_ms && now_ms < self.used_ms.saturating_add(idle_ms)
-        })
+        self.expires_ms
+            .is_none_or(|expires_ms| now_ms < expires_ms && now_ms < self.used_ms.saturating_add(idle_ms))
     }
 }
 

@@ -128,25 +128,25 @@ const fn right(
 /// The table. Letters: **b**anned, **s**tranger, **i**nvited, m**u**ted, **m**ember, m**o**derator, o**w**ner.
 const RIGHTS: [Right; 19] = [
     //                        public    private  direct  archived admin
-    right(Deed::See,          "siumow", "umow",  "iumow", true,  true),
-    right(Deed::Join,         "siumow", "iumow", "iumow", true,  false),
-    right(Deed::Leave,        "umow",   "umow",  "",      true,  false),
-    right(Deed::Say,          "mow",    "mow",   "imow",  false, false),
-    right(Deed::Upload,       "mow",    "mow",   "imow",  false, false),
-    right(Deed::Edit,         "mow",    "mow",   "mow",   false, false),
-    right(Deed::DeleteOwn,    "umow",   "umow",  "umow",  false, false),
-    right(Deed::DeleteOthers, "ow",     "ow",    "",      false, true),
-    right(Deed::React,        "mow",    "mow",   "mow",   false, false),
-    right(Deed::MarkRead,     "umow",   "umow",  "umow",  true,  false),
-    right(Deed::Type,         "mow",    "mow",   "mow",   false, false),
-    right(Deed::Topic,        "ow",     "ow",    "",      false, true),
-    right(Deed::Invite,       "mow",    "ow",    "",      false, false),
-    right(Deed::Kick,         "ow",     "ow",    "",      false, true),
-    right(Deed::Ban,          "ow",     "ow",    "",      false, true),
-    right(Deed::Mute,         "ow",     "ow",    "",      false, true),
-    right(Deed::SetRole,      "w",      "w",     "",      false, true),
-    right(Deed::Configure,    "w",      "w",     "",      true,  true),
-    right(Deed::Hook,         "ow",     "ow",    "",      false, true),
+    right(Deed::See, "siumow", "umow", "iumow", true, true),
+    right(Deed::Join, "siumow", "iumow", "iumow", true, false),
+    right(Deed::Leave, "umow", "umow", "", true, false),
+    right(Deed::Say, "mow", "mow", "imow", false, false),
+    right(Deed::Upload, "mow", "mow", "imow", false, false),
+    right(Deed::Edit, "mow", "mow", "mow", false, false),
+    right(Deed::DeleteOwn, "umow", "umow", "umow", false, false),
+    right(Deed::DeleteOthers, "ow", "ow", "", false, true),
+    right(Deed::React, "mow", "mow", "mow", false, false),
+    right(Deed::MarkRead, "umow", "umow", "umow", true, false),
+    right(Deed::Type, "mow", "mow", "mow", false, false),
+    right(Deed::Topic, "ow", "ow", "", false, true),
+    right(Deed::Invite, "mow", "ow", "", false, false),
+    right(Deed::Kick, "ow", "ow", "", false, true),
+    right(Deed::Ban, "ow", "ow", "", false, true),
+    right(Deed::Mute, "ow", "ow", "", false, true),
+    right(Deed::SetRole, "w", "w", "", false, true),
+    right(Deed::Configure, "w", "w", "", true, true),
+    right(Deed::Hook, "ow", "ow", "", false, true),
 ];
 
 /// Where a deed is done, and by whom.
@@ -226,12 +226,8 @@ mod tests {
                     assert_eq!(allows(right.deed, circumstances), cell == '1', "{row}: {circumstances:?}");
                 }
             }
-            let stranger = Circumstances {
-                rank: Rank::Stranger,
-                admin: true,
-                kind: Kind::Public,
-                archived: false,
-            };
+            let stranger =
+                Circumstances { rank: Rank::Stranger, admin: true, kind: Kind::Public, archived: false };
             if words[7] != "-" {
                 assert_eq!(allows(right.deed, stranger), words[7] == "1", "an administrator: {row}");
             }

@@ -48,7 +48,8 @@ impl<'de> Deserialize<'de> for FileId {
             return <[u8; 16]>::deserialize(deserializer).map(FileId);
         }
         let text = String::deserialize(deserializer)?;
-        FileId::parse(&text).ok_or_else(|| D::Error::custom("a file's id is 32 lower-case hexadecimal digits"))
+        FileId::parse(&text)
+            .ok_or_else(|| D::Error::custom("a file's id is 32 lower-case hexadecimal digits"))
     }
 }
 
@@ -98,7 +99,6 @@ pub fn is_content_type(text: &str) -> bool {
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         && essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -404,9 +404,7 @@ impl Request {
                 reply_to: fields.optional_integer("reply_to")?,
                 file_id: fields.optional_file_id()?,
             },
-            "edit" => {
-                Request::Edit { room: fields.room()?, seq: fields.seq()?, body: fields.body(limits)? }
-            }
+            "edit" => Request::Edit { room: fields.room()?, seq: fields.seq()?, body: fields.body(limits)? },
             "delete" => Request::Delete { room: fields.room()?, seq: fields.seq()? },
             "react" => Request::React {
                 room: fields.room()?,
@@ -577,8 +575,7 @@ impl Fields<'_> {
     }
 
     fn integer(&self, field: &str) -> Result<u64, Refusal> {
-        self.optional_integer(field)?
-            .ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
+        self.optional_integer(field)?.ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
     }
 
     fn seq(&self) -> Result<u64, Refusal> {
@@ -598,9 +595,10 @@ impl Fields<'_> {
     fn short_text(&self, field: &str, most: usize) -> Result<Option<String>, Refusal> {
         match self.optional_text(field)? {
             None => Ok(None),
-            Some(text) if text.len() > most => {
-                Err(Refusal::bad_request(format!("{field} has {} bytes; at most {most} are allowed", text.len())))
-            }
+            Some(text) if text.len() > most => Err(Refusal::bad_request(format!(
+                "{field} has {} bytes; at most {most} are allowed",
+                text.len()
+            ))),
             Some(text) if text.chars().any(char::is_control) => {
                 Err(Refusal::bad_request(format!("{field} contains a control character")))
             }
@@ -636,9 +634,8 @@ impl Fields<'_> {
     fn optional_time(&self, field: &str) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let seconds = value.as_f64().filter(|seconds| (0.0..TIME_END_S).contains(seconds));
-        let seconds = seconds.ok_or_else(|| {
-            Refusal::bad_request(format!("{field} must be a number of seconds since 1970"))
-        })?;
+        let seconds = seconds
+            .ok_or_else(|| Refusal::bad_request(format!("{field} must be a number of seconds since 1970")))?;
         Ok(Some((seconds * 1000.0).round() as u64))
     }
 
@@ -649,9 +646,11 @@ impl Fields<'_> {
 
     fn small(&self, field: &str, least: u32) -> Result<Option<u32>, Refusal> {
         let Some(number) = self.optional_integer(field)? else { return Ok(None) };
-        u32::try_from(number).ok().filter(|number| *number >= least).map(Some).ok_or_else(|| {
-            Refusal::bad_request(format!("{field} must be {least} to {}", u32::MAX))
-        })
+        u32::try_from(number)
+            .ok()
+            .filter(|number| *number >= least)
+            .map(Some)
+            .ok_or_else(|| Refusal::bad_request(format!("{field} must be {least} to {}", u32::MAX)))
     }
 
     fn password(&self, field: &str) -> Result<Password, Refusal> {
@@ -716,16 +715,13 @@ impl Fields<'_> {
                 password: Password::chosen(self.text("password")?)?,
             }),
             // Without a room it is the whole cluster that somebody is shut out of.
-            "ban" if self.get("room").is_none() => Request::Administer(Administration::Ban {
-                username: username()?,
-                seconds: self.seconds()?,
-            }),
+            "ban" if self.get("room").is_none() => {
+                Request::Administer(Administration::Ban { username: username()?, seconds: self.seconds()? })
+            }
             "unban" if self.get("room").is_none() => {
                 Request::Administer(Administration::Unban { username: username()? })
             }
-            "delete_account" => {
-                Request::Administer(Administration::DeleteAccount { username: username()? })
-            }
+            "delete_account" => Request::Administer(Administration::DeleteAccount { username: username()? }),
             "users" => Request::Users {
                 after: self.optional_name("after", UserName::new)?,
                 limit: self.count("limit", HISTORY_MAX, 1..=LIST_MAX)?,
@@ -974,7 +970,11 @@ mod tests {
             ("file_begin", r#"{"room":"a","name":"x","size":-1}"#, "size"),
             ("file_begin", r#"{"room":"a","name":"x","size":1,"content_type":"x"}"#, "content_type"),
             ("file_chunk", r#"{"file_id":"x","offset":0,"bytes":""}"#, "file_id"),
-            ("file_chunk", r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#, "bytes"),
+            (
+                "file_chunk",
+                r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#,
+                "bytes",
+            ),
             ("file_end", r#"{"file_id":"00000000000000000000000000000000","sha256":"x"}"#, "sha256"),
             ("import", r#"{"room":"a","first_seq":1,"events":[]}"#, "events"),
             ("ping", r#"{"barrier":"yes"}"#, "barrier"),

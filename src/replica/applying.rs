@@ -5,11 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{
-        Applied as Outcome, Command, Reply,
-        apply::Effects,
-        hook::hook_id,
-    },
+    chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,
@@ -116,7 +113,9 @@ impl<S: Storage> Replica<S> {
                     if let Some(session) = self.sessions.get_mut(conn) {
                         session.leaves(change.room);
                     }
-                    self.fan(Fan::Unfollow { conn, room: change.room });
+                    if !planted(Bug::KickKeepsFollowing) {
+                        self.fan(Fan::Unfollow { conn, room: change.room });
+                    }
                 }
             }
         }

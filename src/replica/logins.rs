@@ -126,7 +126,8 @@ impl<S: Storage> Replica<S> {
                 // Members need no password.
                 let is_member = user.is_some_and(|user| self.state.is_member(&user, id));
                 let settings = self.state.room_by_id(id).map(|room| &room.settings);
-                match settings.and_then(|settings| Some((settings.password.clone()?, settings.password_rev))) {
+                match settings.and_then(|settings| Some((settings.password.clone()?, settings.password_rev)))
+                {
                     Some((verifier, rev)) if !is_member => {
                         Needed::CheckRoom(password.clone(), verifier, rev, room.clone())
                     }
@@ -270,7 +271,8 @@ impl<S: Storage> Replica<S> {
     pub(super) fn prove(&mut self, now: Now, conn: ConnId, asked: Asked, proof: [u8; 32]) {
         let challenge = self.sessions.get_mut(conn).and_then(|session| session.challenge.take());
         let Some(challenge) = challenge else {
-            let refusal = Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
+            let refusal =
+                Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
             return self.refuse(now, conn, asked, refusal, false);
         };
         let request = Request::OperatorLogin { proof };
@@ -282,7 +284,8 @@ impl<S: Storage> Replica<S> {
     pub(super) fn on_credential(&mut self, now: Now, conn: ConnId, done: Result<Done, Refusal>) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let addr = session.addr;
-        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_))) else {
+        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_)))
+        else {
             return;
         };
         let working = *working;
@@ -311,7 +314,8 @@ impl<S: Storage> Replica<S> {
                 if let Some(session) = session {
                     session.challenge = Some(challenge);
                 }
-                let fields = serde_json::Map::from_iter([("challenge".into(), hex::encode(&challenge).into())]);
+                let fields =
+                    serde_json::Map::from_iter([("challenge".into(), hex::encode(&challenge).into())]);
                 return self.say(now, conn, &asked, &Answer::Done(fields));
             }
             (Step::Prove, _, Done::Proved { ok: true }) => {

@@ -28,13 +28,17 @@ use super::{
 
 impl<S: Storage> Replica<S> {
     pub(super) fn read(&mut self, now: Now, conn: ConnId, asked: Asked, request: Request) {
-        let knows = |room: &RoomName| self.state.room(&room.key()).is_some();
+        // A room that may not be read is waited for like one that does not exist: an answer at once would
+        // tell them apart, and an invitation may be on its way.
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref()).map(UserName::key);
+        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: now.wall_ms });
+        let seen = |room: &RoomName| Some(self.state.visible_room(viewer?, room).ok()?.1);
         let barrier = match &request {
             Request::Ping { barrier, .. } => *barrier && !planted(Bug::BarrierSkipped),
             // The client has seen more than this server has applied, or speaks of a room that may be
             // newer: what it has seen must not be missing from the answer.
             Request::History { room, range, .. } => {
-                let last_seq = self.state.room(&room.key()).map(|room| room.last_seq);
+                let last_seq = seen(room).map(|room| room.last_seq);
                 let seen = match range {
                     HistoryRange::Last | HistoryRange::Since(_) => 0,
                     HistoryRange::Before(seq) => seq.saturating_sub(1),
@@ -42,9 +46,12 @@ impl<S: Storage> Replica<S> {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
-            Request::Members { room } | Request::Hooks { room } => !knows(room),
-            Request::Search { room: Some(room), .. } => !knows(room),
-            Request::FileRead { file_id, .. } => !self.state.knows_file(*file_id),
+            Request::Members { room }
+            | Request::Hooks { room }
+            | Request::Search { room: Some(room), .. } => seen(room).is_none(),
+            Request::FileRead { file_id, .. } => {
+                viewer.is_none_or(|viewer| self.state.visible_file(viewer, *file_id).is_err())
+            }
             _ => false,
         };
         if barrier {
@@ -74,7 +81,9 @@ impl<S: Storage> Replica<S> {
             Request::Ping { data, .. } => Ok(Answer::Pong(data)),
             Request::ServerList => Ok(Answer::ServerList(self.server_list())),
             Request::Status => Ok(Answer::Status(Box::new(self.status(now)))),
-            Request::Users { after, limit } => self.users(now, user.as_ref(), is_operator, after.as_ref(), limit),
+            Request::Users { after, limit } => {
+                self.users(now, user.as_ref(), is_operator, after.as_ref(), limit)
+            }
             request => {
                 // The rest has been asked for a login before.
                 let Some(user) = user else { return };
@@ -125,7 +134,8 @@ impl<S: Storage> Replica<S> {
                 return Ok(None);
             }
             Request::Search { words, room, author, since_ms, until_ms, before, limit } => {
-                let room = room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
+                let room =
+                    room.map(|room| self.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
                 let readable = match room {
                     Some(room) => [room].into(),
                     None => self.state.visible_rooms(viewer),

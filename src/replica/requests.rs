@@ -120,14 +120,16 @@ impl<S: Storage> Replica<S> {
                     self.become_user(now, conn, user, Standing::Guest);
                     Ok(())
                 }
-                Some(user) if needs_login => self.may_be_guest(now, &user).map_err(|refusal| match refusal.code {
-                    // Who names a registered name without a login is asked for one.
-                    Code::NameTaken => {
-                        let reason = format!("{user} is a registered name; log in with its password");
-                        Refusal::new(Code::NotAuthenticated, reason)
-                    }
-                    _ => refusal,
-                }),
+                Some(user) if needs_login => {
+                    self.may_be_guest(now, &user).map_err(|refusal| match refusal.code {
+                        // Who names a registered name without a login is asked for one.
+                        Code::NameTaken => {
+                            let reason = format!("{user} is a registered name; log in with its password");
+                            Refusal::new(Code::NotAuthenticated, reason)
+                        }
+                        _ => refusal,
+                    })
+                }
                 None if needs_login => {
                     Err(Refusal::bad_request("sender_id must be 1 to 32 of A-Z a-z 0-9 _ . -"))
                 }

@@ -104,11 +104,8 @@ impl<S: Storage> Replica<S> {
         named: Option<UserName>,
     ) -> Option<Proposal> {
         let session = self.sessions.get_mut(conn)?;
-        let standing = if session.is_operator && for_operators(&action) {
-            Standing::Operator
-        } else {
-            session.standing
-        };
+        let standing =
+            if session.is_operator && for_operators(&action) { Standing::Operator } else { session.standing };
         let user = named.or_else(|| session.user.clone()).or_else(|| {
             // An operator is nobody in particular, and a webhook is known by its token.
             UserName::new(if session.is_operator { "operator" } else { "webhook" })
@@ -117,13 +114,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Proposes, unless it is certain that the log will refuse; whether it was proposed.
-    pub(super) fn propose_as(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        write: Write,
-        proposal: Proposal,
-    ) -> bool {
+    pub(super) fn propose_as(&mut self, now: Now, conn: ConnId, write: Write, proposal: Proposal) -> bool {
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         // What of this connection still waits may change the rules' answer.
         let early = !session.has_writes();
@@ -230,6 +221,9 @@ impl<S: Storage> Replica<S> {
         let creates = match action {
             Action::Join { room } | Action::Create { room, .. } => Some(room.clone()),
             Action::Chat { to: Destination::User(with), .. } => Some(RoomName::direct(user, with)),
+            Action::Chat { to: Destination::Room(room), .. } if room.direct_pair().is_some() => {
+                Some(room.clone())
+            }
             _ => None,
         };
         if creates.is_some_and(|room| self.state.room(&room.key()).is_none())
@@ -267,12 +261,9 @@ impl<S: Storage> Replica<S> {
                 let client_msg_id = client_msg_id.unwrap_or_else(|| self.own_msg_id());
                 Action::Chat { to, body, client_msg_id, reply_to, file_id }
             }
-            Request::HookPost { token, body, display_name } => Action::HookPost {
-                token: token.hash(),
-                body,
-                client_msg_id: self.own_msg_id(),
-                display_name,
-            },
+            Request::HookPost { token, body, display_name } => {
+                Action::HookPost { token: token.hash(), body, client_msg_id: self.own_msg_id(), display_name }
+            }
             Request::Edit { room, seq, body } => Action::Edit { room, seq, body },
             Request::Delete { room, seq } => Action::Delete { room, seq },
             Request::React { room, seq, emoji, remove } => Action::React { room, seq, emoji, remove },

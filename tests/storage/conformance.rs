@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 use syncnet::{
     protocol::{name::UserName, peer::NodeId},
     replica::storage::{
-        Batch, ChunkRow, EventRange, EventRow, FileId, Found, HardState, Hit, Loaded, Reader, RoomId, Row,
-        Search, Storage, StorageError,
+        Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, Loaded, Reader, RoomId, Row, Search,
+        Storage, StorageError,
     },
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };

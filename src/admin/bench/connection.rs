@@ -133,7 +133,11 @@ mod tests {
         assert!(Answer::Done(Default::default()).line(&asked, &by).starts_with(b"{\"msg_type\":\"ack\""));
         for (kind, start) in [
             (
-                EventKind::Message(Message { body: "x".into(), client_msg_id: "1".into(), ..Message::default() }),
+                EventKind::Message(Message {
+                    body: "x".into(),
+                    client_msg_id: "1".into(),
+                    ..Message::default()
+                }),
                 EVENT_STARTS[0],
             ),
             (EventKind::Joined, EVENT_STARTS[1]),

@@ -1,7 +1,6 @@
 //! Accounts and sessions.
 
 use super::{
-    Ended, Reply, Turn, Which,
     super::{
         State,
         account::{self, Account, Holder, SESSIONS_MAX, Session, Until},
@@ -11,6 +10,7 @@ use super::{
         rows,
         user::UserId,
     },
+    Ended, Reply, Turn, Which,
 };
 use crate::{
     protocol::{

@@ -206,10 +206,9 @@ impl State {
             effects: Effects::default(),
         };
         let outcome = self.origins.accept(*origin).then(|| {
-            turn.effects.rows.push(rows::origin(
-                origin.node_id,
-                &Newest { boot: origin.boot, seq: origin.seq },
-            ));
+            turn.effects
+                .rows
+                .push(rows::origin(origin.node_id, &Newest { boot: origin.boot, seq: origin.seq }));
             let clock_before = self.clock;
             let verdict = self.decide(*created_at_ms, proposal, evidence)?;
             let reply = self.carry_out(&mut turn, &proposal.user, verdict);
@@ -232,7 +231,8 @@ impl State {
             Verdict::Create { room, private, password } => self.create(turn, user, room, private, password),
             Verdict::Enter(room) => {
                 let user = self.user_or_new(turn, user);
-                self.enter(turn, user, room, Role::Member);
+                let role = self.role_of_newcomer(room);
+                self.enter(turn, user, room, role);
                 self.joined(user, room, false)
             }
             Verdict::Stay(room) => {
@@ -264,7 +264,9 @@ impl State {
             Verdict::MarkRead { room, seq } => self.mark_read(turn, user, room, seq),
             Verdict::Moderate { room, what } => self.moderate(turn, user, room, what),
             Verdict::RoomPassword { room, password } => self.set_room_password(turn, user, room, password),
-            Verdict::Import { room, name, events } => self.import(turn, user, room, name, events),
+            Verdict::Import { room, name, events, for_importer } => {
+                self.import(turn, user, room, name, events, for_importer)
+            }
             Verdict::Expire { room, before_seq } => self.expire(turn, room, before_seq),
             Verdict::Register { password, admin } => self.register(turn, user, password, admin),
             Verdict::Login { user, token, expires_ms, rehashed } => {

@@ -42,13 +42,9 @@ impl Command {
             OldAction::Nothing => Action::Nothing,
             OldAction::Join { room } => Action::Join { room },
             OldAction::Leave { room } => Action::Leave { room },
-            OldAction::Chat { room, body, client_msg_id, reply_to } => Action::Chat {
-                to: Destination::Room(room),
-                body,
-                client_msg_id,
-                reply_to,
-                file_id: None,
-            },
+            OldAction::Chat { room, body, client_msg_id, reply_to } => {
+                Action::Chat { to: Destination::Room(room), body, client_msg_id, reply_to, file_id: None }
+            }
         };
         super::Command {
             origin: self.origin,

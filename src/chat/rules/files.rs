@@ -1,13 +1,13 @@
 //! Rules of files.
 
 use super::{
-    Asking, Verdict,
     super::{
         State,
-        file::{File, UPLOADS_PER_USER},
+        file::{File, MESSAGES_PER_FILE, UPLOADS_PER_USER},
         rights::{self, Deed},
         user::UserId,
     },
+    Asking, Verdict,
 };
 use crate::protocol::{
     file::{FILE_CHUNK_BYTES, FileId, NewFile},
@@ -54,7 +54,8 @@ impl State {
         let is_piece = offset.is_multiple_of(FILE_CHUNK_BYTES as u64)
             && (bytes.len() == FILE_CHUNK_BYTES || end == file.size);
         if !is_piece {
-            let reason = format!("every piece but the last has {FILE_CHUNK_BYTES} bytes, one behind the other");
+            let reason =
+                format!("every piece but the last has {FILE_CHUNK_BYTES} bytes, one behind the other");
             return Err(Refusal::bad_request(reason));
         }
         if end <= file.received {
@@ -111,16 +112,21 @@ impl State {
     pub(super) fn may_show(&self, asking: &Asking<'_>, file_id: FileId) -> Result<(), Refusal> {
         let file = self.files.get(&file_id).filter(|file| file.sha256.is_some());
         let readable = file.is_some_and(|file| self.may_read_file(asking.id, file, asking.now_ms));
-        if readable { Ok(()) } else { Err(no_file()) }
+        if !readable {
+            return Err(no_file());
+        }
+        match file.is_some_and(|file| file.shown_in() >= MESSAGES_PER_FILE) {
+            true => Err(Refusal::new(Code::Forbidden, "the file is shown in as many messages as one may be")),
+            false => Ok(()),
+        }
     }
 
     /// Whether a user may read a file: who uploaded it, and who may read a room in which it was posted.
     pub(in super::super) fn may_read_file(&self, user: Option<UserId>, file: &File, now_ms: u64) -> bool {
         Some(file.uploader) == user
             || file.posted.keys().any(|room| {
-                self.room_by_id(*room).is_some_and(|room| {
-                    rights::allows(Deed::See, self.circumstances(room, user, now_ms))
-                })
+                self.room_by_id(*room)
+                    .is_some_and(|room| rights::allows(Deed::See, self.circumstances(room, user, now_ms)))
             })
     }
 }

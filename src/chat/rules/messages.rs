@@ -1,7 +1,6 @@
 //! Rules of messages.
 
 use super::{
-    Asking, Place, Saying, Verdict, no_room,
     super::{
         State,
         dedup::{Digest, Slot},
@@ -10,8 +9,11 @@ use super::{
         room::Room,
         user::UserId,
     },
+    Asking, Place, Saying, Verdict, no_room,
+    rooms::other_of_two,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         answer::SentAnswer,
         credential::TokenHash,
@@ -38,9 +40,10 @@ impl State {
         reply_to: Option<u64>,
         file_id: Option<FileId>,
     ) -> Result<Verdict<'a>, Refusal> {
+        // A conversation of two is begun by whoever speaks first, whichever way they name it.
         let (room, with) = match to {
-            Destination::Room(room) => (room.clone(), None),
-            Destination::User(with) => (RoomName::direct(asking.user, with), Some(with)),
+            Destination::Room(room) => (room.clone(), other_of_two(asking.user, room)),
+            Destination::User(with) => (RoomName::direct(asking.user, with), Some(with.clone())),
         };
         let saying = Saying {
             body,
@@ -57,13 +60,14 @@ impl State {
         }
         let place = match (self.room_id(&room.key()), with) {
             (None, Some(with)) => {
-                self.must_be_open(with)?;
+                self.must_be_open(&with)?;
                 if reply_to.is_some() {
-                    return Err(Refusal::bad_request("reply_to names an event of a conversation yet to begin"));
+                    return Err(Refusal::bad_request(
+                        "reply_to names an event of a conversation yet to begin",
+                    ));
                 }
                 Place::Direct { room, with }
             }
-            // A conversation of two is begun by whoever speaks first, whichever way they name it.
             (None, None) => return Err(no_room(&room)),
             (Some(_), _) => {
                 let (id, found) = self.may(asking, Deed::Say, &room)?;
@@ -91,6 +95,9 @@ impl State {
         let hook = self.hooks.get(token).ok_or_else(unknown)?;
         let room = self.room_by_id(hook.room).ok_or_else(unknown)?;
         let bot = self.users.get(&hook.user).ok_or_else(unknown)?;
+        if bot.account.is_banned(asking.now_ms) {
+            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", bot.name)));
+        }
         let asking = Asking { user: &bot.name, id: Some(hook.user), ..*asking };
         let saying = Saying {
             body,
@@ -131,10 +138,7 @@ impl State {
     /// In a slow room a member waits between two messages; those who keep order do not.
     fn check_pace(&self, asking: &Asking<'_>, room: &Room) -> Result<(), Refusal> {
         let pause_ms = u64::from(room.settings.slow_s) * 1000;
-        let keeps_order = rights::allows(
-            Deed::Mute,
-            self.circumstances(room, asking.id, asking.now_ms),
-        );
+        let keeps_order = rights::allows(Deed::Mute, self.circumstances(room, asking.id, asking.now_ms));
         let spoke_ms = asking.id.and_then(|id| room.spoke_ms.get(&id));
         let Some(spoke_ms) = spoke_ms.filter(|_| pause_ms > 0 && !keeps_order) else { return Ok(()) };
         // A clock that was set back must not silence anybody for longer than the pause.
@@ -152,7 +156,8 @@ impl State {
         name: &RoomName,
         body: &'a str,
     ) -> Result<Verdict<'a>, Refusal> {
-        let (room, _) = self.may(asking, Deed::Edit, name)?;
+        let deed = if planted(Bug::MutedMayEdit) { Deed::DeleteOwn } else { Deed::Edit };
+        let (room, _) = self.may(asking, deed, name)?;
         let (target, message) = known(asking.evidence, name)?;
         if target.author.key() != asking.user.key() {
             let reason = format!("{} is {}'s message; only they can edit it", target.seq, target.author);
@@ -171,6 +176,9 @@ impl State {
         asking: &Asking<'a>,
         name: &RoomName,
     ) -> Result<Verdict<'a>, Refusal> {
+        if planted(Bug::EvidenceBeforeRights) {
+            asking.evidence.message().ok_or_else(|| no_event(name))?;
+        }
         // First whether the room may be seen at all: what is in it must not show otherwise.
         let (room, _) = self.may(asking, Deed::See, name)?;
         let target = asking.evidence.target.as_ref().ok_or_else(|| no_event(name))?;
@@ -247,9 +255,7 @@ fn known<'e>(evidence: &'e Evidence, room: &RoomName) -> Result<(&'e Event, &'e 
     let target = evidence.target.as_deref().ok_or_else(|| no_event(room))?;
     let message = evidence.message().ok_or_else(|| no_message(target))?;
     match message.deleted {
-        Some(_) => {
-            Err(Refusal::new(Code::NotFound, format!("message {} of {room} was deleted", target.seq)))
-        }
+        Some(_) => Err(Refusal::new(Code::NotFound, format!("message {} of {room} was deleted", target.seq))),
         None => Ok((target, message)),
     }
 }
@@ -261,4 +267,3 @@ fn no_event(room: &RoomName) -> Refusal {
 fn no_message(event: &Event) -> Refusal {
     Refusal::bad_request(format!("event {} of {} is not a message", event.seq, event.room))
 }
-

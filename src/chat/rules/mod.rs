@@ -11,22 +11,19 @@ mod rooms;
 
 use std::sync::Arc;
 
-pub(super) use self::{
-    files::no_file,
-    messages::has_name,
-    rooms::FORMER_OWNER,
-};
+pub(super) use self::{files::no_file, messages::has_name, rooms::FORMER_OWNER};
 use super::{
     account::Holder,
     command::{Action, Administer, Proposal, Standing},
     dedup::Digest,
     evidence::Evidence,
-    rights::{self, Circumstances, Deed, Rank},
+    rights::{self, Circumstances, Deed, Kind, Rank},
     room::{Role, Room},
     state::State,
     user::UserId,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         answer::SentAnswer,
         credential::{TokenHash, Verifier},
@@ -56,7 +53,7 @@ pub(super) enum Verdict<'a> {
     /// The user stops being a member.
     Leave(RoomId),
     /// The message gets the room's next place. `author` is who says it where that is not who asks.
-    Say { author: Option<UserId>, place: Place<'a>, message: Saying<'a> },
+    Say { author: Option<UserId>, place: Place, message: Saying<'a> },
     /// The message has had its place all along.
     Repeat(SentAnswer),
     /// The message gets another text.
@@ -71,8 +68,9 @@ pub(super) enum Verdict<'a> {
     Moderate { room: RoomId, what: &'a Moderation },
     /// The room is opened by something else.
     RoomPassword { room: RoomId, password: Option<&'a Verifier> },
-    /// The room takes over messages; `None`: it is created for them.
-    Import { room: Option<RoomId>, name: &'a RoomName, events: &'a [Imported] },
+    /// The room takes over messages; `None`: it is created for them, and `for_importer` lets the one who
+    /// asks enter it.
+    Import { room: Option<RoomId>, name: &'a RoomName, events: &'a [Imported], for_importer: bool },
     /// The room forgets events.
     Expire { room: RoomId, before_seq: u64 },
     /// The name gets an account.
@@ -109,11 +107,11 @@ pub(super) enum Verdict<'a> {
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Place {
     /// Into a room of which the author is a member.
     Room(RoomId),
     /// Into a direct conversation in which the author has not spoken yet.
-    Direct { room: RoomName, with: &'a UserName },
+    Direct { room: RoomName, with: UserName },
 }
 
 /// A message that may be said, with the digests that dedup knows it by.
@@ -247,7 +245,11 @@ impl State {
                 let reason = format!("{} is registered by now; log in with its password", asking.user);
                 return Err(Refusal::new(Code::NotAuthenticated, reason));
             }
-            Standing::Session(token) if user.is_some_and(|user| user.sessions.contains_key(&token)) => {}
+            Standing::Session(_) if planted(Bug::RevokedSessionAccepted) => {}
+            Standing::Session(token)
+                if user.and_then(|user| user.sessions.get(&token)).is_some_and(|session| {
+                    session.expires_ms.is_none_or(|expires_ms| asking.now_ms < expires_ms)
+                }) => {}
             Standing::Session(_) => {
                 let reason = "this session has ended; log in again";
                 return Err(Refusal::new(Code::NotAuthenticated, reason));
@@ -258,7 +260,10 @@ impl State {
             }
         }
         if account.is_some_and(|account| account.is_banned(asking.now_ms)) {
-            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", asking.user)));
+            return Err(Refusal::new(
+                Code::Forbidden,
+                format!("{} is banned from this cluster", asking.user),
+            ));
         }
         Ok(())
     }
@@ -303,7 +308,10 @@ impl State {
         if rights::allows(deed, circumstances) {
             return Ok((id, found));
         }
-        if circumstances.rank != Rank::Banned && !rights::allows(Deed::See, circumstances) {
+        // Who is banned from a public room may know that; of a private one they may never have heard.
+        let knows_of_it = rights::allows(Deed::See, circumstances)
+            || (circumstances.rank == Rank::Banned && circumstances.kind == Kind::Public);
+        if !knows_of_it {
             return Err(no_room(room));
         }
         Err(forbidden(asking.user, deed, &found.name, circumstances))

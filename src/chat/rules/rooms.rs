@@ -1,7 +1,6 @@
 //! Rules of rooms: entering, keeping order, settings, retention, import.
 
 use super::{
-    Asking, Verdict, forbidden, no_room,
     super::{
         State,
         account::Until,
@@ -9,8 +8,10 @@ use super::{
         rights::{self, Deed, Rank},
         room::{BANNED_MAX, INVITED_MAX, Role, Room},
     },
+    Asking, Verdict, forbidden, no_room,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         credential::Verifier,
         moderation::Moderation,
@@ -18,7 +19,6 @@ use crate::{
         refusal::{Code, Refusal},
         request::Imported,
     },
-
 };
 
 /// Events that one `Expire` may forget: more would hold the disk for too long at once.
@@ -36,7 +36,9 @@ impl State {
         let Some(id) = self.room_id(&name.key()) else {
             return match name.direct_pair() {
                 None => Ok(Verdict::Create { room: name, private, password }),
-                Some(_) if self.is_one_of_two(asking.user, name) => {
+                Some((one, other)) if other_of_two(asking.user, name).is_some() => {
+                    self.must_be_open(&one)?;
+                    self.must_be_open(&other)?;
                     Ok(Verdict::Create { room: name, private: true, password: None })
                 }
                 Some(_) => Err(no_room(name)),
@@ -47,6 +49,9 @@ impl State {
             return Ok(Verdict::Stay(id));
         }
         let mut circumstances = self.circumstances(room, asking.id, asking.now_ms);
+        if planted(Bug::BannedEnters) && circumstances.rank == Rank::Banned {
+            circumstances.rank = Rank::Stranger;
+        }
         let settings = &room.settings;
         let is_unlocked = settings.password.is_some() && unlocked == Some(settings.password_rev);
         match circumstances.rank {
@@ -65,17 +70,11 @@ impl State {
         }
         match rights::allows(Deed::Join, circumstances) {
             true => Ok(Verdict::Enter(id)),
-            false if circumstances.rank == Rank::Banned => {
+            false if circumstances.rank == Rank::Banned && !room.private => {
                 Err(forbidden(asking.user, Deed::Join, &room.name, circumstances))
             }
             false => Err(no_room(name)),
         }
-    }
-
-    /// Whether `room` is a direct conversation of `user`'s.
-    pub(super) fn is_one_of_two(&self, user: &UserName, room: &RoomName) -> bool {
-        let key = user.key();
-        room.direct_pair().is_some_and(|(one, other)| one.key() == key || other.key() == key)
     }
 
     pub(super) fn decide_moderate<'a>(
@@ -106,9 +105,7 @@ impl State {
         };
         let must_be_member = || match is_member {
             true => Ok(()),
-            false => {
-                Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name)))
-            }
+            false => Err(Refusal::new(Code::NotFound, format!("{target} is not a member of {}", room.name))),
         };
         let is_so = match what {
             Moderation::Topic { .. } | Moderation::Configure(_) => false,
@@ -118,8 +115,9 @@ impl State {
                     return Err(Refusal::new(Code::Forbidden, reason));
                 }
                 self.must_be_open(target)?;
-                full(room.invited.len() >= INVITED_MAX, "invitations", room)?;
-                is_member || rank == Rank::Invited
+                let is_in = is_member || rank == Rank::Invited;
+                full(!is_in && room.invited.len() >= INVITED_MAX, "invitations", room)?;
+                is_in
             }
             Moderation::Kick { .. } => {
                 must_be_member()?;
@@ -128,7 +126,12 @@ impl State {
             }
             Moderation::Ban { seconds, .. } => {
                 must_outrank()?;
-                full(room.banned.len() >= BANNED_MAX, "bans", room)?;
+                // Those whose time is over make room, and a ban in the place of another takes none.
+                let others = room
+                    .banned
+                    .iter()
+                    .filter(|(id, until)| Some(**id) != target_id && until.lasts(asking.now_ms));
+                full(room.banned.len() >= BANNED_MAX && others.count() >= BANNED_MAX, "bans", room)?;
                 let until = target_id.and_then(|id| room.banned.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -199,6 +202,15 @@ impl State {
             return Err(Refusal::bad_request("direct conversations are not imported"));
         }
         let id = self.room_id(&name.key());
+        if let Some(room) = id.and_then(|id| self.room_by_id(id))
+            && asking.standing != Standing::Operator
+        {
+            // No office opens what is private: only who belongs there adds to it.
+            let circumstances = self.circumstances(room, asking.id, asking.now_ms);
+            if room.private && circumstances.rank < Rank::Invited {
+                return Err(no_room(name));
+            }
+        }
         let last_seq = id.and_then(|id| self.room_by_id(id)).map_or(0, |room| room.last_seq);
         if first_seq != last_seq + 1 {
             // An answer that was lost is given again; anything else would make two histories one.
@@ -211,7 +223,8 @@ impl State {
                 ))),
             };
         }
-        Ok(Verdict::Import { room: id, name, events })
+        let for_importer = asking.standing != Standing::Operator;
+        Ok(Verdict::Import { room: id, name, events, for_importer })
     }
 }
 
@@ -240,3 +253,11 @@ fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
 /// The role that a former owner has.
 pub(in super::super) const FORMER_OWNER: Role = Role::Moderator;
 
+/// With whom `user` speaks in the direct conversation `room`; `None` where it is not one of theirs.
+pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName> {
+    let (one, other) = room.direct_pair()?;
+    if one.key() == user.key() {
+        return Some(other);
+    }
+    (other.key() == user.key()).then_some(one)
+}

@@ -54,6 +54,8 @@ struct ModelRoom {
     name: String,
     last_seq: u64,
     members: BTreeMap<String, Role>,
+    /// The event with which each of them came.
+    since: BTreeMap<String, u64>,
 }
 
 impl Model {
@@ -89,13 +91,16 @@ impl Model {
     fn join(&mut self, user: &str, name: &str, claimed: u64) -> Expected {
         let key = fold(name);
         let created = !self.rooms.contains_key(&key);
-        let new = || ModelRoom { name: name.into(), last_seq: 0, members: BTreeMap::new() };
+        let new =
+            || ModelRoom { name: name.into(), last_seq: 0, members: BTreeMap::new(), since: BTreeMap::new() };
         let room = self.rooms.entry(key.clone()).or_insert_with(new);
         if room.members.contains_key(user) {
             self.lamport = self.lamport.max(claimed);
         } else {
-            room.members.insert(user.into(), if created { Role::Owner } else { Role::Member });
-            self.event(&key, claimed);
+            let role = if room.members.is_empty() { Role::Owner } else { Role::Member };
+            room.members.insert(user.into(), role);
+            let seq = self.event(&key, claimed);
+            self.rooms.get_mut(&key).unwrap().since.insert(user.into(), seq);
         }
         let room = &self.rooms[&key];
         Expected::Joined {
@@ -112,7 +117,13 @@ impl Model {
         if room.members.remove(user).is_none() {
             return Expected::Refused(Code::Forbidden);
         }
-        let room = room.name.clone();
+        let heir = room.members.keys().min_by_key(|name| room.since[*name]).cloned();
+        let has_owner = room.members.values().any(|role| *role == Role::Owner);
+        let (room, members) = (room.name.clone(), &mut room.members);
+        if let (false, Some(heir)) = (has_owner, heir) {
+            members.insert(heir, Role::Owner);
+            self.event(&key, claimed);
+        }
         self.event(&key, claimed);
         Expected::Left { room }
     }
@@ -206,7 +217,10 @@ fn play(seed: u64) {
         assert_eq!(format!("{one:?}"), format!("{other:?}"), "two servers disagree at step {step}");
         assert_eq!(said(&one), model.apply(&command), "step {step}: {command:?}");
         match &one.outcome {
-            None => assert!(one.effects.rows.is_empty() && before == steady.state, "a skipped command left a trace"),
+            None => assert!(
+                one.effects.rows.is_empty() && before == steady.state,
+                "a skipped command left a trace"
+            ),
             Some(Err(_)) => assert!(one.effects.events.is_empty() && one.effects.membership.is_empty()),
             Some(Ok(_)) => {}
         }
@@ -245,7 +259,11 @@ fn compare_reads(world: &World, model: &Model) {
             assert_eq!(state.is_member(&user, id), is_member);
             let last_seq = is_member.then_some(expected.last_seq);
             assert_eq!(state.member_rooms(&user).find(|(room, _)| *room == id).map(|(_, seq)| seq), last_seq);
-            let summary = state.room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100).0.into_iter().find(|summary| summary.room == room.name);
+            let summary = state
+                .room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100)
+                .0
+                .into_iter()
+                .find(|summary| summary.room == room.name);
             assert_eq!(summary.map(|summary| summary.joined), Some(is_member));
         }
     }

@@ -109,7 +109,10 @@ impl Run {
             ["hooks", user, room] => {
                 let viewer = Viewer { user: &user_name(user).key(), now_ms };
                 match self.world.state.hooks(viewer, &room_name(room)) {
-                    Ok(hooks) => hooks.iter().map(|hook| format!("  {} of {}", hook.username, hook.created_by)).collect(),
+                    Ok(hooks) => hooks
+                        .iter()
+                        .map(|hook| format!("  {} of {}", hook.username, hook.created_by))
+                        .collect(),
                     Err(refusal) => vec![format!("refused {refusal}")],
                 }
             }
@@ -230,10 +233,9 @@ fn parse(line: &str, words: &[&str]) -> Action {
             first_seq: first_seq.parse().unwrap(),
             events: authors.iter().map(|author| imported(author)).collect(),
         },
-        [_, "register"] => Action::Register {
-            password: password().unwrap(),
-            admin: option(line, "admin").is_some(),
-        },
+        [_, "register"] => {
+            Action::Register { password: password().unwrap(), admin: option(line, "admin").is_some() }
+        }
         [_, "login", token] => Action::Login {
             password_rev: password_rev(),
             token: TokenHash::of(token),

@@ -125,9 +125,10 @@ fn said(author: &UserName, message: &Message) -> String {
         return format!("{author}{by}{to}: (deleted)");
     }
     let edited = if message.edited.is_some() { " (edited)" } else { "" };
-    let file = message.file.as_ref().map_or(String::new(), |file| {
-        format!(" [file {} {} {}]", file.file_id, file.name, size(file.size))
-    });
+    let file = message
+        .file
+        .as_ref()
+        .map_or(String::new(), |file| format!(" [file {} {} {}]", file.file_id, file.name, size(file.size)));
     let reactions = message.reactions.iter().map(|(emoji, users)| format!(" {emoji}{}", users.len()));
     format!("{author}{by}{to}: {}{edited}{file}{}", message.body, reactions.collect::<String>())
 }

@@ -12,7 +12,7 @@ use crate::{
         Replica,
         config::{Followers, ReplicaConfig, ServerEntry, Timing},
         fanout::{Fan, Fanout},
-        io::{ConnId, Input, Now, Output, Look},
+        io::{ConnId, Input, Look, Now, Output},
         membership::{PeerView, View},
         storage::{Reader, Storage},
     },

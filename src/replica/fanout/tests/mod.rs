@@ -48,7 +48,11 @@ impl History {
             author: UserName::new("Alice").expect("a name"),
             lamport_timestamp: seq,
             created_at: 1_000 * seq,
-            kind: EventKind::Message(Message { body: body.into(), client_msg_id: seq.to_string(), ..Message::default() }),
+            kind: EventKind::Message(Message {
+                body: body.into(),
+                client_msg_id: seq.to_string(),
+                ..Message::default()
+            }),
         };
         let json: Arc<RawValue> = to_raw_value(&event).expect("an event").into();
         let event = Arc::new(event);
@@ -123,5 +127,10 @@ fn asked(msg_type: &str, id: i64) -> Asked {
 /// The answer to a write that needs no events.
 fn left(conn: ConnId, id: i64) -> Fan {
     let room = RoomName::new("elsewhere").expect("a name");
-    Fan::Answer { conn, line: Answer::Done([("room".into(), serde_json::json!(room))].into_iter().collect()).line(&asked("leave", id), &by()).into() }
+    Fan::Answer {
+        conn,
+        line: Answer::Done([("room".into(), serde_json::json!(room))].into_iter().collect())
+            .line(&asked("leave", id), &by())
+            .into(),
+    }
 }
