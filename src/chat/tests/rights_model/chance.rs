@@ -167,7 +167,7 @@ fn some_message(chance: &mut Chance, room: Option<&MRoom>, user: &str) -> u64 {
     let with_file = room.events.iter().find(
         |(_, event)| matches!(event, MEvent::Message(said) if said.file.is_some() && said.author == user),
     );
-    if let Some((seq, _)) = with_file.filter(|_| chance.below(3) == 0) {
+    if let Some((seq, _)) = with_file.filter(|_| chance.below(2) == 0) {
         return *seq;
     }
     match chance.below(6) {
@@ -194,6 +194,14 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
     let is_outside = found.is_some_and(|room| !room.members.contains_key(user));
     if is_outside && chance.below(3) == 0 {
         return Action::Join { room };
+    }
+    // Who is kept from speaking tries the next best.
+    if found.is_some_and(|room| model.is_muted(user, room, times.now)) && chance.below(2) == 0 {
+        return Action::Edit { seq: some_message(chance, found, user), body: text(chance, times), room };
+    }
+    // What was begun is more often ended than not.
+    if model.files.values().any(|file| file.uploader == user && !file.whole) && chance.below(3) == 0 {
+        return random_file_action(chance, model, room, user, file_id);
     }
     match chance.below(100) {
         0..=9 => match found.map(|room| room.password) {

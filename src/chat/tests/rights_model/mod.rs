@@ -34,7 +34,7 @@ use crate::{
 /// Commands of one play.
 const STEPS: u64 = 160;
 /// Plays of one test.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 200;
 
 /// What the server said, in the model's words.
 fn said(applied: &Applied) -> Outcome {
