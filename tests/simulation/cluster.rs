@@ -21,6 +21,7 @@ use syncnet::{
 use crate::{
     auditing::Audit,
     checker::{Checker, Verdict},
+    company::Company,
     device::Device,
     faults::Nemesis,
     host::{self, Host},
@@ -94,6 +95,8 @@ pub enum ClientEvent {
     Visitor { visitor: u64 },
     /// The next visitors come.
     Visits,
+    /// The people with accounts go on.
+    Company,
 }
 
 /// Something that happens.
@@ -173,6 +176,8 @@ pub struct Cluster {
     pub next_conn: u64,
     pub visitors: BTreeMap<u64, Visitor>,
     pub next_visitor: u64,
+    /// People with accounts, where there are some.
+    pub company: Option<Company>,
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
@@ -206,6 +211,7 @@ impl Cluster {
             next_conn: 0,
             visitors: BTreeMap::new(),
             next_visitor: 0,
+            company: Company::of(scenario.seed),
             nemesis: Nemesis::new(servers, random.fork()),
             audit: Audit::new(servers),
             tally: Tally::default(),
@@ -232,6 +238,7 @@ impl Cluster {
         if self.scenario.rude_every > 0 {
             self.queue.schedule(self.scenario.rude_every, Event::Client(ClientEvent::Visits));
         }
+        self.begin_company();
         self.begin_faults();
         self.queue.schedule(crate::auditing::AUDIT_US, Event::Audit);
     }

@@ -4,7 +4,12 @@
 //! `commit` returns at once here; how long the sync took is added up in `busy`, and the server's outputs
 //! are held back for that time. So a crash in between loses the outputs and keeps the data.
 
-use std::{cell::RefCell, collections::BTreeSet, io::Read, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    rc::Rc,
+};
 
 use serde_json::Value;
 use syncnet::{
@@ -84,6 +89,8 @@ pub struct Disk {
     pub busy: Micros,
     /// What became durable since this was last taken.
     pub synced: Vec<Synced>,
+    /// Every log entry that was ever written here, of each place that of the newest term, with its term.
+    pub log: BTreeMap<u64, LogEntry>,
 }
 
 impl Disk {
@@ -100,6 +107,7 @@ impl Disk {
             crashed: None,
             busy: 0,
             synced: Vec::new(),
+            log: BTreeMap::new(),
         }
     }
 
@@ -212,6 +220,9 @@ impl Disk {
         let mut synced = Synced::default();
         for entry in &batch.entries {
             synced.entries.push((entry.index, log_line(entry)));
+            if self.log.get(&entry.index).is_none_or(|known| known.term <= entry.term) {
+                self.log.insert(entry.index, entry.clone());
+            }
             self.known.last = LogMark { last_log_term: entry.term, last_log_index: entry.index };
         }
         if let Some(hard_state) = batch.hard_state {

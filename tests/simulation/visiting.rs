@@ -314,6 +314,7 @@ impl Cluster {
             ClientEvent::DeviceStart { device } => self.start_device(device),
             ClientEvent::Visitor { visitor } => self.visit(visitor),
             ClientEvent::Visits => self.next_visits(),
+            ClientEvent::Company => return self.keep_company(),
         }
         Ok(())
     }
@@ -493,7 +494,9 @@ impl Cluster {
         loop {
             let Some(visitor) = self.visitors.get_mut(&number) else { return };
             let Some(conn) = visitor.conn else {
-                self.visitors.remove(&number);
+                if visitor.heard.is_none() {
+                    self.visitors.remove(&number);
+                }
                 return;
             };
             match visitor.steps.pop_front() {
