@@ -134,6 +134,12 @@ pub struct Tally {
     pub quarantines: u64,
     /// Processes that were started.
     pub starts: u64,
+    /// What of private rooms was shown to people with accounts, and judged.
+    pub shown: u64,
+    /// Messages whose deletion was acknowledged.
+    pub deleted: u64,
+    /// Sessions whose end was acknowledged.
+    pub logouts: u64,
     /// Events that were carried out.
     pub events: u64,
 }
@@ -153,6 +159,9 @@ impl Tally {
         self.snapshots += other.snapshots;
         self.quarantines += other.quarantines;
         self.starts += other.starts;
+        self.shown += other.shown;
+        self.deleted += other.deleted;
+        self.logouts += other.logouts;
         self.events += other.events;
     }
 }

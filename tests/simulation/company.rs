@@ -160,9 +160,7 @@ impl Company {
         let mut asked =
             Asked { what: "other", room: room.into(), seq: 0, text: String::new(), is_late: false };
         let (msg_type, data) = match (self.random.below(40), own) {
-            (0..=3, _) => {
-                ("create_join", json!({"room": room, "private": room == DEN && person == 0, "history": 20}))
-            }
+            (0..=3, _) => ("create_join", json!({"room": room, "private": room == DEN, "history": 20})),
             (4..=12, _) => {
                 asked.what = "chat";
                 asked.text = self.text();

@@ -82,6 +82,9 @@ impl Cluster {
     pub fn judge_company(&mut self) -> Verdict {
         let Some(company) = self.company.take() else { return Ok(()) };
         let replay = self.replay()?;
+        self.tally.shown = company.shown.len() as u64;
+        self.tally.deleted = company.gone_texts().count() as u64;
+        self.tally.logouts = company.revoked.len() as u64;
         if let Some(Shown { user, room, lamport, is_push, .. }) =
             company.shown.iter().find(|shown| !replay.allows(shown))
         {
