@@ -54,12 +54,42 @@ pub enum Bug {
     SnapshotDropsClock,
     /// The fan-out drops every hundredth event.
     FanoutDrops,
+    /// A ban lasts by the clock of the server that applies it.
+    BanByLocalClock,
+    /// Who is banned from a room may enter it again.
+    BannedEnters,
+    /// A search looks into private rooms of others.
+    SearchLeaksPrivate,
+    /// The history of a private room is answered to whoever asks.
+    HistoryForStrangers,
+    /// Who is invited counts as a member before entering.
+    InvitedReads,
+    /// Who is muted goes on by editing what they have said.
+    MutedMayEdit,
+    /// What a session asks for is done though it has ended meanwhile.
+    RevokedSessionAccepted,
+    /// A login with a password that was changed meanwhile succeeds.
+    OldPasswordAccepted,
+    /// The text of a deleted message stays in its newest edit.
+    DeletedTextInEdit,
+    /// A message that names somebody counts twice for them.
+    MentionCountedTwice,
+    /// How far somebody has read is kept in memory only.
+    ReadingNotStored,
+    /// A file stays readable when the last message that shows it is deleted.
+    FileOutlivesMessage,
+    /// A room whose owner leaves has none any more.
+    OwnerLost,
+    /// Whether a message exists is told before whether the room may be seen.
+    EvidenceBeforeRights,
+    /// A connection goes on getting the events of a room that its user was kicked from.
+    KickKeepsFollowing,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 39] = [
         Bug::AckBeforeSync,
         Bug::ForgetVote,
         Bug::SnapshotDropsDedup,
@@ -84,6 +114,21 @@ impl Bug {
         Bug::ForwardForgotten,
         Bug::SnapshotDropsClock,
         Bug::FanoutDrops,
+        Bug::BanByLocalClock,
+        Bug::BannedEnters,
+        Bug::SearchLeaksPrivate,
+        Bug::HistoryForStrangers,
+        Bug::InvitedReads,
+        Bug::MutedMayEdit,
+        Bug::RevokedSessionAccepted,
+        Bug::OldPasswordAccepted,
+        Bug::DeletedTextInEdit,
+        Bug::MentionCountedTwice,
+        Bug::ReadingNotStored,
+        Bug::FileOutlivesMessage,
+        Bug::OwnerLost,
+        Bug::EvidenceBeforeRights,
+        Bug::KickKeepsFollowing,
     ];
 }
 

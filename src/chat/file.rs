@@ -1,6 +1,6 @@
 //! Files: what is known of each. Their bytes never enter this state; they are kept beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ use crate::{
 
 /// Uploads that one user may have begun and not ended: a further one ends the oldest.
 pub const UPLOADS_PER_USER: usize = 4;
+/// Messages that may show one file.
+pub const MESSAGES_PER_FILE: usize = 1_000;
 
 /// A file, whole or on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +35,16 @@ pub struct File {
     pub received: u64,
     /// SHA-256 of its content; `None` while it is on its way.
     pub sha256: Option<[u8; 32]>,
-    /// The rooms in which it may be read, and in how many messages of each it is shown.
-    pub posted: BTreeMap<RoomId, u64>,
+    /// The rooms in which it may be read, and the messages of each that show it.
+    pub posted: BTreeMap<RoomId, BTreeSet<u64>>,
 }
 
 impl File {
+    /// In how many messages it is shown.
+    pub fn shown_in(&self) -> usize {
+        self.posted.values().map(BTreeSet::len).sum()
+    }
+
     /// What readers are told of it; `None` while it is on its way.
     pub fn info(&self, id: FileId) -> Option<FileInfo> {
         Some(FileInfo {

@@ -194,11 +194,6 @@ impl State {
         self.user_ids.get(user).copied()
     }
 
-    /// Whether there is a file of that id, whole or on its way.
-    pub fn knows_file(&self, file: FileId) -> bool {
-        self.files.contains_key(&file)
-    }
-
     /// Whose session a token opens.
     pub fn user_of_token(&self, token: &TokenHash) -> Option<&User> {
         self.users.get(self.tokens.get(token)?)

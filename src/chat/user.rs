@@ -25,6 +25,8 @@ pub struct Reading {
     pub last_read: u64,
     /// The newest messages after that which name them, at most [`MENTIONS_MAX`], in order.
     pub mentions: Vec<u64>,
+    /// The event with which they joined; 0 where the first version let them in.
+    pub since: u64,
 }
 
 impl Reading {
@@ -44,6 +46,12 @@ impl Reading {
             self.mentions.remove(0);
         }
         self.mentions.push(seq);
+    }
+
+    /// Notes that a message does not name the user any more; whether that is news.
+    pub fn no_mention(&mut self, seq: u64) -> bool {
+        let place = self.mentions.iter().position(|mention| *mention == seq);
+        place.map(|place| self.mentions.remove(place)).is_some()
     }
 }
 
@@ -94,5 +102,7 @@ mod tests {
         assert_eq!((reading.mentions.len(), reading.mentions[0]), (MENTIONS_MAX, 6));
         assert!(reading.mark(100) && !reading.mark(100) && !reading.mark(7));
         assert_eq!(reading.mentions, [101, 102, 103, 104, 105]);
+        assert!(reading.no_mention(103) && !reading.no_mention(103));
+        assert_eq!(reading.mentions, [101, 102, 104, 105]);
     }
 }

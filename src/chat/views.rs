@@ -6,13 +6,14 @@ use super::{
     account::Holder,
     file::File,
     hook::hook_id,
-    rights::{self, Deed},
+    rights::{self, Deed, Rank},
     room::{Role, Room},
     rules::{no_file, no_room},
     state::State,
     user::{User, UserId},
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         answer::{self, Member, RoomSummary},
         credential::TokenHash,
@@ -35,7 +36,10 @@ pub struct Viewer<'a> {
 
 impl State {
     fn may_see(&self, viewer: Viewer<'_>, room: &Room) -> bool {
-        let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
+        let mut circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
+        if planted(Bug::InvitedReads) && circumstances.rank == Rank::Invited {
+            circumstances.rank = Rank::Member;
+        }
         rights::allows(Deed::See, circumstances)
     }
 
@@ -45,7 +49,7 @@ impl State {
         let id = self.room_id(&name.key());
         let room = id.and_then(|id| Some((id, self.room_by_id(id)?)));
         let (id, room) = room.ok_or_else(|| no_room(name))?;
-        if self.may_see(viewer, room) {
+        if self.may_see(viewer, room) || planted(Bug::HistoryForStrangers) {
             return Ok((id, room));
         }
         let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
@@ -67,7 +71,10 @@ impl State {
 
     /// The numbers of all rooms that the viewer may see.
     pub fn visible_rooms(&self, viewer: Viewer<'_>) -> BTreeSet<RoomId> {
-        let seen = self.rooms.iter().filter(|(_, room)| self.may_see(viewer, room));
+        let seen = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| self.may_see(viewer, room) || planted(Bug::SearchLeaksPrivate));
         seen.map(|(id, _)| *id).collect()
     }
 
@@ -269,9 +276,12 @@ fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>
         joined: reading.is_some(),
         last_read: reading.map_or(0, |reading| reading.last_read),
         unread: reading.map_or(0, |reading| {
-            room.last_seq - reading.last_read.max(room.first_seq() - 1).min(room.last_seq)
+            // What the room has forgotten is not there to be read.
+            room.last_seq.saturating_sub(reading.last_read.max(room.first_seq().saturating_sub(1)))
         }),
-        mentions: reading.map_or(0, |reading| reading.mentions.len() as u64),
+        mentions: reading.map_or(0, |reading| {
+            reading.mentions.iter().filter(|seq| **seq >= room.first_seq()).count() as u64
+        }),
         role,
         archived: room.settings.archived,
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,
@@ -115,7 +116,9 @@ impl<S: Storage> Replica<S> {
                     if let Some(session) = self.sessions.get_mut(conn) {
                         session.leaves(change.room);
                     }
-                    self.fan(Fan::Unfollow { conn, room: change.room });
+                    if !planted(Bug::KickKeepsFollowing) {
+                        self.fan(Fan::Unfollow { conn, room: change.room });
+                    }
                 }
             }
         }

@@ -28,13 +28,17 @@ use super::{
 
 impl<S: Storage> Replica<S> {
     pub(super) fn read(&mut self, now: Now, conn: ConnId, asked: Asked, request: Request) {
-        let knows = |room: &RoomName| self.state.room(&room.key()).is_some();
+        // A room that may not be read is waited for like one that does not exist: an answer at once would
+        // tell them apart, and an invitation may be on its way.
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref()).map(UserName::key);
+        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: now.wall_ms });
+        let seen = |room: &RoomName| Some(self.state.visible_room(viewer?, room).ok()?.1);
         let barrier = match &request {
             Request::Ping { barrier, .. } => *barrier && !planted(Bug::BarrierSkipped),
             // The client has seen more than this server has applied, or speaks of a room that may be
             // newer: what it has seen must not be missing from the answer.
             Request::History { room, range, .. } => {
-                let last_seq = self.state.room(&room.key()).map(|room| room.last_seq);
+                let last_seq = seen(room).map(|room| room.last_seq);
                 let seen = match range {
                     HistoryRange::Last | HistoryRange::Since(_) => 0,
                     HistoryRange::Before(seq) => seq.saturating_sub(1),
@@ -42,13 +46,15 @@ impl<S: Storage> Replica<S> {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
-            Request::Members { room } | Request::Hooks { room } | Request::Export { room, .. } => {
-                !knows(room)
-            }
+            Request::Members { room }
+            | Request::Hooks { room }
+            | Request::Search { room: Some(room), .. } => seen(room).is_none(),
+            Request::Export { room, .. } => self.state.room(&room.key()).is_none(),
             // Nothing that is committed may be missing.
             Request::ExportRooms { .. } => true,
-            Request::Search { room: Some(room), .. } => !knows(room),
-            Request::FileRead { file_id, .. } => !self.state.knows_file(*file_id),
+            Request::FileRead { file_id, .. } => {
+                viewer.is_none_or(|viewer| self.state.visible_file(viewer, *file_id).is_err())
+            }
             _ => false,
         };
         if barrier {

@@ -229,6 +229,9 @@ impl<S: Storage> Replica<S> {
         let creates = match action {
             Action::Join { room } | Action::Create { room, .. } => Some(room.clone()),
             Action::Chat { to: Destination::User(with), .. } => Some(RoomName::direct(user, with)),
+            Action::Chat { to: Destination::Room(room), .. } if room.direct_pair().is_some() => {
+                Some(room.clone())
+            }
             _ => None,
         };
         if creates.is_some_and(|room| self.state.room(&room.key()).is_none()) {

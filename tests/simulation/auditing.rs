@@ -8,6 +8,7 @@ use syncnet::replica::storage::{Storage, StorageError};
 use crate::{
     checker::{Point, Verdict, Violation},
     cluster::{Cluster, Event, Tally},
+    company::is_private,
     queue::{MS, Micros, SECOND},
     rude::{KEPT_MAX, Step, is_forgetful},
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
@@ -167,6 +168,7 @@ impl Cluster {
         }
         self.compare_disks()?;
         self.read_everything()?;
+        self.judge_company()?;
         self.checker.finish()
     }
 
@@ -214,7 +216,7 @@ impl Cluster {
     }
 
     /// The rooms that have events, by name.
-    fn rooms_on_disk(&self, server: usize) -> Result<Vec<(String, Vec<Value>)>, Violation> {
+    pub fn rooms_on_disk(&self, server: usize) -> Result<Vec<(String, Vec<Value>)>, Violation> {
         let ids: BTreeSet<_> =
             self.hosts.iter().flat_map(|host| host.disk.borrow().rooms().clone()).collect();
         let mut rooms = Vec::new();
@@ -231,7 +233,8 @@ impl Cluster {
 
     /// A reader asks every server for every room, page by page, as a client would.
     fn read_everything(&mut self) -> Verdict {
-        let rooms: Vec<String> = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room).collect();
+        let rooms = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room);
+        let rooms: Vec<String> = rooms.filter(|room| !is_private(room)).collect();
         let (forgetful, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| is_forgetful(room));
         for server in 0..self.hosts.len() {
             self.read_rooms(server, &others, true)?;
@@ -274,6 +277,29 @@ impl Cluster {
             if data["more"] != true {
                 return Ok(events);
             }
+        }
+    }
+
+    /// A stranger comes with a question, and is answered.
+    pub fn meet(&mut self, server: usize, msg_type: &str, data: Value) -> Result<(u64, Value), Violation> {
+        let visitor = self.receive_visitor(server, vec![reading(msg_type, data)], true);
+        let answer = match msg_type {
+            "login" => "ack",
+            "ping" => "pong",
+            other => other,
+        };
+        Ok((visitor, self.hear(visitor, answer)?))
+    }
+
+    /// A stranger asks on: again where that was too fast.
+    pub fn converse(&mut self, visitor: u64, msg_type: &str, data: Value) -> Result<Value, Violation> {
+        loop {
+            self.visit_with(visitor, reading(msg_type, data.clone()));
+            let heard = self.hear(visitor, msg_type)?;
+            if heard["data"]["code"] != "rate_limited" {
+                return Ok(heard);
+            }
+            self.run_until(self.now + PATIENCE_US)?;
         }
     }
 

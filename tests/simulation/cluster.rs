@@ -21,6 +21,7 @@ use syncnet::{
 use crate::{
     auditing::Audit,
     checker::{Checker, Verdict},
+    company::Company,
     device::Device,
     faults::Nemesis,
     host::{self, Host},
@@ -96,6 +97,8 @@ pub enum ClientEvent {
     Visits,
     /// Somebody comes to a room that keeps few events.
     Forgetful,
+    /// The people with accounts go on.
+    Company,
 }
 
 /// Something that happens.
@@ -135,6 +138,12 @@ pub struct Tally {
     pub forgotten: u64,
     /// Processes that were started.
     pub starts: u64,
+    /// What of private rooms was shown to people with accounts, and judged.
+    pub shown: u64,
+    /// Messages whose deletion was acknowledged.
+    pub deleted: u64,
+    /// Sessions whose end was acknowledged.
+    pub logouts: u64,
     /// Events that were carried out.
     pub events: u64,
 }
@@ -155,6 +164,9 @@ impl Tally {
         self.quarantines += other.quarantines;
         self.forgotten += other.forgotten;
         self.starts += other.starts;
+        self.shown += other.shown;
+        self.deleted += other.deleted;
+        self.logouts += other.logouts;
         self.events += other.events;
     }
 }
@@ -178,6 +190,8 @@ pub struct Cluster {
     pub next_conn: u64,
     pub visitors: BTreeMap<u64, Visitor>,
     pub next_visitor: u64,
+    /// People with accounts, where there are some.
+    pub company: Option<Company>,
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
@@ -211,6 +225,7 @@ impl Cluster {
             next_conn: 0,
             visitors: BTreeMap::new(),
             next_visitor: 0,
+            company: Company::of(scenario.seed),
             nemesis: Nemesis::new(servers, random.fork()),
             audit: Audit::new(servers),
             tally: Tally::default(),
@@ -240,6 +255,7 @@ impl Cluster {
         if self.scenario.rude_every > 0 {
             self.queue.schedule(self.scenario.rude_every, Event::Client(ClientEvent::Visits));
         }
+        self.begin_company();
         self.begin_faults();
         self.queue.schedule(crate::auditing::AUDIT_US, Event::Audit);
     }

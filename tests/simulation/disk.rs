@@ -4,7 +4,12 @@
 //! `commit` returns at once here; how long the sync took is added up in `busy`, and the server's outputs
 //! are held back for that time. So a crash in between loses the outputs and keeps the data.
 
-use std::{cell::RefCell, collections::BTreeSet, io::Read, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    rc::Rc,
+};
 
 use serde_json::Value;
 use syncnet::{
@@ -73,6 +78,7 @@ pub struct Copy {
 #[derive(Debug, Default)]
 struct Change {
     synced: Synced,
+    entries: Vec<LogEntry>,
     last: Option<LogMark>,
     hard_state: Option<HardState>,
     applied: Option<Applied>,
@@ -99,6 +105,8 @@ pub struct Disk {
     pub busy: Micros,
     /// What became durable since this was last taken.
     pub synced: Vec<Synced>,
+    /// Every log entry that was ever written here, of each place that of the newest term, with its term.
+    pub log: BTreeMap<u64, LogEntry>,
 }
 
 impl Disk {
@@ -117,6 +125,7 @@ impl Disk {
             in_flight: None,
             busy: 0,
             synced: Vec::new(),
+            log: BTreeMap::new(),
         }
     }
 
@@ -260,7 +269,12 @@ impl Disk {
     }
 
     fn record(&mut self, change: Change) {
-        let Change { synced, last, hard_state, applied, rooms } = change;
+        let Change { synced, entries, last, hard_state, applied, rooms } = change;
+        for entry in entries {
+            if self.log.get(&entry.index).is_none_or(|known| known.term <= entry.term) {
+                self.log.insert(entry.index, entry);
+            }
+        }
         let known = &mut self.known;
         known.last = last.unwrap_or(known.last);
         known.hard_state = hard_state.unwrap_or(known.hard_state);
@@ -279,6 +293,7 @@ impl Change {
         for entry in &batch.entries {
             synced.entries.push((entry.index, log_line(entry)));
             change.last = Some(LogMark { last_log_term: entry.term, last_log_index: entry.index });
+            change.entries.push(entry.clone());
         }
         if let Some(hard_state) = batch.hard_state {
             change.hard_state = Some(hard_state);
@@ -298,6 +313,7 @@ impl Change {
 
     fn by_install(head: &SnapshotHead, hard_state: HardState) -> Change {
         Change {
+            entries: Vec::new(),
             last: Some(LogMark { last_log_term: head.index_term, last_log_index: head.index }),
             applied: Some(Applied { index: head.index, term: head.index_term, conf: head.conf.clone() }),
             hard_state: Some(hard_state),

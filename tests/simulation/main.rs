@@ -20,19 +20,22 @@
 //! |---|---|
 //! | `scenario` | what a seed stands for |
 //! | `cluster` and its neighbours | the world: one queue of events |
-//! | `host`, `disk`, `network`, `links`, `device`, `rude` | what it is made of |
+//! | `host`, `disk`, `network`, `links`, `device`, `rude`, `company` | what it is made of |
 //! | `medium` | what a disk is made of: the memory twin, or SQLite on a disk that forgets (`sqlite`) |
 //! | `checker` | the judge, which shares no code with the product |
+//! | `judging` | what the log says about private rooms, played once more |
 //! | `runner`, `bugs` | many runs; planted bugs and the seeds that catch them |
 
 mod auditing;
 mod bugs;
 mod checker;
 mod cluster;
+mod company;
 mod device;
 mod disk;
 mod faults;
 mod host;
+mod judging;
 mod linking;
 mod links;
 mod medium;

@@ -317,6 +317,7 @@ impl Cluster {
             ClientEvent::Visitor { visitor } => self.visit(visitor),
             ClientEvent::Visits => self.next_visits(),
             ClientEvent::Forgetful => self.visit_forgetful_room(),
+            ClientEvent::Company => return self.keep_company(),
         }
         Ok(())
     }
@@ -513,7 +514,9 @@ impl Cluster {
         loop {
             let Some(visitor) = self.visitors.get_mut(&number) else { return };
             let Some(conn) = visitor.conn else {
-                self.visitors.remove(&number);
+                if visitor.heard.is_none() {
+                    self.visitors.remove(&number);
+                }
                 return;
             };
             match visitor.steps.pop_front() {

@@ -1,5 +1,7 @@
 //! Files: they arrive piece by piece, are shown in messages, and go.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{State, file::File, rows},
     Reply, Turn,
@@ -35,7 +37,7 @@ impl State {
             size: new.size,
             received: 0,
             sha256: None,
-            posted: [(room, 0)].into(),
+            posted: [(room, BTreeSet::new())].into(),
         };
         // The whole size counts from the beginning, so that a quota cannot be overrun by several at once.
         self.user_mut(uploader).file_bytes += file.size;
@@ -92,26 +94,53 @@ impl State {
         turn.effects.removed_files.push(file_id);
     }
 
-    /// A message of the room shows the file.
-    pub(super) fn show_file(&mut self, turn: &mut Turn, file_id: FileId, room: RoomId) -> Option<FileInfo> {
-        let file = self.files.get_mut(&file_id)?;
-        *file.posted.entry(room).or_default() += 1;
-        turn.effects.rows.push(rows::file(file_id, Some(file)));
-        file.info(file_id)
+    /// What a message is told of the file that it will show.
+    pub(super) fn file_info(&self, file_id: FileId) -> Option<FileInfo> {
+        self.files.get(&file_id)?.info(file_id)
     }
 
-    /// A message that showed the file is gone. With the last one goes the file.
-    pub(super) fn hide_file(&mut self, turn: &mut Turn, file_id: FileId, room: RoomId) {
-        let Some(file) = self.files.get_mut(&file_id) else { return };
-        if let Some(messages) = file.posted.get_mut(&room) {
-            *messages = messages.saturating_sub(1);
-            if *messages == 0 {
-                file.posted.remove(&room);
-            }
+    /// A message of the room shows the file.
+    pub(super) fn show_file(&mut self, turn: &mut Turn, file_id: FileId, room: RoomId, seq: u64) {
+        if let Some(file) = self.files.get_mut(&file_id) {
+            file.posted.entry(room).or_default().insert(seq);
+            turn.effects.rows.push(rows::file(file_id, Some(file)));
         }
-        match file.posted.values().all(|messages| *messages == 0) {
-            true => self.remove_file(turn, file_id),
-            false => turn.effects.rows.push(rows::file(file_id, Some(file))),
+    }
+
+    /// Messages of the room that showed the file are gone: those of which `gone` says so. With the last
+    /// one goes the file.
+    pub(super) fn hide_file(
+        &mut self,
+        turn: &mut Turn,
+        file_id: FileId,
+        room: RoomId,
+        gone: impl Fn(u64) -> bool,
+    ) {
+        let Some(file) = self.files.get_mut(&file_id) else { return };
+        let Some(messages) = file.posted.get_mut(&room) else { return };
+        let before = messages.len();
+        messages.retain(|seq| !gone(*seq));
+        if messages.len() == before {
+            return;
+        }
+        if messages.is_empty() {
+            file.posted.remove(&room);
+        }
+        match file.shown_in() {
+            0 => self.remove_file(turn, file_id),
+            _ => turn.effects.rows.push(rows::file(file_id, Some(file))),
+        }
+    }
+
+    /// The room has forgotten its events before `before_seq`, and with them the files that only they showed.
+    pub(super) fn hide_expired(&mut self, turn: &mut Turn, room: RoomId, before_seq: u64) {
+        let is_shown = |file: &File| {
+            file.posted.get(&room).and_then(BTreeSet::first).is_some_and(|first| *first < before_seq)
+        };
+        let shown: Vec<FileId> =
+            self.files.iter().filter(|(_, file)| is_shown(file)).map(|(id, _)| *id).collect();
+        for file_id in shown {
+            self.hide_file(turn, file_id, room, |seq| seq < before_seq);
         }
     }
 }

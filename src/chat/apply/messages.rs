@@ -11,6 +11,7 @@ use super::{
     Reply, Turn,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         answer::SentAnswer,
         event::{Event, EventKind, Message},
@@ -24,14 +25,14 @@ impl State {
         &mut self,
         turn: &mut Turn,
         user: UserId,
-        place: Place<'_>,
+        place: Place,
         saying: &Saying<'_>,
     ) -> SentAnswer {
         let room = match place {
             Place::Room(room) => room,
             Place::Direct { room, with } => {
                 let name = self.user_mut(user).name.clone();
-                self.begin_conversation(turn, user, &room, &[name, with.clone()])
+                self.begin_conversation(turn, user, &room, &[name, with])
             }
         };
         let mentioned = self.mentioned(room, saying.body);
@@ -40,15 +41,21 @@ impl State {
             client_msg_id: saying.client_msg_id.into(),
             reply_to: saying.reply_to,
             mentions: mentioned.iter().map(|id| self.user_mut(*id).name.clone()).collect(),
-            file: saying.file_id.and_then(|id| self.show_file(turn, id, room)),
+            file: saying.file_id.and_then(|id| self.file_info(id)),
             display_name: saying.display_name.map(str::to_owned),
             ..Message::default()
         };
         self.clock.messages += 1;
         let event = self.publish(turn, room, user, EventKind::Message(message));
+        if let Some(file_id) = saying.file_id {
+            self.show_file(turn, file_id, room, event.seq);
+        }
         for id in mentioned.into_iter().filter(|id| *id != user) {
             if let Some(reading) = self.user_mut(id).rooms.get_mut(&room) {
                 reading.mention(event.seq);
+                if planted(Bug::MentionCountedTwice) {
+                    reading.mention(event.seq);
+                }
                 turn.effects.rows.push(rows::reading(id, room, Some(reading)));
             }
         }
@@ -83,6 +90,23 @@ impl State {
         members.into_iter().collect()
     }
 
+    /// Whom the message named, and does no more, has nothing to look for in it. (Whom an edit names anew is
+    /// not called: they may have read past it long ago.)
+    fn take_mentions_back(&mut self, turn: &mut Turn, room: RoomId, target: &Event, still: &[UserId]) {
+        let EventKind::Message(message) = &target.kind else { return };
+        for name in &message.mentions {
+            let Some(id) = self.user_ids.get(&name.key()).copied() else { continue };
+            if still.contains(&id) {
+                continue;
+            }
+            if let Some(reading) = self.user_mut(id).rooms.get_mut(&room)
+                && reading.no_mention(target.seq)
+            {
+                turn.effects.rows.push(rows::reading(id, room, Some(reading)));
+            }
+        }
+    }
+
     pub(super) fn edit(
         &mut self,
         turn: &mut Turn,
@@ -96,6 +120,7 @@ impl State {
         let kind = EventKind::Edited { target: target.seq, body: Some(body.into()) };
         let event = self.publish(turn, room, user, kind);
         let mentioned = self.mentioned(room, body);
+        self.take_mentions_back(turn, room, target, &mentioned);
         let mentions = mentioned.into_iter().map(|id| self.user_mut(id).name.clone()).collect();
         change_message(turn, room, target, |message| {
             message.body = body.into();
@@ -116,6 +141,7 @@ impl State {
     ) -> Reply {
         let user = self.user_or_new(turn, user);
         let event = self.publish(turn, room, user, EventKind::Deleted { target: target.seq });
+        self.take_mentions_back(turn, room, target, &[]);
         let file = match &target.kind {
             EventKind::Message(message) => message.file.as_ref().map(|file| file.file_id),
             _ => None,
@@ -128,9 +154,11 @@ impl State {
                 ..Message::default()
             };
         });
-        empty_edit(turn, room, last_edit);
-        if let Some(file) = file {
-            self.hide_file(turn, file, room);
+        if !planted(Bug::DeletedTextInEdit) {
+            empty_edit(turn, room, last_edit);
+        }
+        if let Some(file) = file.filter(|_| !planted(Bug::FileOutlivesMessage)) {
+            self.hide_file(turn, file, room, |seq| seq == target.seq);
         }
         Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
     }
@@ -165,7 +193,9 @@ impl State {
         let user = self.user_or_new(turn, user);
         if let Some(reading) = self.user_mut(user).rooms.get_mut(&room) {
             reading.mark(seq);
-            turn.effects.rows.push(rows::reading(user, room, Some(reading)));
+            if !planted(Bug::ReadingNotStored) {
+                turn.effects.rows.push(rows::reading(user, room, Some(reading)));
+            }
         }
         Reply::Placed { room: self.room_name(room), seq, duplicate: false }
     }

@@ -231,7 +231,8 @@ impl State {
             Verdict::Create { room, private, password } => self.create(turn, user, room, private, password),
             Verdict::Enter(room) => {
                 let user = self.user_or_new(turn, user);
-                self.enter(turn, user, room, Role::Member);
+                let role = self.role_of_newcomer(room);
+                self.enter(turn, user, room, role);
                 self.joined(user, room, false)
             }
             Verdict::Stay(room) => {

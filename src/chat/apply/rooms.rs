@@ -3,7 +3,7 @@
 use super::{
     super::{
         State,
-        account::Until,
+        account::{Holder, Until},
         room::{Role, Room},
         rows,
         rules::FORMER_OWNER,
@@ -12,6 +12,7 @@ use super::{
     Reply, Turn,
 };
 use crate::{
+    planted::{self, Bug, planted},
     protocol::{
         credential::Verifier,
         event::EventKind,
@@ -90,24 +91,68 @@ impl State {
         self.user_mut(user).rooms.insert(room_id, Reading::default());
         // What was said before somebody came is not unread to them.
         let joined = self.publish(turn, room_id, user, EventKind::Joined);
-        let reading = Reading { last_read: joined.seq, mentions: Vec::new() };
+        let reading = Reading { last_read: joined.seq, mentions: Vec::new(), since: joined.seq };
         turn.effects.rows.push(rows::reading(user, room_id, Some(&reading)));
         self.user_mut(user).rooms.insert(room_id, reading);
         self.member_changed(turn, user, room_id, true);
     }
 
+    /// Who enters a room in which nobody is any more takes it over.
+    pub(super) fn role_of_newcomer(&mut self, room: RoomId) -> Role {
+        let room = self.room_mut(room);
+        let is_free = room.members.is_empty() && room.name.direct_pair().is_none();
+        if is_free { Role::Owner } else { Role::Member }
+    }
+
     pub(super) fn leave(&mut self, turn: &mut Turn, user: UserId, room: RoomId) -> Reply {
+        self.hand_over(turn, user, room);
         self.publish(turn, room, user, EventKind::Left);
         self.end_membership(turn, user, room);
         Reply::Left { room_id: room, room: self.room_name(room) }
+    }
+
+    /// A room is not left without an owner while anybody is in it. Before the event of the leaving, so that
+    /// this stays the last one that the leaver gets.
+    fn hand_over(&mut self, turn: &mut Turn, leaver: UserId, room: RoomId) {
+        if planted(Bug::OwnerLost) {
+            return;
+        }
+        let Some(heir) = self.heir(leaver, room, turn.created_at_ms) else { return };
+        self.give_role(turn, room, heir, Role::Owner);
+        self.silence(turn, room, heir, None);
+        let username = self.user_mut(heir).name.clone();
+        self.publish(turn, room, leaver, EventKind::Role { username, role: Role::Owner.as_str().into() });
+    }
+
+    /// Who is to own the room once `leaver` is gone: its longest-standing moderator, else its longest-standing
+    /// member; one who is muted, and a program, only where there is nobody else. `None` where it has an
+    /// owner, or nobody is left.
+    fn heir(&self, leaver: UserId, room_id: RoomId, now_ms: u64) -> Option<UserId> {
+        let room = self.rooms.get(&room_id)?;
+        let others = || room.members.iter().filter(|(id, _)| **id != leaver);
+        if others().any(|(_, role)| *role == Role::Owner) {
+            return None;
+        }
+        let heir = others().min_by_key(|(id, role)| {
+            let user = self.users.get(id);
+            let is_bot = user.is_some_and(|user| matches!(user.account.holder, Holder::Bot { .. }));
+            let is_muted = **role == Role::Member && room.is_muted(**id, now_ms);
+            let since = user.and_then(|user| user.rooms.get(&room_id)).map_or(0, |reading| reading.since);
+            (is_bot, **role != Role::Moderator, is_muted, since, **id)
+        });
+        heir.map(|(id, _)| *id)
     }
 
     /// After the event that says so, which is the last that the member gets.
     fn end_membership(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId) {
         let room = self.room_mut(room_id);
         room.members.remove(&user);
-        // A mute stays: whoever leaves in order to be heard again comes back muted.
-        if room.spoke_ms.remove(&user).is_some() {
+        // A mute stays: whoever leaves in order to be heard again comes back muted. So does the pause of a
+        // slow room, while it lasts.
+        let pause_ms = u64::from(room.settings.slow_s) * 1000;
+        let is_over = |spoke_ms: &mut u64| spoke_ms.saturating_add(pause_ms) <= turn.created_at_ms;
+        if room.spoke_ms.get_mut(&user).is_some_and(is_over) {
+            room.spoke_ms.remove(&user);
             turn.effects.rows.push(rows::spoke(room_id, user, None));
         }
         self.user_mut(user).rooms.remove(&room_id);
@@ -145,7 +190,10 @@ impl State {
             None => user.clone(),
         };
         let target = target.unwrap_or(author);
-        let now_ms = turn.created_at_ms;
+        let now_ms = match planted(Bug::BanByLocalClock) {
+            true => planted::wall_clock_ms(),
+            false => turn.created_at_ms,
+        };
         let kind = match what {
             Moderation::Topic { topic } => {
                 self.room_mut(room).topic.clone_from(topic);
@@ -199,6 +247,13 @@ impl State {
         let entry = self.room_mut(room);
         match until {
             Some(until) => {
+                let is_over = |until: &Until| !until.lasts(turn.created_at_ms);
+                let over: Vec<UserId> =
+                    entry.banned.iter().filter(|(_, until)| is_over(until)).map(|(id, _)| *id).collect();
+                for id in over.into_iter().filter(|id| *id != user) {
+                    entry.banned.remove(&id);
+                    turn.effects.rows.push(rows::banned(room, id, None));
+                }
                 entry.banned.insert(user, until);
                 if entry.invited.remove(&user) {
                     turn.effects.rows.push(rows::invited(room, user, false));
@@ -270,6 +325,7 @@ impl State {
         room.settings.first_seq = before_seq;
         turn.effects.rows.push(rows::settings(room_id, &room.settings));
         turn.effects.expired.push((room_id, before_seq));
+        self.hide_expired(turn, room_id, before_seq);
         Reply::Nothing
     }
 
@@ -360,7 +416,7 @@ impl State {
     fn enter_quietly(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
         let room = self.room_mut(room_id);
         room.members.insert(user, role);
-        let reading = Reading { last_read: room.last_seq, mentions: Vec::new() };
+        let reading = Reading { last_read: room.last_seq, mentions: Vec::new(), since: room.last_seq };
         if room.invited.remove(&user) {
             turn.effects.rows.push(rows::invited(room_id, user, false));
         }

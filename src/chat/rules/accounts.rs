@@ -3,18 +3,21 @@
 use super::{
     super::{
         State,
-        account::Holder,
+        account::{Account, Holder},
         command::{Administer, Standing},
         hook::HOOKS_PER_ROOM,
-        rights::Deed,
+        rights::{Deed, Rank},
         user::{User, UserId},
     },
     Asking, Verdict,
 };
-use crate::protocol::{
-    credential::{TokenHash, Verifier, wrong_password},
-    name::{RoomName, UserName},
-    refusal::{Code, Refusal},
+use crate::{
+    planted::{Bug, planted},
+    protocol::{
+        credential::{TokenHash, Verifier, wrong_password},
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+    },
 };
 
 impl State {
@@ -62,7 +65,8 @@ impl State {
     pub(super) fn decide_login(&self, asking: &Asking<'_>, password_rev: u64) -> Result<UserId, Refusal> {
         let id = asking.id.ok_or_else(wrong_password)?;
         let account = &self.users.get(&id).ok_or_else(wrong_password)?.account;
-        if account.verifier().is_none() || account.password_rev != password_rev {
+        let is_old = account.password_rev != password_rev && !planted(Bug::OldPasswordAccepted);
+        if account.verifier().is_none() || is_old {
             return Err(wrong_password());
         }
         if account.is_banned(asking.now_ms) {
@@ -88,7 +92,10 @@ impl State {
 
     pub(super) fn check_password_rev(&self, asking: &Asking<'_>, password_rev: u64) -> Result<(), Refusal> {
         let account = asking.id.and_then(|id| self.users.get(&id)).map(|user| &user.account);
-        match account.is_some_and(|account| account.password_rev == password_rev) {
+        // Whom no password opens, such as a bot, has none to show.
+        let is_right =
+            |account: &Account| account.verifier().is_some() && account.password_rev == password_rev;
+        match account.is_some_and(is_right) {
             true => Ok(()),
             false => Err(wrong_password()),
         }
@@ -157,6 +164,12 @@ impl State {
                 self.must_be_free(username)?;
                 self.must_not_be_used(username)?;
             }
+        }
+        // The bot becomes a member, which nobody does who is shut out.
+        let bot = self.user_id(&username.key());
+        if self.circumstances(found, bot, asking.now_ms).rank == Rank::Banned {
+            let reason = format!("{username} is banned from {}; unban them first", found.name);
+            return Err(Refusal::new(Code::Forbidden, reason));
         }
         if self.hooks.values().filter(|hook| hook.room == room).count() >= HOOKS_PER_ROOM {
             let reason = format!("{} has as many webhooks as a room may have", found.name);

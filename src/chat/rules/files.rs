@@ -3,7 +3,7 @@
 use super::{
     super::{
         State,
-        file::{File, UPLOADS_PER_USER},
+        file::{File, MESSAGES_PER_FILE, UPLOADS_PER_USER},
         rights::{self, Deed},
         user::UserId,
     },
@@ -112,7 +112,13 @@ impl State {
     pub(super) fn may_show(&self, asking: &Asking<'_>, file_id: FileId) -> Result<(), Refusal> {
         let file = self.files.get(&file_id).filter(|file| file.sha256.is_some());
         let readable = file.is_some_and(|file| self.may_read_file(asking.id, file, asking.now_ms));
-        if readable { Ok(()) } else { Err(no_file()) }
+        if !readable {
+            return Err(no_file());
+        }
+        match file.is_some_and(|file| file.shown_in() >= MESSAGES_PER_FILE) {
+            true => Err(Refusal::new(Code::Forbidden, "the file is shown in as many messages as one may be")),
+            false => Ok(()),
+        }
     }
 
     /// Whether a user may read a file: who uploaded it, and who may read a room in which it was posted.

@@ -10,15 +10,19 @@ use super::{
         user::UserId,
     },
     Asking, Place, Saying, Verdict, no_room,
+    rooms::other_of_two,
 };
-use crate::protocol::{
-    answer::SentAnswer,
-    credential::TokenHash,
-    event::{Event, Message},
-    file::FileId,
-    name::{RoomName, UserName},
-    refusal::{Code, Refusal},
-    request::Destination,
+use crate::{
+    planted::{Bug, planted},
+    protocol::{
+        answer::SentAnswer,
+        credential::TokenHash,
+        event::{Event, Message},
+        file::FileId,
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+        request::Destination,
+    },
 };
 
 /// Different reactions that one message may have.
@@ -36,9 +40,10 @@ impl State {
         reply_to: Option<u64>,
         file_id: Option<FileId>,
     ) -> Result<Verdict<'a>, Refusal> {
+        // A conversation of two is begun by whoever speaks first, whichever way they name it.
         let (room, with) = match to {
-            Destination::Room(room) => (room.clone(), None),
-            Destination::User(with) => (RoomName::direct(asking.user, with), Some(with)),
+            Destination::Room(room) => (room.clone(), other_of_two(asking.user, room)),
+            Destination::User(with) => (RoomName::direct(asking.user, with), Some(with.clone())),
         };
         let saying = Saying {
             body,
@@ -55,7 +60,7 @@ impl State {
         }
         let place = match (self.room_id(&room.key()), with) {
             (None, Some(with)) => {
-                self.must_be_open(with)?;
+                self.must_be_open(&with)?;
                 if reply_to.is_some() {
                     return Err(Refusal::bad_request(
                         "reply_to names an event of a conversation yet to begin",
@@ -63,7 +68,6 @@ impl State {
                 }
                 Place::Direct { room, with }
             }
-            // A conversation of two is begun by whoever speaks first, whichever way they name it.
             (None, None) => return Err(no_room(&room)),
             (Some(_), _) => {
                 let (id, found) = self.may(asking, Deed::Say, &room)?;
@@ -91,6 +95,9 @@ impl State {
         let hook = self.hooks.get(token).ok_or_else(unknown)?;
         let room = self.room_by_id(hook.room).ok_or_else(unknown)?;
         let bot = self.users.get(&hook.user).ok_or_else(unknown)?;
+        if bot.account.is_banned(asking.now_ms) {
+            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", bot.name)));
+        }
         let asking = Asking { user: &bot.name, id: Some(hook.user), ..*asking };
         let saying = Saying {
             body,
@@ -149,7 +156,8 @@ impl State {
         name: &RoomName,
         body: &'a str,
     ) -> Result<Verdict<'a>, Refusal> {
-        let (room, _) = self.may(asking, Deed::Edit, name)?;
+        let deed = if planted(Bug::MutedMayEdit) { Deed::DeleteOwn } else { Deed::Edit };
+        let (room, _) = self.may(asking, deed, name)?;
         let (target, message) = known(asking.evidence, name)?;
         if target.author.key() != asking.user.key() {
             let reason = format!("{} is {}'s message; only they can edit it", target.seq, target.author);
@@ -168,6 +176,9 @@ impl State {
         asking: &Asking<'a>,
         name: &RoomName,
     ) -> Result<Verdict<'a>, Refusal> {
+        if planted(Bug::EvidenceBeforeRights) {
+            asking.evidence.message().ok_or_else(|| no_event(name))?;
+        }
         // First whether the room may be seen at all: what is in it must not show otherwise.
         let (room, _) = self.may(asking, Deed::See, name)?;
         let target = asking.evidence.target.as_ref().ok_or_else(|| no_event(name))?;

@@ -18,12 +18,13 @@ use super::{
     command::{Action, Administer, Proposal, Standing},
     dedup::Digest,
     evidence::Evidence,
-    rights::{self, Circumstances, Deed, Rank},
+    rights::{self, Circumstances, Deed, Kind, Rank},
     room::{Role, Room},
     state::State,
     user::UserId,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         answer::SentAnswer,
         credential::{TokenHash, Verifier},
@@ -53,7 +54,7 @@ pub(super) enum Verdict<'a> {
     /// The user stops being a member.
     Leave(RoomId),
     /// The message gets the room's next place. `author` is who says it where that is not who asks.
-    Say { author: Option<UserId>, place: Place<'a>, message: Saying<'a> },
+    Say { author: Option<UserId>, place: Place, message: Saying<'a> },
     /// The message has had its place all along.
     Repeat(SentAnswer),
     /// The message gets another text.
@@ -113,11 +114,11 @@ pub(super) enum Verdict<'a> {
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Place {
     /// Into a room of which the author is a member.
     Room(RoomId),
     /// Into a direct conversation in which the author has not spoken yet.
-    Direct { room: RoomName, with: &'a UserName },
+    Direct { room: RoomName, with: UserName },
 }
 
 /// A message that may be said, with the digests that dedup knows it by.
@@ -253,7 +254,11 @@ impl State {
                 let reason = format!("{} is registered by now; log in with its password", asking.user);
                 return Err(Refusal::new(Code::NotAuthenticated, reason));
             }
-            Standing::Session(token) if user.is_some_and(|user| user.sessions.contains_key(&token)) => {}
+            Standing::Session(_) if planted(Bug::RevokedSessionAccepted) => {}
+            Standing::Session(token)
+                if user.and_then(|user| user.sessions.get(&token)).is_some_and(|session| {
+                    session.expires_ms.is_none_or(|expires_ms| asking.now_ms < expires_ms)
+                }) => {}
             Standing::Session(_) => {
                 let reason = "this session has ended; log in again";
                 return Err(Refusal::new(Code::NotAuthenticated, reason));
@@ -312,7 +317,10 @@ impl State {
         if rights::allows(deed, circumstances) {
             return Ok((id, found));
         }
-        if circumstances.rank != Rank::Banned && !rights::allows(Deed::See, circumstances) {
+        // Who is banned from a public room may know that; of a private one they may never have heard.
+        let knows_of_it = rights::allows(Deed::See, circumstances)
+            || (circumstances.rank == Rank::Banned && circumstances.kind == Kind::Public);
+        if !knows_of_it {
             return Err(no_room(room));
         }
         Err(forbidden(asking.user, deed, &found.name, circumstances))

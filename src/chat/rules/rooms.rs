@@ -11,6 +11,7 @@ use super::{
     Asking, Verdict, forbidden, no_room,
 };
 use crate::{
+    planted::{Bug, planted},
     protocol::{
         credential::Verifier,
         export::{Imported, ImportedRoom},
@@ -37,7 +38,9 @@ impl State {
         let Some(id) = self.room_id(&name.key()) else {
             return match name.direct_pair() {
                 None => Ok(Verdict::Create { room: name, private, password }),
-                Some(_) if self.is_one_of_two(asking.user, name) => {
+                Some((one, other)) if other_of_two(asking.user, name).is_some() => {
+                    self.must_be_open(&one)?;
+                    self.must_be_open(&other)?;
                     Ok(Verdict::Create { room: name, private: true, password: None })
                 }
                 Some(_) => Err(no_room(name)),
@@ -48,6 +51,9 @@ impl State {
             return Ok(Verdict::Stay(id));
         }
         let mut circumstances = self.circumstances(room, asking.id, asking.now_ms);
+        if planted(Bug::BannedEnters) && circumstances.rank == Rank::Banned {
+            circumstances.rank = Rank::Stranger;
+        }
         let settings = &room.settings;
         let is_unlocked = settings.password.is_some() && unlocked == Some(settings.password_rev);
         match circumstances.rank {
@@ -66,17 +72,11 @@ impl State {
         }
         match rights::allows(Deed::Join, circumstances) {
             true => Ok(Verdict::Enter(id)),
-            false if circumstances.rank == Rank::Banned => {
+            false if circumstances.rank == Rank::Banned && !room.private => {
                 Err(forbidden(asking.user, Deed::Join, &room.name, circumstances))
             }
             false => Err(no_room(name)),
         }
-    }
-
-    /// Whether `room` is a direct conversation of `user`'s.
-    pub(super) fn is_one_of_two(&self, user: &UserName, room: &RoomName) -> bool {
-        let key = user.key();
-        room.direct_pair().is_some_and(|(one, other)| one.key() == key || other.key() == key)
     }
 
     pub(super) fn decide_moderate<'a>(
@@ -117,8 +117,9 @@ impl State {
                     return Err(Refusal::new(Code::Forbidden, reason));
                 }
                 self.must_be_open(target)?;
-                full(room.invited.len() >= INVITED_MAX, "invitations", room)?;
-                is_member || rank == Rank::Invited
+                let is_in = is_member || rank == Rank::Invited;
+                full(!is_in && room.invited.len() >= INVITED_MAX, "invitations", room)?;
+                is_in
             }
             Moderation::Kick { .. } => {
                 must_be_member()?;
@@ -127,7 +128,12 @@ impl State {
             }
             Moderation::Ban { seconds, .. } => {
                 must_outrank()?;
-                full(room.banned.len() >= BANNED_MAX, "bans", room)?;
+                // Those whose time is over make room, and a ban in the place of another takes none.
+                let others = room
+                    .banned
+                    .iter()
+                    .filter(|(id, until)| Some(**id) != target_id && until.lasts(asking.now_ms));
+                full(room.banned.len() >= BANNED_MAX && others.count() >= BANNED_MAX, "bans", room)?;
                 let until = target_id.and_then(|id| room.banned.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -272,3 +278,12 @@ fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
 
 /// The role that a former owner has.
 pub(in super::super) const FORMER_OWNER: Role = Role::Moderator;
+
+/// With whom `user` speaks in the direct conversation `room`; `None` where it is not one of theirs.
+pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName> {
+    let (one, other) = room.direct_pair()?;
+    if one.key() == user.key() {
+        return Some(other);
+    }
+    (other.key() == user.key()).then_some(one)
+}

@@ -1,7 +1,9 @@
-//! Tests of the state as a whole: scripts to read (`scripts`), and random commands against a model
-//! (`model`). Both check after every command that the stored rows are the whole state.
+//! Tests of the state as a whole: scripts to read (`scripts`), random messages against a model (`model`), and
+//! random requests of all kinds against a model of rights (`rights_model`). All of them check that the stored
+//! rows are the whole state.
 
 mod model;
+mod rights_model;
 mod scripts;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -54,6 +54,8 @@ struct ModelRoom {
     name: String,
     last_seq: u64,
     members: BTreeMap<String, Role>,
+    /// The event with which each of them came.
+    since: BTreeMap<String, u64>,
 }
 
 impl Model {
@@ -89,13 +91,16 @@ impl Model {
     fn join(&mut self, user: &str, name: &str, claimed: u64) -> Expected {
         let key = fold(name);
         let created = !self.rooms.contains_key(&key);
-        let new = || ModelRoom { name: name.into(), last_seq: 0, members: BTreeMap::new() };
+        let new =
+            || ModelRoom { name: name.into(), last_seq: 0, members: BTreeMap::new(), since: BTreeMap::new() };
         let room = self.rooms.entry(key.clone()).or_insert_with(new);
         if room.members.contains_key(user) {
             self.lamport = self.lamport.max(claimed);
         } else {
-            room.members.insert(user.into(), if created { Role::Owner } else { Role::Member });
-            self.event(&key, claimed);
+            let role = if room.members.is_empty() { Role::Owner } else { Role::Member };
+            room.members.insert(user.into(), role);
+            let seq = self.event(&key, claimed);
+            self.rooms.get_mut(&key).unwrap().since.insert(user.into(), seq);
         }
         let room = &self.rooms[&key];
         Expected::Joined {
@@ -112,7 +117,13 @@ impl Model {
         if room.members.remove(user).is_none() {
             return Expected::Refused(Code::Forbidden);
         }
-        let room = room.name.clone();
+        let heir = room.members.keys().min_by_key(|name| room.since[*name]).cloned();
+        let has_owner = room.members.values().any(|role| *role == Role::Owner);
+        let (room, members) = (room.name.clone(), &mut room.members);
+        if let (false, Some(heir)) = (has_owner, heir) {
+            members.insert(heir, Role::Owner);
+            self.event(&key, claimed);
+        }
         self.event(&key, claimed);
         Expected::Left { room }
     }

@@ -73,7 +73,7 @@ impl Connection {
                 if line.msg_type == "login" { line.text("username") } else { line.sender_id.as_deref() };
             self.user = name.map(str::to_ascii_lowercase);
         }
-        let room = line.room();
+        let room = line.room().or_else(|| line.direct(self.user.as_ref()?));
         let (after, before) = (line.number("after"), line.number("before"));
         let mut floor = self.known.clone();
         if let (Some(room), Some(after)) = (&room, after) {
@@ -120,7 +120,7 @@ impl Connection {
                 self.pushed(line, places)?;
                 return Ok(false);
             }
-            ("typing" | "presence" | "server_list" | "redirect", None) => return Ok(false),
+            ("typing" | "presence" | "server_list" | "redirect" | "session_ended", None) => return Ok(false),
             _ => {}
         }
         let (asked, earlier_write) = self.take_asked(line)?;
@@ -246,7 +246,7 @@ impl Connection {
                 event.seq
             );
         }
-        if event.kind == "left" && Some(&event.author) == self.user.as_ref() {
+        if event.gone.is_some() && event.gone == self.user {
             // What follows depends on when the user comes back, on this connection or another.
             self.cursors.remove(&event.room);
         } else {

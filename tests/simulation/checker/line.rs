@@ -57,6 +57,13 @@ impl Line {
     pub fn room(&self) -> Option<String> {
         self.text("room").map(str::to_ascii_lowercase)
     }
+
+    /// The direct conversation of `user` with whom it names as `to`.
+    pub fn direct(&self, user: &str) -> Option<String> {
+        let with = self.text("to")?.to_ascii_lowercase();
+        let (one, other) = if *user <= *with { (user, &*with) } else { (&*with, user) };
+        Some(format!("@{one},{other}"))
+    }
 }
 
 /// The fields of an event that the model knows.
@@ -68,6 +75,8 @@ pub struct EventFields {
     pub author: String,
     pub message: Option<Message>,
     pub kind: String,
+    /// Whose membership it ended, where it ended one.
+    pub gone: Option<String>,
 }
 
 /// What a `message` event says.
@@ -75,6 +84,27 @@ pub struct EventFields {
 pub struct Message {
     pub client_msg_id: String,
     pub body: String,
+}
+
+/// Whether two forms of one event may both be shown: its author may give a message another text, it may be
+/// deleted, and there may be reactions to it. What nobody has touched is the same for ever.
+pub fn is_same_event(one: &Value, other: &Value) -> bool {
+    let changes = |event: &Value| (event.get("edited").cloned(), event.get("deleted").cloned());
+    let was_changed = changes(one) != changes(other);
+    let plain = |event: &Value| {
+        let mut event = event.clone();
+        if let Some(fields) = event.as_object_mut() {
+            let is_edit = fields.get("kind").and_then(Value::as_str) == Some("edited");
+            fields.remove("reactions");
+            if was_changed || is_edit {
+                for field in ["body", "edited", "deleted", "mentions", "file", "display_name"] {
+                    fields.remove(field);
+                }
+            }
+        }
+        event
+    };
+    plain(one) == plain(other)
 }
 
 /// Takes an event apart.
@@ -92,6 +122,12 @@ pub fn event_of(value: &Value) -> Result<EventFields, Violation> {
             seq: number("seq")?,
             lamport: number("lamport_timestamp")?,
             author: text("author")?.to_ascii_lowercase(),
+            gone: match kind.as_str() {
+                "left" => text("author"),
+                "kicked" | "banned" => text("username"),
+                _ => None,
+            }
+            .map(|name| name.to_ascii_lowercase()),
             message,
             kind,
         })

@@ -200,8 +200,11 @@ impl Checker {
     /// Something became durable on the disk of `server`.
     pub fn synced(&mut self, server: usize, synced: Synced) -> Verdict {
         for (index, event) in &synced.events {
-            let (event, _) = self.places.learn(event)?;
-            self.places.stored(*index, event.lamport)?;
+            // What was seen before may be a message that a later entry has changed.
+            let (event, is_new) = self.places.learn(event)?;
+            if is_new {
+                self.places.stored(*index, event.lamport)?;
+            }
         }
         self.servers.synced(server, synced)
     }
@@ -248,6 +251,7 @@ impl Checker {
         }
         for event in events {
             self.places.learn(event)?;
+            self.places.ends_as(server, event)?;
         }
         self.places.ends(server, &room, events.len() as u64)
     }

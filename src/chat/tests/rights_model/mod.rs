@@ -1,0 +1,348 @@
+//! Random requests of all kinds, by random users in random rooms, against a plain model of rights.
+//!
+//! One server runs through, another is restarted from its rows at random moments. Both must say the same,
+//! and what the model says: what is allowed, with which code it is refused, which events come of it, and who
+//! may see what. Of a refusal nothing is left; a private room that one may not read is refused in the words
+//! for one that does not exist; of a deleted or overwritten text nothing is kept.
+
+mod chance;
+mod model;
+
+use std::collections::BTreeSet;
+
+use self::{
+    chance::{ALL_USERS, Times, random_command},
+    model::{MEvent, Model, Outcome},
+};
+use super::World;
+use crate::{
+    chance::Chance,
+    chat::{
+        Action, Applied, Command, Evidence, Reply, Standing,
+        command::{self, Administer},
+        views::Viewer,
+    },
+    protocol::{
+        event::{Event, EventKind},
+        file::FileId,
+        moderation::Role,
+        name::{RoomName, UserName},
+        request::Destination,
+    },
+};
+
+/// Commands of one play.
+const STEPS: u64 = 160;
+/// Plays of one test.
+const SEEDS: u64 = 200;
+
+/// What the server said, in the model's words.
+fn said(applied: &Applied) -> Outcome {
+    match applied.outcome.as_ref().expect("no command is a repeat") {
+        Err(refusal) => Err(refusal.code),
+        Ok(reply) => Ok(match reply {
+            Reply::Nothing => "nothing".into(),
+            Reply::Joined { room, created, role, last_seq, .. } => {
+                format!("joined {room} {created} {} {last_seq}", role.as_str())
+            }
+            Reply::Left { room, .. } => format!("left {room}"),
+            Reply::Sent(sent) => format!("sent {} {} {}", sent.room, sent.seq, sent.duplicate),
+            Reply::Placed { room, seq, duplicate } => format!("placed {room} {seq} {duplicate}"),
+            Reply::Account { username } => format!("account {username}"),
+            Reply::Receiving { received, .. } => format!("receiving {received}"),
+            Reply::File(file) => format!("file {}", file.size),
+        }),
+    }
+}
+
+fn kind_of(event: &Event) -> String {
+    let json = serde_json::to_value(&event.kind).unwrap();
+    json["kind"].as_str().unwrap().to_owned()
+}
+
+/// Plays `seed`; panics where anything is not as it must be. Says how many commands were allowed, and how
+/// many were refused.
+fn play(seed: u64) -> (u64, u64) {
+    let mut chance = Chance(seed);
+    let (mut steady, mut restarted, mut model) = (World::default(), World::default(), Model::default());
+    let (mut times, mut counts) = (Times::default(), (0, 0));
+    for step in 0..STEPS {
+        let command = random_command(&mut chance, &model, step, &mut times);
+        let command = command::decode::<Command>(&command::encode(&command)).unwrap();
+        let before = steady.state.clone();
+        let evidence = steady.evidence(&command.proposal.action);
+        let checked = steady.state.check(command.created_at_ms, &command.proposal, &evidence);
+        hides_what_is_private(&steady, &model, &command, &evidence);
+        set_wall_clock(0);
+        let one = steady.apply(&command);
+        set_wall_clock(7_000_000);
+        let other = restarted.apply(&command);
+        assert_eq!(format!("{one:?}"), format!("{other:?}"), "two servers disagree at step {step}");
+        assert_eq!(said(&one), model.apply(&command), "step {step}: {command:?}");
+        let published: Vec<_> = one.effects.events.iter().map(|published| &published.event).collect();
+        let published = published
+            .into_iter()
+            .map(|event| (event.room.to_string(), event.seq, event.author.to_string(), kind_of(event)));
+        let expected = model.published.iter().cloned();
+        let expected = expected.map(|(room, seq, author, kind)| (room, seq, author, kind.to_owned()));
+        assert_eq!(published.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "step {step}: {command:?}");
+        match one.outcome.unwrap() {
+            Ok(_) => {
+                checked.unwrap();
+                counts.0 += 1;
+            }
+            Err(refusal) => {
+                assert_eq!(checked.unwrap_err(), refusal, "check and apply agree");
+                let mut undone = steady.state.clone();
+                undone.origins = before.origins.clone();
+                assert!(undone == before, "a refusal left a trace: {command:?}");
+                assert_eq!(one.effects.rows.len(), 1, "the origin's count, and nothing else");
+                counts.1 += 1;
+            }
+        }
+        if chance.below(15) == 0 {
+            let loaded = restarted.loaded();
+            assert_eq!(loaded, restarted.state, "the rows are the state after step {step}: {command:?}");
+            restarted.state = loaded;
+        }
+        if chance.below(40) == 0 || step + 1 == STEPS {
+            compare_views(&steady, &model, command.created_at_ms);
+            keeps_nothing_deleted(&steady, &model);
+        }
+    }
+    assert_eq!(restarted.loaded(), restarted.state, "the rows are the state at the end");
+    counts
+}
+
+/// Each server has its own idea of the time, which must not matter.
+fn set_wall_clock(wall_ms: u64) {
+    #[cfg(feature = "planted-bugs")]
+    crate::planted::set_wall_clock_ms(wall_ms);
+    #[cfg(not(feature = "planted-bugs"))]
+    let _ = wall_ms;
+}
+
+/// A name like `room`, of a room that there is not.
+fn nowhere(room: &str) -> RoomName {
+    RoomName::new(if room.starts_with('@') { "@nemo,noone" } else { "nowhere" }).unwrap()
+}
+
+/// The same about another room, for what is about a room that has to be there.
+fn elsewhere(action: &Action, to: &RoomName) -> Option<Action> {
+    let mut action = action.clone();
+    match &mut action {
+        Action::Leave { room }
+        | Action::Chat { to: Destination::Room(room), .. }
+        | Action::Edit { room, .. }
+        | Action::Delete { room, .. }
+        | Action::React { room, .. }
+        | Action::MarkRead { room, .. }
+        | Action::Moderate { room, .. }
+        | Action::RoomPassword { room, .. }
+        | Action::CreateHook { room, .. }
+        | Action::DeleteHook { room, .. } => *room = to.clone(),
+        Action::FileBegin { file, .. } => file.room = to.clone(),
+        _ => return None,
+    }
+    Some(action)
+}
+
+/// A private room that the user may not see is refused like one that does not exist.
+fn hides_what_is_private(world: &World, model: &Model, command: &Command, evidence: &Evidence) {
+    let now = command.created_at_ms;
+    let user = command.proposal.user.as_str();
+    let hidden = model.rooms.iter().filter(|(_, room)| room.private && !model.sees(user, room, now));
+    let names: Vec<&String> = hidden.map(|(name, _)| name).collect();
+    // One of them at a time: there will be others.
+    if let Some(name) = names.get(command.origin.seq as usize % names.len().max(1)).copied() {
+        let to = nowhere(name);
+        let mut proposal = command.proposal.clone();
+        let (Some(here), Some(there)) =
+            (elsewhere(&proposal.action, &RoomName::new(name).unwrap()), elsewhere(&proposal.action, &to))
+        else {
+            return;
+        };
+        proposal.action = here;
+        // The events of that room are there to be looked up, whoever asks.
+        let evidence = if proposal.action == command.proposal.action {
+            evidence.clone()
+        } else {
+            world.evidence(&proposal.action)
+        };
+        let refused_here = world.state.check(now, &proposal, &evidence);
+        proposal.action = there;
+        let refused_there = world.state.check(now, &proposal, &Evidence::default());
+        let (Err(here), Err(there)) = (refused_here, refused_there) else {
+            // Who sends a message once more learns where their own message stands.
+            assert!(matches!(proposal.action, Action::Chat { .. }), "{proposal:?} is allowed in {name}");
+            return;
+        };
+        assert_eq!(here.code, there.code, "{proposal:?} in {name}");
+        assert_eq!(here.reason.replace(name, "X"), there.reason.replace(to.as_str(), "X"), "{proposal:?}");
+    }
+}
+
+/// Who sees what must be what the model says.
+fn compare_views(world: &World, model: &Model, now: u64) {
+    let state = &world.state;
+    for user in ALL_USERS {
+        let key = UserName::new(user).unwrap().key();
+        let viewer = Viewer { user: &key, now_ms: now };
+        let seen: BTreeSet<&str> = model
+            .rooms
+            .iter()
+            .filter(|(_, room)| model.sees(user, room, now))
+            .map(|(name, _)| &**name)
+            .collect();
+        let visible = state.visible_rooms(viewer);
+        let visible: BTreeSet<String> =
+            visible.iter().map(|id| state.room_by_id(*id).unwrap().name.to_string()).collect();
+        assert!(visible.iter().eq(&seen), "{user} sees {visible:?} and should see {seen:?}");
+        let (listed, _) = state.room_summaries(viewer, None, false, 1_000);
+        assert!(
+            listed.iter().map(|room| room.room.as_str()).eq(seen.iter().copied()),
+            "{user} is shown these"
+        );
+        for summary in listed {
+            let room = &model.rooms[summary.room.as_str()];
+            let member = room.members.get(user);
+            let unread = member.map_or(0, |member| room.last_seq - member.last_read.max(room.first_seq - 1));
+            let mentions = member.map_or(0, |member| {
+                member.mentions.iter().filter(|seq| **seq >= room.first_seq).count() as u64
+            });
+            assert_eq!((summary.private, summary.archived), (room.private, room.archived));
+            assert_eq!((summary.members, summary.last_seq), (room.members.len() as u64, room.last_seq));
+            assert_eq!(
+                (summary.joined, summary.role.as_str()),
+                (member.is_some(), role(member.map(|m| m.role)))
+            );
+            assert_eq!((summary.unread, summary.mentions), (unread, mentions), "{user} in {}", summary.room);
+        }
+        for (name, room) in &model.rooms {
+            let name = RoomName::new(name).unwrap();
+            let found = state.visible_room(viewer, &name);
+            let hooks = state.hooks(viewer, &name);
+            if !seen.contains(name.as_str()) && room.private {
+                let to = nowhere(name.as_str());
+                let is_hidden = |reason: String| reason.replace(name.as_str(), "X");
+                let there =
+                    state.visible_room(viewer, &to).unwrap_err().to_string().replace(to.as_str(), "X");
+                assert_eq!(is_hidden(found.unwrap_err().to_string()), there, "{user} in {name}");
+                assert_eq!(is_hidden(hooks.unwrap_err().to_string()), there, "{user} in {name}");
+                continue;
+            }
+            assert_eq!(found.is_ok(), seen.contains(name.as_str()), "{user} in {name}");
+            let hooks_there = model.hooks.values().filter(|hook| hook.room == name.as_str()).count();
+            let shown = model.keeps_order(user, room).then_some(hooks_there);
+            assert_eq!(hooks.ok().map(|hooks| hooks.len()), shown, "{user} in {name}");
+            let id = state.room_id(&name.key()).unwrap();
+            assert_eq!(state.may_type(viewer, id), model.writes(user, room, now), "{user} in {name}");
+        }
+        for number in 0..8 {
+            let file =
+                model.files.get(&number).filter(|file| file.whole && model.reads_file(user, file, now));
+            let found = state.visible_file(viewer, FileId([number; 16]));
+            assert_eq!(found.is_ok(), file.is_some(), "{user} and file {number}: {found:?}");
+        }
+    }
+    compare_rooms(world, model, now);
+}
+
+fn role(role: Option<Role>) -> &'static str {
+    role.map_or("", Role::as_str)
+}
+
+/// Members and history.
+fn compare_rooms(world: &World, model: &Model, now: u64) {
+    for (name, room) in &model.rooms {
+        let id = world.state.room_id(&RoomName::new(name).unwrap().key()).unwrap();
+        let members = world.state.members(id, now, |_| (false, false));
+        let members: Vec<_> = members.iter().map(|m| (m.username.as_str(), m.role.as_str())).collect();
+        let expected = room.members.iter().map(|(user, member)| {
+            let is_muted = model.is_muted(user, room, now);
+            (user.as_str(), if is_muted { "muted" } else { member.role.as_str() })
+        });
+        assert_eq!(members, expected.collect::<Vec<_>>(), "{name}");
+        let stored: Vec<&Event> =
+            world.events.range((id, 0)..=(id, u64::MAX)).map(|(_, event)| &**event).collect();
+        assert!(stored.iter().map(|event| event.seq).eq(room.first_seq..=room.last_seq), "{name} has holes");
+        for (event, (seq, expected)) in stored.into_iter().zip(&room.events) {
+            match (&event.kind, expected) {
+                (EventKind::Message(message), MEvent::Message(expected)) => {
+                    assert_eq!(message.body, expected.body, "{name} {seq}");
+                    assert_eq!((message.edited, message.deleted), (expected.edited, expected.deleted));
+                    assert_eq!(message.file.as_ref().map(|file| file.file_id.0[0]), expected.file);
+                    let names: BTreeSet<_> = message.mentions.iter().map(UserName::to_string).collect();
+                    assert_eq!(names, expected.mentions, "{name} {seq}");
+                    let reactions = message.reactions.iter();
+                    let reactions: BTreeSet<_> = reactions
+                        .flat_map(|(emoji, users)| users.iter().map(|user| (emoji.clone(), user.to_string())))
+                        .collect();
+                    assert_eq!(reactions, expected.reactions, "{name} {seq}");
+                }
+                (EventKind::Edited { body, .. }, MEvent::Edit(text)) => {
+                    assert_eq!(body.as_deref().unwrap_or_default(), text, "{name} {seq}");
+                }
+                (EventKind::Message(_) | EventKind::Edited { .. }, _) | (_, MEvent::Message(_)) => {
+                    panic!("{name} {seq} is another kind of event")
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A text that was deleted or written over is in no stored event and no row.
+fn keeps_nothing_deleted(world: &World, model: &Model) {
+    let mut kept = String::new();
+    for event in world.events.values() {
+        kept += &serde_json::to_string(event).unwrap();
+    }
+    for value in world.rows.values() {
+        kept += &String::from_utf8_lossy(value);
+    }
+    for text in &model.gone {
+        assert!(!kept.contains(text.as_str()), "{text:?} is gone and still kept");
+    }
+}
+
+#[test]
+fn random_requests_do_what_the_model_of_rights_says() {
+    let (mut allowed, mut refused) = (0, 0);
+    for seed in 0..SEEDS {
+        let counts = play(seed);
+        allowed += counts.0;
+        refused += counts.1;
+    }
+    // Otherwise little would have been tried.
+    assert!(allowed > refused / 2 && refused > allowed / 4, "{allowed} allowed, {refused} refused");
+}
+
+/// The test above would notice each of the bugs that can be planted in rights and in what is kept.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_are_caught() {
+    use crate::planted::{Bug, plant};
+
+    for bug in [
+        Bug::BanByLocalClock,
+        Bug::BannedEnters,
+        Bug::SearchLeaksPrivate,
+        Bug::HistoryForStrangers,
+        Bug::InvitedReads,
+        Bug::MutedMayEdit,
+        Bug::RevokedSessionAccepted,
+        Bug::OldPasswordAccepted,
+        Bug::DeletedTextInEdit,
+        Bug::MentionCountedTwice,
+        Bug::ReadingNotStored,
+        Bug::FileOutlivesMessage,
+        Bug::OwnerLost,
+        Bug::EvidenceBeforeRights,
+    ] {
+        plant(Some(bug));
+        let caught = (0..SEEDS).any(|seed| std::panic::catch_unwind(|| play(seed)).is_err());
+        plant(None);
+        assert!(caught, "{bug:?} went unnoticed");
+    }
+}

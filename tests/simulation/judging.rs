@@ -1,0 +1,166 @@
+//! The log is played once more, by a state of its own, and says who was where and what is to be stored.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+use syncnet::{
+    chat::{Command, Evidence, State, apply::Effects},
+    protocol::{Event, peer::LogEntryKind},
+    replica::storage::{EventRow, RoomId},
+};
+
+use crate::{
+    checker::{Point, Verdict, Violation},
+    cluster::Cluster,
+    company::{DEN, Shown, is_private},
+};
+
+/// What the log says.
+#[derive(Default)]
+struct Replay {
+    state: State,
+    events: BTreeMap<(RoomId, u64), Arc<Event>>,
+    /// By timestamp: the log entry that made the event.
+    indexes: BTreeMap<u64, u64>,
+    /// By room and user, folded: from which entry on they were a member, and from which on no more.
+    members: BTreeMap<(String, String), Vec<(u64, bool)>>,
+}
+
+impl Replay {
+    fn apply(&mut self, index: u64, command: &Command) {
+        let evidence = self.evidence(command);
+        let Effects { events, rewritten, membership, .. } =
+            self.state.apply(index, command, &evidence).effects;
+        for published in events {
+            self.indexes.insert(published.event.lamport_timestamp, index);
+            self.store(&published.row());
+        }
+        rewritten.iter().for_each(|row| self.store(row));
+        for change in membership {
+            let Some(room) = self.state.room_by_id(change.room) else { continue };
+            let key = (room.name.key().as_str().to_owned(), change.user.as_str().to_owned());
+            self.members.entry(key).or_default().push((index, change.joined));
+        }
+    }
+
+    fn evidence(&self, command: &Command) -> Evidence {
+        let Some((room, seq)) = self.state.wanted(&command.proposal.action) else {
+            return Evidence::default();
+        };
+        let mut evidence = Evidence { target: self.events.get(&(room, seq)).cloned(), last_edit: None };
+        evidence.last_edit = evidence.wanted().and_then(|edit| self.events.get(&(room, edit)).cloned());
+        evidence
+    }
+
+    fn store(&mut self, row: &EventRow) {
+        if let Ok(event) = serde_json::from_str(row.json.get()) {
+            self.events.insert((row.room, row.seq), Arc::new(event));
+        }
+    }
+
+    /// Whether what was shown was to be shown: a push to who was a member when it happened (who comes sees
+    /// the coming, who goes the going), an answer to who was one at some time since what it ends with.
+    fn allows(&self, shown: &Shown) -> bool {
+        let is_file = shown.lamport == 0;
+        let Some(index) = self.indexes.get(&shown.lamport).copied().or(is_file.then_some(0)) else {
+            return false;
+        };
+        let key = (shown.room.clone(), shown.user.clone());
+        let changes = self.members.get(&key).map_or(&[][..], Vec::as_slice);
+        let at = |index: u64| {
+            changes.iter().rev().find(|(since, _)| *since <= index).is_some_and(|(_, joined)| *joined)
+        };
+        let until = if shown.is_push { index } else { shown.bound.max(index) };
+        at(index)
+            || at(index.saturating_sub(1))
+            || changes.iter().any(|(since, joined)| *joined && index < *since && *since <= until)
+    }
+}
+
+impl Cluster {
+    /// Once all is over, on what was shown to whom, and on what is stored.
+    pub fn judge_company(&mut self) -> Verdict {
+        let Some(company) = self.company.take() else { return Ok(()) };
+        let replay = self.replay()?;
+        self.tally.shown = company.shown.len() as u64;
+        self.tally.deleted = company.gone_texts().count() as u64;
+        self.tally.logouts = company.revoked.len() as u64;
+        if let Some(Shown { user, room, lamport, is_push, .. }) =
+            company.shown.iter().find(|shown| !replay.allows(shown))
+        {
+            let text = format!("{user} was shown ({room}, timestamp {lamport}), push {is_push}");
+            return Err(Violation::new(Point::Confined, text));
+        }
+        for server in 0..self.hosts.len() {
+            for (room, events) in self.rooms_on_disk(server)? {
+                for stored in events {
+                    if let Some(text) = company.gone_texts().find(|text| stored["body"] == *text) {
+                        let text =
+                            format!("server {} keeps {text:?}, which was deleted: {stored}", server + 1);
+                        return Err(Violation::new(Point::Refused, text));
+                    }
+                    let seq = stored["seq"].as_u64().unwrap_or(0);
+                    let id = syncnet::protocol::RoomName::new(&room)
+                        .and_then(|it| replay.state.room_id(&it.key()));
+                    let due = id.and_then(|id| replay.events.get(&(id, seq)));
+                    let due = due.and_then(|event| serde_json::to_value(&**event).ok());
+                    if due.as_ref() != Some(&stored) {
+                        let text = format!("server {} holds {stored}; the log makes it {due:?}", server + 1);
+                        return Err(Violation::new(Point::OneOrder, text));
+                    }
+                }
+            }
+            self.try_what_ended(server, &company.revoked)?;
+        }
+        self.company = Some(company);
+        Ok(())
+    }
+
+    /// Ended sessions open nothing, and a guest is told of no private room.
+    fn try_what_ended(&mut self, server: usize, revoked: &std::collections::BTreeSet<String>) -> Verdict {
+        for token in revoked.iter().take(3) {
+            let (visitor, answer) = self.meet(server, "login", json!({"token": token}))?;
+            if answer["data"]["code"] != "bad_credentials" {
+                let text = format!("a token that had ended is answered: {answer}");
+                return Err(Violation::new(Point::Confined, text));
+            }
+            self.visitors.remove(&visitor);
+        }
+        let (visitor, _) = self.meet(server, "ping", json!({"barrier": true}))?;
+        for msg_type in ["history", "members"] {
+            let there = self.converse(visitor, msg_type, json!({"room": DEN}))?;
+            let nowhere = self.converse(visitor, msg_type, json!({"room": "nowhere"}))?;
+            let said = |answer: &Value, room: &str| answer["data"].to_string().replace(room, "X");
+            if said(&there, DEN) != said(&nowhere, "nowhere") {
+                let text = format!("a stranger can tell {there} from {nowhere}");
+                return Err(Violation::new(Point::Confined, text));
+            }
+        }
+        let found = self.converse(visitor, "search", json!({"query": "word*", "limit": 100}))?;
+        let hits = found["data"]["hits"].as_array().cloned().unwrap_or_default();
+        if let Some(hit) = hits.iter().find(|hit| hit["room"].as_str().is_some_and(is_private)) {
+            return Err(Violation::new(Point::Confined, format!("a stranger has found {hit}")));
+        }
+        self.visitors.remove(&visitor);
+        Ok(())
+    }
+
+    /// Everything that was committed, once more.
+    fn replay(&self) -> Result<Replay, Violation> {
+        let mut replay = Replay::default();
+        let end = self.hosts.iter().map(|host| host.disk.borrow().known.applied.index).max().unwrap_or(0);
+        for index in 1..=end {
+            let written = self.hosts.iter().filter_map(|host| host.disk.borrow().log.get(&index).cloned());
+            // Nothing that was committed is ever replaced: the newest term has it.
+            let Some(entry) = written.max_by_key(|entry| entry.term) else { continue };
+            if entry.kind != LogEntryKind::Command || entry.data.is_empty() {
+                continue;
+            }
+            let command = Command::decode(&entry.data).map_err(|error| {
+                Violation::new(Point::OneOrder, format!("entry {index} cannot be played: {error}"))
+            })?;
+            replay.apply(index, &command);
+        }
+        Ok(replay)
+    }
+}
