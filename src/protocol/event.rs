@@ -72,6 +72,7 @@ pub struct Message {
 /// What happened. The wire form carries the variant's name in `kind`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all events are messages")]
 pub enum EventKind {
     /// Somebody said something.
     Message(Message),

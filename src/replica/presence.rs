@@ -220,7 +220,7 @@ mod tests {
         presence.set_away(0, &alice, true);
         assert_eq!(presence.state(&alice), State::Away);
         let Some(PeerMessage::Presence { away, .. }) = presence.take_change() else { panic!("a change") };
-        assert_eq!(away, [alice.clone()]);
+        assert_eq!(away, std::slice::from_ref(&alice));
         presence.heard(0, &other, true, vec![alice.clone()], vec![], vec![]);
         assert_eq!(presence.state(&alice), State::Online);
         presence.heard(0, &other, true, vec![], vec![], vec![]);
