@@ -84,7 +84,7 @@ impl Writer {
 
     fn event(&mut self, is_message: bool) -> EventRow {
         self.index += 1;
-        let room = if self.index % 10 == 0 { HIDDEN } else { ROOM };
+        let room = if self.index.is_multiple_of(10) { HIDDEN } else { ROOM };
         let newest = &mut self.newest[room.0 as usize - 1];
         *newest += 1;
         let seq = *newest;
