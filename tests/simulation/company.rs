@@ -5,8 +5,8 @@
 //! A text whose deletion was acknowledged is in no answer that knows of the deletion, and in the end nowhere.
 //! What is sent on a session whose end was acknowledged is not done.
 //!
-//! Their chance is a stream of their own, and they come in two of seven runs: in those that the table of
-//! planted bugs does not name, so that the others stay the runs that they were.
+//! Their chance is a stream of their own, and they come in two of seven runs: so the recorded seeds, but for
+//! those that need them, stay the runs that they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +101,7 @@ pub struct Company {
 impl Company {
     /// Those who come in the run of `seed`, if anybody does.
     pub fn of(seed: u64) -> Option<Company> {
-        // 3 and 6 are left over by no seed of planted_bugs.txt.
+        // The seeds that were recorded before there were such people leave these over.
         if !matches!(seed % 7, 3 | 6) {
             return None;
         }
