@@ -576,6 +576,19 @@ fn a_first_join_shows_the_past_and_a_resume_only_what_is_new() {
 }
 
 #[test]
+fn what_a_room_has_forgotten_is_no_gap() {
+    let mut rig = Rig::in_lobby(&[8000], 3);
+    rig.lost();
+    rig.log_in("server1");
+    let events = [event("lobby", 8), event("lobby", 9)];
+    let join = rig.answer_join(json!({ "first_seq": 8, "last_seq": 9, "events": events }));
+    assert_eq!(join["data"], json!({ "room": "lobby", "after": 3 }));
+    rig.push("lobby", 10);
+    assert_eq!(rig.shown(), [8, 9, 10]);
+    assert!(rig.take("create_join").is_empty(), "no gap");
+}
+
+#[test]
 fn a_cluster_that_was_set_up_anew_is_noticed() {
     let mut rig = Rig::in_lobby(&[8000], 30);
     rig.lost();
