@@ -162,6 +162,9 @@ impl<S: Storage> Replica<S> {
                     Some(room) => [room].into(),
                     None => self.state.visible_rooms(viewer),
                 };
+                // It is looked up a moment later, when there may be more: what was said after the asker had to
+                // leave a room is not for them, though they were in it when this was judged.
+                let end = self.state.lamport().saturating_add(1);
                 let search = Search {
                     query: words,
                     room,
@@ -169,7 +172,7 @@ impl<S: Storage> Replica<S> {
                     author: author.map(|author| author.key()),
                     since_ms,
                     until_ms,
-                    before_lamport: before,
+                    before_lamport: Some(before.map_or(end, |before| before.min(end))),
                     limit,
                 };
                 self.look_up(conn, asked, Wanted::Search(search));

@@ -69,8 +69,9 @@ impl Connection {
             return;
         };
         if self.user.is_none() {
-            let name =
-                if line.msg_type == "login" { line.text("username") } else { line.sender_id.as_deref() };
+            // A login by a token says nothing in its data of who it is.
+            let named = if line.msg_type == "login" { line.text("username") } else { None };
+            let name = named.or(line.sender_id.as_deref());
             self.user = name.map(str::to_ascii_lowercase);
         }
         let room = line.room().or_else(|| line.direct(self.user.as_ref()?));
