@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    chat::{Action, Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
     planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,
         limits::{HISTORY_BYTES, HISTORY_MAX},
+        name::UserName,
         peer::{LogEntry, LogEntryKind},
         refusal::Refusal,
     },
@@ -101,8 +102,10 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
-        let sender_follows = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
-        if let (true, Some(conn), Some(published)) = (sender_follows, asker, events.first()) {
+        let has_spoken = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
+        if let (true, Some(conn), Some(published)) = (has_spoken, asker, events.first())
+            && self.speaks_for_itself(conn, &command.proposal.action, &published.event.author)
+        {
             // Whoever speaks in a room hears it from then on.
             let before = published.event.seq - 1;
             self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
@@ -133,6 +136,14 @@ impl<S: Storage> Replica<S> {
             self.take_held(now, conn);
         }
         Ok(())
+    }
+
+    /// Whether `author` of a message is who the connection is logged in as. A webhook's bot is a member, but
+    /// whoever posts by its token is nobody, and may hear nothing of the room.
+    fn speaks_for_itself(&mut self, conn: ConnId, action: &Action, author: &UserName) -> bool {
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref());
+        let is_own = user.is_some_and(|user| user.key() == author.key());
+        matches!(action, Action::Chat { .. }) && is_own || planted(Bug::HookFollows)
     }
 
     /// The log has decided what `conn` asked for.
