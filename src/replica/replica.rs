@@ -15,7 +15,6 @@ use crate::{
         limits::RESERVED_MS,
         name::ServerId,
         peer::{NodeId, PeerMessage},
-        status::ServerList,
     },
 };
 
@@ -92,7 +91,8 @@ pub struct Replica<S: Storage> {
     pub(super) reserved: BTreeMap<ConnId, u64>,
     pub(super) outputs: Vec<Output>,
     pub(super) next_hello_ms: u64,
-    pub(super) announced: Option<ServerList>,
+    /// Who led and who lived when the clients were last told.
+    pub(super) announced: Option<(Option<ServerId>, Vec<bool>)>,
     remembered_ms: u64,
     pub(super) started_ms: u64,
     pub(super) stopping: Option<Stopping>,

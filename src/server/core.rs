@@ -323,7 +323,8 @@ impl Core {
 
     fn describe(&mut self, now: Now) {
         let standing = self.replica.standing();
-        let is_news = self.context.shared.turned(standing, self.replica.state().lamport());
+        let is_news =
+            self.context.shared.turned(standing, self.replica.state().lamport(), self.replica.clients());
         if is_news || now.mono_ms >= self.described_ms + DESCRIBE_MS {
             self.described_ms = now.mono_ms;
             self.context.shared.described(self.replica.status(now), self.replica.server_list());
