@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{Action, Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    chat::{Action, Applied as Outcome, Command, Reply, apply::Effects, command::Administer, hook::hook_id},
     planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer},
@@ -24,6 +24,7 @@ use super::{
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
     storage::{Applied, EventRange, Row, Storage, StorageError},
+    throttle::Guarded,
 };
 
 impl<S: Storage> Replica<S> {
@@ -129,6 +130,9 @@ impl<S: Storage> Replica<S> {
             self.answer_write(now, index, conn, origin.seq, outcome);
         }
         for ended in &ended {
+            if unsettles(&command.proposal.action) {
+                self.throttle.forget_homes(&Guarded::Account(ended.user.clone()));
+            }
             self.end_sessions(now, ended, asker);
         }
         if let Some(conn) = asker {
@@ -160,10 +164,12 @@ impl<S: Storage> Replica<S> {
         let Some(Write { asked, then }) = session.waiting(seq).cloned() else { return };
         let line = |answer: Answer| WriteAnswer::Line(answer.line(&asked, &by).into());
         if let Then::LogIn(token) = then {
-            let outcome = outcome.map(|reply| match reply {
-                Reply::Account { username } => username,
-                reply => unreachable!("a login is answered with an account, and not with {reply:?}"),
-            });
+            let outcome = match outcome {
+                Ok(Reply::Account { username }) => Ok(username),
+                Err(refusal) => Err(refusal),
+                // A voided login: its connection was told so, and is nobody's.
+                Ok(_) => return,
+            };
             let answer = line(self.login_decided(now, conn, token, outcome));
             let Some(session) = self.sessions.get_mut(conn) else { return };
             session.answer(seq, answer);
@@ -242,6 +248,18 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
+    }
+}
+
+/// Whether nobody is at home any more where an account was logged in to: it has another password, or may not
+/// be used. Who only logs out keeps what protects them from being locked out.
+fn unsettles(action: &Action) -> bool {
+    match action {
+        Action::ChangePassword { .. } | Action::CloseAccount { .. } => true,
+        Action::Administer { what, .. } => {
+            matches!(what, Administer::SetPassword(_) | Administer::Ban(_) | Administer::Delete)
+        }
+        _ => false,
     }
 }
 

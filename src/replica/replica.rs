@@ -24,6 +24,7 @@ use super::{
     fanout::Fan,
     handover::Handover,
     io::{ConnId, Input, Look, Now, Output},
+    jobs::Jobs,
     leading::{Forwarded, Leading},
     links::Link,
     members::Members,
@@ -37,6 +38,7 @@ use super::{
     stopping::Stopping,
     storage::{Batch, Identity, Loaded, Storage, StorageError},
     throttle::Throttle,
+    tokens::Round,
     trust::Trust,
 };
 
@@ -83,9 +85,11 @@ pub struct Replica<S: Storage> {
     pub(super) unsaved: Unsaved,
     /// Looks into the database that must see entries up to an index that is not yet on the disk.
     pub(super) looks: Vec<(u64, Look)>,
+    pub(super) jobs: Jobs,
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
     pub(super) retention: Retention,
+    pub(super) round: Round,
     /// Connections in places kept for operators and administrators that have not proven to be one, and
     /// until when they may.
     pub(super) reserved: BTreeMap<ConnId, u64>,
@@ -127,9 +131,11 @@ impl<S: Storage> Replica<S> {
             links: BTreeMap::new(),
             unsaved: Unsaved::default(),
             looks: Vec::new(),
+            jobs: Jobs::default(),
             throttle: Throttle::default(),
             rates: Rates::default(),
             retention: Retention::default(),
+            round: Round::default(),
             reserved: BTreeMap::new(),
             outputs: Vec::new(),
             next_hello_ms: 0,
@@ -255,6 +261,7 @@ impl<S: Storage> Replica<S> {
         self.time_out(now);
         self.end_unproven(now);
         self.forget_old_events(now);
+        self.look_at_tokens(now);
         for (conn, rooms) in self.sessions.due(now.mono_ms) {
             self.follow(conn, rooms);
         }

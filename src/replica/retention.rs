@@ -65,7 +65,18 @@ impl Clock {
                 self.distrusted_until_ms = now.mono_ms.saturating_add(DISTRUST_MS);
             }
         }
+        self.is_believed(now)
+    }
+
+    fn is_believed(&self, now: Now) -> bool {
         now.mono_ms >= self.distrusted_until_ms
+    }
+}
+
+impl Retention {
+    /// Whether the wall clock is believed, as it was last watched.
+    pub fn believes_clock(&self, now: Now) -> bool {
+        self.clock.is_believed(now)
     }
 }
 

@@ -1,12 +1,14 @@
 //! A small cluster in one thread: links, disks and fan-outs, and clients that write lines.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::{
     protocol::{
-        Envelope, Limits, ServerId, operator::OperatorKey, peer::NodeId, secret::ClusterSecret, status::Role,
+        Envelope, Limits, ServerId, credential::Job, operator::OperatorKey, peer::NodeId,
+        secret::ClusterSecret, status::Role,
     },
     replica::{
         Replica,
@@ -55,6 +57,11 @@ pub struct Cluster {
     pub now: Now,
     pub keep_entries: u64,
     pub followers: Followers,
+    pub limits: Limits,
+    /// What the hashing threads leave lying, where they do: since this, jobs have no results.
+    pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
+    /// How many passwords were hashed.
+    pub hashed: usize,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
@@ -70,6 +77,9 @@ impl Cluster {
             now: Now { mono_ms: 1_000, wall_ms: 1_763_677_200_000 },
             keep_entries: 1_000,
             followers: Followers::Forward,
+            limits: Limits::default(),
+            unhashed: None,
+            hashed: 0,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -105,7 +115,7 @@ impl Cluster {
                 })
                 .collect(),
             timing: Timing::default(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             auth: Default::default(),
             followers: self.followers,
             keep_entries: self.keep_entries,
@@ -178,12 +188,17 @@ impl Cluster {
         }
     }
 
-    /// Opens a connection and says its lines, all at once.
+    /// Opens a connection, where it is not open, and says its lines, all at once.
     pub fn say(&mut self, number: usize, conn: u64, lines: &[&str]) {
+        self.say_from(number, conn, None, lines);
+    }
+
+    /// The same, where the connection comes from an address.
+    pub fn say_from(&mut self, number: usize, conn: u64, addr: Option<IpAddr>, lines: &[&str]) {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
             self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
-            self.input(number, Input::Opened { conn, addr: None, reserved: false });
+            self.input(number, Input::Opened { conn, addr, reserved: false });
         }
         for line in lines {
             self.input(
@@ -191,6 +206,25 @@ impl Cluster {
                 Input::Line { conn, line: Envelope::parse(line.as_bytes()), bytes: line.len() },
             );
         }
+    }
+
+    /// The client hangs up.
+    pub fn hang_up(&mut self, number: usize, conn: u64) {
+        self.input(number, Input::Closed { conn: ConnId(conn) });
+    }
+
+    /// The hashing threads do what they have left lying, and go on.
+    pub fn hash_all(&mut self) {
+        for (number, conn, job) in self.unhashed.take().into_iter().flatten() {
+            self.hash(number, conn, job);
+        }
+        self.settle();
+    }
+
+    fn hash(&mut self, number: usize, conn: ConnId, job: Job) {
+        self.hashed += usize::from(job.hashes());
+        let done = self.hasher.work(job);
+        self.input(number, Input::Credential { conn, done });
     }
 
     /// Opens a connection in a place that is kept for operators and administrators.
@@ -286,10 +320,10 @@ impl Cluster {
                 self.disk(number).wipe();
                 self.start(number);
             }
-            Output::Credential { conn, job } => {
-                let done = self.hasher.work(job);
-                self.input(number, Input::Credential { conn, done });
-            }
+            Output::Credential { conn, job } => match &mut self.unhashed {
+                Some(unhashed) if job.hashes() => unhashed.push((number, conn, job)),
+                _ => self.hash(number, conn, job),
+            },
             Output::Stopped => {}
         }
     }
