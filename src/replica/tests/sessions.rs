@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use super::{JOIN, chat, cluster::Cluster, field};
-use crate::{protocol::status::Role, replica::config::Auth};
+use crate::{chat::account::BOTS_MAX, protocol::status::Role, replica::config::Auth};
 
 const REGISTER: &str = r#"{"msg_type":"register","data":{"username":"alice","password":"correct horse"}}"#;
 const LOGIN: &str = r#"{"msg_type":"login","data":{"username":"alice","password":"correct horse"}}"#;
@@ -78,7 +78,9 @@ fn a_guest_who_registers_and_logs_in_misses_nothing() {
         .filter_map(|l| l["data"]["seq"].as_u64())
         .collect();
     assert_eq!(seqs, [3, 4, 5], "{heard:?}");
-    assert_eq!(cluster.replica(1).clients(), 2);
+    assert_eq!(cluster.replica(1).clients(), 2, "who logs in again counts once");
+    cluster.hang_up(1, 2);
+    assert_eq!(cluster.replica(1).clients(), 1);
 }
 
 #[test]
@@ -207,6 +209,31 @@ fn a_guess_counts_though_the_guesser_hangs_up_before_it_is_checked() {
     assert_eq!(cluster.hashed, 5);
 }
 
+/// What becomes of a sixth wrong password in a row from where alice has logged in, once `ending` was done to her.
+fn sixth_guess_after(ending: &str) -> String {
+    let mut cluster = Cluster::led_by_the_last(1);
+    cluster.say_from(1, 1, address(1), &[REGISTER]);
+    cluster.run_ms(40);
+    cluster.say_from(1, 1, address(1), &[LOGIN]);
+    cluster.run_ms(40);
+    cluster.say_from(1, 1, address(1), &[ending]);
+    cluster.run_ms(40);
+    assert_eq!(cluster.answers(1, 1).last().expect("an answer")["msg_type"], "ack", "{ending}");
+    for conn in 2..=7 {
+        cluster.say_from(1, conn, address(1), &[&login("alice")]);
+        cluster.run_ms(40);
+    }
+    cluster.answers(1, 7)[0]["data"]["code"].as_str().expect("a refusal").into()
+}
+
+#[test]
+fn where_an_account_is_at_home_is_forgotten_with_its_password_and_not_with_a_logout() {
+    let change = r#"{"msg_type":"change_password","data":{"old":"correct horse","new":"other horse"}}"#;
+    assert_eq!(sixth_guess_after(r#"{"msg_type":"logout"}"#), "bad_credentials");
+    assert_eq!(sixth_guess_after(r#"{"msg_type":"logout","data":{"everywhere":true}}"#), "bad_credentials");
+    assert_eq!(sixth_guess_after(change), "rate_limited");
+}
+
 #[test]
 fn names_that_nobody_used_before_are_counted_by_address() {
     let mut cluster = Cluster::new(1);
@@ -313,6 +340,23 @@ fn bots_count_among_the_accounts_registered_from_an_address() {
         cluster.run_ms(40);
         assert_eq!(cluster.answers(1, conn)[0]["msg_type"] == "ack", is_good);
     }
+}
+
+#[test]
+fn a_user_makes_so_many_bots_and_no_more() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    token_of(&mut cluster, 1);
+    let bot = |number: usize| {
+        format!(r#"{{"msg_type":"create_bot","data":{{"username":"b{number}"}},"request_id":{number}}}"#)
+    };
+    let lines: Vec<String> = (0..=BOTS_MAX).chain([0]).map(bot).collect();
+    cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    cluster.run_ms(1_000);
+    let answers = cluster.answers(1, 1);
+    let forbidden = |answer: &serde_json::Value| answer["data"]["code"] == "forbidden";
+    assert_eq!(answers.len(), BOTS_MAX + 2);
+    let refused: Vec<usize> = (0..answers.len()).filter(|place| forbidden(&answers[*place])).collect();
+    assert_eq!(refused, [BOTS_MAX], "one that is there is made anew");
 }
 
 /// The stories above would notice the bugs that can be planted here.
