@@ -128,8 +128,8 @@ impl<'a> LocalSession<'a> {
         let (answers, lines) = mailbox(ANSWERS, &Bell::default());
         let client = desk.context.clients.add_local(Answers(answers));
         let session = LocalSession { desk, client, lines, early: BTreeMap::new(), asked: 0, patience };
-        let Visitor { addr, reserved } = visitor;
-        session.input(Input::Opened { conn: session.client.conn, addr, reserved })?;
+        let reserved = visitor.reserved_until.is_some();
+        session.input(Input::Opened { conn: session.client.conn, addr: visitor.addr, reserved })?;
         Ok(session)
     }
 
