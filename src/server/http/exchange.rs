@@ -96,6 +96,11 @@ impl<'a> Exchange<'a> {
         wire.write(&bytes, deadline(desk, visitor, bytes.len() as u64))
     }
 
+    /// When the whole body must be there.
+    pub fn body_deadline(&self) -> Instant {
+        self.body_deadline
+    }
+
     /// How long the body is altogether.
     pub fn body_bytes(&self) -> u64 {
         self.head.body_bytes
