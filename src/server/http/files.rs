@@ -1,7 +1,7 @@
 //! Files over HTTP: a post becomes the requests `file_begin`, `file_chunk`… and `file_end`, a read becomes
 //! `file_read`s. Never more than a few chunks of a file are in memory.
 
-use std::{collections::VecDeque, fmt::Write, io, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use super::{
     response::Response,
 };
 use crate::{
-    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES},
+    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES, hex},
     server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession},
 };
 
@@ -157,7 +157,7 @@ impl Upload {
             None => begun.insert(self.begin(session)?),
         };
         pieces.hand_over(session, begun)?;
-        let sha256 = hex(&pieces.hash.clone().finalize());
+        let sha256 = hex::encode(&pieces.hash.clone().finalize());
         let fields = data([("file_id", begun.file_id.as_str().into()), ("sha256", sha256.into())]);
         Ok(session.ask("file_end", fields)?)
     }
@@ -237,13 +237,6 @@ fn send_piece(session: &mut dyn Ask, begun: &Begun, offset: u64, piece: &[u8]) -
         ("bytes", STANDARD.encode(piece).into()),
     ]);
     session.send("file_chunk", fields)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }
 
 /// Where a file goes that is given out.

@@ -67,7 +67,7 @@ impl Chat {
             }
             "file_end" => {
                 let (name, content_type, size, content) = &self.files[&file_id];
-                let sha256 = hex(&Sha256::digest(content));
+                let sha256 = hex::encode(&Sha256::digest(content));
                 if data["sha256"] != sha256.as_str() || *size != content.len() as u64 {
                     return refuse(Code::BadRequest);
                 }
@@ -81,7 +81,7 @@ impl Chat {
                 let end = (start + CHUNK_BYTES as usize).min(content.len());
                 json!({
                     "file_id": file_id, "name": name, "size": content.len(), "content_type": content_type,
-                    "sha256": hex(&Sha256::digest(content)), "offset": start,
+                    "sha256": hex::encode(&Sha256::digest(content)), "offset": start,
                     "bytes": STANDARD.encode(&content[start..end]),
                 })
             }
@@ -184,7 +184,7 @@ fn a_file_goes_in_and_comes_out() {
         let first = "/files?room=lobby&name=h%C3%A4.png HTTP/1.1\nAuthorization: Bearer good\nContent-Type: image/png";
         let response = post(&mut chat, first, &content, usize::MAX).unwrap();
         let answer: Value = serde_json::from_slice(&response.body).unwrap();
-        let sha256 = hex(&Sha256::digest(&content));
+        let sha256 = hex::encode(&Sha256::digest(&content));
         assert_eq!(response.status, 201);
         let expected = json!({"file_id": "00ff", "size": length, "sha256": sha256, "name": "hä.png", "content_type": "image/png"});
         assert_eq!(answer, expected);
@@ -232,7 +232,7 @@ fn parts_heads_and_what_is_known_already() {
     }
     let written = get(&mut chat, &format!("HEAD {ask}")).unwrap();
     assert_eq!((written.status, written.length, written.body.len()), (200, 100_000, 0));
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&content)));
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&content)));
     for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".into()] {
         let written = get(&mut chat, &format!("GET {ask}\nIf-None-Match: {known}")).unwrap();
         assert_eq!((written.status, written.body.len()), (304, 0), "{known}");
