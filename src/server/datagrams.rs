@@ -287,11 +287,11 @@ impl Datagrams {
                     self.send(&bytes, address);
                 }
             }
-            election::Output::Campaign { leader_is_dead } => {
+            election::Output::Campaign { term, leader_is_dead } => {
                 let why = if leader_is_dead { "the leader's process is gone" } else { "no leader is heard" };
                 log::info!("the ring has chosen this server: it asks for votes ({why})");
                 // Where the process is ending nobody is left to campaign.
-                let _ = self.control.send(Control::Campaign { leader_is_dead });
+                let _ = self.control.send(Control::Campaign { term, leader_is_dead });
             }
             election::Output::Announce { term } => {
                 self.send_to_all(&Datagram::Announce(Announce { term }));
