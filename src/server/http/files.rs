@@ -24,7 +24,7 @@ use crate::{
 const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 /// Chunks that are on their way to the log at once.
 const CHUNKS_AHEAD: usize = 4;
-/// How long is waited before what failed is asked again, where the refusal does not say.
+/// How long is waited at least before what failed is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// What may be done with a file that is looked at: nothing, not even by itself.
 const FILE_CSP: &str =
@@ -125,7 +125,7 @@ impl Upload {
             };
             if let Stop::Failed(Failure::Refused(refusal)) = &stop
                 && may_pass(refusal, begun.is_some())
-                && session.reopen(refusal.retry_after_ms.map_or(PAUSE, Duration::from_millis))
+                && session.reopen(PAUSE.max(Duration::from_millis(refusal.retry_after_ms.unwrap_or(0))))
             {
                 continue;
             }
