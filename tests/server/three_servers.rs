@@ -128,3 +128,28 @@ fn the_cluster_goes_on_without_its_leader_and_takes_it_back() {
         .collect();
     assert_eq!(seqs, (1..=443).collect::<Vec<_>>());
 }
+
+#[test]
+fn servers_tell_each_other_how_many_are_logged_in() {
+    let cluster = Cluster::start();
+    let mut connected = [cluster.client(0), cluster.client(0), cluster.client(0)];
+    for client in &mut connected {
+        client.send(r#"{"msg_type":"ping"}"#);
+        assert_eq!(client.read()["msg_type"], "pong");
+    }
+    connected[0].send(r#"{"msg_type":"login","data":{"username":"alice"},"request_id":1}"#);
+    assert_eq!(connected[0].answer(1)["msg_type"], "ack");
+    let mut asking = cluster.client(1);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Pushes say the same as answers.
+        asking.send(r#"{"msg_type":"server_list"}"#);
+        let line: Value = serde_json::from_str(&asking.read_text().expect("a line")).unwrap();
+        let list = &line["data"];
+        if list["servers"][0]["clients"] == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "three are connected and one is logged in: {list}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
