@@ -56,11 +56,21 @@ use crate::{
     replica::storage::{Found, Hit, RoomId, Search, StorageError},
 };
 
-/// `columnsize=0`: the length of each message would only serve a ranking.
-pub(super) const TABLES: &str = "
+pub(super) const SAID_TABLE: &str = "
 CREATE TABLE said (
     lamport INTEGER PRIMARY KEY, room INTEGER NOT NULL, seq INTEGER NOT NULL, created_at_ms INTEGER NOT NULL
 ) STRICT;
+";
+/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: a beginning of three letters
+/// that many words have would be looked for in the list of each of them.
+pub(super) const SEARCH_TABLE: &str = "
+CREATE VIRTUAL TABLE search USING fts5 (
+    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2', prefix='3'
+);
+INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+";
+/// The same as it was before the third version of the schema.
+pub(super) const OLD_SEARCH_TABLE: &str = "
 CREATE VIRTUAL TABLE search USING fts5 (
     place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'
 );
@@ -193,13 +203,6 @@ pub(super) fn fill(connection: &Connection) -> Result<(), StorageError> {
         }
         Ok(true)
     })
-}
-
-/// Fills the empty table of eras from an index that was made before there was one.
-pub(super) fn fill_eras(connection: &Connection) -> Result<(), StorageError> {
-    let text = "INSERT INTO era (number, oldest_ms, newest_ms)
-                SELECT lamport / ?1, min(created_at_ms), max(created_at_ms) FROM said GROUP BY lamport / ?1";
-    write(connection, text, [ERA]).map(drop)
 }
 
 /// The words for where and by whom.

@@ -18,7 +18,7 @@ use crate::replica::storage::StorageError;
 const APPLICATION_ID: i32 = 0x5379_6e35;
 /// The version of the tables below. A start refuses a newer one; an older one is migrated.
 const SCHEMA_VERSION: i32 = 3;
-/// The version before what is removed had tables of its own, and searches for dates had one.
+/// The version before what is removed had tables of its own, and searches had one for dates and one for beginnings.
 const VERSION_BEFORE_NOTES: i32 = 2;
 /// The version before there were files and searches.
 const VERSION_BEFORE_FILES: i32 = 1;
@@ -222,12 +222,18 @@ fn is_header_damaged(connection: &Connection, application_id: i32, version: i32)
 
 /// The tables of a version.
 fn tables_of(version: i32) -> &'static [&'static str] {
-    const ALL: [&str; 6] =
-        [TABLES, FILE_TABLES, full_text::TABLES, NOTE_TABLES, full_text::ERA_TABLE, full_text::MERGING];
     match version {
-        VERSION_BEFORE_FILES => &ALL[..1],
-        VERSION_BEFORE_NOTES => &ALL[..3],
-        _ => &ALL,
+        VERSION_BEFORE_FILES => &[TABLES],
+        VERSION_BEFORE_NOTES => &[TABLES, FILE_TABLES, full_text::SAID_TABLE, full_text::OLD_SEARCH_TABLE],
+        _ => &[
+            TABLES,
+            FILE_TABLES,
+            NOTE_TABLES,
+            full_text::SAID_TABLE,
+            full_text::SEARCH_TABLE,
+            full_text::ERA_TABLE,
+            full_text::MERGING,
+        ],
     }
 }
 
@@ -253,22 +259,22 @@ fn check_tables(connection: &Connection, written: &[&str]) -> Result<(), Storage
 
 /// Brings a database of an older version to this one, inside a transaction of the caller's.
 pub(super) fn migrate(connection: &mut Connection, version: i32) -> Result<(), StorageError> {
-    let there = tables_of(version).len();
-    tables_of(SCHEMA_VERSION)[there..]
-        .iter()
-        .try_for_each(|tables| connection.execute_batch(tables))
-        .during("adding tables")?;
+    const DOING: &str = "changing the tables to those of this version";
+    connection.execute_batch(NOTE_TABLES).during(DOING)?;
     if version == VERSION_BEFORE_FILES {
+        connection.execute_batch(FILE_TABLES).during(DOING)?;
         if let Some(totals) = stored::<TotalsBeforeFiles>(connection, name::TOTALS)? {
             put_meta(connection, name::TOTALS, &Totals::from(totals))?;
         }
-        full_text::fill(connection)?;
     } else {
         Sweep::migrate(connection)?;
-        full_text::fill_eras(connection)?;
+        connection.execute_batch("DROP TABLE said; DROP TABLE search").during(DOING)?;
     }
+    let index = [full_text::SAID_TABLE, full_text::SEARCH_TABLE, full_text::ERA_TABLE, full_text::MERGING];
+    index.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
+    full_text::fill(connection)?;
     put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during("adding tables")
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }
 
 /// Creates the tables, inside a transaction of the caller's.

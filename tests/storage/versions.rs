@@ -105,8 +105,8 @@ fn a_damaged_database_of_version_1_is_doubted_and_not_migrated() {
     assert!(matches!(result, Err(OpenError::Storage(StorageError::Doubtful(_)))), "{result:?}");
 }
 
-/// Makes a database of version 2 of one of this version: what is removed was one value there, and searches
-/// for dates had no table.
+/// Makes a database of version 2 of one of this version: what is removed was one value there, and searches had no
+/// table for dates and none for beginnings. What was in their index does not matter.
 fn make_version_2(dir: &Path) {
     let connection = Connection::open(dir.join("syncnet.db")).unwrap();
     let all = |text: &str| -> Vec<(u64, u64)> {
@@ -124,7 +124,14 @@ fn make_version_2(dir: &Path) {
     put_meta(&connection, "sweep", &(floors, files));
     connection.execute("DELETE FROM meta WHERE name = 'schema'", []).unwrap();
     connection
-        .execute_batch("DROP TABLE floor; DROP TABLE doomed; DROP TABLE era; PRAGMA user_version = 2")
+        .execute_batch(
+            "DROP TABLE floor; DROP TABLE doomed; DROP TABLE era; DROP TABLE search; DELETE FROM said;
+CREATE VIRTUAL TABLE search USING fts5 (
+    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'
+);
+             INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+             PRAGMA user_version = 2",
+        )
         .unwrap();
 }
 
