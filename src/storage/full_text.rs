@@ -354,8 +354,10 @@ impl Progress {
 /// Where the messages may be that a search wants, by their Lamport timestamps, the newest first.
 fn spans(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Range<i64>>> {
     let end = search.before_lamport.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
+    let mut spans: Vec<Range<i64>> = Vec::new();
     if search.since_ms.is_none() && search.until_ms.is_none() {
-        return Ok(vec![0..end]);
+        spans.push(0..end);
+        return Ok(spans);
     }
     let bound = |at_ms: u64| i64::try_from(at_ms).unwrap_or(i64::MAX);
     let (since, until) = (search.since_ms.map_or(0, bound), search.until_ms.map_or(i64::MAX, bound));
@@ -363,7 +365,6 @@ fn spans(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Range
         "SELECT number FROM era WHERE number <= ?1 AND newest_ms >= ?2 AND oldest_ms < ?3 ORDER BY number DESC",
     )?;
     let mut eras = statement.query([end / ERA, since, until])?;
-    let mut spans: Vec<Range<i64>> = Vec::new();
     while let Some(era) = eras.next()? {
         let first = era.get::<_, i64>(0)?.saturating_mul(ERA);
         let behind = first.saturating_add(ERA).min(end);

@@ -121,8 +121,8 @@ impl Sweep {
 
     /// Makes rows of the notes of a database in which they were all one value.
     pub fn migrate(tables: &mut impl TablesMut) -> Result<(), StorageError> {
-        let old: Option<(BTreeMap<u64, u64>, BTreeSet<[u8; 16]>)> = stored(tables, name::SWEEP)?;
-        let (floors, files) = old.unwrap_or_default();
+        let floors_and_files = stored(tables, name::SWEEP)?.unwrap_or_default();
+        let (floors, files): (BTreeMap<u64, u64>, BTreeSet<[u8; 16]>) = floors_and_files;
         let mut sweep = Sweep::default();
         floors.iter().try_for_each(|(room, below)| sweep.put_floor(tables, *room, *below))?;
         files.iter().try_for_each(|file| sweep.put_doomed(tables, *file))?;

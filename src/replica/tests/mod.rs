@@ -11,7 +11,7 @@ use crate::{
     replica::{
         config::Followers,
         membership::PeerView,
-        storage::{EventRange, Reader, RoomId},
+        storage::{EventRange, Reader, RoomId, Storage},
     },
 };
 
