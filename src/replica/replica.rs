@@ -48,6 +48,10 @@ const FLUSH_MS: u64 = 20;
 const HELD_FOR_PEERS: u64 = 20;
 /// How long changes of what is remembered of other servers may wait.
 const REMEMBER_MS: u64 = 1_000;
+/// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
+const WIPE_MS: u64 = 50;
+/// How long a server waits that could not use a snapshot, before it lets another one come.
+const SNAPSHOT_PAUSE_MS: u64 = 5_000;
 
 /// Consensus, once there is a cluster; until then only the disk.
 pub(super) enum Core<S: Storage> {
@@ -98,6 +102,9 @@ pub struct Replica<S: Storage> {
     /// Who led and who lived when the clients were last told.
     pub(super) announced: Option<(Option<ServerId>, Vec<bool>)>,
     remembered_ms: u64,
+    next_wipe_ms: u64,
+    /// Until when the leader's entries are passed over, see `go_on_without`.
+    pub(super) no_entries_until_ms: u64,
     pub(super) started_ms: u64,
     pub(super) stopping: Option<Stopping>,
     quarantined: bool,
@@ -141,6 +148,8 @@ impl<S: Storage> Replica<S> {
             next_hello_ms: 0,
             announced: None,
             remembered_ms: now.mono_ms,
+            next_wipe_ms: now.mono_ms,
+            no_entries_until_ms: now.mono_ms,
             started_ms: now.mono_ms,
             stopping: None,
             quarantined: false,
@@ -227,6 +236,10 @@ impl<S: Storage> Replica<S> {
             let batch = self.take_unsaved();
             let Core::Formed(consensus) = &mut self.core else { break };
             let effects = consensus.finish(turn, batch)?;
+            if let Some(reason) = effects.unreadable {
+                self.go_on_without(now, reason)?;
+                continue;
+            }
             if installs {
                 self.reload(now)?;
             }
@@ -262,6 +275,7 @@ impl<S: Storage> Replica<S> {
         self.end_unproven(now);
         self.forget_old_events(now);
         self.look_at_tokens(now);
+        self.wipe(now);
         for (conn, rooms) in self.sessions.due(now.mono_ms) {
             self.follow(conn, rooms);
         }
@@ -270,6 +284,21 @@ impl<S: Storage> Replica<S> {
         }
         self.show_presence(now);
         self.fan(Fan::Tick);
+    }
+
+    /// Lets the disk wipe what is removed where no commits do it by the way.
+    fn wipe(&mut self, now: Now) {
+        if now.mono_ms < self.next_wipe_ms {
+            return;
+        }
+        self.next_wipe_ms = now.mono_ms + WIPE_MS;
+        let wiped = match &mut self.core {
+            Core::Formed(consensus) => consensus.wipe_if_idle(),
+            Core::Unformed(_) | Core::Changing => Ok(()),
+        };
+        if let Err(error) = wiped {
+            self.broken = Some(error);
+        }
     }
 
     /// Moves what waits for the leader, or for being the leader.
@@ -346,6 +375,21 @@ impl<S: Storage> Replica<S> {
             Some(to) => self.outputs.push(Output::SendSnapshot { to: to.clone(), term }),
             None => consensus.snapshot_sent(node, false),
         }
+    }
+
+    /// Goes on with what is on the disk, where a snapshot could not be used. Its sender is asked for another by
+    /// refusing the entries that follow it; for a while they are not even refused, because sending all of a
+    /// state again at once, and again, would only burden the leader.
+    fn go_on_without(&mut self, now: Now, reason: String) -> Result<(), StorageError> {
+        if let Core::Formed(consensus) = std::mem::replace(&mut self.core, Core::Changing) {
+            let storage = consensus.into_storage();
+            let loaded = storage.load()?;
+            self.core = Core::Formed(Box::new(Consensus::open(&self.config, storage, &loaded)?));
+        }
+        self.no_entries_until_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
+        self.outputs.push(Output::SnapshotUnreadable { reason });
+        self.release_looks();
+        Ok(())
     }
 
     /// Loads the state anew after a snapshot has replaced it. What clients of this server follow has

@@ -5,7 +5,8 @@
 //!
 //! **Pace.** A step looks at a bounded number of rooms and proposes for one of them at most, no step follows
 //! another within [`STEP_MS`], and none comes before the proposal of the one before is decided. So a room
-//! that was just told to forget a million events loses them in pieces that hold nobody up.
+//! that was just told to forget a million events loses them in pieces that hold nobody up. They are pieces that the
+//! leader's disk has time to wipe: it is waited for.
 //!
 //! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. The leaders'
 //! clocks make times grow with seq but for the moment in which a slower clock takes over, and for what was
@@ -31,6 +32,9 @@ const STEP_MS: u64 = 250;
 const ROOMS_A_STEP: usize = 1_000;
 /// With so many proposals on their way there is more urgent work.
 const BUSY_PROPOSALS: usize = 64;
+/// With so many events removed here and not yet wiped, nothing more is forgotten for now: what is promised to be
+/// gone from the disks would fall ever further behind.
+const UNWIPED_MAX: u64 = EXPIRE_MAX;
 /// A difference between what both clocks say has passed that is no drift.
 const JUMP_MS: u64 = 60_000;
 /// How long a clock that has jumped is not believed.
@@ -91,6 +95,7 @@ impl<S: Storage> Replica<S> {
             || now.mono_ms < self.retention.next_ms
             || self.proposals.len() > BUSY_PROPOSALS
             || self.proposals.waits_for(self.retention.proposed)
+            || self.storage().unwiped() > UNWIPED_MAX
         {
             return;
         }

@@ -300,6 +300,9 @@ impl Core {
                 Output::Fan(fan) => fans.push(fan),
                 Output::Look(look) => looks.push(look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
+                Output::SnapshotUnreadable { reason } => {
+                    log::error!("this server goes on with its data and waits for another snapshot: {reason}");
+                }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => {
                     self.finished.extend(self.outlets.credentials.begin(conn, job));

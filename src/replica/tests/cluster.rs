@@ -1,7 +1,10 @@
 //! A small cluster in one thread: links, disks and fan-outs, and clients that write lines.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 use serde_json::Value;
 
@@ -67,6 +70,9 @@ pub struct Cluster {
     /// Pairs whose links are cut, lower number first.
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
+    /// So many of the next snapshots cannot be read to their end.
+    pub damaged_snapshots: usize,
+    pub unreadable: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
 }
@@ -84,6 +90,8 @@ impl Cluster {
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
             quarantined: Vec::new(),
+            damaged_snapshots: 0,
+            unreadable: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
         }
@@ -313,8 +321,13 @@ impl Cluster {
             Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
             Output::Look(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
-                let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
+                let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
+                if self.damaged_snapshots > 0 {
+                    self.damaged_snapshots -= 1;
+                    // What is synced to the spool file is not what is read from it.
+                    content = Box::new(content.take(200));
+                }
                 let to_number = self.number(&to);
                 self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
                 self.input(number, Input::SnapshotSent { to, ok: true });
@@ -329,6 +342,7 @@ impl Cluster {
                 Some(unhashed) if job.hashes() => unhashed.push((number, conn, job)),
                 _ => self.hash(number, conn, job),
             },
+            Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Stopped => {}
         }
     }
