@@ -84,12 +84,14 @@ pub enum Bug {
     EvidenceBeforeRights,
     /// A connection goes on getting the events of a room that its user was kicked from.
     KickKeepsFollowing,
+    /// Who catches up is shown a message as it was before it was edited or deleted.
+    RewrittenStaysRecent,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 39] = [
+    pub const ALL: [Bug; 40] = [
         Bug::AckBeforeSync,
         Bug::ForgetVote,
         Bug::SnapshotDropsDedup,
@@ -129,6 +131,7 @@ impl Bug {
         Bug::OwnerLost,
         Bug::EvidenceBeforeRights,
         Bug::KickKeepsFollowing,
+        Bug::RewrittenStaysRecent,
     ];
 }
 

@@ -77,7 +77,7 @@ impl<S: Storage> Replica<S> {
         let batch = &mut self.unsaved.batch;
         batch.rows.extend(rows);
         batch.events.extend(events.iter().map(crate::chat::Published::row));
-        batch.events.extend(rewritten);
+        batch.events.extend(rewritten.iter().cloned());
         batch.chunks.extend(chunks);
         batch.removed_files.extend(removed_files);
         batch.expired.extend(expired);
@@ -106,6 +106,9 @@ impl<S: Storage> Replica<S> {
             // Whoever speaks in a room hears it from then on.
             let before = published.event.seq - 1;
             self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
+        }
+        for row in rewritten {
+            self.fan(Fan::Rewrite(Box::new(row)));
         }
         for published in events {
             self.fan(Fan::Publish { room: published.room, event: published.event, json: published.json });

@@ -118,7 +118,7 @@ fn conn_of(fan: &Fan) -> Option<ConnId> {
         | Fan::Close { conn }
         | Fan::Forget { conn } => Some(*conn),
         Fan::Join(join) => Some(join.conn),
-        Fan::SayAll { .. } | Fan::Publish { .. } | Fan::Tick => None,
+        Fan::SayAll { .. } | Fan::Publish { .. } | Fan::Rewrite(_) | Fan::Tick => None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     protocol::{Event, answer::event_line, limits::HISTORY_MAX},
     replica::{
         io::{ConnId, Found, FoundEvents, Purpose, Query},
-        storage::{EventRange, RoomId},
+        storage::{EventRange, EventRow, RoomId},
     },
 };
 
@@ -84,6 +84,21 @@ impl Fanout {
         }
         for conn in full {
             self.cut(conn);
+        }
+    }
+
+    /// A stored event has become another, in memory as well: who catches up gets what it is now.
+    pub(super) fn rewrite(&mut self, row: &EventRow) {
+        if planted(Bug::RewrittenStaysRecent) {
+            return;
+        }
+        let Some(followed) = self.rooms.get_mut(&row.room) else { return };
+        if followed.recent(row.seq).is_some() {
+            match page::line(row) {
+                Some(line) => followed.rewrite(row.seq, line),
+                // What cannot be told is looked up by whoever needs it, and they are closed.
+                None => followed.advance(followed.last_seq),
+            }
         }
     }
 

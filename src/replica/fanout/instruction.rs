@@ -11,7 +11,7 @@ use crate::protocol::{
 
 use super::super::{
     io::{ConnId, Found, Purpose},
-    storage::RoomId,
+    storage::{EventRow, RoomId},
 };
 
 /// An instruction to the fan-out. Instructions are carried out in the order they are given.
@@ -74,6 +74,9 @@ pub enum Fan {
         /// Its JSON as it is stored.
         json: Arc<RawValue>,
     },
+    /// An earlier event of a room has become another: from now on nobody gets what it was. Whoever had it
+    /// already hears of the change by the event that made it.
+    Rewrite(Box<EventRow>),
     /// What a query found.
     Found {
         /// The connection that asked.

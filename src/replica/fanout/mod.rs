@@ -121,6 +121,7 @@ impl Fanout {
             Fan::Follow { conn, room, after, last_seq } => self.follow(conn, room, after, last_seq),
             Fan::Unfollow { conn, room } => self.unfollow(conn, room),
             Fan::Publish { room, event, json } => self.publish(room, &event, &json),
+            Fan::Rewrite(row) => self.rewrite(&row),
             Fan::Found { conn, room, purpose, found, by } => match purpose {
                 Purpose::Join { index } => self.found_join(conn, index, found, &by),
                 Purpose::CatchUp => self.found_page(conn, room, found),

@@ -278,6 +278,60 @@ fn who_has_got_something_is_closed_rather_than_skipped_and_its_resume_tells_what
     assert!(story.fanout.closed().is_empty(), "no circle");
 }
 
+/// Whether somebody who catches up from memory is shown what was deleted before they came.
+fn shows_what_was_deleted() -> bool {
+    let mut story = Story::new(1 << 20, 500);
+    // Somebody is there all the time, so the newest events are in memory.
+    let (room, last_seq) = (story.history.room, story.history.last_seq());
+    story.fanout.handle(Fan::Follow { conn: OTHER, room, after: last_seq, last_seq });
+    let secret = story.history.say("the secret");
+    story.fanout.handle(secret);
+    let rewrite = story.history.rewrite(501, "");
+    story.fanout.handle(rewrite);
+    story.say();
+    let (join, range) = story.join(1, Some(0), 0);
+    story.find(join, &range);
+    let lines = story.fanout.take(CONN, usize::MAX);
+    assert_eq!(lines.len(), 3, "the answer with 500 events, and two from memory");
+    assert!(story.pages().is_empty());
+    lines.iter().any(|line| String::from_utf8_lossy(line).contains("the secret"))
+}
+
+#[test]
+fn what_was_deleted_is_not_shown_from_memory() {
+    assert!(!shows_what_was_deleted());
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn text_that_stays_in_memory_is_noticed() {
+    use crate::planted::{Bug, plant};
+
+    plant(Some(Bug::RewrittenStaysRecent));
+    let is_noticed = shows_what_was_deleted();
+    plant(None);
+    assert!(is_noticed);
+}
+
+#[test]
+fn what_an_event_has_become_counts_by_its_length_now() {
+    let mut story = Story::new(1 << 20, 0);
+    story.follow(0);
+    for _ in 0..3 {
+        story.say();
+    }
+    // Of what does not fit into memory the oldest goes, as when it is new.
+    let rewrite = story.history.rewrite(2, &"long ".repeat(60_000));
+    story.fanout.handle(rewrite);
+    story.read(CONN);
+    let (join, range) = story.join(1, Some(0), 0);
+    let found =
+        FoundEvents { rows: story.history.find(&EventRange { before: 2, ..range }, 3), first_kept: 0 };
+    story.found(join, Ok(found));
+    assert_eq!(story.read(CONN), ["ack 1 [1] more"]);
+    assert_eq!(story.pages().len(), 1, "the second is not in memory");
+}
+
 #[test]
 fn a_hole_is_no_beginning() {
     let mut story = Story::new(1 << 20, 9);
