@@ -214,7 +214,7 @@ impl<S: Storage> Replica<S> {
         }
         self.drive(now);
         while let Core::Formed(consensus) = &mut self.core
-            && let Some((turn, effects)) = consensus.begin()
+            && let Some((turn, effects)) = consensus.begin()?
         {
             let installs = consensus.installs(&turn);
             self.carry_out(now, effects)?;

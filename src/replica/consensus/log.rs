@@ -21,7 +21,9 @@ pub(super) struct Log<S> {
     /// The last entries, without a hole, up to the last one. The first one's index is above
     /// `truncated` but not always the next.
     tail: VecDeque<pb::Entry>,
-    /// The library cannot be told that a disk failed, so the failure waits here.
+    /// The library cannot be told that a disk failed, so the failure waits here. What the library is given
+    /// instead does not matter, as long as it does not panic: the failure is looked at before anything that
+    /// the library makes of it gets out.
     pub(super) failure: RefCell<Option<StorageError>>,
 }
 
@@ -82,9 +84,8 @@ impl<S: Storage> Log<S> {
         self.conf = head.conf.clone();
     }
 
-    fn note(&self, error: StorageError) -> raft::Error {
+    fn note(&self, error: StorageError) {
         self.failure.borrow_mut().get_or_insert(error);
-        raft::Error::Store(raft::StorageError::Unavailable)
     }
 }
 
@@ -98,7 +99,7 @@ impl<S: Storage> raft::Storage for Log<S> {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<pb::Entry>> {
         if low <= self.truncated.last_log_index {
             return Err(raft::Error::Store(raft::StorageError::Compacted));
@@ -107,8 +108,18 @@ impl<S: Storage> raft::Storage for Log<S> {
         let start = self.tail_start();
         if low < start {
             let high = high.min(start);
-            let entries = self.db.entries(low, high, max_size).map_err(|error| self.note(error))?;
-            return Ok(entries.into_iter().map(to_entry).collect());
+            return match self.db.entries(low, high, max_size) {
+                Ok(entries) => Ok(entries.into_iter().map(to_entry).collect()),
+                Err(error) => {
+                    self.note(error);
+                    // Where the library can wait for entries it leaves them out; elsewhere any error is one
+                    // that it panics of, and no entries are none that are to be applied.
+                    match context.can_async() {
+                        true => Err(raft::Error::Store(raft::StorageError::LogTemporarilyUnavailable)),
+                        false => Ok(Vec::new()),
+                    }
+                }
+            };
         }
         let mut bytes = 0;
         Ok(self
@@ -137,8 +148,17 @@ impl<S: Storage> raft::Storage for Log<S> {
                 None => Err(raft::Error::Store(raft::StorageError::Unavailable)),
             };
         }
-        let entries = self.db.entries(index, index + 1, u64::MAX).map_err(|error| self.note(error))?;
-        entries.first().map(|entry| entry.term).ok_or(raft::Error::Store(raft::StorageError::Unavailable))
+        match self.db.entries(index, index + 1, u64::MAX) {
+            Ok(entries) => entries
+                .first()
+                .map(|entry| entry.term)
+                .ok_or(raft::Error::Store(raft::StorageError::Unavailable)),
+            Err(error) => {
+                self.note(error);
+                // The term of no entry.
+                Ok(0)
+            }
+        }
     }
 
     fn first_index(&self) -> raft::Result<u64> {
