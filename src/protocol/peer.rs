@@ -131,8 +131,6 @@ pub enum PeerMessage {
         /// SHA-256 of all its bytes.
         sha256: [u8; 32],
     },
-    /// The snapshot could not be used; the leader may try again.
-    SnapshotFailed,
 }
 
 /// What a snapshot is, ahead of its bytes.
