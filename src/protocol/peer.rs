@@ -133,6 +133,13 @@ pub enum PeerMessage {
     },
 }
 
+impl LogEntry {
+    /// How many bytes of data it holds.
+    pub fn size(&self) -> usize {
+        self.data.len() + self.opaque.len()
+    }
+}
+
 /// What a snapshot is, ahead of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHead {

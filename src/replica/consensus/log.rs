@@ -6,8 +6,8 @@ use raft::{GetEntriesContext, eraftpb as pb};
 
 use super::convert::{snapshot_of, to_conf, to_entry, to_hard_state};
 use crate::{
-    protocol::peer::{ConfState, LogMark, SnapshotHead},
-    replica::storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, TAIL_ENTRIES},
+    protocol::peer::{ConfState, LogEntry, LogMark, SnapshotHead},
+    replica::storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, fits_tail},
 };
 
 /// The log as the library reads it: its tail in memory, the rest on the disk.
@@ -21,6 +21,8 @@ pub(super) struct Log<S> {
     /// The last entries, without a hole, up to the last one. The first one's index is above
     /// `truncated` but not always the next.
     tail: VecDeque<pb::Entry>,
+    /// What is in them, in bytes.
+    pub(super) tail_bytes: usize,
     /// The library cannot be told that a disk failed, so the failure waits here. What the library is given
     /// instead does not matter, as long as it does not panic: the failure is looked at before anything that
     /// the library makes of it gets out.
@@ -37,6 +39,7 @@ impl<S: Storage> Log<S> {
             truncated: loaded.truncated,
             applied: loaded.applied.clone(),
             tail: loaded.tail.iter().cloned().map(to_entry).collect(),
+            tail_bytes: loaded.tail.iter().map(LogEntry::size).sum(),
             failure: RefCell::new(None),
         }
     }
@@ -55,12 +58,13 @@ impl<S: Storage> Log<S> {
     /// Follows what `batch` has made of the log on the disk.
     pub(super) fn remember(&mut self, batch: &Batch) {
         if let Some(first) = batch.entries.first() {
-            while self.tail.back().is_some_and(|entry| entry.index >= first.index) {
-                self.tail.pop_back();
+            while let Some(entry) = self.tail.pop_back_if(|entry| entry.index >= first.index) {
+                self.tail_bytes -= size(&entry);
             }
             self.tail.extend(batch.entries.iter().cloned().map(to_entry));
-            while self.tail.len() > TAIL_ENTRIES {
-                self.tail.pop_front();
+            self.tail_bytes += batch.entries.iter().map(LogEntry::size).sum::<usize>();
+            while !fits_tail(self.tail.len(), self.tail_bytes) {
+                self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| size(&entry));
             }
         }
         if let Some(applied) = &batch.applied {
@@ -70,8 +74,8 @@ impl<S: Storage> Log<S> {
             && let Ok(term) = raft::Storage::term(self, index)
         {
             self.truncated = LogMark { last_log_term: term, last_log_index: index };
-            while self.tail.front().is_some_and(|entry| entry.index <= index) {
-                self.tail.pop_front();
+            while let Some(entry) = self.tail.pop_front_if(|entry| entry.index <= index) {
+                self.tail_bytes -= size(&entry);
             }
         }
     }
@@ -79,6 +83,7 @@ impl<S: Storage> Log<S> {
     /// Follows a snapshot that replaced everything.
     pub(super) fn restart_at(&mut self, head: &SnapshotHead) {
         self.tail.clear();
+        self.tail_bytes = 0;
         self.truncated = LogMark { last_log_term: head.index_term, last_log_index: head.index };
         self.applied = Applied { index: head.index, term: head.index_term, conf: head.conf.clone() };
         self.conf = head.conf.clone();
@@ -87,6 +92,11 @@ impl<S: Storage> Log<S> {
     fn note(&self, error: StorageError) {
         self.failure.borrow_mut().get_or_insert(error);
     }
+}
+
+/// As [`LogEntry::size`].
+fn size(entry: &pb::Entry) -> usize {
+    entry.data.len() + entry.context.len()
 }
 
 impl<S: Storage> raft::Storage for Log<S> {
@@ -127,7 +137,7 @@ impl<S: Storage> raft::Storage for Log<S> {
             .range((low - start) as usize..(high - start) as usize)
             .take_while(|entry| {
                 let first = bytes == 0;
-                bytes += (entry.data.len() + entry.context.len() + 32) as u64;
+                bytes += (size(entry) + 32) as u64;
                 first || bytes <= max_size
             })
             .cloned()

@@ -8,7 +8,7 @@ use crate::{
     },
     replica::{
         config::{Followers, ServerEntry},
-        storage::{Cluster, HardState},
+        storage::{Cluster, HardState, TAIL_BYTES},
     },
     storage::{Kept, MemoryDisk, MemoryStorage},
 };
@@ -125,4 +125,25 @@ fn damage_is_noticed_where_entries_are_to_be_applied() {
     let entries = consensus.raw.raft.raft_log.next_entries_since(3, None);
     assert_eq!(entries, Some(Vec::new()));
     assert!(matches!(consensus.check(), Err(StorageError::Doubtful(_))));
+}
+
+#[test]
+fn the_tail_in_memory_is_bounded_by_its_bytes() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    let before = consensus.raw.store().tail_bytes;
+    let large = TAIL_BYTES / 4;
+    for _ in 0..6 {
+        consensus.propose(vec![vec![0; large]]).unwrap();
+        turn(&mut consensus).unwrap();
+        let last = RaftMessage { kind: APPEND_RESPONSE, index: consensus.last_index(), ..answer() };
+        consensus.step(last);
+        turn(&mut consensus).unwrap();
+    }
+    assert_eq!((before, consensus.raw.store().tail_bytes), (0, 4 * large));
+    // What is not in memory is on the disk.
+    lags(&mut consensus, 5).unwrap();
+    drop(consensus);
+    let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
+    assert_eq!(loaded.tail.iter().map(LogEntry::size).sum::<usize>(), 4 * large);
 }

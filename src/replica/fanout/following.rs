@@ -9,7 +9,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    Fanout,
+    Fanout, Join,
     conn::{AskedPage, Lag, Queued},
     page,
     room::{Cursor, Followed},
@@ -178,6 +178,7 @@ impl Fanout {
         for conn in mem::take(&mut self.behind) {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.lagging.values_mut().for_each(|lag| *lag = Lag::Wants);
+                self.queries.extend(state.take_refused().into_iter().map(Join::query));
                 // Whoever is still behind afterwards is noted again.
                 self.resume(conn);
             }
@@ -190,10 +191,15 @@ impl Fanout {
         let Some(asked) = state.page.take_if(|asked| asked.room == room) else { return };
         let cursor = self.rooms.get(&room).and_then(|followed| followed.followers.get(&conn));
         if cursor.and_then(|cursor| cursor.next()) == Some(asked.first) {
-            let queued = found.ok().and_then(|found| self.queue_page(conn, asked, &found));
-            // What cannot be read cannot be skipped either.
-            if queued.is_none() {
-                return self.close(conn);
+            match found {
+                // What cannot be read cannot be skipped either.
+                Ok(found) => {
+                    if self.queue_page(conn, asked, &found).is_none() {
+                        return self.close(conn);
+                    }
+                }
+                // Nobody could look.
+                Err(_) => drop(state.lagging.insert(room, Lag::Rests)),
             }
         }
         self.resume(conn);

@@ -158,6 +158,17 @@ impl Fanout {
         self.conns.get(&conn).map_or(0, |conn| conn.outbox.bytes())
     }
 
+    /// What waits for each connection, in bytes, what waits for its turn included.
+    pub fn backlogs(&self) -> impl Iterator<Item = (ConnId, usize)> {
+        self.conns.iter().map(|(conn, state)| (*conn, state.pending_bytes()))
+    }
+
+    /// What of the memory that waits for `conn` is its own, in bytes: a line that waits for others as well, or is
+    /// kept as one of the recent, is shared.
+    pub fn share(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, Conn::share)
+    }
+
     /// The pages that are wanted from the database since the last call.
     pub fn queries(&mut self) -> Vec<Query> {
         mem::take(&mut self.queries)
