@@ -199,7 +199,7 @@ fn a_join_for_which_nobody_could_look_is_asked_again_and_not_refused() {
         assert_eq!(story.read(CONN), [""; 0], "it was applied: no answer may say that nothing happened");
         assert!(story.pages().is_empty(), "no hot loop");
         story.fanout.handle(Fan::Tick);
-        assert_eq!(story.pages(), [range.clone()]);
+        assert_eq!(story.pages(), std::slice::from_ref(&range));
         story.fanout.handle(Fan::Tick);
         assert!(story.pages().is_empty(), "once is enough");
     }
@@ -215,7 +215,7 @@ fn a_page_for_which_nobody_could_look_is_asked_again() {
     story.found(Purpose::CatchUp, nobody_looked());
     assert!(story.pages().is_empty(), "no hot loop");
     story.fanout.handle(Fan::Tick);
-    assert_eq!(story.pages(), [page.clone()]);
+    assert_eq!(story.pages(), std::slice::from_ref(&page));
     story.find(Purpose::CatchUp, &page);
     assert_eq!(story.read(CONN), ["2", "3", "4"]);
 }
