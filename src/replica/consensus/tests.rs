@@ -61,7 +61,7 @@ fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
     let mut loaded = storage.load().unwrap();
     loaded.tail.drain(..40);
     let mut consensus = Consensus::open(&config, storage, &loaded).unwrap();
-    consensus.campaign(true);
+    consensus.campaign(consensus.term(), true);
     turn(&mut consensus).unwrap();
     consensus.step(RaftMessage { kind: 4, term: 2, ..answer() });
     turn(&mut consensus).unwrap();
