@@ -86,12 +86,14 @@ pub enum Bug {
     KickKeepsFollowing,
     /// Who posts by a webhook's token gets the events of its room from then on.
     HookFollows,
+    /// Who catches up is shown a message as it was before it was edited or deleted.
+    RewrittenStaysRecent,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 40] = [
+    pub const ALL: [Bug; 41] = [
         Bug::AckBeforeSync,
         Bug::ForgetVote,
         Bug::SnapshotDropsDedup,
@@ -132,6 +134,7 @@ impl Bug {
         Bug::EvidenceBeforeRights,
         Bug::KickKeepsFollowing,
         Bug::HookFollows,
+        Bug::RewrittenStaysRecent,
     ];
 }
 

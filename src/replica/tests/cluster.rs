@@ -10,8 +10,12 @@ use serde_json::Value;
 
 use crate::{
     protocol::{
-        Envelope, Limits, ServerId, credential::Job, operator::OperatorKey, peer::NodeId,
-        secret::ClusterSecret, status::Role,
+        Envelope, Limits, ServerId,
+        credential::Job,
+        operator::OperatorKey,
+        peer::{NodeId, PeerMessage},
+        secret::ClusterSecret,
+        status::Role,
     },
     replica::{
         Replica,
@@ -65,6 +69,9 @@ pub struct Cluster {
     pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
     /// How many passwords were hashed.
     pub hashed: usize,
+    /// What was said to clients in all, and the most in one round, in bytes.
+    pub said: usize,
+    pub most_said: usize,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
@@ -75,6 +82,8 @@ pub struct Cluster {
     pub unreadable: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
+    /// Whether servers cannot read what others pass on to them.
+    pub garbled: bool,
 }
 
 impl Cluster {
@@ -86,6 +95,8 @@ impl Cluster {
             limits: Limits::default(),
             unhashed: None,
             hashed: 0,
+            said: 0,
+            most_said: 0,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -94,6 +105,7 @@ impl Cluster {
             unreadable: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
+            garbled: false,
         }
     }
 
@@ -301,7 +313,15 @@ impl Cluster {
             let now = self.now;
             let server = self.servers.get_mut(&number).expect("it runs");
             server.replica.turn(now).expect("the disk works");
-            for output in server.replica.drain_outputs() {
+            let outputs = server.replica.drain_outputs();
+            let said = outputs.iter().map(|output| match output {
+                Output::Fan(Fan::Say { line, .. } | Fan::Answer { line, .. }) => line.len(),
+                _ => 0,
+            });
+            let said: usize = said.sum();
+            self.said += said;
+            self.most_said = self.most_said.max(said);
+            for output in outputs {
                 idle &= matches!(output, Output::Fan(Fan::Tick));
                 self.carry_out(number, output);
             }
@@ -312,8 +332,11 @@ impl Cluster {
 
     fn carry_out(&mut self, number: usize, output: Output) {
         match output {
-            Output::Peer { to, message } => {
+            Output::Peer { to, mut message } => {
                 let to = self.number(&to);
+                if let (true, PeerMessage::Forward { commands, .. }) = (self.garbled, &mut message) {
+                    commands.iter_mut().for_each(|command| command[0] = 0);
+                }
                 if self.servers.contains_key(&to) && !self.is_cut(number, to) {
                     self.input(to, Input::Peer { from: id(number), message });
                 }
@@ -391,6 +414,12 @@ impl Cluster {
                 .collect();
             self.input(number, Input::View(View { peers }));
         }
+    }
+
+    /// A peer's message arrives.
+    pub fn tell(&mut self, number: usize, from: usize, message: PeerMessage) {
+        self.input(number, Input::Peer { from: id(from), message });
+        self.settle();
     }
 
     /// Tells a server what to believe of a peer, until time goes on.
