@@ -27,6 +27,8 @@ struct Cluster {
     hang_up_after: Option<usize>,
     /// The fields of each login.
     logins: Vec<String>,
+    /// The messages that were edited.
+    edits: Vec<Value>,
     /// Close the connection instead of answering the next change.
     hang_up_on_change: bool,
     /// From then on every login is refused for load.
@@ -183,6 +185,9 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
                     shared.hang_up_on_change = false;
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
+                }
+                if msg_type == "edit" {
+                    shared.edits.push(data["seq"].clone());
                 }
                 say("ack", json!({ "room": room, "seq": 1 }), Some(&request));
             }
@@ -402,6 +407,14 @@ fn a_change_without_an_answer_is_told_and_is_a_failure() {
     let changed = objects(&output, "changed");
     assert_eq!((changed.len(), &changed[0]["outcome"]), (1, &json!("unknown")));
     assert_eq!(changed[0]["command"], "/kick bob");
+}
+
+#[test]
+fn the_last_message_of_a_script_is_the_one_in_the_line_above() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let output = run(folder.path(), &servers.port(1), &[], "one\n/edit ^ two\nthree\n/edit ^ four\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(servers.cluster.0.lock().edits, [json!(1), json!(2)]);
 }
 
 #[test]

@@ -310,7 +310,7 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
     assert_eq!(rig.take("set_presence").len(), 1);
 }
 
-fn sending(size: u64) -> Sending {
+pub(super) fn sending(size: u64) -> Sending {
     let file = NewFile { room: room("lobby"), name: "a.txt".into(), size, content_type: "text/plain".into() };
     Sending { file, sha256: "00".repeat(32), body: "a.txt".into(), client_msg_id: "file-1".into() }
 }

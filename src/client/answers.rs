@@ -1,5 +1,7 @@
 //! What a line from a server changes in a [`ClientState`].
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::protocol::{
@@ -13,6 +15,7 @@ use super::{
     io::Question,
     link::Pending,
     outbox::{Message, OutboxChange},
+    own::Target,
     rooms::{Arrival, Fit, Joined, Phase, pushed},
     state::ClientState,
     update::{Reply, Update},
@@ -158,21 +161,47 @@ impl ClientState {
     fn acknowledged(&mut self, request_id: i64, data: &Map<String, Value>) {
         self.settle();
         let Some(message) = self.outbox.answered(request_id) else { return };
-        self.done(&message);
         let seq = data.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        self.outbox.placed(&message.client_msg_id, seq);
+        self.own.placed(&message.room, &message.client_msg_id, seq);
+        self.done(&message, Some(seq));
         let duplicate = data.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
         self.tell(Update::Acked { message, seq, duplicate });
     }
 
     fn message_refused(&mut self, request_id: i64, refusal: Refusal) {
         let Some(message) = self.outbox.answered(request_id) else { return };
-        self.done(&message);
-        self.tell(Update::Refused { message, refusal, uncertain: false });
+        self.dropped(message, refusal, false);
+    }
+
+    /// A message has left the outbox without a place, and with it go those that answer it.
+    fn dropped(&mut self, message: Message, refusal: Refusal, uncertain: bool) {
+        let mut gone = vec![(message, refusal, uncertain)];
+        while let Some((message, refusal, uncertain)) = gone.pop() {
+            let answers = self.outbox.take(|other| other.answers(&message.client_msg_id));
+            gone.extend(answers.into_iter().map(|(message, uncertain)| (message, unanswerable(), uncertain)));
+            self.own.remove(&message.room, &message.client_msg_id);
+            self.done(&message, None);
+            self.tell(Update::Refused { message, refusal, uncertain });
+        }
+    }
+
+    /// Gives up what answers a message of an earlier run that is not there any more.
+    pub(super) fn refuse_orphans(&mut self) {
+        let known: BTreeSet<String> =
+            self.outbox.messages().map(|message| message.client_msg_id.clone()).collect();
+        let is_orphan = |message: &Message| match &message.reply_to {
+            Some(Target::Own(id)) => !known.contains(id),
+            _ => false,
+        };
+        for (message, uncertain) in self.outbox.take(is_orphan) {
+            self.dropped(message, unanswerable(), uncertain);
+        }
     }
 
     /// A message has left the outbox.
-    fn done(&mut self, message: &Message) {
-        self.persist(OutboxChange::Removed { client_msg_id: message.client_msg_id.clone() });
+    fn done(&mut self, message: &Message, seq: Option<u64>) {
+        self.persist(OutboxChange::Removed { client_msg_id: message.client_msg_id.clone(), seq });
         // A leave may have waited for it.
         let room = self.rooms.get(&message.room.key());
         self.rooms_changed |= room.is_some_and(|room| !room.wanted);
@@ -314,8 +343,7 @@ impl ClientState {
         self.tell(Update::RoomRefused { room: room.name, refusal: refusal.clone() });
         self.fail_uploads_to(key, &refusal);
         for (message, uncertain) in self.outbox.take(|message| message.room.key() == *key) {
-            self.done(&message);
-            self.tell(Update::Refused { message, refusal: refusal.clone(), uncertain });
+            self.dropped(message, refusal.clone(), uncertain);
         }
     }
 
@@ -330,6 +358,11 @@ impl ClientState {
         });
         self.tell(Update::Answered { tag, reply });
     }
+}
+
+/// For a message that cannot be sent because the one that it answers was not.
+fn unanswerable() -> Refusal {
+    Refusal::new(Code::NotFound, "the message that it answers was not sent")
 }
 
 fn reply(question: &Question, content: Content) -> Result<Reply, String> {

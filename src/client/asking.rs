@@ -15,6 +15,7 @@ use super::{
     link::Pending,
     login::{Access, Secret},
     outbox::{Message, OutboxChange},
+    own::{Standing, Target},
     rooms,
     state::{Asking, ClientState, Doing, Phase},
     update::{Reply, Update},
@@ -46,8 +47,7 @@ impl ClientState {
                 self.refuse(command, Refusal::new(Code::Overloaded, reason));
             }
             Command::Change { tag, change } if self.changes.len() < CHANGES_MAX => {
-                self.away = change.away().unwrap_or(self.away);
-                self.changes.push_back(Doing { tag, change, asked: false });
+                self.begin_change(tag, change);
             }
             Command::Change { .. } => {
                 let reason = format!("{CHANGES_MAX} changes are waiting for their answers already");
@@ -93,15 +93,51 @@ impl ClientState {
         self.unsaid_reads.insert(key.clone(), seq);
     }
 
-    pub(super) fn send(&mut self, message: Message) {
-        if let Err(refusal) = self.check(&message) {
+    pub(super) fn send(&mut self, mut message: Message) {
+        let checked = self.settle_target(&message).and_then(|reply_to| {
+            message.reply_to = reply_to;
+            self.check(&message)
+        });
+        if let Err(refusal) = checked {
+            self.own.remove(&message.room, &message.client_msg_id);
             return self.refuse(Command::Send(message), refusal);
         }
+        self.own.add(&message.room, &message.client_msg_id);
         let room = self.rooms.want(&message.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
         self.outputs.push_back(Output::Persist(OutboxChange::Added(message.clone())));
         self.outbox.push(message.clone());
         self.tell(Update::Queued { message, online: self.is_usable() });
+    }
+
+    /// What `message` answers: at a place, or one that goes before it in the outbox.
+    fn settle_target(&self, message: &Message) -> Result<Option<Target>, Refusal> {
+        let Some(target) = &message.reply_to else { return Ok(None) };
+        match self.own.find(&message.room.key(), target) {
+            Standing::At(seq) => Ok(Some(Target::Seq(seq))),
+            Standing::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
+                Ok(Some(Target::Own(id)))
+            }
+            // To wait for a file would hold up all that is said meanwhile.
+            Standing::Waits(_) => {
+                let reason = "the file that you are sending is not there yet; answer it when it is";
+                Err(Refusal::bad_request(reason))
+            }
+            Standing::Missing => Err(not_said(&message.room)),
+        }
+    }
+
+    /// Takes on a change of a message: which one is meant is clear from now on.
+    fn begin_change(&mut self, tag: u64, mut change: Change) {
+        if let (Some(target), Some(room)) = (change.target(), change.room()) {
+            match self.own.find(&room.key(), target) {
+                Standing::At(seq) => change.aim(Target::Seq(seq)),
+                Standing::Waits(id) => change.aim(Target::Own(id)),
+                Standing::Missing => return self.tell_outcome(tag, Outcome::Refused(not_said(&room))),
+            }
+        }
+        self.away = change.away().unwrap_or(self.away);
+        self.changes.push_back(Doing { tag, change, asked: false });
     }
 
     /// Refuses what no server would take, before it is stored: it would stand in the way of what follows.
@@ -231,15 +267,37 @@ impl ClientState {
     }
 
     fn ask_for_changes(&mut self) {
-        while let Some(at) = self.changes.iter().position(|doing| !doing.asked) {
-            let Doing { tag, change, .. } = &self.changes[at];
+        let mut at = 0;
+        while let Some(Doing { tag, change, asked }) = self.changes.get(at) {
+            if *asked {
+                at += 1;
+                continue;
+            }
             let (tag, mut change): (u64, Change) = (*tag, change.clone());
-            let room = change.room().and_then(|key| self.rooms.get(&key));
+            let key = change.room().map(|name| name.key());
+            let room = key.as_ref().and_then(|key| self.rooms.get(key));
             let is_coming = room.is_some_and(|room| {
                 room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
             });
             if is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
                 return;
+            }
+            if let (Some(target), Some(key)) = (change.target(), &key) {
+                match self.own.find(key, target) {
+                    Standing::At(seq) => change.aim(Target::Seq(seq)),
+                    // It waits for its message, and holds up nobody.
+                    Standing::Waits(_) => {
+                        at += 1;
+                        continue;
+                    }
+                    Standing::Missing => {
+                        self.changes.remove(at);
+                        let refusal =
+                            Refusal::new(Code::NotFound, "the message that it is about was not sent");
+                        self.tell_outcome(tag, Outcome::Refused(refusal));
+                        continue;
+                    }
+                }
             }
             change.fill_in(room.and_then(|room| room.cursor));
             self.changes[at].asked = true;
@@ -289,6 +347,11 @@ impl ClientState {
     }
 }
 
+/// For what is to be done with the last message of somebody who has none.
+fn not_said(room: &RoomName) -> Refusal {
+    Refusal::new(Code::NotFound, format!("you have said nothing in {room} yet"))
+}
+
 fn join_data(room: &rooms::Room) -> Value {
     let mut data = match room.cursor {
         Some(after) => json!({ "room": room.name, "after": after }),
@@ -307,7 +370,7 @@ fn chat_data(message: &Message, before: Option<&Message>) -> Value {
     let mut data = json!({
         "room": message.room, "body": message.body, "client_msg_id": message.client_msg_id,
     });
-    if let Some(reply_to) = message.reply_to {
+    if let Some(Target::Seq(reply_to)) = message.reply_to {
         data["reply_to"] = reply_to.into();
     }
     if let Some(file_id) = message.file_id {

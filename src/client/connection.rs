@@ -58,6 +58,7 @@ use super::{
     login::{First, Login, Secret},
     outbox::{Message, MessageIds, OutboxChange},
     outbox_file::OutboxFile,
+    own::Target,
     state::{ClientState, StateConfig},
     token_file::TokenFile,
     transfer::Sending,
@@ -200,12 +201,12 @@ impl Client {
         self.hand_over(room, body, None)
     }
 
-    /// Says `body` in `room` as an answer to the event at `seq`; else like [`Client::send`].
-    pub fn reply(&self, room: &RoomName, seq: u64, body: &str) -> io::Result<String> {
-        self.hand_over(room, body, Some(seq))
+    /// Says `body` in `room` as an answer to a message; else like [`Client::send`].
+    pub fn reply(&self, room: &RoomName, to: impl Into<Target>, body: &str) -> io::Result<String> {
+        self.hand_over(room, body, Some(to.into()))
     }
 
-    fn hand_over(&self, room: &RoomName, body: &str, reply_to: Option<u64>) -> io::Result<String> {
+    fn hand_over(&self, room: &RoomName, body: &str, reply_to: Option<Target>) -> io::Result<String> {
         let mut ids = self.ids.lock();
         let client_msg_id = ids.next_id();
         let message = Message {

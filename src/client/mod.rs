@@ -17,6 +17,7 @@ pub mod link;
 pub mod login;
 pub mod outbox;
 pub mod outbox_file;
+pub mod own;
 pub mod rooms;
 mod search;
 pub mod state;
@@ -31,6 +32,8 @@ pub use connection::{Client, ClientConfig};
 
 #[cfg(test)]
 mod account_tests;
+#[cfg(test)]
+mod own_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]

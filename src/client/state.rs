@@ -53,6 +53,7 @@ use super::{
     link::{Link, Pending},
     login::{Access, Login, Secret},
     outbox::{Message, Outbox, OutboxChange},
+    own::OwnMessages,
     rooms::{self, Rooms},
     transfer::{Download, Upload},
     update::{Reply, Update},
@@ -133,6 +134,7 @@ pub struct ClientState {
     /// A room may need a `create_join` or a `leave`.
     pub(super) rooms_changed: bool,
     pub(super) outbox: Outbox,
+    pub(super) own: OwnMessages,
     pub(super) questions: VecDeque<Asking>,
     pub(super) changes: VecDeque<Doing>,
     pub(super) uploads: Vec<Upload>,
@@ -169,11 +171,13 @@ impl ClientState {
     /// A client with the messages of an earlier run, oldest first.
     pub fn new(config: StateConfig, restored: Vec<Message>) -> Self {
         let mut rooms = Rooms::default();
+        let mut own = OwnMessages::default();
         let access = Access::new(config.login.clone());
         for message in &restored {
             rooms.want(&message.room, 0);
+            own.add(&message.room, &message.client_msg_id);
         }
-        ClientState {
+        let mut state = ClientState {
             directory: Directory::new(&config.servers, config.seed),
             // Another stream of numbers than the directory's.
             jitter: Jitter::new(!config.seed),
@@ -183,6 +187,7 @@ impl ClientState {
             rooms,
             rooms_changed: false,
             outbox: Outbox::new(restored),
+            own,
             questions: VecDeque::new(),
             changes: VecDeque::new(),
             uploads: Vec::new(),
@@ -202,7 +207,9 @@ impl ClientState {
             discovered: false,
             down: None,
             outputs: VecDeque::new(),
-        }
+        };
+        state.refuse_orphans();
+        state
     }
 
     /// Takes in what happened at `now_ms`, a clock that never goes back and whose zero means nothing.

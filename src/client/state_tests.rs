@@ -111,7 +111,7 @@ impl Rig {
                     self.written.push(serde_json::from_slice(&line).unwrap());
                 }
                 Output::Persist(OutboxChange::Added(message)) => self.disk.push(message),
-                Output::Persist(OutboxChange::Removed { client_msg_id }) => {
+                Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.disk.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Tell(update) => self.told.push(update),
@@ -264,7 +264,7 @@ fn a_message_is_durable_before_it_is_written_and_gone_when_acknowledged() {
         client_msg_id: "run0-1".into(),
         room: room("lobby"),
         body: "hi".into(),
-        reply_to: Some(3),
+        reply_to: Some(3.into()),
         file_id: None,
     };
     rig.state.handle(rig.now_ms, Input::Command(Command::Send(message.clone())));

@@ -22,6 +22,7 @@ impl ClientState {
         }
         let room = self.rooms.want(&sending.file.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
+        self.own.add(&sending.file.room, &sending.client_msg_id);
         self.uploads.push(Upload::new(tag, sending));
     }
 
@@ -139,16 +140,19 @@ impl ClientState {
     }
 
     pub(super) fn give_up(&mut self, tag: u64) {
-        self.uploads.retain(|upload| upload.tag != tag);
+        if let Some(at) = self.uploads.iter().position(|upload| upload.tag == tag) {
+            let Sending { file, client_msg_id, .. } = self.uploads.remove(at).sending;
+            self.own.remove(&file.room, &client_msg_id);
+        }
         self.downloads.retain(|download| download.tag != tag);
     }
 
     /// The user has to log in, or was sent out of the room: nothing moves any more.
     pub(super) fn fail_transfers(&mut self, reason: &str) {
-        let uploads = self.uploads.drain(..).map(|upload| upload.tag);
-        let tags: Vec<u64> = uploads.chain(self.downloads.drain(..).map(|download| download.tag)).collect();
+        let uploads = self.uploads.iter().map(|upload| upload.tag);
+        let tags: Vec<u64> = uploads.chain(self.downloads.iter().map(|download| download.tag)).collect();
         for tag in tags {
-            self.tell(Update::TransferFailed { tag, reason: reason.to_owned() });
+            self.fail_transfer(tag, reason.to_owned());
         }
     }
 

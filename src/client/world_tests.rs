@@ -98,7 +98,7 @@ impl World {
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
                 }
                 Output::Persist(OutboxChange::Added(message)) => self.disk.push(message),
-                Output::Persist(OutboxChange::Removed { client_msg_id }) => {
+                Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.disk.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Tell(Update::Event { event, .. }) => {

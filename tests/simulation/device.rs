@@ -152,7 +152,7 @@ impl Device {
                     wants.push(Want::Composed(message.client_msg_id.clone()));
                     self.outbox.push(message);
                 }
-                Output::Persist(OutboxChange::Removed { client_msg_id }) => {
+                Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.outbox.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Tell(Update::Refused { message, .. }) => {

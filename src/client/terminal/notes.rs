@@ -18,8 +18,6 @@ struct Inner {
     asked: BTreeMap<u64, String>,
     rooms: BTreeMap<RoomKey, String>,
     users: BTreeMap<String, String>,
-    /// The last own message, by room.
-    own: BTreeMap<RoomKey, u64>,
     /// The last event that came, by room.
     last: BTreeMap<RoomKey, u64>,
     /// Rooms that the user was refused or sent out of.
@@ -39,11 +37,6 @@ impl Notes {
     /// What was asked under `tag`; it is answered.
     pub fn answered(&self, tag: u64) -> String {
         self.0.lock().asked.remove(&tag).unwrap_or_default()
-    }
-
-    /// The user's last message in a room.
-    pub fn own(&self, room: &RoomName) -> Option<u64> {
-        self.0.lock().own.get(&room.key()).copied()
     }
 
     /// The last event of a room that came.
@@ -89,10 +82,6 @@ impl Notes {
                     }
                     _ => {}
                 }
-            }
-            Update::Acked { message, seq, .. } => {
-                let own = inner.own.entry(message.room.key()).or_default();
-                *own = (*own).max(*seq);
             }
             Update::Presence { username, .. } => inner.user(username),
             Update::Answered { reply: Reply::Rooms { rooms, .. }, .. } => {

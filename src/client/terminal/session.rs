@@ -15,7 +15,7 @@ use crate::{
 use super::{
     notes::Notes,
     options::Settings,
-    typed::{Account, Deed, Entry, Place, Query, Typed},
+    typed::{Account, Deed, Entry, Query, Typed},
 };
 
 /// Which password is wanted.
@@ -134,7 +134,7 @@ impl Session {
                 let room = self.room()?;
                 let id = match reply_to {
                     None => self.client.send(&room, &body)?,
-                    Some(place) => self.client.reply(&room, self.seq(&room, place)?, &body)?,
+                    Some(target) => self.client.reply(&room, target, &body)?,
                 };
                 Outcome::Sent(id)
             }
@@ -201,11 +201,9 @@ impl Session {
     fn deed(&self, deed: Deed, secrets: &mut dyn Secrets) -> Result<Change, Failure> {
         let room = self.room()?;
         Ok(match deed {
-            Deed::Edit(place, body) => Change::edit(&room, self.seq(&room, place)?, &body),
-            Deed::Delete(place) => Change::delete(&room, self.seq(&room, place)?),
-            Deed::React(place, emoji, remove) => {
-                Change::react(&room, self.seq(&room, place)?, &emoji, remove)
-            }
+            Deed::Edit(target, body) => Change::edit(&room, target, &body),
+            Deed::Delete(target) => Change::delete(&room, target),
+            Deed::React(target, emoji, remove) => Change::react(&room, target, &emoji, remove),
             Deed::Topic(topic) => Change::topic(&room, &topic),
             Deed::Moderate(what, user, seconds) => Change::moderate(what, &room, &user, seconds),
             Deed::Role(user, role) => Change::set_role(&room, &user, &role),
@@ -286,16 +284,6 @@ impl Session {
     fn room(&self) -> Result<RoomName, Failure> {
         let none = || Failure::Typist("you are in no room: /join one first".into());
         self.current_room().cloned().ok_or_else(none)
-    }
-
-    fn seq(&self, room: &RoomName, place: Place) -> Result<u64, Failure> {
-        match place {
-            Place::Seq(seq) => Ok(seq),
-            Place::Own => {
-                let none = || Failure::Typist(format!("you have said nothing in {room} yet"));
-                self.notes.own(room).ok_or_else(none)
-            }
-        }
     }
 
     /// A room is not joined after all.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::{directory::Address, login::Secret},
+    client::{directory::Address, login::Secret, own::Target},
     protocol::{FileId, RoomName, UserName, limits::HISTORY_MAX, request::HistoryRange},
 };
 
@@ -22,7 +22,7 @@ pub enum Typed {
     /// Say this in the current room, as an answer to a message or not.
     Say {
         /// The message that it answers.
-        reply_to: Option<Place>,
+        reply_to: Option<Target>,
         /// The text.
         body: String,
     },
@@ -52,15 +52,6 @@ pub enum Typed {
     Quit,
 }
 
-/// A message in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The one with this number.
-    Seq(u64),
-    /// The user's own last one, `^`.
-    Own,
-}
-
 /// What opens a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -76,11 +67,11 @@ pub enum Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     /// Give a message another text.
-    Edit(Place, String),
+    Edit(Target, String),
     /// Delete a message.
-    Delete(Place),
+    Delete(Target),
     /// React to a message, or take the reaction back.
-    React(Place, String, bool),
+    React(Target, String, bool),
     /// Say what the room is about.
     Topic(String),
     /// `invite`, `kick`, `ban`, `unban`, `mute` or `unmute`.
@@ -181,11 +172,11 @@ impl<'a> Words<'a> {
             "create" => self.create()?,
             "leave" => Typed::Leave(self.optional(Self::room)?),
             "msg" => Typed::Message(self.user()?, self.text()?),
-            "reply" => Typed::Say { reply_to: Some(self.place()?), body: self.text()? },
-            "edit" => Typed::InRoom(Deed::Edit(self.place()?, self.text()?)),
-            "delete" => Typed::InRoom(Deed::Delete(self.place()?)),
-            "react" => Typed::InRoom(Deed::React(self.place()?, self.needed()?.into(), false)),
-            "unreact" => Typed::InRoom(Deed::React(self.place()?, self.needed()?.into(), true)),
+            "reply" => Typed::Say { reply_to: Some(self.target()?), body: self.text()? },
+            "edit" => Typed::InRoom(Deed::Edit(self.target()?, self.text()?)),
+            "delete" => Typed::InRoom(Deed::Delete(self.target()?)),
+            "react" => Typed::InRoom(Deed::React(self.target()?, self.needed()?.into(), false)),
+            "unreact" => Typed::InRoom(Deed::React(self.target()?, self.needed()?.into(), true)),
             "topic" => Typed::InRoom(Deed::Topic(self.all().into())),
             "invite" => Typed::InRoom(Deed::Moderate("invite", self.user()?, None)),
             "kick" => Typed::InRoom(Deed::Moderate("kick", self.user()?, None)),
@@ -285,11 +276,11 @@ impl<'a> Words<'a> {
     }
 
     /// The number of a message, as it is shown (`#12` too), or `^`.
-    fn place(&mut self) -> Result<Place, String> {
+    fn target(&mut self) -> Result<Target, String> {
         let word = self.needed()?;
         match word.strip_prefix('#').unwrap_or(word).parse() {
-            _ if word == "^" => Ok(Place::Own),
-            Ok(seq) => Ok(Place::Seq(seq)),
+            _ if word == "^" => Ok(Target::Last),
+            Ok(seq) => Ok(Target::Seq(seq)),
             Err(_) => Err(format!(
                 "{word:?} is no number of a message; use it as {}, or ^ for your last one",
                 usage(self.name)
@@ -441,8 +432,8 @@ mod tests {
         let user = |name: &str| UserName::new(name).unwrap();
         let room = |name: &str| RoomName::new(name).unwrap();
         for (line, typed) in [
-            ("/edit #12 two  spaces", Typed::InRoom(Deed::Edit(Place::Seq(12), "two  spaces".into()))),
-            ("/edit ^ x", Typed::InRoom(Deed::Edit(Place::Own, "x".into()))),
+            ("/edit #12 two  spaces", Typed::InRoom(Deed::Edit(Target::Seq(12), "two  spaces".into()))),
+            ("/edit ^ x", Typed::InRoom(Deed::Edit(Target::Last, "x".into()))),
             ("/ban @bob 60", Typed::InRoom(Deed::Moderate("ban", user("bob"), Some(60)))),
             ("/ban bob", Typed::InRoom(Deed::Moderate("ban", user("bob"), None))),
             ("/msg bob hi there", Typed::Message(user("bob"), "hi there".into())),
