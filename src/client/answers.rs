@@ -44,7 +44,7 @@ impl ClientState {
             }
             (content, Some(pending), Some(request_id)) => self.answered(request_id, pending, content),
             (Content::ServerList(list), None, None) => self.listed(list),
-            (Content::Nack(refusal), _, _) => self.refused_line(&refusal),
+            (Content::Nack(refusal), _, _) => self.refused_line(refusal),
             (Content::Other { msg_type, data }, None, None) => self.told_by_the_way(&msg_type, &data),
             // Pushes of later versions, and answers that nobody waits for.
             _ => {}
@@ -149,12 +149,18 @@ impl ClientState {
     /// A refusal of something that the server could not read far enough to say what it was.
     ///
     /// A line over the server's limit is refused so and the connection closed. Sent again and again it would
-    /// hold up everything behind it; the window starts at one, so in the end it is on its way alone.
-    fn refused_line(&mut self, refusal: &Refusal) {
-        if refusal.code == Code::TooLarge
-            && let Some(request_id) = self.outbox.only_in_flight()
-        {
-            self.message_refused(request_id, refusal.clone());
+    /// hold up everything behind it. Where it is not clear which one it was, the next connection asks for one
+    /// thing after the other, so that it is on its way alone.
+    fn refused_line(&mut self, refusal: Refusal) {
+        if refusal.code != Code::TooLarge {
+            return;
+        }
+        match self.take_suspect() {
+            None => self.careful = true,
+            Some((_, Pending::Upload(tag))) => {
+                self.fail_transfer(tag, "its pieces are longer than what the servers take".into());
+            }
+            Some((request_id, pending)) => self.refused(request_id, pending, refusal),
         }
     }
 

@@ -21,6 +21,9 @@ use super::{
     update::{Reply, Update},
 };
 
+/// What a line has around the `data` of its request, at most.
+const ENVELOPE_BYTES: usize = 256;
+
 /// What the user wants.
 impl ClientState {
     pub(super) fn command(&mut self, command: Command) {
@@ -33,14 +36,24 @@ impl ClientState {
         match command {
             Command::Send(message) => self.send(message),
             Command::Join(name) => self.enter(&name, false, None),
-            Command::Enter { room, private, password } => self.enter(&room, private, password),
+            Command::Enter { room, private, password } => {
+                let text = password.as_ref().map(Secret::expose);
+                match self.fits("create_join", &json!({ "room": room, "password": text })) {
+                    Ok(()) => self.enter(&room, private, password),
+                    Err(refusal) => self.refuse(Command::Enter { room, private, password }, refusal),
+                }
+            }
             Command::Leave(name) => {
                 // Membership outlives connections, so a room that was not joined here can be left too.
                 self.rooms.want(&name, 0).wanted = false;
                 self.rooms_changed = true;
             }
             Command::Ask { tag, question } if self.questions.len() < QUESTIONS_MAX => {
-                self.questions.push_back(Asking { tag, question, asked: false });
+                let (msg_type, data) = question_data(&question);
+                match self.fits(msg_type, &data) {
+                    Ok(()) => self.questions.push_back(Asking { tag, question, asked: false }),
+                    Err(refusal) => self.refuse(Command::Ask { tag, question }, refusal),
+                }
             }
             Command::Ask { .. } => {
                 let reason = format!("{QUESTIONS_MAX} questions are waiting for their answers already");
@@ -129,6 +142,9 @@ impl ClientState {
 
     /// Takes on a change of a message: which one is meant is clear from now on.
     fn begin_change(&mut self, tag: u64, mut change: Change) {
+        if let Err(refusal) = self.fits(change.msg_type(), &change.data()) {
+            return self.tell_outcome(tag, Outcome::Refused(refusal));
+        }
         if let (Some(target), Some(room)) = (change.target(), change.room()) {
             match self.own.find(&room.key(), target) {
                 Standing::At(seq) => change.aim(Target::Seq(seq)),
@@ -150,12 +166,12 @@ impl ClientState {
         if body.contains('\0') {
             return Err(Refusal::bad_request("the message contains a NUL character"));
         }
-        let bytes = chat_data(message, None).to_string().len() + 256;
-        if body.len() > limits.body_bytes || bytes > limits.line_bytes {
+        if body.len() > limits.body_bytes {
             let reason =
                 format!("the message has {} bytes; at most {} are sent", body.len(), limits.body_bytes);
             return Err(Refusal::new(Code::TooLarge, reason));
         }
+        self.fits("chat", &chat_data(message, None))?;
         if !(1..=CLIENT_MSG_ID_BYTES).contains(&message.client_msg_id.len()) {
             return Err(Refusal::bad_request("client_msg_id must have 1 to 64 bytes"));
         }
@@ -164,6 +180,17 @@ impl ClientState {
             return Err(Refusal::new(Code::Overloaded, reason));
         }
         Ok(())
+    }
+
+    /// Refuses a request whose line no server would take: it could not even say which one it was, and would close
+    /// the connection.
+    pub(super) fn fits(&self, msg_type: &str, data: &Value) -> Result<(), Refusal> {
+        let (bytes, most) = (data.to_string().len() + ENVELOPE_BYTES, self.config.limits.line_bytes);
+        if bytes <= most {
+            return Ok(());
+        }
+        let reason = format!("{msg_type} would have {bytes} bytes; at most {most} are sent");
+        Err(Refusal::new(Code::TooLarge, reason))
     }
 
     fn refuse(&mut self, command: Command, refusal: Refusal) {
@@ -201,11 +228,16 @@ impl ClientState {
         self.send_messages();
         self.move_files();
         self.say_what_was_read();
+        self.careful &= !self.is_idle();
     }
 
     fn ask_for_rooms(&mut self) {
         let keys: Vec<RoomKey> = self.rooms.iter().map(|(key, _)| key.clone()).collect();
         for key in keys {
+            if !self.may_ask() {
+                self.rooms_changed = true;
+                return;
+            }
             let Some(room) = self.rooms.get(&key) else { continue };
             // What was typed before the leave goes out before it.
             let stays = room.wanted || self.outbox.messages().any(|message| message.room.key() == key);
@@ -233,17 +265,11 @@ impl ClientState {
     }
 
     fn ask_questions(&mut self) {
-        let unasked: Vec<(u64, Question)> = self
-            .questions
-            .iter_mut()
-            .filter(|asking| !asking.asked)
-            .map(|asking| {
-                asking.asked = true;
-                (asking.tag, asking.question.clone())
-            })
-            .collect();
-        for (tag, question) in unasked {
-            let (msg_type, data) = question_data(&question);
+        while self.may_ask()
+            && let Some(asking) = self.questions.iter_mut().find(|asking| !asking.asked)
+        {
+            asking.asked = true;
+            let (tag, (msg_type, data)) = (asking.tag, question_data(&asking.question));
             self.ask(msg_type, data, Pending::Question(tag));
         }
     }
@@ -256,7 +282,7 @@ impl ClientState {
                 self.rooms.want(&name, 0);
                 return self.ask_for_rooms();
             };
-            if room.phase != rooms::Phase::Live {
+            if room.phase != rooms::Phase::Live || !self.may_ask() {
                 return;
             }
             let data = chat_data(message, before);
@@ -279,7 +305,7 @@ impl ClientState {
             let is_coming = room.is_some_and(|room| {
                 room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
             });
-            if is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
+            if !self.may_ask() || is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
                 return;
             }
             if let (Some(target), Some(key)) = (change.target(), &key) {

@@ -31,10 +31,4 @@ pub mod update;
 pub use connection::{Client, ClientConfig};
 
 #[cfg(test)]
-mod account_tests;
-#[cfg(test)]
-mod own_tests;
-#[cfg(test)]
-mod state_tests;
-#[cfg(test)]
-mod world_tests;
+mod tests;

@@ -17,8 +17,7 @@
 //! - **A message is refused for good**: it is reported and taken out; those behind it do not depend on it.
 //!
 //! The window starts at one on every connection and grows by one with each acknowledgement, so that the
-//! clients of a lost server do not throw everything they hold at the next one at once, and so that a
-//! message that makes a server close the connection is found: it is on its way alone.
+//! clients of a lost server do not throw everything they hold at the next one at once.
 
 use std::collections::VecDeque;
 
@@ -217,14 +216,6 @@ impl Outbox {
         self.in_flight = 0;
         self.window = 1;
         self.recovering = false;
-    }
-
-    /// The request that carries the only message on its way, where there is exactly one.
-    pub fn only_in_flight(&self) -> Option<i64> {
-        match self.in_flight {
-            1 => self.entries.iter().find_map(|entry| entry.in_flight),
-            _ => None,
-        }
     }
 
     /// Takes out all messages that `goes` says are to go and that are not on their way, each with whether

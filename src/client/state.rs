@@ -161,6 +161,8 @@ pub struct ClientState {
     pub(super) no_majority: bool,
     /// Redirects in a row.
     pub(super) redirects: u32,
+    /// A line was too long for a server, and it is not known which: one thing is asked after the other.
+    pub(super) careful: bool,
     /// Discovery has just run: its result is tried before it runs again.
     pub(super) discovered: bool,
     pub(super) down: Option<Down>,
@@ -204,6 +206,7 @@ impl ClientState {
             silences: 0,
             no_majority: false,
             redirects: 0,
+            careful: false,
             discovered: false,
             down: None,
             outputs: VecDeque::new(),
@@ -312,6 +315,20 @@ impl ClientState {
         let Phase::Linked(link) = &mut self.phase else { return None };
         link.heard(self.now_ms);
         request_id.and_then(|request_id| link.answered(request_id))
+    }
+
+    /// Whether something may be asked beside what is on its way.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.careful || self.link().is_none_or(|link| link.suspects().next().is_none())
+    }
+
+    /// Takes the request off the connection that alone can have been too long; `None` where there are several.
+    pub(super) fn take_suspect(&mut self) -> Option<(i64, Pending)> {
+        let Phase::Linked(link) = &mut self.phase else { return None };
+        let mut suspects = link.suspects().map(|(request_id, _)| request_id);
+        let (only, None) = (suspects.next()?, suspects.next()) else { return None };
+        drop(suspects);
+        link.answered(only).map(|pending| (only, pending))
     }
 
     /// Takes a question off the list, and gives it.

@@ -49,7 +49,9 @@ impl ClientState {
             if self.rooms.get(&key).is_none_or(|room| room.phase != rooms::Phase::Live) {
                 continue;
             }
-            while let Some(want) = self.uploads[at].want() {
+            while self.may_ask()
+                && let Some(want) = self.uploads[at].want()
+            {
                 match want {
                     Want::Ask(msg_type, data) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
                     Want::Read { offset, length } => {
@@ -60,7 +62,9 @@ impl ClientState {
         }
         for at in 0..self.downloads.len() {
             let tag = self.downloads[at].tag;
-            while let Some(Want::Ask(msg_type, data)) = self.downloads[at].want() {
+            while self.may_ask()
+                && let Some(Want::Ask(msg_type, data)) = self.downloads[at].want()
+            {
                 self.ask(msg_type, data, Pending::Download(tag));
             }
         }
@@ -72,8 +76,10 @@ impl ClientState {
         match result {
             Err(reason) => self.fail_transfer(tag, reason),
             Ok(bytes) => {
-                if let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) {
-                    self.ask(msg_type, data, Pending::Upload(tag));
+                let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) else { return };
+                match self.fits(msg_type, &data) {
+                    Ok(()) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
+                    Err(refusal) => self.fail_transfer(tag, refusal.reason),
                 }
             }
         }
@@ -134,7 +140,7 @@ impl ClientState {
         }
     }
 
-    fn fail_transfer(&mut self, tag: u64, reason: String) {
+    pub(super) fn fail_transfer(&mut self, tag: u64, reason: String) {
         self.give_up(tag);
         self.tell(Update::TransferFailed { tag, reason });
     }

@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    change::{Change, Outcome},
-    io::{Command, Input, Output},
-    limits::READ_PAUSE_MS,
-    login::{Login, Secret},
-    state_tests::{Rig, config, event, room},
-    transfer::Sending,
-    update::Update,
-};
-use crate::protocol::{
-    Code, FileId, UserName,
-    file::{FILE_CHUNK_BYTES, NewFile},
+use super::{Rig, config, event, room};
+use crate::{
+    client::{
+        change::{Change, Outcome},
+        io::{Command, Input, Output},
+        limits::READ_PAUSE_MS,
+        login::{Login, Secret},
+        transfer::Sending,
+        update::Update,
+    },
+    protocol::{
+        Code, FileId, UserName,
+        file::{FILE_CHUNK_BYTES, NewFile},
+    },
 };
 
 fn with_login(login: Login) -> Rig {

@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::{
-    directory::Address,
-    io::{Command, Input, Output},
-    login::Login,
-    outbox::{Message, MessageIds, OutboxChange},
-    state::{ClientState, StateConfig},
-    update::Update,
-};
 use crate::{
     chance::Chance,
+    client::{
+        directory::Address,
+        io::{Command, Input, Output},
+        login::Login,
+        outbox::{Message, MessageIds, OutboxChange},
+        state::{ClientState, StateConfig},
+        update::Update,
+    },
     protocol::{Limits, RoomName, UserName},
 };
 

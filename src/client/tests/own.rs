@@ -2,16 +2,17 @@
 
 use serde_json::json;
 
-use super::{
-    account_tests::sending,
-    change::{Change, Outcome},
-    io::Command,
-    outbox::Message,
-    own::Target,
-    state_tests::{Rig, config, room},
-    update::Update,
+use super::{Rig, accounts::sending, config, room};
+use crate::{
+    client::{
+        change::{Change, Outcome},
+        io::Command,
+        outbox::Message,
+        own::Target,
+        update::Update,
+    },
+    protocol::Code,
 };
-use crate::protocol::Code;
 
 fn delete_last(rig: &mut Rig, tag: u64) {
     rig.command(Command::Change { tag, change: Change::delete(&room("lobby"), Target::Last) });
