@@ -152,10 +152,14 @@ impl Typed {
     /// Whether the line holds a password and is to be remembered nowhere.
     pub fn is_secret(line: &str) -> bool {
         let mut words = line.split_whitespace();
-        matches!(
-            words.next(),
-            Some("/join" | "/create" | "/login" | "/register" | "/password" | "/room-password")
-        ) && words.nth(1).is_some()
+        let harmless = match words.next() {
+            // The first word is a name.
+            Some("/join" | "/create" | "/login" | "/register") => 1,
+            // What is typed behind these can only be meant as one.
+            Some("/password" | "/room-password" | "/close-account") => 0,
+            _ => return false,
+        };
+        words.nth(harmless).is_some()
     }
 }
 
@@ -488,7 +492,12 @@ mod tests {
 
     #[test]
     fn lines_with_passwords_are_known() {
-        assert!(Typed::is_secret("/join den hunter2") && Typed::is_secret("/login bob hunter2"));
-        assert!(!Typed::is_secret("/join den") && !Typed::is_secret("hello /join den x"));
+        for line in ["/join den hunter2", "/login bob hunter2", "/password hunter2", "/room-password hunter2"]
+        {
+            assert!(Typed::is_secret(line), "{line}");
+        }
+        for line in ["/join den", "/password", "/room-password ", "hello /join den x"] {
+            assert!(!Typed::is_secret(line), "{line}");
+        }
     }
 }
