@@ -27,12 +27,21 @@ use super::{
     typed::Typed,
 };
 
-/// The longest line of input; a longer one is taken apart, and its parts are refused as too long.
+/// The longest line of input, with its line end; a longer one is passed over, and is a failure.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Lines of input that are read ahead; more are left in the pipe.
 const LINES: usize = 64;
 /// Unacknowledged messages at which no further input is read: far below what the outbox holds.
 const PENDING_MAX: usize = 1_000;
+
+/// What is read from the input.
+#[derive(Debug, PartialEq)]
+enum Input {
+    /// A line, without its end.
+    Line(String),
+    /// A line that was too long; nothing of it is carried out.
+    TooLong,
+}
 
 /// What was asked for and is not answered yet.
 #[derive(Default)]
@@ -66,7 +75,13 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
         select! {
             recv(lines) -> line => {
                 let quit = match line {
-                    Ok(line) => !say(&mut session, &mut unanswered, &line?, settings)?,
+                    Ok(Ok(Input::Line(line))) => !say(&mut session, &mut unanswered, &line, settings)?,
+                    Ok(Ok(Input::TooLong)) => {
+                        let reason = format!("a line has more than {LINE_BYTES_MAX} bytes; it is not sent");
+                        complain(&mut unanswered, &reason, settings)?;
+                        false
+                    }
+                    Ok(Err(error)) => return Err(error),
                     Err(_) => true,
                 };
                 // After a login under another name it is another client's.
@@ -93,23 +108,33 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
 
 /// Reads standard input in a thread of its own, which ends with the input or with the process: a blocking
 /// read cannot be interrupted.
-fn read_lines() -> io::Result<Receiver<io::Result<String>>> {
+fn read_lines() -> io::Result<Receiver<io::Result<Input>>> {
     let (lines, input) = bounded(LINES);
     Builder::new().name("client-input".into()).spawn(move || {
         let mut stdin = io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            let read = stdin
-                .by_ref()
-                .take(LINE_BYTES_MAX)
-                .read_until(b'\n', &mut line)
-                .map(|_| String::from_utf8_lossy(&line).into_owned());
-            if matches!(&read, Ok(line) if line.is_empty()) || lines.send(read).is_err() {
+        while let Some(read) = read_line(&mut stdin).transpose() {
+            if lines.send(read).is_err() {
                 return;
             }
         }
     })?;
     Ok(input)
+}
+
+/// The next line; `None` at the end.
+fn read_line(from: &mut impl BufRead) -> io::Result<Option<Input>> {
+    let mut line = Vec::new();
+    from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.len() as u64 == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+        from.skip_until(b'\n')?;
+        return Ok(Some(Input::TooLong));
+    }
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok(Some(Input::Line(String::from_utf8_lossy(line).into_owned())))
 }
 
 /// Carries out a line of input; `false` ends the input.
@@ -119,8 +144,6 @@ fn say(
     line: &str,
     settings: &Settings,
 ) -> io::Result<bool> {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line.strip_suffix('\r').unwrap_or(line);
     let outcome = match Typed::read(line) {
         Ok(typed) => session.carry_out(typed, line, &mut Given(settings))?,
         Err(reason) => Err(reason),
@@ -141,16 +164,19 @@ fn say(
         }
         Ok(Outcome::Text(text)) => eprintln!("{text}"),
         Ok(Outcome::Quit) => return Ok(false),
-        Err(reason) => {
-            unanswered.refused += 1;
-            if settings.json {
-                write_line(&json::error_line(&reason))?;
-            } else {
-                eprintln!("! {}", show::harmless(&reason));
-            }
-        }
+        Err(reason) => complain(unanswered, &reason, settings)?,
     }
     Ok(true)
+}
+
+/// A line of input was wrong.
+fn complain(unanswered: &mut Unanswered, reason: &str, settings: &Settings) -> io::Result<()> {
+    unanswered.refused += 1;
+    if settings.json {
+        return write_line(&json::error_line(reason));
+    }
+    eprintln!("! {}", show::harmless(reason));
+    Ok(())
 }
 
 /// Events go to standard output; what the client says of itself goes to standard error, unless it is JSON.
@@ -277,5 +303,20 @@ impl Unanswered {
         }
         eprintln!("syncnet-client: {}", show::harmless(&reasons.join("; ")));
         NOT_DONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_whole() {
+        let most = LINE_BYTES_MAX as usize - 1;
+        let text = format!("{}\r\n{}/quit\nlast", "a".repeat(most - 1), "b".repeat(most + 1));
+        let mut from = io::Cursor::new(text);
+        let read: Vec<Input> = std::iter::from_fn(|| read_line(&mut from).unwrap()).collect();
+        assert_eq!(read, [Input::Line("a".repeat(most - 1)), Input::TooLong, Input::Line("last".into())]);
+        assert_eq!(read_line(&mut io::Cursor::new("x".repeat(most + 1))).unwrap(), Some(Input::TooLong));
     }
 }
