@@ -391,9 +391,29 @@ fn a_wrong_password_is_said_and_tried_once() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no"), "{}", text(&output.stderr));
     assert_eq!(servers.cluster.0.lock().logins.len(), 1);
+}
+
+#[test]
+fn a_bad_token_from_elsewhere_leaves_the_one_that_is_kept() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let password = secret(folder.path(), "hunter22");
+    run(folder.path(), &servers.port(1), &["--login", "--password-file", &password], "one\n");
     let token = secret(folder.path(), "snt_2");
     let output = run(folder.path(), &servers.port(1), &["--token-file", &token], "");
     assert_eq!(output.status.code(), Some(1));
+    let output = run(folder.path(), &servers.port(1), &[], "two\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(servers.cluster.0.lock().logins, ["password username", "token", "token"]);
+}
+
+#[test]
+fn the_end_of_a_line_that_is_too_long_is_neither_said_nor_done() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let line = "x".repeat(1024 * 1024) + "/join den";
+    let output = run(folder.path(), &servers.port(1), &[], &format!("{line}\nafter\n"));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(servers.bodies(), ["after"]);
+    assert!(text(&output.stderr).contains("1 request refused"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -510,7 +510,8 @@ impl Driver {
                     Output::Tell(update) => self.tell(update),
                     Output::Connect(address) => self.start(Some(address)),
                     Output::Discover => self.start(None),
-                    Output::KeepToken(token) => self.keep_token(token.as_ref()),
+                    Output::KeepToken(token) => self.change_token_file(|file| file.keep(&token)),
+                    Output::ForgetToken(token) => self.change_token_file(|file| file.forget(&token)),
                     Output::Read { tag, offset, length } => self.read_file(tag, offset, length),
                     Output::Save { tag, file, bytes, last } => self.save(tag, &file, &bytes, last),
                     Output::Disconnect => {
@@ -537,9 +538,9 @@ impl Driver {
     }
 
     /// A token that cannot be kept is good for this run all the same; the next one asks for the password.
-    fn keep_token(&mut self, token: Option<&Secret>) {
+    fn change_token_file(&mut self, change: impl FnOnce(&TokenFile) -> io::Result<()>) {
         if let Some(file) = &self.token_file
-            && let Err(error) = file.write(token)
+            && let Err(error) = change(file)
         {
             log::warn!("{error}");
         }

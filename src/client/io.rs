@@ -163,8 +163,10 @@ pub enum Output {
     Discover,
     /// Change the durable copy of the outbox.
     Persist(OutboxChange),
-    /// Keep this token for later runs; `None`: forget the one that is kept.
-    KeepToken(Option<Secret>),
+    /// Keep this token for later runs.
+    KeepToken(Secret),
+    /// This token is worth nothing any more: forget it, where it is the one that is kept.
+    ForgetToken(Secret),
     /// Read a part of the file of an upload; say `Bytes`.
     Read {
         /// The upload.

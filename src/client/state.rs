@@ -349,9 +349,7 @@ impl ClientState {
 
     /// The session is over, or never began: the user has to log in before anything else happens.
     pub(super) fn log_out(&mut self, refusal: Refusal) {
-        if self.access.ended() {
-            self.outputs.push_back(Output::KeepToken(None));
-        }
+        self.outputs.extend(self.access.ended().map(Output::ForgetToken));
         self.outputs.push_back(Output::Disconnect);
         self.forget_connection();
         for Asking { tag, .. } in std::mem::take(&mut self.questions) {
@@ -366,7 +364,7 @@ impl ClientState {
     }
 
     pub(super) fn keep_token(&mut self, token: Secret) {
-        self.outputs.push_back(Output::KeepToken(Some(token)));
+        self.outputs.push_back(Output::KeepToken(token));
     }
 
     /// Puts a question back that was refused for load.

@@ -147,7 +147,11 @@ impl Device {
                 Output::Write(line) => wants.push(Want::Write(line)),
                 Output::Disconnect => wants.push(Want::Disconnect),
                 // All servers are configured, so nothing is looked for.
-                Output::Discover | Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
+                Output::Discover
+                | Output::KeepToken(_)
+                | Output::ForgetToken(_)
+                | Output::Read { .. }
+                | Output::Save { .. } => {}
                 Output::Persist(OutboxChange::Added(message)) => {
                     wants.push(Want::Composed(message.client_msg_id.clone()));
                     self.outbox.push(message);

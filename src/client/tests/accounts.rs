@@ -67,7 +67,7 @@ fn a_password_is_sent_once_and_after_a_failover_its_token() {
     let login = open(&mut rig);
     assert_eq!(login["data"], json!({ "username": "alice", "password": "hunter22" }));
     let_in(&mut rig, &login);
-    assert_eq!(rig.kept, [Some(Secret::new("snt_1"))]);
+    assert_eq!(rig.kept, [Secret::new("snt_1")]);
     let told = |update: &Update| matches!(update, Update::LoggedIn { username, account: true } if username.as_str() == "Alice");
     assert!(rig.told.iter().any(told), "{:?}", rig.told);
     rig.lost();
@@ -122,7 +122,7 @@ fn an_ended_session_forgets_its_token_and_keeps_the_messages() {
     rig.send("lobby", "hi");
     rig.line(json!({ "msg_type": "session_ended", "data": { "reason": "you were banned" } }));
     assert_eq!(login_needed(&rig), Some(Code::NotAuthenticated));
-    assert_eq!(rig.kept, [None]);
+    assert_eq!(rig.forgotten, [Secret::new("snt_1")]);
     assert_eq!(rig.disk.len(), 1, "the message waits");
     rig.lost();
     assert_eq!(rig.state.next_timeout_ms(), None);
@@ -409,7 +409,7 @@ fn a_download_is_saved_in_order_over_two_servers() {
 
 #[test]
 fn outputs_show_no_secrets() {
-    let output = Output::KeepToken(Some(Secret::new("snt_1")));
+    let output = Output::KeepToken(Secret::new("snt_1"));
     let input = Input::Command(Command::LogIn(Login::by_password(Secret::new("hunter22"))));
     let shown = format!("{output:?} {input:?}");
     assert!(!shown.contains("snt_1") && !shown.contains("hunter22"), "{shown}");

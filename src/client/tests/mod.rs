@@ -37,7 +37,9 @@ struct Rig {
     /// The outbox as the disk holds it.
     disk: Vec<Message>,
     /// The tokens to be kept.
-    kept: Vec<Option<Secret>>,
+    kept: Vec<Secret>,
+    /// The tokens to be forgotten.
+    forgotten: Vec<Secret>,
     /// The parts of files to be read.
     reads: Vec<(u64, u64, usize)>,
     saved: Vec<(Vec<u8>, bool)>,
@@ -80,6 +82,7 @@ impl Rig {
             discovers: 0,
             disk: restored,
             kept: vec![],
+            forgotten: vec![],
             reads: vec![],
             saved: vec![],
         };
@@ -112,6 +115,7 @@ impl Rig {
                 }
                 Output::Discover => self.discovers += 1,
                 Output::KeepToken(token) => self.kept.push(token),
+                Output::ForgetToken(token) => self.forgotten.push(token),
                 Output::Read { tag, offset, length } => self.reads.push((tag, offset, length)),
                 Output::Save { bytes, last, .. } => self.saved.push((bytes, last)),
                 Output::Write(line) => {

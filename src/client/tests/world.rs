@@ -92,7 +92,8 @@ impl World {
                 Output::Connect(_) => self.connecting = true,
                 Output::Disconnect => (self.connecting, self.wire) = (false, None),
                 Output::Discover => unreachable!("servers are configured"),
-                Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
+                Output::KeepToken(_) | Output::ForgetToken(_) | Output::Read { .. } | Output::Save { .. } => {
+                }
                 Output::Write(line) => {
                     let wire = self.wire.as_mut().expect("it writes only to a connection");
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
