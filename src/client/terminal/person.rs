@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 use rustyline::{
     CompletionType, Config, Context, Editor, ExternalPrinter, Helper,
-    completion::{Completer, FilenameCompleter, Pair},
+    completion::{Completer, Pair},
     error::ReadlineError,
     highlight::Highlighter,
     hint::Hinter,
@@ -42,9 +42,10 @@ use crate::{
 
 use super::{
     DONE, NOT_DONE,
-    commands::{complete, is_path},
+    commands::{Known, complete, path_at},
     notes::Notes,
     options::Settings,
+    paths,
     session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted, harmless},
     typed::Typed,
@@ -62,8 +63,9 @@ const TYPING_EVERY: Duration = Duration::from_secs(4);
 const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
-#[derive(Default)]
 struct Shared {
+    /// Who types.
+    user: Mutex<UserName>,
     /// The room that is written to.
     room: Mutex<Option<RoomName>>,
     /// What tells the servers of reading and typing.
@@ -76,7 +78,6 @@ struct Shared {
 struct Typist {
     notes: Arc<Notes>,
     shared: Arc<Shared>,
-    files: FilenameCompleter,
     told_at: Mutex<Option<Instant>>,
 }
 
@@ -85,10 +86,13 @@ impl Completer for Typist {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let line = line.get(..at).unwrap_or(line);
-        if is_path(line) {
-            return self.files.complete_path(line, at);
+        if let Some(start) = path_at(line) {
+            let pair = |(replacement, display)| Pair { display, replacement };
+            return Ok((start, paths::complete(&line[start..]).into_iter().map(pair).collect()));
         }
-        let (start, candidates) = complete(line, &self.notes.rooms(), &self.notes.users());
+        let (rooms, users) = (self.notes.rooms(), self.notes.users());
+        let user = self.shared.user.lock();
+        let (start, candidates) = complete(line, &Known { user: &user, rooms: &rooms, users: &users });
         let pair = |text: String| Pair { display: text.trim_end().to_owned(), replacement: text };
         Ok((start, candidates.into_iter().map(pair).collect()))
     }
@@ -156,11 +160,15 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
     let mut editor: Editor<Typist, MemHistory> =
         Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
     let printer: Printer = Box::new(editor.create_external_printer().map_err(io::Error::other)?);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        user: Mutex::new(session.user.clone()),
+        room: Mutex::default(),
+        whisper: Mutex::default(),
+        stopped: AtomicBool::new(false),
+    });
     editor.set_helper(Some(Typist {
         notes: session.notes.clone(),
         shared: shared.clone(),
-        files: FilenameCompleter::new(),
         told_at: Mutex::new(None),
     }));
     println!("* you are {}; /help lists the commands, /quit ends", session.user);
@@ -192,6 +200,7 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
                 // The client before has ended, and its printing with it.
                 let (_, printer) = end(printing)?;
                 println!("* you are {} now", session.user);
+                *shared.user.lock() = session.user.clone();
                 printing = begin(&session, &shared, printer)?;
             }
             Ok(_) => {}

@@ -9,7 +9,7 @@ use crate::{
     protocol::{FileId, RoomName, UserName, limits::HISTORY_MAX, request::HistoryRange},
 };
 
-use super::{commands::usage, date};
+use super::{commands::usage, date, paths};
 
 /// Events that `/history` shows where no number is given.
 const HISTORY: usize = 20;
@@ -246,12 +246,7 @@ impl<'a> Words<'a> {
     }
 
     fn path(&mut self) -> Result<PathBuf, String> {
-        let text = self.text()?;
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        Ok(match (text.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => text.into(),
-        })
+        Ok(paths::read(&self.text()?))
     }
 
     fn optional<T>(&mut self, read: fn(&mut Self) -> Result<T, String>) -> Result<Option<T>, String> {
