@@ -29,6 +29,10 @@ struct Cluster {
     logins: Vec<String>,
     /// The messages that were edited.
     edits: Vec<Value>,
+    /// There are more rooms behind the first.
+    has_more_rooms: bool,
+    /// The fields of each change of an account.
+    administered: Vec<(String, Value)>,
     /// Close the connection instead of answering the next change.
     hang_up_on_change: bool,
     /// From then on every login is refused for load.
@@ -176,7 +180,8 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
             "rooms" => {
                 let room = json!({ "room": "lobby", "private": false, "topic": "t\u{1b}", "members": 1,
                     "last_seq": 0, "joined": true, "last_read": 0, "unread": 0 });
-                say("rooms", json!({ "rooms": [room] }), Some(&request));
+                let more = shared.has_more_rooms && data["after"].is_null();
+                say("rooms", json!({ "rooms": [room], "more": more }), Some(&request));
             }
             "leave" => say("ack", json!({ "room": room }), Some(&request)),
             "ping" => say("pong", json!({}), Some(&request)),
@@ -190,6 +195,10 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
                     shared.edits.push(data["seq"].clone());
                 }
                 say("ack", json!({ "room": room, "seq": 1 }), Some(&request));
+            }
+            "ban" | "set_admin" | "set_password" | "file_delete" => {
+                shared.administered.push((msg_type.to_owned(), data.clone()));
+                say("ack", json!({ "username": data["username"] }), Some(&request));
             }
             "logout" => say("ack", json!({ "username": "alice" }), Some(&request)),
             other => panic!("the client asks for {other}"),
@@ -435,6 +444,45 @@ fn the_last_message_of_a_script_is_the_one_in_the_line_above() {
     let output = run(folder.path(), &servers.port(1), &[], "one\n/edit ^ two\nthree\n/edit ^ four\n");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(servers.cluster.0.lock().edits, [json!(1), json!(2)]);
+}
+
+#[test]
+fn more_goes_on_from_the_answer_of_the_line_above() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    servers.cluster.0.lock().has_more_rooms = true;
+    let output = run(folder.path(), &servers.port(1), &["--json"], "/rooms\n/more\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let more: Vec<Value> = objects(&output, "rooms").iter().map(|page| page["more"].clone()).collect();
+    assert_eq!(more, [json!(true), json!(false)]);
+    let output = run(folder.path(), &servers.port(1), &[], "/rooms\n/more\n/more\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("! that was all"), "{}", text(&output.stderr));
+    // Without a server the wait has an end.
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let output = run(folder.path(), &unused, &["--wait-s", "0"], "/rooms\n/more\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_administrator_rules_over_accounts_by_lines() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let lines = "/admin ban bob 60\n/admin grant carol\n/delete-file 00000000000000000000000000000007\n";
+    let output = run(folder.path(), &servers.port(1), &[], lines);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let asked = json!(servers.cluster.0.lock().administered);
+    assert_eq!(
+        asked,
+        json!([
+            ["ban", { "username": "bob", "seconds": 60 }],
+            ["set_admin", { "username": "carol", "admin": true }],
+            ["file_delete", { "file_id": "00000000000000000000000000000007" }],
+        ])
+    );
+    assert!(text(&output.stdout).contains("* /admin ban bob 60: done"), "{}", text(&output.stdout));
+    // A script gives the password beforehand.
+    let output = run(folder.path(), &servers.port(1), &[], "/admin password bob\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("SYNCNET_NEW_PASSWORD"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -12,10 +12,10 @@ use crate::protocol::{
 
 use super::{
     change::Outcome,
-    io::Question,
     link::Pending,
     outbox::{Message, OutboxChange},
     own::Target,
+    replies::reply,
     rooms::{Arrival, Fit, Joined, Phase, pushed},
     state::ClientState,
     update::{Reply, Update},
@@ -369,42 +369,6 @@ impl ClientState {
 /// For a message that cannot be sent because the one that it answers was not.
 fn unanswerable() -> Refusal {
     Refusal::new(Code::NotFound, "the message that it answers was not sent")
-}
-
-fn reply(question: &Question, content: Content) -> Result<Reply, String> {
-    match (question, content) {
-        (Question::History { room, .. }, Content::History { events, last_seq, more, .. }) => {
-            Ok(Reply::History { room: room.clone(), events, last_seq, more })
-        }
-        (Question::Servers, Content::ServerList(list)) => Ok(Reply::Servers(list)),
-        (Question::Status, Content::Status(status)) => Ok(Reply::Status(status)),
-        (Question::Rooms { joined }, Content::Other { data, .. }) => {
-            Ok(Reply::Rooms { more: more(&data), rooms: field(data, "rooms")?, joined: *joined })
-        }
-        (Question::Search { .. }, Content::Other { data, .. }) => {
-            Ok(Reply::Search { more: more(&data), hits: field(data, "hits")? })
-        }
-        (Question::Hooks(room), Content::Other { data, .. }) => {
-            Ok(Reply::Hooks { room: room.clone(), hooks: field(data, "hooks")? })
-        }
-        (Question::Users, Content::Other { data, .. }) => {
-            Ok(Reply::Users { more: more(&data), users: field(data, "users")? })
-        }
-        (Question::Members(room), Content::Other { data, .. }) => {
-            Ok(Reply::Members { room: room.clone(), members: field(data, "members")? })
-        }
-        (Question::Barrier, Content::Other { .. }) => Ok(Reply::Barrier),
-        _ => Err("it answers something else".into()),
-    }
-}
-
-fn more(data: &Map<String, Value>) -> bool {
-    data.get("more").and_then(Value::as_bool).unwrap_or(false)
-}
-
-fn field<T: for<'de> serde::Deserialize<'de>>(mut data: Map<String, Value>, name: &str) -> Result<T, String> {
-    let value = data.remove(name).ok_or_else(|| format!("{name} is missing"))?;
-    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
 }
 
 /// What to make of an answer that cannot be read: a code that is not known yet is taken for the kind of

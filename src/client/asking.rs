@@ -424,14 +424,19 @@ fn question_data(question: &Question) -> (&'static str, Value) {
             }
             ("history", Value::Object(data))
         }
-        Question::Rooms { joined } => ("rooms", json!({ "joined": joined })),
-        Question::Search { words, room, author, limit } => {
-            let limit = (*limit).clamp(1, SEARCH_MAX);
-            ("search", json!({ "query": words, "room": room, "author": author, "limit": limit }))
+        Question::Rooms { joined, after } => ("rooms", json!({ "joined": joined, "after": after })),
+        Question::Search(search) => {
+            let seconds = |at_ms: Option<u64>| at_ms.map(|at_ms| at_ms as f64 / 1000.0);
+            let data = json!({
+                "query": search.words, "room": search.room, "author": search.author,
+                "since": seconds(search.since_ms), "until": seconds(search.until_ms), "before": search.before,
+                "limit": search.limit.clamp(1, SEARCH_MAX),
+            });
+            ("search", data)
         }
         Question::Hooks(room) => ("hooks", json!({ "room": room })),
-        Question::Users => ("users", json!({})),
-        Question::Members(room) => ("members", json!({ "room": room })),
+        Question::Users { after } => ("users", json!({ "after": after })),
+        Question::Members { room, after } => ("members", json!({ "room": room, "after": after })),
         Question::Servers => ("server_list", json!({})),
         Question::Status => ("status_request", json!({})),
         Question::Barrier => ("ping", json!({ "barrier": true })),

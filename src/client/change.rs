@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{RoomName, UserName};
+use crate::protocol::{FileId, RoomName, UserName};
 
 use super::{login::Secret, own::Target};
 
@@ -118,6 +118,36 @@ impl Change {
         Change::new("delete_hook", json!({ "room": room, "hook_id": hook_id }))
     }
 
+    /// Remove a file from the servers, and from the messages that show it.
+    pub fn delete_file(file_id: FileId) -> Self {
+        Change::new("file_delete", json!({ "file_id": file_id }))
+    }
+
+    /// As an administrator, shut somebody out of the whole cluster.
+    pub fn ban_from_cluster(user: &UserName, seconds: Option<u32>) -> Self {
+        Change::new("ban", json!({ "username": user, "seconds": seconds }))
+    }
+
+    /// As an administrator, let somebody in again who was shut out of the whole cluster.
+    pub fn unban_from_cluster(user: &UserName) -> Self {
+        Change::new("unban", json!({ "username": user }))
+    }
+
+    /// As an administrator, give somebody another password; their sessions end.
+    pub fn set_password(user: &UserName, password: &Secret) -> Self {
+        Change::new("set_password", json!({ "username": user, "password": password.expose() }))
+    }
+
+    /// As an administrator, make somebody one too, or take that back.
+    pub fn set_admin(user: &UserName, admin: bool) -> Self {
+        Change::new("set_admin", json!({ "username": user, "admin": admin }))
+    }
+
+    /// As an administrator, delete somebody's account.
+    pub fn delete_account(user: &UserName) -> Self {
+        Change::new("delete_account", json!({ "username": user }))
+    }
+
     /// The `msg_type` of the request.
     pub fn msg_type(&self) -> &str {
         &self.msg_type
@@ -153,7 +183,10 @@ impl Change {
 
     /// Whether a server works on it for so long that its silence means nothing: it hashes a password.
     pub(super) fn takes_long(&self) -> bool {
-        matches!(self.msg_type.as_str(), "change_password" | "close_account" | "room_password")
+        matches!(
+            self.msg_type.as_str(),
+            "change_password" | "close_account" | "room_password" | "set_password"
+        )
     }
 
     /// Whether somebody is away from now on, where it says that.

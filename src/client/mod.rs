@@ -18,6 +18,7 @@ pub mod login;
 pub mod outbox;
 pub mod outbox_file;
 pub mod own;
+mod replies;
 pub mod rooms;
 mod search;
 pub mod state;

@@ -8,7 +8,7 @@ use crate::protocol::{
     status::Status,
 };
 
-use super::{change::Outcome, directory::Address, outbox::Message};
+use super::{change::Outcome, directory::Address, io::Question, outbox::Message};
 
 /// Something the user is told. Of one room, events come in the order of their `seq`, each once.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,7 +164,7 @@ pub enum Update {
     },
 }
 
-/// The answer to a [`Question`](super::io::Question).
+/// The answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// To `History`.
@@ -175,8 +175,8 @@ pub enum Reply {
         events: Vec<Event>,
         /// The newest event of the room.
         last_seq: u64,
-        /// Whether there are more in the direction asked for.
-        more: bool,
+        /// What asks for more in the same direction, where there are more.
+        next: Option<Question>,
     },
     /// To `Rooms`.
     Rooms {
@@ -184,15 +184,15 @@ pub enum Reply {
         rooms: Vec<RoomSummary>,
         /// Whether only those of the user were asked for.
         joined: bool,
-        /// Whether there are more.
-        more: bool,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Search`.
     Search {
         /// The messages, newest first.
         hits: Vec<Hit>,
-        /// Whether older ones were not looked at.
-        more: bool,
+        /// What asks for older ones, where there may be some.
+        next: Option<Question>,
     },
     /// To `Hooks`.
     Hooks {
@@ -205,8 +205,8 @@ pub enum Reply {
     Users {
         /// The users, by name.
         users: Vec<Account>,
-        /// Whether there are more.
-        more: bool,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Members`.
     Members {
@@ -214,6 +214,8 @@ pub enum Reply {
         room: RoomName,
         /// Its members.
         members: Vec<Member>,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Servers`.
     Servers(ServerList),
@@ -223,6 +225,24 @@ pub enum Reply {
     Barrier,
     /// To any of them: it was refused.
     Refused(Refusal),
+}
+
+impl Reply {
+    /// What asks for the page behind this one, where there is one.
+    pub fn next(&self) -> Option<&Question> {
+        match self {
+            Reply::History { next, .. }
+            | Reply::Rooms { next, .. }
+            | Reply::Search { next, .. }
+            | Reply::Users { next, .. }
+            | Reply::Members { next, .. } => next.as_ref(),
+            Reply::Hooks { .. }
+            | Reply::Servers(_)
+            | Reply::Status(_)
+            | Reply::Barrier
+            | Reply::Refused(_) => None,
+        }
+    }
 }
 
 /// How the connection changed.

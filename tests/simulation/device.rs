@@ -189,8 +189,8 @@ impl Device {
                 let port = FIRST_PORT + self.random.below(self.servers as u64) as u16;
                 Command::MoveTo(Address::new(HOST, port))
             }
-            92..=93 => self.question(Question::Rooms { joined: false }),
-            94..=95 => self.question(Question::Members(room)),
+            92..=93 => self.question(Question::Rooms { joined: false, after: None }),
+            94..=95 => self.question(Question::Members { room, after: None }),
             96..=97 => self.question(Question::Status),
             _ => self.question(Question::Servers),
         };

@@ -61,8 +61,20 @@ pub const COMMANDS: &[Command] = &[
     command("unreact", "SEQ EMOJI", &[Any], "take a reaction back"),
     command("send", "PATH", &[File], "send a file to the room"),
     command("get", "FILE_ID [PATH]", &[Any, File], "fetch a file"),
-    command("search", "WORDS [in:ROOM] [by:USER]", &[Search], "look for messages"),
-    command("history", "[N|since DATE]", &[Of(&["since"]), Any], "show events of the room"),
+    command("delete-file", "FILE_ID", &[Any], "remove a file from the servers"),
+    command(
+        "search",
+        "WORDS [in:ROOM] [by:USER] [since:DATE] [until:DATE]",
+        &[Search],
+        "look for messages; a date is 2026-11-25 or 2026-11-25T09:30",
+    ),
+    command(
+        "history",
+        "[N|before SEQ|since DATE]",
+        &[Of(&["before", "since"]), Any],
+        "show events of the room",
+    ),
+    command("more", "", &[], "go on behind what a list, a search or /history has shown"),
     command("unread", "", &[], "list your rooms with something unread"),
     command("read", "", &[], "mark the room as read"),
     command("who", "[ROOM]", &[Room], "list a room's members"),
@@ -102,13 +114,19 @@ pub const COMMANDS: &[Command] = &[
     command("away", "", &[], "say that you are away"),
     command("back", "", &[], "say that you are back"),
     command("users", "", &[], "list the users, as an administrator"),
+    command(
+        "admin",
+        "ban USER [SECONDS] | unban USER | password USER | grant USER | revoke USER | delete USER",
+        &[Of(&["ban", "unban", "password", "grant", "revoke", "delete"]), User, Any],
+        "rule over accounts of the whole cluster, as an administrator; grant and revoke make and unmake one",
+    ),
     command("server", "[HOST:PORT]", &[Any], "list the servers, or move to one"),
     command("help", "", &[], "show this"),
     command("quit", "", &[], "end"),
 ];
 
 /// What limits a search.
-const FILTERS: [&str; 2] = ["in:", "by:"];
+const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
 
 /// `/name words`.
 pub fn usage(name: &str) -> String {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::{
-    client::update::{Reply, Update},
+    client::{
+        io::Question,
+        update::{Reply, Update},
+    },
     protocol::{EventKind, RoomKey, RoomName, UserName},
 };
 
@@ -22,6 +25,16 @@ struct Inner {
     last: BTreeMap<RoomKey, u64>,
     /// Rooms that the user was refused or sent out of.
     gone: Vec<RoomName>,
+    page: Option<Page>,
+}
+
+/// The last answer that may have another page behind it.
+#[derive(Debug)]
+struct Page {
+    /// What it was asked under.
+    tag: u64,
+    answered: bool,
+    next: Option<Question>,
 }
 
 /// What a session has seen. Shared by the threads that type and that show.
@@ -37,6 +50,31 @@ impl Notes {
     /// What was asked under `tag`; it is answered.
     pub fn answered(&self, tag: u64) -> String {
         self.0.lock().asked.remove(&tag).unwrap_or_default()
+    }
+
+    /// `question` was asked under `tag`. What can be gone on with is its answer from now on, where that has pages.
+    pub fn may_go_on(&self, tag: u64, question: &Question) {
+        let has_pages = match question {
+            Question::History { .. }
+            | Question::Rooms { .. }
+            | Question::Search(_)
+            | Question::Users { .. }
+            | Question::Members { .. } => true,
+            Question::Hooks(_) | Question::Servers | Question::Status | Question::Barrier => false,
+        };
+        if has_pages {
+            self.0.lock().page = Some(Page { tag, answered: false, next: None });
+        }
+    }
+
+    /// What asks for the page behind the last answer; the error is a sentence.
+    pub fn next_page(&self) -> Result<Question, String> {
+        match &self.0.lock().page {
+            None => Err("there is nothing yet to go on from".into()),
+            Some(Page { answered: false, .. }) => Err("the answer to go on from is not here yet".into()),
+            Some(Page { next: None, .. }) => Err("that was all".into()),
+            Some(Page { next: Some(next), .. }) => Ok(next.clone()),
+        }
     }
 
     /// The last event of a room that came.
@@ -67,6 +105,11 @@ impl Notes {
     /// Takes note of what an update tells.
     pub fn note(&self, update: &Update) {
         let mut inner = self.0.lock();
+        if let Update::Answered { tag, reply } = update
+            && let Some(page) = inner.page.as_mut().filter(|page| page.tag == *tag)
+        {
+            (page.answered, page.next) = (true, reply.next().cloned());
+        }
         match update {
             Update::Joined { room, last_seq, .. } => {
                 inner.room(room);
@@ -89,6 +132,9 @@ impl Notes {
             }
             Update::Answered { reply: Reply::Members { members, .. }, .. } => {
                 members.iter().for_each(|member| inner.user(&member.username));
+            }
+            Update::Answered { reply: Reply::Users { users, .. }, .. } => {
+                users.iter().for_each(|user| inner.user(&user.username));
             }
             _ => {}
         }

@@ -346,6 +346,9 @@ impl Printing {
         for line in show::lines(update, room.as_ref(), &command) {
             self.print(&line);
         }
+        if let Some(hint) = show::hint(update) {
+            self.print(hint);
+        }
         match update {
             Update::LoginNeeded { .. } => self.print("* /login goes on, /register makes an account"),
             Update::Stopped { .. } => self.print("* press Enter to end"),

@@ -24,7 +24,7 @@ use super::{
     options::Settings,
     session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted},
-    typed::Typed,
+    typed::{Query, Typed},
 };
 
 /// The longest line of input, with its line end; a longer one is passed over, and is a failure.
@@ -68,13 +68,28 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
     let mut input = read_lines()?;
     let mut updates = session.client.updates().clone();
     let mut ended_at: Option<Instant> = None;
+    // A line that goes on from an answer that is not there yet, and keeps those behind it waiting.
+    let mut held: Option<(String, Instant)> = None;
     while ended_at.is_none() || !unanswered.is_empty() {
-        let busy = unanswered.messages.len() >= PENDING_MAX;
+        if unanswered.questions.is_empty()
+            && let Some((line, _)) = held.take()
+        {
+            say(&mut session, &mut unanswered, &line, settings)?;
+        }
+        let busy = held.is_some() || unanswered.messages.len() >= PENDING_MAX;
         let lines = if busy { never() } else { input.clone() };
-        let deadline = ended_at.map_or_else(never, |at| crossbeam_channel::at(at + settings.wait));
+        let waits_since = ended_at.or(held.as_ref().map(|(_, at)| *at));
+        let deadline = waits_since.map_or_else(never, |at| crossbeam_channel::at(at + settings.wait));
         select! {
             recv(lines) -> line => {
                 let quit = match line {
+                    Ok(Ok(Input::Line(line)))
+                        if Typed::read(&line) == Ok(Typed::Ask(Query::More))
+                            && !unanswered.questions.is_empty() =>
+                    {
+                        held = Some((line, Instant::now()));
+                        false
+                    }
                     Ok(Ok(Input::Line(line))) => !say(&mut session, &mut unanswered, &line, settings)?,
                     Ok(Ok(Input::TooLong)) => {
                         let reason = format!("a line has more than {LINE_BYTES_MAX} bytes; it is not sent");
@@ -206,6 +221,9 @@ fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> 
             | Update::Downloaded { .. } => write_line(&line)?,
             _ => eprintln!("{line}"),
         }
+    }
+    if let Some(hint) = show::hint(update) {
+        eprintln!("{hint}");
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use crate::{
         io::Question,
         login::{Login, Secret},
     },
-    protocol::{RoomName, UserName, limits::SEARCH_DEFAULT},
+    protocol::{RoomName, UserName},
 };
 
 use super::{
     notes::Notes,
     options::Settings,
-    typed::{Account, Deed, Entry, Query, Typed},
+    typed::{Account, Administration, Deed, Entry, Query, Typed},
 };
 
 /// Which password is wanted.
@@ -157,8 +157,14 @@ impl Session {
             Typed::Ask(query) => {
                 let question = self.question(query)?;
                 let tag = self.tag(line);
+                self.notes.may_go_on(tag, &question);
                 self.client.ask(tag, question)?;
                 Outcome::Asked(tag)
+            }
+            Typed::DeleteFile(file_id) => self.change(line, Change::delete_file(file_id))?,
+            Typed::Administer(user, what) => {
+                let change = administer(&user, what, secrets)?;
+                self.change(line, change)?
             }
             Typed::Send(path) => {
                 let (room, tag) = (self.room()?, self.tag(line));
@@ -268,15 +274,16 @@ impl Session {
 
     fn question(&self, query: Query) -> Result<Question, Failure> {
         Ok(match query {
-            Query::Rooms => Question::Rooms { joined: false },
-            Query::Unread => Question::Rooms { joined: true },
-            Query::Who(name) => Question::Members(name.map_or_else(|| self.room(), Ok)?),
-            Query::History(range, limit) => Question::History { room: self.room()?, range, limit },
-            Query::Search(words, room, author) => {
-                Question::Search { words, room, author, limit: SEARCH_DEFAULT }
+            Query::Rooms => Question::Rooms { joined: false, after: None },
+            Query::Unread => Question::Rooms { joined: true, after: None },
+            Query::Who(name) => {
+                Question::Members { room: name.map_or_else(|| self.room(), Ok)?, after: None }
             }
+            Query::History(range, limit) => Question::History { room: self.room()?, range, limit },
+            Query::Search(search) => Question::Search(search),
+            Query::More => self.notes.next_page()?,
             Query::Hooks => Question::Hooks(self.room()?),
-            Query::Users => Question::Users,
+            Query::Users => Question::Users { after: None },
             Query::Servers => Question::Servers,
         })
     }
@@ -305,6 +312,17 @@ impl Session {
         self.client.change(tag, change)?;
         Ok(Outcome::Asked(tag))
     }
+}
+
+/// What an administrator does to the account of `user`.
+fn administer(user: &UserName, what: Administration, secrets: &mut dyn Secrets) -> Result<Change, String> {
+    Ok(match what {
+        Administration::Ban(seconds) => Change::ban_from_cluster(user, seconds),
+        Administration::Unban => Change::unban_from_cluster(user),
+        Administration::Password => Change::set_password(user, &secrets.secret(Wanted::Next)?),
+        Administration::Admin(admin) => Change::set_admin(user, admin),
+        Administration::Delete => Change::delete_account(user),
+    })
 }
 
 /// Why something that was typed was not carried out.

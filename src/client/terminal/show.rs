@@ -213,25 +213,24 @@ fn reply(reply: &Reply) -> Vec<String> {
         }
         Reply::Rooms { rooms, joined: true, .. } => unread_lines(rooms),
         Reply::Rooms { rooms, .. } if rooms.is_empty() => vec!["* there are no rooms".into()],
-        Reply::Rooms { rooms, more, .. } => {
-            let more = more.then(|| "* there are more rooms than can be listed".to_owned());
-            rooms.iter().map(room_line).chain(more).collect()
-        }
+        Reply::Rooms { rooms, .. } => rooms.iter().map(room_line).collect(),
         Reply::Search { hits, .. } if hits.is_empty() => vec!["* nothing was found".into()],
-        Reply::Search { hits, more } => {
-            let more =
-                more.then(|| "* there may be older ones; narrow the search with in: and by:".to_owned());
-            hits.iter().map(hit_line).chain(more).collect()
-        }
+        Reply::Search { hits, .. } => hits.iter().map(hit_line).collect(),
         Reply::Hooks { room, hooks } if hooks.is_empty() => vec![format!("* {room} has no webhooks")],
         Reply::Hooks { hooks, .. } => hooks.iter().map(hook_line).collect(),
         Reply::Users { users, .. } => users.iter().map(user_line).collect(),
-        Reply::Members { room, members } => vec![format!("* in {room}: {}", member_names(members))],
+        Reply::Members { room, members, .. } => vec![format!("* in {room}: {}", member_names(members))],
         Reply::Servers(list) => server_lines(list),
         Reply::Status(status) => vec![status.line().trim_end().to_owned()],
         Reply::Barrier => vec![],
         Reply::Refused(refusal) => vec![format!("! {}", refusal.reason)],
     }
+}
+
+/// What is to be said of the page behind what is shown, which may be there.
+pub fn hint(update: &Update) -> Option<&'static str> {
+    let Update::Answered { reply, .. } = update else { return None };
+    reply.next().map(|_| "* /more goes on from here")
 }
 
 fn unread_lines(rooms: &[RoomSummary]) -> Vec<String> {

@@ -6,7 +6,7 @@ use super::{Rig, accounts::sending, bodies, config, event, room};
 use crate::{
     client::{
         change::{Change, Outcome},
-        io::{Command, Input, Question},
+        io::{Command, Input, Question, Search},
         login::Secret,
         update::{Reply, Update},
     },
@@ -19,8 +19,8 @@ fn too_long(rig: &mut Rig) {
 }
 
 fn search(words: &str) -> Command {
-    let question = Question::Search { words: words.into(), room: None, author: None, limit: 20 };
-    Command::Ask { tag: 1, question }
+    let search = Search { words: words.into(), limit: 20, ..Search::default() };
+    Command::Ask { tag: 1, question: Question::Search(search) }
 }
 
 /// The connection is lost, and `lobby` joined at the next server.

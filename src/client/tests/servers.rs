@@ -178,7 +178,7 @@ fn without_a_server_discovery_comes_first_then_the_local_ports() {
 #[test]
 fn questions_are_answered_also_by_the_next_server() {
     let mut rig = Rig::in_lobby(&[8000], 0);
-    rig.command(Command::Ask { tag: 5, question: Question::Rooms { joined: false } });
+    rig.command(Command::Ask { tag: 5, question: Question::Rooms { joined: false, after: None } });
     assert_eq!(rig.take("rooms").len(), 1);
     rig.lost();
     rig.log_in("server2");
