@@ -118,7 +118,7 @@ impl Change {
         Change::new("delete_hook", json!({ "room": room, "hook_id": hook_id }))
     }
 
-    /// Remove a file from the servers, and from the messages that show it.
+    /// Remove a file from the servers; messages that show it still name it.
     pub fn delete_file(file_id: FileId) -> Self {
         Change::new("file_delete", json!({ "file_id": file_id }))
     }

@@ -1,6 +1,9 @@
 //! What a session has seen: what was asked under which tag, names for the Tab key, places of messages.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -18,7 +21,7 @@ const NAMES_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 struct Inner {
     /// What was asked, by its tag, as it was typed.
-    asked: BTreeMap<u64, String>,
+    asked: BTreeMap<u64, Asked>,
     rooms: BTreeMap<RoomKey, String>,
     users: BTreeMap<String, String>,
     /// The last event that came, by room.
@@ -26,6 +29,14 @@ struct Inner {
     /// Rooms that the user was refused or sent out of.
     gone: Vec<RoomName>,
     page: Option<Page>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    what: String,
+    at: Instant,
+    /// It was shown to wait.
+    shown: bool,
 }
 
 /// The last answer that may have another page behind it.
@@ -44,12 +55,32 @@ pub struct Notes(Mutex<Inner>);
 impl Notes {
     /// Something was asked under `tag`.
     pub fn asked(&self, tag: u64, what: &str) {
-        self.0.lock().asked.insert(tag, what.to_owned());
+        let asked = Asked { what: what.to_owned(), at: Instant::now(), shown: false };
+        self.0.lock().asked.insert(tag, asked);
     }
 
     /// What was asked under `tag`; it is answered.
     pub fn answered(&self, tag: u64) -> String {
-        self.0.lock().asked.remove(&tag).unwrap_or_default()
+        self.0.lock().asked.remove(&tag).map(|asked| asked.what).unwrap_or_default()
+    }
+
+    /// The client is another one: what the one before was asked is not answered any more.
+    pub fn restarted(&self) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.page = None;
+    }
+
+    /// What has waited for its answer for so long; each is given once.
+    pub fn take_waiting(&self, so_long: Duration) -> Vec<String> {
+        let mut inner = self.0.lock();
+        let waiting = inner.asked.values_mut().filter(|asked| !asked.shown && asked.at.elapsed() >= so_long);
+        waiting
+            .map(|asked| {
+                asked.shown = true;
+                asked.what.clone()
+            })
+            .collect()
     }
 
     /// `question` was asked under `tag`. What can be gone on with is its answer from now on, where that has pages.

@@ -54,6 +54,10 @@ use super::{
 /// How long a message may wait for its acknowledgement before it is shown as pending, where there is a
 /// connection; without one it is shown at once.
 const PENDING_AFTER: Duration = Duration::from_secs(1);
+/// How long anything else may wait for its answer before it is shown to be on its way.
+const WAITS_AFTER: Duration = Duration::from_secs(3);
+/// How often is looked for what has waited so long.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Own messages whose events are waited for, so as not to show them twice. Full: the oldest is forgotten
 /// and its event shown.
 const OWN_MAX: usize = 4_096;
@@ -127,6 +131,7 @@ impl Secrets for Asked {
     fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
         let (prompt, twice) = match wanted {
             Wanted::Own => ("Password: ", false),
+            Wanted::Login => ("Password (none for a guest): ", false),
             Wanted::Chosen | Wanted::Next => ("New password: ", true),
             Wanted::Room => ("Password of the room: ", false),
             Wanted::RoomChosen => ("New password of the room: ", true),
@@ -135,7 +140,7 @@ impl Secrets for Asked {
             rpassword::prompt_password(prompt).map_err(|error| format!("no password was read: {error}"))
         };
         let password = ask(prompt)?;
-        if password.is_empty() {
+        if password.is_empty() && wanted != Wanted::Login {
             return Err("no password was typed".into());
         }
         if twice && ask("Once more: ")? != password {
@@ -291,15 +296,14 @@ impl Printing {
     /// Shows updates until the client ends; gives the number of messages that are not acknowledged.
     fn run(mut self) -> (u64, Printer) {
         loop {
-            let due = self.own.values().filter(|own| !own.acked && !own.shown).map(|own| own.queued_at).min();
-            let update = match due {
-                Some(queued_at) => self.updates.recv_deadline(queued_at + PENDING_AFTER),
-                None => self.updates.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match update {
+            match self.updates.recv_timeout(LOOK_EVERY) {
                 Ok(update) => self.update(&update),
-                Err(RecvTimeoutError::Timeout) => self.show_pending(PENDING_AFTER),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return (self.pending, self.printer),
+            }
+            self.show_pending(PENDING_AFTER);
+            for command in self.notes.take_waiting(WAITS_AFTER) {
+                self.print(&format!("  … on its way: {}", harmless(&command)));
             }
         }
     }

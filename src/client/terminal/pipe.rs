@@ -240,7 +240,7 @@ struct Given<'a>(&'a Settings);
 impl Secrets for Given<'_> {
     fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
         let (given, place) = match wanted {
-            Wanted::Own | Wanted::Chosen => {
+            Wanted::Own | Wanted::Login | Wanted::Chosen => {
                 (&self.0.password, "with --password-file or in $SYNCNET_PASSWORD")
             }
             Wanted::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),

@@ -23,6 +23,8 @@ use super::{
 pub enum Wanted {
     /// The user's own.
     Own,
+    /// The user's own, or nothing for a guest.
+    Login,
     /// The one that the user chooses for a new account.
     Chosen,
     /// The one that the user chooses in the place of another.
@@ -237,8 +239,10 @@ impl Session {
                 return self.log_in(name, Login::by_registering(password));
             }
             Account::Login(name) => {
-                let password = secrets.secret(Wanted::Own)?;
-                return self.log_in(name, Login::by_password(password));
+                let password = secrets.secret(Wanted::Login)?;
+                let is_guest = password.expose().is_empty();
+                let login = if is_guest { Login::default() } else { Login::by_password(password) };
+                return self.log_in(name, login);
             }
             Account::Logout(everywhere) => Change::logout(everywhere),
             Account::Password => {
@@ -266,9 +270,22 @@ impl Session {
                 self.client = start(&self.settings, &user, login)?;
                 self.user = user;
                 self.logins = 0;
+                self.notes.restarted();
+                self.leave_other_conversations();
                 self.join_all()?;
                 Ok(Outcome::Restarted)
             }
+        }
+    }
+
+    /// Conversations of others are nothing that the present user could join.
+    fn leave_other_conversations(&mut self) {
+        let key = self.user.key();
+        self.rooms.retain(|room| {
+            room.direct_pair().is_none_or(|(one, other)| one.key() == key || other.key() == key)
+        });
+        if self.rooms.is_empty() {
+            self.rooms = self.settings.rooms.iter().rev().cloned().collect();
         }
     }
 
