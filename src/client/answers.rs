@@ -220,7 +220,7 @@ impl ClientState {
         }
         self.tell_outcome(tag, Outcome::Done(data));
         if change.is_last() {
-            self.log_out(Refusal::new(Code::NotAuthenticated, "you have logged out"));
+            self.end_session(Refusal::new(Code::NotAuthenticated, "you have logged out"), true);
         }
     }
 

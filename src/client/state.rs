@@ -349,6 +349,12 @@ impl ClientState {
 
     /// The session is over, or never began: the user has to log in before anything else happens.
     pub(super) fn log_out(&mut self, refusal: Refusal) {
+        let wanted = self.changes.iter().any(|doing| doing.asked && doing.change.is_last());
+        self.end_session(refusal, wanted);
+    }
+
+    /// The same, where it is known whether the user `wanted` it.
+    pub(super) fn end_session(&mut self, refusal: Refusal, wanted: bool) {
         self.outputs.extend(self.access.ended().map(Output::ForgetToken));
         self.outputs.push_back(Output::Disconnect);
         self.forget_connection();
@@ -359,7 +365,7 @@ impl ClientState {
             self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
         }
         self.fail_transfers(&refusal.reason);
-        self.tell(Update::LoginNeeded { refusal: refusal.clone(), logins: self.logins });
+        self.tell(Update::LoginNeeded { refusal: refusal.clone(), wanted, logins: self.logins });
         self.phase = Phase::LoggedOut(refusal);
     }
 

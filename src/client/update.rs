@@ -117,6 +117,8 @@ pub enum Update {
     LoginNeeded {
         /// Why.
         refusal: Refusal,
+        /// Whether the user has asked for it, by a logout.
+        wanted: bool,
         /// How often the user had logged in anew before: tells the end of one login from that of the next.
         logins: u64,
     },

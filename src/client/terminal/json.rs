@@ -96,9 +96,9 @@ fn object(update: &Update) -> Value {
         Update::LoggedIn { username, account } => {
             json!({ "type": "logged_in", "username": username, "account": account })
         }
-        Update::LoginNeeded { refusal, .. } => {
-            json!({ "type": "login_needed", "code": refusal.code, "reason": refusal.reason })
-        }
+        Update::LoginNeeded { refusal, wanted, .. } => json!({
+            "type": "login_needed", "code": refusal.code, "reason": refusal.reason, "wanted": wanted,
+        }),
         Update::Typing { room, username } => json!({ "type": "typing", "room": room, "username": username }),
         Update::Presence { username, state } => {
             json!({ "type": "presence", "username": username, "state": state })

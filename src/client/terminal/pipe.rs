@@ -51,8 +51,6 @@ struct Unanswered {
     questions: BTreeSet<u64>,
     /// A login is on its way.
     login: bool,
-    /// The user logs out.
-    leaves: bool,
     /// Things that were refused.
     refused: u64,
     /// Why nothing more will be answered.
@@ -167,10 +165,7 @@ fn say(
         Ok(Outcome::Nothing) => {}
         Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id)),
         Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
-        Ok(Outcome::Asked(tag)) => {
-            unanswered.leaves |= line.starts_with("/logout") || line.starts_with("/close-account");
-            unanswered.questions.insert(tag);
-        }
+        Ok(Outcome::Asked(tag)) => drop(unanswered.questions.insert(tag)),
         Ok(Outcome::LoggingIn) => unanswered.login = true,
         Ok(Outcome::Restarted) => {
             // What was asked before is not answered any more.
@@ -266,8 +261,8 @@ impl Unanswered {
             // That of a file that was sent is nobody's line of input.
             Update::Queued { message, .. } => drop(self.messages.insert(message.client_msg_id.clone())),
             Update::LoggedIn { .. } => self.login = false,
-            // After a logout, or about a login that another one has followed.
-            Update::LoginNeeded { .. } if self.leaves => self.leaves = false,
+            Update::LoginNeeded { wanted: true, .. } => {}
+            // About a login that another one has followed.
             Update::LoginNeeded { logins, .. } if *logins < session.logins => {}
             Update::LoginNeeded { refusal, .. } => self.stopped = Some(refusal.reason.clone()),
             Update::Changed { tag, outcome } => {

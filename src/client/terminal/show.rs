@@ -9,7 +9,7 @@ use crate::{
         update::{Reply, Update},
     },
     protocol::{
-        Code, Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName,
+        Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName,
         answer::{Account, Hit, Hook, Member},
         request::HistoryRange,
     },
@@ -72,10 +72,7 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
         Update::Stopped { reason } => vec![format!("! {reason}")],
         Update::Changed { outcome, .. } => self::outcome(command, outcome),
         Update::LoggedIn { username, account: true } => vec![format!("* logged in as {username}")],
-        // After a logout that is what was asked for.
-        Update::LoginNeeded { refusal, .. } if refusal.code == Code::NotAuthenticated => {
-            vec![format!("* {}", refusal.reason)]
-        }
+        Update::LoginNeeded { refusal, wanted: true, .. } => vec![format!("* {}", refusal.reason)],
         Update::LoginNeeded { refusal, .. } => vec![format!("! {}", refusal.reason)],
         Update::Typing { room: at, username } => match room {
             Some(room) if room.key() == at.key() => vec![format!("* {username} is typing")],
