@@ -7,6 +7,7 @@ use syncnet::{
         io::{Command, Input, Output, Question},
         login::Login,
         outbox::{Message, MessageIds, OutboxChange},
+        own::Target,
         state::{ClientState, StateConfig},
         update::Update,
     },
@@ -201,7 +202,7 @@ impl Device {
         self.said += 1;
         let padding = if self.random.chance(0.02) { self.random.between(100, 12_000) } else { 0 };
         let body = format!("{} says {} {}", self.user, self.said, "x".repeat(padding as usize));
-        let reply_to = self.random.chance(0.05).then_some(1);
+        let reply_to = self.random.chance(0.05).then_some(Target::Seq(1));
         Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
     }
 

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf, is_separator},
 };
 
+use crate::protocol::text::is_harmful;
+
 /// The path that `text` means: `~/` stands for the home folder.
 pub fn read(text: &str) -> PathBuf {
     let home = env::var_os("HOME").map(PathBuf::from);
@@ -35,7 +37,7 @@ pub fn complete(text: &str) -> Vec<(String, String)> {
 fn entries(folder: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| !name.contains(char::is_control))
+    names.filter(|name| !name.contains(is_harmful))
 }
 
 #[cfg(test)]
