@@ -8,7 +8,7 @@
 //! shown nor remembered.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc,
@@ -272,8 +272,8 @@ struct Printing {
     /// By the order of typing.
     own: BTreeMap<u64, Own>,
     typed: u64,
-    /// Unacknowledged messages, those of earlier runs included.
-    pending: u64,
+    /// The ids of unacknowledged messages, those of earlier runs included.
+    pending: BTreeSet<String>,
     /// Who was last shown to be typing, and when.
     typing: Option<(UserName, Instant)>,
 }
@@ -288,7 +288,7 @@ impl Printing {
             user: session.user.clone(),
             own: BTreeMap::new(),
             typed: 0,
-            pending: session.client.restored().len() as u64,
+            pending: session.client.restored().iter().map(|message| message.client_msg_id.clone()).collect(),
             typing: None,
         }
     }
@@ -299,7 +299,7 @@ impl Printing {
             match self.updates.recv_timeout(LOOK_EVERY) {
                 Ok(update) => self.update(&update),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return (self.pending, self.printer),
+                Err(RecvTimeoutError::Disconnected) => return (self.pending.len() as u64, self.printer),
             }
             self.show_pending(PENDING_AFTER);
             for command in self.notes.take_waiting(WAITS_AFTER) {
@@ -314,7 +314,7 @@ impl Printing {
         let mut command = String::new();
         match update {
             Update::Queued { message, online } => {
-                self.pending += 1;
+                self.pending.insert(message.client_msg_id.clone());
                 self.remember(message.clone());
                 if !online {
                     self.show_pending(Duration::ZERO);
@@ -322,7 +322,7 @@ impl Printing {
             }
             Update::Acked { message, .. } => self.acked(message),
             Update::Refused { message, .. } => {
-                self.pending = self.pending.saturating_sub(1);
+                self.pending.remove(&message.client_msg_id);
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
             Update::Event { event, .. } => {
@@ -382,7 +382,7 @@ impl Printing {
     }
 
     fn acked(&mut self, message: &Message) {
-        self.pending = self.pending.saturating_sub(1);
+        self.pending.remove(&message.client_msg_id);
         let Some(own) = self.own_mut(&message.client_msg_id) else { return };
         own.acked = true;
         let shown = own.shown;
