@@ -16,6 +16,9 @@ pub struct Limits {
     pub bad_lines_in_a_row: u32,
     /// What may wait to be written to one connection before it is closed as too slow, in bytes.
     pub outbox_bytes: usize,
+    /// What may wait to be written to all connections of one server together, in bytes of memory. Where more
+    /// does, those that hold most are closed.
+    pub outboxes_bytes: usize,
     /// Requests a connection may send a second, on average.
     pub requests_per_s: u32,
     /// Requests a connection may send at once after a pause.
@@ -67,6 +70,7 @@ impl Default for Limits {
             body_bytes: 16 * 1024,
             bad_lines_in_a_row: 10,
             outbox_bytes: 4 * 1024 * 1024,
+            outboxes_bytes: 1024 * 1024 * 1024,
             requests_per_s: 2_000,
             requests_burst: 4_000,
             // A thousand lines of the greatest length at once, and then 256 a second.
@@ -122,6 +126,8 @@ pub const SEARCH_DEFAULT: usize = 20;
 pub const SEARCH_MAX: usize = 100;
 /// Most rooms or users in one answer.
 pub const LIST_MAX: usize = 10_000;
+/// Most bytes of rooms or users in one answer, but at least one: behind it more are asked for.
+pub const LIST_BYTES: usize = 512 * 1024;
 /// Most events of one `import`; the line's own limit is usually reached before.
 pub const IMPORT_MAX: usize = 500;
 /// Longest topic, in bytes.

@@ -10,22 +10,24 @@ use crate::{
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,
-        limits::{HISTORY_BYTES, HISTORY_MAX},
         name::UserName,
         peer::{LogEntry, LogEntryKind},
-        refusal::Refusal,
+        refusal::{Code, Refusal},
     },
 };
 
 use super::{
     fanout::{Fan, Join},
-    io::{ConnId, Look, Now, Purpose, Query},
+    io::{ConnId, Look, Now},
     members::{ConfStep, Configure},
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
-    storage::{Applied, EventRange, Row, Storage, StorageError},
+    storage::{Applied, Row, Storage, StorageError},
     throttle::Guarded,
 };
+
+/// When a client may ask again for what the leader could not read.
+const UNKNOWN_RETRY_MS: u64 = 5_000;
 
 impl<S: Storage> Replica<S> {
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
@@ -78,11 +80,11 @@ impl<S: Storage> Replica<S> {
         let Effects { events, rewritten, rows, membership, ended, chunks, removed_files, expired } = effects;
         let batch = &mut self.unsaved.batch;
         batch.rows.extend(rows);
-        batch.events.extend(events.iter().map(crate::chat::Published::row));
-        batch.events.extend(rewritten);
         batch.chunks.extend(chunks);
         batch.removed_files.extend(removed_files);
         batch.expired.extend(expired);
+        self.unsaved.extend(events.iter().map(crate::chat::Published::row));
+        self.unsaved.extend(rewritten.iter().cloned());
         let here = origin.node_id == self.identity.node_id && origin.boot == self.identity.boot;
         let asker = match &outcome {
             Some(_) if here => {
@@ -111,6 +113,9 @@ impl<S: Storage> Replica<S> {
             let before = published.event.seq - 1;
             self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
         }
+        for row in rewritten {
+            self.fan(Fan::Rewrite(Box::new(row)));
+        }
         for published in events {
             self.fan(Fan::Publish { room: published.room, event: published.event, json: published.json });
         }
@@ -127,6 +132,9 @@ impl<S: Storage> Replica<S> {
             }
         }
         if let (Some(outcome), Some(conn)) = (outcome, asker) {
+            if let Err(refusal) = &outcome {
+                self.note_shed(conn, &command.proposal.action, refusal);
+            }
             self.answer_write(now, index, conn, origin.seq, outcome);
         }
         for ended in &ended {
@@ -198,21 +206,18 @@ impl<S: Storage> Replica<S> {
                 "file_id": file_id, "received": received, "chunk_bytes": FILE_CHUNK_BYTES,
             }))),
             Ok(Reply::File(file)) => line(done(json!(file))),
-            // Only a proposal that timed out becomes nothing, and its connection was told so then.
-            Ok(Reply::Nothing) => return,
+            // A proposal that timed out becomes nothing as well, but its connection was told so then.
+            Ok(Reply::Nothing) => {
+                let reason = "the leader runs an older version, which does not know this; nothing happened";
+                let refusal = Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS);
+                line(Answer::Nack(refusal))
+            }
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
                 let (after, history) = match then {
                     Then::Join { after, history, .. } => (after, history),
                     _ => (None, 0),
                 };
                 session.joins(room_id);
-                let range = EventRange {
-                    after: after.unwrap_or(0),
-                    before: last_seq + 1,
-                    oldest_first: after.is_some(),
-                    limit: if after.is_some() { HISTORY_MAX } else { history },
-                    max_bytes: HISTORY_BYTES,
-                };
                 let answer = JoinAnswer {
                     room,
                     created,
@@ -225,8 +230,7 @@ impl<S: Storage> Replica<S> {
                     more: false,
                 };
                 let join = Join { conn, room: room_id, index, asked, answer, after, history, by };
-                let query = Query { conn, room: room_id, range, purpose: Purpose::Join { index } };
-                WriteAnswer::Join(Box::new(join), index, query)
+                WriteAnswer::Join(Box::new(join))
             }
         };
         session.answer(seq, answer);
@@ -242,9 +246,9 @@ impl<S: Storage> Replica<S> {
                     self.fan(Fan::Answer { conn, line: Arc::clone(&line) });
                     self.close(conn);
                 }
-                WriteAnswer::Join(join, index, query) => {
+                WriteAnswer::Join(join) => {
+                    self.looks.push((join.index, Look::Events(join.query())));
                     self.fan(Fan::Join(join));
-                    self.looks.push((index, Look::Events(query)));
                 }
             }
         }

@@ -142,6 +142,12 @@ pub enum Output {
         /// This leader's term, for the head.
         term: u64,
     },
+    /// The snapshot that arrived could not be used. This server goes on with what it has, and lets the leader
+    /// send another one after a pause.
+    SnapshotUnreadable {
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.
     Quarantine {
         /// Why, in one sentence.

@@ -3,6 +3,9 @@
 //! before, from an address. Where guests are let in a name costs nothing, so what is limited for a user is limited
 //! for an address as well.
 //!
+//! Bytes are those of requests, and those of answers that list what a server holds in memory: a short question
+//! can have a long answer.
+//!
 //! Each count is a bucket that leaks at a steady rate and holds so much at once. What does not fit is refused
 //! and does not count, and is told when it will fit, which is true unless somebody else of the same user or
 //! address fills the place meanwhile.
@@ -174,6 +177,26 @@ impl Rates {
             traffic.bytes.spend(now_ms, volume.times(*times), bytes as u64);
         }
         Ok(())
+    }
+
+    /// Counts what a request cost beyond its line, in bytes. It was answered, so it is never refused; but what
+    /// comes next is, until that has leaked away.
+    pub fn answered(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        conn: &mut ConnTraffic,
+        (user, addr): (Option<UserKey>, Option<IpAddr>),
+        bytes: usize,
+    ) {
+        let volume = Rate::per_second(limits.bytes_per_s, limits.bytes_burst);
+        let of_address = &mut self.addresses.entry(Neighbourhood::of(addr)).traffic;
+        let of_user = user.map(|user| &mut self.users.entry(user).traffic);
+        conn.traffic.bytes.spend(now_ms, volume, bytes as u64);
+        of_address.bytes.spend(now_ms, volume.times(limits.address_times), bytes as u64);
+        if let Some(of_user) = of_user {
+            of_user.bytes.spend(now_ms, volume.times(limits.user_times), bytes as u64);
+        }
     }
 
     /// Counts an account that is to be registered from an address, a bot's included.

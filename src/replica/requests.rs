@@ -20,7 +20,7 @@ use super::{
     fanout::Fan,
     io::{ConnId, Now},
     replica::Replica,
-    session::{Session, WriteAnswer},
+    session::{HELD_BYTES_OF_ALL, Session, WriteAnswer},
     storage::{RoomId, Storage},
 };
 
@@ -43,20 +43,33 @@ impl<S: Storage> Replica<S> {
             }
             return self.refuse(now, conn, asked(&line), refusal, last);
         }
-        if session.busy.is_none() {
-            self.take_line(now, conn, line);
-        } else if !session.hold(line) {
+        if !session.must_hold() {
+            return self.take_line(now, conn, line);
+        }
+        let weight = match &line {
+            Ok(envelope) => envelope.weight(),
+            Err(bad) => size_of_val(bad),
+        };
+        if self.held_bytes + weight <= HELD_BYTES_OF_ALL && session.hold(line, weight) {
+            self.held_bytes += weight;
+        } else {
             let asked = Asked { msg_type: String::new(), request_id: None };
             let refusal = Refusal::new(Code::Overloaded, "too much was sent before the login was answered");
             self.refuse(now, conn, asked, refusal, true);
         }
     }
 
-    /// Takes the lines that have waited for the connection, in order.
+    /// Takes the lines that have waited for the connection, in order, but no more than one round may take: the
+    /// rest waits for the next tick.
     pub(super) fn take_held(&mut self, now: Now, conn: ConnId) {
-        while let Some(line) = self.sessions.get_mut(conn).and_then(Session::next_held) {
+        while !self.has_said_enough() {
+            let Some((line, weight)) = self.sessions.get_mut(conn).and_then(Session::next_held) else {
+                return;
+            };
+            self.held_bytes -= weight;
             self.take_line(now, conn, line);
         }
+        self.held_up.insert(conn);
     }
 
     fn take_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
@@ -280,7 +293,10 @@ impl<S: Storage> Replica<S> {
 
     pub(super) fn on_closed(&mut self, now: Now, conn: ConnId) {
         self.reserved.remove(&conn);
-        if let Some(user) = self.sessions.close(conn).and_then(|session| session.user) {
+        self.held_up.remove(&conn);
+        let session = self.sessions.close(conn);
+        self.held_bytes -= session.as_ref().map_or(0, Session::held_bytes);
+        if let Some(user) = session.and_then(|session: Session| session.user) {
             self.presence.depart(now.mono_ms, &user.key());
         }
         self.proposals.forget_conn(conn);

@@ -16,13 +16,7 @@ use crate::{
     },
 };
 
-use super::{
-    fanout::Join,
-    io::{ConnId, Query},
-    logins::Working,
-    rates::ConnTraffic,
-    storage::RoomId,
-};
+use super::{fanout::Join, io::ConnId, logins::Working, rates::ConnTraffic, storage::RoomId};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
 /// A client that resumes says `create_join` first, and then that answer is the beginning.
@@ -35,8 +29,8 @@ pub enum WriteAnswer {
     Line(Arc<[u8]>),
     /// A line after which the connection ends.
     Last(Arc<[u8]>),
-    /// A `create_join` that was applied at this index: its events have to be found first.
-    Join(Box<Join>, u64, Query),
+    /// A `create_join` that was applied: its events have to be found first.
+    Join(Box<Join>),
 }
 
 /// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
@@ -44,7 +38,11 @@ pub enum WriteAnswer {
 const TYPING_PAUSE_MS: u64 = 1_000;
 /// Lines that may wait while a connection is busy. Full: the connection is closed, since none of them may
 /// be left out.
-pub const HELD_MAX: usize = 4_096;
+const HELD_MAX: usize = 4_096;
+/// What these lines may hold, in bytes of memory.
+pub const HELD_BYTES: usize = 2 * 1024 * 1024;
+/// What those of all connections may hold. Full: as above.
+pub const HELD_BYTES_OF_ALL: usize = 128 * 1024 * 1024;
 
 /// A write that waits for the log's decision.
 #[derive(Debug, Clone)]
@@ -115,7 +113,9 @@ pub struct Session {
     pub addr: Option<IpAddr>,
     /// Why its lines wait, where they do: what was sent after a login must not be taken before it.
     pub busy: Option<Busy>,
-    held: VecDeque<Result<Envelope, BadEnvelope>>,
+    held: VecDeque<(Result<Envelope, BadEnvelope>, usize)>,
+    /// What is in them, in bytes of memory.
+    held_bytes: usize,
     typed_ms: Option<u64>,
     /// Malformed lines since the last good one.
     pub bad_lines: u32,
@@ -143,6 +143,7 @@ impl Session {
             addr,
             busy: None,
             held: VecDeque::new(),
+            held_bytes: 0,
             typed_ms: None,
             bad_lines: 0,
             closing: false,
@@ -173,19 +174,35 @@ impl Session {
         }
     }
 
-    /// Keeps a line until the connection is no longer busy; `false` where too many wait already.
+    /// Keeps a line of this weight until its turn comes; `false` where too much waits already.
     #[must_use]
-    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>) -> bool {
-        let has_room = self.held.len() < HELD_MAX;
+    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>, weight: usize) -> bool {
+        let has_room = self.held.len() < HELD_MAX && self.held_bytes + weight <= HELD_BYTES;
         if has_room {
-            self.held.push_back(line);
+            self.held.push_back((line, weight));
+            self.held_bytes += weight;
         }
         has_room
     }
 
-    /// The next line that was kept, where the connection is ready for it.
-    pub fn next_held(&mut self) -> Option<Result<Envelope, BadEnvelope>> {
-        if self.busy.is_some() || self.is_over() { None } else { self.held.pop_front() }
+    /// What the lines that were kept hold, in bytes of memory.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether a line has to wait for its turn.
+    pub fn must_hold(&self) -> bool {
+        self.busy.is_some() || !self.held.is_empty()
+    }
+
+    /// The next line that was kept, and its weight, where the connection is ready for it.
+    pub fn next_held(&mut self) -> Option<(Result<Envelope, BadEnvelope>, usize)> {
+        if self.busy.is_some() || self.is_over() {
+            return None;
+        }
+        let (line, weight) = self.held.pop_front()?;
+        self.held_bytes -= weight;
+        Some((line, weight))
     }
 
     /// Whether the user is to be seen typing, who has just typed.
@@ -436,6 +453,21 @@ mod tests {
         assert!(!session.is_over());
         session.answer_in_turn(WriteAnswer::Last([2].into()));
         assert!(session.next_answer().is_none() && !session.closing && session.is_over());
+    }
+
+    #[test]
+    fn lines_that_wait_are_bounded_by_what_they_hold() {
+        let mut session = Session::new(None);
+        session.busy = Some(Busy::Committing);
+        let line = || Envelope::parse(br#"{"msg_type":"ping"}"#);
+        assert!(session.hold(line(), HELD_BYTES - 1) && !session.hold(line(), 2) && session.hold(line(), 1));
+        assert!(session.next_held().is_none() && session.held_bytes() == HELD_BYTES);
+        session.busy = None;
+        assert!(session.must_hold(), "what comes now does not overtake what waits");
+        assert_eq!(session.next_held().map(|(_, weight)| weight), Some(HELD_BYTES - 1));
+        assert_eq!(session.held_bytes(), 1);
+        assert_eq!(session.next_held().map(|(_, weight)| weight), Some(1));
+        assert!(!session.must_hold());
     }
 
     #[test]

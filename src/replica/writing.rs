@@ -20,6 +20,7 @@ use crate::{
 use super::{
     config::Followers,
     io::{ConnId, Now},
+    leading::Leading,
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
     storage::{EventRow, RoomId, Storage, StorageError},
@@ -102,6 +103,7 @@ impl<S: Storage> Replica<S> {
     pub(super) fn propose(&mut self, now: Now, conn: ConnId, write: Write, proposal: &Proposal) -> bool {
         let allowed = self.may_propose(now, conn, proposal);
         if let Err(refusal) = allowed.and_then(|()| self.admit(now, conn, proposal)) {
+            self.note_shed(conn, &proposal.action, &refusal);
             self.refuse(now, conn, write.asked, refusal, false);
             return false;
         }
@@ -126,11 +128,14 @@ impl<S: Storage> Replica<S> {
 
     /// Whether there is room for a proposal, and it is not certain that the log will refuse it.
     pub(super) fn may_propose(&mut self, now: Now, conn: ConnId, proposal: &Proposal) -> Result<(), Refusal> {
-        // What of this connection still waits may change the rules' answer.
-        if self.sessions.get_mut(conn).is_some_and(|session| !session.has_writes()) {
+        // Only the leader's state is the newest: what is missing here may be acknowledged elsewhere already, and
+        // a refusal is for good. What of this connection still waits may change the rules' answer, too.
+        if self.leading.as_ref().is_some_and(Leading::is_ready)
+            && self.sessions.get_mut(conn).is_some_and(|session| !session.has_writes())
+        {
             self.check_early(now, proposal)?;
         }
-        if self.proposals.len() >= self.config.limits.pending_proposals {
+        if self.proposals.is_full(self.config.limits.pending_proposals) {
             let reason = "too much waits for its commit; nothing was proposed";
             return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
         }
@@ -138,12 +143,6 @@ impl<S: Storage> Replica<S> {
     }
 
     fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
-        // This server may not have heard yet of a webhook that another one made.
-        if let Action::HookPost { token, .. } = &proposal.action
-            && self.state.hook_user(token).is_none()
-        {
-            return Ok(());
-        }
         match self.evidence(&proposal.action) {
             Ok(evidence) => self.state.check(now.wall_ms, proposal, &evidence),
             Err(error) => {
@@ -174,8 +173,7 @@ impl<S: Storage> Replica<S> {
     }
 
     fn stored_row(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
-        let unsaved = &self.unsaved.batch.events;
-        match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
+        match self.unsaved.event(room, seq) {
             Some(row) => Ok(Some(row.clone())),
             None => match &self.core {
                 Core::Formed(consensus) => consensus.storage().event(room, seq),
@@ -208,11 +206,21 @@ impl<S: Storage> Replica<S> {
         Some(Answer::Sent(sent).line(asked, &self.signature(now)))
     }
 
+    /// Remembers a message that is refused for load or for a rate: what says that it follows it would overtake it.
+    pub(super) fn note_shed(&mut self, conn: ConnId, action: &Action, refusal: &Refusal) {
+        if let Action::Chat { client_msg_id, .. } = action
+            && matches!(refusal.code, Code::RateLimited | Code::Overloaded)
+            && let Some(session) = self.sessions.get_mut(conn)
+        {
+            session.shed(Some(client_msg_id));
+        }
+    }
+
     /// Refuses a message for load, where there is too much of it or where the message that it follows was
     /// so refused: a client with several messages on their way must find them in its order, or not at all.
     fn keep_order(&mut self, conn: ConnId, request: &Request) -> Result<(), Refusal> {
         let Request::Chat { client_msg_id, follows, .. } = request else { return Ok(()) };
-        let full = self.proposals.len() >= self.config.limits.pending_proposals;
+        let full = self.proposals.is_full(self.config.limits.pending_proposals);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         if !full && !session.overtakes(follows.as_deref()) {
             return Ok(());

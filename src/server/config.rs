@@ -269,6 +269,7 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.bad_lines_in_a_row", limits.bad_lines_in_a_row.into(), 1, 1_000_000)?;
     // Less could not hold the longest answer.
     within("limits.outbox_bytes", limits.outbox_bytes as u64, 2 * HISTORY_BYTES as u64, most_outbox)?;
+    within("limits.outboxes_bytes", limits.outboxes_bytes as u64, limits.outbox_bytes as u64, 1 << 40)?;
     within("limits.requests_per_s", limits.requests_per_s.into(), 1, 10_000_000)?;
     within("limits.requests_burst", limits.requests_burst.into(), 1, 10_000_000)?;
     // Less would let nobody send the longest line.

@@ -1,14 +1,21 @@
 //! A small cluster in one thread: links, disks and fan-outs, and clients that write lines.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 use serde_json::Value;
 
 use crate::{
     protocol::{
-        Envelope, Limits, ServerId, credential::Job, operator::OperatorKey, peer::NodeId,
-        secret::ClusterSecret, status::Role,
+        Envelope, Limits, ServerId,
+        credential::Job,
+        operator::OperatorKey,
+        peer::{NodeId, PeerMessage},
+        secret::ClusterSecret,
+        status::Role,
     },
     replica::{
         Replica,
@@ -62,13 +69,21 @@ pub struct Cluster {
     pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
     /// How many passwords were hashed.
     pub hashed: usize,
+    /// What was said to clients in all, and the most in one round, in bytes.
+    pub said: usize,
+    pub most_said: usize,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
+    /// So many of the next snapshots cannot be read to their end.
+    pub damaged_snapshots: usize,
+    pub unreadable: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
+    /// Whether servers cannot read what others pass on to them.
+    pub garbled: bool,
 }
 
 impl Cluster {
@@ -80,12 +95,17 @@ impl Cluster {
             limits: Limits::default(),
             unhashed: None,
             hashed: 0,
+            said: 0,
+            most_said: 0,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
             quarantined: Vec::new(),
+            damaged_snapshots: 0,
+            unreadable: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
+            garbled: false,
         }
     }
 
@@ -293,7 +313,15 @@ impl Cluster {
             let now = self.now;
             let server = self.servers.get_mut(&number).expect("it runs");
             server.replica.turn(now).expect("the disk works");
-            for output in server.replica.drain_outputs() {
+            let outputs = server.replica.drain_outputs();
+            let said = outputs.iter().map(|output| match output {
+                Output::Fan(Fan::Say { line, .. } | Fan::Answer { line, .. }) => line.len(),
+                _ => 0,
+            });
+            let said: usize = said.sum();
+            self.said += said;
+            self.most_said = self.most_said.max(said);
+            for output in outputs {
                 idle &= matches!(output, Output::Fan(Fan::Tick));
                 self.carry_out(number, output);
             }
@@ -304,8 +332,11 @@ impl Cluster {
 
     fn carry_out(&mut self, number: usize, output: Output) {
         match output {
-            Output::Peer { to, message } => {
+            Output::Peer { to, mut message } => {
                 let to = self.number(&to);
+                if let (true, PeerMessage::Forward { commands, .. }) = (self.garbled, &mut message) {
+                    commands.iter_mut().for_each(|command| command[0] = 0);
+                }
                 if self.servers.contains_key(&to) && !self.is_cut(number, to) {
                     self.input(to, Input::Peer { from: id(number), message });
                 }
@@ -313,8 +344,13 @@ impl Cluster {
             Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
             Output::Look(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
-                let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
+                let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
+                if self.damaged_snapshots > 0 {
+                    self.damaged_snapshots -= 1;
+                    // What is synced to the spool file is not what is read from it.
+                    content = Box::new(content.take(200));
+                }
                 let to_number = self.number(&to);
                 self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
                 self.input(number, Input::SnapshotSent { to, ok: true });
@@ -329,6 +365,7 @@ impl Cluster {
                 Some(unhashed) if job.hashes() => unhashed.push((number, conn, job)),
                 _ => self.hash(number, conn, job),
             },
+            Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Stopped => {}
         }
     }
@@ -377,6 +414,12 @@ impl Cluster {
                 .collect();
             self.input(number, Input::View(View { peers }));
         }
+    }
+
+    /// A peer's message arrives.
+    pub fn tell(&mut self, number: usize, from: usize, message: PeerMessage) {
+        self.input(number, Input::Peer { from: id(from), message });
+        self.settle();
     }
 
     /// Tells a server what to believe of a peer, until time goes on.
