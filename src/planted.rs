@@ -84,12 +84,16 @@ pub enum Bug {
     EvidenceBeforeRights,
     /// A connection goes on getting the events of a room that its user was kicked from.
     KickKeepsFollowing,
+    /// Who posts by a webhook's token gets the events of its room from then on.
+    HookFollows,
+    /// Who catches up is shown a message as it was before it was edited or deleted.
+    RewrittenStaysRecent,
 }
 
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 39] = [
+    pub const ALL: [Bug; 41] = [
         Bug::AckBeforeSync,
         Bug::ForgetVote,
         Bug::SnapshotDropsDedup,
@@ -129,6 +133,8 @@ impl Bug {
         Bug::OwnerLost,
         Bug::EvidenceBeforeRights,
         Bug::KickKeepsFollowing,
+        Bug::HookFollows,
+        Bug::RewrittenStaysRecent,
     ];
 }
 

@@ -6,7 +6,7 @@ use crate::protocol::{
 };
 
 use super::{
-    consensus::{APPEND, APPEND_RESPONSE},
+    consensus::{APPEND, APPEND_RESPONSE, Part},
     io::{Now, Output},
     leading::Forwarded,
     replica::{Core, Replica},
@@ -74,8 +74,7 @@ impl<S: Storage> Replica<S> {
             // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
             PeerMessage::SnapshotBegin(_)
             | PeerMessage::SnapshotChunk { .. }
-            | PeerMessage::SnapshotEnd { .. }
-            | PeerMessage::SnapshotFailed => {}
+            | PeerMessage::SnapshotEnd { .. } => {}
         }
     }
 
@@ -86,8 +85,12 @@ impl<S: Storage> Replica<S> {
         if !known || !self.trust.is_cleared() || is_unwanted {
             return;
         }
+        // Only of what this server sent as the leader of this term it knows which entry that is: later its
+        // log may hold another one in that place, which the peer never had.
         if message.kind == APPEND_RESPONSE
             && !message.reject
+            && consensus.part() == Part::Leader
+            && message.term == consensus.term()
             && let Some(last_log_term) = consensus.term_of(message.index)
         {
             let log = LogMark { last_log_term, last_log_index: message.index };

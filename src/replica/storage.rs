@@ -160,7 +160,7 @@ pub struct Loaded {
     pub applied: Applied,
     /// The entry before the first one kept: where the log was cut (index 0 and term 0 at the beginning).
     pub truncated: LogMark,
-    /// The last entries of the log, at most [`TAIL_ENTRIES`] of them, in order and without a hole.
+    /// The last entries of the log, as many as [`fits_tail`], in order and without a hole.
     pub tail: Vec<LogEntry>,
     /// The last entry (equal to `truncated` where the log is empty).
     pub last: LogMark,
@@ -170,8 +170,16 @@ pub struct Loaded {
     pub peer_marks: Vec<(ServerId, DataMark)>,
 }
 
-/// Entries of the log that are kept in memory: a peer that is less behind costs no disk read.
+/// Most entries of the log that are kept in memory: a peer that is less behind costs no disk read.
 pub const TAIL_ENTRIES: usize = 20_000;
+
+/// Most bytes of them, but at least one entry.
+pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+
+/// Whether so many entries of so many bytes may be kept in memory.
+pub fn fits_tail(entries: usize, bytes: usize) -> bool {
+    entries <= 1 || (entries <= TAIL_ENTRIES && bytes <= TAIL_BYTES)
+}
 
 /// Why the disk did not do what was asked. The two kinds have different consequences, and no third.
 #[derive(Debug, Clone, PartialEq, Eq)]

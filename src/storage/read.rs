@@ -19,7 +19,7 @@ use crate::{
     },
     replica::storage::{
         Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
-        TAIL_ENTRIES,
+        fits_tail,
     },
 };
 
@@ -125,7 +125,8 @@ fn read_log(
     truncated: LogMark,
     applied: u64,
 ) -> Result<(Vec<LogEntry>, LogMark, Option<u64>), StorageError> {
-    let mut tail = VecDeque::new();
+    let mut tail: VecDeque<LogEntry> = VecDeque::new();
+    let mut tail_bytes = 0;
     let mut last = truncated;
     let mut applied_term = (applied == truncated.last_log_index).then_some(truncated.last_log_term);
     tables.log(0, &mut |index, value, crc| {
@@ -135,10 +136,11 @@ fn read_log(
         if index == applied {
             applied_term = Some(entry.term);
         }
-        if tail.len() == TAIL_ENTRIES {
-            tail.pop_front();
-        }
+        tail_bytes += entry.size();
         tail.push_back(entry);
+        while !fits_tail(tail.len(), tail_bytes) {
+            tail_bytes -= tail.pop_front().map_or(0, |entry| entry.size());
+        }
         Ok(true)
     })?;
     Ok((tail.into(), last, applied_term))

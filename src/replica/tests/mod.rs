@@ -1,6 +1,9 @@
 //! Stories of whole clusters: what must hold when servers and links come and go.
 
 mod cluster;
+mod followers;
+mod lists;
+mod sessions;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +16,7 @@ use crate::{
         membership::PeerView,
         storage::{EventRange, Reader, RoomId, Storage},
     },
+    storage::Kept,
 };
 
 use self::cluster::{Cluster, applied, id};
@@ -446,6 +450,17 @@ fn what_is_old_goes_with_the_days_and_not_with_a_clock_that_jumps() {
     for number in 1..=3 {
         assert_eq!(first_seq(&cluster, number), 5, "what was said a day ago stays");
     }
+}
+
+#[test]
+fn a_room_is_not_read_again_before_its_first_event_is_old_enough() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b"), &settings(r#""keep_days":2"#)]);
+    cluster.run_ms(2_000);
+    // Whoever reads one of these finds it damaged.
+    (0..4).for_each(|event| assert!(cluster.disk(3).corrupt(Kept::Event, event, 9)));
+    cluster.run_ms(20_000);
+    assert!(cluster.quarantined.is_empty());
 }
 
 #[test]
