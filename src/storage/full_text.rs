@@ -21,11 +21,6 @@
 //! `event` alone. So it must be told the old text of a message to remove it, and with `secure-delete` it then
 //! takes each word's entry out of its pages, where it would only add a note about the removal otherwise.
 //!
-//! **Merged by and by.** Each commit adds a list of words of its own, and lists have to be merged, or a search
-//! would read hundreds. FTS5 does it where enough lists have come together, all of it in one commit, which then
-//! takes longer than the lease of a leader on a slow disk. So here that is turned off, and each commit merges a
-//! little, in proportion to what it adds ([`merge`]).
-//!
 //! **Bounded.** Two words that both occur everywhere and never together can be followed for as long as there are
 //! messages. A search has a time after which it ends and says how far it got ([`Watch`]).
 //!
@@ -82,19 +77,6 @@ CREATE TABLE era (
     number INTEGER PRIMARY KEY, oldest_ms INTEGER NOT NULL, newest_ms INTEGER NOT NULL
 ) STRICT;
 ";
-/// What FTS5 does without limit stays off, unless [`merge`] were so far behind that searches cost more.
-pub(super) const MERGING: &str = "
-INSERT INTO search (search, rank) VALUES ('automerge', 0);
-INSERT INTO search (search, rank) VALUES ('crisismerge', 500);
-";
-/// Pages that each commit with new text merges.
-const MERGE_PAGES: usize = 4;
-/// For so many bytes of text it merges one more. A page holds ten times as much, and a word is merged about six
-/// times until it lies in the longest of the lists.
-const MERGE_BYTES: usize = 400;
-/// Where everything is added at once, lists are merged each time that so much text has come together: as much as
-/// FTS5 keeps in memory for one list.
-pub(super) const FILL_BYTES: usize = 1024 * 1024;
 /// Lamport timestamps of one era.
 const ERA: i64 = 1_024;
 
@@ -171,16 +153,6 @@ pub(super) fn remove(connection: &Connection, text: &RawText<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Merges some lists, after so many bytes of text were added.
-pub(super) fn merge(connection: &Connection, bytes: usize) -> Result<(), StorageError> {
-    let pages = i64::try_from(MERGE_PAGES + bytes / MERGE_BYTES).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached("INSERT INTO search (search, rank) VALUES ('merge', ?1)")
-        .and_then(|mut statement| statement.execute([pages]))
-        .map(drop)
-        .during(INDEX)
-}
-
 /// Empties the index.
 pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
     write(connection, "DELETE FROM said", [])?;
@@ -191,15 +163,10 @@ pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
 
 /// Fills an empty index from the events.
 pub(super) fn fill(connection: &Connection) -> Result<(), StorageError> {
-    let mut bytes = 0;
     connection.all_events((0, 0), &mut |raw| {
         check_event(&raw)?;
         if let Some(text) = raw_text(&raw) {
             put(connection, &text)?;
-            bytes += text.text.len();
-        }
-        if bytes >= FILL_BYTES {
-            merge(connection, std::mem::take(&mut bytes))?;
         }
         Ok(true)
     })

@@ -246,10 +246,6 @@ impl TablesMut for Image {
         Ok(())
     }
 
-    fn merge_texts(&mut self, _: usize) -> Result<(), StorageError> {
-        Ok(())
-    }
-
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
         let key = (chunk.file, chunk.number);
         Ok(self.chunks.insert(key, (chunk.bytes.into(), chunk.crc)).map(|(_, crc)| crc))

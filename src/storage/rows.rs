@@ -324,10 +324,6 @@ impl TablesMut for Connection {
         full_text::remove(self, text)
     }
 
-    fn merge_texts(&mut self, bytes: usize) -> Result<(), StorageError> {
-        full_text::merge(self, bytes)
-    }
-
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
         let key = params![chunk.file, chunk.number];
         let old = find_crc(self, "SELECT crc FROM chunk WHERE file = ?1 AND number = ?2", key)?;

@@ -232,7 +232,6 @@ fn tables_of(version: i32) -> &'static [&'static str] {
             full_text::SAID_TABLE,
             full_text::SEARCH_TABLE,
             full_text::ERA_TABLE,
-            full_text::MERGING,
         ],
     }
 }
@@ -270,7 +269,7 @@ pub(super) fn migrate(connection: &mut Connection, version: i32) -> Result<(), S
         Sweep::migrate(connection)?;
         connection.execute_batch("DROP TABLE said; DROP TABLE search").during(DOING)?;
     }
-    let index = [full_text::SAID_TABLE, full_text::SEARCH_TABLE, full_text::ERA_TABLE, full_text::MERGING];
+    let index = [full_text::SAID_TABLE, full_text::SEARCH_TABLE, full_text::ERA_TABLE];
     index.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
     full_text::fill(connection)?;
     put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;

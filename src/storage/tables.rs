@@ -118,8 +118,6 @@ pub(super) trait TablesMut: Tables {
     fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
     /// Lets a message be found no more. It must be given exactly as it was put.
     fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
-    /// Keeps the finding of messages fast, after so many bytes of text were put.
-    fn merge_texts(&mut self, bytes: usize) -> Result<(), StorageError>;
     /// Stores a piece of a file.
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError>;
     /// Removes the first `most` pieces of a file, or all. Returns the checksums of those that are gone.

@@ -108,46 +108,28 @@ fn events<T: TablesMut>(
     bounds: &mut Bounds,
     events: &[EventRow],
 ) -> Result<(), StorageError> {
-    let mut text_bytes = 0;
     for event in events {
         let raw = raw_event(event);
         // Most events are new, and then nothing has to be looked for first.
-        let Put { replaced, text } = match insert_event(tables, raw)? {
-            Some(text) => Put { replaced: None, text },
-            None => replace_event(tables, raw)?,
-        };
-        text_bytes += text;
+        let replaced = if insert_event(tables, raw)? { None } else { Some(replace_event(tables, raw)?) };
         bounds.totals.events.put(raw.crc, replaced);
         bounds.wiped |= replaced.is_some();
     }
-    if text_bytes > 0 { tables.merge_texts(text_bytes) } else { Ok(()) }
+    Ok(())
 }
 
-/// An event that was stored.
-struct Put {
-    /// The checksum of the one whose place it took.
-    replaced: Option<u32>,
-    /// Bytes of text that can be found now and could not before.
-    text: usize,
-}
-
-/// Stores an event where there is none yet, and lets it be found. Returns how many bytes of text it has; `None`
-/// where there is one already.
-pub(super) fn insert_event<T: TablesMut>(
-    tables: &mut T,
-    raw: RawEvent<'_>,
-) -> Result<Option<usize>, StorageError> {
-    if !tables.insert_event(raw)? {
-        return Ok(None);
+/// Stores an event where there is none yet, and lets it be found. Returns whether there was none.
+pub(super) fn insert_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<bool, StorageError> {
+    let is_new = tables.insert_event(raw)?;
+    if is_new && let Some(text) = raw_text(&raw) {
+        tables.put_text(&text)?;
     }
-    let Some(text) = raw_text(&raw) else { return Ok(Some(0)) };
-    tables.put_text(&text)?;
-    Ok(Some(text.text.len()))
+    Ok(is_new)
 }
 
 /// Stores an event in the place of another, and sees to it that it is found by its new text and no more by the
-/// old one.
-fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Put, StorageError> {
+/// old one. Returns the checksum of the other.
+fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<u32, StorageError> {
     let mut old = None;
     let here = Span {
         room: raw.room,
@@ -169,10 +151,10 @@ fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Put,
         tables.remove_text(&text)?;
     }
     tables.replace_event(raw)?;
-    if let Some(text) = &come {
-        tables.put_text(text)?;
+    if let Some(text) = come {
+        tables.put_text(&text)?;
     }
-    Ok(Put { replaced: Some(crc), text: come.map_or(0, |text| text.text.len()) })
+    Ok(crc)
 }
 
 fn chunks<T: TablesMut>(

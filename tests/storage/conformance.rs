@@ -84,8 +84,10 @@ pub fn seen_by_searches(reader: &impl Reader) -> String {
     for query in ["one", "ONE two", "\"one two\"", "on*", "FUNF x", "sechs-sieben", "four -x", "n", ""] {
         for search in &searches {
             let search = Search { query: query.to_owned(), ..search.clone() };
-            let Found { hits, cut_at } = reader.search(&search).unwrap();
-            assert_eq!(cut_at, None);
+            // On a busy machine one may be ended because it took too long.
+            let ended = |found: &Found| found.cut_at.is_none();
+            let mut searches = std::iter::repeat_with(|| reader.search(&search).unwrap());
+            let Found { hits, .. } = searches.find(ended).expect("it is repeated for ever");
             for Hit { row, lamport, snippet } in hits {
                 assert!(search.readable.contains(&row.room));
                 text.push_str(&format!("{query}: {lamport} {snippet} {}\n", events_text(&[row])));

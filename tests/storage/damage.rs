@@ -105,7 +105,8 @@ fn a_flipped_bit_in_the_database_is_noticed_or_harmless() {
             Err(error) => panic!("{what}: {error}"),
         }
     }
-    assert!(noticed > 30, "only {noticed} flips were noticed");
+    // The index of searches has no checksums, and is a large part of so small a database.
+    assert!(noticed > 20, "only {noticed} flips were noticed");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Both {
             assert_eq!(cut_at, None);
             hits.into_iter().map(|hit| (hit.lamport, hit.snippet)).collect::<Vec<_>>()
         };
-        let found = text(self.theirs.search(search).unwrap());
+        let found = text(self.theirs.search_within(search, Duration::from_secs(60)).unwrap());
         assert_eq!(found, text(self.disk.reader().search(search).unwrap()), "{search:?}");
         found
     }

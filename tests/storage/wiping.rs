@@ -123,7 +123,7 @@ fn deleted_text_is_gone_from_all_files() {
         let last = talk(&mut storage, &mut |_| false);
         storage.commit(&Batch { compact_to: Some(last - 100), ..Batch::default() }).unwrap();
     }
-    for _ in 0..60 {
+    for _ in 0..120 {
         talk(&mut storage, &mut |_| false);
     }
     secrets.insert(in_file.to_owned());
@@ -133,4 +133,31 @@ fn deleted_text_is_gone_from_all_files() {
     drop(storage);
     let found = found_in(dir.path(), &secrets);
     assert!(found.is_empty(), "after it was closed: {found:?}");
+}
+
+#[test]
+fn deleted_text_leaves_the_files_of_a_server_to_which_nothing_more_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NodeId(5)).unwrap();
+    let mut random = Random(4);
+    let mut secrets = BTreeSet::new();
+    let events = (1..=120)
+        .map(|seq| {
+            let secret: String = (0..12).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+            let body = format!("some words and {secret}");
+            secrets.insert(secret);
+            message(seq, &body)
+        })
+        .collect();
+    storage.commit(&Batch { events, ..Batch::default() }).unwrap();
+    // The newest are deleted by their authors, the rest is forgotten by the room.
+    let events = (100..=120).map(|seq| message(seq, "")).collect();
+    let removing = Batch { events, expired: vec![(RoomId(1), 100)], ..Batch::default() };
+    storage.commit(&removing).unwrap();
+    assert!(!found_in(dir.path(), &secrets).is_empty(), "it was wiped at once");
+    for _ in 0..40 {
+        storage.wipe_if_idle().unwrap();
+    }
+    let found = found_in(dir.path(), &secrets);
+    assert!(found.is_empty(), "{found:?}");
 }

@@ -9,7 +9,6 @@ use crate::{
     storage::{
         bounds::{Totals, TotalsBeforeFiles},
         checksum,
-        full_text::FILL_BYTES,
         record::exact,
         tables::{RawChunk, RawEvent, TablesMut},
         write::insert_event,
@@ -33,7 +32,6 @@ pub fn import<T: TablesMut>(
     }
     let version = records.version;
     let mut totals = Totals::default();
-    let mut text_bytes = 0;
     loop {
         match records.next()? {
             (STATE, body) => {
@@ -45,10 +43,8 @@ pub fn import<T: TablesMut>(
             (EVENT, body) => {
                 let mut event = split_event(body).ok_or_else(|| malformed("event"))?;
                 event.crc = checksum::event(&event);
-                text_bytes += insert_event(tables, event)?
-                    .ok_or_else(|| unreadable("the snapshot has an event twice"))?;
-                if text_bytes >= FILL_BYTES {
-                    tables.merge_texts(std::mem::take(&mut text_bytes))?;
+                if !insert_event(tables, event)? {
+                    return Err(unreadable("the snapshot has an event twice"));
                 }
                 totals.events.put(event.crc, None);
             }
