@@ -256,7 +256,7 @@ fn role(role: Option<Role>) -> &'static str {
 fn compare_rooms(world: &World, model: &Model, now: u64) {
     for (name, room) in &model.rooms {
         let id = world.state.room_id(&RoomName::new(name).unwrap().key()).unwrap();
-        let members = world.state.members(id, now, |_| (false, false));
+        let members = world.state.members(id, now, None, 1_000, |_| (false, false)).0;
         let members: Vec<_> = members.iter().map(|m| (m.username.as_str(), m.role.as_str())).collect();
         let expected = room.members.iter().map(|(user, member)| {
             let is_muted = model.is_muted(user, room, now);
