@@ -126,7 +126,8 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
                 }
                 let is_account = data["username"].is_null() || data["password"].is_string();
                 let token = is_account.then_some("snt_1");
-                let data = json!({ "username": "alice", "server_id": format!("server{number}"),
+                let username = data["username"].as_str().unwrap_or("alice");
+                let data = json!({ "username": username, "server_id": format!("server{number}"),
                     "account": is_account, "token": token });
                 say("ack", data, Some(&request));
             }
@@ -483,6 +484,17 @@ fn an_administrator_rules_over_accounts_by_lines() {
     let output = run(folder.path(), &servers.port(1), &[], "/admin password bob\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("SYNCNET_NEW_PASSWORD"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn who_logs_in_under_another_name_does_not_speak_in_a_conversation_of_two_others() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let password = secret(folder.path(), "hunter22");
+    let lines = "/join @alice,bob\nhi bob\n/login carol\nhi all\n";
+    let output = run(folder.path(), &servers.port(1), &["--password-file", &password], lines);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rooms: Vec<String> = servers.cluster.0.lock().messages.iter().map(|at| at.0.clone()).collect();
+    assert_eq!(rooms.last().unwrap(), "lobby");
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl ClientState {
                 let reason = "the file that you are sending is not there yet; answer it when it is";
                 Err(Refusal::bad_request(reason))
             }
-            Standing::Missing => Err(not_said(&message.room)),
+            Standing::Missing => Err(not_said(&message.room, target)),
         }
     }
 
@@ -149,7 +149,10 @@ impl ClientState {
             match self.own.find(&room.key(), target) {
                 Standing::At(seq) => change.aim(Target::Seq(seq)),
                 Standing::Waits(id) => change.aim(Target::Own(id)),
-                Standing::Missing => return self.tell_outcome(tag, Outcome::Refused(not_said(&room))),
+                Standing::Missing => {
+                    let refusal = not_said(&room, target);
+                    return self.tell_outcome(tag, Outcome::Refused(refusal));
+                }
             }
         }
         self.away = change.away().unwrap_or(self.away);
@@ -310,7 +313,10 @@ impl ClientState {
             }
             if let (Some(target), Some(key)) = (change.target(), &key) {
                 match self.own.find(key, target) {
-                    Standing::At(seq) => change.aim(Target::Seq(seq)),
+                    Standing::At(seq) => {
+                        change.aim(Target::Seq(seq));
+                        self.changes[at].change.aim(Target::Seq(seq));
+                    }
                     // It waits for its message, and holds up nobody.
                     Standing::Waits(_) => {
                         at += 1;
@@ -373,9 +379,13 @@ impl ClientState {
     }
 }
 
-/// For what is to be done with the last message of somebody who has none.
-fn not_said(room: &RoomName) -> Refusal {
-    Refusal::new(Code::NotFound, format!("you have said nothing in {room} yet"))
+/// For what is to be done with an own message that is not there.
+fn not_said(room: &RoomName, target: &Target) -> Refusal {
+    let reason = match target {
+        Target::Own(id) => format!("{id:?} is none of your last messages in {room}"),
+        Target::Seq(_) | Target::Last => format!("you have said nothing in {room} yet"),
+    };
+    Refusal::new(Code::NotFound, reason)
 }
 
 fn join_data(room: &rooms::Room) -> Value {

@@ -185,3 +185,33 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_its_answer_is_shown_once() {
+        let notes = Notes::default();
+        notes.asked(1, "/topic tea");
+        assert!(notes.take_waiting(Duration::from_secs(3_600)).is_empty());
+        assert_eq!(notes.take_waiting(Duration::ZERO), ["/topic tea"]);
+        assert!(notes.take_waiting(Duration::ZERO).is_empty());
+        assert_eq!(notes.answered(1), "/topic tea");
+    }
+
+    #[test]
+    fn more_is_of_the_last_list_and_only_once_it_is_there() {
+        let (notes, users) = (Notes::default(), Question::Users { after: None });
+        assert!(notes.next_page().is_err());
+        notes.may_go_on(1, &users);
+        notes.may_go_on(2, &Question::Servers);
+        assert!(notes.next_page().unwrap_err().contains("not here yet"));
+        let after = UserName::new("bob");
+        let reply = |next| Update::Answered { tag: 1, reply: Reply::Users { users: vec![], next } };
+        notes.note(&reply(Some(Question::Users { after: after.clone() })));
+        assert_eq!(notes.next_page(), Ok(Question::Users { after }));
+        notes.note(&reply(None));
+        assert!(notes.next_page().unwrap_err().contains("that was all"));
+    }
+}

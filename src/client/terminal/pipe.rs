@@ -24,7 +24,7 @@ use super::{
     options::Settings,
     session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted},
-    typed::{Query, Typed},
+    typed::{Account, Query, Typed},
 };
 
 /// The longest line of input, with its line end; a longer one is passed over, and is a failure.
@@ -66,12 +66,10 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
     let mut input = read_lines()?;
     let mut updates = session.client.updates().clone();
     let mut ended_at: Option<Instant> = None;
-    // A line that goes on from an answer that is not there yet, and keeps those behind it waiting.
+    // A line that waits for answers, and keeps those behind it waiting.
     let mut held: Option<(String, Instant)> = None;
     while ended_at.is_none() || !unanswered.is_empty() {
-        if unanswered.questions.is_empty()
-            && let Some((line, _)) = held.take()
-        {
+        if let Some((line, _)) = held.take_if(|(line, _)| !unanswered.keeps_waiting(line)) {
             say(&mut session, &mut unanswered, &line, settings)?;
         }
         let busy = held.is_some() || unanswered.messages.len() >= PENDING_MAX;
@@ -81,10 +79,7 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
         select! {
             recv(lines) -> line => {
                 let quit = match line {
-                    Ok(Ok(Input::Line(line)))
-                        if Typed::read(&line) == Ok(Typed::Ask(Query::More))
-                            && !unanswered.questions.is_empty() =>
-                    {
+                    Ok(Ok(Input::Line(line))) if unanswered.keeps_waiting(&line) => {
                         held = Some((line, Instant::now()));
                         false
                     }
@@ -166,12 +161,7 @@ fn say(
         Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id)),
         Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
         Ok(Outcome::Asked(tag)) => drop(unanswered.questions.insert(tag)),
-        Ok(Outcome::LoggingIn) => unanswered.login = true,
-        Ok(Outcome::Restarted) => {
-            // What was asked before is not answered any more.
-            unanswered.questions.clear();
-            unanswered.login = true;
-        }
+        Ok(Outcome::LoggingIn | Outcome::Restarted) => unanswered.login = true,
         Ok(Outcome::Text(text)) => eprintln!("{text}"),
         Ok(Outcome::Quit) => return Ok(false),
         Err(reason) => complain(unanswered, &reason, settings)?,
@@ -248,6 +238,17 @@ impl Secrets for Given<'_> {
 impl Unanswered {
     fn is_empty(&self) -> bool {
         !self.login && self.messages.is_empty() && self.rooms.is_empty() && self.questions.is_empty()
+    }
+
+    /// Whether `line` makes sense only when something is answered that is not yet.
+    fn keeps_waiting(&self, line: &str) -> bool {
+        match Typed::read(line) {
+            // It goes on from an answer.
+            Ok(Typed::Ask(Query::More)) => !self.questions.is_empty(),
+            // Another user's client takes the place of this one, which then does nothing any more.
+            Ok(Typed::Account(Account::Login(Some(_)) | Account::Register(Some(_)))) => !self.is_empty(),
+            _ => false,
+        }
     }
 
     fn note(&mut self, update: &Update, session: &mut Session) {

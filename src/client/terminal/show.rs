@@ -213,7 +213,7 @@ fn reply(reply: &Reply) -> Vec<String> {
             };
             events.iter().map(line).collect()
         }
-        Reply::Rooms { rooms, joined: true, .. } => unread_lines(rooms),
+        Reply::Rooms { rooms, joined: true, next } => unread_lines(rooms, next.is_none()),
         Reply::Rooms { rooms, .. } if rooms.is_empty() => vec!["* there are no rooms".into()],
         Reply::Rooms { rooms, .. } => rooms.iter().map(room_line).collect(),
         Reply::Search { hits, .. } if hits.is_empty() => vec!["* nothing was found".into()],
@@ -239,7 +239,7 @@ pub fn hint(update: &Update) -> Option<&'static str> {
     })
 }
 
-fn unread_lines(rooms: &[RoomSummary]) -> Vec<String> {
+fn unread_lines(rooms: &[RoomSummary], are_all: bool) -> Vec<String> {
     let unread = rooms.iter().filter(|room| room.unread > 0);
     let line = |room: &RoomSummary| {
         let mentions = match room.mentions {
@@ -250,7 +250,11 @@ fn unread_lines(rooms: &[RoomSummary]) -> Vec<String> {
         format!("* {}: {} unread{mentions}", room.room, room.unread)
     };
     let lines: Vec<String> = unread.map(line).collect();
-    if lines.is_empty() { vec!["* you have read everything".into()] } else { lines }
+    match lines.is_empty() {
+        true if are_all => vec!["* you have read everything".into()],
+        true => vec!["* of the rooms up to here you have read everything".into()],
+        false => lines,
+    }
 }
 
 fn hit_line(hit: &Hit) -> String {
