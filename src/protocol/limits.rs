@@ -33,8 +33,12 @@ pub struct Limits {
     /// All connections from one address together may send so many times what one connection may. Many people
     /// share an address behind a proxy.
     pub address_times: u32,
-    /// Accounts that may be registered from one address in an hour.
+    /// Accounts that may be registered from one address in an hour, those of bots included.
     pub registrations_per_hour: u32,
+    /// Passwords that may be set from one address in an hour, of accounts that are there and of rooms.
+    pub passwords_per_hour: u32,
+    /// Names that nobody has used before and that may be used, written to or let in from one address in an hour.
+    pub new_names_per_hour: u32,
     /// Connections that one server accepts.
     pub connections: usize,
     /// How many of them may come from one address.
@@ -45,12 +49,16 @@ pub struct Limits {
     pub rooms_per_user: usize,
     /// Rooms that one user may create in an hour.
     pub rooms_per_hour: u32,
+    /// Rooms that may be created from one address in an hour.
+    pub address_rooms_per_hour: u32,
     /// Largest file, in bytes.
     pub file_bytes: u64,
     /// What all files of one user may have, in bytes.
     pub file_bytes_per_user: u64,
     /// What one user may upload in an hour, in bytes.
     pub upload_bytes_per_hour: u64,
+    /// What may be uploaded from one address in an hour, in bytes.
+    pub address_upload_bytes_per_hour: u64,
     /// Proposals of one server that may wait for their commit before it sheds load.
     pub pending_proposals: usize,
 }
@@ -72,14 +80,19 @@ impl Default for Limits {
             // More than a server was measured to take from everybody.
             address_times: 50,
             registrations_per_hour: 200,
+            passwords_per_hour: 500,
+            // More than the connections that one address may have.
+            new_names_per_hour: 20_000,
             connections: 12_000,
             connections_per_address: 11_000,
             connections_reserved: 16,
             rooms_per_user: 1_000,
             rooms_per_hour: 500,
+            address_rooms_per_hour: 5_000,
             file_bytes: 25 * 1024 * 1024,
             file_bytes_per_user: 1024 * 1024 * 1024,
             upload_bytes_per_hour: 1024 * 1024 * 1024,
+            address_upload_bytes_per_hour: 8 * 1024 * 1024 * 1024,
             pending_proposals: 16_384,
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    chat::{Action, Applied as Outcome, Command, Reply, apply::Effects, command::Administer, hook::hook_id},
     planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer},
         file::FILE_CHUNK_BYTES,
+        name::UserName,
         peer::{LogEntry, LogEntryKind},
         refusal::{Code, Refusal},
     },
@@ -22,6 +23,7 @@ use super::{
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
     storage::{Applied, Row, Storage, StorageError},
+    throttle::Guarded,
 };
 
 /// When a client may ask again for what the leader could not read.
@@ -103,8 +105,10 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
-        let sender_follows = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
-        if let (true, Some(conn), Some(published)) = (sender_follows, asker, events.first()) {
+        let has_spoken = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
+        if let (true, Some(conn), Some(published)) = (has_spoken, asker, events.first())
+            && self.speaks_for_itself(conn, &command.proposal.action, &published.event.author)
+        {
             // Whoever speaks in a room hears it from then on.
             let before = published.event.seq - 1;
             self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
@@ -134,6 +138,9 @@ impl<S: Storage> Replica<S> {
             self.answer_write(now, index, conn, origin.seq, outcome);
         }
         for ended in &ended {
+            if unsettles(&command.proposal.action) {
+                self.throttle.forget_homes(&Guarded::Account(ended.user.clone()));
+            }
             self.end_sessions(now, ended, asker);
         }
         if let Some(conn) = asker {
@@ -141,6 +148,14 @@ impl<S: Storage> Replica<S> {
             self.take_held(now, conn);
         }
         Ok(())
+    }
+
+    /// Whether `author` of a message is who the connection is logged in as. A webhook's bot is a member, but
+    /// whoever posts by its token is nobody, and may hear nothing of the room.
+    fn speaks_for_itself(&mut self, conn: ConnId, action: &Action, author: &UserName) -> bool {
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref());
+        let is_own = user.is_some_and(|user| user.key() == author.key());
+        matches!(action, Action::Chat { .. }) && is_own || planted(Bug::HookFollows)
     }
 
     /// The log has decided what `conn` asked for.
@@ -157,10 +172,12 @@ impl<S: Storage> Replica<S> {
         let Some(Write { asked, then }) = session.waiting(seq).cloned() else { return };
         let line = |answer: Answer| WriteAnswer::Line(answer.line(&asked, &by).into());
         if let Then::LogIn(token) = then {
-            let outcome = outcome.map(|reply| match reply {
-                Reply::Account { username } => username,
-                reply => unreachable!("a login is answered with an account, and not with {reply:?}"),
-            });
+            let outcome = match outcome {
+                Ok(Reply::Account { username }) => Ok(username),
+                Err(refusal) => Err(refusal),
+                // A voided login: its connection was told so, and is nobody's.
+                Ok(_) => return,
+            };
             let answer = line(self.login_decided(now, conn, token, outcome));
             let Some(session) = self.sessions.get_mut(conn) else { return };
             session.answer(seq, answer);
@@ -235,6 +252,18 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
+    }
+}
+
+/// Whether nobody is at home any more where an account was logged in to: it has another password, or may not
+/// be used. Who only logs out keeps what protects them from being locked out.
+fn unsettles(action: &Action) -> bool {
+    match action {
+        Action::ChangePassword { .. } | Action::CloseAccount { .. } => true,
+        Action::Administer { what, .. } => {
+            matches!(what, Administer::SetPassword(_) | Administer::Ban(_) | Administer::Delete)
+        }
+        _ => false,
     }
 }
 

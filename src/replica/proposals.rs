@@ -203,10 +203,10 @@ impl Proposals {
         decided
     }
 
-    /// The proposals that have waited too long since the last call: their connections are to be told that
-    /// the outcome is unknown. They stay in the queue, because they may still happen; but one that was
+    /// The proposals whose connections are to be told that the outcome is unknown: those that have waited too
+    /// long since the last call. They stay in the queue, because they may still happen; but one that was
     /// never passed on to anybody becomes nothing, so that it does not happen hours later. With it goes
-    /// what its connection asked after it: that would overtake it when it is sent again.
+    /// what its connection asked after it, which would overtake it when it is sent again: that is told with it.
     pub fn time_out(&mut self, now_ms: u64) -> Vec<(u64, ConnId)> {
         let mut told = Vec::new();
         let mut voided = BTreeSet::new();
@@ -216,18 +216,21 @@ impl Proposals {
             let is_late = now_ms.saturating_sub(pending.since_ms) >= COMMIT_TIMEOUT_MS;
             if is_late {
                 self.timed_out = pending.seq;
-                if let Some(conn) = pending.conn.take() {
-                    told.push((pending.seq, conn));
-                }
             } else if voided.is_empty() {
                 break;
             }
             let was_sent = pending.seq < self.ever_sent;
-            if !was_sent && (is_late || voided.contains(&pending.asker)) {
+            let is_voided = !was_sent && (is_late || voided.contains(&pending.asker));
+            if is_voided {
                 self.bytes -= pending.command.len();
                 pending.become_nothing();
                 self.bytes += pending.command.len();
                 voided.insert(pending.asker);
+            }
+            if (is_late || is_voided)
+                && let Some(conn) = pending.conn.take()
+            {
+                told.push((pending.seq, conn));
             }
         }
         told
@@ -346,9 +349,10 @@ mod tests {
         };
         proposals.push(1, ConnId(2), &leave("other"));
         proposals.push(2, ConnId(1), &leave("later"));
-        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1))]);
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (3, ConnId(1))]);
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
         let actions = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().action);
         assert_eq!(actions.collect::<Vec<_>>(), [Action::Nothing, leave("other").action, Action::Nothing]);
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS + 2), vec![(2, ConnId(2))], "each is told once");
     }
 }

@@ -15,7 +15,6 @@ use crate::{
         limits::RESERVED_MS,
         name::ServerId,
         peer::{NodeId, PeerMessage},
-        status::ServerList,
     },
 };
 
@@ -25,6 +24,7 @@ use super::{
     fanout::Fan,
     handover::Handover,
     io::{ConnId, Input, Look, Now, Output},
+    jobs::Jobs,
     leading::{Forwarded, Leading},
     links::Link,
     members::Members,
@@ -38,6 +38,7 @@ use super::{
     stopping::Stopping,
     storage::{Batch, EventRow, Identity, Loaded, RoomId, Storage, StorageError},
     throttle::Throttle,
+    tokens::Round,
     trust::Trust,
 };
 
@@ -50,6 +51,10 @@ const HELD_FOR_PEERS: u64 = 20;
 const ROUND_BYTES: usize = 4 * 1024 * 1024;
 /// How long changes of what is remembered of other servers may wait.
 const REMEMBER_MS: u64 = 1_000;
+/// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
+const WIPE_MS: u64 = 50;
+/// How long a server waits that could not use a snapshot, before it lets another one come.
+const SNAPSHOT_PAUSE_MS: u64 = 5_000;
 
 /// Consensus, once there is a cluster; until then only the disk.
 pub(super) enum Core<S: Storage> {
@@ -104,9 +109,11 @@ pub struct Replica<S: Storage> {
     pub(super) unsaved: Unsaved,
     /// Looks into the database that must see entries up to an index that is not yet on the disk.
     pub(super) looks: Vec<(u64, Look)>,
+    pub(super) jobs: Jobs,
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
     pub(super) retention: Retention,
+    pub(super) round: Round,
     /// Connections in places kept for operators and administrators that have not proven to be one, and
     /// until when they may.
     pub(super) reserved: BTreeMap<ConnId, u64>,
@@ -118,8 +125,12 @@ pub struct Replica<S: Storage> {
     /// Connections of which more lines waited than one round may take.
     pub(super) held_up: BTreeSet<ConnId>,
     pub(super) next_hello_ms: u64,
-    pub(super) announced: Option<ServerList>,
+    /// Who led and who lived when the clients were last told.
+    pub(super) announced: Option<(Option<ServerId>, Vec<bool>)>,
     remembered_ms: u64,
+    next_wipe_ms: u64,
+    /// Until when the leader's entries are passed over, see `go_on_without`.
+    pub(super) no_entries_until_ms: u64,
     pub(super) started_ms: u64,
     pub(super) stopping: Option<Stopping>,
     quarantined: bool,
@@ -153,9 +164,11 @@ impl<S: Storage> Replica<S> {
             links: BTreeMap::new(),
             unsaved: Unsaved::default(),
             looks: Vec::new(),
+            jobs: Jobs::default(),
             throttle: Throttle::default(),
             rates: Rates::default(),
             retention: Retention::default(),
+            round: Round::default(),
             reserved: BTreeMap::new(),
             outputs: Vec::new(),
             spent_bytes: 0,
@@ -164,6 +177,8 @@ impl<S: Storage> Replica<S> {
             next_hello_ms: 0,
             announced: None,
             remembered_ms: now.mono_ms,
+            next_wipe_ms: now.mono_ms,
+            no_entries_until_ms: now.mono_ms,
             started_ms: now.mono_ms,
             stopping: None,
             quarantined: false,
@@ -250,6 +265,10 @@ impl<S: Storage> Replica<S> {
             let batch = self.take_unsaved();
             let Core::Formed(consensus) = &mut self.core else { break };
             let effects = consensus.finish(turn, batch)?;
+            if let Some(reason) = effects.unreadable {
+                self.go_on_without(now, reason)?;
+                continue;
+            }
             if installs {
                 self.reload(now)?;
             }
@@ -296,6 +315,8 @@ impl<S: Storage> Replica<S> {
         }
         self.end_unproven(now);
         self.forget_old_events(now);
+        self.look_at_tokens(now);
+        self.wipe(now);
         for (conn, rooms) in self.sessions.due(now.mono_ms) {
             self.follow(conn, rooms);
         }
@@ -304,6 +325,21 @@ impl<S: Storage> Replica<S> {
         }
         self.show_presence(now);
         self.fan(Fan::Tick);
+    }
+
+    /// Lets the disk wipe what is removed where no commits do it by the way.
+    fn wipe(&mut self, now: Now) {
+        if now.mono_ms < self.next_wipe_ms {
+            return;
+        }
+        self.next_wipe_ms = now.mono_ms + WIPE_MS;
+        let wiped = match &mut self.core {
+            Core::Formed(consensus) => consensus.wipe_if_idle(),
+            Core::Unformed(_) | Core::Changing => Ok(()),
+        };
+        if let Err(error) = wiped {
+            self.broken = Some(error);
+        }
     }
 
     /// Moves what waits for the leader, or for being the leader.
@@ -380,6 +416,21 @@ impl<S: Storage> Replica<S> {
             Some(to) => self.outputs.push(Output::SendSnapshot { to: to.clone(), term }),
             None => consensus.snapshot_sent(node, false),
         }
+    }
+
+    /// Goes on with what is on the disk, where a snapshot could not be used. Its sender is asked for another by
+    /// refusing the entries that follow it; for a while they are not even refused, because sending all of a
+    /// state again at once, and again, would only burden the leader.
+    fn go_on_without(&mut self, now: Now, reason: String) -> Result<(), StorageError> {
+        if let Core::Formed(consensus) = std::mem::replace(&mut self.core, Core::Changing) {
+            let storage = consensus.into_storage();
+            let loaded = storage.load()?;
+            self.core = Core::Formed(Box::new(Consensus::open(&self.config, storage, &loaded)?));
+        }
+        self.no_entries_until_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
+        self.outputs.push(Output::SnapshotUnreadable { reason });
+        self.release_looks();
+        Ok(())
     }
 
     /// Loads the state anew after a snapshot has replaced it. What clients of this server follow has

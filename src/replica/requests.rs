@@ -20,7 +20,7 @@ use super::{
     fanout::Fan,
     io::{ConnId, Now},
     replica::Replica,
-    session::{Busy, HELD_BYTES_OF_ALL, Session, WriteAnswer},
+    session::{HELD_BYTES_OF_ALL, Session, WriteAnswer},
     storage::{RoomId, Storage},
 };
 
@@ -115,12 +115,7 @@ impl<S: Storage> Replica<S> {
         if !self.reserved.contains_key(&conn) {
             return false;
         }
-        let session = self.sessions.get_mut(conn);
-        let has_proven = session.is_some_and(|session| {
-            let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
-            let account = user.and_then(|user| self.state.user(&user.key()));
-            session.is_operator || account.is_some_and(|user| user.account.admin)
-        });
+        let has_proven = self.is_privileged(conn);
         if has_proven {
             self.reserved.remove(&conn);
         }
@@ -153,6 +148,13 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         let needs_login = request.needs_login() && !(session.is_operator && is_for_operators(request));
+        let guest = session.user.as_ref().filter(|_| session.standing == Standing::Guest);
+        if needs_login
+            && let Some(user) = guest
+            && self.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
+        {
+            return Err(must_log_in(user));
+        }
         match (&session.user, &envelope.sender_id) {
             (Some(user), Some(sender)) => {
                 if UserName::new(sender).is_some_and(|sender| sender.key() == user.key()) {
@@ -176,10 +178,7 @@ impl<S: Storage> Replica<S> {
                 Some(user) if needs_login => {
                     self.may_be_guest(now, &user).map_err(|refusal| match refusal.code {
                         // Who names a registered name without a login is asked for one.
-                        Code::NameTaken => {
-                            let reason = format!("{user} is a registered name; log in with its password");
-                            Refusal::new(Code::NotAuthenticated, reason)
-                        }
+                        Code::NameTaken => must_log_in(&user),
                         _ => refusal,
                     })
                 }
@@ -211,7 +210,9 @@ impl<S: Storage> Replica<S> {
     pub(super) fn become_user(&mut self, now: Now, conn: ConnId, user: UserName, standing: Standing) {
         let key = user.key();
         let rooms: Vec<(RoomId, u64)> = self.state.member_rooms(&key).collect();
-        self.sessions.log_in(conn, user, standing);
+        if !self.sessions.log_in(conn, user, standing) {
+            return;
+        }
         self.presence.arrive(now.mono_ms, key);
         if let Some(session) = self.sessions.get_mut(conn) {
             session.follow_later(now.mono_ms, rooms);
@@ -273,7 +274,9 @@ impl<S: Storage> Replica<S> {
     pub(super) fn time_out(&mut self, now: Now) {
         let by = self.signature(now);
         for (seq, conn) in self.proposals.time_out(now.mono_ms) {
-            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.closing) else {
+                continue;
+            };
             let Some(asked) = session.waiting(seq).map(|write| write.asked.clone()) else { continue };
             let code = if planted(Bug::TimeoutSaysRefused) { Code::Overloaded } else { Code::Unavailable };
             let reason =
@@ -293,12 +296,6 @@ impl<S: Storage> Replica<S> {
         self.held_up.remove(&conn);
         let session = self.sessions.close(conn);
         self.held_bytes -= session.as_ref().map_or(0, Session::held_bytes);
-        if let Some(Session { busy: Some(Busy::Working(working)), addr, .. }) = &session
-            && let Some(guarded) = &working.guarded
-        {
-            // Nobody knows whether it was right.
-            self.throttle.undone(now.mono_ms, guarded, *addr);
-        }
         if let Some(user) = session.and_then(|session: Session| session.user) {
             self.presence.depart(now.mono_ms, &user.key());
         }
@@ -327,6 +324,11 @@ fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
         | Request::Ping { .. } => Ok(()),
         _ => Err(kept_for_operators()),
     }
+}
+
+fn must_log_in(user: &UserName) -> Refusal {
+    let reason = format!("{user} is a registered name; log in with its password");
+    Refusal::new(Code::NotAuthenticated, reason)
 }
 
 fn kept_for_operators() -> Refusal {

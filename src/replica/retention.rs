@@ -5,7 +5,8 @@
 //!
 //! **Pace.** A step looks at a bounded number of rooms and proposes for one of them at most, no step follows
 //! another within [`STEP_MS`], and none comes before the proposal of the one before is decided. So a room
-//! that was just told to forget a million events loses them in pieces that hold nobody up.
+//! that was just told to forget a million events loses them in pieces that hold nobody up. They are pieces that the
+//! leader's disk has time to wipe: it is waited for.
 //!
 //! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. The leaders'
 //! clocks make times grow with seq but for the moment in which a slower clock takes over, and for what was
@@ -36,6 +37,9 @@ const ROOMS_A_STEP: usize = 1_000;
 const READS_A_STEP: usize = 64;
 /// With so many proposals on their way there is more urgent work,
 const BUSY_PROPOSALS: usize = 64;
+/// With so many events removed here and not yet wiped, nothing more is forgotten for now: what is promised to be
+/// gone from the disks would fall ever further behind.
+const UNWIPED_MAX: u64 = EXPIRE_MAX;
 /// and then so much time is between two steps. A leader that is always busy has rooms that grow, too.
 const BUSY_STEP_MS: u64 = 5_000;
 /// A difference between what both clocks say has passed that is no drift.
@@ -82,7 +86,18 @@ impl Clock {
                 self.distrusted_until_ms = now.mono_ms.saturating_add(DISTRUST_MS);
             }
         }
+        self.is_believed(now)
+    }
+
+    fn is_believed(&self, now: Now) -> bool {
         now.mono_ms >= self.distrusted_until_ms
+    }
+}
+
+impl Retention {
+    /// Whether the wall clock is believed, as it was last watched.
+    pub fn believes_clock(&self, now: Now) -> bool {
+        self.clock.is_believed(now)
     }
 }
 
@@ -98,6 +113,7 @@ impl<S: Storage> Replica<S> {
             || (self.proposals.len() > BUSY_PROPOSALS
                 && now.mono_ms < self.retention.next_ms.saturating_add(BUSY_STEP_MS))
             || self.proposals.waits_for(self.retention.proposed)
+            || self.storage().unwiped() > UNWIPED_MAX
         {
             return;
         }

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{fanout::Join, io::ConnId, rates::ConnTraffic, storage::RoomId};
+use super::{fanout::Join, io::ConnId, logins::Working, rates::ConnTraffic, storage::RoomId};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
 /// A client that resumes says `create_join` first, and then that answer is the beginning.
@@ -75,9 +75,11 @@ pub enum Then {
 
 /// Why the lines of a connection wait.
 #[derive(Debug)]
-pub enum Busy<W> {
-    /// A password is being hashed, or a read waits that decides who the user is.
-    Working(W),
+pub enum Busy {
+    /// A request waits for a hashing thread.
+    Working(Box<Working>),
+    /// A login by a token that is not known here waits until this server is up to date.
+    AskingLeader,
     /// The log decides about a login.
     Committing,
 }
@@ -110,7 +112,7 @@ pub struct Session {
     /// Where the client is.
     pub addr: Option<IpAddr>,
     /// Why its lines wait, where they do: what was sent after a login must not be taken before it.
-    pub busy: Option<Busy<Box<super::logins::Working>>>,
+    pub busy: Option<Busy>,
     held: VecDeque<(Result<Envelope, BadEnvelope>, usize)>,
     /// What is in them, in bytes of memory.
     held_bytes: usize,
@@ -331,6 +333,7 @@ impl Session {
 pub struct Sessions {
     by_conn: BTreeMap<ConnId, Session>,
     by_user: BTreeMap<UserKey, BTreeSet<ConnId>>,
+    logged_in: usize,
 }
 
 impl Sessions {
@@ -342,8 +345,13 @@ impl Sessions {
     /// A connection is gone.
     pub fn close(&mut self, conn: ConnId) -> Option<Session> {
         let session = self.by_conn.remove(&conn)?;
-        if let Some(user) = session.user.clone() {
-            self.leave_user(&user, conn);
+        if let Some(user) = &session.user
+            && let Some(conns) = self.by_user.get_mut(&user.key())
+        {
+            self.logged_in -= usize::from(conns.remove(&conn));
+            if conns.is_empty() {
+                self.by_user.remove(&user.key());
+            }
         }
         Some(session)
     }
@@ -353,30 +361,13 @@ impl Sessions {
         self.by_conn.get_mut(&conn)
     }
 
-    /// Logs a connection in.
-    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) {
-        if let Some(session) = self.by_conn.get_mut(&conn) {
-            self.by_user.entry(user.key()).or_default().insert(conn);
-            (session.user, session.standing) = (Some(user), standing);
-        }
-    }
-
-    /// Makes a connection nobody's again.
-    pub fn log_out(&mut self, conn: ConnId) -> Option<UserName> {
-        let session = self.by_conn.get_mut(&conn)?;
-        session.standing = Standing::Guest;
-        let user = session.user.take()?;
-        self.leave_user(&user, conn);
-        Some(user)
-    }
-
-    fn leave_user(&mut self, user: &UserName, conn: ConnId) {
-        if let Some(conns) = self.by_user.get_mut(&user.key()) {
-            conns.remove(&conn);
-            if conns.is_empty() {
-                self.by_user.remove(&user.key());
-            }
-        }
+    /// Logs a connection in; whether it was nobody's before. A guest may only become a user of the same name.
+    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) -> bool {
+        let Some(session) = self.by_conn.get_mut(&conn) else { return false };
+        let is_new = self.by_user.entry(user.key()).or_default().insert(conn);
+        (session.user, session.standing) = (Some(user), standing);
+        self.logged_in += usize::from(is_new);
+        is_new
     }
 
     /// The connections of a user.
@@ -403,9 +394,14 @@ impl Sessions {
         self.by_conn.keys().copied().collect()
     }
 
+    /// The connections from this number on.
+    pub fn from(&self, conn: ConnId) -> impl Iterator<Item = (ConnId, &Session)> {
+        self.by_conn.range(conn..).map(|(conn, session)| (*conn, session))
+    }
+
     /// How many are logged in. A probe that only asks for the status is nobody's client.
     pub fn logged_in(&self) -> usize {
-        self.by_user.values().map(BTreeSet::len).sum()
+        self.logged_in
     }
 
     /// The connections whose time to follow their user's rooms has come.

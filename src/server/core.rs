@@ -315,6 +315,9 @@ impl Core {
                 Output::Fan(fan) => fans.push(fan),
                 Output::Look(look) => looks.push(look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
+                Output::SnapshotUnreadable { reason } => {
+                    log::error!("this server goes on with its data and waits for another snapshot: {reason}");
+                }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => {
                     self.finished.extend(self.outlets.credentials.begin(conn, job));
@@ -340,7 +343,8 @@ impl Core {
 
     fn describe(&mut self, now: Now) {
         let standing = self.replica.standing();
-        let is_news = self.context.shared.turned(standing, self.replica.state().lamport());
+        let is_news =
+            self.context.shared.turned(standing, self.replica.state().lamport(), self.replica.clients());
         if is_news || now.mono_ms >= self.described_ms + DESCRIBE_MS {
             self.described_ms = now.mono_ms;
             self.context.shared.described(self.replica.status(now), self.replica.server_list());

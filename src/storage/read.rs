@@ -9,7 +9,7 @@ use super::{
         AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_entry, decode_event,
         doubt, name, read_meta,
     },
-    sweep::Sweep,
+    sweep,
     tables::{RawChunk, Span, Tables},
 };
 use crate::{
@@ -86,6 +86,7 @@ impl Named {
         tables.metas(&mut |key, value, crc| {
             match key {
                 name::IDENTITY => identity = Some(read_meta(key, value, crc)?),
+                name::SCHEMA => drop(read_meta::<i32>(key, value, crc)?),
                 name::BOOT => boot = read_meta(key, value, crc)?,
                 name::CLUSTER => cluster = Some(read_meta(key, value, crc)?),
                 name::HARD_STATE => hard_state = read_meta(key, value, crc)?,
@@ -93,7 +94,7 @@ impl Named {
                 name::TRUNCATED => truncated = read_meta(key, value, crc)?,
                 name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
-                name::SWEEP => drop(read_meta::<Sweep>(key, value, crc)?),
+                name::SWEEP => drop(read_meta::<Total>(key, value, crc)?),
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
                     let id =
@@ -251,7 +252,7 @@ pub(super) fn events(
     if range.limit == 0 {
         return Ok(found);
     }
-    let after = range.after.max(Sweep::read(tables)?.floor(room.0).saturating_sub(1));
+    let after = range.after.max(sweep::floor(tables, room.0)?.saturating_sub(1));
     let span = Span { room: room.0, after, before: range.before, ascending: range.oldest_first };
     tables.events(span, &mut |raw| {
         let event = decode_event(&raw)?;
@@ -297,7 +298,7 @@ pub(super) fn chunk(
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let Some((bytes, crc)) = tables.chunk(file.0, number)? else { return Ok(None) };
     check_chunk(&RawChunk { file: file.0, number, bytes: &bytes, crc })?;
-    Ok((!Sweep::read(tables)?.dooms(file.0)).then_some(bytes))
+    Ok((!sweep::is_doomed(tables, file.0)?).then_some(bytes))
 }
 
 /// Finds the first event that is not older than `at_ms`, as `Reader::first_since` promises.

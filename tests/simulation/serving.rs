@@ -270,6 +270,9 @@ impl Cluster {
                 Output::Fan(fan) => self.fan(server, fan)?,
                 Output::Look(look) => self.ask_disk(server, look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
+                Output::SnapshotUnreadable { reason } => {
+                    self.trace.say(self.now, || format!("{} goes on with its data: {reason}", server + 1));
+                }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
                     return Ok(());

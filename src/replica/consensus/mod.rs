@@ -44,7 +44,7 @@ use super::{
 };
 
 pub use self::{
-    convert::APPEND_RESPONSE,
+    convert::{APPEND, APPEND_RESPONSE},
     turn::{Effects, Turn},
 };
 
@@ -333,6 +333,11 @@ impl<S: Storage> Consensus<S> {
     /// The storage.
     pub fn storage(&self) -> &S {
         &self.raw.store().db
+    }
+
+    /// Lets the disk wipe what is removed; see [`Storage::wipe_if_idle`].
+    pub fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
+        self.raw.mut_store().db.wipe_if_idle()
     }
 
     /// Gives the storage back; consensus ends.

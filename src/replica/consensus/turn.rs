@@ -10,7 +10,7 @@ use super::{
 use crate::{
     planted::{Bug, planted},
     protocol::peer::{LogEntry, NodeId, RaftMessage},
-    replica::storage::{Batch, HardState, Storage, StorageError},
+    replica::storage::{Batch, HardState, InstallError, Storage, StorageError},
 };
 
 /// What one turn of the library gave, before its part of the disk write.
@@ -24,6 +24,9 @@ pub struct Effects {
     pub committed: Vec<LogEntry>,
     /// Answers to `read_index`: the question's number and the index that must be applied first.
     pub reads: Vec<(u64, u64)>,
+    /// Why the snapshot of this turn could not be used. The library believes in it all the same: consensus has
+    /// to be opened anew on what the disk holds.
+    pub unreadable: Option<String>,
 }
 
 /// A turn under way: between [`Consensus::begin`] and [`Consensus::finish`].
@@ -68,7 +71,15 @@ impl<S: Storage> Consensus<S> {
         let Turn(mut ready) = turn;
         let hard_state = ready.hs().map(from_hard_state);
         if !ready.snapshot().is_empty() {
-            self.install(hard_state)?;
+            match self.install(hard_state) {
+                Ok(()) => {}
+                Err(InstallError::Storage(error)) => return Err(error),
+                Err(InstallError::Unreadable(why)) => {
+                    // Nothing of this turn was said to anybody. What was applied before it stays.
+                    self.write(batch)?;
+                    return Ok(Effects { unreadable: Some(why), ..Effects::default() });
+                }
+            }
         } else {
             if ready.must_sync() || !batch.is_empty() {
                 batch.entries = ready.take_entries().into_iter().map(from_entry).collect();
@@ -134,7 +145,7 @@ impl<S: Storage> Consensus<S> {
         Ok(())
     }
 
-    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), StorageError> {
+    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), InstallError> {
         let (head, mut content) = self
             .arrived
             .take()

@@ -3,6 +3,7 @@
 mod cluster;
 mod followers;
 mod lists;
+mod sessions;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use crate::{
     replica::{
         config::Followers,
         membership::PeerView,
-        storage::{EventRange, Reader, RoomId},
+        storage::{EventRange, Reader, RoomId, Storage},
     },
     storage::Kept,
 };
@@ -213,6 +214,41 @@ fn a_server_that_was_away_too_long_gets_a_snapshot() {
     cluster.say(1, 7, &[JOIN, &chat("m5")]);
     cluster.run_ms(40);
     assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.keep_entries = 10;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    let before = (applied(&cluster, 1), cluster.replica(1).data_mark().node_id);
+    cluster.kill(1);
+    for number in 0..60 {
+        cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
+        cluster.run_ms(40);
+    }
+    cluster.damaged_snapshots = 2;
+    cluster.start(1);
+    // It keeps what it has, and is not sent another at once.
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.unreadable.len(), 1, "{:?}", cluster.unreadable);
+    assert!(cluster.unreadable[0].1.contains("cannot be read to its end"), "{:?}", cluster.unreadable);
+    assert_eq!((applied(&cluster, 1), cluster.replica(1).data_mark().node_id), before);
+    // The others go on.
+    cluster.say(3, 1, &[&chat("meanwhile")]);
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
+    assert!(cluster.replica(1).may_vote());
+    cluster.run_ms(6_000);
+    assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
+    assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    assert_eq!(cluster.replica(1).data_mark().node_id, before.1);
+    assert!(cluster.quarantined.is_empty(), "{:?}", cluster.quarantined);
 }
 
 #[test]
@@ -432,7 +468,7 @@ fn a_room_of_many_old_events_forgets_them_in_pieces() {
     let mut cluster = Cluster::led_by_the_last(1);
     cluster.say(1, 1, &[JOIN]);
     cluster.run_ms(40);
-    for round in 0..6 {
+    for round in 0..11 {
         let lines: Vec<String> = (0..1_000).map(|number| chat(&format!("{round}.{number}"))).collect();
         cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
         cluster.run_ms(1_000);
@@ -441,7 +477,14 @@ fn a_room_of_many_old_events_forgets_them_in_pieces() {
     cluster.run_ms(260);
     assert_eq!(first_seq(&cluster, 1), 1 + crate::chat::EXPIRE_MAX);
     cluster.run_ms(500);
-    assert_eq!(first_seq(&cluster, 1), 6_002);
+    // Now the disk has so much to wipe that it is waited for.
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    cluster.run_ms(2_000);
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    // Nobody writes anything, and still it gets there.
+    cluster.run_ms(40_000);
+    assert_eq!(first_seq(&cluster, 1), 11_002);
+    assert_eq!(cluster.replica(1).storage().unwiped(), 0);
 }
 
 #[test]
