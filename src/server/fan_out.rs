@@ -155,11 +155,12 @@ struct Blocked {
 impl FanOut {
     /// For the connections whose instructions it will get.
     pub fn new(context: Arc<Context>, queries: Queries) -> Self {
+        let limits = &context.config.replica.limits;
+        let share = limits.outboxes_bytes / context.config.threads.fan_out.max(1);
         FanOut {
-            fanout: Fanout::new(context.config.replica.limits.outbox_bytes),
-            budget: Budget::new(
-                context.config.replica.limits.outboxes_bytes / context.config.threads.fan_out.max(1),
-            ),
+            fanout: Fanout::new(limits.outbox_bytes),
+            // One outbox may always be full.
+            budget: Budget::new(share.max(limits.outbox_bytes)),
             context,
             queries,
             sockets: BTreeMap::new(),

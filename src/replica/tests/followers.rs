@@ -166,3 +166,30 @@ fn what_follows_a_message_that_was_refused_for_its_rate_does_not_overtake_it() {
         assert_eq!(codes, [null, &"rate_limited".into(), &"overloaded".into(), null, null], "{answers:?}");
     }
 }
+
+#[test]
+fn how_soon_an_export_is_refused_does_not_tell_whether_the_room_exists() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    let account = r#""data":{"username":"root","password":"a long password"}"#;
+    let (register, login) =
+        (format!(r#"{{"msg_type":"register",{account}}}"#), format!(r#"{{"msg_type":"login",{account}}}"#));
+    cluster.say(1, 1, &[&register]);
+    cluster.run_ms(100);
+    cluster.become_operator(1, 2);
+    cluster.say(1, 2, &[r#"{"msg_type":"set_admin","data":{"username":"root","admin":true}}"#]);
+    cluster.say(1, 3, &[&JOIN.replace("lobby", "den").replace(r#""den""#, r#""den","private":true"#)]);
+    cluster.run_ms(100);
+    cluster.say(1, 4, &[&login]);
+    cluster.run_ms(100);
+    cluster.heard(1, 4);
+    cluster.cut(1, 2);
+    cluster.cut(1, 3);
+    let export = |room: &str| format!(r#"{{"msg_type":"export","data":{{"room":"{room}"}}}}"#);
+    cluster.say(1, 4, &[&export("den"), &export("nowhere")]);
+    cluster.run_ms(100);
+    assert!(cluster.heard(1, 4).is_empty());
+    cluster.mend(1, 2);
+    cluster.mend(1, 3);
+    cluster.run_ms(400);
+    assert_eq!(field(&cluster.answers(1, 4), "code"), ["not_found", "not_found"]);
+}
