@@ -40,6 +40,13 @@ pub struct Retention {
     pub events: Option<u64>,
 }
 
+impl Retention {
+    /// So many days and events; no limit where it is 0 or left out.
+    pub fn new(days: Option<u32>, events: Option<u64>) -> Retention {
+        Retention { days: days.filter(|days| *days > 0), events: events.filter(|events| *events > 0) }
+    }
+}
+
 /// A change of a room's settings; what is `None` stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RoomSettings {

@@ -384,7 +384,7 @@ impl<'a> Words<'a> {
                 _ => Err(wrong()),
             };
             let number = || value.parse::<u64>().map(Value::from).map_err(|_| wrong());
-            let limit = || if value == "forever" { Ok(Value::Null) } else { number() };
+            let limit = || if value == "forever" { Ok(0.into()) } else { number() };
             let (field, value) = match name {
                 "private" => ("private", flag()?),
                 "archived" => ("archived", flag()?),
@@ -456,7 +456,7 @@ mod tests {
             ),
             (
                 "/room-settings private=yes keep-days=forever slow=3",
-                Typed::InRoom(Deed::Settings(json!({ "private": true, "keep_days": null, "slow_s": 3 }))),
+                Typed::InRoom(Deed::Settings(json!({ "private": true, "keep_days": 0, "slow_s": 3 }))),
             ),
             (
                 "/history since 1970-01-02",
