@@ -13,7 +13,7 @@ use super::{
     file::File,
     hook::Hook,
     origin::Newest,
-    room::{Role, Room, Settings},
+    room::{Import, Role, Room, Settings},
     user::{Reading, User, UserId},
 };
 use crate::{
@@ -61,6 +61,10 @@ pub const SPOKE: u8 = 30;
 pub const FILE: u8 = 31;
 /// Table of webhooks, by token.
 pub const HOOK: u8 = 32;
+/// Table of when uploads last went on, by file.
+pub const UPLOAD: u8 = 33;
+/// Table of what rooms remember of the last import, by room.
+pub const IMPORT: u8 = 34;
 /// The first byte of every value.
 const VALUE_VERSION: u8 = 1;
 
@@ -83,6 +87,8 @@ pub(super) enum Record {
     Spoke(RoomId, UserId, u64),
     File(FileId, File),
     Hook(TokenHash, Hook),
+    Upload(FileId, u64),
+    Import(RoomId, Import),
 }
 
 /// What of a room changes seldom.
@@ -162,6 +168,14 @@ pub(super) fn hook(token: TokenHash, hook: Option<&Hook>) -> Row {
     maybe(keyed(key(HOOK, &[]), &token.0), hook)
 }
 
+pub(super) fn upload(id: FileId, last_ms: Option<u64>) -> Row {
+    maybe(keyed(key(UPLOAD, &[]), &id.0), last_ms.as_ref())
+}
+
+pub(super) fn import(room: RoomId, import: &Import) -> Row {
+    row(key(IMPORT, &[room.0]), import)
+}
+
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
     row(key(SENT, &[user.0, place as u64]), slot)
 }
@@ -230,6 +244,8 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(key, value)?),
         (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(key, value)?),
         (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(key, value)?),
+        (UPLOAD, Some(_)) if rest.len() == 16 => Record::Upload(FileId(id(rest)), decode(key, value)?),
+        (IMPORT, Some(&[id])) => Record::Import(RoomId(id), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),
     })

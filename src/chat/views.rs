@@ -46,9 +46,7 @@ impl State {
     /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
     /// exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
-        let id = self.room_id(&name.key());
-        let room = id.and_then(|id| Some((id, self.room_by_id(id)?)));
-        let (id, room) = room.ok_or_else(|| no_room(name))?;
+        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
         if self.may_see(viewer, room) || planted(Bug::HistoryForStrangers) {
             return Ok((id, room));
         }
@@ -104,7 +102,7 @@ impl State {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
                 joined || (!joined_only && self.may_see(viewer, room))
             })
-            .map(|(room_id, room)| summary(room_id, room, user, id));
+            .map(|(room_id, room)| summary(room_id, room, user, id, viewer.now_ms));
         let summaries: Vec<RoomSummary> = seen.by_ref().take(limit).collect();
         (summaries, seen.next().is_some())
     }
@@ -135,10 +133,7 @@ impl State {
     ) -> Result<(RoomId, ExportPage), Refusal> {
         let (id, room) = match viewer {
             Some(viewer) => self.visible_room(viewer, name)?,
-            None => {
-                let id = self.room_id(&name.key());
-                id.and_then(|id| Some((id, self.room_by_id(id)?))).ok_or_else(|| no_room(name))?
-            }
+            None => self.room_named(name).ok_or_else(|| no_room(name))?,
         };
         let members = room.members.iter().filter(|_| with_members);
         let by_name: BTreeMap<_, _> = members
@@ -179,14 +174,15 @@ impl State {
         let by_name: BTreeMap<_, _> = room
             .members
             .iter()
-            .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (*id, user, role))))
+            .filter_map(|(id, _)| {
+                let role = room.role_word(*id, now_ms)?;
+                self.users.get(id).map(|user| (user.name.key(), (user, role)))
+            })
             .collect();
         by_name
             .into_iter()
-            .map(|(key, (id, user, role))| {
+            .map(|(key, (user, role))| {
                 let (online, away) = presence(&key);
-                let is_muted = *role == Role::Member && room.is_muted(id, now_ms);
-                let role = if is_muted { "muted" } else { role.as_str() };
                 Member { username: user.name.clone(), role: role.into(), online, away }
             })
             .collect()
@@ -264,9 +260,15 @@ impl State {
     }
 }
 
-fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>) -> RoomSummary {
+fn summary(
+    room_id: RoomId,
+    room: &Room,
+    user: Option<&User>,
+    id: Option<UserId>,
+    now_ms: u64,
+) -> RoomSummary {
     let reading = user.and_then(|user| user.rooms.get(&room_id));
-    let role = id.and_then(|id| room.members.get(&id)).map_or(String::new(), |role| role.as_str().into());
+    let role = id.and_then(|id| room.role_word(id, now_ms)).unwrap_or_default().into();
     RoomSummary {
         room: room.name.clone(),
         private: room.private,

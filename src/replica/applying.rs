@@ -201,7 +201,7 @@ impl<S: Storage> Replica<S> {
                     created,
                     private,
                     topic,
-                    role: role.as_str().into(),
+                    role: role.into(),
                     first_seq,
                     last_seq,
                     events: Vec::new(),

@@ -86,7 +86,9 @@ impl<S: Storage> Replica<S> {
         request: Request,
         lamport_timestamp: u64,
     ) -> Option<(Asked, Request)> {
-        if let Err(refusal) = self.may_register(now, conn, &request) {
+        if let Err(refusal) =
+            self.check_room_password(&request).and_then(|()| self.may_register(now, conn, &request))
+        {
             self.refuse(now, conn, asked, refusal, false);
             return None;
         }
@@ -122,6 +124,18 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         self.rates.registration(now.mono_ms, &self.config.limits, session.addr)
+    }
+
+    /// What is to open a new room has the length of any other password that is chosen.
+    fn check_room_password(&self, request: &Request) -> Result<(), Refusal> {
+        match request {
+            Request::CreateJoin { room, password: Some(password), .. }
+                if self.state.room_id(&room.key()).is_none() =>
+            {
+                password.check_chosen()
+            }
+            _ => Ok(()),
+        }
     }
 
     fn needed(&mut self, conn: ConnId, request: &Request) -> Needed {

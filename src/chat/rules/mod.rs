@@ -75,6 +75,7 @@ pub(super) enum Verdict<'a> {
         name: &'a RoomName,
         first_seq: u64,
         events: Vec<(&'a Imported, EventKind)>,
+        batch: Digest,
     },
     /// The room becomes what it was elsewhere.
     ImportRoom { room: RoomId, info: &'a ImportedRoom },
@@ -110,6 +111,8 @@ pub(super) enum Verdict<'a> {
     FileWhole { file_id: FileId },
     /// The file goes.
     FileDelete { file_id: FileId },
+    /// The upload goes, because nothing more of it comes.
+    GiveUpUpload { file_id: FileId },
 }
 
 /// Where a message goes.
@@ -173,7 +176,11 @@ impl State {
             Action::HookPost { token, body, client_msg_id, display_name } => {
                 self.decide_hook_post(&asking, token, body, client_msg_id, display_name.as_deref())
             }
-            Action::Expire { room, before_seq } => self.decide_expire(&asking, room, *before_seq),
+            Action::OldExpire { room, before_seq } => self.decide_expire(&asking, room, *before_seq, None),
+            Action::Expire { room, before_seq, retention } => {
+                self.decide_expire(&asking, room, *before_seq, Some(*retention))
+            }
+            Action::GiveUpUpload { file_id } => self.decide_give_up_upload(&asking, *file_id),
             Action::Administer { username, what } => self.decide_administer(&asking, username, what),
             Action::Import { room, first_seq, events } => {
                 self.decide_import(&asking, room, *first_seq, events)
@@ -237,7 +244,9 @@ impl State {
             | Action::Register { .. }
             | Action::Login { .. }
             | Action::HookPost { .. }
+            | Action::OldExpire { .. }
             | Action::Expire { .. }
+            | Action::GiveUpUpload { .. }
             | Action::Administer { .. }
             | Action::Import { .. }
             | Action::ImportRoom { .. } => Ok(Verdict::Nothing),
@@ -310,9 +319,7 @@ impl State {
         deed: Deed,
         room: &RoomName,
     ) -> Result<(RoomId, &'s Room), Refusal> {
-        let id = self.room_id(&room.key());
-        let found = id.and_then(|id| Some((id, self.room_by_id(id)?)));
-        let (id, found) = found.ok_or_else(|| no_room(room))?;
+        let (id, found) = self.room_named(room).ok_or_else(|| no_room(room))?;
         let circumstances = self.circumstances(found, asking.id, asking.now_ms);
         if rights::allows(deed, circumstances) {
             return Ok((id, found));
@@ -324,6 +331,14 @@ impl State {
             return Err(no_room(room));
         }
         Err(forbidden(asking.user, deed, &found.name, circumstances))
+    }
+}
+
+/// Some things nobody does but the cluster itself.
+fn by_the_cluster(asking: &Asking<'_>) -> Result<(), Refusal> {
+    match asking.standing == Standing::Cluster {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::Forbidden, "only the cluster itself does this")),
     }
 }
 

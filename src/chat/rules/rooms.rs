@@ -1,14 +1,18 @@
 //! Rules of rooms: entering, keeping order, settings, retention, import.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         State,
         account::Until,
         command::Standing,
+        dedup::Digest,
         rights::{self, Deed, Rank},
-        room::{BANNED_MAX, INVITED_MAX, Role, Room},
+        room::{BANNED_MAX, INVITED_MAX, MUTED_MAX, Role, Room},
+        user::UserId,
     },
-    Asking, Verdict, forbidden, no_room,
+    Asking, Verdict, by_the_cluster, forbidden, no_room,
 };
 use crate::{
     planted::{Bug, planted},
@@ -35,7 +39,7 @@ impl State {
         unlocked: Option<u64>,
         (private, password): (bool, Option<&'a Verifier>),
     ) -> Result<Verdict<'a>, Refusal> {
-        let Some(id) = self.room_id(&name.key()) else {
+        let Some((id, room)) = self.room_named(name) else {
             return match name.direct_pair() {
                 None => Ok(Verdict::Create { room: name, private, password }),
                 Some((one, other)) if other_of_two(asking.user, name).is_some() => {
@@ -46,7 +50,6 @@ impl State {
                 Some(_) => Err(no_room(name)),
             };
         };
-        let Some(room) = self.room_by_id(id) else { return Err(no_room(name)) };
         if asking.id.is_some_and(|user| room.members.contains_key(&user)) {
             return Ok(Verdict::Stay(id));
         }
@@ -128,12 +131,7 @@ impl State {
             }
             Moderation::Ban { seconds, .. } => {
                 must_outrank()?;
-                // Those whose time is over make room, and a ban in the place of another takes none.
-                let others = room
-                    .banned
-                    .iter()
-                    .filter(|(id, until)| Some(**id) != target_id && until.lasts(asking.now_ms));
-                full(room.banned.len() >= BANNED_MAX && others.count() >= BANNED_MAX, "bans", room)?;
+                full(is_full(&room.banned, target_id, asking.now_ms, BANNED_MAX), "bans", room)?;
                 let until = target_id.and_then(|id| room.banned.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -141,6 +139,7 @@ impl State {
             Moderation::Mute { seconds, .. } => {
                 must_be_member()?;
                 must_outrank()?;
+                full(is_full(&room.muted, target_id, asking.now_ms, MUTED_MAX), "mutes", room)?;
                 let until = target_id.and_then(|id| room.muted.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -151,7 +150,8 @@ impl State {
             Moderation::SetRole { role, .. } => {
                 must_be_member()?;
                 let now = target_id.and_then(|id| room.members.get(&id));
-                if now == Some(role) {
+                // Whoever is muted becomes what they are to be, and is heard again.
+                if now == Some(role) && rank != Rank::Muted {
                     true
                 } else {
                     // An owner hands the room over by naming another one, and in no other way.
@@ -178,13 +178,15 @@ impl State {
         asking: &Asking<'_>,
         name: &RoomName,
         before_seq: u64,
+        retention: Option<Retention>,
     ) -> Result<Verdict<'a>, Refusal> {
-        if asking.standing != Standing::Cluster {
-            return Err(Refusal::new(Code::Forbidden, "only the cluster itself forgets events"));
+        by_the_cluster(asking)?;
+        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
+        // What was proposed long ago must not undo what the room's people have said since: neither where they
+        // keep their events in another way now, nor where the same way keeps more than was thought.
+        if retention.is_some_and(|retention| retention != room.settings.retention) {
+            return Ok(Verdict::Nothing);
         }
-        let id = self.room_id(&name.key()).ok_or_else(|| no_room(name))?;
-        let room = self.room_by_id(id).ok_or_else(|| no_room(name))?;
-        // What was proposed long ago must not undo what the room's people have said since.
         let settled = match room.settings.retention {
             Retention { days: Some(_), .. } => u64::MAX,
             Retention { days: None, events: Some(events) } => (room.last_seq + 1).saturating_sub(events),
@@ -215,8 +217,13 @@ impl State {
         let next = room.map_or(first_seq, |(_, room)| room.last_seq + 1);
         if first_seq != next {
             // An answer that was lost is given again; anything else would make two histories one.
+            let is_again = |room: &Room| {
+                let batch = Digest::of_events(events);
+                end == next
+                    && room.import.is_some_and(|last| last.first_seq == first_seq && last.batch == batch)
+            };
             return match room {
-                Some((id, room)) if end == next => Ok(Verdict::Already { room: id, seq: room.last_seq }),
+                Some((id, room)) if is_again(room) => Ok(Verdict::Already { room: id, seq: room.last_seq }),
                 _ => Err(Refusal::bad_request(format!("first_seq must be {next}, the next place in {name}"))),
             };
         }
@@ -224,8 +231,9 @@ impl State {
             Ok(kind) => Ok((event, kind)),
             Err(error) => Err(Refusal::bad_request(format!("events: {error}"))),
         };
+        let batch = Digest::of_events(events);
         let events = events.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Verdict::Import { room: room.map(|(id, _)| id), name, first_seq, events })
+        Ok(Verdict::Import { room: room.map(|(id, _)| id), name, first_seq, events, batch })
     }
 
     pub(super) fn decide_import_room<'a>(
@@ -239,16 +247,17 @@ impl State {
     }
 
     /// The room, where it exists and the asker may import into it: an operator into any, an administrator into
-    /// public ones and into those that an import has made and nobody belongs to yet.
+    /// public ones and into those that an import has made and nobody has belonged to yet.
     fn may_import(&self, asking: &Asking<'_>, name: &RoomName) -> Result<Option<(RoomId, &Room)>, Refusal> {
         self.check_admin(asking)?;
         let is_operator = asking.standing == Standing::Operator;
         if !is_operator && name.direct_pair().is_some() {
             return Err(Refusal::bad_request("direct conversations are not imported"));
         }
-        let room = self.room_id(&name.key()).and_then(|id| Some((id, self.room_by_id(id)?)));
+        let room = self.room_named(name);
+        let is_open = |room: &Room| !room.private || room.import.is_some_and(|import| import.unopened);
         match room {
-            Some((_, room)) if !is_operator && room.private && room.member_count() > 0 => Err(no_room(name)),
+            Some((_, room)) if !is_operator && !is_open(room) => Err(no_room(name)),
             room => Ok(room),
         }
     }
@@ -265,6 +274,13 @@ fn deed(what: &Moderation) -> Deed {
         Moderation::SetRole { .. } => Deed::SetRole,
         Moderation::Configure(_) => Deed::Configure,
     }
+}
+
+/// Whether a list has no place for `user`. Those whose time is over make room, and whoever is in it already
+/// takes no more.
+fn is_full(list: &BTreeMap<UserId, Until>, user: Option<UserId>, now_ms: u64, most: usize) -> bool {
+    let others = || list.iter().filter(|(id, until)| Some(**id) != user && until.lasts(now_ms));
+    list.len() >= most && others().count() >= most
 }
 
 fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {

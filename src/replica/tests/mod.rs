@@ -1,6 +1,7 @@
 //! Stories of whole clusters: what must hold when servers and links come and go.
 
 mod cluster;
+mod people;
 
 use std::collections::BTreeSet;
 

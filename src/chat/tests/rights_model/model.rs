@@ -95,6 +95,10 @@ pub struct MRoom {
     pub events: BTreeMap<u64, MEvent>,
     pub first_seq: u64,
     pub last_seq: u64,
+    /// Whether an import has made it and nobody has been in it.
+    pub unopened: bool,
+    /// What was imported last, and where it began.
+    pub batch: Option<(u64, Vec<Imported>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +116,7 @@ pub struct MFile {
 pub struct MHook {
     pub room: String,
     pub bot: String,
+    pub made_by: String,
 }
 
 /// A place of a message: the room, its `seq`, and what was said.
@@ -120,6 +125,8 @@ type Sent = (String, u64, (String, Option<u64>, Option<u8>));
 #[derive(Default)]
 pub struct Model {
     pub users: BTreeMap<String, MUser>,
+    /// In the order in which they came into being.
+    pub user_order: Vec<String>,
     pub rooms: BTreeMap<String, MRoom>,
     /// In the order of their making, for what goes through all rooms of somebody.
     pub room_order: Vec<String>,
@@ -166,6 +173,11 @@ impl Model {
     pub fn is_muted(&self, user: &str, room: &MRoom, now: u64) -> bool {
         room.members.get(user).is_some_and(|member| member.role == Role::Member)
             && room.muted.get(user).is_some_and(|until| lasts(*until, now))
+    }
+
+    /// What a member is called.
+    pub fn role_word(&self, user: &str, room: &MRoom, now: u64) -> &'static str {
+        if self.is_muted(user, room, now) { "muted" } else { room.members[user].role.as_str() }
     }
 
     pub fn writes(&self, user: &str, room: &MRoom, now: u64) -> bool {
@@ -259,7 +271,9 @@ impl Model {
             Action::HookPost { token, body, client_msg_id, .. } => {
                 return self.hook_post(*token, body, client_msg_id);
             }
-            Action::Expire { room, before_seq } => return self.expire(standing, room.as_str(), *before_seq),
+            Action::Expire { room, before_seq, retention } => {
+                return self.expire(standing, room.as_str(), *before_seq, *retention);
+            }
             Action::Administer { username, what } => {
                 self.check_admin(user, standing)?;
                 let is_self = standing != Standing::Operator && username.as_str() == user;
@@ -360,8 +374,11 @@ impl Model {
     }
 
     fn user(&mut self, name: &str) -> &mut MUser {
-        let new = || MUser { kind: Kind::Guest, admin: false, banned: None };
-        self.users.entry(name.into()).or_insert_with(new)
+        let new = MUser { kind: Kind::Guest, admin: false, banned: None };
+        if !self.users.contains_key(name) {
+            self.user_order.push(name.into());
+        }
+        self.users.entry(name.into()).or_insert(new)
     }
 
     fn room(&mut self, name: &str) -> &mut MRoom {
@@ -443,10 +460,39 @@ impl Model {
         if matches!(what, Administer::SetPassword(_) | Administer::Ban(_)) {
             self.tokens.retain(|_, (whose, _)| whose != name);
         }
+        if matches!(what, Administer::Ban(_)) {
+            let programs = self.end_hooks(name);
+            self.tokens.retain(|_, (whose, _)| !programs.contains(whose));
+        }
         Ok(format!("account {name}"))
     }
 
+    /// The programs of somebody, and their programs, lose their webhooks.
+    fn end_hooks(&mut self, name: &str) -> Vec<String> {
+        let mut theirs: Vec<String> = vec![name.into()];
+        let mut before = 0;
+        while before < theirs.len() {
+            before = theirs.len();
+            for user in &self.user_order {
+                let is_made = |kind: &Kind| matches!(kind, Kind::Bot { made_by } if theirs.contains(made_by));
+                if self.is_kind(user, is_made) && !theirs.contains(user) {
+                    theirs.push(user.clone());
+                }
+            }
+        }
+        self.hooks.retain(|_, hook| !theirs.contains(&hook.bot) && !theirs.contains(&hook.made_by));
+        let is_program = |user: &&String| *user != name && theirs.contains(*user);
+        self.user_order.iter().filter(is_program).cloned().collect()
+    }
+
     fn close(&mut self, name: &str) {
+        for program in self.end_hooks(name) {
+            self.close_one(&program);
+        }
+        self.close_one(name);
+    }
+
+    fn close_one(&mut self, name: &str) {
         for room in self.room_order.clone() {
             if self.rooms[&room].pair.is_none() && self.rooms[&room].members.contains_key(name) {
                 self.leave(name, &room);
@@ -476,6 +522,8 @@ impl Model {
             events: BTreeMap::new(),
             first_seq: 1,
             last_seq: 0,
+            unopened: false,
+            batch: None,
         };
         self.rooms.insert(name.as_str().into(), room);
         self.room_order.push(name.as_str().into());
@@ -485,6 +533,7 @@ impl Model {
         let seq = self.publish(room, user, "joined", MEvent::Other);
         let room = self.room(room);
         room.invited.remove(user);
+        room.unopened = false;
         let member = Membership { role, since: seq, last_read: seq, mentions: Vec::new() };
         room.members.insert(user.into(), member);
     }
@@ -536,17 +585,23 @@ impl Model {
         if refused {
             return Err(if room.private { NotFound } else { Forbidden });
         }
-        let role = if room.members.is_empty() { Role::Owner } else { Role::Member };
-        self.enter(user, key, role);
+        let mut keeps = room.members.iter();
+        let is_kept = keeps.any(|(name, member)| member.role == Role::Owner || self.is_person(name));
+        let takes_it = !is_kept && self.is_person(user);
+        self.enter(user, key, if takes_it { Role::Owner } else { Role::Member });
         Ok(self.joined(user, key, false))
     }
 
     fn joined(&self, user: &str, key: &str, created: bool) -> String {
         let room = &self.rooms[key];
-        format!("joined {key} {created} {} {}", room.members[user].role.as_str(), room.last_seq)
+        format!("joined {key} {created} {} {}", self.role_word(user, room, self.now), room.last_seq)
     }
 
-    /// The owner's place goes to the longest-standing moderator, else member.
+    fn is_person(&self, name: &str) -> bool {
+        !self.is_kind(name, |kind| matches!(kind, Kind::Bot { .. }))
+    }
+
+    /// The owner's place goes to the longest-standing moderator, else member, but to no program.
     fn leave(&mut self, user: &str, key: &str) {
         let room = &self.rooms[key];
         let others: Vec<(&String, &Membership)> =
@@ -554,11 +609,11 @@ impl Model {
         let has_owner = others.iter().any(|(_, member)| member.role == Role::Owner);
         let mut heirs: Vec<_> = others
             .iter()
+            .filter(|(name, _)| self.is_person(name))
             .map(|(name, member)| {
-                let is_bot = self.is_kind(name, |kind| matches!(kind, Kind::Bot { .. }));
                 let is_moderator = member.role == Role::Moderator;
                 let is_muted = self.is_muted(name, room, self.now);
-                (is_bot, !is_moderator, is_muted, member.since, (*name).clone())
+                (!is_moderator, is_muted, member.since, (*name).clone())
             })
             .collect();
         heirs.sort();
@@ -575,9 +630,7 @@ impl Model {
         let now = self.now;
         let room = self.room(key);
         room.members.remove(user);
-        if room.spoke.get(user).is_some_and(|spoke| spoke + room.slow_ms <= now) {
-            room.spoke.remove(user);
-        }
+        room.spoke.retain(|_, spoke| now < *spoke + room.slow_ms);
     }
 
     fn moderate(&mut self, user: &str, key: &str, what: &Moderation) -> Outcome {
@@ -607,9 +660,8 @@ impl Model {
                 room.archived = settings.archived.unwrap_or(room.archived);
                 room.retention = settings.retention.unwrap_or(room.retention);
                 room.slow_ms = settings.slow_s.map_or(room.slow_ms, |slow_s| u64::from(slow_s) * 1000);
-                if room.slow_ms == 0 {
-                    room.spoke.clear();
-                }
+                let slow_ms = room.slow_ms;
+                room.spoke.retain(|_, spoke| slow_ms > 0 && now < *spoke + slow_ms);
             }
             Moderation::Invite { .. } => {
                 if is_banned {
@@ -640,7 +692,11 @@ impl Model {
             _ if !is_member => return Err(NotFound),
             Moderation::Unmute { .. } if !room.muted.contains_key(target) => return already,
             Moderation::Unmute { .. } => drop(self.room(key).muted.remove(target)),
-            Moderation::SetRole { role, .. } if room.members[target].role == *role => return already,
+            Moderation::SetRole { role, .. }
+                if room.members[target].role == *role && !self.is_muted(target, room, now) =>
+            {
+                return already;
+            }
             _ if !is_above => return Err(Forbidden),
             Moderation::Kick { .. } => {}
             Moderation::Mute { seconds, .. } => {
@@ -649,6 +705,7 @@ impl Model {
                 }
                 let room = self.room(key);
                 room.members.get_mut(target).unwrap().role = Role::Member;
+                room.muted.retain(|_, until| lasts(*until, now));
                 room.muted.insert(target.into(), until(seconds));
             }
             Moderation::SetRole { role, .. } => {
@@ -920,7 +977,7 @@ impl Model {
         if !self.rooms[key].members.contains_key(bot) {
             self.enter(bot, key, Role::Member);
         }
-        self.hooks.insert(token, MHook { room: key.into(), bot: bot.into() });
+        self.hooks.insert(token, MHook { room: key.into(), bot: bot.into(), made_by: user.into() });
         Ok(format!("placed {key} {} false", self.rooms[key].last_seq))
     }
 
@@ -990,16 +1047,22 @@ impl Model {
                 return Err(Forbidden);
             }
         }
-        let said = if file.whole { format!("file {}", file.size) } else { "nothing".into() };
+        let said = match file.whole {
+            true => format!("file {}", file.size),
+            false => format!("receiving {}", file.received),
+        };
         self.files.remove(&number);
         Ok(said)
     }
 
-    fn expire(&mut self, standing: Standing, key: &str, before_seq: u64) -> Outcome {
+    fn expire(&mut self, standing: Standing, key: &str, before_seq: u64, retention: Retention) -> Outcome {
         if standing != Standing::Cluster {
             return Err(Forbidden);
         }
         let room = self.rooms.get_mut(key).ok_or(NotFound)?;
+        if room.retention != retention {
+            return Ok("nothing".into());
+        }
         // All but the newest may go, and of a room that keeps a count no more than is over it.
         let settled = match (room.retention.days, room.retention.events) {
             (Some(_), _) => room.last_seq,
@@ -1031,7 +1094,7 @@ impl Model {
             return Err(BadRequest);
         }
         let last_seq = match self.rooms.get(key) {
-            Some(room) if room.private && !room.members.is_empty() && !is_operator => return Err(NotFound),
+            Some(room) if room.private && !room.unopened && !is_operator => return Err(NotFound),
             Some(room) => Some(room.last_seq),
             None => None,
         };
@@ -1040,15 +1103,17 @@ impl Model {
         }
         let (next, count) = (last_seq.map_or(first_seq, |last_seq| last_seq + 1), events.len() as u64);
         if first_seq != next {
-            let is_done = last_seq.is_some() && first_seq + count == next;
+            let batch = self.rooms.get(key).and_then(|room| room.batch.clone());
+            let is_done = first_seq + count == next && batch == Some((first_seq, events.to_vec()));
             return if is_done { Ok(format!("placed {key} {} true", next - 1)) } else { Err(BadRequest) };
         }
         self.user(user);
         if last_seq.is_none() {
             self.new_room(name, true);
             let room = self.room(key);
-            (room.first_seq, room.last_seq) = (first_seq, first_seq - 1);
+            (room.first_seq, room.last_seq, room.unopened) = (first_seq, first_seq - 1, true);
         }
+        self.room(key).batch = Some((first_seq, events.to_vec()));
         let mut seq = 0;
         for event in events {
             let message = MMessage {
