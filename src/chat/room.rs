@@ -1,6 +1,6 @@
 //! Rooms: what they are set to, and who belongs to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,8 @@ use crate::protocol::{credential::Verifier, moderation::Retention, name::RoomNam
 
 /// Invitations that may be open in one room.
 pub const INVITED_MAX: usize = 1_000;
+/// How many of them may be one member's who does not keep order there.
+pub const INVITED_BY_ONE_MAX: usize = 50;
 /// Users who may be shut out of one room.
 pub const BANNED_MAX: usize = 10_000;
 /// Users who may be muted in one room, those who have left it included.
@@ -60,8 +62,8 @@ pub struct Room {
     pub(super) members: BTreeMap<UserId, Role>,
     /// Which of them may not write.
     pub(super) muted: BTreeMap<UserId, Until>,
-    /// Who may enter it though it is private.
-    pub(super) invited: BTreeSet<UserId>,
+    /// Who may enter it though it is private, and who has said so; `None` where the first versions let them.
+    pub(super) invited: BTreeMap<UserId, Option<UserId>>,
     /// Who is shut out.
     pub(super) banned: BTreeMap<UserId, Until>,
     /// When members last spoke, milliseconds since the Unix epoch, where the room is slow.
@@ -81,7 +83,7 @@ impl Room {
             settings: Settings { first_seq: 1, ..Settings::default() },
             members: BTreeMap::new(),
             muted: BTreeMap::new(),
-            invited: BTreeSet::new(),
+            invited: BTreeMap::new(),
             banned: BTreeMap::new(),
             spoke_ms: BTreeMap::new(),
             import: None,

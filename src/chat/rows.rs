@@ -65,8 +65,10 @@ pub const HOOK: u8 = 32;
 pub const UPLOAD: u8 = 33;
 /// Table of what rooms remember of the last import, by room.
 pub const IMPORT: u8 = 34;
-/// The first byte of every value.
+/// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
+/// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
+const INVITED_VERSION: u8 = 2;
 
 /// A row, read.
 pub(super) enum Record {
@@ -82,7 +84,7 @@ pub(super) enum Record {
     Reading(UserId, RoomId, Reading),
     Settings(RoomId, Settings),
     Muted(RoomId, UserId, Until),
-    Invited(RoomId, UserId),
+    Invited(RoomId, UserId, Option<UserId>),
     Banned(RoomId, UserId, Until),
     Spoke(RoomId, UserId, u64),
     File(FileId, File),
@@ -148,8 +150,10 @@ pub(super) fn muted(room: RoomId, user: UserId, until: Option<Until>) -> Row {
     maybe(key(MUTED, &[room.0, user.0]), until.as_ref())
 }
 
-pub(super) fn invited(room: RoomId, user: UserId, is_invited: bool) -> Row {
-    maybe(key(INVITED, &[room.0, user.0]), is_invited.then_some(&()))
+/// `by` is who has invited the user; `None` where they are not invited any more.
+pub(super) fn invited(room: RoomId, user: UserId, by: Option<UserId>) -> Row {
+    let value = by.map(|by| encode(&by, INVITED_VERSION));
+    Row { key: key(INVITED, &[room.0, user.0]), value }
 }
 
 pub(super) fn banned(room: RoomId, user: UserId, until: Option<Until>) -> Row {
@@ -212,8 +216,11 @@ fn maybe<T: Serialize>(key: Vec<u8>, value: Option<&T>) -> Row {
 }
 
 fn row<T: Serialize>(key: Vec<u8>, value: &T) -> Row {
-    let value = postcard::to_extend(value, vec![VALUE_VERSION]).expect("plain data always encodes");
-    Row { key, value: Some(value) }
+    Row { key, value: Some(encode(value, VALUE_VERSION)) }
+}
+
+fn encode<T: Serialize>(value: &T, version: u8) -> Vec<u8> {
+    postcard::to_extend(value, vec![version]).expect("plain data always encodes")
 }
 
 /// Reads a stored row; the error is one sentence.
@@ -238,8 +245,11 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(key, value)?),
         (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(key, value)?),
         (INVITED, Some(&[room, user])) => {
-            decode::<()>(key, value)?;
-            Record::Invited(RoomId(room), UserId(user))
+            let by = match value {
+                [VALUE_VERSION] => None,
+                value => Some(decode_version(key, value, INVITED_VERSION)?),
+            };
+            Record::Invited(RoomId(room), UserId(user), by)
         }
         (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(key, value)?),
         (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(key, value)?),
@@ -265,14 +275,18 @@ fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, String> {
+    decode_version(key, value, VALUE_VERSION)
+}
+
+fn decode_version<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8], known: u8) -> Result<T, String> {
     match value.split_first() {
-        Some((&VALUE_VERSION, body)) => match postcard::take_from_bytes(body) {
+        Some((version, body)) if *version == known => match postcard::take_from_bytes(body) {
             Ok((value, [])) => Ok(value),
             Ok((_, rest)) => Err(format!("{} has {} bytes too many", shown(key), rest.len())),
             Err(error) => Err(format!("{} does not decode: {error}", shown(key))),
         },
         Some((version, _)) => {
-            Err(format!("{} has version {version}; this program knows {VALUE_VERSION}", shown(key)))
+            Err(format!("{} has version {version}; this program knows {known}", shown(key)))
         }
         None => Err(format!("{} is empty", shown(key))),
     }

@@ -97,7 +97,7 @@ impl State {
             }
             Record::Settings(id, settings) => self.stored_room(id)?.settings = settings,
             Record::Muted(id, user, until) => drop(self.stored_room(id)?.muted.insert(user, until)),
-            Record::Invited(id, user) => drop(self.stored_room(id)?.invited.insert(user)),
+            Record::Invited(id, user, by) => drop(self.stored_room(id)?.invited.insert(user, by)),
             Record::Banned(id, user, until) => drop(self.stored_room(id)?.banned.insert(user, until)),
             Record::Spoke(id, user, at_ms) => drop(self.stored_room(id)?.spoke_ms.insert(user, at_ms)),
             Record::File(id, file) => {

@@ -43,6 +43,11 @@ impl State {
         rights::allows(Deed::See, circumstances)
     }
 
+    /// Whether the room is in the viewer's list of rooms.
+    fn may_find(&self, viewer: Viewer<'_>, room: &Room) -> bool {
+        rights::allows(Deed::Find, self.circumstances(room, self.user_id(viewer.user), viewer.now_ms))
+    }
+
     /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
     /// exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
@@ -81,7 +86,7 @@ impl State {
         self.rooms.range(from..).map(|(id, room)| (*id, room))
     }
 
-    /// The rooms that the viewer may see, by name, from behind `after` on; and whether there are more
+    /// The rooms that the viewer may find, by name, from behind `after` on; and whether there are more
     /// than `limit`.
     pub fn room_summaries(
         &self,
@@ -100,7 +105,7 @@ impl State {
         let mut seen = rooms
             .filter(|(room_id, room)| {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
-                joined || (!joined_only && self.may_see(viewer, room))
+                joined || (!joined_only && self.may_find(viewer, room))
             })
             .map(|(room_id, room)| summary(room_id, room, user, id, viewer.now_ms));
         let summaries: Vec<RoomSummary> = seen.by_ref().take(limit).collect();
@@ -173,8 +178,8 @@ impl State {
         let Some(room) = self.rooms.get(&room) else { return Vec::new() };
         let by_name: BTreeMap<_, _> = room
             .members
-            .iter()
-            .filter_map(|(id, _)| {
+            .keys()
+            .filter_map(|id| {
                 let role = room.role_word(*id, now_ms)?;
                 self.users.get(id).map(|user| (user.name.key(), (user, role)))
             })
@@ -276,6 +281,7 @@ fn summary(
         members: room.member_count(),
         last_seq: room.last_seq,
         joined: reading.is_some(),
+        invited: id.is_some_and(|id| room.invited.contains_key(&id)),
         last_read: reading.map_or(0, |reading| reading.last_read),
         unread: reading.map_or(0, |reading| {
             // What the room has forgotten is not there to be read.

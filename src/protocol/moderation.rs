@@ -60,7 +60,7 @@ pub struct RoomSettings {
     pub archived: Option<bool>,
 }
 
-/// Something done to a room or to one of its people.
+/// Something done to a room or to one of its people. Stored by position: new ones go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Moderation {
     /// Say what the room is about.
@@ -111,6 +111,11 @@ pub enum Moderation {
     },
     /// Change the room's settings.
     Configure(RoomSettings),
+    /// Take an invitation back.
+    Uninvite {
+        /// Whose.
+        username: UserName,
+    },
 }
 
 impl Moderation {
@@ -124,7 +129,8 @@ impl Moderation {
             | Moderation::Unban { username }
             | Moderation::Mute { username, .. }
             | Moderation::Unmute { username }
-            | Moderation::SetRole { username, .. } => Some(username),
+            | Moderation::SetRole { username, .. }
+            | Moderation::Uninvite { username } => Some(username),
         }
     }
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{Applied as Outcome, Command, Reply, apply::Effects, hook::hook_id},
+    chat::{
+        Applied as Outcome, Command, Reply,
+        apply::{Effects, Invitation},
+        hook::hook_id,
+    },
     planted::{Bug, planted},
     protocol::{
-        answer::{Answer, JoinAnswer},
+        answer::{Answer, JoinAnswer, Push},
         file::FILE_CHUNK_BYTES,
         limits::{HISTORY_BYTES, HISTORY_MAX},
         peer::{LogEntry, LogEntryKind},
@@ -73,7 +77,17 @@ impl<S: Storage> Replica<S> {
     fn apply_command(&mut self, now: Now, index: u64, command: &Command) -> Result<(), StorageError> {
         let evidence = self.evidence(&command.proposal.action)?;
         let Outcome { origin, outcome, effects } = self.state.apply(index, command, &evidence);
-        let Effects { events, rewritten, rows, membership, ended, chunks, removed_files, expired } = effects;
+        let Effects {
+            events,
+            rewritten,
+            rows,
+            membership,
+            invitations,
+            ended,
+            chunks,
+            removed_files,
+            expired,
+        } = effects;
         let batch = &mut self.unsaved.batch;
         batch.rows.extend(rows);
         batch.events.extend(events.iter().map(crate::chat::Published::row));
@@ -120,6 +134,13 @@ impl<S: Storage> Replica<S> {
                         self.fan(Fan::Unfollow { conn, room: change.room });
                     }
                 }
+            }
+        }
+        for Invitation { user, room, by, invited } in invitations {
+            let line: Arc<[u8]> =
+                Push::Invitation { room, by, invited }.line(None, &self.signature(now)).into();
+            for conn in self.sessions.of_user(&user) {
+                self.fan(Fan::Say { conn, line: Arc::clone(&line) });
             }
         }
         if let (Some(outcome), Some(conn)) = (outcome, asker) {

@@ -12,7 +12,9 @@ use crate::{
         Action, Proposal, Standing,
         account::TOUCH_MS,
         apply::{Ended, Which},
+        banned_from_cluster,
         command::Administer,
+        rights::{self, ClusterDeed},
     },
     protocol::{
         Request, RoomKey, RoomName, UserName,
@@ -119,8 +121,9 @@ impl<S: Storage> Replica<S> {
     fn may_register(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), Refusal> {
         let Request::Register { .. } = request else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
-        let user = session.user.as_ref().and_then(|user| self.state.user(&user.key()));
-        if session.is_operator || user.is_some_and(|user| user.account.admin) {
+        let user = session.user.as_ref().map(UserName::key);
+        let office = self.state.office_of(user.as_ref(), session.is_operator);
+        if rights::allows_in_cluster(ClusterDeed::RegisterMany, office) {
             return Ok(());
         }
         self.rates.registration(now.mono_ms, &self.config.limits, session.addr)
@@ -186,7 +189,14 @@ impl<S: Storage> Replica<S> {
         self.outputs.push(Output::Credential { conn, job });
     }
 
-    pub(super) fn log_in(&mut self, now: Now, conn: ConnId, asked: Asked, login: Login) {
+    pub(super) fn log_in(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: Asked,
+        login: Login,
+        lamport_timestamp: u64,
+    ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let current = session.user.clone();
         let by_token = matches!(session.standing, Standing::Session(_));
@@ -216,7 +226,7 @@ impl<S: Storage> Replica<S> {
                     let guarded = Some(Guarded::Account(username.key()));
                     let request = Request::Login(Login::Password(username, password.clone()));
                     let step = Step::Check { password_rev };
-                    let working = Working { asked, request, lamport_timestamp: 0, step, guarded };
+                    let working = Working { asked, request, lamport_timestamp, step, guarded };
                     self.work(now, conn, working, Job::Check { password, verifier });
                 }
             },
@@ -266,8 +276,8 @@ impl<S: Storage> Replica<S> {
             return self.refuse(now, conn, asked.clone(), Token::refused(), false);
         };
         if user.account.is_banned(now.wall_ms) {
-            let reason = format!("{} is banned from this cluster", user.name);
-            return self.refuse(now, conn, asked.clone(), Refusal::new(Code::Forbidden, reason), false);
+            let refusal = banned_from_cluster(&user.name);
+            return self.refuse(now, conn, asked.clone(), refusal, false);
         }
         let (name, standing) = (user.name.clone(), Standing::Session(hash));
         self.become_user(now, conn, name.clone(), standing);
@@ -401,7 +411,9 @@ impl<S: Storage> Replica<S> {
             ) => {
                 let expires_ms = now.wall_ms.saturating_add(self.config.auth.token_absolute_ms());
                 let action = Action::Login { password_rev, token: token_hash, expires_ms, rehashed };
-                return self.propose_login(now, conn, asked, username, action, token);
+                let standing = Standing::Guest;
+                let proposal = Proposal { user: username, standing, lamport_timestamp, action };
+                return self.propose_login(now, conn, asked, proposal, token);
             }
             (Step::Check { password_rev }, Request::CloseAccount { .. }, _) => {
                 (Action::CloseAccount { password_rev }, Then::Answer)
@@ -429,16 +441,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// A login waits for the log like any write; what the connection sends meanwhile waits for it.
-    fn propose_login(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        asked: Asked,
-        user: UserName,
-        action: Action,
-        token: Token,
-    ) {
-        let proposal = Proposal { user, standing: Standing::Guest, lamport_timestamp: 0, action };
+    fn propose_login(&mut self, now: Now, conn: ConnId, asked: Asked, proposal: Proposal, token: Token) {
         if self.propose_as(now, conn, Write { asked, then: Then::LogIn(token) }, proposal)
             && let Some(session) = self.sessions.get_mut(conn)
         {

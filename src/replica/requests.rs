@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    chat::Standing,
+    chat::{
+        Standing, banned_from_cluster,
+        rights::{self, ClusterDeed, Office},
+    },
     planted::{Bug, planted},
     protocol::{
         Request,
@@ -86,7 +89,7 @@ impl<S: Storage> Replica<S> {
             return self.refuse(now, conn, asked, refusal, false);
         }
         match request {
-            Request::Login(login) => self.log_in(now, conn, asked, login),
+            Request::Login(login) => self.log_in(now, conn, asked, login, envelope.lamport_timestamp),
             Request::OperatorChallenge => self.challenge(now, conn, asked),
             Request::OperatorLogin { proof } => self.prove(now, conn, asked, proof),
             request if request.is_write() => {
@@ -105,8 +108,8 @@ impl<S: Storage> Replica<S> {
         let session = self.sessions.get_mut(conn);
         let has_proven = session.is_some_and(|session| {
             let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
-            let account = user.and_then(|user| self.state.user(&user.key()));
-            session.is_operator || account.is_some_and(|user| user.account.admin)
+            let office = self.state.office_of(user.map(UserName::key).as_ref(), session.is_operator);
+            rights::allows_in_cluster(ClusterDeed::TakeKeptPlace, office)
         });
         if has_proven {
             self.reserved.remove(&conn);
@@ -190,7 +193,7 @@ impl<S: Storage> Replica<S> {
             return Err(Refusal::new(Code::NameTaken, format!("the name {} is registered", known.name)));
         }
         match known.account.is_banned(now.wall_ms) {
-            true => Err(Refusal::new(Code::Forbidden, format!("{user} is banned from this cluster"))),
+            true => Err(banned_from_cluster(&known.name)),
             false => Ok(()),
         }
     }
@@ -321,13 +324,12 @@ fn kept_for_operators() -> Refusal {
 
 /// What an operator may ask without being a user.
 fn is_for_operators(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Administer(_)
-            | Request::Users { .. }
-            | Request::Import { .. }
-            | Request::ImportRoom { .. }
-            | Request::Export { .. }
-            | Request::ExportRooms { .. }
-    )
+    let deed = match request {
+        Request::Administer(_) => ClusterDeed::Administer,
+        Request::Users { .. } => ClusterDeed::ListUsers,
+        Request::Import { .. } | Request::ImportRoom { .. } => ClusterDeed::Import,
+        Request::Export { .. } | Request::ExportRooms { .. } => ClusterDeed::Export,
+        _ => return false,
+    };
+    rights::allows_in_cluster(deed, Office::Operator)
 }

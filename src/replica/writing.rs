@@ -5,7 +5,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    chat::{Action, Evidence, Proposal, Standing, command::Administer},
+    chat::{
+        Action, Evidence, Proposal, Standing,
+        command::Administer,
+        rights::{self, Office},
+    },
     planted::{Bug, planted},
     protocol::{
         Event, Request, RoomName, UserName,
@@ -345,11 +349,5 @@ impl<S: Storage> Replica<S> {
 
 /// What is done in an operator's name rather than in a user's.
 fn for_operators(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Register { .. }
-            | Action::Administer { .. }
-            | Action::Import { .. }
-            | Action::ImportRoom { .. }
-    )
+    rights::allows_in_cluster(rights::cluster_deed(action), Office::Operator)
 }

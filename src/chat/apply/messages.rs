@@ -8,7 +8,7 @@ use super::{
         rules::{Place, Saying, has_name},
         user::UserId,
     },
-    Reply, Turn,
+    Reply, Turn, placed,
 };
 use crate::{
     planted::{Bug, planted},
@@ -133,7 +133,7 @@ impl State {
             message.edited = Some(event.seq);
         });
         empty_edit(turn, room, last_edit);
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn delete(
@@ -165,7 +165,7 @@ impl State {
         if let Some(file) = file.filter(|_| !planted(Bug::FileOutlivesMessage)) {
             self.hide_file(turn, file, room, |seq| seq == target.seq);
         }
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn react(
@@ -190,7 +190,7 @@ impl State {
             }
             message.reactions.retain(|_, users| !users.is_empty());
         });
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn mark_read(&mut self, turn: &mut Turn, user: &UserName, room: RoomId, seq: u64) -> Reply {

@@ -55,6 +55,8 @@ pub struct Effects {
     pub rows: Vec<Row>,
     /// Who became a member of what, or stopped being one.
     pub membership: Vec<MemberChange>,
+    /// Who may enter a room of which they are no member, or not any more.
+    pub invitations: Vec<Invitation>,
     /// Whose sessions ended.
     pub ended: Vec<Ended>,
     /// A piece of a file to keep.
@@ -160,6 +162,19 @@ pub struct MemberChange {
     pub room: RoomId,
     /// Whether they are a member now.
     pub joined: bool,
+}
+
+/// A user was invited to a room, or is not any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The user.
+    pub user: UserKey,
+    /// The room.
+    pub room: RoomName,
+    /// Whose doing it is.
+    pub by: UserName,
+    /// Whether they are invited now.
+    pub invited: bool,
 }
 
 /// Sessions of a user have ended.
@@ -373,6 +388,11 @@ impl State {
     fn user_mut(&mut self, id: UserId) -> &mut User {
         self.users.get_mut(&id).expect("a user's number is only given where there is one")
     }
+}
+
+/// The answer to what an event says.
+fn placed(event: &Event) -> Reply {
+    Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
 }
 
 /// An event as it is stored and sent.

@@ -12,7 +12,7 @@ use super::{
         rules::FORMER_OWNER,
         user::{Reading, UserId},
     },
-    Reply, Turn,
+    Invitation, Reply, Turn, placed,
 };
 use crate::{
     planted::{self, Bug, planted},
@@ -95,8 +95,8 @@ impl State {
         let room = self.room_mut(room_id);
         room.members.insert(user, role);
         let reading = Reading { last_read: room.last_seq, mentions: Vec::new(), since: room.last_seq };
-        if room.invited.remove(&user) {
-            turn.effects.rows.push(rows::invited(room_id, user, false));
+        if room.invited.remove(&user).is_some() {
+            turn.effects.rows.push(rows::invited(room_id, user, None));
         }
         if let Some(import) = room.import.as_mut().filter(|import| import.unopened) {
             import.unopened = false;
@@ -214,9 +214,12 @@ impl State {
                 EventKind::Topic { topic: topic.clone() }
             }
             Moderation::Invite { .. } => {
-                self.room_mut(room).invited.insert(target);
-                turn.effects.rows.push(rows::invited(room, target, true));
+                self.invite(turn, room, target, author, true);
                 EventKind::Invited { username }
+            }
+            Moderation::Uninvite { .. } => {
+                self.invite(turn, room, target, author, false);
+                EventKind::Uninvited { username }
             }
             Moderation::Kick { .. } => EventKind::Kicked { username },
             Moderation::Ban { seconds, .. } => {
@@ -252,7 +255,19 @@ impl State {
         if ends && self.room_mut(room).members.contains_key(&target) {
             self.end_membership(turn, target, room);
         }
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
+    }
+
+    fn invite(&mut self, turn: &mut Turn, room_id: RoomId, user: UserId, by: UserId, invited: bool) {
+        let room = self.room_mut(room_id);
+        match invited {
+            true => drop(room.invited.insert(user, Some(by))),
+            false => drop(room.invited.remove(&user)),
+        }
+        turn.effects.rows.push(rows::invited(room_id, user, invited.then_some(by)));
+        let room = room.name.clone();
+        let (user, by) = (self.user_mut(user).name.key(), self.user_mut(by).name.clone());
+        turn.effects.invitations.push(Invitation { user, room, by, invited });
     }
 
     fn shut_out(&mut self, turn: &mut Turn, room: RoomId, user: UserId, until: Option<Until>) {
@@ -265,8 +280,8 @@ impl State {
                     turn.effects.rows.push(rows::banned(room, id, None));
                 }
                 entry.banned.insert(user, until);
-                if entry.invited.remove(&user) {
-                    turn.effects.rows.push(rows::invited(room, user, false));
+                if entry.invited.remove(&user).is_some() {
+                    turn.effects.rows.push(rows::invited(room, user, None));
                 }
             }
             None => drop(entry.banned.remove(&user)),
@@ -329,7 +344,7 @@ impl State {
         turn.effects.rows.push(rows::settings(room_id, &room.settings));
         let kind = settings_event(room);
         let event = self.publish(turn, room_id, author, kind);
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     /// The events go; what is left begins later. The room's `seq` goes on as if nothing had happened.

@@ -48,7 +48,11 @@ pub enum Standing {
     Cluster,
 }
 
-/// A change of the chat state. The log holds a variant by its position: new ones go to the end, and none
+/// A change of the chat state.
+///
+/// Much of it looks like a request, and is something else: requests are read from JSON by the names of their
+/// fields and may change with the protocol, while these are written to logs by position. What is uncertain in a
+/// request (a password, a token, the id of a file or a message) is settled here. The log holds a variant by its position: new ones go to the end, and none
 /// changes its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {

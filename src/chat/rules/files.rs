@@ -7,7 +7,7 @@ use super::{
         rights::{self, Deed},
         user::UserId,
     },
-    Asking, Verdict, by_the_cluster,
+    Asking, Verdict,
 };
 use crate::protocol::{
     file::{FILE_CHUNK_BYTES, FileId, NewFile},
@@ -109,16 +109,11 @@ impl State {
     }
 
     /// An upload of which nothing more has come for long is given up.
-    pub(super) fn decide_give_up_upload<'a>(
-        &self,
-        asking: &Asking<'_>,
-        file_id: FileId,
-    ) -> Result<Verdict<'a>, Refusal> {
-        by_the_cluster(asking)?;
-        Ok(match self.is_idle(file_id, asking.now_ms) {
+    pub(super) fn decide_give_up_upload<'a>(&self, file_id: FileId, now_ms: u64) -> Verdict<'a> {
+        match self.is_idle(file_id, now_ms) {
             true => Verdict::GiveUpUpload { file_id },
             false => Verdict::Nothing,
-        })
+        }
     }
 
     fn is_idle(&self, upload: FileId, now_ms: u64) -> bool {

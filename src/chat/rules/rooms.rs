@@ -6,13 +6,12 @@ use super::{
     super::{
         State,
         account::Until,
-        command::Standing,
         dedup::Digest,
-        rights::{self, Deed, Rank},
-        room::{BANNED_MAX, INVITED_MAX, MUTED_MAX, Role, Room},
+        rights::{self, ClusterDeed, Deed, Rank},
+        room::{BANNED_MAX, INVITED_BY_ONE_MAX, INVITED_MAX, MUTED_MAX, Role, Room},
         user::UserId,
     },
-    Asking, Verdict, by_the_cluster, forbidden, no_room,
+    Asking, Verdict, forbidden, no_room,
 };
 use crate::{
     planted::{Bug, planted},
@@ -99,6 +98,7 @@ impl State {
         let target_id = self.user_id(&key);
         let rank = self.circumstances(room, target_id, asking.now_ms).rank;
         let doer = self.circumstances(room, asking.id, asking.now_ms);
+        let keeps_order = rights::allows(Deed::Kick, doer);
         let is_self = key == asking.user.key();
         let is_member = target_id.is_some_and(|id| room.members.contains_key(&id));
         let must_outrank = || match !is_self && rights::outranks(doer, rank) {
@@ -122,8 +122,25 @@ impl State {
                 self.must_be_open(target)?;
                 let is_in = is_member || rank == Rank::Invited;
                 full(!is_in && room.invited.len() >= INVITED_MAX, "invitations", room)?;
+                let mine = || room.invited.values().filter(|by| by.is_some() && **by == asking.id).count();
+                if !is_in && !keeps_order && mine() >= INVITED_BY_ONE_MAX {
+                    let reason = format!(
+                        "{INVITED_BY_ONE_MAX} of those invited to {} wait for an answer to you",
+                        room.name
+                    );
+                    return Err(Refusal::new(Code::Forbidden, reason));
+                }
                 is_in
             }
+            Moderation::Uninvite { .. } => match target_id.and_then(|id| room.invited.get(&id)) {
+                None => true,
+                Some(by) if keeps_order || (by.is_some() && *by == asking.id) => false,
+                Some(_) => {
+                    let reason =
+                        format!("it was not {} who has invited {target} to {}", asking.user, room.name);
+                    return Err(Refusal::new(Code::Forbidden, reason));
+                }
+            },
             Moderation::Kick { .. } => {
                 must_be_member()?;
                 must_outrank()?;
@@ -175,12 +192,10 @@ impl State {
 
     pub(super) fn decide_expire<'a>(
         &self,
-        asking: &Asking<'_>,
         name: &RoomName,
         before_seq: u64,
         retention: Option<Retention>,
     ) -> Result<Verdict<'a>, Refusal> {
-        by_the_cluster(asking)?;
         let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
         // What was proposed long ago must not undo what the room's people have said since: neither where they
         // keep their events in another way now, nor where the same way keeps more than was thought.
@@ -246,18 +261,20 @@ impl State {
         Ok(Verdict::ImportRoom { room, info })
     }
 
-    /// The room, where it exists and the asker may import into it: an operator into any, an administrator into
-    /// public ones and into those that an import has made and nobody has belonged to yet.
+    /// The room, where it exists and the asker may import into it: those who may not import anywhere do so into
+    /// public ones and into those that an import has made and nobody has belonged to since.
     fn may_import(&self, asking: &Asking<'_>, name: &RoomName) -> Result<Option<(RoomId, &Room)>, Refusal> {
-        self.check_admin(asking)?;
-        let is_operator = asking.standing == Standing::Operator;
-        if !is_operator && name.direct_pair().is_some() {
+        let room = self.room_named(name);
+        if self.may_in_cluster(asking, ClusterDeed::ImportAnywhere).is_ok() {
+            return Ok(room);
+        }
+        if name.direct_pair().is_some() {
             return Err(Refusal::bad_request("direct conversations are not imported"));
         }
-        let room = self.room_named(name);
-        let is_open = |room: &Room| !room.private || room.import.is_some_and(|import| import.unopened);
         match room {
-            Some((_, room)) if !is_operator && !is_open(room) => Err(no_room(name)),
+            Some((_, room)) if room.private && !room.import.is_some_and(|import| import.unopened) => {
+                Err(no_room(name))
+            }
             room => Ok(room),
         }
     }
@@ -267,7 +284,7 @@ impl State {
 fn deed(what: &Moderation) -> Deed {
     match what {
         Moderation::Topic { .. } => Deed::Topic,
-        Moderation::Invite { .. } => Deed::Invite,
+        Moderation::Invite { .. } | Moderation::Uninvite { .. } => Deed::Invite,
         Moderation::Kick { .. } => Deed::Kick,
         Moderation::Ban { .. } | Moderation::Unban { .. } => Deed::Ban,
         Moderation::Mute { .. } | Moderation::Unmute { .. } => Deed::Mute,

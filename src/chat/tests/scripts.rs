@@ -203,6 +203,7 @@ fn parse(line: &str, words: &[&str]) -> Action {
         [_, "read", room, seq] => Action::MarkRead { room: room_name(room), seq: seq.parse().unwrap() },
         [_, "topic", room, text @ ..] => moderate(room, Moderation::Topic { topic: text.join(" ") }),
         [_, "invite", room, user] => moderate(room, Moderation::Invite { username: user_name(user) }),
+        [_, "uninvite", room, user] => moderate(room, Moderation::Uninvite { username: user_name(user) }),
         [_, "kick", room, user] => moderate(room, Moderation::Kick { username: user_name(user) }),
         [_, "ban", room, user] => {
             moderate(room, Moderation::Ban { username: user_name(user), seconds: seconds() })
@@ -376,6 +377,10 @@ fn trace(applied: &Applied) -> Vec<String> {
         let sign = if change.joined { '+' } else { '-' };
         said.push(format!("  member {sign}{} of {}", change.user, change.room.0));
     }
+    for invitation in &applied.effects.invitations {
+        let what = if invitation.invited { "invited" } else { "uninvited" };
+        said.push(format!("  {} is {what} to {} by {}", invitation.user, invitation.room, invitation.by));
+    }
     for row in &applied.effects.rewritten {
         said.push(format!("  rewritten #{} {}", row.seq, row.json.get()));
     }
@@ -530,18 +535,29 @@ fn actions_keep_their_places() {
 #[test]
 fn rows_of_an_older_version_load() {
     let mut run = Run::default();
-    for line in ["alice join lobby", "alice upload lobby 1 a.txt 10", "root import old 1 bob by=operator"] {
+    for line in [
+        "alice join lobby",
+        "alice upload lobby 1 a.txt 10",
+        "root import old 1 bob by=operator",
+        "bob join lobby",
+        "bob invite lobby carol",
+    ] {
         run.carry_out(line);
     }
     let mut older = run.world.rows.clone();
     older.retain(|key, _| ![rows::UPLOAD, rows::IMPORT].contains(&key[0]));
     assert_eq!(older.len() + 2, run.world.rows.len());
+    // An invitation did not say whose it was.
+    let invited = older.iter_mut().find(|(key, _)| key[0] == rows::INVITED);
+    *invited.expect("carol is invited").1 = vec![1];
     run.world.rows = older;
     run.world.state = run.world.loaded();
     // Nobody knows when it went on, so it counts as idle, until it goes on.
     assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), Some(file_id("1")));
     assert_eq!(run.carry_out("alice chunk 1 0 10")[0], "received 10");
     assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), None);
+    assert!(run.carry_out("bob uninvite lobby carol")[0].starts_with("refused forbidden"));
+    assert_eq!(run.carry_out("alice uninvite lobby carol")[0], "done in lobby as #4");
 }
 
 #[test]

@@ -84,9 +84,9 @@ impl Notes {
                 inner.user(&event.author);
                 inner.last.insert(event.room.key(), event.seq);
                 match &event.kind {
-                    EventKind::Invited { username } | EventKind::Role { username, .. } => {
-                        inner.user(username)
-                    }
+                    EventKind::Invited { username }
+                    | EventKind::Uninvited { username }
+                    | EventKind::Role { username, .. } => inner.user(username),
                     _ => {}
                 }
             }
@@ -95,6 +95,7 @@ impl Notes {
                 *own = (*own).max(*seq);
             }
             Update::Presence { username, .. } => inner.user(username),
+            Update::Invitation { by, .. } => inner.user(by),
             Update::Answered { reply: Reply::Rooms { rooms, .. }, .. } => {
                 rooms.iter().for_each(|room| inner.room(&room.room));
             }

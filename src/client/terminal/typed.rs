@@ -188,6 +188,7 @@ impl<'a> Words<'a> {
             "unreact" => Typed::InRoom(Deed::React(self.place()?, self.needed()?.into(), true)),
             "topic" => Typed::InRoom(Deed::Topic(self.all().into())),
             "invite" => Typed::InRoom(Deed::Moderate("invite", self.user()?, None)),
+            "uninvite" => Typed::InRoom(Deed::Moderate("uninvite", self.user()?, None)),
             "kick" => Typed::InRoom(Deed::Moderate("kick", self.user()?, None)),
             "ban" => Typed::InRoom(Deed::Moderate("ban", self.user()?, self.optional(Self::seconds)?)),
             "unban" => Typed::InRoom(Deed::Moderate("unban", self.user()?, None)),

@@ -48,6 +48,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("mark_read", r#"{"room":"a","seq":1}"#, &["room", "seq"]),
     ("topic", r#"{"room":"a","topic":"x"}"#, &["room", "topic"]),
     ("invite", r#"{"room":"a","username":"b"}"#, &["room", "username"]),
+    ("uninvite", r#"{"room":"a","username":"b"}"#, &["room", "username"]),
     ("kick", r#"{"room":"a","username":"b"}"#, &["room", "username"]),
     ("ban", r#"{"room":"a","username":"b","seconds":5}"#, &["username"]),
     ("unban", r#"{"room":"a","username":"b"}"#, &["username"]),

@@ -127,6 +127,7 @@ impl Fields<'_> {
                 Moderation::Topic { topic }
             }
             "invite" => Moderation::Invite { username: username()? },
+            "uninvite" => Moderation::Uninvite { username: username()? },
             "kick" => Moderation::Kick { username: username()? },
             "ban" => Moderation::Ban { username: username()?, seconds: self.seconds()? },
             "unban" => Moderation::Unban { username: username()? },

@@ -32,7 +32,7 @@ pub enum Request {
         username: UserName,
         /// Its password.
         password: Password,
-        /// Whether it administers the cluster: only an operator or an administrator may ask for that.
+        /// Whether it administers the cluster: only an operator may ask for that.
         admin: bool,
     },
     /// Log this connection in.

@@ -60,3 +60,67 @@ fn what_opens_a_new_room_is_as_long_as_any_password() {
     say(&mut cluster, 1, &[join("long enough")]);
     assert_eq!(field(&cluster.answers(1, 1), "created"), [true]);
 }
+
+#[test]
+fn whoever_is_invited_is_told_at_once_and_finds_the_room_later() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    let bob = r#"{"msg_type":"rooms","sender_id":"bob","request_id":"rooms"}"#;
+    cluster.say(2, 7, &[bob]);
+    let make = ask("create_join", r#"{"room":"den","private":true}"#);
+    let invite = ask("invite", r#"{"room":"den","username":"bob"}"#);
+    say(&mut cluster, 1, &[make, invite]);
+    cluster.run_ms(40);
+    let heard = cluster.heard(2, 7);
+    assert_eq!(heard[0]["data"]["rooms"], serde_json::json!([]));
+    assert_eq!(heard[1]["msg_type"], "invited");
+    assert_eq!(heard[1]["data"], serde_json::json!({"room": "den", "by": "alice"}));
+    assert_eq!(heard.len(), 2, "nothing else of the room: {heard:?}");
+    cluster.say(2, 7, &[bob]);
+    cluster.run_ms(40);
+    assert_eq!(cluster.heard(2, 7)[0]["data"]["rooms"][0]["invited"], true);
+    say(&mut cluster, 1, &[ask("uninvite", r#"{"room":"den","username":"bob"}"#)]);
+    cluster.run_ms(40);
+    cluster.say(2, 7, &[bob]);
+    cluster.run_ms(40);
+    let heard = cluster.heard(2, 7);
+    assert_eq!(heard[0]["msg_type"], "uninvited");
+    assert_eq!(heard[1]["data"]["rooms"], serde_json::json!([]));
+}
+
+#[test]
+fn a_member_fills_a_room_with_invitations_only_so_far() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    say(&mut cluster, 1, &[ask("create_join", r#"{"room":"lobby"}"#)]);
+    let bob = |msg_type: &str, data: &str| ask(msg_type, data).replace("alice", "bob");
+    let invite = |number: usize| format!(r#"{{"room":"lobby","username":"guest{number}"}}"#);
+    say(&mut cluster, 2, &[bob("create_join", r#"{"room":"lobby"}"#)]);
+    cluster.answers(1, 2);
+    let most = crate::chat::room::INVITED_BY_ONE_MAX;
+    say(&mut cluster, 2, &(0..=most).map(|number| bob("invite", &invite(number))).collect::<Vec<_>>());
+    let answers = cluster.answers(1, 2);
+    assert_eq!(answers[most]["data"]["code"], "forbidden");
+    assert!(answers[..most].iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
+    // Who keeps order goes on.
+    cluster.answers(1, 1);
+    say(&mut cluster, 1, &[ask("invite", &invite(most))]);
+    assert_eq!(cluster.answers(1, 1)[0]["msg_type"], "ack");
+    // And with each one that is taken back there is a place again.
+    say(&mut cluster, 2, &[bob("uninvite", &invite(0)), bob("invite", &invite(most + 1))]);
+    assert!(cluster.answers(1, 2).iter().all(|answer| answer["msg_type"] == "ack"));
+}
+
+#[test]
+fn a_login_moves_the_clock_past_what_it_claims() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    let account = r#""username":"alice","password":"long enough""#;
+    let register = format!(r#"{{"msg_type":"register","data":{{{account}}}}}"#);
+    let login =
+        format!(r#"{{"msg_type":"login","request_id":"in","lamport_timestamp":5000,"data":{{{account}}}}}"#);
+    say(&mut cluster, 1, &[register]);
+    cluster.run_ms(200);
+    say(&mut cluster, 1, &[login]);
+    cluster.run_ms(200);
+    let answers = cluster.answers(1, 1);
+    assert_eq!(answers.last().expect("an answer")["data"]["account"], true, "{answers:?}");
+    assert!(cluster.replica(1).state().lamport() >= 5_000);
+}

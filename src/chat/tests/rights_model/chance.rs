@@ -330,7 +330,8 @@ fn random_moderation(chance: &mut Chance, room: Option<&MRoom>) -> Moderation {
         true => user_name(chance.pick(&ALL_USERS)),
         false => user_name(chance.pick(&members)),
     };
-    match chance.below(19) {
+    match chance.below(20) {
+        19 => Moderation::Uninvite { username },
         0 => Moderation::Topic { topic: chance.pick(&["this", "that"]).into() },
         1..=4 => Moderation::Invite { username },
         5 => Moderation::Kick { username },
