@@ -22,14 +22,14 @@ if not defined SYNCNET_LOG_LEVEL set "SYNCNET_LOG_LEVEL=info"
 if not defined SYNCNET_READY_TIMEOUT set "SYNCNET_READY_TIMEOUT=30"
 if not defined SYNCNET_STOP_TIMEOUT set "SYNCNET_STOP_TIMEOUT=15"
 set "ADMIN_CONFIG="
-set "SERVER_CONFIG="
 if defined SYNCNET_CONFIG set "ADMIN_CONFIG=--config "%SYNCNET_CONFIG%""
-if defined SYNCNET_CONFIG set "SERVER_CONFIG=--config "%SYNCNET_CONFIG%""
 
 if "%~1"=="build" goto build
 if "%~1"=="find" goto find
 if "%~1"=="prepare" goto prepare
+if "%~1"=="strangers" goto strangers
 if "%~1"=="running" goto running
+if "%~1"=="second" goto second
 if "%~1"=="background" goto background
 if "%~1"=="foreground" goto foreground
 if "%~1"=="stop" goto stop
@@ -88,6 +88,28 @@ if not exist "%SYNCNET_DATA_DIR%\cluster.secret" (
 icacls "%SYNCNET_DATA_DIR%\cluster.secret" /inheritance:r /grant:r "%USERNAME%:F" >nul
 exit /b 0
 
+rem --- strangers: refuses to start a cluster where one answers already that is not this one: its answers would
+rem be taken for those of the servers that could not get their ports.
+:strangers
+set "SAID=%TEMP%\syncnet-status-%RANDOM%.txt"
+"%BIN%\syncnet-admin.exe" status --simple %ADMIN_CONFIG% >"%SAID%" 2>&1
+set "STATUS=%errorlevel%"
+set "STRANGERS="
+rem Healthy, degraded or down is an answer; anything else is a sentence about something else.
+if "%STATUS%"=="0" goto answered
+if "%STATUS%"=="1" goto answered
+if "%STATUS%"=="3" goto answered
+type "%SAID%" 1>&2
+del "%SAID%" 2>nul
+exit /b 1
+:answered
+find "servers=0/" "%SAID%" >nul
+if errorlevel 1 set "STRANGERS=yes"
+del "%SAID%" 2>nul
+if not defined STRANGERS exit /b 0
+echo Somebody answers on these ports already, and was not started from %SYNCNET_RUN_DIR%. 1>&2
+exit /b 1
+
 rem --- running SERVER: sets PID to its process and succeeds where it runs, else fails. A PID file may have
 rem outlived its server, so the process must be the program, started for this server.
 :running
@@ -97,34 +119,51 @@ if not defined PID exit /b 1
 powershell -NoProfile -Command "$found = Get-CimInstance Win32_Process -Filter 'ProcessId = %PID%'; if ($found -and $found.Name -eq 'syncnet-server.exe' -and $found.CommandLine -match '--server-id %~2( |$)') { exit 0 } else { exit 1 }" >nul 2>nul
 exit /b %errorlevel%
 
-rem --- background SERVER: starts it in a minimised window of its own and writes its PID file.
-:background
+rem --- second SERVER: refuses to start it where it runs already.
+:second
 call :running running %2
-if not errorlevel 1 (
-    echo %~2 runs already as process %PID%; scripts\stop_all_servers.bat stops it 1>&2
-    exit /b 1
-)
-powershell -NoProfile -Command "$q = [char]34; $line = '--server-id %~2 --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q + ' --log-level ' + $env:SYNCNET_LOG_LEVEL; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $server = Start-Process -FilePath ($env:BIN + '\syncnet-server.exe') -ArgumentList $line -WindowStyle Minimized -PassThru; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\%~2.pid') -Value $server.Id"
-exit /b %errorlevel%
+if errorlevel 1 exit /b 0
+echo %~2 runs already as process %PID%; scripts\stop_all_servers.bat stops it 1>&2
+exit /b 1
+
+rem --- background SERVER [ARGUMENTS]: starts it in a minimised window of its own.
+:background
+set "BEHIND=yes"
+goto start
 
 rem --- foreground SERVER [ARGUMENTS]: runs it in this window until Ctrl-C.
 :foreground
-call :running running %2
-if not errorlevel 1 (
-    echo %~2 runs already as process %PID%; scripts\stop_all_servers.bat stops it 1>&2
-    exit /b 1
-)
+set "BEHIND="
+goto start
+
+rem Starts a server and writes its PID file. Other arguments go to the server, but for a --background in front.
+:start
+call :second second %2
+if errorlevel 1 exit /b 1
+set "SERVER=%~2"
+set "ARGUMENTS="
 rem The server takes --log-level once, and what was typed counts.
-set "LEVEL=--log-level %SYNCNET_LOG_LEVEL%"
-for %%A in (%3 %4 %5 %6 %7 %8 %9) do if "%%~A"=="--log-level" set "LEVEL="
-"%BIN%\syncnet-server.exe" --server-id %2 --data-dir "%SYNCNET_DATA_DIR%" --log-dir "%SYNCNET_LOG_DIR%" %LEVEL% %SERVER_CONFIG% %3 %4 %5 %6 %7 %8 %9
+set "LEVEL= --log-level %SYNCNET_LOG_LEVEL%"
+shift
+shift
+if "%~1"=="--background" shift
+:next
+if "%~1"=="" goto launch
+if "%~1"=="--log-level" set "LEVEL="
+set "ARGUMENTS=%ARGUMENTS% %1"
+shift
+goto next
+:launch
+powershell -NoProfile -Command "$q = [char]34; $line = '--server-id ' + $env:SERVER + ' --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q + $env:LEVEL; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $line += $env:ARGUMENTS; $how = @{ FilePath = $env:BIN + '\syncnet-server.exe'; ArgumentList = $line; PassThru = $true }; if ($env:BEHIND) { $how.WindowStyle = 'Minimized' } else { $how.NoNewWindow = $true }; $server = Start-Process @how; if (-not $server) { exit 1 }; $null = $server.Handle; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\' + $env:SERVER + '.pid') -Value $server.Id; if ($env:BEHIND) { exit 0 }; $server.WaitForExit(); exit $server.ExitCode"
 exit /b %errorlevel%
 
-rem --- stop SERVER: closes its window, waits, and kills what does not listen.
+rem --- stop SERVER: closes its window, waits, and kills what does not listen. Fails where it had to be killed.
 :stop
 call :running running %2
 if errorlevel 1 (
-    if exist "%SYNCNET_RUN_DIR%\%~2.pid" del "%SYNCNET_RUN_DIR%\%~2.pid"
+    if not exist "%SYNCNET_RUN_DIR%\%~2.pid" exit /b 0
+    echo %~2 does not run, though it has a PID file; that is removed.
+    del "%SYNCNET_RUN_DIR%\%~2.pid"
     exit /b 0
 )
 taskkill /PID %PID% >nul 2>nul
@@ -135,6 +174,8 @@ for /l %%S in (1,1,%SYNCNET_STOP_TIMEOUT%) do (
 )
 echo %~2 did not stop within %SYNCNET_STOP_TIMEOUT% s and is killed.
 taskkill /F /PID %PID% >nul 2>nul
+del "%SYNCNET_RUN_DIR%\%~2.pid" 2>nul
+exit /b 1
 :stopped
 del "%SYNCNET_RUN_DIR%\%~2.pid" 2>nul
 echo %~2 has stopped.

@@ -104,8 +104,13 @@ running() {
 # Refuses to start a cluster where one answers already that is not this one: its answers would be taken
 # for those of the servers that could not get their ports.
 refuse_strangers() {
-    local line
-    line=$(admin status --simple 2>&1) || true
+    local line status=0
+    line=$(admin status --simple 2>&1) || status=$?
+    # Healthy, degraded or down is an answer; anything else is a sentence about something else.
+    case $status in
+    0 | 1 | 3) ;;
+    *) die "$line" ;;
+    esac
     case $line in
     *"servers=0/"*) ;;
     *) die "somebody answers on these ports already, and was not started from $run_dir: $line" ;;

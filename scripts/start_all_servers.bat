@@ -1,19 +1,18 @@
 @echo off
 rem Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat.
-rem Settings: see common.bat. Stop it with stop_all_servers.bat.
+rem Arguments go to each server, such as --log-level debug. Settings: see common.bat. Stop it with
+rem stop_all_servers.bat.
 setlocal
-call "%~dp0common.bat" build || exit /b 1
-rem A cluster that answers already would be taken for this one.
-"%BIN%\syncnet-admin.exe" status --simple %ADMIN_CONFIG% | find "servers=0/" >nul
-if errorlevel 1 (
-    echo Somebody answers on these ports already; scripts\stop_all_servers.bat stops what was started here. 1>&2
-    exit /b 1
+for %%N in (server1 server2 server3) do (
+    call "%~dp0common.bat" second %%N || exit /b 1
 )
+call "%~dp0common.bat" build || exit /b 1
+call "%~dp0common.bat" strangers || exit /b 1
 call "%~dp0common.bat" prepare || exit /b 1
 for %%N in (server1 server2 server3) do (
-    call "%~dp0common.bat" background %%N || exit /b 1
+    call "%~dp0common.bat" background %%N %* || goto failed
 )
-call "%~dp0common.bat" healthy || exit /b 1
+call "%~dp0common.bat" healthy || goto failed
 echo SyncNet is ready.
 echo.
 "%BIN%\syncnet-admin.exe" status %ADMIN_CONFIG%
@@ -26,3 +25,9 @@ if not defined SYNCNET_CONFIG (
 echo Logs:    %SYNCNET_LOG_DIR%\server_server1.log and the others
 echo Status:  scripts\status_check.bat
 echo Stop:    scripts\stop_all_servers.bat
+exit /b 0
+
+:failed
+echo The servers that did start are stopped.
+call "%~dp0stop_all_servers.bat"
+exit /b 1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat.
-# Settings: see common.sh. Stop it with stop_all_servers.sh.
+# Arguments go to each server, such as --log-level debug. Settings: see common.sh. Stop it with
+# stop_all_servers.sh.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 for name in "${servers[@]}"; do refuse_second "$name"; done

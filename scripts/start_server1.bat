@@ -5,7 +5,7 @@ setlocal
 call "%~dp0common.bat" build || exit /b 1
 call "%~dp0common.bat" prepare || exit /b 1
 if "%~1"=="--background" (
-    call "%~dp0common.bat" background server1
+    call "%~dp0common.bat" background server1 %*
 ) else (
     call "%~dp0common.bat" foreground server1 %*
 )

@@ -13,5 +13,5 @@ if not defined FORM (
 )
 :known
 call "%~dp0common.bat" find || exit /b 1
-"%BIN%\syncnet-admin.exe" status %FORM% %ADMIN_CONFIG%
+"%BIN%\syncnet-admin.exe" status %FORM% %ADMIN_CONFIG% %2 %3 %4 %5 %6 %7 %8 %9
 exit /b %errorlevel%

@@ -118,6 +118,67 @@ fn every_script_has_its_twin() {
     assert!(stems("sh").len() >= 8);
 }
 
+/// A script's text.
+fn text(name: &str) -> String {
+    fs::read_to_string(scripts().join(name)).unwrap()
+}
+
+/// The lines of a script that contain `what`, from there on, without what marks a comment.
+fn lines_with(name: &str, what: &str) -> BTreeSet<String> {
+    let text = text(name);
+    let lines = text.lines().filter_map(|line| line.find(what).map(|start| line[start..].trim().to_owned()));
+    lines.map(|line| line.replace("common.bat", "common.sh")).collect()
+}
+
+/// Nobody runs the `.bat` here; what can be seen in the text of both is compared at least.
+#[test]
+fn twins_say_and_take_the_same() {
+    let settings = |name: &str| -> BTreeSet<String> {
+        let explained = lines_with(name, "SYNCNET_");
+        explained.into_iter().filter(|line| line.ends_with(']') && line.contains("  ")).collect()
+    };
+    assert_eq!(settings("common.sh"), settings("common.bat"), "the settings and their defaults");
+    assert_eq!(settings("common.sh").len(), 9);
+    for stem in ["start_all_servers", "stop_all_servers", "status_check"] {
+        let said = |extension: &str| lines_with(&format!("{stem}.{extension}"), "Exit status:");
+        assert_eq!(said("sh"), said("bat"), "{stem}");
+        assert_eq!(said("sh").len(), usize::from(stem != "start_all_servers"));
+    }
+    for number in 1..=3 {
+        let script = text(&format!("start_server{number}.bat"));
+        for way in ["background", "foreground"] {
+            assert!(script.contains(&format!("{way} server{number} %*")), "the server's options go to it");
+        }
+    }
+    assert!(text("start_all_servers.bat").contains("background %%N %* || goto failed"));
+    let common = text("common.bat");
+    assert_eq!(common.matches(".pid') -Value $server.Id").count(), 1, "both ways write the PID file");
+    assert_eq!(common.matches("goto launch").count(), 1);
+    // Every check of one is a check of the other, but for those that need a shell.
+    let checks = |name: &str| -> BTreeSet<String> {
+        let text = text(name);
+        let calls = text
+            .split("cargo ")
+            .skip(1)
+            .filter_map(|rest| rest.split([';', '|', '>', '"', '%', '\n']).next());
+        let is_check =
+            |call: &&str| call.contains("--check") || call.contains("--locked") && !call.contains("install");
+        calls.filter(is_check).map(|call| call.trim().to_owned()).collect()
+    };
+    assert_eq!(checks("test.sh"), checks("test.bat"));
+    assert_eq!(checks("test.sh").len(), 8, "{:?}", checks("test.sh"));
+}
+
+#[test]
+fn a_misspelt_key_is_named_and_nobody_is_accused() {
+    let place = Place::new();
+    fs::write(place.path("config.json"), r#"{"limitz":{}}"#).unwrap();
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("limitz") && !text.contains("somebody answers"), "{text}");
+    assert!(!place.path("data").exists(), "{text}");
+}
+
 #[test]
 fn stopping_touches_nothing_but_the_servers() {
     let place = Place::new();

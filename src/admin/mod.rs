@@ -11,6 +11,7 @@ pub mod operator;
 pub mod output;
 pub mod probe;
 pub mod report;
+pub mod session;
 pub mod status;
 pub mod target;
 pub mod transfer;

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::protocol::text::is_harmful;
+
 /// Writes `text` to standard output at once. A reader that has gone away, such as `head`, is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
@@ -11,9 +13,9 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// `text` without control characters, so that what a server says cannot steer the terminal.
+/// `text` without harmful characters, so that what a server says cannot steer the terminal.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    text.chars().map(|letter| if is_harmful(letter) { '?' } else { letter }).collect()
 }
 
 /// A whole number with thousands marked, as in `12,345`.

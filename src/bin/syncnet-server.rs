@@ -49,30 +49,36 @@ fn run(args: &Args, config: Config) -> Result<ExitCode, String> {
     if secret_is_public {
         log::warn!("there is no cluster secret: any process of this machine can pass for a server");
     }
-    let mut status = ExitCode::SUCCESS;
     if args.test_mode {
-        match self_test::check(&server) {
+        return Ok(test(server));
+    }
+    // Signals can only stop coming when the process ends.
+    let _ = signals.recv();
+    log::info!("{server_id} stops; a second signal ends it at once");
+    if let Err(sentence) = self_test::check_stopped(&server.stop()) {
+        log::warn!("{sentence}");
+    }
+    log::info!("{server_id} has stopped");
+    log::logger().flush();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a server that was just started, stops it, and checks that too.
+fn test(server: Server) -> ExitCode {
+    let works = self_test::check(&server);
+    let stops = self_test::check_stopped(&server.stop());
+    let mut status = ExitCode::SUCCESS;
+    for outcome in [works, stops.map(|what| vec![what])] {
+        match outcome {
             Ok(checked) => checked.iter().for_each(|what| println!("ok: {what}")),
             Err(sentence) => {
                 log::error!("{sentence}");
                 status = ExitCode::from(EXIT_FAILED);
             }
         }
-    } else {
-        // Signals can only stop coming when the process ends.
-        let _ = signals.recv();
-        log::info!("{server_id} stops; a second signal ends it at once");
-    }
-    let late = server.stop();
-    if !late.is_empty() {
-        log::warn!("these threads did not end in time: {}", late.join(", "));
-    }
-    log::info!("{server_id} has stopped");
-    if args.test_mode && late.is_empty() {
-        println!("ok: all threads have stopped");
     }
     log::logger().flush();
-    Ok(status)
+    status
 }
 
 /// Ctrl-C and SIGTERM. The first is handed on, the second ends the process.

@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::protocol::{FileInfo, hex};
+use crate::protocol::{FileInfo, hex, text::is_harmful};
 
 /// Longest name under which a file is saved, in bytes; some file systems allow no more.
 const NAME_BYTES: usize = 200;
@@ -92,9 +92,10 @@ fn content_type(name: &str) -> &'static str {
 /// A name that leads nowhere else, hides nothing, and means nothing special on any usual system.
 pub fn safe_name(name: &str) -> String {
     let is_odd = |c: char| {
-        c.is_control()
+        is_harmful(c)
             || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            // Not seen: two names would look the same.
+            || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}')
     };
     let mut safe: String = name.chars().map(|c| if is_odd(c) { '_' } else { c }).collect();
     while safe.len() > NAME_BYTES {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::file::FILE_CHUNK_BYTES;
+
 /// What one client may ask for. The defaults are those of the contract; configuration may change them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +81,8 @@ impl Default for Limits {
     }
 }
 
+/// The least that `line_bytes` may be: a piece of a file in base64, and room for the rest of its line.
+pub const LINE_BYTES_LEAST: usize = 44 * 1024;
 /// Deepest nesting of a request's JSON.
 pub const NESTING_MAX: usize = 32;
 /// Longest `request_id` given as a string, in bytes.
@@ -125,5 +129,6 @@ pub const RESERVED_MS: u64 = 5_000;
 /// Messages of a user that dedup remembers at least.
 pub const DEDUP_PER_USER: u64 = 10_000;
 
+const _: () = assert!(FILE_CHUNK_BYTES.div_ceil(3) * 4 + 1024 <= LINE_BYTES_LEAST);
 const _: () = assert!(HISTORY_DEFAULT <= HISTORY_MAX);
 const _: () = assert!(LAMPORT_AHEAD_MAX < LAMPORT_END);

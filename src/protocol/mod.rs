@@ -25,6 +25,7 @@ pub mod searchable;
 pub mod secret;
 pub mod server_message;
 pub mod status;
+pub mod text;
 
 pub use answer::{Answer, HistoryPage, JoinAnswer, Member, RoomSummary};
 pub use envelope::{Envelope, RequestId};

@@ -73,6 +73,9 @@ pub enum Input {
     },
     /// The ring has chosen this server: it should ask for votes.
     Campaign {
+        /// The term in which nobody led. It may be over by now: this server has voted for somebody else, who
+        /// may lead already and would be deposed.
+        term: u64,
         /// The leader is known to be dead (its link was reset and its port refuses), so its lease need
         /// not be waited out.
         leader_is_dead: bool,

@@ -162,11 +162,11 @@ impl<S: Storage> Replica<S> {
             Input::PeerUp(peer) => self.on_peer_up(peer),
             Input::PeerDown(peer) => self.on_peer_down(now, &peer),
             Input::Peer { from, message } => self.on_peer(now, from, message),
-            Input::Campaign { leader_is_dead } => {
+            Input::Campaign { term, leader_is_dead } => {
                 if self.trust.is_cleared()
                     && let Core::Formed(consensus) = &mut self.core
                 {
-                    consensus.campaign(leader_is_dead);
+                    consensus.campaign(term, leader_is_dead);
                 }
             }
             Input::View(view) => {

@@ -50,7 +50,9 @@ pub struct Desk {
 
 /// Serves a connection until it ends. Whatever happens, a panic included, it is forgotten afterwards.
 pub fn serve(desk: &Desk, client: Arc<Client>, stream: Arc<TcpStream>) {
-    let mut conversation = Conversation { desk, client, stream, is_open: false };
+    let patience_ms = if client.is_reserved() { RESERVED_MS } else { FIRST_LINE_MS };
+    let deadline = Instant::now() + Duration::from_millis(patience_ms);
+    let mut conversation = Conversation { desk, client, stream, deadline, is_open: false };
     if let Err(error) = conversation.run() {
         log::debug!("connection {} ended: {error}", conversation.client.conn.0);
     }
@@ -64,6 +66,8 @@ pub struct Conversation<'a> {
     pub client: Arc<Client>,
     /// Its socket.
     pub stream: Arc<TcpStream>,
+    /// When its first request must be there.
+    deadline: Instant,
     /// Whether the replica knows of it.
     is_open: bool,
 }
@@ -84,8 +88,9 @@ impl Drop for Conversation<'_> {
 pub struct Visitor {
     /// Where they are.
     pub addr: Option<IpAddr>,
-    /// Whether they have one of the places that are kept for operators and administrators.
-    pub reserved: bool,
+    /// Until when an exchange over HTTP may take, where they have one of the places that are kept for operators
+    /// and administrators.
+    pub reserved_until: Option<Instant>,
 }
 
 /// The last line that a client has sent.
@@ -107,8 +112,7 @@ impl From<Ending> for io::Error {
 
 impl Conversation<'_> {
     fn run(&mut self) -> io::Result<()> {
-        let patience_ms = if self.client.is_reserved() { RESERVED_MS } else { FIRST_LINE_MS };
-        let deadline = Instant::now() + Duration::from_millis(patience_ms);
+        let deadline = self.deadline;
         let mut head = Vec::new();
         let dialect = loop {
             if let Some(dialect) = dialect::recognise(&head) {
@@ -185,13 +189,14 @@ impl Conversation<'_> {
     /// Who is at the other end, as far as that can be told from outside.
     pub fn visitor(&self) -> Visitor {
         let addr = self.stream.peer_addr().ok().map(|addr| addr.ip());
-        Visitor { addr, reserved: self.client.is_reserved() }
+        Visitor { addr, reserved_until: self.client.is_reserved().then_some(self.deadline) }
     }
 
     /// Tells the replica of this connection, where it does not know of it.
     pub fn open(&mut self) -> Result<(), Ending> {
         if !self.is_open {
-            let Visitor { addr, reserved } = self.visitor();
+            let Visitor { addr, reserved_until } = self.visitor();
+            let reserved = reserved_until.is_some();
             self.send(Input::Opened { conn: self.client.conn, addr, reserved })?;
             self.is_open = true;
         }

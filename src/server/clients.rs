@@ -56,7 +56,7 @@ enum Seat {
     /// One of those for everybody.
     Ordinary(Neighbourhood),
     /// One of those that are kept for operators and administrators.
-    Reserved,
+    Reserved(Neighbourhood),
     /// None: it belongs to a connection that has one already.
     Local,
 }
@@ -89,7 +89,7 @@ impl Client {
 
     /// Whether it has one of the places that are kept for operators and administrators.
     pub fn is_reserved(&self) -> bool {
-        self.seat == Seat::Reserved
+        matches!(self.seat, Seat::Reserved(_))
     }
 
     /// How often something was written to it so far.
@@ -165,6 +165,10 @@ pub fn hand_to_fan_out(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(timeout)
 }
 
+/// Reserved places that one address may have: whoever is no operator keeps one for seconds at most, and an
+/// operator needs no more.
+const RESERVED_OF_ONE_ADDRESS: usize = 2;
+
 /// All connections, those included whose dialect is not known yet, and the local sessions.
 #[derive(Debug)]
 pub struct Clients {
@@ -189,46 +193,64 @@ struct Open {
     by_conn: BTreeMap<ConnId, Arc<Client>>,
     /// How many of them have an ordinary place.
     ordinary: usize,
-    /// The same, by where they come from.
-    by_address: BTreeMap<Neighbourhood, usize>,
     /// How many of them have a reserved place.
+    reserved: usize,
+    /// Both, by where they come from.
+    by_address: BTreeMap<Neighbourhood, OfAddress>,
+}
+
+/// How many connections come from one address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct OfAddress {
+    ordinary: usize,
     reserved: usize,
 }
 
 impl Open {
     /// The place for another connection from there, where there is one.
     fn seat(&self, place: Neighbourhood, room: Room) -> Option<Seat> {
-        let of_address = self.by_address.get(&place).copied().unwrap_or(0);
-        if self.ordinary < room.ordinary && of_address < room.of_one_address {
+        let of_address = self.by_address.get(&place).copied().unwrap_or_default();
+        if of_address.ordinary >= room.of_one_address {
+            // It shut itself out, and the places that are kept are for those whom others shut out.
+            return None;
+        }
+        if self.ordinary < room.ordinary {
             return Some(Seat::Ordinary(place));
         }
-        (self.reserved < room.reserved).then_some(Seat::Reserved)
+        let may_have = self.reserved < room.reserved && of_address.reserved < RESERVED_OF_ONE_ADDRESS;
+        may_have.then_some(Seat::Reserved(place))
     }
 
     fn take(&mut self, seat: Seat) {
         match seat {
             Seat::Ordinary(place) => {
                 self.ordinary += 1;
-                *self.by_address.entry(place).or_default() += 1;
+                self.by_address.entry(place).or_default().ordinary += 1;
             }
-            Seat::Reserved => self.reserved += 1,
+            Seat::Reserved(place) => {
+                self.reserved += 1;
+                self.by_address.entry(place).or_default().reserved += 1;
+            }
             Seat::Local => {}
         }
     }
 
     fn give_back(&mut self, seat: Seat) {
-        match seat {
+        let place = match seat {
             Seat::Ordinary(place) => {
                 self.ordinary -= 1;
-                if let Some(count) = self.by_address.get_mut(&place) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.by_address.remove(&place);
-                    }
-                }
+                self.by_address.entry(place).or_default().ordinary -= 1;
+                place
             }
-            Seat::Reserved => self.reserved -= 1,
-            Seat::Local => {}
+            Seat::Reserved(place) => {
+                self.reserved -= 1;
+                self.by_address.entry(place).or_default().reserved -= 1;
+                place
+            }
+            Seat::Local => return,
+        };
+        if self.by_address.get(&place) == Some(&OfAddress::default()) {
+            self.by_address.remove(&place);
         }
     }
 }
@@ -312,29 +334,42 @@ mod tests {
         Neighbourhood::of(Some(IpAddr::V4(number.into())))
     }
 
+    /// The places of connections that come one after the other from these addresses: `o`rdinary, `r`eserved, or
+    /// `-`.
+    fn let_in(open: &mut Open, room: Room, addresses: &[u32]) -> (String, Vec<Seat>) {
+        let seats: Vec<Option<Seat>> = addresses
+            .iter()
+            .map(|&from| {
+                let seat = open.seat(place(from), room);
+                seat.into_iter().for_each(|seat| open.take(seat));
+                seat
+            })
+            .collect();
+        let letter = |seat: &Option<Seat>| match seat {
+            Some(Seat::Ordinary(_)) => 'o',
+            Some(Seat::Reserved(_)) => 'r',
+            _ => '-',
+        };
+        (seats.iter().map(letter).collect(), seats.into_iter().flatten().collect())
+    }
+
     #[test]
     fn the_last_places_are_kept_and_no_address_takes_all_others() {
-        let room = Room { ordinary: 5, of_one_address: 3, reserved: 2 };
+        let room = Room { ordinary: 5, of_one_address: 3, reserved: 3 };
         let mut open = Open::default();
-        let mut seats = Vec::new();
-        for from in [1, 1, 1, 1, 2, 3, 4] {
-            let seat = open.seat(place(from), room).unwrap();
-            open.take(seat);
-            seats.push(seat);
-        }
-        let reserved: Vec<bool> = seats.iter().map(|seat| *seat == Seat::Reserved).collect();
-        assert_eq!(reserved, [false, false, false, true, false, false, true]);
-        assert_eq!(open.seat(place(5), room), None);
+        let (places, seats) = let_in(&mut open, room, &[1, 1, 1, 1, 2, 3]);
+        assert_eq!(places, "ooo-oo", "whoever has all that one address may have gets no place that is kept");
+        let (places, more) = let_in(&mut open, room, &[1, 4, 4, 4, 5, 6]);
+        assert_eq!(places, "-rr-r-", "nobody has more than two of those");
         // A place that is given back is somebody else's.
         open.give_back(seats[0]);
-        assert_eq!(open.seat(place(5), room), Some(Seat::Ordinary(place(5))));
-        open.give_back(seats[3]);
-        open.take(Seat::Ordinary(place(5)));
-        assert_eq!(open.seat(place(5), room), Some(Seat::Reserved));
-        for seat in [seats[1], seats[2], seats[4], seats[5], seats[6], Seat::Ordinary(place(5)), Seat::Local]
-        {
-            open.give_back(seat);
-        }
-        assert!(open.ordinary == 0 && open.reserved == 0 && open.by_address.is_empty());
+        let (places, ordinary) = let_in(&mut open, room, &[4]);
+        assert_eq!(places, "o");
+        open.give_back(more[0]);
+        let (places, again) = let_in(&mut open, room, &[4, 7]);
+        assert_eq!(places, "r-");
+        let rest = seats[1..].iter().chain(&more[1..]).chain(&ordinary).chain(&again);
+        rest.chain(&[Seat::Local]).for_each(|seat| open.give_back(*seat));
+        assert!(open.ordinary == 0 && open.reserved == 0 && open.by_address.is_empty(), "{open:?}");
     }
 }

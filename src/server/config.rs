@@ -13,7 +13,7 @@ use std::{
 use crate::{
     protocol::{
         datagram::SERVERS_MAX,
-        limits::{HISTORY_BYTES, Limits},
+        limits::{HISTORY_BYTES, LINE_BYTES_LEAST, Limits},
         name::ServerId,
         operator::OperatorKey,
         secret::ClusterSecret,
@@ -261,7 +261,8 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
 
 fn check_limits(limits: &Limits) -> Result<(), String> {
     let most_outbox = 1024 * 1024 * 1024;
-    within("limits.line_bytes", limits.line_bytes as u64, 1024, 1024 * 1024)?;
+    // Less could not hold a piece of a file.
+    within("limits.line_bytes", limits.line_bytes as u64, LINE_BYTES_LEAST as u64, 1024 * 1024)?;
     within("limits.body_bytes", limits.body_bytes as u64, 1, limits.line_bytes as u64)?;
     within("limits.bad_lines_in_a_row", limits.bad_lines_in_a_row.into(), 1, 1_000_000)?;
     // Less could not hold the longest answer.
@@ -279,6 +280,9 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.connections_reserved", limits.connections_reserved as u64, 0, 10_000)?;
     within("limits.rooms_per_user", limits.rooms_per_user as u64, 1, 1_000_000)?;
     within("limits.rooms_per_hour", limits.rooms_per_hour.into(), 1, 1_000_000_000)?;
+    within("limits.file_bytes", limits.file_bytes, 1, 1 << 40)?;
+    // Less would let nobody have the largest file.
+    within("limits.file_bytes_per_user", limits.file_bytes_per_user, limits.file_bytes, 1 << 50)?;
     within("limits.upload_bytes_per_hour", limits.upload_bytes_per_hour, 1, 1 << 50)?;
     within("limits.pending_proposals", limits.pending_proposals as u64, 16, 1_000_000)
 }
@@ -444,6 +448,12 @@ mod tests {
             (r#"{"cluster_name":""}"#.into(), "cluster_name"),
             (r#"{"timing":{"failure_detection_ms":100}}"#.into(), "failure_detection_ms is 100"),
             (r#"{"limits":{"body_bytes":100000}}"#.into(), "limits.body_bytes is 100000"),
+            (r#"{"limits":{"line_bytes":32768}}"#.into(), "limits.line_bytes is 32768; it must be 45056 to"),
+            (r#"{"limits":{"file_bytes":0}}"#.into(), "limits.file_bytes is 0"),
+            (
+                r#"{"limits":{"file_bytes":1000,"file_bytes_per_user":999}}"#.into(),
+                "limits.file_bytes_per_user is 999; it must be 1000 to",
+            ),
             (r#"{"limits":{"outbox_bytes":1000}}"#.into(), "limits.outbox_bytes is 1000"),
             (r#"{"threads":{"query":0}}"#.into(), "threads.query is 0"),
             (r#"{"auth":{"memory_kib":1024}}"#.into(), "auth.memory_kib is 1024; it must be 19456 to"),

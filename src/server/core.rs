@@ -64,6 +64,8 @@ pub enum Control {
     /// See [`Input::Campaign`].
     Campaign {
         /// See there.
+        term: u64,
+        /// See there.
         leader_is_dead: bool,
     },
     /// See [`Input::SnapshotSent`].
@@ -247,7 +249,7 @@ impl Core {
     fn on_control(&mut self, control: Control) {
         let input = match control {
             Control::View(view) => Input::View(view),
-            Control::Campaign { leader_is_dead } => Input::Campaign { leader_is_dead },
+            Control::Campaign { term, leader_is_dead } => Input::Campaign { term, leader_is_dead },
             Control::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
             Control::Broken(error) => return self.storage_failed(error),
             Control::Stop => Input::Stop,

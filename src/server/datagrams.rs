@@ -9,7 +9,7 @@
 //! | `election` | drives the failure detector and the election by time, and carries out what they want |
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::Arc,
@@ -38,6 +38,7 @@ use super::{
     mailbox::{Bell, Receiver, Sender, mailbox},
     peer::addresses::Addresses,
     ports::Port,
+    refusals::Refusals,
     threads::Stop,
 };
 
@@ -54,8 +55,6 @@ const WORKS_MS: u64 = 200;
 const WORKS_TICKS: u64 = 5;
 /// How many routers a multicast passes.
 const MULTICAST_TTL: u32 = 2;
-/// How often refused datagrams are counted up in the log.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Something for the election thread.
 enum Event {
@@ -193,17 +192,19 @@ impl Datagrams {
 
     /// Receives from `socket` until it is stopped.
     pub fn receive(&self, socket: &UdpSocket, stop: &Stop) {
-        let mut refusals = Refusals::default();
+        let mut refusals = Refusals::new("a datagram");
         // One more than allowed, so that what is too long is seen to be.
         let mut bytes = [0; DATAGRAM_BYTES + 1];
         while !stop.is_set() {
             refusals.report();
             // Errors of a UDP socket are about what was sent earlier or pass; a timeout is the usual one.
-            let Ok((length, _)) = socket.recv_from(&mut bytes) else { continue };
+            let Ok((length, from)) = socket.recv_from(&mut bytes) else { continue };
             let opened = self.sealer.lock().open(&bytes[..length]);
             match opened {
-                Ok((from, datagram)) => self.take(from, datagram),
-                Err(rejected) => refusals.count(rejected),
+                Ok((sender, datagram)) => self.take(sender, datagram),
+                // These are the work of broadcasts and of servers that meet.
+                Err(Rejected::Reflected | Rejected::Replayed | Rejected::NotMet) => {}
+                Err(rejected) => refusals.count(from, &rejected.to_string()),
             }
         }
     }
@@ -286,11 +287,11 @@ impl Datagrams {
                     self.send(&bytes, address);
                 }
             }
-            election::Output::Campaign { leader_is_dead } => {
+            election::Output::Campaign { term, leader_is_dead } => {
                 let why = if leader_is_dead { "the leader's process is gone" } else { "no leader is heard" };
                 log::info!("the ring has chosen this server: it asks for votes ({why})");
                 // Where the process is ending nobody is left to campaign.
-                let _ = self.control.send(Control::Campaign { leader_is_dead });
+                let _ = self.control.send(Control::Campaign { term, leader_is_dead });
             }
             election::Output::Announce { term } => {
                 self.send_to_all(&Datagram::Announce(Announce { term }));
@@ -314,35 +315,4 @@ pub fn join_multicast(config: &Config, socket: UdpSocket) -> io::Result<UdpSocke
     socket.join_multicast_v4(&config.heartbeat.multicast_group, &interface)?;
     socket.set_read_timeout(Some(WAKE))?;
     Ok(socket)
-}
-
-/// Counts refused datagrams: a network may bring anything, and each for itself is not worth a line.
-struct Refusals {
-    counts: BTreeMap<Rejected, u64>,
-    reported: Instant,
-}
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Refusals { counts: BTreeMap::new(), reported: Instant::now() }
-    }
-}
-
-impl Refusals {
-    fn count(&mut self, rejected: Rejected) {
-        // These are the work of broadcasts and of servers that meet.
-        if !matches!(rejected, Rejected::Reflected | Rejected::Replayed | Rejected::NotMet) {
-            *self.counts.entry(rejected).or_default() += 1;
-        }
-    }
-
-    fn report(&mut self) {
-        if self.reported.elapsed() < COMPLAIN_EVERY {
-            return;
-        }
-        self.reported = Instant::now();
-        for (rejected, count) in std::mem::take(&mut self.counts) {
-            log::warn!("{count} datagrams were refused within a minute: {rejected}");
-        }
-    }
 }

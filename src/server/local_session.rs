@@ -104,6 +104,10 @@ pub trait Ask {
     /// Waits for the answer to a request: the `data` of the `ack`, or of the message that stands for one.
     fn answer(&mut self, number: i64) -> Result<Map<String, Value>, Failure>;
 
+    /// After a pause begins anew, as somebody who has not said anything yet. What was sent and not answered may
+    /// have been carried out, and is not answered any more. `false` where there is no time left for it.
+    fn reopen(&mut self, pause: Duration) -> bool;
+
     /// Sends a request and waits for its answer.
     fn ask(&mut self, msg_type: &str, data: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
         let number = self.send(msg_type, data)?;
@@ -113,24 +117,44 @@ pub trait Ask {
 
 /// A session on behalf of somebody. It is closed when it is dropped.
 pub struct LocalSession<'a> {
+    visitor: Visitor,
+    patience: Duration,
+    /// It may be begun anew until then.
+    until: Instant,
+    conn: LocalConn<'a>,
+}
+
+impl<'a> LocalSession<'a> {
+    /// Opens one on this server, on behalf of a visitor. Each answer may take as long as `patience`.
+    pub fn open(desk: &'a Desk, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
+        let conn = LocalConn::open(desk, visitor)?;
+        Ok(LocalSession { visitor, patience, until: Instant::now(), conn })
+    }
+
+    /// With leave to begin anew until then.
+    pub fn reopening_until(self, until: Instant) -> Self {
+        LocalSession { until, ..self }
+    }
+}
+
+/// A connection to the replica that no socket belongs to.
+struct LocalConn<'a> {
     desk: &'a Desk,
     client: Arc<Client>,
     lines: Receiver<Arc<[u8]>>,
     /// Answers that came before they were waited for.
     early: BTreeMap<i64, Arc<[u8]>>,
     asked: i64,
-    patience: Duration,
 }
 
-impl<'a> LocalSession<'a> {
-    /// Opens one on this server, on behalf of a visitor. Each answer may take as long as `patience`.
-    pub fn open(desk: &'a Desk, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
+impl<'a> LocalConn<'a> {
+    fn open(desk: &'a Desk, visitor: Visitor) -> Result<Self, Failure> {
         let (answers, lines) = mailbox(ANSWERS, &Bell::default());
         let client = desk.context.clients.add_local(Answers(answers));
-        let session = LocalSession { desk, client, lines, early: BTreeMap::new(), asked: 0, patience };
-        let Visitor { addr, reserved } = visitor;
-        session.input(Input::Opened { conn: session.client.conn, addr, reserved })?;
-        Ok(session)
+        let conn = LocalConn { desk, client, lines, early: BTreeMap::new(), asked: 0 };
+        let reserved = visitor.reserved_until.is_some();
+        conn.input(Input::Opened { conn: conn.client.conn, addr: visitor.addr, reserved })?;
+        Ok(conn)
     }
 
     fn input(&self, input: Input) -> Result<(), Failure> {
@@ -139,8 +163,7 @@ impl<'a> LocalSession<'a> {
     }
 
     /// The line that answers request `number`.
-    fn line(&mut self, number: i64) -> Result<Arc<[u8]>, Refusal> {
-        let deadline = Instant::now() + self.patience;
+    fn line(&mut self, number: i64, deadline: Instant) -> Result<Arc<[u8]>, Refusal> {
         let mut lines = Vec::new();
         loop {
             self.lines.take(ANSWERS, &mut lines);
@@ -163,25 +186,37 @@ impl<'a> LocalSession<'a> {
 
 impl Ask for LocalSession<'_> {
     fn send(&mut self, msg_type: &str, data: Map<String, Value>) -> Result<i64, Failure> {
-        self.asked += 1;
+        let conn = &mut self.conn;
+        conn.asked += 1;
         let envelope = Envelope {
             msg_type: msg_type.into(),
             sender_id: None,
             data,
             lamport_timestamp: 0,
-            request_id: Some(RequestId::Number(self.asked)),
+            request_id: Some(RequestId::Number(conn.asked)),
         };
         // The bytes came over HTTP, which has limits of its own; here the requests count.
-        self.input(Input::Line { conn: self.client.conn, line: Ok(envelope), bytes: 0 })?;
-        Ok(self.asked)
+        conn.input(Input::Line { conn: conn.client.conn, line: Ok(envelope), bytes: 0 })?;
+        Ok(conn.asked)
     }
 
     fn answer(&mut self, number: i64) -> Result<Map<String, Value>, Failure> {
-        read_answer(&self.line(number)?)
+        let deadline = Instant::now() + self.patience;
+        let deadline = self.visitor.reserved_until.map_or(deadline, |until| deadline.min(until));
+        read_answer(&self.conn.line(number, deadline)?)
+    }
+
+    fn reopen(&mut self, pause: Duration) -> bool {
+        if Instant::now() + pause >= self.until {
+            return false;
+        }
+        std::thread::sleep(pause);
+        // Where this server is stopping there is nobody left to ask.
+        LocalConn::open(self.conn.desk, self.visitor).map(|conn| self.conn = conn).is_ok()
     }
 }
 
-impl Drop for LocalSession<'_> {
+impl Drop for LocalConn<'_> {
     fn drop(&mut self) {
         self.client.cut();
         self.desk.context.clients.remove(self.client.conn);

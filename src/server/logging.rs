@@ -16,6 +16,8 @@ use simplelog::{
     ThreadLogMode, WriteLogger,
 };
 
+use crate::protocol::text::is_harmful;
+
 use super::config_file::LogFiles;
 
 /// Starts logging to the console and to `path`. The error is one sentence.
@@ -85,8 +87,7 @@ impl Log for Escaping {
 /// Longest text of one record, in bytes; the rest is cut off.
 const RECORD_BYTES: usize = 4096;
 
-/// `text` with every control character and every character that changes the direction of writing as an
-/// escape, and cut to a bounded length.
+/// `text` with every harmful character as an escape, and cut to a bounded length.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -94,9 +95,7 @@ fn escape(text: &str) -> String {
             escaped.push('…');
             break;
         }
-        let turns =
-            matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if letter.is_control() || turns || matches!(letter, '\u{2028}' | '\u{2029}') {
+        if is_harmful(letter) {
             write!(escaped, "{}", letter.escape_unicode()).expect("a String takes everything");
         } else {
             escaped.push(letter);

@@ -36,6 +36,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod ports;
 pub mod query;
+pub mod refusals;
 pub mod run;
 pub mod self_test;
 pub mod shared;

@@ -208,6 +208,11 @@ impl Server {
         self.threads.names()
     }
 
+    /// The names of those that should run and have ended.
+    pub fn ended_threads(&self) -> Vec<String> {
+        self.threads.ended()
+    }
+
     /// An address of this machine at which clients are accepted.
     pub fn client_address(&self) -> SocketAddr {
         self.client_address

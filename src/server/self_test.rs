@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{config_file::Transport, ports::Port, run::Server};
+use super::{ports::Port, run::Server};
 
 /// How long any one answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,22 +37,21 @@ fn check_replica(server: &Server) -> Result<(), String> {
     Ok(())
 }
 
+/// Every thread that was started runs until it is stopped.
 fn check_threads(server: &Server) -> Result<String, String> {
-    let config = &server.context().config;
     let running = server.threads();
-    let mut expected: Vec<String> =
-        ["replica", "acceptor", "election", "heartbeat-send", "heartbeat-recv", "discovery", "peer-accept"]
-            .map(String::from)
-            .into();
-    expected.extend((0..config.threads.fan_out).map(|number| format!("fanout-{number}")));
-    expected.extend((0..config.threads.query).map(|number| format!("query-{number}")));
-    expected.extend(config.peers().map(|peer| format!("peer-{}-read", peer.ring_position)));
-    if config.heartbeat.transport == Transport::Multicast {
-        expected.push("multicast-recv".into());
-    }
-    match expected.iter().find(|name| !running.contains(name)) {
-        Some(missing) => Err(format!("the thread {missing} does not run")),
+    match server.ended_threads().first() {
+        Some(ended) => Err(format!("the thread {ended} does not run")),
         None => Ok(format!("{} threads run: {}", running.len(), running.join(", "))),
+    }
+}
+
+/// Checks what a server that was stopped has left behind: `late` are the threads that did not end in time. Says
+/// what was checked; the error is one sentence.
+pub fn check_stopped(late: &[String]) -> Result<String, String> {
+    match late {
+        [] => Ok("all threads have stopped".into()),
+        late => Err(format!("these threads did not end in time: {}", late.join(", "))),
     }
 }
 
@@ -84,4 +83,16 @@ fn ask_for_servers(server: &Server) -> Result<(), String> {
         socket.recv(&mut answer)
     };
     ask().map(drop).map_err(|error| format!("discovery at {address} is not answered: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_does_not_end_is_a_failure() {
+        assert!(check_stopped(&[]).is_ok());
+        let error = check_stopped(&["peer-1-read".into(), "hash-0".into()]).unwrap_err();
+        assert_eq!(error, "these threads did not end in time: peer-1-read, hash-0");
+    }
 }

@@ -74,6 +74,12 @@ impl Threads {
         running.iter().filter(|(_, handle)| !handle.is_finished()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The names of those that were started and have ended, though nobody has waited for their end.
+    pub fn ended(&self) -> Vec<String> {
+        let running = self.running.lock();
+        running.iter().filter(|(_, handle)| handle.is_finished()).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Waits for the threads whose names begin with `prefix`, until `deadline`; returns the names of
     /// those that had not ended by then. They are left behind.
     pub fn join(&self, prefix: &str, deadline: Instant) -> Vec<String> {
@@ -107,7 +113,12 @@ mod tests {
             })
             .unwrap();
         assert_eq!(threads.names(), ["good-1", "late-1"]);
+        assert!(threads.ended().is_empty());
         stopper.stop();
+        while threads.ended() != ["good-1"] {
+            std::thread::yield_now();
+        }
+        assert_eq!(threads.names(), ["late-1"]);
         let far = Instant::now() + Duration::from_secs(60);
         assert!(threads.join("good", far).is_empty());
         assert_eq!(threads.join("late", Instant::now()), ["late-1"]);

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use syncnet::{
     admin::{free_ports::free_base_ports, probe, target::Target},
-    protocol::{Status, status::Role},
+    protocol::{Status, hex, status::Role},
 };
 use tempfile::TempDir;
 
@@ -399,8 +399,7 @@ pub fn name(server: usize) -> String {
 fn write_secret(path: &Path) {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).expect("the system has randomness");
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(path, hex).expect("the folder is ours");
+    fs::write(path, hex::encode(&secret)).expect("the folder is ours");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 

@@ -49,3 +49,4 @@ mod moving_in;
 mod repeats;
 mod restarts;
 mod status_line;
+mod uploads;

@@ -115,7 +115,7 @@ fn lies_start_campaigns_at_an_honest_pace_at_most() {
             while let Some(output) = election.output() {
                 said += 1;
                 match output {
-                    Output::Campaign { leader_is_dead } => {
+                    Output::Campaign { leader_is_dead, .. } => {
                         campaigns += 1;
                         let least_ms = if leader_is_dead { FORCED_GAP_MS } else { PLAIN_GAP_MS };
                         let before_ms = campaigned_ms.replace(now_ms);

@@ -54,9 +54,9 @@ impl Voter {
         }
     }
 
-    pub fn campaign(&mut self, now_ms: u64, forced: bool) -> Said {
+    pub fn campaign(&mut self, now_ms: u64, term: u64, forced: bool) -> Said {
         let leased = self.leader_heard_ms.is_some_and(|heard_ms| now_ms < heard_ms + LEASE_MS);
-        if self.leads || (leased && !forced) {
+        if self.leads || self.term != term || (leased && !forced) {
             return vec![];
         }
         self.ask(now_ms, !forced, forced)

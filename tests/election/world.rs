@@ -450,10 +450,10 @@ impl World {
                     self.send(place, Some(&to), &datagram);
                 }
                 Output::Announce { term } => self.send(place, None, &Datagram::Announce(Announce { term })),
-                Output::Campaign { leader_is_dead } => {
+                Output::Campaign { term, leader_is_dead } => {
                     self.campaigns.push((self.now_ms, place, leader_is_dead));
                     self.check_the_gap(place, leader_is_dead);
-                    let said = self.servers[place].voter.campaign(self.now_ms, leader_is_dead);
+                    let said = self.servers[place].voter.campaign(self.now_ms, term, leader_is_dead);
                     self.say(place, said);
                     self.tell(place);
                 }

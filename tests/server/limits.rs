@@ -1,6 +1,7 @@
 //! Limits of what somebody may ask for, over real sockets.
 
 use std::{
+    fs,
     process::Command,
     time::{Duration, Instant},
 };
@@ -71,18 +72,70 @@ fn one_address_does_not_take_all_places() {
         client.send(r#"{"msg_type":"ping"}"#);
         assert_eq!(client.read()["msg_type"], "pong");
     }
-    // What HTTP needs of a reserved place is one answer.
+    // Not even of those that are kept for administrators.
+    assert_eq!(one.client().read_nack(), "overloaded");
+    drop(seated);
+}
+
+#[test]
+fn over_http_a_reserved_place_is_for_one_answer_and_never_for_a_webhook() {
+    let one = OneServer::start(json!({"connections": 1, "connections_reserved": 1}));
+    empty(&one);
+    let mut seated = one.client();
+    seated.send(r#"{"msg_type":"ping"}"#);
+    assert_eq!(seated.read()["msg_type"], "pong");
+    let left = || {
+        while one.server().context().clients.len() > 1 {
+            std::thread::yield_now();
+        }
+    };
     let mut http = Http::connect(one.port);
     assert_eq!(http.get("/healthz").status, 200);
     assert!(http.is_closed());
-    while one.server().context().clients.len() > 3 {
-        std::thread::yield_now();
+    left();
+    // A webhook is no administrator: it is told so before its body is there.
+    let mut http = Http::connect(one.port);
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+    let answer = http.answer();
+    assert_eq!((answer.status, answer.text()), (503, "service_unavailable"));
+    assert!(http.is_closed());
+}
+
+/// What may take as long as it likes elsewhere ends with the time of a reserved place, even an administrator's.
+#[test]
+fn over_http_a_reserved_place_is_not_kept_for_long() {
+    let one = OneServer::start_with_secret(json!({
+        "limits": {"connections": 1, "connections_reserved": 1},
+        "http": {"body_ms": 3_600_000, "idle_ms": 3_600_000},
+    }));
+    empty(&one);
+    let password = one.folder.path().join("password");
+    fs::write(&password, "correct horse battery\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_syncnet-admin"))
+        .args(["user", "add", "root", "--admin", "--password-stdin", "--servers"])
+        .arg(format!("127.0.0.1:{}", one.port))
+        .arg("--secret-file")
+        .arg(one.folder.path().join("cluster.secret"))
+        .stdin(fs::File::open(password).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    empty(&one);
+    let mut seated = one.client();
+    let account = json!({"username": "root", "password": "correct horse battery"});
+    seated.send(&json!({"msg_type": "login", "data": account, "request_id": 1}).to_string());
+    let token = seated.answer(1)["data"]["token"].as_str().expect("an account has tokens").to_owned();
+    seated.send(r#"{"msg_type":"create_join","data":{"room":"den"},"request_id":2}"#);
+    assert_eq!(seated.answer(2)["msg_type"], "ack");
+    let begun = Instant::now();
+    let mut http = Http::connect(one.port);
+    http.send(&format!(
+        "POST /files?room=den&name=a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\nhalf"
+    ));
+    while !http.is_closed() {
+        http.bytes(1);
     }
-    let mut reserved = one.client();
-    reserved.send(r#"{"msg_type":"rooms","sender_id":"alice"}"#);
-    assert_eq!(reserved.read_nack(), "overloaded");
-    assert_eq!(one.client().read_nack(), "overloaded");
-    drop(seated);
+    assert!(begun.elapsed() >= Duration::from_millis(4_500), "it was let in: {:?}", begun.elapsed());
 }
 
 #[test]

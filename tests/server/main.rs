@@ -1,5 +1,7 @@
 //! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
 
+#[path = "../support/client_frame.rs"]
+mod client_frame;
 mod dialects;
 mod files;
 mod http;

@@ -16,6 +16,7 @@ use tungstenite::{
 };
 
 use crate::{
+    client_frame::client_frame,
     http_client::{Answer, Http},
     one_server::{OneServer, PATIENCE},
 };
@@ -83,23 +84,9 @@ fn handshake(http: &mut Http, port: u16, more: &str) -> Answer {
     http.head()
 }
 
-/// A frame of a client, with `first` as its first byte. The mask is none that changes anything.
+/// A frame of a client. The mask is none that changes anything.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
+    client_frame(first, [0; 4], payload)
 }
 
 /// A connection that speaks frames by hand.

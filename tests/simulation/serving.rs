@@ -353,9 +353,9 @@ impl Cluster {
         while let Some(output) = self.process(server).election.output() {
             match output {
                 election::Output::Send { to, datagram } => self.send_datagram(server, &to, &datagram),
-                election::Output::Campaign { leader_is_dead } => {
+                election::Output::Campaign { term, leader_is_dead } => {
                     self.trace.say(self.now, || format!("{} campaigns, dead {leader_is_dead}", server + 1));
-                    self.input(server, Input::Campaign { leader_is_dead });
+                    self.input(server, Input::Campaign { term, leader_is_dead });
                 }
                 election::Output::Announce { term } => {
                     self.broadcast(server, &Datagram::Announce(Announce { term }));

@@ -15,11 +15,14 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::admin::{
-    free_ports::free_base_ports,
-    probe,
-    target::Target,
-    verdict::{Verdict, diagnose},
+use crate::{
+    admin::{
+        free_ports::free_base_ports,
+        probe,
+        target::Target,
+        verdict::{Verdict, diagnose},
+    },
+    protocol::hex,
 };
 
 /// How long servers may take to settle before a measurement is given up.
@@ -197,8 +200,7 @@ fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
     fs::write(folder.join("config.json"), json!({ "servers": servers }).to_string())?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let path = data.join("cluster.secret");
-    fs::write(&path, hex)?;
+    fs::write(&path, hex::encode(&secret))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
 }

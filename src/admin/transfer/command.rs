@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter},
+    io::{self, BufReader, BufWriter, ErrorKind},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,7 +13,7 @@ use crate::{
     admin::{
         operator::{Operator, OperatorArgs},
         output::{clean, grouped},
-        user::session::Session,
+        session::Session,
     },
     protocol::RoomName,
 };
@@ -133,10 +133,15 @@ fn to_file(session: &mut Session, rooms: &[RoomName], path: &Path) -> Result<Wri
     exported
 }
 
-/// A file that nobody else can read: private rooms are in it.
+/// A new file that nobody else can read: private rooms are in it. What is there already may have another mode, or
+/// lead elsewhere.
 fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
@@ -152,6 +157,25 @@ mod tests {
     struct Export {
         #[command(flatten)]
         args: ExportArgs,
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_in_the_way_is_neither_followed_nor_as_open_as_it_was() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (part, other) = (folder.path().join("a.part"), folder.path().join("other"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        create(&part).unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).unwrap();
+        create(&part).unwrap();
+        assert_eq!(mode(&part), 0o600);
+        fs::write(&other, "precious").unwrap();
+        fs::remove_file(&part).unwrap();
+        symlink(&other, &part).unwrap();
+        create(&part).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        assert!(fs::symlink_metadata(&part).unwrap().is_file());
     }
 
     #[test]

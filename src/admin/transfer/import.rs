@@ -10,8 +10,12 @@ use std::io::BufRead;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    admin::user::session::Session,
-    protocol::{RoomName, export::RoomInfo, limits::IMPORT_MAX},
+    admin::session::Session,
+    protocol::{
+        RoomName,
+        export::RoomInfo,
+        limits::{IMPORT_MAX, LINE_BYTES_LEAST},
+    },
 };
 
 use super::{
@@ -19,8 +23,9 @@ use super::{
     line::{Line, Mark},
 };
 
-/// Bytes of events in one request, well below the longest line that a server takes by default.
+/// Bytes of events in one request: with the rest of it a line that every server takes, whatever it is set to.
 const BATCH_BYTES: usize = 40 * 1024;
+const _: () = assert!(BATCH_BYTES + IMPORT_MAX + 1024 <= LINE_BYTES_LEAST);
 /// Members in one request.
 const MEMBERS: usize = 500;
 

@@ -10,11 +10,12 @@ use crate::{
     admin::{
         operator::{Operator, OperatorArgs},
         output::{clean, print, table},
+        session::Session,
     },
     protocol::UserName,
 };
 
-use super::{password, session::Session};
+use super::password;
 
 /// Users that are asked for at once.
 const PAGE: usize = 500;
@@ -206,7 +207,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::admin::user::session::tests::{Script, key, refused, server};
+    use crate::admin::session::tests::{Script, key, refused, server};
 
     #[derive(Debug, Parser)]
     struct Cli {

@@ -6,4 +6,3 @@
 
 pub mod command;
 pub mod password;
-pub mod session;

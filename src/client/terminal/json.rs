@@ -4,13 +4,14 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{
-    change::Outcome,
-    outbox::Message,
-    update::{Connection, Reply, Update},
+use crate::{
+    client::{
+        change::Outcome,
+        outbox::Message,
+        update::{Connection, Reply, Update},
+    },
+    protocol::text::is_harmful,
 };
-
-use super::show::is_harmful;
 
 /// The line that tells of `update`, without its line end. `command` is what it answers, where it answers one.
 ///

@@ -10,6 +10,7 @@ use crate::{
     protocol::{
         Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName,
         answer::{Account, Hit, Hook, Member},
+        text::is_harmful,
     },
 };
 
@@ -34,12 +35,6 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         _ => character,
     };
     Cow::Owned(text.chars().map(picture).collect())
-}
-
-/// Whether a terminal may act on `character`, or it changes how others are read.
-pub fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The lines that tell of `update`; none where it is no news. Events outside `room` name their room, those in

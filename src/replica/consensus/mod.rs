@@ -110,10 +110,11 @@ impl<S: Storage> Consensus<S> {
         self.raw.tick();
     }
 
-    /// Asks for votes. Where the leader is dead for certain, its lease is not waited out: the library's
-    /// forced campaign (the one of a leadership transfer), which keeps the rule that an older log loses.
-    pub fn campaign(&mut self, leader_is_dead: bool) {
-        if self.part() == Part::Leader {
+    /// Asks for votes, unless `term`, in which this was decided, is over. Where the leader is dead for certain,
+    /// its lease is not waited out: the library's forced campaign (the one of a leadership transfer), which
+    /// keeps the rule that an older log loses.
+    pub fn campaign(&mut self, term: u64, leader_is_dead: bool) {
+        if self.part() == Part::Leader || self.raw.raft.term != term {
             return;
         }
         if !leader_is_dead {

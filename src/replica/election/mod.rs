@@ -26,7 +26,8 @@
 //!
 //! **When the campaign begins.** Where the leader's process is known to be gone, at once, and voters need
 //! not wait for its lease to end. Else [`SETTLE_MS`] after the token came home, if no term has begun
-//! meanwhile: a new term means that somebody else is trying.
+//! meanwhile: a new term means that somebody else is trying. It is decided for one term: where the replica has
+//! voted in another by the time it hears of it, nothing happens, for the winner would be deposed.
 //!
 //! **When it fails** (a voter's log is longer than it was, a vote was lost), the same server tries again
 //! after a while that depends on its place in the ring. After two failures in a row it stands aside, each
@@ -144,6 +145,8 @@ pub enum Output {
     /// Tell the replica that it should ask for votes.
     Campaign {
         /// See `io::Input::Campaign`.
+        term: u64,
+        /// See there.
         leader_is_dead: bool,
     },
     /// Tell all servers at once that this one leads: an announcement, and a heartbeat behind it.
@@ -562,7 +565,8 @@ impl Election {
         let patience_ms = if forced { FORCED_PATIENCE_MS } else { PLAIN_PATIENCE_MS };
         self.campaigned_ms = Some(now_ms);
         self.stage = Stage::Campaigned { until_ms: now_ms + patience_ms + self.step_ms };
-        self.outputs.push_back(Output::Campaign { leader_is_dead: forced });
+        let term = self.outlook.term();
+        self.outputs.push_back(Output::Campaign { term, leader_is_dead: forced });
     }
 
     fn fail_campaign(&mut self, now_ms: u64) {

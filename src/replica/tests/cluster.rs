@@ -160,10 +160,15 @@ impl Cluster {
 
     /// Elects, and stops there: nothing is committed in the new term yet.
     pub fn elect_only(&mut self, number: usize) {
-        self.input(number, Input::Campaign { leader_is_dead: true });
+        self.campaign(number, self.replica(number).term());
         while self.role(number) != Role::Leader {
             assert!(!self.round(), "nobody has anything left to do, and server{number} does not lead");
         }
+    }
+
+    /// The ring has chosen a server, when its term was this.
+    pub fn campaign(&mut self, number: usize, term: u64) {
+        self.input(number, Input::Campaign { term, leader_is_dead: true });
     }
 
     pub fn run_ms(&mut self, ms: u64) {

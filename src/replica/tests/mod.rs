@@ -75,6 +75,18 @@ fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
 }
 
 #[test]
+fn a_server_that_was_chosen_before_it_voted_does_not_depose_the_winner() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.kill(3);
+    let term = cluster.replica(2).term();
+    cluster.elect(1);
+    cluster.campaign(2, term);
+    cluster.settle();
+    assert_eq!([cluster.role(1), cluster.role(2)], [Role::Leader, Role::Follower]);
+    assert_eq!(cluster.replica(1).term(), term + 1);
+}
+
+#[test]
 fn without_a_majority_the_outcome_is_unknown_and_the_connection_ends() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(3, 1, &[JOIN]);

@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn it_is_argon2id_of_the_rfc() {
         let hash = hasher(CHEAP).argon2("password", b"somesalt", params(65_536, 2));
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = crate::protocol::hex::encode(&hash);
         // The test vector of the reference implementation for argon2id, v=19, t=2, m=65536, p=1.
         assert_eq!(hex, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7");
     }

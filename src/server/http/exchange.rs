@@ -84,16 +84,21 @@ impl<'a> Exchange<'a> {
     pub fn new(desk: &'a Desk, visitor: Visitor, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
-        let body_deadline = Instant::now() + time_for(desk, unread);
+        let body_deadline = deadline(desk, visitor, unread);
         let write_deadline = Instant::now();
         Exchange { desk, visitor, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
     }
 
     /// Answers what is no request.
-    pub fn refuse(desk: &Desk, wire: &mut Wire, response: &Response) -> io::Result<()> {
+    pub fn refuse(desk: &Desk, visitor: Visitor, wire: &mut Wire, response: &Response) -> io::Result<()> {
         let mut bytes = response.head(response.body.len() as u64, seconds(desk), true);
         bytes.extend_from_slice(&response.body);
-        wire.write(&bytes, Instant::now() + time_for(desk, bytes.len() as u64))
+        wire.write(&bytes, deadline(desk, visitor, bytes.len() as u64))
+    }
+
+    /// When the whole body must be there.
+    pub fn body_deadline(&self) -> Instant {
+        self.body_deadline
     }
 
     /// How long the body is altogether.
@@ -155,7 +160,7 @@ impl<'a> Exchange<'a> {
     fn head_bytes(&mut self, response: &Response, length: u64) -> Vec<u8> {
         // What has not been read of the body must not be taken for a request.
         self.closes |= self.unread > 0;
-        self.write_deadline = Instant::now() + time_for(self.desk, length);
+        self.write_deadline = deadline(self.desk, self.visitor, length);
         response.head(length, seconds(self.desk), self.closes)
     }
 
@@ -171,12 +176,14 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// How long so many bytes may take.
-fn time_for(desk: &Desk, bytes: u64) -> Duration {
+/// When so many bytes must have gone over the wire.
+fn deadline(desk: &Desk, visitor: Visitor, bytes: u64) -> Instant {
     let settings = &desk.context.config.http;
     let seconds = bytes / settings.body_bytes_per_s.max(1);
     // Longer than a week is as good as never, and cannot overflow a clock.
-    Duration::from_millis(settings.body_ms) + Duration::from_secs(seconds.min(7 * 86_400))
+    let time = Duration::from_millis(settings.body_ms) + Duration::from_secs(seconds.min(7 * 86_400));
+    let deadline = Instant::now() + time;
+    visitor.reserved_until.map_or(deadline, |until| deadline.min(until))
 }
 
 /// The wall clock, in seconds since the Unix epoch.

@@ -5,6 +5,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::protocol::text::is_harmful;
+
 /// What may stand unencoded in a parameter (RFC 5987, `attr-char`).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -54,14 +56,9 @@ pub fn essence(content_type: &str) -> String {
 /// A name that is a name and no path, and looks like what it is.
 fn safe_name(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = name.chars().filter(|letter| !letter.is_control() && !turns_text(*letter)).collect();
+    let name: String = name.chars().filter(|letter| !is_harmful(*letter)).collect();
     let name = name.trim_matches(|letter: char| letter.is_whitespace() || letter == '.');
     if name.is_empty() { "file".into() } else { name.into() }
-}
-
-/// Letters that are not seen but turn the direction of the text around: "gpj.exe" reads "exe.jpg" with one.
-fn turns_text(letter: char) -> bool {
-    matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn is_plain(letter: char) -> bool {

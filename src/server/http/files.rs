@@ -1,7 +1,7 @@
 //! Files over HTTP: a post becomes the requests `file_begin`, `file_chunk`… and `file_end`, a read becomes
 //! `file_read`s. Never more than a few chunks of a file are in memory.
 
-use std::{collections::VecDeque, fmt::Write, io};
+use std::{collections::VecDeque, io, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use super::{
     response::Response,
 };
 use crate::{
-    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES},
+    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES, hex},
     server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 /// Chunks that are on their way to the log at once.
 const CHUNKS_AHEAD: usize = 4;
+/// How long is waited at least before what failed is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 /// What may be done with a file that is looked at: nothing, not even by itself.
 const FILE_CSP: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
@@ -34,7 +36,8 @@ type Data = Map<String, Value>;
 pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let (desk, visitor) = (exchange.desk, exchange.visitor);
     let upload = Upload::read(&exchange.head)?;
-    let mut session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
+    let session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
+    let mut session = session.reopening_until(exchange.body_deadline());
     let answer = upload.carry_out(&mut session, |count| exchange.read_body(count))?;
     Ok(Done::Answer(answer))
 }
@@ -104,30 +107,33 @@ impl Upload {
     }
 
     /// Takes the bytes piece by piece from `body` and hands them to the chat.
+    ///
+    /// Whoever sends them need not notice that the leader changes: where an outcome is unknown, this asks again on
+    /// a new session, as a client would, while there is time.
     fn carry_out(
         &self,
         session: &mut dyn Ask,
         body: impl FnMut(usize) -> Result<Vec<u8>, Stop>,
     ) -> Result<Response, Stop> {
-        session.ask("login", data([("token", self.token.as_str().into())]))?;
-        let mut fields = data([
-            ("room", self.room.as_str().into()),
-            ("name", self.name.as_str().into()),
-            ("size", self.size.into()),
-        ]);
-        if let Some(content_type) = &self.content_type {
-            fields.insert("content_type".into(), content_type.as_str().into());
-        }
-        let begun = session.ask("file_begin", fields)?;
-        let file_id = text(&begun, "file_id")?;
-        let chunk_bytes = number(&begun, "chunk_bytes")?.clamp(1, CHUNK_BYTES) as usize;
-        let ended = match self.send_bytes(session, &file_id, chunk_bytes, body) {
-            Ok(ended) => ended,
-            Err(stop) => {
+        let mut pieces =
+            Pieces { body, size: self.size, read: 0, hash: Sha256::new(), unconfirmed: VecDeque::new() };
+        let mut begun = None;
+        let ended = loop {
+            let stop = match self.hand_over(session, &mut begun, &mut pieces) {
+                Ok(ended) => break ended,
+                Err(stop) => stop,
+            };
+            if let Stop::Failed(Failure::Refused(refusal)) = &stop
+                && may_pass(refusal, begun.is_some())
+                && session.reopen(PAUSE.max(Duration::from_millis(refusal.retry_after_ms.unwrap_or(0))))
+            {
+                continue;
+            }
+            if let Some(Begun { file_id, .. }) = begun {
                 // What was sent of it serves nobody. Whether that is heard makes no difference here.
                 let _ = session.send("file_delete", data([("file_id", file_id.into())]));
-                return Err(stop);
             }
+            return Err(stop);
         };
         let mut answer = Map::new();
         for field in ["file_id", "size", "sha256", "name", "content_type"] {
@@ -137,48 +143,100 @@ impl Upload {
         Ok(Response::json(201, &Value::Object(answer)).with("Location", location))
     }
 
-    fn send_bytes(
+    /// Does on one session what is left to do. A `file_begin` whose answer was lost is asked again, and the first
+    /// one is given up by the servers; all else is the same however often it is asked.
+    fn hand_over<B: FnMut(usize) -> Result<Vec<u8>, Stop>>(
         &self,
         session: &mut dyn Ask,
-        file_id: &str,
-        chunk_bytes: usize,
-        mut body: impl FnMut(usize) -> Result<Vec<u8>, Stop>,
+        begun: &mut Option<Begun>,
+        pieces: &mut Pieces<B>,
     ) -> Result<Data, Stop> {
-        let mut hash = Sha256::new();
-        let mut offset = 0;
-        let mut ahead = VecDeque::new();
-        while offset < self.size {
-            let piece = body(chunk_bytes)?;
-            if piece.is_empty() {
-                return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into()));
-            }
-            hash.update(&piece);
-            let chunk = data([
-                ("file_id", file_id.into()),
-                ("offset", offset.into()),
-                ("bytes", STANDARD.encode(&piece).into()),
-            ]);
-            ahead.push_back(session.send("file_chunk", chunk)?);
-            offset += piece.len() as u64;
-            if ahead.len() >= CHUNKS_AHEAD
-                && let Some(first) = ahead.pop_front()
-            {
-                session.answer(first)?;
-            }
+        session.ask("login", data([("token", self.token.as_str().into())]))?;
+        let begun = match begun {
+            Some(begun) => begun,
+            None => begun.insert(self.begin(session)?),
+        };
+        pieces.hand_over(session, begun)?;
+        let sha256 = hex::encode(&pieces.hash.clone().finalize());
+        let fields = data([("file_id", begun.file_id.as_str().into()), ("sha256", sha256.into())]);
+        Ok(session.ask("file_end", fields)?)
+    }
+
+    fn begin(&self, session: &mut dyn Ask) -> Result<Begun, Failure> {
+        let mut fields = data([
+            ("room", self.room.as_str().into()),
+            ("name", self.name.as_str().into()),
+            ("size", self.size.into()),
+        ]);
+        if let Some(content_type) = &self.content_type {
+            fields.insert("content_type".into(), content_type.as_str().into());
         }
-        for number in ahead {
-            session.answer(number)?;
-        }
-        let sha256 = hex(&hash.finalize());
-        Ok(session.ask("file_end", data([("file_id", file_id.into()), ("sha256", sha256.into())]))?)
+        let answer = session.ask("file_begin", fields)?;
+        let chunk_bytes = number(&answer, "chunk_bytes")?.clamp(1, CHUNK_BYTES) as usize;
+        Ok(Begun { file_id: text(&answer, "file_id")?, chunk_bytes })
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+/// Whether to ask again where an upload was refused so. Who may not begin one now is told so; what a server
+/// has taken the beginning of it carries to its end.
+fn may_pass(refusal: &Refusal, has_begun: bool) -> bool {
+    refusal.code == Code::Unavailable || has_begun && refusal.code.retryable()
+}
+
+/// An upload that the chat knows of.
+struct Begun {
+    file_id: String,
+    chunk_bytes: usize,
+}
+
+/// The bytes of a file on their way from a body to the chat.
+struct Pieces<B> {
+    body: B,
+    size: u64,
+    /// So many bytes were read from the body.
+    read: u64,
+    /// Of these.
+    hash: Sha256,
+    /// Pieces that were read and not confirmed, in order, with their places.
+    unconfirmed: VecDeque<(u64, Vec<u8>)>,
+}
+
+impl<B: FnMut(usize) -> Result<Vec<u8>, Stop>> Pieces<B> {
+    /// Sends all that was not confirmed on an earlier session, and the rest of the body.
+    fn hand_over(&mut self, session: &mut dyn Ask, begun: &Begun) -> Result<(), Stop> {
+        let mut asked = VecDeque::new();
+        for (offset, piece) in &self.unconfirmed {
+            asked.push_back(send_piece(session, begun, *offset, piece)?);
+        }
+        loop {
+            if self.read < self.size && asked.len() < CHUNKS_AHEAD {
+                let piece = (self.body)(begun.chunk_bytes)?;
+                if piece.is_empty() {
+                    return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into()));
+                }
+                self.hash.update(&piece);
+                let offset = self.read;
+                self.read += piece.len() as u64;
+                // Kept before it is sent: it cannot be read again.
+                self.unconfirmed.push_back((offset, piece));
+                let (_, piece) = self.unconfirmed.back().expect("it was just put there");
+                asked.push_back(send_piece(session, begun, offset, piece)?);
+            } else {
+                let Some(first) = asked.pop_front() else { return Ok(()) };
+                session.answer(first)?;
+                self.unconfirmed.pop_front();
+            }
+        }
+    }
+}
+
+fn send_piece(session: &mut dyn Ask, begun: &Begun, offset: u64, piece: &[u8]) -> Result<i64, Failure> {
+    let fields = data([
+        ("file_id", begun.file_id.as_str().into()),
+        ("offset", offset.into()),
+        ("bytes", STANDARD.encode(piece).into()),
+    ]);
+    session.send("file_chunk", fields)
 }
 
 /// Where a file goes that is given out.

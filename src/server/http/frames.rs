@@ -161,30 +161,18 @@ fn close_code(payload: &[u8]) -> Result<u16, Fault> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/client_frame.rs"]
+mod client_frame;
+
+#[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{client_frame::client_frame, *};
     use crate::chance::Chance;
 
     const LIMIT: usize = 70_000;
 
-    /// A frame as a client sends it.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [1, 2, 3, 254];
-        let mut bytes = vec![first];
-        match payload.len() {
-            length @ 0..126 => bytes.push(0x80 | length as u8),
-            length @ 126..65_536 => {
-                bytes.push(0x80 | 126);
-                bytes.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                bytes.push(0x80 | 127);
-                bytes.extend((length as u64).to_be_bytes());
-            }
-        }
-        bytes.extend(mask);
-        bytes.extend(payload.iter().enumerate().map(|(place, byte)| byte ^ mask[place % 4]));
-        bytes
+        client_frame(first, [1, 2, 3, 254], payload)
     }
 
     fn read(bytes: &[u8], step: usize) -> Result<Vec<Said>, Fault> {

@@ -117,27 +117,34 @@ impl Attachment {
     }
 }
 
+/// What begins a link, ends it, or breaks it off.
+const MARKS: [char; 3] = ['<', '>', '\n'];
+
 /// Slack's escapes as text: `<https://a|b>` is `b (https://a)`, `<!here>` is `@here`, `&lt;` is `<`.
 fn plain(text: &str) -> String {
+    let links = without_links(text, text.match_indices(MARKS));
+    links.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").replace('\0', "")
+}
+
+/// A text with what its links say in their places. Each mark is looked at once, so that no text, however
+/// full of them, is slow.
+fn without_links<'a>(text: &str, marks: impl Iterator<Item = (usize, &'a str)>) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find('<') {
-        plain.push_str(&rest[..start]);
-        rest = &rest[start..];
-        match rest.find('>') {
-            // A line end does not stand in a link: this is only a sign.
-            Some(end) if !rest[..end].contains('\n') => {
-                plain.push_str(&link(&rest[1..end]));
-                rest = &rest[end + 1..];
+    let (mut said, mut opened) = (0, None);
+    for (at, mark) in marks {
+        match (mark, opened) {
+            // Neither a line end nor another sign stands in a link: the one before was only a sign.
+            ("<", _) => opened = Some(at),
+            (">", Some(start)) => {
+                plain.push_str(&text[said..start]);
+                plain.push_str(&link(&text[start + 1..at]));
+                (said, opened) = (at + 1, None);
             }
-            _ => {
-                plain.push('<');
-                rest = &rest[1..];
-            }
+            _ => opened = None,
         }
     }
-    plain.push_str(rest);
-    plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").replace('\0', "")
+    plain.push_str(&text[said..]);
+    plain
 }
 
 /// What stands between `<` and `>`.
@@ -218,12 +225,26 @@ mod tests {
             ("1 &lt; 2 &amp;&amp; 3 &gt; 2 &amp;lt;", "1 < 2 && 3 > 2 &lt;"),
             ("a < b", "a < b"),
             ("a <\nb>", "a <\nb>"),
+            ("1 < 2 <!here> > 0", "1 < 2 @here > 0"),
             ("<>", ""),
             ("ä<ö|ü>ß", "äü (ö)ß"),
             ("a\\u0000b", "ab"),
         ] {
             let text = format!(r#"{{"text":"x {}"}}"#, given.replace('\n', "\\n"));
             assert_eq!(body(&text), format!("x {expected}"), "{given}");
+        }
+    }
+
+    /// If anything of it were looked at again for every sign, this would take minutes.
+    #[test]
+    fn a_text_of_nothing_but_signs_is_looked_at_once() {
+        for end in [">", "\n>", ""] {
+            let text = format!("{}{end}", "<".repeat(1 << 20));
+            let mut looked_at = 0;
+            let plain_text = without_links(&text, text.match_indices(MARKS).inspect(|_| looked_at += 1));
+            assert_eq!(looked_at, text.len());
+            let expected = if end == ">" { &text[..text.len() - 2] } else { &text };
+            assert!(plain_text == expected, "{} bytes are left", plain_text.len());
         }
     }
 

@@ -15,6 +15,10 @@ use crate::{
 
 /// Takes a message in.
 pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
+    if exchange.visitor.reserved_until.is_some() {
+        // No webhook is an administrator. It would be refused in any case, but only behind its body.
+        return Ok(Done::Answer(refused(&Refusal::new(Code::Overloaded, "no room for another connection"))));
+    }
     let most = exchange.desk.context.config.http.hook_bytes;
     if exchange.body_bytes() > most as u64 {
         return Ok(Done::Answer(Response::text(413, "payload_too_large")));

@@ -58,17 +58,16 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                 Duration::from_millis(settings.head_ms),
             ),
         };
-        let desk = conversation.desk;
+        let (desk, visitor) = (conversation.desk, conversation.visitor());
         match head? {
             Next::Gone => return Ok(()),
             Next::Bad(bad) => {
-                Exchange::refuse(desk, &mut wire, &Response::from(bad))?;
+                Exchange::refuse(desk, visitor, &mut wire, &Response::from(bad))?;
                 break;
             }
             Next::Head(head) => {
                 // A place that is kept for others is not kept busy.
-                let visitor = conversation.visitor();
-                let is_last = served >= settings.requests_per_connection || visitor.reserved;
+                let is_last = served >= settings.requests_per_connection || visitor.reserved_until.is_some();
                 let mut exchange = Exchange::new(desk, visitor, &mut wire, head, is_last);
                 match routes::answer(&mut exchange) {
                     Ok(Done::Answer(response)) | Err(Stop::Answer(response)) => {

@@ -3,8 +3,17 @@
 //! A browser lets any page open a WebSocket to anywhere, and says in `Origin` where the page is from. Without
 //! this check a page of a stranger could speak here in the name of whoever looks at it. A program that is no
 //! browser says nothing, and is nobody's accomplice.
+//!
+//! A page of this server itself is one whose host is the one that was asked for. That alone proves nothing where
+//! the host is a name that a stranger owns: it may lead to the stranger's page first and here a moment later (DNS
+//! rebinding). So the name must be one that nobody outside can own, or that the configuration knows.
+
+use std::net::IpAddr;
 
 use super::head::Head;
+
+/// Ends of names that are never looked up outside of the own network.
+const LOCAL_ENDS: [&str; 5] = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
 
 /// Where a page is from: scheme, host, port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,16 @@ impl Origin {
         };
         let (host, port) = host_and_port(authority)?;
         Some(Origin { scheme, host, port: port.unwrap_or(default_port) })
+    }
+
+    /// Whether no stranger can have pages there: an address, a name of the own network, or a host of the
+    /// cluster.
+    fn is_at_home<'a>(&self, mut hosts: impl Iterator<Item = &'a str>) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<IpAddr>().is_ok()
+            || !self.host.contains('.')
+            || LOCAL_ENDS.iter().any(|end| self.host.ends_with(end))
+            || hosts.any(|host| host.eq_ignore_ascii_case(&self.host))
     }
 
     /// Whether it is the server that was addressed as `host`. A proxy may have taken TLS off, so the scheme
@@ -56,13 +75,16 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     is_host.then(|| (host.to_ascii_lowercase(), port))
 }
 
-/// Whether a request may open a WebSocket, with `allowed` besides this server's own pages.
-pub fn may_open(head: &Head, allowed: &[Origin]) -> bool {
+/// Whether a request may open a WebSocket, with `allowed` besides this server's own pages. `hosts` are those of the
+/// cluster.
+pub fn may_open<'a>(head: &Head, allowed: &[Origin], hosts: impl Iterator<Item = &'a str>) -> bool {
     let mut origins = head.all("origin");
     match (origins.next(), origins.next()) {
         (None, _) => true,
         (Some(text), None) => {
-            Origin::parse(text).is_some_and(|origin| origin.is_host(&head.host) || allowed.contains(&origin))
+            let origin = Origin::parse(text);
+            let is_own = |origin: &Origin| origin.is_host(&head.host) && origin.is_at_home(hosts);
+            origin.is_some_and(|origin| allowed.contains(&origin) || is_own(&origin))
         }
         (Some(_), Some(_)) => false,
     }
@@ -77,7 +99,7 @@ mod tests {
         let text = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
         let head = parse(text.as_bytes(), HeadLimits { bytes: 1_000, headers: 9 }).unwrap().unwrap().0;
         let allowed: Vec<_> = allowed.iter().map(|text| Origin::parse(text).unwrap()).collect();
-        may_open(&head, &allowed)
+        may_open(&head, &allowed, ["10.0.0.1", "Chat.Example"].into_iter())
     }
 
     #[test]
@@ -90,6 +112,15 @@ mod tests {
             ("chat.example", "Origin: http://chat.example\r\n", true),
             ("chat.example:443", "Origin: https://chat.example\r\n", true),
             ("[::1]:8000", "Origin: http://[::1]:8000\r\n", true),
+            ("192.168.1.7:8000", "Origin: http://192.168.1.7:8000\r\n", true),
+            ("tower:8000", "Origin: http://tower:8000\r\n", true),
+            ("tower.local:8000", "Origin: http://tower.local:8000\r\n", true),
+            ("tower.home.arpa", "Origin: http://tower.home.arpa\r\n", true),
+            // A name that a stranger lets lead here.
+            ("evil.example:8000", "Origin: http://evil.example:8000\r\n", false),
+            ("local.evil.example", "Origin: http://local.evil.example\r\n", false),
+            ("192.168.1.7.evil.example", "Origin: http://192.168.1.7.evil.example\r\n", false),
+            ("sub.chat.example", "Origin: http://sub.chat.example\r\n", false),
             ("localhost:8000", "Origin: http://localhost:8001\r\n", false),
             ("localhost:8000", "Origin: http://localhost\r\n", false),
             ("localhost:8000", "Origin: http://evil.example\r\n", false),
@@ -113,5 +144,6 @@ mod tests {
         assert!(opens("localhost:8000", "Origin: https://CHAT.example:443\r\n", &allowed));
         assert!(!opens("localhost:8000", "Origin: http://chat.example\r\n", &allowed));
         assert!(!opens("localhost:8000", "Origin: http://localhost:3001\r\n", &allowed));
+        assert!(opens("evil.example", "Origin: http://evil.example\r\n", &["http://evil.example"]));
     }
 }

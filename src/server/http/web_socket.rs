@@ -26,7 +26,9 @@ use crate::{
 /// Opens a WebSocket.
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let accept = accept_key(&exchange.head)?;
-    if !may_open(&exchange.head, &exchange.desk.context.config.allowed_origins) {
+    let config = &exchange.desk.context.config;
+    let hosts = config.replica.servers.iter().map(|server| server.host.as_str());
+    if !may_open(&exchange.head, &config.allowed_origins, hosts) {
         let reason = "pages of other origins may not connect here; see http.allowed_origins";
         return Err(Response::error(403, "forbidden", reason).into());
     }

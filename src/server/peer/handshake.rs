@@ -218,8 +218,12 @@ fn session(noise: HandshakeState, greeting: Greeting) -> Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{os::unix::net::UnixStream, thread, time::Duration};
+pub(super) mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        thread,
+        time::Duration,
+    };
 
     use super::*;
     use crate::protocol::peer::NodeId;
@@ -230,8 +234,11 @@ mod tests {
         Credentials::new(&secret, cluster, ServerId::new(me).unwrap(), run)
     }
 
-    fn pair() -> (UnixStream, UnixStream) {
-        let (a, b) = UnixStream::pair().unwrap();
+    /// Both ends of a connection.
+    pub(crate) fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (b, _) = listener.accept().unwrap();
         for stream in [&a, &b] {
             // Only so that a broken test ends.
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -303,7 +310,7 @@ mod tests {
     }
 
     struct Recorder {
-        inner: UnixStream,
+        inner: TcpStream,
         heard: Vec<u8>,
     }
 

@@ -22,6 +22,7 @@ use crate::{
         config::Config,
         mailbox::Sender,
         ports::Port,
+        refusals::Refusals,
         threads::{Stop, Threads},
     },
 };
@@ -60,6 +61,8 @@ pub struct Links {
     folder: PathBuf,
     next_link: AtomicU64,
     handshakes: AtomicUsize,
+    /// Of links that others dialled.
+    refusals: Mutex<Refusals>,
     stop: Stop,
 }
 
@@ -106,6 +109,7 @@ impl Links {
             folder: config.data_dir.clone(),
             next_link: AtomicU64::new(1),
             handshakes: AtomicUsize::new(0),
+            refusals: Mutex::new(Refusals::new("a link")),
             stop,
         })
     }
@@ -296,13 +300,13 @@ impl Links {
         let links = self.clone();
         let body = move || {
             if let Err(reason) = links.accept(stream) {
-                log::warn!("a peer at {from} was refused: {reason}");
+                links.refusals.lock().count(from, &reason);
             }
             links.handshakes.fetch_sub(1, Ordering::Relaxed);
         };
         if let Err(error) = std::thread::Builder::new().name("peer-hello".into()).spawn(body) {
             self.handshakes.fetch_sub(1, Ordering::Relaxed);
-            log::warn!("there is no thread for a peer at {from}: {error}");
+            self.refusals.lock().count(from, &format!("there is no thread for it: {error}"));
         }
     }
 

@@ -186,12 +186,12 @@ impl<R: Read> MessageReader<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::net::UnixStream, thread};
+    use std::thread;
 
     use super::*;
     use crate::{
         protocol::{datagram::Run, name::ServerId, peer::NodeId, secret::ClusterSecret},
-        server::peer::handshake::{Credentials, accept, dial},
+        server::peer::handshake::{Credentials, accept, dial, tests::pair},
     };
 
     /// The sessions of both ends of one link.
@@ -200,7 +200,7 @@ mod tests {
             let run = Run { node_id: NodeId(1), boot: 1 };
             Credentials::new(&ClusterSecret::public(), "c", ServerId::new(me).unwrap(), run)
         };
-        let (mut a, mut b) = UnixStream::pair().unwrap();
+        let (mut a, mut b) = pair();
         let dialling =
             thread::spawn(move || dial(&mut a, &credentials("a"), &ServerId::new("b").unwrap()).unwrap());
         let accepted = accept(&mut b, &credentials("b")).unwrap();

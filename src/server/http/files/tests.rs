@@ -17,6 +17,11 @@ struct Chat {
     answers: BTreeMap<i64, Result<Data, Failure>>,
     /// The request with this number is refused with this code.
     refuses: Option<(usize, Code)>,
+    /// Nobody answers any more from the request with this number on, though it may be carried out.
+    dies: Option<(usize, bool)>,
+    is_dead: bool,
+    /// So often it may be begun anew.
+    reopens: usize,
     most_waiting: usize,
 }
 
@@ -50,16 +55,19 @@ impl Chat {
             }
             "file_chunk" => {
                 let Some((.., content)) = self.files.get_mut(&file_id) else { return refuse(Code::NotFound) };
-                // After a chunk that was refused the next ones do not fit.
-                if content.len() as u64 != number(data, "offset")? {
-                    return refuse(Code::BadRequest);
+                let (offset, bytes) =
+                    (number(data, "offset")? as usize, STANDARD.decode(text(data, "bytes")?).unwrap());
+                // After a chunk that was refused the next ones do not fit. One that is there may come again.
+                match content.len() {
+                    length if length == offset => content.extend(bytes),
+                    length if length >= offset + bytes.len() => {}
+                    _ => return refuse(Code::BadRequest),
                 }
-                content.extend(STANDARD.decode(text(data, "bytes")?).unwrap());
                 json!({"file_id": file_id, "received": content.len()})
             }
             "file_end" => {
                 let (name, content_type, size, content) = &self.files[&file_id];
-                let sha256 = hex(&Sha256::digest(content));
+                let sha256 = hex::encode(&Sha256::digest(content));
                 if data["sha256"] != sha256.as_str() || *size != content.len() as u64 {
                     return refuse(Code::BadRequest);
                 }
@@ -73,7 +81,7 @@ impl Chat {
                 let end = (start + CHUNK_BYTES as usize).min(content.len());
                 json!({
                     "file_id": file_id, "name": name, "size": content.len(), "content_type": content_type,
-                    "sha256": hex(&Sha256::digest(content)), "offset": start,
+                    "sha256": hex::encode(&Sha256::digest(content)), "offset": start,
                     "bytes": STANDARD.encode(&content[start..end]),
                 })
             }
@@ -89,7 +97,15 @@ impl Chat {
 
 impl Ask for Chat {
     fn send(&mut self, msg_type: &str, data: Data) -> Result<i64, Failure> {
-        let answer = self.carry_out(msg_type, &data);
+        let mut answer = refuse(Code::Unavailable);
+        if !self.is_dead {
+            let dies = self.dies.take_if(|(number, _)| *number == self.asked.len());
+            self.is_dead = dies.is_some();
+            if dies.is_none_or(|(_, is_carried_out)| is_carried_out) {
+                let carried_out = self.carry_out(msg_type, &data);
+                answer = if self.is_dead { answer } else { carried_out };
+            }
+        }
         self.asked.push(msg_type.into());
         self.answers.insert(self.asked.len() as i64, answer);
         self.most_waiting = self.most_waiting.max(self.answers.len());
@@ -98,6 +114,13 @@ impl Ask for Chat {
 
     fn answer(&mut self, number: i64) -> Result<Data, Failure> {
         self.answers.remove(&number).expect("each answer is waited for once")
+    }
+
+    fn reopen(&mut self, _: Duration) -> bool {
+        let Some(left) = self.reopens.checked_sub(1) else { return false };
+        self.answers.clear();
+        (self.reopens, self.is_dead, self.is_logged_in) = (left, false, false);
+        true
     }
 }
 
@@ -161,7 +184,7 @@ fn a_file_goes_in_and_comes_out() {
         let first = "/files?room=lobby&name=h%C3%A4.png HTTP/1.1\nAuthorization: Bearer good\nContent-Type: image/png";
         let response = post(&mut chat, first, &content, usize::MAX).unwrap();
         let answer: Value = serde_json::from_slice(&response.body).unwrap();
-        let sha256 = hex(&Sha256::digest(&content));
+        let sha256 = hex::encode(&Sha256::digest(&content));
         assert_eq!(response.status, 201);
         let expected = json!({"file_id": "00ff", "size": length, "sha256": sha256, "name": "hä.png", "content_type": "image/png"});
         assert_eq!(answer, expected);
@@ -209,7 +232,7 @@ fn parts_heads_and_what_is_known_already() {
     }
     let written = get(&mut chat, &format!("HEAD {ask}")).unwrap();
     assert_eq!((written.status, written.length, written.body.len()), (200, 100_000, 0));
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&content)));
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&content)));
     for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".into()] {
         let written = get(&mut chat, &format!("GET {ask}\nIf-None-Match: {known}")).unwrap();
         assert_eq!((written.status, written.body.len()), (304, 0), "{known}");
@@ -261,6 +284,39 @@ fn refusals_reach_the_client_and_leave_nothing_behind() {
         if left > 0 { Ok(vec![0; count]) } else { Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())) }
     });
     assert!(matches!(result, Err(Stop::Gone(_))) && chat.files.is_empty());
+}
+
+#[test]
+fn an_upload_goes_on_where_its_session_was_lost() {
+    let content = content(200_000);
+    let good = "/files?room=lobby&name=x HTTP/1.1\nAuthorization: Bearer good";
+    let posted = |chat: &mut Chat| match post(chat, good, &content, usize::MAX) {
+        Ok(response) => {
+            assert!(response.status == 201 && chat.files["00ff"].3 == content, "{:?}", chat.asked);
+            assert!(chat.most_waiting <= CHUNKS_AHEAD, "{} chunks waited", chat.most_waiting);
+            Ok(chat.reopens)
+        }
+        Err(Stop::Failed(Failure::Refused(refusal))) => Err(refusal.code),
+        Err(stop) => panic!("{stop:?}"),
+    };
+    // Whichever of its requests is the last that this server hears, and whether it is carried out or not.
+    for number in 0..10 {
+        for is_carried_out in [false, true] {
+            let mut chat = Chat { dies: Some((number, is_carried_out)), reopens: 1, ..Chat::default() };
+            assert_eq!(posted(&mut chat), Ok(0), "{number} {is_carried_out}: {:?}", chat.asked);
+        }
+        // What is refused for a while is asked again, but not before the file is begun.
+        for code in [Code::Overloaded, Code::RateLimited] {
+            let mut chat = Chat { refuses: Some((number, code)), reopens: 1, ..Chat::default() };
+            let expected = if number < 2 { Err(code) } else { Ok(0) };
+            assert_eq!(posted(&mut chat), expected, "{number} {code}: {:?}", chat.asked);
+        }
+        let mut chat = Chat { refuses: Some((number, Code::Forbidden)), reopens: 1, ..Chat::default() };
+        assert_eq!(posted(&mut chat), Err(Code::Forbidden));
+    }
+    // When the time is over it fails as it did.
+    let mut chat = Chat { dies: Some((5, true)), ..Chat::default() };
+    assert_eq!(posted(&mut chat), Err(Code::Unavailable));
 }
 
 #[test]

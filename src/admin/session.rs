@@ -15,7 +15,7 @@ use crate::{
         target::Target,
     },
     protocol::{
-        RequestId, ServerMessage,
+        RequestId, ServerMessage, hex,
         operator::{OperatorKey, PROOF_BYTES},
         server_message::Content,
     },
@@ -73,10 +73,10 @@ impl Session {
         let stream = connect(&target, timeout).map_err(|error| Trouble::Gone(explain(&error)))?;
         let mut session = Session { lines: BufReader::new(stream), target, key, timeout, asked: 0 };
         let answer = session.exchange("operator_challenge", &json!({}))?;
-        let challenge = answer.get("challenge").and_then(Value::as_str).and_then(from_hex);
+        let challenge = answer.get("challenge").and_then(Value::as_str).and_then(challenge);
         let challenge =
             challenge.ok_or_else(|| Trouble::No("its challenge is not 64 hexadecimal digits".into()))?;
-        let proof = to_hex(&session.key.proof(&challenge));
+        let proof = hex::encode(&session.key.proof(&challenge));
         session.exchange("operator_login", &json!({ "proof": proof }))?;
         Ok(session)
     }
@@ -162,15 +162,10 @@ impl Session {
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<[u8; PROOF_BYTES]> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
-    let digits = digits.filter(|digits| digits.len() == 2 * PROOF_BYTES)?;
-    Some(std::array::from_fn(|place| digits[2 * place] << 4 | digits[2 * place + 1]))
+/// A challenge as a server writes it.
+fn challenge(text: &str) -> Option<[u8; PROOF_BYTES]> {
+    let mut bytes = [0; PROOF_BYTES];
+    hex::decode(text, &mut bytes).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -208,9 +203,11 @@ pub(super) mod tests {
         for line in lines.map_while(Result::ok) {
             let Envelope { msg_type, data, request_id, .. } = Envelope::parse(line.as_bytes()).unwrap();
             let (answer, fields) = match msg_type.as_str() {
-                "operator_challenge" => ("ack", json!({"for": msg_type, "challenge": to_hex(&CHALLENGE)})),
+                "operator_challenge" => {
+                    ("ack", json!({"for": msg_type, "challenge": hex::encode(&CHALLENGE)}))
+                }
                 "operator_login" => {
-                    is_operator = from_hex(data["proof"].as_str().unwrap())
+                    is_operator = challenge(data["proof"].as_str().unwrap())
                         .is_some_and(|proof| key().accepts(&CHALLENGE, &proof));
                     match is_operator {
                         true => ("ack", json!({"for": msg_type})),
@@ -284,7 +281,7 @@ pub(super) mod tests {
                         let asked = Envelope::parse(line.as_bytes()).unwrap();
                         let to = if number == 0 { port } else { us };
                         let (msg_type, data) = match asked.msg_type.as_str() {
-                            "operator_challenge" => ("ack", json!({"challenge": to_hex(&CHALLENGE)})),
+                            "operator_challenge" => ("ack", json!({"challenge": hex::encode(&CHALLENGE)})),
                             "operator_login" => ("ack", json!({})),
                             _ => (
                                 "redirect",
@@ -311,8 +308,8 @@ pub(super) mod tests {
         let error = Session::open(&[target], &key(), Duration::from_millis(200)).err().unwrap();
         assert!(error.contains("does not answer in time"), "{error}");
         for bad in ["", "zz", &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
-            assert_eq!(from_hex(bad), None);
+            assert_eq!(challenge(bad), None);
         }
-        assert_eq!(from_hex(&to_hex(&CHALLENGE)), Some(CHALLENGE));
+        assert_eq!(challenge(&hex::encode(&CHALLENGE)), Some(CHALLENGE));
     }
 }
