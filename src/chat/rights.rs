@@ -5,6 +5,7 @@
 //! all there is: nothing else in this program decides whether a person may do something.
 
 use super::command::Action;
+use crate::protocol::Request;
 
 /// What somebody is to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,10 @@ pub enum ClusterDeed {
     RegisterAdministrator,
     /// Log in to an account.
     LogIn,
+    /// Show that one knows the cluster's secret.
+    BecomeOperator,
+    /// Ask which servers there are and how they are.
+    Watch,
     /// Say what a webhook's token lets its bot say.
     PostByHook,
     /// Do something to the own account and its sessions.
@@ -90,12 +95,14 @@ pub enum ClusterDeed {
 
 /// The part of the cluster. Letters: **n**obody, **g**uest, **p**erson, **b**ot, **a**dministrator, **o**perator,
 /// the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterDeed, &str); 16] = [
+const CLUSTER_RIGHTS: [(ClusterDeed, &str); 18] = [
     (ClusterDeed::UseRooms, "gpba"),
     (ClusterDeed::Register, "ngpbao"),
     (ClusterDeed::RegisterMany, "ao"),
     (ClusterDeed::RegisterAdministrator, "o"),
     (ClusterDeed::LogIn, "ngpba"),
+    (ClusterDeed::BecomeOperator, "ngpbao"),
+    (ClusterDeed::Watch, "ngpbao"),
     (ClusterDeed::PostByHook, "ngpba"),
     (ClusterDeed::KeepAccount, "pba"),
     (ClusterDeed::MakeBot, "pba"),
@@ -114,8 +121,51 @@ pub fn allows_in_cluster(deed: ClusterDeed, office: Office) -> bool {
     CLUSTER_RIGHTS.iter().any(|(of, offices)| *of == deed && offices.contains(office.letter()))
 }
 
+/// What a request is in the part of the cluster.
+pub fn deed_of_request(request: &Request) -> ClusterDeed {
+    match request {
+        Request::Register { admin: true, .. } => ClusterDeed::RegisterAdministrator,
+        Request::Register { admin: false, .. } => ClusterDeed::Register,
+        Request::Login(_) => ClusterDeed::LogIn,
+        Request::OperatorChallenge | Request::OperatorLogin { .. } => ClusterDeed::BecomeOperator,
+        Request::HookPost { .. } => ClusterDeed::PostByHook,
+        Request::Logout { .. } | Request::ChangePassword { .. } | Request::CloseAccount { .. } => {
+            ClusterDeed::KeepAccount
+        }
+        Request::CreateBot { .. } => ClusterDeed::MakeBot,
+        Request::Administer(_) => ClusterDeed::Administer,
+        Request::Users { .. } => ClusterDeed::ListUsers,
+        Request::Import { .. } | Request::ImportRoom { .. } => ClusterDeed::Import,
+        Request::Export { .. } | Request::ExportRooms { .. } => ClusterDeed::Export,
+        Request::ServerList | Request::Status | Request::Ping { .. } => ClusterDeed::Watch,
+        Request::CreateJoin { .. }
+        | Request::Leave { .. }
+        | Request::Chat { .. }
+        | Request::Edit { .. }
+        | Request::Delete { .. }
+        | Request::React { .. }
+        | Request::MarkRead { .. }
+        | Request::Moderate { .. }
+        | Request::RoomPassword { .. }
+        | Request::CreateHook { .. }
+        | Request::DeleteHook { .. }
+        | Request::Hooks { .. }
+        | Request::History { .. }
+        | Request::Search { .. }
+        | Request::Rooms { .. }
+        | Request::Members { .. }
+        | Request::Typing { .. }
+        | Request::SetPresence { .. }
+        | Request::FileBegin(_)
+        | Request::FileChunk { .. }
+        | Request::FileEnd { .. }
+        | Request::FileRead { .. }
+        | Request::FileDelete { .. } => ClusterDeed::UseRooms,
+    }
+}
+
 /// What an action is in the part of the cluster.
-pub fn cluster_deed(action: &Action) -> ClusterDeed {
+pub fn deed_of_action(action: &Action) -> ClusterDeed {
     match action {
         Action::Register { admin: true, .. } => ClusterDeed::RegisterAdministrator,
         Action::Register { admin: false, .. } => ClusterDeed::Register,
@@ -397,6 +447,8 @@ mod tests {
         RegisterMany          0000110
         RegisterAdministrator 0000010
         LogIn                 1111100
+        BecomeOperator        1111110
+        Watch                 1111110
         PostByHook            1111100
         KeepAccount           0011100
         MakeBot               0011100

@@ -142,7 +142,9 @@ impl<S: Storage> Replica<S> {
         if matches!(request, Request::Login(_) | Request::Register { .. } | Request::HookPost { .. }) {
             return Ok(());
         }
-        let needs_login = request.needs_login() && !(session.is_operator && is_for_operators(request));
+        // Whoever has not said who they are yet.
+        let office = if session.is_operator { Office::Operator } else { Office::Nobody };
+        let needs_login = !rights::allows_in_cluster(rights::deed_of_request(request), office);
         match (&session.user, &envelope.sender_id) {
             (Some(user), Some(sender)) => {
                 if UserName::new(sender).is_some_and(|sender| sender.key() == user.key()) {
@@ -320,16 +322,4 @@ fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
 fn kept_for_operators() -> Refusal {
     let reason = "this server has no room for another connection but those of operators and administrators";
     Refusal::new(Code::Overloaded, reason)
-}
-
-/// What an operator may ask without being a user.
-fn is_for_operators(request: &Request) -> bool {
-    let deed = match request {
-        Request::Administer(_) => ClusterDeed::Administer,
-        Request::Users { .. } => ClusterDeed::ListUsers,
-        Request::Import { .. } | Request::ImportRoom { .. } => ClusterDeed::Import,
-        Request::Export { .. } | Request::ExportRooms { .. } => ClusterDeed::Export,
-        _ => return false,
-    };
-    rights::allows_in_cluster(deed, Office::Operator)
 }

@@ -349,5 +349,5 @@ impl<S: Storage> Replica<S> {
 
 /// What is done in an operator's name rather than in a user's.
 fn for_operators(action: &Action) -> bool {
-    rights::allows_in_cluster(rights::cluster_deed(action), Office::Operator)
+    rights::allows_in_cluster(rights::deed_of_action(action), Office::Operator)
 }

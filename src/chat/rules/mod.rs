@@ -161,7 +161,7 @@ impl State {
         }
         self.clock.check(*lamport_timestamp)?;
         let asking = Asking { user, id: self.user_id(&user.key()), standing: *standing, now_ms, evidence };
-        self.may_in_cluster(&asking, rights::cluster_deed(action))?;
+        self.may_in_cluster(&asking, rights::deed_of_action(action))?;
         let asking = &asking;
         match action {
             Action::Nothing => Ok(Verdict::Nothing),

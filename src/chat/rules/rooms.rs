@@ -320,3 +320,19 @@ pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName>
     }
     (other.key() == user.key()).then_some(one)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_has_a_place_where_somebodys_time_is_over() {
+        let list: BTreeMap<UserId, Until> =
+            [(UserId(1), Until::Ended), (UserId(2), Until::Ms(10)), (UserId(3), Until::Ended)].into();
+        let is_full = |user, now_ms, most| is_full(&list, user, now_ms, most);
+        assert!(is_full(Some(UserId(4)), 9, 3) && is_full(None, 9, 3));
+        assert!(!is_full(Some(UserId(4)), 9, 4), "there is a place left");
+        assert!(!is_full(Some(UserId(4)), 10, 3), "the second one's time is over");
+        assert!(!is_full(Some(UserId(1)), 9, 3), "who is in it takes no further place");
+    }
+}

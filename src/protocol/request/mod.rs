@@ -512,21 +512,6 @@ impl Request {
             | Request::Ping { .. } => false,
         }
     }
-
-    /// Whether it needs to know who asks.
-    pub fn needs_login(&self) -> bool {
-        !matches!(
-            self,
-            Request::Register { .. }
-                | Request::Login(_)
-                | Request::OperatorChallenge
-                | Request::OperatorLogin { .. }
-                | Request::HookPost { .. }
-                | Request::ServerList
-                | Request::Status
-                | Request::Ping { .. }
-        )
-    }
 }
 
 #[cfg(test)]
