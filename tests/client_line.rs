@@ -27,6 +27,12 @@ struct Cluster {
     hang_up_after: Option<usize>,
     /// The fields of each login.
     logins: Vec<String>,
+    /// The messages that were edited.
+    edits: Vec<Value>,
+    /// There are more rooms behind the first.
+    has_more_rooms: bool,
+    /// The fields of each change of an account.
+    administered: Vec<(String, Value)>,
     /// Close the connection instead of answering the next change.
     hang_up_on_change: bool,
     /// From then on every login is refused for load.
@@ -174,7 +180,8 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
             "rooms" => {
                 let room = json!({ "room": "lobby", "private": false, "topic": "t\u{1b}", "members": 1,
                     "last_seq": 0, "joined": true, "last_read": 0, "unread": 0 });
-                say("rooms", json!({ "rooms": [room] }), Some(&request));
+                let more = shared.has_more_rooms && data["after"].is_null();
+                say("rooms", json!({ "rooms": [room], "more": more }), Some(&request));
             }
             "leave" => say("ack", json!({ "room": room }), Some(&request)),
             "ping" => say("pong", json!({}), Some(&request)),
@@ -184,7 +191,14 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
+                if msg_type == "edit" {
+                    shared.edits.push(data["seq"].clone());
+                }
                 say("ack", json!({ "room": room, "seq": 1 }), Some(&request));
+            }
+            "ban" | "set_admin" | "set_password" | "file_delete" => {
+                shared.administered.push((msg_type.to_owned(), data.clone()));
+                say("ack", json!({ "username": data["username"] }), Some(&request));
             }
             "logout" => say("ack", json!({ "username": "alice" }), Some(&request)),
             other => panic!("the client asks for {other}"),
@@ -386,9 +400,29 @@ fn a_wrong_password_is_said_and_tried_once() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no"), "{}", text(&output.stderr));
     assert_eq!(servers.cluster.0.lock().logins.len(), 1);
+}
+
+#[test]
+fn a_bad_token_from_elsewhere_leaves_the_one_that_is_kept() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let password = secret(folder.path(), "hunter22");
+    run(folder.path(), &servers.port(1), &["--login", "--password-file", &password], "one\n");
     let token = secret(folder.path(), "snt_2");
     let output = run(folder.path(), &servers.port(1), &["--token-file", &token], "");
     assert_eq!(output.status.code(), Some(1));
+    let output = run(folder.path(), &servers.port(1), &[], "two\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(servers.cluster.0.lock().logins, ["password username", "token", "token"]);
+}
+
+#[test]
+fn the_end_of_a_line_that_is_too_long_is_neither_said_nor_done() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let line = "x".repeat(1024 * 1024) + "/join den";
+    let output = run(folder.path(), &servers.port(1), &[], &format!("{line}\nafter\n"));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(servers.bodies(), ["after"]);
+    assert!(text(&output.stderr).contains("1 request refused"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -402,6 +436,53 @@ fn a_change_without_an_answer_is_told_and_is_a_failure() {
     let changed = objects(&output, "changed");
     assert_eq!((changed.len(), &changed[0]["outcome"]), (1, &json!("unknown")));
     assert_eq!(changed[0]["command"], "/kick bob");
+}
+
+#[test]
+fn the_last_message_of_a_script_is_the_one_in_the_line_above() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let output = run(folder.path(), &servers.port(1), &[], "one\n/edit ^ two\nthree\n/edit ^ four\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(servers.cluster.0.lock().edits, [json!(1), json!(2)]);
+}
+
+#[test]
+fn more_goes_on_from_the_answer_of_the_line_above() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    servers.cluster.0.lock().has_more_rooms = true;
+    let output = run(folder.path(), &servers.port(1), &["--json"], "/rooms\n/more\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let more: Vec<Value> = objects(&output, "rooms").iter().map(|page| page["more"].clone()).collect();
+    assert_eq!(more, [json!(true), json!(false)]);
+    let output = run(folder.path(), &servers.port(1), &[], "/rooms\n/more\n/more\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("! that was all"), "{}", text(&output.stderr));
+    // Without a server the wait has an end.
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let output = run(folder.path(), &unused, &["--wait-s", "0"], "/rooms\n/more\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_administrator_rules_over_accounts_by_lines() {
+    let (servers, folder) = (Servers::start(1), tempfile::tempdir().unwrap());
+    let lines = "/admin ban bob 60\n/admin grant carol\n/delete-file 00000000000000000000000000000007\n";
+    let output = run(folder.path(), &servers.port(1), &[], lines);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let asked = json!(servers.cluster.0.lock().administered);
+    assert_eq!(
+        asked,
+        json!([
+            ["ban", { "username": "bob", "seconds": 60 }],
+            ["set_admin", { "username": "carol", "admin": true }],
+            ["file_delete", { "file_id": "00000000000000000000000000000007" }],
+        ])
+    );
+    assert!(text(&output.stdout).contains("* /admin ban bob 60: done"), "{}", text(&output.stdout));
+    // A script gives the password beforehand.
+    let output = run(folder.path(), &servers.port(1), &[], "/admin password bob\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("SYNCNET_NEW_PASSWORD"), "{}", text(&output.stderr));
 }
 
 #[test]

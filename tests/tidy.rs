@@ -11,7 +11,7 @@ use std::{
 /// The folders and files in which nothing may touch the world.
 ///
 /// Of the client library the connection's state machine is pure, the rest is its shell.
-const PURE: [&str; 18] = [
+const PURE: [&str; 20] = [
     "src/protocol",
     "src/chat",
     "src/replica",
@@ -24,6 +24,8 @@ const PURE: [&str; 18] = [
     "src/client/link.rs",
     "src/client/login.rs",
     "src/client/outbox.rs",
+    "src/client/own.rs",
+    "src/client/replies.rs",
     "src/client/rooms.rs",
     "src/client/search.rs",
     "src/client/state.rs",
@@ -49,6 +51,19 @@ const FORBIDDEN_IN_PURE: [(&str, &str); 13] = [
     ("rusqlite", "pure code speaks of storage by its trait"),
 ];
 
+/// Which of the folders the code of a folder may name, beside itself: the arrows of docs/ARCHITECTURE.md. Of the
+/// replica the chat and the storage know the trait of a disk and its types; the administration shares the form of
+/// the configuration with the servers.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("protocol", &[]),
+    ("chat", &["protocol", "replica::storage"]),
+    ("replica", &["protocol", "chat"]),
+    ("storage", &["protocol", "replica::storage"]),
+    ("server", &["protocol", "replica", "storage"]),
+    ("client", &["protocol"]),
+    ("admin", &["protocol", "server", "replica::config"]),
+];
+
 /// Longer files have two owners' state in them. The tests at the end of a file do not count.
 const LINES_MAX: usize = 700;
 
@@ -68,6 +83,26 @@ fn pure_folders_do_not_touch_the_world() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn folders_know_those_below_them_only() {
+    let mut wrong = Vec::new();
+    for (folder, known) in ARROWS {
+        let files = rust_files(&format!("src/{folder}"));
+        assert!(!files.is_empty(), "src/{folder} is gone: name what took its place");
+        for file in files {
+            let code: Vec<String> = code_lines(&file).into_iter().map(|(_, line)| line).collect();
+            for path in paths_in_crate(&code.join("\n")) {
+                let is_of = |place: &str| path == place || path.starts_with(&format!("{place}::"));
+                let is_layer = ARROWS.iter().any(|(layer, _)| is_of(layer));
+                if is_layer && !is_of(folder) && !known.iter().any(|known| is_of(known)) {
+                    wrong.push(format!("{}: {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/ARCHITECTURE.md has no such arrows:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -140,6 +175,10 @@ fn the_rules_find_what_they_forbid() {
     assert!(names_crate("use {raft as r};", "raft"));
     assert!(!names_crate("use crate::raft::X;", "raft"));
     assert!(!names_crate("let raft = 1;", "raft"));
+    assert_eq!(
+        paths_in_crate("use crate::{a::{self, b::C}, d}; fn f(x: crate::e::F) { crate::g::<u8>(x) }"),
+        ["a::self", "a::b::C", "d", "e::F", "g"]
+    );
     assert_eq!(strip("let a = 1; // HashMap"), "let a = 1; ");
     assert_eq!(strip("let a = \"http://HashMap\"; // b"), "let a = \"\"; ");
 }
@@ -199,6 +238,45 @@ fn strip(line: &str) -> String {
         }
     }
     code
+}
+
+/// The paths within this crate that stand in `code`, those of a `use` one by one.
+fn paths_in_crate(code: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (at, head) in code.match_indices("crate::") {
+        if !code[..at].ends_with(is_identifier) {
+            take_paths("", &code[at + head.len()..], &mut paths);
+        }
+    }
+    paths
+}
+
+/// Adds the paths that `code` begins with, behind `before`; returns what follows them.
+fn take_paths<'a>(before: &str, code: &'a str, paths: &mut Vec<String>) -> &'a str {
+    if let Some(mut rest) = code.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start().trim_start_matches(',').trim_start();
+            match rest.strip_prefix('}') {
+                Some(behind) => return behind,
+                None if rest.is_empty() => return rest,
+                None => rest = take_paths(before, rest, paths),
+            }
+        }
+    }
+    let length = code.find(|letter| !is_identifier(letter)).unwrap_or(code.len());
+    let (name, rest) = code.split_at(length);
+    let path = format!("{before}{name}");
+    match rest.strip_prefix("::") {
+        Some(inner) if inner.starts_with(|letter| letter == '{' || is_identifier(letter)) => {
+            take_paths(&format!("{path}::"), inner, paths)
+        }
+        _ => {
+            paths.push(path);
+            // An alias, or something that is no name, belongs to nothing that is asked here.
+            let end = rest.find([',', '}']).unwrap_or(rest.len());
+            &rest[end..]
+        }
+    }
 }
 
 /// Whether `word` stands in `code` as a whole path or identifier and not as a part of another.

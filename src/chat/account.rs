@@ -9,6 +9,8 @@ use crate::protocol::credential::{TokenHash, Verifier};
 
 /// Sessions of one account; a login over this ends the session that was used longest ago.
 pub const SESSIONS_MAX: usize = 50;
+/// Bots that one user may have made, those of webhooks included.
+pub const BOTS_MAX: usize = 100;
 /// How much of a session's idle time may pass before its use is noted in the log. Noting each use would
 /// make every login a write.
 pub const TOUCH_MS: u64 = 3_600_000;
@@ -97,6 +99,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether its use is to be noted again at `now_ms`. A bot's has no end that this would put off.
+    pub fn is_stale(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some() && now_ms >= self.used_ms.saturating_add(TOUCH_MS)
+    }
+
     /// Whether it still counts at `now_ms`, where one may lie idle for `idle_ms`.
     pub fn lasts(&self, now_ms: u64, idle_ms: u64) -> bool {
         self.expires_ms

@@ -59,8 +59,6 @@ pub enum ClusterDeed {
     UseRooms,
     /// Make an account of a free name.
     Register,
-    /// Make as many of them as one likes.
-    RegisterMany,
     /// Make an account that administers the cluster.
     RegisterAdministrator,
     /// Log in to an account.
@@ -87,18 +85,17 @@ pub enum ClusterDeed {
     Export,
     /// Take out every room.
     ExportAll,
-    /// Have one of the places for connections that are kept free.
-    TakeKeptPlace,
+    /// Be held to no limit of an address, and have one of the places for connections that are kept free.
+    PassLimits,
     /// Forget what is old or was given up.
     Forget,
 }
 
 /// The part of the cluster. Letters: **n**obody, **g**uest, **p**erson, **b**ot, **a**dministrator, **o**perator,
 /// the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterDeed, &str); 18] = [
+const CLUSTER_RIGHTS: [(ClusterDeed, &str); 17] = [
     (ClusterDeed::UseRooms, "gpba"),
     (ClusterDeed::Register, "ngpbao"),
-    (ClusterDeed::RegisterMany, "ao"),
     (ClusterDeed::RegisterAdministrator, "o"),
     (ClusterDeed::LogIn, "ngpba"),
     (ClusterDeed::BecomeOperator, "ngpbao"),
@@ -112,7 +109,7 @@ const CLUSTER_RIGHTS: [(ClusterDeed, &str); 18] = [
     (ClusterDeed::ImportAnywhere, "o"),
     (ClusterDeed::Export, "ao"),
     (ClusterDeed::ExportAll, "o"),
-    (ClusterDeed::TakeKeptPlace, "ao"),
+    (ClusterDeed::PassLimits, "ao"),
     (ClusterDeed::Forget, "c"),
 ];
 
@@ -444,7 +441,6 @@ mod tests {
     const EXPECTED_IN_CLUSTER: &str = "
         UseRooms              0111100
         Register              1111110
-        RegisterMany          0000110
         RegisterAdministrator 0000010
         LogIn                 1111100
         BecomeOperator        1111110
@@ -458,7 +454,7 @@ mod tests {
         ImportAnywhere        0000010
         Export                0000110
         ExportAll             0000010
-        TakeKeptPlace         0000110
+        PassLimits            0000110
         Forget                0000001
     ";
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::{
     account::Holder,
     file::File,
@@ -19,11 +21,15 @@ use crate::{
         credential::TokenHash,
         export::{ExportPage, RoomInfo, RoomMember},
         file::{FileId, FileInfo},
+        limits::LIST_BYTES,
         name::{RoomKey, RoomName, UserKey},
         refusal::{Code, Refusal},
     },
     replica::storage::RoomId,
 };
+
+/// A room with one of so many users, or more, counts as one in which everybody is.
+const SHARE_OF_ALL: usize = 8;
 
 /// Who looks, and when.
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +92,13 @@ impl State {
         self.rooms.range(from..).map(|(id, room)| (*id, room))
     }
 
+    /// How many rooms there are.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// The rooms that the viewer may find, by name, from behind `after` on; and whether there are more
-    /// than `limit`.
+    /// than `limit`, or than fit into an answer.
     pub fn room_summaries(
         &self,
         viewer: Viewer<'_>,
@@ -102,18 +113,17 @@ impl State {
         let from = after.map_or(Unbounded, Excluded);
         let rooms =
             self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| Some((*id, self.rooms.get(id)?)));
-        let mut seen = rooms
+        let seen = rooms
             .filter(|(room_id, room)| {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
                 joined || (!joined_only && self.may_find(viewer, room))
             })
             .map(|(room_id, room)| summary(room_id, room, user, id, viewer.now_ms));
-        let summaries: Vec<RoomSummary> = seen.by_ref().take(limit).collect();
-        (summaries, seen.next().is_some())
+        page(seen, limit)
     }
 
     /// The rooms that may be taken out of the cluster by `viewer`, or by an operator: the names of those that
-    /// come after `after`, and whether there are more than `limit`.
+    /// come after `after`, and whether there are more than `limit`, or than fit into an answer.
     pub fn exported_rooms(
         &self,
         viewer: Option<Viewer<'_>>,
@@ -124,9 +134,8 @@ impl State {
 
         let from = after.map_or(Unbounded, Excluded);
         let rooms = self.room_ids.range((from, Unbounded)).filter_map(|(_, id)| self.rooms.get(id));
-        let mut seen = rooms.filter(|room| viewer.is_none_or(|viewer| self.may_see(viewer, room)));
-        let names = seen.by_ref().take(limit).map(|room| room.name.clone()).collect();
-        (names, seen.next().is_some())
+        let seen = rooms.filter(|room| viewer.is_none_or(|viewer| self.may_see(viewer, room)));
+        page(seen.map(|room| room.name.clone()), limit)
     }
 
     /// A room as it is taken out of the cluster by `viewer`, or by an operator, but for its events.
@@ -168,29 +177,38 @@ impl State {
         Ok((id, page))
     }
 
-    /// The members of `room`, by name; `presence` tells who is online and who is away.
+    /// The members of `room`, by name, from behind `after` on; and whether there are more than `limit`, or than
+    /// fit into an answer. `presence` tells who is online and who is away.
     pub fn members(
         &self,
         room: RoomId,
         now_ms: u64,
+        after: Option<&UserKey>,
+        limit: usize,
         presence: impl Fn(&UserKey) -> (bool, bool),
-    ) -> Vec<Member> {
-        let Some(room) = self.rooms.get(&room) else { return Vec::new() };
+    ) -> (Vec<Member>, bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+
+        let Some(room) = self.rooms.get(&room) else { return (Vec::new(), false) };
+        let from = (after.map_or(Unbounded, Excluded), Unbounded);
+        let member = |key: &UserKey, id: UserId| {
+            let role = room.role_word(id, now_ms)?;
+            let (online, away) = presence(key);
+            let username = self.users.get(&id)?.name.clone();
+            Some(Member { username, role: role.into(), online, away })
+        };
+        // Where about everybody is in the room it is quicker to go through everybody, who are in order already.
+        if room.members.len() >= self.user_ids.len() / SHARE_OF_ALL {
+            let users = self.user_ids.range::<UserKey, _>(from);
+            return page(users.filter_map(|(key, id)| member(key, *id)), limit);
+        }
         let by_name: BTreeMap<_, _> = room
             .members
             .keys()
-            .filter_map(|id| {
-                let role = room.role_word(*id, now_ms)?;
-                self.users.get(id).map(|user| (user.name.key(), (user, role)))
-            })
+            .filter_map(|id| self.users.get(id).map(|user| (user.name.key(), *id)))
             .collect();
-        by_name
-            .into_iter()
-            .map(|(key, (user, role))| {
-                let (online, away) = presence(&key);
-                Member { username: user.name.clone(), role: role.into(), online, away }
-            })
-            .collect()
+        let users = by_name.range::<UserKey, _>(from);
+        page(users.filter_map(|(key, id)| member(key, *id)), limit)
     }
 
     /// The names of a room's members.
@@ -199,7 +217,8 @@ impl State {
         members.filter_map(|id| self.users.get(id).map(|user| user.name.key()))
     }
 
-    /// The users of the cluster, by name, from behind `after` on; and whether there are more than `limit`.
+    /// The users of the cluster, by name, from behind `after` on; and whether there are more than `limit`, or
+    /// than fit into an answer.
     pub fn accounts(
         &self,
         now_ms: u64,
@@ -210,7 +229,7 @@ impl State {
         use std::ops::Bound::{Excluded, Unbounded};
 
         let from = after.map_or(Unbounded, Excluded);
-        let mut users = self
+        let users = self
             .user_ids
             .range((from, Unbounded))
             .filter_map(|(key, id)| Some((key, self.users.get(id)?)))
@@ -222,8 +241,7 @@ impl State {
                 banned: user.account.is_banned(now_ms),
                 online: is_online(key),
             });
-        let accounts: Vec<_> = users.by_ref().take(limit).collect();
-        (accounts, users.next().is_some())
+        page(users, limit)
     }
 
     /// A file, where the viewer may read it. The refusal is the same for one that does not exist.
@@ -263,6 +281,21 @@ impl State {
     pub fn hook_user(&self, token: &TokenHash) -> Option<&User> {
         self.users.get(&self.hooks.get(token)?.user)
     }
+}
+
+/// The first of `items`: at most `limit`, and as many as fit into an answer, but at least one; and whether there
+/// are more.
+fn page<T: Serialize>(items: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    for item in items {
+        // The comma counts, too.
+        bytes += serde_json::to_vec(&item).map_or(0, |json| json.len()) + 1;
+        if taken.len() >= limit || (bytes > LIST_BYTES && !taken.is_empty()) {
+            return (taken, true);
+        }
+        taken.push(item);
+    }
+    (taken, false)
 }
 
 fn summary(

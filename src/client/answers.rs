@@ -1,5 +1,7 @@
 //! What a line from a server changes in a [`ClientState`].
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::protocol::{
@@ -10,9 +12,10 @@ use crate::protocol::{
 
 use super::{
     change::Outcome,
-    io::Question,
     link::Pending,
     outbox::{Message, OutboxChange},
+    own::Target,
+    replies::reply,
     rooms::{Arrival, Fit, Joined, Phase, pushed},
     state::ClientState,
     update::{Reply, Update},
@@ -41,7 +44,7 @@ impl ClientState {
             }
             (content, Some(pending), Some(request_id)) => self.answered(request_id, pending, content),
             (Content::ServerList(list), None, None) => self.listed(list),
-            (Content::Nack(refusal), _, _) => self.refused_line(&refusal),
+            (Content::Nack(refusal), _, _) => self.refused_line(refusal),
             (Content::Other { msg_type, data }, None, None) => self.told_by_the_way(&msg_type, &data),
             // Pushes of later versions, and answers that nobody waits for.
             _ => {}
@@ -146,33 +149,65 @@ impl ClientState {
     /// A refusal of something that the server could not read far enough to say what it was.
     ///
     /// A line over the server's limit is refused so and the connection closed. Sent again and again it would
-    /// hold up everything behind it; the window starts at one, so in the end it is on its way alone.
-    fn refused_line(&mut self, refusal: &Refusal) {
-        if refusal.code == Code::TooLarge
-            && let Some(request_id) = self.outbox.only_in_flight()
-        {
-            self.message_refused(request_id, refusal.clone());
+    /// hold up everything behind it. Where it is not clear which one it was, the next connection asks for one
+    /// thing after the other, so that it is on its way alone.
+    fn refused_line(&mut self, refusal: Refusal) {
+        if refusal.code != Code::TooLarge {
+            return;
+        }
+        match self.take_suspect() {
+            None => self.careful = true,
+            Some((_, Pending::Upload(tag))) => {
+                self.fail_transfer(tag, "its pieces are longer than what the servers take".into());
+            }
+            Some((request_id, pending)) => self.refused(request_id, pending, refusal),
         }
     }
 
     fn acknowledged(&mut self, request_id: i64, data: &Map<String, Value>) {
         self.settle();
         let Some(message) = self.outbox.answered(request_id) else { return };
-        self.done(&message);
         let seq = data.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        self.outbox.placed(&message.client_msg_id, seq);
+        self.own.placed(&message.room, &message.client_msg_id, seq);
+        self.done(&message, Some(seq));
         let duplicate = data.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
         self.tell(Update::Acked { message, seq, duplicate });
     }
 
     fn message_refused(&mut self, request_id: i64, refusal: Refusal) {
         let Some(message) = self.outbox.answered(request_id) else { return };
-        self.done(&message);
-        self.tell(Update::Refused { message, refusal, uncertain: false });
+        self.dropped(message, refusal, false);
+    }
+
+    /// A message has left the outbox without a place, and with it go those that answer it.
+    fn dropped(&mut self, message: Message, refusal: Refusal, uncertain: bool) {
+        let mut gone = vec![(message, refusal, uncertain)];
+        while let Some((message, refusal, uncertain)) = gone.pop() {
+            let answers = self.outbox.take(|other| other.answers(&message.client_msg_id));
+            gone.extend(answers.into_iter().map(|(message, uncertain)| (message, unanswerable(), uncertain)));
+            self.own.remove(&message.room, &message.client_msg_id);
+            self.done(&message, None);
+            self.tell(Update::Refused { message, refusal, uncertain });
+        }
+    }
+
+    /// Gives up what answers a message of an earlier run that is not there any more.
+    pub(super) fn refuse_orphans(&mut self) {
+        let known: BTreeSet<String> =
+            self.outbox.messages().map(|message| message.client_msg_id.clone()).collect();
+        let is_orphan = |message: &Message| match &message.reply_to {
+            Some(Target::Own(id)) => !known.contains(id),
+            _ => false,
+        };
+        for (message, uncertain) in self.outbox.take(is_orphan) {
+            self.dropped(message, unanswerable(), uncertain);
+        }
     }
 
     /// A message has left the outbox.
-    fn done(&mut self, message: &Message) {
-        self.persist(OutboxChange::Removed { client_msg_id: message.client_msg_id.clone() });
+    fn done(&mut self, message: &Message, seq: Option<u64>) {
+        self.persist(OutboxChange::Removed { client_msg_id: message.client_msg_id.clone(), seq });
         // A leave may have waited for it.
         let room = self.rooms.get(&message.room.key());
         self.rooms_changed |= room.is_some_and(|room| !room.wanted);
@@ -185,7 +220,7 @@ impl ClientState {
         }
         self.tell_outcome(tag, Outcome::Done(data));
         if change.is_last() {
-            self.log_out(Refusal::new(Code::NotAuthenticated, "you have logged out"));
+            self.end_session(Refusal::new(Code::NotAuthenticated, "you have logged out"), true);
         }
     }
 
@@ -319,8 +354,7 @@ impl ClientState {
         self.tell(Update::RoomRefused { room: room.name, refusal: refusal.clone() });
         self.fail_uploads_to(key, &refusal);
         for (message, uncertain) in self.outbox.take(|message| message.room.key() == *key) {
-            self.done(&message);
-            self.tell(Update::Refused { message, refusal: refusal.clone(), uncertain });
+            self.dropped(message, refusal.clone(), uncertain);
         }
     }
 
@@ -337,40 +371,9 @@ impl ClientState {
     }
 }
 
-fn reply(question: &Question, content: Content) -> Result<Reply, String> {
-    match (question, content) {
-        (Question::History { room, .. }, Content::History { events, last_seq, more, .. }) => {
-            Ok(Reply::History { room: room.clone(), events, last_seq, more })
-        }
-        (Question::Servers, Content::ServerList(list)) => Ok(Reply::Servers(list)),
-        (Question::Status, Content::Status(status)) => Ok(Reply::Status(status)),
-        (Question::Rooms { joined }, Content::Other { data, .. }) => {
-            Ok(Reply::Rooms { more: more(&data), rooms: field(data, "rooms")?, joined: *joined })
-        }
-        (Question::Search { .. }, Content::Other { data, .. }) => {
-            Ok(Reply::Search { more: more(&data), hits: field(data, "hits")? })
-        }
-        (Question::Hooks(room), Content::Other { data, .. }) => {
-            Ok(Reply::Hooks { room: room.clone(), hooks: field(data, "hooks")? })
-        }
-        (Question::Users, Content::Other { data, .. }) => {
-            Ok(Reply::Users { more: more(&data), users: field(data, "users")? })
-        }
-        (Question::Members(room), Content::Other { data, .. }) => {
-            Ok(Reply::Members { room: room.clone(), members: field(data, "members")? })
-        }
-        (Question::Barrier, Content::Other { .. }) => Ok(Reply::Barrier),
-        _ => Err("it answers something else".into()),
-    }
-}
-
-fn more(data: &Map<String, Value>) -> bool {
-    data.get("more").and_then(Value::as_bool).unwrap_or(false)
-}
-
-fn field<T: for<'de> serde::Deserialize<'de>>(mut data: Map<String, Value>, name: &str) -> Result<T, String> {
-    let value = data.remove(name).ok_or_else(|| format!("{name} is missing"))?;
-    serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))
+/// For a message that cannot be sent because the one that it answers was not.
+fn unanswerable() -> Refusal {
+    Refusal::new(Code::NotFound, "the message that it answers was not sent")
 }
 
 /// What to make of an answer that cannot be read: a code that is not known yet is taken for the kind of

@@ -15,10 +15,14 @@ use super::{
     link::Pending,
     login::{Access, Secret},
     outbox::{Message, OutboxChange},
+    own::{Standing, Target},
     rooms,
     state::{Asking, ClientState, Doing, Phase},
     update::{Reply, Update},
 };
+
+/// What a line has around the `data` of its request, at most.
+const ENVELOPE_BYTES: usize = 256;
 
 /// What the user wants.
 impl ClientState {
@@ -32,22 +36,31 @@ impl ClientState {
         match command {
             Command::Send(message) => self.send(message),
             Command::Join(name) => self.enter(&name, false, None),
-            Command::Enter { room, private, password } => self.enter(&room, private, password),
+            Command::Enter { room, private, password } => {
+                let text = password.as_ref().map(Secret::expose);
+                match self.fits("create_join", &json!({ "room": room, "password": text })) {
+                    Ok(()) => self.enter(&room, private, password),
+                    Err(refusal) => self.refuse(Command::Enter { room, private, password }, refusal),
+                }
+            }
             Command::Leave(name) => {
                 // Membership outlives connections, so a room that was not joined here can be left too.
                 self.rooms.want(&name, 0).wanted = false;
                 self.rooms_changed = true;
             }
             Command::Ask { tag, question } if self.questions.len() < QUESTIONS_MAX => {
-                self.questions.push_back(Asking { tag, question, asked: false });
+                let (msg_type, data) = question_data(&question);
+                match self.fits(msg_type, &data) {
+                    Ok(()) => self.questions.push_back(Asking { tag, question, asked: false }),
+                    Err(refusal) => self.refuse(Command::Ask { tag, question }, refusal),
+                }
             }
             Command::Ask { .. } => {
                 let reason = format!("{QUESTIONS_MAX} questions are waiting for their answers already");
                 self.refuse(command, Refusal::new(Code::Overloaded, reason));
             }
             Command::Change { tag, change } if self.changes.len() < CHANGES_MAX => {
-                self.away = change.away().unwrap_or(self.away);
-                self.changes.push_back(Doing { tag, change, asked: false });
+                self.begin_change(tag, change);
             }
             Command::Change { .. } => {
                 let reason = format!("{CHANGES_MAX} changes are waiting for their answers already");
@@ -93,15 +106,54 @@ impl ClientState {
         self.unsaid_reads.insert(key.clone(), seq);
     }
 
-    pub(super) fn send(&mut self, message: Message) {
-        if let Err(refusal) = self.check(&message) {
+    pub(super) fn send(&mut self, mut message: Message) {
+        let checked = self.settle_target(&message).and_then(|reply_to| {
+            message.reply_to = reply_to;
+            self.check(&message)
+        });
+        if let Err(refusal) = checked {
+            self.own.remove(&message.room, &message.client_msg_id);
             return self.refuse(Command::Send(message), refusal);
         }
+        self.own.add(&message.room, &message.client_msg_id);
         let room = self.rooms.want(&message.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
         self.outputs.push_back(Output::Persist(OutboxChange::Added(message.clone())));
         self.outbox.push(message.clone());
         self.tell(Update::Queued { message, online: self.is_usable() });
+    }
+
+    /// What `message` answers: at a place, or one that goes before it in the outbox.
+    fn settle_target(&self, message: &Message) -> Result<Option<Target>, Refusal> {
+        let Some(target) = &message.reply_to else { return Ok(None) };
+        match self.own.find(&message.room.key(), target) {
+            Standing::At(seq) => Ok(Some(Target::Seq(seq))),
+            Standing::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
+                Ok(Some(Target::Own(id)))
+            }
+            // To wait for a file would hold up all that is said meanwhile.
+            Standing::Waits(_) => {
+                let reason = "the file that you are sending is not there yet; answer it when it is";
+                Err(Refusal::bad_request(reason))
+            }
+            Standing::Missing => Err(not_said(&message.room)),
+        }
+    }
+
+    /// Takes on a change of a message: which one is meant is clear from now on.
+    fn begin_change(&mut self, tag: u64, mut change: Change) {
+        if let Err(refusal) = self.fits(change.msg_type(), &change.data()) {
+            return self.tell_outcome(tag, Outcome::Refused(refusal));
+        }
+        if let (Some(target), Some(room)) = (change.target(), change.room()) {
+            match self.own.find(&room.key(), target) {
+                Standing::At(seq) => change.aim(Target::Seq(seq)),
+                Standing::Waits(id) => change.aim(Target::Own(id)),
+                Standing::Missing => return self.tell_outcome(tag, Outcome::Refused(not_said(&room))),
+            }
+        }
+        self.away = change.away().unwrap_or(self.away);
+        self.changes.push_back(Doing { tag, change, asked: false });
     }
 
     /// Refuses what no server would take, before it is stored: it would stand in the way of what follows.
@@ -114,12 +166,12 @@ impl ClientState {
         if body.contains('\0') {
             return Err(Refusal::bad_request("the message contains a NUL character"));
         }
-        let bytes = chat_data(message, None).to_string().len() + 256;
-        if body.len() > limits.body_bytes || bytes > limits.line_bytes {
+        if body.len() > limits.body_bytes {
             let reason =
                 format!("the message has {} bytes; at most {} are sent", body.len(), limits.body_bytes);
             return Err(Refusal::new(Code::TooLarge, reason));
         }
+        self.fits("chat", &chat_data(message, None))?;
         if !(1..=CLIENT_MSG_ID_BYTES).contains(&message.client_msg_id.len()) {
             return Err(Refusal::bad_request("client_msg_id must have 1 to 64 bytes"));
         }
@@ -128,6 +180,17 @@ impl ClientState {
             return Err(Refusal::new(Code::Overloaded, reason));
         }
         Ok(())
+    }
+
+    /// Refuses a request whose line no server would take: it could not even say which one it was, and would close
+    /// the connection.
+    pub(super) fn fits(&self, msg_type: &str, data: &Value) -> Result<(), Refusal> {
+        let (bytes, most) = (data.to_string().len() + ENVELOPE_BYTES, self.config.limits.line_bytes);
+        if bytes <= most {
+            return Ok(());
+        }
+        let reason = format!("{msg_type} would have {bytes} bytes; at most {most} are sent");
+        Err(Refusal::new(Code::TooLarge, reason))
     }
 
     fn refuse(&mut self, command: Command, refusal: Refusal) {
@@ -165,11 +228,16 @@ impl ClientState {
         self.send_messages();
         self.move_files();
         self.say_what_was_read();
+        self.careful &= !self.is_idle();
     }
 
     fn ask_for_rooms(&mut self) {
         let keys: Vec<RoomKey> = self.rooms.iter().map(|(key, _)| key.clone()).collect();
         for key in keys {
+            if !self.may_ask() {
+                self.rooms_changed = true;
+                return;
+            }
             let Some(room) = self.rooms.get(&key) else { continue };
             // What was typed before the leave goes out before it.
             let stays = room.wanted || self.outbox.messages().any(|message| message.room.key() == key);
@@ -197,17 +265,11 @@ impl ClientState {
     }
 
     fn ask_questions(&mut self) {
-        let unasked: Vec<(u64, Question)> = self
-            .questions
-            .iter_mut()
-            .filter(|asking| !asking.asked)
-            .map(|asking| {
-                asking.asked = true;
-                (asking.tag, asking.question.clone())
-            })
-            .collect();
-        for (tag, question) in unasked {
-            let (msg_type, data) = question_data(&question);
+        while self.may_ask()
+            && let Some(asking) = self.questions.iter_mut().find(|asking| !asking.asked)
+        {
+            asking.asked = true;
+            let (tag, (msg_type, data)) = (asking.tag, question_data(&asking.question));
             self.ask(msg_type, data, Pending::Question(tag));
         }
     }
@@ -220,7 +282,7 @@ impl ClientState {
                 self.rooms.want(&name, 0);
                 return self.ask_for_rooms();
             };
-            if room.phase != rooms::Phase::Live {
+            if room.phase != rooms::Phase::Live || !self.may_ask() {
                 return;
             }
             let data = chat_data(message, before);
@@ -231,15 +293,37 @@ impl ClientState {
     }
 
     fn ask_for_changes(&mut self) {
-        while let Some(at) = self.changes.iter().position(|doing| !doing.asked) {
-            let Doing { tag, change, .. } = &self.changes[at];
+        let mut at = 0;
+        while let Some(Doing { tag, change, asked }) = self.changes.get(at) {
+            if *asked {
+                at += 1;
+                continue;
+            }
             let (tag, mut change): (u64, Change) = (*tag, change.clone());
-            let room = change.room().and_then(|key| self.rooms.get(&key));
+            let key = change.room().map(|name| name.key());
+            let room = key.as_ref().and_then(|key| self.rooms.get(key));
             let is_coming = room.is_some_and(|room| {
                 room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
             });
-            if is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
+            if !self.may_ask() || is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
                 return;
+            }
+            if let (Some(target), Some(key)) = (change.target(), &key) {
+                match self.own.find(key, target) {
+                    Standing::At(seq) => change.aim(Target::Seq(seq)),
+                    // It waits for its message, and holds up nobody.
+                    Standing::Waits(_) => {
+                        at += 1;
+                        continue;
+                    }
+                    Standing::Missing => {
+                        self.changes.remove(at);
+                        let refusal =
+                            Refusal::new(Code::NotFound, "the message that it is about was not sent");
+                        self.tell_outcome(tag, Outcome::Refused(refusal));
+                        continue;
+                    }
+                }
             }
             change.fill_in(room.and_then(|room| room.cursor));
             self.changes[at].asked = true;
@@ -289,6 +373,11 @@ impl ClientState {
     }
 }
 
+/// For what is to be done with the last message of somebody who has none.
+fn not_said(room: &RoomName) -> Refusal {
+    Refusal::new(Code::NotFound, format!("you have said nothing in {room} yet"))
+}
+
 fn join_data(room: &rooms::Room) -> Value {
     let mut data = match room.cursor {
         Some(after) => json!({ "room": room.name, "after": after }),
@@ -307,7 +396,7 @@ fn chat_data(message: &Message, before: Option<&Message>) -> Value {
     let mut data = json!({
         "room": message.room, "body": message.body, "client_msg_id": message.client_msg_id,
     });
-    if let Some(reply_to) = message.reply_to {
+    if let Some(Target::Seq(reply_to)) = message.reply_to {
         data["reply_to"] = reply_to.into();
     }
     if let Some(file_id) = message.file_id {
@@ -335,14 +424,19 @@ fn question_data(question: &Question) -> (&'static str, Value) {
             }
             ("history", Value::Object(data))
         }
-        Question::Rooms { joined } => ("rooms", json!({ "joined": joined })),
-        Question::Search { words, room, author, limit } => {
-            let limit = (*limit).clamp(1, SEARCH_MAX);
-            ("search", json!({ "query": words, "room": room, "author": author, "limit": limit }))
+        Question::Rooms { joined, after } => ("rooms", json!({ "joined": joined, "after": after })),
+        Question::Search(search) => {
+            let seconds = |at_ms: Option<u64>| at_ms.map(|at_ms| at_ms as f64 / 1000.0);
+            let data = json!({
+                "query": search.words, "room": search.room, "author": search.author,
+                "since": seconds(search.since_ms), "until": seconds(search.until_ms), "before": search.before,
+                "limit": search.limit.clamp(1, SEARCH_MAX),
+            });
+            ("search", data)
         }
         Question::Hooks(room) => ("hooks", json!({ "room": room })),
-        Question::Users => ("users", json!({})),
-        Question::Members(room) => ("members", json!({ "room": room })),
+        Question::Users { after } => ("users", json!({ "after": after })),
+        Question::Members { room, after } => ("members", json!({ "room": room, "after": after })),
         Question::Servers => ("server_list", json!({})),
         Question::Status => ("status_request", json!({})),
         Question::Barrier => ("ping", json!({ "barrier": true })),

@@ -9,15 +9,17 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{RoomKey, RoomName, UserName};
+use crate::protocol::{FileId, RoomName, UserName};
 
-use super::login::Secret;
+use super::{login::Secret, own::Target};
 
 /// A request that changes something. `Debug` shows no secrets.
 #[derive(Clone, PartialEq)]
 pub struct Change {
     msg_type: String,
     data: Map<String, Value>,
+    /// The message that it is about.
+    target: Option<Target>,
 }
 
 impl Change {
@@ -27,22 +29,29 @@ impl Change {
             Value::Object(data) => data,
             _ => Map::new(),
         };
-        Change { msg_type: msg_type.into(), data }
+        Change { msg_type: msg_type.into(), data, target: None }
+    }
+
+    /// A request about a message of `room`.
+    fn about(msg_type: &str, target: impl Into<Target>, data: Value) -> Self {
+        let mut change = Change::new(msg_type, data);
+        change.aim(target.into());
+        change
     }
 
     /// Give an own message another text.
-    pub fn edit(room: &RoomName, seq: u64, body: &str) -> Self {
-        Change::new("edit", json!({ "room": room, "seq": seq, "body": body }))
+    pub fn edit(room: &RoomName, target: impl Into<Target>, body: &str) -> Self {
+        Change::about("edit", target, json!({ "room": room, "body": body }))
     }
 
     /// Delete a message.
-    pub fn delete(room: &RoomName, seq: u64) -> Self {
-        Change::new("delete", json!({ "room": room, "seq": seq }))
+    pub fn delete(room: &RoomName, target: impl Into<Target>) -> Self {
+        Change::about("delete", target, json!({ "room": room }))
     }
 
     /// React to a message, or take a reaction back.
-    pub fn react(room: &RoomName, seq: u64, emoji: &str, remove: bool) -> Self {
-        Change::new("react", json!({ "room": room, "seq": seq, "emoji": emoji, "remove": remove }))
+    pub fn react(room: &RoomName, target: impl Into<Target>, emoji: &str, remove: bool) -> Self {
+        Change::about("react", target, json!({ "room": room, "emoji": emoji, "remove": remove }))
     }
 
     /// Mark everything up to `seq` as read; without it, everything that was shown.
@@ -109,6 +118,36 @@ impl Change {
         Change::new("delete_hook", json!({ "room": room, "hook_id": hook_id }))
     }
 
+    /// Remove a file from the servers; messages that show it still name it.
+    pub fn delete_file(file_id: FileId) -> Self {
+        Change::new("file_delete", json!({ "file_id": file_id }))
+    }
+
+    /// As an administrator, shut somebody out of the whole cluster.
+    pub fn ban_from_cluster(user: &UserName, seconds: Option<u32>) -> Self {
+        Change::new("ban", json!({ "username": user, "seconds": seconds }))
+    }
+
+    /// As an administrator, let somebody in again who was shut out of the whole cluster.
+    pub fn unban_from_cluster(user: &UserName) -> Self {
+        Change::new("unban", json!({ "username": user }))
+    }
+
+    /// As an administrator, give somebody another password; their sessions end.
+    pub fn set_password(user: &UserName, password: &Secret) -> Self {
+        Change::new("set_password", json!({ "username": user, "password": password.expose() }))
+    }
+
+    /// As an administrator, make somebody one too, or take that back.
+    pub fn set_admin(user: &UserName, admin: bool) -> Self {
+        Change::new("set_admin", json!({ "username": user, "admin": admin }))
+    }
+
+    /// As an administrator, delete somebody's account.
+    pub fn delete_account(user: &UserName) -> Self {
+        Change::new("delete_account", json!({ "username": user }))
+    }
+
     /// The `msg_type` of the request.
     pub fn msg_type(&self) -> &str {
         &self.msg_type
@@ -120,9 +159,21 @@ impl Change {
     }
 
     /// The room it is about.
-    pub(super) fn room(&self) -> Option<RoomKey> {
-        let room = RoomName::new(self.data.get("room")?.as_str()?)?;
-        Some(room.key())
+    pub(super) fn room(&self) -> Option<RoomName> {
+        RoomName::new(self.data.get("room")?.as_str()?)
+    }
+
+    /// The message it is about.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    /// It is about this message.
+    pub(super) fn aim(&mut self, target: Target) {
+        if let Target::Seq(seq) = target {
+            self.data.insert("seq".into(), seq.into());
+        }
+        self.target = Some(target);
     }
 
     /// Whether it has to wait for everything that was asked for before it.
@@ -132,7 +183,10 @@ impl Change {
 
     /// Whether a server works on it for so long that its silence means nothing: it hashes a password.
     pub(super) fn takes_long(&self) -> bool {
-        matches!(self.msg_type.as_str(), "change_password" | "close_account" | "room_password")
+        matches!(
+            self.msg_type.as_str(),
+            "change_password" | "close_account" | "room_password" | "set_password"
+        )
     }
 
     /// Whether somebody is away from now on, where it says that.

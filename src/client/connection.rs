@@ -58,6 +58,7 @@ use super::{
     login::{First, Login, Secret},
     outbox::{Message, MessageIds, OutboxChange},
     outbox_file::OutboxFile,
+    own::Target,
     state::{ClientState, StateConfig},
     token_file::TokenFile,
     transfer::Sending,
@@ -200,12 +201,12 @@ impl Client {
         self.hand_over(room, body, None)
     }
 
-    /// Says `body` in `room` as an answer to the event at `seq`; else like [`Client::send`].
-    pub fn reply(&self, room: &RoomName, seq: u64, body: &str) -> io::Result<String> {
-        self.hand_over(room, body, Some(seq))
+    /// Says `body` in `room` as an answer to a message; else like [`Client::send`].
+    pub fn reply(&self, room: &RoomName, to: impl Into<Target>, body: &str) -> io::Result<String> {
+        self.hand_over(room, body, Some(to.into()))
     }
 
-    fn hand_over(&self, room: &RoomName, body: &str, reply_to: Option<u64>) -> io::Result<String> {
+    fn hand_over(&self, room: &RoomName, body: &str, reply_to: Option<Target>) -> io::Result<String> {
         let mut ids = self.ids.lock();
         let client_msg_id = ids.next_id();
         let message = Message {
@@ -509,7 +510,8 @@ impl Driver {
                     Output::Tell(update) => self.tell(update),
                     Output::Connect(address) => self.start(Some(address)),
                     Output::Discover => self.start(None),
-                    Output::KeepToken(token) => self.keep_token(token.as_ref()),
+                    Output::KeepToken(token) => self.change_token_file(|file| file.keep(&token)),
+                    Output::ForgetToken(token) => self.change_token_file(|file| file.forget(&token)),
                     Output::Read { tag, offset, length } => self.read_file(tag, offset, length),
                     Output::Save { tag, file, bytes, last } => self.save(tag, &file, &bytes, last),
                     Output::Disconnect => {
@@ -536,9 +538,9 @@ impl Driver {
     }
 
     /// A token that cannot be kept is good for this run all the same; the next one asks for the password.
-    fn keep_token(&mut self, token: Option<&Secret>) {
+    fn change_token_file(&mut self, change: impl FnOnce(&TokenFile) -> io::Result<()>) {
         if let Some(file) = &self.token_file
-            && let Err(error) = file.write(token)
+            && let Err(error) = change(file)
         {
             log::warn!("{error}");
         }

@@ -124,30 +124,50 @@ pub enum Question {
     Rooms {
         /// Only those of which the user is a member.
         joined: bool,
+        /// Those behind this one, by name.
+        after: Option<RoomName>,
     },
-    /// Messages with these words, among those that the user may read.
-    Search {
-        /// The words.
-        words: String,
-        /// In this room only.
-        room: Option<RoomName>,
-        /// Of this author only.
-        author: Option<UserName>,
-        /// At most so many, 1 to [`SEARCH_MAX`](crate::protocol::limits::SEARCH_MAX).
-        limit: usize,
-    },
+    /// Messages with certain words, among those that the user may read.
+    Search(Search),
     /// The addresses at which tools post into a room.
     Hooks(RoomName),
     /// The users of the cluster; only for administrators.
-    Users,
+    Users {
+        /// Those behind this one, by name.
+        after: Option<UserName>,
+    },
     /// The members of a room.
-    Members(RoomName),
+    Members {
+        /// The room.
+        room: RoomName,
+        /// Those behind this one, by name.
+        after: Option<UserName>,
+    },
     /// The servers.
     Servers,
     /// The server's status.
     Status,
     /// Answered once everything committed anywhere before has been applied on the server in use.
     Barrier,
+}
+
+/// What is looked for. Without a word there is nothing to find.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Search {
+    /// The words.
+    pub words: String,
+    /// In this room only.
+    pub room: Option<RoomName>,
+    /// Of this author only.
+    pub author: Option<UserName>,
+    /// From this time on, milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Up to this time.
+    pub until_ms: Option<u64>,
+    /// Older than the message with this Lamport timestamp.
+    pub before: Option<u64>,
+    /// At most so many, 1 to [`SEARCH_MAX`](crate::protocol::limits::SEARCH_MAX).
+    pub limit: usize,
 }
 
 /// Something to be done by the caller.
@@ -163,8 +183,10 @@ pub enum Output {
     Discover,
     /// Change the durable copy of the outbox.
     Persist(OutboxChange),
-    /// Keep this token for later runs; `None`: forget the one that is kept.
-    KeepToken(Option<Secret>),
+    /// Keep this token for later runs.
+    KeepToken(Secret),
+    /// This token is worth nothing any more: forget it, where it is the one that is kept.
+    ForgetToken(Secret),
     /// Read a part of the file of an upload; say `Bytes`.
     Read {
         /// The upload.

@@ -117,6 +117,12 @@ impl Link {
         self.pending.values().any(|(pending, _)| pending == what)
     }
 
+    /// The unanswered requests that can be long.
+    pub fn suspects(&self) -> impl Iterator<Item = (i64, &Pending)> {
+        let all = self.pending.iter().map(|(&request_id, (pending, _))| (request_id, pending));
+        all.filter(|(_, pending)| !matches!(pending, Pending::Directory | Pending::Ping | Pending::Aside))
+    }
+
     /// The server said something, whatever it was.
     pub fn heard(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;

@@ -137,8 +137,11 @@ impl Access {
         let has_password = self.login.password.is_some();
         match (step, refusal.code) {
             (Step::Token, Code::BadCredentials) => {
-                self.login.token = None;
-                if has_password { Next::Try(Step::Password) } else { Next::AskUser }
+                if has_password {
+                    Next::Try(Step::Password)
+                } else {
+                    Next::AskUser
+                }
             }
             (Step::Guest, Code::NameTaken | Code::NotAuthenticated) if has_password => {
                 Next::Try(Step::Password)
@@ -173,10 +176,15 @@ impl Access {
         is_new.then_some(token)
     }
 
-    /// The session has ended. Whether there was a token to forget.
-    pub fn ended(&mut self) -> bool {
+    /// The token is worth nothing any more; gives the one to forget.
+    pub fn take_token(&mut self) -> Option<Secret> {
+        self.login.token.take()
+    }
+
+    /// The session has ended; gives the token to forget.
+    pub fn ended(&mut self) -> Option<Secret> {
         self.login.password = None;
-        self.login.token.take().is_some()
+        self.take_token()
     }
 }
 

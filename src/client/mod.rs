@@ -17,6 +17,8 @@ pub mod link;
 pub mod login;
 pub mod outbox;
 pub mod outbox_file;
+pub mod own;
+mod replies;
 pub mod rooms;
 mod search;
 pub mod state;
@@ -30,8 +32,4 @@ pub mod update;
 pub use connection::{Client, ClientConfig};
 
 #[cfg(test)]
-mod account_tests;
-#[cfg(test)]
-mod state_tests;
-#[cfg(test)]
-mod world_tests;
+mod tests;

@@ -17,8 +17,7 @@
 //! - **A message is refused for good**: it is reported and taken out; those behind it do not depend on it.
 //!
 //! The window starts at one on every connection and grows by one with each acknowledgement, so that the
-//! clients of a lost server do not throw everything they hold at the next one at once, and so that a
-//! message that makes a server close the connection is found: it is on its way alone.
+//! clients of a lost server do not throw everything they hold at the next one at once.
 
 use std::collections::VecDeque;
 
@@ -29,7 +28,10 @@ use crate::{
     protocol::{RoomName, file::FileId},
 };
 
-use super::limits::{OUTBOX_MAX, WINDOW_MAX};
+use super::{
+    limits::{OUTBOX_MAX, WINDOW_MAX},
+    own::Target,
+};
 
 /// A message as the user gave it, with the id under which it is sent, however often. Its JSON form is what
 /// the outbox file keeps.
@@ -41,9 +43,9 @@ pub struct Message {
     pub room: RoomName,
     /// The text.
     pub body: String,
-    /// The `seq` of the message it answers.
+    /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<u64>,
+    pub reply_to: Option<Target>,
     /// The file that it shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_id: Option<FileId>,
@@ -59,7 +61,17 @@ pub enum OutboxChange {
     Removed {
         /// Which.
         client_msg_id: String,
+        /// Its place, where it got one: what answers it names that from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
     },
+}
+
+impl Message {
+    /// Whether it answers the own message `client_msg_id`, whose place it does not know.
+    pub fn answers(&self, client_msg_id: &str) -> bool {
+        matches!(&self.reply_to, Some(Target::Own(id)) if id == client_msg_id)
+    }
 }
 
 /// Names for messages: an id of this run of the program, then a counter.
@@ -140,11 +152,16 @@ impl Outbox {
     }
 
     /// The message to send next, if one may be sent now, and the unanswered one that goes before it.
+    ///
+    /// What answers a message that is still on its way waits until that has its place.
     pub fn next_to_send(&self) -> Option<(&Message, Option<&Message>)> {
         if self.in_flight >= self.window || (self.recovering && self.in_flight > 0) {
             return None;
         }
         let next = self.entries.get(self.in_flight)?;
+        if matches!(next.message.reply_to, Some(Target::Own(_))) {
+            return None;
+        }
         let before = self.in_flight.checked_sub(1).map(|at| &self.entries[at].message);
         Some((&next.message, before))
     }
@@ -165,6 +182,13 @@ impl Outbox {
         self.in_flight -= 1;
         self.window = WINDOW_MAX.min(self.window + 1);
         self.entries.remove(at).map(|entry| entry.message)
+    }
+
+    /// The message `client_msg_id` got the place `seq`: what answers it can name that.
+    pub fn placed(&mut self, client_msg_id: &str, seq: u64) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.message.answers(client_msg_id)) {
+            entry.message.reply_to = Some(Target::Seq(seq));
+        }
     }
 
     /// The message that `request_id` carried was refused for load and has to be sent again.
@@ -192,14 +216,6 @@ impl Outbox {
         self.in_flight = 0;
         self.window = 1;
         self.recovering = false;
-    }
-
-    /// The request that carries the only message on its way, where there is exactly one.
-    pub fn only_in_flight(&self) -> Option<i64> {
-        match self.in_flight {
-            1 => self.entries.iter().find_map(|entry| entry.in_flight),
-            _ => None,
-        }
     }
 
     /// Takes out all messages that `goes` says are to go and that are not on their way, each with whether

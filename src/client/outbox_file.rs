@@ -21,6 +21,7 @@ use crate::protocol::UserName;
 use super::{
     limits::OUTBOX_MAX,
     outbox::{Message, OutboxChange},
+    own::Target,
 };
 
 /// Clients of one user that may run on one machine with one outbox folder.
@@ -200,10 +201,15 @@ fn read(path: &Path) -> io::Result<VecDeque<Message>> {
 fn apply(messages: &mut VecDeque<Message>, change: OutboxChange) {
     match change {
         OutboxChange::Added(message) => messages.push_back(message),
-        OutboxChange::Removed { client_msg_id } => {
+        OutboxChange::Removed { client_msg_id, seq } => {
             // Nearly always the first.
             let at = messages.iter().position(|message| message.client_msg_id == client_msg_id);
             at.map(|at| messages.remove(at));
+            if let Some(seq) = seq {
+                for answer in messages.iter_mut().filter(|message| message.answers(&client_msg_id)) {
+                    answer.reply_to = Some(Target::Seq(seq));
+                }
+            }
         }
     }
 }
@@ -261,7 +267,7 @@ mod tests {
     }
 
     fn removed(id: &str) -> OutboxChange {
-        OutboxChange::Removed { client_msg_id: id.into() }
+        OutboxChange::Removed { client_msg_id: id.into(), seq: None }
     }
 
     fn ids(outbox: &OutboxFile) -> Vec<&str> {
@@ -277,6 +283,19 @@ mod tests {
         drop(outbox);
         let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
         assert_eq!(ids(&outbox), ["2", "3"]);
+    }
+
+    #[test]
+    fn an_answer_learns_the_place_of_what_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        let OutboxChange::Added(mut answer) = added("2") else { unreachable!("it adds") };
+        answer.reply_to = Some(Target::Own("1".into()));
+        outbox.append(&[added("1"), OutboxChange::Added(answer)]).unwrap();
+        outbox.append(&[OutboxChange::Removed { client_msg_id: "1".into(), seq: Some(7) }]).unwrap();
+        drop(outbox);
+        let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        assert_eq!(outbox.messages().next().unwrap().reply_to, Some(Target::Seq(7)));
     }
 
     #[test]

@@ -248,12 +248,10 @@ impl ClientState {
         if refusal.code.retryable() && !is_throttled {
             return self.leave_server(&refusal.reason, false);
         }
-        let had_token = step == Step::Token && refusal.code == Code::BadCredentials;
-        let next = self.access.refused(step, &refusal);
-        if had_token {
-            self.outputs.push_back(Output::KeepToken(None));
+        if step == Step::Token && refusal.code == Code::BadCredentials {
+            self.outputs.extend(self.access.take_token().map(Output::ForgetToken));
         }
-        match next {
+        match self.access.refused(step, &refusal) {
             Next::Try(step) => self.try_login(step),
             Next::AskUser => self.log_out(refusal),
         }

@@ -53,6 +53,7 @@ use super::{
     link::{Link, Pending},
     login::{Access, Login, Secret},
     outbox::{Message, Outbox, OutboxChange},
+    own::OwnMessages,
     rooms::{self, Rooms},
     transfer::{Download, Upload},
     update::{Reply, Update},
@@ -133,6 +134,7 @@ pub struct ClientState {
     /// A room may need a `create_join` or a `leave`.
     pub(super) rooms_changed: bool,
     pub(super) outbox: Outbox,
+    pub(super) own: OwnMessages,
     pub(super) questions: VecDeque<Asking>,
     pub(super) changes: VecDeque<Doing>,
     pub(super) uploads: Vec<Upload>,
@@ -159,6 +161,8 @@ pub struct ClientState {
     pub(super) no_majority: bool,
     /// Redirects in a row.
     pub(super) redirects: u32,
+    /// A line was too long for a server, and it is not known which: one thing is asked after the other.
+    pub(super) careful: bool,
     /// Discovery has just run: its result is tried before it runs again.
     pub(super) discovered: bool,
     pub(super) down: Option<Down>,
@@ -169,11 +173,13 @@ impl ClientState {
     /// A client with the messages of an earlier run, oldest first.
     pub fn new(config: StateConfig, restored: Vec<Message>) -> Self {
         let mut rooms = Rooms::default();
+        let mut own = OwnMessages::default();
         let access = Access::new(config.login.clone());
         for message in &restored {
             rooms.want(&message.room, 0);
+            own.add(&message.room, &message.client_msg_id);
         }
-        ClientState {
+        let mut state = ClientState {
             directory: Directory::new(&config.servers, config.seed),
             // Another stream of numbers than the directory's.
             jitter: Jitter::new(!config.seed),
@@ -183,6 +189,7 @@ impl ClientState {
             rooms,
             rooms_changed: false,
             outbox: Outbox::new(restored),
+            own,
             questions: VecDeque::new(),
             changes: VecDeque::new(),
             uploads: Vec::new(),
@@ -199,10 +206,13 @@ impl ClientState {
             silences: 0,
             no_majority: false,
             redirects: 0,
+            careful: false,
             discovered: false,
             down: None,
             outputs: VecDeque::new(),
-        }
+        };
+        state.refuse_orphans();
+        state
     }
 
     /// Takes in what happened at `now_ms`, a clock that never goes back and whose zero means nothing.
@@ -307,6 +317,20 @@ impl ClientState {
         request_id.and_then(|request_id| link.answered(request_id))
     }
 
+    /// Whether something may be asked beside what is on its way.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.careful || self.link().is_none_or(|link| link.suspects().next().is_none())
+    }
+
+    /// Takes the request off the connection that alone can have been too long; `None` where there are several.
+    pub(super) fn take_suspect(&mut self) -> Option<(i64, Pending)> {
+        let Phase::Linked(link) = &mut self.phase else { return None };
+        let mut suspects = link.suspects().map(|(request_id, _)| request_id);
+        let (only, None) = (suspects.next()?, suspects.next()) else { return None };
+        drop(suspects);
+        link.answered(only).map(|pending| (only, pending))
+    }
+
     /// Takes a question off the list, and gives it.
     pub(super) fn take_question(&mut self, tag: u64) -> Option<Question> {
         let at = self.questions.iter().position(|asking| asking.tag == tag && asking.asked)?;
@@ -325,9 +349,13 @@ impl ClientState {
 
     /// The session is over, or never began: the user has to log in before anything else happens.
     pub(super) fn log_out(&mut self, refusal: Refusal) {
-        if self.access.ended() {
-            self.outputs.push_back(Output::KeepToken(None));
-        }
+        let wanted = self.changes.iter().any(|doing| doing.asked && doing.change.is_last());
+        self.end_session(refusal, wanted);
+    }
+
+    /// The same, where it is known whether the user `wanted` it.
+    pub(super) fn end_session(&mut self, refusal: Refusal, wanted: bool) {
+        self.outputs.extend(self.access.ended().map(Output::ForgetToken));
         self.outputs.push_back(Output::Disconnect);
         self.forget_connection();
         for Asking { tag, .. } in std::mem::take(&mut self.questions) {
@@ -337,12 +365,12 @@ impl ClientState {
             self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
         }
         self.fail_transfers(&refusal.reason);
-        self.tell(Update::LoginNeeded { refusal: refusal.clone(), logins: self.logins });
+        self.tell(Update::LoginNeeded { refusal: refusal.clone(), wanted, logins: self.logins });
         self.phase = Phase::LoggedOut(refusal);
     }
 
     pub(super) fn keep_token(&mut self, token: Secret) {
-        self.outputs.push_back(Output::KeepToken(Some(token)));
+        self.outputs.push_back(Output::KeepToken(token));
     }
 
     /// Puts a question back that was refused for load.

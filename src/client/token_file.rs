@@ -35,19 +35,26 @@ impl TokenFile {
         }
     }
 
-    /// Keeps `token` in the place of the one that was kept; `None` keeps none.
+    /// Keeps `token` in the place of the one that was kept.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write(&self, token: Option<&Secret>) -> io::Result<()> {
-        let written = match token {
-            Some(token) => self.replace(token),
-            None => match fs::remove_file(&self.0) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        };
-        written.map_err(|error| self.told(&error, "cannot write"))
+    pub fn keep(&self, token: &Secret) -> io::Result<()> {
+        self.replace(token).map_err(|error| self.told(&error, "cannot write"))
+    }
+
+    /// Keeps `token` no longer. Another one, that of another login, stays.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the folder not be written.
+    pub fn forget(&self, token: &Secret) -> io::Result<()> {
+        if self.read()?.as_ref() != Some(token) {
+            return Ok(());
+        }
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.told(&error, "cannot remove")),
+            _ => Ok(()),
+        }
     }
 
     fn replace(&self, token: &Secret) -> io::Result<()> {
@@ -79,7 +86,7 @@ mod tests {
         let file = TokenFile::new(&folder.path().join("new"), &UserName::new("Alice").unwrap());
         assert_eq!(file.read().unwrap(), None);
         for token in ["snt_1", "snt_2"] {
-            file.write(Some(&Secret::new(token))).unwrap();
+            file.keep(&Secret::new(token)).unwrap();
             assert_eq!(file.read().unwrap(), Some(Secret::new(token)));
         }
         #[cfg(unix)]
@@ -88,8 +95,11 @@ mod tests {
             let path = folder.path().join("new/alice.token");
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        file.write(None).unwrap();
-        file.write(None).unwrap();
-        assert_eq!(file.read().unwrap(), None);
+        file.forget(&Secret::new("snt_1")).unwrap();
+        assert_eq!(file.read().unwrap(), Some(Secret::new("snt_2")), "it is another login's");
+        for _ in 0..2 {
+            file.forget(&Secret::new("snt_2")).unwrap();
+            assert_eq!(file.read().unwrap(), None);
+        }
     }
 }

@@ -116,13 +116,9 @@ impl Upload {
                 self.begins += 1;
                 Some(Want::Ask("file_begin", json!(self.sending.file)))
             }
-            Step::Send(file_id, pieces) if pieces.done >= size => {
-                let (file_id, in_flight) = (*file_id, pieces.in_flight);
-                if in_flight > 0 {
-                    return None;
-                }
-                self.step = Step::End { file_id, asked: true };
-                Some(Want::Ask("file_end", json!({ "file_id": file_id, "sha256": self.sending.sha256 })))
+            Step::Send(file_id, pieces) if pieces.done >= size && pieces.in_flight == 0 => {
+                self.step = Step::End { file_id: *file_id, asked: false };
+                self.want()
             }
             Step::Send(_, pieces) if self.reading.is_none() && pieces.may_ask() && pieces.next < size => {
                 let offset = pieces.next;

@@ -22,6 +22,7 @@ impl ClientState {
         }
         let room = self.rooms.want(&sending.file.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
+        self.own.add(&sending.file.room, &sending.client_msg_id);
         self.uploads.push(Upload::new(tag, sending));
     }
 
@@ -48,7 +49,9 @@ impl ClientState {
             if self.rooms.get(&key).is_none_or(|room| room.phase != rooms::Phase::Live) {
                 continue;
             }
-            while let Some(want) = self.uploads[at].want() {
+            while self.may_ask()
+                && let Some(want) = self.uploads[at].want()
+            {
                 match want {
                     Want::Ask(msg_type, data) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
                     Want::Read { offset, length } => {
@@ -59,7 +62,9 @@ impl ClientState {
         }
         for at in 0..self.downloads.len() {
             let tag = self.downloads[at].tag;
-            while let Some(Want::Ask(msg_type, data)) = self.downloads[at].want() {
+            while self.may_ask()
+                && let Some(Want::Ask(msg_type, data)) = self.downloads[at].want()
+            {
                 self.ask(msg_type, data, Pending::Download(tag));
             }
         }
@@ -71,8 +76,10 @@ impl ClientState {
         match result {
             Err(reason) => self.fail_transfer(tag, reason),
             Ok(bytes) => {
-                if let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) {
-                    self.ask(msg_type, data, Pending::Upload(tag));
+                let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) else { return };
+                match self.fits(msg_type, &data) {
+                    Ok(()) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
+                    Err(refusal) => self.fail_transfer(tag, refusal.reason),
                 }
             }
         }
@@ -133,22 +140,25 @@ impl ClientState {
         }
     }
 
-    fn fail_transfer(&mut self, tag: u64, reason: String) {
+    pub(super) fn fail_transfer(&mut self, tag: u64, reason: String) {
         self.give_up(tag);
         self.tell(Update::TransferFailed { tag, reason });
     }
 
     pub(super) fn give_up(&mut self, tag: u64) {
-        self.uploads.retain(|upload| upload.tag != tag);
+        if let Some(at) = self.uploads.iter().position(|upload| upload.tag == tag) {
+            let Sending { file, client_msg_id, .. } = self.uploads.remove(at).sending;
+            self.own.remove(&file.room, &client_msg_id);
+        }
         self.downloads.retain(|download| download.tag != tag);
     }
 
     /// The user has to log in, or was sent out of the room: nothing moves any more.
     pub(super) fn fail_transfers(&mut self, reason: &str) {
-        let uploads = self.uploads.drain(..).map(|upload| upload.tag);
-        let tags: Vec<u64> = uploads.chain(self.downloads.drain(..).map(|download| download.tag)).collect();
+        let uploads = self.uploads.iter().map(|upload| upload.tag);
+        let tags: Vec<u64> = uploads.chain(self.downloads.iter().map(|download| download.tag)).collect();
         for tag in tags {
-            self.tell(Update::TransferFailed { tag, reason: reason.to_owned() });
+            self.fail_transfer(tag, reason.to_owned());
         }
     }
 

@@ -8,7 +8,7 @@ use crate::protocol::{
     status::Status,
 };
 
-use super::{change::Outcome, directory::Address, outbox::Message};
+use super::{change::Outcome, directory::Address, io::Question, outbox::Message};
 
 /// Something the user is told. Of one room, events come in the order of their `seq`, each once.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +117,8 @@ pub enum Update {
     LoginNeeded {
         /// Why.
         refusal: Refusal,
+        /// Whether the user has asked for it, by a logout.
+        wanted: bool,
         /// How often the user had logged in anew before: tells the end of one login from that of the next.
         logins: u64,
     },
@@ -173,7 +175,7 @@ pub enum Update {
     },
 }
 
-/// The answer to a [`Question`](super::io::Question).
+/// The answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// To `History`.
@@ -184,8 +186,8 @@ pub enum Reply {
         events: Vec<Event>,
         /// The newest event of the room.
         last_seq: u64,
-        /// Whether there are more in the direction asked for.
-        more: bool,
+        /// What asks for more in the same direction, where there are more.
+        next: Option<Question>,
     },
     /// To `Rooms`.
     Rooms {
@@ -193,15 +195,15 @@ pub enum Reply {
         rooms: Vec<RoomSummary>,
         /// Whether only those of the user were asked for.
         joined: bool,
-        /// Whether there are more.
-        more: bool,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Search`.
     Search {
         /// The messages, newest first.
         hits: Vec<Hit>,
-        /// Whether older ones were not looked at.
-        more: bool,
+        /// What asks for older ones, where there may be some.
+        next: Option<Question>,
     },
     /// To `Hooks`.
     Hooks {
@@ -214,8 +216,8 @@ pub enum Reply {
     Users {
         /// The users, by name.
         users: Vec<Account>,
-        /// Whether there are more.
-        more: bool,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Members`.
     Members {
@@ -223,6 +225,8 @@ pub enum Reply {
         room: RoomName,
         /// Its members.
         members: Vec<Member>,
+        /// What asks for those behind them, where there are more.
+        next: Option<Question>,
     },
     /// To `Servers`.
     Servers(ServerList),
@@ -232,6 +236,24 @@ pub enum Reply {
     Barrier,
     /// To any of them: it was refused.
     Refused(Refusal),
+}
+
+impl Reply {
+    /// What asks for the page behind this one, where there is one.
+    pub fn next(&self) -> Option<&Question> {
+        match self {
+            Reply::History { next, .. }
+            | Reply::Rooms { next, .. }
+            | Reply::Search { next, .. }
+            | Reply::Users { next, .. }
+            | Reply::Members { next, .. } => next.as_ref(),
+            Reply::Hooks { .. }
+            | Reply::Servers(_)
+            | Reply::Status(_)
+            | Reply::Barrier
+            | Reply::Refused(_) => None,
+        }
+    }
 }
 
 /// How the connection changed.

@@ -230,8 +230,10 @@ pub enum Answer {
     Members {
         /// The room.
         room: RoomName,
-        /// Its members.
+        /// Its members, by name.
         members: Vec<Member>,
+        /// Whether there are more behind the last of them.
+        more: bool,
     },
     /// To `server_list` and `client_discovery`.
     ServerList(ServerList),
@@ -335,8 +337,8 @@ impl Answer {
             Answer::Hooks { room, hooks } => {
                 answering("hooks", serde_json::json!({ "room": room, "hooks": hooks }))
             }
-            Answer::Members { room, members } => {
-                answering("members", serde_json::json!({ "room": room, "members": members }))
+            Answer::Members { room, members, more } => {
+                answering("members", serde_json::json!({ "room": room, "members": members, "more": more }))
             }
             Answer::ServerList(list) => Self::answering("server_list", asked, by, list),
             Answer::Status(status) => Self::answering("status", asked, by, status),

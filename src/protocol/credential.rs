@@ -36,6 +36,16 @@ pub struct Verifier {
     pub scram: ScramVerifier,
 }
 
+impl Verifier {
+    /// Stands where one will be when it is made: it opens nothing. Rules ask who may set a password, and not
+    /// what it is.
+    pub fn unmade() -> Box<Verifier> {
+        let scram =
+            ScramVerifier { iterations: 0, salt: Vec::new(), stored_key: [0; 32], server_key: [0; 32] };
+        Box::new(Verifier { argon2: String::new(), scram })
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verifier(..)")
@@ -181,7 +191,8 @@ impl fmt::Debug for Token {
 /// Work for the hashing threads.
 ///
 /// The queue to them is short and knows no addresses: fairness is the replica's, which hands out one job of a
-/// connection at a time and counts failures (`replica/throttle.rs`).
+/// connection and a share of the queue to an address at a time (`replica/jobs.rs`), and counts what each asks
+/// for (`replica/throttle.rs`, `replica/rates.rs`).
 #[derive(Debug, Clone)]
 pub enum Job {
     /// Make a verifier (registration, password change, password of a room).
@@ -208,6 +219,13 @@ pub enum Job {
         /// What it answered.
         proof: [u8; 32],
     },
+}
+
+impl Job {
+    /// Whether it takes the time of a hash. The others take none, and wait behind nobody.
+    pub fn hashes(&self) -> bool {
+        matches!(self, Job::Make { .. } | Job::Check { .. })
+    }
 }
 
 /// What became of a [`Job`]. Never holds the password.

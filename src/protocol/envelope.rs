@@ -45,6 +45,12 @@ pub struct BadEnvelope {
 }
 
 impl Envelope {
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let texts = self.msg_type.len() + self.sender_id.as_ref().map_or(0, String::len);
+        size_of::<Envelope>() + texts + weight_of_fields(&self.data)
+    }
+
     /// Reads one line (without its line end) or one WebSocket text message.
     pub fn parse(line: &[u8]) -> Result<Envelope, BadEnvelope> {
         let bad = |msg_type: &str, request_id: Option<RequestId>, refusal| BadEnvelope {
@@ -106,6 +112,22 @@ impl Envelope {
     }
 }
 
+/// About how much memory a JSON value takes, in bytes: many times its text where it is made of small parts.
+pub fn weight(value: &Value) -> usize {
+    let parts = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => weight_of_fields(fields),
+    };
+    size_of::<Value>() + parts
+}
+
+/// The same of the fields of an object.
+pub fn weight_of_fields(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(name, value)| size_of::<String>() + name.len() + weight(value)).sum()
+}
+
 /// The deepest nesting of arrays and objects in `json`, without building any of it.
 ///
 /// Brackets inside strings do not count. Of text that is not JSON the figure means nothing, but the
@@ -146,6 +168,15 @@ mod tests {
         assert_eq!(envelope.lamport_timestamp, 12);
         assert_eq!(envelope.request_id, Some(RequestId::Text("7".into())));
         assert_eq!(envelope.data["room"], "lobby");
+    }
+
+    #[test]
+    fn small_parts_weigh_more_than_their_text() {
+        let line = format!(r#"{{"msg_type":"ping","data":{{"a":[{}0]}}}}"#, "0,".repeat(30_000));
+        assert!(Envelope::parse(line.as_bytes()).unwrap().weight() > 10 * line.len());
+        let line = format!(r#"{{"msg_type":"ping","data":{{"a":"{}"}}}}"#, "0".repeat(60_000));
+        let weight = Envelope::parse(line.as_bytes()).unwrap().weight();
+        assert!((60_000..61_000).contains(&weight), "{weight}");
     }
 
     #[test]

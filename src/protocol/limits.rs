@@ -16,6 +16,9 @@ pub struct Limits {
     pub bad_lines_in_a_row: u32,
     /// What may wait to be written to one connection before it is closed as too slow, in bytes.
     pub outbox_bytes: usize,
+    /// What may wait to be written to all connections of one server together, in bytes of memory. Where more
+    /// does, those that hold most are closed.
+    pub outboxes_bytes: usize,
     /// Requests a connection may send a second, on average.
     pub requests_per_s: u32,
     /// Requests a connection may send at once after a pause.
@@ -30,8 +33,12 @@ pub struct Limits {
     /// All connections from one address together may send so many times what one connection may. Many people
     /// share an address behind a proxy.
     pub address_times: u32,
-    /// Accounts that may be registered from one address in an hour.
+    /// Accounts that may be registered from one address in an hour, those of bots included.
     pub registrations_per_hour: u32,
+    /// Passwords that may be set from one address in an hour, of accounts that are there and of rooms.
+    pub passwords_per_hour: u32,
+    /// Names that nobody has used before and that may be used, written to or let in from one address in an hour.
+    pub new_names_per_hour: u32,
     /// Connections that one server accepts.
     pub connections: usize,
     /// How many of them may come from one address.
@@ -42,12 +49,16 @@ pub struct Limits {
     pub rooms_per_user: usize,
     /// Rooms that one user may create in an hour.
     pub rooms_per_hour: u32,
+    /// Rooms that may be created from one address in an hour.
+    pub address_rooms_per_hour: u32,
     /// Largest file, in bytes.
     pub file_bytes: u64,
     /// What all files of one user may have, in bytes.
     pub file_bytes_per_user: u64,
     /// What one user may upload in an hour, in bytes.
     pub upload_bytes_per_hour: u64,
+    /// What may be uploaded from one address in an hour, in bytes.
+    pub address_upload_bytes_per_hour: u64,
     /// Proposals of one server that may wait for their commit before it sheds load.
     pub pending_proposals: usize,
 }
@@ -59,6 +70,7 @@ impl Default for Limits {
             body_bytes: 16 * 1024,
             bad_lines_in_a_row: 10,
             outbox_bytes: 4 * 1024 * 1024,
+            outboxes_bytes: 1024 * 1024 * 1024,
             requests_per_s: 2_000,
             requests_burst: 4_000,
             // A thousand lines of the greatest length at once, and then 256 a second.
@@ -68,14 +80,19 @@ impl Default for Limits {
             // More than a server was measured to take from everybody.
             address_times: 50,
             registrations_per_hour: 200,
+            passwords_per_hour: 500,
+            // More than the connections that one address may have.
+            new_names_per_hour: 20_000,
             connections: 12_000,
             connections_per_address: 11_000,
             connections_reserved: 16,
             rooms_per_user: 1_000,
             rooms_per_hour: 500,
+            address_rooms_per_hour: 5_000,
             file_bytes: 25 * 1024 * 1024,
             file_bytes_per_user: 1024 * 1024 * 1024,
             upload_bytes_per_hour: 1024 * 1024 * 1024,
+            address_upload_bytes_per_hour: 8 * 1024 * 1024 * 1024,
             pending_proposals: 16_384,
         }
     }
@@ -109,6 +126,8 @@ pub const SEARCH_DEFAULT: usize = 20;
 pub const SEARCH_MAX: usize = 100;
 /// Most rooms or users in one answer.
 pub const LIST_MAX: usize = 10_000;
+/// Most bytes of rooms or users in one answer, but at least one: behind it more are asked for.
+pub const LIST_BYTES: usize = 512 * 1024;
 /// Most events of one `import`; the line's own limit is usually reached before.
 pub const IMPORT_MAX: usize = 500;
 /// Longest topic, in bytes.

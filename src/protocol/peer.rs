@@ -131,8 +131,13 @@ pub enum PeerMessage {
         /// SHA-256 of all its bytes.
         sha256: [u8; 32],
     },
-    /// The snapshot could not be used; the leader may try again.
-    SnapshotFailed,
+}
+
+impl LogEntry {
+    /// How many bytes of data it holds.
+    pub fn size(&self) -> usize {
+        self.data.len() + self.opaque.len()
+    }
 }
 
 /// What a snapshot is, ahead of its bytes.

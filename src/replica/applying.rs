@@ -6,28 +6,33 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{
-        Applied as Outcome, Command, Reply,
+        Action, Applied as Outcome, Command, Reply,
         apply::{Effects, Invitation},
+        command::Administer,
         hook::hook_id,
     },
     planted::{Bug, planted},
     protocol::{
         answer::{Answer, JoinAnswer, Push},
         file::FILE_CHUNK_BYTES,
-        limits::{HISTORY_BYTES, HISTORY_MAX},
+        name::UserName,
         peer::{LogEntry, LogEntryKind},
-        refusal::Refusal,
+        refusal::{Code, Refusal},
     },
 };
 
 use super::{
     fanout::{Fan, Join},
-    io::{ConnId, Look, Now, Purpose, Query},
+    io::{ConnId, Look, Now},
     members::{ConfStep, Configure},
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
-    storage::{Applied, EventRange, Row, Storage, StorageError},
+    storage::{Applied, Row, Storage, StorageError},
+    throttle::Guarded,
 };
+
+/// When a client may ask again for what the leader could not read.
+const UNKNOWN_RETRY_MS: u64 = 5_000;
 
 impl<S: Storage> Replica<S> {
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
@@ -90,11 +95,11 @@ impl<S: Storage> Replica<S> {
         } = effects;
         let batch = &mut self.unsaved.batch;
         batch.rows.extend(rows);
-        batch.events.extend(events.iter().map(crate::chat::Published::row));
-        batch.events.extend(rewritten);
         batch.chunks.extend(chunks);
         batch.removed_files.extend(removed_files);
         batch.expired.extend(expired);
+        self.unsaved.extend(events.iter().map(crate::chat::Published::row));
+        self.unsaved.extend(rewritten.iter().cloned());
         let here = origin.node_id == self.identity.node_id && origin.boot == self.identity.boot;
         let asker = match &outcome {
             Some(_) if here => {
@@ -115,11 +120,16 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
-        let sender_follows = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
-        if let (true, Some(conn), Some(published)) = (sender_follows, asker, events.first()) {
+        let has_spoken = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
+        if let (true, Some(conn), Some(published)) = (has_spoken, asker, events.first())
+            && self.speaks_for_itself(conn, &command.proposal.action, &published.event.author)
+        {
             // Whoever speaks in a room hears it from then on.
             let before = published.event.seq - 1;
             self.fan(Fan::Follow { conn, room: published.room, after: before, last_seq: before });
+        }
+        for row in rewritten {
+            self.fan(Fan::Rewrite(Box::new(row)));
         }
         for published in events {
             self.fan(Fan::Publish { room: published.room, event: published.event, json: published.json });
@@ -144,9 +154,15 @@ impl<S: Storage> Replica<S> {
             }
         }
         if let (Some(outcome), Some(conn)) = (outcome, asker) {
+            if let Err(refusal) = &outcome {
+                self.note_shed(conn, &command.proposal.action, refusal);
+            }
             self.answer_write(now, index, conn, origin.seq, outcome);
         }
         for ended in &ended {
+            if unsettles(&command.proposal.action) {
+                self.throttle.forget_homes(&Guarded::Account(ended.user.clone()));
+            }
             self.end_sessions(now, ended, asker);
         }
         if let Some(conn) = asker {
@@ -154,6 +170,14 @@ impl<S: Storage> Replica<S> {
             self.take_held(now, conn);
         }
         Ok(())
+    }
+
+    /// Whether `author` of a message is who the connection is logged in as. A webhook's bot is a member, but
+    /// whoever posts by its token is nobody, and may hear nothing of the room.
+    fn speaks_for_itself(&mut self, conn: ConnId, action: &Action, author: &UserName) -> bool {
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref());
+        let is_own = user.is_some_and(|user| user.key() == author.key());
+        matches!(action, Action::Chat { .. }) && is_own || planted(Bug::HookFollows)
     }
 
     /// The log has decided what `conn` asked for.
@@ -170,10 +194,12 @@ impl<S: Storage> Replica<S> {
         let Some(Write { asked, then }) = session.waiting(seq).cloned() else { return };
         let line = |answer: Answer| WriteAnswer::Line(answer.line(&asked, &by).into());
         if let Then::LogIn(token) = then {
-            let outcome = outcome.map(|reply| match reply {
-                Reply::Account { username } => username,
-                reply => unreachable!("a login is answered with an account, and not with {reply:?}"),
-            });
+            let outcome = match outcome {
+                Ok(Reply::Account { username }) => Ok(username),
+                Err(refusal) => Err(refusal),
+                // A voided login: its connection was told so, and is nobody's.
+                Ok(_) => return,
+            };
             let answer = line(self.login_decided(now, conn, token, outcome));
             let Some(session) = self.sessions.get_mut(conn) else { return };
             session.answer(seq, answer);
@@ -202,21 +228,18 @@ impl<S: Storage> Replica<S> {
                 "file_id": file_id, "received": received, "chunk_bytes": FILE_CHUNK_BYTES,
             }))),
             Ok(Reply::File(file)) => line(done(json!(file))),
-            // Only a proposal that timed out becomes nothing, and its connection was told so then.
-            Ok(Reply::Nothing) => return,
+            // A proposal that timed out becomes nothing as well, but its connection was told so then.
+            Ok(Reply::Nothing) => {
+                let reason = "the leader runs an older version, which does not know this; nothing happened";
+                let refusal = Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS);
+                line(Answer::Nack(refusal))
+            }
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
                 let (after, history) = match then {
                     Then::Join { after, history, .. } => (after, history),
                     _ => (None, 0),
                 };
                 session.joins(room_id);
-                let range = EventRange {
-                    after: after.unwrap_or(0),
-                    before: last_seq + 1,
-                    oldest_first: after.is_some(),
-                    limit: if after.is_some() { HISTORY_MAX } else { history },
-                    max_bytes: HISTORY_BYTES,
-                };
                 let answer = JoinAnswer {
                     room,
                     created,
@@ -229,8 +252,7 @@ impl<S: Storage> Replica<S> {
                     more: false,
                 };
                 let join = Join { conn, room: room_id, index, asked, answer, after, history, by };
-                let query = Query { conn, room: room_id, range, purpose: Purpose::Join { index } };
-                WriteAnswer::Join(Box::new(join), index, query)
+                WriteAnswer::Join(Box::new(join))
             }
         };
         session.answer(seq, answer);
@@ -246,12 +268,24 @@ impl<S: Storage> Replica<S> {
                     self.fan(Fan::Answer { conn, line: Arc::clone(&line) });
                     self.close(conn);
                 }
-                WriteAnswer::Join(join, index, query) => {
+                WriteAnswer::Join(join) => {
+                    self.looks.push((join.index, Look::Events(join.query())));
                     self.fan(Fan::Join(join));
-                    self.looks.push((index, Look::Events(query)));
                 }
             }
         }
+    }
+}
+
+/// Whether nobody is at home any more where an account was logged in to: it has another password, or may not
+/// be used. Who only logs out keeps what protects them from being locked out.
+fn unsettles(action: &Action) -> bool {
+    match action {
+        Action::ChangePassword { .. } | Action::CloseAccount { .. } => true,
+        Action::Administer { what, .. } => {
+            matches!(what, Administer::SetPassword(_) | Administer::Ban(_) | Administer::Delete)
+        }
+        _ => false,
     }
 }
 

@@ -134,11 +134,18 @@ pub struct Auth {
     pub token_idle_days: u32,
     /// Nor is one that was given out so many days ago, however often it is used.
     pub token_absolute_days: u32,
+    /// So many passwords from one address may be hashed, or wait for it, at the same time.
+    pub hashes_per_address: usize,
 }
 
 impl Default for Auth {
     fn default() -> Self {
-        Auth { mode: AuthMode::default(), token_idle_days: 30, token_absolute_days: 365 }
+        Auth {
+            mode: AuthMode::default(),
+            token_idle_days: 30,
+            token_absolute_days: 365,
+            hashes_per_address: 16,
+        }
     }
 }
 

@@ -83,6 +83,10 @@ impl<S: Storage> Replica<S> {
         self.sessions.logged_in() as u64
     }
 
+    fn is_alive(&self, server: &ServerId) -> bool {
+        *server == self.config.server_id || self.view.peers.get(server).is_some_and(|peer| peer.alive)
+    }
+
     /// The servers of the cluster, as this one sees them.
     pub fn server_list(&self) -> ServerList {
         let leader_id = self.leader();
@@ -98,7 +102,7 @@ impl<S: Storage> Replica<S> {
                     host: server.host.clone(),
                     tcp_port: server.port,
                     ring_position: server.ring_position,
-                    alive: me || peer.is_some_and(|peer| peer.alive),
+                    alive: self.is_alive(&server.server_id),
                     is_leader: leader_id.as_ref() == Some(&server.server_id),
                     clients: if me { self.clients() } else { peer.map_or(0, |peer| peer.clients) },
                 }
@@ -194,16 +198,13 @@ impl<S: Storage> Replica<S> {
 
     /// Says who leads and who lives, where that has changed.
     pub(super) fn announce(&mut self, now: Now) {
-        let mut list = self.server_list();
-        for server in &mut list.servers {
-            // How many clients each has changes all the time; that alone is no news.
-            server.clients = 0;
-        }
-        list.term = 0;
-        if self.announced.as_ref() == Some(&list) {
+        // How many clients each has changes all the time; that alone is no news.
+        let alive = self.config.servers.iter().map(|server| self.is_alive(&server.server_id)).collect();
+        let news = Some((self.leader(), alive));
+        if self.announced == news {
             return;
         }
-        self.announced = Some(list);
+        self.announced = news;
         let line = Push::ServerList(self.server_list()).line(None, &self.signature(now));
         self.fan(Fan::SayAll { line: line.into() });
     }

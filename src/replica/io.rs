@@ -98,7 +98,7 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
-    /// A [`Output::Credential`] was worked on. Comes once for each, unless the connection is gone by then; not
+    /// A [`Output::Credential`] was worked on. Comes once for each, also where the connection is gone by then; not
     /// in any order among connections.
     Credential {
         /// The connection that it was for.
@@ -127,7 +127,8 @@ pub enum Output {
     /// Everything it has to see is committed already.
     Look(Look),
     /// Hash, check or draw beside the replica, and say [`Input::Credential`]. At most one of a connection is
-    /// under way: the queue is short, and nobody may fill it alone.
+    /// under way, and of one address at most `Auth::hashes_per_address` that hash: the queue is short, and nobody
+    /// may fill it alone.
     Credential {
         /// For which connection.
         conn: ConnId,
@@ -140,6 +141,12 @@ pub enum Output {
         to: ServerId,
         /// This leader's term, for the head.
         term: u64,
+    },
+    /// The snapshot that arrived could not be used. This server goes on with what it has, and lets the leader
+    /// send another one after a pause.
+    SnapshotUnreadable {
+        /// Why, in one sentence.
+        reason: String,
     },
     /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.
     Quarantine {

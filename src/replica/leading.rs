@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     chat::{
-        Progress, State,
-        command::{Command, Origin, Proposal, decode, encode},
+        Action, Progress, Standing, State,
+        command::{Command, Origin, Proposal, encode},
     },
     planted::{Bug, planted},
-    protocol::peer::NodeId,
+    protocol::{name::UserName, peer::NodeId},
 };
 
-/// Messages of proposals that are kept until the leader knows its log. Full: dropped, the sender repeats.
-const EARLY_MESSAGES: usize = 4_096;
+/// Bytes of proposals that are kept until the leader knows its log. Full: dropped, the sender repeats.
+const EARLY_BYTES: usize = 64 * 1024 * 1024;
+/// What each of these proposals takes beside its bytes.
+const EARLY_EACH: usize = 64;
 
 /// Commands that are proposed together at most. Each body is bounded, so this bounds a message to a peer.
 const TOGETHER: usize = 256;
@@ -41,6 +43,7 @@ pub struct Leading {
     pub term: u64,
     knows_log: bool,
     early: VecDeque<Forwarded>,
+    early_bytes: usize,
     /// Up to where each server's proposals were taken: (run, number).
     accepted: BTreeMap<NodeId, (u64, u64)>,
     waiting: VecDeque<Command>,
@@ -53,6 +56,7 @@ impl Leading {
             term,
             knows_log: false,
             early: VecDeque::new(),
+            early_bytes: 0,
             accepted: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
@@ -76,7 +80,9 @@ impl Leading {
     /// Takes what continues the server's proposals; leaves out repeats, and everything behind a hole.
     pub fn accept(&mut self, forwarded: Forwarded, state: &State, wall_ms: u64) {
         if !self.knows_log {
-            if self.early.len() < EARLY_MESSAGES {
+            let bytes = forwarded.commands.iter().map(|command| command.len() + EARLY_EACH).sum::<usize>();
+            if self.early_bytes + bytes + EARLY_EACH <= EARLY_BYTES {
+                self.early_bytes += bytes + EARLY_EACH;
                 self.early.push_back(forwarded);
             }
             return;
@@ -98,8 +104,9 @@ impl Leading {
             if seq > last + 1 && !planted(Bug::OriginGapAccepted) {
                 break;
             }
-            // What does not decode here would stop every server later: it never enters the log.
-            let Ok(proposal) = decode::<Proposal>(&bytes) else { break };
+            // What does not decode here would stop every server later: it never enters the log. Its number
+            // does, and its server learns that nothing came of it: else all that it sends behind would wait.
+            let proposal = Proposal::decode(&bytes).unwrap_or_else(|_| nothing());
             let origin = Origin { node_id, boot, seq };
             self.waiting.push_back(Command { origin, created_at_ms: wall_ms, proposal });
             last = last.max(seq);
@@ -116,5 +123,43 @@ impl Leading {
     /// So many of the next commands were proposed.
     pub fn proposed(&mut self, count: usize) {
         self.waiting.drain(..count);
+    }
+}
+
+/// What stands in the log in the place of a proposal that this server cannot read.
+fn nothing() -> Proposal {
+    Proposal {
+        user: UserName::new("cluster").expect("a well-formed name"),
+        standing: Standing::Cluster,
+        lamport_timestamp: 0,
+        action: Action::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORWARDED: usize = 512 * 1024;
+
+    #[test]
+    fn what_comes_before_the_log_is_known_is_bounded() {
+        let (state, mut leading) = (State::default(), Leading::new(1));
+        for message in 0..200 {
+            let commands = vec![vec![0; FORWARDED]];
+            leading.accept(
+                Forwarded { node_id: NodeId(1), boot: 1, first_seq: message + 1, commands },
+                &state,
+                0,
+            );
+        }
+        assert!(leading.early_bytes <= EARLY_BYTES && leading.early_bytes > EARLY_BYTES - 2 * FORWARDED);
+        leading.knows_log(&state, 0);
+        assert_eq!(leading.waiting.len(), leading.early_bytes / FORWARDED);
+        // What was dropped comes again, behind what was kept.
+        let next = leading.waiting.len() as u64 + 1;
+        let again = Forwarded { node_id: NodeId(1), boot: 1, first_seq: next, commands: vec![vec![0]] };
+        leading.accept(again, &state, 0);
+        assert_eq!(leading.waiting.back().map(|command| command.origin.seq), Some(next));
     }
 }

@@ -6,7 +6,7 @@ use crate::protocol::{
 };
 
 use super::{
-    consensus::APPEND_RESPONSE,
+    consensus::{APPEND, APPEND_RESPONSE, Part},
     io::{Now, Output},
     leading::Forwarded,
     replica::{Core, Replica},
@@ -59,7 +59,7 @@ impl<S: Storage> Replica<S> {
                 self.presence.heard(now.mono_ms, &from, whole, online, away, offline);
             }
             PeerMessage::Typing { user, room } => self.heard_typing(now, &user, &room),
-            PeerMessage::Raft(message) => self.on_raft(&from, *message),
+            PeerMessage::Raft(message) => self.on_raft(now, &from, *message),
             PeerMessage::Forward { node_id, boot, first_seq, commands } => {
                 if self.trust.accepts(&from, node_id)
                     && let Some(leading) = &mut self.leading
@@ -74,19 +74,23 @@ impl<S: Storage> Replica<S> {
             // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
             PeerMessage::SnapshotBegin(_)
             | PeerMessage::SnapshotChunk { .. }
-            | PeerMessage::SnapshotEnd { .. }
-            | PeerMessage::SnapshotFailed => {}
+            | PeerMessage::SnapshotEnd { .. } => {}
         }
     }
 
-    fn on_raft(&mut self, from: &ServerId, message: RaftMessage) {
+    fn on_raft(&mut self, now: Now, from: &ServerId, message: RaftMessage) {
         let known = self.trust.accepts(from, message.from) && message.to == self.identity.node_id;
         let Core::Formed(consensus) = &mut self.core else { return };
-        if !known || !self.trust.is_cleared() {
+        let is_unwanted = message.kind == APPEND && now.mono_ms < self.no_entries_until_ms;
+        if !known || !self.trust.is_cleared() || is_unwanted {
             return;
         }
+        // Only of what this server sent as the leader of this term it knows which entry that is: later its
+        // log may hold another one in that place, which the peer never had.
         if message.kind == APPEND_RESPONSE
             && !message.reject
+            && consensus.part() == Part::Leader
+            && message.term == consensus.term()
             && let Some(last_log_term) = consensus.term_of(message.index)
         {
             let log = LogMark { last_log_term, last_log_index: message.index };

@@ -10,11 +10,10 @@
 use crate::{
     chat::{
         Action, Proposal, Standing,
-        account::TOUCH_MS,
+        account::Account,
         apply::{Ended, Which},
         banned_from_cluster,
         command::Administer,
-        rights::{self, ClusterDeed},
     },
     protocol::{
         Request, RoomKey, RoomName, UserName,
@@ -29,6 +28,7 @@ use crate::{
 use super::{
     fanout::Fan,
     io::{ConnId, Now, Output},
+    jobs::UnderWay,
     replica::Replica,
     session::{Busy, Then, Write},
     storage::Storage,
@@ -43,8 +43,6 @@ pub struct Working {
     lamport_timestamp: u64,
     /// What is being done.
     step: Step,
-    /// Whose password is tried, where one is.
-    pub guarded: Option<Guarded>,
 }
 
 impl Working {
@@ -57,17 +55,19 @@ impl Working {
 /// What a hashing thread does for a request, and so what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Makes the verifier that the request sets.
-    Make,
+    /// Makes the verifier that the request sets, in the place of the password that this log entry set: 0 where
+    /// no old one was asked for.
+    Make { password_rev: u64 },
     /// Checks a password that this log entry set.
     Check { password_rev: u64 },
-    /// The old password was right; makes the verifier of the new one.
-    Change { password_rev: u64 },
     /// Draws random bytes.
     Draw,
     /// Checks an operator's proof.
     Prove,
 }
+
+/// When to come back where an address has its share of the queue: by then the most of it has been worked on.
+const SHARE_RETRY_MS: u64 = 500;
 
 /// What a request needs of a hashing thread before it can be proposed.
 enum Needed {
@@ -88,16 +88,23 @@ impl<S: Storage> Replica<S> {
         request: Request,
         lamport_timestamp: u64,
     ) -> Option<(Asked, Request)> {
-        if let Err(refusal) =
-            self.check_room_password(&request).and_then(|()| self.may_register(now, conn, &request))
-        {
+        let needed = self.needed(conn, &request);
+        let allowed = match needed {
+            Needed::Nothing => return Some((asked, request)),
+            Needed::Draw => self.may_make_bot(now, conn, &request),
+            Needed::CheckRoom(..) => self.may_hash(conn),
+            Needed::Make(_) | Needed::CheckOwn(_) => self
+                .check_room_password(&request)
+                .and_then(|()| self.may_hash(conn))
+                .and_then(|()| self.may_set(now, conn, &request, lamport_timestamp)),
+        };
+        if let Err(refusal) = allowed {
             self.refuse(now, conn, asked, refusal, false);
             return None;
         }
-        let needed = self.needed(conn, &request);
         let (step, job, guarded) = match needed {
             Needed::Nothing => return Some((asked, request)),
-            Needed::Make(password) => (Step::Make, Job::Make { password }, None),
+            Needed::Make(password) => (Step::Make { password_rev: 0 }, Job::Make { password }, None),
             Needed::Draw => (Step::Draw, Job::Draw, None),
             Needed::CheckRoom(password, verifier, password_rev, room) => {
                 let job = Job::Check { password, verifier: Some(verifier) };
@@ -111,22 +118,58 @@ impl<S: Storage> Replica<S> {
                 (Step::Check { password_rev }, job, Some(Guarded::Account(user.key())))
             }
         };
-        let working = Working { asked, request, lamport_timestamp, step, guarded };
-        self.work(now, conn, working, job);
+        let working = Working { asked, request, lamport_timestamp, step };
+        self.work(now, conn, working, job, guarded);
         None
     }
 
-    /// Whether an account may be registered from this address, where that is asked for. Each try counts, since
-    /// each costs a hash. Operators and administrators make as many as they like.
-    fn may_register(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), Refusal> {
-        let Request::Register { .. } = request else { return Ok(()) };
-        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
-        let user = session.user.as_ref().map(UserName::key);
-        let office = self.state.office_of(user.as_ref(), session.is_operator);
-        if rights::allows_in_cluster(ClusterDeed::RegisterMany, office) {
+    /// Whether another password from the address of `conn` may be hashed: of the queue, which is short, an
+    /// address has a share.
+    fn may_hash(&mut self, conn: ConnId) -> Result<(), Refusal> {
+        let addr = self.sessions.get_mut(conn).and_then(|session| session.addr);
+        if self.jobs.hashing(addr) < self.config.auth.hashes_per_address {
             return Ok(());
         }
-        self.rates.registration(now.mono_ms, &self.config.limits, session.addr)
+        let reason = "too many passwords from your address wait to be checked";
+        Err(Refusal::new(Code::Overloaded, reason).retry_after(SHARE_RETRY_MS))
+    }
+
+    /// Whether rules and limits allow what a password is to be hashed for, as far as that is known now. It costs
+    /// a hash, so whoever has no right to it is told so before.
+    fn may_set(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        request: &Request,
+        lamport_timestamp: u64,
+    ) -> Result<(), Refusal> {
+        let user = self.sessions.get_mut(conn).and_then(|session| session.user.clone());
+        let password_rev = user.map_or(0, |user| self.password_of(&user).0);
+        let decided = decided(request.clone(), Verifier::unmade(), password_rev);
+        let Some((action, _, named)) = decided else { return Ok(()) };
+        let Some(proposal) = self.proposal(conn, action, lamport_timestamp, named) else { return Ok(()) };
+        self.may_propose(now, conn, &proposal)?;
+        self.admit(now, conn, &proposal)?;
+        let makes = !matches!(request, Request::Register { .. } | Request::CloseAccount { .. });
+        if makes && !self.is_privileged(conn) {
+            let addr = self.sessions.get_mut(conn).and_then(|session| session.addr);
+            self.rates.password(now.mono_ms, &self.config.limits, addr)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a bot may be made from the address of `conn`, where that is asked for. Each try counts, since the
+    /// rules have to look at all users for it.
+    fn may_make_bot(&mut self, now: Now, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let (Request::CreateBot { username } | Request::CreateHook { username, .. }) = request else {
+            return Ok(());
+        };
+        let account = self.state.user(&username.key()).map(|user| &user.account);
+        if account.is_some_and(Account::is_registered) || self.is_privileged(conn) {
+            return Ok(());
+        }
+        let addr = self.sessions.get_mut(conn).and_then(|session| session.addr);
+        self.rates.registration(now.mono_ms, &self.config.limits, addr)
     }
 
     /// What is to open a new room has the length of any other password that is chosen.
@@ -178,14 +221,16 @@ impl<S: Storage> Replica<S> {
         (account.map_or(0, |account| account.password_rev), verifier)
     }
 
-    fn work(&mut self, now: Now, conn: ConnId, working: Working, job: Job) {
+    fn work(&mut self, now: Now, conn: ConnId, working: Working, job: Job, guarded: Option<Guarded>) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        if let Some(guarded) = &working.guarded
-            && let Err(refusal) = self.throttle.begin(now.mono_ms, guarded, session.addr)
+        let addr = session.addr;
+        if let Some(guarded) = &guarded
+            && let Err(refusal) = self.throttle.begin(now.mono_ms, guarded, addr)
         {
             return self.refuse(now, conn, working.asked, refusal, false);
         }
         session.busy = Some(Busy::Working(Box::new(working)));
+        self.jobs.begin(conn, UnderWay { addr, guarded, hashes: job.hashes() });
         self.outputs.push(Output::Credential { conn, job });
     }
 
@@ -202,12 +247,12 @@ impl<S: Storage> Replica<S> {
         let by_token = matches!(session.standing, Standing::Session(_));
         match login {
             Login::Guest(username) => match current {
-                Some(user) if user.key() == username.key() => self.logged_in(now, conn, &asked, None),
-                Some(user) => {
+                Some(user) if user.key() != username.key() => {
                     let refusal = already(&user);
                     self.refuse(now, conn, asked, refusal, false);
                 }
-                None => match self.may_be_guest(now, &username) {
+                Some(_) if by_token => self.logged_in(now, conn, &asked, None),
+                _ => match self.may_be_guest(now, &username) {
                     Err(refusal) => self.refuse(now, conn, asked, refusal, false),
                     Ok(()) => {
                         self.become_user(now, conn, username, Standing::Guest);
@@ -222,12 +267,15 @@ impl<S: Storage> Replica<S> {
                     self.refuse(now, conn, asked, refusal, false);
                 }
                 _ => {
+                    if let Err(refusal) = self.may_hash(conn) {
+                        return self.refuse(now, conn, asked, refusal, false);
+                    }
                     let (password_rev, verifier) = self.password_of(&username);
                     let guarded = Some(Guarded::Account(username.key()));
                     let request = Request::Login(Login::Password(username, password.clone()));
                     let step = Step::Check { password_rev };
-                    let working = Working { asked, request, lamport_timestamp, step, guarded };
-                    self.work(now, conn, working, Job::Check { password, verifier });
+                    let working = Working { asked, request, lamport_timestamp, step };
+                    self.work(now, conn, working, Job::Check { password, verifier }, guarded);
                 }
             },
             Login::Token(token) => {
@@ -240,18 +288,11 @@ impl<S: Storage> Replica<S> {
                 }
                 // It may have been given out by another server just now.
                 let request = Request::Login(Login::Token(token));
-                let working = Working {
-                    asked: asked.clone(),
-                    request: request.clone(),
-                    lamport_timestamp: 0,
-                    step: Step::Draw,
-                    guarded: None,
-                };
                 if let Err(refusal) = self.reads.push(now.mono_ms, conn, asked.clone(), request) {
                     return self.refuse(now, conn, asked, refusal, false);
                 }
                 if let Some(session) = self.sessions.get_mut(conn) {
-                    session.busy = Some(Busy::Working(Box::new(working)));
+                    session.busy = Some(Busy::AskingLeader);
                 }
             }
         }
@@ -282,12 +323,8 @@ impl<S: Storage> Replica<S> {
         let (name, standing) = (user.name.clone(), Standing::Session(hash));
         self.become_user(now, conn, name.clone(), standing);
         self.logged_in(now, conn, asked, Some(token.clone()));
-        let is_stale = valid.expires_ms.is_some() && now.wall_ms >= valid.used_ms.saturating_add(TOUCH_MS);
-        if is_stale && self.proposals.len() < self.config.limits.pending_proposals {
-            let action = Action::Touch;
-            let touch = Proposal { user: name, standing, lamport_timestamp: 0, action };
-            // Nobody waits for its answer.
-            self.proposals.push(now.mono_ms, conn, &touch);
+        if valid.is_stale(now.wall_ms) {
+            self.touch(now, name, hash);
         }
     }
 
@@ -304,8 +341,8 @@ impl<S: Storage> Replica<S> {
 
     pub(super) fn challenge(&mut self, now: Now, conn: ConnId, asked: Asked) {
         let request = Request::OperatorChallenge;
-        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Draw, guarded: None };
-        self.work(now, conn, working, Job::Challenge);
+        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Draw };
+        self.work(now, conn, working, Job::Challenge, None);
     }
 
     pub(super) fn prove(&mut self, now: Now, conn: ConnId, asked: Asked, proof: [u8; 32]) {
@@ -316,29 +353,25 @@ impl<S: Storage> Replica<S> {
             return self.refuse(now, conn, asked, refusal, false);
         };
         let request = Request::OperatorLogin { proof };
-        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Prove, guarded: None };
-        self.work(now, conn, working, Job::Prove { challenge, proof });
+        let working = Working { asked, request, lamport_timestamp: 0, step: Step::Prove };
+        self.work(now, conn, working, Job::Prove { challenge, proof }, None);
     }
 
-    /// A hashing thread is done with what a connection waits for.
+    /// A hashing thread is done with what a connection waits for, or waited for before it was closed.
     pub(super) fn on_credential(&mut self, now: Now, conn: ConnId, done: Result<Done, Refusal>) {
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let addr = session.addr;
-        let Some(Busy::Working(working)) = session.busy.take_if(|busy| matches!(busy, Busy::Working(_)))
-        else {
-            return;
-        };
-        let working = *working;
-        match (&working.guarded, &done) {
+        let Some(UnderWay { addr, guarded, .. }) = self.jobs.end(conn) else { return };
+        match (&guarded, &done) {
             (Some(guarded), Ok(Done::Checked { ok: true, .. })) => {
                 self.throttle.succeeded(now.mono_ms, guarded, addr);
             }
             (Some(guarded), Err(_)) => self.throttle.undone(now.mono_ms, guarded, addr),
             _ => {}
         }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(Busy::Working(working)) = session.busy.take() else { return };
         match done {
             Err(refusal) => self.refuse(now, conn, working.asked, refusal, false),
-            Ok(done) => self.go_on(now, conn, working, done),
+            Ok(done) => self.go_on(now, conn, *working, done),
         }
         self.take_held(now, conn);
     }
@@ -347,8 +380,6 @@ impl<S: Storage> Replica<S> {
     fn go_on(&mut self, now: Now, conn: ConnId, working: Working, done: Done) {
         let Working { asked, request, lamport_timestamp, step, .. } = working;
         let session = self.sessions.get_mut(conn);
-        // Who it is about, where nobody has to be logged in.
-        let mut named = None;
         let (action, then) = match (step, request, done) {
             (Step::Draw, Request::OperatorChallenge, Done::Challenge { challenge }) => {
                 if let Some(session) = session {
@@ -368,26 +399,14 @@ impl<S: Storage> Replica<S> {
                 let refusal = Refusal::new(Code::BadCredentials, "the proof does not answer the challenge");
                 return self.refuse(now, conn, asked, refusal, false);
             }
-            (Step::Make, Request::Register { username, admin, .. }, Done::Made { verifier }) => {
-                named = Some(username);
-                (Action::Register { password: verifier, admin }, Then::Answer)
+            (Step::Make { password_rev }, request, Done::Made { verifier }) => {
+                let Some((action, then, named)) = decided(request, verifier, password_rev) else { return };
+                // Its limits were asked for, and it was counted, before the password was made.
+                if let Some(proposal) = self.proposal(conn, action, lamport_timestamp, named) {
+                    self.propose_counted(now, conn, Write { asked, then }, &proposal);
+                }
+                return;
             }
-            (
-                Step::Make,
-                Request::Administer(Administration::SetPassword { username, .. }),
-                Done::Made { verifier },
-            ) => (Action::Administer { username, what: Administer::SetPassword(verifier) }, Then::Answer),
-            (Step::Make, Request::RoomPassword { room, .. }, Done::Made { verifier }) => {
-                (Action::RoomPassword { room, password: Some(verifier) }, Then::Answer)
-            }
-            (
-                Step::Make,
-                Request::CreateJoin { room, private, after, history, .. },
-                Done::Made { verifier },
-            ) => (
-                Action::Create { room: room.clone(), private, password: Some(verifier) },
-                Then::Join { room: room.key(), after, history },
-            ),
             (
                 Step::Check { password_rev },
                 Request::CreateJoin { room, after, history, .. },
@@ -421,12 +440,9 @@ impl<S: Storage> Replica<S> {
             (Step::Check { password_rev }, request @ Request::ChangePassword { .. }, _) => {
                 let Request::ChangePassword { new, .. } = &request else { return };
                 let job = Job::Make { password: new.clone() };
-                let step = Step::Change { password_rev };
-                let working = Working { asked, request, lamport_timestamp, step, guarded: None };
-                return self.work(now, conn, working, job);
-            }
-            (Step::Change { password_rev }, _, Done::Made { verifier }) => {
-                (Action::ChangePassword { password_rev, password: verifier }, Then::Answer)
+                let step = Step::Make { password_rev };
+                let working = Working { asked, request, lamport_timestamp, step };
+                return self.work(now, conn, working, job, None);
             }
             (Step::Draw, Request::CreateBot { username }, Done::Drawn { token }) => {
                 (Action::CreateBot { username, token: token.hash() }, Then::Token(token))
@@ -437,12 +453,14 @@ impl<S: Storage> Replica<S> {
             // Nothing else is handed out.
             _ => return,
         };
-        self.propose(now, conn, Write { asked, then }, action, lamport_timestamp, named);
+        if let Some(proposal) = self.proposal(conn, action, lamport_timestamp, None) {
+            self.propose(now, conn, Write { asked, then }, &proposal);
+        }
     }
 
     /// A login waits for the log like any write; what the connection sends meanwhile waits for it.
     fn propose_login(&mut self, now: Now, conn: ConnId, asked: Asked, proposal: Proposal, token: Token) {
-        if self.propose_as(now, conn, Write { asked, then: Then::LogIn(token) }, proposal)
+        if self.propose(now, conn, Write { asked, then: Then::LogIn(token) }, &proposal)
             && let Some(session) = self.sessions.get_mut(conn)
         {
             session.busy = Some(Busy::Committing);
@@ -463,7 +481,6 @@ impl<S: Storage> Replica<S> {
         match outcome {
             Err(refusal) => Answer::Nack(refusal),
             Ok(username) => {
-                self.step_out(now, conn);
                 let standing = Standing::Session(token.hash());
                 self.become_user(now, conn, username.clone(), standing);
                 Answer::LoggedIn {
@@ -477,34 +494,62 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Makes a connection nobody's again.
-    fn step_out(&mut self, now: Now, conn: ConnId) {
-        if let Some(user) = self.sessions.log_out(conn) {
-            self.presence.depart(now.mono_ms, &user.key());
-        }
-    }
-
     /// Ends the connections whose sessions the log has ended. The one that asked for it has its answer
-    /// already, or gets it before it is closed; a guest who registered the own name only has to log in.
+    /// already, or gets it before it is closed. A guest who registered the own name stays, and has to log in
+    /// before anything is done for them: they stay among the user's connections, so that whatever ends a
+    /// membership reaches them, and what they follow goes on without a hole.
     pub(super) fn end_sessions(&mut self, now: Now, ended: &Ended, asker: Option<ConnId>) {
-        self.throttle.forget_homes(&Guarded::Account(ended.user.clone()));
         for conn in self.sessions.of_user(&ended.user) {
             let Some(session) = self.sessions.get_mut(conn) else { continue };
             if !session.is_among(ended.which) {
                 continue;
             }
             if Some(conn) == asker && ended.which == Which::Guests {
-                self.step_out(now, conn);
                 continue;
             }
-            if Some(conn) != asker {
-                let push = Push::SessionEnded { reason: ended.reason.into() };
-                let line = push.line(None, &self.signature(now)).into();
-                self.fan(Fan::Say { conn, line });
+            if Some(conn) == asker {
+                self.close(conn);
+            } else {
+                self.end_session(now, conn, ended.reason);
             }
-            self.close(conn);
         }
     }
+
+    /// Ends a connection whose session has ended.
+    pub(super) fn end_session(&mut self, now: Now, conn: ConnId, reason: &str) {
+        let push = Push::SessionEnded { reason: reason.into() };
+        let line = push.line(None, &self.signature(now)).into();
+        self.fan(Fan::Say { conn, line });
+        self.close(conn);
+    }
+}
+
+/// What is proposed for a request once its password is made, or checked where it only ends something; and who it
+/// is about, where nobody has to be logged in. `None` where a request sets no password.
+fn decided(
+    request: Request,
+    password: Box<Verifier>,
+    password_rev: u64,
+) -> Option<(Action, Then, Option<UserName>)> {
+    let (action, then) = match request {
+        Request::Register { username, admin, .. } => {
+            return Some((Action::Register { password, admin }, Then::Answer, Some(username)));
+        }
+        Request::Administer(Administration::SetPassword { username, .. }) => {
+            (Action::Administer { username, what: Administer::SetPassword(password) }, Then::Answer)
+        }
+        Request::RoomPassword { room, .. } => {
+            (Action::RoomPassword { room, password: Some(password) }, Then::Answer)
+        }
+        Request::CreateJoin { room, private, after, history, .. } => {
+            let then = Then::Join { room: room.key(), after, history };
+            (Action::Create { room, private, password: Some(password) }, then)
+        }
+        Request::ChangePassword { .. } => (Action::ChangePassword { password_rev, password }, Then::Answer),
+        Request::CloseAccount { .. } => (Action::CloseAccount { password_rev }, Then::Answer),
+        _ => return None,
+    };
+    Some((action, then, None))
 }
 
 fn already(user: &UserName) -> Refusal {

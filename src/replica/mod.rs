@@ -20,6 +20,7 @@ mod applying;
 mod cluster;
 mod describing;
 mod handover;
+mod jobs;
 mod leading;
 mod links;
 mod logins;
@@ -35,6 +36,7 @@ mod requests;
 mod retention;
 mod session;
 mod stopping;
+mod tokens;
 mod trust;
 mod writing;
 

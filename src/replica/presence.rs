@@ -20,6 +20,10 @@ use crate::protocol::{
 pub const SHOWN_TO_MAX: u64 = 200;
 /// Whoever is gone for so long is shown to be.
 const GONE_MS: u64 = 5_000;
+/// Whoever goes away and comes back all the time is shown doing so at most so often.
+const PAUSE_MS: u64 = 1_000;
+/// Changes that are shown at once. When everybody comes back after a failover the rest has time.
+const NEWS_MAX: usize = 64;
 
 /// What is shown of somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -63,10 +67,12 @@ pub struct Presence {
     elsewhere: BTreeMap<ServerId, BTreeMap<UserKey, State>>,
     /// Users of this server whose state changed since the peers were told.
     untold: BTreeSet<UserKey>,
-    /// What clients were shown last of whoever is not offline.
-    shown: BTreeMap<UserKey, State>,
+    /// What clients were shown last of whoever is not offline, and when.
+    shown: BTreeMap<UserKey, (State, u64)>,
     /// Whose state may be another than was shown, and since when.
     changed: BTreeMap<UserKey, u64>,
+    /// With whom the next news begin.
+    next: Option<UserKey>,
 }
 
 impl Presence {
@@ -164,22 +170,35 @@ impl Presence {
         self.changed.extend(gone.into_keys().map(|user| (user, now_ms)));
     }
 
-    /// Whose state is now to be shown as another one.
+    /// Whose state is now to be shown as another one: some of them, and the others with the next call.
     pub fn news(&mut self, now_ms: u64) -> Vec<(UserKey, State)> {
+        let mut changed = std::mem::take(&mut self.changed);
+        // Everybody's turn comes, however many change all the time.
+        let first = self.next.take().map_or_else(BTreeMap::new, |next| changed.split_off(&next));
         let mut news = Vec::new();
-        for (user, since_ms) in std::mem::take(&mut self.changed) {
+        for (user, since_ms) in first.into_iter().chain(changed) {
+            if news.len() >= NEWS_MAX {
+                self.next.get_or_insert_with(|| user.clone());
+                self.changed.insert(user, since_ms);
+                continue;
+            }
             let state = self.state(&user);
-            let shown = self.shown.get(&user).copied().unwrap_or_default();
+            let (shown, shown_ms) = self.shown.get(&user).copied().unwrap_or_default();
             if state == shown {
                 continue;
             }
-            if state == State::Offline && now_ms < since_ms.saturating_add(GONE_MS) {
+            let due_ms = match (state, shown) {
+                (State::Offline, _) => since_ms.saturating_add(GONE_MS),
+                (_, State::Offline) => 0,
+                _ => shown_ms.saturating_add(PAUSE_MS),
+            };
+            if now_ms < due_ms {
                 self.changed.insert(user, since_ms);
                 continue;
             }
             match state {
                 State::Offline => drop(self.shown.remove(&user)),
-                state => drop(self.shown.insert(user.clone(), state)),
+                state => drop(self.shown.insert(user.clone(), (state, now_ms))),
             }
             news.push((user, state));
         }
@@ -210,6 +229,36 @@ mod tests {
         assert!(presence.news(20_000 + GONE_MS - 1).is_empty());
         assert_eq!(presence.news(20_000 + GONE_MS), [(alice.clone(), State::Offline)]);
         assert!(presence.news(90_000).is_empty() && presence.shown.is_empty() && presence.changed.is_empty());
+    }
+
+    #[test]
+    fn a_change_back_and_forth_is_shown_seldom_and_as_it_is_then() {
+        let (mut presence, alice) = (Presence::default(), user("alice"));
+        presence.arrive(0, alice.clone());
+        assert_eq!(presence.news(0), [(alice.clone(), State::Online)]);
+        for now_ms in 1..PAUSE_MS {
+            presence.set_away(now_ms, &alice, now_ms % 2 == 1);
+            assert!(presence.news(now_ms).is_empty());
+        }
+        assert_eq!(presence.news(PAUSE_MS), [(alice.clone(), State::Away)]);
+    }
+
+    #[test]
+    fn everybody_is_shown_in_the_end_and_few_at_once() {
+        let mut presence = Presence::default();
+        let count = 2 * NEWS_MAX + 1;
+        for number in 0..count {
+            presence.arrive(0, user(&format!("u{number}")));
+        }
+        let mut shown = BTreeSet::new();
+        for at_once in [NEWS_MAX, NEWS_MAX, 1, 0] {
+            // Those whose names come first change again all the time.
+            presence.changed.extend((0..10).map(|number| (user(&format!("u{number}")), 0)));
+            let news = presence.news(0);
+            assert_eq!(news.len(), at_once);
+            shown.extend(news);
+        }
+        assert_eq!(shown.len(), count);
     }
 
     #[test]

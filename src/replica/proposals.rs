@@ -17,6 +17,8 @@ use super::io::ConnId;
 
 /// Most bytes of proposals that are passed on in one message.
 const FORWARD_BYTES: usize = 512 * 1024;
+/// Most bytes of proposals that wait, whatever their number.
+const PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// How long the leader may be silent about what it was sent before it is sent again.
 const RESEND_MS: u64 = 250;
 
@@ -46,6 +48,8 @@ impl Pending {
 #[derive(Debug)]
 pub struct Proposals {
     pending: VecDeque<Pending>,
+    /// What they are together, in bytes.
+    bytes: usize,
     next_seq: u64,
     /// The next one to pass on to the present leader.
     next_send: u64,
@@ -63,6 +67,7 @@ impl Default for Proposals {
     fn default() -> Self {
         Proposals {
             pending: VecDeque::new(),
+            bytes: 0,
             next_seq: 1,
             next_send: 1,
             ever_sent: 1,
@@ -77,6 +82,11 @@ impl Proposals {
     /// How many wait.
     pub fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Whether no more may wait, of which there may be `most`.
+    pub fn is_full(&self, most: usize) -> bool {
+        self.pending.len() >= most || self.bytes >= PENDING_BYTES
     }
 
     /// The number that the next proposal will get.
@@ -102,12 +112,14 @@ impl Proposals {
     fn push_of(&mut self, now_ms: u64, conn: Option<ConnId>, proposal: &Proposal) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
+        let command = encode(proposal);
+        self.bytes += command.len();
         self.pending.push_back(Pending {
             seq,
             conn,
             // No connection has this number.
             asker: conn.unwrap_or(ConnId(0)),
-            command: encode(proposal),
+            command,
             since_ms: now_ms,
         });
         seq
@@ -174,7 +186,9 @@ impl Proposals {
             return None;
         }
         self.progress_ms = now_ms;
-        self.pending.pop_front()
+        let decided = self.pending.pop_front()?;
+        self.bytes -= decided.command.len();
+        Some(decided)
     }
 
     /// A snapshot has decided everything up to `seq`, with outcomes that are not known here.
@@ -189,10 +203,10 @@ impl Proposals {
         decided
     }
 
-    /// The proposals that have waited too long since the last call: their connections are to be told that
-    /// the outcome is unknown. They stay in the queue, because they may still happen; but one that was
+    /// The proposals whose connections are to be told that the outcome is unknown: those that have waited too
+    /// long since the last call. They stay in the queue, because they may still happen; but one that was
     /// never passed on to anybody becomes nothing, so that it does not happen hours later. With it goes
-    /// what its connection asked after it: that would overtake it when it is sent again.
+    /// what its connection asked after it, which would overtake it when it is sent again: that is told with it.
     pub fn time_out(&mut self, now_ms: u64) -> Vec<(u64, ConnId)> {
         let mut told = Vec::new();
         let mut voided = BTreeSet::new();
@@ -202,16 +216,21 @@ impl Proposals {
             let is_late = now_ms.saturating_sub(pending.since_ms) >= COMMIT_TIMEOUT_MS;
             if is_late {
                 self.timed_out = pending.seq;
-                if let Some(conn) = pending.conn.take() {
-                    told.push((pending.seq, conn));
-                }
             } else if voided.is_empty() {
                 break;
             }
             let was_sent = pending.seq < self.ever_sent;
-            if !was_sent && (is_late || voided.contains(&pending.asker)) {
+            let is_voided = !was_sent && (is_late || voided.contains(&pending.asker));
+            if is_voided {
+                self.bytes -= pending.command.len();
                 pending.become_nothing();
+                self.bytes += pending.command.len();
                 voided.insert(pending.asker);
+            }
+            if (is_late || is_voided)
+                && let Some(conn) = pending.conn.take()
+            {
+                told.push((pending.seq, conn));
             }
         }
         told
@@ -264,6 +283,31 @@ mod tests {
     }
 
     #[test]
+    fn as_much_waits_as_fits_into_memory() {
+        let mut proposals = queue(1);
+        let proposal = Proposal {
+            user: UserName::new("alice").unwrap(),
+            standing: Standing::Guest,
+            lamport_timestamp: 0,
+            action: Action::Edit {
+                room: RoomName::new("lobby").unwrap(),
+                seq: 1,
+                body: "x".repeat(PENDING_BYTES / 2),
+            },
+        };
+        for _ in 0..2 {
+            assert!(!proposals.is_full(10));
+            proposals.push(0, ConnId(1), &proposal);
+        }
+        assert!(proposals.is_full(10) && proposals.is_full(3));
+        // What is never sent becomes nothing, and takes up next to none of it.
+        proposals.time_out(COMMIT_TIMEOUT_MS);
+        assert!(!proposals.is_full(10));
+        (1..=3).for_each(|seq| drop(proposals.decided(0, seq).unwrap()));
+        assert_eq!(proposals.bytes, 0);
+    }
+
+    #[test]
     fn silence_sends_again() {
         let mut proposals = queue(2);
         sent(&mut proposals, 0, 1, 1).unwrap();
@@ -305,9 +349,10 @@ mod tests {
         };
         proposals.push(1, ConnId(2), &leave("other"));
         proposals.push(2, ConnId(1), &leave("later"));
-        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1))]);
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (3, ConnId(1))]);
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
         let actions = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().action);
         assert_eq!(actions.collect::<Vec<_>>(), [Action::Nothing, leave("other").action, Action::Nothing]);
+        assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS + 2), vec![(2, ConnId(2))], "each is told once");
     }
 }

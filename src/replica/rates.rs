@@ -1,5 +1,10 @@
-//! How much may be asked: requests and bytes of a connection, a user and an address; accounts registered
-//! from an address; rooms made and bytes uploaded by a user.
+//! How much may be asked: requests and bytes of a connection, a user and an address; rooms made and bytes
+//! uploaded by a user and from an address; accounts registered, passwords set and names that nobody has used
+//! before, from an address. Where guests are let in a name costs nothing, so what is limited for a user is limited
+//! for an address as well.
+//!
+//! Bytes are those of requests, and those of answers that list what a server holds in memory: a short question
+//! can have a long answer.
 //!
 //! Each count is a bucket that leaks at a steady rate and holds so much at once. What does not fit is refused
 //! and does not count, and is told when it will fit, which is true unless somebody else of the same user or
@@ -97,6 +102,12 @@ pub struct ConnTraffic {
 #[derive(Debug, Clone, Copy, Default)]
 struct OfUser {
     traffic: Traffic,
+    makes: Makes,
+}
+
+/// What of the disks is taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Makes {
     rooms: Bucket,
     uploads: Bucket,
 }
@@ -104,7 +115,10 @@ struct OfUser {
 #[derive(Debug, Clone, Copy, Default)]
 struct OfAddress {
     traffic: Traffic,
+    makes: Makes,
     registrations: Bucket,
+    passwords: Bucket,
+    names: Bucket,
 }
 
 /// All counts but those of single connections.
@@ -165,7 +179,27 @@ impl Rates {
         Ok(())
     }
 
-    /// Counts an account that is to be registered from an address.
+    /// Counts what a request cost beyond its line, in bytes. It was answered, so it is never refused; but what
+    /// comes next is, until that has leaked away.
+    pub fn answered(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        conn: &mut ConnTraffic,
+        (user, addr): (Option<UserKey>, Option<IpAddr>),
+        bytes: usize,
+    ) {
+        let volume = Rate::per_second(limits.bytes_per_s, limits.bytes_burst);
+        let of_address = &mut self.addresses.entry(Neighbourhood::of(addr)).traffic;
+        let of_user = user.map(|user| &mut self.users.entry(user).traffic);
+        conn.traffic.bytes.spend(now_ms, volume, bytes as u64);
+        of_address.bytes.spend(now_ms, volume.times(limits.address_times), bytes as u64);
+        if let Some(of_user) = of_user {
+            of_user.bytes.spend(now_ms, volume.times(limits.user_times), bytes as u64);
+        }
+    }
+
+    /// Counts an account that is to be registered from an address, a bot's included.
     ///
     /// # Errors
     /// `rate_limited`: there were too many.
@@ -176,47 +210,127 @@ impl Rates {
         addr: Option<IpAddr>,
     ) -> Result<(), Refusal> {
         let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).registrations;
-        let rate = Rate::per_hour(limits.registrations_per_hour.into());
-        take(bucket, now_ms, rate, 1, || {
-            format!("{} accounts an hour may be registered from one address", limits.registrations_per_hour)
-        })
+        take(
+            now_ms,
+            1,
+            [Share {
+                bucket,
+                rate: Rate::per_hour(limits.registrations_per_hour.into()),
+                whose: "from one address",
+                what: "accounts may be registered",
+            }],
+        )
     }
 
-    /// Counts a room that a user makes.
+    /// Counts a password that is to be set from an address.
     ///
     /// # Errors
     /// `rate_limited`: there were too many.
-    pub fn new_room(&mut self, now_ms: u64, limits: &Limits, user: UserKey) -> Result<(), Refusal> {
-        let bucket = &mut self.users.entry(user).rooms;
-        let rate = Rate::per_hour(limits.rooms_per_hour.into());
-        take(bucket, now_ms, rate, 1, || format!("a user may make {} rooms an hour", limits.rooms_per_hour))
+    pub fn password(&mut self, now_ms: u64, limits: &Limits, addr: Option<IpAddr>) -> Result<(), Refusal> {
+        let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).passwords;
+        take(
+            now_ms,
+            1,
+            [Share {
+                bucket,
+                rate: Rate::per_hour(limits.passwords_per_hour.into()),
+                whose: "from one address",
+                what: "passwords may be set",
+            }],
+        )
     }
 
-    /// Counts a file of so many bytes that a user begins to upload.
+    /// Counts names that nobody has used before and that are named from an address: from then on they are stored.
+    ///
+    /// # Errors
+    /// `rate_limited`: there were too many.
+    pub fn new_names(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        addr: Option<IpAddr>,
+        count: u64,
+    ) -> Result<(), Refusal> {
+        let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).names;
+        take(
+            now_ms,
+            count,
+            [Share {
+                bucket,
+                rate: Rate::per_hour(limits.new_names_per_hour.into()),
+                whose: "from one address",
+                what: "names may be used for the first time",
+            }],
+        )
+    }
+
+    /// Counts a room that a user makes from an address.
+    ///
+    /// # Errors
+    /// `rate_limited`: there were too many.
+    pub fn new_room(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        (user, addr): (UserKey, Option<IpAddr>),
+    ) -> Result<(), Refusal> {
+        let of_user = &mut self.users.entry(user).makes.rooms;
+        let of_address = &mut self.addresses.entry(Neighbourhood::of(addr)).makes.rooms;
+        let rates = [limits.rooms_per_hour, limits.address_rooms_per_hour];
+        let rates = rates.map(|rooms| Rate::per_hour(rooms.into()));
+        take(now_ms, 1, of_both([of_user, of_address], rates, "rooms may be made"))
+    }
+
+    /// Counts a file of so many bytes that a user begins to upload from an address.
     ///
     /// # Errors
     /// `rate_limited`: there were too many bytes.
-    pub fn upload(&mut self, now_ms: u64, limits: &Limits, user: UserKey, bytes: u64) -> Result<(), Refusal> {
-        let bucket = &mut self.users.entry(user).uploads;
-        let rate = Rate::per_hour(limits.upload_bytes_per_hour);
-        take(bucket, now_ms, rate, bytes, || {
-            format!("a user may upload {} bytes an hour", limits.upload_bytes_per_hour)
-        })
+    pub fn upload(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        (user, addr): (UserKey, Option<IpAddr>),
+        bytes: u64,
+    ) -> Result<(), Refusal> {
+        let of_user = &mut self.users.entry(user).makes.uploads;
+        let of_address = &mut self.addresses.entry(Neighbourhood::of(addr)).makes.uploads;
+        let rates = [limits.upload_bytes_per_hour, limits.address_upload_bytes_per_hour];
+        let rates = rates.map(Rate::per_hour);
+        take(now_ms, bytes, of_both([of_user, of_address], rates, "bytes may be uploaded"))
     }
 }
 
-fn take(
-    bucket: &mut Bucket,
-    now_ms: u64,
+/// A bucket, how fast it leaks, and the words for what is in it.
+struct Share<'a> {
+    bucket: &'a mut Bucket,
     rate: Rate,
-    units: u64,
-    reason: impl FnOnce() -> String,
-) -> Result<(), Refusal> {
-    let pause_ms = bucket.pause_ms(now_ms, rate, units);
-    if pause_ms > 0 {
-        return Err(Refusal::new(Code::RateLimited, reason()).retry_after(pause_ms));
+    whose: &'static str,
+    what: &'static str,
+}
+
+fn of_both<'a>(
+    [of_user, of_address]: [&'a mut Bucket; 2],
+    [user_rate, address_rate]: [Rate; 2],
+    what: &'static str,
+) -> [Share<'a>; 2] {
+    [
+        Share { bucket: of_user, rate: user_rate, whose: "by one user", what },
+        Share { bucket: of_address, rate: address_rate, whose: "from one address", what },
+    ]
+}
+
+/// Takes so many units of each of the buckets, or of none.
+fn take<const N: usize>(now_ms: u64, units: u64, shares: [Share<'_>; N]) -> Result<(), Refusal> {
+    let pauses = shares.iter().map(|share| (share.bucket.pause_ms(now_ms, share.rate, units), share));
+    if let Some((pause_ms, share)) = pauses.max_by_key(|(pause_ms, _)| *pause_ms)
+        && pause_ms > 0
+    {
+        let reason = format!("{} {} an hour {}", share.rate.units, share.what, share.whose);
+        return Err(Refusal::new(Code::RateLimited, reason).retry_after(pause_ms));
     }
-    bucket.spend(now_ms, rate, units);
+    for share in shares {
+        share.bucket.spend(now_ms, share.rate, units);
+    }
     Ok(())
 }
 
@@ -244,6 +358,10 @@ mod tests {
             registrations_per_hour: 2,
             rooms_per_hour: 3,
             upload_bytes_per_hour: 1_000,
+            passwords_per_hour: 2,
+            new_names_per_hour: 4,
+            address_rooms_per_hour: 5,
+            address_upload_bytes_per_hour: 2_000,
             ..Limits::default()
         }
     }
@@ -342,17 +460,46 @@ mod tests {
         rates.registration(0, &limits, address(2)).unwrap();
         rates.registration(HOUR_MS / 2, &limits, address(1)).unwrap();
 
+        let (alice, bob) = ((user("alice"), address(1)), (user("bob"), address(1)));
         for _ in 0..3 {
-            rates.new_room(0, &limits, user("alice")).unwrap();
+            rates.new_room(0, &limits, alice.clone()).unwrap();
         }
-        let refusal = rates.new_room(0, &limits, user("ALICE")).unwrap_err();
+        let refusal = rates.new_room(0, &limits, (user("ALICE"), address(1))).unwrap_err();
         assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 3));
-        rates.new_room(0, &limits, user("bob")).unwrap();
+        rates.new_room(0, &limits, bob).unwrap();
 
-        rates.upload(0, &limits, user("alice"), 900).unwrap();
-        let refusal = rates.upload(0, &limits, user("alice"), 600).unwrap_err();
+        rates.upload(0, &limits, alice.clone(), 900).unwrap();
+        let refusal = rates.upload(0, &limits, alice.clone(), 600).unwrap_err();
         assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 2));
-        rates.upload(HOUR_MS / 2, &limits, user("alice"), 600).unwrap();
+        rates.upload(HOUR_MS / 2, &limits, alice, 600).unwrap();
+    }
+
+    /// Where a name costs nothing, whoever takes another one for each room or file is still one address.
+    #[test]
+    fn an_address_is_limited_whatever_its_names() {
+        let mut rates = Rates::default();
+        let limits = limits();
+        let guest = |number: u64| (user(&format!("g{number}")), address(1));
+        let rooms = (0..100).filter(|number| rates.new_room(0, &limits, guest(*number)).is_ok()).count();
+        assert_eq!(rooms, 5);
+        let refusal = rates.new_room(0, &limits, guest(100)).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(HOUR_MS / 5));
+        assert!(
+            refusal.reason.contains("5 rooms may be made an hour from one address"),
+            "{}",
+            refusal.reason
+        );
+        let files = (0..100).filter(|number| rates.upload(0, &limits, guest(*number), 500).is_ok()).count();
+        assert_eq!(files, 4);
+        // What an address was refused has not counted for the user.
+        rates.new_room(0, &limits, (user("g99"), address(2))).unwrap();
+
+        rates.new_names(0, &limits, address(1), 2).unwrap();
+        rates.new_names(0, &limits, address(1), 3).unwrap_err();
+        rates.new_names(0, &limits, address(1), 2).unwrap();
+        rates.new_names(0, &limits, address(2), 1).unwrap();
+        let set = (0..100).filter(|_| rates.password(0, &limits, address(1)).is_ok()).count();
+        assert_eq!(set, 2);
     }
 
     #[test]
@@ -369,7 +516,7 @@ mod tests {
         let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
         for now_ms in [0, u64::MAX, 1] {
             let _ = rates.request(now_ms, &most, &mut conn, (Some(user("a")), None), usize::MAX);
-            let _ = rates.upload(now_ms, &most, user("a"), u64::MAX);
+            let _ = rates.upload(now_ms, &most, (user("a"), None), u64::MAX);
         }
     }
 }

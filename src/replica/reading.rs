@@ -29,11 +29,16 @@ use super::{
     storage::{EventRange, RoomId, Search, Storage},
 };
 
+/// What it costs to look at a room or a user of a list, in bytes of an answer: about as much time as these take.
+const LOOK_BYTES: usize = 32;
+
 impl<S: Storage> Replica<S> {
     pub(super) fn read(&mut self, now: Now, conn: ConnId, asked: Asked, request: Request) {
         // A room that may not be read is waited for like one that does not exist: an answer at once would
         // tell them apart, and an invitation may be on its way.
-        let user = self.sessions.get_mut(conn).and_then(|session| session.user.as_ref()).map(UserName::key);
+        let session = self.sessions.get_mut(conn);
+        let is_operator = session.as_ref().is_some_and(|session| session.is_operator);
+        let user = session.and_then(|session| session.user.as_ref()).map(UserName::key);
         let viewer = user.as_ref().map(|user| Viewer { user, now_ms: now.wall_ms });
         let seen = |room: &RoomName| Some(self.state.visible_room(viewer?, room).ok()?.1);
         let barrier = match &request {
@@ -49,10 +54,14 @@ impl<S: Storage> Replica<S> {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
-            Request::Members { room }
+            Request::Members { room, .. }
             | Request::Hooks { room }
             | Request::Search { room: Some(room), .. } => seen(room).is_none(),
-            Request::Export { room, .. } => self.state.room(&room.key()).is_none(),
+            // Nor for an administrator of a room that is not to be seen; to an operator none is hidden.
+            Request::Export { room, .. } => match is_operator {
+                true => self.state.room(&room.key()).is_none(),
+                false => seen(room).is_none(),
+            },
             // Nothing that is committed may be missing.
             Request::ExportRooms { .. } => true,
             Request::FileRead { file_id, .. } => {
@@ -71,7 +80,9 @@ impl<S: Storage> Replica<S> {
 
     /// Answers the reads that waited for the state to be up to date.
     pub(super) fn answer_reads(&mut self, now: Now) {
-        for read in self.reads.ready(self.applied_index()) {
+        while !self.has_said_enough()
+            && let Some(read) = self.reads.next_ready(self.applied_index())
+        {
             self.answer_read(now, read.conn, read.asked, read.request);
         }
     }
@@ -82,7 +93,13 @@ impl<S: Storage> Replica<S> {
             return self.token_is_known_now(now, conn, &asked, token);
         }
         let is_operator = session.is_operator;
+        let looked_at = self.looks_through(&request);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
         let user = session.user.as_ref().map(UserName::key);
+        if looked_at > 0 {
+            self.charge(now, conn, looked_at * LOOK_BYTES);
+            self.spent_bytes += looked_at * LOOK_BYTES;
+        }
         let answer = match request {
             Request::Ping { data, .. } => Ok(Answer::Pong(data)),
             Request::ServerList => Ok(Answer::ServerList(self.server_list())),
@@ -119,7 +136,34 @@ impl<S: Storage> Replica<S> {
                 }
             }
         };
-        self.say(now, conn, &asked, &answer.unwrap_or_else(Answer::Nack));
+        let line: Arc<[u8]> = answer.unwrap_or_else(Answer::Nack).line(&asked, &self.signature(now)).into();
+        if looked_at > 0 {
+            self.charge(now, conn, line.len());
+        }
+        self.fan(Fan::Say { conn, line });
+    }
+
+    /// How many rooms or users a request may make this server go through, where that is not bounded by the
+    /// request.
+    fn looks_through(&self, request: &Request) -> usize {
+        match request {
+            Request::Rooms { .. } | Request::ExportRooms { .. } | Request::Search { room: None, .. } => {
+                self.state.room_count()
+            }
+            Request::Members { room, .. } => {
+                self.state.room(&room.key()).map_or(1, |room| room.member_count() as usize)
+            }
+            Request::Users { limit, .. } => *limit,
+            _ => 0,
+        }
+    }
+
+    /// Lets the connection pay for what it has asked for beyond its line: else short questions with long answers
+    /// would cost it nothing.
+    fn charge(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let who = (session.user.as_ref().map(UserName::key), session.addr);
+        self.rates.answered(now.mono_ms, &self.config.limits, &mut session.traffic, who, bytes);
     }
 
     /// The answer to a user's question; `None` where it comes later, or not at all.
@@ -138,7 +182,7 @@ impl<S: Storage> Replica<S> {
                 let (rooms, more) = self.state.room_summaries(viewer, after.as_ref(), joined, limit);
                 Answer::Rooms { rooms, more }
             }
-            Request::Members { room } => {
+            Request::Members { room, after, limit } => {
                 let (id, room) = self.state.visible_room(viewer, &room)?;
                 let room = room.name.clone();
                 let presence = |user: &UserKey| match self.presence.state(user) {
@@ -146,8 +190,9 @@ impl<S: Storage> Replica<S> {
                     presence::State::Away => (true, true),
                     presence::State::Online => (true, false),
                 };
-                let members = self.state.members(id, now.wall_ms, presence);
-                Answer::Members { room, members }
+                let after = after.map(|user| user.key());
+                let (members, more) = self.state.members(id, now.wall_ms, after.as_ref(), limit, presence);
+                Answer::Members { room, members, more }
             }
             Request::Hooks { room } => {
                 let hooks = self.state.hooks(viewer, &room)?;

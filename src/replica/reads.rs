@@ -3,9 +3,12 @@
 //! All that wait share one question to the leader; it is repeated, because the library drops it in
 //! silence before a new leader has committed in its own term.
 
+use std::collections::VecDeque;
+
 use crate::protocol::{
     Request,
     answer::Asked,
+    envelope::weight_of_fields,
     limits::COMMIT_TIMEOUT_MS,
     refusal::{Code, Refusal},
 };
@@ -15,8 +18,10 @@ use super::io::ConnId;
 /// After this time a question is asked again.
 const REPEAT_MS: u64 = 100;
 
-/// Reads that may wait for the leader's answer.
+/// Reads that may wait.
 const WAITING_MAX: usize = 16_384;
+/// What they may hold together, in bytes of memory.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 /// A read that waits.
 #[derive(Debug)]
@@ -30,6 +35,17 @@ pub struct Waiting {
     since_ms: u64,
 }
 
+impl Waiting {
+    /// What it holds, in bytes of memory. Only a `ping` holds whatever was sent.
+    fn weight(&self) -> usize {
+        let data = match &self.request {
+            Request::Ping { data, .. } => weight_of_fields(data),
+            _ => 0,
+        };
+        size_of::<Waiting>() + data
+    }
+}
+
 /// The reads that wait, in the order in which they get further.
 #[derive(Debug, Default)]
 pub struct Reads {
@@ -39,18 +55,24 @@ pub struct Reads {
     asked: Vec<Waiting>,
     question: u64,
     asked_ms: u64,
-    /// Answered by an index that is not yet applied.
-    known: Vec<(u64, Vec<Waiting>)>,
+    /// Answered by an index that may not be applied yet.
+    known: Vec<(u64, VecDeque<Waiting>)>,
+    /// How many wait, and what they hold.
+    count: usize,
+    bytes: usize,
 }
 
 impl Reads {
     /// A read that must wait; refused where too many wait already.
     pub fn push(&mut self, now_ms: u64, conn: ConnId, asked: Asked, request: Request) -> Result<(), Refusal> {
-        if self.new.len() + self.asked.len() >= WAITING_MAX {
+        let waiting = Waiting { conn, asked, request, since_ms: now_ms };
+        if self.count >= WAITING_MAX || self.bytes + waiting.weight() > WAITING_BYTES {
             let reason = "too many reads wait for a majority of the servers";
             return Err(Refusal::new(Code::Overloaded, reason).retry_after(REPEAT_MS));
         }
-        self.new.push(Waiting { conn, asked, request, since_ms: now_ms });
+        self.count += 1;
+        self.bytes += waiting.weight();
+        self.new.push(waiting);
         Ok(())
     }
 
@@ -75,17 +97,22 @@ impl Reads {
     /// The leader's answer.
     pub fn answered(&mut self, question: u64, index: u64) {
         if question == self.question && !self.asked.is_empty() {
-            self.known.push((index, std::mem::take(&mut self.asked)));
+            self.known.push((index, std::mem::take(&mut self.asked).into()));
         }
     }
 
-    /// The reads that may be answered, now that everything up to `applied` is applied.
-    pub fn ready(&mut self, applied: u64) -> Vec<Waiting> {
-        let (ready, rest) =
-            std::mem::take(&mut self.known).into_iter().partition(|(index, _)| *index <= applied);
-        self.known = rest;
-        let ready: Vec<(u64, Vec<Waiting>)> = ready;
-        ready.into_iter().flat_map(|(_, waiting)| waiting).collect()
+    /// The next read that may be answered, now that everything up to `applied` is applied.
+    pub fn next_ready(&mut self, applied: u64) -> Option<Waiting> {
+        self.known.retain(|(_, waiting)| !waiting.is_empty());
+        let (_, ready) = self.known.iter_mut().find(|(index, _)| *index <= applied)?;
+        let next = ready.pop_front()?;
+        self.no_longer_waits(&next);
+        Some(next)
+    }
+
+    fn no_longer_waits(&mut self, waiting: &Waiting) {
+        self.count -= 1;
+        self.bytes -= waiting.weight();
     }
 
     /// The reads that have waited too long.
@@ -95,8 +122,45 @@ impl Reads {
         late.extend(self.new.extract_if(.., is_late));
         late.extend(self.asked.extract_if(.., is_late));
         for (_, known) in &mut self.known {
-            late.extend(known.extract_if(.., is_late));
+            // They came in this order.
+            while let Some(waiting) = known.pop_front_if(is_late) {
+                late.push(waiting);
+            }
         }
+        late.iter().for_each(|waiting| self.no_longer_waits(waiting));
         late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn ping(text: &str) -> Request {
+        Request::Ping { barrier: true, data: Map::from_iter([("text".into(), json!(text))]) }
+    }
+
+    fn asked() -> Asked {
+        Asked { msg_type: "ping".into(), request_id: None }
+    }
+
+    #[test]
+    fn reads_that_wait_are_bounded_by_what_they_hold_until_they_are_answered() {
+        let mut reads = Reads::default();
+        let large = "x".repeat(WAITING_BYTES / 4);
+        let push = |reads: &mut Reads| reads.push(0, ConnId(1), asked(), ping(&large));
+        for _ in 0..3 {
+            push(&mut reads).unwrap();
+        }
+        let question = reads.question(0).unwrap();
+        reads.answered(question, 7);
+        assert_eq!(push(&mut reads).unwrap_err().code, Code::Overloaded, "they are known, and still here");
+        assert!(reads.next_ready(6).is_none());
+        reads.next_ready(7).unwrap();
+        push(&mut reads).unwrap();
+        assert_eq!(reads.time_out(COMMIT_TIMEOUT_MS).len(), 3);
+        assert_eq!((reads.count, reads.bytes), (0, 0));
     }
 }

@@ -6,7 +6,7 @@
 //! carry them out in order. A storage error ends the loop: `Failed` ends the process, `Doubtful` puts the
 //! server in quarantine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     chat::State,
@@ -15,7 +15,6 @@ use crate::{
         limits::RESERVED_MS,
         name::ServerId,
         peer::{NodeId, PeerMessage},
-        status::ServerList,
     },
 };
 
@@ -25,6 +24,7 @@ use super::{
     fanout::Fan,
     handover::Handover,
     io::{ConnId, Input, Look, Now, Output},
+    jobs::Jobs,
     leading::{Forwarded, Leading},
     links::Link,
     members::Members,
@@ -36,8 +36,9 @@ use super::{
     retention::Retention,
     session::{Session, Sessions},
     stopping::Stopping,
-    storage::{Batch, Identity, Loaded, Storage, StorageError},
+    storage::{Batch, EventRow, Identity, Loaded, RoomId, Storage, StorageError},
     throttle::Throttle,
+    tokens::Round,
     trust::Trust,
 };
 
@@ -45,8 +46,15 @@ use super::{
 const FLUSH_MS: u64 = 20;
 /// While linked peers are being brought up to date the log may grow to so many times `keep_entries`.
 const HELD_FOR_PEERS: u64 = 20;
+/// Bytes of answers, and of what it costs to make them, after which a round takes in nothing more: what waits
+/// behind it must not wait for long.
+const ROUND_BYTES: usize = 4 * 1024 * 1024;
 /// How long changes of what is remembered of other servers may wait.
 const REMEMBER_MS: u64 = 1_000;
+/// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
+const WIPE_MS: u64 = 50;
+/// How long a server waits that could not use a snapshot, before it lets another one come.
+const SNAPSHOT_PAUSE_MS: u64 = 5_000;
 
 /// Consensus, once there is a cluster; until then only the disk.
 pub(super) enum Core<S: Storage> {
@@ -60,8 +68,25 @@ pub(super) enum Core<S: Storage> {
 #[derive(Default)]
 pub(super) struct Unsaved {
     pub batch: Batch,
+    /// Where each event's newest form stands in the batch.
+    pub events: BTreeMap<(RoomId, u64), usize>,
     /// Since when it waits.
     pub since_ms: Option<u64>,
+}
+
+impl Unsaved {
+    /// More events for the batch.
+    pub fn extend(&mut self, events: impl IntoIterator<Item = EventRow>) {
+        for event in events {
+            self.events.insert((event.room, event.seq), self.batch.events.len());
+            self.batch.events.push(event);
+        }
+    }
+
+    /// The event of this place, where it is in the batch.
+    pub fn event(&self, room: RoomId, seq: u64) -> Option<&EventRow> {
+        self.batch.events.get(*self.events.get(&(room, seq))?)
+    }
 }
 
 /// One server's brain.
@@ -84,16 +109,28 @@ pub struct Replica<S: Storage> {
     pub(super) unsaved: Unsaved,
     /// Looks into the database that must see entries up to an index that is not yet on the disk.
     pub(super) looks: Vec<(u64, Look)>,
+    pub(super) jobs: Jobs,
     pub(super) throttle: Throttle,
     pub(super) rates: Rates,
     pub(super) retention: Retention,
+    pub(super) round: Round,
     /// Connections in places kept for operators and administrators that have not proven to be one, and
     /// until when they may.
     pub(super) reserved: BTreeMap<ConnId, u64>,
     pub(super) outputs: Vec<Output>,
+    /// What the answers since the outputs were last drained cost, in bytes.
+    pub(super) spent_bytes: usize,
+    /// What lines that wait for their connections hold, in bytes of memory.
+    pub(super) held_bytes: usize,
+    /// Connections of which more lines waited than one round may take.
+    pub(super) held_up: BTreeSet<ConnId>,
     pub(super) next_hello_ms: u64,
-    pub(super) announced: Option<ServerList>,
+    /// Who led and who lived when the clients were last told.
+    pub(super) announced: Option<(Option<ServerId>, Vec<bool>)>,
     remembered_ms: u64,
+    next_wipe_ms: u64,
+    /// Until when the leader's entries are passed over, see `go_on_without`.
+    pub(super) no_entries_until_ms: u64,
     pub(super) started_ms: u64,
     pub(super) stopping: Option<Stopping>,
     quarantined: bool,
@@ -127,14 +164,21 @@ impl<S: Storage> Replica<S> {
             links: BTreeMap::new(),
             unsaved: Unsaved::default(),
             looks: Vec::new(),
+            jobs: Jobs::default(),
             throttle: Throttle::default(),
             rates: Rates::default(),
             retention: Retention::default(),
+            round: Round::default(),
             reserved: BTreeMap::new(),
             outputs: Vec::new(),
+            spent_bytes: 0,
+            held_bytes: 0,
+            held_up: BTreeSet::new(),
             next_hello_ms: 0,
             announced: None,
             remembered_ms: now.mono_ms,
+            next_wipe_ms: now.mono_ms,
+            no_entries_until_ms: now.mono_ms,
             started_ms: now.mono_ms,
             stopping: None,
             quarantined: false,
@@ -214,13 +258,17 @@ impl<S: Storage> Replica<S> {
         }
         self.drive(now);
         while let Core::Formed(consensus) = &mut self.core
-            && let Some((turn, effects)) = consensus.begin()
+            && let Some((turn, effects)) = consensus.begin()?
         {
             let installs = consensus.installs(&turn);
             self.carry_out(now, effects)?;
             let batch = self.take_unsaved();
             let Core::Formed(consensus) = &mut self.core else { break };
             let effects = consensus.finish(turn, batch)?;
+            if let Some(reason) = effects.unreadable {
+                self.go_on_without(now, reason)?;
+                continue;
+            }
             if installs {
                 self.reload(now)?;
             }
@@ -240,7 +288,14 @@ impl<S: Storage> Replica<S> {
 
     /// What is to be done, in order.
     pub fn drain_outputs(&mut self) -> Vec<Output> {
+        self.spent_bytes = 0;
         std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether what clients asked for since the outputs were last drained is enough for one round: what more of
+    /// them has come should wait for the next.
+    pub fn has_said_enough(&self) -> bool {
+        self.spent_bytes >= ROUND_BYTES
     }
 
     fn tick(&mut self, now: Now) {
@@ -253,8 +308,15 @@ impl<S: Storage> Replica<S> {
         self.reconfigure();
         self.consider_handover(now);
         self.time_out(now);
+        // What the last round had no room for.
+        self.answer_reads(now);
+        for conn in std::mem::take(&mut self.held_up) {
+            self.take_held(now, conn);
+        }
         self.end_unproven(now);
         self.forget_old_events(now);
+        self.look_at_tokens(now);
+        self.wipe(now);
         for (conn, rooms) in self.sessions.due(now.mono_ms) {
             self.follow(conn, rooms);
         }
@@ -263,6 +325,21 @@ impl<S: Storage> Replica<S> {
         }
         self.show_presence(now);
         self.fan(Fan::Tick);
+    }
+
+    /// Lets the disk wipe what is removed where no commits do it by the way.
+    fn wipe(&mut self, now: Now) {
+        if now.mono_ms < self.next_wipe_ms {
+            return;
+        }
+        self.next_wipe_ms = now.mono_ms + WIPE_MS;
+        let wiped = match &mut self.core {
+            Core::Formed(consensus) => consensus.wipe_if_idle(),
+            Core::Unformed(_) | Core::Changing => Ok(()),
+        };
+        if let Err(error) = wiped {
+            self.broken = Some(error);
+        }
     }
 
     /// Moves what waits for the leader, or for being the leader.
@@ -341,6 +418,21 @@ impl<S: Storage> Replica<S> {
         }
     }
 
+    /// Goes on with what is on the disk, where a snapshot could not be used. Its sender is asked for another by
+    /// refusing the entries that follow it; for a while they are not even refused, because sending all of a
+    /// state again at once, and again, would only burden the leader.
+    fn go_on_without(&mut self, now: Now, reason: String) -> Result<(), StorageError> {
+        if let Core::Formed(consensus) = std::mem::replace(&mut self.core, Core::Changing) {
+            let storage = consensus.into_storage();
+            let loaded = storage.load()?;
+            self.core = Core::Formed(Box::new(Consensus::open(&self.config, storage, &loaded)?));
+        }
+        self.no_entries_until_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
+        self.outputs.push(Output::SnapshotUnreadable { reason });
+        self.release_looks();
+        Ok(())
+    }
+
     /// Loads the state anew after a snapshot has replaced it. What clients of this server follow has
     /// jumped, so they are closed: they resume elsewhere or here, without a gap.
     fn reload(&mut self, now: Now) -> Result<(), StorageError> {
@@ -365,8 +457,7 @@ impl<S: Storage> Replica<S> {
     /// What is applied but not yet on the disk, for the next transaction; with it, how far the log may
     /// be cut.
     fn take_unsaved(&mut self) -> Batch {
-        self.unsaved.since_ms = None;
-        let mut batch = std::mem::take(&mut self.unsaved.batch);
+        let mut batch = std::mem::take(&mut self.unsaved).batch;
         if let (Some(applied), Core::Formed(consensus)) = (&batch.applied, &self.core) {
             // What was written last time is certainly in the state on the disk.
             let stored = consensus.stored_applied().index;
@@ -427,6 +518,9 @@ impl<S: Storage> Replica<S> {
     }
 
     pub(super) fn fan(&mut self, fan: Fan) {
+        if let Fan::Say { line, .. } | Fan::Answer { line, .. } = &fan {
+            self.spent_bytes += line.len();
+        }
         self.outputs.push(Output::Fan(fan));
     }
 

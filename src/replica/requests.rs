@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     chat::{
         Standing, banned_from_cluster,
-        rights::{self, ClusterDeed, Office},
+        rights::{self, Office},
     },
     planted::{Bug, planted},
     protocol::{
@@ -23,7 +23,7 @@ use super::{
     fanout::Fan,
     io::{ConnId, Now},
     replica::Replica,
-    session::{Busy, Session, WriteAnswer},
+    session::{HELD_BYTES_OF_ALL, Session, WriteAnswer},
     storage::{RoomId, Storage},
 };
 
@@ -46,20 +46,33 @@ impl<S: Storage> Replica<S> {
             }
             return self.refuse(now, conn, asked(&line), refusal, last);
         }
-        if session.busy.is_none() {
-            self.take_line(now, conn, line);
-        } else if !session.hold(line) {
+        if !session.must_hold() {
+            return self.take_line(now, conn, line);
+        }
+        let weight = match &line {
+            Ok(envelope) => envelope.weight(),
+            Err(bad) => size_of_val(bad),
+        };
+        if self.held_bytes + weight <= HELD_BYTES_OF_ALL && session.hold(line, weight) {
+            self.held_bytes += weight;
+        } else {
             let asked = Asked { msg_type: String::new(), request_id: None };
             let refusal = Refusal::new(Code::Overloaded, "too much was sent before the login was answered");
             self.refuse(now, conn, asked, refusal, true);
         }
     }
 
-    /// Takes the lines that have waited for the connection, in order.
+    /// Takes the lines that have waited for the connection, in order, but no more than one round may take: the
+    /// rest waits for the next tick.
     pub(super) fn take_held(&mut self, now: Now, conn: ConnId) {
-        while let Some(line) = self.sessions.get_mut(conn).and_then(Session::next_held) {
+        while !self.has_said_enough() {
+            let Some((line, weight)) = self.sessions.get_mut(conn).and_then(Session::next_held) else {
+                return;
+            };
+            self.held_bytes -= weight;
             self.take_line(now, conn, line);
         }
+        self.held_up.insert(conn);
     }
 
     fn take_line(&mut self, now: Now, conn: ConnId, line: Result<Envelope, BadEnvelope>) {
@@ -105,12 +118,7 @@ impl<S: Storage> Replica<S> {
         if !self.reserved.contains_key(&conn) {
             return false;
         }
-        let session = self.sessions.get_mut(conn);
-        let has_proven = session.is_some_and(|session| {
-            let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
-            let office = self.state.office_of(user.map(UserName::key).as_ref(), session.is_operator);
-            rights::allows_in_cluster(ClusterDeed::TakeKeptPlace, office)
-        });
+        let has_proven = self.is_privileged(conn);
         if has_proven {
             self.reserved.remove(&conn);
         }
@@ -145,6 +153,13 @@ impl<S: Storage> Replica<S> {
         // Whoever has not said who they are yet.
         let office = if session.is_operator { Office::Operator } else { Office::Nobody };
         let needs_login = !rights::allows_in_cluster(rights::deed_of_request(request), office);
+        let guest = session.user.as_ref().filter(|_| session.standing == Standing::Guest);
+        if needs_login
+            && let Some(user) = guest
+            && self.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
+        {
+            return Err(must_log_in(user));
+        }
         match (&session.user, &envelope.sender_id) {
             (Some(user), Some(sender)) => {
                 if UserName::new(sender).is_some_and(|sender| sender.key() == user.key()) {
@@ -168,10 +183,7 @@ impl<S: Storage> Replica<S> {
                 Some(user) if needs_login => {
                     self.may_be_guest(now, &user).map_err(|refusal| match refusal.code {
                         // Who names a registered name without a login is asked for one.
-                        Code::NameTaken => {
-                            let reason = format!("{user} is a registered name; log in with its password");
-                            Refusal::new(Code::NotAuthenticated, reason)
-                        }
+                        Code::NameTaken => must_log_in(&user),
                         _ => refusal,
                     })
                 }
@@ -203,7 +215,9 @@ impl<S: Storage> Replica<S> {
     pub(super) fn become_user(&mut self, now: Now, conn: ConnId, user: UserName, standing: Standing) {
         let key = user.key();
         let rooms: Vec<(RoomId, u64)> = self.state.member_rooms(&key).collect();
-        self.sessions.log_in(conn, user, standing);
+        if !self.sessions.log_in(conn, user, standing) {
+            return;
+        }
         self.presence.arrive(now.mono_ms, key);
         if let Some(session) = self.sessions.get_mut(conn) {
             session.follow_later(now.mono_ms, rooms);
@@ -265,7 +279,9 @@ impl<S: Storage> Replica<S> {
     pub(super) fn time_out(&mut self, now: Now) {
         let by = self.signature(now);
         for (seq, conn) in self.proposals.time_out(now.mono_ms) {
-            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            let Some(session) = self.sessions.get_mut(conn).filter(|session| !session.closing) else {
+                continue;
+            };
             let Some(asked) = session.waiting(seq).map(|write| write.asked.clone()) else { continue };
             let code = if planted(Bug::TimeoutSaysRefused) { Code::Overloaded } else { Code::Unavailable };
             let reason =
@@ -282,13 +298,9 @@ impl<S: Storage> Replica<S> {
 
     pub(super) fn on_closed(&mut self, now: Now, conn: ConnId) {
         self.reserved.remove(&conn);
+        self.held_up.remove(&conn);
         let session = self.sessions.close(conn);
-        if let Some(Session { busy: Some(Busy::Working(working)), addr, .. }) = &session
-            && let Some(guarded) = &working.guarded
-        {
-            // Nobody knows whether it was right.
-            self.throttle.undone(now.mono_ms, guarded, *addr);
-        }
+        self.held_bytes -= session.as_ref().map_or(0, Session::held_bytes);
         if let Some(user) = session.and_then(|session: Session| session.user) {
             self.presence.depart(now.mono_ms, &user.key());
         }
@@ -317,6 +329,11 @@ fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
         | Request::Ping { .. } => Ok(()),
         _ => Err(kept_for_operators()),
     }
+}
+
+fn must_log_in(user: &UserName) -> Refusal {
+    let reason = format!("{user} is a registered name; log in with its password");
+    Refusal::new(Code::NotAuthenticated, reason)
 }
 
 fn kept_for_operators() -> Refusal {

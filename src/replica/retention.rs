@@ -5,14 +5,18 @@
 //!
 //! **Pace.** A step looks at a bounded number of rooms and proposes for one of them at most, no step follows
 //! another within [`STEP_MS`], and none comes before the proposal of the one before is decided. So a room
-//! that was just told to forget a million events loses them in pieces that hold nobody up.
+//! that was just told to forget a million events loses them in pieces that hold nobody up. They are pieces that the
+//! leader's disk has time to wipe: it is waited for.
 //!
 //! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. The leaders'
 //! clocks make times grow with seq but for the moment in which a slower clock takes over, and for what was
-//! imported; there an event counts as as old as its neighbours.
+//! imported; there an event counts as as old as its neighbours. Until the first event of a room is old enough
+//! the room is not read again.
 //!
 //! **Clocks.** A clock that jumps forward makes everything old at once, and what is forgotten does not come
 //! back when the clock does. So after a jump nothing is forgotten for its age for [`DISTRUST_MS`].
+
+use std::collections::BTreeMap;
 
 use crate::{
     chat::{Action, EXPIRE_MAX, Proposal, Room, Standing},
@@ -31,8 +35,15 @@ const STEP_MS: u64 = 250;
 const UPLOADS_MS: u64 = 60_000;
 /// Rooms that one step looks at.
 const ROOMS_A_STEP: usize = 1_000;
-/// With so many proposals on their way there is more urgent work.
+/// Events that one step reads. Looking for the first that is young enough takes about a dozen.
+const READS_A_STEP: usize = 64;
+/// With so many proposals on their way there is more urgent work,
 const BUSY_PROPOSALS: usize = 64;
+/// With so many events removed here and not yet wiped, nothing more is forgotten for now: what is promised to be
+/// gone from the disks would fall ever further behind.
+const UNWIPED_MAX: u64 = EXPIRE_MAX;
+/// and then so much time is between two steps. A leader that is always busy has rooms that grow, too.
+const BUSY_STEP_MS: u64 = 5_000;
 /// A difference between what both clocks say has passed that is no drift.
 const JUMP_MS: u64 = 60_000;
 /// How long a clock that has jumped is not believed.
@@ -49,7 +60,17 @@ pub struct Retention {
     from: Option<RoomId>,
     /// The last proposal.
     proposed: u64,
+    /// Rooms of which nothing is too old yet.
+    young: BTreeMap<RoomId, Young>,
     clock: Clock,
+}
+
+/// A room of which nothing is too old before some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Young {
+    first_seq: u64,
+    days: u32,
+    until_ms: u64,
 }
 
 /// Whether the wall clock goes as the other clock does.
@@ -69,7 +90,18 @@ impl Clock {
                 self.distrusted_until_ms = now.mono_ms.saturating_add(DISTRUST_MS);
             }
         }
+        self.is_believed(now)
+    }
+
+    fn is_believed(&self, now: Now) -> bool {
         now.mono_ms >= self.distrusted_until_ms
+    }
+}
+
+impl Retention {
+    /// Whether the wall clock is believed, as it was last watched.
+    pub fn believes_clock(&self, now: Now) -> bool {
+        self.clock.is_believed(now)
     }
 }
 
@@ -82,8 +114,10 @@ impl<S: Storage> Replica<S> {
         if !leads
             || self.stopping.is_some()
             || now.mono_ms < self.retention.next_ms
-            || self.proposals.len() > BUSY_PROPOSALS
+            || (self.proposals.len() > BUSY_PROPOSALS
+                && now.mono_ms < self.retention.next_ms.saturating_add(BUSY_STEP_MS))
             || self.proposals.waits_for(self.retention.proposed)
+            || self.storage().unwiped() > UNWIPED_MAX
         {
             return;
         }
@@ -117,19 +151,23 @@ impl<S: Storage> Replica<S> {
 
     /// The next room that is to forget something, from where the last step ended.
     fn next_expiry(&mut self, now: Now, clock_is_good: bool) -> Result<Option<Action>, StorageError> {
-        let from = self.retention.from.unwrap_or(RoomId(0));
-        let mut rooms = self.state.rooms_from(from);
-        for (id, room) in rooms.by_ref().take(ROOMS_A_STEP) {
-            let before_seq = self.forgets_before(now, clock_is_good, id, room)?;
+        let from = self.retention.from.take().unwrap_or(RoomId(0));
+        let mut young = std::mem::take(&mut self.retention.young);
+        let mut reads = READS_A_STEP;
+        let mut found = None;
+        for (looked_at, (id, room)) in self.state.rooms_from(from).enumerate() {
+            if looked_at >= ROOMS_A_STEP || reads == 0 || found.is_some() {
+                self.retention.from = Some(id);
+                break;
+            }
+            let before_seq = self.forgets_before(now, clock_is_good, (id, room), &mut young, &mut reads)?;
             if before_seq > room.first_seq() {
                 let retention = room.settings.retention;
-                let action = Action::Expire { room: room.name.clone(), before_seq, retention };
-                self.retention.from = Some(RoomId(id.0 + 1));
-                return Ok(Some(action));
+                found = Some(Action::Expire { room: room.name.clone(), before_seq, retention });
             }
         }
-        self.retention.from = rooms.next().map(|(id, _)| id);
-        Ok(None)
+        self.retention.young = young;
+        Ok(found)
     }
 
     /// The first event that a room is to keep, as far as one command may go.
@@ -137,20 +175,35 @@ impl<S: Storage> Replica<S> {
         &self,
         now: Now,
         clock_is_good: bool,
-        id: RoomId,
-        room: &Room,
+        (id, room): (RoomId, &Room),
+        young: &mut BTreeMap<RoomId, Young>,
+        reads: &mut usize,
     ) -> Result<u64, StorageError> {
         let retention = room.settings.retention;
         let first_seq = room.first_seq();
         // The newest event always stays.
         let most = room.last_seq.min(first_seq.saturating_add(EXPIRE_MAX));
         let by_count = retention.events.map_or(0, |events| (room.last_seq + 1).saturating_sub(events));
-        let by_age = match retention.days {
-            Some(days) if clock_is_good && by_count < most => {
-                let since_ms = now.wall_ms.saturating_sub(u64::from(days) * DAY_MS);
-                self.first_since(id, (first_seq, most), since_ms)?
-            }
-            _ => 0,
+        let Some(days) = retention.days.filter(|_| clock_is_good && by_count < most) else {
+            young.remove(&id);
+            return Ok(by_count.min(most));
+        };
+        let is_known = |young: &&Young| {
+            (young.first_seq, young.days) == (first_seq, days) && now.wall_ms < young.until_ms
+        };
+        if first_seq >= most || young.get(&id).filter(is_known).is_some() {
+            return Ok(by_count.min(most));
+        }
+        let age_ms = u64::from(days) * DAY_MS;
+        let since_ms = now.wall_ms.saturating_sub(age_ms);
+        *reads = reads.saturating_sub(1);
+        let first_ms = self.created_at_ms(id, first_seq)?.unwrap_or(now.wall_ms);
+        let by_age = if first_ms < since_ms {
+            *reads = reads.saturating_sub(EXPIRE_MAX.ilog2() as usize);
+            self.first_since(id, (first_seq + 1, most), since_ms)?
+        } else {
+            young.insert(id, Young { first_seq, days, until_ms: first_ms.saturating_add(age_ms) });
+            first_seq
         };
         Ok(by_count.max(by_age).min(most))
     }

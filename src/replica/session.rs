@@ -16,12 +16,7 @@ use crate::{
     },
 };
 
-use super::{
-    fanout::Join,
-    io::{ConnId, Query},
-    rates::ConnTraffic,
-    storage::RoomId,
-};
+use super::{fanout::Join, io::ConnId, logins::Working, rates::ConnTraffic, storage::RoomId};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
 /// A client that resumes says `create_join` first, and then that answer is the beginning.
@@ -34,8 +29,8 @@ pub enum WriteAnswer {
     Line(Arc<[u8]>),
     /// A line after which the connection ends.
     Last(Arc<[u8]>),
-    /// A `create_join` that was applied at this index: its events have to be found first.
-    Join(Box<Join>, u64, Query),
+    /// A `create_join` that was applied: its events have to be found first.
+    Join(Box<Join>),
 }
 
 /// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
@@ -43,7 +38,11 @@ pub enum WriteAnswer {
 const TYPING_PAUSE_MS: u64 = 1_000;
 /// Lines that may wait while a connection is busy. Full: the connection is closed, since none of them may
 /// be left out.
-pub const HELD_MAX: usize = 4_096;
+const HELD_MAX: usize = 4_096;
+/// What these lines may hold, in bytes of memory.
+pub const HELD_BYTES: usize = 2 * 1024 * 1024;
+/// What those of all connections may hold. Full: as above.
+pub const HELD_BYTES_OF_ALL: usize = 128 * 1024 * 1024;
 
 /// A write that waits for the log's decision.
 #[derive(Debug, Clone)]
@@ -76,9 +75,11 @@ pub enum Then {
 
 /// Why the lines of a connection wait.
 #[derive(Debug)]
-pub enum Busy<W> {
-    /// A password is being hashed, or a read waits that decides who the user is.
-    Working(W),
+pub enum Busy {
+    /// A request waits for a hashing thread.
+    Working(Box<Working>),
+    /// A login by a token that is not known here waits until this server is up to date.
+    AskingLeader,
     /// The log decides about a login.
     Committing,
 }
@@ -111,8 +112,10 @@ pub struct Session {
     /// Where the client is.
     pub addr: Option<IpAddr>,
     /// Why its lines wait, where they do: what was sent after a login must not be taken before it.
-    pub busy: Option<Busy<Box<super::logins::Working>>>,
-    held: VecDeque<Result<Envelope, BadEnvelope>>,
+    pub busy: Option<Busy>,
+    held: VecDeque<(Result<Envelope, BadEnvelope>, usize)>,
+    /// What is in them, in bytes of memory.
+    held_bytes: usize,
     typed_ms: Option<u64>,
     /// Malformed lines since the last good one.
     pub bad_lines: u32,
@@ -140,6 +143,7 @@ impl Session {
             addr,
             busy: None,
             held: VecDeque::new(),
+            held_bytes: 0,
             typed_ms: None,
             bad_lines: 0,
             closing: false,
@@ -170,19 +174,35 @@ impl Session {
         }
     }
 
-    /// Keeps a line until the connection is no longer busy; `false` where too many wait already.
+    /// Keeps a line of this weight until its turn comes; `false` where too much waits already.
     #[must_use]
-    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>) -> bool {
-        let has_room = self.held.len() < HELD_MAX;
+    pub fn hold(&mut self, line: Result<Envelope, BadEnvelope>, weight: usize) -> bool {
+        let has_room = self.held.len() < HELD_MAX && self.held_bytes + weight <= HELD_BYTES;
         if has_room {
-            self.held.push_back(line);
+            self.held.push_back((line, weight));
+            self.held_bytes += weight;
         }
         has_room
     }
 
-    /// The next line that was kept, where the connection is ready for it.
-    pub fn next_held(&mut self) -> Option<Result<Envelope, BadEnvelope>> {
-        if self.busy.is_some() || self.is_over() { None } else { self.held.pop_front() }
+    /// What the lines that were kept hold, in bytes of memory.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether a line has to wait for its turn.
+    pub fn must_hold(&self) -> bool {
+        self.busy.is_some() || !self.held.is_empty()
+    }
+
+    /// The next line that was kept, and its weight, where the connection is ready for it.
+    pub fn next_held(&mut self) -> Option<(Result<Envelope, BadEnvelope>, usize)> {
+        if self.busy.is_some() || self.is_over() {
+            return None;
+        }
+        let (line, weight) = self.held.pop_front()?;
+        self.held_bytes -= weight;
+        Some((line, weight))
     }
 
     /// Whether the user is to be seen typing, who has just typed.
@@ -313,6 +333,7 @@ impl Session {
 pub struct Sessions {
     by_conn: BTreeMap<ConnId, Session>,
     by_user: BTreeMap<UserKey, BTreeSet<ConnId>>,
+    logged_in: usize,
 }
 
 impl Sessions {
@@ -324,8 +345,13 @@ impl Sessions {
     /// A connection is gone.
     pub fn close(&mut self, conn: ConnId) -> Option<Session> {
         let session = self.by_conn.remove(&conn)?;
-        if let Some(user) = session.user.clone() {
-            self.leave_user(&user, conn);
+        if let Some(user) = &session.user
+            && let Some(conns) = self.by_user.get_mut(&user.key())
+        {
+            self.logged_in -= usize::from(conns.remove(&conn));
+            if conns.is_empty() {
+                self.by_user.remove(&user.key());
+            }
         }
         Some(session)
     }
@@ -335,30 +361,13 @@ impl Sessions {
         self.by_conn.get_mut(&conn)
     }
 
-    /// Logs a connection in.
-    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) {
-        if let Some(session) = self.by_conn.get_mut(&conn) {
-            self.by_user.entry(user.key()).or_default().insert(conn);
-            (session.user, session.standing) = (Some(user), standing);
-        }
-    }
-
-    /// Makes a connection nobody's again.
-    pub fn log_out(&mut self, conn: ConnId) -> Option<UserName> {
-        let session = self.by_conn.get_mut(&conn)?;
-        session.standing = Standing::Guest;
-        let user = session.user.take()?;
-        self.leave_user(&user, conn);
-        Some(user)
-    }
-
-    fn leave_user(&mut self, user: &UserName, conn: ConnId) {
-        if let Some(conns) = self.by_user.get_mut(&user.key()) {
-            conns.remove(&conn);
-            if conns.is_empty() {
-                self.by_user.remove(&user.key());
-            }
-        }
+    /// Logs a connection in; whether it was nobody's before. A guest may only become a user of the same name.
+    pub fn log_in(&mut self, conn: ConnId, user: UserName, standing: Standing) -> bool {
+        let Some(session) = self.by_conn.get_mut(&conn) else { return false };
+        let is_new = self.by_user.entry(user.key()).or_default().insert(conn);
+        (session.user, session.standing) = (Some(user), standing);
+        self.logged_in += usize::from(is_new);
+        is_new
     }
 
     /// The connections of a user.
@@ -385,9 +394,14 @@ impl Sessions {
         self.by_conn.keys().copied().collect()
     }
 
+    /// The connections from this number on.
+    pub fn from(&self, conn: ConnId) -> impl Iterator<Item = (ConnId, &Session)> {
+        self.by_conn.range(conn..).map(|(conn, session)| (*conn, session))
+    }
+
     /// How many are logged in. A probe that only asks for the status is nobody's client.
     pub fn logged_in(&self) -> usize {
-        self.by_user.values().map(BTreeSet::len).sum()
+        self.logged_in
     }
 
     /// The connections whose time to follow their user's rooms has come.
@@ -439,6 +453,21 @@ mod tests {
         assert!(!session.is_over());
         session.answer_in_turn(WriteAnswer::Last([2].into()));
         assert!(session.next_answer().is_none() && !session.closing && session.is_over());
+    }
+
+    #[test]
+    fn lines_that_wait_are_bounded_by_what_they_hold() {
+        let mut session = Session::new(None);
+        session.busy = Some(Busy::Committing);
+        let line = || Envelope::parse(br#"{"msg_type":"ping"}"#);
+        assert!(session.hold(line(), HELD_BYTES - 1) && !session.hold(line(), 2) && session.hold(line(), 1));
+        assert!(session.next_held().is_none() && session.held_bytes() == HELD_BYTES);
+        session.busy = None;
+        assert!(session.must_hold(), "what comes now does not overtake what waits");
+        assert_eq!(session.next_held().map(|(_, weight)| weight), Some(HELD_BYTES - 1));
+        assert_eq!(session.held_bytes(), 1);
+        assert_eq!(session.next_held().map(|(_, weight)| weight), Some(1));
+        assert!(!session.must_hold());
     }
 
     #[test]

@@ -160,7 +160,7 @@ pub struct Loaded {
     pub applied: Applied,
     /// The entry before the first one kept: where the log was cut (index 0 and term 0 at the beginning).
     pub truncated: LogMark,
-    /// The last entries of the log, at most [`TAIL_ENTRIES`] of them, in order and without a hole.
+    /// The last entries of the log, as many as [`fits_tail`], in order and without a hole.
     pub tail: Vec<LogEntry>,
     /// The last entry (equal to `truncated` where the log is empty).
     pub last: LogMark,
@@ -170,8 +170,16 @@ pub struct Loaded {
     pub peer_marks: Vec<(ServerId, DataMark)>,
 }
 
-/// Entries of the log that are kept in memory: a peer that is less behind costs no disk read.
+/// Most entries of the log that are kept in memory: a peer that is less behind costs no disk read.
 pub const TAIL_ENTRIES: usize = 20_000;
+
+/// Most bytes of them, but at least one entry.
+pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+
+/// Whether so many entries of so many bytes may be kept in memory.
+pub fn fits_tail(entries: usize, bytes: usize) -> bool {
+    entries <= 1 || (entries <= TAIL_ENTRIES && bytes <= TAIL_BYTES)
+}
 
 /// Why the disk did not do what was asked. The two kinds have different consequences, and no third.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +203,22 @@ impl fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
+/// Why a snapshot was not installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallError {
+    /// Its content is no good: it is damaged, cannot be read to its end, or is of a form that this program does
+    /// not know. Nothing was changed, and the data that is there is as good as before.
+    Unreadable(String),
+    /// It is the receiver's own disk.
+    Storage(StorageError),
+}
+
+impl From<StorageError> for InstallError {
+    fn from(error: StorageError) -> Self {
+        InstallError::Storage(error)
+    }
+}
+
 /// The one writer of a server's database. Owned by the replica.
 pub trait Storage {
     /// Reads everything a start needs.
@@ -202,6 +226,14 @@ pub trait Storage {
 
     /// Makes `batch` durable. Returns only when it is (synced), or with the reason why it may not be.
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// Wipes a slice of what is removed, as each commit does, where nothing was committed since this was last
+    /// called. To be called now and then: without it deleted text would stay on the disk of a server to which
+    /// nothing more is written.
+    fn wipe_if_idle(&mut self) -> Result<(), StorageError>;
+
+    /// How many removed events are still to be wiped, or about so many.
+    fn unwiped(&self) -> u64;
 
     /// The entries `low..high` of the log, fewer where they would pass `max_bytes` of data (at least one).
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError>;
@@ -214,13 +246,13 @@ pub trait Storage {
     /// and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
     ///
     /// `content` is what [`Reader::snapshot`] gave on another server, already checked to be complete;
-    /// where a part of it does not fit its own checksums the result is `Doubtful` and nothing changed.
+    /// where a part of it does not fit its own checksums the result is `Unreadable` and nothing changed.
     fn install(
         &mut self,
         head: &SnapshotHead,
         hard_state: HardState,
         content: &mut dyn Read,
-    ) -> Result<(), StorageError>;
+    ) -> Result<(), InstallError>;
 }
 
 /// A view of a server's database for reading beside the writer; one per query thread.

@@ -13,8 +13,8 @@
 //! kept in a table of their own that only successes get into, so failures cannot push them out.
 //!
 //! **A try counts before it is checked**, and a success takes it back. Otherwise a thousand tries at the same
-//! time would all be the first. One that was not checked after all (the queue was full, the connection is
-//! gone) is taken back too.
+//! time would all be the first. One that was not checked after all, since the queue was full, is taken back
+//! too; one whose connection has gone is checked like any other, and counts.
 //!
 //! Unknown names are counted like known ones, so the answers tell nothing. Every table is bounded: what was
 //! not used for longest goes first. Pushing a count out takes as many failures as the table is long, which

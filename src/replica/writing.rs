@@ -1,6 +1,6 @@
 //! A request that changes something: refused early where that is certain, else proposed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -8,7 +8,7 @@ use crate::{
     chat::{
         Action, Evidence, Proposal, Standing,
         command::Administer,
-        rights::{self, Office},
+        rights::{self, ClusterDeed, Office},
     },
     planted::{Bug, planted},
     protocol::{
@@ -24,6 +24,7 @@ use crate::{
 use super::{
     config::Followers,
     io::{ConnId, Now},
+    leading::Leading,
     replica::{Core, Replica},
     session::{Then, Write, WriteAnswer},
     storage::{EventRow, RoomId, Storage, StorageError},
@@ -70,7 +71,7 @@ impl<S: Storage> Replica<S> {
             Ok(action) => {
                 let seq = self.proposals.next_seq();
                 let Some(proposal) = self.proposal(conn, action, lamport_timestamp, None) else { return };
-                if !self.propose_as(now, conn, Write { asked, then }, proposal) {
+                if !self.propose(now, conn, Write { asked, then }, &proposal) {
                     return;
                 }
                 if let (Some(session), Some(id)) = (self.sessions.get_mut(conn), client_msg_id) {
@@ -84,23 +85,8 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Proposes what a connection asks for.
-    pub(super) fn propose(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        write: Write,
-        action: Action,
-        lamport_timestamp: u64,
-        named: Option<UserName>,
-    ) {
-        if let Some(proposal) = self.proposal(conn, action, lamport_timestamp, named) {
-            self.propose_as(now, conn, write, proposal);
-        }
-    }
-
     /// The proposal of a connection. `named` is who it is about where nobody needs to be logged in.
-    fn proposal(
+    pub(super) fn proposal(
         &mut self,
         conn: ConnId,
         action: Action,
@@ -117,30 +103,50 @@ impl<S: Storage> Replica<S> {
         Some(Proposal { user, standing, lamport_timestamp, action })
     }
 
-    /// Proposes, unless it is certain that the log will refuse; whether it was proposed.
-    pub(super) fn propose_as(&mut self, now: Now, conn: ConnId, write: Write, proposal: Proposal) -> bool {
-        let Some(session) = self.sessions.get_mut(conn) else { return false };
-        // What of this connection still waits may change the rules' answer.
-        let early = !session.has_writes();
-        let checked = if early { self.check_early(now, &proposal) } else { Ok(()) };
-        if let Err(refusal) = checked.and_then(|()| self.admit(now, &proposal)) {
+    /// Proposes, unless it is over a limit or it is certain that the log will refuse; whether it was proposed.
+    pub(super) fn propose(&mut self, now: Now, conn: ConnId, write: Write, proposal: &Proposal) -> bool {
+        let allowed = self.may_propose(now, conn, proposal);
+        if let Err(refusal) = allowed.and_then(|()| self.admit(now, conn, proposal)) {
+            self.note_shed(conn, &proposal.action, &refusal);
             self.refuse(now, conn, write.asked, refusal, false);
             return false;
         }
-        let seq = self.proposals.push(now.mono_ms, conn, &proposal);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.wait_for(write, seq);
-        }
+        self.enqueue(now, conn, write, proposal);
         true
     }
 
-    fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
-        // This server may not have heard yet of a webhook that another one made.
-        if let Action::HookPost { token, .. } = &proposal.action
-            && self.state.hook_user(token).is_none()
-        {
-            return Ok(());
+    /// The same for what was counted before.
+    pub(super) fn propose_counted(&mut self, now: Now, conn: ConnId, write: Write, proposal: &Proposal) {
+        match self.may_propose(now, conn, proposal) {
+            Ok(()) => self.enqueue(now, conn, write, proposal),
+            Err(refusal) => self.refuse(now, conn, write.asked, refusal, false),
         }
+    }
+
+    fn enqueue(&mut self, now: Now, conn: ConnId, write: Write, proposal: &Proposal) {
+        let seq = self.proposals.push(now.mono_ms, conn, proposal);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.wait_for(write, seq);
+        }
+    }
+
+    /// Whether there is room for a proposal, and it is not certain that the log will refuse it.
+    pub(super) fn may_propose(&mut self, now: Now, conn: ConnId, proposal: &Proposal) -> Result<(), Refusal> {
+        // Only the leader's state is the newest: what is missing here may be acknowledged elsewhere already, and
+        // a refusal is for good. What of this connection still waits may change the rules' answer, too.
+        if self.leading.as_ref().is_some_and(Leading::is_ready)
+            && self.sessions.get_mut(conn).is_some_and(|session| !session.has_writes())
+        {
+            self.check_early(now, proposal)?;
+        }
+        if self.proposals.is_full(self.config.limits.pending_proposals) {
+            let reason = "too much waits for its commit; nothing was proposed";
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
+        }
+        Ok(())
+    }
+
+    fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
         match self.evidence(&proposal.action) {
             Ok(evidence) => self.state.check(now.wall_ms, proposal, &evidence),
             Err(error) => {
@@ -171,8 +177,7 @@ impl<S: Storage> Replica<S> {
     }
 
     fn stored_row(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
-        let unsaved = &self.unsaved.batch.events;
-        match unsaved.iter().rev().find(|row| row.room == room && row.seq == seq) {
+        match self.unsaved.event(room, seq) {
             Some(row) => Ok(Some(row.clone())),
             None => match &self.core {
                 Core::Formed(consensus) => consensus.storage().event(room, seq),
@@ -205,11 +210,21 @@ impl<S: Storage> Replica<S> {
         Some(Answer::Sent(sent).line(asked, &self.signature(now)))
     }
 
+    /// Remembers a message that is refused for load or for a rate: what says that it follows it would overtake it.
+    pub(super) fn note_shed(&mut self, conn: ConnId, action: &Action, refusal: &Refusal) {
+        if let Action::Chat { client_msg_id, .. } = action
+            && matches!(refusal.code, Code::RateLimited | Code::Overloaded)
+            && let Some(session) = self.sessions.get_mut(conn)
+        {
+            session.shed(Some(client_msg_id));
+        }
+    }
+
     /// Refuses a message for load, where there is too much of it or where the message that it follows was
     /// so refused: a client with several messages on their way must find them in its order, or not at all.
     fn keep_order(&mut self, conn: ConnId, request: &Request) -> Result<(), Refusal> {
         let Request::Chat { client_msg_id, follows, .. } = request else { return Ok(()) };
-        let full = self.proposals.len() >= self.config.limits.pending_proposals;
+        let full = self.proposals.is_full(self.config.limits.pending_proposals);
         let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
         if !full && !session.overtakes(follows.as_deref()) {
             return Ok(());
@@ -223,12 +238,26 @@ impl<S: Storage> Replica<S> {
     }
 
     /// The limits that each server watches over by itself. They are settings, which may differ between
-    /// servers for a while, so they are asked for before the log and not by the rules.
-    fn admit(&mut self, now: Now, Proposal { user, action, .. }: &Proposal) -> Result<(), Refusal> {
+    /// servers for a while, so they are asked for before the log and not by the rules. What passes is counted.
+    pub(super) fn admit(&mut self, now: Now, conn: ConnId, proposal: &Proposal) -> Result<(), Refusal> {
+        let Proposal { user, action, .. } = proposal;
+        let is_privileged = self.is_privileged(conn);
+        let Some(session) = self.sessions.get_mut(conn) else { return Ok(()) };
+        let (addr, has_writes) = (session.addr, session.has_writes());
         let limits = &self.config.limits;
-        if self.proposals.len() >= limits.pending_proposals {
-            let reason = "too much waits for its commit; nothing was proposed";
-            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
+        let now_ms = now.mono_ms;
+        if !is_privileged {
+            // What is sent before the first write is decided is of the same guest.
+            let is_new = |name: &UserName| self.state.user(&name.key()).is_none();
+            let own = (proposal.standing == Standing::Guest && !has_writes).then_some(user);
+            let names = named(action).into_iter().chain(own.cloned());
+            let new = names.filter(is_new).map(|name| name.key()).collect::<BTreeSet<_>>();
+            match action {
+                Action::Register { .. } => self.rates.registration(now_ms, limits, addr)?,
+                Action::Login { .. } | Action::HookPost { .. } => {}
+                _ if !new.is_empty() => self.rates.new_names(now_ms, limits, addr, new.len() as u64)?,
+                _ => {}
+            }
         }
         let creates = match action {
             Action::Join { room } | Action::Create { room, .. } => Some(room.clone()),
@@ -243,7 +272,7 @@ impl<S: Storage> Replica<S> {
                 let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
                 return Err(Refusal::new(Code::Forbidden, reason));
             }
-            self.rates.new_room(now.mono_ms, limits, user.key())?;
+            self.rates.new_room(now_ms, limits, (user.key(), addr))?;
         }
         if let Action::FileBegin { file, .. } = action {
             let used = self.state.user(&user.key()).map_or(0, |user| user.file_bytes);
@@ -258,9 +287,18 @@ impl<S: Storage> Replica<S> {
                 );
                 return Err(Refusal::new(Code::TooLarge, reason));
             }
-            self.rates.upload(now.mono_ms, limits, user.key(), file.size)?;
+            self.rates.upload(now_ms, limits, (user.key(), addr), file.size)?;
         }
         Ok(())
+    }
+
+    /// Whether a connection makes as many accounts and sets as many passwords as it likes: an operator's or an
+    /// administrator's.
+    pub(super) fn is_privileged(&mut self, conn: ConnId) -> bool {
+        let Some(session) = self.sessions.get_mut(conn) else { return false };
+        let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
+        let office = self.state.office_of(user.map(UserName::key).as_ref(), session.is_operator);
+        rights::allows_in_cluster(ClusterDeed::PassLimits, office)
     }
 
     /// What is proposed for a request that needs no hashing, or no more.
@@ -344,6 +382,21 @@ impl<S: Storage> Replica<S> {
             session.answer_in_turn(WriteAnswer::Last(line));
         }
         self.flush_answers(conn);
+    }
+}
+
+/// Whom an action names that comes into being by it, where nobody has spoken of them yet.
+fn named(action: &Action) -> Vec<UserName> {
+    match action {
+        Action::Chat { to: Destination::User(with), .. } => vec![with.clone()],
+        Action::Join { room }
+        | Action::Create { room, .. }
+        | Action::Chat { to: Destination::Room(room), .. } => {
+            room.direct_pair().map(|(one, other)| vec![one, other]).unwrap_or_default()
+        }
+        Action::Moderate { what, .. } => what.target().into_iter().cloned().collect(),
+        Action::Administer { username, .. } => vec![username.clone()],
+        _ => Vec::new(),
     }
 }
 

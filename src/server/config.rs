@@ -147,6 +147,8 @@ impl Config {
                     mode: file.auth.mode,
                     token_idle_days: file.auth.token_idle_days,
                     token_absolute_days: file.auth.token_absolute_days,
+                    // A quarter, so that no address fills the queue.
+                    hashes_per_address: file.auth.queue.div_ceil(4),
                 },
                 followers: file.followers,
                 keep_entries: file.keep_entries,
@@ -267,6 +269,7 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.bad_lines_in_a_row", limits.bad_lines_in_a_row.into(), 1, 1_000_000)?;
     // Less could not hold the longest answer.
     within("limits.outbox_bytes", limits.outbox_bytes as u64, 2 * HISTORY_BYTES as u64, most_outbox)?;
+    within("limits.outboxes_bytes", limits.outboxes_bytes as u64, limits.outbox_bytes as u64, 1 << 40)?;
     within("limits.requests_per_s", limits.requests_per_s.into(), 1, 10_000_000)?;
     within("limits.requests_burst", limits.requests_burst.into(), 1, 10_000_000)?;
     // Less would let nobody send the longest line.
@@ -275,6 +278,8 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.user_times", limits.user_times.into(), 1, 1_000_000)?;
     within("limits.address_times", limits.address_times.into(), 1, 1_000_000)?;
     within("limits.registrations_per_hour", limits.registrations_per_hour.into(), 1, 1_000_000_000)?;
+    within("limits.passwords_per_hour", limits.passwords_per_hour.into(), 1, 1_000_000_000)?;
+    within("limits.new_names_per_hour", limits.new_names_per_hour.into(), 2, 1_000_000_000)?;
     within("limits.connections", limits.connections as u64, 1, 1_000_000)?;
     within("limits.connections_per_address", limits.connections_per_address as u64, 1, 1_000_000)?;
     within("limits.connections_reserved", limits.connections_reserved as u64, 0, 10_000)?;
@@ -284,6 +289,15 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     // Less would let nobody have the largest file.
     within("limits.file_bytes_per_user", limits.file_bytes_per_user, limits.file_bytes, 1 << 50)?;
     within("limits.upload_bytes_per_hour", limits.upload_bytes_per_hour, 1, 1 << 50)?;
+    // An address may do at least what one of its users may.
+    let (rooms, bytes) = (limits.rooms_per_hour, limits.upload_bytes_per_hour);
+    within(
+        "limits.address_rooms_per_hour",
+        limits.address_rooms_per_hour.into(),
+        rooms.into(),
+        1_000_000_000,
+    )?;
+    within("limits.address_upload_bytes_per_hour", limits.address_upload_bytes_per_hour, bytes, 1 << 50)?;
     within("limits.pending_proposals", limits.pending_proposals as u64, 16, 1_000_000)
 }
 
@@ -455,6 +469,11 @@ mod tests {
                 "limits.file_bytes_per_user is 999; it must be 1000 to",
             ),
             (r#"{"limits":{"outbox_bytes":1000}}"#.into(), "limits.outbox_bytes is 1000"),
+            (r#"{"limits":{"rooms_per_hour":6000}}"#.into(), "limits.address_rooms_per_hour is 5000"),
+            (
+                r#"{"limits":{"address_upload_bytes_per_hour":9}}"#.into(),
+                "address_upload_bytes_per_hour is 9",
+            ),
             (r#"{"threads":{"query":0}}"#.into(), "threads.query is 0"),
             (r#"{"auth":{"memory_kib":1024}}"#.into(), "auth.memory_kib is 1024; it must be 19456 to"),
             (r#"{"auth":{"iterations":1}}"#.into(), "auth.iterations is 1; it must be 2 to"),

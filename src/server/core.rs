@@ -9,7 +9,7 @@
 //! results of the hashing threads (few, too), clients. They are emptied in this order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -52,6 +52,8 @@ pub const CLIENT_QUEUE: usize = 4_096;
 const PEERS_A_ROUND: usize = 1_024;
 /// Most client inputs of one round: more would save few syncs, and let peers wait for long.
 const CLIENTS_A_ROUND: usize = 1_024;
+/// How long a round takes in what clients want, where other things wait for it.
+const TAKE_IN_MS: u64 = 20;
 /// A round that took so long is worth a line in the log: heartbeats stop when there are more of them.
 const SLOW_ROUND_MS: u64 = 100;
 /// How often the replica describes itself to the others, unless something important changes.
@@ -123,6 +125,8 @@ pub struct Core {
     outlets: Outlets,
     /// The sending ends of the links that stand.
     outgoing: BTreeMap<ServerId, Outgoing>,
+    /// What clients sent and the last rounds had no time for.
+    inputs: VecDeque<Input>,
     /// Results of the hashing threads that were there at once, for the next round.
     finished: Vec<Finished>,
     /// Messages to peers that found their queue full.
@@ -149,6 +153,7 @@ impl Core {
             inboxes,
             outlets,
             outgoing: BTreeMap::new(),
+            inputs: VecDeque::new(),
             finished: Vec::new(),
             dropped: 0,
             next_tick_ms,
@@ -191,6 +196,7 @@ impl Core {
             || peers.has_items()
             || credentials.has_items()
             || clients.has_items()
+            || !self.inputs.is_empty()
             || !self.finished.is_empty();
         if is_anything_there {
             return;
@@ -204,16 +210,25 @@ impl Core {
         let (mut controls, mut events, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
         self.inboxes.control.take(CONTROL_QUEUE, &mut controls);
         self.inboxes.peers.take(PEERS_A_ROUND, &mut events);
-        self.inboxes.clients.take(CLIENTS_A_ROUND, &mut inputs);
+        self.inboxes.clients.take(CLIENTS_A_ROUND.saturating_sub(self.inputs.len()), &mut inputs);
+        self.inputs.extend(inputs);
         let mut finished = std::mem::take(&mut self.finished);
         self.inboxes.credentials.take(usize::MAX, &mut finished);
-        let count = events.len() + finished.len() + inputs.len();
+        let mut count = events.len() + finished.len();
         controls.into_iter().for_each(|control| self.on_control(control));
         events.into_iter().for_each(|event| self.on_peer(event));
         finished.into_iter().for_each(|Finished { conn, done }| {
             self.on_client(Input::Credential { conn, done });
         });
-        inputs.into_iter().for_each(|input| self.on_client(input));
+        // What costs much is spread over rounds, so that ticks and peers are not late.
+        let begun_ms = self.context.clock.mono_ms();
+        while !self.replica.has_said_enough()
+            && self.context.clock.mono_ms() < begun_ms + TAKE_IN_MS
+            && let Some(input) = self.inputs.pop_front()
+        {
+            self.on_client(input);
+            count += 1;
+        }
         self.tick();
         count
     }
@@ -300,6 +315,9 @@ impl Core {
                 Output::Fan(fan) => fans.push(fan),
                 Output::Look(look) => looks.push(look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
+                Output::SnapshotUnreadable { reason } => {
+                    log::error!("this server goes on with its data and waits for another snapshot: {reason}");
+                }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => {
                     self.finished.extend(self.outlets.credentials.begin(conn, job));
@@ -325,7 +343,8 @@ impl Core {
 
     fn describe(&mut self, now: Now) {
         let standing = self.replica.standing();
-        let is_news = self.context.shared.turned(standing, self.replica.state().lamport());
+        let is_news =
+            self.context.shared.turned(standing, self.replica.state().lamport(), self.replica.clients());
         if is_news || now.mono_ms >= self.described_ms + DESCRIBE_MS {
             self.described_ms = now.mono_ms;
             self.context.shared.described(self.replica.status(now), self.replica.server_list());

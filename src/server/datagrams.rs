@@ -152,7 +152,7 @@ impl Datagrams {
             leads_term: leads.then_some(data.term),
             data,
             votes,
-            clients: self.context.clients.len() as u64,
+            clients: self.context.shared.clients(),
             tcp_port: me.port,
         }));
     }

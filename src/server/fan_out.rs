@@ -7,7 +7,7 @@
 //!
 //! A socket that is full is tried again after a pause that grows to `PAUSE_MAX`. The system's own buffer
 //! for a socket holds more than a reader takes in during a pause, so nobody is slowed down by it. What
-//! waits meanwhile is bounded by `limits.outbox_bytes`, and in time by `STALL`.
+//! waits meanwhile is bounded by `limits.outbox_bytes`, and in time and over all connections by `backlog`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    backlog::{Budget, Pace},
     clients::Client,
     context::Context,
     mailbox::{Bell, Receiver, Sender, mailbox},
@@ -44,8 +45,6 @@ const TAKE_BYTES: usize = 256 * 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(32);
-/// A reader that has taken nothing for so long, though something waits for it, is cut.
-const STALL: Duration = Duration::from_secs(30);
 /// How long a connection that was ended may take to close its half.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -118,7 +117,7 @@ fn conn_of(fan: &Fan) -> Option<ConnId> {
         | Fan::Close { conn }
         | Fan::Forget { conn } => Some(*conn),
         Fan::Join(join) => Some(join.conn),
-        Fan::SayAll { .. } | Fan::Publish { .. } | Fan::Tick => None,
+        Fan::SayAll { .. } | Fan::Publish { .. } | Fan::Rewrite(_) | Fan::Tick => None,
     }
 }
 
@@ -130,6 +129,8 @@ pub struct FanOut {
     sockets: BTreeMap<ConnId, Socket>,
     /// Full sockets, and when each is tried again.
     blocked: BTreeMap<ConnId, Blocked>,
+    /// For all connections of this thread.
+    budget: Budget,
     /// Connections that were ended and may still send something, and until when.
     lingering: VecDeque<(Instant, Arc<Client>)>,
 }
@@ -141,11 +142,12 @@ struct Socket {
     outgoing: Outgoing,
     /// Nothing comes after `outgoing`.
     is_last: bool,
+    /// How fast it is read, where its reader is behind.
+    pace: Option<Pace>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Blocked {
-    since: Instant,
     again: Instant,
     pause: Duration,
 }
@@ -155,6 +157,9 @@ impl FanOut {
     pub fn new(context: Arc<Context>, queries: Queries) -> Self {
         FanOut {
             fanout: Fanout::new(context.config.replica.limits.outbox_bytes),
+            budget: Budget::new(
+                context.config.replica.limits.outboxes_bytes / context.config.threads.fan_out.max(1),
+            ),
             context,
             queries,
             sockets: BTreeMap::new(),
@@ -182,6 +187,7 @@ impl FanOut {
             }
             self.settle();
             self.try_blocked(Instant::now());
+            self.keep_budget(Instant::now());
             self.end_lingering(Instant::now());
         }
     }
@@ -278,10 +284,16 @@ impl FanOut {
             }
             if socket.outgoing.is_empty() {
                 self.blocked.remove(&conn);
+                socket.pace = None;
                 break;
             }
+            let before = socket.outgoing.bytes();
             match socket.client.write_now(&mut socket.outgoing) {
-                Ok(()) => drop(self.blocked.remove(&conn)),
+                Ok(()) => {
+                    let taken = before - socket.outgoing.bytes();
+                    socket.pace.iter_mut().for_each(|pace| pace.took(taken as u64));
+                    self.blocked.remove(&conn);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.block(conn);
                     return;
@@ -301,25 +313,25 @@ impl FanOut {
 
     fn block(&mut self, conn: ConnId) {
         let now = Instant::now();
-        let first = Blocked { since: now, again: now, pause: PAUSE_MIN / 2 };
+        if let Some(socket) = self.sockets.get_mut(&conn) {
+            socket.pace.get_or_insert(Pace::new(now));
+        }
+        let first = Blocked { again: now, pause: PAUSE_MIN / 2 };
         let blocked = self.blocked.entry(conn).or_insert(first);
         blocked.pause = (blocked.pause * 2).min(PAUSE_MAX);
         blocked.again = now + blocked.pause;
     }
 
     fn try_blocked(&mut self, now: Instant) {
-        let due: Vec<_> = self
-            .blocked
-            .iter()
-            .filter(|(_, blocked)| blocked.again <= now)
-            .map(|(c, b)| (*c, b.since))
-            .collect();
+        let due: Vec<_> =
+            self.blocked.iter().filter(|(_, blocked)| blocked.again <= now).map(|(conn, _)| *conn).collect();
         if due.is_empty() {
             return;
         }
-        for (conn, since) in due {
-            if now.duration_since(since) >= STALL {
-                log::info!("connection {} is closed: its client has stopped reading", conn.0);
+        for conn in due {
+            let pace = self.sockets.get_mut(&conn).and_then(|socket| socket.pace.as_mut());
+            if pace.is_some_and(|pace| pace.is_too_slow(now)) {
+                log::info!("connection {} is closed: its client hardly reads any more", conn.0);
                 self.cut(conn);
             } else {
                 self.write(conn);
@@ -327,6 +339,26 @@ impl FanOut {
         }
         // Room in an outbox may have let the fan-out go on.
         self.settle();
+    }
+
+    /// Closes the connections that hold most where all together hold too much.
+    fn keep_budget(&mut self, now: Instant) {
+        if !self.budget.is_due(now) {
+            return;
+        }
+        let taken: usize = self.sockets.values().map(|socket| socket.outgoing.bytes()).sum();
+        let waiting: usize = self.fanout.backlogs().map(|(_, bytes)| bytes).sum();
+        if self.budget.has_room(taken + waiting) {
+            return;
+        }
+        let held = self.sockets.iter().map(|(conn, socket)| {
+            let share = socket.outgoing.share() + self.fanout.share(*conn);
+            (*conn, share)
+        });
+        for conn in self.budget.too_much(now, held.collect()) {
+            log::info!("connection {} is closed: too much waits for all together, and most for it", conn.0);
+            self.cut(conn);
+        }
     }
 
     /// Everything has been written: lets the other end read it and go.
@@ -364,7 +396,7 @@ impl FanOut {
 impl Socket {
     fn new(client: Arc<Client>) -> Self {
         let outgoing = Outgoing::new(client.framing());
-        Socket { client, outgoing, is_last: false }
+        Socket { client, outgoing, is_last: false, pace: None }
     }
 
     /// Takes the control frames that wait. Whether one of them is a close, after which nothing comes.

@@ -13,6 +13,7 @@
 
 pub mod acceptor;
 pub mod args;
+pub mod backlog;
 pub mod client_thread;
 pub mod clients;
 pub mod clock;

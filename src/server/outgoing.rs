@@ -31,6 +31,8 @@ pub enum Framing {
 pub struct Outgoing {
     framing: Framing,
     pieces: VecDeque<Piece>,
+    /// How long they are together.
+    bytes: usize,
     /// Bytes of the first piece that are written already.
     written: usize,
 }
@@ -67,7 +69,17 @@ impl Piece {
 impl Outgoing {
     /// Nothing yet.
     pub fn new(framing: Framing) -> Self {
-        Outgoing { framing, pieces: VecDeque::new(), written: 0 }
+        Outgoing { framing, pieces: VecDeque::new(), bytes: 0, written: 0 }
+    }
+
+    /// How much is left to be written.
+    pub fn bytes(&self) -> usize {
+        self.bytes - self.written
+    }
+
+    /// What of the memory that it holds is its own, in bytes: a line that others hold as well is shared.
+    pub fn share(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.body.len() / Arc::strong_count(&piece.body)).sum()
     }
 
     /// Whether nothing is left to be written.
@@ -77,32 +89,40 @@ impl Outgoing {
 
     /// Appends a line, which ends with a line end.
     pub fn push_line(&mut self, line: Arc<[u8]>) {
-        self.pieces.push_back(match self.framing {
+        let piece = match self.framing {
             Framing::Lines => Piece::line(line),
             Framing::Messages => {
                 let length = line.strip_suffix(b"\n").map_or(line.len(), <[u8]>::len);
                 Piece::frame(OpCode::Data(Data::Text), line, length)
             }
-        });
+        };
+        self.insert(self.pieces.len(), piece);
     }
 
     /// A pong goes before what has not begun to be written.
     pub fn push_pong(&mut self, payload: &[u8]) {
         let place = self.first_whole();
         let pong = Piece::frame(OpCode::Control(Control::Pong), payload.into(), payload.len());
-        self.pieces.insert(place, pong);
+        self.insert(place, pong);
     }
 
     /// A close is the last thing that is ever written. Where it is not to wait for the rest, what has not
     /// begun to be written is thrown away.
     pub fn push_close(&mut self, code: u16, reason: &str, at_once: bool) {
         if at_once {
-            self.pieces.truncate(self.first_whole());
+            let dropped = self.pieces.drain(self.first_whole()..);
+            self.bytes -= dropped.map(|piece| piece.len()).sum::<usize>();
         }
         let mut payload = code.to_be_bytes().to_vec();
         payload.extend_from_slice(reason.as_bytes());
         let length = payload.len();
-        self.pieces.push_back(Piece::frame(OpCode::Control(Control::Close), payload.into(), length));
+        let close = Piece::frame(OpCode::Control(Control::Close), payload.into(), length);
+        self.insert(self.pieces.len(), close);
+    }
+
+    fn insert(&mut self, place: usize, piece: Piece) {
+        self.bytes += piece.len();
+        self.pieces.insert(place, piece);
     }
 
     /// The place of the first piece of which nothing is written.
@@ -133,7 +153,7 @@ impl Outgoing {
             && self.written >= first.len()
         {
             self.written -= first.len();
-            self.pieces.pop_front();
+            self.line_taken();
         }
     }
 
@@ -144,7 +164,7 @@ impl Outgoing {
 
     /// The next line was taken.
     pub fn line_taken(&mut self) {
-        self.pieces.pop_front();
+        self.bytes -= self.pieces.pop_front().map_or(0, |piece| piece.len());
     }
 }
 

@@ -24,6 +24,7 @@ pub struct Shared {
     /// work.
     turned_ms: AtomicU64,
     lamport_timestamp: AtomicU64,
+    clients: AtomicU64,
     standing: RwLock<Standing>,
     status: RwLock<Option<(Status, ServerList)>>,
 }
@@ -36,6 +37,7 @@ impl Shared {
             server_id,
             turned_ms: AtomicU64::new(0),
             lamport_timestamp: AtomicU64::new(0),
+            clients: AtomicU64::new(0),
             standing: RwLock::new(standing),
             status: RwLock::new(None),
         }
@@ -43,14 +45,20 @@ impl Shared {
 
     /// A turn of the replica has ended. Returns whether the standing changed in more than the log, so that
     /// others should hear of it at once.
-    pub fn turned(&self, standing: Standing, lamport_timestamp: u64) -> bool {
+    pub fn turned(&self, standing: Standing, lamport_timestamp: u64, clients: u64) -> bool {
         self.turned_ms.store(self.clock.mono_ms(), Ordering::Relaxed);
         self.lamport_timestamp.store(lamport_timestamp, Ordering::Relaxed);
+        self.clients.store(clients, Ordering::Relaxed);
         let mut told = self.standing.write();
         let is_news = (told.leads, told.votes, &told.leader, told.data.term, told.data.node_id)
             != (standing.leads, standing.votes, &standing.leader, standing.data.term, standing.data.node_id);
         *told = standing;
         is_news
+    }
+
+    /// How many client connections are logged in.
+    pub fn clients(&self) -> u64 {
+        self.clients.load(Ordering::Relaxed)
     }
 
     /// How long ago the replica's last turn ended, in milliseconds.

@@ -93,6 +93,8 @@ pub(super) struct Bounds {
     pub sweep: Sweep,
     /// Whether the last batch took something away for good: part of an event, of a file, of the log.
     pub wiped: bool,
+    /// How often somebody wanted to wipe since the last batch.
+    pub idle: u32,
 }
 
 impl Bounds {
@@ -115,6 +117,7 @@ impl Bounds {
             totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
             sweep: Sweep::read(tables)?,
             wiped: false,
+            idle: 0,
         })
     }
 

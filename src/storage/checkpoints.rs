@@ -55,6 +55,15 @@ impl Checkpoints {
             run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
             return Ok(());
         }
+        self.start_over(connection, pages)
+    }
+
+    /// To be called where nothing has been committed for a while: what was wiped leaves the WAL.
+    pub fn when_idle(&mut self, connection: &Connection) -> Result<(), Broken> {
+        if self.wiped { self.start_over(connection, 0) } else { Ok(()) }
+    }
+
+    fn start_over(&mut self, connection: &Connection, pages: i64) -> Result<(), Broken> {
         let text =
             if self.wiped { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
         let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");

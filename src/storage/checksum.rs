@@ -45,6 +45,16 @@ pub(super) fn chunk(chunk: &RawChunk<'_>) -> u32 {
     keyed(b'c', &key, chunk.bytes)
 }
 
+/// The sum over the note that a room's events below a seq are removed.
+pub(super) fn floor(room: u64, below: u64) -> u32 {
+    keyed(b'f', &room.to_le_bytes(), &below.to_le_bytes())
+}
+
+/// The sum over the note that a file is removed.
+pub(super) fn doomed(file: [u8; 16]) -> u32 {
+    keyed(b'd', &file, &[])
+}
+
 /// The key's length goes in, so that no byte can wander from key to value.
 fn keyed(table: u8, key: &[u8], value: &[u8]) -> u32 {
     let mut hasher = Hasher::new();

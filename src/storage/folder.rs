@@ -6,6 +6,9 @@
 //! doubt           there only after a failed sync: why the data must not be used
 //! quarantine-<n>  data that was set aside, the newest few
 //! ```
+//!
+//! In it are the messages of private rooms and what passwords are checked with, so on Unix only the owner may
+//! look into it, and into each of its files should somebody copy them elsewhere.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -39,6 +42,7 @@ impl Folder {
             OpenError::Refused(format!("the data folder {} cannot be made: {error}", path.display()))
         })?;
         let lock = take_lock(path)?;
+        shut_others_out(path);
         Ok(Folder { path: path.to_owned(), _lock: lock })
     }
 
@@ -69,6 +73,13 @@ impl Folder {
         Ok(false)
     }
 
+    /// Makes an empty file for a new database. What SQLite puts beside it gets the same owner and mode.
+    pub fn make_database(&self) -> Result<(), StorageError> {
+        let made = private().write(true).create(true).truncate(false).open(self.database());
+        made.map(drop)
+            .map_err(|error| StorageError::Failed(format!("making {}: {error}", self.database().display())))
+    }
+
     /// Makes the names of new files durable.
     pub fn sync(&self) -> Result<(), StorageError> {
         sync_folder(&self.path).map_err(|error| {
@@ -79,7 +90,8 @@ impl Folder {
     /// Remembers beyond the end of this process that a sync failed. A restart might otherwise read from
     /// the page cache what is not on the disk, and believe it. As well as a failing disk allows.
     pub fn remember_doubt(&self, why: &str) {
-        let written = File::create(self.path.join(DOUBT)).and_then(|mut file| {
+        let doubt = private().write(true).create(true).truncate(true).open(self.path.join(DOUBT));
+        let written = doubt.and_then(|mut file| {
             file.write_all(why.as_bytes())?;
             file.sync_all()?;
             sync_folder(&self.path)
@@ -147,6 +159,48 @@ fn quarantines(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// How to open a file that only its owner may read.
+fn private() -> OpenOptions {
+    #[allow(unused_mut, reason = "elsewhere than on Unix files belong to whom the folder belongs to")]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn create_private_dir(path: &Path) -> io::Result<()> {
+    #[allow(unused_mut, reason = "as above")]
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Takes from everybody but the owner what they may do in the folder, and says so. An owner who cannot do that
+/// is told; it is no reason not to serve.
+#[cfg(unix)]
+fn shut_others_out(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let files = [LOCK, DATABASE, WAL, SHM, DOUBT].map(|name| path.join(name));
+    for place in std::iter::once(path).chain(files.iter().map(PathBuf::as_path)) {
+        let Ok(metadata) = fs::metadata(place) else { continue };
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 == 0 {
+            continue;
+        }
+        let shown = place.display();
+        match fs::set_permissions(place, fs::Permissions::from_mode(mode & 0o700)) {
+            Ok(()) => log::warn!("others could open {shown} (mode {mode:03o}); now only its owner can"),
+            Err(error) => {
+                log::warn!("others can open {shown} (mode {mode:03o}), and will be able to: {error}")
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn shut_others_out(_: &Path) {}
+
 /// Creates a folder and makes its name durable, and those of its parents that were missing.
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -154,7 +208,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make(parent)?;
-    match fs::create_dir(path) {
+    match create_private_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         result => result?,
     }
@@ -166,13 +220,8 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
     let unusable = |error: io::Error| {
         OpenError::Refused(format!("the data folder {} cannot be used: {error}", path.display()))
     };
-    let mut lock = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(unusable)?;
+    let mut lock =
+        private().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use(path, &lock_path)),

@@ -4,6 +4,7 @@
 //! ```text
 //! said (lamport, room, seq, created_at_ms)    where the message is, by its place among all messages
 //! search (rowid = lamport, place, body)       FTS5: `place` has a word for the room and one for the author
+//! era (number, oldest_ms, newest_ms)          when the messages of so many Lamport timestamps were created
 //! ```
 //!
 //! **Newest first.** Lamport timestamps grow along the log, so the newest hits are the greatest row numbers,
@@ -11,9 +12,19 @@
 //! that are asked for. Room and author are words as well, so that FTS5 intersects their lists with those of
 //! the text and leaps over what lies elsewhere.
 //!
+//! **Dates** do not follow the log: what was imported keeps its old times under new Lamport timestamps, and the
+//! clocks of two leaders differ. So for each [`ERA`] of Lamport timestamps the table says between which times its
+//! messages were created, and a search for a date walks through those eras alone in which there may be one, and
+//! compares each message. Only times in complete disorder make it walk through everything.
+//!
 //! **What is deleted is gone.** The index is contentless: it has the words of messages, and their texts are in
 //! `event` alone. So it must be told the old text of a message to remove it, and with `secure-delete` it then
 //! takes each word's entry out of its pages, where it would only add a note about the removal otherwise.
+//!
+//! **Merged by and by.** Each commit adds a list of words of its own, and lists have to be merged, or a search
+//! would read hundreds. FTS5 does it where enough lists have come together, all of it in one commit, which then
+//! takes longer than the lease of a leader on a slow disk. So here that is turned off, and each commit merges a
+//! little, in proportion to what it adds ([`merge`]).
 //!
 //! **Bounded.** Two words that both occur everywhere and never together can be followed for as long as there are
 //! messages. A search has a time after which it ends and says how far it got ([`Watch`]).
@@ -25,6 +36,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Write,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,7 +49,6 @@ use super::{
     record::{check_event, raw_text},
     rows::{While, sql, write},
     search::{Query, is_wanted, snippet},
-    sweep::Sweep,
     tables::{RawText, Tables},
 };
 use crate::{
@@ -45,24 +56,53 @@ use crate::{
     replica::storage::{Found, Hit, RoomId, Search, StorageError},
 };
 
-/// `columnsize=0`: the length of each message would only serve a ranking.
-pub(super) const TABLES: &str = "
+pub(super) const SAID_TABLE: &str = "
 CREATE TABLE said (
     lamport INTEGER PRIMARY KEY, room INTEGER NOT NULL, seq INTEGER NOT NULL, created_at_ms INTEGER NOT NULL
 ) STRICT;
+";
+/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: a beginning of three letters
+/// that many words have would be looked for in the list of each of them.
+pub(super) const SEARCH_TABLE: &str = "
+CREATE VIRTUAL TABLE search USING fts5 (
+    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2', prefix='3'
+);
+INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+";
+/// The same as it was before the third version of the schema.
+pub(super) const OLD_SEARCH_TABLE: &str = "
 CREATE VIRTUAL TABLE search USING fts5 (
     place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'
 );
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
 ";
+/// Of an era only what is added is kept in mind: where messages are removed its times stay as wide as they are.
+pub(super) const ERA_TABLE: &str = "
+CREATE TABLE era (
+    number INTEGER PRIMARY KEY, oldest_ms INTEGER NOT NULL, newest_ms INTEGER NOT NULL
+) STRICT;
+";
+/// What FTS5 does without limit stays off, unless [`merge`] were so far behind that searches cost more.
+pub(super) const MERGING: &str = "
+INSERT INTO search (search, rank) VALUES ('automerge', 0);
+INSERT INTO search (search, rank) VALUES ('crisismerge', 500);
+";
+/// Pages that each commit with new text merges.
+const MERGE_PAGES: usize = 4;
+/// For so many bytes of text it merges one more. A page holds ten times as much, and a word is merged about six
+/// times until it lies in the longest of the lists.
+const MERGE_BYTES: usize = 400;
+/// Where everything is added at once, lists are merged each time that so much text has come together: as much as
+/// FTS5 keeps in memory for one list.
+pub(super) const FILL_BYTES: usize = 1024 * 1024;
+/// Lamport timestamps of one era.
+const ERA: i64 = 1_024;
 
 /// How long one search may take.
 pub(super) const SEARCH_TIME: Duration = Duration::from_millis(250);
 /// Up to so many readable rooms FTS5 is told to look only there. Else it looks everywhere, and what is in
 /// other rooms is passed over: who may read so many rooms may read most of what is found.
 const ROOMS_NAMED: usize = 64;
-/// How far the leaders' clocks may differ. Dates are looked for this much earlier and later, then exactly.
-const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1000;
 /// After so many steps of SQLite's machine the time is looked at. FTS5 takes a few for each page it reads.
 const STEPS: i32 = 16;
 
@@ -99,6 +139,13 @@ pub(super) fn put(connection: &Connection, text: &RawText<'_>) -> Result<(), Sto
     )?;
     // No two messages have the same Lamport timestamp; if they had, one would be found.
     if added > 0 {
+        write(
+            connection,
+            "INSERT INTO era (number, oldest_ms, newest_ms) VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE
+             SET oldest_ms = min(oldest_ms, ?2), newest_ms = max(newest_ms, ?2)
+             WHERE ?2 < oldest_ms OR ?2 > newest_ms",
+            params![lamport / ERA, sql(text.created_at_ms)?],
+        )?;
         connection
             .prepare_cached("INSERT INTO search (rowid, place, body) VALUES (?1, ?2, ?3)")
             .and_then(|mut statement| statement.execute(params![lamport, place(text), text.text]))
@@ -124,19 +171,35 @@ pub(super) fn remove(connection: &Connection, text: &RawText<'_>) -> Result<(), 
     Ok(())
 }
 
+/// Merges some lists, after so many bytes of text were added.
+pub(super) fn merge(connection: &Connection, bytes: usize) -> Result<(), StorageError> {
+    let pages = i64::try_from(MERGE_PAGES + bytes / MERGE_BYTES).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("INSERT INTO search (search, rank) VALUES ('merge', ?1)")
+        .and_then(|mut statement| statement.execute([pages]))
+        .map(drop)
+        .during(INDEX)
+}
+
 /// Empties the index.
 pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
     write(connection, "DELETE FROM said", [])?;
+    write(connection, "DELETE FROM era", [])?;
     write(connection, "INSERT INTO search (search) VALUES ('delete-all')", [])?;
     Ok(())
 }
 
 /// Fills an empty index from the events.
 pub(super) fn fill(connection: &Connection) -> Result<(), StorageError> {
+    let mut bytes = 0;
     connection.all_events((0, 0), &mut |raw| {
         check_event(&raw)?;
         if let Some(text) = raw_text(&raw) {
             put(connection, &text)?;
+            bytes += text.text.len();
+        }
+        if bytes >= FILL_BYTES {
+            merge(connection, std::mem::take(&mut bytes))?;
         }
         Ok(true)
     })
@@ -223,39 +286,40 @@ fn places(
     expression: &str,
     (watch, time): (&Watch, Duration),
 ) -> Result<Places, StorageError> {
-    let sweep = Sweep::read(connection)?;
     let mut places = Vec::new();
-    let mut seen_to = search.before_lamport.unwrap_or(u64::MAX);
+    let mut progress = Progress { seen_to: search.before_lamport.unwrap_or(u64::MAX) };
     let mut look = || -> rusqlite::Result<()> {
-        let late = |at_ms: u64| at_ms.saturating_add(CLOCKS_DIFFER_MS);
-        let early = |at_ms: u64| at_ms.saturating_sub(CLOCKS_DIFFER_MS);
-        let first = search.since_ms.map_or(Ok(0), |since| first_said(connection, early(since)))?;
-        let end = search.until_ms.map_or(Ok(i64::MAX), |until| first_said(connection, late(until)))?;
-        let end =
-            end.min(search.before_lamport.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX));
+        // What is removed and not wiped yet is passed over here, so that it takes no place among the hits, and
+        // for certain where the event is read.
         let mut statement = connection.prepare_cached(
             "SELECT said.lamport, said.room, said.seq, said.created_at_ms
              FROM search CROSS JOIN said ON said.lamport = search.rowid
-             WHERE search MATCH ?1 AND search.rowid >= ?2 AND search.rowid < ?3 ORDER BY search.rowid DESC",
+             LEFT JOIN floor ON floor.room = said.room
+             WHERE search MATCH ?1 AND search.rowid >= ?2 AND search.rowid < ?3
+             AND said.seq >= coalesce(floor.below, 0) ORDER BY search.rowid DESC",
         )?;
-        let mut rows = statement.query(params![expression, first, end])?;
-        while places.len() < search.limit
-            && let Some(row) = rows.next()?
-        {
-            let number = |column| row.get::<_, i64>(column).map(|number| number.cast_unsigned());
-            let text = RawText {
-                lamport: number(0)?,
-                room: number(1)?,
-                seq: number(2)?,
-                created_at_ms: number(3)?,
-                // FTS5 has seen to it.
-                author: search.author.as_ref().map_or(&[], |author| author.as_str().as_bytes()),
-                text: "".into(),
-            };
-            if is_wanted(search, &text) && text.seq >= sweep.floor(text.room) {
-                places.push((text.lamport, text.room, text.seq));
+        for span in spans(connection, search)? {
+            let mut rows = statement.query(params![expression, span.start, span.end])?;
+            while let Some(row) = rows.next()? {
+                let number = |column| row.get::<_, i64>(column).map(|number| number.cast_unsigned());
+                let text = RawText {
+                    lamport: number(0)?,
+                    room: number(1)?,
+                    seq: number(2)?,
+                    created_at_ms: number(3)?,
+                    // FTS5 has seen to it.
+                    author: search.author.as_ref().map_or(&[], |author| author.as_str().as_bytes()),
+                    text: "".into(),
+                };
+                progress.passed(text.lamport, search.readable.contains(&RoomId(text.room)));
+                if is_wanted(search, &text) {
+                    places.push((text.lamport, text.room, text.seq));
+                    if places.len() == search.limit {
+                        return Ok(());
+                    }
+                }
             }
-            seen_to = text.lamport;
+            progress.passed(span.start.cast_unsigned(), false);
         }
         Ok(())
     };
@@ -265,26 +329,70 @@ fn places(
     match looked {
         Ok(()) => Ok(Places { places, cut_at: None }),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            Ok(Places { places, cut_at: Some(seen_to) })
+            Ok(Places { places, cut_at: Some(progress.seen_to) })
         }
         Err(error) => Err(error).during(SEARCH),
     }
 }
 
-/// The lowest Lamport timestamp of a message that was created at `at_ms` or later, found by bisection; above
-/// all where there is none.
-fn first_said(connection: &Connection, at_ms: u64) -> rusqlite::Result<i64> {
-    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
-    let mut statement =
-        connection.prepare_cached("SELECT lamport, created_at_ms FROM said WHERE lamport >= ?1 LIMIT 1")?;
-    let (mut low, mut high) = (0, i64::MAX);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let mut rows = statement.query([middle])?;
-        match rows.next()? {
-            Some(row) if row.get::<_, i64>(1)? < at_ms => low = row.get::<_, i64>(0)? + 1,
-            _ => high = middle,
+/// How far a search has come, in a number that may be told to whoever asked.
+struct Progress {
+    seen_to: u64,
+}
+
+impl Progress {
+    /// A search that goes from the newest to the oldest has come to this timestamp. The exact one of a message
+    /// that the asker may not read would tell when somebody wrote such words elsewhere, so of that one only the
+    /// era is told.
+    fn passed(&mut self, lamport: u64, is_readable: bool) {
+        let era = ERA.cast_unsigned();
+        let seen_to = if is_readable { lamport } else { lamport.div_ceil(era).saturating_mul(era) };
+        self.seen_to = self.seen_to.min(seen_to);
+    }
+}
+
+/// Where the messages may be that a search wants, by their Lamport timestamps, the newest first.
+fn spans(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Range<i64>>> {
+    let end = search.before_lamport.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
+    let mut spans: Vec<Range<i64>> = Vec::new();
+    if search.since_ms.is_none() && search.until_ms.is_none() {
+        spans.push(0..end);
+        return Ok(spans);
+    }
+    let bound = |at_ms: u64| i64::try_from(at_ms).unwrap_or(i64::MAX);
+    let (since, until) = (search.since_ms.map_or(0, bound), search.until_ms.map_or(i64::MAX, bound));
+    let mut statement = connection.prepare_cached(
+        "SELECT number FROM era WHERE number <= ?1 AND newest_ms >= ?2 AND oldest_ms < ?3 ORDER BY number DESC",
+    )?;
+    let mut eras = statement.query([end / ERA, since, until])?;
+    while let Some(era) = eras.next()? {
+        let first = era.get::<_, i64>(0)?.saturating_mul(ERA);
+        let behind = first.saturating_add(ERA).min(end);
+        match spans.last_mut() {
+            Some(last) if last.start == behind => last.start = first,
+            _ => spans.push(first..behind),
         }
     }
-    Ok(low)
+    Ok(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_search_came_names_no_message_that_may_not_be_read() {
+        let mut progress = Progress { seen_to: 100_000 };
+        let mut passed = |lamport, is_readable| {
+            progress.passed(lamport, is_readable);
+            progress.seen_to
+        };
+        assert_eq!(passed(99_990, false), 100_000, "the era begins below and ends above where it began");
+        assert_eq!(passed(99_900, true), 99_900);
+        assert_eq!(passed(99_800, false), 99_900);
+        assert_eq!(passed(5_000, false), 5_120);
+        assert_eq!(passed(4_097, false), 5_120);
+        assert_eq!(passed(4_096, false), 4_096);
+        assert_eq!(passed(u64::MAX, false), 4_096);
+    }
 }

@@ -16,6 +16,8 @@ pub(super) struct Image {
     state: BTreeMap<Vec<u8>, Sealed>,
     events: BTreeMap<(u64, u64), KeptEvent>,
     chunks: BTreeMap<([u8; 16], u32), Sealed>,
+    floors: BTreeMap<u64, (u64, u32)>,
+    doomed: BTreeMap<[u8; 16], u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +138,22 @@ impl Tables for Image {
             take(RawChunk { file, number, bytes, crc: *crc })
         })
     }
+
+    fn floor(&self, room: u64) -> Result<Option<(u64, u32)>, StorageError> {
+        Ok(self.floors.get(&room).copied())
+    }
+
+    fn floors(&self, take: &mut dyn FnMut(u64, u64, u32) -> GoOn) -> Result<(), StorageError> {
+        walk(self.floors.iter(), |(room, (below, crc))| take(*room, *below, *crc))
+    }
+
+    fn doomed(&self, file: [u8; 16]) -> Result<Option<u32>, StorageError> {
+        Ok(self.doomed.get(&file).copied())
+    }
+
+    fn all_doomed(&self, take: &mut dyn FnMut([u8; 16], u32) -> GoOn) -> Result<(), StorageError> {
+        walk(self.doomed.iter(), |(file, crc)| take(*file, *crc))
+    }
 }
 
 /// Hands over one item after the other until `take` has enough.
@@ -194,7 +212,15 @@ impl TablesMut for Image {
         Ok(self.state.remove(key).map(|(_, crc)| crc))
     }
 
-    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
+    fn insert_event(&mut self, event: RawEvent<'_>) -> Result<bool, StorageError> {
+        let is_new = !self.events.contains_key(&(event.room, event.seq));
+        if is_new {
+            self.replace_event(event)?;
+        }
+        Ok(is_new)
+    }
+
+    fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError> {
         let kept = KeptEvent {
             index: event.index,
             created_at_ms: event.created_at_ms,
@@ -202,7 +228,8 @@ impl TablesMut for Image {
             json: event.json.into(),
             crc: event.crc,
         };
-        Ok(self.events.insert((event.room, event.seq), kept).map(|event| event.crc))
+        self.events.insert((event.room, event.seq), kept);
+        Ok(())
     }
 
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError> {
@@ -216,6 +243,10 @@ impl TablesMut for Image {
     }
 
     fn remove_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn merge_texts(&mut self, _: usize) -> Result<(), StorageError> {
         Ok(())
     }
 
@@ -233,7 +264,25 @@ impl TablesMut for Image {
         Ok(found.into_iter().map(|(_, crc)| crc).collect())
     }
 
+    fn put_floor(&mut self, room: u64, below: u64, crc: u32) -> Result<Option<u32>, StorageError> {
+        Ok(self.floors.insert(room, (below, crc)).map(|(_, crc)| crc))
+    }
+
+    fn remove_floor(&mut self, room: u64) -> Result<Option<u32>, StorageError> {
+        Ok(self.floors.remove(&room).map(|(_, crc)| crc))
+    }
+
+    fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError> {
+        Ok(self.doomed.insert(file, crc))
+    }
+
+    fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError> {
+        Ok(self.doomed.remove(&file))
+    }
+
     fn clear(&mut self) -> Result<(), StorageError> {
+        self.floors.clear();
+        self.doomed.clear();
         self.chunks.clear();
         self.log.clear();
         self.state.clear();

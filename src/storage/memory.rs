@@ -24,8 +24,8 @@ use crate::{
         peer::{LogEntry, NodeId, SnapshotHead},
     },
     replica::storage::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, Loaded, Reader, RoomId, Search, Storage,
-        StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
+        Storage, StorageError,
     },
 };
 
@@ -150,13 +150,27 @@ impl Drop for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// Runs `work` on the disk as one commit, with the fault that waits for it.
-    fn store(
+    /// The same where a failure ends this storage.
+    fn commit_with(
         &mut self,
-        work: impl FnOnce(&mut Arc<Image>) -> Result<Bounds, StorageError>,
+        work: impl FnOnce(&mut Image) -> Result<Bounds, StorageError>,
     ) -> Result<(), StorageError> {
+        self.store(|image| work(Arc::make_mut(image))).map_err(|error| {
+            if let StorageError::Doubtful(why) = &error {
+                // A damaged row was met half-way, and there is no transaction to roll back here.
+                self.disk.0.lock().doubt = Some(why.clone());
+            }
+            self.failed.keep(error)
+        })
+    }
+
+    /// Runs `work` on the disk as one commit, with the fault that waits for it.
+    fn store<E: From<StorageError>>(
+        &mut self,
+        work: impl FnOnce(&mut Arc<Image>) -> Result<Bounds, E>,
+    ) -> Result<(), E> {
         let mut inner = self.disk.0.lock();
-        let failed = |what: &str| Err(StorageError::Failed(format!("{what} while committing")));
+        let failed = |what: &str| Err(StorageError::Failed(format!("{what} while committing")).into());
         match inner.fault.take() {
             None => {
                 self.bounds = work(&mut inner.image)?;
@@ -190,16 +204,21 @@ impl Storage for MemoryStorage {
             return Ok(());
         }
         let bounds = self.bounds.clone();
-        let stored = bounds
-            .check(batch)
-            .and_then(|()| self.store(|image| write::batch(Arc::make_mut(image), &bounds, batch)));
-        stored.map_err(|error| {
-            if let StorageError::Doubtful(why) = &error {
-                // A damaged row was met half-way, and there is no transaction to roll back here.
-                self.disk.0.lock().doubt = Some(why.clone());
-            }
-            self.failed.keep(error)
-        })
+        self.commit_with(|image| bounds.check(batch).and_then(|()| write::batch(image, &bounds, batch)))
+    }
+
+    fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
+        self.failed.check()?;
+        self.bounds.idle = self.bounds.idle.saturating_add(1);
+        if self.bounds.idle == 1 || !self.bounds.sweep.is_pending() {
+            return Ok(());
+        }
+        let bounds = self.bounds.clone();
+        self.commit_with(|image| write::wipe(image, &bounds))
+    }
+
+    fn unwiped(&self) -> u64 {
+        self.bounds.sweep.events()
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
@@ -217,7 +236,7 @@ impl Storage for MemoryStorage {
         head: &SnapshotHead,
         hard_state: HardState,
         content: &mut dyn Read,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), InstallError> {
         self.failed.check()?;
         let installed = self.store(|image| {
             let mut new = image.named();
@@ -226,8 +245,8 @@ impl Storage for MemoryStorage {
             Ok(bounds)
         });
         installed.map_err(|error| match error {
-            StorageError::Doubtful(_) => error,
-            StorageError::Failed(_) => self.failed.keep(error),
+            InstallError::Unreadable(_) => error,
+            InstallError::Storage(error) => self.failed.keep(error).into(),
         })
     }
 }

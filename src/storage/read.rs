@@ -9,7 +9,7 @@ use super::{
         AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_entry, decode_event,
         doubt, name, read_meta,
     },
-    sweep::Sweep,
+    sweep,
     tables::{RawChunk, Span, Tables},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     replica::storage::{
         Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
-        TAIL_ENTRIES,
+        fits_tail,
     },
 };
 
@@ -86,6 +86,7 @@ impl Named {
         tables.metas(&mut |key, value, crc| {
             match key {
                 name::IDENTITY => identity = Some(read_meta(key, value, crc)?),
+                name::SCHEMA => drop(read_meta::<i32>(key, value, crc)?),
                 name::BOOT => boot = read_meta(key, value, crc)?,
                 name::CLUSTER => cluster = Some(read_meta(key, value, crc)?),
                 name::HARD_STATE => hard_state = read_meta(key, value, crc)?,
@@ -93,7 +94,7 @@ impl Named {
                 name::TRUNCATED => truncated = read_meta(key, value, crc)?,
                 name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
-                name::SWEEP => drop(read_meta::<Sweep>(key, value, crc)?),
+                name::SWEEP => drop(read_meta::<Total>(key, value, crc)?),
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
                     let id =
@@ -124,7 +125,8 @@ fn read_log(
     truncated: LogMark,
     applied: u64,
 ) -> Result<(Vec<LogEntry>, LogMark, Option<u64>), StorageError> {
-    let mut tail = VecDeque::new();
+    let mut tail: VecDeque<LogEntry> = VecDeque::new();
+    let mut tail_bytes = 0;
     let mut last = truncated;
     let mut applied_term = (applied == truncated.last_log_index).then_some(truncated.last_log_term);
     tables.log(0, &mut |index, value, crc| {
@@ -134,10 +136,11 @@ fn read_log(
         if index == applied {
             applied_term = Some(entry.term);
         }
-        if tail.len() == TAIL_ENTRIES {
-            tail.pop_front();
-        }
+        tail_bytes += entry.size();
         tail.push_back(entry);
+        while !fits_tail(tail.len(), tail_bytes) {
+            tail_bytes -= tail.pop_front().map_or(0, |entry| entry.size());
+        }
         Ok(true)
     })?;
     Ok((tail.into(), last, applied_term))
@@ -249,7 +252,7 @@ pub(super) fn events(
     if range.limit == 0 {
         return Ok(found);
     }
-    let after = range.after.max(Sweep::read(tables)?.floor(room.0).saturating_sub(1));
+    let after = range.after.max(sweep::floor(tables, room.0)?.saturating_sub(1));
     let span = Span { room: room.0, after, before: range.before, ascending: range.oldest_first };
     tables.events(span, &mut |raw| {
         let event = decode_event(&raw)?;
@@ -295,7 +298,7 @@ pub(super) fn chunk(
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let Some((bytes, crc)) = tables.chunk(file.0, number)? else { return Ok(None) };
     check_chunk(&RawChunk { file: file.0, number, bytes: &bytes, crc })?;
-    Ok((!Sweep::read(tables)?.dooms(file.0)).then_some(bytes))
+    Ok((!sweep::is_doomed(tables, file.0)?).then_some(bytes))
 }
 
 /// Finds the first event that is not older than `at_ms`, as `Reader::first_since` promises.

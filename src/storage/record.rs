@@ -20,6 +20,8 @@ use crate::{
 
 /// Names of the named values.
 pub(super) mod name {
+    /// The version of the tables. SQLite's header says it too, and has no checksum.
+    pub const SCHEMA: &str = "schema";
     /// Server id and incarnation.
     pub const IDENTITY: &str = "identity";
     /// How often the folder was opened.
@@ -36,7 +38,7 @@ pub(super) mod name {
     pub const LAST: &str = "last";
     /// Count and sum of state rows, events and pieces of files.
     pub const TOTALS: &str = "totals";
-    /// What is removed and not wiped yet.
+    /// Count and sum of the notes of what is removed and not wiped yet.
     pub const SWEEP: &str = "sweep";
     /// What another server's data was last seen to be; the server's id follows.
     pub const PEER: &str = "peer:";

@@ -67,6 +67,7 @@ const READ_LOG: &str = "reading the log";
 const READ_STATE: &str = "reading the state";
 const READ_EVENTS: &str = "reading events";
 const READ_FILES: &str = "reading files";
+const READ_SWEEP: &str = "reading what is removed";
 const READ_META: &str = "reading what has a name";
 const WRITE: &str = "writing";
 
@@ -198,6 +199,46 @@ impl Tables for Connection {
         }
         Ok(())
     }
+
+    fn floor(&self, room: u64) -> Result<Option<(u64, u32)>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT below, crc FROM floor WHERE room = ?1").during(READ_SWEEP)?;
+        statement
+            .query_row([sql(room)?], |row| Ok((number(row, 0)?, crc(row, 1)?)))
+            .optional()
+            .during(READ_SWEEP)
+    }
+
+    fn floors(&self, take: &mut dyn FnMut(u64, u64, u32) -> GoOn) -> Result<(), StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT room, below, crc FROM floor ORDER BY room").during(READ_SWEEP)?;
+        let mut rows = statement.query([]).during(READ_SWEEP)?;
+        while let Some(row) = rows.next().during(READ_SWEEP)? {
+            let (room, below) = (number(row, 0).during(READ_SWEEP)?, number(row, 1).during(READ_SWEEP)?);
+            if !take(room, below, crc(row, 2).during(READ_SWEEP)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn doomed(&self, file: [u8; 16]) -> Result<Option<u32>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT crc FROM doomed WHERE file = ?1").during(READ_SWEEP)?;
+        statement.query_row([file], |row| crc(row, 0)).optional().during(READ_SWEEP)
+    }
+
+    fn all_doomed(&self, take: &mut dyn FnMut([u8; 16], u32) -> GoOn) -> Result<(), StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT file, crc FROM doomed ORDER BY file").during(READ_SWEEP)?;
+        let mut rows = statement.query([]).during(READ_SWEEP)?;
+        while let Some(row) = rows.next().during(READ_SWEEP)? {
+            if !take(row.get(0).during(READ_SWEEP)?, crc(row, 1).during(READ_SWEEP)?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn walk_events(
@@ -259,24 +300,16 @@ impl TablesMut for Connection {
         Ok(old)
     }
 
-    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
-        let key = (sql(event.room)?, sql(event.seq)?);
-        let old = find_crc(self, "SELECT crc FROM event WHERE room = ?1 AND seq = ?2", key)?;
-        let author = text(event.author)?;
-        let json = text(event.json)?;
-        let sql_text = match old {
-            Some(_) => {
-                "UPDATE event SET idx = ?3, created_at_ms = ?4, author = ?5, json = ?6, crc = ?7
-                 WHERE room = ?1 AND seq = ?2"
-            }
-            None => {
-                "INSERT INTO event (room, seq, idx, created_at_ms, author, json, crc)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
-            }
-        };
-        let (index, created_at_ms) = (sql(event.index)?, sql(event.created_at_ms)?);
-        write(self, sql_text, params![key.0, key.1, index, created_at_ms, author, json, event.crc])?;
-        Ok(old)
+    fn insert_event(&mut self, event: RawEvent<'_>) -> Result<bool, StorageError> {
+        let text = "INSERT INTO event (room, seq, idx, created_at_ms, author, json, crc)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        Ok(write_event(self, text, event)? > 0)
+    }
+
+    fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError> {
+        let text = "UPDATE event SET idx = ?3, created_at_ms = ?4, author = ?5, json = ?6, crc = ?7
+                    WHERE room = ?1 AND seq = ?2";
+        write_event(self, text, event).map(drop)
     }
 
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError> {
@@ -289,6 +322,10 @@ impl TablesMut for Connection {
 
     fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError> {
         full_text::remove(self, text)
+    }
+
+    fn merge_texts(&mut self, bytes: usize) -> Result<(), StorageError> {
+        full_text::merge(self, bytes)
     }
 
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError> {
@@ -314,12 +351,50 @@ impl TablesMut for Connection {
         removed.collect::<rusqlite::Result<_>>().during(WRITE)
     }
 
+    fn put_floor(&mut self, room: u64, below: u64, crc: u32) -> Result<Option<u32>, StorageError> {
+        let old = find_crc(self, "SELECT crc FROM floor WHERE room = ?1", [sql(room)?])?;
+        let text = "INSERT INTO floor (room, below, crc) VALUES (?1, ?2, ?3)
+                    ON CONFLICT (room) DO UPDATE SET below = excluded.below, crc = excluded.crc";
+        write(self, text, params![sql(room)?, sql(below)?, crc])?;
+        Ok(old)
+    }
+
+    fn remove_floor(&mut self, room: u64) -> Result<Option<u32>, StorageError> {
+        find_crc(self, "DELETE FROM floor WHERE room = ?1 RETURNING crc", [sql(room)?])
+    }
+
+    fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError> {
+        let old = find_crc(self, "SELECT crc FROM doomed WHERE file = ?1", [file])?;
+        if old.is_none() {
+            write(self, "INSERT INTO doomed (file, crc) VALUES (?1, ?2)", params![file, crc])?;
+        }
+        Ok(old)
+    }
+
+    fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError> {
+        find_crc(self, "DELETE FROM doomed WHERE file = ?1 RETURNING crc", [file])
+    }
+
     fn clear(&mut self) -> Result<(), StorageError> {
-        for text in ["DELETE FROM log", "DELETE FROM state", "DELETE FROM event", "DELETE FROM chunk"] {
+        for text in [
+            "DELETE FROM log",
+            "DELETE FROM state",
+            "DELETE FROM event",
+            "DELETE FROM chunk",
+            "DELETE FROM floor",
+            "DELETE FROM doomed",
+        ] {
             write(self, text, [])?;
         }
         full_text::clear(self)
     }
+}
+
+fn write_event(connection: &Connection, sql_text: &str, event: RawEvent<'_>) -> Result<usize, StorageError> {
+    let (author, json) = (text(event.author)?, text(event.json)?);
+    let (room, seq) = (sql(event.room)?, sql(event.seq)?);
+    let (index, created_at_ms) = (sql(event.index)?, sql(event.created_at_ms)?);
+    write(connection, sql_text, params![room, seq, index, created_at_ms, author, json, event.crc])
 }
 
 /// Runs a statement and returns how many rows it changed.

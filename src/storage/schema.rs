@@ -1,22 +1,25 @@
 //! The database: which SQLite, how it is set up, and which tables there are.
 
-use std::time::Duration;
+use std::{fs::File, path::Path, time::Duration};
 
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     OpenError,
     bounds::{Totals, TotalsBeforeFiles, stored},
     full_text,
-    record::{doubt, name, put_meta},
-    rows::While,
+    record::{IdentityRecord, doubt, name, put_meta},
+    rows::{While, sqlite_error},
+    sweep::Sweep,
 };
 use crate::replica::storage::StorageError;
 
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
 const APPLICATION_ID: i32 = 0x5379_6e35;
 /// The version of the tables below. A start refuses a newer one; an older one is migrated.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
+/// The version before what is removed had tables of its own, and searches had one for dates and one for beginnings.
+const VERSION_BEFORE_NOTES: i32 = 2;
 /// The version before there were files and searches.
 const VERSION_BEFORE_FILES: i32 = 1;
 /// Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment
@@ -49,6 +52,16 @@ CREATE TABLE chunk (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is removed and not wiped yet, see `sweep`.
+const NOTE_TABLES: &str = "
+CREATE TABLE floor (
+    room INTEGER PRIMARY KEY, below INTEGER NOT NULL, crc INTEGER NOT NULL
+) STRICT;
+CREATE TABLE doomed (
+    file BLOB NOT NULL PRIMARY KEY, crc INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// How long a statement waits for a lock. Only a stranger with a database tool can hold one for long.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, in KiB.
@@ -58,7 +71,7 @@ const READER_CACHE_KIB: i32 = 8 * 1024;
 /// A WAL that has grown beyond this (while a long read kept it from starting over) is cut when it can be.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// More statements than there are in `rows`.
-const STATEMENTS_CACHED: usize = 48;
+const STATEMENTS_CACHED: usize = 64;
 /// Only a database of at most so many bytes has its structure and all its events checked at every start.
 /// Log and state are read whole at a start anyway, and guarded by checksums and totals; what is left out in
 /// a larger one is the events, which are checked as they are read and counted when a snapshot is made.
@@ -133,33 +146,43 @@ fn set_up(connection: &Connection, cache_kib: i32) -> Result<(), StorageError> {
 pub(super) enum Age {
     /// Still to be [created](create).
     New,
-    /// Of the last version, still to be [migrated](migrate).
-    Old,
+    /// Of this older version, still to be [migrated](migrate).
+    Old(i32),
     /// Of this version.
     Current,
 }
 
 /// What the database is; refuses what is not ours, and doubts what is not as it was created.
-pub(super) fn age(connection: &Connection, shown: &str) -> Result<Age, OpenError> {
+pub(super) fn age(connection: &Connection, path: &Path) -> Result<Age, OpenError> {
     let number = |pragma: &str| {
         connection
             .pragma_query_value(None, pragma, |row| row.get::<_, i32>(0))
-            .during("reading what the database is")
+            .map_err(|error| unless_damaged("reading what the database is", &error))
     };
     let application_id = number("application_id")?;
     let version = number("user_version")?;
     let objects: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .during("reading the schema")?;
+        .map_err(|error| unless_damaged("reading the schema", &error))?;
+    // SQLite does not write where the header asks for a version of the format that it does not know.
+    if connection.is_readonly(rusqlite::MAIN_DB).during("reading what the database is")?
+        && File::options().write(true).open(path).is_ok()
+    {
+        return Err(doubt("the header of the database says that it is of a newer format").into());
+    }
+    let shown = path.display();
     match (application_id, version) {
         (0, 0) if objects == 0 => Ok(Age::New),
         (APPLICATION_ID, SCHEMA_VERSION) => {
-            check_tables(connection, &[TABLES, FILE_TABLES, full_text::TABLES])?;
+            check_tables(connection, tables_of(version))?;
             Ok(Age::Current)
         }
-        (APPLICATION_ID, VERSION_BEFORE_FILES) => {
-            check_tables(connection, &[TABLES])?;
-            Ok(Age::Old)
+        (APPLICATION_ID, VERSION_BEFORE_FILES | VERSION_BEFORE_NOTES) => {
+            check_tables(connection, tables_of(version))?;
+            Ok(Age::Old(version))
+        }
+        _ if is_header_damaged(connection, application_id, version) => {
+            Err(doubt("the header of the database names another program or version than its content").into())
         }
         (APPLICATION_ID, _) => Err(OpenError::Refused(format!(
             "{shown} was written by another version of SyncNet (its schema is {version}, this program's is \
@@ -168,6 +191,49 @@ pub(super) fn age(connection: &Connection, shown: &str) -> Result<Age, OpenError
         _ => Err(OpenError::Refused(format!(
             "{shown} is a database of another program; name another data folder or move it away"
         ))),
+    }
+}
+
+/// An error of the first statements. They are the same each time, so whatever SQLite finds wrong with one of
+/// them is wrong with the database.
+fn unless_damaged(doing: &str, error: &rusqlite::Error) -> StorageError {
+    match sqlite_error(doing, error) {
+        StorageError::Failed(what) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => doubt(what),
+        error => error,
+    }
+}
+
+/// Whether a database that seems to be another program's, or of a version that is not known, is one of ours
+/// with a damaged header: then it says whose it is, and of which version, under a checksum.
+fn is_header_damaged(connection: &Connection, application_id: i32, version: i32) -> bool {
+    let identity = stored::<IdentityRecord>(connection, name::IDENTITY);
+    if !matches!(identity, Ok(Some(_))) {
+        return false;
+    }
+    let has_tables_of = |version| check_tables(connection, tables_of(version)).is_ok();
+    application_id != APPLICATION_ID
+        || match stored::<i32>(connection, name::SCHEMA) {
+            Ok(Some(written)) => written != version,
+            // Before the third version it was not written.
+            Ok(None) => [VERSION_BEFORE_FILES, VERSION_BEFORE_NOTES].into_iter().any(has_tables_of),
+            Err(_) => true,
+        }
+}
+
+/// The tables of a version.
+fn tables_of(version: i32) -> &'static [&'static str] {
+    match version {
+        VERSION_BEFORE_FILES => &[TABLES],
+        VERSION_BEFORE_NOTES => &[TABLES, FILE_TABLES, full_text::SAID_TABLE, full_text::OLD_SEARCH_TABLE],
+        _ => &[
+            TABLES,
+            FILE_TABLES,
+            NOTE_TABLES,
+            full_text::SAID_TABLE,
+            full_text::SEARCH_TABLE,
+            full_text::ERA_TABLE,
+            full_text::MERGING,
+        ],
     }
 }
 
@@ -191,24 +257,32 @@ fn check_tables(connection: &Connection, written: &[&str]) -> Result<(), Storage
     Err(doubt("the database has other tables than were made in it"))
 }
 
-/// Brings a database of the last version to this one, inside a transaction of the caller's.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StorageError> {
-    const DOING: &str = "adding tables";
-    connection.execute_batch(FILE_TABLES).during(DOING)?;
-    connection.execute_batch(full_text::TABLES).during(DOING)?;
-    if let Some(totals) = stored::<TotalsBeforeFiles>(connection, name::TOTALS)? {
-        put_meta(connection, name::TOTALS, &Totals::from(totals))?;
+/// Brings a database of an older version to this one, inside a transaction of the caller's.
+pub(super) fn migrate(connection: &mut Connection, version: i32) -> Result<(), StorageError> {
+    const DOING: &str = "changing the tables to those of this version";
+    connection.execute_batch(NOTE_TABLES).during(DOING)?;
+    if version == VERSION_BEFORE_FILES {
+        connection.execute_batch(FILE_TABLES).during(DOING)?;
+        if let Some(totals) = stored::<TotalsBeforeFiles>(connection, name::TOTALS)? {
+            put_meta(connection, name::TOTALS, &Totals::from(totals))?;
+        }
+    } else {
+        Sweep::migrate(connection)?;
+        connection.execute_batch("DROP TABLE said; DROP TABLE search").during(DOING)?;
     }
+    let index = [full_text::SAID_TABLE, full_text::SEARCH_TABLE, full_text::ERA_TABLE, full_text::MERGING];
+    index.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
     full_text::fill(connection)?;
+    put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }
 
 /// Creates the tables, inside a transaction of the caller's.
-pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
+pub(super) fn create(connection: &mut Connection) -> Result<(), StorageError> {
     const DOING: &str = "creating the tables";
-    connection.execute_batch(TABLES).during(DOING)?;
-    connection.execute_batch(FILE_TABLES).during(DOING)?;
-    connection.execute_batch(full_text::TABLES).during(DOING)?;
+    let tables = tables_of(SCHEMA_VERSION);
+    tables.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
+    put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).during(DOING)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }

@@ -41,10 +41,13 @@ use crate::{
         peer::{LogEntry, NodeId, SnapshotHead},
     },
     replica::storage::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, Loaded, Reader, RoomId, Search, Storage,
-        StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
+        Storage, StorageError,
     },
 };
+
+/// Where nothing was committed, each so many times that somebody wants to wipe the WAL is looked at as well.
+const IDLE_CHECKPOINT: u32 = 8;
 
 /// Where a database is, for every connection to it.
 #[derive(Debug, Clone)]
@@ -99,6 +102,8 @@ impl SqliteStorage {
         folder.check_doubt()?;
         if folder.has_database()? {
             wal::check(&folder.wal(), &folder.shm())?;
+        } else {
+            folder.make_database()?;
         }
         let place = Place { path: folder.database(), vfs: None };
         Self::open_at(place, Some(folder), server_id, fresh_node_id)
@@ -128,7 +133,7 @@ impl SqliteStorage {
     ) -> Result<Self, OpenError> {
         let mut connection =
             place.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        let age = schema::age(&connection, &place.path.display().to_string())?;
+        let age = schema::age(&connection, &place.path)?;
         schema::set_up_writer(&connection)?;
         let is_small = age != Age::New && schema::is_small(&connection)?;
         if is_small {
@@ -137,7 +142,7 @@ impl SqliteStorage {
         transaction(&mut connection, |connection| {
             match age {
                 Age::New => schema::create(connection)?,
-                Age::Old => schema::migrate(connection)?,
+                Age::Old(version) => schema::migrate(connection, version)?,
                 Age::Current => {}
             }
             if is_small {
@@ -169,6 +174,13 @@ impl SqliteStorage {
         let mut connection = self.place.reader()?;
         let watch = Watch::over(&mut connection)?;
         Ok(SqliteReader { connection, watch, place: self.place.clone() })
+    }
+
+    fn wipe(&mut self) -> Result<(), Broken> {
+        let bounds = &self.bounds;
+        self.bounds = transaction(&mut self.connection, |connection| write::wipe(connection, bounds))?;
+        self.checkpoints.note_wiped();
+        self.checkpoints.after_commit(&self.connection)
     }
 
     /// Ends the usefulness of this connection.
@@ -210,6 +222,26 @@ impl Storage for SqliteStorage {
         checkpointed.map_err(|broken| self.fail(broken))
     }
 
+    fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
+        self.failed.check()?;
+        self.bounds.idle = self.bounds.idle.saturating_add(1);
+        let done = if self.bounds.idle == 1 {
+            // Something was committed since the last time.
+            Ok(())
+        } else if self.bounds.sweep.is_pending() {
+            self.wipe()
+        } else if self.bounds.idle.is_multiple_of(IDLE_CHECKPOINT) {
+            self.checkpoints.when_idle(&self.connection)
+        } else {
+            Ok(())
+        };
+        done.map_err(|broken| self.fail(broken))
+    }
+
+    fn unwiped(&self) -> u64 {
+        self.bounds.sweep.events()
+    }
+
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
         self.failed.check()?;
         read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
@@ -225,7 +257,7 @@ impl Storage for SqliteStorage {
         head: &SnapshotHead,
         hard_state: HardState,
         content: &mut dyn Read,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), InstallError> {
         self.failed.check()?;
         let installed = transaction(&mut self.connection, |connection| {
             write::install(connection, head, hard_state, content)
@@ -234,13 +266,19 @@ impl Storage for SqliteStorage {
             Ok(bounds) => {
                 self.bounds = bounds;
                 self.checkpoints.note_wiped();
-                self.checkpoints.after_commit(&self.connection).map_err(|broken| self.fail(broken))
+                let checkpointed = self.checkpoints.after_commit(&self.connection);
+                checkpointed.map_err(|broken| self.fail(broken).into())
             }
-            // Rolled back: the content was no good, the database is as it was.
-            Err(Broken { error: StorageError::Doubtful(what), rolled_back: true, .. }) => {
-                Err(StorageError::Doubtful(what))
+            Err(Broken { error, rolled_back, synced_in_vain }) => {
+                let error = match error {
+                    InstallError::Unreadable(_) if rolled_back => return Err(error),
+                    InstallError::Unreadable(why) => {
+                        StorageError::Failed(format!("{why}; it stays half read"))
+                    }
+                    InstallError::Storage(error) => error,
+                };
+                Err(self.fail(Broken { error, rolled_back, synced_in_vain }).into())
             }
-            Err(broken) => Err(self.fail(broken)),
         }
     }
 }

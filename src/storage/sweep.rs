@@ -3,17 +3,25 @@
 //! A room whose retention was just set may lose a million events, a file may have thousands of pieces, and
 //! the replica has to go on. So a batch only notes what is gone; from then on no reader sees it and no snapshot
 //! has it, and each commit wipes a slice of it.
+//!
+//! ```text
+//! floor (room, below)   everything of this room below a seq
+//! doomed (file)         everything of this file
+//! ```
+//!
+//! A note stays until the last row of what it is about is wiped. There may be as many as there are files, so
+//! nobody who reads one event or one piece reads more than the one note that is about it. Their count and sum are
+//! kept beside them: a note that vanished would bring back what was deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    bounds::{Totals, stored},
-    record::{check_event, name, put_meta, raw_text},
+    bounds::{Total, Totals, stored},
+    checksum,
+    record::{check_event, doubt, name, put_meta, raw_text},
     tables::{RawEvent, Span, Tables, TablesMut},
 };
-use crate::replica::storage::{Batch, StorageError};
+use crate::replica::storage::{Batch, FileId, StorageError};
 
 /// Events that one commit wipes at most. Each word of each is taken out of a page of the index that is found and
 /// written for it alone: up to a millisecond for a message.
@@ -21,70 +29,224 @@ const EVENTS_SLICE: usize = 16;
 /// Pieces of files that one commit wipes at most.
 const CHUNKS_SLICE: usize = 32;
 
-/// What is removed and not wiped yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Sweep {
-    /// Of these rooms everything below a seq.
+/// The first seq of the room that is not removed, as far as is known here.
+pub(super) fn floor(tables: &(impl Tables + ?Sized), room: u64) -> Result<u64, StorageError> {
+    match tables.floor(room)? {
+        Some((below, crc)) => check_floor(room, below, crc).map(|()| below),
+        None => Ok(0),
+    }
+}
+
+/// Whether the file is removed, as far as is known here.
+pub(super) fn is_doomed(tables: &(impl Tables + ?Sized), file: [u8; 16]) -> Result<bool, StorageError> {
+    match tables.doomed(file)? {
+        Some(crc) => check_doomed(file, crc).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+fn check_floor(room: u64, below: u64, crc: u32) -> Result<(), StorageError> {
+    if checksum::floor(room, below) == crc {
+        return Ok(());
+    }
+    Err(doubt(format!("the note of what is removed of room {room} fails its checksum")))
+}
+
+fn check_doomed(file: [u8; 16], crc: u32) -> Result<(), StorageError> {
+    if checksum::doomed(file) == crc {
+        return Ok(());
+    }
+    Err(doubt(format!("the note that file {} is removed fails its checksum", FileId(file))))
+}
+
+/// All notes, for whoever reads all events and files.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
     floors: BTreeMap<u64, u64>,
-    /// These files.
     files: BTreeSet<[u8; 16]>,
 }
 
-impl Sweep {
-    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Sweep, StorageError> {
-        Ok(stored(tables, name::SWEEP)?.unwrap_or_default())
+impl Removed {
+    /// Reads and checks them.
+    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Removed, StorageError> {
+        let mut removed = Removed::default();
+        let mut counted = Total::default();
+        tables.floors(&mut |room, below, crc| {
+            check_floor(room, below, crc)?;
+            counted.put(crc, None);
+            removed.floors.insert(room, below);
+            Ok(true)
+        })?;
+        tables.all_doomed(&mut |file, crc| {
+            check_doomed(file, crc)?;
+            counted.put(crc, None);
+            removed.files.insert(file);
+            Ok(true)
+        })?;
+        let noted: Total = stored(tables, name::SWEEP)?.unwrap_or_default();
+        noted.check(&counted, "notes of what is removed")?;
+        Ok(removed)
     }
 
-    /// The first seq of the room that is not removed, as far as is known here.
+    /// The first seq of the room that is not removed.
     pub fn floor(&self, room: u64) -> u64 {
         self.floors.get(&room).copied().unwrap_or(0)
     }
 
-    /// Whether the file is removed, as far as is known here.
+    /// Whether the file is removed.
     pub fn dooms(&self, file: [u8; 16]) -> bool {
         self.files.contains(&file)
     }
+}
+
+/// What is noted, as the writer keeps it in mind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sweep {
+    /// Count and sum of the notes.
+    noted: Total,
+    /// Events that are removed and not wiped yet, mostly; what is removed is not counted anew.
+    events: u64,
+}
+
+impl Sweep {
+    /// Reads and checks what is noted.
+    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Sweep, StorageError> {
+        let removed = Removed::read(tables)?;
+        let mut sweep = Sweep { noted: stored(tables, name::SWEEP)?.unwrap_or_default(), events: 0 };
+        for (room, below) in &removed.floors {
+            sweep.events += events_between(tables, *room, 0, *below)?;
+        }
+        Ok(sweep)
+    }
+
+    /// Makes rows of the notes of a database in which they were all one value.
+    pub fn migrate(tables: &mut impl TablesMut) -> Result<(), StorageError> {
+        let floors_and_files = stored(tables, name::SWEEP)?.unwrap_or_default();
+        let (floors, files): (BTreeMap<u64, u64>, BTreeSet<[u8; 16]>) = floors_and_files;
+        let mut sweep = Sweep::default();
+        floors.iter().try_for_each(|(room, below)| sweep.put_floor(tables, *room, *below))?;
+        files.iter().try_for_each(|file| sweep.put_doomed(tables, *file))?;
+        sweep.store(tables)
+    }
+
+    /// Stores the count and sum of the notes.
+    pub fn store(&self, tables: &mut impl TablesMut) -> Result<(), StorageError> {
+        put_meta(tables, name::SWEEP, &self.noted)
+    }
+
+    /// Whether there is something to wipe.
+    pub fn is_pending(&self) -> bool {
+        self.noted.rows > 0
+    }
+
+    /// Events that are to be wiped, or about so many.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
 
     /// Takes note of what `batch` removes.
-    pub fn add(&mut self, tables: &mut impl TablesMut, batch: &Batch) -> Result<(), StorageError> {
-        if batch.expired.is_empty() && batch.removed_files.is_empty() {
-            return Ok(());
-        }
+    pub fn add<T: TablesMut>(&mut self, tables: &mut T, batch: &Batch) -> Result<(), StorageError> {
+        let before = self.noted;
         for (room, below) in &batch.expired {
-            let floor = self.floors.entry(room.0).or_default();
-            *floor = below.max(floor).to_owned();
+            let old = floor(tables, room.0)?;
+            if *below > old {
+                self.events += events_between(tables, room.0, old, *below)?;
+                self.put_floor(tables, room.0, *below)?;
+            }
         }
-        self.files.extend(batch.removed_files.iter().map(|file| file.0));
-        put_meta(tables, name::SWEEP, self)
+        for file in &batch.removed_files {
+            self.put_doomed(tables, file.0)?;
+        }
+        if self.noted != before { self.store(tables) } else { Ok(()) }
+    }
+
+    /// Notes what is removed of a room.
+    fn put_floor(&mut self, tables: &mut impl TablesMut, room: u64, below: u64) -> Result<(), StorageError> {
+        let crc = checksum::floor(room, below);
+        let replaced = tables.put_floor(room, below, crc)?;
+        self.noted.put(crc, replaced);
+        Ok(())
+    }
+
+    /// Notes that a file is removed.
+    fn put_doomed(&mut self, tables: &mut impl TablesMut, file: [u8; 16]) -> Result<(), StorageError> {
+        let crc = checksum::doomed(file);
+        let replaced = tables.put_doomed(file, crc)?;
+        self.noted.put(crc, replaced);
+        Ok(())
     }
 
     /// Wipes as much as one commit may. Returns whether it wiped anything.
     pub fn slice<T: TablesMut>(&mut self, tables: &mut T, totals: &mut Totals) -> Result<bool, StorageError> {
-        let before = (self.floors.len(), self.files.len());
+        if !self.is_pending() {
+            return Ok(false);
+        }
+        let before = self.noted;
         let mut most = EVENTS_SLICE;
-        while let Some((&room, &floor)) = self.floors.first_key_value() {
-            let wiped = wipe_events(tables, totals, (room, floor), most)?;
+        while let Some((room, below)) = first_floor(tables)? {
+            let wiped = wipe_events(tables, totals, (room, below), most)?;
+            self.events = self.events.saturating_sub(wiped as u64);
             most -= wiped;
             if most == 0 {
                 break;
             }
-            self.floors.pop_first();
+            self.noted.remove(tables.remove_floor(room)?);
         }
         let mut most = CHUNKS_SLICE;
-        while let Some(&file) = self.files.first() {
+        while let Some(file) = first_doomed(tables)? {
             let wiped = tables.remove_chunks(file, most)?;
             wiped.iter().for_each(|crc| totals.chunks.remove(Some(*crc)));
             most -= wiped.len();
             if most == 0 {
                 break;
             }
-            self.files.pop_first();
+            self.noted.remove(tables.remove_doomed(file)?);
         }
-        if before != (self.floors.len(), self.files.len()) {
-            put_meta(tables, name::SWEEP, self)?;
+        if self.noted != before {
+            self.store(tables)?;
         }
-        Ok(before != (0, 0))
+        if !self.is_pending() {
+            self.events = 0;
+        }
+        Ok(true)
     }
+}
+
+fn first_floor(tables: &impl Tables) -> Result<Option<(u64, u64)>, StorageError> {
+    let mut first = None;
+    tables.floors(&mut |room, below, crc| {
+        check_floor(room, below, crc)?;
+        first = Some((room, below));
+        Ok(false)
+    })?;
+    Ok(first)
+}
+
+fn first_doomed(tables: &impl Tables) -> Result<Option<[u8; 16]>, StorageError> {
+    let mut first = None;
+    tables.all_doomed(&mut |file, crc| {
+        check_doomed(file, crc)?;
+        first = Some(file);
+        Ok(false)
+    })?;
+    Ok(first)
+}
+
+/// How many events of a room there are from a seq on and below another, if those below are all there: a room's
+/// events have no holes.
+fn events_between(
+    tables: &(impl Tables + ?Sized),
+    room: u64,
+    first: u64,
+    below: u64,
+) -> Result<u64, StorageError> {
+    let mut count = 0;
+    let span = Span { room, after: first.saturating_sub(1), before: below, ascending: true };
+    tables.events(span, &mut |raw| {
+        count = below - raw.seq;
+        Ok(false)
+    })?;
+    Ok(count)
 }
 
 /// Wipes up to `most` events of `room` below `floor`; returns how many.

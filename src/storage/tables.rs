@@ -82,6 +82,14 @@ pub(super) trait Tables {
         above: Option<([u8; 16], u32)>,
         take: &mut dyn FnMut(RawChunk<'_>) -> GoOn,
     ) -> Result<(), StorageError>;
+    /// The seq below which the events of a room are removed, with its checksum.
+    fn floor(&self, room: u64) -> Result<Option<(u64, u32)>, StorageError>;
+    /// All of these: room, seq, checksum.
+    fn floors(&self, take: &mut dyn FnMut(u64, u64, u32) -> GoOn) -> Result<(), StorageError>;
+    /// The checksum of the note that a file is removed, where it is.
+    fn doomed(&self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
+    /// All of these: file, checksum.
+    fn all_doomed(&self, take: &mut dyn FnMut([u8; 16], u32) -> GoOn) -> Result<(), StorageError>;
 }
 
 /// Writing, always inside a transaction of the caller's.
@@ -100,18 +108,30 @@ pub(super) trait TablesMut: Tables {
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError>;
     /// Removes a state row.
     fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError>;
-    /// Stores an event.
-    fn put_event(&mut self, event: RawEvent<'_>) -> Result<Option<u32>, StorageError>;
+    /// Stores an event where there is none with its room and seq; returns whether there was none.
+    fn insert_event(&mut self, event: RawEvent<'_>) -> Result<bool, StorageError>;
+    /// Stores an event in the place of the one with its room and seq.
+    fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError>;
     /// Removes an event that is there.
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError>;
     /// Lets a message be found. Who says so has removed what was to be found in its place.
     fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
     /// Lets a message be found no more. It must be given exactly as it was put.
     fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
+    /// Keeps the finding of messages fast, after so many bytes of text were put.
+    fn merge_texts(&mut self, bytes: usize) -> Result<(), StorageError>;
     /// Stores a piece of a file.
     fn put_chunk(&mut self, chunk: RawChunk<'_>) -> Result<Option<u32>, StorageError>;
     /// Removes the first `most` pieces of a file, or all. Returns the checksums of those that are gone.
     fn remove_chunks(&mut self, file: [u8; 16], most: usize) -> Result<Vec<u32>, StorageError>;
-    /// Empties log, state, events, texts and files; named values stay.
+    /// Notes that the events of a room below a seq are removed.
+    fn put_floor(&mut self, room: u64, below: u64, crc: u32) -> Result<Option<u32>, StorageError>;
+    /// Removes that note.
+    fn remove_floor(&mut self, room: u64) -> Result<Option<u32>, StorageError>;
+    /// Notes that a file is removed.
+    fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError>;
+    /// Removes that note.
+    fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
+    /// Empties log, state, events, texts, files and what is noted as removed; named values stay.
     fn clear(&mut self) -> Result<(), StorageError>;
 }

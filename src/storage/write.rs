@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Read};
 
 use super::{
-    bounds::{Bounds, COMPACT_SLICE, mark, stored},
+    bounds::{Bounds, COMPACT_SLICE, Totals, mark, stored},
     checksum,
     record::{
         self, check_event, decode_entry, doubt, encode_entry, name, put_meta, raw_chunk, raw_event, raw_text,
@@ -17,7 +17,7 @@ use crate::{
         name::ServerId,
         peer::{LogMark, NodeId, SnapshotHead},
     },
-    replica::storage::{Batch, ChunkRow, Cluster, EventRow, HardState, Row, StorageError},
+    replica::storage::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, Row, StorageError},
 };
 
 /// Writes `batch`, which [`Bounds::check`] has found to fit, and returns the new bounds.
@@ -29,15 +29,14 @@ pub(super) fn batch<T: TablesMut>(
     let mut bounds = bounds.clone();
     let totals_before = bounds.totals;
     bounds.wiped = false;
+    bounds.idle = 0;
     append(tables, &mut bounds, batch)?;
     rows(tables, &mut bounds, &batch.rows)?;
     events(tables, &mut bounds, &batch.events)?;
     chunks(tables, &mut bounds, &batch.chunks)?;
     bounds.sweep.add(tables, batch)?;
     bounds.wiped |= bounds.sweep.slice(tables, &mut bounds.totals)?;
-    if bounds.totals != totals_before {
-        put_meta(tables, name::TOTALS, &bounds.totals)?;
-    }
+    put_totals(tables, &bounds, totals_before)?;
     if let Some(applied) = &batch.applied {
         put_meta(tables, name::APPLIED, &record::applied(applied))?;
         bounds.applied = applied.index;
@@ -53,6 +52,19 @@ pub(super) fn batch<T: TablesMut>(
     }
     compact(tables, &mut bounds, batch.compact_to)?;
     Ok(bounds)
+}
+
+/// Wipes a slice and nothing else, and returns the new bounds.
+pub(super) fn wipe<T: TablesMut>(tables: &mut T, bounds: &Bounds) -> Result<Bounds, StorageError> {
+    let mut bounds = bounds.clone();
+    let totals_before = bounds.totals;
+    bounds.wiped = bounds.sweep.slice(tables, &mut bounds.totals)?;
+    put_totals(tables, &bounds, totals_before)?;
+    Ok(bounds)
+}
+
+fn put_totals(tables: &mut impl TablesMut, bounds: &Bounds, before: Totals) -> Result<(), StorageError> {
+    if bounds.totals == before { Ok(()) } else { put_meta(tables, name::TOTALS, &bounds.totals) }
 }
 
 fn append<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, batch: &Batch) -> Result<(), StorageError> {
@@ -96,18 +108,46 @@ fn events<T: TablesMut>(
     bounds: &mut Bounds,
     events: &[EventRow],
 ) -> Result<(), StorageError> {
+    let mut text_bytes = 0;
     for event in events {
         let raw = raw_event(event);
-        let replaced = replace_event(tables, raw)?;
+        // Most events are new, and then nothing has to be looked for first.
+        let Put { replaced, text } = match insert_event(tables, raw)? {
+            Some(text) => Put { replaced: None, text },
+            None => replace_event(tables, raw)?,
+        };
+        text_bytes += text;
         bounds.totals.events.put(raw.crc, replaced);
         bounds.wiped |= replaced.is_some();
     }
-    Ok(())
+    if text_bytes > 0 { tables.merge_texts(text_bytes) } else { Ok(()) }
 }
 
-/// Stores an event, and sees to it that it is found by its new text and no more by that of the event whose
-/// place it takes, if there is one.
-fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Option<u32>, StorageError> {
+/// An event that was stored.
+struct Put {
+    /// The checksum of the one whose place it took.
+    replaced: Option<u32>,
+    /// Bytes of text that can be found now and could not before.
+    text: usize,
+}
+
+/// Stores an event where there is none yet, and lets it be found. Returns how many bytes of text it has; `None`
+/// where there is one already.
+pub(super) fn insert_event<T: TablesMut>(
+    tables: &mut T,
+    raw: RawEvent<'_>,
+) -> Result<Option<usize>, StorageError> {
+    if !tables.insert_event(raw)? {
+        return Ok(None);
+    }
+    let Some(text) = raw_text(&raw) else { return Ok(Some(0)) };
+    tables.put_text(&text)?;
+    Ok(Some(text.text.len()))
+}
+
+/// Stores an event in the place of another, and sees to it that it is found by its new text and no more by the
+/// old one.
+fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Put, StorageError> {
     let mut old = None;
     let here = Span {
         room: raw.room,
@@ -117,31 +157,22 @@ fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<Opti
     };
     tables.events(here, &mut |found| {
         check_event(&found)?;
-        old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec()));
+        old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec(), found.crc));
         Ok(false)
     })?;
-    let Some((created_at_ms, author, json)) = old else { return put_event(tables, raw) };
+    let (created_at_ms, author, json, crc) =
+        old.ok_or_else(|| doubt(format!("event {} of room {} is there and is not", raw.seq, raw.room)))?;
     let old = RawEvent { created_at_ms, author: &author, json: &json, ..raw };
     let (old, new) = (raw_text(&old), raw_text(&raw));
-    if old == new {
-        return tables.put_event(raw);
-    }
-    if let Some(text) = old {
+    let (gone, come) = if old == new { (None, None) } else { (old, new) };
+    if let Some(text) = gone {
         tables.remove_text(&text)?;
     }
-    put_event(tables, raw)
-}
-
-/// Stores an event where nothing is to be found yet, and lets it be found.
-pub(super) fn put_event<T: TablesMut>(
-    tables: &mut T,
-    raw: RawEvent<'_>,
-) -> Result<Option<u32>, StorageError> {
-    let replaced = tables.put_event(raw)?;
-    if let Some(text) = raw_text(&raw) {
-        tables.put_text(&text)?;
+    tables.replace_event(raw)?;
+    if let Some(text) = &come {
+        tables.put_text(text)?;
     }
-    Ok(replaced)
+    Ok(Put { replaced: Some(crc), text: come.map_or(0, |text| text.text.len()) })
 }
 
 fn chunks<T: TablesMut>(
@@ -191,17 +222,20 @@ pub(super) fn install<T: TablesMut>(
     head: &SnapshotHead,
     hard_state: HardState,
     content: &mut dyn Read,
-) -> Result<Bounds, StorageError> {
+) -> Result<Bounds, InstallError> {
     let cluster: Option<Cluster> = stored(tables, name::CLUSTER)?;
     match cluster {
         Some(cluster) if cluster.cluster_id == head.cluster_id => {}
         Some(cluster) => {
-            return Err(doubt(format!(
+            return Err(InstallError::Unreadable(format!(
                 "a snapshot of cluster {:016x} does not belong into the data of cluster {:016x}",
                 head.cluster_id, cluster.cluster_id
             )));
         }
-        None => return Err(doubt("a snapshot does not belong into data that is part of no cluster yet")),
+        None => {
+            let why = "a snapshot does not belong into data that is part of no cluster yet";
+            return Err(InstallError::Unreadable(why.to_owned()));
+        }
     }
     tables.clear()?;
     let totals = snapshot::import(tables, head, content)?;
@@ -212,9 +246,9 @@ pub(super) fn install<T: TablesMut>(
     put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
     put_meta(tables, name::TOTALS, &totals)?;
     let sweep = Sweep::default();
-    put_meta(tables, name::SWEEP, &sweep)?;
+    sweep.store(tables)?;
     let (applied, compact_goal) = (head.index, head.index);
-    Ok(Bounds { truncated: mark, last: mark, applied, compact_goal, totals, sweep, wiped: true })
+    Ok(Bounds { truncated: mark, last: mark, applied, compact_goal, totals, sweep, wiped: true, idle: 0 })
 }
 
 /// Numbers of runs grow by at most this much from one opening to the next.

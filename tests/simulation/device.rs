@@ -7,6 +7,7 @@ use syncnet::{
         io::{Command, Input, Output, Question},
         login::Login,
         outbox::{Message, MessageIds, OutboxChange},
+        own::Target,
         state::{ClientState, StateConfig},
         update::Update,
     },
@@ -147,12 +148,16 @@ impl Device {
                 Output::Write(line) => wants.push(Want::Write(line)),
                 Output::Disconnect => wants.push(Want::Disconnect),
                 // All servers are configured, so nothing is looked for.
-                Output::Discover | Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
+                Output::Discover
+                | Output::KeepToken(_)
+                | Output::ForgetToken(_)
+                | Output::Read { .. }
+                | Output::Save { .. } => {}
                 Output::Persist(OutboxChange::Added(message)) => {
                     wants.push(Want::Composed(message.client_msg_id.clone()));
                     self.outbox.push(message);
                 }
-                Output::Persist(OutboxChange::Removed { client_msg_id }) => {
+                Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.outbox.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Tell(Update::Refused { message, .. }) => {
@@ -185,8 +190,8 @@ impl Device {
                 let port = FIRST_PORT + self.random.below(self.servers as u64) as u16;
                 Command::MoveTo(Address::new(HOST, port))
             }
-            92..=93 => self.question(Question::Rooms { joined: false }),
-            94..=95 => self.question(Question::Members(room)),
+            92..=93 => self.question(Question::Rooms { joined: false, after: None }),
+            94..=95 => self.question(Question::Members { room, after: None }),
             96..=97 => self.question(Question::Status),
             _ => self.question(Question::Servers),
         };
@@ -197,7 +202,7 @@ impl Device {
         self.said += 1;
         let padding = if self.random.chance(0.02) { self.random.between(100, 12_000) } else { 0 };
         let body = format!("{} says {} {}", self.user, self.said, "x".repeat(padding as usize));
-        let reply_to = self.random.chance(0.05).then_some(1);
+        let reply_to = self.random.chance(0.05).then_some(Target::Seq(1));
         Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
     }
 

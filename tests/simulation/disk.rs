@@ -19,7 +19,8 @@ use syncnet::{
         peer::{LogEntry, LogEntryKind, LogMark, NodeId, SnapshotHead},
     },
     replica::storage::{
-        Applied, Batch, EventRange, EventRow, HardState, Loaded, Reader, RoomId, Storage, StorageError,
+        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Storage,
+        StorageError,
     },
     storage::OpenError,
 };
@@ -253,7 +254,7 @@ impl Disk {
     }
 
     /// After a commit.
-    fn end(&mut self, stored: Result<(), StorageError>, change: Change) -> Result<(), StorageError> {
+    fn end<E>(&mut self, stored: Result<(), E>, change: Change) -> Result<(), E> {
         match (&stored, self.crashed) {
             (Ok(()), crashed) => {
                 if crashed == Some(CrashPoint::BeforeCommit) {
@@ -399,6 +400,19 @@ impl Storage for ProcessDisk {
         self.disk.borrow_mut().end(stored, Change::by_batch(batch))
     }
 
+    fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
+        if self.storage.unwiped() == 0 {
+            return self.storage.wipe_if_idle();
+        }
+        self.disk.borrow_mut().begin()?;
+        let wiped = self.storage.wipe_if_idle();
+        self.disk.borrow_mut().end(wiped, Change::default())
+    }
+
+    fn unwiped(&self) -> u64 {
+        self.storage.unwiped()
+    }
+
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
         self.storage.entries(low, high, max_bytes)
     }
@@ -412,7 +426,7 @@ impl Storage for ProcessDisk {
         head: &SnapshotHead,
         hard_state: HardState,
         content: &mut dyn Read,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), InstallError> {
         self.disk.borrow_mut().begin()?;
         let stored = self.storage.install(head, hard_state, content);
         self.disk.borrow_mut().end(stored, Change::by_install(head, hard_state))

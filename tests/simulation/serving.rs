@@ -31,6 +31,8 @@ use crate::{
 const WAKE_US: Micros = 30;
 /// Without progress of its replica for so long, a server sends no heartbeats.
 const PROGRESS_US: Micros = 200 * MS;
+/// Of so many looks about one finds the queue of the query threads full.
+const LOOKS_FOR_A_REFUSAL: Micros = 40;
 /// Inputs that one turn takes at most.
 const INPUTS_PER_TURN: usize = 4_096;
 
@@ -268,6 +270,9 @@ impl Cluster {
                 Output::Fan(fan) => self.fan(server, fan)?,
                 Output::Look(look) => self.ask_disk(server, look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
+                Output::SnapshotUnreadable { reason } => {
+                    self.trace.say(self.now, || format!("{} goes on with its data: {reason}", server + 1));
+                }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
                     return Ok(());
@@ -399,9 +404,12 @@ impl Cluster {
         let disk = host.disk.borrow();
         let looked = disk.reader().and_then(|reader| look.carry_out(reader, by.clone()));
         drop(disk);
-        let fan = looked.unwrap_or_else(|_| {
-            look.refused(Refusal::new(Code::Unavailable, "the events cannot be read"), by)
-        });
+        // Now and then the queue is full. The microsecond decides, which is chance enough.
+        let is_full = self.now.is_multiple_of(LOOKS_FOR_A_REFUSAL);
+        let fan = looked
+            .ok()
+            .filter(|_| !is_full)
+            .unwrap_or_else(|| look.refused(Refusal::new(Code::Overloaded, "the events cannot be read"), by));
         self.fan(server, fan)
     }
 

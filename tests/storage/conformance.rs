@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 use syncnet::{
     protocol::{name::UserName, peer::NodeId},
     replica::storage::{
-        Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, Loaded, Reader, RoomId, Row, Search,
-        Storage, StorageError,
+        Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, InstallError, Loaded, Reader, RoomId,
+        Row, Search, Storage, StorageError,
     },
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };
@@ -238,8 +238,12 @@ fn a_defective_snapshot_changes_nothing() {
     let before = seen(&sqlite, &reader);
     let mut refused = |content: &[u8]| {
         let result = sqlite.install(&head, HardState::default(), &mut &content[..]);
-        assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+        assert!(matches!(result, Err(InstallError::Unreadable(_))), "{result:?}");
         assert_eq!(seen(&sqlite, &reader), before);
+        let ours = seen(&memory, &disk.reader());
+        let result = memory.install(&head, HardState::default(), &mut &content[..]);
+        assert!(matches!(result, Err(InstallError::Unreadable(_))), "{result:?}");
+        assert_eq!(seen(&memory, &disk.reader()), ours);
     };
     let mut random = Random(1);
     for _ in 0..40 {
@@ -253,10 +257,10 @@ fn a_defective_snapshot_changes_nothing() {
     refused(&[]);
     let other = syncnet::protocol::peer::SnapshotHead { index: head.index + 1, ..head.clone() };
     let result = sqlite.install(&other, HardState::default(), &mut good.as_slice());
-    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+    assert!(matches!(result, Err(InstallError::Unreadable(_))), "{result:?}");
     let stranger = syncnet::protocol::peer::SnapshotHead { cluster_id: 1, ..head.clone() };
     let result = sqlite.install(&stranger, HardState::default(), &mut good.as_slice());
-    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+    assert!(matches!(result, Err(InstallError::Unreadable(_))), "{result:?}");
     assert_eq!(seen(&sqlite, &reader), before);
     sqlite.install(&head, HardState::default(), &mut good.as_slice()).unwrap();
     assert_eq!(snapshot_of(&reader), good);
@@ -444,6 +448,62 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
     assert!(sqlite.reader().unwrap().events(RoomId(1), &all).unwrap().is_empty());
     assert_eq!(sqlite.reader().unwrap().first_since(RoomId(1), 0).unwrap(), None);
     assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
+}
+
+#[test]
+fn what_is_removed_is_wiped_where_nothing_more_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::new();
+    let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
+    let removing =
+        Batch { expired: vec![(RoomId(1), 901)], removed_files: vec![file_id(1)], ..Batch::default() };
+    for batch in [cluster(), long_history(1_000), removing] {
+        sqlite.commit(&batch).unwrap();
+        memory.commit(&batch).unwrap();
+    }
+    // What the commit that removed it has wiped already.
+    let first = 900 - sqlite.unwiped();
+    assert!((1..100).contains(&first), "{first}");
+    let mut steps = 0;
+    while sqlite.unwiped() > 0 {
+        let before = sqlite.unwiped();
+        if steps % 5 == 0 {
+            // A busy disk is left alone: what is committed wipes by the way.
+            let batch = Batch {
+                hard_state: Some(HardState { term: 1 + steps, ..HardState::default() }),
+                ..Batch::default()
+            };
+            sqlite.commit(&batch).unwrap();
+            memory.commit(&batch).unwrap();
+            let after = sqlite.unwiped();
+            sqlite.wipe_if_idle().unwrap();
+            memory.wipe_if_idle().unwrap();
+            assert_eq!(sqlite.unwiped(), after);
+        }
+        sqlite.wipe_if_idle().unwrap();
+        memory.wipe_if_idle().unwrap();
+        assert!(sqlite.unwiped() < before, "nothing was wiped");
+        assert_eq!(sqlite.unwiped(), memory.unwiped());
+        steps += 1;
+        if steps == 7 {
+            let left = sqlite.unwiped();
+            drop((sqlite, memory));
+            (sqlite, memory) = open_both(dir.path(), &disk);
+            assert_eq!((sqlite.unwiped(), memory.unwiped()), (left, left));
+            sqlite.wipe_if_idle().unwrap();
+            memory.wipe_if_idle().unwrap();
+        }
+    }
+    assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
+    for _ in 0..100 {
+        sqlite.wipe_if_idle().unwrap();
+        memory.wipe_if_idle().unwrap();
+    }
+    let connection = rusqlite::Connection::open(dir.path().join("syncnet.db")).unwrap();
+    let rows = |text: &str| -> i64 { connection.query_row(text, [], |row| row.get(0)).unwrap() };
+    assert_eq!(rows("SELECT count(*) FROM event"), 100);
+    assert_eq!(rows("SELECT count(*) FROM chunk"), 0);
+    assert_eq!(rows("SELECT (SELECT count(*) FROM floor) + (SELECT count(*) FROM doomed)"), 0);
 }
 
 #[test]

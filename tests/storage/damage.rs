@@ -109,6 +109,31 @@ fn a_flipped_bit_in_the_database_is_noticed_or_harmless() {
 }
 
 #[test]
+fn no_damage_to_the_header_makes_a_database_somebody_elses() {
+    let written = written(8, 10);
+    drop(written.storage);
+    let database = fs::read(written.dir.path().join("syncnet.db")).unwrap();
+    let mut doubted = 0;
+    // Three bits of each byte.
+    for bit in (0..100 * 8).step_by(3) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = database.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(dir.path().join("syncnet.db"), bytes).unwrap();
+        let what = format!("bit {} of byte {}", bit % 8, bit / 8);
+        match SqliteStorage::open(dir.path(), &server_id(), NODE) {
+            Ok(storage) => {
+                let data = seen_data(&storage, &storage.reader().unwrap());
+                assert!(data == written.now, "{what} changed the data");
+            }
+            Err(OpenError::Storage(StorageError::Doubtful(_))) => doubted += 1,
+            Err(error) => panic!("{what}: {error:?}"),
+        }
+    }
+    assert!(doubted > 70, "only {doubted} flips were noticed");
+}
+
+#[test]
 fn a_lost_write_in_the_database_is_noticed() {
     let Written { dir, storage, mut generator, .. } = written(2, 80);
     drop(storage);
@@ -273,6 +298,48 @@ fn damaged_pieces_of_files_are_not_given() {
             assert!(matches!(read, Err(StorageError::Doubtful(_))), "{damage}: {read:?}");
         }
         reader.snapshot().unwrap().1.read_to_end(&mut Vec::new()).expect_err(damage);
+        drop((storage, reader));
+        let found = inspect(dir.path());
+        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{damage}: {found:?}");
+    }
+}
+
+#[test]
+fn what_was_removed_does_not_come_back_by_damage() {
+    let mut generator = Generator::new(1);
+    let chunk = |number| ChunkRow { file: file_id(1), number, bytes: vec![number as u8; 900].into() };
+    let history = Batch {
+        events: (1..=500).map(|seq| generator.event(0, seq)).collect(),
+        chunks: (0..200).map(chunk).collect(),
+        ..Batch::default()
+    };
+    let removing =
+        Batch { expired: vec![(RoomId(1), 400)], removed_files: vec![file_id(1)], ..Batch::default() };
+    for (damage, is_event) in [
+        ("UPDATE floor SET below = 300", true),
+        ("UPDATE floor SET room = 7", true),
+        ("UPDATE floor SET crc = crc + 1", true),
+        ("DELETE FROM floor", true),
+        ("UPDATE doomed SET file = x'03030303030303030303030303030303'", false),
+        ("UPDATE doomed SET crc = crc + 1", false),
+        ("DELETE FROM doomed", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+        for batch in [&cluster(), &history, &removing] {
+            storage.commit(batch).unwrap();
+        }
+        spoil(dir.path(), damage);
+        let reader = storage.reader().unwrap();
+        if damage.contains("crc") || damage.contains("below") {
+            let read = if is_event {
+                storage.event(RoomId(1), 350).map(drop)
+            } else {
+                reader.chunk(file_id(1), 150).map(drop)
+            };
+            assert!(matches!(read, Err(StorageError::Doubtful(_))), "{damage}: {read:?}");
+        }
+        assert!(reader.snapshot().is_err(), "{damage}");
         drop((storage, reader));
         let found = inspect(dir.path());
         assert!(matches!(found, Err(StorageError::Doubtful(_))), "{damage}: {found:?}");

@@ -9,7 +9,7 @@ use syncnet::{
     storage::{OpenError, SqliteStorage, folder::set_aside},
 };
 
-use crate::generator::{cluster, server_id};
+use crate::generator::{cluster, put_meta, server_id};
 
 const NODE: NodeId = NodeId(5);
 
@@ -79,9 +79,53 @@ fn foreign_and_newer_databases_are_refused() {
 
     fs::remove_file(&database).unwrap();
     drop(open(dir.path()).unwrap());
-    Connection::open(&database).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = Connection::open(&database).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    put_meta(&newer, "schema", &99_i32);
+    drop(newer);
+    let before = fs::read(&database).unwrap();
     let why = refusal(open(dir.path()));
     assert!(why.contains("another version") && why.contains("99"), "{why}");
+    assert!(fs::read(&database).unwrap() == before, "it was not left alone");
+}
+
+/// The mode of a file, without its kind.
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_look_into_a_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let files = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm", "lock"];
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("server1");
+    let mut storage = open(&dir).unwrap();
+    storage.commit(&cluster()).unwrap();
+    assert_eq!(mode(&dir), 0o700);
+    for name in files {
+        assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+    }
+    drop(storage);
+    // One that an earlier version has made.
+    for name in ["syncnet.db", "lock"] {
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut storage = open(&dir).unwrap();
+    storage.commit(&cluster()).unwrap();
+    assert_eq!(mode(&dir), 0o700);
+    for name in files {
+        assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+    }
+    // What an owner has made narrower stays so.
+    drop(storage);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o500)).unwrap();
+    let _ = open(&dir);
+    assert_eq!(mode(&dir), 0o500);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 use syncnet::{
     protocol::{
@@ -72,6 +73,18 @@ pub const WORDS: [&str; 8] = ["one", "two", "three", "Four", "fünf", "sechs-sie
 /// The number of a file.
 pub fn file_id(number: u64) -> FileId {
     FileId([number as u8; 16])
+}
+
+/// Stores a named value as the storage does, beside it.
+pub fn put_meta(connection: &Connection, name: &str, value: &impl serde::Serialize) {
+    let value = postcard::to_stdvec(value).unwrap();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(b"m");
+    crc.update(&(name.len() as u64).to_le_bytes());
+    crc.update(name.as_bytes());
+    crc.update(&value);
+    let put = "INSERT OR REPLACE INTO meta (name, value, crc) VALUES (?1, ?2, ?3)";
+    connection.execute(put, params![name, value, crc.finalize()]).unwrap();
 }
 
 impl Generator {

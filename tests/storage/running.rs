@@ -121,3 +121,32 @@ fn readers_see_whole_batches_while_the_writer_writes() {
         }
     });
 }
+
+/// Lists of words are merged a little with each commit: neither do they become many, nor does a commit ever merge
+/// all that have come together. Counted in pages that it writes.
+#[test]
+fn no_commit_merges_many_lists_of_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = open(dir.path());
+    let beside = rusqlite::Connection::open(dir.path().join("syncnet.db")).unwrap();
+    let number =
+        |text: &str, column: usize| -> i64 { beside.query_row(text, [], |row| row.get(column)).unwrap() };
+    let mut generator = Generator::new(1);
+    let (mut before, mut most, mut lists) = (0, 0, 0);
+    for seq in 1..=1_500 {
+        let mut event = generator.event(0, seq);
+        // Ever new words, so that the lists have something in them.
+        let words: String = (0..30).map(|_| format!("{:x} ", generator.random.next())).collect();
+        let json = format!(r#"{{"kind":"message","lamport_timestamp":{seq},"body":"{words}"}}"#);
+        event.json = serde_json::value::RawValue::from_string(json).unwrap().into();
+        storage.commit(&Batch { events: vec![event], ..Batch::default() }).unwrap();
+        let pages = number("PRAGMA wal_checkpoint(NOOP)", 1);
+        most = most.max(if pages > before { pages - before } else { 0 });
+        before = pages;
+        if seq % 100 == 0 {
+            lists = lists.max(number("SELECT count(DISTINCT segid) FROM search_idx", 0));
+        }
+    }
+    assert!(most < 100, "one commit wrote {most} pages");
+    assert!(lists < 60, "there were {lists} lists");
+}

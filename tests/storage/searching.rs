@@ -25,7 +25,10 @@ fn user(name: &str) -> UserKey {
 
 /// A message; its Lamport timestamp says when it was written as well.
 fn message(room: u64, seq: u64, author: &str, lamport: u64, body: &str) -> EventRow {
-    let created_at_ms = lamport * MINUTE_MS;
+    message_of(room, seq, author, lamport, lamport * MINUTE_MS, body)
+}
+
+fn message_of(room: u64, seq: u64, author: &str, lamport: u64, created_at_ms: u64, body: &str) -> EventRow {
     let event = json!({
         "room": format!("room{room}"), "seq": seq, "author": author, "lamport_timestamp": lamport,
         "created_at": created_at_ms as f64 / 1000.0, "kind": "message", "body": body, "client_msg_id": "c",
@@ -156,6 +159,62 @@ fn room_author_date_and_page_narrow_a_search() {
     }
     assert_eq!(pages, all);
     assert_eq!(both.lamports(&Search { limit: 0, ..search("word") }), NOTHING);
+}
+
+/// What was imported keeps its old times under new Lamport timestamps, and a clock may be set back.
+#[test]
+fn a_date_is_found_in_any_order_of_times() {
+    let mut random = Random(4);
+    let mut events = Vec::new();
+    let (mut lamport, mut clock) = (0, 50_000);
+    for part in 0..14 {
+        // Parts that grow, that are of long ago, that are set back, in disorder, and of one moment.
+        let mut minute = match part % 5 {
+            0 => clock,
+            1 => random.below(40_000),
+            2 => clock - 3_000,
+            _ => random.below(80_000),
+        };
+        for _ in 0..100 + random.below(300) {
+            lamport += 1 + random.below(4);
+            minute += random.below(4);
+            let at = if part % 5 == 3 { random.below(80_000) } else { minute };
+            let number = events.len() as u64;
+            let (room, seq) = (1 + number % 3, number / 3 + 1);
+            let body = if random.one_in(3) { "word other" } else { "word" };
+            events.push(message_of(room, seq, "alice", lamport, at * MINUTE_MS, body));
+        }
+        clock = clock.max(minute);
+    }
+    // Some are given another text later.
+    let edited: Vec<EventRow> = (0..200)
+        .map(|_| {
+            let mut event = events[random.below(events.len() as u64) as usize].clone();
+            let text = event.json.get().replace("word", "edited");
+            event.json = Arc::from(serde_json::value::RawValue::from_string(text).unwrap());
+            event
+        })
+        .collect();
+    let mut both = Both::new(events);
+    both.commit(&Batch { events: edited, ..Batch::default() });
+    // Of some rooms the beginning is removed and only partly wiped.
+    both.commit(&Batch { expired: vec![(RoomId(1), 200), (RoomId(2), 100)], ..Batch::default() });
+    let mut found = 0;
+    for round in 0..90 {
+        let since = random.below(80_000) * MINUTE_MS;
+        let magnitude = random.below(17);
+        let until = since + random.below(1 << magnitude) * MINUTE_MS;
+        let asked = Search {
+            since_ms: (round % 3 != 0).then_some(since),
+            until_ms: (round % 4 != 0).then_some(until),
+            before_lamport: random.one_in(3).then(|| random.below(lamport)),
+            room: random.one_in(3).then_some(RoomId(2)),
+            limit: [1, 20, 10_000][random.below(3) as usize],
+            ..search(["word", "other", "edited"][round % 3])
+        };
+        found += both.lamports(&asked).len();
+    }
+    assert!(found > 1_000, "{found}");
 }
 
 #[test]

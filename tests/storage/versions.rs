@@ -1,19 +1,23 @@
-//! Data of the last version is taken over: a database at its opening, a snapshot when it is installed.
+//! Data of older versions is taken over: a database at its opening, a snapshot when it is installed.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use rusqlite::Connection;
 use syncnet::{
     protocol::peer::NodeId,
     replica::storage::{
-        Batch, ChunkRow, EventRange, HardState, Reader, RoomId, Search, Storage, StorageError,
+        Batch, ChunkRow, EventRange, HardState, InstallError, Reader, RoomId, Search, Storage, StorageError,
     },
     storage::{MemoryDisk, OpenError, SqliteStorage, snapshot::SNAPSHOT_VERSION},
 };
 
 use crate::{
-    conformance::{seen_data, snapshot_of},
-    generator::{Generator, cluster, file_id, server_id},
+    conformance::{seen_by_searches, seen_data, snapshot_of},
+    generator::{Generator, cluster, file_id, put_meta, server_id},
 };
 
 const NODE: NodeId = NodeId(5);
@@ -69,7 +73,7 @@ fn a_database_of_version_1_is_migrated_when_it_is_opened() {
         storage.commit(&Batch { chunks: vec![chunk], ..Batch::default() }).unwrap();
         storage.commit(&Batch { removed_files: vec![file_id(1)], ..Batch::default() }).unwrap();
         drop((storage, reader));
-        assert_eq!(version(dir.path()), 2);
+        assert_eq!(version(dir.path()), 3);
     }
 }
 
@@ -92,17 +96,90 @@ fn a_damaged_database_of_version_1_is_doubted_and_not_migrated() {
         assert!(matches!(result, Err(OpenError::Storage(StorageError::Doubtful(_)))), "{damage}: {result:?}");
         assert_eq!(version(dir.path()), 1, "{damage}");
     }
-    // A version that is not known is left alone.
+    // Its header is damaged: there never was a version 4 with such tables.
     let dir = tempfile::tempdir().unwrap();
     write_version_1(dir.path());
-    Connection::open(dir.path().join("syncnet.db"))
-        .unwrap()
-        .execute_batch("PRAGMA user_version = 3")
-        .unwrap();
-    let before = fs::read(dir.path().join("syncnet.db")).unwrap();
+    let path = dir.path().join("syncnet.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
     let result = SqliteStorage::open(dir.path(), &server_id(), NODE);
-    assert!(matches!(result, Err(OpenError::Refused(_))), "{result:?}");
-    assert_eq!(fs::read(dir.path().join("syncnet.db")).unwrap(), before);
+    assert!(matches!(result, Err(OpenError::Storage(StorageError::Doubtful(_)))), "{result:?}");
+}
+
+/// Makes a database of version 2 of one of this version: what is removed was one value there, and searches had no
+/// table for dates and none for beginnings. What was in their index does not matter.
+fn make_version_2(dir: &Path) {
+    let connection = Connection::open(dir.join("syncnet.db")).unwrap();
+    let all = |text: &str| -> Vec<(u64, u64)> {
+        let mut statement = connection.prepare(text).unwrap();
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+            .unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    let floors: BTreeMap<u64, u64> = all("SELECT room, below FROM floor").into_iter().collect();
+    let mut statement = connection.prepare("SELECT file FROM doomed").unwrap();
+    let files: BTreeSet<[u8; 16]> =
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    drop(statement);
+    put_meta(&connection, "sweep", &(floors, files));
+    connection.execute("DELETE FROM meta WHERE name = 'schema'", []).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE floor; DROP TABLE doomed; DROP TABLE era; DROP TABLE search; DELETE FROM said;
+CREATE VIRTUAL TABLE search USING fts5 (
+    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'
+);
+             INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
+             PRAGMA user_version = 2",
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_database_of_version_2_is_migrated_with_what_it_has_not_wiped() {
+    for seed in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = MemoryDisk::new();
+        let mut sqlite = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+        let mut memory = disk.open(&server_id(), NODE).unwrap();
+        let mut generator = Generator::new(seed);
+        let mut batches = vec![cluster()];
+        batches.extend((0..40).map(|_| generator.batch()));
+        let chunk = |number| ChunkRow { file: file_id(200), number, bytes: vec![7; 50].into() };
+        let first = generator.newest[0] + 1;
+        generator.newest[0] += 100;
+        let events = (first..first + 100).map(|seq| generator.event(0, seq)).collect();
+        batches.push(Batch { events, chunks: (0..90).map(chunk).collect(), ..Batch::default() });
+        batches.push(Batch {
+            expired: vec![(RoomId(1), first + 90)],
+            removed_files: vec![file_id(200)],
+            ..Batch::default()
+        });
+        for batch in &batches {
+            sqlite.commit(batch).unwrap();
+            memory.commit(batch).unwrap();
+        }
+        let left = sqlite.unwiped();
+        assert!(left > 10, "{left}");
+        drop((sqlite, memory));
+        make_version_2(dir.path());
+
+        let mut sqlite = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+        let mut memory = disk.open(&server_id(), NODE).unwrap();
+        assert_eq!(version(dir.path()), 3);
+        assert_eq!(sqlite.unwiped(), left);
+        for _ in 0..20 {
+            let (theirs, ours) = (sqlite.reader().unwrap(), disk.reader());
+            assert_eq!(theirs.chunk(file_id(200), 80).unwrap(), None);
+            assert_eq!(seen_data(&sqlite, &theirs), seen_data(&memory, &ours));
+            assert_eq!(seen_by_searches(&theirs), seen_by_searches(&ours));
+            assert!(snapshot_of(&theirs) == snapshot_of(&ours));
+            let batch = generator.batch();
+            sqlite.commit(&batch).unwrap();
+            memory.commit(&batch).unwrap();
+        }
+        assert_eq!(sqlite.unwiped(), 0);
+    }
 }
 
 /// Writes a snapshot without files in the form of version 1: `length crc body`, each CRC going on from the one
@@ -150,7 +227,7 @@ fn a_snapshot_of_version_1_is_installed() {
         let mut other = old.clone();
         other[place] = version;
         let result = sqlite.install(&head, HardState::default(), &mut other.as_slice());
-        assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
+        assert!(matches!(result, Err(InstallError::Unreadable(_))), "{result:?}");
     }
     sqlite.install(&head, HardState::default(), &mut old.as_slice()).unwrap();
     assert!(snapshot_of(&sqlite.reader().unwrap()) == now);

@@ -196,6 +196,10 @@ impl State {
     ) -> Reply {
         let made_by = self.user_or_new(turn, user);
         let id = self.make_bot(turn, made_by, username);
+        if !self.user_mut(id).sessions.is_empty() {
+            // Of a lost token nothing must be left that opens.
+            self.end(turn, id, Which::All, "the bot was given another token");
+        }
         let session = Session { used_ms: turn.created_at_ms, expires_ms: None };
         self.begin_session(turn, id, token, session);
         self.account_reply(id)

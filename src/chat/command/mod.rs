@@ -328,6 +328,18 @@ pub struct Command {
     pub proposal: Proposal,
 }
 
+impl Proposal {
+    /// Decodes what a server passed on, of this version or an older one; the error is one sentence.
+    pub fn decode(bytes: &[u8]) -> Result<Proposal, String> {
+        match bytes.first() {
+            Some(&v1::COMMAND_VERSION) => {
+                decode_body::<v1::OldProposal>(&bytes[1..]).map(v1::OldProposal::into_current)
+            }
+            _ => decode(bytes),
+        }
+    }
+}
+
 impl Command {
     /// Decodes an entry of the log, of this version or an older one; the error is one sentence.
     pub fn decode(bytes: &[u8]) -> Result<Command, String> {

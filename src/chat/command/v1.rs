@@ -19,7 +19,7 @@ pub(super) struct Command {
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
-struct OldProposal {
+pub(super) struct OldProposal {
     user: UserName,
     lamport_timestamp: u64,
     action: OldAction,
@@ -37,7 +37,15 @@ enum OldAction {
 impl Command {
     /// The same command in today's words.
     pub fn into_current(self) -> super::Command {
-        let OldProposal { user, lamport_timestamp, action } = self.proposal;
+        let Command { origin, created_at_ms, proposal } = self;
+        super::Command { origin, created_at_ms, proposal: proposal.into_current() }
+    }
+}
+
+impl OldProposal {
+    /// The same proposal in today's words.
+    pub fn into_current(self) -> Proposal {
+        let OldProposal { user, lamport_timestamp, action } = self;
         let action = match action {
             OldAction::Nothing => Action::Nothing,
             OldAction::Join { room } => Action::Join { room },
@@ -46,11 +54,7 @@ impl Command {
                 Action::Chat { to: Destination::Room(room), body, client_msg_id, reply_to, file_id: None }
             }
         };
-        super::Command {
-            origin: self.origin,
-            created_at_ms: self.created_at_ms,
-            proposal: Proposal { user, standing: Standing::Guest, lamport_timestamp, action },
-        }
+        Proposal { user, standing: Standing::Guest, lamport_timestamp, action }
     }
 }
 
@@ -82,6 +86,9 @@ mod tests {
         let Action::Chat { to, body, .. } = read.proposal.action else { panic!("a message") };
         assert_eq!((to, body.as_str()), (Destination::Room(room), "hi"));
         super::super::Command::decode(&bytes[..bytes.len() - 1]).unwrap_err();
+        let passed_on = postcard::to_extend(&old.proposal, vec![COMMAND_VERSION]).unwrap();
+        assert_eq!(Proposal::decode(&passed_on).unwrap().user, UserName::new("alice").unwrap());
+        Proposal::decode(&[3, 0]).unwrap_err();
         super::super::Command::decode(&[3, 0]).unwrap_err();
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     super::{
         State,
-        account::{Account, Holder},
+        account::{Account, BOTS_MAX, Holder},
         command::{Administer, Standing},
         hook::HOOKS_PER_ROOM,
         rights::{ClusterDeed, Deed, Office, Rank},
@@ -108,12 +108,27 @@ impl State {
 
     pub(super) fn decide_create_bot<'a>(
         &self,
+        asking: &Asking<'_>,
         username: &'a UserName,
         token: TokenHash,
     ) -> Result<Verdict<'a>, Refusal> {
+        self.may_name_bot(asking, username)?;
+        Ok(Verdict::CreateBot { username, token })
+    }
+
+    /// Whether the asker may have a bot of this name: one that they have made, or a new one.
+    fn may_name_bot(&self, asking: &Asking<'_>, username: &UserName) -> Result<(), Refusal> {
+        let is_own = |user: &User| matches!(user.account.holder, Holder::Bot { made_by } if Some(made_by) == asking.id);
+        if self.user(&username.key()).is_some_and(is_own) {
+            return Ok(());
+        }
         self.must_be_free(username)?;
         self.must_not_be_used(username)?;
-        Ok(Verdict::CreateBot { username, token })
+        if self.users.values().filter(|user| is_own(user)).count() >= BOTS_MAX {
+            let reason = format!("{} has made {BOTS_MAX} bots; no more are allowed", asking.user);
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        Ok(())
     }
 
     /// Whoever makes a program's account must not take over what a guest of that name has.
@@ -134,13 +149,7 @@ impl State {
         token: TokenHash,
     ) -> Result<Verdict<'a>, Refusal> {
         let (room, found) = self.may(asking, Deed::Hook, room)?;
-        match self.user(&username.key()).map(|user| &user.account.holder) {
-            Some(Holder::Bot { made_by }) if Some(*made_by) == asking.id => {}
-            _ => {
-                self.must_be_free(username)?;
-                self.must_not_be_used(username)?;
-            }
-        }
+        self.may_name_bot(asking, username)?;
         // The bot becomes a member, which nobody does who is shut out.
         let bot = self.user_id(&username.key());
         if self.circumstances(found, bot, asking.now_ms).rank == Rank::Banned {

@@ -222,7 +222,7 @@ impl State {
                 self.check_password_rev(asking, *password_rev)?;
                 self.decide_session(asking, |user, _| Verdict::CloseAccount { user })
             }
-            Action::CreateBot { username, token } => self.decide_create_bot(username, *token),
+            Action::CreateBot { username, token } => self.decide_create_bot(asking, username, *token),
             Action::CreateHook { room, username, token } => {
                 self.decide_create_hook(asking, room, username, *token)
             }

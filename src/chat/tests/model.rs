@@ -247,7 +247,7 @@ fn compare_reads(world: &World, model: &Model) {
         let key = RoomName::new(key).unwrap().key();
         let (id, room) = (state.room_id(&key).unwrap(), state.room(&key).unwrap());
         assert_eq!((room.name.as_str(), room.last_seq), (expected.name.as_str(), expected.last_seq));
-        let members = state.members(id, 0, |_| (false, false)).into_iter();
+        let members = state.members(id, 0, None, 1_000, |_| (false, false)).0.into_iter();
         let members: Vec<_> = members.map(|member| (fold(member.username.as_str()), member.role)).collect();
         let expected_members = expected.members.iter();
         let expected_members: Vec<_> =

@@ -92,7 +92,7 @@ impl Run {
             ["members", room] => {
                 let room = self.world.state.room_id(&room_name(room).key()).unwrap();
                 let presence = |user: &UserKey| (user.as_str() == "alice", false);
-                let members = self.world.state.members(room, now_ms, presence);
+                let members = self.world.state.members(room, now_ms, None, 100, presence).0;
                 members.iter().map(|member| serde_json::to_string(member).unwrap()).collect()
             }
             ["history", room] => {

@@ -1,5 +1,7 @@
 //! The commands: how they are used, for `/help`, for errors, and for the Tab key.
 
+use crate::protocol::{RoomName, UserName};
+
 /// What a word of a command is, as far as the Tab key can help with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
@@ -9,8 +11,10 @@ pub enum Word {
     User,
     /// One of these.
     Of(&'static [&'static str]),
-    /// A file on this machine.
+    /// A file on this machine: the rest of the line.
     File,
+    /// A word to look for, or what the search is limited to.
+    Search,
     /// Anything.
     Any,
 }
@@ -37,7 +41,7 @@ const fn command(
     Command { name, words, does, kinds }
 }
 
-use Word::{Any, File, Of, Room, User};
+use Word::{Any, File, Of, Room, Search, User};
 
 /// All of them, as `/help` lists them.
 pub const COMMANDS: &[Command] = &[
@@ -57,8 +61,20 @@ pub const COMMANDS: &[Command] = &[
     command("unreact", "SEQ EMOJI", &[Any], "take a reaction back"),
     command("send", "PATH", &[File], "send a file to the room"),
     command("get", "FILE_ID [PATH]", &[Any, File], "fetch a file"),
-    command("search", "WORDS [in:ROOM] [by:USER]", &[Any], "look for messages"),
-    command("history", "[N|since DATE]", &[Of(&["since"]), Any], "show events of the room"),
+    command("delete-file", "FILE_ID", &[Any], "remove a file from the servers"),
+    command(
+        "search",
+        "WORDS [in:ROOM] [by:USER] [since:DATE] [until:DATE]",
+        &[Search],
+        "look for messages: begin* and \"several words\" too; a date is 2026-11-25 or 2026-11-25T09:30",
+    ),
+    command(
+        "history",
+        "[N|before SEQ|since DATE]",
+        &[Of(&["before", "since"]), Any],
+        "show events of the room",
+    ),
+    command("more", "", &[], "go on behind what a list, a search or /history has shown"),
     command("unread", "", &[], "list your rooms with something unread"),
     command("read", "", &[], "mark the room as read"),
     command("who", "[ROOM]", &[Room], "list a room's members"),
@@ -91,7 +107,7 @@ pub const COMMANDS: &[Command] = &[
         "web addresses at which tools post here",
     ),
     command("register", "[NAME]", &[Any], "make an account"),
-    command("login", "[NAME]", &[User], "log in"),
+    command("login", "[NAME]", &[User], "log in; a guest has no password"),
     command("logout", "[everywhere]", &[Of(&["everywhere"])], "log out, and forget the token"),
     command("password", "", &[], "choose another password"),
     command("close-account", "", &[], "give your account up"),
@@ -99,10 +115,19 @@ pub const COMMANDS: &[Command] = &[
     command("away", "", &[], "say that you are away"),
     command("back", "", &[], "say that you are back"),
     command("users", "", &[], "list the users, as an administrator"),
+    command(
+        "admin",
+        "ban USER [SECONDS] | unban USER | password USER | grant USER | revoke USER | delete USER",
+        &[Of(&["ban", "unban", "password", "grant", "revoke", "delete"]), User, Any],
+        "rule over accounts, as an administrator; grant and revoke make and unmake one",
+    ),
     command("server", "[HOST:PORT]", &[Any], "list the servers, or move to one"),
     command("help", "", &[], "show this"),
     command("quit", "", &[], "end"),
 ];
+
+/// What limits a search.
+const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
 
 /// `/name words`.
 pub fn usage(name: &str) -> String {
@@ -121,50 +146,93 @@ pub fn help() -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n//text                            send /text"
 }
 
-/// What the Tab key may put in the place of the last word of `line`; `rooms` and `users` are those seen.
-/// Gives where that word begins, and the candidates.
-pub fn complete(line: &str, rooms: &[String], users: &[String]) -> (usize, Vec<String>) {
+/// What the Tab key can know.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Who types.
+    pub user: &'a UserName,
+    /// The rooms that were seen.
+    pub rooms: &'a [String],
+    /// The users that were seen.
+    pub users: &'a [String],
+}
+
+impl Known<'_> {
+    fn rooms(&self, word: &str) -> Vec<String> {
+        let mut found: Vec<String> = matching(self.rooms, word).cloned().collect();
+        // The conversation with somebody is found by their name.
+        if let Some(name) = word.strip_prefix('@') {
+            let others = matching(self.users, name).filter_map(|user| UserName::new(user));
+            let others = others.filter(|other| other.key() != self.user.key());
+            found.extend(others.map(|other| RoomName::direct(self.user, &other).to_string()));
+            found.sort();
+            found.dedup_by_key(|room| room.to_ascii_lowercase());
+        }
+        found
+    }
+
+    /// Users, with the `@` that was typed before them.
+    fn users(&self, word: &str) -> Vec<String> {
+        let (at, name) = word.strip_prefix('@').map_or(("", word), |name| ("@", name));
+        matching(self.users, name).map(|user| format!("{at}{user}")).collect()
+    }
+}
+
+/// Those of `names` that begin with `word`, whatever the case.
+fn matching<'a>(names: &'a [String], word: &str) -> impl Iterator<Item = &'a String> {
+    names.iter().filter(move |name| {
+        name.get(..word.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
+    })
+}
+
+/// What the Tab key may put in the place of the last word of `line`: where that word begins, and the candidates.
+pub fn complete(line: &str, known: &Known<'_>) -> (usize, Vec<String>) {
     let start = line
         .rfind(char::is_whitespace)
         .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
     let word = &line[start..];
-    let begins = |name: &&String| name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-    let matching = |names: &[String]| names.iter().filter(begins).map(|name| format!("{name} ")).collect();
-    if start == 0 && word.starts_with('/') {
-        let names: Vec<String> = COMMANDS.iter().map(|command| format!("/{}", command.name)).collect();
-        return (0, matching(&names));
-    }
-    if let Some(name) = word.strip_prefix('@') {
-        let is_it =
-            |user: &&String| user.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
-        return (start, users.iter().filter(is_it).map(|user| format!("@{user} ")).collect());
-    }
-    let mut before = line[..start].split_whitespace();
-    let command = before.next().and_then(|name| name.strip_prefix('/'));
-    let Some(command) = COMMANDS.iter().find(|known| Some(known.name) == command) else {
-        return (start, vec![]);
-    };
-    let at = before.count();
-    let candidates = match command.kinds.get(at).or(command.kinds.last()) {
-        Some(Room) => matching(rooms),
-        Some(User) => matching(users),
-        Some(Of(names)) => {
-            let is_it = |name: &&&str| name.starts_with(word);
-            let end = |name: &str| if name.ends_with('=') { "" } else { " " };
-            names.iter().filter(is_it).map(|name| format!("{name}{}", end(name))).collect()
+    let candidates = match kind(&line[..start]) {
+        None if start == 0 && word.starts_with('/') => {
+            let names = COMMANDS.iter().map(|command| format!("/{}", command.name));
+            names.filter(|name| name.starts_with(word)).collect()
         }
+        Some(Room) => known.rooms(word),
+        Some(User) => known.users(word),
+        Some(Of(words)) => {
+            words.iter().filter(|known| known.starts_with(word)).map(|&known| known.to_owned()).collect()
+        }
+        Some(Search) => match word.split_once(':') {
+            Some(("in", room)) => known.rooms(room).into_iter().map(|room| format!("in:{room}")).collect(),
+            Some(("by", user)) => known.users(user).into_iter().map(|user| format!("by:{user}")).collect(),
+            _ if word.is_empty() => vec![],
+            _ => FILTERS.iter().filter(|name| name.starts_with(word)).map(|&name| name.to_owned()).collect(),
+        },
+        Some(File | Any) | None if word.starts_with('@') => known.users(word),
         Some(File | Any) | None => vec![],
     };
-    (start, candidates)
+    // Another word may follow, but where a value does.
+    let end = |candidate: &String| if candidate.ends_with(['=', ':']) { "" } else { " " };
+    (start, candidates.into_iter().map(|candidate| format!("{candidate}{}", end(&candidate))).collect())
 }
 
-/// Whether the last word of `line` is a path on this machine.
-pub fn is_path(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let name = words.next().and_then(|name| name.strip_prefix('/'));
-    let Some(command) = COMMANDS.iter().find(|known| Some(known.name) == name) else { return false };
-    let given = words.count() + usize::from(line.ends_with(char::is_whitespace));
-    given > 0 && command.kinds.get(given - 1) == Some(&File)
+/// What comes next behind `words`, where they begin with a command.
+fn kind(words: &str) -> Option<Word> {
+    let mut before = words.split_whitespace();
+    let name = before.next()?.strip_prefix('/')?;
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    command.kinds.get(before.count()).or(command.kinds.last()).copied()
+}
+
+/// Where the path begins that the end of `line` is, if it is one: it goes on to the end, spaces and all.
+pub fn path_at(line: &str) -> Option<usize> {
+    let name = line.strip_prefix('/')?.split(char::is_whitespace).next()?;
+    let command = COMMANDS.iter().find(|command| command.name == name)?;
+    let words_before = 1 + command.kinds.iter().position(|kind| *kind == File)?;
+    let mut rest = line;
+    for _ in 0..words_before {
+        rest = rest[rest.find(char::is_whitespace)?..].trim_start();
+    }
+    Some(line.len() - rest.len())
 }
 
 #[cfg(test)]
@@ -182,11 +250,21 @@ mod tests {
 
     #[test]
     fn tab_completes_commands_rooms_names_and_words() {
-        let (rooms, users) = (["den".to_owned(), "lobby".into()], ["Alice".to_owned(), "bob".into()]);
+        let rooms = ["den", "lobby", "@alice,carol"].map(str::to_owned);
+        let users = ["Alice", "bob"].map(str::to_owned);
+        let user = UserName::new("alice").unwrap();
+        let known = Known { user: &user, rooms: &rooms, users: &users };
         for (line, start, candidates) in [
             ("/jo", 0, vec!["/join "]),
             ("/join d", 6, vec!["den "]),
-            ("/join ", 6, vec!["den ", "lobby "]),
+            ("/join ", 6, vec!["den ", "lobby ", "@alice,carol "]),
+            ("/join @al", 6, vec!["@alice,carol "]),
+            ("/join @B", 6, vec!["@alice,bob "]),
+            ("/who @alice,c", 5, vec!["@alice,carol "]),
+            ("/kick @a", 6, vec!["@Alice "]),
+            ("/search tea in:d", 12, vec!["in:den "]),
+            ("/search by:B", 8, vec!["by:bob "]),
+            ("/search i", 8, vec!["in:"]),
             ("/kick a", 6, vec!["Alice "]),
             ("hello @B", 6, vec!["@bob "]),
             ("/role bob mo", 10, vec!["moderator "]),
@@ -196,12 +274,21 @@ mod tests {
             ("é @", 3, vec!["@Alice ", "@bob "]),
         ] {
             assert_eq!(
-                complete(line, &rooms, &users),
+                complete(line, &known),
                 (start, candidates.iter().map(|c| (*c).to_owned()).collect()),
                 "{line}"
             );
         }
-        assert!(is_path("/send ./a") && is_path("/send ") && is_path("/get 00 x"));
-        assert!(!is_path("/get 00") && !is_path("/send") && !is_path("hi /send x"));
+        for (line, at) in [
+            ("/send ./a", Some(6)),
+            ("/send ", Some(6)),
+            ("/send my file", Some(6)),
+            ("/get 00 my f", Some(8)),
+            ("/get 00", None),
+            ("/send", None),
+            ("hi /send x", None),
+        ] {
+            assert_eq!(path_at(line), at, "{line}");
+        }
     }
 }

@@ -34,6 +34,12 @@ pub fn read(text: &str) -> Option<u64> {
     Some((days * 1440 + minutes) * 60_000)
 }
 
+/// The end of what [`read`] reads: of that day, or of that minute.
+pub fn end(text: &str) -> Option<u64> {
+    let length_ms = if text.trim().contains([' ', 'T']) { 60_000 } else { 86_400_000 };
+    read(text).map(|at_ms| at_ms + length_ms)
+}
+
 fn number(text: &str, digits: usize) -> Option<u64> {
     let is_number = (1..=digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?

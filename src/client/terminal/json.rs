@@ -97,9 +97,9 @@ fn object(update: &Update) -> Value {
         Update::LoggedIn { username, account } => {
             json!({ "type": "logged_in", "username": username, "account": account })
         }
-        Update::LoginNeeded { refusal, .. } => {
-            json!({ "type": "login_needed", "code": refusal.code, "reason": refusal.reason })
-        }
+        Update::LoginNeeded { refusal, wanted, .. } => json!({
+            "type": "login_needed", "code": refusal.code, "reason": refusal.reason, "wanted": wanted,
+        }),
         Update::Typing { room, username } => json!({ "type": "typing", "room": room, "username": username }),
         Update::Presence { username, state } => {
             json!({ "type": "presence", "username": username, "state": state })
@@ -139,17 +139,20 @@ fn message(kind: &str, message: &Message) -> Value {
 }
 
 fn reply(reply: &Reply) -> Value {
+    let more = reply.next().is_some();
     match reply {
-        Reply::History { room, events, last_seq, more } => json!({
+        Reply::History { room, events, last_seq, .. } => json!({
             "type": "history", "room": room, "events": events, "last_seq": last_seq, "more": more,
         }),
-        Reply::Rooms { rooms, joined, more } => {
+        Reply::Rooms { rooms, joined, .. } => {
             json!({ "type": "rooms", "rooms": rooms, "joined": joined, "more": more })
         }
-        Reply::Search { hits, more } => json!({ "type": "search", "hits": hits, "more": more }),
+        Reply::Search { hits, .. } => json!({ "type": "search", "hits": hits, "more": more }),
         Reply::Hooks { room, hooks } => json!({ "type": "hooks", "room": room, "hooks": hooks }),
-        Reply::Users { users, more } => json!({ "type": "users", "users": users, "more": more }),
-        Reply::Members { room, members } => json!({ "type": "members", "room": room, "members": members }),
+        Reply::Users { users, .. } => json!({ "type": "users", "users": users, "more": more }),
+        Reply::Members { room, members, .. } => {
+            json!({ "type": "members", "room": room, "members": members, "more": more })
+        }
         Reply::Servers(list) => json!({ "type": "servers", "servers": list.servers,
             "leader_id": list.leader_id, "term": list.term }),
         Reply::Status(status) => json!({ "type": "status", "status": status }),

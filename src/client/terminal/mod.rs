@@ -2,7 +2,7 @@
 //!
 //! `options` turns what was typed on the command line into checked settings, `typed` reads a line of
 //! input, `session` carries it out, `show` and `json` turn an [`Update`](super::update::Update) into
-//! text, `commands` lists the commands, and `notes` keeps what was seen. `person` and `pipe` are the two ways
+//! text, `commands` lists the commands, `paths` and `date` read some of their words, and `notes` keeps what was seen. `person` and `pipe` are the two ways
 //! to run all that.
 
 mod commands;
@@ -10,6 +10,7 @@ mod date;
 mod json;
 mod notes;
 mod options;
+mod paths;
 mod person;
 mod pipe;
 mod session;

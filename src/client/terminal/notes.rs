@@ -1,11 +1,17 @@
 //! What a session has seen: what was asked under which tag, names for the Tab key, places of messages.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
 use crate::{
-    client::update::{Reply, Update},
+    client::{
+        io::Question,
+        update::{Reply, Update},
+    },
     protocol::{EventKind, RoomKey, RoomName, UserName},
 };
 
@@ -15,15 +21,31 @@ const NAMES_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 struct Inner {
     /// What was asked, by its tag, as it was typed.
-    asked: BTreeMap<u64, String>,
+    asked: BTreeMap<u64, Asked>,
     rooms: BTreeMap<RoomKey, String>,
     users: BTreeMap<String, String>,
-    /// The last own message, by room.
-    own: BTreeMap<RoomKey, u64>,
     /// The last event that came, by room.
     last: BTreeMap<RoomKey, u64>,
     /// Rooms that the user was refused or sent out of.
     gone: Vec<RoomName>,
+    page: Option<Page>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    what: String,
+    at: Instant,
+    /// It was shown to wait.
+    shown: bool,
+}
+
+/// The last answer that may have another page behind it.
+#[derive(Debug)]
+struct Page {
+    /// What it was asked under.
+    tag: u64,
+    answered: bool,
+    next: Option<Question>,
 }
 
 /// What a session has seen. Shared by the threads that type and that show.
@@ -33,17 +55,57 @@ pub struct Notes(Mutex<Inner>);
 impl Notes {
     /// Something was asked under `tag`.
     pub fn asked(&self, tag: u64, what: &str) {
-        self.0.lock().asked.insert(tag, what.to_owned());
+        let asked = Asked { what: what.to_owned(), at: Instant::now(), shown: false };
+        self.0.lock().asked.insert(tag, asked);
     }
 
     /// What was asked under `tag`; it is answered.
     pub fn answered(&self, tag: u64) -> String {
-        self.0.lock().asked.remove(&tag).unwrap_or_default()
+        self.0.lock().asked.remove(&tag).map(|asked| asked.what).unwrap_or_default()
     }
 
-    /// The user's last message in a room.
-    pub fn own(&self, room: &RoomName) -> Option<u64> {
-        self.0.lock().own.get(&room.key()).copied()
+    /// The client is another one: what the one before was asked is not answered any more.
+    pub fn restarted(&self) {
+        let mut inner = self.0.lock();
+        inner.asked.clear();
+        inner.page = None;
+    }
+
+    /// What has waited for its answer for so long; each is given once.
+    pub fn take_waiting(&self, so_long: Duration) -> Vec<String> {
+        let mut inner = self.0.lock();
+        let waiting = inner.asked.values_mut().filter(|asked| !asked.shown && asked.at.elapsed() >= so_long);
+        waiting
+            .map(|asked| {
+                asked.shown = true;
+                asked.what.clone()
+            })
+            .collect()
+    }
+
+    /// `question` was asked under `tag`. What can be gone on with is its answer from now on, where that has pages.
+    pub fn may_go_on(&self, tag: u64, question: &Question) {
+        let has_pages = match question {
+            Question::History { .. }
+            | Question::Rooms { .. }
+            | Question::Search(_)
+            | Question::Users { .. }
+            | Question::Members { .. } => true,
+            Question::Hooks(_) | Question::Servers | Question::Status | Question::Barrier => false,
+        };
+        if has_pages {
+            self.0.lock().page = Some(Page { tag, answered: false, next: None });
+        }
+    }
+
+    /// What asks for the page behind the last answer; the error is a sentence.
+    pub fn next_page(&self) -> Result<Question, String> {
+        match &self.0.lock().page {
+            None => Err("there is nothing yet to go on from".into()),
+            Some(Page { answered: false, .. }) => Err("the answer to go on from is not here yet".into()),
+            Some(Page { next: None, .. }) => Err("that was all".into()),
+            Some(Page { next: Some(next), .. }) => Ok(next.clone()),
+        }
     }
 
     /// The last event of a room that came.
@@ -74,6 +136,11 @@ impl Notes {
     /// Takes note of what an update tells.
     pub fn note(&self, update: &Update) {
         let mut inner = self.0.lock();
+        if let Update::Answered { tag, reply } = update
+            && let Some(page) = inner.page.as_mut().filter(|page| page.tag == *tag)
+        {
+            (page.answered, page.next) = (true, reply.next().cloned());
+        }
         match update {
             Update::Joined { room, last_seq, .. } => {
                 inner.room(room);
@@ -90,10 +157,6 @@ impl Notes {
                     _ => {}
                 }
             }
-            Update::Acked { message, seq, .. } => {
-                let own = inner.own.entry(message.room.key()).or_default();
-                *own = (*own).max(*seq);
-            }
             Update::Presence { username, .. } => inner.user(username),
             Update::Invitation { by, .. } => inner.user(by),
             Update::Answered { reply: Reply::Rooms { rooms, .. }, .. } => {
@@ -101,6 +164,9 @@ impl Notes {
             }
             Update::Answered { reply: Reply::Members { members, .. }, .. } => {
                 members.iter().for_each(|member| inner.user(&member.username));
+            }
+            Update::Answered { reply: Reply::Users { users, .. }, .. } => {
+                users.iter().for_each(|user| inner.user(&user.username));
             }
             _ => {}
         }

@@ -8,7 +8,7 @@
 //! shown nor remembered.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 use rustyline::{
     CompletionType, Config, Context, Editor, ExternalPrinter, Helper,
-    completion::{Completer, FilenameCompleter, Pair},
+    completion::{Completer, Pair},
     error::ReadlineError,
     highlight::Highlighter,
     hint::Hinter,
@@ -42,9 +42,10 @@ use crate::{
 
 use super::{
     DONE, NOT_DONE,
-    commands::{complete, is_path},
+    commands::{Known, complete, path_at},
     notes::Notes,
     options::Settings,
+    paths,
     session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted, harmless},
     typed::Typed,
@@ -53,6 +54,10 @@ use super::{
 /// How long a message may wait for its acknowledgement before it is shown as pending, where there is a
 /// connection; without one it is shown at once.
 const PENDING_AFTER: Duration = Duration::from_secs(1);
+/// How long anything else may wait for its answer before it is shown to be on its way.
+const WAITS_AFTER: Duration = Duration::from_secs(3);
+/// How often is looked for what has waited so long.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Own messages whose events are waited for, so as not to show them twice. Full: the oldest is forgotten
 /// and its event shown.
 const OWN_MAX: usize = 4_096;
@@ -62,8 +67,9 @@ const TYPING_EVERY: Duration = Duration::from_secs(4);
 const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
-#[derive(Default)]
 struct Shared {
+    /// Who types.
+    user: Mutex<UserName>,
     /// The room that is written to.
     room: Mutex<Option<RoomName>>,
     /// What tells the servers of reading and typing.
@@ -76,7 +82,6 @@ struct Shared {
 struct Typist {
     notes: Arc<Notes>,
     shared: Arc<Shared>,
-    files: FilenameCompleter,
     told_at: Mutex<Option<Instant>>,
 }
 
@@ -85,10 +90,13 @@ impl Completer for Typist {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let line = line.get(..at).unwrap_or(line);
-        if is_path(line) {
-            return self.files.complete_path(line, at);
+        if let Some(start) = path_at(line) {
+            let pair = |(replacement, display)| Pair { display, replacement };
+            return Ok((start, paths::complete(&line[start..]).into_iter().map(pair).collect()));
         }
-        let (start, candidates) = complete(line, &self.notes.rooms(), &self.notes.users());
+        let (rooms, users) = (self.notes.rooms(), self.notes.users());
+        let user = self.shared.user.lock();
+        let (start, candidates) = complete(line, &Known { user: &user, rooms: &rooms, users: &users });
         let pair = |text: String| Pair { display: text.trim_end().to_owned(), replacement: text };
         Ok((start, candidates.into_iter().map(pair).collect()))
     }
@@ -123,6 +131,7 @@ impl Secrets for Asked {
     fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
         let (prompt, twice) = match wanted {
             Wanted::Own => ("Password: ", false),
+            Wanted::Login => ("Password (none for a guest): ", false),
             Wanted::Chosen | Wanted::Next => ("New password: ", true),
             Wanted::Room => ("Password of the room: ", false),
             Wanted::RoomChosen => ("New password of the room: ", true),
@@ -131,7 +140,7 @@ impl Secrets for Asked {
             rpassword::prompt_password(prompt).map_err(|error| format!("no password was read: {error}"))
         };
         let password = ask(prompt)?;
-        if password.is_empty() {
+        if password.is_empty() && wanted != Wanted::Login {
             return Err("no password was typed".into());
         }
         if twice && ask("Once more: ")? != password {
@@ -156,11 +165,15 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
     let mut editor: Editor<Typist, MemHistory> =
         Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
     let printer: Printer = Box::new(editor.create_external_printer().map_err(io::Error::other)?);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        user: Mutex::new(session.user.clone()),
+        room: Mutex::default(),
+        whisper: Mutex::default(),
+        stopped: AtomicBool::new(false),
+    });
     editor.set_helper(Some(Typist {
         notes: session.notes.clone(),
         shared: shared.clone(),
-        files: FilenameCompleter::new(),
         told_at: Mutex::new(None),
     }));
     println!("* you are {}; /help lists the commands, /quit ends", session.user);
@@ -192,6 +205,7 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
                 // The client before has ended, and its printing with it.
                 let (_, printer) = end(printing)?;
                 println!("* you are {} now", session.user);
+                *shared.user.lock() = session.user.clone();
                 printing = begin(&session, &shared, printer)?;
             }
             Ok(_) => {}
@@ -258,8 +272,8 @@ struct Printing {
     /// By the order of typing.
     own: BTreeMap<u64, Own>,
     typed: u64,
-    /// Unacknowledged messages, those of earlier runs included.
-    pending: u64,
+    /// The ids of unacknowledged messages, those of earlier runs included.
+    pending: BTreeSet<String>,
     /// Who was last shown to be typing, and when.
     typing: Option<(UserName, Instant)>,
 }
@@ -274,7 +288,7 @@ impl Printing {
             user: session.user.clone(),
             own: BTreeMap::new(),
             typed: 0,
-            pending: session.client.restored().len() as u64,
+            pending: session.client.restored().iter().map(|message| message.client_msg_id.clone()).collect(),
             typing: None,
         }
     }
@@ -282,15 +296,14 @@ impl Printing {
     /// Shows updates until the client ends; gives the number of messages that are not acknowledged.
     fn run(mut self) -> (u64, Printer) {
         loop {
-            let due = self.own.values().filter(|own| !own.acked && !own.shown).map(|own| own.queued_at).min();
-            let update = match due {
-                Some(queued_at) => self.updates.recv_deadline(queued_at + PENDING_AFTER),
-                None => self.updates.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match update {
+            match self.updates.recv_timeout(LOOK_EVERY) {
                 Ok(update) => self.update(&update),
-                Err(RecvTimeoutError::Timeout) => self.show_pending(PENDING_AFTER),
-                Err(RecvTimeoutError::Disconnected) => return (self.pending, self.printer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return (self.pending.len() as u64, self.printer),
+            }
+            self.show_pending(PENDING_AFTER);
+            for command in self.notes.take_waiting(WAITS_AFTER) {
+                self.print(&format!("  … on its way: {}", harmless(&command)));
             }
         }
     }
@@ -301,7 +314,7 @@ impl Printing {
         let mut command = String::new();
         match update {
             Update::Queued { message, online } => {
-                self.pending += 1;
+                self.pending.insert(message.client_msg_id.clone());
                 self.remember(message.clone());
                 if !online {
                     self.show_pending(Duration::ZERO);
@@ -309,7 +322,7 @@ impl Printing {
             }
             Update::Acked { message, .. } => self.acked(message),
             Update::Refused { message, .. } => {
-                self.pending = self.pending.saturating_sub(1);
+                self.pending.remove(&message.client_msg_id);
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
             Update::Event { event, .. } => {
@@ -336,6 +349,9 @@ impl Printing {
         }
         for line in show::lines(update, room.as_ref(), &command) {
             self.print(&line);
+        }
+        if let Some(hint) = show::hint(update) {
+            self.print(hint);
         }
         match update {
             Update::LoginNeeded { .. } => self.print("* /login goes on, /register makes an account"),
@@ -366,7 +382,7 @@ impl Printing {
     }
 
     fn acked(&mut self, message: &Message) {
-        self.pending = self.pending.saturating_sub(1);
+        self.pending.remove(&message.client_msg_id);
         let Some(own) = self.own_mut(&message.client_msg_id) else { return };
         own.acked = true;
         let shown = own.shown;

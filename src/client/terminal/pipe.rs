@@ -24,15 +24,24 @@ use super::{
     options::Settings,
     session::{Outcome, Secrets, Session, Wanted},
     show::{self, counted},
-    typed::Typed,
+    typed::{Query, Typed},
 };
 
-/// The longest line of input; a longer one is taken apart, and its parts are refused as too long.
+/// The longest line of input, with its line end; a longer one is passed over, and is a failure.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Lines of input that are read ahead; more are left in the pipe.
 const LINES: usize = 64;
 /// Unacknowledged messages at which no further input is read: far below what the outbox holds.
 const PENDING_MAX: usize = 1_000;
+
+/// What is read from the input.
+#[derive(Debug, PartialEq)]
+enum Input {
+    /// A line, without its end.
+    Line(String),
+    /// A line that was too long; nothing of it is carried out.
+    TooLong,
+}
 
 /// What was asked for and is not answered yet.
 #[derive(Default)]
@@ -42,8 +51,6 @@ struct Unanswered {
     questions: BTreeSet<u64>,
     /// A login is on its way.
     login: bool,
-    /// The user logs out.
-    leaves: bool,
     /// Things that were refused.
     refused: u64,
     /// Why nothing more will be answered.
@@ -59,14 +66,35 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
     let mut input = read_lines()?;
     let mut updates = session.client.updates().clone();
     let mut ended_at: Option<Instant> = None;
+    // A line that goes on from an answer that is not there yet, and keeps those behind it waiting.
+    let mut held: Option<(String, Instant)> = None;
     while ended_at.is_none() || !unanswered.is_empty() {
-        let busy = unanswered.messages.len() >= PENDING_MAX;
+        if unanswered.questions.is_empty()
+            && let Some((line, _)) = held.take()
+        {
+            say(&mut session, &mut unanswered, &line, settings)?;
+        }
+        let busy = held.is_some() || unanswered.messages.len() >= PENDING_MAX;
         let lines = if busy { never() } else { input.clone() };
-        let deadline = ended_at.map_or_else(never, |at| crossbeam_channel::at(at + settings.wait));
+        let waits_since = ended_at.or(held.as_ref().map(|(_, at)| *at));
+        let deadline = waits_since.map_or_else(never, |at| crossbeam_channel::at(at + settings.wait));
         select! {
             recv(lines) -> line => {
                 let quit = match line {
-                    Ok(line) => !say(&mut session, &mut unanswered, &line?, settings)?,
+                    Ok(Ok(Input::Line(line)))
+                        if Typed::read(&line) == Ok(Typed::Ask(Query::More))
+                            && !unanswered.questions.is_empty() =>
+                    {
+                        held = Some((line, Instant::now()));
+                        false
+                    }
+                    Ok(Ok(Input::Line(line))) => !say(&mut session, &mut unanswered, &line, settings)?,
+                    Ok(Ok(Input::TooLong)) => {
+                        let reason = format!("a line has more than {LINE_BYTES_MAX} bytes; it is not sent");
+                        complain(&mut unanswered, &reason, settings)?;
+                        false
+                    }
+                    Ok(Err(error)) => return Err(error),
                     Err(_) => true,
                 };
                 // After a login under another name it is another client's.
@@ -93,23 +121,33 @@ pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
 
 /// Reads standard input in a thread of its own, which ends with the input or with the process: a blocking
 /// read cannot be interrupted.
-fn read_lines() -> io::Result<Receiver<io::Result<String>>> {
+fn read_lines() -> io::Result<Receiver<io::Result<Input>>> {
     let (lines, input) = bounded(LINES);
     Builder::new().name("client-input".into()).spawn(move || {
         let mut stdin = io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            let read = stdin
-                .by_ref()
-                .take(LINE_BYTES_MAX)
-                .read_until(b'\n', &mut line)
-                .map(|_| String::from_utf8_lossy(&line).into_owned());
-            if matches!(&read, Ok(line) if line.is_empty()) || lines.send(read).is_err() {
+        while let Some(read) = read_line(&mut stdin).transpose() {
+            if lines.send(read).is_err() {
                 return;
             }
         }
     })?;
     Ok(input)
+}
+
+/// The next line; `None` at the end.
+fn read_line(from: &mut impl BufRead) -> io::Result<Option<Input>> {
+    let mut line = Vec::new();
+    from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.len() as u64 == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+        from.skip_until(b'\n')?;
+        return Ok(Some(Input::TooLong));
+    }
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    Ok(Some(Input::Line(String::from_utf8_lossy(line).into_owned())))
 }
 
 /// Carries out a line of input; `false` ends the input.
@@ -119,8 +157,6 @@ fn say(
     line: &str,
     settings: &Settings,
 ) -> io::Result<bool> {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line.strip_suffix('\r').unwrap_or(line);
     let outcome = match Typed::read(line) {
         Ok(typed) => session.carry_out(typed, line, &mut Given(settings))?,
         Err(reason) => Err(reason),
@@ -129,10 +165,7 @@ fn say(
         Ok(Outcome::Nothing) => {}
         Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id)),
         Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
-        Ok(Outcome::Asked(tag)) => {
-            unanswered.leaves |= line.starts_with("/logout") || line.starts_with("/close-account");
-            unanswered.questions.insert(tag);
-        }
+        Ok(Outcome::Asked(tag)) => drop(unanswered.questions.insert(tag)),
         Ok(Outcome::LoggingIn) => unanswered.login = true,
         Ok(Outcome::Restarted) => {
             // What was asked before is not answered any more.
@@ -141,16 +174,19 @@ fn say(
         }
         Ok(Outcome::Text(text)) => eprintln!("{text}"),
         Ok(Outcome::Quit) => return Ok(false),
-        Err(reason) => {
-            unanswered.refused += 1;
-            if settings.json {
-                write_line(&json::error_line(&reason))?;
-            } else {
-                eprintln!("! {}", show::harmless(&reason));
-            }
-        }
+        Err(reason) => complain(unanswered, &reason, settings)?,
     }
     Ok(true)
+}
+
+/// A line of input was wrong.
+fn complain(unanswered: &mut Unanswered, reason: &str, settings: &Settings) -> io::Result<()> {
+    unanswered.refused += 1;
+    if settings.json {
+        return write_line(&json::error_line(reason));
+    }
+    eprintln!("! {}", show::harmless(reason));
+    Ok(())
 }
 
 /// Events go to standard output; what the client says of itself goes to standard error, unless it is JSON.
@@ -181,6 +217,9 @@ fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> 
             _ => eprintln!("{line}"),
         }
     }
+    if let Some(hint) = show::hint(update) {
+        eprintln!("{hint}");
+    }
     Ok(())
 }
 
@@ -196,7 +235,7 @@ struct Given<'a>(&'a Settings);
 impl Secrets for Given<'_> {
     fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
         let (given, place) = match wanted {
-            Wanted::Own | Wanted::Chosen => {
+            Wanted::Own | Wanted::Login | Wanted::Chosen => {
                 (&self.0.password, "with --password-file or in $SYNCNET_PASSWORD")
             }
             Wanted::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),
@@ -222,8 +261,8 @@ impl Unanswered {
             // That of a file that was sent is nobody's line of input.
             Update::Queued { message, .. } => drop(self.messages.insert(message.client_msg_id.clone())),
             Update::LoggedIn { .. } => self.login = false,
-            // After a logout, or about a login that another one has followed.
-            Update::LoginNeeded { .. } if self.leaves => self.leaves = false,
+            Update::LoginNeeded { wanted: true, .. } => {}
+            // About a login that another one has followed.
             Update::LoginNeeded { logins, .. } if *logins < session.logins => {}
             Update::LoginNeeded { refusal, .. } => self.stopped = Some(refusal.reason.clone()),
             Update::Changed { tag, outcome } => {
@@ -277,5 +316,20 @@ impl Unanswered {
         }
         eprintln!("syncnet-client: {}", show::harmless(&reasons.join("; ")));
         NOT_DONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_whole() {
+        let most = LINE_BYTES_MAX as usize - 1;
+        let text = format!("{}\r\n{}/quit\nlast", "a".repeat(most - 1), "b".repeat(most + 1));
+        let mut from = io::Cursor::new(text);
+        let read: Vec<Input> = std::iter::from_fn(|| read_line(&mut from).unwrap()).collect();
+        assert_eq!(read, [Input::Line("a".repeat(most - 1)), Input::TooLong, Input::Line("last".into())]);
+        assert_eq!(read_line(&mut io::Cursor::new("x".repeat(most + 1))).unwrap(), Some(Input::TooLong));
     }
 }

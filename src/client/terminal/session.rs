@@ -9,13 +9,13 @@ use crate::{
         io::Question,
         login::{Login, Secret},
     },
-    protocol::{RoomName, UserName, limits::SEARCH_DEFAULT},
+    protocol::{RoomName, UserName},
 };
 
 use super::{
     notes::Notes,
     options::Settings,
-    typed::{Account, Deed, Entry, Place, Query, Typed},
+    typed::{Account, Administration, Deed, Entry, Query, Typed},
 };
 
 /// Which password is wanted.
@@ -23,6 +23,8 @@ use super::{
 pub enum Wanted {
     /// The user's own.
     Own,
+    /// The user's own, or nothing for a guest.
+    Login,
     /// The one that the user chooses for a new account.
     Chosen,
     /// The one that the user chooses in the place of another.
@@ -134,7 +136,7 @@ impl Session {
                 let room = self.room()?;
                 let id = match reply_to {
                     None => self.client.send(&room, &body)?,
-                    Some(place) => self.client.reply(&room, self.seq(&room, place)?, &body)?,
+                    Some(target) => self.client.reply(&room, target, &body)?,
                 };
                 Outcome::Sent(id)
             }
@@ -157,8 +159,14 @@ impl Session {
             Typed::Ask(query) => {
                 let question = self.question(query)?;
                 let tag = self.tag(line);
+                self.notes.may_go_on(tag, &question);
                 self.client.ask(tag, question)?;
                 Outcome::Asked(tag)
+            }
+            Typed::DeleteFile(file_id) => self.change(line, Change::delete_file(file_id))?,
+            Typed::Administer(user, what) => {
+                let change = administer(&user, what, secrets)?;
+                self.change(line, change)?
             }
             Typed::Send(path) => {
                 let (room, tag) = (self.room()?, self.tag(line));
@@ -201,11 +209,9 @@ impl Session {
     fn deed(&self, deed: Deed, secrets: &mut dyn Secrets) -> Result<Change, Failure> {
         let room = self.room()?;
         Ok(match deed {
-            Deed::Edit(place, body) => Change::edit(&room, self.seq(&room, place)?, &body),
-            Deed::Delete(place) => Change::delete(&room, self.seq(&room, place)?),
-            Deed::React(place, emoji, remove) => {
-                Change::react(&room, self.seq(&room, place)?, &emoji, remove)
-            }
+            Deed::Edit(target, body) => Change::edit(&room, target, &body),
+            Deed::Delete(target) => Change::delete(&room, target),
+            Deed::React(target, emoji, remove) => Change::react(&room, target, &emoji, remove),
             Deed::Topic(topic) => Change::topic(&room, &topic),
             Deed::Moderate(what, user, seconds) => Change::moderate(what, &room, &user, seconds),
             Deed::Role(user, role) => Change::set_role(&room, &user, &role),
@@ -233,8 +239,10 @@ impl Session {
                 return self.log_in(name, Login::by_registering(password));
             }
             Account::Login(name) => {
-                let password = secrets.secret(Wanted::Own)?;
-                return self.log_in(name, Login::by_password(password));
+                let password = secrets.secret(Wanted::Login)?;
+                let is_guest = password.expose().is_empty();
+                let login = if is_guest { Login::default() } else { Login::by_password(password) };
+                return self.log_in(name, login);
             }
             Account::Logout(everywhere) => Change::logout(everywhere),
             Account::Password => {
@@ -262,23 +270,37 @@ impl Session {
                 self.client = start(&self.settings, &user, login)?;
                 self.user = user;
                 self.logins = 0;
+                self.notes.restarted();
+                self.leave_other_conversations();
                 self.join_all()?;
                 Ok(Outcome::Restarted)
             }
         }
     }
 
+    /// Conversations of others are nothing that the present user could join.
+    fn leave_other_conversations(&mut self) {
+        let key = self.user.key();
+        self.rooms.retain(|room| {
+            room.direct_pair().is_none_or(|(one, other)| one.key() == key || other.key() == key)
+        });
+        if self.rooms.is_empty() {
+            self.rooms = self.settings.rooms.iter().rev().cloned().collect();
+        }
+    }
+
     fn question(&self, query: Query) -> Result<Question, Failure> {
         Ok(match query {
-            Query::Rooms => Question::Rooms { joined: false },
-            Query::Unread => Question::Rooms { joined: true },
-            Query::Who(name) => Question::Members(name.map_or_else(|| self.room(), Ok)?),
-            Query::History(range, limit) => Question::History { room: self.room()?, range, limit },
-            Query::Search(words, room, author) => {
-                Question::Search { words, room, author, limit: SEARCH_DEFAULT }
+            Query::Rooms => Question::Rooms { joined: false, after: None },
+            Query::Unread => Question::Rooms { joined: true, after: None },
+            Query::Who(name) => {
+                Question::Members { room: name.map_or_else(|| self.room(), Ok)?, after: None }
             }
+            Query::History(range, limit) => Question::History { room: self.room()?, range, limit },
+            Query::Search(search) => Question::Search(search),
+            Query::More => self.notes.next_page()?,
             Query::Hooks => Question::Hooks(self.room()?),
-            Query::Users => Question::Users,
+            Query::Users => Question::Users { after: None },
             Query::Servers => Question::Servers,
         })
     }
@@ -286,16 +308,6 @@ impl Session {
     fn room(&self) -> Result<RoomName, Failure> {
         let none = || Failure::Typist("you are in no room: /join one first".into());
         self.current_room().cloned().ok_or_else(none)
-    }
-
-    fn seq(&self, room: &RoomName, place: Place) -> Result<u64, Failure> {
-        match place {
-            Place::Seq(seq) => Ok(seq),
-            Place::Own => {
-                let none = || Failure::Typist(format!("you have said nothing in {room} yet"));
-                self.notes.own(room).ok_or_else(none)
-            }
-        }
     }
 
     /// A room is not joined after all.
@@ -317,6 +329,17 @@ impl Session {
         self.client.change(tag, change)?;
         Ok(Outcome::Asked(tag))
     }
+}
+
+/// What an administrator does to the account of `user`.
+fn administer(user: &UserName, what: Administration, secrets: &mut dyn Secrets) -> Result<Change, String> {
+    Ok(match what {
+        Administration::Ban(seconds) => Change::ban_from_cluster(user, seconds),
+        Administration::Unban => Change::unban_from_cluster(user),
+        Administration::Password => Change::set_password(user, &secrets.secret(Wanted::Next)?),
+        Administration::Admin(admin) => Change::set_admin(user, admin),
+        Administration::Delete => Change::delete_account(user),
+    })
 }
 
 /// Why something that was typed was not carried out.

@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use crate::{
     client::{
         change,
+        io::Question,
         update::{Reply, Update},
     },
     protocol::{
         Event, EventKind, Message, RoomName, RoomSummary, ServerInfo, ServerList, UserName,
         answer::{Account, Hit, Hook, Member},
+        request::HistoryRange,
         text::is_harmful,
     },
 };
@@ -65,6 +67,7 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
         Update::Stopped { reason } => vec![format!("! {reason}")],
         Update::Changed { outcome, .. } => self::outcome(command, outcome),
         Update::LoggedIn { username, account: true } => vec![format!("* logged in as {username}")],
+        Update::LoginNeeded { refusal, wanted: true, .. } => vec![format!("* {}", refusal.reason)],
         Update::LoginNeeded { refusal, .. } => vec![format!("! {}", refusal.reason)],
         Update::Typing { room: at, username } => match room {
             Some(room) if room.key() == at.key() => vec![format!("* {username} is typing")],
@@ -107,6 +110,8 @@ fn outcome(command: &str, outcome: &change::Outcome) -> Vec<String> {
                     "* it is shown only now; whoever knows it can log in by it".into(),
                 ],
                 (None, _) if data.contains_key("seq") => vec![],
+                // What follows says it: "you have logged out".
+                (None, _) if command.starts_with("/logout") => vec![],
                 (None, _) => vec![format!("* {command}: done")],
             }
         }
@@ -163,11 +168,13 @@ fn event(event: &Event, room: Option<&RoomName>) -> String {
         }
         EventKind::Unmuted { username } => format!("{place}* {author} unmuted {username}"),
         EventKind::Role { username, role } => format!("{place}* {author} made {username} {role}"),
-        EventKind::Settings { private, archived, slow_s, password, .. } => {
+        EventKind::Settings { private, archived, slow_s, password, keep_days, keep_events } => {
             let mut settings = vec![if *private { "private" } else { "public" }.to_owned()];
             settings.extend(archived.then(|| "archived".to_owned()));
             settings.extend(password.then(|| "with a password".to_owned()));
             settings.extend((*slow_s > 0).then(|| format!("one message every {slow_s} s")));
+            settings.extend(keep_days.map(|days| format!("kept for {}", counted(days.into(), "day"))));
+            settings.extend(keep_events.map(|events| format!("keeping {}", counted(events, "event"))));
             format!("{place}* {author} set the room: {}", settings.join(", "))
         }
     }
@@ -217,25 +224,28 @@ fn reply(reply: &Reply) -> Vec<String> {
         }
         Reply::Rooms { rooms, joined: true, .. } => unread_lines(rooms),
         Reply::Rooms { rooms, .. } if rooms.is_empty() => vec!["* there are no rooms".into()],
-        Reply::Rooms { rooms, more, .. } => {
-            let more = more.then(|| "* there are more rooms than can be listed".to_owned());
-            rooms.iter().map(room_line).chain(more).collect()
-        }
+        Reply::Rooms { rooms, .. } => rooms.iter().map(room_line).collect(),
         Reply::Search { hits, .. } if hits.is_empty() => vec!["* nothing was found".into()],
-        Reply::Search { hits, more } => {
-            let more =
-                more.then(|| "* there may be older ones; narrow the search with in: and by:".to_owned());
-            hits.iter().map(hit_line).chain(more).collect()
-        }
+        Reply::Search { hits, .. } => hits.iter().map(hit_line).collect(),
         Reply::Hooks { room, hooks } if hooks.is_empty() => vec![format!("* {room} has no webhooks")],
         Reply::Hooks { hooks, .. } => hooks.iter().map(hook_line).collect(),
         Reply::Users { users, .. } => users.iter().map(user_line).collect(),
-        Reply::Members { room, members } => vec![format!("* in {room}: {}", member_names(members))],
+        Reply::Members { room, members, .. } => vec![format!("* in {room}: {}", member_names(members))],
         Reply::Servers(list) => server_lines(list),
         Reply::Status(status) => vec![status.line().trim_end().to_owned()],
         Reply::Barrier => vec![],
         Reply::Refused(refusal) => vec![format!("! {}", refusal.reason)],
     }
+}
+
+/// What is to be said of the page behind what is shown, which may be there.
+pub fn hint(update: &Update) -> Option<&'static str> {
+    let Update::Answered { reply, .. } = update else { return None };
+    Some(match reply.next()? {
+        Question::History { range: HistoryRange::Before(_), .. } => "* /more shows older ones",
+        Question::Search(_) => "* /more looks for older ones",
+        _ => "* /more goes on from here",
+    })
 }
 
 fn unread_lines(rooms: &[RoomSummary]) -> Vec<String> {
@@ -345,6 +355,29 @@ mod tests {
         let room = event.room.clone();
         let shown = lines(&Update::Event { event: Box::new(event), past: false }, Some(&room), "");
         assert_eq!(shown, ["#1 mallory: ␛]0;owned␇␛[2J␍␊\u{fffd}31m\u{fffd}txt␡"]);
+    }
+
+    #[test]
+    fn all_settings_of_a_room_are_told() {
+        let event = Event {
+            room: RoomName::new("lobby").unwrap(),
+            seq: 1,
+            author: UserName::new("alice").unwrap(),
+            lamport_timestamp: 1,
+            created_at: 0,
+            kind: EventKind::Settings {
+                private: true,
+                archived: false,
+                slow_s: 5,
+                password: true,
+                keep_days: Some(1),
+                keep_events: Some(1_000),
+            },
+        };
+        assert_eq!(
+            self::event(&event, None),
+            "[lobby] * alice set the room: private, with a password, one message every 5 s, kept for 1 day, keeping 1000 events"
+        );
     }
 
     #[test]

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::{directory::Address, login::Secret},
-    protocol::{FileId, RoomName, UserName, limits::HISTORY_MAX, request::HistoryRange},
+    client::{directory::Address, io::Search, login::Secret, own::Target},
+    protocol::{
+        FileId, RoomName, UserName,
+        limits::{HISTORY_MAX, SEARCH_DEFAULT},
+        request::HistoryRange,
+    },
 };
 
-use super::{commands::usage, date};
+use super::{commands::usage, date, paths};
 
 /// Events that `/history` shows where no number is given.
 const HISTORY: usize = 20;
@@ -22,7 +26,7 @@ pub enum Typed {
     /// Say this in the current room, as an answer to a message or not.
     Say {
         /// The message that it answers.
-        reply_to: Option<Place>,
+        reply_to: Option<Target>,
         /// The text.
         body: String,
     },
@@ -44,21 +48,16 @@ pub enum Typed {
     Send(PathBuf),
     /// Fetch a file.
     Get(FileId, Option<PathBuf>),
+    /// Remove a file from the servers.
+    DeleteFile(FileId),
+    /// Do something to somebody's account, as an administrator.
+    Administer(UserName, Administration),
     /// Move to this server.
     MoveTo(Address),
     /// Show the commands.
     Help,
     /// End.
     Quit,
-}
-
-/// A message in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The one with this number.
-    Seq(u64),
-    /// The user's own last one, `^`.
-    Own,
 }
 
 /// What opens a room.
@@ -76,11 +75,11 @@ pub enum Entry {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deed {
     /// Give a message another text.
-    Edit(Place, String),
+    Edit(Target, String),
     /// Delete a message.
-    Delete(Place),
+    Delete(Target),
     /// React to a message, or take the reaction back.
-    React(Place, String, bool),
+    React(Target, String, bool),
     /// Say what the room is about.
     Topic(String),
     /// `invite`, `kick`, `ban`, `unban`, `mute` or `unmute`.
@@ -118,8 +117,23 @@ pub enum Account {
     Bot(UserName),
 }
 
-/// Something asked.
+/// What an administrator does to somebody's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administration {
+    /// Shut them out of the whole cluster, for so many seconds or for good.
+    Ban(Option<u32>),
+    /// Let them in again.
+    Unban,
+    /// Give them another password.
+    Password,
+    /// Make them an administrator too, or take that back.
+    Admin(bool),
+    /// Delete the account.
+    Delete,
+}
+
+/// Something asked.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Query {
     /// The rooms.
     Rooms,
@@ -129,8 +143,10 @@ pub enum Query {
     Who(Option<RoomName>),
     /// Events of the current room.
     History(HistoryRange, usize),
-    /// Messages with these words.
-    Search(String, Option<RoomName>, Option<UserName>),
+    /// Messages with certain words.
+    Search(Search),
+    /// What comes behind the last answer.
+    More,
     /// The web addresses of the current room.
     Hooks,
     /// The users, for administrators.
@@ -161,10 +177,15 @@ impl Typed {
     /// Whether the line holds a password and is to be remembered nowhere.
     pub fn is_secret(line: &str) -> bool {
         let mut words = line.split_whitespace();
-        matches!(
-            words.next(),
-            Some("/join" | "/create" | "/login" | "/register" | "/password" | "/room-password")
-        ) && words.nth(1).is_some()
+        let harmless = match words.next() {
+            Some("/admin") if words.next() == Some("password") => 1,
+            // The first word is a name.
+            Some("/join" | "/create" | "/login" | "/register") => 1,
+            // What is typed behind these can only be meant as one.
+            Some("/password" | "/room-password" | "/close-account") => 0,
+            _ => return false,
+        };
+        words.nth(harmless).is_some()
     }
 }
 
@@ -181,11 +202,11 @@ impl<'a> Words<'a> {
             "create" => self.create()?,
             "leave" => Typed::Leave(self.optional(Self::room)?),
             "msg" => Typed::Message(self.user()?, self.text()?),
-            "reply" => Typed::Say { reply_to: Some(self.place()?), body: self.text()? },
-            "edit" => Typed::InRoom(Deed::Edit(self.place()?, self.text()?)),
-            "delete" => Typed::InRoom(Deed::Delete(self.place()?)),
-            "react" => Typed::InRoom(Deed::React(self.place()?, self.needed()?.into(), false)),
-            "unreact" => Typed::InRoom(Deed::React(self.place()?, self.needed()?.into(), true)),
+            "reply" => Typed::Say { reply_to: Some(self.target()?), body: self.text()? },
+            "edit" => Typed::InRoom(Deed::Edit(self.target()?, self.text()?)),
+            "delete" => Typed::InRoom(Deed::Delete(self.target()?)),
+            "react" => Typed::InRoom(Deed::React(self.target()?, self.needed()?.into(), false)),
+            "unreact" => Typed::InRoom(Deed::React(self.target()?, self.needed()?.into(), true)),
             "topic" => Typed::InRoom(Deed::Topic(self.all().into())),
             "invite" => Typed::InRoom(Deed::Moderate("invite", self.user()?, None)),
             "uninvite" => Typed::InRoom(Deed::Moderate("uninvite", self.user()?, None)),
@@ -212,8 +233,11 @@ impl<'a> Words<'a> {
             "who" => Typed::Ask(Query::Who(self.optional(Self::room)?)),
             "history" => self.history()?,
             "search" => self.search()?,
+            "more" => Typed::Ask(Query::More),
+            "admin" => self.administer()?,
             "users" => Typed::Ask(Query::Users),
             "send" => Typed::Send(self.path()?),
+            "delete-file" => Typed::DeleteFile(self.file_id()?),
             "get" => Typed::Get(self.file_id()?, self.optional(Self::path)?),
             "server" => match self.optional(Self::address)? {
                 Some(address) => Typed::MoveTo(address),
@@ -252,12 +276,7 @@ impl<'a> Words<'a> {
     }
 
     fn path(&mut self) -> Result<PathBuf, String> {
-        let text = self.text()?;
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        Ok(match (text.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => text.into(),
-        })
+        Ok(paths::read(&self.text()?))
     }
 
     fn optional<T>(&mut self, read: fn(&mut Self) -> Result<T, String>) -> Result<Option<T>, String> {
@@ -286,11 +305,11 @@ impl<'a> Words<'a> {
     }
 
     /// The number of a message, as it is shown (`#12` too), or `^`.
-    fn place(&mut self) -> Result<Place, String> {
+    fn target(&mut self) -> Result<Target, String> {
         let word = self.needed()?;
         match word.strip_prefix('#').unwrap_or(word).parse() {
-            _ if word == "^" => Ok(Place::Own),
-            Ok(seq) => Ok(Place::Seq(seq)),
+            _ if word == "^" => Ok(Target::Last),
+            Ok(seq) => Ok(Target::Seq(seq)),
             Err(_) => Err(format!(
                 "{word:?} is no number of a message; use it as {}, or ^ for your last one",
                 usage(self.name)
@@ -334,6 +353,22 @@ impl<'a> Words<'a> {
         Ok(Typed::InRoom(Deed::Password(!self.optional_word("none")?)))
     }
 
+    fn administer(&mut self) -> Result<Typed, String> {
+        let what = match self.needed()? {
+            "ban" => {
+                let user = self.user()?;
+                return Ok(Typed::Administer(user, Administration::Ban(self.optional(Self::seconds)?)));
+            }
+            "unban" => Administration::Unban,
+            "password" => Administration::Password,
+            "grant" => Administration::Admin(true),
+            "revoke" => Administration::Admin(false),
+            "delete" => Administration::Delete,
+            _ => return Err(format!("use it as {}", usage(self.name))),
+        };
+        Ok(Typed::Administer(self.user()?, what))
+    }
+
     fn hook(&mut self) -> Result<Typed, String> {
         Ok(match self.word() {
             None => Typed::Ask(Query::Hooks),
@@ -348,9 +383,14 @@ impl<'a> Words<'a> {
             None => (HistoryRange::Last, HISTORY),
             Some("since") => {
                 let text = self.text()?;
-                let at_ms = date::read(&text)
-                    .ok_or_else(|| format!("{text:?} is no date such as 2026-11-25 or 2026-11-25 09:30"))?;
+                let at_ms = date::read(&text).ok_or_else(|| no_date(&text))?;
                 (HistoryRange::Since(at_ms), HISTORY_MAX)
+            }
+            Some("before") => {
+                let Target::Seq(seq) = self.target()? else {
+                    return Err(format!("use it as {}", usage(self.name)));
+                };
+                (HistoryRange::Before(seq), HISTORY)
             }
             Some(count) => (HistoryRange::Last, self::count(count)?),
         };
@@ -358,19 +398,20 @@ impl<'a> Words<'a> {
     }
 
     fn search(&mut self) -> Result<Typed, String> {
-        let (mut room, mut author, mut words) = (None, None, vec![]);
-        for word in self.text()?.split_whitespace() {
+        let (mut search, mut words) = (Search { limit: SEARCH_DEFAULT, ..Search::default() }, vec![]);
+        let text = self.text()?;
+        for word in text.split_whitespace() {
             match word.split_once(':') {
-                Some(("in", name)) if !name.is_empty() => {
-                    room = Some(Words { name: "search", rest: name }.room()?)
-                }
-                Some(("by", name)) if !name.is_empty() => {
-                    author = Some(Words { name: "search", rest: name }.user()?);
-                }
-                _ => words.push(word.to_owned()),
+                Some((_, "")) | None => words.push(word),
+                Some(("in", name)) => search.room = Some(Words { name: "search", rest: name }.room()?),
+                Some(("by", name)) => search.author = Some(Words { name: "search", rest: name }.user()?),
+                Some(("since", day)) => search.since_ms = Some(date::read(day).ok_or_else(|| no_date(day))?),
+                Some(("until", day)) => search.until_ms = Some(date::end(day).ok_or_else(|| no_date(day))?),
+                Some(_) => words.push(word),
             }
         }
-        Ok(Typed::Ask(Query::Search(words.join(" "), room, author)))
+        search.words = words.join(" ");
+        Ok(Typed::Ask(Query::Search(search)))
     }
 
     fn settings(&mut self) -> Result<Value, String> {
@@ -411,6 +452,10 @@ impl<'a> Words<'a> {
     }
 }
 
+fn no_date(text: &str) -> String {
+    format!("{text:?} is no date such as 2026-11-25 or 2026-11-25T09:30")
+}
+
 fn count(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
@@ -442,8 +487,8 @@ mod tests {
         let user = |name: &str| UserName::new(name).unwrap();
         let room = |name: &str| RoomName::new(name).unwrap();
         for (line, typed) in [
-            ("/edit #12 two  spaces", Typed::InRoom(Deed::Edit(Place::Seq(12), "two  spaces".into()))),
-            ("/edit ^ x", Typed::InRoom(Deed::Edit(Place::Own, "x".into()))),
+            ("/edit #12 two  spaces", Typed::InRoom(Deed::Edit(Target::Seq(12), "two  spaces".into()))),
+            ("/edit ^ x", Typed::InRoom(Deed::Edit(Target::Last, "x".into()))),
             ("/ban @bob 60", Typed::InRoom(Deed::Moderate("ban", user("bob"), Some(60)))),
             ("/ban bob", Typed::InRoom(Deed::Moderate("ban", user("bob"), None))),
             ("/msg bob hi there", Typed::Message(user("bob"), "hi there".into())),
@@ -453,8 +498,28 @@ mod tests {
             ("/topic", Typed::InRoom(Deed::Topic(String::new()))),
             (
                 "/search in:den red by:bob fox",
-                Typed::Ask(Query::Search("red fox".into(), Some(room("den")), Some(user("bob")))),
+                Typed::Ask(Query::Search(Search {
+                    words: "red fox".into(),
+                    room: Some(room("den")),
+                    author: Some(user("bob")),
+                    limit: SEARCH_DEFAULT,
+                    ..Search::default()
+                })),
             ),
+            (
+                "/search note: since:1970-01-02 until:1970-01-02T00:01 a:b",
+                Typed::Ask(Query::Search(Search {
+                    words: "note: a:b".into(),
+                    since_ms: Some(86_400_000),
+                    until_ms: Some(86_400_000 + 120_000),
+                    limit: SEARCH_DEFAULT,
+                    ..Search::default()
+                })),
+            ),
+            ("/history before #40", Typed::Ask(Query::History(HistoryRange::Before(40), HISTORY))),
+            ("/more", Typed::Ask(Query::More)),
+            ("/admin ban @bob 60", Typed::Administer(user("bob"), Administration::Ban(Some(60)))),
+            ("/admin revoke bob", Typed::Administer(user("bob"), Administration::Admin(false))),
             (
                 "/room-settings private=yes keep-days=forever slow=3",
                 Typed::InRoom(Deed::Settings(json!({ "private": true, "keep_days": 0, "slow_s": 3 }))),
@@ -491,6 +556,13 @@ mod tests {
             "/room-settings slow",
             "/room-settings colour=red",
             "/history since monday",
+            "/history before",
+            "/history before ^",
+            "/search tea until:monday",
+            "/admin",
+            "/admin bob",
+            "/admin password",
+            "/delete-file plan.pdf",
         ] {
             assert!(Typed::read(line).is_err(), "{line}");
         }
@@ -498,7 +570,19 @@ mod tests {
 
     #[test]
     fn lines_with_passwords_are_known() {
-        assert!(Typed::is_secret("/join den hunter2") && Typed::is_secret("/login bob hunter2"));
-        assert!(!Typed::is_secret("/join den") && !Typed::is_secret("hello /join den x"));
+        for line in [
+            "/join den hunter2",
+            "/login bob hunter2",
+            "/password hunter2",
+            "/room-password hunter2",
+            "/admin password bob hunter2",
+            "/admin password bob hunter2",
+        ] {
+            assert!(Typed::is_secret(line), "{line}");
+        }
+        for line in ["/join den", "/password", "/room-password ", "/admin password bob", "hello /join den x"]
+        {
+            assert!(!Typed::is_secret(line), "{line}");
+        }
     }
 }

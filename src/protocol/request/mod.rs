@@ -256,6 +256,10 @@ pub enum Request {
     Members {
         /// The room.
         room: RoomName,
+        /// Those whose folded names come after this.
+        after: Option<UserName>,
+        /// At most so many.
+        limit: usize,
     },
     /// Tell the room that the user is typing.
     Typing {
@@ -449,7 +453,11 @@ impl Request {
                 limit: fields.count("limit", LIST_MAX, 1..=LIST_MAX)?,
                 joined: fields.flag("joined")?,
             },
-            "members" => Request::Members { room: fields.room()? },
+            "members" => Request::Members {
+                room: fields.room()?,
+                after: fields.optional_name("after", UserName::new)?,
+                limit: fields.count("limit", LIST_MAX, 1..=LIST_MAX)?,
+            },
             "typing" => Request::Typing { room: fields.room()? },
             "set_presence" => Request::SetPresence { away: fields.away()? },
             "server_list" | "client_discovery" => Request::ServerList,

@@ -135,6 +135,8 @@ const KINDS: [(u8, pb::MessageType); 12] = [
     (12, pb::MessageType::MsgRequestPreVoteResponse),
 ];
 
+/// The number of `MsgAppend` in `RaftMessage::kind`: entries of the leader's.
+pub const APPEND: u8 = 1;
 /// The number of `MsgAppendResponse` in `RaftMessage::kind`: the acknowledgement of synced entries.
 pub const APPEND_RESPONSE: u8 = 2;
 

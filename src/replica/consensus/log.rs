@@ -6,8 +6,8 @@ use raft::{GetEntriesContext, eraftpb as pb};
 
 use super::convert::{snapshot_of, to_conf, to_entry, to_hard_state};
 use crate::{
-    protocol::peer::{ConfState, LogMark, SnapshotHead},
-    replica::storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, TAIL_ENTRIES},
+    protocol::peer::{ConfState, LogEntry, LogMark, SnapshotHead},
+    replica::storage::{Applied, Batch, HardState, Loaded, Storage, StorageError, fits_tail},
 };
 
 /// The log as the library reads it: its tail in memory, the rest on the disk.
@@ -21,7 +21,11 @@ pub(super) struct Log<S> {
     /// The last entries, without a hole, up to the last one. The first one's index is above
     /// `truncated` but not always the next.
     tail: VecDeque<pb::Entry>,
-    /// The library cannot be told that a disk failed, so the failure waits here.
+    /// What is in them, in bytes.
+    pub(super) tail_bytes: usize,
+    /// The library cannot be told that a disk failed, so the failure waits here. What the library is given
+    /// instead does not matter, as long as it does not panic: the failure is looked at before anything that
+    /// the library makes of it gets out.
     pub(super) failure: RefCell<Option<StorageError>>,
 }
 
@@ -35,6 +39,7 @@ impl<S: Storage> Log<S> {
             truncated: loaded.truncated,
             applied: loaded.applied.clone(),
             tail: loaded.tail.iter().cloned().map(to_entry).collect(),
+            tail_bytes: loaded.tail.iter().map(LogEntry::size).sum(),
             failure: RefCell::new(None),
         }
     }
@@ -53,12 +58,13 @@ impl<S: Storage> Log<S> {
     /// Follows what `batch` has made of the log on the disk.
     pub(super) fn remember(&mut self, batch: &Batch) {
         if let Some(first) = batch.entries.first() {
-            while self.tail.back().is_some_and(|entry| entry.index >= first.index) {
-                self.tail.pop_back();
+            while let Some(entry) = self.tail.pop_back_if(|entry| entry.index >= first.index) {
+                self.tail_bytes -= size(&entry);
             }
             self.tail.extend(batch.entries.iter().cloned().map(to_entry));
-            while self.tail.len() > TAIL_ENTRIES {
-                self.tail.pop_front();
+            self.tail_bytes += batch.entries.iter().map(LogEntry::size).sum::<usize>();
+            while !fits_tail(self.tail.len(), self.tail_bytes) {
+                self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| size(&entry));
             }
         }
         if let Some(applied) = &batch.applied {
@@ -68,8 +74,8 @@ impl<S: Storage> Log<S> {
             && let Ok(term) = raft::Storage::term(self, index)
         {
             self.truncated = LogMark { last_log_term: term, last_log_index: index };
-            while self.tail.front().is_some_and(|entry| entry.index <= index) {
-                self.tail.pop_front();
+            while let Some(entry) = self.tail.pop_front_if(|entry| entry.index <= index) {
+                self.tail_bytes -= size(&entry);
             }
         }
     }
@@ -77,15 +83,20 @@ impl<S: Storage> Log<S> {
     /// Follows a snapshot that replaced everything.
     pub(super) fn restart_at(&mut self, head: &SnapshotHead) {
         self.tail.clear();
+        self.tail_bytes = 0;
         self.truncated = LogMark { last_log_term: head.index_term, last_log_index: head.index };
         self.applied = Applied { index: head.index, term: head.index_term, conf: head.conf.clone() };
         self.conf = head.conf.clone();
     }
 
-    fn note(&self, error: StorageError) -> raft::Error {
+    fn note(&self, error: StorageError) {
         self.failure.borrow_mut().get_or_insert(error);
-        raft::Error::Store(raft::StorageError::Unavailable)
     }
+}
+
+/// As [`LogEntry::size`].
+fn size(entry: &pb::Entry) -> usize {
+    entry.data.len() + entry.context.len()
 }
 
 impl<S: Storage> raft::Storage for Log<S> {
@@ -98,7 +109,7 @@ impl<S: Storage> raft::Storage for Log<S> {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> raft::Result<Vec<pb::Entry>> {
         if low <= self.truncated.last_log_index {
             return Err(raft::Error::Store(raft::StorageError::Compacted));
@@ -107,8 +118,18 @@ impl<S: Storage> raft::Storage for Log<S> {
         let start = self.tail_start();
         if low < start {
             let high = high.min(start);
-            let entries = self.db.entries(low, high, max_size).map_err(|error| self.note(error))?;
-            return Ok(entries.into_iter().map(to_entry).collect());
+            return match self.db.entries(low, high, max_size) {
+                Ok(entries) => Ok(entries.into_iter().map(to_entry).collect()),
+                Err(error) => {
+                    self.note(error);
+                    // Where the library can wait for entries it leaves them out; elsewhere any error is one
+                    // that it panics of, and no entries are none that are to be applied.
+                    match context.can_async() {
+                        true => Err(raft::Error::Store(raft::StorageError::LogTemporarilyUnavailable)),
+                        false => Ok(Vec::new()),
+                    }
+                }
+            };
         }
         let mut bytes = 0;
         Ok(self
@@ -116,7 +137,7 @@ impl<S: Storage> raft::Storage for Log<S> {
             .range((low - start) as usize..(high - start) as usize)
             .take_while(|entry| {
                 let first = bytes == 0;
-                bytes += (entry.data.len() + entry.context.len() + 32) as u64;
+                bytes += (size(entry) + 32) as u64;
                 first || bytes <= max_size
             })
             .cloned()
@@ -137,8 +158,17 @@ impl<S: Storage> raft::Storage for Log<S> {
                 None => Err(raft::Error::Store(raft::StorageError::Unavailable)),
             };
         }
-        let entries = self.db.entries(index, index + 1, u64::MAX).map_err(|error| self.note(error))?;
-        entries.first().map(|entry| entry.term).ok_or(raft::Error::Store(raft::StorageError::Unavailable))
+        match self.db.entries(index, index + 1, u64::MAX) {
+            Ok(entries) => entries
+                .first()
+                .map(|entry| entry.term)
+                .ok_or(raft::Error::Store(raft::StorageError::Unavailable)),
+            Err(error) => {
+                self.note(error);
+                // The term of no entry.
+                Ok(0)
+            }
+        }
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -22,6 +22,9 @@ mod convert;
 mod log;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Read;
 
 use raft::{
@@ -41,7 +44,7 @@ use super::{
 };
 
 pub use self::{
-    convert::APPEND_RESPONSE,
+    convert::{APPEND, APPEND_RESPONSE},
     turn::{Effects, Turn},
 };
 
@@ -77,6 +80,9 @@ pub struct Consensus<S: Storage> {
     raw: RawNode<Log<S>>,
     /// The servers that count, as of the last applied entry.
     conf: ConfState,
+    /// This incarnation and its run. They stand before the number of each question to the leader: the library
+    /// tells questions apart by their bytes alone, and drops one that it takes for another server's.
+    asker: [u8; 16],
     /// A complete snapshot that the library was told of and has not yet decided about.
     arrived: Option<(SnapshotHead, Box<dyn Read + Send>)>,
     /// Whether a turn is under way, and how far the state was applied since it began.
@@ -91,6 +97,9 @@ impl<S: Storage> Consensus<S> {
     pub fn open(config: &ReplicaConfig, storage: S, loaded: &Loaded) -> Result<Self, StorageError> {
         let id = loaded.identity.node_id;
         let conf = loaded.applied.conf.clone();
+        let mut asker = [0; 16];
+        asker[..8].copy_from_slice(&id.0.to_be_bytes());
+        asker[8..].copy_from_slice(&loaded.identity.boot.to_be_bytes());
         let log = Log::new(storage, loaded);
         let raw = RawNode::new(&library_config(config, id, loaded.applied.index), log, &silent()).map_err(
             |error| StorageError::Doubtful(format!("the consensus state does not start: {error}")),
@@ -98,6 +107,7 @@ impl<S: Storage> Consensus<S> {
         Ok(Consensus {
             raw,
             conf,
+            asker,
             arrived: None,
             in_turn: false,
             applied_in_turn: None,
@@ -196,9 +206,9 @@ impl<S: Storage> Consensus<S> {
     }
 
     /// Asks which index a read must wait for to see everything committed before now. The answer comes
-    /// in `Effects::reads` or never: the caller repeats.
-    pub fn read_index(&mut self, context: u64) {
-        self.raw.read_index(context.to_be_bytes().to_vec());
+    /// in `Effects::reads` or never: the caller repeats, each time with a number that is new in this run.
+    pub fn read_index(&mut self, question: u64) {
+        self.raw.read_index([&self.asker[..], &question.to_be_bytes()].concat());
     }
 
     /// Asks for leadership to pass to `to`.
@@ -323,6 +333,11 @@ impl<S: Storage> Consensus<S> {
     /// The storage.
     pub fn storage(&self) -> &S {
         &self.raw.store().db
+    }
+
+    /// Lets the disk wipe what is removed; see [`Storage::wipe_if_idle`].
+    pub fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
+        self.raw.mut_store().db.wipe_if_idle()
     }
 
     /// Gives the storage back; consensus ends.

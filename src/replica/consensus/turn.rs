@@ -10,7 +10,7 @@ use super::{
 use crate::{
     planted::{Bug, planted},
     protocol::peer::{LogEntry, NodeId, RaftMessage},
-    replica::storage::{Batch, HardState, Storage, StorageError},
+    replica::storage::{Batch, HardState, InstallError, Storage, StorageError},
 };
 
 /// What one turn of the library gave, before its part of the disk write.
@@ -22,8 +22,11 @@ pub struct Effects {
     pub snapshots_to: Vec<NodeId>,
     /// Entries that are committed and are to be applied now, in order.
     pub committed: Vec<LogEntry>,
-    /// Answers to `read_index`: the context given there and the index that must be applied first.
+    /// Answers to `read_index`: the question's number and the index that must be applied first.
     pub reads: Vec<(u64, u64)>,
+    /// Why the snapshot of this turn could not be used. The library believes in it all the same: consensus has
+    /// to be opened anew on what the disk holds.
+    pub unreadable: Option<String>,
 }
 
 /// A turn under way: between [`Consensus::begin`] and [`Consensus::finish`].
@@ -31,11 +34,17 @@ pub struct Turn(Ready);
 
 impl<S: Storage> Consensus<S> {
     /// Begins a turn where there is something to do.
-    pub fn begin(&mut self) -> Option<(Turn, Effects)> {
+    ///
+    /// # Errors
+    /// The log could not be read, now or since the last turn: nothing of what the library made of that has
+    /// been said yet.
+    pub fn begin(&mut self) -> Result<Option<(Turn, Effects)>, StorageError> {
+        self.check()?;
         if !self.raw.has_ready() {
-            return None;
+            return Ok(None);
         }
         let mut ready = self.raw.ready();
+        self.check()?;
         self.in_turn = true;
         let mut effects = Effects::default();
         effects.take_messages(ready.take_messages());
@@ -43,9 +52,13 @@ impl<S: Storage> Consensus<S> {
         effects.reads = ready
             .take_read_states()
             .into_iter()
-            .filter_map(|read| Some((u64::from_be_bytes(read.request_ctx.try_into().ok()?), read.index)))
+            .filter_map(|read| {
+                // What came late for a run before this one is no answer to this one's question.
+                let question = read.request_ctx.strip_prefix(&self.asker[..])?;
+                Some((u64::from_be_bytes(question.try_into().ok()?), read.index))
+            })
             .collect();
-        Some((Turn(ready), effects))
+        Ok(Some((Turn(ready), effects)))
     }
 
     /// Whether this turn installs a snapshot: the state must be loaded anew after `finish`.
@@ -58,7 +71,15 @@ impl<S: Storage> Consensus<S> {
         let Turn(mut ready) = turn;
         let hard_state = ready.hs().map(from_hard_state);
         if !ready.snapshot().is_empty() {
-            self.install(hard_state)?;
+            match self.install(hard_state) {
+                Ok(()) => {}
+                Err(InstallError::Storage(error)) => return Err(error),
+                Err(InstallError::Unreadable(why)) => {
+                    // Nothing of this turn was said to anybody. What was applied before it stays.
+                    self.write(batch)?;
+                    return Ok(Effects { unreadable: Some(why), ..Effects::default() });
+                }
+            }
         } else {
             if ready.must_sync() || !batch.is_empty() {
                 batch.entries = ready.take_entries().into_iter().map(from_entry).collect();
@@ -124,7 +145,7 @@ impl<S: Storage> Consensus<S> {
         Ok(())
     }
 
-    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), StorageError> {
+    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), InstallError> {
         let (head, mut content) = self
             .arrived
             .take()
@@ -152,7 +173,7 @@ impl<S: Storage> Consensus<S> {
     }
 
     /// An error of the disk that came up while the library was reading the log.
-    fn check(&self) -> Result<(), StorageError> {
+    pub(super) fn check(&self) -> Result<(), StorageError> {
         match self.raw.store().failure.borrow_mut().take() {
             None => Ok(()),
             Some(error) => Err(error),

@@ -39,7 +39,8 @@ impl Fanout {
         let Join { conn, room, index, .. } = join;
         let last_seq = join.answer.last_seq;
         let Some(state) = self.conns.get_mut(&conn).filter(|state| !state.is_closing) else { return };
-        if !state.wait(Waiting::Join(Box::new(join)), self.limits.cut) {
+        let waiting = Waiting::Join { join: Box::new(join), is_refused: false };
+        if !state.wait(waiting, self.limits.cut) {
             return self.cut(conn);
         }
         self.set_cursor(conn, room, last_seq, Cursor::Joining(index));
@@ -59,7 +60,12 @@ impl Fanout {
                 *first_seq = found.first_kept.clamp(*first_seq, join.answer.last_seq.max(*first_seq));
                 join_answer(join, &found.rows, budget, by)
             }
-            Err(refusal) => (Answer::Nack(refusal).line(&join.asked, by), None),
+            // The join is applied: a refusal would say that nothing happened. So it is asked again.
+            Err(_) => {
+                state.note_refused(index);
+                self.behind.insert(conn);
+                return;
+            }
         };
         let begin = Some(Begin { room: join.room, index, next });
         state.make_ready(place, Ready { line: line.into(), begin });
@@ -88,13 +94,8 @@ impl Fanout {
     fn begin(&mut self, conn: ConnId, Begin { room, index, next }: Begin) {
         let cursor = self.rooms.get_mut(&room).and_then(|followed| followed.followers.get_mut(&conn));
         let Some(cursor) = cursor.filter(|cursor| **cursor == Cursor::Joining(index)) else { return };
-        match next {
-            Some(next) => {
-                *cursor = Cursor::At(next);
-                self.catch_up(conn, room);
-            }
-            None => self.unfollow(conn, room),
-        }
+        *cursor = Cursor::At(next);
+        self.catch_up(conn, room);
     }
 
     /// Ends a connection of which an answer cannot be given: what waits behind it goes with it.
@@ -140,7 +141,7 @@ fn begins_rightly(join: &Join, FoundEvents { rows, first_kept }: &FoundEvents) -
 
 /// The answer to `join` with those of its events that fit into `budget`, and the first event that is not
 /// in it.
-fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) -> (Vec<u8>, Option<u64>) {
+fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) -> (Vec<u8>, u64) {
     let mut answer = join.answer.clone();
     let last_seq = answer.last_seq;
     // What is newer than the join comes as a push.
@@ -167,7 +168,7 @@ fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: &Signature) ->
     if planted(Bug::ResumeRepeat) && next > 1 {
         next -= 1;
     }
-    (Answer::Joined(answer).line(&join.asked, by), Some(next))
+    (Answer::Joined(answer).line(&join.asked, by), next)
 }
 
 /// The answer to `history` with those of its events that fit into `budget`, but at least one.

@@ -35,8 +35,8 @@ pub(super) struct Conn {
 pub(super) enum Waiting {
     /// It waits for what is before it.
     Ready(Ready),
-    /// It waits for its events.
-    Join(Box<Join>),
+    /// It waits for its events. `is_refused`: nobody could look for them, so they are asked for again.
+    Join { join: Box<Join>, is_refused: bool },
 }
 
 /// An answer that can be written.
@@ -53,8 +53,8 @@ pub(super) struct Begin {
     pub room: RoomId,
     /// The log entry of the join.
     pub index: u64,
-    /// The first event that is not in the answer; `None` where the join failed.
-    pub next: Option<u64>,
+    /// The first event that is not in the answer.
+    pub next: u64,
 }
 
 /// What is done about a cursor that is behind.
@@ -114,7 +114,7 @@ impl Conn {
                 self.waiting_bytes -= bytes;
                 Some(ready)
             }
-            Waiting::Join(_) => {
+            Waiting::Join { .. } => {
                 self.waiting.push_front(waiting);
                 None
             }
@@ -124,17 +124,35 @@ impl Conn {
     /// The join of this log entry, where it waits for its events, with its place among the waiting.
     pub fn unanswered_mut(&mut self, index: u64) -> Option<(usize, &mut Join)> {
         self.waiting.iter_mut().enumerate().find_map(|(place, waiting)| match waiting {
-            Waiting::Join(join) if join.index == index => Some((place, &mut **join)),
-            Waiting::Join(_) | Waiting::Ready(_) => None,
+            Waiting::Join { join, .. } if join.index == index => Some((place, &mut **join)),
+            Waiting::Join { .. } | Waiting::Ready(_) => None,
         })
+    }
+
+    /// Nobody could look for the events of the join of this log entry.
+    pub fn note_refused(&mut self, index: u64) {
+        for waiting in &mut self.waiting {
+            if let Waiting::Join { join, is_refused } = waiting {
+                *is_refused |= join.index == index;
+            }
+        }
+    }
+
+    /// The joins of which that was noted since the last call.
+    pub fn take_refused(&mut self) -> Vec<&Join> {
+        let taken = self.waiting.iter_mut().filter_map(|waiting| match waiting {
+            Waiting::Join { join, is_refused } => std::mem::take(is_refused).then_some(&**join),
+            Waiting::Ready(_) => None,
+        });
+        taken.collect()
     }
 
     /// The log entry of the last join of `room` whose answer is not written yet.
     pub fn joining(&self, room: RoomId) -> Option<u64> {
         self.waiting.iter().rev().find_map(|waiting| match waiting {
-            Waiting::Join(join) if join.room == room => Some(join.index),
+            Waiting::Join { join, .. } if join.room == room => Some(join.index),
             Waiting::Ready(Ready { begin: Some(begin), .. }) if begin.room == room => Some(begin.index),
-            Waiting::Join(_) | Waiting::Ready(_) => None,
+            Waiting::Join { .. } | Waiting::Ready(_) => None,
         })
     }
 
@@ -152,6 +170,15 @@ impl Conn {
         self.outbox.bytes() + self.waiting_bytes
     }
 
+    /// What of the memory that waits for it is its own, in bytes.
+    pub fn share(&self) -> usize {
+        let waiting = self.waiting.iter().map(|waiting| match waiting {
+            Waiting::Ready(ready) => ready.line.len() / Arc::strong_count(&ready.line),
+            Waiting::Join { .. } => JOIN_BYTES,
+        });
+        self.outbox.share() + waiting.sum::<usize>()
+    }
+
     /// Whether it is closing and has been given everything.
     pub fn is_finished(&self) -> bool {
         self.is_closing && self.waiting.is_empty() && self.outbox.is_empty()
@@ -162,7 +189,7 @@ impl Waiting {
     fn bytes(&self) -> usize {
         match self {
             Waiting::Ready(ready) => ready.line.len(),
-            Waiting::Join(_) => JOIN_BYTES,
+            Waiting::Join { .. } => JOIN_BYTES,
         }
     }
 }

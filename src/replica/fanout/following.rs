@@ -9,7 +9,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    Fanout,
+    Fanout, Join,
     conn::{AskedPage, Lag, Queued},
     page,
     room::{Cursor, Followed},
@@ -19,7 +19,7 @@ use crate::{
     protocol::{Event, answer::event_line, limits::HISTORY_MAX},
     replica::{
         io::{ConnId, Found, FoundEvents, Purpose, Query},
-        storage::{EventRange, RoomId},
+        storage::{EventRange, EventRow, RoomId},
     },
 };
 
@@ -84,6 +84,21 @@ impl Fanout {
         }
         for conn in full {
             self.cut(conn);
+        }
+    }
+
+    /// A stored event has become another, in memory as well: who catches up gets what it is now.
+    pub(super) fn rewrite(&mut self, row: &EventRow) {
+        if planted(Bug::RewrittenStaysRecent) {
+            return;
+        }
+        let Some(followed) = self.rooms.get_mut(&row.room) else { return };
+        if followed.recent(row.seq).is_some() {
+            match page::line(row) {
+                Some(line) => followed.rewrite(row.seq, line),
+                // What cannot be told is looked up by whoever needs it, and they are closed.
+                None => followed.advance(followed.last_seq),
+            }
         }
     }
 
@@ -163,6 +178,7 @@ impl Fanout {
         for conn in mem::take(&mut self.behind) {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.lagging.values_mut().for_each(|lag| *lag = Lag::Wants);
+                self.queries.extend(state.take_refused().into_iter().map(Join::query));
                 // Whoever is still behind afterwards is noted again.
                 self.resume(conn);
             }
@@ -175,10 +191,15 @@ impl Fanout {
         let Some(asked) = state.page.take_if(|asked| asked.room == room) else { return };
         let cursor = self.rooms.get(&room).and_then(|followed| followed.followers.get(&conn));
         if cursor.and_then(|cursor| cursor.next()) == Some(asked.first) {
-            let queued = found.ok().and_then(|found| self.queue_page(conn, asked, &found));
-            // What cannot be read cannot be skipped either.
-            if queued.is_none() {
-                return self.close(conn);
+            match found {
+                // What cannot be read cannot be skipped either.
+                Ok(found) => {
+                    if self.queue_page(conn, asked, &found).is_none() {
+                        return self.close(conn);
+                    }
+                }
+                // Nobody could look.
+                Err(_) => drop(state.lagging.insert(room, Lag::Rests)),
             }
         }
         self.resume(conn);

@@ -7,11 +7,12 @@ use serde_json::value::RawValue;
 use crate::protocol::{
     Event, JoinAnswer,
     answer::{Asked, Signature},
+    limits::{HISTORY_BYTES, HISTORY_MAX},
 };
 
 use super::super::{
-    io::{ConnId, Found, Purpose},
-    storage::RoomId,
+    io::{ConnId, Found, Purpose, Query},
+    storage::{EventRange, EventRow, RoomId},
 };
 
 /// An instruction to the fan-out. Instructions are carried out in the order they are given.
@@ -74,6 +75,9 @@ pub enum Fan {
         /// Its JSON as it is stored.
         json: Arc<RawValue>,
     },
+    /// An earlier event of a room has become another: from now on nobody gets what it was. Whoever had it
+    /// already hears of the change by the event that made it.
+    Rewrite(Box<EventRow>),
     /// What a query found.
     Found {
         /// The connection that asked.
@@ -122,4 +126,19 @@ pub struct Join {
     pub history: usize,
     /// Who says it and when.
     pub by: Signature,
+}
+
+impl Join {
+    /// What has to be looked up for it.
+    pub fn query(&self) -> Query {
+        let range = EventRange {
+            after: self.after.unwrap_or(0),
+            before: self.answer.last_seq + 1,
+            oldest_first: self.after.is_some(),
+            limit: if self.after.is_some() { HISTORY_MAX } else { self.history },
+            max_bytes: HISTORY_BYTES,
+        };
+        let purpose = Purpose::Join { index: self.index };
+        Query { conn: self.conn, room: self.room, range, purpose }
+    }
 }

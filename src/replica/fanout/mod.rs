@@ -121,6 +121,7 @@ impl Fanout {
             Fan::Follow { conn, room, after, last_seq } => self.follow(conn, room, after, last_seq),
             Fan::Unfollow { conn, room } => self.unfollow(conn, room),
             Fan::Publish { room, event, json } => self.publish(room, &event, &json),
+            Fan::Rewrite(row) => self.rewrite(&row),
             Fan::Found { conn, room, purpose, found, by } => match purpose {
                 Purpose::Join { index } => self.found_join(conn, index, found, &by),
                 Purpose::CatchUp => self.found_page(conn, room, found),
@@ -155,6 +156,17 @@ impl Fanout {
     /// What waits to be taken for `conn`, in bytes.
     pub fn queued_bytes(&self, conn: ConnId) -> usize {
         self.conns.get(&conn).map_or(0, |conn| conn.outbox.bytes())
+    }
+
+    /// What waits for each connection, in bytes, what waits for its turn included.
+    pub fn backlogs(&self) -> impl Iterator<Item = (ConnId, usize)> {
+        self.conns.iter().map(|(conn, state)| (*conn, state.pending_bytes()))
+    }
+
+    /// What of the memory that waits for `conn` is its own, in bytes: a line that waits for others as well, or is
+    /// kept as one of the recent, is shared.
+    pub fn share(&self, conn: ConnId) -> usize {
+        self.conns.get(&conn).map_or(0, Conn::share)
     }
 
     /// The pages that are wanted from the database since the last call.

@@ -14,6 +14,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// What of the memory that the lines take is this outbox's own.
+    pub fn share(&self) -> usize {
+        self.lines.iter().map(|line| line.len() / Arc::strong_count(line)).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

@@ -55,6 +55,20 @@ impl Followed {
         self.last_seq += 1;
         self.recent_bytes += line.len();
         self.recent.push_back(line);
+        self.shorten();
+    }
+
+    /// The line of a recent event is now another one.
+    pub fn rewrite(&mut self, seq: u64, line: Arc<[u8]>) {
+        let Some(place) = self.place(seq) else { return };
+        if let Some(old) = self.recent.get_mut(place) {
+            self.recent_bytes = self.recent_bytes - old.len() + line.len();
+            *old = line;
+        }
+        self.shorten();
+    }
+
+    fn shorten(&mut self) {
         while self.recent.len() > RECENT_EVENTS || (self.recent_bytes > RECENT_BYTES && self.recent.len() > 1)
         {
             self.recent_bytes -= self.recent.pop_front().map_or(0, |line| line.len());
@@ -70,7 +84,11 @@ impl Followed {
 
     /// The line of event `seq`, where it is recent.
     pub fn recent(&self, seq: u64) -> Option<&Arc<[u8]>> {
+        self.recent.get(self.place(seq)?)
+    }
+
+    fn place(&self, seq: u64) -> Option<usize> {
         let newer = usize::try_from(self.last_seq.checked_sub(seq)?).ok()?;
-        self.recent.get(self.recent.len().checked_sub(newer + 1)?)
+        self.recent.len().checked_sub(newer + 1)
     }
 }

@@ -1,12 +1,21 @@
 //! A small cluster in one thread: links, disks and fan-outs, and clients that write lines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use core::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 use serde_json::Value;
 
 use crate::{
     protocol::{
-        Envelope, Limits, ServerId, operator::OperatorKey, peer::NodeId, secret::ClusterSecret, status::Role,
+        Envelope, Limits, ServerId,
+        credential::Job,
+        operator::OperatorKey,
+        peer::{NodeId, PeerMessage},
+        secret::ClusterSecret,
+        status::Role,
     },
     replica::{
         Replica,
@@ -55,13 +64,26 @@ pub struct Cluster {
     pub now: Now,
     pub keep_entries: u64,
     pub followers: Followers,
+    pub limits: Limits,
+    /// What the hashing threads leave lying, where they do: since this, jobs have no results.
+    pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
+    /// How many passwords were hashed.
+    pub hashed: usize,
+    /// What was said to clients in all, and the most in one round, in bytes.
+    pub said: usize,
+    pub most_said: usize,
     disks: Vec<MemoryDisk>,
     servers: BTreeMap<usize, Server>,
     /// Pairs whose links are cut, lower number first.
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
+    /// So many of the next snapshots cannot be read to their end.
+    pub damaged_snapshots: usize,
+    pub unreadable: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
+    /// Whether servers cannot read what others pass on to them.
+    pub garbled: bool,
 }
 
 impl Cluster {
@@ -70,12 +92,20 @@ impl Cluster {
             now: Now { mono_ms: 1_000, wall_ms: 1_763_677_200_000 },
             keep_entries: 1_000,
             followers: Followers::Forward,
+            limits: Limits::default(),
+            unhashed: None,
+            hashed: 0,
+            said: 0,
+            most_said: 0,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
             servers: BTreeMap::new(),
             cut: BTreeSet::new(),
             quarantined: Vec::new(),
+            damaged_snapshots: 0,
+            unreadable: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
+            garbled: false,
         }
     }
 
@@ -105,7 +135,7 @@ impl Cluster {
                 })
                 .collect(),
             timing: Timing::default(),
-            limits: Limits::default(),
+            limits: self.limits.clone(),
             auth: Default::default(),
             followers: self.followers,
             keep_entries: self.keep_entries,
@@ -183,12 +213,17 @@ impl Cluster {
         }
     }
 
-    /// Opens a connection and says its lines, all at once.
+    /// Opens a connection, where it is not open, and says its lines, all at once.
     pub fn say(&mut self, number: usize, conn: u64, lines: &[&str]) {
+        self.say_from(number, conn, None, lines);
+    }
+
+    /// The same, where the connection comes from an address.
+    pub fn say_from(&mut self, number: usize, conn: u64, addr: Option<IpAddr>, lines: &[&str]) {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
             self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
-            self.input(number, Input::Opened { conn, addr: None, reserved: false });
+            self.input(number, Input::Opened { conn, addr, reserved: false });
         }
         for line in lines {
             self.input(
@@ -196,6 +231,25 @@ impl Cluster {
                 Input::Line { conn, line: Envelope::parse(line.as_bytes()), bytes: line.len() },
             );
         }
+    }
+
+    /// The client hangs up.
+    pub fn hang_up(&mut self, number: usize, conn: u64) {
+        self.input(number, Input::Closed { conn: ConnId(conn) });
+    }
+
+    /// The hashing threads do what they have left lying, and go on.
+    pub fn hash_all(&mut self) {
+        for (number, conn, job) in self.unhashed.take().into_iter().flatten() {
+            self.hash(number, conn, job);
+        }
+        self.settle();
+    }
+
+    fn hash(&mut self, number: usize, conn: ConnId, job: Job) {
+        self.hashed += usize::from(job.hashes());
+        let done = self.hasher.work(job);
+        self.input(number, Input::Credential { conn, done });
     }
 
     /// Opens a connection in a place that is kept for operators and administrators.
@@ -259,7 +313,15 @@ impl Cluster {
             let now = self.now;
             let server = self.servers.get_mut(&number).expect("it runs");
             server.replica.turn(now).expect("the disk works");
-            for output in server.replica.drain_outputs() {
+            let outputs = server.replica.drain_outputs();
+            let said = outputs.iter().map(|output| match output {
+                Output::Fan(Fan::Say { line, .. } | Fan::Answer { line, .. }) => line.len(),
+                _ => 0,
+            });
+            let said: usize = said.sum();
+            self.said += said;
+            self.most_said = self.most_said.max(said);
+            for output in outputs {
                 idle &= matches!(output, Output::Fan(Fan::Tick));
                 self.carry_out(number, output);
             }
@@ -270,8 +332,11 @@ impl Cluster {
 
     fn carry_out(&mut self, number: usize, output: Output) {
         match output {
-            Output::Peer { to, message } => {
+            Output::Peer { to, mut message } => {
                 let to = self.number(&to);
+                if let (true, PeerMessage::Forward { commands, .. }) = (self.garbled, &mut message) {
+                    commands.iter_mut().for_each(|command| command[0] = 0);
+                }
                 if self.servers.contains_key(&to) && !self.is_cut(number, to) {
                     self.input(to, Input::Peer { from: id(number), message });
                 }
@@ -279,8 +344,13 @@ impl Cluster {
             Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
             Output::Look(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
-                let (mut head, content) = self.disk(number).reader().snapshot().expect("the disk works");
+                let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
+                if self.damaged_snapshots > 0 {
+                    self.damaged_snapshots -= 1;
+                    // What is synced to the spool file is not what is read from it.
+                    content = Box::new(content.take(200));
+                }
                 let to_number = self.number(&to);
                 self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
                 self.input(number, Input::SnapshotSent { to, ok: true });
@@ -291,10 +361,11 @@ impl Cluster {
                 self.disk(number).wipe();
                 self.start(number);
             }
-            Output::Credential { conn, job } => {
-                let done = self.hasher.work(job);
-                self.input(number, Input::Credential { conn, done });
-            }
+            Output::Credential { conn, job } => match &mut self.unhashed {
+                Some(unhashed) if job.hashes() => unhashed.push((number, conn, job)),
+                _ => self.hash(number, conn, job),
+            },
+            Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Stopped => {}
         }
     }
@@ -343,6 +414,12 @@ impl Cluster {
                 .collect();
             self.input(number, Input::View(View { peers }));
         }
+    }
+
+    /// A peer's message arrives.
+    pub fn tell(&mut self, number: usize, from: usize, message: PeerMessage) {
+        self.input(number, Input::Peer { from: id(from), message });
+        self.settle();
     }
 
     /// Tells a server what to believe of a peer, until time goes on.

@@ -1,7 +1,10 @@
 //! Stories of whole clusters: what must hold when servers and links come and go.
 
 mod cluster;
+mod followers;
+mod lists;
 mod people;
+mod sessions;
 
 use std::collections::BTreeSet;
 
@@ -12,8 +15,9 @@ use crate::{
     replica::{
         config::Followers,
         membership::PeerView,
-        storage::{EventRange, Reader, RoomId},
+        storage::{EventRange, Reader, RoomId, Storage},
     },
+    storage::Kept,
 };
 
 use self::cluster::{Cluster, applied, id};
@@ -211,6 +215,41 @@ fn a_server_that_was_away_too_long_gets_a_snapshot() {
     cluster.say(1, 7, &[JOIN, &chat("m5")]);
     cluster.run_ms(40);
     assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.keep_entries = 10;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    let before = (applied(&cluster, 1), cluster.replica(1).data_mark().node_id);
+    cluster.kill(1);
+    for number in 0..60 {
+        cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
+        cluster.run_ms(40);
+    }
+    cluster.damaged_snapshots = 2;
+    cluster.start(1);
+    // It keeps what it has, and is not sent another at once.
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.unreadable.len(), 1, "{:?}", cluster.unreadable);
+    assert!(cluster.unreadable[0].1.contains("cannot be read to its end"), "{:?}", cluster.unreadable);
+    assert_eq!((applied(&cluster, 1), cluster.replica(1).data_mark().node_id), before);
+    // The others go on.
+    cluster.say(3, 1, &[&chat("meanwhile")]);
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
+    assert!(cluster.replica(1).may_vote());
+    cluster.run_ms(6_000);
+    assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
+    assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    assert_eq!(cluster.replica(1).data_mark().node_id, before.1);
+    assert!(cluster.quarantined.is_empty(), "{:?}", cluster.quarantined);
 }
 
 #[test]
@@ -415,11 +454,22 @@ fn what_is_old_goes_with_the_days_and_not_with_a_clock_that_jumps() {
 }
 
 #[test]
+fn a_room_is_not_read_again_before_its_first_event_is_old_enough() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b"), &settings(r#""keep_days":2"#)]);
+    cluster.run_ms(2_000);
+    // Whoever reads one of these finds it damaged.
+    (0..4).for_each(|event| assert!(cluster.disk(3).corrupt(Kept::Event, event, 9)));
+    cluster.run_ms(20_000);
+    assert!(cluster.quarantined.is_empty());
+}
+
+#[test]
 fn a_room_of_many_old_events_forgets_them_in_pieces() {
     let mut cluster = Cluster::led_by_the_last(1);
     cluster.say(1, 1, &[JOIN]);
     cluster.run_ms(40);
-    for round in 0..6 {
+    for round in 0..11 {
         let lines: Vec<String> = (0..1_000).map(|number| chat(&format!("{round}.{number}"))).collect();
         cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
         cluster.run_ms(1_000);
@@ -428,7 +478,14 @@ fn a_room_of_many_old_events_forgets_them_in_pieces() {
     cluster.run_ms(260);
     assert_eq!(first_seq(&cluster, 1), 1 + crate::chat::EXPIRE_MAX);
     cluster.run_ms(500);
-    assert_eq!(first_seq(&cluster, 1), 6_002);
+    // Now the disk has so much to wipe that it is waited for.
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    cluster.run_ms(2_000);
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    // Nobody writes anything, and still it gets there.
+    cluster.run_ms(40_000);
+    assert_eq!(first_seq(&cluster, 1), 11_002);
+    assert_eq!(cluster.replica(1).storage().unwiped(), 0);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A job knows no address. That nobody fills the queue alone is the replica's doing: it has at most one job
-//! of a connection under way, and `replica/throttle.rs` counts failures of an address and of an account. With
-//! both, a flood from one place costs others the time of a short queue and never more.
+//! of a connection and a quarter of the queue of an address under way (`replica/jobs.rs`), asks rights and limits
+//! before it hands one out, and counts. So a flood from one place costs others the time of a quarter of a short
+//! queue and never more. Every job has a result, also where its connection is gone: until then it counts.
 
 pub mod hasher;
 pub mod pool;

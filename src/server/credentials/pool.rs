@@ -94,7 +94,7 @@ impl Credentials {
     /// is returned.
     #[must_use]
     pub fn begin(&mut self, conn: ConnId, job: Job) -> Option<Finished> {
-        if matches!(job, Job::Draw | Job::Challenge | Job::Prove { .. }) {
+        if !job.hashes() {
             let done = self.quick.work(job);
             return Some(Finished { conn, done });
         }

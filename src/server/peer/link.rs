@@ -171,7 +171,7 @@ impl Link {
     }
 
     fn read_all(&self, peer: &ServerId, outgoing: Outgoing, events: &Sender<PeerEvent>) -> io::Result<()> {
-        let (link, answers) = (self.number, outgoing.clone());
+        let link = self.number;
         let mut reader = MessageReader::new(&*self.stream, &self.session);
         let mut assembly = Assembly::new(self.snapshot_path.clone());
         if events.send(PeerEvent::Up { peer: peer.clone(), outgoing }).is_err() {
@@ -187,9 +187,8 @@ impl Link {
                 message => Ok(Some(PeerEvent::Message { peer: peer.clone(), link, message })),
             };
             let event = outcome.unwrap_or_else(|reason| {
+                // Its sender finds out by itself: entries that follow the snapshot are not confirmed.
                 log::warn!("a snapshot from {peer} is thrown away: {reason}");
-                // Where the queue is full the leader will find out by itself.
-                answers.send(PeerMessage::SnapshotFailed);
                 None
             });
             if let Some(event) = event

@@ -468,8 +468,9 @@ mod tests {
         let low = end(folder.path(), "s0", first);
         let high = end(folder.path(), "s1", second);
         let (to_high, to_low) = (low.up(), high.up());
-        assert!(to_high.send(PeerMessage::SnapshotFailed));
-        assert_eq!(high.message(), PeerMessage::SnapshotFailed);
+        let doubt = PeerMessage::Doubt { node_id: NodeId(1), reason: "a message".into() };
+        assert!(to_high.send(doubt.clone()));
+        assert_eq!(high.message(), doubt);
         let content = vec![9u8; 1_000_000];
         let head =
             SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };

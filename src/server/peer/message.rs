@@ -235,8 +235,13 @@ mod tests {
     #[test]
     fn messages_of_every_size_arrive_in_order_even_bytewise() {
         let (ours, theirs) = sessions();
-        let messages =
-            [chunk(0), chunk(1), chunk(CONTENT_BYTES), chunk(300_000), PeerMessage::SnapshotFailed];
+        let messages = [
+            chunk(0),
+            chunk(1),
+            chunk(CONTENT_BYTES),
+            chunk(300_000),
+            PeerMessage::SnapshotEnd { sha256: [7; 32] },
+        ];
         let bytes = written(&ours, &messages);
         let mut reader = MessageReader::new(Bytewise(&bytes), &theirs);
         for message in &messages {

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use super::{
     record::{check_event, decode_event, raw_text},
-    sweep::Sweep,
+    sweep::Removed,
     tables::{RawText, Tables},
 };
 use crate::replica::storage::{Found, Hit, RoomId, Search, StorageError};
@@ -30,11 +30,11 @@ pub(super) fn is_wanted(search: &Search, text: &RawText<'_>) -> bool {
 /// Searches by reading all events: what the memory twin does, and what an index has to agree with.
 pub(super) fn scan(tables: &impl Tables, search: &Search) -> Result<Found, StorageError> {
     let Some(query) = Query::parse(&search.query) else { return Ok(Found::default()) };
-    let sweep = Sweep::read(tables)?;
+    let removed = Removed::read(tables)?;
     let mut hits = Vec::new();
     tables.all_events((0, 0), &mut |raw| {
         check_event(&raw)?;
-        if raw.seq >= sweep.floor(raw.room)
+        if raw.seq >= removed.floor(raw.room)
             && let Some(text) = raw_text(&raw)
             && is_wanted(search, &text)
             && query.fits(&text.text)

@@ -7,15 +7,14 @@ use std::{
 
 use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
-    chat::rows,
-    planted::{Bug, planted},
+    planted::is_left_out,
     protocol::peer::SnapshotHead,
     replica::storage::{Cluster, StorageError},
     storage::{
         bounds::{Totals, stored},
         read::check_state,
         record::{AppliedRecord, check_chunk, check_event, name},
-        sweep::Sweep,
+        sweep::Removed,
         tables::{RawChunk, RawEvent, Tables},
     },
 };
@@ -42,7 +41,7 @@ pub struct Export<S> {
     head: SnapshotHead,
     expected: Totals,
     /// What is removed is not sent, though it is not wiped yet.
-    sweep: Sweep,
+    removed: Removed,
     stage: Stage,
     out: Records,
     /// How much of `out` was given away.
@@ -72,12 +71,12 @@ where
     pub fn new(source: S) -> Result<Self, StorageError> {
         let head = head(&*source)?;
         let expected = stored(&*source, name::TOTALS)?.unwrap_or_default();
-        let sweep = Sweep::read(&*source)?;
+        let removed = Removed::read(&*source)?;
         Ok(Export {
             source,
             head,
             expected,
-            sweep,
+            removed,
             stage: Stage::Head,
             out: Records::default(),
             given: 0,
@@ -106,7 +105,7 @@ where
                 self.source.state(above.as_deref(), &mut |key, value, crc| {
                     check_state(key, value, crc)?;
                     read.state.put(crc, None);
-                    if !dropped(key) {
+                    if !is_left_out(key) {
                         sent.state.put(crc, None);
                         out.push(STATE, &[&len32(key), key, value]);
                     }
@@ -122,12 +121,12 @@ where
             }
             Stage::Events { above } => {
                 let (out, read, sent) = (&mut self.out, &mut self.read, &mut self.sent);
-                let sweep = &self.sweep;
+                let removed = &self.removed;
                 let mut next = None;
                 self.source.all_events(*above, &mut |event| {
                     check_event(&event)?;
                     read.events.put(event.crc, None);
-                    if event.seq >= sweep.floor(event.room) {
+                    if event.seq >= removed.floor(event.room) {
                         sent.events.put(event.crc, None);
                         push_event(out, &event);
                     }
@@ -140,12 +139,12 @@ where
             }
             Stage::Chunks { above } => {
                 let (out, read, sent) = (&mut self.out, &mut self.read, &mut self.sent);
-                let sweep = &self.sweep;
+                let removed = &self.removed;
                 let mut next = None;
                 self.source.chunks(*above, &mut |chunk| {
                     check_chunk(&chunk)?;
                     read.chunks.put(chunk.crc, None);
-                    if !sweep.dooms(chunk.file) {
+                    if !removed.dooms(chunk.file) {
                         sent.chunks.put(chunk.crc, None);
                         push_chunk(out, &chunk);
                     }
@@ -191,12 +190,6 @@ where
         self.given += count;
         Ok(count)
     }
-}
-
-/// Bugs on purpose: rows that a snapshot forgets.
-fn dropped(key: &[u8]) -> bool {
-    (planted(Bug::SnapshotDropsDedup) && key.first() == Some(&rows::SENT))
-        || (planted(Bug::SnapshotDropsClock) && key.first() == Some(&rows::CLOCK))
 }
 
 fn push_event(out: &mut Records, event: &RawEvent<'_>) {

@@ -5,13 +5,14 @@ use std::io::{self, Read};
 use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, VERSION_BEFORE_FILES, chained};
 use crate::{
     protocol::peer::SnapshotHead,
-    replica::storage::StorageError,
+    replica::storage::InstallError,
     storage::{
         bounds::{Totals, TotalsBeforeFiles},
         checksum,
-        record::{doubt, exact},
+        full_text::FILL_BYTES,
+        record::exact,
         tables::{RawChunk, RawEvent, TablesMut},
-        write::put_event,
+        write::insert_event,
     },
 };
 
@@ -19,19 +20,20 @@ use crate::{
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Writes the rows of a snapshot into empty tables and returns their totals. Anything that is not as the
-/// sender wrote it, or that is not the snapshot which `head` announced, is `Doubtful`.
+/// sender wrote it, or that is not the snapshot which `head` announced, is `Unreadable`.
 pub fn import<T: TablesMut>(
     tables: &mut T,
     head: &SnapshotHead,
     content: &mut dyn Read,
-) -> Result<Totals, StorageError> {
+) -> Result<Totals, InstallError> {
     let mut records = Incoming::begin(content)?;
     match records.next()? {
         (HEAD, body) => check_head(head, body)?,
-        (kind, _) => return Err(doubt(format!("the snapshot begins with a record of kind {kind}"))),
+        (kind, _) => return Err(unreadable(format!("the snapshot begins with a record of kind {kind}"))),
     }
     let version = records.version;
     let mut totals = Totals::default();
+    let mut text_bytes = 0;
     loop {
         match records.next()? {
             (STATE, body) => {
@@ -43,8 +45,12 @@ pub fn import<T: TablesMut>(
             (EVENT, body) => {
                 let mut event = split_event(body).ok_or_else(|| malformed("event"))?;
                 event.crc = checksum::event(&event);
-                let replaced = put_event(tables, event)?;
-                totals.events.put(event.crc, replaced);
+                text_bytes += insert_event(tables, event)?
+                    .ok_or_else(|| unreadable("the snapshot has an event twice"))?;
+                if text_bytes >= FILL_BYTES {
+                    tables.merge_texts(std::mem::take(&mut text_bytes))?;
+                }
+                totals.events.put(event.crc, None);
             }
             (CHUNK, body) if version > VERSION_BEFORE_FILES => {
                 let mut chunk = split_chunk(body).ok_or_else(|| malformed("piece of a file"))?;
@@ -58,24 +64,24 @@ pub fn import<T: TablesMut>(
                     _ => exact(body),
                 };
                 let sent = sent.map_err(|_| malformed("end"))?;
-                sent.state.check(&totals.state, "rows of the snapshot")?;
-                sent.events.check(&totals.events, "events of the snapshot")?;
-                sent.chunks.check(&totals.chunks, "pieces of files of the snapshot")?;
+                if sent != totals {
+                    return Err(unreadable("the snapshot has other rows than were put into it"));
+                }
                 records.end()?;
                 return Ok(totals);
             }
-            (kind, _) => return Err(doubt(format!("the snapshot has a record of unknown kind {kind}"))),
+            (kind, _) => return Err(unreadable(format!("the snapshot has a record of unknown kind {kind}"))),
         }
     }
 }
 
 /// The sender's term is said beside the snapshot and not in it.
-fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), StorageError> {
+fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
     let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
     if (SnapshotHead { term: announced.term, ..found }) == *announced {
         return Ok(());
     }
-    Err(doubt(format!("a snapshot up to entry {} was announced, and another one came", announced.index)))
+    Err(unreadable(format!("a snapshot up to entry {} was announced, and another one came", announced.index)))
 }
 
 /// Records as they are read.
@@ -87,15 +93,15 @@ struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn begin(content: &'a mut dyn Read) -> Result<Self, StorageError> {
+    fn begin(content: &'a mut dyn Read) -> Result<Self, InstallError> {
         let mut incoming = Incoming { content, version: 0, crc: 0, body: Vec::new() };
         let magic: [u8; 6] = incoming.array()?;
         if magic != *MAGIC {
-            return Err(doubt("what came as a snapshot is none"));
+            return Err(unreadable("what came as a snapshot is none"));
         }
         incoming.version = u16::from_le_bytes(incoming.array()?);
         if !(VERSION_BEFORE_FILES..=SNAPSHOT_VERSION).contains(&incoming.version) {
-            return Err(doubt(format!(
+            return Err(unreadable(format!(
                 "the snapshot has format {}; this program reads {VERSION_BEFORE_FILES} to {SNAPSHOT_VERSION}",
                 incoming.version
             )));
@@ -103,34 +109,34 @@ impl<'a> Incoming<'a> {
         Ok(incoming)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StorageError> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], InstallError> {
         let mut bytes = [0; N];
-        self.content.read_exact(&mut bytes).map_err(unreadable)?;
+        self.content.read_exact(&mut bytes).map_err(cut_short)?;
         Ok(bytes)
     }
 
     /// The next record: its kind and the rest of its body.
-    fn next(&mut self) -> Result<(u8, &[u8]), StorageError> {
+    fn next(&mut self) -> Result<(u8, &[u8]), InstallError> {
         let length = u32::from_le_bytes(self.array()?) as usize;
         if !(1..=RECORD_BYTES_MAX).contains(&length) {
-            return Err(doubt(format!("the snapshot has a record of {length} bytes")));
+            return Err(unreadable(format!("the snapshot has a record of {length} bytes")));
         }
         let crc = u32::from_le_bytes(self.array()?);
         self.body.resize(length, 0);
-        self.content.read_exact(&mut self.body).map_err(unreadable)?;
+        self.content.read_exact(&mut self.body).map_err(cut_short)?;
         self.crc = chained(self.crc, &self.body);
         if self.crc != crc {
-            return Err(doubt("a record of the snapshot fails its checksum"));
+            return Err(unreadable("a record of the snapshot fails its checksum"));
         }
         Ok((self.body[0], &self.body[1..]))
     }
 
     /// Nothing may follow the last record.
-    fn end(&mut self) -> Result<(), StorageError> {
+    fn end(&mut self) -> Result<(), InstallError> {
         match self.content.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(doubt("the snapshot goes on after its end")),
-            Err(error) => Err(unreadable(error)),
+            Ok(_) => Err(unreadable("the snapshot goes on after its end")),
+            Err(error) => Err(cut_short(error)),
         }
     }
 }
@@ -146,7 +152,8 @@ fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
     let (room, seq, index, created_at_ms) =
         (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
     let (author, json) = split_state(rest)?;
-    Some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
+    let is_text = std::str::from_utf8(author).is_ok() && std::str::from_utf8(json).is_ok();
+    is_text.then_some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
 }
 
 fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
@@ -155,11 +162,15 @@ fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
     Some(RawChunk { file: *file, number: u32::from_le_bytes(*number), bytes, crc: 0 })
 }
 
-/// The database has not been touched by this: whatever goes wrong with the content is the content's.
-fn unreadable(error: io::Error) -> StorageError {
-    doubt(format!("the snapshot cannot be read to its end: {error}"))
+/// Whatever goes wrong in reading it is the content's; the database has not been touched by that.
+fn cut_short(error: io::Error) -> InstallError {
+    unreadable(format!("the snapshot cannot be read to its end: {error}"))
 }
 
-fn malformed(what: &str) -> StorageError {
-    doubt(format!("the snapshot has a {what} that does not decode"))
+fn malformed(what: &str) -> InstallError {
+    unreadable(format!("the snapshot has a {what} that does not decode"))
+}
+
+fn unreadable(why: impl Into<String>) -> InstallError {
+    InstallError::Unreadable(why.into())
 }

@@ -252,7 +252,7 @@ fn compare_views(world: &World, model: &Model, now: u64) {
 fn compare_rooms(world: &World, model: &Model, now: u64) {
     for (name, room) in &model.rooms {
         let id = world.state.room_id(&RoomName::new(name).unwrap().key()).unwrap();
-        let members = world.state.members(id, now, |_| (false, false));
+        let members = world.state.members(id, now, None, 1_000, |_| (false, false)).0;
         let members: Vec<_> = members.iter().map(|m| (m.username.as_str(), m.role.as_str())).collect();
         let expected = room.members.keys().map(|user| (user.as_str(), model.role_word(user, room, now)));
         assert_eq!(members, expected.collect::<Vec<_>>(), "{name}");

@@ -62,6 +62,22 @@ impl History {
         Fan::Publish { room: self.room, event, json }
     }
 
+    /// Event `seq` has got another text; the instruction that says so.
+    fn rewrite(&mut self, seq: u64, body: &str) -> Fan {
+        let place = seq as usize - 1;
+        let mut event = Event::clone(&self.events[place].0);
+        event.kind = EventKind::Message(Message {
+            body: body.into(),
+            client_msg_id: seq.to_string(),
+            ..Message::default()
+        });
+        let json: Arc<RawValue> = to_raw_value(&event).expect("an event").into();
+        self.events[place] = (Arc::new(event), json);
+        let range =
+            EventRange { after: seq - 1, before: seq + 1, oldest_first: true, limit: 1, max_bytes: 0 };
+        Fan::Rewrite(Box::new(self.find(&range, u64::MAX).remove(0)))
+    }
+
     /// What a database that has the first `visible` events finds.
     fn find(&self, range: &EventRange, visible: u64) -> Vec<EventRow> {
         let in_range = |event: &Event| {

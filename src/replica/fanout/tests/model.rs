@@ -1,7 +1,7 @@
 //! Random instructions, with a database that lags behind the publications, pages and events that are found
 //! in any order, and readers that take what they like. Checked is what a client sees, line by line.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
@@ -22,12 +22,10 @@ struct Client {
     /// By room: the next event, where the room is followed.
     next: BTreeMap<String, u64>,
     /// The rooms that must come to their newest event in the end.
-    follows: BTreeMap<RoomId, bool>,
+    follows: BTreeSet<RoomId>,
     /// The writes that wait for their answer, in order.
     writes: VecDeque<Write>,
     is_closing: bool,
-    /// A query of it could not be answered.
-    may_close: bool,
 }
 
 struct Write {
@@ -43,8 +41,6 @@ struct Joining {
     after: Option<u64>,
     /// The user left the room before the answer, and has not come back.
     ended: bool,
-    /// It will be refused.
-    failed: bool,
 }
 
 impl Client {
@@ -76,7 +72,7 @@ impl Client {
         if !ended {
             self.next.remove(&room);
         }
-        let Some(events) = data["events"].as_array() else { return };
+        let events = data["events"].as_array().expect("a join that was applied is never refused");
         let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().expect("a seq")).collect();
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "holes in {seqs:?}");
         let next = match (after, seqs.last()) {
@@ -192,7 +188,7 @@ impl World {
                 assert!(is_full, "{conn:?} was cut although its reader was not slow");
                 self.cuts += 1;
             } else {
-                assert!(client.is_closing || client.may_close, "only what is to be closed is");
+                assert!(client.is_closing, "only what is to be closed is");
             }
         }
         for conn in self.clients.keys() {
@@ -214,9 +210,9 @@ impl World {
         let (join, range) = history.join(conn, self.id, after, self.chance.below(60) as usize);
         let (room, last_seq, index) = (history.room, history.last_seq(), self.id as u64);
         let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.is_closing) else { return };
-        let joining = Joining { room, last_seq, after, ended: false, failed: false };
+        let joining = Joining { room, last_seq, after, ended: false };
         client.writes.push_back(Write { id: self.id, join: Some(joining) });
-        client.follows.insert(room, true);
+        client.follows.insert(room);
         self.handle(join);
         self.queries.push(Query { conn, room, range, purpose: Purpose::Join { index } });
     }
@@ -227,21 +223,12 @@ impl World {
         let (room, last_seq, name) = (history.room, history.last_seq(), history.name().to_string());
         let after = last_seq.saturating_sub(behind);
         let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.is_closing) else { return };
-        match client.follows.get(&room) {
-            // Ignored.
-            Some(true) => {}
-            Some(false) => return,
-            None => {
-                let mut counts = true;
-                match client.joining(room) {
-                    // Its answer is where the pushes begin.
-                    Some(join) => {
-                        join.ended = false;
-                        counts = !join.failed;
-                    }
-                    None => drop(client.next.insert(name, after + 1)),
-                }
-                client.follows.insert(room, counts);
+        // Else it is ignored.
+        if client.follows.insert(room) {
+            match client.joining(room) {
+                // Its answer is where the pushes begin.
+                Some(join) => join.ended = false,
+                None => drop(client.next.insert(name, after + 1)),
             }
         }
         self.handle(Fan::Follow { conn, room, after, last_seq });
@@ -281,16 +268,6 @@ impl World {
         let mut found = Ok(self.rooms[number].look(&range, self.visible[number]));
         if self.chance.below(60) == 0 {
             found = Err(Refusal::new(Code::Overloaded, "busy"));
-            if let Some(client) = self.clients.get_mut(&conn) {
-                client.may_close = true;
-                if let Purpose::Join { index } = purpose {
-                    let of_it = client.writes.iter_mut().filter(|write| write.id as u64 == index);
-                    of_it.filter_map(|write| write.join.as_mut()).for_each(|join| join.failed = true);
-                    if client.follows.contains_key(&room) {
-                        client.follows.insert(room, false);
-                    }
-                }
-            }
         }
         self.handle(Fan::Found { conn, room, purpose, found, by: by() });
     }
@@ -305,7 +282,7 @@ impl World {
         for (conn, end) in self.fanout.closed() {
             assert_eq!(end, End::Finished, "reading cuts nobody");
             let client = self.clients.remove(&conn).expect("it was open");
-            assert!(client.is_closing || client.may_close, "only what is to be closed is");
+            assert!(client.is_closing, "only what is to be closed is");
         }
     }
 
@@ -341,10 +318,10 @@ impl World {
         for (conn, client) in &self.clients {
             assert!(!client.is_closing, "{conn:?} was to be closed");
             assert!(client.writes.is_empty(), "{conn:?} waits for answers");
-            for (room, counts) in &client.follows {
+            for room in &client.follows {
                 let history = &self.rooms[room.0 as usize];
                 let next = client.next.get(&history.name().to_string()).copied();
-                assert!(!counts || next == Some(history.last_seq() + 1), "{conn:?} is behind in {room:?}");
+                assert_eq!(next, Some(history.last_seq() + 1), "{conn:?} is behind in {room:?}");
             }
         }
     }

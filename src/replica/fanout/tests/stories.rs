@@ -183,14 +183,46 @@ fn whoever_left_and_came_back_during_a_join_goes_on_behind_its_answer() {
     assert_eq!(story.read(CONN), ["ack 1 [2,3]", "ack 2 [6]", "7", "8"]);
 }
 
+/// What comes of a query where the queue of those who could look is full.
+fn nobody_looked() -> Found {
+    Err(Refusal::new(Code::Overloaded, "busy"))
+}
+
 #[test]
-fn a_join_that_finds_nothing_is_refused_and_one_with_a_hole_closes() {
-    let overloaded = || Err(Refusal::new(Code::Overloaded, "busy"));
+fn a_join_for_which_nobody_could_look_is_asked_again_and_not_refused() {
     let mut story = Story::new(1 << 20, 4);
-    let (join, _) = story.join(1, None, 50);
-    story.found(join, overloaded());
-    story.say();
-    assert_eq!(story.read(CONN), ["nack 1"]);
+    let (join, range) = story.join(1, None, 50);
+    story.fanout.handle(left(CONN, 2));
+    for _ in 0..2 {
+        story.found(join.clone(), nobody_looked());
+        story.say();
+        assert_eq!(story.read(CONN), [""; 0], "it was applied: no answer may say that nothing happened");
+        assert!(story.pages().is_empty(), "no hot loop");
+        story.fanout.handle(Fan::Tick);
+        assert_eq!(story.pages(), std::slice::from_ref(&range));
+        story.fanout.handle(Fan::Tick);
+        assert!(story.pages().is_empty(), "once is enough");
+    }
+    story.find(join, &range);
+    assert_eq!(story.read(CONN), ["ack 1 [1,2,3,4]", "5", "6", "ack 2"]);
+}
+
+#[test]
+fn a_page_for_which_nobody_could_look_is_asked_again() {
+    let mut story = Story::new(1 << 20, 4);
+    story.follow(1);
+    let page = story.pages().remove(0);
+    story.found(Purpose::CatchUp, nobody_looked());
+    assert!(story.pages().is_empty(), "no hot loop");
+    story.fanout.handle(Fan::Tick);
+    assert_eq!(story.pages(), std::slice::from_ref(&page));
+    story.find(Purpose::CatchUp, &page);
+    assert_eq!(story.read(CONN), ["2", "3", "4"]);
+}
+
+#[test]
+fn a_join_with_a_hole_closes() {
+    let mut story = Story::new(1 << 20, 4);
     let (join, range) = story.join(2, Some(1), 50);
     let mut rows = story.history.find(&range, u64::MAX);
     rows.remove(1);
@@ -199,12 +231,13 @@ fn a_join_that_finds_nothing_is_refused_and_one_with_a_hole_closes() {
 }
 
 #[test]
-fn a_page_that_cannot_be_read_closes_after_what_is_queued() {
+fn a_page_that_cannot_be_used_closes_after_what_is_queued() {
     let mut story = Story::new(1 << 20, 4);
     story.follow(1);
     story.fanout.handle(left(CONN, 1));
-    assert_eq!(story.pages().len(), 1);
-    story.found(Purpose::CatchUp, Err(Refusal::new(Code::Overloaded, "busy")));
+    let page = story.pages().remove(0);
+    let rows = story.history.find(&page, u64::MAX).split_off(1);
+    story.found(Purpose::CatchUp, Ok(FoundEvents { rows, first_kept: 1 }));
     assert!(story.fanout.closed().is_empty());
     story.say();
     assert_eq!(story.read(CONN), ["ack 1"]);
@@ -276,6 +309,76 @@ fn who_has_got_something_is_closed_rather_than_skipped_and_its_resume_tells_what
     let answer = story.read(CONN).remove(0);
     assert!(answer.starts_with("ack 2 [500,501,") && !answer.ends_with("more"), "{answer}");
     assert!(story.fanout.closed().is_empty(), "no circle");
+}
+
+/// Whether somebody who catches up from memory is shown what was deleted before they came.
+fn shows_what_was_deleted() -> bool {
+    let mut story = Story::new(1 << 20, 500);
+    // Somebody is there all the time, so the newest events are in memory.
+    let (room, last_seq) = (story.history.room, story.history.last_seq());
+    story.fanout.handle(Fan::Follow { conn: OTHER, room, after: last_seq, last_seq });
+    let secret = story.history.say("the secret");
+    story.fanout.handle(secret);
+    let rewrite = story.history.rewrite(501, "");
+    story.fanout.handle(rewrite);
+    story.say();
+    let (join, range) = story.join(1, Some(0), 0);
+    story.find(join, &range);
+    let lines = story.fanout.take(CONN, usize::MAX);
+    assert_eq!(lines.len(), 3, "the answer with 500 events, and two from memory");
+    assert!(story.pages().is_empty());
+    lines.iter().any(|line| String::from_utf8_lossy(line).contains("the secret"))
+}
+
+#[test]
+fn what_was_deleted_is_not_shown_from_memory() {
+    assert!(!shows_what_was_deleted());
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn text_that_stays_in_memory_is_noticed() {
+    use crate::planted::{Bug, plant};
+
+    plant(Some(Bug::RewrittenStaysRecent));
+    let is_noticed = shows_what_was_deleted();
+    plant(None);
+    assert!(is_noticed);
+}
+
+#[test]
+fn what_an_event_has_become_counts_by_its_length_now() {
+    let mut story = Story::new(1 << 20, 0);
+    story.follow(0);
+    for _ in 0..3 {
+        story.say();
+    }
+    // Of what does not fit into memory the oldest goes, as when it is new.
+    let rewrite = story.history.rewrite(2, &"long ".repeat(60_000));
+    story.fanout.handle(rewrite);
+    story.read(CONN);
+    let (join, range) = story.join(1, Some(0), 0);
+    let found =
+        FoundEvents { rows: story.history.find(&EventRange { before: 2, ..range }, 3), first_kept: 0 };
+    story.found(join, Ok(found));
+    assert_eq!(story.read(CONN), ["ack 1 [1] more"]);
+    assert_eq!(story.pages().len(), 1, "the second is not in memory");
+}
+
+#[test]
+fn a_line_for_many_is_held_once_and_an_answer_by_one() {
+    let mut story = Story::new(1 << 20, 0);
+    story.follow(0);
+    story.fanout.handle(Fan::Follow { conn: OTHER, room: story.history.room, after: 0, last_seq: 0 });
+    story.say();
+    let line = story.fanout.queued_bytes(CONN);
+    // The third is the memory of recent events.
+    assert_eq!((story.fanout.share(CONN), story.fanout.share(OTHER)), (line / 3, line / 3));
+    story.fanout.handle(left(CONN, 1));
+    let answer = story.fanout.queued_bytes(CONN) - line;
+    assert_eq!(story.fanout.share(CONN), line / 3 + answer);
+    let backlogs: Vec<_> = story.fanout.backlogs().collect();
+    assert_eq!(backlogs, [(CONN, line + answer), (OTHER, line)]);
 }
 
 #[test]

@@ -349,7 +349,10 @@ impl Model {
             Action::CreateBot { username, token } => {
                 session_of(standing)?;
                 let name = username.as_str();
-                self.must_be_unused(name)?;
+                if !self.is_kind(name, |kind| *kind == Kind::Bot { made_by: user.into() }) {
+                    self.must_be_unused(name)?;
+                }
+                self.tokens.retain(|_, (owner, _)| owner != name);
                 self.user(name).kind = Kind::Bot { made_by: user.into() };
                 self.tokens.insert(*token, (name.into(), None));
                 Ok(format!("account {name}"))

@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::{
-    directory::Address,
-    io::{Command, Input, Output},
-    login::Login,
-    outbox::{Message, MessageIds, OutboxChange},
-    state::{ClientState, StateConfig},
-    update::Update,
-};
 use crate::{
     chance::Chance,
+    client::{
+        directory::Address,
+        io::{Command, Input, Output},
+        login::Login,
+        outbox::{Message, MessageIds, OutboxChange},
+        state::{ClientState, StateConfig},
+        update::Update,
+    },
     protocol::{Limits, RoomName, UserName},
 };
 
@@ -92,13 +92,14 @@ impl World {
                 Output::Connect(_) => self.connecting = true,
                 Output::Disconnect => (self.connecting, self.wire) = (false, None),
                 Output::Discover => unreachable!("servers are configured"),
-                Output::KeepToken(_) | Output::Read { .. } | Output::Save { .. } => {}
+                Output::KeepToken(_) | Output::ForgetToken(_) | Output::Read { .. } | Output::Save { .. } => {
+                }
                 Output::Write(line) => {
                     let wire = self.wire.as_mut().expect("it writes only to a connection");
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
                 }
                 Output::Persist(OutboxChange::Added(message)) => self.disk.push(message),
-                Output::Persist(OutboxChange::Removed { client_msg_id }) => {
+                Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.disk.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Tell(Update::Event { event, .. }) => {

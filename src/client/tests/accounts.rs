@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    change::{Change, Outcome},
-    io::{Command, Input, Output},
-    limits::READ_PAUSE_MS,
-    login::{Login, Secret},
-    state_tests::{Rig, config, event, room},
-    transfer::Sending,
-    update::Update,
-};
-use crate::protocol::{
-    Code, FileId, UserName,
-    file::{FILE_CHUNK_BYTES, NewFile},
+use super::{Rig, config, event, room};
+use crate::{
+    client::{
+        change::{Change, Outcome},
+        io::{Command, Input, Output},
+        limits::READ_PAUSE_MS,
+        login::{Login, Secret},
+        transfer::Sending,
+        update::Update,
+    },
+    protocol::{
+        Code, FileId, UserName,
+        file::{FILE_CHUNK_BYTES, NewFile},
+    },
 };
 
 fn with_login(login: Login) -> Rig {
@@ -65,7 +67,7 @@ fn a_password_is_sent_once_and_after_a_failover_its_token() {
     let login = open(&mut rig);
     assert_eq!(login["data"], json!({ "username": "alice", "password": "hunter22" }));
     let_in(&mut rig, &login);
-    assert_eq!(rig.kept, [Some(Secret::new("snt_1"))]);
+    assert_eq!(rig.kept, [Secret::new("snt_1")]);
     let told = |update: &Update| matches!(update, Update::LoggedIn { username, account: true } if username.as_str() == "Alice");
     assert!(rig.told.iter().any(told), "{:?}", rig.told);
     rig.lost();
@@ -120,7 +122,8 @@ fn an_ended_session_forgets_its_token_and_keeps_the_messages() {
     rig.send("lobby", "hi");
     rig.line(json!({ "msg_type": "session_ended", "data": { "reason": "you were banned" } }));
     assert_eq!(login_needed(&rig), Some(Code::NotAuthenticated));
-    assert_eq!(rig.kept, [None]);
+    assert_eq!(rig.forgotten, [Secret::new("snt_1")]);
+    assert!(rig.told.iter().any(|update| matches!(update, Update::LoginNeeded { wanted: false, .. })));
     assert_eq!(rig.disk.len(), 1, "the message waits");
     rig.lost();
     assert_eq!(rig.state.next_timeout_ms(), None);
@@ -215,7 +218,7 @@ fn a_logout_waits_for_the_messages_and_ends_the_connection() {
     rig.ack_chat(&chat, 1);
     let logout = rig.take("logout").remove(0);
     rig.answer(&logout, "ack", json!({ "username": "alice" }));
-    assert_eq!(login_needed(&rig), Some(Code::NotAuthenticated));
+    assert!(rig.told.iter().any(|update| matches!(update, Update::LoginNeeded { wanted: true, .. })));
     assert!(matches!(outcomes(&mut rig)[..], [(1, Outcome::Done(_))]));
     assert_eq!(rig.state.next_timeout_ms(), None);
 }
@@ -312,7 +315,7 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
     assert_eq!(rig.take("set_presence").len(), 1);
 }
 
-fn sending(size: u64) -> Sending {
+pub(super) fn sending(size: u64) -> Sending {
     let file = NewFile { room: room("lobby"), name: "a.txt".into(), size, content_type: "text/plain".into() };
     Sending { file, sha256: "00".repeat(32), body: "a.txt".into(), client_msg_id: "file-1".into() }
 }
@@ -409,7 +412,7 @@ fn a_download_is_saved_in_order_over_two_servers() {
 
 #[test]
 fn outputs_show_no_secrets() {
-    let output = Output::KeepToken(Some(Secret::new("snt_1")));
+    let output = Output::KeepToken(Secret::new("snt_1"));
     let input = Input::Command(Command::LogIn(Login::by_password(Secret::new("hunter22"))));
     let shown = format!("{output:?} {input:?}");
     assert!(!shown.contains("snt_1") && !shown.contains("hunter22"), "{shown}");
