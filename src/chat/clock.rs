@@ -40,14 +40,13 @@ impl Clock {
         LAMPORT_AHEAD_MAX.min(LAMPORT_END.saturating_sub(self.lamport) >> 20)
     }
 
-    /// Moves past an accepted command that makes no event.
+    /// Moves up to what an accepted command claims.
     pub fn hear(&mut self, claimed: u64) {
         self.lamport = self.lamport.max(claimed);
     }
 
-    /// The timestamp of the next event, caused by a command that claimed `claimed`.
-    pub fn next(&mut self, claimed: u64) -> u64 {
-        self.hear(claimed);
+    /// The timestamp of the next event.
+    pub fn next(&mut self) -> u64 {
         self.lamport += 1;
         self.lamport
     }
@@ -62,8 +61,10 @@ mod tests {
         let mut clock = Clock::default();
         clock.check(LAMPORT_AHEAD_MAX).unwrap();
         clock.check(LAMPORT_AHEAD_MAX + 1).unwrap_err();
-        assert_eq!(clock.next(7), 8);
-        assert_eq!(clock.next(3), 9);
+        clock.hear(7);
+        assert_eq!(clock.next(), 8);
+        clock.hear(3);
+        assert_eq!(clock.next(), 9);
         clock.check(9 + LAMPORT_AHEAD_MAX).unwrap();
         clock.check(10 + LAMPORT_AHEAD_MAX).unwrap_err();
     }
@@ -75,7 +76,8 @@ mod tests {
             let claimed = clock.lamport + clock.ahead_max();
             clock.check(claimed).unwrap();
             clock.check(claimed + 1).unwrap_err();
-            clock.next(claimed);
+            clock.hear(claimed);
+            clock.next();
         }
         assert!(clock.lamport < LAMPORT_END - (1 << 50), "{}", clock.lamport);
         clock.lamport = LAMPORT_END - 1;

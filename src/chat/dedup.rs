@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     planted::{Bug, planted},
-    protocol::{file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
+    protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
     replica::storage::RoomId,
 };
 
@@ -40,6 +40,19 @@ impl Digest {
             hash.update(id);
         }
         hash.update(body);
+        Digest::finish(hash)
+    }
+
+    /// Of the events of an import.
+    pub fn of_events(events: &[Imported]) -> Digest {
+        let mut hash = Sha256::new();
+        for Imported { author, created_at, kind } in events {
+            hash.update(author.as_str());
+            hash.update([0]);
+            hash.update(created_at.to_be_bytes());
+            hash.update((kind.len() as u64).to_be_bytes());
+            hash.update(kind);
+        }
         Digest::finish(hash)
     }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// Uploads that one user may have begun and not ended: a further one ends the oldest.
 pub const UPLOADS_PER_USER: usize = 4;
+/// How long nothing of an upload may come before the cluster gives it up.
+pub const UPLOAD_IDLE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Messages that may show one file.
 pub const MESSAGES_PER_FILE: usize = 1_000;
 

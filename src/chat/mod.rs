@@ -42,6 +42,7 @@ pub use evidence::Evidence;
 pub use origin::Progress;
 pub use room::{Role, Room};
 pub use rules::EXPIRE_MAX;
+pub(crate) use rules::banned_from_cluster;
 pub use state::State;
 
 #[cfg(test)]

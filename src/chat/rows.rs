@@ -13,7 +13,7 @@ use super::{
     file::File,
     hook::Hook,
     origin::Newest,
-    room::{Role, Room, Settings},
+    room::{Import, Role, Room, Settings},
     user::{Reading, User, UserId},
 };
 use crate::{
@@ -61,8 +61,14 @@ pub const SPOKE: u8 = 30;
 pub const FILE: u8 = 31;
 /// Table of webhooks, by token.
 pub const HOOK: u8 = 32;
-/// The first byte of every value.
+/// Table of when uploads last went on, by file.
+pub const UPLOAD: u8 = 33;
+/// Table of what rooms remember of the last import, by room.
+pub const IMPORT: u8 = 34;
+/// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
+/// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
+const INVITED_VERSION: u8 = 2;
 
 /// A row, read.
 pub(super) enum Record {
@@ -78,11 +84,13 @@ pub(super) enum Record {
     Reading(UserId, RoomId, Reading),
     Settings(RoomId, Settings),
     Muted(RoomId, UserId, Until),
-    Invited(RoomId, UserId),
+    Invited(RoomId, UserId, Option<UserId>),
     Banned(RoomId, UserId, Until),
     Spoke(RoomId, UserId, u64),
     File(FileId, File),
     Hook(TokenHash, Hook),
+    Upload(FileId, u64),
+    Import(RoomId, Import),
 }
 
 /// What of a room changes seldom.
@@ -142,8 +150,10 @@ pub(super) fn muted(room: RoomId, user: UserId, until: Option<Until>) -> Row {
     maybe(key(MUTED, &[room.0, user.0]), until.as_ref())
 }
 
-pub(super) fn invited(room: RoomId, user: UserId, is_invited: bool) -> Row {
-    maybe(key(INVITED, &[room.0, user.0]), is_invited.then_some(&()))
+/// `by` is who has invited the user; `None` where they are not invited any more.
+pub(super) fn invited(room: RoomId, user: UserId, by: Option<UserId>) -> Row {
+    let value = by.map(|by| encode(&by, INVITED_VERSION));
+    Row { key: key(INVITED, &[room.0, user.0]), value }
 }
 
 pub(super) fn banned(room: RoomId, user: UserId, until: Option<Until>) -> Row {
@@ -160,6 +170,14 @@ pub(super) fn file(id: FileId, file: Option<&File>) -> Row {
 
 pub(super) fn hook(token: TokenHash, hook: Option<&Hook>) -> Row {
     maybe(keyed(key(HOOK, &[]), &token.0), hook)
+}
+
+pub(super) fn upload(id: FileId, last_ms: Option<u64>) -> Row {
+    maybe(keyed(key(UPLOAD, &[]), &id.0), last_ms.as_ref())
+}
+
+pub(super) fn import(room: RoomId, import: &Import) -> Row {
+    row(key(IMPORT, &[room.0]), import)
 }
 
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
@@ -198,8 +216,11 @@ fn maybe<T: Serialize>(key: Vec<u8>, value: Option<&T>) -> Row {
 }
 
 fn row<T: Serialize>(key: Vec<u8>, value: &T) -> Row {
-    let value = postcard::to_extend(value, vec![VALUE_VERSION]).expect("plain data always encodes");
-    Row { key, value: Some(value) }
+    Row { key, value: Some(encode(value, VALUE_VERSION)) }
+}
+
+fn encode<T: Serialize>(value: &T, version: u8) -> Vec<u8> {
+    postcard::to_extend(value, vec![version]).expect("plain data always encodes")
 }
 
 /// Reads a stored row; the error is one sentence.
@@ -224,12 +245,17 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(key, value)?),
         (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(key, value)?),
         (INVITED, Some(&[room, user])) => {
-            decode::<()>(key, value)?;
-            Record::Invited(RoomId(room), UserId(user))
+            let by = match value {
+                [VALUE_VERSION] => None,
+                value => Some(decode_version(key, value, INVITED_VERSION)?),
+            };
+            Record::Invited(RoomId(room), UserId(user), by)
         }
         (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(key, value)?),
         (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(key, value)?),
         (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(key, value)?),
+        (UPLOAD, Some(_)) if rest.len() == 16 => Record::Upload(FileId(id(rest)), decode(key, value)?),
+        (IMPORT, Some(&[id])) => Record::Import(RoomId(id), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),
     })
@@ -249,14 +275,18 @@ fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, String> {
+    decode_version(key, value, VALUE_VERSION)
+}
+
+fn decode_version<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8], known: u8) -> Result<T, String> {
     match value.split_first() {
-        Some((&VALUE_VERSION, body)) => match postcard::take_from_bytes(body) {
+        Some((version, body)) if *version == known => match postcard::take_from_bytes(body) {
             Ok((value, [])) => Ok(value),
             Ok((_, rest)) => Err(format!("{} has {} bytes too many", shown(key), rest.len())),
             Err(error) => Err(format!("{} does not decode: {error}", shown(key))),
         },
         Some((version, _)) => {
-            Err(format!("{} has version {version}; this program knows {VALUE_VERSION}", shown(key)))
+            Err(format!("{} has version {version}; this program knows {known}", shown(key)))
         }
         None => Err(format!("{} is empty", shown(key))),
     }

@@ -18,7 +18,7 @@ use crate::{
     protocol::{
         credential::TokenHash,
         file::FileId,
-        name::{RoomKey, UserKey},
+        name::{RoomKey, RoomName, UserKey},
         peer::NodeId,
         refusal::Refusal,
     },
@@ -37,6 +37,8 @@ pub struct State {
     /// Whose sessions the tokens open; kept in step with the users' own lists.
     pub(super) tokens: BTreeMap<TokenHash, UserId>,
     pub(super) files: BTreeMap<FileId, File>,
+    /// The files that are on their way, and when they last went on, milliseconds since the Unix epoch.
+    pub(super) uploads: BTreeMap<FileId, u64>,
     pub(super) hooks: BTreeMap<TokenHash, Hook>,
 }
 
@@ -95,13 +97,22 @@ impl State {
             }
             Record::Settings(id, settings) => self.stored_room(id)?.settings = settings,
             Record::Muted(id, user, until) => drop(self.stored_room(id)?.muted.insert(user, until)),
-            Record::Invited(id, user) => drop(self.stored_room(id)?.invited.insert(user)),
+            Record::Invited(id, user, by) => drop(self.stored_room(id)?.invited.insert(user, by)),
             Record::Banned(id, user, until) => drop(self.stored_room(id)?.banned.insert(user, until)),
             Record::Spoke(id, user, at_ms) => drop(self.stored_room(id)?.spoke_ms.insert(user, at_ms)),
             Record::File(id, file) => {
                 self.stored_user(file.uploader)?.file_bytes += file.size;
+                // Of an upload that began before its times were noted nobody knows when it last went on.
+                if file.sha256.is_none() {
+                    self.uploads.insert(id, 0);
+                }
                 self.files.insert(id, file);
             }
+            Record::Upload(id, last_ms) => match self.uploads.get_mut(&id) {
+                Some(noted_ms) => *noted_ms = last_ms,
+                None => return Err("a row of the chat state refers to an upload that is not stored".into()),
+            },
+            Record::Import(id, import) => self.stored_room(id)?.import = Some(import),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
                 self.stored_user(hook.user)?;
@@ -155,6 +166,12 @@ impl State {
     /// The number of the room of that name.
     pub fn room_id(&self, room: &RoomKey) -> Option<RoomId> {
         self.room_ids.get(room).copied()
+    }
+
+    /// The room of that name, with its number.
+    pub(super) fn room_named(&self, room: &RoomName) -> Option<(RoomId, &Room)> {
+        let id = self.room_id(&room.key())?;
+        Some((id, self.room_by_id(id)?))
     }
 
     /// The room of that number.

@@ -49,12 +49,15 @@ impl State {
         rights::allows(Deed::See, circumstances)
     }
 
+    /// Whether the room is in the viewer's list of rooms.
+    fn may_find(&self, viewer: Viewer<'_>, room: &Room) -> bool {
+        rights::allows(Deed::Find, self.circumstances(room, self.user_id(viewer.user), viewer.now_ms))
+    }
+
     /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
     /// exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
-        let id = self.room_id(&name.key());
-        let room = id.and_then(|id| Some((id, self.room_by_id(id)?)));
-        let (id, room) = room.ok_or_else(|| no_room(name))?;
+        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
         if self.may_see(viewer, room) || planted(Bug::HistoryForStrangers) {
             return Ok((id, room));
         }
@@ -94,7 +97,7 @@ impl State {
         self.rooms.len()
     }
 
-    /// The rooms that the viewer may see, by name, from behind `after` on; and whether there are more
+    /// The rooms that the viewer may find, by name, from behind `after` on; and whether there are more
     /// than `limit`, or than fit into an answer.
     pub fn room_summaries(
         &self,
@@ -113,9 +116,9 @@ impl State {
         let seen = rooms
             .filter(|(room_id, room)| {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
-                joined || (!joined_only && self.may_see(viewer, room))
+                joined || (!joined_only && self.may_find(viewer, room))
             })
-            .map(|(room_id, room)| summary(room_id, room, user, id));
+            .map(|(room_id, room)| summary(room_id, room, user, id, viewer.now_ms));
         page(seen, limit)
     }
 
@@ -144,10 +147,7 @@ impl State {
     ) -> Result<(RoomId, ExportPage), Refusal> {
         let (id, room) = match viewer {
             Some(viewer) => self.visible_room(viewer, name)?,
-            None => {
-                let id = self.room_id(&name.key());
-                id.and_then(|id| Some((id, self.room_by_id(id)?))).ok_or_else(|| no_room(name))?
-            }
+            None => self.room_named(name).ok_or_else(|| no_room(name))?,
         };
         let members = room.members.iter().filter(|_| with_members);
         let by_name: BTreeMap<_, _> = members
@@ -191,25 +191,24 @@ impl State {
 
         let Some(room) = self.rooms.get(&room) else { return (Vec::new(), false) };
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
-        let member = |key: &UserKey, id: UserId, role: &Role| {
+        let member = |key: &UserKey, id: UserId| {
+            let role = room.role_word(id, now_ms)?;
             let (online, away) = presence(key);
-            let is_muted = *role == Role::Member && room.is_muted(id, now_ms);
-            let role = if is_muted { "muted" } else { role.as_str() };
             let username = self.users.get(&id)?.name.clone();
             Some(Member { username, role: role.into(), online, away })
         };
         // Where about everybody is in the room it is quicker to go through everybody, who are in order already.
         if room.members.len() >= self.user_ids.len() / SHARE_OF_ALL {
             let users = self.user_ids.range::<UserKey, _>(from);
-            return page(users.filter_map(|(key, id)| member(key, *id, room.members.get(id)?)), limit);
+            return page(users.filter_map(|(key, id)| member(key, *id)), limit);
         }
         let by_name: BTreeMap<_, _> = room
             .members
-            .iter()
-            .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (*id, role))))
+            .keys()
+            .filter_map(|id| self.users.get(id).map(|user| (user.name.key(), *id)))
             .collect();
         let users = by_name.range::<UserKey, _>(from);
-        page(users.filter_map(|(key, (id, role))| member(key, *id, role)), limit)
+        page(users.filter_map(|(key, id)| member(key, *id)), limit)
     }
 
     /// The names of a room's members.
@@ -299,9 +298,15 @@ fn page<T: Serialize>(items: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, 
     (taken, false)
 }
 
-fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>) -> RoomSummary {
+fn summary(
+    room_id: RoomId,
+    room: &Room,
+    user: Option<&User>,
+    id: Option<UserId>,
+    now_ms: u64,
+) -> RoomSummary {
     let reading = user.and_then(|user| user.rooms.get(&room_id));
-    let role = id.and_then(|id| room.members.get(&id)).map_or(String::new(), |role| role.as_str().into());
+    let role = id.and_then(|id| room.role_word(id, now_ms)).unwrap_or_default().into();
     RoomSummary {
         room: room.name.clone(),
         private: room.private,
@@ -309,6 +314,7 @@ fn summary(room_id: RoomId, room: &Room, user: Option<&User>, id: Option<UserId>
         members: room.member_count(),
         last_seq: room.last_seq,
         joined: reading.is_some(),
+        invited: id.is_some_and(|id| room.invited.contains_key(&id)),
         last_read: reading.map_or(0, |reading| reading.last_read),
         unread: reading.map_or(0, |reading| {
             // What the room has forgotten is not there to be read.

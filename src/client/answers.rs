@@ -236,6 +236,11 @@ impl ClientState {
             ("presence", Some(username), _) => {
                 self.tell(Update::Presence { username, state: text("state").to_owned() });
             }
+            ("invited" | "uninvited", _, Some(room)) => {
+                if let Some(by) = UserName::new(text("by")) {
+                    self.tell(Update::Invitation { room, by, invited: msg_type == "invited" });
+                }
+            }
             // Pushes of later versions.
             _ => {}
         }

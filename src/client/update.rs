@@ -136,6 +136,15 @@ pub enum Update {
         /// `online`, `away` or `offline`.
         state: String,
     },
+    /// The user was invited to a room, or is not any more.
+    Invitation {
+        /// Which.
+        room: RoomName,
+        /// Whose doing it is.
+        by: UserName,
+        /// Whether they are invited now.
+        invited: bool,
+    },
     /// A file is whole on the servers, and a message that shows it is in the outbox.
     Uploaded {
         /// The tag given with the upload.

@@ -71,6 +71,9 @@ pub struct RoomSummary {
     pub last_seq: u64,
     /// Whether the asking user is a member.
     pub joined: bool,
+    /// Whether they have been invited to become one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invited: bool,
     /// The last event the asking user has marked as read.
     pub last_read: u64,
     /// Events after that.
@@ -388,6 +391,15 @@ pub enum Push {
         /// What they are now: `online`, `away` or `offline`.
         state: &'static str,
     },
+    /// The user was invited to a room, or is not any more.
+    Invitation {
+        /// Which.
+        room: RoomName,
+        /// Whose doing it is.
+        by: UserName,
+        /// Whether they are invited now.
+        invited: bool,
+    },
     /// The session of this connection has ended, and the connection with it.
     SessionEnded {
         /// Why.
@@ -427,6 +439,10 @@ impl Push {
             Push::Presence { username, state } => {
                 push("presence", serde_json::json!({ "username": username, "state": state }))
             }
+            Push::Invitation { room, by, invited } => push(
+                if *invited { "invited" } else { "uninvited" },
+                serde_json::json!({ "room": room, "by": by }),
+            ),
             Push::SessionEnded { reason } => push("session_ended", serde_json::json!({ "reason": reason })),
             Push::Redirect { server_id, host, tcp_port, reason } => {
                 let mut data = serde_json::json!({

@@ -103,12 +103,21 @@ impl Password {
     /// As for [`Password::new`], and where it has fewer than [`PASSWORD_CHARS_MIN`] characters.
     pub fn chosen(text: &str) -> Result<Self, Refusal> {
         let password = Password::new(text)?;
-        if password.0.chars().count() < PASSWORD_CHARS_MIN {
-            return Err(Refusal::bad_request(format!(
-                "a password must have at least {PASSWORD_CHARS_MIN} characters"
-            )));
-        }
+        password.check_chosen()?;
         Ok(password)
+    }
+
+    /// Whether it may be chosen now, where only later is known whether it is chosen or shown.
+    ///
+    /// # Errors
+    /// It has fewer than [`PASSWORD_CHARS_MIN`] characters.
+    pub fn check_chosen(&self) -> Result<(), Refusal> {
+        match self.0.chars().count() < PASSWORD_CHARS_MIN {
+            true => Err(Refusal::bad_request(format!(
+                "a password must have at least {PASSWORD_CHARS_MIN} characters"
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// The password itself, for those who hash it.

@@ -113,6 +113,11 @@ pub enum EventKind {
         /// Who.
         username: UserName,
     },
+    /// An invitation was taken back.
+    Uninvited {
+        /// Whose.
+        username: UserName,
+    },
     /// Somebody's membership was ended.
     Kicked {
         /// Whose.

@@ -92,9 +92,6 @@ impl TryFrom<RoomInfo> for ImportedRoom {
         if topic.len() > TOPIC_BYTES || topic.chars().any(char::is_control) {
             return Err(format!("topic has at most {TOPIC_BYTES} bytes and no control characters"));
         }
-        if keep_days == Some(0) || keep_events == Some(0) {
-            return Err("keep_days and keep_events are at least 1".into());
-        }
         let role = |member: RoomMember| match Role::parse(&member.role) {
             Some(role) => Ok((member.username, role)),
             None => Err(format!("{} is no role of a member", member.role.escape_debug())),
@@ -104,7 +101,7 @@ impl TryFrom<RoomInfo> for ImportedRoom {
             topic,
             archived,
             slow_s,
-            retention: Retention { days: keep_days, events: keep_events },
+            retention: Retention::new(keep_days, keep_events),
             members: members.into_iter().map(role).collect::<Result<_, _>>()?,
         })
     }
@@ -231,12 +228,17 @@ mod tests {
         for (field, value) in [
             ("topic", json!("\u{1b}")),
             ("topic", json!("x".repeat(TOPIC_BYTES + 1))),
-            ("keep_days", json!(0)),
+            ("keep_days", json!(-1)),
             ("members", json!([{"username": "a", "role": "muted"}])),
         ] {
             let mut bad = good.clone();
             bad[field] = value;
-            ImportedRoom::try_from(serde_json::from_value::<RoomInfo>(bad).unwrap()).unwrap_err();
+            let read = serde_json::from_value::<RoomInfo>(bad).map_err(|error| error.to_string());
+            read.and_then(ImportedRoom::try_from).expect_err(field);
         }
+        // 0 is no limit, here as in `room_settings`.
+        let info = json!({"private": true, "keep_days": 0, "keep_events": 0});
+        let info: RoomInfo = serde_json::from_value(info).unwrap();
+        assert_eq!(ImportedRoom::try_from(info).unwrap().retention, Retention::default());
     }
 }

@@ -40,6 +40,13 @@ pub struct Retention {
     pub events: Option<u64>,
 }
 
+impl Retention {
+    /// So many days and events; no limit where it is 0 or left out.
+    pub fn new(days: Option<u32>, events: Option<u64>) -> Retention {
+        Retention { days: days.filter(|days| *days > 0), events: events.filter(|events| *events > 0) }
+    }
+}
+
 /// A change of a room's settings; what is `None` stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RoomSettings {
@@ -53,7 +60,7 @@ pub struct RoomSettings {
     pub archived: Option<bool>,
 }
 
-/// Something done to a room or to one of its people.
+/// Something done to a room or to one of its people. Stored by position: new ones go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Moderation {
     /// Say what the room is about.
@@ -104,6 +111,11 @@ pub enum Moderation {
     },
     /// Change the room's settings.
     Configure(RoomSettings),
+    /// Take an invitation back.
+    Uninvite {
+        /// Whose.
+        username: UserName,
+    },
 }
 
 impl Moderation {
@@ -117,7 +129,8 @@ impl Moderation {
             | Moderation::Unban { username }
             | Moderation::Mute { username, .. }
             | Moderation::Unmute { username }
-            | Moderation::SetRole { username, .. } => Some(username),
+            | Moderation::SetRole { username, .. }
+            | Moderation::Uninvite { username } => Some(username),
         }
     }
 }

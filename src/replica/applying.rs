@@ -5,10 +5,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{Action, Applied as Outcome, Command, Reply, apply::Effects, command::Administer, hook::hook_id},
+    chat::{
+        Action, Applied as Outcome, Command, Reply,
+        apply::{Effects, Invitation},
+        command::Administer,
+        hook::hook_id,
+    },
     planted::{Bug, planted},
     protocol::{
-        answer::{Answer, JoinAnswer},
+        answer::{Answer, JoinAnswer, Push},
         file::FILE_CHUNK_BYTES,
         name::UserName,
         peer::{LogEntry, LogEntryKind},
@@ -77,7 +82,17 @@ impl<S: Storage> Replica<S> {
     fn apply_command(&mut self, now: Now, index: u64, command: &Command) -> Result<(), StorageError> {
         let evidence = self.evidence(&command.proposal.action)?;
         let Outcome { origin, outcome, effects } = self.state.apply(index, command, &evidence);
-        let Effects { events, rewritten, rows, membership, ended, chunks, removed_files, expired } = effects;
+        let Effects {
+            events,
+            rewritten,
+            rows,
+            membership,
+            invitations,
+            ended,
+            chunks,
+            removed_files,
+            expired,
+        } = effects;
         let batch = &mut self.unsaved.batch;
         batch.rows.extend(rows);
         batch.chunks.extend(chunks);
@@ -129,6 +144,13 @@ impl<S: Storage> Replica<S> {
                         self.fan(Fan::Unfollow { conn, room: change.room });
                     }
                 }
+            }
+        }
+        for Invitation { user, room, by, invited } in invitations {
+            let line: Arc<[u8]> =
+                Push::Invitation { room, by, invited }.line(None, &self.signature(now)).into();
+            for conn in self.sessions.of_user(&user) {
+                self.fan(Fan::Say { conn, line: Arc::clone(&line) });
             }
         }
         if let (Some(outcome), Some(conn)) = (outcome, asker) {
@@ -223,7 +245,7 @@ impl<S: Storage> Replica<S> {
                     created,
                     private,
                     topic,
-                    role: role.as_str().into(),
+                    role: role.into(),
                     first_seq,
                     last_seq,
                     events: Vec::new(),

@@ -12,6 +12,7 @@ use crate::{
         Action, Proposal, Standing,
         account::Account,
         apply::{Ended, Which},
+        banned_from_cluster,
         command::Administer,
     },
     protocol::{
@@ -92,9 +93,10 @@ impl<S: Storage> Replica<S> {
             Needed::Nothing => return Some((asked, request)),
             Needed::Draw => self.may_make_bot(now, conn, &request),
             Needed::CheckRoom(..) => self.may_hash(conn),
-            Needed::Make(_) | Needed::CheckOwn(_) => {
-                self.may_hash(conn).and_then(|()| self.may_set(now, conn, &request, lamport_timestamp))
-            }
+            Needed::Make(_) | Needed::CheckOwn(_) => self
+                .check_room_password(&request)
+                .and_then(|()| self.may_hash(conn))
+                .and_then(|()| self.may_set(now, conn, &request, lamport_timestamp)),
         };
         if let Err(refusal) = allowed {
             self.refuse(now, conn, asked, refusal, false);
@@ -170,6 +172,18 @@ impl<S: Storage> Replica<S> {
         self.rates.registration(now.mono_ms, &self.config.limits, addr)
     }
 
+    /// What is to open a new room has the length of any other password that is chosen.
+    fn check_room_password(&self, request: &Request) -> Result<(), Refusal> {
+        match request {
+            Request::CreateJoin { room, password: Some(password), .. }
+                if self.state.room_id(&room.key()).is_none() =>
+            {
+                password.check_chosen()
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn needed(&mut self, conn: ConnId, request: &Request) -> Needed {
         match request {
             Request::Register { password, .. }
@@ -220,7 +234,14 @@ impl<S: Storage> Replica<S> {
         self.outputs.push(Output::Credential { conn, job });
     }
 
-    pub(super) fn log_in(&mut self, now: Now, conn: ConnId, asked: Asked, login: Login) {
+    pub(super) fn log_in(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        asked: Asked,
+        login: Login,
+        lamport_timestamp: u64,
+    ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let current = session.user.clone();
         let by_token = matches!(session.standing, Standing::Session(_));
@@ -253,7 +274,7 @@ impl<S: Storage> Replica<S> {
                     let guarded = Some(Guarded::Account(username.key()));
                     let request = Request::Login(Login::Password(username, password.clone()));
                     let step = Step::Check { password_rev };
-                    let working = Working { asked, request, lamport_timestamp: 0, step };
+                    let working = Working { asked, request, lamport_timestamp, step };
                     self.work(now, conn, working, Job::Check { password, verifier }, guarded);
                 }
             },
@@ -296,8 +317,8 @@ impl<S: Storage> Replica<S> {
             return self.refuse(now, conn, asked.clone(), Token::refused(), false);
         };
         if user.account.is_banned(now.wall_ms) {
-            let reason = format!("{} is banned from this cluster", user.name);
-            return self.refuse(now, conn, asked.clone(), Refusal::new(Code::Forbidden, reason), false);
+            let refusal = banned_from_cluster(&user.name);
+            return self.refuse(now, conn, asked.clone(), refusal, false);
         }
         let (name, standing) = (user.name.clone(), Standing::Session(hash));
         self.become_user(now, conn, name.clone(), standing);
@@ -409,7 +430,9 @@ impl<S: Storage> Replica<S> {
             ) => {
                 let expires_ms = now.wall_ms.saturating_add(self.config.auth.token_absolute_ms());
                 let action = Action::Login { password_rev, token: token_hash, expires_ms, rehashed };
-                return self.propose_login(now, conn, asked, username, action, token);
+                let standing = Standing::Guest;
+                let proposal = Proposal { user: username, standing, lamport_timestamp, action };
+                return self.propose_login(now, conn, asked, proposal, token);
             }
             (Step::Check { password_rev }, Request::CloseAccount { .. }, _) => {
                 (Action::CloseAccount { password_rev }, Then::Answer)
@@ -436,16 +459,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// A login waits for the log like any write; what the connection sends meanwhile waits for it.
-    fn propose_login(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        asked: Asked,
-        user: UserName,
-        action: Action,
-        token: Token,
-    ) {
-        let proposal = Proposal { user, standing: Standing::Guest, lamport_timestamp: 0, action };
+    fn propose_login(&mut self, now: Now, conn: ConnId, asked: Asked, proposal: Proposal, token: Token) {
         if self.propose(now, conn, Write { asked, then: Then::LogIn(token) }, &proposal)
             && let Some(session) = self.sessions.get_mut(conn)
         {

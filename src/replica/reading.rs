@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    chat::views::Viewer,
+    chat::{
+        rights::{self, ClusterDeed},
+        views::Viewer,
+    },
     planted::{Bug, planted},
     protocol::{
         Request, RoomName, UserKey, UserName,
@@ -258,10 +261,11 @@ impl<S: Storage> Replica<S> {
         user: Option<&'a UserKey>,
         is_operator: bool,
     ) -> Result<Option<Viewer<'a>>, Refusal> {
-        if is_operator {
+        let office = self.state.office_of(user, is_operator);
+        if rights::allows_in_cluster(ClusterDeed::ExportAll, office) {
             return Ok(None);
         }
-        match user.filter(|user| self.state.user(user).is_some_and(|user| user.account.admin)) {
+        match user.filter(|_| rights::allows_in_cluster(ClusterDeed::Export, office)) {
             Some(user) => Ok(Some(Viewer { user, now_ms: now.wall_ms })),
             None => Err(Refusal::new(Code::Forbidden, "only an operator or an administrator may export")),
         }
@@ -275,8 +279,8 @@ impl<S: Storage> Replica<S> {
         after: Option<&UserName>,
         limit: usize,
     ) -> Result<Answer, Refusal> {
-        let is_admin = user.and_then(|user| self.state.user(user)).is_some_and(|user| user.account.admin);
-        if !is_admin && !is_operator {
+        let office = self.state.office_of(user, is_operator);
+        if !rights::allows_in_cluster(ClusterDeed::ListUsers, office) {
             return Err(Refusal::new(Code::Forbidden, "only an administrator may list the users"));
         }
         let after = after.map(UserName::key);

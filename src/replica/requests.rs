@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    chat::Standing,
+    chat::{
+        Standing, banned_from_cluster,
+        rights::{self, Office},
+    },
     planted::{Bug, planted},
     protocol::{
         Request,
@@ -99,7 +102,7 @@ impl<S: Storage> Replica<S> {
             return self.refuse(now, conn, asked, refusal, false);
         }
         match request {
-            Request::Login(login) => self.log_in(now, conn, asked, login),
+            Request::Login(login) => self.log_in(now, conn, asked, login, envelope.lamport_timestamp),
             Request::OperatorChallenge => self.challenge(now, conn, asked),
             Request::OperatorLogin { proof } => self.prove(now, conn, asked, proof),
             request if request.is_write() => {
@@ -147,7 +150,9 @@ impl<S: Storage> Replica<S> {
         if matches!(request, Request::Login(_) | Request::Register { .. } | Request::HookPost { .. }) {
             return Ok(());
         }
-        let needs_login = request.needs_login() && !(session.is_operator && is_for_operators(request));
+        // Whoever has not said who they are yet.
+        let office = if session.is_operator { Office::Operator } else { Office::Nobody };
+        let needs_login = !rights::allows_in_cluster(rights::deed_of_request(request), office);
         let guest = session.user.as_ref().filter(|_| session.standing == Standing::Guest);
         if needs_login
             && let Some(user) = guest
@@ -202,7 +207,7 @@ impl<S: Storage> Replica<S> {
             return Err(Refusal::new(Code::NameTaken, format!("the name {} is registered", known.name)));
         }
         match known.account.is_banned(now.wall_ms) {
-            true => Err(Refusal::new(Code::Forbidden, format!("{user} is banned from this cluster"))),
+            true => Err(banned_from_cluster(&known.name)),
             false => Ok(()),
         }
     }
@@ -334,17 +339,4 @@ fn must_log_in(user: &UserName) -> Refusal {
 fn kept_for_operators() -> Refusal {
     let reason = "this server has no room for another connection but those of operators and administrators";
     Refusal::new(Code::Overloaded, reason)
-}
-
-/// What an operator may ask without being a user.
-fn is_for_operators(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Administer(_)
-            | Request::Users { .. }
-            | Request::Import { .. }
-            | Request::ImportRoom { .. }
-            | Request::Export { .. }
-            | Request::ExportRooms { .. }
-    )
 }

@@ -31,6 +31,8 @@ use super::{
 
 /// Time between two steps.
 const STEP_MS: u64 = 250;
+/// Time between two looks for uploads that do not go on, once there are none.
+const UPLOADS_MS: u64 = 60_000;
 /// Rooms that one step looks at.
 const ROOMS_A_STEP: usize = 1_000;
 /// Events that one step reads. Looking for the first that is young enough takes about a dozen.
@@ -52,6 +54,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Debug, Default)]
 pub struct Retention {
     next_ms: u64,
+    /// When to look for uploads that do not go on.
+    uploads_next_ms: u64,
     /// The next room.
     from: Option<RoomId>,
     /// The last proposal.
@@ -118,7 +122,11 @@ impl<S: Storage> Replica<S> {
             return;
         }
         self.retention.next_ms = now.mono_ms + STEP_MS;
-        match self.next_expiry(now, clock_is_good) {
+        let next = match self.next_idle_upload(now, clock_is_good) {
+            Some(action) => Ok(Some(action)),
+            None => self.next_expiry(now, clock_is_good),
+        };
+        match next {
             Ok(Some(action)) => {
                 let user = UserName::new("cluster").expect("a well-formed name");
                 let proposal = Proposal { user, standing: Standing::Cluster, lamport_timestamp: 0, action };
@@ -127,6 +135,18 @@ impl<S: Storage> Replica<S> {
             Ok(None) => {}
             Err(error) => self.broken = Some(error),
         }
+    }
+
+    /// An upload that is to be given up, where it is time to look for one.
+    fn next_idle_upload(&mut self, now: Now, clock_is_good: bool) -> Option<Action> {
+        if !clock_is_good || now.mono_ms < self.retention.uploads_next_ms {
+            return None;
+        }
+        let idle = self.state.idle_upload(now.wall_ms);
+        if idle.is_none() {
+            self.retention.uploads_next_ms = now.mono_ms + UPLOADS_MS;
+        }
+        idle.map(|file_id| Action::GiveUpUpload { file_id })
     }
 
     /// The next room that is to forget something, from where the last step ended.
@@ -142,7 +162,8 @@ impl<S: Storage> Replica<S> {
             }
             let before_seq = self.forgets_before(now, clock_is_good, (id, room), &mut young, &mut reads)?;
             if before_seq > room.first_seq() {
-                found = Some(Action::Expire { room: room.name.clone(), before_seq });
+                let retention = room.settings.retention;
+                found = Some(Action::Expire { room: room.name.clone(), before_seq, retention });
             }
         }
         self.retention.young = young;

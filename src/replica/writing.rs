@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    chat::{Action, Evidence, Proposal, Standing, command::Administer},
+    chat::{
+        Action, Evidence, Proposal, Standing,
+        command::Administer,
+        rights::{self, ClusterDeed, Office},
+    },
     planted::{Bug, planted},
     protocol::{
         Event, Request, RoomName, UserName,
@@ -293,8 +297,8 @@ impl<S: Storage> Replica<S> {
     pub(super) fn is_privileged(&mut self, conn: ConnId) -> bool {
         let Some(session) = self.sessions.get_mut(conn) else { return false };
         let user = session.user.as_ref().filter(|_| session.standing != Standing::Guest);
-        let account = user.and_then(|user| self.state.user(&user.key()));
-        session.is_operator || account.is_some_and(|user| user.account.admin)
+        let office = self.state.office_of(user.map(UserName::key).as_ref(), session.is_operator);
+        rights::allows_in_cluster(ClusterDeed::PassLimits, office)
     }
 
     /// What is proposed for a request that needs no hashing, or no more.
@@ -398,11 +402,5 @@ fn named(action: &Action) -> Vec<UserName> {
 
 /// What is done in an operator's name rather than in a user's.
 fn for_operators(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Register { .. }
-            | Action::Administer { .. }
-            | Action::Import { .. }
-            | Action::ImportRoom { .. }
-    )
+    rights::allows_in_cluster(rights::deed_of_action(action), Office::Operator)
 }

@@ -1,5 +1,7 @@
 //! Accounts and sessions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     super::{
         State,
@@ -104,8 +106,16 @@ impl State {
         self.account_reply(id)
     }
 
-    /// The name stays with what it has said, and nobody has it any more.
+    /// The name stays with what it has said, and nobody has it any more. Its programs go with it.
     pub(super) fn close_account(&mut self, turn: &mut Turn, id: UserId) -> Reply {
+        for program in self.end_hooks(turn, id) {
+            self.close(turn, program);
+        }
+        self.close(turn, id);
+        self.account_reply(id)
+    }
+
+    fn close(&mut self, turn: &mut Turn, id: UserId) {
         let rooms: Vec<RoomId> = self.user_mut(id).rooms.keys().copied().collect();
         for room in rooms {
             // From a direct conversation nobody goes; the other one keeps it.
@@ -117,7 +127,33 @@ impl State {
         user.account = Account { holder: Holder::Closed, ..Account::default() };
         self.account_changed(turn, id);
         self.end(turn, id, Which::All, "the account was closed");
-        self.account_reply(id)
+    }
+
+    /// Ends the webhooks that post for a user or for one of their programs, and those that they have made. Gives
+    /// their programs: what they have made, and what that has made.
+    fn end_hooks(&mut self, turn: &mut Turn, id: UserId) -> BTreeSet<UserId> {
+        let mut made: BTreeMap<UserId, Vec<UserId>> = BTreeMap::new();
+        for (program, user) in &self.users {
+            if let Holder::Bot { made_by } = user.account.holder {
+                made.entry(made_by).or_default().push(*program);
+            }
+        }
+        let mut programs = BTreeSet::new();
+        let mut makers = vec![id];
+        while let Some(maker) = makers.pop() {
+            makers.extend(
+                made.remove(&maker).unwrap_or_default().into_iter().filter(|it| programs.insert(*it)),
+            );
+        }
+        let is_theirs = |user: &UserId| *user == id || programs.contains(user);
+        self.hooks.retain(|token, hook| {
+            let goes = is_theirs(&hook.user) || is_theirs(&hook.made_by);
+            if goes {
+                turn.effects.rows.push(rows::hook(*token, None));
+            }
+            !goes
+        });
+        programs
     }
 
     pub(super) fn administer(&mut self, turn: &mut Turn, username: &UserName, what: &Administer) -> Reply {
@@ -135,6 +171,10 @@ impl State {
                 self.user_mut(id).account.banned = Some(until);
                 self.account_changed(turn, id);
                 self.end(turn, id, Which::All, "banned from this cluster");
+                // Whoever is let in again gives their programs new tokens.
+                for program in self.end_hooks(turn, id) {
+                    self.end(turn, program, Which::All, "whoever made this bot is banned from this cluster");
+                }
             }
             Administer::Unban => {
                 self.user_mut(id).account.banned = None;

@@ -24,7 +24,6 @@ impl State {
         new: &NewFile,
         instead_of: Option<FileId>,
     ) -> Reply {
-        self.clock.hear(turn.claimed);
         let uploader = self.user_or_new(turn, user);
         if let Some(given_up) = instead_of {
             self.remove_file(turn, given_up);
@@ -43,7 +42,20 @@ impl State {
         self.user_mut(uploader).file_bytes += file.size;
         turn.effects.rows.push(rows::file(file_id, Some(&file)));
         self.files.insert(file_id, file);
+        self.upload_goes_on(turn, file_id);
         Reply::Receiving { file_id, received: 0 }
+    }
+
+    /// Notes the time, by which uploads are given up of which nothing more comes.
+    fn upload_goes_on(&mut self, turn: &mut Turn, file_id: FileId) {
+        self.uploads.insert(file_id, turn.created_at_ms);
+        turn.effects.rows.push(rows::upload(file_id, Some(turn.created_at_ms)));
+    }
+
+    fn upload_ends(&mut self, turn: &mut Turn, file_id: FileId) {
+        if self.uploads.remove(&file_id).is_some() {
+            turn.effects.rows.push(rows::upload(file_id, None));
+        }
     }
 
     pub(super) fn receive_chunk(
@@ -53,37 +65,42 @@ impl State {
         received: u64,
         bytes: &[u8],
     ) -> Reply {
-        self.clock.hear(turn.claimed);
-        if let Some(file) = self.files.get_mut(&file_id)
-            && !bytes.is_empty()
-        {
+        if !bytes.is_empty() {
+            let file = self.file_mut(file_id);
             let number = (file.received / FILE_CHUNK_BYTES as u64) as u32;
             turn.effects.chunks.push(ChunkRow { file: file_id, number, bytes: bytes.into() });
             file.received = received;
             turn.effects.rows.push(rows::file(file_id, Some(file)));
+            self.upload_goes_on(turn, file_id);
         }
         Reply::Receiving { file_id, received }
     }
 
     pub(super) fn end_file(&mut self, turn: &mut Turn, file_id: FileId, sha256: [u8; 32]) -> Reply {
-        if let Some(file) = self.files.get_mut(&file_id) {
-            file.sha256 = Some(sha256);
-            turn.effects.rows.push(rows::file(file_id, Some(file)));
-        }
-        self.clock.hear(turn.claimed);
-        self.whole_file(file_id)
+        let file = self.file_mut(file_id);
+        file.sha256 = Some(sha256);
+        turn.effects.rows.push(rows::file(file_id, Some(file)));
+        self.upload_ends(turn, file_id);
+        self.file_reply(file_id)
     }
 
-    /// The answer to the end of an upload.
-    pub(super) fn whole_file(&self, file_id: FileId) -> Reply {
-        self.files.get(&file_id).and_then(|file| file.info(file_id)).map_or(Reply::Nothing, Reply::File)
+    /// What a file is: whole, or how far it has come.
+    pub(super) fn file_reply(&mut self, file_id: FileId) -> Reply {
+        let file = self.file_mut(file_id);
+        match file.info(file_id) {
+            Some(info) => Reply::File(info),
+            None => Reply::Receiving { file_id, received: file.received },
+        }
     }
 
     pub(super) fn delete_file(&mut self, turn: &mut Turn, file_id: FileId) -> Reply {
-        self.clock.hear(turn.claimed);
-        let reply = self.whole_file(file_id);
+        let reply = self.file_reply(file_id);
         self.remove_file(turn, file_id);
         reply
+    }
+
+    fn file_mut(&mut self, file_id: FileId) -> &mut File {
+        self.files.get_mut(&file_id).expect("a verdict names files that exist")
     }
 
     pub(super) fn remove_file(&mut self, turn: &mut Turn, file_id: FileId) {
@@ -91,6 +108,7 @@ impl State {
         let uploader = self.user_mut(file.uploader);
         uploader.file_bytes = uploader.file_bytes.saturating_sub(file.size);
         turn.effects.rows.push(rows::file(file_id, None));
+        self.upload_ends(turn, file_id);
         turn.effects.removed_files.push(file_id);
     }
 

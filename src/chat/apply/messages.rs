@@ -8,7 +8,7 @@ use super::{
         rules::{Place, Saying, has_name},
         user::UserId,
     },
-    Reply, Turn,
+    Reply, Turn, placed,
 };
 use crate::{
     planted::{Bug, planted},
@@ -70,8 +70,7 @@ impl State {
             seq: event.seq,
             lamport: event.lamport_timestamp,
         };
-        let place = self.user_mut(user).sent.remember(slot);
-        turn.effects.rows.push(rows::sent(user, place, &slot));
+        self.remember(turn, user, slot);
         SentAnswer {
             client_msg_id: saying.client_msg_id.into(),
             room: event.room.clone(),
@@ -79,6 +78,12 @@ impl State {
             lamport_timestamp: event.lamport_timestamp,
             duplicate: false,
         }
+    }
+
+    /// Notes a message of the user, which is known by it when it comes again.
+    pub(super) fn remember(&mut self, turn: &mut Turn, user: UserId, slot: Slot) {
+        let place = self.user_mut(user).sent.remember(slot);
+        turn.effects.rows.push(rows::sent(user, place, &slot));
     }
 
     /// The members of the room whom a text names, each once, in the order of their numbers.
@@ -128,7 +133,7 @@ impl State {
             message.edited = Some(event.seq);
         });
         empty_edit(turn, room, last_edit);
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn delete(
@@ -160,7 +165,7 @@ impl State {
         if let Some(file) = file.filter(|_| !planted(Bug::FileOutlivesMessage)) {
             self.hide_file(turn, file, room, |seq| seq == target.seq);
         }
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn react(
@@ -185,11 +190,10 @@ impl State {
             }
             message.reactions.retain(|_, users| !users.is_empty());
         });
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     pub(super) fn mark_read(&mut self, turn: &mut Turn, user: &UserName, room: RoomId, seq: u64) -> Reply {
-        self.clock.hear(turn.claimed);
         let user = self.user_or_new(turn, user);
         if let Some(reading) = self.user_mut(user).rooms.get_mut(&room) {
             reading.mark(seq);

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    command::{Command, Origin},
+    command::{Action, Command, Origin},
     evidence::Evidence,
     origin::Newest,
-    room::{Role, Room},
+    room::Room,
     rows,
     rules::Verdict,
     state::State,
@@ -55,6 +55,8 @@ pub struct Effects {
     pub rows: Vec<Row>,
     /// Who became a member of what, or stopped being one.
     pub membership: Vec<MemberChange>,
+    /// Who may enter a room of which they are no member, or not any more.
+    pub invitations: Vec<Invitation>,
     /// Whose sessions ended.
     pub ended: Vec<Ended>,
     /// A piece of a file to keep.
@@ -80,8 +82,8 @@ pub enum Reply {
         private: bool,
         /// Its topic.
         topic: String,
-        /// What the user is in it.
-        role: Role,
+        /// What the user is in it, in the word that `members` has for it.
+        role: &'static str,
         /// The first event that it still has.
         first_seq: u64,
         /// Its newest event, that of the joining included.
@@ -110,7 +112,8 @@ pub enum Reply {
         /// Its name, in the case it was created with.
         username: UserName,
     },
-    /// To [`super::Action::FileBegin`] and [`super::Action::FileChunk`].
+    /// To [`super::Action::FileBegin`] and [`super::Action::FileChunk`], and to [`super::Action::FileDelete`] of
+    /// an upload that was not ended.
     Receiving {
         /// The upload.
         file_id: FileId,
@@ -119,7 +122,7 @@ pub enum Reply {
     },
     /// To [`super::Action::FileEnd`] and [`super::Action::FileDelete`].
     File(FileInfo),
-    /// To [`super::Action::Nothing`], and to what leaves nothing to be said.
+    /// To [`super::Action::Nothing`], and to what the cluster itself does: no client waits for these.
     Nothing,
 }
 
@@ -161,6 +164,19 @@ pub struct MemberChange {
     pub joined: bool,
 }
 
+/// A user was invited to a room, or is not any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The user.
+    pub user: UserKey,
+    /// The room.
+    pub room: RoomName,
+    /// Whose doing it is.
+    pub by: UserName,
+    /// Whether they are invited now.
+    pub invited: bool,
+}
+
 /// Sessions of a user have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -189,8 +205,6 @@ pub enum Which {
 struct Turn {
     index: u64,
     created_at_ms: u64,
-    /// The client's Lamport timestamp.
-    claimed: u64,
     effects: Effects,
 }
 
@@ -199,18 +213,17 @@ impl State {
     /// Commands come in the order of the log, each once.
     pub fn apply(&mut self, index: u64, command: &Command, evidence: &Evidence) -> Applied {
         let Command { origin, created_at_ms, proposal } = command;
-        let mut turn = Turn {
-            index,
-            created_at_ms: *created_at_ms,
-            claimed: proposal.lamport_timestamp,
-            effects: Effects::default(),
-        };
+        let mut turn = Turn { index, created_at_ms: *created_at_ms, effects: Effects::default() };
         let outcome = self.origins.accept(*origin).then(|| {
             turn.effects
                 .rows
                 .push(rows::origin(origin.node_id, &Newest { boot: origin.boot, seq: origin.seq }));
             let clock_before = self.clock;
             let verdict = self.decide(*created_at_ms, proposal, evidence)?;
+            // What took the place of a proposal that timed out claims nothing that was looked at.
+            if proposal.action != Action::Nothing {
+                self.clock.hear(proposal.lamport_timestamp);
+            }
             let reply = self.carry_out(&mut turn, &proposal.user, verdict);
             if self.clock != clock_before {
                 turn.effects.rows.push(rows::clock(&self.clock));
@@ -225,20 +238,18 @@ impl State {
         match verdict {
             Verdict::Nothing => Reply::Nothing,
             Verdict::Already { room, seq } => {
-                self.clock.hear(turn.claimed);
                 Reply::Placed { room: self.room_name(room), seq, duplicate: true }
             }
             Verdict::Create { room, private, password } => self.create(turn, user, room, private, password),
             Verdict::Enter(room) => {
                 let user = self.user_or_new(turn, user);
-                let role = self.role_of_newcomer(room);
+                let role = self.role_of_newcomer(user, room);
                 self.enter(turn, user, room, role);
-                self.joined(user, room, false)
+                self.joined(turn, user, room, false)
             }
             Verdict::Stay(room) => {
-                self.clock.hear(turn.claimed);
                 let user = self.user_or_new(turn, user);
-                self.joined(user, room, false)
+                self.joined(turn, user, room, false)
             }
             Verdict::Leave(room) => {
                 let user = self.user_or_new(turn, user);
@@ -248,10 +259,7 @@ impl State {
                 let author = author.unwrap_or_else(|| self.user_or_new(turn, user));
                 Reply::Sent(self.say(turn, author, place, &message))
             }
-            Verdict::Repeat(answer) => {
-                self.clock.hear(turn.claimed);
-                Reply::Sent(answer)
-            }
+            Verdict::Repeat(answer) => Reply::Sent(answer),
             Verdict::Edit { room, target, last_edit, body } => {
                 self.edit(turn, user, room, &target, last_edit.as_deref(), body)
             }
@@ -264,8 +272,8 @@ impl State {
             Verdict::MarkRead { room, seq } => self.mark_read(turn, user, room, seq),
             Verdict::Moderate { room, what } => self.moderate(turn, user, room, what),
             Verdict::RoomPassword { room, password } => self.set_room_password(turn, user, room, password),
-            Verdict::Import { room, name, first_seq, events } => {
-                self.import(turn, user, (room, name), first_seq, events)
+            Verdict::Import { room, name, first_seq, events, batch } => {
+                self.import(turn, user, (room, name), (first_seq, batch), events)
             }
             Verdict::ImportRoom { room, info } => self.import_room(turn, room, info),
             Verdict::Expire { room, before_seq } => self.expire(turn, room, before_seq),
@@ -292,8 +300,12 @@ impl State {
                 self.receive_chunk(turn, file_id, received, bytes)
             }
             Verdict::FileEnd { file_id, sha256 } => self.end_file(turn, file_id, sha256),
-            Verdict::FileWhole { file_id } => self.whole_file(file_id),
+            Verdict::FileWhole { file_id } => self.file_reply(file_id),
             Verdict::FileDelete { file_id } => self.delete_file(turn, file_id),
+            Verdict::GiveUpUpload { file_id } => {
+                self.remove_file(turn, file_id);
+                Reply::Nothing
+            }
         }
     }
 
@@ -313,7 +325,7 @@ impl State {
         created_at: u64,
         kind: EventKind,
     ) -> Arc<Event> {
-        let lamport_timestamp = self.clock.next(turn.claimed);
+        let lamport_timestamp = self.clock.next();
         let author = self.user_mut(author).name.clone();
         let room = self.room_mut(room_id);
         room.last_seq += 1;
@@ -376,6 +388,11 @@ impl State {
     fn user_mut(&mut self, id: UserId) -> &mut User {
         self.users.get_mut(&id).expect("a user's number is only given where there is one")
     }
+}
+
+/// The answer to what an event says.
+fn placed(event: &Event) -> Reply {
+    Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
 }
 
 /// An event as it is stored and sent.

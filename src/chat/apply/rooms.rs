@@ -1,21 +1,24 @@
 //! Rooms come into being, people come and go, order is kept, old events are forgotten.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         State,
         account::{Holder, Until},
-        room::{Role, Room},
+        dedup::{Digest, Slot},
+        room::{Import, Role, Room},
         rows,
         rules::FORMER_OWNER,
         user::{Reading, UserId},
     },
-    Reply, Turn,
+    Invitation, Reply, Turn, placed,
 };
 use crate::{
     planted::{self, Bug, planted},
     protocol::{
         credential::Verifier,
-        event::EventKind,
+        event::{Event, EventKind},
         export::{Imported, ImportedRoom},
         moderation::{Moderation, RoomSettings},
         name::{RoomName, UserName},
@@ -48,7 +51,7 @@ impl State {
                 id
             }
         };
-        self.joined(user, id, true)
+        self.joined(turn, user, id, true)
     }
 
     /// A direct conversation, to which its two always belong. Nobody owns it.
@@ -81,27 +84,41 @@ impl State {
         id
     }
 
-    pub(super) fn enter(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
+    pub(super) fn enter(&mut self, turn: &mut Turn, user: UserId, room: RoomId, role: Role) {
+        self.publish(turn, room, user, EventKind::Joined);
+        self.enter_quietly(turn, user, room, role);
+    }
+
+    /// Somebody becomes a member without an event that says so. What was said before they came is not unread
+    /// to them.
+    fn enter_quietly(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
         let room = self.room_mut(room_id);
         room.members.insert(user, role);
-        if room.invited.remove(&user) {
-            turn.effects.rows.push(rows::invited(room_id, user, false));
+        let reading = Reading { last_read: room.last_seq, mentions: Vec::new(), since: room.last_seq };
+        if room.invited.remove(&user).is_some() {
+            turn.effects.rows.push(rows::invited(room_id, user, None));
+        }
+        if let Some(import) = room.import.as_mut().filter(|import| import.unopened) {
+            import.unopened = false;
+            turn.effects.rows.push(rows::import(room_id, import));
         }
         turn.effects.rows.push(rows::member(room_id, user, Some(role)));
-        self.user_mut(user).rooms.insert(room_id, Reading::default());
-        // What was said before somebody came is not unread to them.
-        let joined = self.publish(turn, room_id, user, EventKind::Joined);
-        let reading = Reading { last_read: joined.seq, mentions: Vec::new(), since: joined.seq };
         turn.effects.rows.push(rows::reading(user, room_id, Some(&reading)));
         self.user_mut(user).rooms.insert(room_id, reading);
         self.member_changed(turn, user, room_id, true);
     }
 
-    /// Who enters a room in which nobody is any more takes it over.
-    pub(super) fn role_of_newcomer(&mut self, room: RoomId) -> Role {
-        let room = self.room_mut(room);
-        let is_free = room.members.is_empty() && room.name.direct_pair().is_none();
-        if is_free { Role::Owner } else { Role::Member }
+    /// A person who enters a room in which nobody is any more takes it over. Programs do not count: they own
+    /// only what they have made.
+    pub(super) fn role_of_newcomer(&self, user: UserId, room: RoomId) -> Role {
+        let Some(room) = self.rooms.get(&room) else { return Role::Member };
+        let keeps_it = |(id, role): (&UserId, &Role)| *role == Role::Owner || self.is_person(*id);
+        let is_free = room.name.direct_pair().is_none() && !room.members.iter().any(keeps_it);
+        if is_free && self.is_person(user) { Role::Owner } else { Role::Member }
+    }
+
+    fn is_person(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|user| !matches!(user.account.holder, Holder::Bot { .. }))
     }
 
     pub(super) fn leave(&mut self, turn: &mut Turn, user: UserId, room: RoomId) -> Reply {
@@ -125,7 +142,7 @@ impl State {
     }
 
     /// Who is to own the room once `leaver` is gone: its longest-standing moderator, else its longest-standing
-    /// member; one who is muted, and a program, only where there is nobody else. `None` where it has an
+    /// member; one who is muted only where there is nobody else, and a program never. `None` where it has an
     /// owner, or nobody is left.
     fn heir(&self, leaver: UserId, room_id: RoomId, now_ms: u64) -> Option<UserId> {
         let room = self.rooms.get(&room_id)?;
@@ -133,12 +150,11 @@ impl State {
         if others().any(|(_, role)| *role == Role::Owner) {
             return None;
         }
-        let heir = others().min_by_key(|(id, role)| {
+        let heir = others().filter(|(id, _)| self.is_person(**id)).min_by_key(|(id, role)| {
             let user = self.users.get(id);
-            let is_bot = user.is_some_and(|user| matches!(user.account.holder, Holder::Bot { .. }));
             let is_muted = **role == Role::Member && room.is_muted(**id, now_ms);
             let since = user.and_then(|user| user.rooms.get(&room_id)).map_or(0, |reading| reading.since);
-            (is_bot, **role != Role::Moderator, is_muted, since, **id)
+            (**role != Role::Moderator, is_muted, since, **id)
         });
         heir.map(|(id, _)| *id)
     }
@@ -148,13 +164,8 @@ impl State {
         let room = self.room_mut(room_id);
         room.members.remove(&user);
         // A mute stays: whoever leaves in order to be heard again comes back muted. So does the pause of a
-        // slow room, while it lasts.
-        let pause_ms = u64::from(room.settings.slow_s) * 1000;
-        let is_over = |spoke_ms: &mut u64| spoke_ms.saturating_add(pause_ms) <= turn.created_at_ms;
-        if room.spoke_ms.get_mut(&user).is_some_and(is_over) {
-            room.spoke_ms.remove(&user);
-            turn.effects.rows.push(rows::spoke(room_id, user, None));
-        }
+        // slow room, while it lasts; of those who left before, this is the time to forget it.
+        end_pauses(turn, room_id, room);
         self.user_mut(user).rooms.remove(&room_id);
         turn.effects.rows.push(rows::member(room_id, user, None));
         turn.effects.rows.push(rows::reading(user, room_id, None));
@@ -162,7 +173,7 @@ impl State {
     }
 
     /// The answer to a join: the room as it is now.
-    pub(super) fn joined(&mut self, user: UserId, room_id: RoomId, created: bool) -> Reply {
+    pub(super) fn joined(&mut self, turn: &Turn, user: UserId, room_id: RoomId, created: bool) -> Reply {
         let room = self.room_mut(room_id);
         Reply::Joined {
             room_id,
@@ -170,7 +181,9 @@ impl State {
             created,
             private: room.private,
             topic: room.topic.clone(),
-            role: room.members.get(&user).copied().expect("a join is answered once the user is a member"),
+            role: room
+                .role_word(user, turn.created_at_ms)
+                .expect("a join is answered once the user is a member"),
             first_seq: room.first_seq(),
             last_seq: room.last_seq,
         }
@@ -201,9 +214,12 @@ impl State {
                 EventKind::Topic { topic: topic.clone() }
             }
             Moderation::Invite { .. } => {
-                self.room_mut(room).invited.insert(target);
-                turn.effects.rows.push(rows::invited(room, target, true));
+                self.invite(turn, room, target, author, true);
                 EventKind::Invited { username }
+            }
+            Moderation::Uninvite { .. } => {
+                self.invite(turn, room, target, author, false);
+                EventKind::Uninvited { username }
             }
             Moderation::Kick { .. } => EventKind::Kicked { username },
             Moderation::Ban { seconds, .. } => {
@@ -239,7 +255,19 @@ impl State {
         if ends && self.room_mut(room).members.contains_key(&target) {
             self.end_membership(turn, target, room);
         }
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
+    }
+
+    fn invite(&mut self, turn: &mut Turn, room_id: RoomId, user: UserId, by: UserId, invited: bool) {
+        let room = self.room_mut(room_id);
+        match invited {
+            true => drop(room.invited.insert(user, Some(by))),
+            false => drop(room.invited.remove(&user)),
+        }
+        turn.effects.rows.push(rows::invited(room_id, user, invited.then_some(by)));
+        let room = room.name.clone();
+        let (user, by) = (self.user_mut(user).name.key(), self.user_mut(by).name.clone());
+        turn.effects.invitations.push(Invitation { user, room, by, invited });
     }
 
     fn shut_out(&mut self, turn: &mut Turn, room: RoomId, user: UserId, until: Option<Until>) {
@@ -247,16 +275,13 @@ impl State {
         let entry = self.room_mut(room);
         match until {
             Some(until) => {
-                let is_over = |until: &Until| !until.lasts(turn.created_at_ms);
-                let over: Vec<UserId> =
-                    entry.banned.iter().filter(|(_, until)| is_over(until)).map(|(id, _)| *id).collect();
-                for id in over.into_iter().filter(|id| *id != user) {
+                for id in over(&entry.banned, turn.created_at_ms).filter(|id| *id != user) {
                     entry.banned.remove(&id);
                     turn.effects.rows.push(rows::banned(room, id, None));
                 }
                 entry.banned.insert(user, until);
-                if entry.invited.remove(&user) {
-                    turn.effects.rows.push(rows::invited(room, user, false));
+                if entry.invited.remove(&user).is_some() {
+                    turn.effects.rows.push(rows::invited(room, user, None));
                 }
             }
             None => drop(entry.banned.remove(&user)),
@@ -265,6 +290,11 @@ impl State {
 
     fn silence(&mut self, turn: &mut Turn, room: RoomId, user: UserId, until: Option<Until>) {
         let muted = &mut self.room_mut(room).muted;
+        // Those whose time is over go when somebody comes.
+        for id in over(muted, turn.created_at_ms).filter(|id| until.is_some() && *id != user) {
+            muted.remove(&id);
+            turn.effects.rows.push(rows::muted(room, id, None));
+        }
         let before = match until {
             Some(until) => muted.insert(user, until),
             None => muted.remove(&user),
@@ -295,10 +325,8 @@ impl State {
         settings.archived = wanted.archived.unwrap_or(settings.archived);
         settings.slow_s = wanted.slow_s.unwrap_or(settings.slow_s);
         settings.retention = wanted.retention.unwrap_or(settings.retention);
-        let is_fast = settings.slow_s == 0;
-        let spoke = if is_fast { std::mem::take(&mut room.spoke_ms) } else { Default::default() };
         turn.effects.rows.extend([rows::room(room_id, room), rows::settings(room_id, &room.settings)]);
-        turn.effects.rows.extend(spoke.keys().map(|user| rows::spoke(room_id, *user, None)));
+        end_pauses(turn, room_id, room);
         settings_event(room)
     }
 
@@ -316,7 +344,7 @@ impl State {
         turn.effects.rows.push(rows::settings(room_id, &room.settings));
         let kind = settings_event(room);
         let event = self.publish(turn, room_id, author, kind);
-        Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
+        placed(&event)
     }
 
     /// The events go; what is left begins later. The room's `seq` goes on as if nothing had happened.
@@ -335,11 +363,16 @@ impl State {
         turn: &mut Turn,
         user: &UserName,
         (room, name): (Option<RoomId>, &RoomName),
-        first_seq: u64,
+        (first_seq, batch): (u64, Digest),
         events: Vec<(&Imported, EventKind)>,
     ) -> Reply {
         let importer = self.user_or_new(turn, user);
         let room = room.unwrap_or_else(|| self.new_imported_room(turn, importer, name, first_seq));
+        let found = self.room_mut(room);
+        let unopened = found.import.is_some_and(|import| import.unopened);
+        let import = Import { unopened, first_seq, batch };
+        found.import = Some(import);
+        turn.effects.rows.push(rows::import(room, &import));
         let mut last_seq = 0;
         for (imported, mut kind) in events {
             let author = self.user_or_new(turn, &imported.author);
@@ -351,9 +384,25 @@ impl State {
                     message.client_msg_id = format!("import-{}-{next}", room.0);
                 }
             }
-            last_seq = self.publish_of(turn, room, author, imported.created_at, kind).seq;
+            let event = self.publish_of(turn, room, author, imported.created_at, kind);
+            self.remember_imported(turn, author, room, &event);
+            last_seq = event.seq;
         }
         Reply::Placed { room: self.room_name(room), seq: last_seq, duplicate: false }
+    }
+
+    /// What was imported is known again when its author sends it once more, as anything that they have said,
+    /// unless they have called something else so meanwhile.
+    fn remember_imported(&mut self, turn: &mut Turn, author: UserId, room: RoomId, event: &Event) {
+        let EventKind::Message(message) = &event.kind else { return };
+        let id = Digest::of_id(&message.client_msg_id);
+        if self.user_mut(author).sent.find(id).is_some() {
+            return;
+        }
+        let file_id = message.file.as_ref().map(|file| file.file_id);
+        let content = Digest::of_content(&event.room.key(), &message.body, message.reply_to, file_id);
+        let slot = Slot { id, content, room, seq: event.seq, lamport: event.lamport_timestamp };
+        self.remember(turn, author, slot);
     }
 
     /// A room for events that begin with `first_seq`. It is private and nobody's, until it is said what it is
@@ -367,6 +416,7 @@ impl State {
     ) -> RoomId {
         let id = self.new_room(turn, importer, name, true);
         let room = self.room_mut(id);
+        room.import = Some(Import { unopened: true, first_seq, batch: Digest::of_events(&[]) });
         if first_seq > 1 {
             room.settings.first_seq = first_seq;
             room.last_seq = first_seq - 1;
@@ -391,9 +441,8 @@ impl State {
         room.settings.archived = info.archived;
         room.settings.slow_s = info.slow_s;
         room.settings.retention = info.retention;
-        let spoke = if info.slow_s == 0 { std::mem::take(&mut room.spoke_ms) } else { Default::default() };
         turn.effects.rows.extend([rows::room(id, room), rows::settings(id, &room.settings)]);
-        turn.effects.rows.extend(spoke.keys().map(|user| rows::spoke(id, *user, None)));
+        end_pauses(turn, id, room);
         for (name, role) in info.members.iter().filter(|_| !is_direct) {
             let user = self.user_or_new(turn, name);
             let room = self.room_mut(id);
@@ -411,20 +460,25 @@ impl State {
         }
         Reply::Placed { room: self.room_name(id), seq: self.room_mut(id).last_seq, duplicate: false }
     }
+}
 
-    /// Somebody becomes a member without an event that says so, and has read everything.
-    fn enter_quietly(&mut self, turn: &mut Turn, user: UserId, room_id: RoomId, role: Role) {
-        let room = self.room_mut(room_id);
-        room.members.insert(user, role);
-        let reading = Reading { last_read: room.last_seq, mentions: Vec::new(), since: room.last_seq };
-        if room.invited.remove(&user) {
-            turn.effects.rows.push(rows::invited(room_id, user, false));
+/// Those of a list whose time is over.
+fn over(list: &BTreeMap<UserId, Until>, now_ms: u64) -> impl Iterator<Item = UserId> + use<> {
+    let over = list.iter().filter(|(_, until)| !until.lasts(now_ms)).map(|(id, _)| *id);
+    over.collect::<Vec<_>>().into_iter()
+}
+
+/// Forgets when members of a slow room spoke, where they need not wait any more: all of them where it is slow no
+/// longer.
+fn end_pauses(turn: &mut Turn, id: RoomId, room: &mut Room) {
+    let pause_ms = u64::from(room.settings.slow_s) * 1000;
+    room.spoke_ms.retain(|user, spoke_ms| {
+        let waits = pause_ms > 0 && turn.created_at_ms < spoke_ms.saturating_add(pause_ms);
+        if !waits {
+            turn.effects.rows.push(rows::spoke(id, *user, None));
         }
-        turn.effects.rows.push(rows::member(room_id, user, Some(role)));
-        turn.effects.rows.push(rows::reading(user, room_id, Some(&reading)));
-        self.user_mut(user).rooms.insert(room_id, reading);
-        self.member_changed(turn, user, room_id, true);
-    }
+        waits
+    });
 }
 
 fn settings_event(room: &Room) -> EventKind {

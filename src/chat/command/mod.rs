@@ -12,7 +12,7 @@ use crate::protocol::{
     credential::{TokenHash, Verifier},
     export::{Imported, ImportedRoom},
     file::{FileId, NewFile},
-    moderation::Moderation,
+    moderation::{Moderation, Retention},
     name::{RoomName, UserName},
     peer::NodeId,
     request::Destination,
@@ -49,6 +49,11 @@ pub enum Standing {
 }
 
 /// A change of the chat state.
+///
+/// Much of it looks like a request, and is something else: requests are read from JSON by the names of their
+/// fields and may change with the protocol, while these are written to logs by position. What is uncertain in a
+/// request (a password, a token, the id of a file or a message) is settled here. The log holds a variant by its position: new ones go to the end, and none
+/// changes its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Nothing: takes the place of a proposal that timed out before it was ever passed on.
@@ -149,8 +154,9 @@ pub enum Action {
         /// The events.
         events: Vec<Imported>,
     },
-    /// Forget a room's events before this one, as its retention has it.
-    Expire {
+    /// [`Action::Expire`] as it was before it named the retention. A log may still hold some; nothing writes
+    /// them any more.
+    OldExpire {
         /// The room.
         room: RoomName,
         /// The first event that stays.
@@ -268,6 +274,20 @@ pub enum Action {
         room: RoomName,
         /// What it is to be.
         info: Box<ImportedRoom>,
+    },
+    /// Forget a room's events before this one, as its retention has it.
+    Expire {
+        /// The room.
+        room: RoomName,
+        /// The first event that stays.
+        before_seq: u64,
+        /// The retention that asks for it. Where the room has another one by then, nothing is forgotten.
+        retention: Retention,
+    },
+    /// Give up an upload of which nothing more comes.
+    GiveUpUpload {
+        /// The upload.
+        file_id: FileId,
     },
 }
 

@@ -6,10 +6,10 @@ use super::{
         account::{Account, BOTS_MAX, Holder},
         command::{Administer, Standing},
         hook::HOOKS_PER_ROOM,
-        rights::{Deed, Rank},
+        rights::{ClusterDeed, Deed, Office, Rank},
         user::{User, UserId},
     },
-    Asking, Verdict,
+    Asking, Verdict, banned_from_cluster, reserved,
 };
 use crate::{
     planted::{Bug, planted},
@@ -21,33 +21,15 @@ use crate::{
 };
 
 impl State {
-    /// Whether the asker may do what administrators do.
-    pub(super) fn check_admin(&self, asking: &Asking<'_>) -> Result<(), Refusal> {
-        if asking.standing == Standing::Operator {
-            return Ok(());
-        }
-        self.check_standing(asking)?;
-        match asking.id.and_then(|id| self.users.get(&id)).is_some_and(|user| user.account.admin) {
-            true => Ok(()),
-            false => Err(Refusal::new(Code::Forbidden, "only an administrator may do this")),
-        }
-    }
-
     pub(super) fn decide_register<'a>(
         &self,
         asking: &Asking<'_>,
         password: &'a Verifier,
         admin: bool,
     ) -> Result<Verdict<'a>, Refusal> {
-        if admin && asking.standing != Standing::Operator {
-            return Err(Refusal::new(Code::Forbidden, "only an operator makes administrators"));
-        }
         self.must_be_free(asking.user)?;
         if self.user(&asking.user.key()).is_some_and(|user| user.account.is_banned(asking.now_ms)) {
-            return Err(Refusal::new(
-                Code::Forbidden,
-                format!("{} is banned from this cluster", asking.user),
-            ));
+            return Err(banned_from_cluster(asking.user));
         }
         Ok(Verdict::Register { password, admin })
     }
@@ -63,17 +45,9 @@ impl State {
     }
 
     pub(super) fn decide_login(&self, asking: &Asking<'_>, password_rev: u64) -> Result<UserId, Refusal> {
-        let id = asking.id.ok_or_else(wrong_password)?;
-        let account = &self.users.get(&id).ok_or_else(wrong_password)?.account;
-        let is_old = account.password_rev != password_rev && !planted(Bug::OldPasswordAccepted);
-        if account.verifier().is_none() || is_old {
-            return Err(wrong_password());
-        }
+        let (id, account) = self.check_password_rev(asking, password_rev)?;
         if account.is_banned(asking.now_ms) {
-            return Err(Refusal::new(
-                Code::Forbidden,
-                format!("{} is banned from this cluster", asking.user),
-            ));
+            return Err(banned_from_cluster(asking.user));
         }
         Ok(id)
     }
@@ -86,18 +60,23 @@ impl State {
     ) -> Result<Verdict<'a>, Refusal> {
         match (asking.id, asking.standing) {
             (Some(user), Standing::Session(token)) => Ok(verdict(user, token)),
-            _ => Err(Refusal::new(Code::Forbidden, "a guest has no account; register the name first")),
+            _ => Err(Refusal::new(Code::Forbidden, reserved(ClusterDeed::KeepAccount, Office::Guest))),
         }
     }
 
-    pub(super) fn check_password_rev(&self, asking: &Asking<'_>, password_rev: u64) -> Result<(), Refusal> {
-        let account = asking.id.and_then(|id| self.users.get(&id)).map(|user| &user.account);
+    /// The account whose password was shown: the one that this entry set.
+    pub(super) fn check_password_rev(
+        &self,
+        asking: &Asking<'_>,
+        password_rev: u64,
+    ) -> Result<(UserId, &Account), Refusal> {
+        let id = asking.id.ok_or_else(wrong_password)?;
+        let account = &self.users.get(&id).ok_or_else(wrong_password)?.account;
+        let is_old = account.password_rev != password_rev && !planted(Bug::OldPasswordAccepted);
         // Whom no password opens, such as a bot, has none to show.
-        let is_right =
-            |account: &Account| account.verifier().is_some() && account.password_rev == password_rev;
-        match account.is_some_and(is_right) {
-            true => Ok(()),
-            false => Err(wrong_password()),
+        match account.verifier().is_none() || is_old {
+            true => Err(wrong_password()),
+            false => Ok((id, account)),
         }
     }
 
@@ -107,7 +86,6 @@ impl State {
         username: &'a UserName,
         what: &'a Administer,
     ) -> Result<Verdict<'a>, Refusal> {
-        self.check_admin(asking)?;
         let user = self.user(&username.key());
         let has_account = user.is_some_and(|user| user.account.is_registered());
         let is_person = user.is_some_and(|user| user.account.verifier().is_some());
@@ -134,7 +112,6 @@ impl State {
         username: &'a UserName,
         token: TokenHash,
     ) -> Result<Verdict<'a>, Refusal> {
-        self.decide_session(asking, |_, _| Verdict::Nothing)?;
         self.may_name_bot(asking, username)?;
         Ok(Verdict::CreateBot { username, token })
     }

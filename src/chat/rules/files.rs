@@ -3,7 +3,7 @@
 use super::{
     super::{
         State,
-        file::{File, MESSAGES_PER_FILE, UPLOADS_PER_USER},
+        file::{File, MESSAGES_PER_FILE, UPLOAD_IDLE_MS, UPLOADS_PER_USER},
         rights::{self, Deed},
         user::UserId,
     },
@@ -25,9 +25,9 @@ impl State {
         if self.files.contains_key(&file_id) {
             return Err(Refusal::bad_request("there is a file of this id already; begin again"));
         }
-        let mine = |file: &File| Some(file.uploader) == asking.id && file.sha256.is_none();
-        let begun: Vec<_> = self.files.iter().filter(|(_, file)| mine(file)).collect();
-        let oldest = begun.iter().min_by_key(|(_, file)| file.begun).map(|(id, _)| **id);
+        let begun = self.uploads.keys().filter_map(|id| Some((*id, self.files.get(id)?)));
+        let begun: Vec<_> = begun.filter(|(_, file)| Some(file.uploader) == asking.id).collect();
+        let oldest = begun.iter().min_by_key(|(_, file)| file.begun).map(|(id, _)| *id);
         let instead_of = oldest.filter(|_| begun.len() >= UPLOADS_PER_USER);
         Ok(Verdict::FileBegin { room, file_id, file, instead_of })
     }
@@ -106,6 +106,23 @@ impl State {
             true => Ok(Verdict::FileDelete { file_id }),
             false => Err(Refusal::new(Code::Forbidden, "the file is somebody else's")),
         }
+    }
+
+    /// An upload of which nothing more has come for long is given up.
+    pub(super) fn decide_give_up_upload<'a>(&self, file_id: FileId, now_ms: u64) -> Verdict<'a> {
+        match self.is_idle(file_id, now_ms) {
+            true => Verdict::GiveUpUpload { file_id },
+            false => Verdict::Nothing,
+        }
+    }
+
+    fn is_idle(&self, upload: FileId, now_ms: u64) -> bool {
+        self.uploads.get(&upload).is_some_and(|last_ms| last_ms.saturating_add(UPLOAD_IDLE_MS) <= now_ms)
+    }
+
+    /// An upload that is to be given up at `now_ms`.
+    pub fn idle_upload(&self, now_ms: u64) -> Option<FileId> {
+        self.uploads.keys().copied().find(|upload| self.is_idle(*upload, now_ms))
     }
 
     /// Whether the asker may show a file in a message.

@@ -9,7 +9,7 @@ use super::{
         room::Room,
         user::UserId,
     },
-    Asking, Place, Saying, Verdict, no_room,
+    Asking, Place, Saying, Verdict, banned_from_cluster, no_room,
     rooms::other_of_two,
 };
 use crate::{
@@ -96,7 +96,7 @@ impl State {
         let room = self.room_by_id(hook.room).ok_or_else(unknown)?;
         let bot = self.users.get(&hook.user).ok_or_else(unknown)?;
         if bot.account.is_banned(asking.now_ms) {
-            return Err(Refusal::new(Code::Forbidden, format!("{} is banned from this cluster", bot.name)));
+            return Err(banned_from_cluster(&bot.name));
         }
         let asking = Asking { user: &bot.name, id: Some(hook.user), ..*asking };
         let saying = Saying {

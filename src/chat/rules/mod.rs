@@ -14,11 +14,11 @@ use std::sync::Arc;
 pub use self::rooms::EXPIRE_MAX;
 pub(super) use self::{files::no_file, messages::has_name, rooms::FORMER_OWNER};
 use super::{
-    account::Holder,
+    account::{Account, Holder},
     command::{Action, Administer, Proposal, Standing},
     dedup::Digest,
     evidence::Evidence,
-    rights::{self, Circumstances, Deed, Kind, Rank},
+    rights::{self, Circumstances, ClusterDeed, Deed, Kind, Office, Rank},
     room::{Role, Room},
     state::State,
     user::UserId,
@@ -32,7 +32,7 @@ use crate::{
         export::{Imported, ImportedRoom},
         file::{FileId, NewFile},
         moderation::Moderation,
-        name::{RoomName, UserName},
+        name::{RoomName, UserKey, UserName},
         refusal::{Code, Refusal},
     },
     replica::storage::RoomId,
@@ -75,6 +75,7 @@ pub(super) enum Verdict<'a> {
         name: &'a RoomName,
         first_seq: u64,
         events: Vec<(&'a Imported, EventKind)>,
+        batch: Digest,
     },
     /// The room becomes what it was elsewhere.
     ImportRoom { room: RoomId, info: &'a ImportedRoom },
@@ -110,6 +111,8 @@ pub(super) enum Verdict<'a> {
     FileWhole { file_id: FileId },
     /// The file goes.
     FileDelete { file_id: FileId },
+    /// The upload goes, because nothing more of it comes.
+    GiveUpUpload { file_id: FileId },
 }
 
 /// Where a message goes.
@@ -158,11 +161,13 @@ impl State {
         }
         self.clock.check(*lamport_timestamp)?;
         let asking = Asking { user, id: self.user_id(&user.key()), standing: *standing, now_ms, evidence };
+        self.may_in_cluster(&asking, rights::deed_of_action(action))?;
+        let asking = &asking;
         match action {
-            // Those that make somebody who they are, or have a right of their own.
-            Action::Register { password, admin } => self.decide_register(&asking, password, *admin),
+            Action::Nothing => Ok(Verdict::Nothing),
+            Action::Register { password, admin } => self.decide_register(asking, password, *admin),
             Action::Login { password_rev, token, expires_ms, rehashed } => {
-                let user = self.decide_login(&asking, *password_rev)?;
+                let user = self.decide_login(asking, *password_rev)?;
                 Ok(Verdict::Login {
                     user,
                     token: *token,
@@ -171,23 +176,18 @@ impl State {
                 })
             }
             Action::HookPost { token, body, client_msg_id, display_name } => {
-                self.decide_hook_post(&asking, token, body, client_msg_id, display_name.as_deref())
+                self.decide_hook_post(asking, token, body, client_msg_id, display_name.as_deref())
             }
-            Action::Expire { room, before_seq } => self.decide_expire(&asking, room, *before_seq),
-            Action::Administer { username, what } => self.decide_administer(&asking, username, what),
+            Action::OldExpire { room, before_seq } => self.decide_expire(room, *before_seq, None),
+            Action::Expire { room, before_seq, retention } => {
+                self.decide_expire(room, *before_seq, Some(*retention))
+            }
+            Action::GiveUpUpload { file_id } => Ok(self.decide_give_up_upload(*file_id, now_ms)),
+            Action::Administer { username, what } => self.decide_administer(asking, username, what),
             Action::Import { room, first_seq, events } => {
-                self.decide_import(&asking, room, *first_seq, events)
+                self.decide_import(asking, room, *first_seq, events)
             }
-            Action::ImportRoom { room, info } => self.decide_import_room(&asking, room, info),
-            action => {
-                self.check_standing(&asking)?;
-                self.decide_as_user(&asking, action)
-            }
-        }
-    }
-
-    fn decide_as_user<'a>(&self, asking: &Asking<'a>, action: &'a Action) -> Result<Verdict<'a>, Refusal> {
-        match action {
+            Action::ImportRoom { room, info } => self.decide_import_room(asking, room, info),
             Action::Join { room } => self.decide_join(asking, room, None, (false, None)),
             Action::Create { room, private, password } => {
                 self.decide_join(asking, room, None, (*private, password.as_deref()))
@@ -233,14 +233,44 @@ impl State {
             }
             Action::FileEnd { file_id, sha256 } => self.decide_file_end(asking, *file_id, *sha256),
             Action::FileDelete { file_id } => self.decide_file_delete(asking, *file_id),
-            Action::Nothing
-            | Action::Register { .. }
-            | Action::Login { .. }
-            | Action::HookPost { .. }
-            | Action::Expire { .. }
-            | Action::Administer { .. }
-            | Action::Import { .. }
-            | Action::ImportRoom { .. } => Ok(Verdict::Nothing),
+        }
+    }
+
+    /// Whether the asker may do `deed`, whatever the room it is about says.
+    fn may_in_cluster(&self, asking: &Asking<'_>, deed: ClusterDeed) -> Result<(), Refusal> {
+        let standing = self.check_standing(asking);
+        let office = match (&standing, asking.standing) {
+            (_, Standing::Operator) => Office::Operator,
+            (_, Standing::Cluster) => Office::Cluster,
+            (Ok(()), _) => self.office(asking.id),
+            (Err(_), _) => Office::Nobody,
+        };
+        let may = |office: &Office| rights::allows_in_cluster(deed, *office);
+        let by_login = [Office::Guest, Office::Person, Office::Bot, Office::Administrator];
+        match may(&office) {
+            true => Ok(()),
+            // Who they are comes before what they may do, where a login could help.
+            false if office == Office::Nobody && by_login.iter().any(may) => standing,
+            false => Err(Refusal::new(Code::Forbidden, reserved(deed, office))),
+        }
+    }
+
+    /// What a user is to the cluster, once it is certain who they are.
+    fn office(&self, user: Option<UserId>) -> Office {
+        match user.and_then(|id| self.users.get(&id)).map(|user| &user.account) {
+            Some(account) if account.admin => Office::Administrator,
+            Some(Account { holder: Holder::Bot { .. }, .. }) => Office::Bot,
+            Some(account) if account.is_registered() => Office::Person,
+            _ => Office::Guest,
+        }
+    }
+
+    /// What a connection's user is to the cluster; `None` for one that nobody has logged in to.
+    pub fn office_of(&self, user: Option<&UserKey>, is_operator: bool) -> Office {
+        match (is_operator, user) {
+            (true, _) => Office::Operator,
+            (false, Some(user)) => self.office(self.user_id(user)),
+            (false, None) => Office::Nobody,
         }
     }
 
@@ -263,18 +293,13 @@ impl State {
                 let reason = "this session has ended; log in again";
                 return Err(Refusal::new(Code::NotAuthenticated, reason));
             }
-            Standing::Operator | Standing::Cluster => {
-                let reason = "this is nothing that an operator does; log in as a user";
-                return Err(Refusal::new(Code::Forbidden, reason));
-            }
+            // Whoever acts so is no user.
+            Standing::Operator | Standing::Cluster => return Ok(()),
         }
-        if account.is_some_and(|account| account.is_banned(asking.now_ms)) {
-            return Err(Refusal::new(
-                Code::Forbidden,
-                format!("{} is banned from this cluster", asking.user),
-            ));
+        match account.is_some_and(|account| account.is_banned(asking.now_ms)) {
+            true => Err(banned_from_cluster(asking.user)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// What somebody is in a room, and what that room is.
@@ -297,7 +322,7 @@ impl State {
             Some(Role::Moderator) => Rank::Moderator,
             Some(Role::Member) if room.is_muted(id, now_ms) => Rank::Muted,
             Some(Role::Member) => Rank::Member,
-            None if room.invited.contains(&id) => Rank::Invited,
+            None if room.invited.contains_key(&id) => Rank::Invited,
             None => Rank::Stranger,
         }
     }
@@ -310,9 +335,7 @@ impl State {
         deed: Deed,
         room: &RoomName,
     ) -> Result<(RoomId, &'s Room), Refusal> {
-        let id = self.room_id(&room.key());
-        let found = id.and_then(|id| Some((id, self.room_by_id(id)?)));
-        let (id, found) = found.ok_or_else(|| no_room(room))?;
+        let (id, found) = self.room_named(room).ok_or_else(|| no_room(room))?;
         let circumstances = self.circumstances(found, asking.id, asking.now_ms);
         if rights::allows(deed, circumstances) {
             return Ok((id, found));
@@ -325,6 +348,25 @@ impl State {
         }
         Err(forbidden(asking.user, deed, &found.name, circumstances))
     }
+}
+
+/// Whose a deed is that somebody may not do.
+fn reserved(deed: ClusterDeed, office: Office) -> &'static str {
+    let is_for = |office| rights::allows_in_cluster(deed, office);
+    match office {
+        Office::Guest if is_for(Office::Person) => "a guest has no account; register the name first",
+        Office::Operator | Office::Cluster if is_for(Office::Person) => {
+            "this is nothing that an operator does; log in as a user"
+        }
+        _ if is_for(Office::Administrator) => "only an administrator may do this",
+        _ if is_for(Office::Operator) => "only an operator may do this",
+        _ => "only the cluster itself does this",
+    }
+}
+
+/// The refusal of somebody who is shut out of the cluster.
+pub(crate) fn banned_from_cluster(user: &UserName) -> Refusal {
+    Refusal::new(Code::Forbidden, format!("{user} is banned from this cluster"))
 }
 
 /// The refusal of a room that does not exist, or might as well not.

@@ -1,12 +1,15 @@
 //! Rules of rooms: entering, keeping order, settings, retention, import.
 
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         State,
         account::Until,
-        command::Standing,
-        rights::{self, Deed, Rank},
-        room::{BANNED_MAX, INVITED_MAX, Role, Room},
+        dedup::Digest,
+        rights::{self, ClusterDeed, Deed, Rank},
+        room::{BANNED_MAX, INVITED_BY_ONE_MAX, INVITED_MAX, MUTED_MAX, Role, Room},
+        user::UserId,
     },
     Asking, Verdict, forbidden, no_room,
 };
@@ -35,7 +38,7 @@ impl State {
         unlocked: Option<u64>,
         (private, password): (bool, Option<&'a Verifier>),
     ) -> Result<Verdict<'a>, Refusal> {
-        let Some(id) = self.room_id(&name.key()) else {
+        let Some((id, room)) = self.room_named(name) else {
             return match name.direct_pair() {
                 None => Ok(Verdict::Create { room: name, private, password }),
                 Some((one, other)) if other_of_two(asking.user, name).is_some() => {
@@ -46,7 +49,6 @@ impl State {
                 Some(_) => Err(no_room(name)),
             };
         };
-        let Some(room) = self.room_by_id(id) else { return Err(no_room(name)) };
         if asking.id.is_some_and(|user| room.members.contains_key(&user)) {
             return Ok(Verdict::Stay(id));
         }
@@ -96,6 +98,7 @@ impl State {
         let target_id = self.user_id(&key);
         let rank = self.circumstances(room, target_id, asking.now_ms).rank;
         let doer = self.circumstances(room, asking.id, asking.now_ms);
+        let keeps_order = rights::allows(Deed::Kick, doer);
         let is_self = key == asking.user.key();
         let is_member = target_id.is_some_and(|id| room.members.contains_key(&id));
         let must_outrank = || match !is_self && rights::outranks(doer, rank) {
@@ -119,8 +122,25 @@ impl State {
                 self.must_be_open(target)?;
                 let is_in = is_member || rank == Rank::Invited;
                 full(!is_in && room.invited.len() >= INVITED_MAX, "invitations", room)?;
+                let mine = || room.invited.values().filter(|by| by.is_some() && **by == asking.id).count();
+                if !is_in && !keeps_order && mine() >= INVITED_BY_ONE_MAX {
+                    let reason = format!(
+                        "{INVITED_BY_ONE_MAX} of those invited to {} wait for an answer to you",
+                        room.name
+                    );
+                    return Err(Refusal::new(Code::Forbidden, reason));
+                }
                 is_in
             }
+            Moderation::Uninvite { .. } => match target_id.and_then(|id| room.invited.get(&id)) {
+                None => true,
+                Some(by) if keeps_order || (by.is_some() && *by == asking.id) => false,
+                Some(_) => {
+                    let reason =
+                        format!("it was not {} who has invited {target} to {}", asking.user, room.name);
+                    return Err(Refusal::new(Code::Forbidden, reason));
+                }
+            },
             Moderation::Kick { .. } => {
                 must_be_member()?;
                 must_outrank()?;
@@ -128,12 +148,7 @@ impl State {
             }
             Moderation::Ban { seconds, .. } => {
                 must_outrank()?;
-                // Those whose time is over make room, and a ban in the place of another takes none.
-                let others = room
-                    .banned
-                    .iter()
-                    .filter(|(id, until)| Some(**id) != target_id && until.lasts(asking.now_ms));
-                full(room.banned.len() >= BANNED_MAX && others.count() >= BANNED_MAX, "bans", room)?;
+                full(is_full(&room.banned, target_id, asking.now_ms, BANNED_MAX), "bans", room)?;
                 let until = target_id.and_then(|id| room.banned.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -141,6 +156,7 @@ impl State {
             Moderation::Mute { seconds, .. } => {
                 must_be_member()?;
                 must_outrank()?;
+                full(is_full(&room.muted, target_id, asking.now_ms, MUTED_MAX), "mutes", room)?;
                 let until = target_id.and_then(|id| room.muted.get(&id));
                 seconds.is_none() && until == Some(&Until::Ended)
             }
@@ -151,7 +167,8 @@ impl State {
             Moderation::SetRole { role, .. } => {
                 must_be_member()?;
                 let now = target_id.and_then(|id| room.members.get(&id));
-                if now == Some(role) {
+                // Whoever is muted becomes what they are to be, and is heard again.
+                if now == Some(role) && rank != Rank::Muted {
                     true
                 } else {
                     // An owner hands the room over by naming another one, and in no other way.
@@ -175,16 +192,16 @@ impl State {
 
     pub(super) fn decide_expire<'a>(
         &self,
-        asking: &Asking<'_>,
         name: &RoomName,
         before_seq: u64,
+        retention: Option<Retention>,
     ) -> Result<Verdict<'a>, Refusal> {
-        if asking.standing != Standing::Cluster {
-            return Err(Refusal::new(Code::Forbidden, "only the cluster itself forgets events"));
+        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
+        // What was proposed long ago must not undo what the room's people have said since: neither where they
+        // keep their events in another way now, nor where the same way keeps more than was thought.
+        if retention.is_some_and(|retention| retention != room.settings.retention) {
+            return Ok(Verdict::Nothing);
         }
-        let id = self.room_id(&name.key()).ok_or_else(|| no_room(name))?;
-        let room = self.room_by_id(id).ok_or_else(|| no_room(name))?;
-        // What was proposed long ago must not undo what the room's people have said since.
         let settled = match room.settings.retention {
             Retention { days: Some(_), .. } => u64::MAX,
             Retention { days: None, events: Some(events) } => (room.last_seq + 1).saturating_sub(events),
@@ -215,8 +232,13 @@ impl State {
         let next = room.map_or(first_seq, |(_, room)| room.last_seq + 1);
         if first_seq != next {
             // An answer that was lost is given again; anything else would make two histories one.
+            let is_again = |room: &Room| {
+                let batch = Digest::of_events(events);
+                end == next
+                    && room.import.is_some_and(|last| last.first_seq == first_seq && last.batch == batch)
+            };
             return match room {
-                Some((id, room)) if end == next => Ok(Verdict::Already { room: id, seq: room.last_seq }),
+                Some((id, room)) if is_again(room) => Ok(Verdict::Already { room: id, seq: room.last_seq }),
                 _ => Err(Refusal::bad_request(format!("first_seq must be {next}, the next place in {name}"))),
             };
         }
@@ -224,8 +246,9 @@ impl State {
             Ok(kind) => Ok((event, kind)),
             Err(error) => Err(Refusal::bad_request(format!("events: {error}"))),
         };
+        let batch = Digest::of_events(events);
         let events = events.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Verdict::Import { room: room.map(|(id, _)| id), name, first_seq, events })
+        Ok(Verdict::Import { room: room.map(|(id, _)| id), name, first_seq, events, batch })
     }
 
     pub(super) fn decide_import_room<'a>(
@@ -238,17 +261,20 @@ impl State {
         Ok(Verdict::ImportRoom { room, info })
     }
 
-    /// The room, where it exists and the asker may import into it: an operator into any, an administrator into
-    /// public ones and into those that an import has made and nobody belongs to yet.
+    /// The room, where it exists and the asker may import into it: those who may not import anywhere do so into
+    /// public ones and into those that an import has made and nobody has belonged to since.
     fn may_import(&self, asking: &Asking<'_>, name: &RoomName) -> Result<Option<(RoomId, &Room)>, Refusal> {
-        self.check_admin(asking)?;
-        let is_operator = asking.standing == Standing::Operator;
-        if !is_operator && name.direct_pair().is_some() {
+        let room = self.room_named(name);
+        if self.may_in_cluster(asking, ClusterDeed::ImportAnywhere).is_ok() {
+            return Ok(room);
+        }
+        if name.direct_pair().is_some() {
             return Err(Refusal::bad_request("direct conversations are not imported"));
         }
-        let room = self.room_id(&name.key()).and_then(|id| Some((id, self.room_by_id(id)?)));
         match room {
-            Some((_, room)) if !is_operator && room.private && room.member_count() > 0 => Err(no_room(name)),
+            Some((_, room)) if room.private && !room.import.is_some_and(|import| import.unopened) => {
+                Err(no_room(name))
+            }
             room => Ok(room),
         }
     }
@@ -258,13 +284,20 @@ impl State {
 fn deed(what: &Moderation) -> Deed {
     match what {
         Moderation::Topic { .. } => Deed::Topic,
-        Moderation::Invite { .. } => Deed::Invite,
+        Moderation::Invite { .. } | Moderation::Uninvite { .. } => Deed::Invite,
         Moderation::Kick { .. } => Deed::Kick,
         Moderation::Ban { .. } | Moderation::Unban { .. } => Deed::Ban,
         Moderation::Mute { .. } | Moderation::Unmute { .. } => Deed::Mute,
         Moderation::SetRole { .. } => Deed::SetRole,
         Moderation::Configure(_) => Deed::Configure,
     }
+}
+
+/// Whether a list has no place for `user`. Those whose time is over make room, and whoever is in it already
+/// takes no more.
+fn is_full(list: &BTreeMap<UserId, Until>, user: Option<UserId>, now_ms: u64, most: usize) -> bool {
+    let others = || list.iter().filter(|(id, until)| Some(**id) != user && until.lasts(now_ms));
+    list.len() >= most && others().count() >= most
 }
 
 fn full(is_full: bool, what: &str, room: &Room) -> Result<(), Refusal> {
@@ -286,4 +319,20 @@ pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName>
         return Some(other);
     }
     (other.key() == user.key()).then_some(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_has_a_place_where_somebodys_time_is_over() {
+        let list: BTreeMap<UserId, Until> =
+            [(UserId(1), Until::Ended), (UserId(2), Until::Ms(10)), (UserId(3), Until::Ended)].into();
+        let is_full = |user, now_ms, most| is_full(&list, user, now_ms, most);
+        assert!(is_full(Some(UserId(4)), 9, 3) && is_full(None, 9, 3));
+        assert!(!is_full(Some(UserId(4)), 9, 4), "there is a place left");
+        assert!(!is_full(Some(UserId(4)), 10, 3), "the second one's time is over");
+        assert!(!is_full(Some(UserId(1)), 9, 3), "who is in it takes no further place");
+    }
 }

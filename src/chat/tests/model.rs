@@ -24,7 +24,7 @@ enum Expected {
     Skipped,
     Refused(Code),
     Nothing,
-    Joined { room: String, created: bool, role: Role, last_seq: u64 },
+    Joined { room: String, created: bool, role: &'static str, last_seq: u64 },
     Left { room: String },
     Sent { room: String, seq: u64, lamport: u64, duplicate: bool },
 }
@@ -106,7 +106,7 @@ impl Model {
         Expected::Joined {
             room: room.name.clone(),
             created,
-            role: room.members[user],
+            role: room.members[user].as_str(),
             last_seq: room.last_seq,
         }
     }
@@ -164,7 +164,7 @@ fn said(applied: &Applied) -> Expected {
         Some(Err(refusal)) => Expected::Refused(refusal.code),
         Some(Ok(Reply::Nothing)) => Expected::Nothing,
         Some(Ok(Reply::Joined { room, created, role, last_seq, .. })) => {
-            Expected::Joined { room: room.to_string(), created: *created, role: *role, last_seq: *last_seq }
+            Expected::Joined { room: room.to_string(), created: *created, role, last_seq: *last_seq }
         }
         Some(Ok(Reply::Left { room, .. })) => Expected::Left { room: room.to_string() },
         Some(Ok(Reply::Sent(SentAnswer { room, seq, lamport_timestamp, duplicate, .. }))) => Expected::Sent {

@@ -15,7 +15,7 @@ use crate::{
     },
     protocol::{
         credential::{ScramVerifier, TokenHash, Verifier},
-        event::{Event, EventKind},
+        event::{Event, EventKind, Message},
         export::{Imported, ImportedRoom},
         file::{FileId, NewFile},
         moderation::{Moderation, Retention, RoomSettings},
@@ -203,6 +203,7 @@ fn parse(line: &str, words: &[&str]) -> Action {
         [_, "read", room, seq] => Action::MarkRead { room: room_name(room), seq: seq.parse().unwrap() },
         [_, "topic", room, text @ ..] => moderate(room, Moderation::Topic { topic: text.join(" ") }),
         [_, "invite", room, user] => moderate(room, Moderation::Invite { username: user_name(user) }),
+        [_, "uninvite", room, user] => moderate(room, Moderation::Uninvite { username: user_name(user) }),
         [_, "kick", room, user] => moderate(room, Moderation::Kick { username: user_name(user) }),
         [_, "ban", room, user] => {
             moderate(room, Moderation::Ban { username: user_name(user), seconds: seconds() })
@@ -228,8 +229,13 @@ fn parse(line: &str, words: &[&str]) -> Action {
         ),
         [_, "password", room] => Action::RoomPassword { room: room_name(room), password: password() },
         [_, "expire", room, before] => {
-            Action::Expire { room: room_name(room), before_seq: before.parse().unwrap() }
+            let retention = Retention::new(None, number("keep"));
+            Action::Expire { room: room_name(room), before_seq: before.parse().unwrap(), retention }
         }
+        [_, "old_expire", room, before] => {
+            Action::OldExpire { room: room_name(room), before_seq: before.parse().unwrap() }
+        }
+        [_, "give_up", id] => Action::GiveUpUpload { file_id: file_id(id) },
         [_, "import", room, first_seq, authors @ ..] => Action::Import {
             room: room_name(room),
             first_seq: first_seq.parse().unwrap(),
@@ -327,8 +333,13 @@ fn chat(line: &str, to: Destination, id: &str, text: &[&str]) -> Action {
     }
 }
 
+/// A message by `AUTHOR`, or by `AUTHOR:CLIENT_MSG_ID`.
 fn imported(author: &str) -> Imported {
-    Imported::message(user_name(author), 5_000, format!("by {author}"))
+    let (author, client_msg_id) = author.split_once(':').unwrap_or((author, ""));
+    let message =
+        Message { body: format!("by {author}"), client_msg_id: client_msg_id.into(), ..Message::default() };
+    let kind = serde_json::to_string(&EventKind::Message(message)).unwrap();
+    Imported { author: user_name(author), created_at: 5_000, kind }
 }
 
 fn verifier(word: &str) -> Verifier {
@@ -366,6 +377,10 @@ fn trace(applied: &Applied) -> Vec<String> {
         let sign = if change.joined { '+' } else { '-' };
         said.push(format!("  member {sign}{} of {}", change.user, change.room.0));
     }
+    for invitation in &applied.effects.invitations {
+        let what = if invitation.invited { "invited" } else { "uninvited" };
+        said.push(format!("  {} is {what} to {} by {}", invitation.user, invitation.room, invitation.by));
+    }
     for row in &applied.effects.rewritten {
         said.push(format!("  rewritten #{} {}", row.seq, row.json.get()));
     }
@@ -398,7 +413,7 @@ fn trace_reply(reply: &Reply) -> String {
     match reply {
         Reply::Joined { room_id, room, created, role, last_seq, .. } => {
             let how = if *created { "created" } else { "joined" };
-            format!("{how} {}:{room} as {} last_seq {last_seq}", room_id.0, role.as_str())
+            format!("{how} {}:{room} as {role} last_seq {last_seq}", room_id.0)
         }
         Reply::Left { room_id, room } => format!("left {}:{room}", room_id.0),
         Reply::Sent(sent) => format!("sent {}", serde_json::to_string(sent).unwrap()),
@@ -430,6 +445,8 @@ fn table(number: u8) -> &'static str {
         rows::SPOKE => "spoke",
         rows::FILE => "file",
         rows::HOOK => "hook",
+        rows::UPLOAD => "upload",
+        rows::IMPORT => "import",
         other => panic!("table {other} has no name"),
     }
 }
@@ -497,6 +514,50 @@ fn commands_round_trip() {
     assert_eq!(command::decode::<Command>(&bytes).unwrap(), asked);
     command::decode::<Command>(&bytes[..bytes.len() - 1]).unwrap_err();
     command::decode::<Command>(&[]).unwrap_err();
+}
+
+/// A log holds actions by their position in the list.
+#[test]
+fn actions_keep_their_places() {
+    let (room, file_id) = (room_name("lobby"), file_id("1"));
+    for (place, action) in [
+        (0, Action::Nothing),
+        (13, Action::OldExpire { room: room.clone(), before_seq: 1 }),
+        (16, Action::Touch),
+        (28, Action::FileDelete { file_id }),
+        (30, Action::Expire { room, before_seq: 1, retention: Retention::default() }),
+        (31, Action::GiveUpUpload { file_id }),
+    ] {
+        assert_eq!(postcard::to_stdvec(&action).unwrap()[0], place, "{action:?}");
+    }
+}
+
+#[test]
+fn rows_of_an_older_version_load() {
+    let mut run = Run::default();
+    for line in [
+        "alice join lobby",
+        "alice upload lobby 1 a.txt 10",
+        "root import old 1 bob by=operator",
+        "bob join lobby",
+        "bob invite lobby carol",
+    ] {
+        run.carry_out(line);
+    }
+    let mut older = run.world.rows.clone();
+    older.retain(|key, _| ![rows::UPLOAD, rows::IMPORT].contains(&key[0]));
+    assert_eq!(older.len() + 2, run.world.rows.len());
+    // An invitation did not say whose it was.
+    let invited = older.iter_mut().find(|(key, _)| key[0] == rows::INVITED);
+    *invited.expect("carol is invited").1 = vec![1];
+    run.world.rows = older;
+    run.world.state = run.world.loaded();
+    // Nobody knows when it went on, so it counts as idle, until it goes on.
+    assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), Some(file_id("1")));
+    assert_eq!(run.carry_out("alice chunk 1 0 10")[0], "received 10");
+    assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), None);
+    assert!(run.carry_out("bob uninvite lobby carol")[0].starts_with("refused forbidden"));
+    assert_eq!(run.carry_out("alice uninvite lobby carol")[0], "done in lobby as #4");
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub const COMMANDS: &[Command] = &[
     command("rooms", "", &[], "list the rooms"),
     command("topic", "[TEXT]", &[Any], "say what the room is about"),
     command("invite", "USER", &[User], "let somebody in"),
+    command("uninvite", "USER", &[User], "take an invitation back"),
     command("kick", "USER", &[User], "send somebody out"),
     command("ban", "USER [SECONDS]", &[User, Any], "shut somebody out"),
     command("unban", "USER", &[User], "let somebody in again"),

@@ -104,6 +104,9 @@ fn object(update: &Update) -> Value {
         Update::Presence { username, state } => {
             json!({ "type": "presence", "username": username, "state": state })
         }
+        Update::Invitation { room, by, invited } => {
+            json!({ "type": if *invited { "invited" } else { "uninvited" }, "room": room, "by": by })
+        }
         Update::Uploaded { tag, file } => json!({ "type": "uploaded", "tag": tag, "file": file }),
         Update::Downloaded { tag, file, path } => {
             json!({ "type": "downloaded", "tag": tag, "file": file, "path": path.to_string_lossy() })

@@ -151,13 +151,14 @@ impl Notes {
                 inner.user(&event.author);
                 inner.last.insert(event.room.key(), event.seq);
                 match &event.kind {
-                    EventKind::Invited { username } | EventKind::Role { username, .. } => {
-                        inner.user(username)
-                    }
+                    EventKind::Invited { username }
+                    | EventKind::Uninvited { username }
+                    | EventKind::Role { username, .. } => inner.user(username),
                     _ => {}
                 }
             }
             Update::Presence { username, .. } => inner.user(username),
+            Update::Invitation { by, .. } => inner.user(by),
             Update::Answered { reply: Reply::Rooms { rooms, .. }, .. } => {
                 rooms.iter().for_each(|room| inner.room(&room.room));
             }

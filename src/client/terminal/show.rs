@@ -74,6 +74,12 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
             _ => vec![],
         },
         Update::Presence { username, state } => vec![format!("* {username} is {state}")],
+        Update::Invitation { room, by, invited: true } => {
+            vec![format!("* {by} invites you to {room}: /join {room} enters it")]
+        }
+        Update::Invitation { room, by, invited: false } => {
+            vec![format!("* {by} took your invitation to {room} back")]
+        }
         Update::Uploaded { file, .. } => {
             vec![format!("* {} ({}) is sent, as file {}", file.name, size(file.size), file.file_id)]
         }
@@ -149,6 +155,9 @@ fn event(event: &Event, room: Option<&RoomName>) -> String {
         EventKind::Topic { topic } if topic.is_empty() => format!("{place}* {author} cleared the topic"),
         EventKind::Topic { topic } => format!("{place}* {author} set the topic: {topic}"),
         EventKind::Invited { username } => format!("{place}* {author} invited {username}"),
+        EventKind::Uninvited { username } => {
+            format!("{place}* {author} took the invitation of {username} back")
+        }
         EventKind::Kicked { username } => format!("{place}* {author} kicked {username}"),
         EventKind::Banned { username, seconds } => {
             format!("{place}* {author} banned {username}{}", lasting(*seconds))
@@ -279,9 +288,14 @@ fn user_line(user: &Account) -> String {
 }
 
 fn room_line(room: &RoomSummary) -> String {
-    let RoomSummary { room: name, private, topic, members, last_seq, joined, .. } = room;
+    let RoomSummary { room: name, private, topic, members, last_seq, joined, invited, .. } = room;
     let mark = if *joined { "*" } else { " " };
-    let private = if *private { ", private" } else { "" };
+    let private = match (private, invited) {
+        (true, true) => ", private, you are invited",
+        (true, false) => ", private",
+        (false, true) => ", you are invited",
+        (false, false) => "",
+    };
     let topic = if topic.is_empty() { String::new() } else { format!(": {topic}") };
     let (members, events) = (counted(*members, "member"), counted(*last_seq, "event"));
     format!("{mark} {name} ({members}, {events}{private}){topic}")

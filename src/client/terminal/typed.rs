@@ -209,6 +209,7 @@ impl<'a> Words<'a> {
             "unreact" => Typed::InRoom(Deed::React(self.target()?, self.needed()?.into(), true)),
             "topic" => Typed::InRoom(Deed::Topic(self.all().into())),
             "invite" => Typed::InRoom(Deed::Moderate("invite", self.user()?, None)),
+            "uninvite" => Typed::InRoom(Deed::Moderate("uninvite", self.user()?, None)),
             "kick" => Typed::InRoom(Deed::Moderate("kick", self.user()?, None)),
             "ban" => Typed::InRoom(Deed::Moderate("ban", self.user()?, self.optional(Self::seconds)?)),
             "unban" => Typed::InRoom(Deed::Moderate("unban", self.user()?, None)),
@@ -425,7 +426,7 @@ impl<'a> Words<'a> {
                 _ => Err(wrong()),
             };
             let number = || value.parse::<u64>().map(Value::from).map_err(|_| wrong());
-            let limit = || if value == "forever" { Ok(Value::Null) } else { number() };
+            let limit = || if value == "forever" { Ok(0.into()) } else { number() };
             let (field, value) = match name {
                 "private" => ("private", flag()?),
                 "archived" => ("archived", flag()?),
@@ -521,7 +522,7 @@ mod tests {
             ("/admin revoke bob", Typed::Administer(user("bob"), Administration::Admin(false))),
             (
                 "/room-settings private=yes keep-days=forever slow=3",
-                Typed::InRoom(Deed::Settings(json!({ "private": true, "keep_days": null, "slow_s": 3 }))),
+                Typed::InRoom(Deed::Settings(json!({ "private": true, "keep_days": 0, "slow_s": 3 }))),
             ),
             (
                 "/history since 1970-01-02",

@@ -297,13 +297,15 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
         json!({ "msg_type": "typing", "data": { "room": "lobby", "username": "bob", "state": "typing" } }),
     );
     rig.line(json!({ "msg_type": "presence", "data": { "username": "bob", "state": "away" } }));
+    rig.line(json!({ "msg_type": "invited", "data": { "room": "den", "by": "bob" } }));
     rig.line(json!({ "msg_type": "dancing", "data": { "username": "bob" } }));
     let bob = UserName::new("bob").unwrap();
     assert_eq!(
         rig.told,
         [
             Update::Typing { room: room("lobby"), username: bob.clone() },
-            Update::Presence { username: bob, state: "away".into() }
+            Update::Presence { username: bob.clone(), state: "away".into() },
+            Update::Invitation { room: room("den"), by: bob, invited: true }
         ]
     );
     change(&mut rig, 1, Change::presence(true));

@@ -12,7 +12,12 @@ use crate::protocol::{
     refusal::{Code, Refusal},
 };
 
-/// The fields.
+/// The refusal of a request that lacks a field which must be there.
+pub(super) fn missing(field: &str) -> Refusal {
+    Refusal::bad_request(format!("{field} is missing"))
+}
+
+/// The fields. What is null is left out.
 pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
 impl Fields<'_> {
@@ -29,15 +34,20 @@ impl Fields<'_> {
     }
 
     pub(super) fn text(&self, field: &str) -> Result<&str, Refusal> {
-        self.optional_text(field)?.ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
+        self.optional_text(field)?.ok_or_else(|| missing(field))
     }
 
-    pub(super) fn flag(&self, field: &str) -> Result<bool, Refusal> {
+    pub(super) fn optional_flag(&self, field: &str) -> Result<Option<bool>, Refusal> {
         match self.get(field) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(Refusal::bad_request(format!("{field} must be true or false"))),
         }
+    }
+
+    /// A flag that is not set where it is left out.
+    pub(super) fn flag(&self, field: &str) -> Result<bool, Refusal> {
+        Ok(self.optional_flag(field)?.unwrap_or(false))
     }
 
     pub(super) fn optional_integer(&self, field: &str) -> Result<Option<u64>, Refusal> {
@@ -73,7 +83,7 @@ impl Fields<'_> {
     }
 
     pub(super) fn integer(&self, field: &str) -> Result<u64, Refusal> {
-        self.optional_integer(field)?.ok_or_else(|| Refusal::bad_request(format!("{field} is missing")))
+        self.optional_integer(field)?.ok_or_else(|| missing(field))
     }
 
     pub(super) fn seq(&self) -> Result<u64, Refusal> {
@@ -180,7 +190,7 @@ impl Fields<'_> {
     }
 
     pub(super) fn file_id(&self) -> Result<FileId, Refusal> {
-        self.optional_file_id()?.ok_or_else(|| Refusal::bad_request("file_id is missing"))
+        self.optional_file_id()?.ok_or_else(|| missing("file_id"))
     }
 
     pub(super) fn optional_file_id(&self) -> Result<Option<FileId>, Refusal> {

@@ -3,7 +3,10 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Administration, Login, Request, fields::Fields};
+use super::{
+    Administration, Login, Request,
+    fields::{Fields, missing},
+};
 use crate::protocol::{
     credential::{Password, Token},
     file::{FILE_CHUNK_BYTES, FILE_NAME_BYTES, NewFile, is_content_type, is_file_name},
@@ -39,7 +42,8 @@ impl Fields<'_> {
             "operator_login" => Request::OperatorLogin { proof: self.digest("proof")? },
             "set_admin" => Request::Administer(Administration::SetAdmin {
                 username: username()?,
-                admin: self.flag("admin")?,
+                // Left out it would make somebody an administrator no more.
+                admin: self.optional_flag("admin")?.ok_or_else(|| missing("admin"))?,
             }),
             "set_password" => Request::Administer(Administration::SetPassword {
                 username: username()?,
@@ -123,6 +127,7 @@ impl Fields<'_> {
                 Moderation::Topic { topic }
             }
             "invite" => Moderation::Invite { username: username()? },
+            "uninvite" => Moderation::Uninvite { username: username()? },
             "kick" => Moderation::Kick { username: username()? },
             "ban" => Moderation::Ban { username: username()?, seconds: self.seconds()? },
             "unban" => Moderation::Unban { username: username()? },
@@ -144,19 +149,14 @@ impl Fields<'_> {
     }
 
     fn room_settings(&self) -> Result<RoomSettings, Refusal> {
-        let given = |field: &str| self.0.contains_key(field);
-        let optional_flag = |field: &str| given(field).then(|| self.flag(field)).transpose();
         let settings = RoomSettings {
-            private: optional_flag("private")?,
-            archived: optional_flag("archived")?,
+            private: self.optional_flag("private")?,
+            archived: self.optional_flag("archived")?,
             slow_s: self.small("slow_s", 0)?,
-            // Both at once: what is null or left out beside the other is kept without limit.
-            retention: match given("keep_days") || given("keep_events") {
-                false => None,
-                true => Some(Retention {
-                    days: self.small("keep_days", 1)?,
-                    events: self.optional_integer("keep_events")?,
-                }),
+            // Both at once: what is left out beside the other is kept without limit.
+            retention: match (self.small("keep_days", 0)?, self.optional_integer("keep_events")?) {
+                (None, None) => None,
+                (days, events) => Some(Retention::new(days, events)),
             },
         };
         match settings == RoomSettings::default() {

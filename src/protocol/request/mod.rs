@@ -32,7 +32,7 @@ pub enum Request {
         username: UserName,
         /// Its password.
         password: Password,
-        /// Whether it administers the cluster: only an operator or an administrator may ask for that.
+        /// Whether it administers the cluster: only an operator may ask for that.
         admin: bool,
     },
     /// Log this connection in.
@@ -519,21 +519,6 @@ impl Request {
             | Request::Status
             | Request::Ping { .. } => false,
         }
-    }
-
-    /// Whether it needs to know who asks.
-    pub fn needs_login(&self) -> bool {
-        !matches!(
-            self,
-            Request::Register { .. }
-                | Request::Login(_)
-                | Request::OperatorChallenge
-                | Request::OperatorLogin { .. }
-                | Request::HookPost { .. }
-                | Request::ServerList
-                | Request::Status
-                | Request::Ping { .. }
-        )
     }
 }
 

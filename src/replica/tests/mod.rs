@@ -3,6 +3,7 @@
 mod cluster;
 mod followers;
 mod lists;
+mod people;
 mod sessions;
 
 use std::collections::BTreeSet;
@@ -419,7 +420,7 @@ fn a_room_keeps_as_many_events_as_it_is_told_and_all_servers_the_same() {
     assert_eq!([first_seq(&cluster, 1), first_seq(&cluster, 2)], [45; 2]);
     assert_eq!(cluster.replica(1).state(), cluster.replica(2).state());
     // And stops when it is told to.
-    cluster.say(1, 1, &[&settings(r#""keep_events":null"#)]);
+    cluster.say(1, 1, &[&settings(r#""keep_events":0"#)]);
     cluster.say(1, 1, &[&chat("and"), &chat("more of it")]);
     cluster.run_ms(2_000);
     assert_eq!(first_seq(&cluster, 2), 45);

@@ -121,7 +121,11 @@ impl Connection {
                 self.pushed(line, places)?;
                 return Ok(false);
             }
-            ("typing" | "presence" | "server_list" | "redirect" | "session_ended", None) => return Ok(false),
+            (
+                "typing" | "presence" | "server_list" | "redirect" | "session_ended" | "invited"
+                | "uninvited",
+                None,
+            ) => return Ok(false),
             _ => {}
         }
         let (asked, earlier_write) = self.take_asked(line)?;

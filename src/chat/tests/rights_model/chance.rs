@@ -80,6 +80,9 @@ fn random_request(chance: &mut Chance, model: &Model, times: &mut Times) -> (Str
         return (user.into(), Standing::Guest, login(model, user, times));
     }
     let action = random_action(chance, model, times, user);
+    if matches!(action, Action::Import { .. }) {
+        times.said.push(("alice".into(), action.clone()));
+    }
     let standing = match action {
         Action::Expire { .. } if chance.below(5) > 0 => Standing::Cluster,
         Action::Administer { .. } | Action::Import { .. } if chance.below(3) == 0 => Standing::Operator,
@@ -303,7 +306,8 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
         87..=95 => random_file_action(chance, model, room, user, file_id),
         96..=97 => {
             let before_seq = found.map_or(1, |room| room.first_seq + chance.below(6));
-            Action::Expire { room, before_seq }
+            let retention = found.filter(|_| chance.below(6) > 0).map(|room| room.retention);
+            Action::Expire { room, before_seq, retention: retention.unwrap_or_default() }
         }
         98 => {
             // Direct conversations are imported by operators only; the scripts have them.
@@ -326,7 +330,8 @@ fn random_moderation(chance: &mut Chance, room: Option<&MRoom>) -> Moderation {
         true => user_name(chance.pick(&ALL_USERS)),
         false => user_name(chance.pick(&members)),
     };
-    match chance.below(19) {
+    match chance.below(20) {
+        19 => Moderation::Uninvite { username },
         0 => Moderation::Topic { topic: chance.pick(&["this", "that"]).into() },
         1..=4 => Moderation::Invite { username },
         5 => Moderation::Kick { username },

@@ -1,0 +1,418 @@
+//! The model: rooms, people, files and hooks as plain lists, and who may do what in plain words. It shares
+//! nothing with the product but the names of requests and codes.
+
+mod accounts;
+mod messages;
+mod rooms;
+mod things;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    chat::{Action, Command, Standing},
+    protocol::{
+        credential::TokenHash,
+        export::Imported,
+        moderation::{Retention, Role},
+        refusal::Code::{self, BadRequest, Forbidden, NotAuthenticated, NotFound},
+    },
+};
+
+/// What a command leads to: a line that says what, or why not.
+pub type Outcome = Result<String, Code>;
+
+/// Guests have no session, and none of what goes with it.
+fn session_of(standing: Standing) -> Result<TokenHash, Code> {
+    match standing {
+        Standing::Session(token) => Ok(token),
+        _ => Err(Forbidden),
+    }
+}
+
+/// `None`: for ever.
+type Until = Option<u64>;
+
+fn lasts(until: Until, now: u64) -> bool {
+    until.is_none_or(|end| now < end)
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    Guest,
+    Person { rev: u64 },
+    Bot { made_by: String },
+    Closed,
+}
+
+#[derive(Debug, Clone)]
+pub struct MUser {
+    pub kind: Kind,
+    pub admin: bool,
+    pub banned: Option<Until>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Membership {
+    pub role: Role,
+    pub since: u64,
+    pub last_read: u64,
+    pub mentions: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum MEvent {
+    Message(MMessage),
+    Edit(String),
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MMessage {
+    pub author: String,
+    pub body: String,
+    pub file: Option<u8>,
+    pub mentions: BTreeSet<String>,
+    pub edited: Option<u64>,
+    pub deleted: Option<u64>,
+    pub reactions: BTreeSet<(String, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MRoom {
+    pub private: bool,
+    pub pair: Option<(String, String)>,
+    pub archived: bool,
+    pub slow_ms: u64,
+    pub retention: Retention,
+    /// Whether it has a password, and which entry said so.
+    pub password: (bool, u64),
+    pub topic: String,
+    pub members: BTreeMap<String, Membership>,
+    pub muted: BTreeMap<String, Until>,
+    /// Who may come, and who has said so.
+    pub invited: BTreeMap<String, String>,
+    pub banned: BTreeMap<String, Until>,
+    pub spoke: BTreeMap<String, u64>,
+    pub events: BTreeMap<u64, MEvent>,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    /// Whether an import has made it and nobody has been in it.
+    pub unopened: bool,
+    /// What was imported last, and where it began.
+    pub batch: Option<(u64, Vec<Imported>)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MFile {
+    pub uploader: String,
+    pub begun: u64,
+    pub size: u64,
+    pub received: u64,
+    pub whole: bool,
+    /// The room for which it was uploaded counts until a message has shown it there and is gone again.
+    pub home: Option<String>,
+    pub shown: BTreeSet<(String, u64)>,
+}
+
+pub struct MHook {
+    pub room: String,
+    pub bot: String,
+    pub made_by: String,
+}
+
+/// A place of a message: the room, its `seq`, and what was said.
+type Sent = (String, u64, (String, Option<u64>, Option<u8>));
+
+#[derive(Default)]
+pub struct Model {
+    pub users: BTreeMap<String, MUser>,
+    /// In the order in which they came into being.
+    pub user_order: Vec<String>,
+    pub rooms: BTreeMap<String, MRoom>,
+    /// In the order of their making, for what goes through all rooms of somebody.
+    pub room_order: Vec<String>,
+    pub tokens: BTreeMap<TokenHash, (String, Option<u64>)>,
+    pub files: BTreeMap<u8, MFile>,
+    pub hooks: BTreeMap<TokenHash, MHook>,
+    pub sent: BTreeMap<(String, String), Sent>,
+    /// What the newest command published: room, seq, author, kind.
+    pub published: Vec<(String, u64, String, &'static str)>,
+    /// Texts that are gone for good.
+    pub gone: Vec<String>,
+    index: u64,
+    now: u64,
+}
+
+impl Model {
+    // Who may what, in plain words.
+
+    pub fn is_admin(&self, user: &str) -> bool {
+        self.users.get(user).is_some_and(|user| user.admin)
+    }
+
+    fn is_kind(&self, user: &str, kind: impl Fn(&Kind) -> bool) -> bool {
+        self.users.get(user).is_some_and(|user| kind(&user.kind))
+    }
+
+    fn is_shut_out(&self, user: &str) -> bool {
+        self.users.get(user).and_then(|user| user.banned).is_some_and(|until| lasts(until, self.now))
+    }
+
+    pub fn is_banned(&self, user: &str, room: &MRoom, now: u64) -> bool {
+        room.banned.get(user).is_some_and(|until| lasts(*until, now))
+    }
+
+    /// Public rooms are seen by all but those who are banned from them, private ones by their members.
+    pub fn sees(&self, user: &str, room: &MRoom, now: u64) -> bool {
+        if room.private {
+            room.members.contains_key(user)
+        } else {
+            self.is_admin(user) || !self.is_banned(user, room, now)
+        }
+    }
+
+    /// Who is invited finds a room in the list, and no more.
+    pub fn finds(&self, user: &str, room: &MRoom, now: u64) -> bool {
+        let is_invited = room.invited.contains_key(user) && !self.is_banned(user, room, now);
+        self.sees(user, room, now) || is_invited
+    }
+
+    pub fn is_muted(&self, user: &str, room: &MRoom, now: u64) -> bool {
+        room.members.get(user).is_some_and(|member| member.role == Role::Member)
+            && room.muted.get(user).is_some_and(|until| lasts(*until, now))
+    }
+
+    /// What a member is called.
+    pub fn role_word(&self, user: &str, room: &MRoom, now: u64) -> &'static str {
+        if self.is_muted(user, room, now) { "muted" } else { room.members[user].role.as_str() }
+    }
+
+    pub fn writes(&self, user: &str, room: &MRoom, now: u64) -> bool {
+        !room.archived && room.members.contains_key(user) && !self.is_muted(user, room, now)
+    }
+
+    fn rank(&self, user: &str, room: &MRoom) -> u8 {
+        match room.members.get(user).map(|member| member.role) {
+            Some(Role::Owner) => 3,
+            Some(Role::Moderator) => 2,
+            _ => 0,
+        }
+    }
+
+    /// As whom somebody keeps order: administrators are as good as owners where anybody may enter.
+    fn power(&self, user: &str, room: &MRoom) -> u8 {
+        match () {
+            () if room.pair.is_some() => 0,
+            () if self.is_admin(user) && !room.private => 3,
+            () => self.rank(user, room),
+        }
+    }
+
+    pub fn keeps_order(&self, user: &str, room: &MRoom) -> bool {
+        !room.archived && self.power(user, room) >= 2
+    }
+
+    pub fn reads_file(&self, user: &str, file: &MFile, now: u64) -> bool {
+        let rooms = file.home.iter().chain(file.shown.iter().map(|(room, _)| room));
+        file.uploader == user || rooms.into_iter().any(|room| self.sees(user, &self.rooms[room], now))
+    }
+
+    /// Why somebody may not do in a room what they may not.
+    fn no(&self, user: &str, room: &str) -> Code {
+        let Some(room) = self.rooms.get(room) else { return NotFound };
+        let knows = self.sees(user, room, self.now) || !room.private;
+        if knows { Forbidden } else { NotFound }
+    }
+
+    fn may(&self, user: &str, room: &str, allowed: impl Fn(&Model, &MRoom) -> bool) -> Result<&MRoom, Code> {
+        let found = self.rooms.get(room).filter(|found| allowed(self, found));
+        found.ok_or_else(|| self.no(user, room))
+    }
+
+    fn may_write(&self, user: &str, room: &str) -> Result<&MRoom, Code> {
+        self.may(user, room, |model, room| model.writes(user, room, model.now))
+    }
+
+    /// By a name of nobody's, or by a session that has not ended; and nobody who is shut out.
+    fn check_standing(&self, user: &str, standing: Standing) -> Result<(), Code> {
+        let ok = match standing {
+            Standing::Guest => self.users.get(user).is_none_or(|user| user.kind == Kind::Guest),
+            Standing::Session(token) => self
+                .tokens
+                .get(&token)
+                .is_some_and(|(whose, end)| whose == user && end.is_none_or(|end| self.now < end)),
+            Standing::Operator | Standing::Cluster => return Err(Forbidden),
+        };
+        if !ok {
+            return Err(NotAuthenticated);
+        }
+        if self.is_shut_out(user) { Err(Forbidden) } else { Ok(()) }
+    }
+
+    fn check_admin(&self, user: &str, standing: Standing) -> Result<(), Code> {
+        if standing == Standing::Operator {
+            return Ok(());
+        }
+        self.check_standing(user, standing)?;
+        if self.is_admin(user) { Ok(()) } else { Err(Forbidden) }
+    }
+
+    // What happens.
+
+    pub fn apply(&mut self, command: &Command) -> Outcome {
+        self.index += 1;
+        self.now = command.created_at_ms;
+        self.published.clear();
+        let user = command.proposal.user.as_str().to_owned();
+        let standing = command.proposal.standing;
+        self.act(&user, standing, &command.proposal.action)
+    }
+
+    fn act(&mut self, user: &str, standing: Standing, action: &Action) -> Outcome {
+        // What opens with a password or a token is for those who are nobody else; all may have an account.
+        match (action, standing) {
+            (Action::Login { .. } | Action::HookPost { .. }, Standing::Operator | Standing::Cluster)
+            | (Action::Register { .. }, Standing::Cluster) => return Err(Forbidden),
+            _ => {}
+        }
+        match action {
+            Action::Nothing => return Ok("nothing".into()),
+            Action::Register { admin, .. } => return self.register(user, standing, *admin),
+            Action::Login { password_rev, token, expires_ms, .. } => {
+                return self.log_in(user, *password_rev, *token, *expires_ms);
+            }
+            Action::HookPost { token, body, client_msg_id, .. } => {
+                return self.hook_post(*token, body, client_msg_id);
+            }
+            Action::Expire { room, before_seq, retention } => {
+                return self.expire(standing, room.as_str(), *before_seq, *retention);
+            }
+            Action::Administer { username, what } => {
+                self.check_admin(user, standing)?;
+                let is_self = standing != Standing::Operator && username.as_str() == user;
+                return self.administer(username.as_str(), what, is_self);
+            }
+            Action::Import { room, first_seq, events } => {
+                self.check_admin(user, standing)?;
+                return self.import(user, standing, room, *first_seq, events);
+            }
+            _ => self.check_standing(user, standing)?,
+        }
+        match action {
+            Action::Join { room } => self.join(user, room, false, None, None),
+            Action::Create { room, private, password } => {
+                self.join(user, room, *private, password.as_ref().map(|_| self.index), None)
+            }
+            Action::Unlock { room, password_rev } => self.join(user, room, false, None, Some(*password_rev)),
+            Action::Leave { room } => {
+                let room = room.as_str();
+                self.may(user, room, |_, room| room.pair.is_none() && room.members.contains_key(user))?;
+                self.leave(user, room);
+                Ok(format!("left {room}"))
+            }
+            Action::Chat { to, body, client_msg_id, reply_to, file_id } => {
+                let file = file_id.map(|file| file.0[0]);
+                self.chat(user, to, body, client_msg_id, *reply_to, file)
+            }
+            Action::Edit { room, seq, body } => self.edit(user, room.as_str(), *seq, body),
+            Action::Delete { room, seq } => self.delete(user, room.as_str(), *seq),
+            Action::React { room, seq, emoji, remove } => {
+                self.react(user, room.as_str(), *seq, emoji, *remove)
+            }
+            Action::MarkRead { room, seq } => self.mark_read(user, room.as_str(), *seq),
+            Action::Moderate { room, what } => self.moderate(user, room.as_str(), what),
+            Action::RoomPassword { room, password } => {
+                let room = room.as_str();
+                self.may(user, room, |model, room| model.power(user, room) == 3)?;
+                self.room(room).password = (password.is_some(), self.index);
+                Ok(self.done(room, user, "settings"))
+            }
+            Action::Touch => session_of(standing).map(|_| format!("account {user}")),
+            Action::Logout { everywhere } => {
+                let token = session_of(standing)?;
+                self.tokens.retain(|other, (whose, _)| whose != user || !(*everywhere || *other == token));
+                Ok(format!("account {user}"))
+            }
+            Action::ChangePassword { password_rev, .. } => {
+                let token = session_of(standing)?;
+                self.check_rev(user, *password_rev)?;
+                self.tokens.retain(|other, (whose, _)| whose != user || *other == token);
+                self.user(user).kind = Kind::Person { rev: self.index };
+                Ok(format!("account {user}"))
+            }
+            Action::CloseAccount { password_rev } => {
+                session_of(standing)?;
+                self.check_rev(user, *password_rev)?;
+                self.close(user);
+                Ok(format!("account {user}"))
+            }
+            Action::CreateBot { username, token } => {
+                session_of(standing)?;
+                let name = username.as_str();
+                if !self.is_kind(name, |kind| *kind == Kind::Bot { made_by: user.into() }) {
+                    self.must_be_unused(name)?;
+                }
+                self.tokens.retain(|_, (owner, _)| owner != name);
+                self.user(name).kind = Kind::Bot { made_by: user.into() };
+                self.tokens.insert(*token, (name.into(), None));
+                Ok(format!("account {name}"))
+            }
+            Action::CreateHook { room, username, token } => {
+                self.create_hook(user, room.as_str(), username.as_str(), *token)
+            }
+            Action::DeleteHook { room, token } => {
+                let room = room.as_str();
+                self.may(user, room, |model, room| model.keeps_order(user, room))?;
+                if self.hooks.get(token).is_none_or(|hook| hook.room != room) {
+                    return Err(NotFound);
+                }
+                self.hooks.remove(token);
+                Ok(format!("placed {room} {} false", self.rooms[room].last_seq))
+            }
+            Action::FileBegin { file_id, file } => {
+                self.begin_file(user, file.room.as_str(), file_id.0[0], file.size)
+            }
+            Action::FileChunk { file_id, offset, bytes } => {
+                self.chunk(user, file_id.0[0], *offset, bytes.len() as u64)
+            }
+            Action::FileEnd { file_id, .. } => {
+                let file = self.files.get_mut(&file_id.0[0]).filter(|file| file.uploader == user);
+                let file = file.ok_or(NotFound)?;
+                if !file.whole && file.received < file.size {
+                    return Err(BadRequest);
+                }
+                file.whole = true;
+                Ok(format!("file {}", file.size))
+            }
+            Action::FileDelete { file_id } => self.delete_file(user, file_id.0[0]),
+            other => panic!("{other:?} is dealt with above"),
+        }
+    }
+
+    fn user(&mut self, name: &str) -> &mut MUser {
+        let new = MUser { kind: Kind::Guest, admin: false, banned: None };
+        if !self.users.contains_key(name) {
+            self.user_order.push(name.into());
+        }
+        self.users.entry(name.into()).or_insert(new)
+    }
+
+    fn room(&mut self, name: &str) -> &mut MRoom {
+        self.rooms.get_mut(name).expect("the room was found before")
+    }
+
+    fn publish(&mut self, room: &str, author: &str, kind: &'static str, event: MEvent) -> u64 {
+        self.user(author);
+        let found = self.room(room);
+        found.last_seq += 1;
+        let seq = found.last_seq;
+        found.events.insert(seq, event);
+        self.published.push((room.into(), seq, author.into(), kind));
+        seq
+    }
+
+    fn done(&mut self, room: &str, author: &str, kind: &'static str) -> String {
+        let seq = self.publish(room, author, kind, MEvent::Other);
+        format!("placed {room} {seq} false")
+    }
+}

@@ -1,0 +1,255 @@
+//! Rooms, their people and their settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Kind, MEvent, MRoom, Membership, Model, Outcome, lasts};
+use crate::protocol::{
+    moderation::{Moderation, Retention, Role},
+    name::RoomName,
+    refusal::Code::{self, Forbidden, NotFound},
+};
+
+impl Model {
+    pub(super) fn new_room(&mut self, name: &RoomName, private: bool) {
+        let pair = name.direct_pair().map(|(one, other)| (one.as_str().into(), other.as_str().into()));
+        let room = MRoom {
+            private: private || pair.is_some(),
+            pair,
+            archived: false,
+            slow_ms: 0,
+            retention: Retention::default(),
+            password: (false, 0),
+            topic: String::new(),
+            members: BTreeMap::new(),
+            muted: BTreeMap::new(),
+            invited: BTreeMap::new(),
+            banned: BTreeMap::new(),
+            spoke: BTreeMap::new(),
+            events: BTreeMap::new(),
+            first_seq: 1,
+            last_seq: 0,
+            unopened: false,
+            batch: None,
+        };
+        self.rooms.insert(name.as_str().into(), room);
+        self.room_order.push(name.as_str().into());
+    }
+
+    pub(super) fn enter(&mut self, user: &str, room: &str, role: Role) {
+        let seq = self.publish(room, user, "joined", MEvent::Other);
+        let room = self.room(room);
+        room.invited.remove(user);
+        room.unopened = false;
+        let member = Membership { role, since: seq, last_read: seq, mentions: Vec::new() };
+        room.members.insert(user.into(), member);
+    }
+
+    pub(super) fn begin_direct(&mut self, user: &str, name: &RoomName) -> Result<(), Code> {
+        let (one, other) = name.direct_pair().ok_or(NotFound)?;
+        if one.as_str() != user && other.as_str() != user {
+            return Err(NotFound);
+        }
+        if [&one, &other].into_iter().any(|who| self.is_kind(who.as_str(), |kind| *kind == Kind::Closed)) {
+            return Err(NotFound);
+        }
+        Ok(())
+    }
+
+    pub(super) fn join(
+        &mut self,
+        user: &str,
+        name: &RoomName,
+        private: bool,
+        password: Option<u64>,
+        shown: Option<u64>,
+    ) -> Outcome {
+        let key = name.as_str();
+        let Some(room) = self.rooms.get(key) else {
+            if let Some((one, other)) = name.direct_pair() {
+                self.begin_direct(user, name)?;
+                self.new_room(name, true);
+                for who in BTreeSet::from([one, other]) {
+                    self.enter(who.as_str(), key, Role::Member);
+                }
+            } else {
+                self.new_room(name, private);
+                self.room(key).password = (password.is_some(), password.unwrap_or(0));
+                self.enter(user, key, Role::Owner);
+            }
+            return Ok(self.joined(user, key, true));
+        };
+        if room.members.contains_key(user) {
+            return Ok(self.joined(user, key, false));
+        }
+        let (has_password, rev) = room.password;
+        let is_let_in = room.invited.contains_key(user) || (has_password && shown == Some(rev));
+        let refused = match () {
+            () if self.is_banned(user, room, self.now) => true,
+            () if is_let_in => false,
+            () => room.private || has_password,
+        };
+        if refused {
+            return Err(if room.private { NotFound } else { Forbidden });
+        }
+        let mut keeps = room.members.iter();
+        let is_kept = keeps.any(|(name, member)| member.role == Role::Owner || self.is_person(name));
+        let takes_it = !is_kept && self.is_person(user);
+        self.enter(user, key, if takes_it { Role::Owner } else { Role::Member });
+        Ok(self.joined(user, key, false))
+    }
+
+    pub(super) fn joined(&self, user: &str, key: &str, created: bool) -> String {
+        let room = &self.rooms[key];
+        format!("joined {key} {created} {} {}", self.role_word(user, room, self.now), room.last_seq)
+    }
+
+    pub(super) fn is_person(&self, name: &str) -> bool {
+        !self.is_kind(name, |kind| matches!(kind, Kind::Bot { .. }))
+    }
+
+    /// The owner's place goes to the longest-standing moderator, else member, but to no program.
+    pub(super) fn leave(&mut self, user: &str, key: &str) {
+        let room = &self.rooms[key];
+        let others: Vec<(&String, &Membership)> =
+            room.members.iter().filter(|(name, _)| *name != user).collect();
+        let has_owner = others.iter().any(|(_, member)| member.role == Role::Owner);
+        let mut heirs: Vec<_> = others
+            .iter()
+            .filter(|(name, _)| self.is_person(name))
+            .map(|(name, member)| {
+                let is_moderator = member.role == Role::Moderator;
+                let is_muted = self.is_muted(name, room, self.now);
+                (!is_moderator, is_muted, member.since, (*name).clone())
+            })
+            .collect();
+        heirs.sort();
+        if let (false, Some((.., heir))) = (has_owner, heirs.into_iter().next()) {
+            self.room(key).members.get_mut(&heir).unwrap().role = Role::Owner;
+            self.room(key).muted.remove(&heir);
+            self.publish(key, user, "role", MEvent::Other);
+        }
+        self.publish(key, user, "left", MEvent::Other);
+        self.end_membership(user, key);
+    }
+
+    pub(super) fn end_membership(&mut self, user: &str, key: &str) {
+        let now = self.now;
+        let room = self.room(key);
+        room.members.remove(user);
+        room.spoke.retain(|_, spoke| now < *spoke + room.slow_ms);
+    }
+
+    pub(super) fn moderate(&mut self, user: &str, key: &str, what: &Moderation) -> Outcome {
+        let room = self.may(user, key, |model, room| match what {
+            Moderation::Configure(_) => model.power(user, room) == 3,
+            Moderation::SetRole { .. } => !room.archived && model.power(user, room) == 3,
+            Moderation::Invite { .. } | Moderation::Uninvite { .. } if room.private => {
+                !room.archived && room.pair.is_none() && model.rank(user, room) >= 2
+            }
+            Moderation::Invite { .. } | Moderation::Uninvite { .. } => model.writes(user, room, model.now),
+            _ => model.keeps_order(user, room),
+        })?;
+        let already = Ok(format!("placed {key} {} true", room.last_seq));
+        let now = self.now;
+        let target = what.target().map(|name| name.as_str().to_owned()).unwrap_or_default();
+        let target = target.as_str();
+        let is_member = room.members.contains_key(target);
+        let is_above = target != user && self.power(user, room) > self.rank(target, room);
+        let is_banned = self.is_banned(target, room, now);
+        let until = |seconds: &Option<u32>| seconds.map(|s| now + u64::from(s) * 1000);
+        match what {
+            Moderation::Topic { topic } if *topic == room.topic => return already,
+            Moderation::Topic { topic } => self.room(key).topic.clone_from(topic),
+            Moderation::Configure(settings) => {
+                let room = self.room(key);
+                room.private = settings.private.unwrap_or(room.private);
+                room.archived = settings.archived.unwrap_or(room.archived);
+                room.retention = settings.retention.unwrap_or(room.retention);
+                room.slow_ms = settings.slow_s.map_or(room.slow_ms, |slow_s| u64::from(slow_s) * 1000);
+                let slow_ms = room.slow_ms;
+                room.spoke.retain(|_, spoke| slow_ms > 0 && now < *spoke + slow_ms);
+            }
+            Moderation::Invite { .. } => {
+                if is_banned {
+                    return Err(Forbidden);
+                }
+                if self.is_kind(target, |kind| *kind == Kind::Closed) {
+                    return Err(NotFound);
+                }
+                if is_member || room.invited.contains_key(target) {
+                    return already;
+                }
+                self.room(key).invited.insert(target.into(), user.into());
+            }
+            Moderation::Uninvite { .. } => {
+                match room.invited.get(target) {
+                    None => return already,
+                    Some(by) if by != user && !self.keeps_order(user, room) => return Err(Forbidden),
+                    Some(_) => drop(self.room(key).invited.remove(target)),
+                };
+            }
+            Moderation::Unban { .. } if !room.banned.contains_key(target) => return already,
+            Moderation::Unban { .. } => drop(self.room(key).banned.remove(target)),
+            Moderation::Ban { seconds, .. } => {
+                if !is_above {
+                    return Err(Forbidden);
+                }
+                if seconds.is_none() && room.banned.get(target) == Some(&None) {
+                    return already;
+                }
+                let room = self.room(key);
+                room.banned.retain(|_, until| lasts(*until, now));
+                room.banned.insert(target.into(), until(seconds));
+                room.invited.remove(target);
+            }
+            _ if !is_member => return Err(NotFound),
+            Moderation::Unmute { .. } if !room.muted.contains_key(target) => return already,
+            Moderation::Unmute { .. } => drop(self.room(key).muted.remove(target)),
+            Moderation::SetRole { role, .. }
+                if room.members[target].role == *role && !self.is_muted(target, room, now) =>
+            {
+                return already;
+            }
+            _ if !is_above => return Err(Forbidden),
+            Moderation::Kick { .. } => {}
+            Moderation::Mute { seconds, .. } => {
+                if seconds.is_none() && room.muted.get(target) == Some(&None) {
+                    return already;
+                }
+                let room = self.room(key);
+                room.members.get_mut(target).unwrap().role = Role::Member;
+                room.muted.retain(|_, until| lasts(*until, now));
+                room.muted.insert(target.into(), until(seconds));
+            }
+            Moderation::SetRole { role, .. } => {
+                let room = self.room(key);
+                if *role == Role::Owner {
+                    let owners = room.members.values_mut().filter(|member| member.role == Role::Owner);
+                    owners.for_each(|owner| owner.role = Role::Moderator);
+                }
+                room.members.get_mut(target).unwrap().role = *role;
+                room.muted.remove(target);
+            }
+        }
+        if !target.is_empty() {
+            self.user(target);
+        }
+        let kind = match what {
+            Moderation::Topic { .. } => "topic",
+            Moderation::Configure(_) => "settings",
+            Moderation::Invite { .. } => "invited",
+            Moderation::Uninvite { .. } => "uninvited",
+            Moderation::Kick { .. } => "kicked",
+            Moderation::Ban { .. } => "banned",
+            Moderation::Unban { .. } => "unbanned",
+            Moderation::Mute { .. } => "muted",
+            Moderation::Unmute { .. } => "unmuted",
+            Moderation::SetRole { .. } => "role",
+        };
+        let done = self.done(key, user, kind);
+        if matches!(kind, "kicked" | "banned") && is_member {
+            self.end_membership(target, key);
+        }
+        Ok(done)
+    }
+}
