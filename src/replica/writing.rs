@@ -146,7 +146,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
+    pub(super) fn check_early(&mut self, now: Now, proposal: &Proposal) -> Result<(), Refusal> {
         match self.evidence(&proposal.action) {
             Ok(evidence) => self.state.check(now.wall_ms, proposal, &evidence),
             Err(error) => {
