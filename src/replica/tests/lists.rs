@@ -46,6 +46,7 @@ fn alone(image: Option<&MemoryImage>) -> Cluster {
         requests_burst: 1_000_000,
         rooms_per_user: ROOMS,
         rooms_per_hour: 1_000_000,
+        address_rooms_per_hour: 1_000_000,
         ..Limits::default()
     };
     if let Some(image) = image {
