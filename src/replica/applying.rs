@@ -197,8 +197,7 @@ impl<S: Storage> Replica<S> {
             let outcome = match outcome {
                 Ok(Reply::Account { username }) => Ok(username),
                 Err(refusal) => Err(refusal),
-                // A voided login: its connection was told so, and is nobody's.
-                Ok(_) => return,
+                Ok(_) => Err(not_read()),
             };
             let answer = line(self.login_decided(now, conn, token, outcome));
             let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -229,11 +228,7 @@ impl<S: Storage> Replica<S> {
             }))),
             Ok(Reply::File(file)) => line(done(json!(file))),
             // A proposal that timed out becomes nothing as well, but its connection was told so then.
-            Ok(Reply::Nothing) => {
-                let reason = "the leader runs an older version, which does not know this; nothing happened";
-                let refusal = Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS);
-                line(Answer::Nack(refusal))
-            }
+            Ok(Reply::Nothing) => line(Answer::Nack(not_read())),
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
                 let (after, history) = match then {
                     Then::Join { after, history, .. } => (after, history),
@@ -287,6 +282,12 @@ fn unsettles(action: &Action) -> bool {
         }
         _ => false,
     }
+}
+
+/// What is said of a proposal that the leader could not read.
+fn not_read() -> Refusal {
+    let reason = "the leader runs an older version, which does not know this; nothing happened";
+    Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS)
 }
 
 /// An ack with these fields.
