@@ -213,7 +213,9 @@ fn rust_files(path: &str) -> Vec<PathBuf> {
 fn code_lines(file: &Path) -> Vec<(usize, String)> {
     let in_src = file.strip_prefix(root()).unwrap_or(file);
     let is_of_tests = in_src.components().any(|part| part.as_os_str() == "tests")
-        || in_src.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("_tests"));
+        || in_src
+            .file_stem()
+            .is_some_and(|name| name == "tests" || name.to_string_lossy().ends_with("_tests"));
     let is_test = in_src.starts_with("src") && is_of_tests;
     let text = if is_test { String::new() } else { read(file) };
     let code = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
