@@ -162,7 +162,7 @@ impl Disk {
         if has_power {
             self.medium.kill();
         } else {
-            self.medium.cut_power(&mut self.random);
+            self.medium.cut_power(&self.random);
         }
     }
 

@@ -101,16 +101,14 @@ impl Medium {
 
     /// The power is cut, and with it the process is gone: of what was not synced, nothing, some or most is
     /// left, sector by sector.
-    pub fn cut_power(&mut self, random: &mut Random) {
+    pub fn cut_power(&mut self, random: &Random) {
         match self {
             Medium::Twin { disk, .. } => disk.crash(),
             Medium::Sqlite(sqlite) => {
-                let mut share = None;
-                sqlite.power.cut(&mut || {
-                    // Drawn only where there is something to lose, so that most cuts take no chance.
-                    let share = *share.get_or_insert_with(|| random.pick(&[0.0, 0.5, 0.95]));
-                    random.chance(share)
-                });
+                // A stream of its own: how much there is to lose must not shift what a twin draws after it.
+                let mut random = random.clone().fork();
+                let share = random.pick(&[0.0, 0.5, 0.95]);
+                sqlite.power.cut(&mut || random.chance(share));
                 self.kill();
             }
         }
