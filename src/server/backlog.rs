@@ -17,7 +17,7 @@ const WEIGH: Duration = Duration::from_millis(250);
 /// How often at most shares are counted where they were found to fit.
 const WEIGH_SHARES: Duration = Duration::from_secs(1);
 
-/// How long a reader for whom something waits all the time may take for [`PACE_BYTES`].
+/// How long a reader for whom something waits all the time may take for `PACE_BYTES`.
 pub const PACE: Duration = Duration::from_secs(30);
 /// What it must take in that time. A modem of the nineties does.
 const PACE_BYTES: u64 = 32 * 1024;
