@@ -225,6 +225,28 @@ pub struct RaftMessage {
     pub context: Vec<u8>,
 }
 
+#[cfg(test)]
+impl RaftMessage {
+    /// One that says nothing but its term, for tests to add to.
+    pub fn empty(from: NodeId, to: NodeId, term: u64) -> RaftMessage {
+        RaftMessage {
+            kind: 0,
+            to,
+            from,
+            term,
+            log_term: 0,
+            index: 0,
+            entries: Vec::new(),
+            commit: 0,
+            commit_term: 0,
+            reject: false,
+            reject_hint: 0,
+            request_snapshot: 0,
+            context: Vec::new(),
+        }
+    }
+}
+
 /// Encodes a message.
 pub fn encode(message: &PeerMessage) -> Vec<u8> {
     postcard::to_stdvec(message).expect("plain data always encodes")

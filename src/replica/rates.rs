@@ -210,16 +210,7 @@ impl Rates {
         addr: Option<IpAddr>,
     ) -> Result<(), Refusal> {
         let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).registrations;
-        take(
-            now_ms,
-            1,
-            [Share {
-                bucket,
-                rate: Rate::per_hour(limits.registrations_per_hour.into()),
-                whose: "from one address",
-                what: "accounts may be registered",
-            }],
-        )
+        take_from_address(now_ms, 1, bucket, limits.registrations_per_hour, "accounts may be registered")
     }
 
     /// Counts a password that is to be set from an address.
@@ -228,16 +219,7 @@ impl Rates {
     /// `rate_limited`: there were too many.
     pub fn password(&mut self, now_ms: u64, limits: &Limits, addr: Option<IpAddr>) -> Result<(), Refusal> {
         let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).passwords;
-        take(
-            now_ms,
-            1,
-            [Share {
-                bucket,
-                rate: Rate::per_hour(limits.passwords_per_hour.into()),
-                whose: "from one address",
-                what: "passwords may be set",
-            }],
-        )
+        take_from_address(now_ms, 1, bucket, limits.passwords_per_hour, "passwords may be set")
     }
 
     /// Counts names that nobody has used before and that are named from an address: from then on they are stored.
@@ -252,15 +234,12 @@ impl Rates {
         count: u64,
     ) -> Result<(), Refusal> {
         let bucket = &mut self.addresses.entry(Neighbourhood::of(addr)).names;
-        take(
+        take_from_address(
             now_ms,
             count,
-            [Share {
-                bucket,
-                rate: Rate::per_hour(limits.new_names_per_hour.into()),
-                whose: "from one address",
-                what: "names may be used for the first time",
-            }],
+            bucket,
+            limits.new_names_per_hour,
+            "names may be used for the first time",
         )
     }
 
@@ -317,6 +296,18 @@ fn of_both<'a>(
         Share { bucket: of_user, rate: user_rate, whose: "by one user", what },
         Share { bucket: of_address, rate: address_rate, whose: "from one address", what },
     ]
+}
+
+/// Counts what only addresses are counted for: `what` may be done `per_hour` times in an hour.
+fn take_from_address(
+    now_ms: u64,
+    units: u64,
+    bucket: &mut Bucket,
+    per_hour: u32,
+    what: &'static str,
+) -> Result<(), Refusal> {
+    let rate = Rate::per_hour(per_hour.into());
+    take(now_ms, units, [Share { bucket, rate, whose: "from one address", what }])
 }
 
 /// Takes so many units of each of the buckets, or of none.

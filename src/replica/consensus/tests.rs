@@ -78,21 +78,7 @@ fn turn(consensus: &mut Consensus<MemoryStorage>) -> Result<(), StorageError> {
 
 /// What the peer says.
 fn answer() -> RaftMessage {
-    RaftMessage {
-        kind: 0,
-        to: ME,
-        from: PEER,
-        term: 2,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        request_snapshot: 0,
-        context: Vec::new(),
-    }
+    RaftMessage::empty(PEER, ME, 2)
 }
 
 /// The peer's log ends at `last`, so the leader looks for what comes behind.

@@ -45,21 +45,7 @@ fn a_late_acknowledgement_says_nothing_about_a_log_that_was_not_sent() {
     let (to, from) = (cluster.replica(1).data_mark().node_id, cluster.replica(3).data_mark().node_id);
     cluster.mend(1, 3);
     cluster.cut(1, 2);
-    let late = RaftMessage {
-        kind: APPEND_RESPONSE,
-        to,
-        from,
-        term: old_term,
-        log_term: 0,
-        index: 0,
-        entries: Vec::new(),
-        commit: 0,
-        commit_term: 0,
-        reject: false,
-        reject_hint: 0,
-        request_snapshot: 0,
-        context: Vec::new(),
-    };
+    let late = RaftMessage { kind: APPEND_RESPONSE, ..RaftMessage::empty(from, to, old_term) };
     for index in 0..=last_log_index {
         cluster.tell(1, 3, PeerMessage::Raft(Box::new(RaftMessage { index, ..late.clone() })));
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    protocol::status::Role,
+    protocol::{peer::NodeId, status::Role},
     replica::{
         config::Followers,
         membership::PeerView,
@@ -192,33 +192,8 @@ fn an_old_backup_is_found_out_and_rebuilt() {
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
 }
 
-#[test]
-fn a_server_that_was_away_too_long_gets_a_snapshot() {
-    let mut cluster = Cluster::new(3);
-    cluster.keep_entries = 10;
-    (1..=3).for_each(|number| cluster.start(number));
-    cluster.run_ms(400);
-    cluster.elect(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
-    cluster.kill(1);
-    for number in 0..60 {
-        cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
-        cluster.run_ms(40);
-    }
-    cluster.start(1);
-    cluster.run_ms(1_000);
-    assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
-    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
-    assert!(cluster.quarantined.is_empty());
-    // What the snapshot must carry beside the rooms: what was said already.
-    cluster.say(1, 7, &[JOIN, &chat("m5")]);
-    cluster.run_ms(40);
-    assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
-}
-
-#[test]
-fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
+/// Server 1 is down, and what it lacks is in no log any more. With it, how far it had come, as which incarnation.
+fn one_is_far_behind() -> (Cluster, (u64, NodeId)) {
     let mut cluster = Cluster::new(3);
     cluster.keep_entries = 10;
     (1..=3).for_each(|number| cluster.start(number));
@@ -232,6 +207,26 @@ fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
         cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
         cluster.run_ms(40);
     }
+    (cluster, before)
+}
+
+#[test]
+fn a_server_that_was_away_too_long_gets_a_snapshot() {
+    let (mut cluster, _) = one_is_far_behind();
+    cluster.start(1);
+    cluster.run_ms(1_000);
+    assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    assert!(cluster.quarantined.is_empty());
+    // What the snapshot must carry beside the rooms: what was said already.
+    cluster.say(1, 7, &[JOIN, &chat("m5")]);
+    cluster.run_ms(40);
+    assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
+    let (mut cluster, before) = one_is_far_behind();
     cluster.damaged_snapshots = 2;
     cluster.start(1);
     // It keeps what it has, and is not sent another at once.
