@@ -14,11 +14,11 @@ use std::{
 
 use serde_json::value::RawValue;
 use syncnet::{
+    disk::{Applied, Batch, EventRange, EventRow, Reader, RoomId, Row, Search, Storage},
     protocol::{
         name::{ServerId, UserName},
         peer::{LogEntry, LogEntryKind, NodeId},
     },
-    replica::storage::{Applied, Batch, EventRange, EventRow, Reader, RoomId, Row, Search, Storage},
     storage::{SqliteReader, SqliteStorage},
 };
 

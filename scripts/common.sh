@@ -230,13 +230,24 @@ show_log() {
     say "---"
 }
 
+# Whether server $1, which was started from here, has ended. It may run and not be seen as a server yet: on a busy
+# machine it takes a while until the process that was forked is the program.
+has_ended() {
+    local pid state
+    pid=$(pid_of "$1")
+    [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 0
+    # One that has ended and was not waited for yet still has its number.
+    state=$(ps -p "$pid" -o stat= 2>/dev/null) || return 1
+    case $state in Z*) return 0 ;; *) return 1 ;; esac
+}
+
 # Waits until the cluster is healthy: every server answers, exactly one leads, all others follow it.
 # Fails, and says what is wrong, where that takes longer than the ready timeout or a server ends.
 wait_until_healthy() {
     local name deadline=$((SECONDS + ready_timeout)) line=
     while ! line=$(admin status --simple 2>&1); do
         for name in "${servers[@]}"; do
-            if ! running "$name" >/dev/null; then
+            if has_ended "$name"; then
                 # Its last words may still be on their way to the log.
                 sleep 0.3
                 show_log "$name"

@@ -20,6 +20,20 @@ missing() {
     printf '!!! PASSED OVER: %s\n' "$1" >&2
 }
 
+# Under CI, installs the programs that tests drive. Elsewhere each test that needs one asks for it.
+install_tools() {
+    [ "$ci" = true ] && command -v apt-get >/dev/null || return 0
+    local tool packages=()
+    for tool in tmux chromium nginx haproxy caddy prometheus-alertmanager; do
+        command -v "$tool" >/dev/null || packages+=("$tool")
+    done
+    command -v promtool >/dev/null || packages+=(prometheus)
+    if [ ! -e /usr/share/nginx/modules-available/mod-stream.conf ]; then packages+=(libnginx-mod-stream); fi
+    [ ${#packages[@]} -gt 0 ] || return 0
+    timeout 300 apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive timeout 900 apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+}
+
 # Checks the dependencies against the advisory database. The exceptions and their reasons are in
 # .cargo/audit.toml.
 audit() {
@@ -49,13 +63,59 @@ other_tests() {
         name=${name%/main.rs}
         name=${name%.rs}
         case $name in
-        simulation | cluster) ;;
+        simulation | cluster | compose) ;;
         *) printf -- '--test\n%s\n' "$name" ;;
         esac
     done
 }
 
+# Makes a folder of Python's tools from PyPI as a file wants them.
+python_tools() {
+    local tools=$1 wanted=$2
+    if ! command -v python3 >/dev/null; then missing "python3 is not installed: $wanted was passed over"; return 1; fi
+    if ! cmp -s "$wanted" "$tools/requirements.txt"; then
+        rm -rf "$tools"
+        if ! { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --requirement "$wanted"; }; then
+            missing "what $wanted names cannot be installed from PyPI"
+            return 1
+        fi
+        cp "$wanted" "$tools/requirements.txt"
+    fi
+}
+
+# Programs of others in front of a real cluster: tools that post to webhooks, and proxies.
+senders_tests() {
+    local tools=target/senders-venv tool
+    python_tools "$tools" tests/senders/requirements.txt || return 0
+    for tool in nginx haproxy caddy prometheus-alertmanager; do
+        if ! command -v "$tool" >/dev/null; then missing "$tool is not installed: apt-get install $tool"; return; fi
+    done
+    cargo build --locked --quiet --profile sim --bins
+    SYNCNET_PROGRAMS=$PWD/target/sim "$tools/bin/python" -m pytest -p no:cacheprovider --quiet tests/senders
+}
+
+# The web client: format, lints, types and unit tests by deno, then browser tests against a real cluster. The tools come
+# from PyPI into a folder of their own; the browser is the system's chromium.
+web_tests() {
+    local tools=target/web-venv chromium=""
+    python_tools "$tools" tests/web/requirements.txt || return 0
+    (
+        cd src/web
+        ../../"$tools"/bin/deno fmt --quiet --check
+        ../../"$tools"/bin/deno lint --quiet
+        ../../"$tools"/bin/deno check --quiet main.js sw.js dashboard/main.js
+        ../../"$tools"/bin/deno test --quiet --no-prompt --allow-read=../../tests/cases tests
+    )
+    chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+    if [ -z "$chromium" ]; then missing "chromium is not installed: apt-get install chromium"; return; fi
+    cargo build --locked --quiet --profile sim --bins
+    SYNCNET_PROGRAMS=$PWD/target/sim "$tools/bin/python" -m pytest -p no:cacheprovider --quiet --capture=no tests/web
+}
+
 command -v cargo >/dev/null || { printf 'test.sh: cargo is missing: install Rust from https://rustup.rs\n' >&2; exit 1; }
+
+step "Tools"
+install_tools
 
 step "Format"
 if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else missing "rustfmt is not installed"; fi
@@ -63,8 +123,6 @@ if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else missing "ru
 step "Lints"
 if cargo clippy --version >/dev/null 2>&1; then
     cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
-    # Without the planted bugs too: that is the code that is shipped.
-    cargo clippy --locked --quiet --lib --bins -- -D warnings
 else
     missing "clippy is not installed"
 fi
@@ -86,11 +144,34 @@ cargo test --locked --all-features --doc
 
 if [ -e tests/simulation/main.rs ]; then
     step "Simulation"
-    cargo test --locked --profile sim --features planted-bugs --test simulation
+    scripts/simulate.sh --all
+    # Two of the known bugs, other ones for each commit: scripts/mutants.sh --all asks for each.
+    step "Mutants"
+    scripts/mutants.sh --chosen HEAD 2
 fi
 
 if [ -e tests/cluster/main.rs ]; then
     step "Real processes"
-    # The programs that are shipped: no planted bugs in them.
-    cargo test --locked --profile sim --test cluster
+    if command -v tmux >/dev/null; then
+        cargo test --locked --profile sim --test cluster
+    else
+        missing "tmux is not installed, which plays the people at terminals: apt install tmux"
+        cargo test --locked --profile sim --test cluster -- --skip terminal::
+    fi
+fi
+
+step "Programs of others"
+senders_tests
+
+step "Web client"
+web_tests
+# The images are built from nothing, which takes longer than all of the above: asked for by name.
+if [ "${1:-}" = --containers ]; then
+    step "Containers"
+    if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
+        scripts/test_compose.sh --profile sim
+        scripts/test_package.sh
+    else
+        missing "there is no Docker engine, so neither the containers nor the Debian package were tested"
+    fi
 fi

@@ -199,7 +199,11 @@ fn serve(stream: &TcpStream, number: usize, cluster: &(Mutex<Cluster>, Condvar))
             }
             "ban" | "set_admin" | "set_password" | "file_delete" => {
                 shared.administered.push((msg_type.to_owned(), data.clone()));
-                say("ack", json!({ "username": data["username"] }), Some(&request));
+                let answer = match msg_type {
+                    "file_delete" => json!({ "file_id": data["file_id"] }),
+                    _ => json!({ "username": data["username"] }),
+                };
+                say("ack", answer, Some(&request));
             }
             "logout" => say("ack", json!({ "username": "alice" }), Some(&request)),
             other => panic!("the client asks for {other}"),

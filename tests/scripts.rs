@@ -105,6 +105,18 @@ impl Drop for Bystander {
     }
 }
 
+/// What these make and test is for Linux, from a Linux machine, needs no second machine to hold, or a tool that
+/// Windows does not have.
+const LINUX_ONLY: [&str; 7] = [
+    "build_release",
+    "make_base_images",
+    "make_deb",
+    "make_local_ca",
+    "mutants",
+    "test_compose",
+    "test_package",
+];
+
 #[test]
 fn every_script_has_its_twin() {
     let stems = |extension: &str| -> BTreeSet<String> {
@@ -112,6 +124,7 @@ fn every_script_has_its_twin() {
         files
             .filter(|path| path.extension().is_some_and(|found| found == extension))
             .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .filter(|stem| !LINUX_ONLY.contains(&stem.as_str()))
             .collect()
     };
     assert_eq!(stems("sh"), stems("bat"));
@@ -161,12 +174,15 @@ fn twins_say_and_take_the_same() {
             .split("cargo ")
             .skip(1)
             .filter_map(|rest| rest.split([';', '|', '>', '"', '%', '\n']).next());
-        let is_check =
-            |call: &&str| call.contains("--check") || call.contains("--locked") && !call.contains("install");
+        let is_check = |call: &&str| {
+            // What a shell script does for the browser tests, and leaves out if a tool is missing, has no twin.
+            let is_of_shell = ["install", "build", "--skip"].iter().any(|word| call.contains(word));
+            call.contains("--check") || call.contains("--locked") && !is_of_shell
+        };
         calls.filter(is_check).map(|call| call.trim().to_owned()).collect()
     };
     assert_eq!(checks("test.sh"), checks("test.bat"));
-    assert_eq!(checks("test.sh").len(), 8, "{:?}", checks("test.sh"));
+    assert_eq!(checks("test.sh").len(), 6, "{:?}", checks("test.sh"));
 }
 
 #[test]

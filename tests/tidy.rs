@@ -4,20 +4,27 @@
 //! threads of a server and the simulator, and a failing seed would no longer be a bug report.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The folders and files in which nothing may touch the world.
 ///
-/// Of the client library the connection's state machine is pure, the rest is its shell.
-const PURE: [&str; 20] = [
+/// Of the client library the connection's state machine is pure, and the core of its screen; the rest is their shell.
+const PURE: [&str; 28] = [
     "src/protocol",
+    "src/disk.rs",
+    "src/config.rs",
     "src/chat",
+    "src/consensus",
+    "src/election",
+    "src/fanout",
     "src/replica",
     "src/client/answers.rs",
     "src/client/asking.rs",
-    "src/client/change.rs",
+    "src/client/ask.rs",
     "src/client/directory.rs",
     "src/client/io.rs",
     "src/client/limits.rs",
@@ -25,8 +32,11 @@ const PURE: [&str; 20] = [
     "src/client/login.rs",
     "src/client/outbox.rs",
     "src/client/own.rs",
-    "src/client/replies.rs",
     "src/client/rooms.rs",
+    "src/client/screen/keys.rs",
+    "src/client/screen/model",
+    "src/client/screen/news.rs",
+    "src/client/screen/view",
     "src/client/search.rs",
     "src/client/state.rs",
     "src/client/transfer.rs",
@@ -51,17 +61,26 @@ const FORBIDDEN_IN_PURE: [(&str, &str); 13] = [
     ("rusqlite", "pure code speaks of storage by its trait"),
 ];
 
-/// Which of the folders the code of a folder may name, beside itself: the arrows of docs/ARCHITECTURE.md. Of the
-/// replica the chat and the storage know the trait of a disk and its types; the administration shares the form of
-/// the configuration with the servers.
-const ARROWS: [(&str, &[&str]); 7] = [
+/// The types of what only its owner knows. What the log carries is on every server's disk for ever.
+const SECRETS: [&str; 3] = ["Password", "ChosenPassword", "Token"];
+
+/// Which of the folders and files the code of one of them may name, beside itself: the arrows of
+/// docs/ARCHITECTURE.md. The administration shares the form of the configuration file with the
+/// servers, and describes the command lines of all.
+const ARROWS: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
-    ("chat", &["protocol", "replica::storage"]),
-    ("replica", &["protocol", "chat"]),
-    ("storage", &["protocol", "replica::storage"]),
-    ("server", &["protocol", "replica", "storage"]),
-    ("client", &["protocol"]),
-    ("admin", &["protocol", "server", "replica::config"]),
+    ("disk", &["protocol"]),
+    ("config", &["protocol"]),
+    ("chat", &["protocol", "disk"]),
+    ("consensus", &["protocol", "disk", "config"]),
+    ("election", &["protocol", "config"]),
+    ("fanout", &["protocol", "disk"]),
+    ("replica", &["protocol", "disk", "config", "chat", "consensus", "election", "fanout"]),
+    ("storage", &["protocol", "disk"]),
+    ("server", &["protocol", "disk", "config", "election", "fanout", "replica", "storage", "tls"]),
+    ("tls", &[]),
+    ("client", &["protocol", "tls"]),
+    ("admin", &["protocol", "config", "server", "tls", "client::terminal"]),
 ];
 
 /// Longer files have two owners' state in them. The tests at the end of a file do not count.
@@ -89,7 +108,8 @@ fn pure_folders_do_not_touch_the_world() {
 fn folders_know_those_below_them_only() {
     let mut wrong = Vec::new();
     for (folder, known) in ARROWS {
-        let files = rust_files(&format!("src/{folder}"));
+        let files =
+            [format!("src/{folder}"), format!("src/{folder}.rs")].map(|place| rust_files(&place)).concat();
         assert!(!files.is_empty(), "src/{folder} is gone: name what took its place");
         for file in files {
             let code: Vec<String> = code_lines(&file).into_iter().map(|(_, line)| line).collect();
@@ -108,15 +128,30 @@ fn folders_know_those_below_them_only() {
 #[test]
 fn only_one_folder_names_the_consensus_library() {
     let mut naming = Vec::new();
-    let home = rust_files("src/replica/consensus");
+    let home = rust_files("src/consensus");
     for file in rust_files("src").into_iter().filter(|file| !home.contains(file)) {
         let says = |line: &str| names_crate(line, "raft") || names_crate(line, "raft_proto");
         if code_lines(&file).iter().any(|(_, line)| says(line)) {
             naming.push(file);
         }
     }
-    assert!(!home.is_empty(), "src/replica/consensus is gone: name what took its place");
+    assert!(!home.is_empty(), "src/consensus is gone: name what took its place");
     assert!(naming.is_empty(), "the library must stay replaceable, and {naming:?} name it");
+}
+
+#[test]
+fn the_log_carries_no_secret() {
+    let mut wrong = Vec::new();
+    let files = [rust_files("src/chat/command"), rust_files("src/chat/entry.rs")].concat();
+    assert!(files.len() > 20, "the commands are somewhere else: name their place here");
+    for file in files {
+        for (number, line) in code_lines(&file) {
+            if let Some(secret) = SECRETS.iter().find(|secret| names(&line, secret)) {
+                wrong.push(format!("{}:{number}: {secret}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a command holds verifiers and hashes only:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -149,20 +184,54 @@ fn nothing_is_left_for_later() {
 
 /// A map that names places that are gone is worse than none.
 #[test]
-fn the_documents_name_files_that_exist() {
+fn the_documents_name_places_that_exist() {
     let mut wrong = Vec::new();
-    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md"] {
-        let text = read(&root().join(document));
-        let quoted = text.split('`').skip(1).step_by(2);
-        for name in
-            quoted.filter(|name| name.ends_with(".rs") || (name.contains('/') && name.ends_with(".json")))
-        {
-            if !root().join(name).exists() && !root().join("src").join(name).exists() {
-                wrong.push(format!("{document}: {name}"));
+    for document in documents() {
+        let text = read(&document);
+        let folder = document.parent().expect("a document is in a folder");
+        for place in places_quoted(&text) {
+            if !root().join(place).exists() && !root().join("src").join(place).exists() {
+                wrong.push(format!("{}: {place}", document.display()));
+            }
+        }
+        for file in files_linked(&text) {
+            if !folder.join(file).exists() {
+                wrong.push(format!("{}: a link to {file}", document.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "these are gone: {}", wrong.join(", "));
+    assert!(wrong.is_empty(), "these are gone:\n{}", wrong.join("\n"));
+}
+
+/// A change that moves what a mutant changes has to move the mutant too (`scripts/mutants.sh`).
+#[test]
+fn every_mutant_applies_and_says_what_catches_it() {
+    let mut wrong = Vec::new();
+    let patches = files("tests/mutants", "patch");
+    assert!(patches.len() > 20, "the mutants are somewhere else: name their place here");
+    let tests: BTreeSet<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .flat_map(|file| tests_in(&read(&file)))
+        .collect();
+    for patch in patches {
+        let name = patch.file_stem().expect("a patch has a name").to_string_lossy().into_owned();
+        let text = read(&patch);
+        let ways: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Caught-by: ")).collect();
+        if ways.is_empty() {
+            wrong.push(format!("{name} does not say what catches it"));
+        }
+        for way in ways.iter().filter(|way| !is_way_to_catch(way, &tests)) {
+            wrong.push(format!("{name}: there is no such test: {way}"));
+        }
+        let git =
+            Command::new("git").args(["apply", "--check", "-C1"]).arg(&patch).current_dir(root()).output();
+        let git = git.expect("git is installed");
+        if !git.status.success() {
+            wrong.push(format!("{name} does not apply: {}", String::from_utf8_lossy(&git.stderr).trim()));
+        }
+    }
+    assert!(wrong.is_empty(), "make these anew in tests/mutants:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -179,6 +248,20 @@ fn the_rules_find_what_they_forbid() {
         paths_in_crate("use crate::{a::{self, b::C}, d}; fn f(x: crate::e::F) { crate::g::<u8>(x) }"),
         ["a::self", "a::b::C", "d", "e::F", "g"]
     );
+    assert_eq!(
+        places_quoted("`a/b.rs` and `c/` but `/api/`, `x: y.rs`\n```\nd.rs\n```\n`e.json`, `f/g.json`"),
+        ["a/b.rs", "c/", "f/g.json"]
+    );
+    assert_eq!(files_linked("[a](b.md) [c](#d) [e](f/g.md#h) [i](https://j.org)"), ["b.md", "f/g.md"]);
+    let tests =
+        tests_in("#[test]\nfn a() {\n#[test]\n#[ignore]\n    fn b() {\nfn c() {").into_iter().collect();
+    assert!(
+        is_way_to_catch("cargo test --lib x::a", &tests) && is_way_to_catch("cargo test --test x b", &tests)
+    );
+    assert!(!is_way_to_catch("cargo test --lib x::c", &tests) && !is_way_to_catch("cargo test a", &tests));
+    assert!(is_way_to_catch("simulation seed 7 breaks NoGap", &tests));
+    assert!(is_way_to_catch("simulation seed sqlite:7 breaks NoGap", &tests));
+    assert!(!is_way_to_catch("simulation seed x breaks NoGap", &tests));
     assert_eq!(strip("let a = 1; // HashMap"), "let a = 1; ");
     assert_eq!(strip("let a = \"http://HashMap\"; // b"), "let a = \"\"; ");
 }
@@ -191,15 +274,72 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every Rust file under `path`, which may be a file itself; a folder that does not exist has none.
+/// The documents that people read: those of the root, and all in `docs`.
+fn documents() -> Vec<PathBuf> {
+    let folders = [root(), root().join("docs"), root().join("docs/design")];
+    let mut found = Vec::new();
+    for folder in folders {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let paths = entries.map(|entry| entry.expect("a folder can be listed").path());
+        found.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    found.sort();
+    found
+}
+
+/// The files and folders of this project that `text` quotes: Rust, JSON, scripts, recordings, and folders, which
+/// end in a slash. What begins with a slash is a path of HTTP.
+fn places_quoted(text: &str) -> Vec<&str> {
+    let is_place = |name: &str| {
+        let is_file = name.ends_with(".rs")
+            || name.contains('/') && [".json", ".sh", ".txt", ".toml"].iter().any(|end| name.ends_with(end));
+        let is_folder = name.ends_with('/') && !name.starts_with('/');
+        (is_file || is_folder) && !name.contains([' ', ':', '*'])
+    };
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).filter(|name| is_place(name)).collect()
+}
+
+/// The files that `text` links to.
+fn files_linked(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files = targets.filter_map(|target| target.split('#').next());
+    files.filter(|file| !file.is_empty() && !file.contains("://")).collect()
+}
+
+/// Whether `way` names a seed of the simulation and a promise, or one of `tests`; `scripts/mutants.sh` runs it.
+fn is_way_to_catch(way: &str, tests: &BTreeSet<String>) -> bool {
+    match way.split(' ').collect::<Vec<_>>()[..] {
+        ["simulation", "seed", seed, "breaks", _] => {
+            seed.strip_prefix("sqlite:").unwrap_or(seed).parse::<u64>().is_ok()
+        }
+        ["cargo", "test", "--lib", path] | ["cargo", "test", "--test", _, path] => {
+            path.rsplit("::").next().is_some_and(|test| tests.contains(test))
+        }
+        _ => false,
+    }
+}
+
+/// The names of the tests in `text`.
+fn tests_in(text: &str) -> Vec<String> {
+    let behind = text.split("#[test]\n").skip(1).filter_map(|part| part.split_once("fn "));
+    behind.filter_map(|(_, part)| Some(part.split_once('(')?.0.to_owned())).collect()
+}
+
+/// Every Rust file under `path`, which may be a file itself; what does not exist has none.
 fn rust_files(path: &str) -> Vec<PathBuf> {
+    files(path, "rs")
+}
+
+/// Every file with this extension under `path`, which may be a file itself; what does not exist has none.
+fn files(path: &str, wanted: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![root().join(path)];
     while let Some(path) = waiting.pop() {
         if path.is_dir() {
             let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             waiting.extend(entries.map(|entry| entry.expect("a folder can be listed").path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.is_file() && path.extension().is_some_and(|extension| extension == wanted) {
             found.push(path);
         }
     }

@@ -2,11 +2,16 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::server::config_file::ConfigFile;
+use crate::{
+    server::{config_file::ConfigFile, environment},
+    tls::client::Trust,
+};
 
 use super::{
+    error::UsageError,
+    manual, secret,
     status::{self, Form},
     target::Target,
 };
@@ -14,7 +19,7 @@ use super::{
 /// The exit status of a wrong command line or configuration, as clap uses it too.
 const USAGE_ERROR: u8 = 2;
 
-/// Looks at a SyncNet cluster, measures it, and looks after its accounts.
+/// Looks at a SyncNet cluster, and looks after its accounts.
 #[derive(Debug, Parser)]
 #[command(name = "syncnet-admin", version)]
 struct Cli {
@@ -29,11 +34,11 @@ enum Command {
     /// Exit status: 0 healthy, 1 degraded (messages are taken, something is missing), 2 wrong usage,
     /// 3 no message can be taken (no leader, still forming, split, or down).
     Status(StatusArgs),
-    /// Accounts: add, list, ban, delete, set a password. For whoever has the cluster's secret.
+    /// Accounts: add, list, ban, delete, set a password. For those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     User(super::user::command::UserArgs),
-    /// Write rooms with their members and events to a file of JSON lines. For whoever has the cluster's secret.
+    /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Export(super::transfer::command::ExportArgs),
@@ -41,15 +46,36 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Import(super::transfer::command::ImportArgs),
-    /// Measure a running cluster, or failover in a temporary one.
-    #[cfg(unix)]
-    Bench(super::bench::command::BenchArgs),
+    /// Make the secret that all servers of a cluster share, in a file for its owner only. A file that has one
+    /// stays as it is.
+    ///
+    /// Exit status: 0 the file has a secret, 2 it cannot have one.
+    Secret {
+        /// The file, usually cluster.secret in the data folder.
+        file: PathBuf,
+    },
+    /// Print what a shell needs to complete the command lines of all three programs.
+    ///
+    /// For bash: syncnet-admin completions bash > ~/.local/share/bash-completion/completions/syncnet-admin
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+        /// Only for this program.
+        #[arg(long, value_name = "NAME", value_parser = manual::PROGRAMS)]
+        program: Option<String>,
+    },
+    /// Write the manual pages of all three programs into a folder.
+    Man {
+        /// The folder. It is made if it is missing.
+        folder: PathBuf,
+    },
 }
 
 /// Which cluster is meant.
 #[derive(Debug, Args)]
-pub(super) struct ClusterArgs {
-    /// The servers' client addresses [default: localhost:8000,localhost:8001,localhost:8002]
+pub struct ClusterArgs {
+    /// The servers' client addresses [default: $SYNCNET_SERVERS, else those of the configuration file
+    /// $SYNCNET_CONFIG, else localhost:8000,localhost:8001,localhost:8002]
     #[arg(
         long,
         value_delimiter = ',',
@@ -61,24 +87,55 @@ pub(super) struct ClusterArgs {
     /// Take the servers from a configuration file of `syncnet-server`.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// Encrypt, and believe the authorities that this machine knows.
+    #[arg(long, global = true)]
+    tls: bool,
+    /// Encrypt, and believe the authorities in this file [default: $SYNCNET_CA]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
 }
 
 impl ClusterArgs {
-    /// The name of the cluster, for who has to prove something to it: that of the configuration file, else the
-    /// default one.
-    pub(super) fn cluster_name(&self) -> Result<String, String> {
-        match &self.config {
-            Some(path) => Ok(ConfigFile::load(path)?.cluster_name),
+    /// The name of the cluster, which is part of what proves that this is an operator: that of the configuration file, else that
+    /// of the environment, else the default one.
+    pub(super) fn cluster_name(&self) -> Result<String, UsageError> {
+        if let Some(path) = &self.config {
+            return Ok(ConfigFile::load(path).map_err(UsageError::settings)?.cluster_name);
+        }
+        if let Some(name) = environment::value("SYNCNET_CLUSTER_NAME") {
+            return Ok(name);
+        }
+        match environment::value("SYNCNET_CONFIG") {
+            Some(path) => Ok(ConfigFile::load(path.as_ref()).map_err(UsageError::settings)?.cluster_name),
             None => Ok(ConfigFile::default().cluster_name),
         }
     }
 
-    /// The servers that were named, else those of a cluster without configuration.
-    pub(super) fn targets(self) -> Result<Vec<Target>, String> {
-        match self.config {
-            Some(path) => Target::from_config(&path),
-            None if self.servers.is_empty() => Ok(Target::defaults()),
-            None => Ok(self.servers),
+    /// The servers that were named, else those that the environment names, else those of a cluster without
+    /// configuration.
+    ///
+    /// # Errors
+    /// One sentence that says what of it cannot be read.
+    pub fn targets(self) -> Result<Vec<Target>, UsageError> {
+        let trust = Trust::wanted(self.tls, self.ca.as_deref())?;
+        let targets = self.named()?;
+        Ok(targets.into_iter().map(|target| Target { trust: trust.clone(), ..target }).collect())
+    }
+
+    fn named(self) -> Result<Vec<Target>, UsageError> {
+        if let Some(path) = self.config {
+            return Target::from_config(&path);
+        }
+        if !self.servers.is_empty() {
+            return Ok(self.servers);
+        }
+        if let Some(servers) = environment::value("SYNCNET_SERVERS") {
+            let wrong = |source| UsageError::Variable { variable: "SYNCNET_SERVERS", source };
+            return servers.split(',').map(|server| server.parse().map_err(wrong)).collect();
+        }
+        match environment::value("SYNCNET_CONFIG") {
+            Some(path) => Target::from_config(path.as_ref()),
+            None => Ok(Target::defaults()),
         }
     }
 }
@@ -101,6 +158,11 @@ struct StatusArgs {
     timeout_ms: u64,
 }
 
+/// What can be typed.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the command line, does what it says, and returns the exit status.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -108,20 +170,23 @@ pub fn run() -> ExitCode {
         Command::User(args) => super::user::command::run(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
-        #[cfg(unix)]
-        Command::Bench(args) => super::bench::command::run(args),
+        Command::Secret { file } => secret::run(&file),
+        Command::Completions { shell, program } => manual::print_completions(shell, program.as_deref()),
+        Command::Man { folder } => manual::write_pages(&folder),
     };
-    outcome.unwrap_or_else(|reason| {
-        eprintln!("syncnet-admin: {reason}");
+    outcome.unwrap_or_else(|error: UsageError| {
+        eprintln!("syncnet-admin: {error}");
         ExitCode::from(USAGE_ERROR)
     })
 }
 
-fn run_status(args: StatusArgs) -> Result<ExitCode, String> {
-    let form = match (args.simple, args.json) {
-        (true, _) => Form::Simple,
-        (_, true) => Form::Json,
-        _ => Form::Table,
+fn run_status(args: StatusArgs) -> Result<ExitCode, UsageError> {
+    let form = if args.simple {
+        Form::Simple
+    } else if args.json {
+        Form::Json
+    } else {
+        Form::Table
     };
     let timeout = Duration::from_millis(args.timeout_ms);
     let targets = args.cluster.targets()?;
@@ -130,5 +195,5 @@ fn run_status(args: StatusArgs) -> Result<ExitCode, String> {
     } else {
         status::once(&targets, timeout, form).map(|verdict| verdict.exit_status())
     };
-    written.map(ExitCode::from).map_err(|error| format!("standard output: {error}"))
+    written.map(ExitCode::from).map_err(UsageError::Output)
 }

@@ -6,18 +6,18 @@ use clap::Args;
 
 use crate::{
     protocol::operator::OperatorKey,
-    server::{args::DATA_DIR, config::load_secret},
+    server::{args::DATA_DIR, config::load_secret, environment},
 };
 
-use super::{command::ClusterArgs, target::Target};
+use super::{command::ClusterArgs, error::UsageError, target::Target};
 
-/// Which cluster, and by what somebody proves to be its operator.
+/// Which cluster, and what proves that this is its operator.
 #[derive(Debug, Args)]
 pub struct OperatorArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// The file with the cluster's secret, which proves that this is an operator [default: cluster.secret in
-    /// the folder data]
+    /// The file with the cluster's secret, which proves that this is an operator [default:
+    /// $SYNCNET_SECRET_FILE, else cluster.secret in the folder $SYNCNET_DATA_DIR or data]
     #[arg(long, global = true, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// How long to wait for an answer.
@@ -28,7 +28,6 @@ pub struct OperatorArgs {
 /// The same, read and checked.
 #[derive(Debug)]
 pub struct Operator {
-    /// The servers.
     pub targets: Vec<Target>,
     /// The proof.
     pub key: OperatorKey,
@@ -37,15 +36,17 @@ pub struct Operator {
 }
 
 impl OperatorArgs {
-    /// Reads the files that are named. The error is one sentence.
-    pub fn load(self) -> Result<Operator, String> {
+    /// Reads the files that are named.
+    ///
+    /// # Errors
+    /// One of them is not there, or not as it has to be.
+    pub fn load(self) -> Result<Operator, UsageError> {
         let OperatorArgs { cluster, secret_file, timeout_ms } = self;
-        let secret = load_secret(secret_file.as_deref(), DATA_DIR.as_ref())?.ok_or_else(|| {
-            format!(
-                "there is no {DATA_DIR}/cluster.secret here; name the file with --secret-file (a cluster \
-                 without a secret has no operators)"
-            )
-        })?;
+        let secret_file =
+            secret_file.or_else(|| environment::value("SYNCNET_SECRET_FILE").map(PathBuf::from));
+        let data_dir = environment::value("SYNCNET_DATA_DIR").unwrap_or_else(|| DATA_DIR.into());
+        let secret = load_secret(secret_file.as_deref(), data_dir.as_ref()).map_err(UsageError::settings)?;
+        let secret = secret.ok_or(UsageError::NoSecret(data_dir))?;
         let key = OperatorKey::new(&secret, &cluster.cluster_name()?);
         Ok(Operator { targets: cluster.targets()?, key, timeout: Duration::from_millis(timeout_ms) })
     }

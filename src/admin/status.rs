@@ -121,7 +121,7 @@ fn show_json(observations: &[Observation], diagnosis: &Diagnosis) -> String {
                 json!({ "server_id": seen.name(), "address": seen.target.to_string(), "status": status })
             }
             Err(reason) => {
-                json!({ "server_id": seen.name(), "address": seen.target.to_string(), "error": reason })
+                json!({ "server_id": seen.name(), "address": seen.target.to_string(), "error": reason.to_string() })
             }
         })
         .collect();

@@ -2,7 +2,16 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use crate::{replica::config::ServerEntry, server::config_file::ConfigFile};
+use crate::{
+    config::ServerEntry,
+    server::{
+        config_file::ConfigFile,
+        server_address::{AddressError, ServerAddress, host_and_port},
+    },
+    tls::client::Trust,
+};
+
+use super::error::UsageError;
 
 /// A server's client address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +22,8 @@ pub struct Target {
     pub host: String,
     /// The client port.
     pub port: u16,
+    /// Whose certificates are believed; nothing is encrypted without.
+    pub trust: Option<Trust>,
 }
 
 impl Target {
@@ -22,18 +33,23 @@ impl Target {
             server_id: Some(format!("server{number}")),
             host: "localhost".into(),
             port: 7999 + number,
+            trust: None,
         };
         (1..=3).map(target).collect()
     }
 
     /// The servers of a configuration file of `syncnet-server`.
-    pub fn from_config(path: &Path) -> Result<Vec<Target>, String> {
+    ///
+    /// # Errors
+    /// It cannot be read, or no server would take it.
+    pub fn from_config(path: &Path) -> Result<Vec<Target>, UsageError> {
         let target = |server: ServerEntry| Target {
             server_id: Some(server.server_id.to_string()),
             host: server.host,
             port: server.port,
+            trust: None,
         };
-        Ok(ConfigFile::load(path)?.servers.into_iter().map(target).collect())
+        Ok(ConfigFile::load(path).map_err(UsageError::settings)?.servers.into_iter().map(target).collect())
     }
 
     /// What to call it in a table: its id, else its address.
@@ -52,20 +68,23 @@ impl fmt::Display for Target {
     }
 }
 
-impl FromStr for Target {
-    type Err = String;
+impl From<ServerAddress> for Target {
+    fn from(address: ServerAddress) -> Target {
+        let ServerAddress { server_id, host, port } = address;
+        Target { server_id: Some(server_id.to_string()), host, port, trust: None }
+    }
+}
 
-    /// Reads `host:port`, with an IPv6 address in brackets.
-    fn from_str(text: &str) -> Result<Target, String> {
-        let wrong = || format!("{text:?} is not an address: write host:port, such as localhost:8000");
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = bracketed.unwrap_or(host);
-        if host.is_empty() || (bracketed.is_none() && host.contains(':')) {
-            return Err(wrong());
+impl FromStr for Target {
+    type Err = AddressError;
+
+    /// Reads `host:port`, with an IPv6 address in brackets, or `id=host:port`, as servers are told.
+    fn from_str(text: &str) -> Result<Target, AddressError> {
+        if text.contains('=') {
+            return text.parse().map(|address: ServerAddress| address.into());
         }
-        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
-        Ok(Target { server_id: None, host: host.into(), port })
+        let (host, port) = host_and_port(text)?;
+        Ok(Target { server_id: None, host, port, trust: None })
     }
 }
 
@@ -81,6 +100,8 @@ mod tests {
         for text in ["", "localhost", ":8000", "localhost:0", "localhost:65536", "::1:8000", "a:b:1"] {
             text.parse::<Target>().unwrap_err();
         }
+        let target: Target = "server2=10.0.0.2:8000".parse().unwrap();
+        assert_eq!((target.label(), target.to_string()), ("server2".into(), "10.0.0.2:8000".into()));
     }
 
     #[test]
@@ -95,6 +116,6 @@ mod tests {
         let targets = Target::from_config(&path).unwrap();
         assert_eq!((targets[0].label(), targets[0].to_string()), ("a".into(), "10.0.0.1:9000".into()));
         std::fs::write(&path, "{").unwrap();
-        assert!(Target::from_config(&path).unwrap_err().contains("config.json"));
+        assert!(Target::from_config(&path).unwrap_err().to_string().contains("config.json"));
     }
 }

@@ -50,7 +50,6 @@ impl fmt::Display for Verdict {
 /// A verdict with its reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnosis {
-    /// The word.
     pub verdict: Verdict,
     /// The one leader, where there is one: its id and its term.
     pub leader: Option<(String, u64)>,
@@ -126,7 +125,10 @@ fn disagreement(status: &Status, leader: &Status) -> Option<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{admin::target::Target, protocol::ServerId};
+    use crate::{
+        admin::{line_client::CallError, target::Target},
+        protocol::ServerId,
+    };
 
     /// An observation of `server<number>`; `leader` is the number of the server it believes to lead.
     pub(crate) fn observed(number: u16, role: Role, term: u64, leader: Option<u16>) -> Observation {
@@ -138,6 +140,7 @@ pub(super) mod tests {
                 role,
                 leader_id: leader.map(server_id),
                 term,
+                epoch: 1,
                 ring_position: u32::from(number) - 1,
                 last_index: 12,
                 commit_index: 12,
@@ -149,6 +152,7 @@ pub(super) mod tests {
                 udp_port: 8019 + number,
                 peers: vec![],
                 note: String::new(),
+                indexing: None,
                 version: "5.0.0".into(),
             }),
         }
@@ -157,7 +161,7 @@ pub(super) mod tests {
     pub(crate) fn silent(number: u16) -> Observation {
         Observation {
             target: Target::defaults()[usize::from(number) - 1].clone(),
-            outcome: Err("nothing listens there".into()),
+            outcome: Err(CallError::Lost(std::io::ErrorKind::ConnectionRefused.into())),
         }
     }
 
@@ -194,8 +198,9 @@ pub(super) mod tests {
             // A former leader that was stopped and has not heard of its successor yet.
             observed(1, Role::Leader, 3, Some(1)),
         ] {
-            let diagnosis = diagnose(&[third.clone(), follower(), leader()]);
-            assert_eq!(diagnosis.verdict, Verdict::Degraded, "{third:?}");
+            let said = format!("{third:?}");
+            let diagnosis = diagnose(&[third, follower(), leader()]);
+            assert_eq!(diagnosis.verdict, Verdict::Degraded, "{said}");
             assert_eq!(diagnosis.leader, Some(("server3".into(), 4)));
             assert_eq!(diagnosis.notes.len(), 1, "{:?}", diagnosis.notes);
             assert!(diagnosis.notes[0].starts_with("server1"), "{:?}", diagnosis.notes);

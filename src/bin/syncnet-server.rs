@@ -1,10 +1,14 @@
 //! `syncnet-server`: one server of a cluster.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
-use clap::Parser;
 use crossbeam_channel::{Receiver, bounded};
-use syncnet::server::{args::Args, config::Config, logging, run::Server, self_test};
+use flexi_logger::LoggerHandle;
+use syncnet::server::{
+    args::Args, config::Config, environment, health_check::Question, logging, run::Server, self_test,
+    service_manager::Managed,
+};
+use thiserror::Error;
 
 /// Exit status where the command line, the configuration or the machine does not allow a start.
 const EXIT_CANNOT_START: u8 = 2;
@@ -14,32 +18,52 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let config = match prepare(&args) {
-        Ok(config) => config,
-        Err(sentence) => {
+    let args = environment::read_args();
+    if let Some(question) = Question::of(&args) {
+        return look(question, &args);
+    }
+    // The log ends with the handle.
+    let (config, _logger) = match prepare(&args) {
+        Ok(prepared) => prepared,
+        Err(error) => {
             // There is no log yet.
-            eprintln!("syncnet-server: {sentence}");
+            eprintln!("syncnet-server: {error}");
             return ExitCode::from(EXIT_CANNOT_START);
         }
     };
     match run(&args, config) {
         Ok(status) => status,
-        Err(sentence) => {
-            log::error!("{sentence}");
+        Err(error) => {
+            log::error!("{error}");
             log::logger().flush();
             ExitCode::from(EXIT_CANNOT_START)
         }
     }
 }
 
-fn prepare(args: &Args) -> Result<Config, String> {
-    let config = Config::load(args)?;
-    logging::start(args.log_level, &config.log_file, &config.log)?;
-    Ok(config)
+/// Asks the server that runs on this machine.
+fn look(question: Question, args: &Args) -> ExitCode {
+    match question.ask(args) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(unwell)) => {
+            eprintln!("syncnet-server: {unwell}");
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(error) => {
+            eprintln!("syncnet-server: {error}");
+            ExitCode::from(EXIT_CANNOT_START)
+        }
+    }
 }
 
-fn run(args: &Args, config: Config) -> Result<ExitCode, String> {
+fn prepare(args: &Args) -> Result<(Config, LoggerHandle), Box<dyn Error>> {
+    let config = Config::load(args)?;
+    let logger =
+        logging::start(args.log_level, args.log_format, config.server_id(), &config.log_file, &config.log)?;
+    Ok((config, logger))
+}
+
+fn run(args: &Args, config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let signals = signals()?;
     let (server_id, secret_is_public) = (config.server_id().clone(), config.secret_is_public);
     let server = Server::start(config)?;
@@ -52,11 +76,16 @@ fn run(args: &Args, config: Config) -> Result<ExitCode, String> {
     if args.test_mode {
         return Ok(test(server));
     }
+    let managed = Managed::started(server.context())
+        .inspect_err(|error| log::warn!("the service manager cannot be told of the start: {error}"));
     // Signals can only stop coming when the process ends.
     let _ = signals.recv();
+    if let Ok(managed) = managed {
+        managed.stopping();
+    }
     log::info!("{server_id} stops; a second signal ends it at once");
-    if let Err(sentence) = self_test::check_stopped(&server.stop()) {
-        log::warn!("{sentence}");
+    if let Err(failure) = self_test::check_stopped(&server.stop()) {
+        log::warn!("{failure}");
     }
     log::info!("{server_id} has stopped");
     log::logger().flush();
@@ -71,8 +100,8 @@ fn test(server: Server) -> ExitCode {
     for outcome in [works, stops.map(|what| vec![what])] {
         match outcome {
             Ok(checked) => checked.iter().for_each(|what| println!("ok: {what}")),
-            Err(sentence) => {
-                log::error!("{sentence}");
+            Err(failure) => {
+                log::error!("{failure}");
                 status = ExitCode::from(EXIT_FAILED);
             }
         }
@@ -81,8 +110,13 @@ fn test(server: Server) -> ExitCode {
     status
 }
 
+/// The system does not let signals be handled.
+#[derive(Debug, Error)]
+#[error("signals cannot be handled: {0}")]
+struct SignalError(#[source] ctrlc::Error);
+
 /// Ctrl-C and SIGTERM. The first is handed on, the second ends the process.
-fn signals() -> Result<Receiver<()>, String> {
+fn signals() -> Result<Receiver<()>, SignalError> {
     let (sender, receiver) = bounded(1);
     let mut is_second = false;
     ctrlc::set_handler(move || {
@@ -93,6 +127,6 @@ fn signals() -> Result<Receiver<()>, String> {
         // There is room for the first.
         let _ = sender.try_send(());
     })
-    .map_err(|error| format!("signals cannot be handled: {error}"))?;
+    .map_err(SignalError)?;
     Ok(receiver)
 }

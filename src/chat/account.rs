@@ -4,13 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::user::UserId;
-use crate::protocol::credential::{TokenHash, Verifier};
+use super::{
+    access::{Context, banned_from_cluster},
+    command::Reply,
+    effects::{Effects, Ended, Which},
+    rows,
+    state::State,
+    user::UserId,
+};
+use crate::protocol::{
+    credential::{TokenHash, Verifier, wrong_password},
+    name::UserName,
+    refusal::{Code, Refusal},
+};
 
 /// Sessions of one account; a login over this ends the session that was used longest ago.
 pub const SESSIONS_MAX: usize = 50;
-/// Bots that one user may have made, those of webhooks included.
-pub const BOTS_MAX: usize = 100;
 /// How much of a session's idle time may pass before its use is noted in the log. Noting each use would
 /// make every login a write.
 pub const TOUCH_MS: u64 = 3_600_000;
@@ -118,6 +127,140 @@ pub type Sessions = BTreeMap<TokenHash, Session>;
 pub fn oldest(sessions: &Sessions) -> Option<TokenHash> {
     let ending = sessions.iter().filter(|(_, session)| session.expires_ms.is_some());
     ending.min_by_key(|(token, session)| (session.used_ms, **token)).map(|(token, _)| *token)
+}
+
+impl State {
+    /// Whether an account of that name may be made. A name that was ever registered stays taken, whatever became of
+    /// it.
+    pub(super) fn must_be_free(&self, name: &UserName) -> Result<(), Refusal> {
+        must_not_be_reserved(name)?;
+        match self.user(&name.key()) {
+            Some(user) if user.account.is_registered() => {
+                Err(Refusal::new(Code::NameTaken, format!("the name {} is registered", user.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody may begin to go by the name, as a guest or with an account of their own.
+    pub fn may_begin_as(&self, name: &UserName, now_ms: u64) -> Result<(), Refusal> {
+        self.must_be_free(name)?;
+        match self.user(&name.key()) {
+            Some(user) if user.account.is_banned(now_ms) => Err(banned_from_cluster(&user.name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a guest goes by the name for the first time.
+    pub fn is_new_guest(&self, name: &UserName) -> bool {
+        !self.is_known(name, false)
+    }
+
+    /// Whether somebody has gone by the name at some time, here or where an import came from. Who has only asked
+    /// something without a login is not known here; `is_here` says that the server that took the request knows them.
+    pub(super) fn is_known(&self, name: &UserName, is_here: bool) -> bool {
+        is_here || self.user(&name.key()).is_some_and(|user| user.is_used)
+    }
+
+    pub(super) fn name_is_used(&mut self, effects: &mut Effects, id: UserId) {
+        let user = self.user_mut(id);
+        if !user.is_used {
+            user.is_used = true;
+            effects.rows.push(rows::user(id, user));
+        }
+    }
+
+    /// A name that was given up belongs to no user who could be let in.
+    pub(super) fn must_be_open(&self, user: &UserName) -> Result<(), Refusal> {
+        match self.user(&user.key()) {
+            Some(user) if user.account.holder == Holder::Closed => Err(no_user(&user.name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a password opens the account of that name.
+    pub(super) fn has_password(&self, name: &UserName) -> bool {
+        self.user(&name.key()).is_some_and(|user| user.account.verifier().is_some())
+    }
+
+    /// The account of the user, whose password was checked: the one that this log entry set.
+    pub(super) fn check_password_rev(
+        &self,
+        context: &Context<'_>,
+        password_rev: u64,
+    ) -> Result<(UserId, &Account), Refusal> {
+        let id = context.id.ok_or_else(wrong_password)?;
+        let account = &self.users.get(&id).ok_or_else(wrong_password)?.account;
+        // An account that no password opens, such as a bot's, has none to check.
+        if account.verifier().is_none() || account.password_rev != password_rev {
+            return Err(wrong_password());
+        }
+        Ok((id, account))
+    }
+
+    pub(super) fn begin_session(
+        &mut self,
+        effects: &mut Effects,
+        id: UserId,
+        token: TokenHash,
+        session: Session,
+    ) {
+        effects.rows.push(rows::session(id, token, Some(&session)));
+        self.user_mut(id).sessions.insert(token, session);
+        self.tokens.insert(token, id);
+    }
+
+    /// Ends sessions. A bot's token is the only way to be it, so it ends only with its account or for a ban
+    /// of the whole user.
+    pub(super) fn end_sessions(
+        &mut self,
+        effects: &mut Effects,
+        id: UserId,
+        which: Which,
+        reason: &'static str,
+    ) {
+        let ends = |token: &TokenHash| match which {
+            Which::All => true,
+            Which::One(one) => *token == one,
+            Which::AllBut(one) => *token != one,
+            Which::Guests => false,
+        };
+        let user = self.user_mut(id);
+        let key = user.name.key();
+        let ended: Vec<TokenHash> = user.sessions.keys().copied().filter(ends).collect();
+        for token in &ended {
+            self.user_mut(id).sessions.remove(token);
+            self.tokens.remove(token);
+            effects.rows.push(rows::session(id, *token, None));
+        }
+        effects.ended.push(Ended { user: key, which, reason });
+    }
+
+    pub(super) fn account_changed(&mut self, effects: &mut Effects, id: UserId) {
+        effects.rows.push(rows::account(id, &self.user_mut(id).account));
+    }
+
+    pub(super) fn account_reply(&self, id: UserId) -> Reply {
+        Reply::Account { username: self.user_name(id) }
+    }
+}
+
+/// Nobody goes by a reserved name, and no webhook.
+pub(crate) fn must_not_be_reserved(name: &UserName) -> Result<(), Refusal> {
+    if name.is_reserved() {
+        return Err(Refusal::bad_request(format!("username: {name} is reserved; choose another name")));
+    }
+    Ok(())
+}
+
+/// The refusal of a user of whom nobody has heard, or who is gone.
+pub(super) fn no_user(name: &UserName) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is no user {name}"))
+}
+
+/// The refusal of an account that does not exist.
+pub(super) fn no_account(username: &UserName) -> Refusal {
+    Refusal::new(Code::NotFound, format!("there is no account {username}"))
 }
 
 #[cfg(test)]

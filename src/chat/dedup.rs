@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    planted::{Bug, planted},
+    disk::RoomId,
     protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
-    replica::storage::RoomId,
 };
 
 /// The first 128 bits of a SHA-256.
@@ -70,12 +69,13 @@ pub(super) struct Slot {
     pub id: Digest,
     /// Room, body and `reply_to`.
     pub content: Digest,
-    /// The room.
     pub room: RoomId,
     /// Its place in the room.
     pub seq: u64,
     /// The timestamp it was given.
     pub lamport: u64,
+    /// When it was said, as its entry tells.
+    pub said_ms: u64,
 }
 
 /// The last messages of one user.
@@ -93,9 +93,6 @@ const SLOTS: usize = DEDUP_PER_USER as usize;
 impl Sent {
     /// The message that was called so, where it is among the last [`DEDUP_PER_USER`].
     pub fn find(&self, id: Digest) -> Option<&Slot> {
-        if planted(Bug::DedupForgotten) {
-            return None;
-        }
         self.places.get(&id).and_then(|&place| self.slots.get(place))
     }
 
@@ -104,7 +101,10 @@ impl Sent {
         let place = self.next;
         match self.slots.get_mut(place) {
             Some(oldest) => {
-                self.places.remove(&oldest.id);
+                // What a webhook repeats later than after a minute is another message of the same id.
+                if self.places.get(&oldest.id) == Some(&place) {
+                    self.places.remove(&oldest.id);
+                }
                 *oldest = slot;
             }
             None => self.slots.push(slot),
@@ -124,7 +124,10 @@ impl Sent {
             self.next = place + 1;
         }
         self.slots.push(slot);
-        self.places.insert(slot.id, place);
+        let named = self.places.entry(slot.id).or_insert(place);
+        if self.slots[*named].lamport < slot.lamport {
+            *named = place;
+        }
         // The whole ring is loaded and its newest slot is the last one.
         if self.next == SLOTS {
             self.next = 0;
@@ -144,6 +147,7 @@ mod tests {
             room: RoomId(1),
             seq: n,
             lamport: n,
+            said_ms: n,
         }
     }
 
@@ -176,16 +180,47 @@ mod tests {
     }
 
     #[test]
-    fn content_is_room_body_and_what_it_replies_to() {
-        let digest = |room: &str, body: &str, reply_to| {
+    fn of_an_id_that_was_used_again_the_newest_message_counts() {
+        let again = |n| Slot { id: Digest::of_id("again"), ..slot(n) };
+        let mut sent = Sent::default();
+        sent.remember(again(1));
+        for n in 2..DEDUP_PER_USER {
+            sent.remember(slot(n));
+        }
+        sent.remember(again(DEDUP_PER_USER));
+        // The slot of the first one is used for another message now.
+        for n in DEDUP_PER_USER + 1..DEDUP_PER_USER + 3 {
+            sent.remember(slot(n));
+            assert_eq!(sent.find(again(0).id).unwrap().seq, DEDUP_PER_USER);
+        }
+        sent.remember(again(DEDUP_PER_USER + 3));
+        let mut loaded = Sent::default();
+        for (place, slot) in sent.slots.iter().enumerate() {
+            loaded.load(place, *slot).unwrap();
+        }
+        assert_eq!(loaded, sent);
+        assert_eq!(loaded.find(again(0).id).unwrap().seq, DEDUP_PER_USER + 3);
+    }
+
+    #[test]
+    fn content_is_room_body_file_and_what_it_replies_to() {
+        let digest = |room: &str, body: &str, reply_to, file: Option<u8>| {
             let room = crate::protocol::RoomName::new(room).unwrap();
-            Digest::of_content(&room.key(), body, reply_to, None)
+            Digest::of_content(&room.key(), body, reply_to, file.map(|id| FileId([id; 16])))
         };
-        assert_eq!(digest("Lobby", "hi", None), digest("lobby", "hi", None));
-        for other in
-            [digest("lobby", "ho", None), digest("lobb", "yhi", None), digest("lobby", "hi", Some(0))]
-        {
-            assert_ne!(digest("lobby", "hi", None), other);
+        assert_eq!(digest("Lobby", "hi", None, None), digest("lobby", "hi", None, None));
+        let different = [
+            digest("lobby", "hi", None, None),
+            digest("lobby", "ho", None, None),
+            digest("lobb", "yhi", None, None),
+            digest("lobby", "hi", Some(0), None),
+            digest("lobby", "hi", Some(1), None),
+            digest("lobby", "hi", None, Some(0)),
+            digest("lobby", "hi", None, Some(1)),
+            digest("lobby", "hi", Some(0), Some(0)),
+        ];
+        for (place, one) in different.iter().enumerate() {
+            assert!(!different[..place].contains(one), "{place}");
         }
     }
 }

@@ -1,21 +1,25 @@
-//! What of a room's history a command needs to be decided.
+//! The events of a room's history that a command is checked against.
 //!
-//! The state keeps no messages. Whoever applies a command (or asks beforehand whether it would be allowed)
-//! looks up the events that [`State::wanted`] and [`Evidence::wanted`] name, and hands them in. History is
-//! replicated like the state, so every server hands in the same.
+//! The state keeps no messages. To apply an entry (or to ask beforehand whether it would be allowed), one
+//! looks up the events that [`State::target_of`] and [`Evidence::newest_edit`] name, and hands them in.
+//! History is replicated like the state, so every server hands in the same.
 
 use std::sync::Arc;
 
-use super::{Action, state::State};
+use super::{command::Command, state::State};
 use crate::{
-    protocol::event::{Event, EventKind, Message},
-    replica::storage::RoomId,
+    disk::RoomId,
+    protocol::{
+        event::{Event, EventKind, Message},
+        name::RoomName,
+        refusal::{Code, Refusal},
+    },
 };
 
-/// Events of a room's history, as they are stored when a command is decided.
+/// Events of a room's history, as they are stored when a command is checked.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// The message that the command is about.
+    /// The event that the command is about.
     pub target: Option<Arc<Event>>,
     /// The newest edit of that message.
     pub last_edit: Option<Arc<Event>>,
@@ -23,27 +27,43 @@ pub struct Evidence {
 
 impl Evidence {
     /// The edit that has to be looked up once the target is known.
-    pub fn wanted(&self) -> Option<u64> {
-        self.message()?.edited
+    pub fn newest_edit(&self) -> Option<u64> {
+        message_of(self.target.as_ref()?)?.edited
     }
 
-    /// The target, where it is a message.
-    pub fn message(&self) -> Option<&Message> {
-        match &self.target.as_ref()?.kind {
-            EventKind::Message(message) => Some(message),
-            _ => None,
+    /// The target, which has to be a message of `room`, deleted or not.
+    pub(super) fn message(&self, room: &RoomName) -> Result<(&Arc<Event>, &Message), Refusal> {
+        let target = self.target.as_ref().ok_or_else(|| {
+            Refusal::new(Code::NotFound, format!("{room} has no such event, or not any more"))
+        })?;
+        let message = message_of(target).ok_or_else(|| {
+            Refusal::bad_request(format!("event {} of {} is not a message", target.seq, target.room))
+        })?;
+        Ok((target, message))
+    }
+
+    /// The target, which has to be a message of `room` that still has its text.
+    pub(super) fn living_message(&self, room: &RoomName) -> Result<(&Arc<Event>, &Message), Refusal> {
+        let (target, message) = self.message(room)?;
+        if message.deleted.is_some() {
+            let reason = format!("message {} of {room} was deleted", target.seq);
+            return Err(Refusal::new(Code::NotFound, reason));
         }
+        Ok((target, message))
+    }
+}
+
+fn message_of(event: &Event) -> Option<&Message> {
+    match &event.kind {
+        EventKind::Message(message) => Some(message),
+        _ => None,
     }
 }
 
 impl State {
-    /// The event that has to be looked up before `action` can be decided.
-    pub fn wanted(&self, action: &Action) -> Option<(RoomId, u64)> {
-        let (Action::Edit { room, seq, .. } | Action::Delete { room, seq } | Action::React { room, seq, .. }) =
-            action
-        else {
-            return None;
-        };
-        Some((self.room_id(&room.key())?, *seq))
+    /// The event that has to be looked up before `command` can be checked.
+    pub fn target_of(&self, command: &Command) -> Option<(RoomId, u64)> {
+        let (room, seq) = command.operation().target()?;
+        Some((self.room_id(&room.key())?, seq))
     }
 }

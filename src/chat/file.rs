@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use super::user::UserId;
+use super::{
+    access::Context, command::Reply, effects::Effects, rights::Permission, rows, state::State, user::UserId,
+};
 use crate::{
+    disk::RoomId,
     protocol::{
         file::{FileId, FileInfo},
-        hex,
+        refusal::{Code, Refusal},
     },
-    replica::storage::RoomId,
 };
 
-/// Uploads that one user may have begun and not ended: a further one ends the oldest.
-pub const UPLOADS_PER_USER: usize = 4;
-/// How long nothing of an upload may come before the cluster gives it up.
+/// How long nothing of an upload may come before the cluster gives it up, and how long a whole file may wait for the
+/// first message that shows it.
 pub const UPLOAD_IDLE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Messages that may show one file.
-pub const MESSAGES_PER_FILE: usize = 1_000;
+const MESSAGES_PER_FILE: usize = 1_000;
 
 /// A file, whole or on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,6 @@ pub struct File {
     pub uploader: UserId,
     /// The log entry that began it.
     pub begun: u64,
-    /// Its name.
     pub name: String,
     /// What the uploader says it is.
     pub content_type: String,
@@ -53,8 +54,139 @@ impl File {
             file_id: id,
             name: self.name.clone(),
             size: self.size,
-            sha256: hex::encode(&self.sha256?),
+            sha256: HEXLOWER.encode(&self.sha256?),
             content_type: self.content_type.clone(),
         })
     }
+
+    /// The answer that says what it is: whole, or how far it has come.
+    pub(super) fn reply(&self, file_id: FileId) -> Reply {
+        match self.info(file_id) {
+            Some(info) => Reply::File(info),
+            None => Reply::Receiving { file_id, received: self.received },
+        }
+    }
+}
+
+impl State {
+    /// Whether a user may read a file: its uploader may, and those who may read a room in which it was
+    /// posted.
+    pub(super) fn may_read_file(&self, user: Option<UserId>, file: &File, now_ms: u64) -> bool {
+        Some(file.uploader) == user
+            || file.posted.keys().any(|room| {
+                self.room_by_id(*room)
+                    .is_some_and(|room| self.access(room, user, now_ms).allows(Permission::See))
+            })
+    }
+
+    /// Whether the user may show a file in a message.
+    pub(super) fn may_show(&self, context: &Context<'_>, file_id: FileId) -> Result<(), Refusal> {
+        let file = self.files.get(&file_id).filter(|file| file.sha256.is_some()).ok_or_else(no_file)?;
+        if !self.may_read_file(context.id, file, context.now_ms) {
+            return Err(no_file());
+        }
+        if file.shown_in() >= MESSAGES_PER_FILE {
+            let reason = "the file is shown in as many messages as one may be";
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_idle(&self, upload: FileId, now_ms: u64) -> bool {
+        self.uploads.get(&upload).is_some_and(|last_ms| last_ms.saturating_add(UPLOAD_IDLE_MS) <= now_ms)
+    }
+
+    /// An upload, or a file without a message, that is to be given up at `now_ms`.
+    pub fn idle_upload(&self, now_ms: u64) -> Option<FileId> {
+        self.uploads.keys().copied().find(|upload| self.is_idle(*upload, now_ms))
+    }
+
+    pub(super) fn upload_ends(&mut self, effects: &mut Effects, file_id: FileId) {
+        if self.uploads.remove(&file_id).is_some() {
+            effects.rows.push(rows::upload(file_id, None));
+        }
+    }
+
+    pub(super) fn remove_file(&mut self, effects: &mut Effects, file_id: FileId) {
+        let Some(file) = self.files.remove(&file_id) else { return };
+        let uploader = self.user_mut(file.uploader);
+        uploader.file_bytes = uploader.file_bytes.saturating_sub(file.size);
+        effects.rows.push(rows::file(file_id, None));
+        self.upload_ends(effects, file_id);
+        effects.removed_files.push(file_id);
+    }
+
+    /// What a message tells of the file that it shows; `None` for one that is on its way.
+    pub(super) fn file_info(&self, file_id: FileId) -> Option<FileInfo> {
+        self.files.get(&file_id)?.info(file_id)
+    }
+
+    /// A message of the room shows the file.
+    pub(super) fn show_file(&mut self, effects: &mut Effects, file_id: FileId, room: RoomId, seq: u64) {
+        if let Some(file) = self.files.get_mut(&file_id) {
+            file.posted.entry(room).or_default().insert(seq);
+            effects.rows.push(rows::file(file_id, Some(file)));
+            self.upload_ends(effects, file_id);
+        }
+    }
+
+    /// Messages of the room that showed the file are gone: those of which `gone` says so. With the last one
+    /// goes the file.
+    pub(super) fn hide_file(
+        &mut self,
+        effects: &mut Effects,
+        file_id: FileId,
+        room: RoomId,
+        gone: impl Fn(u64) -> bool,
+    ) {
+        let Some(file) = self.files.get_mut(&file_id) else { return };
+        let Some(messages) = file.posted.get_mut(&room) else { return };
+        let before = messages.len();
+        messages.retain(|seq| !gone(*seq));
+        if messages.len() == before {
+            return;
+        }
+        if messages.is_empty() {
+            file.posted.remove(&room);
+        }
+        match file.shown_in() {
+            0 => self.remove_file(effects, file_id),
+            _ => effects.rows.push(rows::file(file_id, Some(file))),
+        }
+    }
+
+    /// The room is gone, and with it the files that could be read nowhere else, on their way or whole.
+    pub(super) fn hide_deleted(&mut self, effects: &mut Effects, room: RoomId) {
+        let posted: Vec<FileId> = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.posted.contains_key(&room))
+            .map(|(id, _)| *id)
+            .collect();
+        for file_id in posted {
+            let Some(file) = self.files.get_mut(&file_id) else { continue };
+            file.posted.remove(&room);
+            match file.posted.len() {
+                0 => self.remove_file(effects, file_id),
+                _ => effects.rows.push(rows::file(file_id, Some(file))),
+            }
+        }
+    }
+
+    /// The room has forgotten its events before `before_seq`, and with them the files that only they showed.
+    pub(super) fn hide_expired(&mut self, effects: &mut Effects, room: RoomId, before_seq: u64) {
+        let is_shown = |file: &File| {
+            file.posted.get(&room).and_then(BTreeSet::first).is_some_and(|first| *first < before_seq)
+        };
+        let shown: Vec<FileId> =
+            self.files.iter().filter(|(_, file)| is_shown(file)).map(|(id, _)| *id).collect();
+        for file_id in shown {
+            self.hide_file(effects, file_id, room, |seq| seq < before_seq);
+        }
+    }
+}
+
+/// The refusal of a file that does not exist or must seem so.
+pub(super) fn no_file() -> Refusal {
+    Refusal::new(Code::NotFound, "there is no such file")
 }

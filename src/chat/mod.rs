@@ -5,11 +5,12 @@
 //! another: no clock, no randomness, no configuration, no unordered collection. Whatever is uncertain
 //! was settled before the command entered the log (`command`).
 //!
-//! **What a command goes through**, in this order:
+//! **What an entry goes through** (`apply`), in this order:
 //! 1. `origin`: a server's proposals are applied once and in order; a repeat or a gap is skipped.
-//! 2. `rules`: is it allowed? The rules only look, so the same ones serve early refusals
-//!    ([`State::check`]).
-//! 3. `apply`: carries out what the rules decided. This part cannot fail.
+//! 2. `clock` and `access`: the client's clock, and whether the user is still who they were and may do this
+//!    at all.
+//! 3. `command`: the operation itself, one file each. Its checks only look, so the same ones serve early
+//!    refusals ([`State::check`]); its change cannot fail.
 //!
 //! **What is kept** is written as rows (`rows`): a change emits the rows it touched, and the rows of
 //! all changes, the latest of each key, are the state again ([`State::load`]). Events are not part of
@@ -17,12 +18,17 @@
 //! event with it ([`Evidence`]), so that a room of a million messages takes no memory here. Nor are the
 //! bytes of files: they pass through to the disk.
 
+pub mod access;
 pub mod account;
 pub mod apply;
 pub mod command;
+pub mod draft;
+pub mod effects;
+pub mod entry;
 pub mod evidence;
 pub mod file;
 pub mod hook;
+pub mod recent;
 pub mod rights;
 pub mod room;
 pub mod rows;
@@ -32,17 +38,19 @@ pub mod views;
 
 mod clock;
 mod dedup;
-mod mention;
+mod membership;
+mod message;
 mod origin;
-mod rules;
 
-pub use apply::{Applied, Ended, MemberChange, Published, Reply};
-pub use command::{Action, Command, Origin, Proposal, Standing};
+pub(crate) use access::{banned_from_cluster, must_log_in};
+pub(crate) use account::must_not_be_reserved;
+pub use apply::Applied;
+pub use command::{Command, Operation, Reply};
+pub use effects::{Effects, Ended, MemberChange, Published};
+pub use entry::{Authority, Entry, Origin, Proposal};
 pub use evidence::Evidence;
 pub use origin::Progress;
 pub use room::{Role, Room};
-pub use rules::EXPIRE_MAX;
-pub(crate) use rules::banned_from_cluster;
 pub use state::State;
 
 #[cfg(test)]

@@ -9,11 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Origin;
-use crate::{
-    planted::{Bug, planted},
-    protocol::peer::NodeId,
-};
+use super::entry::Origin;
+use crate::protocol::peer::NodeId;
 
 /// How far a run of a server has been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +40,9 @@ impl Origins {
         let Progress::Applied(last) = self.progress(origin.node_id, origin.boot) else {
             return false;
         };
-        let is_next = if origin.seq <= last {
-            planted(Bug::OriginRepeatAccepted)
-        } else {
-            origin.seq == last + 1 || planted(Bug::OriginGapAccepted)
-        };
+        let is_next = origin.seq == last + 1;
         if is_next {
-            self.set(origin.node_id, Newest { boot: origin.boot, seq: origin.seq.max(last) });
+            self.set(origin.node_id, Newest { boot: origin.boot, seq: origin.seq });
         }
         is_next
     }

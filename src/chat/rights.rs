@@ -1,21 +1,20 @@
 //! Who may do what: one table in two parts, and whatever is not in it is refused.
 //!
-//! A request comes down to one deed in the cluster and, where it is about a room, to one or more deeds there.
-//! Somebody comes down to an office in the cluster and a rank in the room, and the room to a kind. The table is
-//! all there is: nothing else in this program decides whether a person may do something.
+//! A request needs one permission in the cluster and, if it is about a room, one or more there. A user comes
+//! down to a role in the cluster and a role in the room, and the room to a kind. The table is all there is:
+//! nothing else in this program decides whether a user may do something.
 
-use super::command::Action;
-use crate::protocol::Request;
+use crate::protocol::request;
 
-/// What somebody is to the cluster.
+/// What a user is to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Office {
+pub enum ClusterRole {
     /// Has not shown who they are, or is not let act in that name.
-    Nobody,
-    /// Goes by a name that nobody has registered.
+    NotLoggedIn,
+    /// Goes by a name that is not registered.
     Guest,
     /// Has an account.
-    Person,
+    User,
     /// Is a program.
     Bot,
     /// Administers the cluster.
@@ -26,35 +25,35 @@ pub enum Office {
     Cluster,
 }
 
-impl Office {
+impl ClusterRole {
     /// All of them.
-    pub const ALL: [Office; 7] = [
-        Office::Nobody,
-        Office::Guest,
-        Office::Person,
-        Office::Bot,
-        Office::Administrator,
-        Office::Operator,
-        Office::Cluster,
+    pub const ALL: [ClusterRole; 7] = [
+        ClusterRole::NotLoggedIn,
+        ClusterRole::Guest,
+        ClusterRole::User,
+        ClusterRole::Bot,
+        ClusterRole::Administrator,
+        ClusterRole::Operator,
+        ClusterRole::Cluster,
     ];
 
     /// The letter for it in the table.
     fn letter(self) -> char {
         match self {
-            Office::Nobody => 'n',
-            Office::Guest => 'g',
-            Office::Person => 'p',
-            Office::Bot => 'b',
-            Office::Administrator => 'a',
-            Office::Operator => 'o',
-            Office::Cluster => 'c',
+            ClusterRole::NotLoggedIn => 'n',
+            ClusterRole::Guest => 'g',
+            ClusterRole::User => 'u',
+            ClusterRole::Bot => 'b',
+            ClusterRole::Administrator => 'a',
+            ClusterRole::Operator => 'o',
+            ClusterRole::Cluster => 'c',
         }
     }
 }
 
-/// What somebody does in the cluster.
+/// What may be done in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClusterDeed {
+pub enum ClusterPermission {
     /// Go into rooms and do there what the part of rooms allows.
     UseRooms,
     /// Make an account of a free name.
@@ -63,7 +62,7 @@ pub enum ClusterDeed {
     RegisterAdministrator,
     /// Log in to an account.
     LogIn,
-    /// Show that one knows the cluster's secret.
+    /// Prove to know the cluster's secret.
     BecomeOperator,
     /// Ask which servers there are and how they are.
     Watch,
@@ -73,15 +72,16 @@ pub enum ClusterDeed {
     KeepAccount,
     /// Make an account for a program.
     MakeBot,
-    /// Do something to anybody's account.
+    /// Change the accounts of other users.
     Administer,
-    /// List everybody.
+    /// List all users.
     ListUsers,
-    /// Take events and rooms over: into public rooms, and those that an import has made and nobody was in.
+    /// Take events and rooms over: into public rooms, and those that an import has made and that had no
+    /// members since.
     Import,
     /// The same into every room.
     ImportAnywhere,
-    /// Take out the rooms that one sees.
+    /// Take out the rooms that the user sees.
     Export,
     /// Take out every room.
     ExportAll,
@@ -91,116 +91,63 @@ pub enum ClusterDeed {
     Forget,
 }
 
-/// The part of the cluster. Letters: **n**obody, **g**uest, **p**erson, **b**ot, **a**dministrator, **o**perator,
-/// the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterDeed, &str); 17] = [
-    (ClusterDeed::UseRooms, "gpba"),
-    (ClusterDeed::Register, "ngpbao"),
-    (ClusterDeed::RegisterAdministrator, "o"),
-    (ClusterDeed::LogIn, "ngpba"),
-    (ClusterDeed::BecomeOperator, "ngpbao"),
-    (ClusterDeed::Watch, "ngpbao"),
-    (ClusterDeed::PostByHook, "ngpba"),
-    (ClusterDeed::KeepAccount, "pba"),
-    (ClusterDeed::MakeBot, "pba"),
-    (ClusterDeed::Administer, "ao"),
-    (ClusterDeed::ListUsers, "ao"),
-    (ClusterDeed::Import, "ao"),
-    (ClusterDeed::ImportAnywhere, "o"),
-    (ClusterDeed::Export, "ao"),
-    (ClusterDeed::ExportAll, "o"),
-    (ClusterDeed::PassLimits, "ao"),
-    (ClusterDeed::Forget, "c"),
+/// The part of the cluster. Letters: **n**ot logged in, **g**uest, **u**ser with an account, **b**ot,
+/// **a**dministrator, **o**perator, the **c**luster itself.
+const CLUSTER_RIGHTS: [(ClusterPermission, &str); 17] = [
+    (ClusterPermission::UseRooms, "guba"),
+    (ClusterPermission::Register, "ngubao"),
+    (ClusterPermission::RegisterAdministrator, "o"),
+    (ClusterPermission::LogIn, "nguba"),
+    (ClusterPermission::BecomeOperator, "ngubao"),
+    (ClusterPermission::Watch, "ngubao"),
+    (ClusterPermission::PostByHook, "nguba"),
+    (ClusterPermission::KeepAccount, "uba"),
+    (ClusterPermission::MakeBot, "uba"),
+    (ClusterPermission::Administer, "ao"),
+    (ClusterPermission::ListUsers, "ao"),
+    (ClusterPermission::Import, "ao"),
+    (ClusterPermission::ImportAnywhere, "o"),
+    (ClusterPermission::Export, "ao"),
+    (ClusterPermission::ExportAll, "o"),
+    (ClusterPermission::PassLimits, "ao"),
+    (ClusterPermission::Forget, "c"),
 ];
 
-/// Whether somebody of that office may do `deed`.
-pub fn allows_in_cluster(deed: ClusterDeed, office: Office) -> bool {
-    CLUSTER_RIGHTS.iter().any(|(of, offices)| *of == deed && offices.contains(office.letter()))
-}
-
-/// What a request is in the part of the cluster.
-pub fn deed_of_request(request: &Request) -> ClusterDeed {
-    match request {
-        Request::Register { admin: true, .. } => ClusterDeed::RegisterAdministrator,
-        Request::Register { admin: false, .. } => ClusterDeed::Register,
-        Request::Login(_) => ClusterDeed::LogIn,
-        Request::OperatorChallenge | Request::OperatorLogin { .. } => ClusterDeed::BecomeOperator,
-        Request::HookPost { .. } => ClusterDeed::PostByHook,
-        Request::Logout { .. } | Request::ChangePassword { .. } | Request::CloseAccount { .. } => {
-            ClusterDeed::KeepAccount
-        }
-        Request::CreateBot { .. } => ClusterDeed::MakeBot,
-        Request::Administer(_) => ClusterDeed::Administer,
-        Request::Users { .. } => ClusterDeed::ListUsers,
-        Request::Import { .. } | Request::ImportRoom { .. } => ClusterDeed::Import,
-        Request::Export { .. } | Request::ExportRooms { .. } => ClusterDeed::Export,
-        Request::ServerList | Request::Status | Request::Ping { .. } => ClusterDeed::Watch,
-        Request::CreateJoin { .. }
-        | Request::Leave { .. }
-        | Request::Chat { .. }
-        | Request::Edit { .. }
-        | Request::Delete { .. }
-        | Request::React { .. }
-        | Request::MarkRead { .. }
-        | Request::Moderate { .. }
-        | Request::RoomPassword { .. }
-        | Request::CreateHook { .. }
-        | Request::DeleteHook { .. }
-        | Request::Hooks { .. }
-        | Request::History { .. }
-        | Request::Search { .. }
-        | Request::Rooms { .. }
-        | Request::Members { .. }
-        | Request::Typing { .. }
-        | Request::SetPresence { .. }
-        | Request::FileBegin(_)
-        | Request::FileChunk { .. }
-        | Request::FileEnd { .. }
-        | Request::FileRead { .. }
-        | Request::FileDelete { .. } => ClusterDeed::UseRooms,
+impl ClusterRole {
+    /// Whether a user of this role has `permission`.
+    pub fn may(self, permission: ClusterPermission) -> bool {
+        CLUSTER_RIGHTS.iter().any(|(of, roles)| *of == permission && roles.contains(self.letter()))
     }
 }
 
-/// What an action is in the part of the cluster.
-pub fn deed_of_action(action: &Action) -> ClusterDeed {
-    match action {
-        Action::Register { admin: true, .. } => ClusterDeed::RegisterAdministrator,
-        Action::Register { admin: false, .. } => ClusterDeed::Register,
-        Action::Login { .. } => ClusterDeed::LogIn,
-        Action::HookPost { .. } => ClusterDeed::PostByHook,
-        Action::Touch
-        | Action::Logout { .. }
-        | Action::ChangePassword { .. }
-        | Action::CloseAccount { .. } => ClusterDeed::KeepAccount,
-        Action::CreateBot { .. } => ClusterDeed::MakeBot,
-        Action::Administer { .. } => ClusterDeed::Administer,
-        Action::Import { .. } | Action::ImportRoom { .. } => ClusterDeed::Import,
-        Action::OldExpire { .. } | Action::Expire { .. } | Action::GiveUpUpload { .. } => ClusterDeed::Forget,
-        Action::Nothing
-        | Action::Join { .. }
-        | Action::Create { .. }
-        | Action::Unlock { .. }
-        | Action::Leave { .. }
-        | Action::Chat { .. }
-        | Action::Edit { .. }
-        | Action::Delete { .. }
-        | Action::React { .. }
-        | Action::MarkRead { .. }
-        | Action::Moderate { .. }
-        | Action::RoomPassword { .. }
-        | Action::CreateHook { .. }
-        | Action::DeleteHook { .. }
-        | Action::FileBegin { .. }
-        | Action::FileChunk { .. }
-        | Action::FileEnd { .. }
-        | Action::FileDelete { .. } => ClusterDeed::UseRooms,
-    }
+/// A request that changes nothing in the log, and what it needs in the part of the cluster. Of the others the
+/// operations say it (`chat::command`).
+pub trait NeedsInCluster {
+    /// The permission.
+    const PERMISSION: ClusterPermission;
 }
 
-/// What somebody is in a room.
+macro_rules! need {
+    ($($permission:ident: $($request:ident),+;)+) => {
+        $($(impl NeedsInCluster for request::$request {
+            const PERMISSION: ClusterPermission = ClusterPermission::$permission;
+        })+)+
+    };
+}
+
+need! {
+    LogIn: Login;
+    BecomeOperator: OperatorChallenge, OperatorLogin;
+    Watch: ListServers, AskStatus, Ping;
+    ListUsers: Users;
+    Export: Export, ExportRooms;
+    UseRooms: Rooms, Members, Typing, SetPresence, Hooks, Pins, History, Search, FileRead;
+}
+
+/// What a user is in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
-    /// Shut out.
+pub enum RoomRole {
+    /// Kept out.
     Banned,
     /// Has nothing to do with it.
     Stranger,
@@ -216,46 +163,46 @@ pub enum Rank {
     Owner,
 }
 
-impl Rank {
+impl RoomRole {
     /// All of them, from the least.
-    pub const ALL: [Rank; 7] = [
-        Rank::Banned,
-        Rank::Stranger,
-        Rank::Invited,
-        Rank::Muted,
-        Rank::Member,
-        Rank::Moderator,
-        Rank::Owner,
+    pub const ALL: [RoomRole; 7] = [
+        RoomRole::Banned,
+        RoomRole::Stranger,
+        RoomRole::Invited,
+        RoomRole::Muted,
+        RoomRole::Member,
+        RoomRole::Moderator,
+        RoomRole::Owner,
     ];
 
     /// The letter for it in the table.
     fn letter(self) -> char {
         match self {
-            Rank::Banned => 'b',
-            Rank::Stranger => 's',
-            Rank::Invited => 'i',
-            Rank::Muted => 'u',
-            Rank::Member => 'm',
-            Rank::Moderator => 'o',
-            Rank::Owner => 'w',
+            RoomRole::Banned => 'b',
+            RoomRole::Stranger => 's',
+            RoomRole::Invited => 'i',
+            RoomRole::Muted => 'u',
+            RoomRole::Member => 'm',
+            RoomRole::Moderator => 'o',
+            RoomRole::Owner => 'w',
         }
     }
 }
 
 /// What a room is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Anybody may see and enter it.
+pub enum RoomKind {
+    /// All users may see and enter it.
     Public,
-    /// Only its members see it, and only who was let in enters it.
+    /// Only its members see it, and only invited users enter it.
     Private,
-    /// Two people speak to each other.
+    /// Two users speak to each other.
     Direct,
 }
 
-/// What somebody does in a room.
+/// What may be done in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Permission {
     /// Read it, search it, list its members.
     See,
     /// Find it in the list of rooms.
@@ -276,128 +223,157 @@ pub enum Deed {
     DeleteOthers,
     /// React to a message.
     React,
+    /// Pin a message, or take the pin off.
+    Pin,
     /// Note what has been read.
     MarkRead,
     /// Be seen typing.
     Type,
     /// Say what it is about.
     Topic,
-    /// Let somebody in, or take that back.
+    /// Let a user in, or take that back.
     Invite,
-    /// End somebody's membership.
+    /// End a membership.
     Kick,
-    /// Shut somebody out, or let them in again.
+    /// Keep a user out, or let them in again.
     Ban,
-    /// Keep somebody from writing, or let them again.
+    /// Keep a member from writing, or let them again.
     Mute,
-    /// Make somebody a moderator, a member, or the owner in one's own place.
+    /// Give a member another role, also that of the owner in the user's own place.
     SetRole,
     /// Change its settings and its password.
     Configure,
     /// Make and remove the addresses at which tools post.
     Hook,
+    /// Give it another name.
+    Rename,
+    /// Delete it with everything in it.
+    DeleteRoom,
+    /// Name everybody in it with one word.
+    MentionAll,
 }
 
 /// A row of the part of rooms.
 struct Right {
-    deed: Deed,
+    permission: Permission,
     public: &'static str,
     private: &'static str,
     direct: &'static str,
     /// Whether it goes on when the room is archived.
     archived: bool,
-    /// Whether an administrator of the cluster may do it in every public room, like its owner.
+    /// Whether an administrator of the cluster may do it, like its owner, in every public room and in the private
+    /// ones that everybody has left.
     admin: bool,
 }
 
 const fn right(
-    deed: Deed,
+    permission: Permission,
     public: &'static str,
     private: &'static str,
     direct: &'static str,
     archived: bool,
     admin: bool,
 ) -> Right {
-    Right { deed, public, private, direct, archived, admin }
+    Right { permission, public, private, direct, archived, admin }
 }
 
-/// The part of rooms. Letters: **b**anned, **s**tranger, **i**nvited, m**u**ted, **m**ember, m**o**derator, o**w**ner.
-const RIGHTS: [Right; 20] = [
+/// The part of rooms. Letters: **b**anned, **s**tranger, **i**nvited, m**u**ted, **m**ember, m**o**derator,
+/// o**w**ner.
+const RIGHTS: [Right; 24] = [
     //                        public    private  direct  archived admin
-    right(Deed::See, "siumow", "umow", "umow", true, true),
-    right(Deed::Find, "siumow", "iumow", "umow", true, true),
-    right(Deed::Join, "siumow", "iumow", "umow", true, false),
-    right(Deed::Leave, "umow", "umow", "", true, false),
-    right(Deed::Say, "mow", "mow", "mow", false, false),
-    right(Deed::Upload, "mow", "mow", "mow", false, false),
-    right(Deed::Edit, "mow", "mow", "mow", false, false),
-    right(Deed::DeleteOwn, "umow", "umow", "umow", false, false),
-    right(Deed::DeleteOthers, "ow", "ow", "", false, true),
-    right(Deed::React, "mow", "mow", "mow", false, false),
-    right(Deed::MarkRead, "umow", "umow", "umow", true, false),
-    right(Deed::Type, "mow", "mow", "mow", false, false),
-    right(Deed::Topic, "ow", "ow", "", false, true),
-    right(Deed::Invite, "mow", "ow", "", false, false),
-    right(Deed::Kick, "ow", "ow", "", false, true),
-    right(Deed::Ban, "ow", "ow", "", false, true),
-    right(Deed::Mute, "ow", "ow", "", false, true),
-    right(Deed::SetRole, "w", "w", "", false, true),
-    right(Deed::Configure, "w", "w", "", true, true),
-    right(Deed::Hook, "ow", "ow", "", false, true),
+    right(Permission::See, "siumow", "umow", "umow", true, true),
+    right(Permission::Find, "siumow", "iumow", "umow", true, true),
+    right(Permission::Join, "siumow", "iumow", "umow", false, false),
+    right(Permission::Leave, "umow", "umow", "", false, false),
+    right(Permission::Say, "mow", "mow", "mow", false, false),
+    right(Permission::Upload, "mow", "mow", "mow", false, false),
+    right(Permission::Edit, "mow", "mow", "mow", false, false),
+    right(Permission::DeleteOwn, "umow", "umow", "umow", false, false),
+    right(Permission::DeleteOthers, "ow", "ow", "", false, true),
+    right(Permission::React, "mow", "mow", "mow", false, false),
+    right(Permission::Pin, "ow", "ow", "umow", false, true),
+    right(Permission::MarkRead, "umow", "umow", "umow", true, false),
+    right(Permission::Type, "mow", "mow", "mow", false, false),
+    right(Permission::Topic, "ow", "ow", "", false, true),
+    right(Permission::Invite, "mow", "ow", "", false, false),
+    right(Permission::Kick, "ow", "ow", "", false, true),
+    right(Permission::Ban, "ow", "ow", "", false, true),
+    right(Permission::Mute, "ow", "ow", "", false, true),
+    right(Permission::SetRole, "w", "w", "", false, true),
+    right(Permission::Configure, "w", "w", "", true, true),
+    right(Permission::Hook, "ow", "ow", "", false, true),
+    right(Permission::Rename, "w", "w", "", false, true),
+    right(Permission::DeleteRoom, "w", "w", "", true, true),
+    right(Permission::MentionAll, "ow", "ow", "", false, true),
 ];
 
-/// Where a deed is done, and by whom.
+/// What a user is in a room, and what that room is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Circumstances {
-    /// What the doer is in the room.
-    pub rank: Rank,
+pub struct Access {
+    /// The user's role in the room.
+    pub role: RoomRole,
     /// Whether they administer the cluster.
     pub admin: bool,
-    /// What the room is.
-    pub kind: Kind,
-    /// Whether it is archived.
+    /// The kind of the room.
+    pub kind: RoomKind,
+    /// Whether the room is archived.
     pub archived: bool,
+    /// Whether nobody who could keep it belongs to it any more.
+    pub abandoned: bool,
 }
 
-/// Whether `deed` is allowed.
-pub fn allows(deed: Deed, Circumstances { rank, admin, kind, archived }: Circumstances) -> bool {
-    let Some(right) = RIGHTS.iter().find(|right| right.deed == deed) else { return false };
-    let ranks = match kind {
-        Kind::Public => right.public,
-        Kind::Private => right.private,
-        Kind::Direct => right.direct,
-    };
-    let by_office = right.admin && admin && kind == Kind::Public;
-    (ranks.contains(rank.letter()) || by_office) && (right.archived || !archived)
-}
+impl Access {
+    /// Whether the user counts as the room's owner because they administer the cluster.
+    fn is_admins(self) -> bool {
+        let is_open = match self.kind {
+            RoomKind::Public => true,
+            RoomKind::Private => self.abandoned,
+            RoomKind::Direct => false,
+        };
+        self.admin && is_open
+    }
 
-/// Whether somebody of rank `doer` may do something to a member of rank `target`: only to those below. An
-/// administrator counts as an owner in public rooms.
-pub fn outranks(doer: Circumstances, target: Rank) -> bool {
-    let rank = if doer.admin && doer.kind == Kind::Public { Rank::Owner } else { doer.rank };
-    rank > target && rank >= Rank::Moderator
+    /// Whether the user has `permission` in the room.
+    pub fn allows(self, permission: Permission) -> bool {
+        let Access { role, kind, archived, .. } = self;
+        let Some(right) = RIGHTS.iter().find(|right| right.permission == permission) else { return false };
+        let roles = match kind {
+            RoomKind::Public => right.public,
+            RoomKind::Private => right.private,
+            RoomKind::Direct => right.direct,
+        };
+        let as_admin = right.admin && self.is_admins();
+        (roles.contains(role.letter()) || as_admin) && (right.archived || !archived)
+    }
+
+    /// Whether the user may do something to a member of role `target`: only to those below.
+    pub fn outranks(self, target: RoomRole) -> bool {
+        let role = if self.is_admins() { RoomRole::Owner } else { self.role };
+        role > target && role >= RoomRole::Moderator
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 3] = [Kind::Public, Kind::Private, Kind::Direct];
+    const KINDS: [RoomKind; 3] = [RoomKind::Public, RoomKind::Private, RoomKind::Direct];
 
-    /// The table once more, written by a person who was asked "who may?", cell by cell: a deed, and for
+    /// The table once more, written by a person who was asked "who may?", cell by cell: a permission, and for
     /// public, private and direct rooms whether banned, stranger, invited, muted, member, moderator and
     /// owner may; then the same where it is archived; then an administrator who is none of these.
     const EXPECTED: &str = "
         See          0111111 0001111 0001111 | 0111111 0001111 0001111 | 1
         Find         0111111 0011111 0001111 | 0111111 0011111 0001111 | 1
-        Join         0111111 0011111 0001111 | 0111111 0011111 0001111 | -
-        Leave        0001111 0001111 0000000 | 0001111 0001111 0000000 | 0
+        Join         0111111 0011111 0001111 | 0000000 0000000 0000000 | -
+        Leave        0001111 0001111 0000000 | 0000000 0000000 0000000 | 0
         Say          0000111 0000111 0000111 | 0000000 0000000 0000000 | 0
         Upload       0000111 0000111 0000111 | 0000000 0000000 0000000 | 0
         Edit         0000111 0000111 0000111 | 0000000 0000000 0000000 | 0
         DeleteOwn    0001111 0001111 0001111 | 0000000 0000000 0000000 | 0
         DeleteOthers 0000011 0000011 0000000 | 0000000 0000000 0000000 | 1
         React        0000111 0000111 0000111 | 0000000 0000000 0000000 | 0
+        Pin          0000011 0000011 0001111 | 0000000 0000000 0000000 | 1
         MarkRead     0001111 0001111 0001111 | 0001111 0001111 0001111 | 0
         Type         0000111 0000111 0000111 | 0000000 0000000 0000000 | 0
         Topic        0000011 0000011 0000000 | 0000000 0000000 0000000 | 1
@@ -408,6 +384,9 @@ mod tests {
         SetRole      0000001 0000001 0000000 | 0000000 0000000 0000000 | 1
         Configure    0000001 0000001 0000000 | 0000001 0000001 0000000 | 1
         Hook         0000011 0000011 0000000 | 0000000 0000000 0000000 | 1
+        Rename       0000001 0000001 0000000 | 0000000 0000000 0000000 | 1
+        DeleteRoom   0000001 0000001 0000000 | 0000001 0000001 0000000 | 1
+        MentionAll   0000011 0000011 0000000 | 0000000 0000000 0000000 | 1
     ";
 
     #[test]
@@ -416,28 +395,44 @@ mod tests {
         assert_eq!(rows.len(), RIGHTS.len());
         for (row, right) in rows.iter().zip(&RIGHTS) {
             let words: Vec<&str> = row.split(' ').filter(|word| !word.is_empty() && *word != "|").collect();
-            assert_eq!(words[0], format!("{:?}", right.deed));
+            assert_eq!(words[0], format!("{:?}", right.permission));
             for (place, cells) in words[1..7].iter().enumerate() {
                 let (kind, archived) = (KINDS[place % 3], place >= 3);
-                for (rank, cell) in Rank::ALL.into_iter().zip(cells.chars()) {
-                    let circumstances = Circumstances { rank, admin: false, kind, archived };
-                    assert_eq!(allows(right.deed, circumstances), cell == '1', "{row}: {circumstances:?}");
+                for (role, cell) in RoomRole::ALL.into_iter().zip(cells.chars()) {
+                    let access = Access { role, admin: false, kind, archived, abandoned: true };
+                    assert_eq!(access.allows(right.permission), cell == '1', "{row}: {access:?}");
                 }
             }
-            let stranger =
-                Circumstances { rank: Rank::Stranger, admin: true, kind: Kind::Public, archived: false };
+            let stranger = Access {
+                role: RoomRole::Stranger,
+                admin: true,
+                kind: RoomKind::Public,
+                archived: false,
+                abandoned: false,
+            };
+            let abandoned = Access { kind: RoomKind::Private, abandoned: true, ..stranger };
             if words[7] != "-" {
-                assert_eq!(allows(right.deed, stranger), words[7] == "1", "an administrator: {row}");
+                assert_eq!(stranger.allows(right.permission), words[7] == "1", "an administrator: {row}");
+                assert_eq!(
+                    abandoned.allows(right.permission),
+                    words[7] == "1",
+                    "where nobody is left: {row}"
+                );
             }
-            for kind in [Kind::Private, Kind::Direct] {
-                let private = Circumstances { kind, ..stranger };
-                assert!(!allows(right.deed, private), "no office opens what is private: {row}");
+            let direct = Access { kind: RoomKind::Direct, ..abandoned };
+            assert!(!direct.allows(right.permission), "a conversation is never abandoned: {row}");
+            for kind in [RoomKind::Private, RoomKind::Direct] {
+                let private = Access { kind, ..stranger };
+                assert!(
+                    !private.allows(right.permission),
+                    "no role in the cluster opens what is private: {row}"
+                );
             }
         }
     }
 
-    /// The part of the cluster once more: whether nobody, a guest, a person, a bot, an administrator, an operator
-    /// and the cluster itself may.
+    /// The part of the cluster once more: whether one who is not logged in, a guest, a user, a bot, an
+    /// administrator, an operator and the cluster itself may.
     const EXPECTED_IN_CLUSTER: &str = "
         UseRooms              0111100
         Register              1111110
@@ -463,28 +458,28 @@ mod tests {
         let rows = EXPECTED_IN_CLUSTER.lines().filter(|line| !line.trim().is_empty());
         let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
         assert_eq!(rows.len(), CLUSTER_RIGHTS.len());
-        for (row, (deed, _)) in rows.iter().zip(&CLUSTER_RIGHTS) {
-            assert_eq!(row[0], format!("{deed:?}"));
-            for (office, cell) in Office::ALL.into_iter().zip(row[1].chars()) {
-                assert_eq!(allows_in_cluster(*deed, office), cell == '1', "{deed:?} by {office:?}");
+        for (row, (permission, _)) in rows.iter().zip(&CLUSTER_RIGHTS) {
+            assert_eq!(row[0], format!("{permission:?}"));
+            for (role, cell) in ClusterRole::ALL.into_iter().zip(row[1].chars()) {
+                assert_eq!(role.may(*permission), cell == '1', "{permission:?} by {role:?}");
             }
         }
     }
 
     #[test]
-    fn nobody_is_above_their_own_kind() {
-        let at = |rank, admin, kind| Circumstances { rank, admin, kind, archived: false };
-        for (doer, target, expected) in [
-            (at(Rank::Owner, false, Kind::Private), Rank::Moderator, true),
-            (at(Rank::Moderator, false, Kind::Private), Rank::Member, true),
-            (at(Rank::Moderator, false, Kind::Public), Rank::Moderator, false),
-            (at(Rank::Moderator, false, Kind::Public), Rank::Owner, false),
-            (at(Rank::Member, false, Kind::Public), Rank::Stranger, false),
-            (at(Rank::Stranger, true, Kind::Public), Rank::Moderator, true),
-            (at(Rank::Stranger, true, Kind::Public), Rank::Owner, false),
-            (at(Rank::Stranger, true, Kind::Private), Rank::Member, false),
+    fn only_those_below_are_outranked() {
+        let at = |role, admin, kind| Access { role, admin, kind, archived: false, abandoned: false };
+        for (actor, target, expected) in [
+            (at(RoomRole::Owner, false, RoomKind::Private), RoomRole::Moderator, true),
+            (at(RoomRole::Moderator, false, RoomKind::Private), RoomRole::Member, true),
+            (at(RoomRole::Moderator, false, RoomKind::Public), RoomRole::Moderator, false),
+            (at(RoomRole::Moderator, false, RoomKind::Public), RoomRole::Owner, false),
+            (at(RoomRole::Member, false, RoomKind::Public), RoomRole::Stranger, false),
+            (at(RoomRole::Stranger, true, RoomKind::Public), RoomRole::Moderator, true),
+            (at(RoomRole::Stranger, true, RoomKind::Public), RoomRole::Owner, false),
+            (at(RoomRole::Stranger, true, RoomKind::Private), RoomRole::Member, false),
         ] {
-            assert_eq!(outranks(doer, target), expected, "{doer:?} against {target:?}");
+            assert_eq!(actor.outranks(target), expected, "{actor:?} against {target:?}");
         }
     }
 }

@@ -1,21 +1,39 @@
 //! Rooms: what they are set to, and who belongs to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{account::Until, dedup::Digest, rights::Kind, user::UserId};
+use super::{
+    account::Until, dedup::Digest, effects::Effects, recent::Recent, rights::RoomKind, rows, user::UserId,
+};
 pub use crate::protocol::moderation::Role;
-use crate::protocol::{credential::Verifier, moderation::Retention, name::RoomName};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        credential::Verifier,
+        event::{Event, EventKind},
+        moderation::Retention,
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+    },
+};
 
-/// Invitations that may be open in one room.
-pub const INVITED_MAX: usize = 1_000;
-/// How many of them may be one member's who does not keep order there.
-pub const INVITED_BY_ONE_MAX: usize = 50;
-/// Users who may be shut out of one room.
-pub const BANNED_MAX: usize = 10_000;
-/// Users who may be muted in one room, those who have left it included.
-pub const MUTED_MAX: usize = 10_000;
+/// Pinned messages that a room may have.
+pub const PINS_MAX: usize = 100;
+
+/// Names of a room that are remembered: a message that was sent under one of them is known again, and what is
+/// shown of the room's history is told from what still has the old name.
+pub const OLD_NAMES_MAX: usize = 10;
+
+/// A message that is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedMessage {
+    /// Its place.
+    pub seq: u64,
+    /// The place of the event that says so.
+    pub event: u64,
+}
 
 /// What of a room's settings came with version 2.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,6 +50,9 @@ pub struct Settings {
     pub retention: Retention,
     /// The first event that is kept.
     pub first_seq: u64,
+    /// Messages that were pinned, the newest pin last. Those that the room has forgotten count no more: see
+    /// [`Room::pins`].
+    pub(super) pins: Vec<PinnedMessage>,
 }
 
 /// What an import has left to know of a room.
@@ -48,14 +69,22 @@ pub(super) struct Import {
 /// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// Its name, in the case it was created with.
+    /// Its name, in the case in which it was given.
     pub name: RoomName,
+    /// The names that it had before, the last one at the end: at most [`OLD_NAMES_MAX`].
+    pub(super) old_names: Vec<RoomName>,
+    /// The user among whose created rooms it counts.
+    pub(super) creator: UserId,
     /// Whether only invited users may see it.
     pub private: bool,
     /// What it is about, empty where nobody has said so.
     pub topic: String,
     /// Its newest event.
     pub last_seq: u64,
+    /// How many messages it has had.
+    pub(super) messages: u64,
+    /// The newest of them that are not deleted, in order.
+    pub(super) recent: VecDeque<Recent>,
     /// The rest of what it is set to.
     pub settings: Settings,
     /// Who belongs to it, and as what.
@@ -74,12 +103,16 @@ pub struct Room {
 
 impl Room {
     /// A room without events and members.
-    pub(super) fn new(name: RoomName, private: bool) -> Self {
+    pub(super) fn new(name: RoomName, private: bool, creator: UserId) -> Self {
         Room {
             name,
+            old_names: Vec::new(),
+            creator,
             private,
             topic: String::new(),
             last_seq: 0,
+            messages: 0,
+            recent: VecDeque::new(),
             settings: Settings { first_seq: 1, ..Settings::default() },
             members: BTreeMap::new(),
             muted: BTreeMap::new(),
@@ -88,6 +121,11 @@ impl Room {
             spoke_ms: BTreeMap::new(),
             import: None,
         }
+    }
+
+    /// Whether stored events of the room may have another name than it has now.
+    pub fn was_renamed(&self) -> bool {
+        !self.old_names.is_empty()
     }
 
     /// How many members it has.
@@ -100,12 +138,39 @@ impl Room {
         self.settings.first_seq
     }
 
+    /// The pinned messages, the newest pin first.
+    pub fn pins(&self) -> impl Iterator<Item = &PinnedMessage> {
+        self.settings.pins.iter().rev().filter(|pinned| pinned.seq >= self.first_seq())
+    }
+
+    /// Takes over what its newest event says about pinned messages; whether something changed. Events that are
+    /// imported say it, too, so pins need nothing else to move from one cluster to another.
+    pub(super) fn note_pin(&mut self, event: &Event) -> bool {
+        let first_seq = self.first_seq();
+        let pins = &mut self.settings.pins;
+        match event.kind {
+            EventKind::Pinned { target } if (first_seq..event.seq).contains(&target) => {
+                pins.retain(|pinned| pinned.seq >= first_seq && pinned.seq != target);
+                if pins.len() < PINS_MAX {
+                    pins.push(PinnedMessage { seq: target, event: event.seq });
+                }
+                true
+            }
+            EventKind::Unpinned { target } | EventKind::Deleted { target } => {
+                let before = pins.len();
+                pins.retain(|pinned| pinned.seq != target);
+                pins.len() < before
+            }
+            _ => false,
+        }
+    }
+
     /// Which of the kinds of rooms it is, for the rights of people in it.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RoomKind {
         match self.name.direct_pair() {
-            Some(_) => Kind::Direct,
-            None if self.private => Kind::Private,
-            None => Kind::Public,
+            Some(_) => RoomKind::Direct,
+            None if self.private => RoomKind::Private,
+            None => RoomKind::Public,
         }
     }
 
@@ -119,5 +184,66 @@ impl Room {
         let role = self.members.get(&user)?;
         let is_muted = *role == Role::Member && self.is_muted(user, now_ms);
         Some(if is_muted { "muted" } else { role.as_str() })
+    }
+}
+
+/// Whether a list has no place for `user`. Those whose time is over make room, and a user who is in it
+/// already takes no more.
+pub(super) fn is_full(
+    list: &BTreeMap<UserId, Until>,
+    user: Option<UserId>,
+    now_ms: u64,
+    most: usize,
+) -> bool {
+    let others = || list.iter().filter(|(id, until)| Some(**id) != user && until.lasts(now_ms));
+    list.len() >= most && others().count() >= most
+}
+
+/// The refusal of a full list.
+pub(super) fn full(what: &str, room: &Room) -> Refusal {
+    Refusal::new(Code::Forbidden, format!("{} has as many {what} as a room may have", room.name))
+}
+
+/// Those of a list whose time is over.
+pub(super) fn over(list: &BTreeMap<UserId, Until>, now_ms: u64) -> impl Iterator<Item = UserId> + use<> {
+    let over = list.iter().filter(|(_, until)| !until.lasts(now_ms)).map(|(id, _)| *id);
+    over.collect::<Vec<_>>().into_iter()
+}
+
+/// Forgets when members of a slow room spoke, once they need not wait any more: all of them if it is slow no
+/// longer.
+pub(super) fn end_pauses(effects: &mut Effects, id: RoomId, room: &mut Room) {
+    let pause_ms = u64::from(room.settings.slow_s) * 1000;
+    room.spoke_ms.retain(|user, spoke_ms| {
+        let waits = pause_ms > 0 && effects.created_at_ms < spoke_ms.saturating_add(pause_ms);
+        if !waits {
+            effects.rows.push(rows::spoke(id, *user, None));
+        }
+        waits
+    });
+}
+
+/// The other user of the direct conversation `room`; `None` if it is not one of `user`'s.
+pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName> {
+    let (one, other) = room.direct_pair()?;
+    if one.key() == user.key() {
+        return Some(other);
+    }
+    (other.key() == user.key()).then_some(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_has_a_place_once_a_ban_is_over() {
+        let list: BTreeMap<UserId, Until> =
+            [(UserId(1), Until::Ended), (UserId(2), Until::Ms(10)), (UserId(3), Until::Ended)].into();
+        let is_full = |user, now_ms, most| is_full(&list, user, now_ms, most);
+        assert!(is_full(Some(UserId(4)), 9, 3) && is_full(None, 9, 3));
+        assert!(!is_full(Some(UserId(4)), 9, 4), "there is a place left");
+        assert!(!is_full(Some(UserId(4)), 10, 3), "the second one's time is over");
+        assert!(!is_full(Some(UserId(1)), 9, 3), "one who is in it takes no further place");
     }
 }

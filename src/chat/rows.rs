@@ -13,17 +13,18 @@ use super::{
     file::File,
     hook::Hook,
     origin::Newest,
+    recent::Recent,
     room::{Import, Role, Room, Settings},
     user::{Reading, User, UserId},
 };
 use crate::{
+    disk::{RoomId, Row},
     protocol::{
         credential::TokenHash,
         file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
     },
-    replica::storage::{RoomId, Row},
 };
 
 /// Table of one row: the Lamport clock.
@@ -65,6 +66,12 @@ pub const HOOK: u8 = 32;
 pub const UPLOAD: u8 = 33;
 /// Table of what rooms remember of the last import, by room.
 pub const IMPORT: u8 = 34;
+/// Table of users from whom others take no direct messages, by the user who takes none and the other one.
+pub const BLOCKED: u8 = 35;
+/// Table of rooms' newest messages, by room and block.
+pub const RECENT: u8 = 36;
+/// Table of one row: how often the cluster was restored from a backup.
+pub const RESTORES: u8 = 37;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
@@ -75,7 +82,8 @@ pub(super) enum Record {
     Clock(Clock),
     Room(RoomId, RoomRecord),
     User(UserId, UserRecord),
-    LastSeq(RoomId, u64),
+    /// Its newest event, how many messages it has had, and the newest of these.
+    LastSeq(RoomId, (u64, u64, Vec<Recent>)),
     Member(RoomId, UserId, Role),
     Sent(UserId, usize, Slot),
     Origin(NodeId, Newest),
@@ -91,6 +99,9 @@ pub(super) enum Record {
     Hook(TokenHash, Hook),
     Upload(FileId, u64),
     Import(RoomId, Import),
+    Blocked(UserId, UserId),
+    Recent(RoomId, Vec<Recent>),
+    Restores(u64),
 }
 
 /// What of a room changes seldom.
@@ -99,12 +110,15 @@ pub(super) struct RoomRecord {
     pub name: RoomName,
     pub private: bool,
     pub topic: String,
+    pub old_names: Vec<RoomName>,
+    pub creator: UserId,
 }
 
 /// What of a user changes seldom.
 #[derive(Serialize, Deserialize)]
 pub(super) struct UserRecord {
     pub name: UserName,
+    pub is_used: bool,
     pub rooms_created: u64,
 }
 
@@ -113,17 +127,31 @@ pub(super) fn clock(clock: &Clock) -> Row {
 }
 
 pub(super) fn room(id: RoomId, room: &Room) -> Row {
-    let record = RoomRecord { name: room.name.clone(), private: room.private, topic: room.topic.clone() };
+    let record = RoomRecord {
+        name: room.name.clone(),
+        private: room.private,
+        topic: room.topic.clone(),
+        old_names: room.old_names.clone(),
+        creator: room.creator,
+    };
     row(key(ROOM, &[id.0]), &record)
 }
 
+/// Takes the row of a room away, and those that no other list of the room's names.
+pub(super) fn no_room(id: RoomId) -> impl Iterator<Item = Row> {
+    [ROOM, LAST_SEQ, SETTINGS, IMPORT]
+        .into_iter()
+        .map(move |table| Row { key: key(table, &[id.0]), value: None })
+}
+
 pub(super) fn user(id: UserId, user: &User) -> Row {
-    let record = UserRecord { name: user.name.clone(), rooms_created: user.rooms_created };
+    let record =
+        UserRecord { name: user.name.clone(), is_used: user.is_used, rooms_created: user.rooms_created };
     row(key(USER, &[id.0]), &record)
 }
 
-pub(super) fn last_seq(id: RoomId, last_seq: u64) -> Row {
-    row(key(LAST_SEQ, &[id.0]), &last_seq)
+pub(super) fn last_seq(id: RoomId, room: &Room) -> Row {
+    row(key(LAST_SEQ, &[id.0]), &(room.last_seq, room.messages, room.open_messages()))
 }
 
 pub(super) fn member(room: RoomId, user: UserId, role: Option<Role>) -> Row {
@@ -178,6 +206,18 @@ pub(super) fn upload(id: FileId, last_ms: Option<u64>) -> Row {
 
 pub(super) fn import(room: RoomId, import: &Import) -> Row {
     row(key(IMPORT, &[room.0]), import)
+}
+
+pub(super) fn blocked(user: UserId, other: UserId, is_blocked: bool) -> Row {
+    maybe(key(BLOCKED, &[user.0, other.0]), is_blocked.then_some(&()))
+}
+
+pub(super) fn recent(room: RoomId, slot: u64, messages: &[&Recent]) -> Row {
+    maybe(key(RECENT, &[room.0, slot]), (!messages.is_empty()).then_some(&messages))
+}
+
+pub(super) fn restores(restores: u64) -> Row {
+    row(key(RESTORES, &[]), &restores)
 }
 
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
@@ -256,6 +296,12 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(key, value)?),
         (UPLOAD, Some(_)) if rest.len() == 16 => Record::Upload(FileId(id(rest)), decode(key, value)?),
         (IMPORT, Some(&[id])) => Record::Import(RoomId(id), decode(key, value)?),
+        (BLOCKED, Some(&[user, other])) => {
+            let () = decode(key, value)?;
+            Record::Blocked(UserId(user), UserId(other))
+        }
+        (RESTORES, Some([])) => Record::Restores(decode(key, value)?),
+        (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),
     })

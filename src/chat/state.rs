@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use super::{
     clock::Clock,
-    command::Proposal,
-    evidence::Evidence,
     file::File,
     hook::Hook,
     origin::{Origins, Progress},
@@ -14,21 +12,22 @@ use super::{
     user::{Reading, User, UserId},
 };
 use crate::{
-    planted::{Bug, planted},
+    disk::{RoomId, Row},
     protocol::{
-        credential::TokenHash,
+        credential::{TokenHash, Verifier},
         file::FileId,
-        name::{RoomKey, RoomName, UserKey},
+        name::{RoomKey, RoomName, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
     },
-    replica::storage::{RoomId, Row},
 };
 
 /// Everything the committed commands have come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
     pub(super) clock: Clock,
+    /// How often the cluster was restored from a backup.
+    pub(super) restores: u64,
     pub(super) origins: Origins,
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) room_ids: BTreeMap<RoomKey, RoomId>,
@@ -37,7 +36,8 @@ pub struct State {
     /// Whose sessions the tokens open; kept in step with the users' own lists.
     pub(super) tokens: BTreeMap<TokenHash, UserId>,
     pub(super) files: BTreeMap<FileId, File>,
-    /// The files that are on their way, and when they last went on, milliseconds since the Unix epoch.
+    /// The files that no message has shown yet, and when something of each last came, in milliseconds since the Unix
+    /// epoch.
     pub(super) uploads: BTreeMap<FileId, u64>,
     pub(super) hooks: BTreeMap<TokenHash, Hook>,
 }
@@ -62,8 +62,9 @@ impl State {
                 if let Some(other) = self.room_ids.insert(record.name.key(), id) {
                     return Err(format!("rooms {} and {} have the same name", other.0, id.0));
                 }
-                let mut room = Room::new(record.name, record.private);
+                let mut room = Room::new(record.name, record.private, record.creator);
                 room.topic = record.topic;
+                room.old_names = record.old_names;
                 self.rooms.insert(id, room);
             }
             Record::User(id, record) => {
@@ -71,13 +72,14 @@ impl State {
                     return Err(format!("users {} and {} have the same name", other.0, id.0));
                 }
                 let mut user = User::new(record.name);
+                user.is_used = record.is_used;
                 user.rooms_created = record.rooms_created;
                 self.users.insert(id, user);
             }
-            Record::LastSeq(id, last_seq) => {
+            Record::LastSeq(id, (last_seq, messages, recent)) => {
                 let room = self.stored_room(id)?;
-                // The planted bug counts what this process has seen since its start.
-                room.last_seq = if planted(Bug::SeqFromMemory) { 0 } else { last_seq };
+                (room.last_seq, room.messages) = (last_seq, messages);
+                room.load_recent(recent);
             }
             Record::Member(room_id, user_id, role) => {
                 self.stored_room(room_id)?.members.insert(user_id, role);
@@ -103,7 +105,7 @@ impl State {
             Record::File(id, file) => {
                 self.stored_user(file.uploader)?.file_bytes += file.size;
                 // Of an upload that began before its times were noted nobody knows when it last went on.
-                if file.sha256.is_none() {
+                if file.shown_in() == 0 {
                     self.uploads.insert(id, 0);
                 }
                 self.files.insert(id, file);
@@ -113,6 +115,9 @@ impl State {
                 None => return Err("a row of the chat state refers to an upload that is not stored".into()),
             },
             Record::Import(id, import) => self.stored_room(id)?.import = Some(import),
+            Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
+            Record::Restores(restores) => self.restores = restores,
+            Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
                 self.stored_user(hook.user)?;
@@ -130,9 +135,29 @@ impl State {
         stored(self.users.get_mut(&id), "user", id.0)
     }
 
+    /// Whether a request may carry this Lamport timestamp, whatever it asks.
+    ///
+    /// # Errors
+    /// It is out of range, or too far ahead of the servers' clock.
+    pub fn check_lamport(&self, claimed: u64) -> Result<(), Refusal> {
+        self.clock.check(claimed)
+    }
+
     /// The newest Lamport timestamp.
     pub fn lamport(&self) -> u64 {
         self.clock.lamport
+    }
+
+    /// The life that the data is in: 1, and one more with each restore from a backup. What a client was told holds within
+    /// one; in a new one places may fall back.
+    pub fn epoch(&self) -> u64 {
+        1 + self.restores
+    }
+
+    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the row that says so.
+    pub fn begin_epoch(&mut self) -> Row {
+        self.restores += 1;
+        rows::restores(self.restores)
     }
 
     /// How many messages there are in all rooms.
@@ -149,13 +174,6 @@ impl State {
     /// of applying the entry that removed it: every server does it at the same place of the log.
     pub fn forget_origin(&mut self, node_id: NodeId) -> Vec<Row> {
         if self.origins.remove(node_id) { vec![rows::no_origin(node_id)] } else { Vec::new() }
-    }
-
-    /// Whether what is proposed would be allowed at `now_ms`: the very rules that [`State::apply`] will ask
-    /// again when its turn has come. A refusal may be given early where nothing of the user waits for its
-    /// commit; what waits may change the answer.
-    pub fn check(&self, now_ms: u64, proposal: &Proposal, evidence: &Evidence) -> Result<(), Refusal> {
-        self.decide(now_ms, proposal, evidence).map(drop)
     }
 
     /// The room of that name.
@@ -206,9 +224,20 @@ impl State {
         self.users.get(&self.user_id(user)?)
     }
 
+    /// What checks a user's password, and the log entry that set it: none and 0 without an account.
+    pub fn password_of(&self, user: &UserName) -> (Option<Box<Verifier>>, u64) {
+        let Some(user) = self.user(&user.key()) else { return (None, 0) };
+        (user.account.verifier().cloned().map(Box::new), user.account.password_rev)
+    }
+
     /// The number of the user of that name.
     pub fn user_id(&self, user: &UserKey) -> Option<UserId> {
         self.user_ids.get(user).copied()
+    }
+
+    /// The name of the user of that number.
+    pub fn name_of(&self, user: UserId) -> Option<&UserName> {
+        self.users.get(&user).map(|user| &user.name)
     }
 
     /// Whose session a token opens.

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
+    access::no_room,
     account::Holder,
-    file::File,
+    file::{File, no_file},
     hook::hook_id,
-    rights::{self, Deed, Rank},
+    recent::Unread,
+    rights::Permission,
     room::{Role, Room},
-    rules::{no_file, no_room},
     state::State,
     user::{User, UserId},
 };
 use crate::{
-    planted::{Bug, planted},
+    disk::RoomId,
     protocol::{
         answer::{self, Member, RoomSummary},
+        checked::HookId,
         credential::TokenHash,
         export::{ExportPage, RoomInfo, RoomMember},
         file::{FileId, FileInfo},
@@ -25,7 +27,6 @@ use crate::{
         name::{RoomKey, RoomName, UserKey},
         refusal::{Code, Refusal},
     },
-    replica::storage::RoomId,
 };
 
 /// A room with one of so many users, or more, counts as one in which everybody is.
@@ -34,7 +35,6 @@ const SHARE_OF_ALL: usize = 8;
 /// Who looks, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Viewer<'a> {
-    /// Who.
     pub user: &'a UserKey,
     /// The time, milliseconds since the Unix epoch, by which bans are counted.
     pub now_ms: u64,
@@ -42,23 +42,19 @@ pub struct Viewer<'a> {
 
 impl State {
     fn may_see(&self, viewer: Viewer<'_>, room: &Room) -> bool {
-        let mut circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
-        if planted(Bug::InvitedReads) && circumstances.rank == Rank::Invited {
-            circumstances.rank = Rank::Member;
-        }
-        rights::allows(Deed::See, circumstances)
+        self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::See)
     }
 
     /// Whether the room is in the viewer's list of rooms.
     fn may_find(&self, viewer: Viewer<'_>, room: &Room) -> bool {
-        rights::allows(Deed::Find, self.circumstances(room, self.user_id(viewer.user), viewer.now_ms))
+        self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Find)
     }
 
     /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
     /// exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
         let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
-        if self.may_see(viewer, room) || planted(Bug::HistoryForStrangers) {
+        if self.may_see(viewer, room) {
             return Ok((id, room));
         }
         let is_banned = self.user_id(viewer.user).is_some_and(|user| room.banned.contains_key(&user));
@@ -73,18 +69,20 @@ impl State {
     /// Whether the viewer may be seen typing in a room.
     pub fn may_type(&self, viewer: Viewer<'_>, room: RoomId) -> bool {
         self.room_by_id(room).is_some_and(|room| {
-            let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
-            rights::allows(Deed::Type, circumstances)
+            self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Type)
         })
     }
 
     /// The numbers of all rooms that the viewer may see.
     pub fn visible_rooms(&self, viewer: Viewer<'_>) -> BTreeSet<RoomId> {
-        let seen = self
-            .rooms
-            .iter()
-            .filter(|(_, room)| self.may_see(viewer, room) || planted(Bug::SearchLeaksPrivate));
+        let seen = self.rooms.iter().filter(|(_, room)| self.may_see(viewer, room));
         seen.map(|(id, _)| *id).collect()
+    }
+
+    /// The names of those of `rooms` that had another one before, and so are not called what their older events say.
+    pub fn renamed_among(&self, rooms: &BTreeSet<RoomId>) -> BTreeMap<RoomId, RoomName> {
+        let rooms = rooms.iter().filter_map(|id| Some((*id, self.rooms.get(id)?)));
+        rooms.filter(|(_, room)| room.was_renamed()).map(|(id, room)| (id, room.name.clone())).collect()
     }
 
     /// The rooms from number `from` on, for what the cluster does to rooms.
@@ -153,10 +151,7 @@ impl State {
         let by_name: BTreeMap<_, _> = members
             .filter_map(|(id, role)| self.users.get(id).map(|user| (user.name.key(), (user, role))))
             .collect();
-        let member = |(user, role): (&User, &Role)| RoomMember {
-            username: user.name.clone(),
-            role: role.as_str().into(),
-        };
+        let member = |(user, role): (&User, &Role)| RoomMember { username: user.name.clone(), role: *role };
         let info = RoomInfo {
             private: room.private,
             topic: room.topic.clone(),
@@ -177,8 +172,8 @@ impl State {
         Ok((id, page))
     }
 
-    /// The members of `room`, by name, from behind `after` on; and whether there are more than `limit`, or than
-    /// fit into an answer. `presence` tells who is online and who is away.
+    /// The members of `room`, by name, from behind `after` on; and whether there are more than `limit`, or
+    /// than fit into an answer. `presence` tells who is online and who is away.
     pub fn members(
         &self,
         room: RoomId,
@@ -194,10 +189,16 @@ impl State {
         let member = |key: &UserKey, id: UserId| {
             let role = room.role_word(id, now_ms)?;
             let (online, away) = presence(key);
-            let username = self.users.get(&id)?.name.clone();
-            Some(Member { username, role: role.into(), online, away })
+            let user = self.users.get(&id)?;
+            let created_by = match user.account.holder {
+                Holder::Bot { made_by } => Some(self.users.get(&made_by)?.name.clone()),
+                _ => None,
+            };
+            let (username, bot) = (user.name.clone(), created_by.is_some());
+            Some(Member { username, role: role.into(), online, away, bot, created_by })
         };
-        // Where about everybody is in the room it is quicker to go through everybody, who are in order already.
+        // Where about everybody is in the room it is quicker to go through everybody, who are in order
+        // already.
         if room.members.len() >= self.user_ids.len() / SHARE_OF_ALL {
             let users = self.user_ids.range::<UserKey, _>(from);
             return page(users.filter_map(|(key, id)| member(key, *id)), limit);
@@ -255,8 +256,7 @@ impl State {
     /// The webhooks of a room, where the viewer may make some.
     pub fn hooks(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<Vec<answer::Hook>, Refusal> {
         let (id, room) = self.visible_room(viewer, name)?;
-        let circumstances = self.circumstances(room, self.user_id(viewer.user), viewer.now_ms);
-        if !rights::allows(Deed::Hook, circumstances) {
+        if !self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Hook) {
             let reason = format!("{} has no right to see the webhooks of {}", viewer.user, room.name);
             return Err(Refusal::new(Code::Forbidden, reason));
         }
@@ -273,7 +273,7 @@ impl State {
     }
 
     /// The token of the webhook that people call so.
-    pub fn hook_of_id(&self, id: &str) -> Option<TokenHash> {
+    pub fn hook_of_id(&self, id: HookId) -> Option<TokenHash> {
         self.hooks.keys().find(|token| hook_id(token) == id).copied()
     }
 
@@ -283,8 +283,8 @@ impl State {
     }
 }
 
-/// The first of `items`: at most `limit`, and as many as fit into an answer, but at least one; and whether there
-/// are more.
+/// The first of `items`: at most `limit`, and as many as fit into an answer, but at least one; and whether
+/// there are more.
 fn page<T: Serialize>(items: impl Iterator<Item = T>, limit: usize) -> (Vec<T>, bool) {
     let (mut taken, mut bytes) = (Vec::new(), 0);
     for item in items {
@@ -307,6 +307,8 @@ fn summary(
 ) -> RoomSummary {
     let reading = user.and_then(|user| user.rooms.get(&room_id));
     let role = id.and_then(|id| room.role_word(id, now_ms)).unwrap_or_default().into();
+    let counted =
+        reading.zip(id).map_or_else(Unread::default, |(reading, id)| room.unread(id, reading.last_read));
     RoomSummary {
         room: room.name.clone(),
         private: room.private,
@@ -320,9 +322,9 @@ fn summary(
             // What the room has forgotten is not there to be read.
             room.last_seq.saturating_sub(reading.last_read.max(room.first_seq().saturating_sub(1)))
         }),
-        mentions: reading.map_or(0, |reading| {
-            reading.mentions.iter().filter(|seq| **seq >= room.first_seq()).count() as u64
-        }),
+        unread_messages: counted.messages,
+        first_unread: counted.first,
+        mentions: counted.mentions,
         role,
         archived: room.settings.archived,
     }

@@ -2,89 +2,107 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
 use crate::protocol::{
-    Code, EventKind, Refusal, RoomKey, RoomName, ServerList, ServerMessage, UserName,
-    envelope::{Envelope, RequestId},
-    server_message::Content,
+    Answer, AnswerTo, Code, EventKind, JoinAnswer, Push, Refusal, RoomKey, RoomName, ServerList,
+    answer::{
+        Either, Invited, PasswordChanged, PresenceChange, ReadElsewhere, RoomDeleted, SentAnswer,
+        SessionEnded, TypingShown, Uninvited,
+    },
+    envelope::RequestId,
+    json::{self, Heard, ServerLine, Unreadable, object::Text},
 };
 
 use super::{
-    change::Outcome,
+    ask::Outcome,
     link::Pending,
     outbox::{Message, OutboxChange},
     own::Target,
-    replies::reply,
-    rooms::{Arrival, Fit, Joined, Phase, pushed},
-    state::ClientState,
-    update::{Reply, Update},
+    rooms::{Arrival, Fit, Phase, arrivals},
+    state::{Asked, ClientState},
+    update::Update,
 };
 
 impl ClientState {
     /// Takes in one line, without its line end.
     pub(super) fn received(&mut self, line: &[u8]) {
-        let mut message = match ServerMessage::parse(line) {
-            Ok(message) => message,
-            Err(reason) => return self.unreadable(line, &reason),
+        let ServerLine { lamport_timestamp, heard, .. } = match json::read_server_line(line) {
+            Ok(line) => line,
+            Err(unreadable) => return self.unreadable(unreadable),
         };
-        let pending = self.heard(message.lamport_timestamp, number(message.request_id.as_ref()));
-        if let Some(arrival) = pushed(&mut message) {
-            let gone = self.is_sent_away(&arrival);
-            self.arrived(arrival, false);
-            if let Some(key) = gone {
-                self.sent_away(&key);
+        match heard {
+            Heard::Answer(to, answer) => {
+                let request_id = number(&to);
+                match (answer, self.heard(lamport_timestamp, request_id), request_id) {
+                    (Answer::Redirect(redirect), ..) => self.redirected(redirect),
+                    (answer, Some(pending), Some(request_id)) => self.answered(request_id, pending, answer),
+                    (Answer::Nack(refusal), ..) => self.refused_line(refusal),
+                    // Nothing waits for it.
+                    _ => {}
+                }
             }
-            return;
-        }
-        let request_id = number(message.request_id.as_ref());
-        match (message.content, pending, request_id) {
-            (Content::Redirect { server_id, host, tcp_port, reason }, _, _) => {
-                self.redirected(&server_id, host, tcp_port, &reason);
+            Heard::Push(push) => {
+                self.heard(lamport_timestamp, None);
+                self.pushed(push);
             }
-            (content, Some(pending), Some(request_id)) => self.answered(request_id, pending, content),
-            (Content::ServerList(list), None, None) => self.listed(list),
-            (Content::Nack(refusal), _, _) => self.refused_line(refusal),
-            (Content::Other { msg_type, data }, None, None) => self.told_by_the_way(&msg_type, &data),
-            // Pushes of later versions, and answers that nobody waits for.
-            _ => {}
+            Heard::Event(event) => {
+                self.heard(lamport_timestamp, None);
+                self.happened(Arrival::Event(event));
+            }
+            // An answer of a later version still answers its request: else the client would wait for ever.
+            Heard::Unknown(to) => {
+                let request_id = number(&to);
+                if let (Some(pending), Some(request_id)) =
+                    (self.heard(lamport_timestamp, request_id), request_id)
+                {
+                    let refusal = Refusal::bad_request("the answer is one of a later version");
+                    self.answered(request_id, pending, refusal.into());
+                }
+            }
         }
     }
 
-    /// A line that [`ServerMessage`] does not know may come from a newer server. It still counts as an
-    /// event with a place, or as the answer to its request: else the client would wait for ever.
-    fn unreadable(&mut self, line: &[u8], reason: &str) {
-        let Ok(envelope) = Envelope::parse(line) else {
-            self.heard(0, None);
-            return;
-        };
-        let request_id = number(envelope.request_id.as_ref());
-        let pending = self.heard(envelope.lamport_timestamp, request_id);
+    /// A line that cannot be read may come from a newer server. It still counts as an event with a place, or as
+    /// the answer to its request: else the client would wait for ever.
+    fn unreadable(&mut self, unreadable: Unreadable) {
+        let request_id = number(&unreadable.to);
+        let pending = self.heard(unreadable.lamport_timestamp, request_id);
         if let (Some(pending), Some(request_id)) = (pending, request_id) {
-            let refusal = unknown_refusal(&envelope, reason);
-            self.answered(request_id, pending, Content::Nack(refusal));
-        } else if let Some(arrival) = Arrival::salvage(line, reason) {
+            self.answered(request_id, pending, unknown_refusal(&unreadable).into());
+        } else if request_id.is_none()
+            && matches!(unreadable.msg_type.as_str(), "chat" | "room_event")
+            && let Some(data) = &unreadable.data
+            && let Ok(arrival) = Arrival::read(data)
+        {
             self.arrived(arrival, false);
         }
     }
 
-    fn answered(&mut self, request_id: i64, pending: Pending, content: Content) {
-        if let Content::Nack(refusal) = content {
-            return self.refused(request_id, pending, refusal);
+    /// An event was pushed.
+    fn happened(&mut self, arrival: Arrival) {
+        let gone = self.is_sent_away(&arrival);
+        self.arrived(arrival, false);
+        if let Some(key) = gone {
+            self.sent_away(&key);
         }
-        match (pending, content) {
-            (Pending::Login(step), Content::Ack(data)) => self.login_acked(step, &data),
-            (Pending::Directory, Content::ServerList(list)) => self.listed(list),
-            (Pending::Join(key), Content::Ack(data)) => match Joined::read(data) {
-                Ok(joined) => self.joined(&key, joined),
-                Err(reason) => self.leave_server(&reason, false),
+    }
+
+    fn answered(&mut self, request_id: i64, pending: Pending, answer: Answer) {
+        match (pending, answer) {
+            (pending, Answer::Nack(refusal)) => self.refused(request_id, pending, refusal),
+            (Pending::Login(step), answer) => self.login_acked(step, answer),
+            (Pending::Directory, Answer::ServerList(list)) => self.listed(list),
+            (Pending::Join(key), Answer::Joined(answer)) => match arrivals(&answer) {
+                Ok(events) => self.joined(&key, answer, events),
+                Err(error) => self.leave_server(&error.to_string(), false),
             },
-            (Pending::Leave(key), Content::Ack(_)) => self.left(&key),
-            (Pending::Chat, Content::Ack(data)) => self.acknowledged(request_id, &data),
-            (Pending::Question(tag), content) => self.replied(tag, content),
-            (Pending::Change(tag), Content::Ack(data)) => self.changed(tag, data),
-            (Pending::Upload(tag), Content::Ack(data)) => self.upload_acked(tag, &data),
-            (Pending::Download(tag), Content::Other { data, .. }) => self.piece_came(tag, data),
+            (Pending::Leave(key), Answer::Left(_)) => self.left(&key),
+            (Pending::Chat, Answer::Sent(sent)) => self.acknowledged(request_id, &sent),
+            (Pending::Ask(tag), answer) => self.replied(tag, answer),
+            (Pending::Upload(tag), Answer::Receiving(answer)) => self.upload_acked(tag, Either::That(answer)),
+            (Pending::Upload(tag), Answer::File(answer)) => self.upload_acked(tag, Either::This(answer)),
+            (Pending::Download(tag), Answer::FilePiece(piece)) => self.piece_came(tag, piece),
             // Pongs; and an answer of the wrong kind is nothing to act on: the request counts as answered
             // by a server that does not know better.
             _ => {}
@@ -93,30 +111,28 @@ impl ClientState {
 
     fn refused(&mut self, request_id: i64, pending: Pending, refusal: Refusal) {
         if refusal.code == Code::Unavailable {
-            return self.unavailable();
+            return self.unavailable(&refusal);
         }
         let for_load = refusal.code.retryable();
         if refusal.code == Code::NotAuthenticated && !matches!(pending, Pending::Login(_)) {
             // The session has ended, or the guest's name was registered. What was asked has not happened.
-            if let Pending::Change(tag) = pending
-                && self.take_change(tag).is_some()
+            if let Pending::Ask(tag) = pending
+                && let Some(ask) = self.take_asked(tag)
             {
-                self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
+                self.tell_outcome(tag, ask, Outcome::Refused(refusal.clone()));
             }
             return self.log_out(refusal);
         }
         match pending {
             Pending::Login(step) => self.login_refused(step, refusal),
             Pending::Directory | Pending::Ping | Pending::Aside => {}
-            Pending::Change(tag) if for_load => {
-                for doing in self.changes.iter_mut().filter(|doing| doing.tag == tag) {
-                    doing.asked = false;
-                }
+            Pending::Ask(tag) if for_load => {
+                self.ask_again(tag);
                 self.hold(&refusal);
             }
-            Pending::Change(tag) => {
-                if self.take_change(tag).is_some() {
-                    self.tell_outcome(tag, Outcome::Refused(refusal));
+            Pending::Ask(tag) => {
+                if let Some(ask) = self.take_asked(tag) {
+                    self.tell_outcome(tag, ask, Outcome::Refused(refusal));
                 }
             }
             Pending::Upload(tag) => self.upload_refused(tag, &refusal),
@@ -134,15 +150,6 @@ impl ClientState {
                 self.hold(&refusal);
             }
             Pending::Chat => self.message_refused(request_id, refusal),
-            Pending::Question(tag) if for_load => {
-                self.ask_again(tag);
-                self.hold(&refusal);
-            }
-            Pending::Question(tag) => {
-                if self.take_question(tag).is_some() {
-                    self.tell(Update::Answered { tag, reply: Reply::Refused(refusal) });
-                }
-            }
         }
     }
 
@@ -164,18 +171,17 @@ impl ClientState {
         }
     }
 
-    fn acknowledged(&mut self, request_id: i64, data: &Map<String, Value>) {
+    fn acknowledged(&mut self, request_id: i64, sent: &SentAnswer) {
         self.settle();
         let Some(message) = self.outbox.answered(request_id) else { return };
-        let seq = data.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        let SentAnswer { seq, duplicate, .. } = *sent;
         self.outbox.placed(&message.client_msg_id, seq);
         self.own.placed(&message.room, &message.client_msg_id, seq);
         self.done(&message, Some(seq));
-        let duplicate = data.get("duplicate").and_then(Value::as_bool).unwrap_or(false);
         self.tell(Update::Acked { message, seq, duplicate });
     }
 
-    fn message_refused(&mut self, request_id: i64, refusal: Refusal) {
+    pub(super) fn message_refused(&mut self, request_id: i64, refusal: Refusal) {
         let Some(message) = self.outbox.answered(request_id) else { return };
         self.dropped(message, refusal, false);
     }
@@ -213,36 +219,30 @@ impl ClientState {
         self.rooms_changed |= room.is_some_and(|room| !room.wanted);
     }
 
-    fn changed(&mut self, tag: u64, data: Map<String, Value>) {
-        let Some(change) = self.take_change(tag) else { return };
-        if change.away().is_none() {
-            self.settle();
-        }
-        self.tell_outcome(tag, Outcome::Done(data));
-        if change.is_last() {
-            self.end_session(Refusal::new(Code::NotAuthenticated, "you have logged out"), true);
-        }
-    }
-
     /// Something was pushed that is no event of a room.
-    fn told_by_the_way(&mut self, msg_type: &str, data: &Map<String, Value>) {
-        let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default();
-        let user = UserName::new(text("username"));
-        match (msg_type, user, RoomName::new(text("room"))) {
-            ("session_ended", ..) => {
-                self.log_out(Refusal::new(Code::NotAuthenticated, text("reason")));
+    fn pushed(&mut self, push: Push) {
+        match push {
+            Push::ServerList(list) => self.listed(list),
+            Push::Redirect(redirect) => self.redirected(redirect),
+            Push::SessionEnded(SessionEnded { reason }) => {
+                self.log_out(Refusal::new(Code::NotAuthenticated, reason));
             }
-            ("typing", Some(username), Some(room)) => self.tell(Update::Typing { room, username }),
-            ("presence", Some(username), _) => {
-                self.tell(Update::Presence { username, state: text("state").to_owned() });
+            Push::Typing(TypingShown { room, username, .. }) => self.tell(Update::Typing { room, username }),
+            Push::Presence(PresenceChange { state, username }) => {
+                self.tell(Update::Presence { username, state });
             }
-            ("invited" | "uninvited", _, Some(room)) => {
-                if let Some(by) = UserName::new(text("by")) {
-                    self.tell(Update::Invitation { room, by, invited: msg_type == "invited" });
-                }
+            Push::Invited(Invited { by, room }) => self.tell(Update::Invitation { room, by, invited: true }),
+            Push::Uninvited(Uninvited { by, room }) => {
+                self.tell(Update::Invitation { room, by, invited: false });
             }
-            // Pushes of later versions.
-            _ => {}
+            Push::Read(ReadElsewhere { mentions, room, seq, unread_messages }) => {
+                self.read_elsewhere(&room.key(), seq);
+                self.tell(Update::ReadElsewhere { room, seq, unread: unread_messages, mentions });
+            }
+            Push::RoomDeleted(RoomDeleted { by, room }) => {
+                let reason = format!("{by} deleted the room");
+                self.room_refused(&room.key(), Refusal::new(Code::NotFound, reason));
+            }
         }
     }
 
@@ -250,15 +250,44 @@ impl ClientState {
         if let Some(address) = self.link().map(|link| link.address.clone()) {
             self.directory.learn(&list, &address);
         }
+        self.live_in(list.epoch);
         self.tell(Update::Servers(list));
+    }
+
+    /// The cluster's data is in the life `epoch`. In another one than before, as after a restore from a backup, a place
+    /// that was known may be another message's: none of them is used again.
+    pub(super) fn live_in(&mut self, epoch: u64) {
+        if epoch == 0 || epoch == self.epoch {
+            return;
+        }
+        let before = std::mem::replace(&mut self.epoch, epoch);
+        self.persist(OutboxChange::Epoch(epoch));
+        if before == 0 {
+            return;
+        }
+        self.rooms.begin_afresh();
+        self.rooms_changed = true;
+        self.outbox.forget_places();
+        self.own.forget_places();
+        self.unsaid_reads.clear();
+        for at in (0..self.asked.len()).rev() {
+            if !self.asked[at].ask.names_place() || self.asked[at].sent {
+                continue;
+            }
+            if let Some(Asked { tag, ask, .. }) = self.asked.remove(at) {
+                let reason = "the servers were restored from a backup; look which message it is now";
+                self.tell_outcome(tag, ask, Outcome::Refused(Refusal::new(Code::NotFound, reason)));
+            }
+        }
+        self.tell(Update::Restored);
     }
 }
 
 /// Rooms and their events.
 impl ClientState {
-    fn joined(&mut self, key: &RoomKey, joined: Joined) {
+    fn joined(&mut self, key: &RoomKey, answer: JoinAnswer, events: Vec<Arrival>) {
         let Some(room) = self.rooms.get_mut(key) else { return };
-        let Joined { room: name, created, topic, role, first_seq, last_seq, events } = joined;
+        let JoinAnswer { room: name, created, topic, role, first_seq, last_seq, pins, .. } = answer;
         room.name = name.clone();
         let resumed = room.cursor.is_some();
         if room.cursor.is_some_and(|cursor| last_seq < cursor) {
@@ -277,7 +306,7 @@ impl ClientState {
         if !room.wanted {
             self.rooms_changed = true;
         }
-        self.tell(Update::Joined { room: name, created, topic, role, last_seq, resumed });
+        self.tell(Update::Joined { room: name, created, topic, role, last_seq, pins, resumed });
         for arrival in events {
             self.arrived(arrival, !resumed);
         }
@@ -302,6 +331,14 @@ impl ClientState {
             Fit::Gap => self.gap(&key),
             Fit::Next => {
                 room.gaps = 0;
+                if let Arrival::Event(event) = &arrival
+                    && let EventKind::Renamed { name, .. } = &event.kind
+                {
+                    self.rooms.rename(&key, name);
+                    self.outbox.rename(&key, name);
+                    self.own.rename(&key, name);
+                    self.rooms_changed = true;
+                }
                 self.tell(match arrival {
                     Arrival::Event(event) => Update::Event { event, past },
                     Arrival::Unreadable { room, seq, reason } => Update::Unreadable { room, seq, reason },
@@ -310,7 +347,7 @@ impl ClientState {
         }
     }
 
-    /// Somebody speaks in a conversation of two that was not opened here: it opens by itself, there.
+    /// A message came in a conversation of two that was not opened here: it opens by itself, at that message.
     fn begin_direct(&mut self, name: &RoomName, seq: u64) {
         if name.direct_pair().is_some() && self.rooms.get(&name.key()).is_none() {
             let room = self.rooms.want(name, 0);
@@ -358,16 +395,25 @@ impl ClientState {
         }
     }
 
-    fn replied(&mut self, tag: u64, content: Content) {
-        let Some(question) = self.take_question(tag) else { return };
-        self.back_in_touch();
-        if let Content::ServerList(list) = &content {
+    fn replied(&mut self, tag: u64, answer: Answer) {
+        let Some(ask) = self.take_asked(tag) else { return };
+        // What the user is seen as needs no majority.
+        if ask.away().is_none() {
+            if ask.is_write() { self.settle() } else { self.back_in_touch() }
+        }
+        if let Answer::ServerList(list) = &answer {
             self.listed(list.clone());
         }
-        let reply = reply(&question, content).unwrap_or_else(|reason| {
-            Reply::Refused(Refusal::bad_request(format!("the answer cannot be read: {reason}")))
-        });
-        self.tell(Update::Answered { tag, reply });
+        if let Answer::PasswordChanged(PasswordChanged { token, .. }) = &answer
+            && let Some(token) = self.access.succeeded(Some(token.expose()))
+        {
+            self.keep_token(token);
+        }
+        let is_last = ask.is_last();
+        self.tell_outcome(tag, ask, Outcome::Done(answer));
+        if is_last {
+            self.end_session(Refusal::new(Code::NotAuthenticated, "you have logged out"), true);
+        }
     }
 }
 
@@ -378,20 +424,26 @@ fn unanswerable() -> Refusal {
 
 /// What to make of an answer that cannot be read: a code that is not known yet is taken for the kind of
 /// refusal that its `retryable` says.
-fn unknown_refusal(envelope: &Envelope, unreadable: &str) -> Refusal {
-    let text = |field: &str| envelope.data.get(field).and_then(Value::as_str);
-    let retryable = envelope.data.get("retryable").and_then(Value::as_bool).unwrap_or(false);
-    let code = if retryable { Code::Overloaded } else { Code::BadRequest };
-    let reason = text("reason").unwrap_or(unreadable);
-    let mut refusal =
-        Refusal::new(code, format!("{}: {reason}", text("code").unwrap_or("unreadable answer")));
-    refusal.retry_after_ms = envelope.data.get("retry_after_ms").and_then(Value::as_u64);
-    refusal
+fn unknown_refusal(unreadable: &Unreadable) -> Refusal {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Nack {
+        code: Option<String>,
+        reason: Option<String>,
+        retryable: bool,
+        retry_after_ms: Option<u64>,
+    }
+    let data = unreadable.data.as_ref().map(|data| Nack::deserialize(Text(data)));
+    let Nack { code, reason, retryable, retry_after_ms } = data.and_then(Result::ok).unwrap_or_default();
+    let known = if retryable { Code::Overloaded } else { Code::BadRequest };
+    let code = code.as_deref().unwrap_or("unreadable answer");
+    let reason = reason.as_deref().unwrap_or(&unreadable.reason);
+    Refusal { retry_after_ms, ..Refusal::new(known, format!("{code}: {reason}")) }
 }
 
-fn number(request_id: Option<&RequestId>) -> Option<i64> {
-    match request_id {
-        Some(RequestId::Number(number)) => Some(*number),
-        _ => None,
+fn number(to: &AnswerTo) -> Option<i64> {
+    match to.request_id {
+        Some(RequestId::Number(number)) => Some(number),
+        Some(RequestId::Text(_)) | None => None,
     }
 }

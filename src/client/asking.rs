@@ -1,28 +1,29 @@
 //! What the user wants, and what is therefore written to the server.
 
-use serde_json::{Map, Value, json};
-
 use crate::protocol::{
-    Code, Refusal, RoomKey, RoomName,
-    limits::{CLIENT_MSG_ID_BYTES, HISTORY_MAX, SEARCH_MAX},
-    request::HistoryRange,
+    Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,
+    checked::{Body, ClientMsgId, Seq, Whole},
+    credential::Password,
+    json,
+    limits::HISTORY_MAX,
+    request::{self, Chat, CreateJoin, Destination, Leave, MarkRead, Request},
 };
 
 use super::{
-    change::{Change, Outcome},
-    io::{Command, Output, Question},
-    limits::{CHANGES_MAX, QUESTIONS_MAX, READ_PAUSE_MS},
+    ask::{Ask, Outcome},
+    io::{Command, Output},
+    limits::{ASKED_MAX, READ_PAUSE_MS},
     link::Pending,
-    login::{Access, Secret},
+    login::Access,
     outbox::{Message, OutboxChange},
     own::{Standing, Target},
     rooms,
-    state::{Asking, ClientState, Doing, Phase},
-    update::{Reply, Update},
+    state::{Asked, ClientState, Phase},
+    update::Update,
 };
 
-/// What a line has around the `data` of its request, at most.
-const ENVELOPE_BYTES: usize = 256;
+/// What a line has around its request, at most, beside what is always there.
+const ENVELOPE_BYTES: usize = 160;
 
 /// What the user wants.
 impl ClientState {
@@ -36,36 +37,13 @@ impl ClientState {
         match command {
             Command::Send(message) => self.send(message),
             Command::Join(name) => self.enter(&name, false, None),
-            Command::Enter { room, private, password } => {
-                let text = password.as_ref().map(Secret::expose);
-                match self.fits("create_join", &json!({ "room": room, "password": text })) {
-                    Ok(()) => self.enter(&room, private, password),
-                    Err(refusal) => self.refuse(Command::Enter { room, private, password }, refusal),
-                }
-            }
+            Command::Enter { room, private, password } => self.enter(&room, private, password),
             Command::Leave(name) => {
                 // Membership outlives connections, so a room that was not joined here can be left too.
                 self.rooms.want(&name, 0).wanted = false;
                 self.rooms_changed = true;
             }
-            Command::Ask { tag, question } if self.questions.len() < QUESTIONS_MAX => {
-                let (msg_type, data) = question_data(&question);
-                match self.fits(msg_type, &data) {
-                    Ok(()) => self.questions.push_back(Asking { tag, question, asked: false }),
-                    Err(refusal) => self.refuse(Command::Ask { tag, question }, refusal),
-                }
-            }
-            Command::Ask { .. } => {
-                let reason = format!("{QUESTIONS_MAX} questions are waiting for their answers already");
-                self.refuse(command, Refusal::new(Code::Overloaded, reason));
-            }
-            Command::Change { tag, change } if self.changes.len() < CHANGES_MAX => {
-                self.begin_change(tag, change);
-            }
-            Command::Change { .. } => {
-                let reason = format!("{CHANGES_MAX} changes are waiting for their answers already");
-                self.refuse(command, Refusal::new(Code::Overloaded, reason));
-            }
+            Command::Ask { tag, ask } => self.begin(tag, ask),
             Command::LogIn(login) => {
                 self.access = Access::new(login);
                 self.logins += 1;
@@ -79,7 +57,7 @@ impl ClientState {
                 }
             }
             Command::Read { room, seq } => self.note_read(&room.key(), seq),
-            Command::Typing(room) => self.say_aside("typing", json!({ "room": room })),
+            Command::Typing(room) => self.say_aside(&request::Typing { room }.into()),
             Command::Upload { tag, sending } => self.begin_upload(tag, sending),
             Command::Download { tag, file_id } => self.begin_download(tag, file_id),
             Command::GiveUp(tag) => self.give_up(tag),
@@ -87,7 +65,7 @@ impl ClientState {
         }
     }
 
-    fn enter(&mut self, name: &RoomName, private: bool, password: Option<Secret>) {
+    fn enter(&mut self, name: &RoomName, private: bool, password: Option<Password>) {
         let history = self.config.history.min(HISTORY_MAX);
         let room = self.rooms.want(name, history);
         if room.cursor.is_none() {
@@ -104,6 +82,14 @@ impl ClientState {
         let Some(room) = self.rooms.get_mut(key).filter(|room| room.read < seq) else { return };
         room.read = seq;
         self.unsaid_reads.insert(key.clone(), seq);
+    }
+
+    /// The servers know of it already.
+    pub(super) fn read_elsewhere(&mut self, key: &RoomKey, seq: u64) {
+        if let Some(room) = self.rooms.get_mut(key).filter(|room| room.read < seq) {
+            room.read = seq;
+        }
+        self.unsaid_reads.retain(|room, unsaid| room != key || *unsaid > seq);
     }
 
     pub(super) fn send(&mut self, mut message: Message) {
@@ -126,7 +112,7 @@ impl ClientState {
     /// What `message` answers: at a place, or one that goes before it in the outbox.
     fn settle_target(&self, message: &Message) -> Result<Option<Target>, Refusal> {
         let Some(target) = &message.reply_to else { return Ok(None) };
-        match self.own.find(&message.room.key(), target) {
+        match self.standing(&message.room, target) {
             Standing::At(seq) => Ok(Some(Target::Seq(seq))),
             Standing::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
                 Ok(Some(Target::Own(id)))
@@ -140,44 +126,49 @@ impl ClientState {
         }
     }
 
-    /// Takes on a change of a message: which one is meant is clear from now on.
-    fn begin_change(&mut self, tag: u64, mut change: Change) {
-        if let Err(refusal) = self.fits(change.msg_type(), &change.data()) {
-            return self.tell_outcome(tag, Outcome::Refused(refusal));
+    /// Takes on a request: which message it is about is clear from now on.
+    fn begin(&mut self, tag: u64, mut ask: Ask) {
+        if let Err(refusal) = self.check_ask(&ask) {
+            return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
         }
-        if let (Some(target), Some(room)) = (change.target(), change.room()) {
-            match self.own.find(&room.key(), target) {
-                Standing::At(seq) => change.aim(Target::Seq(seq)),
-                Standing::Waits(id) => change.aim(Target::Own(id)),
+        if let (Some(target), Some(room)) = (ask.target(), ask.request().room()) {
+            match self.standing(room, target) {
+                // What is shown until it is written is not known yet.
+                _ if *target == Target::Shown => {}
+                Standing::At(seq) => ask.aim(Target::Seq(seq)),
+                Standing::Waits(id) => ask.aim(Target::Own(id)),
                 Standing::Missing => {
-                    let refusal = not_said(&room, target);
-                    return self.tell_outcome(tag, Outcome::Refused(refusal));
+                    let refusal = not_said(room, target);
+                    return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
                 }
             }
         }
-        self.away = change.away().unwrap_or(self.away);
-        self.changes.push_back(Doing { tag, change, asked: false });
+        self.away = ask.away().unwrap_or(self.away);
+        self.asked.push_back(Asked { tag, ask, sent: false });
+    }
+
+    fn check_ask(&self, ask: &Ask) -> Result<(), Refusal> {
+        let alike = self.asked.iter().filter(|asked| asked.ask.is_write() == ask.is_write());
+        if alike.count() >= ASKED_MAX {
+            let reason = format!("{ASKED_MAX} requests are waiting for their answers already");
+            return Err(Refusal::new(Code::Overloaded, reason));
+        }
+        ask.request().check(&self.config.limits)?;
+        self.fits(ask.request())
+    }
+
+    /// Where the message stands that is meant by `target`.
+    fn standing(&self, room: &RoomName, target: &Target) -> Standing {
+        let key = room.key();
+        let shown = self.rooms.get(&key).and_then(|room| room.cursor);
+        self.own.find(&key, target, shown.unwrap_or(0))
     }
 
     /// Refuses what no server would take, before it is stored: it would stand in the way of what follows.
     fn check(&self, message: &Message) -> Result<(), Refusal> {
-        let limits = &self.config.limits;
-        let body = &message.body;
-        if body.is_empty() {
-            return Err(Refusal::bad_request("the message is empty"));
-        }
-        if body.contains('\0') {
-            return Err(Refusal::bad_request("the message contains a NUL character"));
-        }
-        if body.len() > limits.body_bytes {
-            let reason =
-                format!("the message has {} bytes; at most {} are sent", body.len(), limits.body_bytes);
-            return Err(Refusal::new(Code::TooLarge, reason));
-        }
-        self.fits("chat", &chat_data(message, None))?;
-        if !(1..=CLIENT_MSG_ID_BYTES).contains(&message.client_msg_id.len()) {
-            return Err(Refusal::bad_request("client_msg_id must have 1 to 64 bytes"));
-        }
+        let request = chat(message, None)?.into();
+        Request::check(&request, &self.config.limits)?;
+        self.fits(&request)?;
         if self.outbox.is_full() {
             let reason = format!("{} messages wait to be sent already", self.outbox.len());
             return Err(Refusal::new(Code::Overloaded, reason));
@@ -187,12 +178,13 @@ impl ClientState {
 
     /// Refuses a request whose line no server would take: it could not even say which one it was, and would close
     /// the connection.
-    pub(super) fn fits(&self, msg_type: &str, data: &Value) -> Result<(), Refusal> {
-        let (bytes, most) = (data.to_string().len() + ENVELOPE_BYTES, self.config.limits.line_bytes);
+    pub(super) fn fits(&self, request: &Request) -> Result<(), Refusal> {
+        let line = json::write_request(&RequestHead::default(), request);
+        let (bytes, most) = (line.len() + ENVELOPE_BYTES, self.config.limits.line_bytes);
         if bytes <= most {
             return Ok(());
         }
-        let reason = format!("{msg_type} would have {bytes} bytes; at most {most} are sent");
+        let reason = format!("{} would have {bytes} bytes; at most {most} are sent", request.msg_type());
         Err(Refusal::new(Code::TooLarge, reason))
     }
 
@@ -200,11 +192,8 @@ impl ClientState {
         match command {
             Command::Send(message) => self.tell(Update::Refused { message, refusal, uncertain: false }),
             Command::Join(room) | Command::Leave(room) => self.tell(Update::RoomRefused { room, refusal }),
-            Command::Ask { tag, .. } => {
-                self.tell(Update::Answered { tag, reply: Reply::Refused(refusal) });
-            }
+            Command::Ask { tag, ask } => self.tell_outcome(tag, ask, Outcome::Refused(refusal)),
             Command::Enter { room, .. } => self.tell(Update::RoomRefused { room, refusal }),
-            Command::Change { tag, .. } => self.tell_outcome(tag, Outcome::Refused(refusal)),
             Command::Upload { tag, .. } | Command::Download { tag, .. } => {
                 self.tell(Update::TransferFailed { tag, reason: refusal.reason });
             }
@@ -226,8 +215,7 @@ impl ClientState {
         if std::mem::take(&mut self.rooms_changed) {
             self.ask_for_rooms();
         }
-        self.ask_for_changes();
-        self.ask_questions();
+        self.ask_requests();
         self.send_messages();
         self.move_files();
         self.say_what_was_read();
@@ -244,19 +232,19 @@ impl ClientState {
             let Some(room) = self.rooms.get(&key) else { continue };
             // What was typed before the leave goes out before it.
             let stays = room.wanted || self.outbox.messages().any(|message| message.room.key() == key);
-            let (phase, name) = (room.phase, room.name.to_string());
+            let (phase, name) = (room.phase, room.name.clone());
             let next = match phase {
                 rooms::Phase::Absent if stays => {
-                    let data = join_data(room);
-                    let takes_long = room.password.is_some();
-                    let request_id = self.ask("create_join", data, Pending::Join(key.clone()));
+                    let request = join(room);
+                    let takes_long = request.password.is_some();
+                    let request_id = self.ask(request, Pending::Join(key.clone()));
                     if let (true, Phase::Linked(link)) = (takes_long, &mut self.phase) {
                         link.takes_long(request_id);
                     }
                     rooms::Phase::Joining
                 }
                 rooms::Phase::Absent | rooms::Phase::Live if !stays => {
-                    self.ask("leave", json!({ "room": name }), Pending::Leave(key.clone()));
+                    self.ask(Leave { room: name }, Pending::Leave(key.clone()));
                     rooms::Phase::Leaving
                 }
                 phase => phase,
@@ -264,16 +252,6 @@ impl ClientState {
             if let Some(room) = self.rooms.get_mut(&key) {
                 room.phase = next;
             }
-        }
-    }
-
-    fn ask_questions(&mut self) {
-        while self.may_ask()
-            && let Some(asking) = self.questions.iter_mut().find(|asking| !asking.asked)
-        {
-            asking.asked = true;
-            let (tag, (msg_type, data)) = (asking.tag, question_data(&asking.question));
-            self.ask(msg_type, data, Pending::Question(tag));
         }
     }
 
@@ -288,56 +266,74 @@ impl ClientState {
             if room.phase != rooms::Phase::Live || !self.may_ask() {
                 return;
             }
-            let data = chat_data(message, before);
+            let chat = chat(message, before);
             let request_id = self.next_request_id;
-            self.ask("chat", data, Pending::Chat);
             self.outbox.sent(request_id);
+            match chat {
+                Ok(chat) => drop(self.ask(chat, Pending::Chat)),
+                // Of an earlier version, which took less care.
+                Err(refusal) => {
+                    self.next_request_id += 1;
+                    self.message_refused(request_id, refusal);
+                }
+            }
         }
     }
 
-    fn ask_for_changes(&mut self) {
-        let mut at = 0;
-        while let Some(Doing { tag, change, asked }) = self.changes.get(at) {
-            if *asked {
+    /// Writes what the user has asked, in order. A read waits for nothing; a write waits for its room to be joined,
+    /// and those behind it with it.
+    fn ask_requests(&mut self) {
+        let (mut at, mut writes_wait) = (0, false);
+        while self.may_ask()
+            && let Some(Asked { tag, ask, sent }) = self.asked.get(at)
+        {
+            let (tag, is_write) = (*tag, ask.is_write());
+            if ask.is_last() && (at > 0 || !self.outbox.is_empty()) {
+                return;
+            }
+            if *sent || (is_write && writes_wait) {
                 at += 1;
                 continue;
             }
-            let (tag, mut change): (u64, Change) = (*tag, change.clone());
-            let key = change.room().map(|name| name.key());
-            let room = key.as_ref().and_then(|key| self.rooms.get(key));
-            let is_coming = room.is_some_and(|room| {
-                room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
-            });
-            if !self.may_ask() || is_coming || (change.is_last() && (at > 0 || !self.outbox.is_empty())) {
-                return;
+            let room = ask.request().room();
+            if is_write && room.is_some_and(|room| self.is_coming(room)) {
+                (at, writes_wait) = (at + 1, true);
+                continue;
             }
-            if let (Some(target), Some(key)) = (change.target(), &key) {
-                match self.own.find(key, target) {
-                    Standing::At(seq) => {
-                        change.aim(Target::Seq(seq));
-                        self.changes[at].change.aim(Target::Seq(seq));
-                    }
-                    // It waits for its message, and holds up nobody.
+            if let (Some(target), Some(room)) = (ask.target(), room) {
+                match self.standing(room, target) {
+                    Standing::At(seq) => self.asked[at].ask.aim(Target::Seq(seq)),
+                    // It waits for its message, and holds up nothing else.
                     Standing::Waits(_) => {
                         at += 1;
                         continue;
                     }
                     Standing::Missing => {
-                        self.changes.remove(at);
-                        let refusal =
-                            Refusal::new(Code::NotFound, "the message that it is about was not sent");
-                        self.tell_outcome(tag, Outcome::Refused(refusal));
+                        if let Some(Asked { ask, .. }) = self.asked.remove(at) {
+                            let reason = "the message that it is about was not sent";
+                            let refusal = Refusal::new(Code::NotFound, reason);
+                            self.tell_outcome(tag, ask, Outcome::Refused(refusal));
+                        }
                         continue;
                     }
                 }
             }
-            change.fill_in(room.and_then(|room| room.cursor));
-            self.changes[at].asked = true;
-            let request_id = self.ask(change.msg_type(), change.data(), Pending::Change(tag));
-            if let (true, Phase::Linked(link)) = (change.takes_long(), &mut self.phase) {
+            let asked = &mut self.asked[at];
+            asked.sent = true;
+            let (request, takes_long) = (asked.ask.request().clone(), asked.ask.takes_long());
+            let request_id = self.ask(request, Pending::Ask(tag));
+            if let (true, Phase::Linked(link)) = (takes_long, &mut self.phase) {
                 link.takes_long(request_id);
             }
+            at += 1;
         }
+    }
+
+    /// Whether the user is about to be in the room.
+    fn is_coming(&self, room: &RoomName) -> bool {
+        self.rooms.get(&room.key()).is_some_and(|room| {
+            room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
+        })
     }
 
     fn say_what_was_read(&mut self) {
@@ -346,35 +342,36 @@ impl ClientState {
         }
         self.read_due_ms = self.now_ms + READ_PAUSE_MS;
         for (key, seq) in std::mem::take(&mut self.unsaid_reads) {
-            self.ask("mark_read", json!({ "room": key, "seq": seq }), Pending::Aside);
+            let Some(room) = self.rooms.get(&key).map(|room| room.name.clone()) else { continue };
+            if let Ok(seq) = Seq::try_from(seq) {
+                self.ask(MarkRead { room, seq }, Pending::Aside);
+            }
         }
     }
 
-    /// Writes a request that nobody answers, where there is a connection.
-    fn say_aside(&mut self, msg_type: &str, data: Value) {
+    /// Writes a request that has no answer, if there is a connection.
+    fn say_aside(&mut self, request: &Request) {
         if self.is_online() {
-            let line = json!({ "msg_type": msg_type, "data": data }).to_string() + "\n";
-            self.outputs.push_back(Output::Write(line.into_bytes()));
+            let line = json::write_request(&RequestHead::default(), request);
+            self.outputs.push_back(Output::Write(line));
         }
     }
 
     /// Writes a request, and gives its number.
-    pub(super) fn ask(&mut self, msg_type: &str, data: Value, pending: Pending) -> i64 {
+    pub(super) fn ask(&mut self, request: impl Into<Request>, pending: Pending) -> i64 {
         let request_id = self.next_request_id;
         let Phase::Linked(link) = &mut self.phase else { return request_id };
         self.next_request_id += 1;
         self.lamport_timestamp += 1;
         link.asked(request_id, pending, self.now_ms);
-        let envelope = json!({
-            "msg_type": msg_type,
-            "sender_id": self.config.user,
-            "data": data,
-            "lamport_timestamp": self.lamport_timestamp,
-            "request_id": request_id,
-        });
-        let mut line = envelope.to_string().into_bytes();
-        line.push(b'\n');
-        self.outputs.push_back(Output::Write(line));
+        let request = request.into();
+        let head = RequestHead {
+            msg_type: request.msg_type().into(),
+            sender_id: Some(self.config.user.to_string()),
+            lamport_timestamp: self.lamport_timestamp,
+            request_id: Some(RequestId::Number(request_id)),
+        };
+        self.outputs.push_back(Output::Write(json::write_request(&head, &request)));
         request_id
     }
 }
@@ -383,72 +380,34 @@ impl ClientState {
 fn not_said(room: &RoomName, target: &Target) -> Refusal {
     let reason = match target {
         Target::Own(id) => format!("{id:?} is none of your last messages in {room}"),
-        Target::Seq(_) | Target::Last => format!("you have said nothing in {room} yet"),
+        Target::Seq(_) | Target::Last | Target::Shown => format!("you have said nothing in {room} yet"),
     };
     Refusal::new(Code::NotFound, reason)
 }
 
-fn join_data(room: &rooms::Room) -> Value {
-    let mut data = match room.cursor {
-        Some(after) => json!({ "room": room.name, "after": after }),
-        None => json!({ "room": room.name, "history": room.history }),
+fn join(room: &rooms::Room) -> CreateJoin {
+    let password = room.password.clone();
+    CreateJoin {
+        room: room.name.clone(),
+        private: room.private,
+        password,
+        after: room.cursor.and_then(|cursor| Seq::try_from(cursor).ok()),
+        history: room.cursor.is_none().then(|| Whole::clamped(room.history as u64)),
+    }
+}
+
+fn chat(message: &Message, before: Option<&Message>) -> Result<Chat, Refusal> {
+    let id = |message: &Message| ClientMsgId::new(message.client_msg_id.as_str());
+    let reply_to = match message.reply_to {
+        Some(Target::Seq(seq)) => Some(Seq::try_from(seq).map_err(|invalid| invalid.of("reply_to"))?),
+        _ => None,
     };
-    if room.private {
-        data["private"] = true.into();
-    }
-    if let Some(password) = &room.password {
-        data["password"] = password.expose().into();
-    }
-    data
-}
-
-fn chat_data(message: &Message, before: Option<&Message>) -> Value {
-    let mut data = json!({
-        "room": message.room, "body": message.body, "client_msg_id": message.client_msg_id,
-    });
-    if let Some(Target::Seq(reply_to)) = message.reply_to {
-        data["reply_to"] = reply_to.into();
-    }
-    if let Some(file_id) = message.file_id {
-        data["file_id"] = json!(file_id);
-    }
-    if let Some(before) = before {
-        data["follows"] = before.client_msg_id.as_str().into();
-    }
-    data
-}
-
-fn question_data(question: &Question) -> (&'static str, Value) {
-    match question {
-        Question::History { room, range, limit } => {
-            let mut data = Map::new();
-            data.insert("room".into(), json!(room));
-            data.insert("limit".into(), json!(limit));
-            match range {
-                HistoryRange::Last => {}
-                HistoryRange::Before(seq) => drop(data.insert("before".into(), json!(seq))),
-                HistoryRange::After(seq) => drop(data.insert("after".into(), json!(seq))),
-                HistoryRange::Since(at_ms) => {
-                    drop(data.insert("since".into(), json!(*at_ms as f64 / 1000.0)));
-                }
-            }
-            ("history", Value::Object(data))
-        }
-        Question::Rooms { joined, after } => ("rooms", json!({ "joined": joined, "after": after })),
-        Question::Search(search) => {
-            let seconds = |at_ms: Option<u64>| at_ms.map(|at_ms| at_ms as f64 / 1000.0);
-            let data = json!({
-                "query": search.words, "room": search.room, "author": search.author,
-                "since": seconds(search.since_ms), "until": seconds(search.until_ms), "before": search.before,
-                "limit": search.limit.clamp(1, SEARCH_MAX),
-            });
-            ("search", data)
-        }
-        Question::Hooks(room) => ("hooks", json!({ "room": room })),
-        Question::Users { after } => ("users", json!({ "after": after })),
-        Question::Members { room, after } => ("members", json!({ "room": room, "after": after })),
-        Question::Servers => ("server_list", json!({})),
-        Question::Status => ("status_request", json!({})),
-        Question::Barrier => ("ping", json!({ "barrier": true })),
-    }
+    Ok(Chat {
+        to: Destination::Room(message.room.clone()),
+        body: Body::new(message.body.as_str()).map_err(|invalid| invalid.of("body"))?,
+        client_msg_id: Some(id(message).map_err(|invalid| invalid.of("client_msg_id"))?),
+        reply_to,
+        file_id: message.file_id,
+        follows: before.and_then(|before| id(before).ok()),
+    })
 }

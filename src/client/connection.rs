@@ -41,23 +41,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Select, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Select, SendTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 
-use crate::protocol::{
-    FileInfo, Limits, RoomName, UserName,
-    file::{FileId, NewFile},
-    limits::HISTORY_DEFAULT,
+use crate::{
+    protocol::{
+        Code, FileInfo, Limits, Refusal, RoomName, UserName,
+        checked::{ContentType, FileName},
+        credential::Password,
+        file::FileId,
+        limits::HISTORY_DEFAULT,
+        request::FileBegin,
+    },
+    tls::client::Trust,
 };
 
 use super::{
-    change::Change,
+    ask::Ask,
     directory::Address,
-    files::{Local, Saving, read_part},
-    io::{Command, Input, Output, Question},
-    login::{First, Login, Secret},
+    files::{FileError, Local, Saving, read_part},
+    io::{Command, Input, Output},
+    login::{First, Login},
     outbox::{Message, MessageIds, OutboxChange},
-    outbox_file::OutboxFile,
+    outbox_file::{OutboxError, OutboxFile},
     own::Target,
     state::{ClientState, StateConfig},
     token_file::TokenFile,
@@ -74,6 +80,8 @@ pub const LINES: usize = 256;
 pub const UPDATES: usize = 1_024;
 /// Updates beyond that after which commands block too.
 pub const BACKLOG_MAX: usize = 20_000;
+/// How soon the end of a client is tried again while its driver waits.
+const END_EVERY: Duration = Duration::from_millis(20);
 /// Inputs that are taken in before their outputs are carried out: one sync and one write for all of them.
 const BATCH: usize = 64;
 
@@ -94,6 +102,8 @@ pub struct ClientConfig {
     pub history: usize,
     /// What the servers take at most, where they are configured to differ from the defaults.
     pub limits: Limits,
+    /// Whose certificates are believed. `None`: nothing is encrypted.
+    pub trust: Option<Trust>,
 }
 
 impl ClientConfig {
@@ -106,6 +116,7 @@ impl ClientConfig {
             outbox_folder: None,
             history: HISTORY_DEFAULT,
             limits: Limits::default(),
+            trust: None,
         }
     }
 }
@@ -128,7 +139,7 @@ pub struct Whisper(Sender<Order>);
 impl Whisper {
     /// Everything in `room` up to `seq` has been read by a person. The servers are told now and then.
     pub fn read(&self, room: &RoomName, seq: u64) {
-        // Nobody misses it: the next one says more.
+        // It is not missed: the next one says more.
         let _ = self.0.try_send(Order::Command(Command::Read { room: room.clone(), seq }));
     }
 
@@ -171,18 +182,19 @@ impl Client {
         };
         let restored: Vec<Message> = outbox.iter().flat_map(OutboxFile::messages).cloned().collect();
         let token_file = config.outbox_folder.as_ref().map(|folder| TokenFile::new(folder, &config.user));
-        let mut login = config.login;
+        let mut login = config.login.clone();
         if let (None, Some(file)) = (&login.token, &token_file)
             && login.first != First::Register
         {
             login.token = file.read()?;
         }
-        let (user, servers, history, limits) = (config.user, config.servers, config.history, config.limits);
-        let config = StateConfig { user, login, servers, seed, history, limits };
+        let ClientConfig { user, servers, history, limits, trust, .. } = config;
+        let epoch = outbox.as_ref().map_or(0, OutboxFile::epoch);
+        let config = StateConfig { user, login, servers, seed, history, epoch, limits };
         let state = ClientState::new(config, restored.clone());
         let (orders, orders_out) = bounded(COMMANDS);
         let (updates_in, updates) = bounded(UPDATES);
-        let driver = Driver::new(state, outbox, token_file, orders_out, updates_in);
+        let driver = Driver::new(state, outbox, token_file, trust, orders_out, updates_in);
         let driver = Builder::new().name("client-driver".into()).spawn(move || driver.run())?;
         Ok(Client {
             orders: Some(orders),
@@ -230,14 +242,9 @@ impl Client {
         self.command(Command::Leave(room.clone()))
     }
 
-    /// Asks `question`; the answer is an [`Update::Answered`] with `tag`.
-    pub fn ask(&self, tag: u64, question: Question) -> io::Result<()> {
-        self.command(Command::Ask { tag, question })
-    }
-
-    /// Changes something; the outcome is an [`Update::Changed`] with `tag`.
-    pub fn change(&self, tag: u64, change: Change) -> io::Result<()> {
-        self.command(Command::Change { tag, change })
+    /// Asks something of the servers; what becomes of it is an [`Update::Answered`] with `tag`.
+    pub fn ask(&self, tag: u64, ask: impl Into<Ask>) -> io::Result<()> {
+        self.command(Command::Ask { tag, ask: ask.into() })
     }
 
     /// Says `body` to `user` alone, in the room that the two have for themselves.
@@ -246,7 +253,7 @@ impl Client {
     }
 
     /// Joins `room` with its password, or creates it, where it does not exist, with these.
-    pub fn enter(&self, room: &RoomName, private: bool, password: Option<Secret>) -> io::Result<()> {
+    pub fn enter(&self, room: &RoomName, private: bool, password: Option<Password>) -> io::Result<()> {
         self.command(Command::Enter { room: room.clone(), private, password })
     }
 
@@ -259,14 +266,19 @@ impl Client {
     ///
     /// [`Update::Uploaded`] and then that of a message follow, or [`Update::TransferFailed`]. An upload goes
     /// on after a failover, but not after a restart of the program.
-    pub fn upload(&self, tag: u64, room: &RoomName, path: &Path) -> io::Result<Result<(), String>> {
+    pub fn upload(&self, tag: u64, room: &RoomName, path: &Path) -> io::Result<Result<(), FileError>> {
         let local = match Local::open(path) {
             Ok(local) => local,
-            Err(reason) => return Ok(Err(reason)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let body = local.name.clone();
+        let name = match FileName::new(local.name) {
+            Ok(name) => name,
+            Err(invalid) => return Ok(Err(FileError::Name(invalid.of("the file's name")))),
         };
         let client_msg_id = self.ids.lock().next_id();
-        let (body, content_type) = (local.name.clone(), local.content_type.into());
-        let file = NewFile { room: room.clone(), name: local.name, size: local.size, content_type };
+        let content_type = ContentType::new(local.content_type).ok();
+        let file = FileBegin { room: room.clone(), name, size: local.size, content_type };
         let sending = Sending { file, sha256: local.sha256, body, client_msg_id };
         self.order(Order::Upload(tag, sending, local.file)).map(Ok)
     }
@@ -287,7 +299,7 @@ impl Client {
         self.command(Command::MoveTo(address))
     }
 
-    /// What happens. Must be read by somebody: see the table of queues above.
+    /// What happens. It must be read: see the table of queues above.
     pub fn updates(&self) -> &Receiver<Update> {
         &self.updates
     }
@@ -295,6 +307,24 @@ impl Client {
     /// The messages of earlier runs that were in the outbox at the start, oldest first.
     pub fn restored(&self) -> &[Message] {
         &self.restored
+    }
+
+    /// Ends the client. What it was given before is kept first; what it still tells goes to `last`.
+    pub fn end(mut self, mut last: impl FnMut(Update)) {
+        let updates = self.updates.clone();
+        if let Some(orders) = self.orders.take() {
+            let mut order = Some(Order::End);
+            // The driver may wait for its updates to be read before it takes another order.
+            while let Some(end) = order.take() {
+                match orders.send_timeout(end, END_EVERY) {
+                    Err(SendTimeoutError::Timeout(end)) => order = Some(end),
+                    Ok(()) | Err(SendTimeoutError::Disconnected(_)) => {}
+                }
+                updates.try_iter().for_each(&mut last);
+            }
+        }
+        // Until the driver has ended.
+        updates.iter().for_each(last);
     }
 
     fn command(&self, command: Command) -> io::Result<()> {
@@ -340,6 +370,8 @@ struct Driver {
     backlog: VecDeque<Update>,
     links: Receiver<(u64, FromLink)>,
     links_in: Sender<(u64, FromLink)>,
+    /// For new connections.
+    trust: Option<Trust>,
     transport: Option<Transport>,
     /// Connections so far, attempts included.
     transports: u64,
@@ -360,6 +392,7 @@ impl Driver {
         state: ClientState,
         outbox: Option<OutboxFile>,
         token_file: Option<TokenFile>,
+        trust: Option<Trust>,
         orders: Receiver<Order>,
         updates: Sender<Update>,
     ) -> Driver {
@@ -376,6 +409,7 @@ impl Driver {
             backlog: VecDeque::new(),
             links,
             links_in,
+            trust,
             transport: None,
             transports: 0,
             wanted: Vec::new(),
@@ -393,6 +427,10 @@ impl Driver {
             }
         }
         self.disconnect();
+        for update in std::mem::take(&mut self.backlog) {
+            // It fails when the reader is gone.
+            let _ = self.updates.send(update);
+        }
     }
 
     fn take_in(&mut self, input: Input) {
@@ -404,7 +442,7 @@ impl Driver {
     /// Waits for the next input and takes it in, with those that are there already.
     ///
     /// While updates are not read, nothing else than commands is taken in, not even the passing of time:
-    /// the server must not seem silent because nobody listens to it.
+    /// the server must not seem silent because its lines are not read.
     fn wait(&mut self) -> Next {
         let blocked = !self.backlog.is_empty();
         let (orders, links, updates) = (self.orders.clone(), self.links.clone(), self.updates.clone());
@@ -473,7 +511,7 @@ impl Driver {
     fn take_link(&mut self, (number, said): (u64, FromLink)) {
         // What an ended connection still says is not the state's business, also when the state has just
         // ended it and that is not carried out yet.
-        let ended = self.wanted.contains(&Output::Disconnect);
+        let ended = self.wanted.iter().any(|output| matches!(output, Output::Disconnect));
         let Some(transport) = self.transport.as_mut().filter(|at| at.number == number && !ended) else {
             return;
         };
@@ -497,9 +535,7 @@ impl Driver {
             let wanted = std::mem::take(&mut self.wanted);
             // All changes of the outbox first, with one sync for all of them; nothing is sent before.
             if let Err(error) = self.persist(&wanted) {
-                // Without its outbox the client can promise nothing: it ends, and what the disk holds
-                // is sent by the next run.
-                let _ = self.updates.send(Update::Stopped { reason: error.to_string() });
+                self.stop(wanted, &error);
                 return Next::End;
             }
             let mut lines = Vec::new();
@@ -525,7 +561,32 @@ impl Driver {
         Next::GoOn
     }
 
-    fn persist(&mut self, wanted: &[Output]) -> io::Result<()> {
+    /// Without its outbox the client can promise nothing: it ends, and what the disk holds is sent by the next run.
+    /// What it does not hold is given back to the user, so that nothing is lost unseen.
+    fn stop(&mut self, wanted: Vec<Output>, error: &OutboxError) {
+        let reason = error.to_string();
+        let mut refused = Vec::new();
+        for output in wanted {
+            match output {
+                Output::Persist(OutboxChange::Added(message)) => refused.push((message, error.may_be_kept)),
+                // What was acknowledged before is so, whatever the disk says.
+                Output::Tell(update @ (Update::Acked { .. } | Update::Refused { .. })) => self.tell(update),
+                _ => {}
+            }
+        }
+        for order in self.orders.try_iter() {
+            if let Order::Command(Command::Send(message)) = order {
+                refused.push((message, false));
+            }
+        }
+        for (message, uncertain) in refused {
+            let refusal = Refusal::new(Code::Overloaded, format!("it is not kept: {reason}"));
+            self.tell(Update::Refused { message, refusal, uncertain });
+        }
+        self.tell(Update::Stopped { reason });
+    }
+
+    fn persist(&mut self, wanted: &[Output]) -> Result<(), OutboxError> {
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
         let changes: Vec<OutboxChange> = wanted
             .iter()
@@ -548,17 +609,20 @@ impl Driver {
 
     fn read_file(&mut self, tag: u64, offset: u64, length: usize) {
         let Some(file) = self.uploads.get_mut(&tag) else { return };
-        let result = read_part(file, offset, length);
-        self.take_in(Input::Bytes { tag, offset, result });
+        let read = match read_part(file, offset, length) {
+            Ok(bytes) => Input::Bytes { tag, offset, bytes },
+            Err(error) => Input::ReadFailed { tag, reason: error.to_string() },
+        };
+        self.take_in(read);
     }
 
     fn save(&mut self, tag: u64, file: &FileInfo, bytes: &[u8], last: bool) {
         match self.try_save(tag, file, bytes, last) {
             Ok(None) => {}
             Ok(Some(path)) => self.tell(Update::Downloaded { tag, file: file.clone(), path }),
-            Err(reason) => {
+            Err(error) => {
                 self.take_in(Input::Command(Command::GiveUp(tag)));
-                self.tell(Update::TransferFailed { tag, reason });
+                self.tell(Update::TransferFailed { tag, reason: error.to_string() });
             }
         }
     }
@@ -569,10 +633,10 @@ impl Driver {
         file: &FileInfo,
         bytes: &[u8],
         last: bool,
-    ) -> Result<Option<PathBuf>, String> {
+    ) -> Result<Option<PathBuf>, FileError> {
         let mut saving = match (self.saving.remove(&tag), self.targets.remove(&tag)) {
             (Some(saving), _) => saving,
-            (None, Some(to)) => Saving::begin(to.as_deref(), &file.name, tag)?,
+            (None, Some(to)) => Saving::begin(to.as_deref(), &file.name)?,
             // It was given up, and this was on its way already.
             (None, None) => return Ok(None),
         };
@@ -616,7 +680,8 @@ impl Driver {
     fn start(&mut self, address: Option<Address>) {
         self.disconnect();
         self.transports += 1;
-        self.transport = Some(Transport::start(self.transports, address, self.links_in.clone()));
+        self.transport =
+            Some(Transport::start(self.transports, address, self.trust.clone(), self.links_in.clone()));
     }
 
     fn disconnect(&mut self) {

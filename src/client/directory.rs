@@ -27,12 +27,12 @@ impl Address {
         Address { host: host.into(), tcp_port }
     }
 
-    /// Whether the host means "this machine" to whoever reads it.
+    /// Whether the host means "this machine" on each machine that reads it.
     fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host == "::1" || self.host.starts_with("127.")
     }
 
-    /// Whether the host is the listener's wildcard, which is nobody's address.
+    /// Whether the host is the listener's wildcard, which is no address to connect to.
     fn is_wildcard(&self) -> bool {
         self.host.is_empty() || self.host == "0.0.0.0" || self.host == "::"
     }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn list(servers: Vec<ServerInfo>) -> ServerList {
-        ServerList { servers, leader_id: None, term: 1 }
+        ServerList { servers, leader_id: None, term: 1, epoch: 1 }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::protocol::{ServerMessage, server_message::Content};
+use crate::protocol::{
+    Answer, Push, ServerList,
+    json::{Heard, read_server_line},
+};
 
 use super::{directory::Address, limits::LOCAL_PORTS};
 
@@ -52,9 +55,10 @@ fn ask(targets: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<Address>> {
 
 /// The servers in an answer that came `from` there; none where it is not an answer.
 fn listed(answer: &[u8], from: SocketAddr) -> Vec<Address> {
-    let Ok(ServerMessage { content: Content::ServerList(mut list), .. }) = ServerMessage::parse(answer)
-    else {
-        return vec![];
+    let Ok(line) = read_server_line(answer) else { return vec![] };
+    let mut list: ServerList = match line.heard {
+        Heard::Answer(_, Answer::ServerList(list)) | Heard::Push(Push::ServerList(list)) => list,
+        _ => return vec![],
     };
     list.servers.sort_by_key(|server| !server.alive);
     let through = Address::new(from.ip().to_string(), from.port());

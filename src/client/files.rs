@@ -1,21 +1,59 @@
 //! Files on this machine's disk: read to be sent, and written when they are fetched.
 //!
-//! A file that is fetched is written under a name that nobody looks for, and gets its own name when its
+//! A file that is fetched is written under a name of its own, and gets its own name when its
 //! SHA-256 is the right one. A name that the sender chose is made harmless first, and nothing that exists is
 //! ever overwritten.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 
-use crate::protocol::{FileInfo, hex, text::is_harmful};
+use crate::{
+    output_file::{Existing, OutputFile},
+    protocol::{FileInfo, Refusal, checked::Digest, text::is_harmful},
+};
 
 /// Longest name under which a file is saved, in bytes; some file systems allow no more.
 const NAME_BYTES: usize = 200;
+
+/// What can be wrong with a file of this machine.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is a folder, or something else that has no content to be sent.
+    #[error("{} is no file", .0.display())]
+    NoFile(PathBuf),
+    /// Its name cannot be given to servers.
+    #[error("{}", .0.reason)]
+    Name(Refusal),
+    /// It could be read when it was to be sent, and cannot now.
+    #[error("the file cannot be read any more: {0}")]
+    Lost(#[source] io::Error),
+    /// It cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nothing is overwritten.
+    #[error("{} exists already; name another place", .0.display())]
+    Exists(PathBuf),
+    /// What was fetched is not what was posted.
+    #[error("what came is not what was posted (its SHA-256 differs)")]
+    Differs,
+}
 
 /// A file that is to be sent.
 #[derive(Debug)]
@@ -26,8 +64,8 @@ pub struct Local {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-    /// SHA-256 of its content, in hexadecimal digits.
-    pub sha256: String,
+    /// SHA-256 of its content.
+    pub sha256: Digest,
     /// What it seems to be, by the end of its name.
     pub content_type: &'static str,
 }
@@ -36,12 +74,12 @@ impl Local {
     /// Opens a file and reads it once, for its hash.
     ///
     /// # Errors
-    /// It cannot be read, or is no file; a sentence.
-    pub fn open(path: &Path) -> Result<Local, String> {
-        let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    /// It cannot be read, or is no file.
+    pub fn open(path: &Path) -> Result<Local, FileError> {
+        let wrong = |source: io::Error| FileError::Unreadable { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(wrong)?;
         if !file.metadata().map_err(wrong)?.is_file() {
-            return Err(format!("{} is no file", path.display()));
+            return Err(FileError::NoFile(path.to_owned()));
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut hash = Sha256::new();
@@ -59,18 +97,18 @@ impl Local {
             }
         }
         let content_type = content_type(&name);
-        Ok(Local { file, name: safe_name(&name), size, sha256: hex::encode(&hash.finalize()), content_type })
+        Ok(Local { file, name: safe_name(&name), size, sha256: Digest(hash.finalize().into()), content_type })
     }
 }
 
 /// Reads a part of a file that is being sent.
 ///
 /// # Errors
-/// It cannot be read, or has become shorter; a sentence.
-pub fn read_part(file: &mut File, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+/// It cannot be read, or has become shorter.
+pub fn read_part(file: &mut File, offset: u64, length: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = vec![0; length];
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
-    read.map(|()| bytes).map_err(|error| format!("the file cannot be read any more: {error}"))
+    read.map(|()| bytes).map_err(FileError::Lost)
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -119,79 +157,66 @@ pub fn safe_name(name: &str) -> String {
 /// A file that is being fetched.
 #[derive(Debug)]
 pub struct Saving {
-    /// Where it will be.
+    /// What was named.
     path: PathBuf,
-    draft: PathBuf,
-    file: File,
+    file: OutputFile,
     hash: Sha256,
-    /// It has its name, and is not to be removed.
-    done: bool,
 }
 
 impl Saving {
-    /// Begins to save what is called `name` to `to`: a file that does not exist, or a folder; without it, in
-    /// the current folder.
+    /// Begins to save what is called `name` to `to`: a file that does not exist, a folder, or a device or pipe;
+    /// without it, in the current folder.
     ///
     /// # Errors
-    /// There is a file of that name, or the folder cannot be written; a sentence.
-    pub fn begin(to: Option<&Path>, name: &str, tag: u64) -> Result<Saving, String> {
+    /// There is a file of that name, or it cannot be written.
+    pub fn begin(to: Option<&Path>, name: &str) -> Result<Saving, FileError> {
         let path = match to {
             None => PathBuf::from(safe_name(name)),
             Some(folder) if folder.is_dir() => folder.join(safe_name(name)),
             Some(path) => path.to_owned(),
         };
-        if path.symlink_metadata().is_ok() {
-            return Err(format!("{} exists already; name another place", path.display()));
+        match OutputFile::create(&path, Existing::Keep, false) {
+            Ok(file) => Ok(Saving { path, file, hash: Sha256::new() }),
+            Err(source) => Err(unwritable(path, source)),
         }
-        let draft = path.with_file_name(format!(".syncnet-{}-{tag}.part", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&draft);
-        let file = file.map_err(|error| format!("cannot write {}: {error}", draft.display()))?;
-        Ok(Saving { path, draft, file, hash: Sha256::new(), done: false })
     }
 
     /// Writes what comes next.
     ///
     /// # Errors
-    /// The disk does not take it; a sentence.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+    /// The disk does not take it.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.hash.update(bytes);
-        self.file.write_all(bytes).map_err(|error| format!("cannot write {}: {error}", self.draft.display()))
+        self.file.write_all(bytes).map_err(|source| unwritable(self.path.clone(), source))
     }
 
     /// Checks that it is what the servers say and gives it its name.
     ///
     /// # Errors
-    /// It is something else, or there is a file of that name by now; a sentence.
-    pub fn end(mut self, info: &FileInfo) -> Result<PathBuf, String> {
-        if hex::encode(&self.hash.clone().finalize()) != info.sha256 {
-            return Err("what came is not what was posted (its SHA-256 differs)".into());
+    /// It is something else, or there is a file of that name by now.
+    pub fn end(self, info: &FileInfo) -> Result<PathBuf, FileError> {
+        let Saving { path, file, hash } = self;
+        if Digest(hash.finalize().into()).to_string() != info.sha256 {
+            return Err(FileError::Differs);
         }
-        let wrong = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                format!("{} exists already; name another place", self.path.display())
-            }
-            _ => format!("cannot write {}: {error}", self.path.display()),
-        };
-        self.file.sync_all().map_err(wrong)?;
-        // The name is taken in one step, which fails where there is a file; only our own empty one is replaced.
-        OpenOptions::new().write(true).create_new(true).open(&self.path).map_err(wrong)?;
-        fs::rename(&self.draft, &self.path).map_err(wrong)?;
-        self.done = true;
-        Ok(self.path.clone())
+        match file.finish() {
+            Ok(_) => Ok(path),
+            Err(source) => Err(unwritable(path, source)),
+        }
     }
 }
 
-impl Drop for Saving {
-    fn drop(&mut self) {
-        if !self.done {
-            // Nothing can be done about a draft that cannot be removed.
-            let _ = fs::remove_file(&self.draft);
-        }
+fn unwritable(path: PathBuf, source: io::Error) -> FileError {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists(path),
+        _ => FileError::Unwritable { path, source },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::protocol::FileId;
 
@@ -221,7 +246,7 @@ mod tests {
             file_id: FileId([1; 16]),
             name: "a.txt".into(),
             size: content.len() as u64,
-            sha256: hex::encode(&Sha256::digest(content)),
+            sha256: Digest(Sha256::digest(content).into()).to_string(),
             content_type: "text/plain".into(),
         }
     }
@@ -229,24 +254,34 @@ mod tests {
     #[test]
     fn a_file_is_saved_whole_and_checked_and_never_over_another() {
         let folder = tempfile::tempdir().unwrap();
-        let mut saving = Saving::begin(Some(folder.path()), "../a.txt", 1).unwrap();
+        let mut saving = Saving::begin(Some(folder.path()), "../a.txt").unwrap();
         saving.write(b"hel").unwrap();
         saving.write(b"lo").unwrap();
         let path = saving.end(&info(b"hello")).unwrap();
         assert_eq!(path, folder.path().join("_._a.txt"));
         let local = Local::open(&path).unwrap();
-        assert_eq!((local.size, local.sha256), (5, info(b"hello").sha256));
-        assert!(Saving::begin(Some(&path), "x", 2).unwrap_err().contains("exists already"));
-        // Somebody was faster.
-        let mut saving = Saving::begin(Some(folder.path()), "b.txt", 3).unwrap();
+        assert_eq!((local.size, local.sha256.to_string()), (5, info(b"hello").sha256));
+        assert!(Saving::begin(Some(&path), "x").unwrap_err().to_string().contains("exists already"));
+        // Another program was faster.
+        let mut saving = Saving::begin(Some(folder.path()), "b.txt").unwrap();
         fs::write(folder.path().join("b.txt"), "theirs").unwrap();
         saving.write(b"hello").unwrap();
-        assert!(saving.end(&info(b"hello")).unwrap_err().contains("exists already"));
+        assert!(saving.end(&info(b"hello")).unwrap_err().to_string().contains("exists already"));
         assert_eq!(fs::read_to_string(folder.path().join("b.txt")).unwrap(), "theirs");
         // Something else came.
-        let mut saving = Saving::begin(Some(folder.path()), "c.txt", 4).unwrap();
+        let mut saving = Saving::begin(Some(folder.path()), "c.txt").unwrap();
         saving.write(b"jello").unwrap();
-        assert!(saving.end(&info(b"hello")).unwrap_err().contains("SHA-256"));
+        assert!(saving.end(&info(b"hello")).unwrap_err().to_string().contains("SHA-256"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "drafts are gone");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        use std::os::unix::fs::FileTypeExt;
+        let mut saving = Saving::begin(Some(Path::new("/dev/null")), "a.txt").unwrap();
+        saving.write(b"hello").unwrap();
+        assert_eq!(saving.end(&info(b"hello")).unwrap(), Path::new("/dev/null"));
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 }

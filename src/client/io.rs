@@ -1,9 +1,9 @@
 //! Everything that can happen to a client, and everything it can want. Read these enums first.
 
-use crate::protocol::{FileInfo, RoomName, UserName, file::FileId, request::HistoryRange};
+use crate::protocol::{FileInfo, RoomName, credential::Password, file::FileId};
 
 use super::{
-    change::Change,
+    ask::Ask,
     directory::Address,
     login::{Login, Secret},
     outbox::{Message, OutboxChange},
@@ -34,12 +34,17 @@ pub enum Input {
     Command(Command),
     /// What `Output::Read` asked for.
     Bytes {
-        /// The upload.
         tag: u64,
         /// Where they stand in the file.
         offset: u64,
-        /// The bytes, exactly as many as were asked for; or why not, for people.
-        result: Result<Vec<u8>, String>,
+        /// The bytes, exactly as many as were asked for.
+        bytes: Vec<u8>,
+    },
+    /// What `Output::Read` asked for cannot be read.
+    ReadFailed {
+        tag: u64,
+        /// Why, for people.
+        reason: String,
     },
     /// Time passed.
     Timeout,
@@ -54,52 +59,37 @@ pub enum Command {
     Join(RoomName),
     /// Like `Join`, and say what the room is to be where it does not exist, and what opens it where it does.
     Enter {
-        /// The room.
         room: RoomName,
         /// Whether only who is let in may see it.
         private: bool,
         /// Its password.
-        password: Option<Secret>,
+        password: Option<Password>,
     },
     /// Leave a room, after the messages for it that still wait.
     Leave(RoomName),
-    /// Ask something; asked again on a new connection as long as there is no answer.
+    /// Ask something of the servers.
     Ask {
         /// Given back with the answer.
         tag: u64,
-        /// What.
-        question: Question,
-    },
-    /// Change something. Asked once; where the connection is lost before the answer, nobody knows.
-    Change {
-        /// Given back with the outcome.
-        tag: u64,
-        /// What.
-        change: Change,
+        /// What is asked.
+        ask: Ask,
     },
     /// Log in anew, on a new connection.
     LogIn(Login),
     /// Everything in a room up to this event has been read by a person. Told to the servers now and then.
-    Read {
-        /// The room.
-        room: RoomName,
-        /// The event.
-        seq: u64,
-    },
+    Read { room: RoomName, seq: u64 },
     /// The user is typing in a room. Nothing comes of it where there is no connection.
     Typing(RoomName),
     /// Send a file and show it in a message. The bytes are asked for by `Output::Read`.
     Upload {
         /// Given back with what becomes of it.
         tag: u64,
-        /// What.
         sending: Sending,
     },
     /// Fetch a file. It comes by `Output::Save`.
     Download {
         /// Given back with it.
         tag: u64,
-        /// Which.
         file_id: FileId,
     },
     /// Forget a transfer.
@@ -108,70 +98,8 @@ pub enum Command {
     MoveTo(Address),
 }
 
-/// A question that changes nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Question {
-    /// Events of a room.
-    History {
-        /// The room.
-        room: RoomName,
-        /// Which.
-        range: HistoryRange,
-        /// At most so many, 1 to [`HISTORY_MAX`](crate::protocol::limits::HISTORY_MAX).
-        limit: usize,
-    },
-    /// The rooms.
-    Rooms {
-        /// Only those of which the user is a member.
-        joined: bool,
-        /// Those behind this one, by name.
-        after: Option<RoomName>,
-    },
-    /// Messages with certain words, among those that the user may read.
-    Search(Search),
-    /// The addresses at which tools post into a room.
-    Hooks(RoomName),
-    /// The users of the cluster; only for administrators.
-    Users {
-        /// Those behind this one, by name.
-        after: Option<UserName>,
-    },
-    /// The members of a room.
-    Members {
-        /// The room.
-        room: RoomName,
-        /// Those behind this one, by name.
-        after: Option<UserName>,
-    },
-    /// The servers.
-    Servers,
-    /// The server's status.
-    Status,
-    /// Answered once everything committed anywhere before has been applied on the server in use.
-    Barrier,
-}
-
-/// What is looked for. Without a word there is nothing to find.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Search {
-    /// The words.
-    pub words: String,
-    /// In this room only.
-    pub room: Option<RoomName>,
-    /// Of this author only.
-    pub author: Option<UserName>,
-    /// From this time on, milliseconds since the Unix epoch.
-    pub since_ms: Option<u64>,
-    /// Up to this time.
-    pub until_ms: Option<u64>,
-    /// Older than the message with this Lamport timestamp.
-    pub before: Option<u64>,
-    /// At most so many, 1 to [`SEARCH_MAX`](crate::protocol::limits::SEARCH_MAX).
-    pub limit: usize,
-}
-
 /// Something to be done by the caller.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Output {
     /// Open a connection to this server; say `Connected` or `ConnectFailed`.
     Connect(Address),
@@ -187,9 +115,8 @@ pub enum Output {
     KeepToken(Secret),
     /// This token is worth nothing any more: forget it, where it is the one that is kept.
     ForgetToken(Secret),
-    /// Read a part of the file of an upload; say `Bytes`.
+    /// Read a part of the file of an upload; say `Bytes` or `ReadFailed`.
     Read {
-        /// The upload.
         tag: u64,
         /// From here.
         offset: u64,
@@ -198,9 +125,7 @@ pub enum Output {
     },
     /// Write the next part of a file that is fetched.
     Save {
-        /// The download.
         tag: u64,
-        /// The file.
         file: FileInfo,
         /// What comes next in it.
         bytes: Vec<u8>,

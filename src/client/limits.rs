@@ -10,6 +10,8 @@ pub const DISCOVER_MS: u64 = 2_000;
 pub const BACK_OFF_FIRST_MS: u64 = 20;
 /// The longest pause between two attempts.
 pub const BACK_OFF_MAX_MS: u64 = 2_000;
+/// A pause of this length is told to the user; a shorter one is over before it is read.
+pub const RETRY_TOLD_MS: u64 = 500;
 /// How long there is no server before the user is told; a usual failover is over by then.
 pub const DOWN_NOTICE_MS: u64 = 1_000;
 /// A connection that lasted this long counts as one that works, whatever was done on it.
@@ -41,12 +43,13 @@ pub const LOAD_PAUSE_MAX_MS: u64 = 30_000;
 pub const WINDOW_MAX: usize = 64;
 /// Messages that the outbox holds. Full: further ones are refused with `overloaded`, and not kept.
 pub const OUTBOX_MAX: usize = 10_000;
-/// Questions that may wait for an answer. Full: further ones are refused with `overloaded`.
-pub const QUESTIONS_MAX: usize = 64;
-/// Changes that may wait for an answer. Full: further ones are refused with `overloaded`.
-pub const CHANGES_MAX: usize = 64;
-/// Files that may be on their way. Full: further ones fail at once.
-pub const TRANSFERS_MAX: usize = 16;
+/// Reads that may wait for an answer, and writes beside them. Full: further ones are refused with `overloaded`.
+pub const ASKED_MAX: usize = 64;
+/// Files that may be on their way or wait for it. Full: further ones fail at once.
+pub const TRANSFERS_MAX: usize = 256;
+/// Uploads that are under way at once, the others wait for their turn: servers take four of a user, who may have
+/// other devices.
+pub const UPLOADS_AT_ONCE: usize = 2;
 /// The servers are told at most so often what has been read.
 pub const READ_PAUSE_MS: u64 = 2_000;
 /// Servers that are remembered, whatever a server lists. Full: further ones are ignored.

@@ -25,15 +25,13 @@ pub enum Pending {
     Leave(RoomKey),
     /// A message; the outbox knows which.
     Chat,
-    /// A question of the user, by its tag.
-    Question(u64),
-    /// A change, by its tag.
-    Change(u64),
+    /// A request of the user, by its tag.
+    Ask(u64),
     /// A step of an upload, by its tag.
     Upload(u64),
     /// A step of a download, by its tag.
     Download(u64),
-    /// Something by the way, whose answer changes nothing.
+    /// Something by the way; its answer changes nothing.
     Aside,
 }
 

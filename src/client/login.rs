@@ -6,9 +6,12 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
-
-use crate::protocol::{Code, Refusal, UserName};
+use crate::protocol::{
+    Code, Refusal, UserName,
+    checked::Invalid,
+    credential::{ChosenPassword, Password, Token},
+    request::{self, Register, Request},
+};
 
 /// A password or a token in memory. `Debug` never shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub enum First {
     Register,
 }
 
-/// One attempt at being somebody.
+/// One attempt to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// As a guest.
@@ -121,15 +124,25 @@ impl Access {
     }
 
     /// The request of a step.
-    pub fn request(&self, step: Step, user: &UserName) -> (&'static str, Value) {
-        let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-        let (token, password) = (text(&self.login.token), text(&self.login.password));
-        match step {
-            Step::Guest => ("login", json!({ "username": user })),
-            Step::Token => ("login", json!({ "token": token })),
-            Step::Password => ("login", json!({ "username": user, "password": password })),
-            Step::Register => ("register", json!({ "username": user, "password": password })),
-        }
+    ///
+    /// # Errors
+    /// No server would take it.
+    pub fn request(&self, step: Step, user: &UserName) -> Result<Request, Refusal> {
+        let username = user.clone();
+        let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
+        let password = text(&self.login.password);
+        let wrong = |invalid: Invalid| invalid.of("password");
+        Ok(match step {
+            Step::Guest => request::Login::Guest(username).into(),
+            Step::Token => request::Login::Token(Token::given(text(&self.login.token))).into(),
+            Step::Password => {
+                request::Login::Password(username, Password::new(&password).map_err(wrong)?).into()
+            }
+            Step::Register => {
+                let password = ChosenPassword::new(&password).map_err(wrong)?;
+                Register { username, password, admin: false }.into()
+            }
+        })
     }
 
     /// A step was refused for good.

@@ -1,12 +1,13 @@
 //! The client: a connection that keeps its promises over lost servers and restarts, for people and for bots.
 //!
 //! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads, a
-//! socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`] puts a person or a script in front.
+//! socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`] puts a person or a
+//! script in front, [`screen`] a person with a whole screen.
 //! Nothing here knows a server's inside: the client depends on [`crate::protocol`] only.
 
 mod answers;
+pub mod ask;
 mod asking;
-pub mod change;
 pub mod connection;
 pub mod directory;
 pub mod discovery;
@@ -18,8 +19,8 @@ pub mod login;
 pub mod outbox;
 pub mod outbox_file;
 pub mod own;
-mod replies;
 pub mod rooms;
+pub mod screen;
 mod search;
 pub mod state;
 pub mod terminal;

@@ -23,10 +23,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    planted::{Bug, planted},
-    protocol::{RoomName, file::FileId},
-};
+use crate::protocol::{RoomKey, RoomName, file::FileId};
 
 use super::{
     limits::{OUTBOX_MAX, WINDOW_MAX},
@@ -41,7 +38,6 @@ pub struct Message {
     pub client_msg_id: String,
     /// Where to.
     pub room: RoomName,
-    /// The text.
     pub body: String,
     /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,18 +55,24 @@ pub enum OutboxChange {
     Added(Message),
     /// The message is done. May be lost in a power cut: the message is then sent again and recognised.
     Removed {
-        /// Which.
         client_msg_id: String,
         /// Its place, where it got one: what answers it names that from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
+    /// The cluster's data is in this life from now on. What answers a message at a place of another life answers none.
+    Epoch(u64),
 }
 
 impl Message {
     /// Whether it answers the own message `client_msg_id`, whose place it does not know.
     pub fn answers(&self, client_msg_id: &str) -> bool {
         matches!(&self.reply_to, Some(Target::Own(id)) if id == client_msg_id)
+    }
+
+    /// The place that it answers may be another message's now, so it answers none.
+    pub(super) fn forget_place(&mut self) {
+        self.reply_to.take_if(|target| matches!(target, Target::Seq(_)));
     }
 }
 
@@ -203,19 +205,29 @@ impl Outbox {
 
     /// The connection is gone: everything on its way is to be sent again, in order, under the same ids.
     pub fn connection_lost(&mut self) {
-        if planted(Bug::ClientResendsReversed) {
-            self.entries.make_contiguous()[..self.in_flight].reverse();
-        }
         for entry in &mut self.entries {
-            let was_in_flight = entry.in_flight.take().is_some();
-            entry.uncertain |= was_in_flight;
-            if was_in_flight && planted(Bug::ClientRenumbers) {
-                entry.message.client_msg_id.push('r');
-            }
+            entry.uncertain |= entry.in_flight.take().is_some();
         }
         self.in_flight = 0;
         self.window = 1;
         self.recovering = false;
+    }
+
+    /// A room has another name: what was not sent yet goes there. What may have been committed under the old name is
+    /// sent again under it, by which servers recognise it.
+    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
+        for entry in &mut self.entries {
+            if entry.in_flight.is_none() && !entry.uncertain && entry.message.room.key() == *key {
+                entry.message.room = name.clone();
+            }
+        }
+    }
+
+    /// The places that messages answer are worth nothing any more.
+    pub fn forget_places(&mut self) {
+        for entry in &mut self.entries {
+            entry.message.forget_place();
+        }
     }
 
     /// Takes out all messages that `goes` says are to go and that are not on their way, each with whether

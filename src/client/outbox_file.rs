@@ -5,18 +5,20 @@
 //! never synced, so nothing of it was sent, and it is dropped.
 //!
 //! One process owns a file, by a lock on a second file beside it (the first is replaced when it is
-//! rewritten). A second client of the same user takes the next free *slot*, and whoever starts takes over
-//! what earlier processes left in slots that nobody owns now: nothing waits for a particular process
+//! rewritten). A second client of the same user takes the next free *slot*, and a client that starts takes over
+//! what earlier processes left in slots without an owner: nothing waits for a particular process
 //! to come back.
 
 use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
-use crate::protocol::UserName;
+use thiserror::Error;
+
+use crate::{output_file::sync_folder, protocol::UserName};
 
 use super::{
     limits::OUTBOX_MAX,
@@ -36,9 +38,28 @@ pub struct OutboxFile {
     file: File,
     /// Held, not used: closing it releases the slot.
     _lock: File,
-    /// What the file amounts to, oldest first.
-    messages: VecDeque<Message>,
+    kept: Kept,
     lines: usize,
+    bytes: u64,
+}
+
+/// What a file amounts to.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The life of the cluster's data that places belong to; 0 if none was told.
+    epoch: u64,
+    /// What is not done, oldest first.
+    messages: VecDeque<Message>,
+}
+
+/// The disk does not take a change of the outbox.
+#[derive(Debug, Error)]
+#[error("cannot write the outbox {}: {source}", path.display())]
+pub struct OutboxError {
+    path: PathBuf,
+    source: io::Error,
+    /// Whether messages that were to be added may stand there all the same, and be sent by the next run.
+    pub may_be_kept: bool,
 }
 
 impl OutboxFile {
@@ -69,7 +90,12 @@ impl OutboxFile {
 
     /// The messages that are not done, oldest first.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter()
+        self.kept.messages.iter()
+    }
+
+    /// The life of the cluster's data that was seen last; 0 if there was none.
+    pub fn epoch(&self) -> u64 {
+        self.kept.epoch
     }
 
     /// Where it is.
@@ -79,8 +105,9 @@ impl OutboxFile {
 
     /// Writes `changes`, in order. When this returns, added messages are on disk.
     ///
-    /// After an error the file must not be used any more: what it holds is then not known.
-    pub fn append(&mut self, changes: &[OutboxChange]) -> io::Result<()> {
+    /// # Errors
+    /// The disk does not take them. The file must not be used any more then.
+    pub fn append(&mut self, changes: &[OutboxChange]) -> Result<(), OutboxError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -91,22 +118,34 @@ impl OutboxFile {
         let adds = changes.iter().any(|change| matches!(change, OutboxChange::Added(_)));
         let synced =
             self.file.write_all(&lines).and_then(|()| if adds { self.file.sync_data() } else { Ok(()) });
-        synced.map_err(|error| told(&error, "cannot write the outbox", &self.path))?;
-        self.lines += changes.len();
-        for change in changes {
-            apply(&mut self.messages, change.clone());
+        if let Err(source) = synced {
+            // A part of it may stand there. Cut off, and that synced, it is known not to.
+            let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_data());
+            return Err(OutboxError { path: self.path.clone(), source, may_be_kept: cut.is_err() });
         }
-        if self.lines > self.messages.len() + USELESS_LINES_MAX {
-            self.rewrite()?;
+        self.lines += changes.len();
+        self.bytes += lines.len() as u64;
+        for change in changes {
+            self.kept.apply(change.clone());
+        }
+        if self.lines > self.kept.messages.len() + USELESS_LINES_MAX {
+            match self.write_new() {
+                Ok(new) => self.replace(new).map_err(|source| {
+                    // Which of the two files a crash would leave is not known.
+                    OutboxError { path: self.path.clone(), source, may_be_kept: true }
+                })?,
+                // It is only longer than it need be: the next time it may work.
+                Err(error) => log::warn!("cannot rewrite the outbox {}: {error}", self.path.display()),
+            }
         }
         Ok(())
     }
 
     fn load(path: PathBuf, lock: File) -> io::Result<OutboxFile> {
-        let messages = read(&path)?;
+        let kept = read(&path)?;
         let file = open_private(OpenOptions::new().append(true).create(true), &path)
             .map_err(|error| told(&error, "cannot open the outbox", &path))?;
-        let mut outbox = OutboxFile { path, file, _lock: lock, messages, lines: 0 };
+        let mut outbox = OutboxFile { path, file, _lock: lock, kept, lines: 0, bytes: 0 };
         // Also gets rid of a cut-off last line, before anything is written behind it.
         outbox.rewrite()?;
         Ok(outbox)
@@ -114,40 +153,60 @@ impl OutboxFile {
 
     /// Moves what is left in the file at `path`, whose slot this process holds for the moment.
     fn take_over(&mut self, path: &Path) -> io::Result<()> {
-        let known =
-            |message: &Message| self.messages.iter().any(|mine| mine.client_msg_id == message.client_msg_id);
-        let left: Vec<OutboxChange> = read(path)?
-            .into_iter()
-            .filter(|message| !known(message))
-            .take(OUTBOX_MAX)
-            .map(OutboxChange::Added)
-            .collect();
-        self.append(&left)?;
+        let mut other = read(path)?;
+        // Places of different lives do not stand beside each other: those of the older one go.
+        let epoch = self.kept.epoch.max(other.epoch);
+        let change = |kept: &Kept| (kept.epoch != epoch).then_some(OutboxChange::Epoch(epoch));
+        let mut changes: Vec<OutboxChange> = change(&self.kept).into_iter().collect();
+        if let Some(change) = change(&other) {
+            other.apply(change);
+        }
+        let mine = &self.kept.messages;
+        let is_known =
+            |message: &Message| mine.iter().any(|mine| mine.client_msg_id == message.client_msg_id);
+        let left = other.messages.into_iter().filter(|message| !is_known(message));
+        changes.extend(left.take(OUTBOX_MAX).map(OutboxChange::Added));
+        self.append(&changes).map_err(io::Error::other)?;
         // Only now: a crash in between leaves them in both files, under the same ids.
         fs::remove_file(path).map_err(|error| told(&error, "cannot remove the old outbox", path))
     }
 
     /// Replaces the file by one that holds only what is not done.
     fn rewrite(&mut self) -> io::Result<()> {
-        let new_path = self.path.with_extension("new");
-        let written = self.write_new(&new_path);
-        self.file = written.map_err(|error| told(&error, "cannot rewrite the outbox", &self.path))?;
-        self.lines = self.messages.len();
-        Ok(())
+        let replaced = self.write_new().and_then(|new| self.replace(new));
+        replaced.map_err(|error| told(&error, "cannot rewrite the outbox", &self.path))
     }
 
-    fn write_new(&self, new_path: &Path) -> io::Result<File> {
+    /// Writes a file that holds only what is not done, beside the other one.
+    fn write_new(&self) -> io::Result<File> {
         let mut lines = Vec::new();
-        for message in &self.messages {
+        if self.kept.epoch != 0 {
+            push_line(&mut lines, &OutboxChange::Epoch(self.kept.epoch));
+        }
+        for message in &self.kept.messages {
             push_line(&mut lines, &OutboxChange::Added(message.clone()));
         }
-        // Not in append mode at first, so that a leftover of a crash is overwritten.
-        let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), new_path)?;
-        file.write_all(&lines)?;
-        file.sync_all()?;
-        fs::rename(new_path, &self.path)?;
-        sync_folder(&self.path)?;
-        Ok(file)
+        // Not in append mode, so that a leftover of a crash is overwritten.
+        let mut options = OpenOptions::new();
+        let mut file = open_private(options.write(true).create(true).truncate(true), &self.new_path())?;
+        let written = file.write_all(&lines).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // Half a file is of no use, and may be what fills the disk.
+            let _ = fs::remove_file(self.new_path());
+        }
+        written.map(|()| file)
+    }
+
+    /// The new file takes the place of the other one.
+    fn replace(&mut self, mut new: File) -> io::Result<()> {
+        fs::rename(self.new_path(), &self.path)?;
+        (self.bytes, self.lines) = (new.stream_position()?, self.kept.messages.len());
+        self.file = new;
+        sync_folder(&self.path)
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.path.with_extension("new")
     }
 }
 
@@ -172,18 +231,18 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// What the file at `path` amounts to; nothing where there is none.
-fn read(path: &Path) -> io::Result<VecDeque<Message>> {
+fn read(path: &Path) -> io::Result<Kept> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
         Err(error) => return Err(told(&error, "cannot read the outbox", path)),
     };
-    let mut messages = VecDeque::new();
+    let mut kept = Kept::default();
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         let whole = line.ends_with(b"\n");
         match serde_json::from_slice::<OutboxChange>(line) {
-            Ok(change) if whole => apply(&mut messages, change),
+            Ok(change) if whole => kept.apply(change),
             _ if lines.peek().is_none() => {} // Cut off by a crash.
             Ok(_) | Err(_) => {
                 let reason = format!(
@@ -195,19 +254,28 @@ fn read(path: &Path) -> io::Result<VecDeque<Message>> {
             }
         }
     }
-    Ok(messages)
+    Ok(kept)
 }
 
-fn apply(messages: &mut VecDeque<Message>, change: OutboxChange) {
-    match change {
-        OutboxChange::Added(message) => messages.push_back(message),
-        OutboxChange::Removed { client_msg_id, seq } => {
-            // Nearly always the first.
-            let at = messages.iter().position(|message| message.client_msg_id == client_msg_id);
-            at.map(|at| messages.remove(at));
-            if let Some(seq) = seq {
-                for answer in messages.iter_mut().filter(|message| message.answers(&client_msg_id)) {
-                    answer.reply_to = Some(Target::Seq(seq));
+impl Kept {
+    fn apply(&mut self, change: OutboxChange) {
+        let Kept { epoch, messages } = self;
+        match change {
+            OutboxChange::Added(message) => messages.push_back(message),
+            OutboxChange::Removed { client_msg_id, seq } => {
+                // Nearly always the first.
+                let at = messages.iter().position(|message| message.client_msg_id == client_msg_id);
+                at.map(|at| messages.remove(at));
+                if let Some(seq) = seq {
+                    for answer in messages.iter_mut().filter(|message| message.answers(&client_msg_id)) {
+                        answer.reply_to = Some(Target::Seq(seq));
+                    }
+                }
+            }
+            OutboxChange::Epoch(new) => {
+                let before = std::mem::replace(epoch, new);
+                if before != 0 && before != new {
+                    messages.iter_mut().for_each(Message::forget_place);
                 }
             }
         }
@@ -224,8 +292,8 @@ fn told(error: &io::Error, what: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }
 
-/// Creates `folder` for this user's eyes only: what people write to each other is nobody else's business.
-pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+/// Creates `folder` for this user's eyes only: what people write to each other is private.
+pub(in crate::client) fn create_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -233,18 +301,10 @@ pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-pub(super) fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(in crate::client) fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.open(path)
-}
-
-/// Makes a rename in the folder of `path` durable, where the system can.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -296,6 +356,35 @@ mod tests {
         drop(outbox);
         let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
         assert_eq!(outbox.messages().next().unwrap().reply_to, Some(Target::Seq(7)));
+    }
+
+    #[test]
+    fn what_answers_a_place_of_another_life_of_the_cluster_answers_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let answer = |id: &str, to: Target| {
+            let OutboxChange::Added(mut answer) = added(id) else { unreachable!("it adds") };
+            answer.reply_to = Some(to);
+            OutboxChange::Added(answer)
+        };
+        let targets = |outbox: &OutboxFile| -> Vec<_> {
+            outbox.messages().map(|message| message.reply_to.clone()).collect()
+        };
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        outbox.append(&[answer("1", Target::Seq(7)), OutboxChange::Epoch(1)]).unwrap();
+        assert_eq!(targets(&outbox), [Some(Target::Seq(7))], "no life was known before");
+        outbox.append(&[answer("2", Target::Own("1".into())), OutboxChange::Epoch(1)]).unwrap();
+        drop(outbox);
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        assert_eq!(outbox.epoch(), 1);
+        assert_eq!(targets(&outbox), [Some(Target::Seq(7)), Some(Target::Own("1".into()))]);
+        // Another client of the user has seen the restore already.
+        let mut second = OutboxFile::open(folder.path(), &user()).unwrap();
+        second.append(&[OutboxChange::Epoch(2), answer("3", Target::Seq(4))]).unwrap();
+        outbox.append(&[OutboxChange::Removed { client_msg_id: "1".into(), seq: Some(8) }]).unwrap();
+        drop((outbox, second));
+        let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        assert_eq!(outbox.epoch(), 2);
+        assert_eq!((ids(&outbox), targets(&outbox)), (vec!["2", "3"], vec![None, Some(Target::Seq(4))]));
     }
 
     #[test]
@@ -352,6 +441,34 @@ mod tests {
         outbox.append(&[added("last")]).unwrap();
         let lines = fs::read(outbox.path()).unwrap().iter().filter(|&&byte| byte == b'\n').count();
         assert!(lines < USELESS_LINES_MAX + 600, "{lines}");
+        drop(outbox);
+        assert_eq!(ids(&OutboxFile::open(folder.path(), &user()).unwrap()), ["first", "last"]);
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_not_there_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        outbox.append(&[added("1")]).unwrap();
+        // A handle that reads only stands for a disk that is full.
+        outbox.file = File::open(&outbox.path).unwrap();
+        let error = outbox.append(&[added("2")]).unwrap_err();
+        assert!(error.to_string().contains("alice.outbox"), "{error}");
+        assert!(error.may_be_kept, "it cannot be cut off by this handle either");
+        drop(outbox);
+        assert_eq!(ids(&OutboxFile::open(folder.path(), &user()).unwrap()), ["1"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_rewritten_goes_on_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        fs::create_dir(outbox.new_path()).unwrap();
+        outbox.append(&[added("first")]).unwrap();
+        let rounds: Vec<_> = (0..=USELESS_LINES_MAX).flat_map(|_| [added("x"), removed("x")]).collect();
+        outbox.append(&rounds).unwrap();
+        outbox.append(&[added("last")]).unwrap();
+        fs::remove_dir(outbox.new_path()).unwrap();
         drop(outbox);
         assert_eq!(ids(&OutboxFile::open(folder.path(), &user()).unwrap()), ["first", "last"]);
     }

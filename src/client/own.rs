@@ -1,7 +1,7 @@
 //! The user's own messages: how a request names one, and what place each got.
 //!
-//! A message has its place only when it is acknowledged, which may take a while where no server works. Whoever
-//! speaks of it before that names it by its `client_msg_id`, and the request waits for the place. What stands here
+//! A message has its place only when it is acknowledged, which may take a while if no server works. A request that is about
+//! it before that names it by its `client_msg_id`, and the request waits for the place. What stands here
 //! is of one run of the program: the messages that wait, and the last ones that did.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +24,9 @@ pub enum Target {
     /// The user's last one at the moment of asking, in the order of sending.
     #[serde(skip)]
     Last,
+    /// The newest event of the room that was shown, at the moment at which the request is written.
+    #[serde(skip)]
+    Shown,
 }
 
 impl From<u64> for Target {
@@ -78,6 +81,20 @@ impl OwnMessages {
         }
     }
 
+    /// A room has another name.
+    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
+        if let Some(messages) = self.0.remove(key) {
+            self.0.insert(name.key(), messages);
+        }
+    }
+
+    /// The places that messages got are worth nothing any more.
+    pub fn forget_places(&mut self) {
+        for messages in self.0.values_mut() {
+            messages.retain(|own| own.seq.is_none());
+        }
+    }
+
     /// A message will not be sent.
     pub fn remove(&mut self, room: &RoomName, client_msg_id: &str) {
         if let Some(messages) = self.0.get_mut(&room.key()) {
@@ -85,11 +102,12 @@ impl OwnMessages {
         }
     }
 
-    /// Where `target` stands.
-    pub fn find(&self, room: &RoomKey, target: &Target) -> Standing {
+    /// Where `target` stands in a room of which everything up to `shown` was shown.
+    pub fn find(&self, room: &RoomKey, target: &Target, shown: u64) -> Standing {
         let messages = self.0.get(room);
         let own = match target {
             Target::Seq(seq) => return Standing::At(*seq),
+            Target::Shown => return Standing::At(shown),
             Target::Last => messages.and_then(VecDeque::back),
             Target::Own(id) => {
                 messages.and_then(|messages| messages.iter().rfind(|own| own.client_msg_id == *id))
@@ -106,7 +124,7 @@ mod tests {
     #[test]
     fn the_last_one_is_the_last_sent_and_not_the_last_acknowledged() {
         let (den, mut own) = (RoomName::new("Den").unwrap(), OwnMessages::default());
-        let last = |own: &OwnMessages| own.find(&den.key(), &Target::Last);
+        let last = |own: &OwnMessages| own.find(&den.key(), &Target::Last, 0);
         assert_eq!(last(&own), Standing::Missing);
         own.add(&den, "a");
         own.placed(&den, "a", 7);
@@ -120,8 +138,8 @@ mod tests {
         own.add(&den, "c");
         own.add(&den, "file");
         assert_eq!(last(&own), Standing::Waits("file".into()));
-        assert_eq!(own.find(&den.key(), &Target::Own("a".into())), Standing::At(7));
-        assert_eq!(own.find(&RoomName::new("lobby").unwrap().key(), &Target::Last), Standing::Missing);
+        assert_eq!(own.find(&den.key(), &Target::Own("a".into()), 0), Standing::At(7));
+        assert_eq!(own.find(&RoomName::new("lobby").unwrap().key(), &Target::Last, 0), Standing::Missing);
     }
 
     #[test]
@@ -132,10 +150,10 @@ mod tests {
             own.add(&den, &number.to_string());
             own.placed(&den, &number.to_string(), number as u64);
         }
-        assert_eq!(own.find(&den.key(), &Target::Own("waits".into())), Standing::Waits("waits".into()));
+        assert_eq!(own.find(&den.key(), &Target::Own("waits".into()), 0), Standing::Waits("waits".into()));
         own.placed(&den, "waits", 500);
         assert_eq!(own.0[&den.key()].len(), PLACED_MAX);
-        assert_eq!(own.find(&den.key(), &Target::Own("0".into())), Standing::Missing);
+        assert_eq!(own.find(&den.key(), &Target::Own("0".into()), 0), Standing::Missing);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
 
-use crate::protocol::{Event, RoomKey, RoomName, ServerMessage, envelope::Envelope, server_message::Content};
-
-use super::login::Secret;
+use crate::protocol::{Event, JoinAnswer, RoomKey, RoomName, credential::Password, json::object::Text};
 
 /// What stands between a room and its being followed on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Room {
     /// Where it is created: whether it is to be private. Only until it is joined.
     pub private: bool,
     /// What opens it, or will open it where it is created. Only until it is joined.
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     /// The last event that the servers were told to be read.
     pub read: u64,
 }
@@ -101,6 +101,14 @@ impl Rooms {
         self.0.get_mut(key)
     }
 
+    /// The room under `key` has another name from now on. Nothing changes if it has it already: history shows the
+    /// event of a renaming under the name that came of it.
+    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
+        if let Some(room) = self.0.remove(key) {
+            self.0.insert(name.key(), Room { name: name.clone(), ..room });
+        }
+    }
+
     /// Forgets a room.
     pub fn remove(&mut self, key: &RoomKey) -> Option<Room> {
         self.0.remove(key)
@@ -109,6 +117,13 @@ impl Rooms {
     /// All rooms, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&RoomKey, &Room)> {
         self.0.iter()
+    }
+
+    /// The places that are known are worth nothing any more: every room is joined anew, from its newest events on.
+    pub fn begin_afresh(&mut self) {
+        for room in self.0.values_mut() {
+            (room.phase, room.cursor, room.gaps, room.read) = (Phase::Absent, None, 0, 0);
+        }
     }
 
     /// The connection is gone: every room has to be joined again.
@@ -129,36 +144,31 @@ pub enum Arrival {
     Event(Box<Event>),
     /// Something that has a place in a room but cannot be read.
     Unreadable {
-        /// The room.
         room: RoomName,
-        /// Its place.
         seq: u64,
         /// What could not be read.
         reason: String,
     },
 }
 
+/// Something in the place of an event of which not even the place can be read.
+#[derive(Debug, Error)]
+#[error("an event: {0}")]
+pub struct NoEvent(#[source] serde_json::Error);
+
 impl Arrival {
-    /// Reads an event out of an answer; the error is a sentence.
-    pub fn read(value: Value) -> Result<Arrival, String> {
-        let place = place(value.as_object());
-        match (serde_json::from_value::<Event>(value), place) {
+    /// Reads an event, pushed or out of an answer.
+    ///
+    /// # Errors
+    /// Not even its place can be read.
+    pub fn read(event: &RawValue) -> Result<Arrival, NoEvent> {
+        match (serde_json::from_str::<Event>(event.get()), place(event)) {
             (Ok(event), _) => Ok(Arrival::Event(Box::new(event))),
             (Err(error), Some((room, seq))) => {
                 Ok(Arrival::Unreadable { room, seq, reason: error.to_string() })
             }
-            (Err(error), None) => Err(format!("an event: {error}")),
+            (Err(error), None) => Err(NoEvent(error)),
         }
-    }
-
-    /// Reads what could be a pushed event that [`ServerMessage::parse`] refused with `reason`.
-    pub fn salvage(line: &[u8], reason: &str) -> Option<Arrival> {
-        let envelope = Envelope::parse(line).ok()?;
-        if envelope.request_id.is_some() || !matches!(envelope.msg_type.as_str(), "chat" | "room_event") {
-            return None;
-        }
-        let (room, seq) = place(Some(&envelope.data))?;
-        Some(Arrival::Unreadable { room, seq, reason: reason.to_owned() })
     }
 
     /// The room and the place in it.
@@ -170,67 +180,22 @@ impl Arrival {
     }
 }
 
-fn place(data: Option<&Map<String, Value>>) -> Option<(RoomName, u64)> {
-    let data = data?;
-    let room = RoomName::new(data.get("room")?.as_str()?)?;
-    Some((room, data.get("seq")?.as_u64()?))
+fn place(event: &RawValue) -> Option<(RoomName, u64)> {
+    #[derive(Deserialize)]
+    struct Place {
+        room: RoomName,
+        seq: u64,
+    }
+    let Place { room, seq } = Place::deserialize(Text(event)).ok()?;
+    Some((room, seq))
 }
 
-/// The answer to a `create_join`, with its events taken apart.
-#[derive(Debug)]
-pub struct Joined {
-    /// The room, in the case it was created with.
-    pub room: RoomName,
-    /// Whether this request created it.
-    pub created: bool,
-    /// Its topic, empty where none was set.
-    pub topic: String,
-    /// What the user is in it.
-    pub role: String,
-    /// The first event that the room still has; 0 where the server does not say.
-    pub first_seq: u64,
-    /// The newest event.
-    pub last_seq: u64,
-    /// The events asked for, oldest first.
-    pub events: Vec<Arrival>,
-}
-
-impl Joined {
-    /// Reads the `data` of the ack; the error is a sentence.
-    pub fn read(mut data: Map<String, Value>) -> Result<Joined, String> {
-        let events = match data.remove("events") {
-            Some(Value::Array(events)) => events.into_iter().map(Arrival::read).collect::<Result<_, _>>()?,
-            _ => vec![],
-        };
-        let text = |field: &str| data.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Joined {
-            room: RoomName::new(&text("room")).ok_or("the answer to create_join names no room")?,
-            created: data.get("created").and_then(Value::as_bool).unwrap_or(false),
-            topic: text("topic"),
-            role: text("role"),
-            first_seq: data.get("first_seq").and_then(Value::as_u64).unwrap_or(0),
-            last_seq: data
-                .get("last_seq")
-                .and_then(Value::as_u64)
-                .ok_or("the answer to create_join has no last_seq")?,
-            events,
-        })
-    }
-}
-
-/// The event that `message` pushes, if it pushes one.
-pub fn pushed(message: &mut ServerMessage) -> Option<Arrival> {
-    if message.request_id.is_some() {
-        return None;
-    }
-    let nothing = Content::Other { msg_type: String::new(), data: Map::new() };
-    match std::mem::replace(&mut message.content, nothing) {
-        Content::Event(event) => Some(Arrival::Event(event)),
-        other => {
-            message.content = other;
-            None
-        }
-    }
+/// The events of the answer to a `create_join`, oldest first.
+///
+/// # Errors
+/// Of one of them not even the place can be read.
+pub fn arrivals(answer: &JoinAnswer) -> Result<Vec<Arrival>, NoEvent> {
+    answer.events.iter().map(|event| Arrival::read(event)).collect()
 }
 
 #[cfg(test)]
@@ -251,11 +216,11 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_of_event_still_has_its_place() {
-        let line = br#"{"msg_type":"room_event","sender_id":"a","data":{"room":"lobby","seq":4,"kind":"painted","author":"a","lamport_timestamp":1,"created_at":1}}"#;
-        let reason = ServerMessage::parse(line).unwrap_err();
-        let arrival = Arrival::salvage(line, &reason).unwrap();
-        assert_eq!(arrival.place().1, 4);
-        let value = serde_json::json!({"room": "lobby", "seq": 5, "kind": "painted"});
-        assert!(matches!(Arrival::read(value), Ok(Arrival::Unreadable { seq: 5, .. })));
+        let event =
+            r#"{"room":"lobby","seq":4,"kind":"painted","author":"a","lamport_timestamp":1,"created_at":1}"#;
+        let event: &RawValue = serde_json::from_str(event).unwrap();
+        assert!(matches!(Arrival::read(event), Ok(Arrival::Unreadable { seq: 4, .. })));
+        let event: &RawValue = serde_json::from_str(r#"{"kind":"painted"}"#).unwrap();
+        assert!(Arrival::read(event).is_err());
     }
 }

@@ -1,22 +1,23 @@
 //! The search for a server: from one that is gone to the next that works, at once but without hammering.
 
-use std::collections::VecDeque;
-
-use serde_json::{Map, Value, json};
-
-use crate::protocol::{Code, Refusal, ServerId, UserName};
+use crate::protocol::{
+    Answer, Code, Refusal, ServerId,
+    answer::{LoggedIn, Redirect},
+    credential::Token,
+    request::{ListServers, Ping, Presence, SetPresence},
+};
 
 use super::{
-    change::Outcome,
+    ask::Outcome,
     directory::Address,
     io::Output,
     limits::{
         BACK_OFF_MAX_MS, CONNECT_MS, DISCOVER_MS, LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MIN_MS, LOAD_PAUSE_MS,
-        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, STABLE_MS,
+        LOCAL_PORTS, REDIRECTS_MAX, REPLY_MS, RETRY_TOLD_MS, STABLE_MS,
     },
     link::{Health, Link, Pending},
     login::{Next, Step},
-    state::{ClientState, Doing, Down, Phase},
+    state::{ClientState, Down, Phase},
     transfer::{Download, Upload},
     update::{Before, Connection, Update},
 };
@@ -28,11 +29,11 @@ impl ClientState {
             Phase::Discovering { until_ms } if self.now_ms >= *until_ms => self.found(vec![]),
             Phase::Connecting { until_ms, .. } if self.now_ms >= *until_ms => {
                 self.outputs.push_back(Output::Disconnect);
-                self.connect_failed("it does not answer".into());
+                self.connect_failed("it does not answer in time".into());
             }
             Phase::Linked(link) => match link.health(self.now_ms, self.reply_ms()) {
                 Health::Fine => {}
-                Health::AskIt => drop(self.ask("ping", json!({}), Pending::Ping)),
+                Health::AskIt => drop(self.ask(Ping::default(), Pending::Ping)),
                 Health::Silent => {
                     let silent_since_ms = link.silent_since_ms();
                     self.silences += 1;
@@ -54,7 +55,18 @@ impl ClientState {
         {
             down.told = true;
             let reason = down.reason.clone();
-            self.tell(Update::Connection(Connection::Down { reason }));
+            let no_majority = self.no_majority;
+            self.tell(Update::Connection(Connection::Down { reason, no_majority }));
+            self.tell_of_retry();
+        }
+    }
+
+    /// Says when the next attempt comes, where the user waits for it.
+    fn tell_of_retry(&mut self) {
+        let Phase::Waiting { until_ms, .. } = &self.phase else { return };
+        let in_ms = until_ms.saturating_sub(self.now_ms);
+        if in_ms >= RETRY_TOLD_MS && self.down.as_ref().is_some_and(|down| down.told) {
+            self.tell(Update::Retry { in_ms });
         }
     }
 
@@ -95,6 +107,7 @@ impl ClientState {
     pub(super) fn search(&mut self) {
         let until_ms = self.now_ms + self.directory.pause_ms();
         self.phase = Phase::Waiting { until_ms, target: None };
+        self.tell_of_retry();
     }
 
     pub(super) fn connected(&mut self) {
@@ -104,8 +117,11 @@ impl ClientState {
     }
 
     fn try_login(&mut self, step: Step) {
-        let (msg_type, data) = self.access.request(step, &self.config.user);
-        let request_id = self.ask(msg_type, data, Pending::Login(step));
+        let request = match self.access.request(step, &self.config.user) {
+            Ok(request) => request,
+            Err(refusal) => return self.login_refused(step, refusal),
+        };
+        let request_id = self.ask(request, Pending::Login(step));
         if let Phase::Linked(link) = &mut self.phase
             && matches!(step, Step::Password | Step::Register)
         {
@@ -162,16 +178,15 @@ impl ClientState {
         self.outbox.connection_lost();
         self.rooms.connection_lost();
         self.rooms_changed = true;
-        for asking in &mut self.questions {
-            asking.asked = false;
-        }
         self.uploads.iter_mut().for_each(Upload::lost);
         self.downloads.iter_mut().for_each(Download::lost);
-        let changes = std::mem::take(&mut self.changes);
-        let (lost, kept): (VecDeque<Doing>, _) = changes.into_iter().partition(|doing| doing.asked);
-        self.changes = kept;
-        for doing in lost {
-            self.tell_outcome(doing.tag, Outcome::Unknown);
+        for mut asked in std::mem::take(&mut self.asked) {
+            if asked.sent && asked.ask.is_write() {
+                self.tell_outcome(asked.tag, asked.ask, Outcome::Unknown);
+            } else {
+                asked.sent = false;
+                self.asked.push_back(asked);
+            }
         }
     }
 
@@ -187,16 +202,17 @@ impl ClientState {
     }
 
     /// Follows a `redirect`, but not in circles.
-    pub(super) fn redirected(&mut self, server_id: &str, host: String, tcp_port: u16, reason: &str) {
+    pub(super) fn redirected(&mut self, redirect: Redirect) {
         let Some(link) = self.link() else { return };
+        let Redirect { host, reason, server_id, tcp_port } = redirect;
         let told = Address { host, tcp_port }.seen_through(&link.address);
-        let target = self.directory.address_of(server_id).cloned().unwrap_or(told);
+        let target = self.directory.address_of(server_id.as_str()).cloned().unwrap_or(told);
         let usable = target.tcp_port != 0 && target != link.address;
         self.redirects += 1;
         if usable && self.redirects <= REDIRECTS_MAX {
-            self.move_to(target, reason);
+            self.move_to(target, &reason);
         } else {
-            self.leave_server(reason, true);
+            self.leave_server(&reason, true);
         }
     }
 
@@ -216,28 +232,29 @@ impl ClientState {
     }
 
     /// A step of the login has succeeded.
-    pub(super) fn login_acked(&mut self, step: Step, data: &Map<String, Value>) {
-        if step == Step::Register {
-            self.access.registered();
-            return self.try_login(Step::Password);
-        }
-        let text = |field: &str| data.get(field).and_then(Value::as_str);
-        if let Some(username) = text("username").and_then(UserName::new) {
-            if username.key() != self.config.user.key() {
-                let reason = format!("the token is {username}'s, and not {}'s", self.config.user);
-                return self.log_out(Refusal::new(Code::BadCredentials, reason));
+    pub(super) fn login_acked(&mut self, step: Step, answer: Answer) {
+        let LoggedIn { account, epoch, server_id, token, username, .. } = match (step, answer) {
+            (Step::Register, _) => {
+                self.access.registered();
+                return self.try_login(Step::Password);
             }
-            self.config.user = username;
+            (_, Answer::LoggedIn(answer)) => answer,
+            // It answers something else: no server does.
+            (..) => return,
+        };
+        if username.key() != self.config.user.key() {
+            let reason = format!("the token is {username}'s, and not {}'s", self.config.user);
+            return self.log_out(Refusal::new(Code::BadCredentials, reason));
         }
-        if let Some(token) = self.access.succeeded(text("token")) {
+        self.config.user = username;
+        if let Some(token) = self.access.succeeded(token.as_ref().map(Token::expose)) {
             self.keep_token(token);
         }
         if !std::mem::replace(&mut self.access.told, true) {
-            let account = data.get("account").and_then(Value::as_bool).unwrap_or(false);
             self.tell(Update::LoggedIn { username: self.config.user.clone(), account });
         }
-        let server_id = text("server_id").map(str::to_owned).or(self.link().map(Link::name));
-        self.logged_in(server_id.unwrap_or_default());
+        self.live_in(epoch);
+        self.logged_in(server_id.to_string());
     }
 
     /// A step of the login was refused.
@@ -268,17 +285,22 @@ impl ClientState {
         if !self.no_majority {
             self.tell_of_connection();
         }
-        self.ask("server_list", json!({}), Pending::Directory);
-        if self.away {
-            self.ask("set_presence", json!({ "state": "away" }), Pending::Aside);
+        self.ask(ListServers {}, Pending::Directory);
+        // It is said by what the user has asked, if that waits still.
+        if self.away && !self.asked.iter().any(|asked| asked.ask.away().is_some()) {
+            self.ask(SetPresence { state: Presence::Away }, Pending::Aside);
         }
         self.rooms_changed = true;
     }
 
     /// The servers have no majority, as the one in use says.
-    pub(super) fn unavailable(&mut self) {
-        self.no_majority = true;
-        self.leave_server("it has no majority", false);
+    pub(super) fn unavailable(&mut self, refusal: &Refusal) {
+        let is_news = !std::mem::replace(&mut self.no_majority, true);
+        self.leave_server(&refusal.reason, false);
+        // A user who was told that no server answers hears that one does.
+        if let Some(down) = self.down.as_mut().filter(|_| is_news) {
+            down.told = false;
+        }
     }
 
     /// Something that needs a majority has succeeded. After a time without one, the user hears only now of a

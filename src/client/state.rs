@@ -35,8 +35,8 @@
 //! joined holds up those behind it, whatever their room: the order is kept over all rooms.
 //!
 //! # What is no message
-//! Whatever else changes something is a [`super::change`]: asked once, and its outcome told, which is
-//! "unknown" where the connection is lost before the answer. Files are cut into pieces that may be asked for
+//! Whatever else is asked is a request ([`super::ask`]), and what became of it is told: of a write that is
+//! "unknown" if the connection is lost before the answer. Files are cut into pieces that may be asked for
 //! twice ([`super::transfer`]), so they survive a failover. A login that is refused for good, and a session
 //! that the servers end, lead to `Update::LoginNeeded` and to no further attempt ([`super::login`]); the
 //! outbox waits.
@@ -46,9 +46,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::protocol::{Limits, Refusal, RoomKey, UserName};
 
 use super::{
-    change::{Change, Outcome},
+    ask::{Ask, Outcome, Reply},
     directory::{Address, Directory, Jitter},
-    io::{Input, Output, Question},
+    io::{Input, Output},
     limits::{DOWN_NOTICE_MS, GAPS_MAX},
     link::{Link, Pending},
     login::{Access, Login, Secret},
@@ -56,7 +56,7 @@ use super::{
     own::OwnMessages,
     rooms::{self, Rooms},
     transfer::{Download, Upload},
-    update::{Reply, Update},
+    update::Update,
 };
 
 /// What a client is given at its start.
@@ -73,6 +73,8 @@ pub struct StateConfig {
     /// How many of its last events are shown when a room is first joined, up to
     /// [`HISTORY_MAX`](crate::protocol::limits::HISTORY_MAX).
     pub history: usize,
+    /// The life of the cluster's data that an earlier run has seen last; 0 if there was none.
+    pub epoch: u64,
     /// What servers take at most. What is longer is refused here, because a server would cut the connection.
     pub limits: Limits,
 }
@@ -106,21 +108,13 @@ pub(super) struct Down {
     pub reason: String,
 }
 
-/// A change that is not answered.
+/// A request of the user that is not answered.
 #[derive(Debug)]
-pub(super) struct Doing {
+pub(super) struct Asked {
     pub tag: u64,
-    pub change: Change,
+    pub ask: Ask,
     /// On its way on this connection.
-    pub asked: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Asking {
-    pub tag: u64,
-    pub question: Question,
-    /// On its way on this connection.
-    pub asked: bool,
+    pub sent: bool,
 }
 
 /// One user's client: see the module's essay.
@@ -130,13 +124,14 @@ pub struct ClientState {
     pub(super) now_ms: u64,
     pub(super) phase: Phase,
     pub(super) directory: Directory,
+    /// The life of the cluster's data that places belong to; 0 before a server has told.
+    pub(super) epoch: u64,
     pub(super) rooms: Rooms,
     /// A room may need a `create_join` or a `leave`.
     pub(super) rooms_changed: bool,
     pub(super) outbox: Outbox,
     pub(super) own: OwnMessages,
-    pub(super) questions: VecDeque<Asking>,
-    pub(super) changes: VecDeque<Doing>,
+    pub(super) asked: VecDeque<Asked>,
     pub(super) uploads: Vec<Upload>,
     pub(super) downloads: Vec<Download>,
     pub(super) access: Access,
@@ -183,6 +178,7 @@ impl ClientState {
             directory: Directory::new(&config.servers, config.seed),
             // Another stream of numbers than the directory's.
             jitter: Jitter::new(!config.seed),
+            epoch: config.epoch,
             config,
             now_ms: 0,
             phase: Phase::Waiting { until_ms: 0, target: None },
@@ -190,8 +186,7 @@ impl ClientState {
             rooms_changed: false,
             outbox: Outbox::new(restored),
             own,
-            questions: VecDeque::new(),
-            changes: VecDeque::new(),
+            asked: VecDeque::new(),
             uploads: Vec::new(),
             downloads: Vec::new(),
             access,
@@ -228,7 +223,8 @@ impl ClientState {
             Input::Disconnected { reason } => self.lost(&reason),
             Input::Discovered(addresses) => self.found(addresses),
             Input::Command(command) => self.command(command),
-            Input::Bytes { tag, offset, result } => self.bytes_read(tag, offset, result),
+            Input::Bytes { tag, offset, bytes } => self.bytes_read(tag, offset, bytes),
+            Input::ReadFailed { tag, reason } => self.fail_transfer(tag, reason),
             Input::Timeout => {}
         }
         self.look_at_the_clock();
@@ -254,7 +250,9 @@ impl ClientState {
         let tell_ms = self.down_notice_ms().unwrap_or(u64::MAX);
         let says_read = self.is_online() && !self.unsaid_reads.is_empty();
         let read_ms = if says_read { self.read_due_ms.max(self.hold_until_ms) } else { u64::MAX };
-        Some(phase_ms.min(hold_ms).min(tell_ms).min(read_ms))
+        let waits = self.uploads.iter().filter(|upload| self.is_online() && !upload.is_begun());
+        let again_ms = waits.map(|upload| upload.not_before_ms).filter(|&at_ms| at_ms > self.now_ms).min();
+        Some(phase_ms.min(hold_ms).min(tell_ms).min(read_ms).min(again_ms.unwrap_or(u64::MAX)))
     }
 
     /// Messages that are not yet acknowledged.
@@ -272,12 +270,11 @@ impl ClientState {
         self.link().is_some_and(|link| link.server_id.is_some())
     }
 
-    /// Whether everything the user wanted is answered: messages, rooms, questions, changes and files.
+    /// Whether everything the user wanted is answered: messages, rooms, requests and files.
     pub fn is_idle(&self) -> bool {
         let settled = |phase, wanted| wanted && phase == rooms::Phase::Live;
         self.outbox.is_empty()
-            && self.questions.is_empty()
-            && self.changes.is_empty()
+            && self.asked.is_empty()
             && self.uploads.is_empty()
             && self.downloads.is_empty()
             && self.rooms.iter().all(|(_, room)| settled(room.phase, room.wanted))
@@ -331,38 +328,30 @@ impl ClientState {
         link.answered(only).map(|pending| (only, pending))
     }
 
-    /// Takes a question off the list, and gives it.
-    pub(super) fn take_question(&mut self, tag: u64) -> Option<Question> {
-        let at = self.questions.iter().position(|asking| asking.tag == tag && asking.asked)?;
-        self.questions.remove(at).map(|asking| asking.question)
+    /// Takes what was asked under `tag` off the list, if it is on its way.
+    pub(super) fn take_asked(&mut self, tag: u64) -> Option<Ask> {
+        let at = self.asked.iter().position(|asked| asked.tag == tag && asked.sent)?;
+        self.asked.remove(at).map(|asked| asked.ask)
     }
 
-    /// Takes a change off the list; whether it was on it.
-    pub(super) fn take_change(&mut self, tag: u64) -> Option<Change> {
-        let at = self.changes.iter().position(|doing| doing.tag == tag && doing.asked)?;
-        self.changes.remove(at).map(|doing| doing.change)
-    }
-
-    pub(super) fn tell_outcome(&mut self, tag: u64, outcome: Outcome) {
-        self.tell(Update::Changed { tag, outcome });
+    pub(super) fn tell_outcome(&mut self, tag: u64, ask: Ask, outcome: Outcome) {
+        let reply = Reply { request: ask.into_request(), outcome };
+        self.tell(Update::Answered { tag, reply: Box::new(reply) });
     }
 
     /// The session is over, or never began: the user has to log in before anything else happens.
     pub(super) fn log_out(&mut self, refusal: Refusal) {
-        let wanted = self.changes.iter().any(|doing| doing.asked && doing.change.is_last());
+        let wanted = self.asked.iter().any(|asked| asked.sent && asked.ask.is_last());
         self.end_session(refusal, wanted);
     }
 
-    /// The same, where it is known whether the user `wanted` it.
+    /// The same, if it is known whether the user `wanted` it.
     pub(super) fn end_session(&mut self, refusal: Refusal, wanted: bool) {
         self.outputs.extend(self.access.ended().map(Output::ForgetToken));
         self.outputs.push_back(Output::Disconnect);
         self.forget_connection();
-        for Asking { tag, .. } in std::mem::take(&mut self.questions) {
-            self.tell(Update::Answered { tag, reply: Reply::Refused(refusal.clone()) });
-        }
-        for Doing { tag, .. } in std::mem::take(&mut self.changes) {
-            self.tell_outcome(tag, Outcome::Refused(refusal.clone()));
+        for Asked { tag, ask, .. } in std::mem::take(&mut self.asked) {
+            self.tell_outcome(tag, ask, Outcome::Refused(refusal.clone()));
         }
         self.fail_transfers(&refusal.reason);
         self.tell(Update::LoginNeeded { refusal: refusal.clone(), wanted, logins: self.logins });
@@ -373,10 +362,10 @@ impl ClientState {
         self.outputs.push_back(Output::KeepToken(token));
     }
 
-    /// Puts a question back that was refused for load.
+    /// What was asked under `tag` was refused for load: it is asked again.
     pub(super) fn ask_again(&mut self, tag: u64) {
-        for asking in self.questions.iter_mut().filter(|asking| asking.tag == tag) {
-            asking.asked = false;
+        for asked in self.asked.iter_mut().filter(|asked| asked.tag == tag) {
+            asked.sent = false;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The token of an account between two runs: one file a user, for that user's eyes only.
 //!
-//! It stands beside the outbox. Whoever can read it is logged in as that user until the token expires or the
+//! It stands beside the outbox. A program that can read it is logged in as that user until the token expires or the
 //! user logs out, so it is written with mode 0600 from its first byte, and replaced whole.
 
 use std::{

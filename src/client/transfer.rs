@@ -9,12 +9,14 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value, json};
+use thiserror::Error;
 
 use crate::protocol::{
     FileInfo, Refusal,
-    file::{FILE_CHUNK_BYTES, FileId, NewFile},
+    answer::{Either, FileAnswer, FilePiece},
+    checked::{ChunkBytes, Digest},
+    file::{FILE_CHUNK_BYTES, FileId},
+    request::{FileBegin, FileChunk, FileEnd, FileRead, Request},
 };
 
 /// Pieces that may be on their way at once.
@@ -22,13 +24,29 @@ pub const WINDOW: usize = 4;
 /// Times that an upload is begun anew because the servers have given it up.
 const BEGINS_MAX: u32 = 3;
 
+/// How a server does not keep to what it said about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Broken {
+    /// It has the whole file before anything was sent.
+    #[error("the server has the file already")]
+    HasAlready,
+    /// It misses something, after it took every piece.
+    #[error("the server says that the file is not whole")]
+    NotWhole,
+    /// It gives something else than it was asked for.
+    #[error("the server speaks of another file")]
+    AnotherFile,
+    /// It gives more or less than belongs there.
+    #[error("the server sent a piece of the wrong length")]
+    WrongLength,
+}
+
 /// What an upload is to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sending {
-    /// The file.
-    pub file: NewFile,
-    /// SHA-256 of its content, in hexadecimal digits.
-    pub sha256: String,
+    pub file: FileBegin,
+    /// SHA-256 of its content.
+    pub sha256: Digest,
     /// What is said with it.
     pub body: String,
     /// The name of the message that shows it.
@@ -39,7 +57,7 @@ pub struct Sending {
 #[derive(Debug, PartialEq)]
 pub enum Want {
     /// Ask this of the server.
-    Ask(&'static str, Value),
+    Ask(Box<Request>),
     /// Read this part of the local file.
     Read {
         /// From here.
@@ -47,6 +65,12 @@ pub enum Want {
         /// So many bytes.
         length: usize,
     },
+}
+
+impl Want {
+    fn ask(request: impl Into<Request>) -> Want {
+        Want::Ask(Box::new(request.into()))
+    }
 }
 
 #[derive(Debug)]
@@ -99,12 +123,31 @@ pub struct Upload {
     /// A part of the file is being read.
     reading: Option<u64>,
     begins: u32,
+    /// It is not begun before this time: the servers took no further upload.
+    pub not_before_ms: u64,
 }
 
 impl Upload {
     /// Nothing was asked yet.
     pub fn new(tag: u64, sending: Sending) -> Self {
-        Upload { tag, sending, step: Step::Begin { asked: false }, reading: None, begins: 0 }
+        Upload {
+            tag,
+            sending,
+            step: Step::Begin { asked: false },
+            reading: None,
+            begins: 0,
+            not_before_ms: 0,
+        }
+    }
+
+    /// Whether it is under way, and not only waiting for its turn.
+    pub fn is_begun(&self) -> bool {
+        !matches!(self.step, Step::Begin { asked: false })
+    }
+
+    /// Whether the servers have not taken it on yet.
+    pub fn is_at_its_beginning(&self) -> bool {
+        matches!(self.step, Step::Begin { .. })
     }
 
     /// What to do next, if anything.
@@ -114,7 +157,7 @@ impl Upload {
             Step::Begin { asked } if !*asked => {
                 *asked = true;
                 self.begins += 1;
-                Some(Want::Ask("file_begin", json!(self.sending.file)))
+                Some(Want::ask(self.sending.file.clone()))
             }
             Step::Send(file_id, pieces) if pieces.done >= size && pieces.in_flight == 0 => {
                 self.step = Step::End { file_id: *file_id, asked: false };
@@ -128,14 +171,14 @@ impl Upload {
             }
             Step::End { file_id, asked } if !*asked => {
                 *asked = true;
-                Some(Want::Ask("file_end", json!({ "file_id": file_id, "sha256": self.sending.sha256 })))
+                Some(Want::ask(FileEnd { file_id: *file_id, sha256: self.sending.sha256 }))
             }
             _ => None,
         }
     }
 
     /// A part of the file was read; the request that sends it, if it is still what is wanted.
-    pub fn read(&mut self, offset: u64, bytes: &[u8]) -> Option<Want> {
+    pub fn read(&mut self, offset: u64, bytes: Vec<u8>) -> Option<Want> {
         if self.reading != Some(offset) {
             return None;
         }
@@ -144,35 +187,37 @@ impl Upload {
         if pieces.next != offset || !pieces.may_ask() {
             return None;
         }
-        pieces.next += bytes.len() as u64;
+        // As many were asked for as a piece may have.
+        let length = bytes.len() as u64;
+        let bytes = ChunkBytes::new(bytes).ok()?;
+        pieces.next += length;
         pieces.in_flight += 1;
-        let data = json!({ "file_id": file_id, "offset": offset, "bytes": STANDARD.encode(bytes) });
-        Some(Want::Ask("file_chunk", data))
+        Some(Want::ask(FileChunk { file_id: *file_id, offset, bytes }))
     }
 
     /// The servers have done what was asked. Gives the file once it is whole.
     ///
     /// # Errors
-    /// The answer cannot be read; a sentence.
-    pub fn acked(&mut self, data: &Map<String, Value>) -> Result<Option<FileInfo>, String> {
-        match &mut self.step {
-            Step::Begin { .. } => {
-                let file_id = data.get("file_id").and_then(Value::as_str).and_then(FileId::parse);
-                let file_id = file_id.ok_or("the answer to file_begin names no file")?;
-                self.step = Step::Send(file_id, Pieces::default());
+    /// The server does not keep to what it said.
+    pub fn acked(&mut self, answer: FileAnswer) -> Result<Option<FileInfo>, Broken> {
+        match (&mut self.step, answer) {
+            (Step::Begin { .. }, Either::That(receiving)) => {
+                self.step = Step::Send(receiving.file_id, Pieces::default());
                 Ok(None)
             }
-            Step::Send(_, pieces) => {
-                let received = data.get("received").and_then(Value::as_u64).unwrap_or(0);
+            (Step::Send(_, pieces), answer) => {
+                let received = match answer {
+                    Either::This(file) => file.size,
+                    Either::That(receiving) => receiving.received,
+                };
                 pieces.done = pieces.done.max(received).min(self.sending.file.size);
                 pieces.next = pieces.next.max(pieces.done);
                 pieces.answered();
                 Ok(None)
             }
-            Step::End { .. } => {
-                let file: Result<FileInfo, _> = serde_json::from_value(Value::Object(data.clone()));
-                file.map(Some).map_err(|error| format!("the answer to file_end: {error}"))
-            }
+            (Step::End { .. }, Either::This(file)) => Ok(Some(file.into())),
+            (Step::Begin { .. }, Either::This(_)) => Err(Broken::HasAlready),
+            (Step::End { .. }, Either::That(_)) => Err(Broken::NotWhole),
         }
     }
 
@@ -226,26 +271,6 @@ pub struct Download {
     early: BTreeMap<u64, Vec<u8>>,
 }
 
-/// A piece of a file that has come.
-#[derive(Debug)]
-pub struct Piece {
-    /// The file.
-    pub file: FileInfo,
-    offset: u64,
-    bytes: Vec<u8>,
-}
-
-impl Piece {
-    /// Reads the `data` of a `file`; the error is a sentence.
-    pub fn read(data: Map<String, Value>) -> Result<Piece, String> {
-        let offset = data.get("offset").and_then(Value::as_u64).ok_or("the answer has no offset")?;
-        let bytes = data.get("bytes").and_then(Value::as_str).ok_or("the answer has no bytes")?;
-        let bytes = STANDARD.decode(bytes).map_err(|error| format!("the bytes of the answer: {error}"))?;
-        let file = serde_json::from_value(Value::Object(data));
-        Ok(Piece { file: file.map_err(|error| format!("the answer: {error}"))?, offset, bytes })
-    }
-}
-
 impl Download {
     /// Nothing was asked yet.
     pub fn new(tag: u64, file_id: FileId) -> Self {
@@ -265,21 +290,21 @@ impl Download {
         let offset = self.pieces.next;
         self.pieces.next += FILE_CHUNK_BYTES as u64;
         self.pieces.in_flight += 1;
-        Some(Want::Ask("file_read", json!({ "file_id": self.file_id, "offset": offset })))
+        Some(Want::ask(FileRead { file_id: self.file_id, offset }))
     }
 
     /// A piece has come: the bytes whose turn it is, and whether they are the last.
     ///
     /// # Errors
-    /// The server does not keep to what it said; a sentence.
-    pub fn came(&mut self, piece: Piece) -> Result<(Vec<u8>, bool), String> {
-        let size = *self.size.get_or_insert(piece.file.size);
-        if piece.file.size != size || piece.file.file_id != self.file_id {
-            return Err("the server speaks of another file".into());
+    /// The server does not keep to what it said.
+    pub fn came(&mut self, piece: FilePiece) -> Result<(Vec<u8>, bool), Broken> {
+        let size = *self.size.get_or_insert(piece.size);
+        if piece.size != size || piece.file_id != self.file_id {
+            return Err(Broken::AnotherFile);
         }
         let wanted = size.saturating_sub(piece.offset).min(FILE_CHUNK_BYTES as u64);
         if piece.bytes.len() as u64 != wanted {
-            return Err("the server sent a piece of the wrong length".into());
+            return Err(Broken::WrongLength);
         }
         if piece.offset >= self.pieces.done {
             self.early.insert(piece.offset, piece.bytes);
@@ -312,31 +337,51 @@ impl Download {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Code, RoomName};
+    use crate::protocol::{
+        Code, RoomName,
+        answer::{FileDone, Receiving},
+        checked::{ContentType, FileName},
+    };
 
     const CHUNK: u64 = FILE_CHUNK_BYTES as u64;
 
     fn upload(size: u64) -> Upload {
-        let file = NewFile {
+        let file = FileBegin {
             room: RoomName::new("lobby").unwrap(),
-            name: "a.txt".into(),
+            name: FileName::new("a.txt").unwrap(),
             size,
-            content_type: "text/plain".into(),
+            content_type: ContentType::new("text/plain").ok(),
         };
         let sending =
-            Sending { file, sha256: "00".repeat(32), body: "a.txt".into(), client_msg_id: "m".into() };
+            Sending { file, sha256: Digest([0; 32]), body: "a.txt".into(), client_msg_id: "m".into() };
         Upload::new(1, sending)
     }
 
-    fn ack(data: Value) -> Map<String, Value> {
-        data.as_object().unwrap().clone()
+    const FILE: FileId = FileId([7; 16]);
+
+    fn receiving(received: u64) -> FileAnswer {
+        Either::That(Receiving { chunk_bytes: CHUNK, file_id: FILE, received })
+    }
+
+    fn info(size: u64) -> FileInfo {
+        FileInfo {
+            file_id: FILE,
+            name: "a.txt".into(),
+            size,
+            sha256: String::new(),
+            content_type: "x/y".into(),
+        }
+    }
+
+    fn begins(want: Option<Want>) -> bool {
+        matches!(want, Some(Want::Ask(request)) if matches!(*request, Request::FileBegin(_)))
     }
 
     fn begun(size: u64) -> Upload {
         let mut upload = upload(size);
-        assert!(matches!(upload.want(), Some(Want::Ask("file_begin", _))));
+        assert!(begins(upload.want()));
         assert_eq!(upload.want(), None);
-        upload.acked(&ack(json!({ "file_id": "07".repeat(16), "received": 0 }))).unwrap();
+        upload.acked(receiving(0)).unwrap();
         upload
     }
 
@@ -346,14 +391,16 @@ mod tests {
         while let Some(want) = upload.want() {
             match want {
                 Want::Read { offset, length } => {
-                    let Some(Want::Ask("file_chunk", data)) = upload.read(offset, &vec![1; length]) else {
+                    let Some(Want::Ask(request)) = upload.read(offset, vec![1; length]) else {
                         panic!("a piece that was asked for is sent")
                     };
-                    assert_eq!(data["offset"], offset);
+                    assert!(matches!(*request, Request::FileChunk(chunk) if chunk.offset == offset));
                     sent.push(offset / CHUNK);
                 }
-                Want::Ask("file_end", _) => sent.push(999),
-                want => panic!("{want:?}"),
+                Want::Ask(request) => {
+                    assert!(matches!(*request, Request::FileEnd(_)), "{request:?}");
+                    sent.push(999);
+                }
             }
         }
         sent
@@ -361,7 +408,7 @@ mod tests {
 
     fn received(upload: &mut Upload, pieces: u64) {
         let received = (pieces * CHUNK).min(upload.sending.file.size);
-        assert_eq!(upload.acked(&ack(json!({ "received": received }))), Ok(None));
+        assert_eq!(upload.acked(receiving(received)), Ok(None));
     }
 
     #[test]
@@ -378,8 +425,8 @@ mod tests {
         assert!(pump(&mut upload).is_empty());
         received(&mut upload, 6);
         assert_eq!(pump(&mut upload), [999]);
-        let info = json!({ "file_id": "07".repeat(16), "name": "a.txt", "size": 1, "sha256": "", "content_type": "x/y" });
-        assert_eq!(upload.acked(&ack(info)).unwrap().unwrap().name, "a.txt");
+        let whole = Either::This(FileDone::from(info(1)));
+        assert_eq!(upload.acked(whole).unwrap().unwrap().name, "a.txt");
     }
 
     #[test]
@@ -420,8 +467,8 @@ mod tests {
         for _ in 0..2 {
             pump(&mut upload);
             assert!(!upload.refused(&gone));
-            assert!(matches!(upload.want(), Some(Want::Ask("file_begin", _))));
-            upload.acked(&ack(json!({ "file_id": "07".repeat(16) }))).unwrap();
+            assert!(begins(upload.want()));
+            upload.acked(receiving(0)).unwrap();
         }
         pump(&mut upload);
         assert!(upload.refused(&gone));
@@ -429,15 +476,12 @@ mod tests {
 
     #[test]
     fn a_download_is_handed_on_in_order_and_resumed() {
-        let file_id = FileId([7; 16]);
         let size = 3 * CHUNK + 1;
         let piece = |number: u64| {
             let length = (size - number * CHUNK).min(CHUNK) as usize;
-            let data = json!({ "file_id": file_id, "name": "a", "size": size, "sha256": "", "content_type": "x/y",
-                "offset": number * CHUNK, "bytes": STANDARD.encode(vec![number as u8; length]) });
-            Piece::read(ack(data)).unwrap()
+            FilePiece::new(&info(size), number * CHUNK, vec![number as u8; length])
         };
-        let mut download = Download::new(1, file_id);
+        let mut download = Download::new(1, FILE);
         let asked = |download: &mut Download| std::iter::from_fn(|| download.want()).count();
         assert_eq!(asked(&mut download), 1, "its size is not known yet");
         assert_eq!(download.came(piece(0)).unwrap().0.len() as u64, CHUNK);

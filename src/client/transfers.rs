@@ -1,17 +1,19 @@
 //! The files of a client on their way: what [`super::transfer`] wants is asked, and its answers handed on.
 
-use serde_json::{Map, Value};
-
-use crate::protocol::{Code, Refusal, file::FileId};
+use crate::protocol::{
+    Code, Refusal,
+    answer::{FileAnswer, FilePiece},
+    file::FileId,
+};
 
 use super::{
     io::Output,
-    limits::TRANSFERS_MAX,
+    limits::{LOAD_PAUSE_MAX_MS, LOAD_PAUSE_MS, TRANSFERS_MAX, UPLOADS_AT_ONCE},
     link::Pending,
     outbox::Message,
     rooms,
     state::ClientState,
-    transfer::{Download, Piece, Sending, Upload, Want},
+    transfer::{Download, Sending, Upload, Want},
     update::Update,
 };
 
@@ -43,17 +45,24 @@ impl ClientState {
 
     /// Asks for whatever the files on their way want.
     pub(super) fn move_files(&mut self) {
+        let mut begun = self.uploads.iter().filter(|upload| upload.is_begun()).count();
         for at in 0..self.uploads.len() {
-            let upload = &mut self.uploads[at];
+            let upload = &self.uploads[at];
             let (tag, key) = (upload.tag, upload.sending.file.room.key());
             if self.rooms.get(&key).is_none_or(|room| room.phase != rooms::Phase::Live) {
                 continue;
+            }
+            if !upload.is_begun() {
+                if begun >= UPLOADS_AT_ONCE || upload.not_before_ms > self.now_ms {
+                    continue;
+                }
+                begun += 1;
             }
             while self.may_ask()
                 && let Some(want) = self.uploads[at].want()
             {
                 match want {
-                    Want::Ask(msg_type, data) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
+                    Want::Ask(request) => drop(self.ask(*request, Pending::Upload(tag))),
                     Want::Read { offset, length } => {
                         self.outputs.push_back(Output::Read { tag, offset, length });
                     }
@@ -63,34 +72,29 @@ impl ClientState {
         for at in 0..self.downloads.len() {
             let tag = self.downloads[at].tag;
             while self.may_ask()
-                && let Some(Want::Ask(msg_type, data)) = self.downloads[at].want()
+                && let Some(Want::Ask(request)) = self.downloads[at].want()
             {
-                self.ask(msg_type, data, Pending::Download(tag));
+                self.ask(*request, Pending::Download(tag));
             }
         }
     }
 
     /// A part of a file was read from the disk.
-    pub(super) fn bytes_read(&mut self, tag: u64, offset: u64, result: Result<Vec<u8>, String>) {
+    pub(super) fn bytes_read(&mut self, tag: u64, offset: u64, bytes: Vec<u8>) {
         let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
-        match result {
-            Err(reason) => self.fail_transfer(tag, reason),
-            Ok(bytes) => {
-                let Some(Want::Ask(msg_type, data)) = upload.read(offset, &bytes) else { return };
-                match self.fits(msg_type, &data) {
-                    Ok(()) => drop(self.ask(msg_type, data, Pending::Upload(tag))),
-                    Err(refusal) => self.fail_transfer(tag, refusal.reason),
-                }
-            }
+        let Some(Want::Ask(request)) = upload.read(offset, bytes) else { return };
+        match self.fits(&request) {
+            Ok(()) => drop(self.ask(*request, Pending::Upload(tag))),
+            Err(refusal) => self.fail_transfer(tag, refusal.reason),
         }
     }
 
-    pub(super) fn upload_acked(&mut self, tag: u64, data: &Map<String, Value>) {
+    pub(super) fn upload_acked(&mut self, tag: u64, answer: FileAnswer) {
         self.settle();
         let Some(at) = self.uploads.iter().position(|upload| upload.tag == tag) else { return };
-        match self.uploads[at].acked(data) {
+        match self.uploads[at].acked(answer) {
             Ok(None) => {}
-            Err(reason) => self.fail_transfer(tag, reason),
+            Err(broken) => self.fail_transfer(tag, broken.to_string()),
             Ok(Some(file)) => {
                 let Sending { file: asked, body, client_msg_id, .. } = self.uploads.remove(at).sending;
                 let (room, file_id) = (asked.room, Some(file.file_id));
@@ -102,7 +106,12 @@ impl ClientState {
 
     pub(super) fn upload_refused(&mut self, tag: u64, refusal: &Refusal) {
         let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
-        if refusal.code.retryable() {
+        if refusal.code == Code::RateLimited && upload.is_at_its_beginning() {
+            // Too many uploads of the user: this one comes again, and all else goes on.
+            let pause_ms = refusal.retry_after_ms.unwrap_or(LOAD_PAUSE_MS);
+            upload.not_before_ms = self.now_ms + pause_ms.clamp(LOAD_PAUSE_MS, LOAD_PAUSE_MAX_MS);
+            upload.refused_for_load();
+        } else if refusal.code.retryable() {
             upload.refused_for_load();
             self.hold(refusal);
         } else if upload.refused(refusal) {
@@ -110,15 +119,13 @@ impl ClientState {
         }
     }
 
-    pub(super) fn piece_came(&mut self, tag: u64, data: Map<String, Value>) {
+    pub(super) fn piece_came(&mut self, tag: u64, piece: FilePiece) {
         self.back_in_touch();
         let Some(at) = self.downloads.iter().position(|download| download.tag == tag) else { return };
-        let came = Piece::read(data).and_then(|piece| {
-            let file = piece.file.clone();
-            self.downloads[at].came(piece).map(|(bytes, last)| (file, bytes, last))
-        });
+        let file = piece.file();
+        let came = self.downloads[at].came(piece).map(|(bytes, last)| (file, bytes, last));
         match came {
-            Err(reason) => self.fail_transfer(tag, reason),
+            Err(broken) => self.fail_transfer(tag, broken.to_string()),
             Ok((file, bytes, last)) => {
                 if last {
                     self.downloads.remove(at);

@@ -2,18 +2,22 @@
 
 use std::{
     io::{self, ErrorKind, Read},
-    net::{Shutdown, TcpStream, ToSocketAddrs},
+    net::{TcpStream, ToSocketAddrs},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::Builder,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::Sender;
 
-use crate::protocol::limits::HISTORY_BYTES;
+use crate::{
+    network_error::in_words,
+    protocol::limits::HISTORY_BYTES,
+    tls::client::{ClientStream, Trust},
+};
 
 use super::{directory::Address, discovery::discover, io::Input, limits::CONNECT_MS};
 
@@ -27,7 +31,7 @@ const LOOK_MS: u64 = 1_000;
 /// What the thread of a connection says.
 pub enum FromLink {
     /// The connection stands; this is its writing side.
-    Opened(TcpStream),
+    Opened(ClientStream),
     /// For the state.
     Said(Input),
 }
@@ -37,7 +41,7 @@ pub struct Transport {
     /// Tells what this connection says from what an older one still says.
     pub number: u64,
     /// The writing side, once it is open.
-    pub stream: Option<TcpStream>,
+    pub stream: Option<ClientStream>,
     ended: Arc<AtomicBool>,
 }
 
@@ -47,9 +51,14 @@ impl Transport {
     ///
     /// The thread is not joined: opening cannot be interrupted (the resolver of names may take long), and
     /// after [`Transport::end`] it does nothing but end.
-    pub fn start(number: u64, address: Option<Address>, inputs: Sender<(u64, FromLink)>) -> Transport {
+    pub fn start(
+        number: u64,
+        address: Option<Address>,
+        trust: Option<Trust>,
+        inputs: Sender<(u64, FromLink)>,
+    ) -> Transport {
         let ended = Arc::new(AtomicBool::new(false));
-        let link = LinkThread { number, inputs: inputs.clone(), ended: ended.clone() };
+        let link = LinkThread { number, trust, inputs: inputs.clone(), ended: ended.clone() };
         let spawned = Builder::new().name(format!("client-link-{number}")).spawn(move || match address {
             Some(address) => link.run(&address),
             None => drop(link.say(FromLink::Said(Input::Discovered(discover())))),
@@ -68,35 +77,36 @@ impl Transport {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(stream) = self.stream {
             // Wakes the reading thread. A connection that is gone already cannot be shut down.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = stream.shutdown();
         }
     }
 }
 
 struct LinkThread {
     number: u64,
+    /// Whose certificates are believed; without it nothing is encrypted.
+    trust: Option<Trust>,
     inputs: Sender<(u64, FromLink)>,
     ended: Arc<AtomicBool>,
 }
 
 impl LinkThread {
     fn run(self, address: &Address) {
-        let opened = open(address).and_then(|stream| Ok((stream.try_clone()?, stream)));
-        let (stream, writing) = match opened {
+        let stream = match open(address, self.trust.as_ref()) {
             Ok(opened) => opened,
             Err(error) => {
                 self.say(FromLink::Said(Input::ConnectFailed { reason: in_words(&error) }));
                 return;
             }
         };
-        if self.say(FromLink::Opened(writing)) {
+        if self.say(FromLink::Opened(stream.clone())) {
             let reason = self.read(stream);
             self.say(FromLink::Said(Input::Disconnected { reason }));
         }
     }
 
     /// Reads lines until the connection ends; gives the reason.
-    fn read(&self, mut stream: TcpStream) -> String {
+    fn read(&self, mut stream: ClientStream) -> String {
         let mut unread = Vec::new();
         let mut chunk = vec![0; 64 * 1024];
         loop {
@@ -144,26 +154,16 @@ impl LinkThread {
     }
 }
 
-/// The error for people: the kind of a usual one without the system's number.
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        kind @ (ErrorKind::ConnectionRefused
-        | ErrorKind::ConnectionReset
-        | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable
-        | ErrorKind::TimedOut) => kind.to_string(),
-        _ => error.to_string(),
-    }
-}
-
 /// Opens a connection to any of the addresses that the host's name stands for.
-fn open(address: &Address) -> io::Result<TcpStream> {
+fn open(address: &Address, trust: Option<&Trust>) -> io::Result<ClientStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host name stands for no address");
     for target in (address.host.as_str(), address.tcp_port).to_socket_addrs()? {
+        let deadline = Instant::now() + Duration::from_millis(CONNECT_MS);
         match TcpStream::connect_timeout(&target, Duration::from_millis(CONNECT_MS)) {
-            Ok(stream) => {
+            Ok(socket) => {
                 // Messages are small and waited for.
-                stream.set_nodelay(true)?;
+                socket.set_nodelay(true)?;
+                let stream = ClientStream::open(socket, &address.host, trust, deadline)?;
                 stream.set_write_timeout(Some(Duration::from_millis(WRITE_MS)))?;
                 stream.set_read_timeout(Some(Duration::from_millis(LOOK_MS)))?;
                 return Ok(stream);

@@ -2,22 +2,22 @@
 
 use std::{fmt, path::PathBuf};
 
-use crate::protocol::{
-    Event, FileInfo, Refusal, RoomName, RoomSummary, ServerList, UserName,
-    answer::{Account, Hit, Hook, Member},
-    status::Status,
-};
+use crate::protocol::{Event, FileInfo, Refusal, RoomName, ServerList, UserName, answer::PresenceState};
 
-use super::{change::Outcome, directory::Address, io::Question, outbox::Message};
+use super::{ask::Reply, directory::Address, outbox::Message};
 
 /// Something the user is told. Of one room, events come in the order of their `seq`, each once.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Update {
     /// The connection changed: one line, as [`fmt::Display`] gives it.
     Connection(Connection),
+    /// No server works, as was told, and the next attempt comes after a pause.
+    Retry {
+        /// Milliseconds from now.
+        in_ms: u64,
+    },
     /// A room is joined. Also after each change of server, where `resumed` is true.
     Joined {
-        /// The room.
         room: RoomName,
         /// Whether it did not exist before.
         created: bool,
@@ -27,53 +27,42 @@ pub enum Update {
         role: String,
         /// The newest event when it was joined.
         last_seq: u64,
+        /// The pinned messages, the newest pin first.
+        pins: Vec<u64>,
         /// Whether it was joined before and goes on where it stopped.
         resumed: bool,
     },
     /// Something happened in a room.
     Event {
-        /// What.
         event: Box<Event>,
         /// Whether it is older than the joining of the room.
         past: bool,
     },
     /// Something took a place in a room that this client cannot read.
     Unreadable {
-        /// The room.
         room: RoomName,
-        /// Its place.
         seq: u64,
         /// What could not be read.
         reason: String,
     },
     /// The servers know less of the room than was shown before: the cluster was set up anew, and the room is
     /// shown from its beginning there.
-    RoomRestarted {
-        /// The room.
-        room: RoomName,
-    },
+    RoomRestarted { room: RoomName },
+    /// The servers were restored from a backup: what came after it is gone, and places that were known may be other
+    /// messages' now. Rooms are shown afresh.
+    Restored,
     /// A room is left.
-    Left {
-        /// The room.
-        room: RoomName,
-    },
+    Left { room: RoomName },
     /// A room could not be joined or left.
-    RoomRefused {
-        /// The room.
-        room: RoomName,
-        /// Why.
-        refusal: Refusal,
-    },
+    RoomRefused { room: RoomName, refusal: Refusal },
     /// A message is in the durable outbox and will be sent, across restarts, until it is acknowledged.
     Queued {
-        /// The message.
         message: Message,
         /// Whether there is a connection that may carry it at once.
         online: bool,
     },
     /// A message has its place, for ever.
     Acked {
-        /// The message.
         message: Message,
         /// Its place in its room.
         seq: u64,
@@ -82,29 +71,20 @@ pub enum Update {
     },
     /// A message was refused for good and is no longer in the outbox.
     Refused {
-        /// The message.
         message: Message,
-        /// Why.
         refusal: Refusal,
-        /// Whether an earlier sending of it, whose answer was lost, may have succeeded all the same.
+        /// Whether an earlier sending of it may have succeeded, because its answer was lost.
         uncertain: bool,
     },
-    /// The answer to a question.
+    /// What became of something that was asked.
     Answered {
-        /// The tag given with the question.
+        /// The tag given with it.
         tag: u64,
-        /// The answer.
-        reply: Reply,
+        /// The request, and what became of it.
+        reply: Box<Reply>,
     },
     /// The servers of the cluster changed.
     Servers(ServerList),
-    /// A change is done, refused, or lost without an answer.
-    Changed {
-        /// The tag given with the change.
-        tag: u64,
-        /// What became of it.
-        outcome: Outcome,
-    },
     /// Logged in, for the first time or after the user was asked.
     LoggedIn {
         /// The name, as it was registered.
@@ -115,32 +95,34 @@ pub enum Update {
     /// There is no connection until the user logs in again ([`Command::LogIn`](super::io::Command::LogIn)):
     /// the login was refused, or the session has ended. Messages wait in the outbox.
     LoginNeeded {
-        /// Why.
         refusal: Refusal,
         /// Whether the user has asked for it, by a logout.
         wanted: bool,
         /// How often the user had logged in anew before: tells the end of one login from that of the next.
         logins: u64,
     },
-    /// Somebody is typing.
-    Typing {
-        /// Where.
+    /// The user has read a room further, on another device.
+    ReadElsewhere {
         room: RoomName,
-        /// Who.
-        username: UserName,
+        /// The last event that is read.
+        seq: u64,
+        /// Messages of others that are unread still.
+        unread: u64,
+        /// Those of them that name the user.
+        mentions: u64,
     },
-    /// Somebody has come, gone or stepped away.
+    /// A user is typing.
+    Typing { room: RoomName, username: UserName },
+    /// A user has come, gone or stepped away.
     Presence {
-        /// Who.
         username: UserName,
-        /// `online`, `away` or `offline`.
-        state: String,
+        /// What the user is seen as now.
+        state: PresenceState,
     },
     /// The user was invited to a room, or is not any more.
     Invitation {
-        /// Which.
         room: RoomName,
-        /// Whose doing it is.
+        /// The user who invited, or took that back.
         by: UserName,
         /// Whether they are invited now.
         invited: bool,
@@ -149,16 +131,13 @@ pub enum Update {
     Uploaded {
         /// The tag given with the upload.
         tag: u64,
-        /// The file.
         file: FileInfo,
     },
     /// A file was fetched, checked, and saved.
     Downloaded {
         /// The tag given with the download.
         tag: u64,
-        /// The file.
         file: FileInfo,
-        /// Where.
         path: PathBuf,
     },
     /// A file could not be sent or fetched.
@@ -175,87 +154,6 @@ pub enum Update {
     },
 }
 
-/// The answer to a [`Question`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
-    /// To `History`.
-    History {
-        /// The room.
-        room: RoomName,
-        /// The events that could be read, oldest first.
-        events: Vec<Event>,
-        /// The newest event of the room.
-        last_seq: u64,
-        /// What asks for more in the same direction, where there are more.
-        next: Option<Question>,
-    },
-    /// To `Rooms`.
-    Rooms {
-        /// The rooms, by name.
-        rooms: Vec<RoomSummary>,
-        /// Whether only those of the user were asked for.
-        joined: bool,
-        /// What asks for those behind them, where there are more.
-        next: Option<Question>,
-    },
-    /// To `Search`.
-    Search {
-        /// The messages, newest first.
-        hits: Vec<Hit>,
-        /// What asks for older ones, where there may be some.
-        next: Option<Question>,
-    },
-    /// To `Hooks`.
-    Hooks {
-        /// The room.
-        room: RoomName,
-        /// Its addresses.
-        hooks: Vec<Hook>,
-    },
-    /// To `Users`.
-    Users {
-        /// The users, by name.
-        users: Vec<Account>,
-        /// What asks for those behind them, where there are more.
-        next: Option<Question>,
-    },
-    /// To `Members`.
-    Members {
-        /// The room.
-        room: RoomName,
-        /// Its members.
-        members: Vec<Member>,
-        /// What asks for those behind them, where there are more.
-        next: Option<Question>,
-    },
-    /// To `Servers`.
-    Servers(ServerList),
-    /// To `Status`.
-    Status(Box<Status>),
-    /// To `Barrier`: everything committed anywhere before it was asked has been applied on this server.
-    Barrier,
-    /// To any of them: it was refused.
-    Refused(Refusal),
-}
-
-impl Reply {
-    /// What asks for the page behind this one, where there is one.
-    pub fn next(&self) -> Option<&Question> {
-        match self {
-            Reply::History { next, .. }
-            | Reply::Rooms { next, .. }
-            | Reply::Search { next, .. }
-            | Reply::Users { next, .. }
-            | Reply::Members { next, .. } => next.as_ref(),
-            Reply::Hooks { .. }
-            | Reply::Servers(_)
-            | Reply::Status(_)
-            | Reply::Barrier
-            | Reply::Refused(_) => None,
-        }
-    }
-}
-
 /// How the connection changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Connection {
@@ -263,7 +161,6 @@ pub enum Connection {
     Up {
         /// The server's id.
         server_id: String,
-        /// Its address.
         address: Address,
         /// What was before; `None` at the first connection.
         before: Option<Before>,
@@ -272,6 +169,8 @@ pub enum Connection {
     Down {
         /// What the last attempt met.
         reason: String,
+        /// Whether servers answer, but have no majority: then everything can still be read.
+        no_majority: bool,
     },
 }
 
@@ -300,7 +199,7 @@ impl fmt::Display for Connection {
                     (false, false) => write!(f, "{old} is gone, now on {server_id} ({seconds:.2} s)"),
                 }
             }
-            Connection::Down { reason } => {
+            Connection::Down { reason, .. } => {
                 write!(f, "no working server ({reason}); messages are kept and the search goes on")
             }
         }

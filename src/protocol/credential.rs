@@ -1,18 +1,22 @@
 //! Passwords and tokens: how they are held, what is stored of them, and the work they make.
 //!
-//! Hashing a password takes tens of milliseconds on purpose, so it is nobody's who serves others: the
-//! replica hands out a [`Job`] and is given what became of it, [`Done`]. Chance (salts, tokens, challenges)
-//! is the worker's, too. What goes into the log are verifiers and hashes of tokens, never a password or a
-//! token: neither [`Password`] nor [`Token`] can be serialised.
+//! Hashing a password takes tens of milliseconds on purpose, so the replica does not do it: it gives a [`Job`]
+//! to the thread of the connection that asked, and is given what became of it, [`Done`]. Chance (salts, tokens,
+//! challenges) is that thread's, too. What goes into the log are verifiers and hashes of tokens, never a password or a
+//! token: [`Password`] and [`Token`] can be written in JSON, for the server that checks them, and refuse every
+//! format that is not for people to read, such as that of the log.
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize, Serializer, ser::Error};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-use super::refusal::{Code, Refusal};
+use super::{
+    checked::Invalid,
+    refusal::{Code, Refusal},
+};
 
 pub use super::scram::ScramVerifier;
 
@@ -54,10 +58,16 @@ impl fmt::Debug for Verifier {
 
 /// SHA-256 of a token, which is all that is stored of it. A token is 256 random bits: it cannot be guessed
 /// from its hash, nor found by the time that a lookup of the hash takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
+    /// Stands where that of a token will be when it is drawn: it opens nothing, since nothing is known of which it
+    /// is the hash.
+    pub fn undrawn() -> Self {
+        TokenHash([0; 32])
+    }
+
     /// Of a token's text. Any text has a hash; only that of a [`Token`] can be one that is stored.
     pub fn of(token: &str) -> Self {
         TokenHash(Sha256::digest(token.as_bytes()).into())
@@ -72,7 +82,8 @@ impl TokenHash {
 /// as they are. For ASCII this is what SASLprep (RFC 4013) makes of it, too, so a SCRAM client of either
 /// kind computes the same; of letters that only NFKC unites (such as `ﬁ` and `fi`) a SASLprep client
 /// computes something else and has to send the plain letters.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Password(String);
 
 impl Password {
@@ -80,49 +91,93 @@ impl Password {
     ///
     /// # Errors
     /// It cannot be anybody's: it is empty, longer than [`PASSWORD_BYTES`], or has control characters. The
-    /// refusal does not repeat it.
-    pub fn new(text: &str) -> Result<Self, Refusal> {
+    /// error does not repeat it.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err(Refusal::bad_request("the password is empty"));
+            return Err("is empty".into());
         }
         if text.len() > PASSWORD_BYTES {
-            return Err(Refusal::bad_request(format!(
-                "the password has {} bytes; it may have {PASSWORD_BYTES}",
-                text.len()
-            )));
+            return Err(format!("has {} bytes; it may have {PASSWORD_BYTES}", text.len()).into());
         }
         if text.chars().any(char::is_control) {
-            return Err(Refusal::bad_request("the password has a control character"));
+            return Err("has a control character".into());
         }
         Ok(Password(text.chars().map(|letter| if is_space(letter) { ' ' } else { letter }).nfc().collect()))
-    }
-
-    /// A password that is chosen now.
-    ///
-    /// # Errors
-    /// As for [`Password::new`], and where it has fewer than [`PASSWORD_CHARS_MIN`] characters.
-    pub fn chosen(text: &str) -> Result<Self, Refusal> {
-        let password = Password::new(text)?;
-        password.check_chosen()?;
-        Ok(password)
     }
 
     /// Whether it may be chosen now, where only later is known whether it is chosen or shown.
     ///
     /// # Errors
     /// It has fewer than [`PASSWORD_CHARS_MIN`] characters.
-    pub fn check_chosen(&self) -> Result<(), Refusal> {
-        match self.0.chars().count() < PASSWORD_CHARS_MIN {
-            true => Err(Refusal::bad_request(format!(
-                "a password must have at least {PASSWORD_CHARS_MIN} characters"
-            ))),
-            false => Ok(()),
+    pub fn check_chosen(&self) -> Result<(), Invalid> {
+        if self.0.chars().count() < PASSWORD_CHARS_MIN {
+            return Err(format!("must have at least {PASSWORD_CHARS_MIN} characters").into());
         }
+        Ok(())
     }
 
     /// The password itself, for those who hash it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Password {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Password::new(&text)
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_secret(&self.0, serializer)
+    }
+}
+
+/// A password that is chosen now: one of at least [`PASSWORD_CHARS_MIN`] characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ChosenPassword(Password);
+
+impl ChosenPassword {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// As for [`Password::new`], and if it is too short. The error does not repeat it.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        let password = Password::new(text)?;
+        password.check_chosen()?;
+        Ok(ChosenPassword(password))
+    }
+
+    /// The password, as any other.
+    pub fn get(&self) -> &Password {
+        &self.0
+    }
+}
+
+impl From<ChosenPassword> for Password {
+    fn from(chosen: ChosenPassword) -> Password {
+        chosen.0
+    }
+}
+
+impl TryFrom<String> for ChosenPassword {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        ChosenPassword::new(&text)
+    }
+}
+
+/// Writes a secret in JSON, for the one who is to read it; never in the log or a row.
+fn serialize_secret<S: Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        serializer.serialize_str(secret)
+    } else {
+        Err(S::Error::custom("a secret is never written to the log"))
     }
 }
 
@@ -141,7 +196,8 @@ fn is_space(letter: char) -> bool {
 }
 
 /// A token in memory: `snt_` and 256 random bits in URL-safe base64. `Debug` never shows it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Token(String);
 
 impl Token {
@@ -149,19 +205,24 @@ impl Token {
     pub fn from_bytes(bytes: &[u8; TOKEN_BYTES]) -> Self {
         let mut text = String::with_capacity(TOKEN_CHARS);
         text.push_str(TOKEN_PREFIX);
-        URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+        BASE64URL_NOPAD.encode_append(bytes, &mut text);
         Token(text)
     }
 
-    /// Reads a token that a client sent.
+    /// What somebody gives for a token. Any text may be given; only [`Token::check`] says whether it can be one.
+    pub fn given(text: impl Into<String>) -> Self {
+        Token(text.into())
+    }
+
+    /// Whether it has the shape of a token.
     ///
     /// # Errors
-    /// `bad_credentials` where it has not the shape of one: such a token was never given out. The refusal
-    /// is the one that an unknown token gets, and does not repeat it.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let code = text.strip_prefix(TOKEN_PREFIX).filter(|_| text.len() == TOKEN_CHARS);
-        match code.map(|code| URL_SAFE_NO_PAD.decode(code)) {
-            Some(Ok(bytes)) if bytes.len() == TOKEN_BYTES => Ok(Token(text.into())),
+    /// `bad_credentials` where it has not: such a token was never given out. The refusal is the one that an
+    /// unknown token gets, and does not repeat it.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let code = self.0.strip_prefix(TOKEN_PREFIX).filter(|_| self.0.len() == TOKEN_CHARS);
+        match code.map(|code| BASE64URL_NOPAD.decode(code.as_bytes())) {
+            Some(Ok(bytes)) if bytes.len() == TOKEN_BYTES => Ok(()),
             _ => Err(Token::refused()),
         }
     }
@@ -182,17 +243,23 @@ impl Token {
     }
 }
 
+impl Serialize for Token {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_secret(&self.0, serializer)
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
 }
 
-/// Work for the hashing threads.
+/// Work for the thread of a connection.
 ///
-/// The queue to them is short and knows no addresses: fairness is the replica's, which hands out one job of a
-/// connection and a share of the queue to an address at a time (`replica/jobs.rs`), and counts what each asks
-/// for (`replica/throttle.rs`, `replica/rates.rs`).
+/// How many hash at the same time, and how many wait for it, is bounded there without regard to addresses. Fairness
+/// is the replica's, which gives an address a share of these places (`replica/clients/logins.rs`), and counts what each
+/// asks for (`replica/clients/throttle.rs`, `replica/clients/rates.rs`).
 #[derive(Debug, Clone)]
 pub enum Job {
     /// Make a verifier (registration, password change, password of a room).
@@ -281,7 +348,9 @@ mod tests {
         let text = token.expose();
         assert_eq!(text, "snt_-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s");
         assert_eq!(text.len(), TOKEN_CHARS);
-        assert_eq!(Token::parse(text).unwrap().hash(), token.hash());
+        let given = Token::given(text);
+        given.check().unwrap();
+        assert_eq!(given.hash(), token.hash());
         assert_eq!(TokenHash::of(text), token.hash());
         let last = |letter: &str| format!("{}{letter}", &text[..TOKEN_CHARS - 1]);
         for bad in [
@@ -299,7 +368,7 @@ mod tests {
             &last("\n"),
             &format!("snt_{}a", "é".repeat(21)),
         ] {
-            let refusal = Token::parse(bad).unwrap_err();
+            let refusal = Token::given(bad).check().unwrap_err();
             assert_eq!(refusal, Token::refused(), "{bad:?}");
         }
     }
@@ -320,19 +389,18 @@ mod tests {
     fn impossible_passwords_are_refused_without_being_repeated() {
         Password::new("x").unwrap();
         Password::new(&"x".repeat(PASSWORD_BYTES)).unwrap();
-        Password::chosen("12345678").unwrap();
+        ChosenPassword::new("12345678").unwrap();
         // Eight characters, whatever they take in bytes or were sent as.
-        Password::chosen(&"é".repeat(8)).unwrap();
+        ChosenPassword::new(&"é".repeat(8)).unwrap();
         let long = "x".repeat(PASSWORD_BYTES + 1);
         for bad in ["", "tab\tinside", "nul\0inside", "\u{85}next line", &long] {
-            let refusal = Password::new(bad).unwrap_err();
-            assert_eq!(refusal.code, Code::BadRequest);
-            assert!(bad.is_empty() || !refusal.reason.contains(bad));
-            Password::chosen(bad).unwrap_err();
+            let invalid = Password::new(bad).unwrap_err().to_string();
+            assert!(bad.is_empty() || !invalid.contains(bad));
+            ChosenPassword::new(bad).unwrap_err();
         }
-        let refusal = Password::chosen("1234567").unwrap_err();
-        assert!(refusal.reason.contains("at least 8") && !refusal.reason.contains("1234567"));
-        Password::chosen(&"e\u{301}".repeat(7)).unwrap_err();
+        let invalid = ChosenPassword::new("1234567").unwrap_err().to_string();
+        assert!(invalid.contains("at least 8") && !invalid.contains("1234567"));
+        ChosenPassword::new(&"e\u{301}".repeat(7)).unwrap_err();
     }
 
     #[test]
@@ -351,6 +419,14 @@ mod tests {
             !shown.contains("hunter2") && !shown.contains("argon2") && !shown.contains("snt_"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn secrets_are_written_for_the_one_who_is_to_read_them_and_never_in_the_log() {
+        let password = ChosenPassword::new("correct horse").unwrap();
+        assert_eq!(serde_json::to_string(&password).unwrap(), "\"correct horse\"");
+        assert!(postcard::to_allocvec(&password).is_err());
+        assert!(postcard::to_allocvec(&Token::from_bytes(&[9; 32])).is_err());
     }
 
     #[test]

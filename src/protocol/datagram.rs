@@ -94,7 +94,6 @@ pub struct Token {
 pub struct Receipt {
     /// Whose token.
     pub initiator: ServerId,
-    /// Its round.
     pub round: u64,
     /// How many servers had had it when it was sent.
     pub hops: usize,

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     file::FileInfo,
     name::{RoomName, UserName},
 };
+
+/// The `kind` of an event that is a message.
+pub const MESSAGE: &str = "message";
 
 /// One change in a room. Its JSON form is at once what clients are sent and what the database keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,12 +33,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether it is a message, which is pushed as `chat`; all else is a `room_event`.
+    pub fn is_message(&self) -> bool {
+        matches!(self.kind, EventKind::Message(_))
+    }
+
     /// The `msg_type` under which this event is pushed.
     pub fn msg_type(&self) -> &'static str {
-        match self.kind {
-            EventKind::Message(_) => "chat",
-            _ => "room_event",
-        }
+        if self.is_message() { "chat" } else { "room_event" }
     }
 }
 
@@ -82,20 +88,15 @@ pub enum EventKind {
     Left,
     /// The author gave one of their messages another text.
     Edited {
-        /// The message.
         target: u64,
         /// The new text; `None` once there is a newer one, or none at all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
     },
     /// A message was deleted.
-    Deleted {
-        /// The message.
-        target: u64,
-    },
+    Deleted { target: u64 },
     /// The author reacted to a message.
     Reaction {
-        /// The message.
         target: u64,
         /// With what.
         emoji: String,
@@ -103,16 +104,24 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         remove: bool,
     },
+    /// A message was pinned.
+    Pinned { target: u64 },
+    /// A message is not pinned any more.
+    Unpinned { target: u64 },
+    /// The room has another name. Live, the event still carries the old one as its room.
+    Renamed {
+        /// The new name.
+        name: RoomName,
+        /// The name until then.
+        old_name: RoomName,
+    },
     /// The room is about something else.
     Topic {
         /// What.
         topic: String,
     },
     /// Somebody may enter.
-    Invited {
-        /// Who.
-        username: UserName,
-    },
+    Invited { username: UserName },
     /// An invitation was taken back.
     Uninvited {
         /// Whose.
@@ -125,33 +134,24 @@ pub enum EventKind {
     },
     /// Somebody was shut out.
     Banned {
-        /// Who.
         username: UserName,
         /// For how long; without it until they are unbanned.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u32>,
     },
     /// Somebody is no longer shut out.
-    Unbanned {
-        /// Who.
-        username: UserName,
-    },
+    Unbanned { username: UserName },
     /// Somebody may read and not write.
     Muted {
-        /// Who.
         username: UserName,
         /// For how long; without it until they are unmuted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u32>,
     },
     /// Somebody may write again.
-    Unmuted {
-        /// Who.
-        username: UserName,
-    },
+    Unmuted { username: UserName },
     /// Somebody is something else in the room.
     Role {
-        /// Who.
         username: UserName,
         /// What.
         role: String,
@@ -174,6 +174,24 @@ pub enum EventKind {
         keep_events: Option<u64>,
     },
 }
+
+/// The stored JSON of an event as one of `room`: a stored event has the name that its room had then, and readers of
+/// history are shown the name that it has now.
+pub fn in_room(json: &RawValue, room: &RoomName) -> Box<RawValue> {
+    let text = json.get();
+    // The room is written first, and its name needs no escapes.
+    let rest = text.strip_prefix(ROOM_FIELD).and_then(|rest| rest.split_once('"'));
+    match rest {
+        Some((name, rest)) if name != room.as_str() => {
+            let renamed = format!("{ROOM_FIELD}{room}\"{rest}");
+            RawValue::from_string(renamed).expect("one name in the place of another leaves it JSON")
+        }
+        _ => json.to_owned(),
+    }
+}
+
+/// What the JSON of every event begins with.
+const ROOM_FIELD: &str = r#"{"room":""#;
 
 /// Milliseconds since the Unix epoch, written as seconds with a fraction.
 pub mod seconds {
@@ -211,5 +229,9 @@ mod tests {
         let json = serde_json::to_string(&event).unwrap();
         assert!(json.contains(r#""kind":"message""#) && json.contains("1763677200.123"), "{json}");
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        let (json, den) = (RawValue::from_string(json).unwrap(), RoomName::new("den").unwrap());
+        assert_eq!(in_room(&json, &event.room).get(), json.get());
+        let renamed = serde_json::from_str::<Event>(in_room(&json, &den).get()).unwrap();
+        assert_eq!(renamed, Event { room: den, ..event });
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! `docs/EXPORT.md` describes the file that `syncnet-admin` makes of it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::{
+    checked::Topic,
     event::{EventKind, Message},
-    limits::TOPIC_BYTES,
     moderation::{Retention, Role},
     name::{RoomName, UserName},
 };
@@ -20,8 +20,8 @@ const TIME_END_S: f64 = super::limits::TIME_END_S;
 pub struct RoomInfo {
     /// Whether it is private.
     pub private: bool,
-    /// Its topic, empty where none was set.
-    #[serde(default)]
+    /// Its topic, empty where none was set. It is checked when it is read.
+    #[serde(default, deserialize_with = "topic")]
     pub topic: String,
     /// Whether it is archived.
     #[serde(default)]
@@ -35,7 +35,7 @@ pub struct RoomInfo {
     /// How many events are kept.
     #[serde(default)]
     pub keep_events: Option<u64>,
-    /// Who belongs to it, and as what.
+    /// The members and their roles.
     #[serde(default)]
     pub members: Vec<RoomMember>,
 }
@@ -43,10 +43,30 @@ pub struct RoomInfo {
 /// A member of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomMember {
-    /// Who.
     pub username: UserName,
-    /// As what: `owner`, `moderator` or `member`.
-    pub role: String,
+    /// The user's role.
+    #[serde(with = "role_word")]
+    pub role: Role,
+}
+
+fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Topic::deserialize(deserializer).map(String::from)
+}
+
+/// A role by its word, as JSON has it.
+mod role_word {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Role;
+
+    pub fn serialize<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(role.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Role::parse(&word).ok_or_else(|| D::Error::custom("must be owner, moderator or member"))
+    }
 }
 
 /// The answer to `export`: a room, and a page of its events.
@@ -71,7 +91,6 @@ pub struct ExportPage {
 pub struct ImportedRoom {
     /// Whether it is private.
     pub private: bool,
-    /// Its topic.
     pub topic: String,
     /// Whether it is archived.
     pub archived: bool,
@@ -83,27 +102,17 @@ pub struct ImportedRoom {
     pub members: Vec<(UserName, Role)>,
 }
 
-impl TryFrom<RoomInfo> for ImportedRoom {
-    type Error = String;
-
-    /// Checks what was sent; the error names what is wrong.
-    fn try_from(info: RoomInfo) -> Result<ImportedRoom, String> {
+impl From<RoomInfo> for ImportedRoom {
+    fn from(info: RoomInfo) -> ImportedRoom {
         let RoomInfo { private, topic, archived, slow_s, keep_days, keep_events, members } = info;
-        if topic.len() > TOPIC_BYTES || topic.chars().any(char::is_control) {
-            return Err(format!("topic has at most {TOPIC_BYTES} bytes and no control characters"));
-        }
-        let role = |member: RoomMember| match Role::parse(&member.role) {
-            Some(role) => Ok((member.username, role)),
-            None => Err(format!("{} is no role of a member", member.role.escape_debug())),
-        };
-        Ok(ImportedRoom {
+        ImportedRoom {
             private,
             topic,
             archived,
             slow_s,
             retention: Retention::new(keep_days, keep_events),
-            members: members.into_iter().map(role).collect::<Result<_, _>>()?,
-        })
+            members: members.into_iter().map(|member| (member.username, member.role)).collect(),
+        }
     }
 }
 
@@ -133,14 +142,25 @@ impl Imported {
         let kind = serde_json::to_string(kind).expect("strings and numbers always encode");
         Imported { author, created_at, kind }
     }
+}
 
-    /// Reads an event as `export` gives it, or one with `author`, `created_at` and `body` alone; with its
-    /// place, where it says it. The error is one sentence.
-    pub fn read(value: serde_json::Value) -> Result<(Imported, Option<u64>), String> {
-        let wire: Wire = serde_json::from_value(value).map_err(|error| error.to_string())?;
+/// An event that is imported, as JSON has it: as `export` gives it, or with `author`, `created_at` and `body` alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportEvent {
+    pub event: Imported,
+    /// Its place, if it says one.
+    pub seq: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for ImportEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ImportEvent, D::Error> {
+        // By way of a value, in which the last of several equal keys counts.
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let wire: Wire = serde_json::from_value(value)
+            .map_err(|error| D::Error::custom(format!("hold one that cannot be read: {error}")))?;
         let Wire { author, created_at, seq, kind } = wire;
         if !(0.0..TIME_END_S).contains(&created_at) {
-            return Err("created_at must be a number of seconds since 1970".into());
+            return Err(D::Error::custom("hold one of which created_at is no number of seconds since 1970"));
         }
         let kind = match kind {
             Kind::Known(kind) => kind,
@@ -148,14 +168,36 @@ impl Imported {
                 EventKind::Message(Message { body, reply_to, ..Message::default() })
             }
             Kind::Text { kind: Some(kind), .. } | Kind::Unknown { kind } => {
-                return Err(format!("there is no event of the kind {kind} with these fields"));
+                let reason =
+                    format!("hold one of the kind {kind}, which has not these fields or is not known");
+                return Err(D::Error::custom(reason));
             }
         };
-        Ok((Imported::new(author, (created_at * 1000.0).round() as u64, &kind), seq))
+        let event = Imported::new(author, (created_at * 1000.0).round() as u64, &kind);
+        Ok(ImportEvent { event, seq })
+    }
+}
+
+impl Serialize for ImportEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            author: &'a UserName,
+            #[serde(with = "super::event::seconds")]
+            created_at: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            seq: Option<u64>,
+            #[serde(flatten)]
+            kind: serde_json::Map<String, serde_json::Value>,
+        }
+        let Imported { author, created_at, kind } = &self.event;
+        let kind = serde_json::from_str(kind).map_err(S::Error::custom)?;
+        Written { author, created_at: *created_at, seq: self.seq, kind }.serialize(serializer)
     }
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an event")]
 struct Wire {
     author: UserName,
     created_at: f64,
@@ -187,6 +229,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::protocol::limits::TOPIC_BYTES;
+
+    fn read(value: serde_json::Value) -> Result<(Imported, Option<u64>), String> {
+        let read = serde_json::from_value::<ImportEvent>(value).map_err(|error| error.to_string())?;
+        // What is written is the same event.
+        let again = serde_json::to_value(&read).expect("an event");
+        assert_eq!(serde_json::from_value::<ImportEvent>(again).expect("an event"), read);
+        Ok((read.event, read.seq))
+    }
 
     #[test]
     fn events_are_read_as_they_are_stored_and_with_a_text_alone() {
@@ -194,13 +245,13 @@ mod tests {
             "room": "lobby", "seq": 7, "author": "alice", "lamport_timestamp": 12, "created_at": 1_763_677_200.123,
             "kind": "message", "body": "hi", "client_msg_id": "c1", "reactions": {"+1": ["bob"]}, "edited": 9,
         });
-        let (imported, seq) = Imported::read(stored).unwrap();
+        let (imported, seq) = read(stored).unwrap();
         assert_eq!((seq, imported.created_at), (Some(7), 1_763_677_200_123));
         let EventKind::Message(message) = imported.event_kind().unwrap() else { panic!("a message") };
         assert_eq!((message.body.as_str(), message.edited, message.reactions.len()), ("hi", Some(9), 1));
-        let (joined, _) = Imported::read(json!({"author": "a", "created_at": 5, "kind": "joined"})).unwrap();
+        let (joined, _) = read(json!({"author": "a", "created_at": 5, "kind": "joined"})).unwrap();
         assert_eq!(joined.event_kind(), Ok(EventKind::Joined));
-        let (plain, seq) = Imported::read(json!({"author": "a", "created_at": 5, "body": "x"})).unwrap();
+        let (plain, seq) = read(json!({"author": "a", "created_at": 5, "body": "x"})).unwrap();
         assert_eq!((plain, seq), (Imported::message(UserName::new("a").unwrap(), 5_000, "x".into()), None));
     }
 
@@ -216,7 +267,7 @@ mod tests {
             json!({"author": "a", "created_at": 5, "kind": "dance", "body": "x"}),
             json!({"author": "a", "created_at": 5, "kind": "topic"}),
         ] {
-            Imported::read(value.clone()).expect_err(&value.to_string());
+            read(value.clone()).expect_err(&value.to_string());
         }
     }
 
@@ -224,7 +275,7 @@ mod tests {
     fn a_room_is_checked() {
         let good = json!({"private": true, "members": [{"username": "a", "role": "owner"}]});
         let info: RoomInfo = serde_json::from_value(good.clone()).unwrap();
-        assert_eq!(ImportedRoom::try_from(info).unwrap().members.len(), 1);
+        assert_eq!(ImportedRoom::from(info).members.len(), 1);
         for (field, value) in [
             ("topic", json!("\u{1b}")),
             ("topic", json!("x".repeat(TOPIC_BYTES + 1))),
@@ -233,12 +284,11 @@ mod tests {
         ] {
             let mut bad = good.clone();
             bad[field] = value;
-            let read = serde_json::from_value::<RoomInfo>(bad).map_err(|error| error.to_string());
-            read.and_then(ImportedRoom::try_from).expect_err(field);
+            serde_json::from_value::<RoomInfo>(bad).expect_err(field);
         }
         // 0 is no limit, here as in `room_settings`.
         let info = json!({"private": true, "keep_days": 0, "keep_events": 0});
         let info: RoomInfo = serde_json::from_value(info).unwrap();
-        assert_eq!(ImportedRoom::try_from(info).unwrap().retention, Retention::default());
+        assert_eq!(ImportedRoom::from(info).retention, Retention::default());
     }
 }

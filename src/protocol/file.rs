@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{hex, name::RoomName};
+use super::name::RoomName;
 
 /// Most bytes of a file in one request, one log entry and one answer. As base64 in a JSON line it stays well
 /// below the limit of a line.
@@ -22,14 +23,13 @@ pub struct FileId(pub [u8; 16]);
 impl FileId {
     /// Reads 32 lower-case hexadecimal digits; `None` where `text` is anything else.
     pub fn parse(text: &str) -> Option<FileId> {
-        let mut bytes = [0; 16];
-        hex::decode(text, &mut bytes).then_some(FileId(bytes))
+        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(FileId)
     }
 }
 
 impl fmt::Display for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&self.0))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -48,8 +48,7 @@ impl<'de> Deserialize<'de> for FileId {
             return <[u8; 16]>::deserialize(deserializer).map(FileId);
         }
         let text = String::deserialize(deserializer)?;
-        FileId::parse(&text)
-            .ok_or_else(|| D::Error::custom("a file's id is 32 lower-case hexadecimal digits"))
+        FileId::parse(&text).ok_or_else(|| D::Error::custom("must be 32 lower-case hexadecimal digits"))
     }
 }
 
@@ -73,7 +72,6 @@ pub struct FileInfo {
 pub struct NewFile {
     /// The room it is posted in.
     pub room: RoomName,
-    /// Its name.
     pub name: String,
     /// Its size in bytes.
     pub size: u64,

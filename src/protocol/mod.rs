@@ -5,37 +5,40 @@
 //! client library and by the tests alike.
 
 pub mod answer;
+pub mod checked;
 pub mod credential;
 pub mod datagram;
+pub mod emoji;
 pub mod envelope;
 pub mod event;
 pub mod export;
 pub mod file;
-pub mod hex;
+pub mod json;
 pub mod limits;
+pub mod mentions;
 pub mod moderation;
 pub mod name;
 pub mod operator;
 pub mod peer;
 pub mod refusal;
+pub mod report;
 pub mod request;
+pub mod said;
 pub mod scram;
 pub mod seal;
-pub mod searchable;
+pub mod search;
 pub mod secret;
-pub mod server_message;
 pub mod status;
 pub mod text;
 
-pub use answer::{Answer, HistoryPage, JoinAnswer, Member, RoomSummary};
-pub use envelope::{Envelope, RequestId};
+pub use answer::{Answer, HistoryPage, JoinAnswer, Member, Push, RoomSummary};
+pub use envelope::{AnswerTo, RequestHead, RequestId};
 pub use event::{Event, EventKind, Message};
 pub use file::{FileId, FileInfo};
 pub use limits::Limits;
-pub use moderation::{Moderation, Role};
+pub use moderation::Role;
 pub use name::{RoomKey, RoomName, ServerId, UserKey, UserName};
 pub use refusal::{Code, Refusal};
 pub use request::Request;
-pub use searchable::searchable;
-pub use server_message::ServerMessage;
+pub use said::Said;
 pub use status::{ServerInfo, ServerList, Status};

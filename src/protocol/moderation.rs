@@ -1,8 +1,6 @@
-//! What the people of a room do to the room and to each other: one list for requests, rights and the log.
+//! What the people of a room do to the room and to each other: roles and settings.
 
 use serde::{Deserialize, Serialize};
-
-use super::name::UserName;
 
 /// What a member is in a room. Stored by position: new roles go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,79 +56,4 @@ pub struct RoomSettings {
     pub retention: Option<Retention>,
     /// Whether it is archived: to be read and no longer written in.
     pub archived: Option<bool>,
-}
-
-/// Something done to a room or to one of its people. Stored by position: new ones go to the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Moderation {
-    /// Say what the room is about.
-    Topic {
-        /// The text; empty for none.
-        topic: String,
-    },
-    /// Let somebody into a private room.
-    Invite {
-        /// Whom.
-        username: UserName,
-    },
-    /// End somebody's membership.
-    Kick {
-        /// Whose.
-        username: UserName,
-    },
-    /// End somebody's membership and keep them out.
-    Ban {
-        /// Whom.
-        username: UserName,
-        /// For so long; `None` until they are unbanned.
-        seconds: Option<u32>,
-    },
-    /// Let a banned user in again.
-    Unban {
-        /// Whom.
-        username: UserName,
-    },
-    /// Let somebody read but not write.
-    Mute {
-        /// Whom.
-        username: UserName,
-        /// For so long; `None` until they are unmuted.
-        seconds: Option<u32>,
-    },
-    /// Let a muted user write again.
-    Unmute {
-        /// Whom.
-        username: UserName,
-    },
-    /// Make somebody something else. To make somebody the owner hands the room over.
-    SetRole {
-        /// Whom.
-        username: UserName,
-        /// What they are from then on.
-        role: Role,
-    },
-    /// Change the room's settings.
-    Configure(RoomSettings),
-    /// Take an invitation back.
-    Uninvite {
-        /// Whose.
-        username: UserName,
-    },
-}
-
-impl Moderation {
-    /// To whom it is done, where it is done to somebody.
-    pub fn target(&self) -> Option<&UserName> {
-        match self {
-            Moderation::Topic { .. } | Moderation::Configure(_) => None,
-            Moderation::Invite { username }
-            | Moderation::Kick { username }
-            | Moderation::Ban { username, .. }
-            | Moderation::Unban { username }
-            | Moderation::Mute { username, .. }
-            | Moderation::Unmute { username }
-            | Moderation::SetRole { username, .. }
-            | Moderation::Uninvite { username } => Some(username),
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::NAME_BYTES;
+use super::{checked::Invalid, limits::NAME_BYTES, mentions::is_group};
 
 /// Whether `text` is a well-formed name: `[A-Za-z0-9_.-]{1,32}`.
 fn is_name(text: &str) -> bool {
@@ -28,15 +28,39 @@ fn is_room_name(text: &str) -> bool {
     is_name(text) || direct_names(text).is_some()
 }
 
+/// Whether programs take the text for something else than a name: a folder (`..`), an option (`-x`), or what every object
+/// of JavaScript has.
+fn is_treacherous(text: &str) -> bool {
+    const OF_OBJECTS: [&str; 14] = [
+        "__definegetter__",
+        "__definesetter__",
+        "__lookupgetter__",
+        "__lookupsetter__",
+        "__proto__",
+        "constructor",
+        "hasownproperty",
+        "isprototypeof",
+        "propertyisenumerable",
+        "prototype",
+        "tolocalestring",
+        "tosource",
+        "tostring",
+        "valueof",
+    ];
+    text.starts_with('-')
+        || text.bytes().all(|byte| byte == b'.')
+        || OF_OBJECTS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 macro_rules! checked_name {
     ($name:ident, $key:ident, $what:literal, $check:path) => {
         #[doc = concat!("The name of a ", $what, " as it was first written.")]
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
         #[doc = concat!("The name of a ", $what, " folded for comparison: equal keys name the same ", $what, ".")]
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $key(Arc<str>);
 
@@ -83,14 +107,14 @@ macro_rules! checked_name {
             }
         }
         impl TryFrom<String> for $name {
-            type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
-                $name::new(&text).ok_or_else(|| format!("{text:?} is not a name: use 1 to 32 of A-Z a-z 0-9 _ . -"))
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                $name::new(&text).ok_or_else(|| "must be 1 to 32 of A-Z a-z 0-9 _ . -".into())
             }
         }
         impl TryFrom<String> for $key {
-            type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
                 Ok($name::try_from(text)?.key())
             }
         }
@@ -100,7 +124,22 @@ macro_rules! checked_name {
 checked_name!(RoomName, RoomKey, "room", is_room_name);
 checked_name!(UserName, UserKey, "user", is_name);
 
+impl UserName {
+    /// Whether nobody goes by this name: it is a word for everybody, or what programs may take for something else. The
+    /// ids of the servers are reserved, too, by who knows them.
+    pub fn is_reserved(&self) -> bool {
+        is_group(&self.0)
+            || ["all", "everyone"].iter().any(|word| self.0.eq_ignore_ascii_case(word))
+            || is_treacherous(&self.0)
+    }
+}
+
 impl RoomName {
+    /// Whether no new room gets this name, because programs may take it for something else.
+    pub fn is_reserved(&self) -> bool {
+        is_treacherous(&self.0)
+    }
+
     /// The room in which these two speak to each other: `@a,b`, sorted by their folded names.
     pub fn direct(one: &UserName, other: &UserName) -> RoomName {
         let (first, second) = if one.key() <= other.key() { (one, other) } else { (other, one) };
@@ -115,7 +154,7 @@ impl RoomName {
 }
 
 /// The configured id of a server, such as `server3`. Compared as written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServerId(Arc<str>);
 
@@ -163,6 +202,33 @@ mod tests {
         assert_eq!(UserName::new("Alice").unwrap().key(), UserName::new("aLICE").unwrap().key());
         assert_eq!(UserName::new("Alice").unwrap().to_string(), "Alice");
         assert!(UserName::new("@a,b").is_none());
+    }
+
+    #[test]
+    fn some_names_are_reserved() {
+        let user = |text| UserName::new(text).unwrap().is_reserved();
+        let room = |text| RoomName::new(text).unwrap().is_reserved();
+        for name in ["here", "Channel", "ALL", "everyone"] {
+            assert!(user(name) && !room(name), "{name}");
+        }
+        for name in [
+            "-",
+            "-rf",
+            "--help",
+            ".",
+            "..",
+            "....",
+            "__proto__",
+            "__PROTO__",
+            "constructor",
+            "hasOwnProperty",
+        ] {
+            assert!(user(name) && room(name), "{name}");
+        }
+        for name in ["a-", "_", "__", "a.", ".a", "here1", "proto", "hereby", "construct0r"] {
+            assert!(!user(name) && !room(name), "{name}");
+        }
+        assert!(!room("@-a,-b"), "it is no name of its own");
     }
 
     #[test]

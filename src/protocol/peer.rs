@@ -5,10 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{RoomKey, ServerId, UserKey, UserName};
+use super::{
+    name::{RoomKey, ServerId, UserKey, UserName},
+    report::Report,
+};
 
 /// The version of this module's encoding; ends that differ do not talk.
-pub const PEER_VERSION: u16 = 2;
+pub const PEER_VERSION: u16 = 3;
 /// Largest encoded message. A consensus message carries up to 1 MiB of entries and one entry more.
 pub const PEER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -99,7 +102,6 @@ pub enum PeerMessage {
     },
     /// A user of the sender's is typing. May be lost.
     Typing {
-        /// Who.
         user: UserName,
         /// Where.
         room: RoomKey,
@@ -123,7 +125,6 @@ pub enum PeerMessage {
     SnapshotChunk {
         /// Where in the snapshot these bytes stand.
         offset: u64,
-        /// The bytes.
         bytes: Vec<u8>,
     },
     /// The snapshot is complete.
@@ -131,6 +132,8 @@ pub enum PeerMessage {
         /// SHA-256 of all its bytes.
         sha256: [u8; 32],
     },
+    /// How the sender is.
+    Report(Box<Report>),
 }
 
 impl LogEntry {

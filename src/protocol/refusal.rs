@@ -35,6 +35,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Code; 12] = [
+        Code::BadJson,
+        Code::TooLarge,
+        Code::UnknownType,
+        Code::BadRequest,
+        Code::NotAuthenticated,
+        Code::BadCredentials,
+        Code::NameTaken,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::RateLimited,
+        Code::Unavailable,
+        Code::Overloaded,
+    ];
+
     /// The wire form.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +82,10 @@ impl fmt::Display for Code {
 }
 
 /// A request that was not carried out, and why, in one human sentence.
+///
+/// In JSON it is the `data` of a nack, which says `retryable`, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Nack", from = "Nack")]
 pub struct Refusal {
     /// The kind of refusal.
     pub code: Code,
@@ -91,6 +110,30 @@ impl Refusal {
     pub fn retry_after(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
         self
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Nack {
+    code: Code,
+    #[serde(default)]
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(default)]
+    retryable: bool,
+}
+
+impl From<Refusal> for Nack {
+    fn from(refusal: Refusal) -> Nack {
+        let Refusal { code, reason, retry_after_ms } = refusal;
+        Nack { code, reason, retry_after_ms, retryable: code.retryable() }
+    }
+}
+
+impl From<Nack> for Refusal {
+    fn from(nack: Nack) -> Refusal {
+        Refusal { code: nack.code, reason: nack.reason, retry_after_ms: nack.retry_after_ms }
     }
 }
 

@@ -119,24 +119,24 @@ fn xor(a: &[u8; 32], b: &[u8; 32]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine, engine::general_purpose::STANDARD};
+    use data_encoding::BASE64;
 
     use super::*;
 
     /// The example of RFC 7677, section 3: user "user", password "pencil".
     #[test]
     fn the_example_of_the_rfc_comes_out() {
-        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salt = BASE64.decode(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let auth_message = format!(
             "n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r={nonce}"
         );
         let client = ScramClient::new("pencil", &salt, 4_096);
         let proof = client.proof(&auth_message);
-        assert_eq!(STANDARD.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        assert_eq!(BASE64.encode(&proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let verifier = ScramVerifier::new("pencil", &salt, 4_096);
         let signature = verifier.server_signature(&auth_message);
-        assert_eq!(STANDARD.encode(signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(BASE64.encode(&signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         assert!(verifier.accepts(&auth_message, &proof));
         assert!(client.accepts(&auth_message, &signature));
     }

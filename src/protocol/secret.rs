@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -46,11 +47,8 @@ impl ClusterSecret {
             ));
         }
         let mut bytes = [0; KEY_BYTES];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            match (hex_digit(pair[0]), hex_digit(pair[1])) {
-                (Some(high), Some(low)) => *byte = high << 4 | low,
-                _ => return Err("the cluster secret has a character that is no hexadecimal digit".into()),
-            }
+        if HEXLOWER_PERMISSIVE.decode_mut(digits, &mut bytes).is_err() {
+            return Err("the cluster secret has a character that is no hexadecimal digit".into());
         }
         if bytes.iter().all(|&byte| byte == bytes[0]) {
             return Err("the cluster secret repeats one byte; use 32 random bytes".into());
@@ -75,10 +73,6 @@ impl fmt::Debug for ClusterSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClusterSecret(..)")
     }
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub struct ServerList {
     pub leader_id: Option<ServerId>,
     /// The consensus term.
     pub term: u64,
+    /// See [`Status::epoch`].
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// What a server is in its cluster.
@@ -63,6 +66,39 @@ impl Role {
     }
 }
 
+/// Why there was an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Nobody had led yet, as far as the winner knew.
+    Start,
+    /// The leader's process was gone.
+    LeaderDied,
+    /// The leader was not heard any more.
+    LeaderSilent,
+    /// The leader had asked the winner to lead.
+    Handover,
+    /// The ring had chosen nobody in time.
+    Timeout,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 5] =
+        [Cause::Start, Cause::LeaderDied, Cause::LeaderSilent, Cause::Handover, Cause::Timeout];
+
+    /// The wire form.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Start => "start",
+            Cause::LeaderDied => "leader_died",
+            Cause::LeaderSilent => "leader_silent",
+            Cause::Handover => "handover",
+            Cause::Timeout => "timeout",
+        }
+    }
+}
+
 /// Another server, as this one sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
@@ -76,6 +112,15 @@ pub struct PeerStatus {
     pub match_index: Option<u64>,
 }
 
+/// How far something is that takes a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done.
+    pub done: u64,
+    /// Of how much, as far as is known now.
+    pub total: u64,
+}
+
 /// The whole status of one server, the JSON form of section 6 of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -87,6 +132,10 @@ pub struct Status {
     pub leader_id: Option<ServerId>,
     /// The consensus term.
     pub term: u64,
+    /// How many lives the cluster's data has had: it begins with 1 and grows when the cluster is restored from a
+    /// backup. Places of rooms never fall back within one; in a new one they may, so clients begin afresh.
+    #[serde(default)]
+    pub epoch: u64,
     /// Its place in the ring.
     pub ring_position: u32,
     /// The last entry of its log.
@@ -110,11 +159,20 @@ pub struct Status {
     /// What waits, in words; empty where all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// How far the index of searches is, while it is made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexing: Option<Progress>,
     /// The program's version.
     pub version: String,
 }
 
 impl Status {
+    /// Whether this server leads, or hears the one that does.
+    pub fn hears_leader(&self) -> bool {
+        let Some(leader_id) = &self.leader_id else { return false };
+        self.role == Role::Leader || self.peers.iter().any(|peer| peer.server_id == *leader_id && peer.alive)
+    }
+
     /// The answer to a bare `STATUS_REQUEST`: one line under 1,024 bytes with its line end.
     ///
     /// The word "leader" stands in it, in any case, only where this server leads; so a server whose own
@@ -162,6 +220,7 @@ mod tests {
             role,
             leader_id: ServerId::new("the-Leader"),
             term: u64::MAX,
+            epoch: 1,
             ring_position: u32::MAX,
             last_index: u64::MAX,
             commit_index: u64::MAX,
@@ -173,6 +232,7 @@ mod tests {
             udp_port: 8022,
             peers: vec![],
             note: String::new(),
+            indexing: None,
             version: "5.0.0".into(),
         }
     }

@@ -10,9 +10,59 @@ pub fn is_harmful(letter: char) -> bool {
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
+/// Whether people would see something where the text stands.
+pub fn is_visible(text: &str) -> bool {
+    !text.chars().all(is_unseen)
+}
+
+/// Whether nothing is seen of a letter that stands alone: white space, controls, what joins, selects or turns others
+/// (`Default_Ignorable_Code_Point`), tags, and the letters that are blank by themselves.
+fn is_unseen(letter: char) -> bool {
+    letter.is_whitespace()
+        || letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shows_nothing_is_told_from_what_does() {
+        for nothing in [
+            "",
+            " ",
+            "\n\t",
+            "\u{a0}\u{3000}",
+            "\u{200b}",
+            "\u{200d}\u{fe0f}",
+            "\u{202e}",
+            "\u{2066}\u{2069}",
+            "\u{feff}",
+            "\u{115f}\u{1160}\u{3164}\u{ffa0}",
+            "\u{2800}",
+            "\u{ad}",
+            "\u{34f}",
+            "\u{180e}",
+            "\u{e0001}\u{e0061}\u{e007f}",
+            "\u{fe00}",
+            "\u{e0100}",
+            "\u{2028}",
+            "\u{7f}",
+        ] {
+            assert!(!is_visible(nothing), "{nothing:?}");
+        }
+        for something in
+            ["a", " a ", ".", "\u{200b}x", "👨\u{200d}👩", "é", "\u{301}", "한", "⠁", "\u{fffd}", "\u{600}"]
+        {
+            assert!(is_visible(something), "{something:?}");
+        }
+    }
 
     #[test]
     fn what_acts_or_turns_is_harmful_and_what_is_read_is_not() {

@@ -3,26 +3,20 @@
 use core::net::IpAddr;
 use std::io::Read;
 
-use crate::protocol::{
-    answer::Asked,
-    credential::{Done, Job},
-    envelope::{BadEnvelope, Envelope},
-    name::ServerId,
-    peer::{PeerMessage, SnapshotHead},
-    refusal::Refusal,
-    request::HistoryRange,
+use crate::{
+    election::membership::View,
+    fanout::{ConnId, Instruction},
+    protocol::{
+        credential::{Done, Job},
+        envelope::{BadRequest, RequestHead},
+        name::ServerId,
+        peer::{PeerMessage, SnapshotHead},
+        refusal::Refusal,
+        request::Request,
+    },
 };
 
-pub use super::lookup::Look;
-use super::{
-    fanout::Fan,
-    membership::View,
-    storage::{EventRange, RoomId},
-};
-
-/// One client connection of this server, numbered in the order of acceptance from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConnId(pub u64);
+pub use super::query::Query;
 
 /// The time, as the caller's clocks tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +40,16 @@ pub enum Input {
         /// Whether it has one of the places that are kept for operators and administrators.
         reserved: bool,
     },
-    /// A client sent a line, already taken apart.
-    Line {
+    /// A client asked for something. Behind a request that [is awaited](Request::is_awaited) the next one of the
+    /// connection comes only after [`Output::ReadOn`].
+    Request {
         /// The connection.
         conn: ConnId,
+        /// What stands around the request, as far as it could be read.
+        head: RequestHead,
         /// The request, or what is wrong with it.
-        line: Result<Envelope, BadEnvelope>,
-        /// How long it was; 0 where that does not count.
+        request: Result<Request, BadRequest>,
+        /// How long it was on the wire; 0 if that does not count.
         bytes: usize,
     },
     /// A client connection is gone.
@@ -98,13 +95,13 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
-    /// A [`Output::Credential`] was worked on. Comes once for each, also where the connection is gone by then; not
-    /// in any order among connections.
+    /// What an [`Output::Credential`] asked for is done. Comes once for each, unless the connection is gone first;
+    /// not in any order among connections.
     Credential {
         /// The connection that it was for.
         conn: ConnId,
-        /// What became of it; `overloaded` where the queue was full, `forbidden` with the reason where this
-        /// cluster can have no operators.
+        /// What became of it; `overloaded` if too many wait to hash, `forbidden` with the reason if this cluster can
+        /// have no operators.
         done: Result<Done, Refusal>,
     },
     /// The process is to end: hand over, tell the clients, finish what waits.
@@ -122,18 +119,24 @@ pub enum Output {
         message: PeerMessage,
     },
     /// For the fan-out, in order.
-    Fan(Fan),
-    /// Read from the database beside the writer, and give the result to the fan-out ([`Look::carry_out`]).
+    FanOut(Instruction),
+    /// Read from the database beside the writer, and give the result to the fan-out ([`Query::carry_out`]).
     /// Everything it has to see is committed already.
-    Look(Look),
-    /// Hash, check or draw beside the replica, and say [`Input::Credential`]. At most one of a connection is
-    /// under way, and of one address at most `Auth::hashes_per_address` that hash: the queue is short, and nobody
-    /// may fill it alone.
+    Query(Query),
+    /// Rights, limits and throttles allow it: let the thread of the connection hash, check or draw, and then say
+    /// [`Input::Credential`]. At most one of a connection is under way, and of one address at most
+    /// `Auth::hashes_per_address` that hash: few may hash at the same time, and no address takes all these places.
     Credential {
         /// For which connection.
         conn: ConnId,
         /// What to do.
         job: Job,
+    },
+    /// The request that the thread of a connection waits for is answered, or waits for nothing but the log: read on.
+    /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone first.
+    ReadOn {
+        /// The connection.
+        conn: ConnId,
     },
     /// Make a snapshot and send it, as long as the link stands; then say `SnapshotSent`.
     SendSnapshot {
@@ -155,51 +158,4 @@ pub enum Output {
     },
     /// After `Stop`: nothing more is waited for.
     Stopped,
-}
-
-/// A read of the database on behalf of a connection.
-#[derive(Debug, Clone)]
-pub struct Query {
-    /// The connection that is to get the result.
-    pub conn: ConnId,
-    /// The room.
-    pub room: RoomId,
-    /// Which events.
-    pub range: EventRange,
-    /// What the result is for.
-    pub purpose: Purpose,
-}
-
-/// What the result of a query is for.
-#[derive(Debug, Clone)]
-pub enum Purpose {
-    /// The events of a `create_join` answer whose other fields the fan-out has already.
-    Join {
-        /// Which: the log entry of the join.
-        index: u64,
-    },
-    /// The events that a connection is behind in a room it follows.
-    CatchUp,
-    /// The answer to `history`.
-    History {
-        /// The request.
-        asked: Asked,
-        /// Which events were asked for: `more` looks in this direction.
-        range: HistoryRange,
-        /// The answer but for its events and `more`.
-        page: crate::protocol::HistoryPage,
-    },
-}
-
-/// What became of a query.
-pub type Found = Result<FoundEvents, Refusal>;
-
-/// The events that a query has found.
-#[derive(Debug, Clone)]
-pub struct FoundEvents {
-    /// The events, oldest first, without a hole.
-    pub rows: Vec<super::storage::EventRow>,
-    /// The room has forgotten everything before this event, as far as that matters here: 0 where the events
-    /// begin where they should.
-    pub first_kept: u64,
 }

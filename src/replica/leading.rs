@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     chat::{
-        Action, Progress, Standing, State,
-        command::{Command, Origin, Proposal, encode},
+        Authority, Origin, Progress, Proposal, State,
+        command::Nothing,
+        entry::{decode, encode, encode_entry},
     },
-    planted::{Bug, planted},
     protocol::{name::UserName, peer::NodeId},
 };
 
@@ -46,7 +46,8 @@ pub struct Leading {
     early_bytes: usize,
     /// Up to where each server's proposals were taken: (run, number).
     accepted: BTreeMap<NodeId, (u64, u64)>,
-    waiting: VecDeque<Command>,
+    /// Entries, encoded.
+    waiting: VecDeque<Vec<u8>>,
 }
 
 impl Leading {
@@ -88,7 +89,7 @@ impl Leading {
             return;
         }
         let Forwarded { node_id, boot, first_seq, commands } = forwarded;
-        let accepted = match self.accepted.get(&node_id) {
+        let mut last = match self.accepted.get(&node_id) {
             Some(&(known, seq)) if known == boot => seq,
             Some(&(known, _)) if known > boot => return,
             _ => match state.progress(node_id, boot) {
@@ -96,28 +97,26 @@ impl Leading {
                 Progress::Superseded => return,
             },
         };
-        let mut last = accepted;
         for (seq, bytes) in (first_seq..).zip(commands) {
-            if seq <= last && !planted(Bug::OriginRepeatAccepted) {
+            if seq <= last {
                 continue;
             }
-            if seq > last + 1 && !planted(Bug::OriginGapAccepted) {
+            if seq > last + 1 {
                 break;
             }
             // What does not decode here would stop every server later: it never enters the log. Its number
             // does, and its server learns that nothing came of it: else all that it sends behind would wait.
-            let proposal = Proposal::decode(&bytes).unwrap_or_else(|_| nothing());
-            let origin = Origin { node_id, boot, seq };
-            self.waiting.push_back(Command { origin, created_at_ms: wall_ms, proposal });
-            last = last.max(seq);
+            let proposal = if decode::<Proposal>(&bytes).is_ok() { bytes } else { encode(&nothing()) };
+            self.waiting.push_back(encode_entry(Origin { node_id, boot, seq }, wall_ms, &proposal));
+            last = seq;
         }
         self.accepted.insert(node_id, (boot, last));
     }
 
-    /// The next commands for the log, encoded: as many as are proposed together.
+    /// The next entries for the log: as many as are proposed together.
     pub fn next(&self) -> Option<Vec<Vec<u8>>> {
-        let commands: Vec<Vec<u8>> = self.waiting.iter().take(TOGETHER).map(encode).collect();
-        (!commands.is_empty()).then_some(commands)
+        let entries: Vec<Vec<u8>> = self.waiting.iter().take(TOGETHER).cloned().collect();
+        (!entries.is_empty()).then_some(entries)
     }
 
     /// So many of the next commands were proposed.
@@ -130,15 +129,17 @@ impl Leading {
 fn nothing() -> Proposal {
     Proposal {
         user: UserName::new("cluster").expect("a well-formed name"),
-        standing: Standing::Cluster,
+        authority: Authority::Cluster,
         lamport_timestamp: 0,
-        action: Action::Nothing,
+        command: Nothing.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::chat::Entry;
 
     const FORWARDED: usize = 512 * 1024;
 
@@ -160,6 +161,7 @@ mod tests {
         let next = leading.waiting.len() as u64 + 1;
         let again = Forwarded { node_id: NodeId(1), boot: 1, first_seq: next, commands: vec![vec![0]] };
         leading.accept(again, &state, 0);
-        assert_eq!(leading.waiting.back().map(|command| command.origin.seq), Some(next));
+        let last = leading.waiting.back().map(|entry| decode::<Entry>(entry).unwrap());
+        assert_eq!(last.map(|entry| entry.origin.seq), Some(next));
     }
 }

@@ -1,44 +1,28 @@
 //! One server's brain, without a world: no socket, clock, thread, file or random number.
 //!
-//! [`io`] lists everything that can happen and everything that can be wanted; [`Replica`] is the whole,
-//! [`consensus`] the one door to the consensus library, [`storage`] what is asked of a disk. Beside the
-//! replica, and as pure as it, stand the ring [`election`], the failure detector [`membership`] and the
-//! [`fanout`]; the shell gives each a thread, the simulation runs them all in one.
+//! [`io`] lists everything that can happen and everything that can be wanted. [`Replica`] is a loop over parts that it
+//! owns: its [`node`] in the cluster, its `clients`, the chat state, and the queues between them. Below it are
+//! [`crate::consensus`] and [`crate::disk`], what is asked of a disk. Beside it, and as pure as it, are
+//! [`crate::election`] and [`crate::fanout`]: the shell gives each a thread, the simulation runs all in one.
 
-pub mod bounded;
-pub mod config;
-pub mod consensus;
-pub mod election;
-pub mod fanout;
+pub mod counts;
 pub mod io;
-pub mod lookup;
-pub mod membership;
-pub mod storage;
-pub mod throttle;
+pub mod neighbourhood;
+pub mod node;
+pub mod query;
 
 mod applying;
-mod cluster;
+mod clients;
 mod describing;
-mod handover;
-mod jobs;
+mod evidence;
 mod leading;
-mod links;
-mod logins;
-mod members;
-mod presence;
+mod outputs;
 mod proposals;
-mod rates;
-mod reading;
-mod reads;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
-mod requests;
 mod retention;
-mod session;
-mod stopping;
-mod tokens;
-mod trust;
-mod writing;
+mod server_parts;
+mod unsaved;
 
 #[cfg(test)]
 mod tests;

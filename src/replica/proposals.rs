@@ -8,12 +8,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    chat::command::{Action, Proposal, decode, encode},
-    planted::{Bug, planted},
+    chat::{
+        Proposal,
+        command::Nothing,
+        entry::{decode, encode},
+    },
+    fanout::ConnId,
     protocol::{limits::COMMIT_TIMEOUT_MS, peer::NodeId},
 };
-
-use super::io::ConnId;
 
 /// Most bytes of proposals that are passed on in one message.
 const FORWARD_BYTES: usize = 512 * 1024;
@@ -33,13 +35,14 @@ pub struct Pending {
     asker: ConnId,
     /// The encoded proposal.
     command: Vec<u8>,
-    since_ms: u64,
+    /// Since when it waits.
+    pub since_ms: u64,
 }
 
 impl Pending {
     fn become_nothing(&mut self) {
         if let Ok(proposal) = decode::<Proposal>(&self.command) {
-            self.command = encode(&Proposal { action: Action::Nothing, ..proposal });
+            self.command = encode(&Proposal { command: Nothing.into(), ..proposal });
         }
     }
 }
@@ -51,6 +54,8 @@ pub struct Proposals {
     /// What they are together, in bytes.
     bytes: usize,
     next_seq: u64,
+    /// How many came in since this was last asked.
+    pushed: u64,
     /// The next one to pass on to the present leader.
     next_send: u64,
     /// One more than the highest ever passed on to anybody.
@@ -69,6 +74,7 @@ impl Default for Proposals {
             pending: VecDeque::new(),
             bytes: 0,
             next_seq: 1,
+            pushed: 0,
             next_send: 1,
             ever_sent: 1,
             timed_out: 0,
@@ -94,6 +100,11 @@ impl Proposals {
         self.next_seq
     }
 
+    /// How many came in since this was last called.
+    pub fn take_pushed(&mut self) -> u64 {
+        std::mem::take(&mut self.pushed)
+    }
+
     /// Takes a proposal into the queue.
     pub fn push(&mut self, now_ms: u64, conn: ConnId, proposal: &Proposal) -> u64 {
         self.push_of(now_ms, Some(conn), proposal)
@@ -112,6 +123,7 @@ impl Proposals {
     fn push_of(&mut self, now_ms: u64, conn: Option<ConnId>, proposal: &Proposal) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
+        self.pushed += 1;
         let command = encode(proposal);
         self.bytes += command.len();
         self.pending.push_back(Pending {
@@ -132,10 +144,8 @@ impl Proposals {
         if self.leader != Some((leader, term)) {
             // A new leader may not have what the old one had: everything that waits, from the first on.
             self.leader = Some((leader, term));
-            if !planted(Bug::ForwardForgotten) {
-                self.next_send = first;
-                self.progress_ms = now_ms;
-            }
+            self.next_send = first;
+            self.progress_ms = now_ms;
         }
         self.next_send = self.next_send.max(first);
         let start = (self.next_send - first) as usize;
@@ -168,7 +178,6 @@ impl Proposals {
         if let Some(first) = self.pending.front()
             && self.next_send > first.seq
             && now_ms.saturating_sub(self.progress_ms) >= RESEND_MS
-            && !planted(Bug::ForwardForgotten)
         {
             self.next_send = first.seq;
             self.progress_ms = now_ms;
@@ -250,7 +259,10 @@ impl Proposals {
 mod tests {
     use super::*;
     use crate::{
-        chat::Standing,
+        chat::{
+            Authority, Command,
+            command::{Edit, Leave},
+        },
         protocol::{RoomName, UserName},
     };
 
@@ -259,9 +271,9 @@ mod tests {
         for number in 0..count {
             let proposal = Proposal {
                 user: UserName::new("alice").unwrap(),
-                standing: Standing::Guest,
+                authority: Authority::Guest,
                 lamport_timestamp: number,
-                action: Action::Leave { room: RoomName::new("lobby").unwrap() },
+                command: Leave { room: RoomName::new("lobby").unwrap() }.into(),
             };
             proposals.push(0, ConnId(1), &proposal);
         }
@@ -287,13 +299,14 @@ mod tests {
         let mut proposals = queue(1);
         let proposal = Proposal {
             user: UserName::new("alice").unwrap(),
-            standing: Standing::Guest,
+            authority: Authority::Guest,
             lamport_timestamp: 0,
-            action: Action::Edit {
+            command: Edit {
                 room: RoomName::new("lobby").unwrap(),
                 seq: 1,
                 body: "x".repeat(PENDING_BYTES / 2),
-            },
+            }
+            .into(),
         };
         for _ in 0..2 {
             assert!(!proposals.is_full(10));
@@ -323,9 +336,9 @@ mod tests {
         sent(&mut proposals, 0, 1, 1).unwrap();
         let late = Proposal {
             user: UserName::new("bob").unwrap(),
-            standing: Standing::Guest,
+            authority: Authority::Guest,
             lamport_timestamp: 0,
-            action: Action::Leave { room: RoomName::new("lobby").unwrap() },
+            command: Leave { room: RoomName::new("lobby").unwrap() }.into(),
         };
         proposals.push(0, ConnId(2), &late);
         assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (2, ConnId(2))]);
@@ -333,7 +346,7 @@ mod tests {
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
         let kinds: Vec<bool> = commands
             .iter()
-            .map(|bytes| decode::<Proposal>(bytes).unwrap().action == Action::Nothing)
+            .map(|bytes| decode::<Proposal>(bytes).unwrap().command == Command::Nothing(Nothing))
             .collect();
         assert_eq!(kinds, [false, true]);
     }
@@ -343,16 +356,17 @@ mod tests {
         let mut proposals = queue(1);
         let leave = |room: &str| Proposal {
             user: UserName::new("alice").unwrap(),
-            standing: Standing::Guest,
+            authority: Authority::Guest,
             lamport_timestamp: 0,
-            action: Action::Leave { room: RoomName::new(room).unwrap() },
+            command: Leave { room: RoomName::new(room).unwrap() }.into(),
         };
         proposals.push(1, ConnId(2), &leave("other"));
         proposals.push(2, ConnId(1), &leave("later"));
         assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (3, ConnId(1))]);
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
-        let actions = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().action);
-        assert_eq!(actions.collect::<Vec<_>>(), [Action::Nothing, leave("other").action, Action::Nothing]);
+        let commands = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().command);
+        let nothing = || Command::from(Nothing);
+        assert_eq!(commands.collect::<Vec<_>>(), [nothing(), leave("other").command, nothing()]);
         assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS + 2), vec![(2, ConnId(2))], "each is told once");
     }
 }

@@ -19,15 +19,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    chat::{Action, EXPIRE_MAX, Proposal, Room, Standing},
+    chat::{
+        Authority, Command, Proposal, Room, State,
+        command::{EXPIRE_MAX, Expire, GiveUpUpload},
+    },
+    disk::{RoomId, StorageError},
     protocol::name::UserName,
 };
 
-use super::{
-    io::Now,
-    replica::Replica,
-    storage::{RoomId, Storage, StorageError},
-};
+use super::{io::Now, proposals::Proposals};
 
 /// Time between two steps.
 const STEP_MS: u64 = 250;
@@ -105,128 +105,148 @@ impl Retention {
     }
 }
 
-impl<S: Storage> Replica<S> {
-    /// Proposes what is to be forgotten next, where this server leads and has nothing better to do.
-    pub(super) fn forget_old_events(&mut self, now: Now) {
-        // Watched by everybody, so that a new leader knows whether its clock has just jumped.
-        let clock_is_good = self.retention.clock.watch(now);
-        let leads = self.leading.as_ref().is_some_and(|leading| leading.is_ready());
-        if !leads
-            || self.stopping.is_some()
-            || now.mono_ms < self.retention.next_ms
-            || (self.proposals.len() > BUSY_PROPOSALS
-                && now.mono_ms < self.retention.next_ms.saturating_add(BUSY_STEP_MS))
-            || self.proposals.waits_for(self.retention.proposed)
-            || self.storage().unwiped() > UNWIPED_MAX
-        {
-            return;
-        }
-        self.retention.next_ms = now.mono_ms + STEP_MS;
-        let next = match self.next_idle_upload(now, clock_is_good) {
-            Some(action) => Ok(Some(action)),
-            None => self.next_expiry(now, clock_is_good),
+/// What the leader decides by about what is to be forgotten.
+pub struct RetentionContext<'a> {
+    /// The time.
+    pub now: Now,
+    /// The chat state.
+    pub state: &'a State,
+    /// When an event of history was made, if it is there.
+    pub created_at_ms: &'a dyn Fn(RoomId, u64) -> Result<Option<u64>, StorageError>,
+}
+
+impl Retention {
+    /// Watches the clocks. Done by every server, so that a new leader knows whether its clock has just jumped.
+    pub fn watch(&mut self, now: Now) {
+        self.clock.watch(now);
+    }
+
+    /// Whether the leader has time to look for what is to be forgotten. `unwiped`: the events that are removed from
+    /// its disk and not yet wiped.
+    pub fn is_due(&self, now: Now, proposals: &Proposals, unwiped: u64) -> bool {
+        now.mono_ms >= self.next_ms
+            && (proposals.len() <= BUSY_PROPOSALS || now.mono_ms >= self.next_ms.saturating_add(BUSY_STEP_MS))
+            && !proposals.waits_for(self.proposed)
+            && unwiped <= UNWIPED_MAX
+    }
+
+    /// Proposes what is to be forgotten next.
+    ///
+    /// # Errors
+    /// The disk could not be read.
+    pub fn step(
+        &mut self,
+        context: &RetentionContext<'_>,
+        proposals: &mut Proposals,
+    ) -> Result<(), StorageError> {
+        let now = context.now;
+        self.next_ms = now.mono_ms + STEP_MS;
+        let clock_is_good = self.believes_clock(now);
+        let next = match self.next_idle_upload(context, clock_is_good) {
+            Some(command) => Some(command),
+            None => self.next_expiry(context, clock_is_good)?,
         };
-        match next {
-            Ok(Some(action)) => {
-                let user = UserName::new("cluster").expect("a well-formed name");
-                let proposal = Proposal { user, standing: Standing::Cluster, lamport_timestamp: 0, action };
-                self.retention.proposed = self.proposals.push_own(now.mono_ms, &proposal);
-            }
-            Ok(None) => {}
-            Err(error) => self.broken = Some(error),
+        if let Some(command) = next {
+            let user = UserName::new("cluster").expect("a well-formed name");
+            let proposal = Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command };
+            self.proposed = proposals.push_own(now.mono_ms, &proposal);
         }
+        Ok(())
     }
 
     /// An upload that is to be given up, where it is time to look for one.
-    fn next_idle_upload(&mut self, now: Now, clock_is_good: bool) -> Option<Action> {
-        if !clock_is_good || now.mono_ms < self.retention.uploads_next_ms {
+    fn next_idle_upload(&mut self, context: &RetentionContext<'_>, clock_is_good: bool) -> Option<Command> {
+        if !clock_is_good || context.now.mono_ms < self.uploads_next_ms {
             return None;
         }
-        let idle = self.state.idle_upload(now.wall_ms);
+        let idle = context.state.idle_upload(context.now.wall_ms);
         if idle.is_none() {
-            self.retention.uploads_next_ms = now.mono_ms + UPLOADS_MS;
+            self.uploads_next_ms = context.now.mono_ms + UPLOADS_MS;
         }
-        idle.map(|file_id| Action::GiveUpUpload { file_id })
+        idle.map(|file_id| GiveUpUpload { file_id }.into())
     }
 
     /// The next room that is to forget something, from where the last step ended.
-    fn next_expiry(&mut self, now: Now, clock_is_good: bool) -> Result<Option<Action>, StorageError> {
-        let from = self.retention.from.take().unwrap_or(RoomId(0));
-        let mut young = std::mem::take(&mut self.retention.young);
+    fn next_expiry(
+        &mut self,
+        context: &RetentionContext<'_>,
+        clock_is_good: bool,
+    ) -> Result<Option<Command>, StorageError> {
+        let from = self.from.take().unwrap_or(RoomId(0));
+        let mut young = std::mem::take(&mut self.young);
         let mut reads = READS_A_STEP;
         let mut found = None;
-        for (looked_at, (id, room)) in self.state.rooms_from(from).enumerate() {
+        for (looked_at, (id, room)) in context.state.rooms_from(from).enumerate() {
             if looked_at >= ROOMS_A_STEP || reads == 0 || found.is_some() {
-                self.retention.from = Some(id);
+                self.from = Some(id);
                 break;
             }
-            let before_seq = self.forgets_before(now, clock_is_good, (id, room), &mut young, &mut reads)?;
+            let before_seq = forgets_before(context, clock_is_good, (id, room), &mut young, &mut reads)?;
             if before_seq > room.first_seq() {
                 let retention = room.settings.retention;
-                found = Some(Action::Expire { room: room.name.clone(), before_seq, retention });
+                found = Some(Expire { room: id, before_seq, retention }.into());
             }
         }
-        self.retention.young = young;
+        self.young = young;
         Ok(found)
     }
+}
 
-    /// The first event that a room is to keep, as far as one command may go.
-    fn forgets_before(
-        &self,
-        now: Now,
-        clock_is_good: bool,
-        (id, room): (RoomId, &Room),
-        young: &mut BTreeMap<RoomId, Young>,
-        reads: &mut usize,
-    ) -> Result<u64, StorageError> {
-        let retention = room.settings.retention;
-        let first_seq = room.first_seq();
-        // The newest event always stays.
-        let most = room.last_seq.min(first_seq.saturating_add(EXPIRE_MAX));
-        let by_count = retention.events.map_or(0, |events| (room.last_seq + 1).saturating_sub(events));
-        let Some(days) = retention.days.filter(|_| clock_is_good && by_count < most) else {
-            young.remove(&id);
-            return Ok(by_count.min(most));
-        };
-        let is_known = |young: &&Young| {
-            (young.first_seq, young.days) == (first_seq, days) && now.wall_ms < young.until_ms
-        };
-        if first_seq >= most || young.get(&id).filter(is_known).is_some() {
-            return Ok(by_count.min(most));
-        }
-        let age_ms = u64::from(days) * DAY_MS;
-        let since_ms = now.wall_ms.saturating_sub(age_ms);
-        *reads = reads.saturating_sub(1);
-        let first_ms = self.created_at_ms(id, first_seq)?.unwrap_or(now.wall_ms);
-        let by_age = if first_ms < since_ms {
-            *reads = reads.saturating_sub(EXPIRE_MAX.ilog2() as usize);
-            self.first_since(id, (first_seq + 1, most), since_ms)?
-        } else {
-            young.insert(id, Young { first_seq, days, until_ms: first_ms.saturating_add(age_ms) });
-            first_seq
-        };
-        Ok(by_count.max(by_age).min(most))
+/// The first event that a room is to keep, as far as one command may go.
+fn forgets_before(
+    context: &RetentionContext<'_>,
+    clock_is_good: bool,
+    (id, room): (RoomId, &Room),
+    young: &mut BTreeMap<RoomId, Young>,
+    reads: &mut usize,
+) -> Result<u64, StorageError> {
+    let retention = room.settings.retention;
+    let first_seq = room.first_seq();
+    // The newest event always stays.
+    let most = room.last_seq.min(first_seq.saturating_add(EXPIRE_MAX));
+    let by_count = retention.events.map_or(0, |events| (room.last_seq + 1).saturating_sub(events));
+    let Some(days) = retention.days.filter(|_| clock_is_good && by_count < most) else {
+        young.remove(&id);
+        return Ok(by_count.min(most));
+    };
+    let is_known = |young: &&Young| {
+        (young.first_seq, young.days) == (first_seq, days) && context.now.wall_ms < young.until_ms
+    };
+    if first_seq >= most || young.get(&id).filter(is_known).is_some() {
+        return Ok(by_count.min(most));
     }
+    let age_ms = u64::from(days) * DAY_MS;
+    let since_ms = context.now.wall_ms.saturating_sub(age_ms);
+    *reads = reads.saturating_sub(1);
+    let first_ms = (context.created_at_ms)(id, first_seq)?.unwrap_or(context.now.wall_ms);
+    let by_age = if first_ms < since_ms {
+        *reads = reads.saturating_sub(EXPIRE_MAX.ilog2() as usize);
+        first_since(context, id, (first_seq + 1, most), since_ms)?
+    } else {
+        young.insert(id, Young { first_seq, days, until_ms: first_ms.saturating_add(age_ms) });
+        first_seq
+    };
+    Ok(by_count.max(by_age).min(most))
+}
 
-    /// The first of the events `first..most` that was made at `since_ms` or later; `most` where none was.
-    fn first_since(
-        &self,
-        room: RoomId,
-        (first, most): (u64, u64),
-        since_ms: u64,
-    ) -> Result<u64, StorageError> {
-        let (mut low, mut high) = (first, most);
-        // Mostly the first is young enough, and all others are.
-        let mut middle = first;
-        while low < high {
-            match self.created_at_ms(room, middle)? {
-                Some(created_at_ms) if created_at_ms < since_ms => low = middle + 1,
-                _ => high = middle,
-            }
-            middle = low + (high - low) / 2;
+/// The first of the events `first..most` that was made at `since_ms` or later; `most` where none was.
+fn first_since(
+    context: &RetentionContext<'_>,
+    room: RoomId,
+    (first, most): (u64, u64),
+    since_ms: u64,
+) -> Result<u64, StorageError> {
+    let (mut low, mut high) = (first, most);
+    // Mostly the first is young enough, and all others are.
+    let mut middle = first;
+    while low < high {
+        match (context.created_at_ms)(room, middle)? {
+            Some(created_at_ms) if created_at_ms < since_ms => low = middle + 1,
+            _ => high = middle,
         }
-        Ok(low)
+        middle = low + (high - low) / 2;
     }
+    Ok(low)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! The acceptor: one thread that takes client connections and gives each a thread of its own.
 
 use std::{
-    io::Write,
-    net::{IpAddr, TcpListener, TcpStream},
+    io,
+    net::{IpAddr, TcpListener},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use thiserror::Error;
+
 use crate::protocol::refusal::{Code, Refusal};
 
 use super::{
-    client_thread::{Desk, STACK_BYTES, serve},
+    client_thread::{STACK_BYTES, ServerHandle, serve},
+    stream::Stream,
     threads::Stop,
 };
 
@@ -21,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts until it is stopped. To wake it up then, connect to it.
-pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
+pub fn accept_all(listener: &TcpListener, server: &Arc<ServerHandle>, stop: &Stop) {
     let mut complained: Option<Instant> = None;
-    let mut complain = |what: &str| {
+    let mut complain = |what: &TurnedAway| {
         if complained.is_none_or(|complained| complained.elapsed() >= COMPLAIN_EVERY) {
             complained = Some(Instant::now());
             log::warn!("clients are turned away: {what}");
@@ -35,10 +38,10 @@ pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
             return;
         }
         let result = match accepted {
-            Ok((stream, from)) => admit(stream, from.ip(), desk),
+            Ok((stream, from)) => admit(Stream::new(stream), from.ip(), server),
             Err(error) => {
                 stop.wait(PAUSE);
-                Err(format!("accepting failed: {error}"))
+                Err(TurnedAway::NotAccepted(error))
             }
         };
         if let Err(reason) = result {
@@ -47,34 +50,46 @@ pub fn accept_all(listener: &TcpListener, desk: &Arc<Desk>, stop: &Stop) {
     }
 }
 
-/// Gives a connection a thread, or a nack where there is no room. The error is one sentence.
-fn admit(stream: TcpStream, addr: IpAddr, desk: &Arc<Desk>) -> Result<(), String> {
-    let (client, stream) = match desk.context.clients.add(stream, addr) {
+/// Why somebody was not let in.
+#[derive(Debug, Error)]
+enum TurnedAway {
+    #[error("there are as many connections, or as many from one address, as the limits allow")]
+    Full,
+    #[error("there is no thread for another client: {0}")]
+    NoThread(#[source] io::Error),
+    #[error("accepting failed: {0}")]
+    NotAccepted(#[source] io::Error),
+}
+
+/// Gives a connection a thread, or a nack if there is no room.
+fn admit(stream: Stream, addr: IpAddr, server: &Arc<ServerHandle>) -> Result<(), TurnedAway> {
+    let is_proxy = server.context.config.trusted_proxies.contains(addr);
+    let (client, stream) = match server.context.clients.add(stream, addr, is_proxy) {
         Ok(added) => added,
         Err(stream) => {
-            turn_away(&stream, desk);
-            let reason = "there are as many connections, or as many from one address, as the limits allow";
-            return Err(reason.into());
+            turn_away(&stream, server);
+            return Err(TurnedAway::Full);
         }
     };
-    let (desk_of_client, client_of_thread, stream_of_thread) = (desk.clone(), client.clone(), stream.clone());
+    let (server_of_client, client_of_thread, stream_of_thread) =
+        (server.clone(), client.clone(), stream.clone());
     let thread = thread::Builder::new()
         .name(format!("client-{}", client.conn.0))
         .stack_size(STACK_BYTES)
-        .spawn(move || serve(&desk_of_client, client_of_thread, stream_of_thread));
+        .spawn(move || serve(&server_of_client, client_of_thread, stream_of_thread));
     thread.map(drop).map_err(|error| {
-        turn_away(&stream, desk);
+        turn_away(&stream, server);
         client.cut();
-        desk.context.clients.remove(client.conn);
-        format!("there is no thread for another client: {error}")
+        server.context.clients.remove(client.conn);
+        TurnedAway::NoThread(error)
     })
 }
 
 /// Says that there is no room. A fresh socket takes one line without waiting.
-fn turn_away(mut stream: &TcpStream, desk: &Desk) {
+fn turn_away(stream: &Stream, server: &ServerHandle) {
+    server.context.metrics.turned_away.inc();
     let refusal = Refusal::new(Code::Overloaded, "this server has no room for another connection");
-    let line = desk.context.shared.nack_line(refusal);
+    let line = server.context.turn_away(refusal);
     // Who is turned away may be gone already.
-    let _ = stream.set_write_timeout(Some(PAUSE));
-    let _ = stream.write_all(&line);
+    let _ = stream.write_until(Instant::now() + PAUSE, &line);
 }

@@ -1,11 +1,16 @@
 //! The command line of `syncnet-server`.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Parser;
 use log::LevelFilter;
 
 use crate::protocol::name::ServerId;
+
+use super::{logging::Format, server_address::ServerAddress};
 
 /// The data folder, unless another is named.
 pub const DATA_DIR: &str = "data";
@@ -15,11 +20,26 @@ pub const DATA_DIR: &str = "data";
 #[command(name = "syncnet-server", version)]
 pub struct Args {
     /// Which of the configured servers this is.
-    #[arg(long, value_name = "ID", value_parser = server_id)]
+    #[arg(long, value_name = "ID", value_parser = |text: &str| ServerId::try_from(text.to_owned()))]
     pub server_id: ServerId,
     /// The configuration file; without it: server1, server2, server3 on localhost, ports 8000 to 8002.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// All servers of the cluster, in place of those of the configuration file: where the others reach them,
+    /// in the order of the ring. Of those that live, the last one leads.
+    #[arg(long, value_name = "ID=HOST:PORT,...", value_delimiter = ',')]
+    pub servers: Vec<ServerAddress>,
+    /// Where clients reach servers, if that is elsewhere, as with the published ports of containers. It is
+    /// what clients are told.
+    #[arg(long, value_name = "ID=HOST:PORT,...", value_delimiter = ',')]
+    pub client_addresses: Vec<ServerAddress>,
+    /// The name of the cluster, in place of that of the configuration file. Clusters of different names do
+    /// not talk to each other, even with the same secret.
+    #[arg(long, value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// The address that the ports are bound to, in place of that of the configuration file.
+    #[arg(long, value_name = "IP")]
+    pub bind: Option<IpAddr>,
     /// The folder in which each server keeps its data in a folder of its own. One that is named here must
     /// exist; the default one is made where it is missing.
     #[arg(long, value_name = "FOLDER", default_value = DATA_DIR)]
@@ -31,16 +51,31 @@ pub struct Args {
     /// only. Without this option: cluster.secret in the data folder, where there is one.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    /// A port of their own for the metrics, in place of that of the configuration file: nobody is asked for a
+    /// token there.
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The file with the token that monitoring sends to the port for clients, in place of that of the
+    /// configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_token_file: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
     pub log_level: LevelFilter,
+    /// How it is logged: as text for people, or as lines of JSON for programs that collect logs.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", ignore_case = true)]
+    pub log_format: Format,
     /// Start, check every port, the database and every thread, stop; exit status 0 where all is well.
     #[arg(long)]
     pub test_mode: bool,
-}
-
-fn server_id(text: &str) -> Result<ServerId, String> {
-    ServerId::try_from(text.to_owned())
+    /// Ask the server that runs here under this id and configuration whether it works; exit status 0 if it
+    /// does, else 1. Servers that it cannot reach change nothing about that.
+    #[arg(long, conflicts_with = "test_mode")]
+    pub health: bool,
+    /// Ask the server that runs here whether people can be sent to it, for which it needs a majority; exit
+    /// status 0 if they can, else 1.
+    #[arg(long, conflicts_with_all = ["test_mode", "health"])]
+    pub ready: bool,
 }
 
 #[cfg(test)]

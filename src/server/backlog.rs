@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::replica::io::ConnId;
+use crate::fanout::ConnId;
 
 /// How often all backlogs are added up.
 const WEIGH: Duration = Duration::from_millis(250);

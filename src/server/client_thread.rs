@@ -1,58 +1,91 @@
-//! The thread of one client connection: it reads, cuts into lines, takes each apart and hands it to the
+//! The thread of one client connection: it reads, cuts into lines, reads the request in each and hands it to the
 //! replica. Answers are written by the fan-out, so this thread sleeps unless its client speaks.
+//!
+//! Behind a request that says who the client is, or carries a password, it reads nothing until that is answered, and
+//! meanwhile hashes what the replica tells it to (`server/credentials`).
 
 use std::{
-    io::{self, Read, Write},
-    net::{IpAddr, Shutdown, TcpStream},
+    io,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     protocol::{
-        envelope::{BadEnvelope, Envelope},
+        envelope::{BadRequest, RequestHead},
+        json,
         limits::{COMMIT_TIMEOUT_MS, FIRST_LINE_MS, RESERVED_MS},
         refusal::{Code, Refusal},
+        request::Request,
     },
     replica::io::Input,
 };
 
 use super::{
-    clients::Client,
+    clients::{Client, Order, Speaks},
     context::Context,
+    credentials::Credentials,
     dialect::{self, Dialect},
-    fan_out::FanOuts,
+    fan_out::FanOutQueues,
     framing::{Lines, TooLong},
     http,
     mailbox::Sender,
+    proxies,
+    stream::{READ_BYTES, Stream},
 };
 
 /// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which
 /// `tests/server` sends it, unoptimised.
 pub const STACK_BYTES: usize = 128 * 1024;
-/// What is read at once. It lies on the stack of every connection.
-pub const READ_BYTES: usize = 4 * 1024;
-/// How long a connection that was refused here may take to read why.
-const LINGER: Duration = Duration::from_secs(1);
 /// A client that has closed its half gets the answers that are due. They are all there when the last request
 /// was followed by something and then by nothing for so long.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// What all client threads share.
-pub struct Desk {
+/// How the thread of a connection reaches the rest of the server.
+pub struct ServerHandle {
     /// To the replica. Full holds the reader back, and by TCP the client.
     pub inbox: Sender<Input>,
     /// To those who write: for control frames of WebSockets, which the replica knows nothing of.
-    pub fan_outs: FanOuts,
+    pub fan_outs: FanOutQueues,
+    /// Hashes their passwords.
+    pub credentials: Arc<Credentials>,
     /// What all threads share.
     pub context: Arc<Context>,
 }
 
+impl ServerHandle {
+    /// Hands a request, or what is wrong with it, to the replica. If nothing may overtake it, waits until it is
+    /// answered, and does the work that it needs; at most until `deadline`, if there is one.
+    pub fn hand_over(
+        &self,
+        client: &Client,
+        (head, request): (RequestHead, Result<Request, BadRequest>),
+        bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), Ending> {
+        let conn = client.conn;
+        let is_awaited = request.as_ref().is_ok_and(Request::is_awaited);
+        self.send(Input::Request { conn, head, request, bytes })?;
+        while is_awaited && let Some(Order::Work(job)) = client.next_order(deadline) {
+            let done = self.credentials.work(job);
+            self.send(Input::Credential { conn, done })?;
+        }
+        Ok(())
+    }
+
+    /// Tells the replica something.
+    pub fn send(&self, input: Input) -> Result<(), Ending> {
+        self.inbox.send(input).map_err(|_| Ending)
+    }
+}
+
 /// Serves a connection until it ends. Whatever happens, a panic included, it is forgotten afterwards.
-pub fn serve(desk: &Desk, client: Arc<Client>, stream: Arc<TcpStream>) {
+pub fn serve(server: &ServerHandle, client: Arc<Client>, stream: Arc<Stream>) {
     let patience_ms = if client.is_reserved() { RESERVED_MS } else { FIRST_LINE_MS };
     let deadline = Instant::now() + Duration::from_millis(patience_ms);
-    let mut conversation = Conversation { desk, client, stream, deadline, is_open: false };
+    let addr = stream.peer().map(|addr| addr.to_canonical());
+    let mut conversation = Conversation { server, client, addr, stream, deadline, is_open: false };
     if let Err(error) = conversation.run() {
         log::debug!("connection {} ended: {error}", conversation.client.conn.0);
     }
@@ -61,11 +94,13 @@ pub fn serve(desk: &Desk, client: Arc<Client>, stream: Arc<TcpStream>) {
 /// What one connection says, whatever its dialect.
 pub struct Conversation<'a> {
     /// What all client threads share.
-    pub desk: &'a Desk,
+    pub server: &'a ServerHandle,
     /// The connection.
     pub client: Arc<Client>,
-    /// Its socket.
-    pub stream: Arc<TcpStream>,
+    /// Its bytes.
+    pub stream: Arc<Stream>,
+    /// Where the client is: as the socket says, or a proxy that is trusted.
+    addr: Option<IpAddr>,
     /// When its first request must be there.
     deadline: Instant,
     /// Whether the replica knows of it.
@@ -75,10 +110,10 @@ pub struct Conversation<'a> {
 impl Drop for Conversation<'_> {
     fn drop(&mut self) {
         self.client.cut();
-        self.desk.context.clients.remove(self.client.conn);
+        self.server.context.clients.remove(self.client.conn);
         if self.is_open {
             // Without a replica nobody needs to know.
-            let _ = self.desk.inbox.send(Input::Closed { conn: self.client.conn });
+            let _ = self.server.send(Input::Closed { conn: self.client.conn });
         }
     }
 }
@@ -91,6 +126,8 @@ pub struct Visitor {
     /// Until when an exchange over HTTP may take, where they have one of the places that are kept for operators
     /// and administrators.
     pub reserved_until: Option<Instant>,
+    /// Whether what they say is encrypted.
+    pub is_encrypted: bool,
 }
 
 /// The last line that a client has sent.
@@ -114,49 +151,128 @@ impl Conversation<'_> {
     fn run(&mut self) -> io::Result<()> {
         let deadline = self.deadline;
         let mut head = Vec::new();
+        if !self.hear_proxy(&mut head)? {
+            return Ok(());
+        }
         let dialect = loop {
-            if let Some(dialect) = dialect::recognise(&head) {
-                break dialect;
+            match dialect::recognise(&head) {
+                Some(Dialect::Tls) if self.begin_tls(&head)? => head.clear(),
+                Some(dialect) => break dialect,
+                None => {}
             }
             if head.iter().all(u8::is_ascii_whitespace) {
                 // Blank lines count for nothing, however many there are.
                 head.clear();
             }
-            if read_until(&self.stream, deadline, &mut head)? == 0 {
-                return Ok(());
+            if self.stream.read_until(deadline, &mut head)? == 0 {
+                if head.is_empty() {
+                    return Ok(());
+                }
+                // Nothing comes that could still make it one of the others.
+                break Dialect::Unknown;
             }
         };
+        let must_encrypt = self.server.context.config.tls_required && !self.stream.is_encrypted();
         match dialect {
-            Dialect::JsonLines => self.talk(deadline, &head),
-            Dialect::Http => http::serve(self, deadline, head),
-            Dialect::StatusProbe => match self.desk.context.shared.status() {
-                Some(status) => self.say_and_close(status.line().as_bytes()),
-                None => self.say_and_close(b"STARTING\n"),
+            Dialect::Http => {
+                self.client.speak(Speaks::Http);
+                http::serve(self, deadline, head)
+            }
+            _ if must_encrypt => {
+                self.refuse_all(Code::Forbidden, "this server speaks TLS only; connect with --tls")
+            }
+            Dialect::JsonLines => {
+                self.client.speak(Speaks::JsonLines);
+                self.talk(deadline, &head)
+            }
+            Dialect::StatusProbe => match self.server.context.shared.status() {
+                Some(status) => self.stream.say_and_close(status.line().as_bytes()),
+                None => self.stream.say_and_close(b"STARTING\n"),
             },
-            Dialect::Unknown => {
-                let refusal = Refusal::new(Code::BadJson, "this port speaks JSON, one object a line");
-                self.say_and_close(&self.desk.context.shared.nack_line(refusal))
+            Dialect::Tls => self.refuse_all(Code::BadJson, "this port does not speak TLS"),
+            Dialect::Unknown => self.refuse_all(Code::BadJson, "this port speaks JSON, one object a line"),
+        }
+    }
+
+    /// Says why nothing that comes is heard, and ends.
+    fn refuse_all(&self, code: Code, reason: &str) -> io::Result<()> {
+        self.stream.say_and_close(&self.server.context.turn_away(Refusal::new(code, reason)))
+    }
+
+    /// Goes on inside TLS, which the client begins with `head`. `false` where it cannot: there is no certificate, or it
+    /// is inside already.
+    fn begin_tls(&self, head: &[u8]) -> io::Result<bool> {
+        let Some(certificates) = &self.server.context.config.certificates else { return Ok(false) };
+        if self.stream.is_encrypted() {
+            return Ok(false);
+        }
+        let refused = &self.server.context.metrics.certificates_refused;
+        let connection = certificates.connection(refused).map_err(io::Error::other)?;
+        self.stream.speak_tls(connection, head)?;
+        Ok(true)
+    }
+
+    /// Lets a trusted proxy say for whom it speaks. Whether the connection goes on.
+    fn hear_proxy(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
+        let is_trusted = |addr| self.server.context.config.trusted_proxies.contains(addr);
+        if !self.addr.is_some_and(is_trusted) {
+            return Ok(true);
+        }
+        loop {
+            match proxies::read(head) {
+                proxies::Said::Nothing => return Ok(true),
+                proxies::Said::Incomplete => {
+                    if self.stream.read_until(self.deadline, head)? == 0 {
+                        return Ok(false);
+                    }
+                }
+                proxies::Said::Client(addr, length) => {
+                    head.drain(..length);
+                    let Some(refusal) = addr.and_then(|addr| self.comes_from(addr).err()) else {
+                        return Ok(true);
+                    };
+                    self.stream.say_and_close(&self.server.context.turn_away(refusal))?;
+                    return Ok(false);
+                }
+                proxies::Said::Malformed => {
+                    let refusal =
+                        Refusal::new(Code::BadJson, "the header of the PROXY protocol is malformed");
+                    self.stream.say_and_close(&self.server.context.turn_away(refusal))?;
+                    return Ok(false);
+                }
             }
         }
     }
 
+    /// A trusted proxy says where the client is. Refused if there are too many connections from there.
+    pub fn comes_from(&mut self, addr: IpAddr) -> Result<(), Refusal> {
+        if self.addr == Some(addr) {
+            return Ok(());
+        }
+        self.addr = Some(addr);
+        if self.server.context.clients.comes_from(self.client.conn, addr) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Overloaded, "there are too many connections from this address"))
+    }
+
     /// JSON lines, of which `head` are the first bytes.
     fn talk(&mut self, deadline: Instant, head: &[u8]) -> io::Result<()> {
-        let mut lines = Lines::new(self.desk.context.config.replica.limits.line_bytes);
+        let mut lines = Lines::new(self.server.context.config.replica.limits.line_bytes);
         let mut last = None;
         let mut more = head.to_vec();
         while !self.is_open {
             self.take(&mut lines, &more, &mut last)?;
             more.clear();
-            if !self.is_open && read_until(&self.stream, deadline, &mut more)? == 0 {
+            if !self.is_open && self.stream.read_until(deadline, &mut more)? == 0 {
                 return Ok(());
             }
         }
         drop(more);
-        self.stream.set_read_timeout(None)?;
+        self.stream.read_without_deadline()?;
         let mut buffer = [0; READ_BYTES];
         loop {
-            let length = read(&self.stream, &mut buffer)?;
+            let length = self.stream.read(&mut buffer)?;
             if length == 0 {
                 self.let_answers_out(last);
                 return Ok(());
@@ -174,12 +290,12 @@ impl Conversation<'_> {
         let framed = lines.feed(bytes, |line| {
             if result.is_ok() {
                 *last = Some(LastLine { at: Instant::now(), writes: self.client.writes() });
-                result = self.hand_over(Envelope::parse(line), line.len());
+                result = self.hand_over(line);
             }
         });
         result?;
         if framed == Err(TooLong) {
-            let limit = self.desk.context.config.replica.limits.line_bytes;
+            let limit = self.server.context.config.replica.limits.line_bytes;
             self.refuse(Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes")))?;
             self.drain()?;
         }
@@ -188,40 +304,43 @@ impl Conversation<'_> {
 
     /// Who is at the other end, as far as that can be told from outside.
     pub fn visitor(&self) -> Visitor {
-        let addr = self.stream.peer_addr().ok().map(|addr| addr.ip());
-        Visitor { addr, reserved_until: self.client.is_reserved().then_some(self.deadline) }
+        Visitor {
+            addr: self.addr,
+            reserved_until: self.client.is_reserved().then_some(self.deadline),
+            is_encrypted: self.stream.is_encrypted(),
+        }
     }
 
     /// Tells the replica of this connection, where it does not know of it.
     pub fn open(&mut self) -> Result<(), Ending> {
         if !self.is_open {
-            let Visitor { addr, reserved_until } = self.visitor();
+            let Visitor { addr, reserved_until, .. } = self.visitor();
             let reserved = reserved_until.is_some();
-            self.send(Input::Opened { conn: self.client.conn, addr, reserved })?;
+            self.server.send(Input::Opened { conn: self.client.conn, addr, reserved })?;
             self.is_open = true;
         }
         Ok(())
     }
 
-    /// Hands a request of so many bytes to the replica.
-    pub fn hand_over(&mut self, line: Result<Envelope, BadEnvelope>, bytes: usize) -> Result<(), Ending> {
+    /// Reads a request in JSON and hands it to the replica. What must be answered before anything else is heard has
+    /// been answered then.
+    pub fn hand_over(&mut self, line: &[u8]) -> Result<(), Ending> {
         self.open()?;
-        self.send(Input::Line { conn: self.client.conn, line, bytes })
+        let request = json::read_request(line, &self.server.context.config.replica.limits);
+        self.server.hand_over(&self.client, request, line.len(), None)
     }
 
     /// Hands to the replica what is no request at all. It answers in its turn.
     pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Ending> {
-        self.hand_over(Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal }), 0)
-    }
-
-    fn send(&self, input: Input) -> Result<(), Ending> {
-        self.desk.inbox.send(input).map_err(|_| Ending)
+        self.open()?;
+        let request = (RequestHead::default(), Err(BadRequest::Envelope(refusal)));
+        self.server.hand_over(&self.client, request, 0, None)
     }
 
     /// Throws away what still comes, until the fan-out has written the last line and ends the connection.
     pub fn drain(&self) -> io::Result<()> {
         let mut buffer = [0; READ_BYTES];
-        while read(&self.stream, &mut buffer)? > 0 {}
+        while self.stream.read(&mut buffer)? > 0 {}
         Ok(())
     }
 
@@ -235,7 +354,7 @@ impl Conversation<'_> {
             }
             std::thread::sleep(QUIET / 6);
             let mut byte = [0];
-            if read(&self.stream, &mut byte).is_err() {
+            if self.stream.read(&mut byte).is_err() {
                 // It has closed the other half, too.
                 return;
             }
@@ -243,58 +362,6 @@ impl Conversation<'_> {
             if now_writes != writes {
                 (writes, quiet_since) = (now_writes, Instant::now());
             }
-        }
-    }
-
-    fn say_and_close(&self, line: &[u8]) -> io::Result<()> {
-        say_and_close(&self.stream, line)
-    }
-}
-
-/// Reads what there is and appends it to `bytes`; an error when the deadline passes before.
-pub fn read_until(stream: &TcpStream, deadline: Instant, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    stream.set_read_timeout(Some(left))?;
-    let mut buffer = [0; READ_BYTES];
-    let length = read(stream, &mut buffer)?;
-    bytes.extend_from_slice(&buffer[..length]);
-    Ok(length)
-}
-
-/// Says a last line on a connection that nobody else writes to, and gives the other end time to read it.
-fn say_and_close(mut stream: &TcpStream, line: &[u8]) -> io::Result<()> {
-    stream.set_write_timeout(Some(LINGER))?;
-    stream.write_all(line)?;
-    linger(stream)
-}
-
-/// Ends a connection that nobody else writes to, and gives the other end time to read what was said: were it
-/// closed with unread bytes in it, the last words might be lost.
-pub fn linger(stream: &TcpStream) -> io::Result<()> {
-    let deadline = Instant::now() + LINGER;
-    stream.shutdown(Shutdown::Write)?;
-    let mut buffer = [0; READ_BYTES];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left))?;
-        if read(stream, &mut buffer)? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// Reads once; a signal is no reason to fail.
-pub fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

@@ -3,27 +3,24 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, Shutdown, TcpStream},
+    net::{IpAddr, Shutdown},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::Instant,
 };
 
 use parking_lot::{Mutex, RwLock};
-use socket2::{SockRef, TcpKeepalive};
 
-use crate::replica::{bounded::Neighbourhood, io::ConnId};
+use crate::{fanout::ConnId, protocol::credential::Job, replica::neighbourhood::Neighbourhood};
 
 use super::{
     local_session::Answers,
+    mailbox::{Bell, Receiver, Sender, mailbox},
     outgoing::{Framing, Outgoing},
+    stream::Stream,
 };
-
-/// How often the other end of an idle connection is asked for a sign of life by the system. Without this
-/// a client whose machine vanished would be kept for ever.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// One connection. Its own thread reads from it, its fan-out thread writes to it.
 #[derive(Debug)]
@@ -37,15 +34,40 @@ pub struct Client {
     closing: AtomicBool,
     /// How often something was written.
     writes: AtomicU64,
+    speaks: Mutex<Speaks>,
     /// Set once it speaks WebSocket.
     control: OnceLock<Mutex<ControlFrames>>,
+    orders: Receiver<Order>,
+    to_reader: Sender<Order>,
+}
+
+/// What the replica tells the thread that reads from a connection, while that waits for a request of its client.
+#[derive(Debug)]
+pub enum Order {
+    /// Do this, and tell the replica what came of it.
+    Work(Job),
+    /// The request is answered: read on.
+    ReadOn,
+}
+
+/// What a connection speaks, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Speaks {
+    /// Nothing yet.
+    Nothing,
+    /// JSON lines.
+    JsonLines,
+    /// HTTP.
+    Http,
+    /// WebSocket.
+    WebSocket,
 }
 
 /// Where what is written goes.
 #[derive(Debug)]
 enum Sink {
     /// To another machine or process.
-    Socket(Arc<TcpStream>),
+    Socket(Arc<Stream>),
     /// To a thread of this server.
     Local(Answers),
 }
@@ -57,6 +79,8 @@ enum Seat {
     Ordinary(Neighbourhood),
     /// One of those that are kept for operators and administrators.
     Reserved(Neighbourhood),
+    /// One of those for everybody, of a connection from a trusted proxy.
+    Proxy,
     /// None: it belongs to a connection that has one already.
     Local,
 }
@@ -67,6 +91,8 @@ enum Seat {
 pub struct ControlFrames {
     /// The payload of the newest ping.
     pub pong: Option<Vec<u8>>,
+    /// Ask whether it is still there.
+    pub ping: bool,
     /// Close at once, and why.
     pub close: Option<(u16, &'static str)>,
     /// What a close will say that comes after everything else.
@@ -79,11 +105,19 @@ impl Client {
         self.writes.fetch_add(1, Ordering::Relaxed);
         match &self.sink {
             Sink::Socket(stream) => {
-                let written = send_now(stream, outgoing)?;
+                let written = stream.write_now(&outgoing.slices())?;
                 outgoing.advance(written);
                 Ok(())
             }
             Sink::Local(answers) => answers.put(outgoing),
+        }
+    }
+
+    /// Writes what the other end has been given and has not taken; `WouldBlock` where some of it still waits.
+    pub fn flush_now(&self) -> io::Result<()> {
+        match &self.sink {
+            Sink::Socket(stream) => stream.flush_now(),
+            Sink::Local(_) => Ok(()),
         }
     }
 
@@ -97,14 +131,29 @@ impl Client {
         self.writes.load(Ordering::Relaxed)
     }
 
+    /// It has begun to speak.
+    pub fn speak(&self, speaks: Speaks) {
+        *self.speaks.lock() = speaks;
+    }
+
+    /// What it speaks; `None` of a thread of this server.
+    pub fn speaks(&self) -> Option<Speaks> {
+        matches!(self.sink, Sink::Socket(_)).then(|| *self.speaks.lock())
+    }
+
     /// From now on it speaks WebSocket. To be said before the replica hears of it.
     pub fn speak_web_socket(&self) {
+        self.speak(Speaks::WebSocket);
         self.control.get_or_init(Mutex::default);
     }
 
-    /// How it wants its lines.
+    /// How it wants what it is said.
     pub fn framing(&self) -> Framing {
-        if self.control.get().is_some() { Framing::Messages } else { Framing::Lines }
+        match self.sink {
+            Sink::Local(_) => Framing::Values,
+            Sink::Socket(_) if self.control.get().is_some() => Framing::Messages,
+            Sink::Socket(_) => Framing::Lines,
+        }
     }
 
     /// The control frames that wait; `None` where it speaks no WebSocket.
@@ -117,11 +166,27 @@ impl Client {
         self.closing.load(Ordering::Relaxed)
     }
 
+    /// Gives its thread an order. There is never more than one: the replica gives the next when the thread has
+    /// done what it was told, or has sent another request that it waits for.
+    pub fn order(&self, order: Order) {
+        // A thread that has ended, or is about to, needs none.
+        let _ = self.to_reader.try_send(order);
+    }
+
+    /// Waits for the next order; `None` if the connection ends, or if there was none until `deadline`.
+    pub fn next_order(&self, deadline: Option<Instant>) -> Option<Order> {
+        match deadline {
+            Some(deadline) => self.orders.receive_until(deadline),
+            None => self.orders.receive(),
+        }
+    }
+
     /// Nothing more will be written. What was written still arrives, and what still comes in is thrown
     /// away until the other end closes, or [`Client::cut`] is called: were the socket closed with unread
     /// bytes in it, the other end might lose the last lines.
     pub fn finish(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        self.to_reader.close();
         match &self.sink {
             // An error means that the other end is gone already.
             Sink::Socket(stream) => drop(stream.shutdown(Shutdown::Write)),
@@ -132,37 +197,12 @@ impl Client {
     /// Ends it at once. Its reader wakes up.
     pub fn cut(&self) {
         self.closing.store(true, Ordering::Relaxed);
+        self.to_reader.close();
         match &self.sink {
             Sink::Socket(stream) => drop(stream.shutdown(Shutdown::Both)),
             Sink::Local(answers) => answers.close(),
         }
     }
-}
-
-/// Writes as much as the socket takes at once.
-///
-/// The socket itself stays blocking, because its reader shares it, so each write says so by itself.
-#[cfg(unix)]
-fn send_now(stream: &TcpStream, outgoing: &Outgoing) -> io::Result<usize> {
-    SockRef::from(stream).send_vectored_with_flags(&outgoing.slices(), nix::libc::MSG_DONTWAIT)
-}
-
-/// Writes as much as the socket takes, about at once.
-///
-/// There is no such flag on this system: the socket has a short write timeout instead.
-#[cfg(not(unix))]
-fn send_now(mut stream: &TcpStream, outgoing: &Outgoing) -> io::Result<usize> {
-    let written = io::Write::write_vectored(&mut stream, &outgoing.slices());
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => io::ErrorKind::WouldBlock.into(),
-        _ => error,
-    })
-}
-
-/// Makes a socket ready to be written to by its fan-out thread.
-pub fn hand_to_fan_out(stream: &TcpStream) -> io::Result<()> {
-    let timeout = if cfg!(unix) { None } else { Some(Duration::from_millis(1)) };
-    stream.set_write_timeout(timeout)
 }
 
 /// Reserved places that one address may have: whoever is no operator keeps one for seconds at most, and an
@@ -195,6 +235,8 @@ struct Open {
     ordinary: usize,
     /// How many of them have a reserved place.
     reserved: usize,
+    /// Where those are that came through a trusted proxy, as far as it has said so.
+    behind_proxies: BTreeMap<ConnId, Neighbourhood>,
     /// Both, by where they come from.
     by_address: BTreeMap<Neighbourhood, OfAddress>,
 }
@@ -231,6 +273,7 @@ impl Open {
                 self.reserved += 1;
                 self.by_address.entry(place).or_default().reserved += 1;
             }
+            Seat::Proxy => self.ordinary += 1,
             Seat::Local => {}
         }
     }
@@ -247,8 +290,16 @@ impl Open {
                 self.by_address.entry(place).or_default().reserved -= 1;
                 place
             }
+            Seat::Proxy => {
+                self.ordinary -= 1;
+                return;
+            }
             Seat::Local => return,
         };
+        self.forget_if_empty(place);
+    }
+
+    fn forget_if_empty(&mut self, place: Neighbourhood) {
         if self.by_address.get(&place) == Some(&OfAddress::default()) {
             self.by_address.remove(&place);
         }
@@ -261,18 +312,39 @@ impl Clients {
         Clients { open: RwLock::default(), next: AtomicU64::new(1), room }
     }
 
-    /// Takes up a connection that was accepted from `addr`, and gives it with its socket; gives the socket back
-    /// where there are too many.
-    pub fn add(&self, stream: TcpStream, addr: IpAddr) -> Result<(Arc<Client>, Arc<TcpStream>), TcpStream> {
+    /// Takes up a connection that was accepted from `addr`; gives the stream back if there are too many.
+    ///
+    /// How many come through a proxy is not limited by its address: see [`Clients::comes_from`].
+    pub fn add(
+        &self,
+        stream: Stream,
+        addr: IpAddr,
+        is_proxy: bool,
+    ) -> Result<(Arc<Client>, Arc<Stream>), Stream> {
         let mut open = self.open.write();
-        let Some(seat) = open.seat(Neighbourhood::of(Some(addr)), self.room) else { return Err(stream) };
-        // A socket that cannot be tuned still works.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        let _ = hand_to_fan_out(&stream);
+        let seat = if is_proxy && open.ordinary < self.room.ordinary {
+            Some(Seat::Proxy)
+        } else {
+            open.seat(Neighbourhood::of(Some(addr)), self.room)
+        };
+        let Some(seat) = seat else { return Err(stream) };
         let stream = Arc::new(stream);
         let client = self.insert(&mut open, Sink::Socket(stream.clone()), seat);
         Ok((client, stream))
+    }
+
+    /// A trusted proxy has said where the client of a connection is. Whether it may have another one from there; it
+    /// counts in any case, until it is removed.
+    pub fn comes_from(&self, conn: ConnId, addr: IpAddr) -> bool {
+        let mut open = self.open.write();
+        let place = Neighbourhood::of(Some(addr));
+        if let Some(before) = open.behind_proxies.insert(conn, place) {
+            open.by_address.entry(before).or_default().ordinary -= 1;
+            open.forget_if_empty(before);
+        }
+        let of_address = open.by_address.entry(place).or_default();
+        of_address.ordinary += 1;
+        of_address.ordinary <= self.room.of_one_address
     }
 
     /// Takes up a local session.
@@ -284,13 +356,17 @@ impl Clients {
     fn insert(&self, open: &mut Open, sink: Sink, seat: Seat) -> Arc<Client> {
         open.take(seat);
         let conn = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (to_reader, orders) = mailbox(1, &Bell::default());
         let client = Arc::new(Client {
             conn,
             sink,
             seat,
             closing: AtomicBool::new(false),
             writes: AtomicU64::new(0),
+            speaks: Mutex::new(Speaks::Nothing),
             control: OnceLock::new(),
+            orders,
+            to_reader,
         });
         open.by_conn.insert(conn, client.clone());
         client
@@ -301,6 +377,10 @@ impl Clients {
         let mut open = self.open.write();
         if let Some(client) = open.by_conn.remove(&conn) {
             open.give_back(client.seat);
+            if let Some(place) = open.behind_proxies.remove(&conn) {
+                open.by_address.entry(place).or_default().ordinary -= 1;
+                open.forget_if_empty(place);
+            }
         }
     }
 

@@ -4,30 +4,39 @@
 //! sentence that names what and where.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
+    config::{Auth, ReplicaConfig, ServerEntry},
     protocol::{
+        credential::TokenHash,
         datagram::SERVERS_MAX,
         limits::{HISTORY_BYTES, LINE_BYTES_LEAST, Limits},
         name::ServerId,
         operator::OperatorKey,
         secret::ClusterSecret,
     },
-    replica::config::{Auth, ReplicaConfig, ServerEntry},
 };
 
 use super::{
     args::{Args, DATA_DIR},
-    config_file::{AuthSection, ConfigFile, Heartbeat, Http, LogFiles, Threads},
+    certificates::Certificates,
+    config_error::{ConfigError, SecretFileError, SettingError, Unfit},
+    config_file::{AuthSection, ConfigFile, Heartbeat, Http, LogFiles, Threads, Tls},
     credentials::{Costs, Hashing},
     http::origin::Origin,
     ports::{PORTS, Port},
+    proxies::TrustedProxies,
+    server_address::ServerAddress,
 };
+
+/// The shortest token for the metrics: nobody slows down those who guess it.
+const METRICS_TOKEN_CHARS: usize = 16;
 
 /// Everything a server is told, checked.
 #[derive(Debug, Clone)]
@@ -50,6 +59,14 @@ pub struct Config {
     pub http: Http,
     /// The origins in it.
     pub allowed_origins: Vec<Origin>,
+    /// Proxies that may say for whom they speak.
+    pub trusted_proxies: TrustedProxies,
+    /// What TLS needs, where clients may speak it.
+    pub certificates: Option<Arc<Certificates>>,
+    /// Whether they must.
+    pub tls_required: bool,
+    /// Where the metrics have a port of their own, and the token for them.
+    pub metrics: Metrics,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
     /// The log files.
@@ -64,17 +81,19 @@ pub struct Config {
     pub log_file: PathBuf,
 }
 
+/// Who may read the metrics, beside those at this machine and administrators.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Those who reach this port.
+    pub listen: Option<SocketAddr>,
+    /// Those who have this token.
+    pub token: Option<TokenHash>,
+}
+
 impl Config {
-    /// Reads the files that `args` names and checks everything. The error is one sentence.
-    pub fn load(args: &Args) -> Result<Config, String> {
-        let file = match &args.config {
-            Some(path) => ConfigFile::load(path)?,
-            None => ConfigFile::default(),
-        };
-        let source = match &args.config {
-            Some(path) => format!("the configuration {}", path.display()),
-            None => "the built-in configuration (name another with --config)".into(),
-        };
+    /// Reads the files that `args` names and checks everything.
+    pub fn load(args: &Args) -> Result<Config, ConfigError> {
+        let (file, place) = read_settings(args)?;
         // A data folder that was named and is not there is not made: it may be a wrong name or a disk that
         // is not mounted, and a server that then began empty would have to be rebuilt from the others.
         // The default one is nobody's word, and a first try from anywhere is to work.
@@ -86,33 +105,34 @@ impl Config {
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
         let secret = load_secret(args.secret_file.as_deref(), &args.data_dir)?;
-        Config::check(args, file, secret).map_err(|error| format!("{source}: {error}"))
+        Config::check(args, file, secret).map_err(|source| ConfigError::Setting { place, source })
     }
 
-    fn check(args: &Args, file: ConfigFile, secret: Option<ClusterSecret>) -> Result<Config, String> {
+    fn check(args: &Args, file: ConfigFile, secret: Option<ClusterSecret>) -> Result<Config, SettingError> {
         let ConfigFile { mut servers, .. } = file;
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
-        file.timing.check()?;
+        file.timing.check().map_err(SettingError::Timing)?;
         check_limits(&file.limits)?;
         check_auth(&file.auth)?;
         check_ranges(&file.log, &file.threads, file.keep_entries)?;
         let allowed_origins = check_http(&file.http)?;
+        let trusted_proxies =
+            TrustedProxies::parse(&file.http.trusted_proxies).map_err(SettingError::Proxy)?;
+        let metrics = Metrics {
+            listen: file.metrics.listen,
+            token: file.metrics.token_file.as_deref().map(load_metrics_token).transpose()?,
+        };
         if !file.heartbeat.multicast_group.is_multicast() {
-            let group = file.heartbeat.multicast_group;
-            return Err(format!("heartbeat.multicast_group is {group}; it must be in 224.0.0.0/4"));
+            return Err(SettingError::MulticastGroup(file.heartbeat.multicast_group));
         }
         let me = find_server(&servers, &args.server_id)?.clone();
         let (secret, secret_is_public) = match secret {
             Some(secret) => (secret, false),
             None => (public_secret(&servers, &args.data_dir)?, true),
         };
-        let loopback = match file.bind {
-            Some(IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        };
-        let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let client_ip = file.bind.unwrap_or(if is_loopback(&me.host) { loopback } else { all });
+        let client_ip = listening_ip(&file.bind, &me);
+        let loopback = loopback_like(client_ip);
         let on_loopback = servers.iter().all(|server| is_loopback(&server.host));
         servers.sort_by_key(|server| server.ring_position);
         Ok(Config {
@@ -124,6 +144,10 @@ impl Config {
             on_loopback,
             http: file.http,
             allowed_origins,
+            trusted_proxies,
+            certificates: certificates(&file.tls)?,
+            tls_required: file.tls.required,
+            metrics,
             heartbeat: file.heartbeat,
             log: file.log,
             threads: file.threads,
@@ -177,72 +201,143 @@ impl Config {
     }
 }
 
+/// The port for clients of the server that `args` names, on this machine, and its certificate where it asks for TLS. No folder and no secret need be
+/// there.
+pub fn own_client_address(args: &Args) -> Result<(SocketAddr, Option<PathBuf>), ConfigError> {
+    let (file, place) = read_settings(args)?;
+    let certificate = file.tls.certificate.clone().filter(|_| file.tls.required);
+    let find = || {
+        check_servers(&file.servers)?;
+        let me = find_server(&file.servers, &args.server_id)?;
+        let ip = listening_ip(&file.bind, me);
+        Ok(SocketAddr::new(if ip.is_unspecified() { loopback_like(ip) } else { ip }, me.port))
+    };
+    let address = find().map_err(|source| ConfigError::Setting { place, source })?;
+    Ok((address, certificate))
+}
+
+/// The configuration file with what the command line and the environment put in place of its settings, and
+/// what to call that in an error. Of the values that came from the file nothing is checked yet.
+fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
+    let (mut file, mut source) = match &args.config {
+        Some(path) => (ConfigFile::load(path)?, format!("the configuration {}", path.display())),
+        None => (ConfigFile::default(), "the built-in configuration (name another with --config)".into()),
+    };
+    if !args.servers.is_empty() {
+        file.servers = (0..)
+            .zip(&args.servers)
+            .map(|(place, server)| {
+                ServerEntry::new(server.server_id.clone(), &*server.host, server.port, place)
+            })
+            .collect();
+        source += " with --servers (SYNCNET_SERVERS)";
+    }
+    let mut told = BTreeSet::new();
+    for ServerAddress { server_id, host, port } in &args.client_addresses {
+        let server = file.servers.iter_mut().find(|server| server.server_id == *server_id);
+        let server = server.ok_or_else(|| ConfigError::Stranger(server_id.clone()))?;
+        if !told.insert(server_id) {
+            return Err(ConfigError::Twice(server_id.clone()));
+        }
+        (server.client_host, server.client_port) = (Some(host.clone()), Some(*port));
+    }
+    if let Some(name) = &args.cluster_name {
+        file.cluster_name.clone_from(name);
+    }
+    file.bind = args.bind.or(file.bind);
+    file.metrics.listen = args.metrics_listen.or(file.metrics.listen);
+    file.metrics.token_file = args.metrics_token_file.clone().or(file.metrics.token_file);
+    Ok((file, source))
+}
+
+/// The address that a server's ports are bound to.
+fn listening_ip(bind: &Option<IpAddr>, me: &ServerEntry) -> IpAddr {
+    let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    bind.unwrap_or(if is_loopback(&me.host) { loopback_like(all) } else { all })
+}
+
+/// The loopback address of the same kind as `ip`.
+fn loopback_like(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
 /// Whether `host` means this machine and cannot be reached from any other.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn check_folder(path: &Path, what: &str, option: &str) -> Result<(), String> {
-    match fs::metadata(path) {
+fn check_folder(path: &Path, what: &'static str, option: &'static str) -> Result<(), ConfigError> {
+    let path = path.to_owned();
+    match fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => {
-            Err(format!("the {what} folder {} is not a folder; name another with {option}", path.display()))
-        }
-        Err(error) => Err(format!(
-            "the {what} folder {} cannot be used ({error}); make it, or name another with {option}",
-            path.display()
-        )),
+        Ok(_) => Err(ConfigError::NoFolder { what, path, option }),
+        Err(source) => Err(ConfigError::Folder { what, path, option, source }),
     }
 }
 
-fn check_cluster_name(name: &str) -> Result<(), String> {
+fn check_cluster_name(name: &str) -> Result<(), SettingError> {
     let fits = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(()) } else { Err(format!("cluster_name is {name:?}; it must be 1 to 64 of visible ASCII")) }
+    if fits { Ok(()) } else { Err(SettingError::ClusterName(name.into())) }
 }
 
-fn find_server<'a>(servers: &'a [ServerEntry], server_id: &ServerId) -> Result<&'a ServerEntry, String> {
+fn find_server<'a>(
+    servers: &'a [ServerEntry],
+    server_id: &ServerId,
+) -> Result<&'a ServerEntry, SettingError> {
     servers.iter().find(|server| server.server_id == *server_id).ok_or_else(|| {
         let known: Vec<_> = servers.iter().map(|server| server.server_id.as_str()).collect();
-        format!("--server-id {server_id} is not among the servers ({})", known.join(", "))
+        SettingError::NotAmong { server_id: server_id.clone(), known: known.join(", ") }
     })
 }
 
-fn check_servers(servers: &[ServerEntry]) -> Result<(), String> {
+fn check_servers(servers: &[ServerEntry]) -> Result<(), SettingError> {
     if !(1..=SERVERS_MAX).contains(&servers.len()) {
-        return Err(format!("there are {} servers; there must be 1 to {SERVERS_MAX}", servers.len()));
+        return Err(SettingError::Servers(servers.len()));
     }
     let mut used: BTreeMap<(String, u16, bool), &ServerEntry> = BTreeMap::new();
+    let mut told: BTreeMap<(String, u16), &ServerEntry> = BTreeMap::new();
     for (place, server) in servers.iter().enumerate() {
-        let id = &server.server_id;
-        if server.host.is_empty()
-            || server.host.len() > 253
-            || !server.host.bytes().all(|b| b.is_ascii_graphic())
-        {
-            return Err(format!("the host of {id} is {:?}; it must be a name or an IP address", server.host));
+        let server_id = server.server_id.clone();
+        let (client_host, client_port) = server.client_address();
+        for (what, host) in [("host", server.host.as_str()), ("client_host", client_host)] {
+            if host.is_empty() || host.len() > 253 || !host.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(SettingError::Host { what, server_id, host: host.into() });
+            }
+        }
+        if client_port == 0 {
+            return Err(SettingError::Port { what: "client_port", server_id, port: 0, most: u16::MAX });
         }
         for earlier in &servers[..place] {
-            if earlier.server_id.as_str().eq_ignore_ascii_case(id.as_str()) {
-                return Err(format!("two servers have the id {id}"));
+            if earlier.server_id.as_str().eq_ignore_ascii_case(server_id.as_str()) {
+                return Err(SettingError::SameId(server_id));
             }
             if earlier.ring_position == server.ring_position {
-                let position = server.ring_position;
-                return Err(format!("{} and {id} have the same ring_position {position}", earlier.server_id));
+                let (one, position) = (earlier.server_id.clone(), server.ring_position);
+                return Err(SettingError::SamePosition { one, other: server_id, position });
             }
         }
         for port in PORTS {
-            let number = port.of(server.port).ok_or_else(|| {
-                format!(
-                    "the port of {id} is {}; it must be 1 to {}",
-                    server.port,
-                    u16::MAX - Port::OFFSET_MAX
-                )
-            })?;
+            let most = u16::MAX - Port::OFFSET_MAX;
+            let wrong =
+                || SettingError::Port { what: "port", server_id: server_id.clone(), port: server.port, most };
+            let number = port.of(server.port).ok_or_else(wrong)?;
             if let Some(other) = used.insert((host_key(&server.host), number, port.is_tcp()), server)
-                && other.server_id != *id
+                && other.server_id != server_id
             {
-                let other = &other.server_id;
-                return Err(format!("{other} and {id} on host {} would both use port {number}", server.host));
+                let (one, host) = (other.server_id.clone(), server.host.clone());
+                return Err(SettingError::SamePort { one, other: server_id, host, port: number });
             }
+        }
+        if let Some(other) = told.insert((host_key(client_host), client_port), server) {
+            return Err(SettingError::SameClientAddress {
+                one: other.server_id.clone(),
+                other: server_id,
+                host: client_host.into(),
+                port: client_port,
+            });
         }
     }
     Ok(())
@@ -253,15 +348,12 @@ fn host_key(host: &str) -> String {
     if is_loopback(host) { "localhost".into() } else { host.to_ascii_lowercase() }
 }
 
-fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
-    if (least..=most).contains(&value) {
-        Ok(())
-    } else {
-        Err(format!("{name} is {value}; it must be {least} to {most}"))
-    }
+fn within(name: &'static str, value: u64, least: u64, most: u64) -> Result<(), SettingError> {
+    let fits = (least..=most).contains(&value);
+    if fits { Ok(()) } else { Err(SettingError::OutOfRange { name, value, least, most }) }
 }
 
-fn check_limits(limits: &Limits) -> Result<(), String> {
+fn check_limits(limits: &Limits) -> Result<(), SettingError> {
     let most_outbox = 1024 * 1024 * 1024;
     // Less could not hold a piece of a file.
     within("limits.line_bytes", limits.line_bytes as u64, LINE_BYTES_LEAST as u64, 1024 * 1024)?;
@@ -301,7 +393,7 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
     within("limits.pending_proposals", limits.pending_proposals as u64, 16, 1_000_000)
 }
 
-fn check_auth(auth: &AuthSection) -> Result<(), String> {
+fn check_auth(auth: &AuthSection) -> Result<(), SettingError> {
     within("auth.token_idle_days", auth.token_idle_days.into(), 1, 3_650)?;
     within("auth.token_absolute_days", auth.token_absolute_days.into(), auth.token_idle_days.into(), 36_500)?;
     let (least, most) = (Costs::LEAST, Costs::MOST);
@@ -321,7 +413,7 @@ fn check_auth(auth: &AuthSection) -> Result<(), String> {
     within("auth.queue", auth.queue as u64, 1, 1_024)
 }
 
-fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<(), String> {
+fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<(), SettingError> {
     within("log.file_bytes", log.file_bytes, 4096, 1 << 40)?;
     within("log.files", log.files.into(), 1, 1_000)?;
     within("threads.fan_out", threads.fan_out as u64, 1, 64)?;
@@ -330,68 +422,85 @@ fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<
 }
 
 /// Checks the section `http`, and reads the origins in it.
-fn check_http(http: &Http) -> Result<Vec<Origin>, String> {
+fn check_http(http: &Http) -> Result<Vec<Origin>, SettingError> {
     let hour_ms = 3_600_000;
     within("http.head_bytes", http.head_bytes as u64, 1024, 1024 * 1024)?;
     within("http.headers", http.headers as u64, 8, 1_000)?;
     within("http.head_ms", http.head_ms, 100, hour_ms)?;
     within("http.idle_ms", http.idle_ms, 100, hour_ms)?;
+    within("http.keep_alive_ms", http.keep_alive_ms, 100, hour_ms)?;
+    within("http.ping_ms", http.ping_ms, 100, 30_000)?;
+    within("http.leaving_ms", http.leaving_ms, 0, 2_000)?;
     within("http.body_ms", http.body_ms, 100, hour_ms)?;
     within("http.body_bytes_per_s", http.body_bytes_per_s, 1, 1 << 30)?;
-    within("http.hook_bytes", http.hook_bytes as u64, 1024, 1024 * 1024)?;
+    within("http.hook_bytes", http.hook_bytes as u64, 1024, 8 * 1024 * 1024)?;
     within("http.requests_per_connection", http.requests_per_connection, 1, 1_000_000_000)?;
-    let origins = http.allowed_origins.iter().map(|text| {
-        Origin::parse(text).ok_or_else(|| {
-            format!(
-                "http.allowed_origins has {text:?} in it; an origin is like https://chat.example.org:8443"
-            )
-        })
-    });
-    origins.collect()
+    let origins = http.allowed_origins.iter();
+    origins.map(|text| Origin::parse(text).ok_or_else(|| SettingError::Origin(text.clone()))).collect()
 }
 
-/// The secret from the file that was named, or from the usual place where there is one. The error is one
-/// sentence.
-pub fn load_secret(secret_file: Option<&Path>, data_dir: &Path) -> Result<Option<ClusterSecret>, String> {
+fn certificates(tls: &Tls) -> Result<Option<Arc<Certificates>>, SettingError> {
+    match (&tls.certificate, &tls.key) {
+        (Some(certificate), Some(key)) => Ok(Some(Arc::new(Certificates::load(certificate, key)?))),
+        (None, None) if tls.required => Err(SettingError::NoCertificate),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingError::HalfOfTls { has: "certificate", lacks: "key" }),
+        (None, Some(_)) => Err(SettingError::HalfOfTls { has: "key", lacks: "certificate" }),
+    }
+}
+
+/// The secret from the file that was named, or from the usual place where there is one.
+pub fn load_secret(
+    secret_file: Option<&Path>,
+    data_dir: &Path,
+) -> Result<Option<ClusterSecret>, SecretFileError> {
     let usual = data_dir.join("cluster.secret");
     let path = secret_file.unwrap_or(&usual);
     if secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
         return Ok(None);
     }
-    let wrong = |error: &dyn std::fmt::Display| format!("the secret file {}: {error}", path.display());
-    check_private(path).map_err(|error| wrong(&error))?;
-    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    ClusterSecret::parse(&text).map(Some).map_err(|error| wrong(&error))
+    let read = || ClusterSecret::parse(&read_private(path)?).map_err(Unfit::Content);
+    let what = "the secret file";
+    read().map(Some).map_err(|source| SecretFileError { what, path: path.into(), source })
 }
 
-/// Refuses a file that others than its owner can read or write, where the system knows such a thing.
-#[cfg(unix)]
-fn check_private(path: &Path) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(format!("others can read it (mode {:o}); run chmod 600 on it", mode & 0o777))
+/// The token for the metrics. It is kept as its hash only.
+fn load_metrics_token(path: &Path) -> Result<TokenHash, SecretFileError> {
+    let read = || {
+        let text = read_private(path)?;
+        let token = text.trim();
+        if token.len() < METRICS_TOKEN_CHARS || token.contains(char::is_whitespace) {
+            let reason = format!("it must hold one word of at least {METRICS_TOKEN_CHARS} characters");
+            return Err(Unfit::Content(reason));
+        }
+        Ok(TokenHash::of(token))
+    };
+    let what = "the file of metrics.token_file";
+    read().map_err(|source| SecretFileError { what, path: path.into(), source })
+}
+
+/// Reads a file that only its owner may read or write, where the system knows such a thing.
+fn read_private(path: &Path) -> Result<String, Unfit> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(Unfit::Open(mode & 0o777));
+        }
     }
-}
-
-/// Refuses a file that others than its owner can read or write, where the system knows such a thing.
-#[cfg(not(unix))]
-fn check_private(_path: &Path) -> Result<(), String> {
-    Ok(())
+    Ok(fs::read_to_string(path)?)
 }
 
 /// The secret that everybody knows is good enough on loopback, and nowhere else.
-fn public_secret(servers: &[ServerEntry], data_dir: &Path) -> Result<ClusterSecret, String> {
+fn public_secret(servers: &[ServerEntry], data_dir: &Path) -> Result<ClusterSecret, SettingError> {
     match servers.iter().find(|server| !is_loopback(&server.host)) {
         None => Ok(ClusterSecret::public()),
-        Some(remote) => Err(format!(
-            "{} is on {}, but there is no cluster secret; put the same 64 random hexadecimal digits into {} of every server",
-            remote.server_id,
-            remote.host,
-            data_dir.join("cluster.secret").display()
-        )),
+        Some(remote) => Err(SettingError::NoSecret {
+            server_id: remote.server_id.clone(),
+            host: remote.host.clone(),
+            path: data_dir.join("cluster.secret"),
+        }),
     }
 }
 
@@ -408,7 +517,7 @@ mod tests {
         args
     }
 
-    fn load(folder: &Path, text: &str) -> Result<Config, String> {
+    fn load(folder: &Path, text: &str) -> Result<Config, ConfigError> {
         let path = folder.join("config.json");
         fs::write(&path, text).unwrap();
         Config::load(&Args { config: Some(path), ..args(folder) })
@@ -458,6 +567,24 @@ mod tests {
             (two(first(), server("server2", "localhost", 0, 1)), "port of server2 is 0"),
             (two(first(), server("server2", "localhost", 65_500, 1)), "port of server2 is 65500"),
             (two(first(), server("server2", "", 8001, 1)), "host of server2"),
+            (
+                r#"{"servers":[{"server_id":"server2","host":"a","port":1,"ring_position":0,"client_host":"a b"}]}"#
+                    .into(),
+                "client_host of server2",
+            ),
+            (
+                r#"{"servers":[{"server_id":"server2","host":"a","port":1,"ring_position":0,"client_port":0}]}"#
+                    .into(),
+                "client_port of server2 is 0",
+            ),
+            (
+                two(
+                    first(),
+                    r#"{"server_id":"server2","host":"b","port":9000,"ring_position":1,"client_host":"localhost","client_port":8000}"#
+                        .into(),
+                ),
+                "clients would be told localhost:8000 for both server1 and server2",
+            ),
             (two(first(), server("server2", "10.0.0.2", 8001, 1)), "no cluster secret"),
             (r#"{"cluster_name":""}"#.into(), "cluster_name"),
             (r#"{"timing":{"failure_detection_ms":100}}"#.into(), "failure_detection_ms is 100"),
@@ -490,10 +617,79 @@ mod tests {
             (r#"{"http":{"allowed_origins":["https://a/b"]}}"#.into(), "https://a/b"),
             ("nonsense".into(), "not JSON"),
         ] {
-            let error = load(folder.path(), &text).expect_err(&text);
+            let error = load(folder.path(), &text).expect_err(&text).to_string();
             assert!(error.contains(named), "{text}: {error}");
             assert!(error.contains("config.json") && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn options_take_the_place_of_what_the_file_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let text = r#"{"cluster_name":"file","servers":[
+            {"server_id":"server2","host":"localhost","port":9000,"ring_position":7},
+            {"server_id":"server1","host":"localhost","port":9100,"ring_position":5}]}"#;
+        fs::write(&path, text).unwrap();
+        let typed = |more: &[&str]| {
+            let mut typed = Args::parse_from([&["syncnet-server", "--server-id", "server2"], more].concat());
+            (typed.data_dir, typed.log_dir) = (folder.path().into(), folder.path().into());
+            Args { config: Some(path.clone()), ..typed }
+        };
+        let told = |config: &Config| -> Vec<String> {
+            let told = |server: &ServerEntry| {
+                let (host, port) = server.client_address();
+                format!("{}@{}:{} {host}:{port}", server.server_id, server.host, server.port)
+            };
+            config.replica.servers.iter().map(told).collect()
+        };
+        let config = Config::load(&typed(&[])).unwrap();
+        assert_eq!(told(&config)[0], "server1@localhost:9100 localhost:9100");
+        assert_eq!(
+            (config.cluster_name.as_str(), config.client_ip.to_string()),
+            ("file", "127.0.0.1".into())
+        );
+        let config = Config::load(&typed(&[
+            "--servers=server2=localhost:8000,server3=localhost:8100",
+            "--client-addresses=server3=chat.example.org:80",
+            "--cluster-name=typed",
+            "--bind=127.0.0.3",
+            "--metrics-listen=127.0.0.3:9464",
+        ]))
+        .unwrap();
+        assert_eq!(
+            told(&config),
+            ["server2@localhost:8000 localhost:8000", "server3@localhost:8100 chat.example.org:80"]
+        );
+        assert_eq!(
+            (config.cluster_name.as_str(), config.client_ip.to_string()),
+            ("typed", "127.0.0.3".into())
+        );
+        assert_eq!(config.metrics.listen, Some("127.0.0.3:9464".parse().unwrap()));
+        for (more, named) in [
+            (&["--client-addresses=server9=a:1"][..], "names server9, which is not among the servers"),
+            (&["--client-addresses=server1=a:1,server1=b:1"], "names server1 twice"),
+            (&["--servers=server2=h:1,server2=h:100"], "with --servers (SYNCNET_SERVERS): two servers have"),
+            (&["--servers=server1=h:1"], "--server-id server2 is not among the servers (server1)"),
+            (&["--cluster-name=a b"], "cluster_name"),
+        ] {
+            let error = Config::load(&typed(more)).expect_err("it is wrong").to_string();
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_look_at_the_own_server_needs_no_folder() {
+        let address = |more: &[&str]| {
+            let args = Args::parse_from([&["syncnet-server", "--server-id=server2"], more].concat());
+            own_client_address(&args).map(|(address, _)| address.to_string())
+        };
+        assert_eq!(address(&[]).unwrap(), "127.0.0.1:8001");
+        assert_eq!(address(&["--servers=server2=chat.example.org:9000"]).unwrap(), "127.0.0.1:9000");
+        assert_eq!(address(&["--bind=::"]).unwrap(), "[::1]:8001");
+        assert_eq!(address(&["--bind=10.0.0.1"]).unwrap(), "10.0.0.1:8001");
+        let error = address(&["--servers=server1=h:1"]).unwrap_err().to_string();
+        assert!(error.contains("not among the servers"), "{error}");
     }
 
     #[test]
@@ -507,7 +703,7 @@ mod tests {
             (Args { log_dir: missing.join("logs"), ..good.clone() }, "--log-dir"),
             (Args { secret_file: Some(missing.clone()), ..good.clone() }, "the secret file"),
         ] {
-            let error = Config::load(&args).unwrap_err();
+            let error = Config::load(&args).unwrap_err().to_string();
             assert!(error.contains(named) && error.contains("missing"), "{error}");
         }
     }
@@ -523,8 +719,33 @@ mod tests {
         assert!(!config.secret_is_public && !config.on_loopback);
         assert!(config.peer_ip.is_unspecified());
         write_secret(&path, SECRET, 0o640);
-        assert!(load(folder.path(), text).unwrap_err().contains("others can read it (mode 640)"));
+        let error = || load(folder.path(), text).unwrap_err().to_string();
+        assert!(error().contains("others can read it (mode 640)"));
         write_secret(&path, "1234", 0o600);
-        assert!(load(folder.path(), text).unwrap_err().contains("hexadecimal digits"));
+        assert!(error().contains("hexadecimal digits"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_token_for_the_metrics_is_a_secret_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.token");
+        let text = serde_json::json!({"metrics": {"token_file": path}}).to_string();
+        for (content, mode, named) in [
+            (SECRET, 0o644, "others can read it (mode 644)"),
+            ("short", 0o600, "one word of at least 16 characters"),
+            ("two words of some length", 0o600, "one word of at least 16 characters"),
+        ] {
+            write_secret(&path, content, mode);
+            let error = load(folder.path(), &text).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("metrics.token"), "{error}");
+            assert!(!error.contains(content.trim()), "{error}");
+        }
+        write_secret(&path, SECRET, 0o600);
+        let config = load(folder.path(), &text).unwrap();
+        assert_eq!(config.metrics.token, Some(TokenHash::of(SECRET.trim())));
+        fs::remove_file(&path).unwrap();
+        let error = load(folder.path(), &text).unwrap_err().to_string();
+        assert!(error.contains("metrics.token_file"), "{error}");
     }
 }

@@ -3,20 +3,19 @@
 //! What the values mean together is checked in `config`.
 
 use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 
 use crate::{
+    config::{Auth, AuthMode, Followers, ServerEntry, Timing},
+    disk::TAIL_ENTRIES,
     protocol::{limits::Limits, name::ServerId},
-    replica::{
-        config::{Auth, AuthMode, Followers, ServerEntry, Timing},
-        storage::TAIL_ENTRIES,
-    },
 };
 
 use super::credentials::Costs;
@@ -42,6 +41,10 @@ pub struct ConfigFile {
     pub followers: Followers,
     /// What HTTP and WebSocket clients may do.
     pub http: Http,
+    /// Encryption of what clients say.
+    pub tls: Tls,
+    /// Who may read the metrics, beside those at this machine and administrators.
+    pub metrics: MetricsSection,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
     /// The log files.
@@ -64,6 +67,8 @@ impl Default for ConfigFile {
             auth: AuthSection::default(),
             followers: Followers::default(),
             http: Http::default(),
+            tls: Tls::default(),
+            metrics: MetricsSection::default(),
             heartbeat: Heartbeat::default(),
             log: LogFiles::default(),
             threads: Threads::default(),
@@ -85,15 +90,15 @@ pub struct AuthSection {
     pub token_idle_days: u32,
     /// Days after which every token ends.
     pub token_absolute_days: u32,
-    /// Memory of one argon2id hash, in KiB; each thread holds as much.
+    /// Memory of one argon2id hash, in KiB; as many times as `threads` of it is held.
     pub memory_kib: u32,
     /// Passes of argon2id over its memory.
     pub iterations: u32,
     /// Iterations of PBKDF2 in what SCRAM-SHA-256 needs.
     pub scram_iterations: u32,
-    /// Threads that hash.
+    /// Passwords that may be hashed at the same time.
     pub threads: usize,
-    /// Passwords that may wait for one of them.
+    /// Passwords that may wait for it.
     pub queue: usize,
 }
 
@@ -118,11 +123,9 @@ impl Default for AuthSection {
 /// Three servers on this machine, the whole configuration of a first try.
 fn local_servers() -> Vec<ServerEntry> {
     (0..3)
-        .map(|place| ServerEntry {
-            server_id: ServerId::new(&format!("server{}", place + 1)).expect("a well-formed id"),
-            host: "localhost".into(),
-            port: 8000 + place,
-            ring_position: u32::from(place),
+        .map(|place| {
+            let server_id = ServerId::new(&format!("server{}", place + 1)).expect("a well-formed id");
+            ServerEntry::new(server_id, "localhost", 8000 + place, place.into())
         })
         .collect()
 }
@@ -141,8 +144,20 @@ pub struct Http {
     /// Time for a head once its first byte is there, in milliseconds; the first request of a connection has
     /// the time to the first complete line.
     pub head_ms: u64,
-    /// How long a connection may be silent between two requests or in the middle of a body, in milliseconds.
+    /// How long a connection may be silent in the middle of a body, in milliseconds.
     pub idle_ms: u64,
+    /// How long a connection may be silent between two requests, in milliseconds. More than a proxy keeps its own
+    /// connections (mostly 60 s), or it sends a request into one that is being closed.
+    pub keep_alive_ms: u64,
+    /// After how long a silence a WebSocket is asked whether it is still there, in milliseconds. One that is silent
+    /// for as long again is closed.
+    pub ping_ms: u64,
+    /// Proxies that may say for whom they speak, by `X-Forwarded-For`, `Forwarded` or the PROXY protocol: a list of
+    /// addresses and networks such as `10.0.0.0/8`.
+    pub trusted_proxies: Vec<String>,
+    /// How long `/readyz` says 503 before a server that is stopping closes its door, in milliseconds, if it was asked
+    /// in the last minute: so that balancers move first.
+    pub leaving_ms: u64,
     /// Time for a body, in milliseconds, to which `body_bytes_per_s` adds what a long one needs.
     pub body_ms: u64,
     /// The slowest pace of a long body, in bytes a second.
@@ -161,12 +176,39 @@ impl Default for Http {
             headers: 64,
             head_ms: 10_000,
             idle_ms: 15_000,
+            keep_alive_ms: 75_000,
+            ping_ms: 25_000,
+            trusted_proxies: Vec::new(),
+            leaving_ms: 1_500,
             body_ms: 30_000,
             body_bytes_per_s: 16 * 1024,
-            hook_bytes: 64 * 1024,
+            hook_bytes: 1024 * 1024,
             requests_per_connection: 1_000,
         }
     }
+}
+
+/// Encryption of what clients say, on the same port. Without a certificate nothing is encrypted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// A file with this server's certificate and those between it and its authority, as PEM.
+    pub certificate: Option<PathBuf>,
+    /// A file with the key of the certificate, as PEM, which only its owner and group may read.
+    pub key: Option<PathBuf>,
+    /// Whether clients must speak TLS. Only `GET /healthz` is answered without.
+    pub required: bool,
+}
+
+/// Who may read the metrics.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// An address and port of their own, such as `10.1.0.5:9464`, where nobody is asked for a token: for a network
+    /// that only monitoring reaches.
+    pub listen: Option<SocketAddr>,
+    /// A file, readable by its owner only, with the token that monitoring sends to the port for clients.
+    pub token_file: Option<PathBuf>,
 }
 
 /// How heartbeats travel, besides to each configured server by its address.
@@ -234,35 +276,78 @@ impl Default for Threads {
 }
 
 impl ConfigFile {
-    /// Reads a configuration file. The error is one sentence with the file's name.
-    pub fn load(path: &Path) -> Result<ConfigFile, String> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| format!("the configuration {} cannot be read: {error}", path.display()))?;
-        ConfigFile::parse(&text).map_err(|error| format!("the configuration {}: {error}", path.display()))
+    /// Reads a configuration file.
+    pub fn load(path: &Path) -> Result<ConfigFile, FileError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| FileError::Unreadable { path: path.into(), source })?;
+        ConfigFile::parse(&text).map_err(|source| FileError::Text { path: path.into(), source })
     }
 
-    /// Reads the text of a configuration file. The error is one sentence.
-    pub fn parse(text: &str) -> Result<ConfigFile, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    /// Reads the text of a configuration file.
+    pub fn parse(text: &str) -> Result<ConfigFile, TextError> {
+        let value: Value = serde_json::from_str(text).map_err(TextError::NotJson)?;
         if !value.is_object() {
-            return Err("it must be one JSON object".into());
+            return Err(TextError::NoObject);
         }
         let template = serde_json::to_value(ConfigFile::default()).expect("plain data always encodes");
         check_keys(&value, &template, "")?;
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        serde_json::from_str(text).map_err(TextError::Value)
     }
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It is not there, or cannot be read.
+    #[error("the configuration {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What stands in it is wrong.
+    #[error("the configuration {}: {source}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TextError,
+    },
+}
+
+/// What is wrong with the text of a configuration file.
+#[derive(Debug, Error)]
+pub enum TextError {
+    /// It is no JSON.
+    #[error("not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// It is another kind of JSON.
+    #[error("it must be one JSON object")]
+    NoObject,
+    /// A key that means nothing, mostly misspelt.
+    #[error("unknown key {place:?}; the nearest known one is {nearest:?}")]
+    UnknownKey {
+        /// The key, with those that it stands under.
+        place: String,
+        /// What may have been meant.
+        nearest: String,
+    },
+    /// A value of another kind than the key's.
+    #[error("{0}")]
+    Value(#[source] serde_json::Error),
 }
 
 /// Compares the keys of `value` with those of `template`, in which all that may be there is there. Serde
 /// would refuse unknown keys as well, but does not say where they stand, nor which key was meant.
-fn check_keys(value: &Value, template: &Value, path: &str) -> Result<(), String> {
+fn check_keys(value: &Value, template: &Value, path: &str) -> Result<(), TextError> {
     match (value, template) {
         (Value::Object(given), Value::Object(known)) => {
             for (key, value) in given {
                 let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let Some(template) = known.get(key) else {
-                    let nearest = nearest(key, known.keys());
-                    return Err(format!("unknown key {place:?}; the nearest known one is {nearest:?}"));
+                    let nearest = nearest(key, known.keys()).to_owned();
+                    return Err(TextError::UnknownKey { place, nearest });
                 };
                 check_keys(value, template, &place)?;
             }
@@ -283,7 +368,7 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> &'a str {
 }
 
 /// How many letters must be put in, taken out or replaced to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, letter) in a.chars().enumerate() {
@@ -327,7 +412,7 @@ mod tests {
             (r#"{"servers":[{"server_id":"a","prot":1}]}"#, "\"servers[0].prot\"", "\"port\""),
             (r#"{"limits":{"conections":5}}"#, "\"limits.conections\"", "\"connections\""),
         ] {
-            let error = ConfigFile::parse(text).unwrap_err();
+            let error = ConfigFile::parse(text).unwrap_err().to_string();
             assert!(error.contains(place) && error.contains(meant), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
@@ -346,7 +431,7 @@ mod tests {
             (r#"{"servers":[{"server_id":"a b","host":"x","port":1,"ring_position":0}]}"#, "a b"),
             (r#"{"keep_entries":1,"keep_entries":2}"#, "duplicate"),
         ] {
-            let error = ConfigFile::parse(text).unwrap_err();
+            let error = ConfigFile::parse(text).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
     }

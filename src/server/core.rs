@@ -5,8 +5,8 @@
 //! transaction, one sync for everything in it), and passes the outputs on in batches. What comes in
 //! during the sync is the next round.
 //!
-//! **Four inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
-//! results of the hashing threads (few, too), clients. They are emptied in this order.
+//! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers, clients.
+//! They are emptied in this order.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,30 +16,36 @@ use std::{
 };
 
 use crate::{
-    protocol::{datagram::Run, name::ServerId},
+    disk::{Reader, StorageError},
+    election::membership::View,
+    fanout::{ConnId, Instruction},
+    protocol::{
+        datagram::Run,
+        name::ServerId,
+        peer::PeerMessage,
+        report::Report,
+        status::{Cause, Role},
+    },
     replica::{
         Replica,
-        fanout::Fan,
-        io::{Input, Look, Now, Output},
-        membership::View,
-        storage::{Reader, StorageError},
+        io::{Input, Now, Output, Query},
     },
     storage::{SqliteReader, SqliteStorage},
 };
 
 use super::{
+    clients::Order,
     context::Context,
-    credentials::{Credentials, pool::Finished},
     data,
     datagrams::Datagrams,
-    fan_out::{FanOuts, refused},
+    fan_out::{FanOutQueues, refused},
     mailbox::{Bell, Receiver, Sender},
     peer::{
         link::{Outgoing, PeerEvent},
         links::Links,
-        snapshot,
+        snapshot::{self, SendError},
     },
-    query::{Queries, Readers},
+    query::{QueryQueues, Readers},
 };
 
 /// Control messages that may wait. Full means that their senders wait; views are dropped instead.
@@ -79,6 +85,8 @@ pub enum Control {
     },
     /// Reading the disk beside the replica failed.
     Broken(StorageError),
+    /// How this server is, for its peers.
+    Report(Box<Report>),
     /// See [`Input::Stop`].
     Stop,
 }
@@ -91,20 +99,16 @@ pub struct Inboxes {
     pub control: Receiver<Control>,
     /// From the links.
     pub peers: Receiver<PeerEvent>,
-    /// From the hashing threads. There are never more than their queue is long.
-    pub credentials: Receiver<Finished>,
-    /// From the clients.
+    /// From the threads of the clients.
     pub clients: Receiver<Input>,
 }
 
 /// Where the replica's outputs go.
 pub struct Outlets {
     /// The fan-out threads.
-    pub fan_outs: FanOuts,
+    pub fan_outs: FanOutQueues,
     /// The query threads.
-    pub queries: Queries,
-    /// The hashing threads.
-    pub credentials: Credentials,
+    pub queries: QueryQueues,
     /// What the query threads read with.
     pub readers: Arc<Readers>,
     /// Heartbeats and election.
@@ -127,12 +131,13 @@ pub struct Core {
     outgoing: BTreeMap<ServerId, Outgoing>,
     /// What clients sent and the last rounds had no time for.
     inputs: VecDeque<Input>,
-    /// Results of the hashing threads that were there at once, for the next round.
-    finished: Vec<Finished>,
     /// Messages to peers that found their queue full.
     dropped: u64,
     next_tick_ms: u64,
     described_ms: u64,
+    /// The last term in which this server led, and whether it has ever known who leads.
+    led_term: Option<u64>,
+    has_seen_leader: bool,
     is_stopped: bool,
     /// Why the data must not be used any more.
     doubt: Option<String>,
@@ -154,10 +159,11 @@ impl Core {
             outlets,
             outgoing: BTreeMap::new(),
             inputs: VecDeque::new(),
-            finished: Vec::new(),
             dropped: 0,
             next_tick_ms,
             described_ms: 0,
+            led_term: None,
+            has_seen_leader: false,
             is_stopped: false,
             doubt: None,
         }
@@ -191,14 +197,8 @@ impl Core {
 
     /// Waits until something has happened, a tick included.
     fn wait(&self) {
-        let Inboxes { bell, control, peers, credentials, clients } = &self.inboxes;
-        let is_anything_there = control.has_items()
-            || peers.has_items()
-            || credentials.has_items()
-            || clients.has_items()
-            || !self.inputs.is_empty()
-            || !self.finished.is_empty();
-        if is_anything_there {
+        let Inboxes { bell, control, peers, clients } = &self.inboxes;
+        if control.has_items() || peers.has_items() || clients.has_items() || !self.inputs.is_empty() {
             return;
         }
         let pause = self.next_tick_ms.saturating_sub(self.context.clock.mono_ms());
@@ -212,14 +212,9 @@ impl Core {
         self.inboxes.peers.take(PEERS_A_ROUND, &mut events);
         self.inboxes.clients.take(CLIENTS_A_ROUND.saturating_sub(self.inputs.len()), &mut inputs);
         self.inputs.extend(inputs);
-        let mut finished = std::mem::take(&mut self.finished);
-        self.inboxes.credentials.take(usize::MAX, &mut finished);
-        let mut count = events.len() + finished.len();
+        let mut count = events.len();
         controls.into_iter().for_each(|control| self.on_control(control));
         events.into_iter().for_each(|event| self.on_peer(event));
-        finished.into_iter().for_each(|Finished { conn, done }| {
-            self.on_client(Input::Credential { conn, done });
-        });
         // What costs much is spread over rounds, so that ticks and peers are not late.
         let begun_ms = self.context.clock.mono_ms();
         while !self.replica.has_said_enough()
@@ -267,6 +262,7 @@ impl Core {
             Control::Campaign { term, leader_is_dead } => Input::Campaign { term, leader_is_dead },
             Control::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
             Control::Broken(error) => return self.storage_failed(error),
+            Control::Report(report) => return self.tell_peers(&report),
             Control::Stop => Input::Stop,
         };
         self.replica.handle(self.context.clock.now(), input);
@@ -282,6 +278,9 @@ impl Core {
                 self.outgoing.remove(&peer);
                 Input::PeerDown(peer)
             }
+            PeerEvent::Message { peer, message: PeerMessage::Report(report), .. } => {
+                return self.context.board.hear(self.context.clock.mono_ms(), peer, *report);
+            }
             PeerEvent::Message { peer, link, message } if self.is_current(&peer, link) => {
                 Input::Peer { from: peer, message }
             }
@@ -295,13 +294,20 @@ impl Core {
         self.replica.handle(self.context.clock.now(), input);
     }
 
+    /// Tells the peers how this server is. A full queue has no room for that; the next one comes soon.
+    fn tell_peers(&self, report: &Report) {
+        for outgoing in self.outgoing.values() {
+            outgoing.send(PeerMessage::Report(Box::new(report.clone())));
+        }
+    }
+
     fn is_current(&self, peer: &ServerId, link: u64) -> bool {
         self.outgoing.get(peer).is_some_and(|outgoing| outgoing.link() == link)
     }
 
     /// Passes the replica's outputs on, and what it says about itself.
     fn pass_on(&mut self, now: Now) {
-        let mut fans = Vec::new();
+        let mut instructions = Vec::new();
         let mut looks = Vec::new();
         for output in self.replica.drain_outputs() {
             match output {
@@ -310,35 +316,46 @@ impl Core {
                         && !outgoing.send(message)
                     {
                         self.dropped += 1;
+                        self.context.metrics.peer_messages_dropped.inc();
                     }
                 }
-                Output::Fan(fan) => fans.push(fan),
-                Output::Look(look) => looks.push(look),
+                Output::FanOut(instruction) => {
+                    self.context.metrics.passed_on(&instruction);
+                    instructions.push(instruction);
+                }
+                Output::Query(look) => looks.push(look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
                 Output::SnapshotUnreadable { reason } => {
                     log::error!("this server goes on with its data and waits for another snapshot: {reason}");
                 }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
-                Output::Credential { conn, job } => {
-                    self.finished.extend(self.outlets.credentials.begin(conn, job));
-                }
+                Output::Credential { conn, job } => self.order(conn, Order::Work(job)),
+                Output::ReadOn { conn } => self.order(conn, Order::ReadOn),
                 Output::Stopped => self.is_stopped = true,
             }
         }
+        self.context.metrics.happened(&self.replica.take_counts());
         // What a query finds must not reach the fan-out before what the query is for.
-        self.outlets.fan_outs.hand_over(fans);
+        self.outlets.fan_outs.hand_over(instructions);
         self.ask(looks);
         self.describe(now);
     }
 
-    fn ask(&self, looks: Vec<Look>) {
-        let mut fans = Vec::new();
+    /// Gives an order to the thread of a connection, which is gone if there is none.
+    fn order(&self, conn: ConnId, order: Order) {
+        if let Some(client) = self.context.clients.get(conn) {
+            client.order(order);
+        }
+    }
+
+    fn ask(&self, looks: Vec<Query>) {
+        let mut instructions = Vec::new();
         for look in looks {
             if let Some(look) = self.outlets.queries.ask(look) {
-                fans.push(refused(look, &self.context.shared));
+                instructions.push(refused(look, &self.context.shared));
             }
         }
-        self.outlets.fan_outs.hand_over(fans);
+        self.outlets.fan_outs.hand_over(instructions);
     }
 
     fn describe(&mut self, now: Now) {
@@ -354,13 +371,26 @@ impl Core {
             }
         }
         if is_news {
+            self.note_election();
             self.log_standing();
             self.outlets.datagrams.standing_changed();
         }
     }
 
+    /// Notes the terms in which this server leads, and why.
+    fn note_election(&mut self) {
+        let consensus = &self.replica.node().consensus;
+        let term = consensus.term();
+        if self.replica.role() == Role::Leader && self.led_term < Some(term) {
+            let cause = if self.has_seen_leader { consensus.cause() } else { Cause::Start };
+            self.context.metrics.won_election(term, cause);
+            self.led_term = Some(term);
+        }
+        self.has_seen_leader |= self.replica.leader().is_some();
+    }
+
     fn log_standing(&self) {
-        let (role, term) = (self.replica.role().word(), self.replica.term());
+        let (role, term) = (self.replica.role().word(), self.replica.node().consensus.term());
         match self.replica.leader() {
             Some(leader) => log::info!("this server is {role} in term {term}; {leader} leads"),
             None => log::info!("this server is {role} in term {term}; nobody leads yet"),
@@ -377,8 +407,8 @@ impl Core {
         let body = move || {
             let sent = readers.hold(|| match (reader, outgoing) {
                 (Ok(reader), Some(outgoing)) => send_snapshot(&reader, term, &outgoing),
-                (Err(error), _) => Err(error.to_string()),
-                (_, None) => Err("there is no link".into()),
+                (Err(error), _) => Err(SendError::Disk(error)),
+                (_, None) => Err(SendError::NoLink),
             });
             match &sent {
                 Ok(bytes) => log::info!("a snapshot of {bytes} bytes was sent to {receiver}"),
@@ -405,23 +435,26 @@ impl Core {
     /// whatever they were told is in the log of a majority, to which this server does not count any more.
     fn begin_anew(self, reason: &str) -> Core {
         let Core { context, replica, inboxes, outlets, .. } = self;
+        context.metrics.quarantines.inc();
         log::error!("this server goes into quarantine and is rebuilt from the others: {reason}");
         let clients = context.clients.all();
         clients.iter().for_each(|client| client.cut());
-        outlets.fan_outs.hand_over(clients.iter().map(|client| Fan::Forget { conn: client.conn }).collect());
+        outlets
+            .fan_outs
+            .hand_over(clients.iter().map(|client| Instruction::Forget { conn: client.conn }).collect());
         outlets.links.hang_up();
         outlets.readers.set(Vec::new());
         drop(replica);
-        // What the hashing threads still have for the connections of before is ignored by the new replica: it
-        // knows none of them, and no number comes twice.
-        let opened =
-            data::set_aside(&context.config).and_then(|()| data::open(&context.config, context.clock));
+        // What the connections of before still say is ignored by the new replica: it knows none of them, and no
+        // number comes twice.
+        let opened = data::set_aside(&context.config)
+            .and_then(|()| data::open(&context.config, context.clock, &context.metrics));
         let readers = opened.and_then(|replica| {
             let readers = data::readers(&replica, context.config.threads.query)?;
             Ok((replica, readers))
         });
-        let (replica, readers) = readers.unwrap_or_else(|sentence| data::end_process(&sentence));
-        let run = Run::from(&replica.data_mark());
+        let (replica, readers) = readers.unwrap_or_else(|error| data::end_process(&error));
+        let run = Run::from(&replica.node().data_mark());
         outlets.datagrams.restart(run);
         outlets.links.restart(run);
         outlets.readers.set(readers);
@@ -429,8 +462,8 @@ impl Core {
     }
 }
 
-fn send_snapshot(reader: &SqliteReader, term: u64, outgoing: &Outgoing) -> Result<u64, String> {
-    let (mut head, content) = reader.snapshot().map_err(|error| error.to_string())?;
+fn send_snapshot(reader: &SqliteReader, term: u64, outgoing: &Outgoing) -> Result<u64, SendError> {
+    let (mut head, content) = reader.snapshot()?;
     head.term = term;
     snapshot::send(head, content, outgoing.bulk())
 }

@@ -1,14 +1,15 @@
 //! The data folder of a server: opened, set aside, read beside its writer.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use crate::{
+    disk::StorageError,
     protocol::peer::NodeId,
-    replica::{Replica, storage::StorageError},
+    replica::Replica,
     storage::{OpenError, SqliteReader, SqliteStorage, folder},
 };
 
-use super::{clock::Clock, config::Config};
+use super::{clock::Clock, config::Config, metrics::Metrics};
 
 /// Exit status of a process whose disk has failed.
 const EXIT_DISK_FAILED: i32 = 3;
@@ -17,20 +18,31 @@ const EXIT_DISK_FAILED: i32 = 3;
 /// without any, under a new incarnation, to be rebuilt from the others.
 ///
 /// # Errors
-/// One sentence: an operator has to do something, or the disk fails.
-pub fn open(config: &Config, clock: Clock) -> Result<Replica<SqliteStorage>, String> {
-    match try_open(config, clock) {
+/// An operator has to do something, or the disk fails.
+pub fn open(
+    config: &Config,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Replica<SqliteStorage>, OpenError> {
+    match try_open(config, clock, metrics) {
         Err(OpenError::Storage(StorageError::Doubtful(reason))) => {
+            metrics.quarantines.inc();
             log::error!("this server begins without data and is rebuilt from the others: {reason}");
             set_aside(config)?;
-            try_open(config, clock).map_err(|error| error.to_string())
+            try_open(config, clock, metrics)
         }
-        result => result.map_err(|error| error.to_string()),
+        result => result,
     }
 }
 
-fn try_open(config: &Config, clock: Clock) -> Result<Replica<SqliteStorage>, OpenError> {
-    let storage = SqliteStorage::open(&config.data_dir, config.server_id(), fresh_node_id()?)?;
+fn try_open(
+    config: &Config,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Replica<SqliteStorage>, OpenError> {
+    let mut storage = SqliteStorage::open(&config.data_dir, config.server_id(), fresh_node_id()?)?;
+    let metrics = Arc::clone(metrics);
+    storage.time_commits(move |took| metrics.log_sync.observe(took.as_secs_f64()));
     Ok(Replica::open(config.replica.clone(), storage, clock.now())?)
 }
 
@@ -43,17 +55,16 @@ fn fresh_node_id() -> Result<NodeId, OpenError> {
     Ok(NodeId(u64::from_le_bytes(bytes).max(1)))
 }
 
-/// Sets the data in the folder aside. Nobody may have it open. The error is one sentence.
-pub fn set_aside(config: &Config) -> Result<(), String> {
-    let aside = folder::set_aside(&config.data_dir).map_err(|error| error.to_string())?;
+/// Sets the data in the folder aside. Nobody may have it open.
+pub fn set_aside(config: &Config) -> Result<(), OpenError> {
+    let aside = folder::set_aside(&config.data_dir)?;
     log::warn!("the data was set aside in {}", aside.display());
     Ok(())
 }
 
-/// Readers beside the replica. The error is one sentence.
-pub fn readers(replica: &Replica<SqliteStorage>, count: usize) -> Result<Vec<SqliteReader>, String> {
-    let readers: Result<_, StorageError> = (0..count).map(|_| replica.storage().reader()).collect();
-    readers.map_err(|error| error.to_string())
+/// Readers beside the replica.
+pub fn readers(replica: &Replica<SqliteStorage>, count: usize) -> Result<Vec<SqliteReader>, StorageError> {
+    (0..count).map(|_| replica.storage().reader()).collect()
 }
 
 /// Ends the process at once, because its disk cannot be relied on. Nothing more is said to anybody.

@@ -19,14 +19,14 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    election::{
+        self, Election, Standing,
+        membership::{LinkEvent, Membership, PULSE_MS},
+    },
     protocol::{
         datagram::{Announce, Datagram, Heartbeat, Receipt, Run, Token},
         name::ServerId,
         seal::{DATAGRAM_BYTES, Rejected, Sealer},
-    },
-    replica::{
-        election::{self, Election, Standing},
-        membership::{LinkEvent, Membership, PULSE_MS},
     },
 };
 
@@ -36,6 +36,7 @@ use super::{
     context::Context,
     core::Control,
     mailbox::{Bell, Receiver, Sender, mailbox},
+    metrics::Queue,
     peer::addresses::Addresses,
     ports::Port,
     refusals::Refusals,
@@ -92,6 +93,8 @@ impl Datagrams {
         }
         socket.set_read_timeout(Some(WAKE))?;
         let wake = Bell::default();
+        let events = mailbox(QUEUE, &wake);
+        context.metrics.watch(Queue::Election, events.1.depth());
         Ok(Datagrams {
             sealer: Mutex::new(sealer(&context.config, run)),
             membership: RwLock::new(Membership::new(&context.config.replica)),
@@ -99,7 +102,7 @@ impl Datagrams {
             addresses,
             socket,
             control,
-            events: mailbox(QUEUE, &wake),
+            events,
             wake,
             beat_now: Bell::default(),
         })
@@ -249,11 +252,14 @@ impl Datagrams {
             self.events.1.take(QUEUE, &mut events);
             let now_ms = self.context.clock.mono_ms();
             pulse_ms = now_ms;
-            let (changed, view) = {
+            let (changed, view, missed) = {
                 let mut membership = self.membership.write();
                 membership.tick(now_ms);
-                (membership.take_changed(), membership.view())
+                (membership.take_changed(), membership.view(), membership.take_missed())
             };
+            for (peer, count) in missed {
+                self.context.metrics.heartbeats_lost.of(&peer).inc_by(count);
+            }
             let told = self.context.shared.standing();
             if standing.as_ref() != Some(&told) {
                 standing = Some(told.clone());

@@ -1,16 +1,36 @@
 //! File descriptors: each client takes one, and systems allow few unless they are asked.
 
+use thiserror::Error;
+
 /// What a server needs besides its clients: database, links, logs, and room for accidents.
 const BESIDES: u64 = 256;
 
-/// Makes room for so many connections. The error is one sentence that says for how many there is room;
-/// the server can run all the same.
+/// Why there may be too little room. The server can run all the same.
+#[derive(Debug, Error)]
+pub enum Narrow {
+    /// The system does not tell.
+    #[error("how many descriptors this process may have is not known: {0}")]
+    Unknown(#[source] std::io::Error),
+    /// There are fewer than the connections need.
+    #[error(
+        "the system allows this process {granted} descriptors, room for about {} of the {connections} connections that \
+         limits.connections allows; raise its limit (ulimit -n)", granted.saturating_sub(BESIDES)
+    )]
+    Few {
+        /// So many there are.
+        granted: u64,
+        /// So many connections are allowed.
+        connections: usize,
+    },
+}
+
+/// Makes room for so many connections.
 #[cfg(unix)]
-pub fn make_room(connections: usize) -> Result<(), String> {
+pub fn make_room(connections: usize) -> Result<(), Narrow> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     let needed = connections as u64 + BESIDES;
-    let unknown = |errno| format!("how many descriptors this process may have is not known: {errno}");
+    let unknown = |errno: nix::Error| Narrow::Unknown(errno.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(unknown)?;
     let granted = needed.min(hard).max(soft);
     // Where this fails the limit stays what it is.
@@ -18,16 +38,12 @@ pub fn make_room(connections: usize) -> Result<(), String> {
     if granted >= needed {
         return Ok(());
     }
-    Err(format!(
-        "the system allows this process {granted} descriptors, room for about {} of the {connections} connections \
-         that limits.connections allows; raise its limit (ulimit -n)",
-        granted.saturating_sub(BESIDES)
-    ))
+    Err(Narrow::Few { granted, connections })
 }
 
 /// Makes room for so many connections. This system has no such limit.
 #[cfg(not(unix))]
-pub fn make_room(_connections: usize) -> Result<(), String> {
+pub fn make_room(_connections: usize) -> Result<(), Narrow> {
     Ok(())
 }
 
@@ -38,8 +54,8 @@ mod tests {
     #[test]
     fn room_is_made_or_it_is_said_how_much_there_is() {
         make_room(1).unwrap();
-        if let Err(sentence) = make_room(usize::MAX / 2) {
-            assert!(sentence.contains("limits.connections"), "{sentence}");
+        if let Err(error) = make_room(usize::MAX / 2) {
+            assert!(error.to_string().contains("limits.connections"), "{error}");
         }
     }
 }

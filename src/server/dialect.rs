@@ -9,12 +9,17 @@ pub enum Dialect {
     StatusProbe,
     /// HTTP/1.1, and inside it WebSocket.
     Http,
+    /// TLS, and inside it any of these.
+    Tls,
     /// Nothing that is known here.
     Unknown,
 }
 
 /// The bare status probe.
 const STATUS_PROBE: &[u8] = b"STATUS_REQUEST";
+
+/// The first byte of a handshake of TLS.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// The methods of HTTP, each with the blank that ends it. `PRI` begins HTTP/2, which is told in HTTP/1.1 that
 /// it is not spoken here.
@@ -37,11 +42,40 @@ pub fn recognise(head: &[u8]) -> Option<Dialect> {
     let head = head.trim_ascii_start();
     match head.first()? {
         b'{' => Some(Dialect::JsonLines),
+        &TLS_HANDSHAKE => Some(Dialect::Tls),
         _ if head.starts_with(STATUS_PROBE) => Some(Dialect::StatusProbe),
         _ if HTTP_METHODS.iter().any(|method| head.starts_with(method)) => Some(Dialect::Http),
         _ if STATUS_PROBE.starts_with(head) => None,
         _ if HTTP_METHODS.iter().any(|method| method.starts_with(head)) => None,
-        _ => Some(Dialect::Unknown),
+        _ => other_method(head),
+    }
+}
+
+/// Longest method of HTTP that is waited for.
+const METHOD_MAX: usize = 128;
+/// Longest first line of HTTP with a method that is not known here.
+const FIRST_LINE_MAX: usize = 8 * 1024;
+
+/// Whether it is HTTP with another method: its first line says so at its end.
+fn other_method(head: &[u8]) -> Option<Dialect> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let method = head.iter().take_while(|byte| is_token(byte)).count();
+    match head[method..] {
+        _ if !(1..=METHOD_MAX).contains(&method) => return Some(Dialect::Unknown),
+        [b' ', b'/' | b'*' | b'h', ..] => {}
+        // It may come in pieces.
+        [] | [b' '] => return None,
+        _ => return Some(Dialect::Unknown),
+    }
+    match head.iter().position(|byte| *byte == b'\n') {
+        Some(end) => {
+            let line = head[..end].trim_ascii_end();
+            let version = line.len().checked_sub(9).map(|start| &line[start..]);
+            let is_http = version.is_some_and(|version| version.starts_with(b" HTTP/"));
+            Some(if is_http { Dialect::Http } else { Dialect::Unknown })
+        }
+        None if head.len() > FIRST_LINE_MAX => Some(Dialect::Unknown),
+        None => None,
     }
 }
 
@@ -59,17 +93,26 @@ mod tests {
             (b"STAT", None),
             (b"STATUS_REQUEST", Some(Dialect::StatusProbe)),
             (b"STATUS_REQUEST\n", Some(Dialect::StatusProbe)),
-            (b"STATION", Some(Dialect::Unknown)),
+            (b"STATION", None),
+            (b"STATION\n", Some(Dialect::Unknown)),
             (b"GET / HTTP/1.1\r\n", Some(Dialect::Http)),
             (b"\r\nOPTIONS *", Some(Dialect::Http)),
             (b"PRI * HTTP/2.0\r\n", Some(Dialect::Http)),
             (b"GE", None),
             (b"P", None),
             (b"PATCH", None),
-            (b"PING", Some(Dialect::Unknown)),
-            (b"GETTING", Some(Dialect::Unknown)),
-            (b"get / HTTP/1.1\r\n", Some(Dialect::Unknown)),
-            (b"\x16\x03\x01", Some(Dialect::Unknown)),
+            (b"PING", None),
+            (b"PING ", None),
+            (b"PING\r\n", Some(Dialect::Unknown)),
+            (b"GETTING x", Some(Dialect::Unknown)),
+            (&[b'X'; 129], Some(Dialect::Unknown)),
+            (b"get / HTTP/1.1\r\n", Some(Dialect::Http)),
+            (b"PROPFIND / HTTP/1.1\r\n", Some(Dialect::Http)),
+            (b"FOO * HTTP/1.0\n", Some(Dialect::Http)),
+            (b"FOO /bar", None),
+            (b"FOO /bar\n", Some(Dialect::Unknown)),
+            (b"hello /bar\r\n", Some(Dialect::Unknown)),
+            (b"\x16\x03\x01", Some(Dialect::Tls)),
             (b"[1]", Some(Dialect::Unknown)),
         ] {
             assert_eq!(recognise(head), dialect, "{:?}", String::from_utf8_lossy(head));

@@ -4,13 +4,11 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, UdpSocket},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::protocol::{
-    answer::{Answer, Asked},
-    envelope::Envelope,
-};
+use crate::protocol::{Limits, json, said::Said};
 
 use super::{shared::Shared, threads::Stop};
 
@@ -47,13 +45,12 @@ pub fn answer_all(socket: &UdpSocket, loopback_only: bool, shared: &Shared, stop
 }
 
 /// The answer to a question, where it is one.
-fn answer(question: &[u8], shared: &Shared) -> Option<Vec<u8>> {
-    let envelope = Envelope::parse(question.trim_ascii()).ok()?;
-    if envelope.msg_type != "client_discovery" {
+fn answer(question: &[u8], shared: &Shared) -> Option<Arc<[u8]>> {
+    let (head, request) = json::read_request(question.trim_ascii(), &Limits::default());
+    if request.is_err() || head.msg_type != "client_discovery" {
         return None;
     }
-    let asked = Asked { msg_type: envelope.msg_type, request_id: envelope.request_id };
-    Some(Answer::ServerList(shared.server_list()?).line(&asked, &shared.signature()))
+    Some(Said::answer(head.answer_to(), shared.server_list()?, shared.signature()).json())
 }
 
 /// How many answers may still be given.

@@ -1,4 +1,4 @@
-//! The fan-out threads: each owns the [`Fanout`] of its share of the connections and writes to their sockets.
+//! The fan-out threads: each owns the [`Subscriptions`] of its share of the connections and writes to their sockets.
 //!
 //! A reader's thread is not woken to be written to: waking one costs more than the write. So these threads
 //! write by themselves, without ever waiting, all that is queued for a connection at once. Measured to
@@ -17,11 +17,9 @@ use std::{
 };
 
 use crate::{
+    fanout::{ConnId, End, EventQuery, Instruction, Subscriptions},
     protocol::refusal::{Code, Refusal},
-    replica::{
-        fanout::{End, Fan, Fanout},
-        io::{ConnId, Look, Query},
-    },
+    replica::io::Query,
 };
 
 use super::{
@@ -30,7 +28,7 @@ use super::{
     context::Context,
     mailbox::{Bell, Receiver, Sender, mailbox},
     outgoing::Outgoing,
-    query::Queries,
+    query::QueryQueues,
     shared::Shared,
 };
 
@@ -53,47 +51,47 @@ const GOODBYE: (u16, &str) = (1000, "");
 
 /// What a fan-out thread is given to do.
 #[derive(Debug)]
-pub enum Errand {
+pub enum FanOutTask {
     /// Instructions, in order.
-    Fans(Vec<Fan>),
+    Instructions(Vec<Instruction>),
     /// A connection has control frames to be written (see [`Client::control`]).
     Control(ConnId),
 }
 
-/// The way to the fan-out threads.
+/// The queues of the fan-out threads.
 #[derive(Debug, Clone)]
-pub struct FanOuts {
-    queues: Vec<Sender<Errand>>,
+pub struct FanOutQueues {
+    queues: Vec<Sender<FanOutTask>>,
 }
 
-impl FanOuts {
-    /// The way to `count` threads, and for each thread its end.
-    pub fn new(count: usize) -> (FanOuts, Vec<Receiver<Errand>>) {
+impl FanOutQueues {
+    /// The queues of `count` threads, and for each thread its receiving end.
+    pub fn new(count: usize) -> (FanOutQueues, Vec<Receiver<FanOutTask>>) {
         let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
-        (FanOuts { queues }, receivers)
+        (FanOutQueues { queues }, receivers)
     }
 
     /// Hands instructions over, in order. Those that concern one connection go to its thread, the others
     /// to all.
-    pub fn hand_over(&self, batch: Vec<Fan>) {
+    pub fn hand_over(&self, batch: Vec<Instruction>) {
         if batch.is_empty() {
             return;
         }
         if let [queue] = self.queues.as_slice() {
             // The threads end after all who could hand something over.
-            let _ = queue.send(Errand::Fans(batch));
+            let _ = queue.send(FanOutTask::Instructions(batch));
             return;
         }
-        let mut shares: Vec<Vec<Fan>> = self.queues.iter().map(|_| Vec::new()).collect();
-        for fan in batch {
-            match conn_of(&fan) {
-                Some(conn) => shares[conn.0 as usize % self.queues.len()].push(fan),
-                None => shares.iter_mut().for_each(|share| share.push(fan.clone())),
+        let mut shares: Vec<Vec<Instruction>> = self.queues.iter().map(|_| Vec::new()).collect();
+        for instruction in batch {
+            match conn_of(&instruction) {
+                Some(conn) => shares[conn.0 as usize % self.queues.len()].push(instruction),
+                None => shares.iter_mut().for_each(|share| share.push(instruction.clone())),
             }
         }
         for (queue, share) in self.queues.iter().zip(shares) {
             if !share.is_empty() {
-                let _ = queue.send(Errand::Fans(share));
+                let _ = queue.send(FanOutTask::Instructions(share));
             }
         }
     }
@@ -101,31 +99,34 @@ impl FanOuts {
     /// Says that a connection has control frames to be written.
     pub fn control(&self, conn: ConnId) {
         let place = conn.0 as usize % self.queues.len();
-        let _ = self.queues[place].send(Errand::Control(conn));
+        let _ = self.queues[place].send(FanOutTask::Control(conn));
     }
 }
 
 /// The connection that an instruction is about; `None` for those about all.
-fn conn_of(fan: &Fan) -> Option<ConnId> {
-    match fan {
-        Fan::Open { conn }
-        | Fan::Answer { conn, .. }
-        | Fan::Say { conn, .. }
-        | Fan::Follow { conn, .. }
-        | Fan::Unfollow { conn, .. }
-        | Fan::Found { conn, .. }
-        | Fan::Close { conn }
-        | Fan::Forget { conn } => Some(*conn),
-        Fan::Join(join) => Some(join.conn),
-        Fan::SayAll { .. } | Fan::Publish { .. } | Fan::Rewrite(_) | Fan::Tick => None,
+fn conn_of(instruction: &Instruction) -> Option<ConnId> {
+    match instruction {
+        Instruction::Open { conn }
+        | Instruction::Answer { conn, .. }
+        | Instruction::Say { conn, .. }
+        | Instruction::Follow { conn, .. }
+        | Instruction::Unfollow { conn, .. }
+        | Instruction::QueryResult { conn, .. }
+        | Instruction::Close { conn }
+        | Instruction::Forget { conn } => Some(*conn),
+        Instruction::Join(join) => Some(join.conn),
+        Instruction::SayAll { .. }
+        | Instruction::Publish { .. }
+        | Instruction::Rewrite(_)
+        | Instruction::Tick => None,
     }
 }
 
 /// One fan-out thread.
-pub struct FanOut {
-    fanout: Fanout,
+pub struct FanOutThread {
+    fanout: Subscriptions,
     context: Arc<Context>,
-    queries: Queries,
+    queries: QueryQueues,
     sockets: BTreeMap<ConnId, Socket>,
     /// Full sockets, and when each is tried again.
     blocked: BTreeMap<ConnId, Blocked>,
@@ -152,13 +153,13 @@ struct Blocked {
     pause: Duration,
 }
 
-impl FanOut {
+impl FanOutThread {
     /// For the connections whose instructions it will get.
-    pub fn new(context: Arc<Context>, queries: Queries) -> Self {
+    pub fn new(context: Arc<Context>, queries: QueryQueues) -> Self {
         let limits = &context.config.replica.limits;
         let share = limits.outboxes_bytes / context.config.threads.fan_out.max(1);
-        FanOut {
-            fanout: Fanout::new(limits.outbox_bytes),
+        FanOutThread {
+            fanout: Subscriptions::new(limits.outbox_bytes),
             // One outbox may always be full.
             budget: Budget::new(share.max(limits.outbox_bytes)),
             context,
@@ -171,7 +172,7 @@ impl FanOut {
 
     /// Carries out instructions until nobody is left to give any. What is still waiting to be written then
     /// is tried once more.
-    pub fn run(mut self, instructions: &Receiver<Errand>) {
+    pub fn run(mut self, instructions: &Receiver<FanOutTask>) {
         loop {
             instructions.wait_until(self.next_due());
             if instructions.is_finished() {
@@ -180,10 +181,12 @@ impl FanOut {
             }
             let mut batches = Vec::new();
             instructions.take(BATCHES_MAX, &mut batches);
-            for errand in batches {
-                match errand {
-                    Errand::Fans(fans) => fans.into_iter().for_each(|fan| self.carry_out(fan)),
-                    Errand::Control(conn) => self.control(conn),
+            for task in batches {
+                match task {
+                    FanOutTask::Instructions(instructions) => {
+                        instructions.into_iter().for_each(|instruction| self.carry_out(instruction))
+                    }
+                    FanOutTask::Control(conn) => self.control(conn),
                 }
             }
             self.settle();
@@ -201,21 +204,21 @@ impl FanOut {
         blocked.chain(lingering).min().unwrap_or(far)
     }
 
-    fn carry_out(&mut self, fan: Fan) {
-        match &fan {
+    fn carry_out(&mut self, instruction: Instruction) {
+        match &instruction {
             // A connection that is gone already is not opened; what else is said of it does nothing.
-            Fan::Open { conn } => {
+            Instruction::Open { conn } => {
                 let Some(client) = self.context.clients.get(*conn) else { return };
                 let conn = *conn;
                 self.sockets.insert(conn, Socket::new(client));
-                self.fanout.handle(fan);
+                self.fanout.handle(instruction);
                 // Its client may have been quicker than the replica.
                 return self.control(conn);
             }
-            Fan::Forget { conn } => self.drop_socket(*conn),
+            Instruction::Forget { conn } => self.drop_socket(*conn),
             _ => {}
         }
-        self.fanout.handle(fan);
+        self.fanout.handle(instruction);
     }
 
     /// Writes the control frames that wait, or leaves them to the next try where the socket is full. One that
@@ -246,9 +249,9 @@ impl FanOut {
     }
 
     /// Asks the query threads, or answers that they have too much to do.
-    fn ask(&mut self, query: Query) {
-        if let Some(look) = self.queries.ask(Look::Events(query)) {
-            self.fanout.handle(refused(look, &self.context.shared));
+    fn ask(&mut self, query: EventQuery) {
+        if let Some(query) = self.queries.ask(Query::Events(query)) {
+            self.fanout.handle(refused(query, &self.context.shared));
         }
     }
 
@@ -277,19 +280,28 @@ impl FanOut {
         let Some(socket) = self.sockets.get_mut(&conn) else { return };
         loop {
             if socket.take_control() {
-                self.fanout.handle(Fan::Forget { conn });
+                self.fanout.handle(Instruction::Forget { conn });
             }
             if socket.outgoing.is_empty() && !socket.is_last {
-                let lines = self.fanout.take(conn, TAKE_BYTES);
-                lines.into_iter().for_each(|line| socket.outgoing.push_line(line));
-            }
-            if socket.outgoing.is_empty() {
-                self.blocked.remove(&conn);
-                socket.pace = None;
-                break;
+                let taken = self.fanout.take(conn, TAKE_BYTES);
+                for said in taken {
+                    self.context.metrics.said(&said);
+                    socket.outgoing.push(said);
+                }
             }
             let before = socket.outgoing.bytes();
-            match socket.client.write_now(&mut socket.outgoing) {
+            let is_all = socket.outgoing.is_empty();
+            let written = if is_all {
+                socket.client.flush_now()
+            } else {
+                socket.client.write_now(&mut socket.outgoing)
+            };
+            match written {
+                Ok(()) if is_all => {
+                    self.blocked.remove(&conn);
+                    socket.pace = None;
+                    break;
+                }
                 Ok(()) => {
                     let taken = before - socket.outgoing.bytes();
                     socket.pace.iter_mut().for_each(|pace| pace.took(taken as u64));
@@ -385,7 +397,7 @@ impl FanOut {
             socket.client.cut();
         }
         self.drop_socket(conn);
-        self.fanout.handle(Fan::Forget { conn });
+        self.fanout.handle(Instruction::Forget { conn });
     }
 
     fn drop_socket(&mut self, conn: ConnId) {
@@ -409,6 +421,9 @@ impl Socket {
         if let Some(payload) = control.pong.take() {
             self.outgoing.push_pong(&payload);
         }
+        if std::mem::take(&mut control.ping) {
+            self.outgoing.push_ping();
+        }
         if let Some((code, reason)) = control.close.take() {
             self.outgoing.push_close(code, reason, true);
             self.is_last = true;
@@ -428,8 +443,8 @@ impl Socket {
     }
 }
 
-/// What the fan-out is told where a query could not even be asked.
-pub fn refused(look: Look, shared: &Shared) -> Fan {
+/// The instruction that refuses a query for which no queue has room.
+pub fn refused(query: Query, shared: &Shared) -> Instruction {
     let refusal = Refusal::new(Code::Overloaded, "too many reads wait for this server's disk");
-    look.refused(refusal, shared.signature())
+    query.refused(refusal, shared.signature())
 }

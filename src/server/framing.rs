@@ -21,7 +21,8 @@ impl Lines {
     }
 
     /// Takes the next bytes and hands each line that they complete to `each`, without its line end
-    /// (`\n` or `\r\n`). Blank lines are left out.
+    /// (`\n` or `\r\n`). Blank lines are left out. What has not come with its line end is no line: the rest of it may
+    /// be missing, so it is never handed out.
     pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), TooLong> {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
@@ -43,7 +44,7 @@ impl Lines {
         if line.len() > self.limit {
             return Err(TooLong);
         }
-        if !line.is_empty() {
+        if !line.trim_ascii().is_empty() {
             each(line);
         }
         Ok(())
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_however_the_stream_is_cut() {
-        let stream = b"\n\r\none\r\ntwo\n\nthree four\nfive";
+        let stream = b"\n\r\n \t\none\r\ntwo\n\nthree four\nfive";
         let mut whole = Lines::new(20);
         assert_eq!(feed(&mut whole, stream).unwrap(), ["one", "two", "three four"]);
         for size in 1..stream.len() {

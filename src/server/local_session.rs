@@ -12,18 +12,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
 use crate::{
     protocol::{
-        Code, Envelope, Refusal, RequestId, ServerMessage, limits::COMMIT_TIMEOUT_MS, server_message::Content,
+        Answer, Code, Refusal, Request, RequestId,
+        answer::Redirect,
+        envelope::{BadRequest, RequestHead},
+        limits::COMMIT_TIMEOUT_MS,
+        request::Answered,
+        said::{Content, Said},
     },
     replica::io::Input,
 };
 
 use super::{
-    client_thread::{Desk, Visitor},
+    client_thread::{Ending, ServerHandle, Visitor},
     clients::Client,
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
     outgoing::Outgoing,
@@ -37,21 +39,23 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(COMMIT_TIMEOUT_MS + 2_
 
 /// The receiving end of a local session, as its fan-out thread writes to it.
 #[derive(Debug)]
-pub struct Answers(Sender<Arc<[u8]>>);
+pub struct Answers(Sender<Arc<Said>>);
 
 impl Answers {
-    /// Takes what lines there are; `WouldBlock` where there is no room for even one.
+    /// Takes what answers there are; `WouldBlock` where there is no room for even one.
     pub fn put(&self, outgoing: &mut Outgoing) -> io::Result<()> {
         let mut result = Err(io::ErrorKind::WouldBlock.into());
-        while let Some(line) = outgoing.next_line() {
-            if request_id(line).is_some() {
-                match self.0.try_send(line.clone()) {
+        while let Some(said) = outgoing.take_value() {
+            if number(&said).is_some() {
+                match self.0.try_send(said) {
                     Ok(()) => {}
-                    Err(Unsent::Full(_)) => return result,
+                    Err(Unsent::Full(said)) => {
+                        outgoing.give_back(said);
+                        return result;
+                    }
                     Err(Unsent::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
                 }
             }
-            outgoing.line_taken();
             result = Ok(());
         }
         Ok(())
@@ -63,15 +67,14 @@ impl Answers {
     }
 }
 
-/// The number of the request that a line answers; `None` of a push.
-fn request_id(line: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Tag {
-        request_id: Option<RequestId>,
-    }
-    match serde_json::from_slice::<Tag>(line).ok()?.request_id? {
-        RequestId::Number(number) => Some(number),
-        RequestId::Text(_) => None,
+/// The number of the request that this answers; `None` of a push.
+fn number(said: &Said) -> Option<i64> {
+    match said.content() {
+        Content::Answer { to, .. } => match to.request_id {
+            Some(RequestId::Number(number)) => Some(number),
+            Some(RequestId::Text(_)) | None => None,
+        },
+        Content::Push { .. } | Content::Event(_) => None,
     }
 }
 
@@ -95,24 +98,39 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<Ending> for Failure {
+    fn from(_: Ending) -> Self {
+        Refusal::new(Code::Unavailable, "this server is stopping; ask another one").into()
+    }
+}
+
 /// Asks requests of the chat. What stands behind it is a server, or in tests a small copy of one.
 pub trait Ask {
     /// Sends a request, and gives the number that its answer will have. Requests that change something are
     /// carried out in the order in which they are sent.
-    fn send(&mut self, msg_type: &str, data: Map<String, Value>) -> Result<i64, Failure>;
+    fn send(&mut self, request: Request) -> Result<i64, Failure>;
 
-    /// Waits for the answer to a request: the `data` of the `ack`, or of the message that stands for one.
-    fn answer(&mut self, number: i64) -> Result<Map<String, Value>, Failure>;
+    /// Waits for the answer to a request, if it is carried out.
+    fn answer(&mut self, number: i64) -> Result<Answer, Failure>;
 
     /// After a pause begins anew, as somebody who has not said anything yet. What was sent and not answered may
     /// have been carried out, and is not answered any more. `false` where there is no time left for it.
     fn reopen(&mut self, pause: Duration) -> bool;
+}
 
-    /// Sends a request and waits for its answer.
-    fn ask(&mut self, msg_type: &str, data: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
-        let number = self.send(msg_type, data)?;
-        self.answer(number)
-    }
+/// Sends a request and waits for its answer.
+pub fn ask<R: Answered>(session: &mut dyn Ask, request: R) -> Result<R::Answer, Failure> {
+    let number = session.send(request.into())?;
+    wait(session, number)
+}
+
+/// Waits for the answer to a request.
+pub fn wait<A: TryFrom<Answer, Error = Answer>>(session: &mut dyn Ask, number: i64) -> Result<A, Failure> {
+    let other = |answer: Answer| {
+        let reason = format!("a {} is no answer to this", answer.msg_type());
+        Failure::from(Refusal::new(Code::Unavailable, reason))
+    };
+    A::try_from(session.answer(number)?).map_err(other)
 }
 
 /// A session on behalf of somebody. It is closed when it is dropped.
@@ -126,8 +144,8 @@ pub struct LocalSession<'a> {
 
 impl<'a> LocalSession<'a> {
     /// Opens one on this server, on behalf of a visitor. Each answer may take as long as `patience`.
-    pub fn open(desk: &'a Desk, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
-        let conn = LocalConn::open(desk, visitor)?;
+    pub fn open(server: &'a ServerHandle, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
+        let conn = LocalConn::open(server, visitor)?;
         Ok(LocalSession { visitor, patience, until: Instant::now(), conn })
     }
 
@@ -135,43 +153,44 @@ impl<'a> LocalSession<'a> {
     pub fn reopening_until(self, until: Instant) -> Self {
         LocalSession { until, ..self }
     }
+
+    /// When what is asked now must be answered.
+    fn deadline(&self) -> Instant {
+        let deadline = Instant::now() + self.patience;
+        self.visitor.reserved_until.map_or(deadline, |until| deadline.min(until))
+    }
 }
 
 /// A connection to the replica that no socket belongs to.
 struct LocalConn<'a> {
-    desk: &'a Desk,
+    server: &'a ServerHandle,
     client: Arc<Client>,
-    lines: Receiver<Arc<[u8]>>,
+    answers: Receiver<Arc<Said>>,
     /// Answers that came before they were waited for.
-    early: BTreeMap<i64, Arc<[u8]>>,
+    early: BTreeMap<i64, Arc<Said>>,
     asked: i64,
 }
 
 impl<'a> LocalConn<'a> {
-    fn open(desk: &'a Desk, visitor: Visitor) -> Result<Self, Failure> {
-        let (answers, lines) = mailbox(ANSWERS, &Bell::default());
-        let client = desk.context.clients.add_local(Answers(answers));
-        let conn = LocalConn { desk, client, lines, early: BTreeMap::new(), asked: 0 };
+    fn open(server: &'a ServerHandle, visitor: Visitor) -> Result<Self, Failure> {
+        let (sender, answers) = mailbox(ANSWERS, &Bell::default());
+        let client = server.context.clients.add_local(Answers(sender));
+        let conn = LocalConn { server, client, answers, early: BTreeMap::new(), asked: 0 };
         let reserved = visitor.reserved_until.is_some();
-        conn.input(Input::Opened { conn: conn.client.conn, addr: visitor.addr, reserved })?;
+        server.send(Input::Opened { conn: conn.client.conn, addr: visitor.addr, reserved })?;
         Ok(conn)
     }
 
-    fn input(&self, input: Input) -> Result<(), Failure> {
-        let ending = |_| Refusal::new(Code::Unavailable, "this server is stopping; ask another one");
-        Ok(self.desk.inbox.send(input).map_err(ending)?)
-    }
-
-    /// The line that answers request `number`.
-    fn line(&mut self, number: i64, deadline: Instant) -> Result<Arc<[u8]>, Refusal> {
-        let mut lines = Vec::new();
+    /// The answer to request `asked`.
+    fn answer(&mut self, asked: i64, deadline: Instant) -> Result<Answer, Refusal> {
+        let mut answers = Vec::new();
         loop {
-            self.lines.take(ANSWERS, &mut lines);
-            self.early.extend(lines.drain(..).filter_map(|line| Some((request_id(&line)?, line))));
-            if let Some(line) = self.early.remove(&number) {
-                return Ok(line);
+            self.answers.take(ANSWERS, &mut answers);
+            self.early.extend(answers.drain(..).filter_map(|said| Some((number(&said)?, said))));
+            if let Some((_, answer)) = self.early.remove(&asked).and_then(Said::into_answer) {
+                return Ok(answer);
             }
-            if self.lines.is_finished() {
+            if self.answers.is_finished() {
                 let reason = "the connection was ended before an answer; the outcome is unknown";
                 return Err(Refusal::new(Code::Unavailable, reason));
             }
@@ -179,31 +198,32 @@ impl<'a> LocalConn<'a> {
                 let reason = "no answer came in time; the outcome is unknown";
                 return Err(Refusal::new(Code::Unavailable, reason));
             }
-            self.lines.wait_until(deadline);
+            self.answers.wait_until(deadline);
         }
     }
 }
 
 impl Ask for LocalSession<'_> {
-    fn send(&mut self, msg_type: &str, data: Map<String, Value>) -> Result<i64, Failure> {
+    fn send(&mut self, request: Request) -> Result<i64, Failure> {
+        let deadline = self.deadline();
         let conn = &mut self.conn;
         conn.asked += 1;
-        let envelope = Envelope {
-            msg_type: msg_type.into(),
-            sender_id: None,
-            data,
-            lamport_timestamp: 0,
-            request_id: Some(RequestId::Number(conn.asked)),
-        };
+        let request_id = Some(RequestId::Number(conn.asked));
+        let head = RequestHead { msg_type: request.msg_type().into(), request_id, ..RequestHead::default() };
+        let checked = request.check(&conn.server.context.config.replica.limits);
+        let request = checked.map(|()| request).map_err(BadRequest::Fields);
         // The bytes came over HTTP, which has limits of its own; here the requests count.
-        conn.input(Input::Line { conn: conn.client.conn, line: Ok(envelope), bytes: 0 })?;
+        conn.server.hand_over(&conn.client, (head, request), 0, Some(deadline))?;
         Ok(conn.asked)
     }
 
-    fn answer(&mut self, number: i64) -> Result<Map<String, Value>, Failure> {
-        let deadline = Instant::now() + self.patience;
-        let deadline = self.visitor.reserved_until.map_or(deadline, |until| deadline.min(until));
-        read_answer(&self.conn.line(number, deadline)?)
+    fn answer(&mut self, number: i64) -> Result<Answer, Failure> {
+        let deadline = self.deadline();
+        match self.conn.answer(number, deadline)? {
+            Answer::Nack(refusal) => Err(Failure::Refused(refusal)),
+            Answer::Redirect(Redirect { host, tcp_port, .. }) => Err(Failure::Moved { host, port: tcp_port }),
+            answer => Ok(answer),
+        }
     }
 
     fn reopen(&mut self, pause: Duration) -> bool {
@@ -212,56 +232,54 @@ impl Ask for LocalSession<'_> {
         }
         std::thread::sleep(pause);
         // Where this server is stopping there is nobody left to ask.
-        LocalConn::open(self.conn.desk, self.visitor).map(|conn| self.conn = conn).is_ok()
+        LocalConn::open(self.conn.server, self.visitor).map(|conn| self.conn = conn).is_ok()
     }
 }
 
 impl Drop for LocalConn<'_> {
     fn drop(&mut self) {
         self.client.cut();
-        self.desk.context.clients.remove(self.client.conn);
+        self.server.context.clients.remove(self.client.conn);
         // Without a replica nobody needs to know.
-        let _ = self.desk.inbox.send(Input::Closed { conn: self.client.conn });
-    }
-}
-
-/// What an answer says: its `data`, or why there is none.
-fn read_answer(line: &[u8]) -> Result<Map<String, Value>, Failure> {
-    let unreadable =
-        |error: String| Refusal::new(Code::Unavailable, format!("an answer that is none: {error}"));
-    // Of most answers the fields are wanted as they are; only refusals have a meaning here.
-    let envelope = Envelope::parse(line.trim_ascii_end()).map_err(|bad| unreadable(bad.refusal.reason))?;
-    if !matches!(envelope.msg_type.as_str(), "nack" | "redirect") {
-        return Ok(envelope.data);
-    }
-    match ServerMessage::parse(line.trim_ascii_end()).map_err(unreadable)?.content {
-        Content::Nack(refusal) => Err(Failure::Refused(refusal)),
-        Content::Redirect { host, tcp_port, .. } => Err(Failure::Moved { host, port: tcp_port }),
-        _ => Err(unreadable("a redirect that names no server".into()).into()),
+        let _ = self.server.send(Input::Closed { conn: self.client.conn });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::outgoing::Framing;
+    use crate::{
+        protocol::{
+            AnswerTo, ServerId,
+            answer::{Done, SessionEnded, Signature},
+        },
+        server::outgoing::Framing,
+    };
 
-    fn line(text: &str) -> Arc<[u8]> {
-        format!("{text}\n").into_bytes().into()
+    fn by() -> Signature {
+        Signature { server_id: ServerId::new("server1").unwrap(), lamport_timestamp: 0, now_ms: 0 }
+    }
+
+    fn answer(request_id: Option<RequestId>) -> Arc<Said> {
+        Said::answer(AnswerTo { msg_type: "leave".into(), request_id }, Done {}, by())
+    }
+
+    fn numbered(number: i64) -> Arc<Said> {
+        answer(Some(RequestId::Number(number)))
     }
 
     #[test]
     fn only_answers_are_kept() {
         let (sender, receiver) = mailbox(ANSWERS, &Bell::default());
         let answers = Answers(sender);
-        let mut outgoing = Outgoing::new(Framing::Lines);
-        outgoing.push_line(line(r#"{"msg_type":"chat","data":{"body":"\"request_id\":7"},"created_at":1}"#));
-        outgoing.push_line(line(r#"{"msg_type":"ack","data":{},"created_at":1,"request_id":3}"#));
-        outgoing.push_line(line(r#"{"msg_type":"server_list","data":{}}"#));
+        let mut outgoing = Outgoing::new(Framing::Values);
+        outgoing.push(Said::push(SessionEnded { reason: "over".into() }, by()));
+        outgoing.push(numbered(3));
+        outgoing.push(answer(None));
         answers.put(&mut outgoing).unwrap();
-        assert!(outgoing.is_empty());
+        assert!(outgoing.is_empty() && outgoing.bytes() == 0);
         answers.close();
-        assert_eq!(receiver.receive().and_then(|line| request_id(&line)), Some(3));
+        assert_eq!(receiver.receive().and_then(|said| number(&said)), Some(3));
         assert!(receiver.is_finished());
     }
 
@@ -269,30 +287,16 @@ mod tests {
     fn a_full_session_holds_the_fan_out_back_and_a_closed_one_ends_it() {
         let (sender, receiver) = mailbox(1, &Bell::default());
         let answers = Answers(sender);
-        let mut outgoing = Outgoing::new(Framing::Lines);
-        outgoing.push_line(line(r#"{"request_id":1}"#));
-        outgoing.push_line(line(r#"{"request_id":2}"#));
+        let mut outgoing = Outgoing::new(Framing::Values);
+        outgoing.push(numbered(1));
+        outgoing.push(numbered(2));
         answers.put(&mut outgoing).unwrap();
         assert!(!outgoing.is_empty());
         assert_eq!(answers.put(&mut outgoing).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(receiver.receive().is_some());
         answers.put(&mut outgoing).unwrap();
-        outgoing.push_line(line(r#"{"request_id":3}"#));
+        outgoing.push(numbered(3));
         drop(receiver);
         assert_eq!(answers.put(&mut outgoing).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    #[test]
-    fn answers_are_read_for_what_they_are() {
-        let ack = r#"{"msg_type":"ack","sender_id":"s","data":{"for":"x","file_id":"ab"},"request_id":1}"#;
-        assert_eq!(read_answer(ack.as_bytes()).unwrap()["file_id"], "ab");
-        let nack =
-            r#"{"msg_type":"nack","data":{"for":"x","code":"forbidden","reason":"no","retryable":false}}"#;
-        let refusal = Refusal::new(Code::Forbidden, "no");
-        assert_eq!(read_answer(nack.as_bytes()), Err(Failure::Refused(refusal)));
-        let redirect =
-            r#"{"msg_type":"redirect","data":{"server_id":"b","host":"h","tcp_port":9,"reason":"r"}}"#;
-        assert_eq!(read_answer(redirect.as_bytes()), Err(Failure::Moved { host: "h".into(), port: 9 }));
-        assert!(matches!(read_answer(b"nonsense"), Err(Failure::Refused(_))));
     }
 }

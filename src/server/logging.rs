@@ -2,86 +2,151 @@
 //!
 //! What is logged may repeat what a stranger sent. So control characters are escaped here, for every
 //! record, and no caller can forget it: nobody can forge a line of the log or play with a terminal.
+//!
+//! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`, `thread`, `text`.
 
 use std::{
     fmt::Write as _,
-    fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use log::{LevelFilter, Log, Metadata, Record};
-use simplelog::{
-    ColorChoice, CombinedLogger, ConfigBuilder, LevelPadding, SharedLogger, TermLogger, TerminalMode,
-    ThreadLogMode, WriteLogger,
+use clap::ValueEnum;
+use flexi_logger::{
+    Cleanup, Criterion, DeferredNow, FileSpec, FlexiLoggerError, FormatFunction, LogSpecification, Logger,
+    LoggerHandle, Naming, style, writers::LogWriter,
 };
+use log::{Level, LevelFilter, Record};
+use serde_json::json;
+use thiserror::Error;
 
-use crate::protocol::text::is_harmful;
+use crate::protocol::{name::ServerId, text::is_harmful};
 
 use super::config_file::LogFiles;
 
-/// Starts logging to the console and to `path`. The error is one sentence.
-pub fn start(level: LevelFilter, path: &Path, files: &LogFiles) -> Result<(), String> {
-    let file = RotatingFile::open(path, files.file_bytes, files.files)
-        .map_err(|error| format!("the log file {} cannot be written: {error}", path.display()))?;
-    let config = ConfigBuilder::new()
-        .set_time_format_rfc3339()
-        .set_level_padding(LevelPadding::Right)
-        .set_thread_level(LevelFilter::Error)
-        .set_thread_mode(ThreadLogMode::Names)
-        .set_target_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .add_filter_allow_str("syncnet")
-        .build();
-    // Colours are for people, not for files that the console is redirected to.
-    let colours = if io::stdout().is_terminal() && io::stderr().is_terminal() {
-        ColorChoice::Auto
-    } else {
-        ColorChoice::Never
-    };
-    let outputs: Vec<Box<dyn SharedLogger>> = vec![
-        TermLogger::new(level, config.clone(), TerminalMode::Mixed, colours),
-        WriteLogger::new(level, config, file),
-    ];
-    let logger = Escaping { inner: CombinedLogger::new(outputs) };
-    log::set_boxed_logger(Box::new(logger)).map_err(|error| format!("logging cannot start: {error}"))?;
-    log::set_max_level(level);
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Whose log this is. Formats are plain functions, and the log is one for the whole process anyway.
+static SERVER_ID: OnceLock<ServerId> = OnceLock::new();
+
+/// A log file cannot be used.
+#[derive(Debug, Error)]
+#[error("the log file {} cannot be written: {source}", path.display())]
+pub struct LogFileError {
+    path: PathBuf,
+    source: FlexiLoggerError,
+}
+
+/// Starts logging to the console and to `path`, for as long as the handle lives.
+///
+/// A file of an earlier run is continued. One that is full is put aside under the time of its end, and the oldest
+/// of these is deleted.
+pub fn start(
+    level: LevelFilter,
+    format: Format,
+    server_id: &ServerId,
+    path: &Path,
+    files: &LogFiles,
+) -> Result<LoggerHandle, LogFileError> {
+    SERVER_ID.get_or_init(|| server_id.clone());
+    let logger = to_files(Logger::with(specification(level)), format, path, files).and_then(Logger::start);
+    let logger = logger.map_err(|source| LogFileError { path: path.into(), source })?;
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         log::error!("thread {} panicked: {panic}", thread.name().unwrap_or("without a name"));
     }));
-    Ok(())
+    Ok(logger)
 }
 
-/// Escapes control characters in what is logged.
-struct Escaping {
-    inner: Box<CombinedLogger>,
+/// What this program says, and nothing of its libraries.
+fn specification(level: LevelFilter) -> LogSpecification {
+    LogSpecification::builder().default(LevelFilter::Off).module("syncnet", level).build()
 }
 
-impl Log for Escaping {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.inner.enabled(metadata)
-    }
+/// The console: errors go to standard error, all else to standard output.
+struct Console {
+    format: FormatFunction,
+}
 
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+impl LogWriter for Console {
+    fn write(&self, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
+        let mut line = Vec::new();
+        (self.format)(&mut line, now, record)?;
+        line.push(b'\n');
+        if record.level() == Level::Error {
+            io::stderr().write_all(&line)
+        } else {
+            io::stdout().write_all(&line)
         }
-        let text = escape(&record.args().to_string());
-        self.inner.log(
-            &Record::builder()
-                .metadata(record.metadata().clone())
-                .module_path(record.module_path())
-                .file(record.file())
-                .line(record.line())
-                .args(format_args!("{text}"))
-                .build(),
-        );
     }
 
-    fn flush(&self) {
-        self.inner.flush();
+    fn flush(&self) -> io::Result<()> {
+        io::stdout().flush()
     }
+}
+
+fn to_files(
+    logger: Logger,
+    format: Format,
+    path: &Path,
+    files: &LogFiles,
+) -> Result<Logger, FlexiLoggerError> {
+    let file = FileSpec::try_from(path)?;
+    let aside = Naming::TimestampsCustomFormat { current_infix: Some(""), format: "%Y-%m-%d_%H-%M-%S" };
+    let kept_aside = files.files.saturating_sub(1) as usize;
+    // Colours are for people, not for files that the console is redirected to.
+    let is_seen = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let (in_files, on_console): (FormatFunction, FormatFunction) = match format {
+        Format::Text => (plain, if is_seen { coloured } else { plain }),
+        Format::Json => (json, json),
+    };
+    let console = Console { format: on_console };
+    Ok(logger
+        .log_to_file_and_writer(file, Box::new(console))
+        .append()
+        .use_utc()
+        .rotate(Criterion::Size(files.file_bytes), aside, Cleanup::KeepLogFiles(kept_aside))
+        // A thread that cleans up would outlive the program's last word.
+        .cleanup_in_background_thread(false)
+        .format_for_files(in_files))
+}
+
+/// A record as a line: time, level, thread, text.
+fn plain(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
+    write_line(to, now, record, &format!("{:<5}", record.level()))
+}
+
+/// The same for a terminal.
+fn coloured(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
+    let level = format!("{:<5}", record.level());
+    write_line(to, now, record, &style(record.level()).paint(level).to_string())
+}
+
+fn write_line(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>, level: &str) -> io::Result<()> {
+    let thread = std::thread::current();
+    let time = now.now_utc_owned().format("%Y-%m-%dT%H:%M:%SZ");
+    let text = escape(&record.args().to_string());
+    write!(to, "{time} [{level}] ({}) {text}", thread.name().unwrap_or("unnamed"))
+}
+
+/// A record as an object of JSON.
+fn json(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
+    let object = json!({
+        "time": now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        "level": record.level().as_str().to_ascii_lowercase(),
+        "server_id": SERVER_ID.get(),
+        "thread": std::thread::current().name().unwrap_or("unnamed"),
+        "text": escape(&record.args().to_string()),
+    });
+    write!(to, "{object}")
 }
 
 /// Longest text of one record, in bytes; the rest is cut off.
@@ -104,66 +169,6 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A file that is begun anew when it is full. `name.log` is the current one, `name.log.1` the one before
-/// it, and so on; the oldest is deleted.
-struct RotatingFile {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-    bytes_max: u64,
-    files: u32,
-}
-
-impl RotatingFile {
-    fn open(path: &Path, bytes_max: u64, files: u32) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(RotatingFile { path: path.into(), file, bytes, bytes_max, files })
-    }
-
-    fn numbered(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        if self.files > 1 {
-            for number in (1..self.files - 1).rev() {
-                rename_if_there(&self.numbered(number), &self.numbered(number + 1))?;
-            }
-            rename_if_there(&self.path, &self.numbered(1))?;
-        }
-        self.file = OpenOptions::new().create(true).write(true).truncate(true).open(&self.path)?;
-        self.bytes = 0;
-        Ok(())
-    }
-}
-
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-impl Write for RotatingFile {
-    /// A record comes in several writes that end with its line end; files change only between records.
-    /// Where a new file cannot be begun the old one grows on: too much log is better than none.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        if self.bytes >= self.bytes_max && bytes[..written].ends_with(b"\n") && self.rotate().is_err() {
-            self.bytes = 0;
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,37 +181,42 @@ mod tests {
     }
 
     #[test]
-    fn files_are_bounded_in_size_and_number() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("server.log");
-        let mut log = RotatingFile::open(&path, 100, 3).unwrap();
-        for number in 0..100 {
-            // As simplelog writes: in pieces.
-            write!(log, "record ").unwrap();
-            writeln!(log, "{number:03}").unwrap();
-        }
-        let mut names: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["server.log", "server.log.1", "server.log.2"]);
-        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-        let all = read("server.log.2") + &read("server.log.1") + &read("server.log");
-        let numbers: Vec<u32> =
-            all.lines().map(|line| line.strip_prefix("record ").unwrap().parse().unwrap()).collect();
-        // What is left is the end, whole and in order.
-        assert_eq!(*numbers.last().unwrap(), 99);
-        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
-        assert!(read("server.log.1").len() <= 110);
+    fn a_record_as_json_is_one_line_whatever_it_says() {
+        let mut line = Vec::new();
+        let mut record = Record::builder();
+        record.level(Level::Warn).target("syncnet::server");
+        let said = "he said \"no\"\n{\"level\":\"error\"}\u{202e}\u{1b}[2J\\";
+        json(&mut line, &mut DeferredNow::new(), &record.args(format_args!("{said}")).build()).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert!(!line.chars().any(is_harmful), "{line}");
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["level"], "warn");
+        assert_eq!(object["text"], r#"he said "no"\u{a}{"level":"error"}\u{202e}\u{1b}[2J\"#);
+        let time = object["time"].as_str().unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
     }
 
     #[test]
-    fn a_file_of_an_earlier_run_is_continued() {
+    fn files_are_bounded_in_size_and_number() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server.log");
-        fs::write(&path, "x".repeat(99)).unwrap();
-        let mut log = RotatingFile::open(&path, 100, 2).unwrap();
-        writeln!(log, "last").unwrap();
-        writeln!(log, "first").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+        std::fs::write(&path, "of an earlier run\n").unwrap();
+        let files = LogFiles { file_bytes: 400, files: 3 };
+        let logger = Logger::with(specification(LevelFilter::Info));
+        let (logger, handle) = to_files(logger, Format::Text, &path, &files).unwrap().build().unwrap();
+        for number in 0..100 {
+            let mut record = Record::builder();
+            record.level(Level::Info).target("syncnet::server");
+            log::Log::log(&*logger, &record.args(format_args!("record {number:03}\n[ERROR] forged")).build());
+        }
+        handle.flush();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        assert_eq!(names.len(), 3, "{names:?}");
+        let current = std::fs::read_to_string(&path).unwrap();
+        assert!(current.len() < 600, "{current}");
+        assert!(current.contains(r"record 099\u{a}[ERROR] forged"), "{current}");
+        assert!(current.lines().all(|line| line.contains("[INFO ] (")), "{current}");
     }
 }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -162,6 +162,9 @@ impl<T> std::fmt::Debug for Sender<T> {
     }
 }
 
+/// Tells how many items wait in a mailbox.
+pub type Depth = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// Takes items out of a mailbox. There is one; when it is dropped the mailbox is closed and emptied.
 pub struct Receiver<T>(Arc<Shared<T>>);
 
@@ -185,6 +188,15 @@ impl<T> Receiver<T> {
         !self.0.state.lock().items.is_empty()
     }
 
+    /// How many items wait. It does not keep the mailbox: of one that is gone nothing waits.
+    pub fn depth(&self) -> Depth
+    where
+        T: Send + 'static,
+    {
+        let shared: Weak<Shared<T>> = Arc::downgrade(&self.0);
+        Box::new(move || shared.upgrade().map_or(0, |shared| shared.state.lock().items.len()))
+    }
+
     /// Whether there is no reason to sleep: something to take out, or nothing to wait for.
     fn is_ready(&self) -> bool {
         let state = self.0.state.lock();
@@ -206,19 +218,29 @@ impl<T> Receiver<T> {
     /// Waits for the next item; `None` when the mailbox is closed and empty. The bell must not be shared.
     pub fn receive(&self) -> Option<T> {
         loop {
-            let mut state = self.0.state.lock();
-            if let Some(item) = state.items.pop_front() {
-                if state.waiting_for_room > 0 {
-                    self.0.room.notify_one();
-                }
-                return Some(item);
+            let item = self.receive_until(Instant::now() + Duration::from_secs(3_600));
+            if item.is_some() || self.is_finished() {
+                return item;
             }
-            if state.is_closed {
-                return None;
-            }
-            drop(state);
-            self.wait_until(Instant::now() + Duration::from_secs(3_600));
         }
+    }
+
+    /// Waits for the next item, at most until `deadline`; `None` if there is none by then, or the mailbox is closed
+    /// and empty. The bell must not be shared.
+    pub fn receive_until(&self, deadline: Instant) -> Option<T> {
+        self.wait_until(deadline);
+        let mut state = self.0.state.lock();
+        let item = state.items.pop_front()?;
+        if state.waiting_for_room > 0 {
+            self.0.room.notify_one();
+        }
+        Some(item)
+    }
+}
+
+impl<T> std::fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receiver")
     }
 }
 
@@ -236,6 +258,18 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn what_waits_is_counted_as_long_as_the_mailbox_is_there() {
+        let (sender, receiver) = mailbox(3, &Bell::default());
+        let depth = receiver.depth();
+        assert_eq!(depth(), 0);
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        assert_eq!(depth(), 2);
+        drop(receiver);
+        assert_eq!(sender.send(3), Err(3));
+    }
 
     fn far() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -293,6 +327,17 @@ mod tests {
         drop(receiver);
         assert!(matches!(sender.try_send('d'), Err(Unsent::Closed('d'))));
         assert_eq!(sender.send('e'), Err('e'));
+    }
+
+    #[test]
+    fn an_item_is_waited_for_until_the_deadline_and_no_longer_than_the_mailbox_is_open() {
+        let (sender, receiver) = mailbox(1, &Bell::default());
+        assert_eq!(receiver.receive_until(Instant::now()), None);
+        sender.send(1).unwrap();
+        assert_eq!(receiver.receive_until(Instant::now()), Some(1));
+        let waiting = thread::spawn(move || receiver.receive_until(far()));
+        drop(sender);
+        assert_eq!(waiting.join().unwrap(), None);
     }
 
     #[test]

@@ -9,15 +9,19 @@
 //! datagrams (heartbeats, election) ─┘               └─► peer (links)
 //! ```
 //!
-//! Everything goes one way, nobody waits for an answer from another thread, and every queue is bounded.
+//! Everything goes one way, and every queue is bounded. The core waits for no other thread. A client's thread waits
+//! for the core's word on a login or a password, and reads nothing meanwhile.
 
 pub mod acceptor;
 pub mod args;
 pub mod backlog;
+pub mod board;
+pub mod certificates;
 pub mod client_thread;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod config_error;
 pub mod config_file;
 pub mod context;
 pub mod core;
@@ -27,19 +31,26 @@ pub mod datagrams;
 pub mod descriptors;
 pub mod dialect;
 pub mod discovery;
+pub mod environment;
 pub mod fan_out;
 pub mod framing;
+pub mod health_check;
 pub mod http;
 pub mod local_session;
 pub mod logging;
 pub mod mailbox;
+pub mod metrics;
 pub mod outgoing;
 pub mod peer;
 pub mod ports;
+pub mod proxies;
 pub mod query;
 pub mod refusals;
 pub mod run;
 pub mod self_test;
+pub mod server_address;
+pub mod service_manager;
 pub mod shared;
 pub mod sockets;
+pub mod stream;
 pub mod threads;

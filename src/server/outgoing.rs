@@ -1,8 +1,8 @@
-//! What is on its way to one client: the lines of the fan-out, framed as the client's dialect wants them.
+//! What is on its way to one client: what the fan-out says, written and framed as the client's dialect wants it.
 //!
-//! The fan-out gives lines, each with its line end. To a client of JSON lines they go as they are; to one of
-//! WebSocket each becomes one text message, with a frame's head in front and without the line end. The line
-//! itself is shared by all its readers and never copied. Pongs and closes take their place between messages,
+//! To a client of JSON lines go lines, each with its line end; to one of WebSocket each becomes one text message,
+//! with a frame's head in front and without the line end. The line itself is written once, shared by all its
+//! readers and never copied. To a thread of this server go the values themselves. Pongs and closes take their place between messages,
 //! so that frames never mix.
 
 use std::{collections::VecDeque, io::IoSlice, sync::Arc};
@@ -12,18 +12,22 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
+use crate::protocol::said::Said;
+
 /// Lines written at once; systems allow about a thousand pieces, and a message is two.
 const LINES: usize = 256;
 /// The longest head of a frame that a server sends: nobody masks it.
 const HEAD_BYTES: usize = 10;
 
-/// How lines are framed.
+/// How what is said is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// As they are.
+    /// As lines of JSON.
     Lines,
-    /// Each as one text message of WebSocket.
+    /// Each line as one text message of WebSocket.
     Messages,
+    /// Not at all: it is given on as it is.
+    Values,
 }
 
 /// Taken from the outbox and not written yet.
@@ -31,6 +35,8 @@ pub enum Framing {
 pub struct Outgoing {
     framing: Framing,
     pieces: VecDeque<Piece>,
+    /// If nothing is framed.
+    values: VecDeque<Arc<Said>>,
     /// How long they are together.
     bytes: usize,
     /// Bytes of the first piece that are written already.
@@ -69,7 +75,7 @@ impl Piece {
 impl Outgoing {
     /// Nothing yet.
     pub fn new(framing: Framing) -> Self {
-        Outgoing { framing, pieces: VecDeque::new(), bytes: 0, written: 0 }
+        Outgoing { framing, pieces: VecDeque::new(), values: VecDeque::new(), bytes: 0, written: 0 }
     }
 
     /// How much is left to be written.
@@ -79,18 +85,30 @@ impl Outgoing {
 
     /// What of the memory that it holds is its own, in bytes: a line that others hold as well is shared.
     pub fn share(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.body.len() / Arc::strong_count(&piece.body)).sum()
+        let pieces = self.pieces.iter().map(|piece| piece.body.len() / Arc::strong_count(&piece.body));
+        let values = self.values.iter().map(|said| said.bytes() / Arc::strong_count(said));
+        pieces.sum::<usize>() + values.sum::<usize>()
     }
 
     /// Whether nothing is left to be written.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.values.is_empty()
+    }
+
+    /// Appends what is said.
+    pub fn push(&mut self, said: Arc<Said>) {
+        if self.framing == Framing::Values {
+            self.bytes += said.bytes();
+            self.values.push_back(said);
+        } else {
+            self.push_line(said.json());
+        }
     }
 
     /// Appends a line, which ends with a line end.
-    pub fn push_line(&mut self, line: Arc<[u8]>) {
+    fn push_line(&mut self, line: Arc<[u8]>) {
         let piece = match self.framing {
-            Framing::Lines => Piece::line(line),
+            Framing::Lines | Framing::Values => Piece::line(line),
             Framing::Messages => {
                 let length = line.strip_suffix(b"\n").map_or(line.len(), <[u8]>::len);
                 Piece::frame(OpCode::Data(Data::Text), line, length)
@@ -104,6 +122,12 @@ impl Outgoing {
         let place = self.first_whole();
         let pong = Piece::frame(OpCode::Control(Control::Pong), payload.into(), payload.len());
         self.insert(place, pong);
+    }
+
+    /// A ping goes before what has not begun to be written.
+    pub fn push_ping(&mut self) {
+        let place = self.first_whole();
+        self.insert(place, Piece::frame(OpCode::Control(Control::Ping), [].as_slice().into(), 0));
     }
 
     /// A close is the last thing that is ever written. Where it is not to wait for the rest, what has not
@@ -153,18 +177,21 @@ impl Outgoing {
             && self.written >= first.len()
         {
             self.written -= first.len();
-            self.line_taken();
+            self.bytes -= self.pieces.pop_front().map_or(0, |piece| piece.len());
         }
     }
 
-    /// The next line, whole, for one who takes lines and no bytes.
-    pub fn next_line(&self) -> Option<&Arc<[u8]>> {
-        self.pieces.front().map(|piece| &piece.body)
+    /// Takes the next value.
+    pub fn take_value(&mut self) -> Option<Arc<Said>> {
+        let said = self.values.pop_front()?;
+        self.bytes -= said.bytes();
+        Some(said)
     }
 
-    /// The next line was taken.
-    pub fn line_taken(&mut self) {
-        self.bytes -= self.pieces.pop_front().map_or(0, |piece| piece.len());
+    /// Gives a value back that was taken: it is the next one again.
+    pub fn give_back(&mut self, said: Arc<Said>) {
+        self.bytes += said.bytes();
+        self.values.push_front(said);
     }
 }
 

@@ -5,39 +5,40 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    disk::StorageError,
     protocol::refusal::{Code, Refusal},
-    replica::{io::Look, storage::StorageError},
+    replica::io::Query,
     storage::SqliteReader,
 };
 
 use super::{
     context::Context,
     core::Control,
-    fan_out::FanOuts,
+    fan_out::FanOutQueues,
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
 };
 
-/// Queries that may wait for one thread. Full means that the query is answered `overloaded`.
+/// QueryQueues that may wait for one thread. Full means that the query is answered `overloaded`.
 const QUEUE: usize = 512;
 
-/// The way to the query threads.
+/// The queues of the query threads.
 #[derive(Debug, Clone)]
-pub struct Queries {
-    queues: Vec<Sender<Look>>,
+pub struct QueryQueues {
+    queues: Vec<Sender<Query>>,
 }
 
-impl Queries {
-    /// The way to `count` threads, and for each thread its end.
-    pub fn new(count: usize) -> (Queries, Vec<Receiver<Look>>) {
+impl QueryQueues {
+    /// The queues of `count` threads, and for each thread its receiving end.
+    pub fn new(count: usize) -> (QueryQueues, Vec<Receiver<Query>>) {
         let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
-        (Queries { queues }, receivers)
+        (QueryQueues { queues }, receivers)
     }
 
     /// Asks the thread that serves the connection, or gives the query back: that thread has too much to do.
     #[must_use]
-    pub fn ask(&self, look: Look) -> Option<Look> {
-        let place = look.conn().0 as usize % self.queues.len();
-        self.queues[place].try_send(look).err().map(Unsent::into_inner)
+    pub fn ask(&self, query: Query) -> Option<Query> {
+        let place = query.conn().0 as usize % self.queues.len();
+        self.queues[place].try_send(query).err().map(Unsent::into_inner)
     }
 
     /// Ends the threads. They could not wait for the fan-out threads to go away, because these ask them
@@ -81,7 +82,7 @@ pub struct QueryThread {
     /// All readers.
     pub readers: Arc<Readers>,
     /// Where the results go.
-    pub fan_outs: FanOuts,
+    pub fan_outs: FanOutQueues,
     /// Who signs them.
     pub context: Arc<Context>,
     /// Who has to know when the disk fails.
@@ -89,20 +90,20 @@ pub struct QueryThread {
 }
 
 impl QueryThread {
-    /// Answers queries until [`Queries::close`].
-    pub fn run(&self, looks: &Receiver<Look>) {
-        while let Some(look) = looks.receive() {
+    /// Answers queries until [`QueryQueues::close`].
+    pub fn run(&self, queries: &Receiver<Query>) {
+        while let Some(query) = queries.receive() {
             let by = self.context.shared.signature();
-            let done = self.readers.read(self.number, |reader| look.carry_out(reader, by.clone()));
-            let fan = match done {
-                Some(Ok(fan)) => fan,
-                Some(Err(error)) => look.refused(self.complain(error), by),
+            let done = self.readers.read(self.number, |reader| query.carry_out(reader, by.clone()));
+            let instruction = match done {
+                Some(Ok(instruction)) => instruction,
+                Some(Err(error)) => query.refused(self.complain(error), by),
                 None => {
                     let reason = "this server's data is being replaced";
-                    look.refused(Refusal::new(Code::Overloaded, reason), by)
+                    query.refused(Refusal::new(Code::Overloaded, reason), by)
                 }
             };
-            self.fan_outs.hand_over(vec![fan]);
+            self.fan_outs.hand_over(vec![instruction]);
         }
     }
 

@@ -44,10 +44,8 @@ impl Refusals {
 
     /// The line that is worth saying of a refusal.
     fn counted(&mut self, from: SocketAddr, reason: &str) -> Option<String> {
-        let reason = match self.counts.contains_key(reason) || self.counts.len() < REASONS_MAX {
-            true => reason,
-            false => "for many other reasons",
-        };
+        let has_room = self.counts.contains_key(reason) || self.counts.len() < REASONS_MAX;
+        let reason = if has_room { reason } else { "for many other reasons" };
         let count = self.counts.entry(reason.to_owned()).or_default();
         *count += 1;
         (*count == 1).then(|| format!("{} from {from} was refused: {reason}", self.what))

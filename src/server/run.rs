@@ -8,41 +8,59 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use thiserror::Error;
 
 use crate::{
+    election::membership::LinkEvent,
     protocol::datagram::Run,
-    replica::{Replica, membership::LinkEvent},
-    storage::SqliteStorage,
+    replica::Replica,
+    storage::{OpenError, SqliteStorage},
 };
 
 use super::{
     acceptor::accept_all,
-    client_thread::Desk,
+    board::Board,
+    client_thread::ServerHandle,
     clients::{Clients, Room},
     clock::Clock,
     config::Config,
     context::Context,
     core::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Core, Inboxes, Outlets, PEER_QUEUE},
-    credentials::{Credentials, pool::Ending},
+    credentials::Credentials,
     data,
     datagrams::Datagrams,
     descriptors, discovery,
-    fan_out::{FanOut, FanOuts},
+    fan_out::{FanOutQueues, FanOutThread},
     mailbox::{Bell, Sender, mailbox},
+    metrics::{self, Metrics, Queue},
     peer::{
         addresses::Addresses,
         links::{Links, Watcher},
     },
-    query::{Queries, QueryThread, Readers},
+    query::{QueryQueues, QueryThread, Readers},
     shared::Shared,
-    sockets::Sockets,
+    sockets::{BindError, Sockets},
     threads::{Stop, Stopper, Threads},
 };
 
 /// How long an orderly end may take altogether.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long of it the replica may take to hand over and to answer what is due.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a server cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// It does not get its ports.
+    #[error(transparent)]
+    Ports(#[from] BindError),
+    /// It cannot use its data.
+    #[error(transparent)]
+    Data(#[from] OpenError),
+    /// The system gives it no thread.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[source] io::Error),
+}
 
 /// A server that runs.
 pub struct Server {
@@ -52,12 +70,13 @@ pub struct Server {
     /// Closed when the replica has nothing more to wait for.
     stopped: Receiver<()>,
     links: Arc<Links>,
-    queries: Queries,
-    hashing: Ending,
+    queries: QueryQueues,
+    credentials: Arc<Credentials>,
     accepting: Stopper,
     running: Stopper,
     client_address: SocketAddr,
     peer_address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     listening: Vec<String>,
 }
 
@@ -66,7 +85,7 @@ struct Wiring {
     context: Arc<Context>,
     threads: Arc<Threads>,
     control: Sender<Control>,
-    fan_outs: FanOuts,
+    fan_outs: FanOutQueues,
     readers: Arc<Readers>,
 }
 
@@ -74,31 +93,33 @@ impl Server {
     /// Binds the ports, opens the data and starts all threads.
     ///
     /// # Errors
-    /// One sentence that names what cannot be had. Nothing is left running.
-    pub fn start(config: Config) -> Result<Server, String> {
+    /// What cannot be had. Nothing is left running.
+    pub fn start(config: Config) -> Result<Server, StartError> {
         let limits = &config.replica.limits;
         let room = Room {
             ordinary: limits.connections,
             of_one_address: limits.connections_per_address,
             reserved: limits.connections_reserved,
         };
-        if let Err(sentence) = descriptors::make_room(room.ordinary + room.reserved) {
-            log::warn!("{sentence}");
+        if let Err(error) = descriptors::make_room(room.ordinary + room.reserved) {
+            log::warn!("{error}");
         }
         let sockets = Sockets::bind(&config)?;
         let clock = Clock::start();
-        let replica = data::open(&config, clock)?;
-        let run = Run::from(&replica.data_mark());
+        let metrics = Arc::new(Metrics::new(&config.replica, clock));
+        let replica = data::open(&config, clock, &metrics)?;
+        let run = Run::from(&replica.node().data_mark());
         let context = Arc::new(Context {
             clock,
             shared: Shared::new(clock, config.server_id().clone(), replica.standing()),
             clients: Clients::new(room),
+            board: Board::default(),
+            metrics,
             config,
         });
         let readers = Arc::new(Readers::default());
-        readers.set(data::readers(&replica, context.config.threads.query)?);
-        Server::spawn(context, sockets, replica, run, readers)
-            .map_err(|error| format!("a thread cannot be started: {error}"))
+        readers.set(data::readers(&replica, context.config.threads.query).map_err(OpenError::from)?);
+        Server::spawn(context, sockets, replica, run, readers).map_err(StartError::Thread)
     }
 
     fn spawn(
@@ -116,19 +137,25 @@ impl Server {
         let (control, control_inbox) = mailbox(CONTROL_QUEUE, &bell);
         let (peer_events, peer_inbox) = mailbox(PEER_QUEUE, &bell);
         let (client_inputs, client_inbox) = mailbox(CLIENT_QUEUE, &bell);
+        for (queue, depth) in [
+            (Queue::Control, control_inbox.depth()),
+            (Queue::Peers, peer_inbox.depth()),
+            (Queue::Clients, client_inbox.depth()),
+        ] {
+            context.metrics.watch(queue, depth);
+        }
         let (stopped_sender, stopped) = bounded(0);
         let (running, stop) = Stopper::new();
         let (accepting, stop_accepting) = Stopper::new();
-        let (fan_outs, instructions) = FanOuts::new(context.config.threads.fan_out);
+        let (fan_outs, instructions) = FanOutQueues::new(context.config.threads.fan_out);
         let wiring = Wiring { context, threads, control, fan_outs, readers };
 
         let queries = wiring.start_queries()?;
-        let hashing = wiring.context.config.hashing;
-        let (results, credentials_inbox) = mailbox(Credentials::results_max(&hashing), &bell);
-        let operators = wiring.context.config.operator_key();
-        let (credentials, hashing) = Credentials::start(&wiring.threads, hashing, operators, &results)?;
+        let config = &wiring.context.config;
+        let credentials = Arc::new(Credentials::new(config.hashing, config.operator_key()));
         for (number, instructions) in instructions.into_iter().enumerate() {
-            let fan_out = FanOut::new(wiring.context.clone(), queries.clone());
+            wiring.context.metrics.watch(Queue::FanOut, instructions.depth());
+            let fan_out = FanOutThread::new(wiring.context.clone(), queries.clone());
             wiring.threads.spawn(&format!("fanout-{number}"), move || fan_out.run(&instructions))?;
         }
         let addresses = Arc::new(Addresses::new(&wiring.context.config));
@@ -146,17 +173,10 @@ impl Server {
         let core = Core::new(
             wiring.context.clone(),
             replica,
-            Inboxes {
-                bell,
-                control: control_inbox,
-                peers: peer_inbox,
-                credentials: credentials_inbox,
-                clients: client_inbox,
-            },
+            Inboxes { bell, control: control_inbox, peers: peer_inbox, clients: client_inbox },
             Outlets {
                 fan_outs: wiring.fan_outs.clone(),
                 queries: queries.clone(),
-                credentials,
                 readers: wiring.readers.clone(),
                 datagrams: datagrams.clone(),
                 links: links.clone(),
@@ -168,13 +188,26 @@ impl Server {
         wiring.start_datagrams(&datagrams, sockets.multicast, &stop)?;
         links.start(&wiring.threads, sockets.peers)?;
         wiring.start_discovery(sockets.discovery, &stop)?;
-        let desk = Arc::new(Desk {
+        wiring.start_board(&stop)?;
+        let server = Arc::new(ServerHandle {
             inbox: client_inputs,
             fan_outs: wiring.fan_outs.clone(),
+            credentials: credentials.clone(),
             context: wiring.context.clone(),
         });
+        let metrics_address = match sockets.metrics {
+            None => None,
+            Some(listener) => {
+                let address = reachable(listener.local_addr()?);
+                let (server, stop) = (server.clone(), stop_accepting.clone());
+                wiring
+                    .threads
+                    .spawn("metrics", move || metrics::listener::serve(&listener, &server, &stop))?;
+                Some(address)
+            }
+        };
         let clients = sockets.clients;
-        wiring.threads.spawn("acceptor", move || accept_all(&clients, &desk, &stop_accepting))?;
+        wiring.threads.spawn("acceptor", move || accept_all(&clients, &server, &stop_accepting))?;
 
         let Wiring { context, threads, control, .. } = wiring;
         Ok(Server {
@@ -184,11 +217,12 @@ impl Server {
             stopped,
             links,
             queries,
-            hashing,
+            credentials,
             accepting,
             running,
             client_address,
             peer_address,
+            metrics_address,
             listening,
         })
     }
@@ -199,7 +233,7 @@ impl Server {
     }
 
     /// What its threads share.
-    pub fn context(&self) -> &Context {
+    pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
@@ -220,22 +254,39 @@ impl Server {
 
     /// Ends the server in order, within five seconds:
     ///
+    /// Before that, `/readyz` says for a moment that the server is leaving, if a balancer asks for it.
+    ///
     /// 1. nobody new is accepted, or they would find a server that is leaving;
     /// 2. the replica hands leadership over, sends its clients elsewhere and answers what is due, while
     ///    links, heartbeats and fan-out still work for it;
     /// 3. clients that are still there are cut off;
-    /// 4. links, heartbeats, election, discovery and hashing end; the others see the links close;
+    /// 4. passwords that wait are not hashed any more; links, heartbeats, election and discovery end, and the others
+    ///    see the links close;
     /// 5. the query and fan-out threads end, now that nobody is left to give them work.
     ///
     /// Returns the names of threads that did not end in time. They die with the process.
     pub fn stop(self) -> Vec<String> {
+        if self.context.shared.leave() {
+            std::thread::sleep(Duration::from_millis(self.context.config.http.leaving_ms));
+        }
         let deadline = Instant::now() + STOP_TIMEOUT;
         let Server {
-            context, threads, control, stopped, links, queries, hashing, accepting, running, ..
+            context,
+            threads,
+            control,
+            stopped,
+            links,
+            queries,
+            credentials,
+            accepting,
+            running,
+            ..
         } = self;
         accepting.stop();
         wake(self.client_address);
+        self.metrics_address.into_iter().for_each(wake);
         let mut late = threads.join("acceptor", deadline);
+        late.extend(threads.join("metrics", deadline));
 
         // A replica thread that is too busy to take this in is not waited for.
         let told = control.try_send(Control::Stop);
@@ -248,11 +299,11 @@ impl Server {
         context.clients.all().iter().for_each(|client| client.cut());
 
         running.stop();
-        hashing.end();
+        credentials.end();
         links.hang_up();
         wake(self.peer_address);
         drop(links);
-        for prefix in ["replica", "hash", "peer", "heartbeat", "multicast", "election", "discovery"] {
+        for prefix in ["replica", "peer", "heartbeat", "multicast", "election", "discovery", "board"] {
             late.extend(threads.join(prefix, deadline));
         }
         while !context.clients.is_empty() && Instant::now() < deadline {
@@ -267,9 +318,10 @@ impl Server {
 }
 
 impl Wiring {
-    fn start_queries(&self) -> io::Result<Queries> {
-        let (queries, inboxes) = Queries::new(self.context.config.threads.query);
+    fn start_queries(&self) -> io::Result<QueryQueues> {
+        let (queries, inboxes) = QueryQueues::new(self.context.config.threads.query);
         for (number, inbox) in inboxes.into_iter().enumerate() {
+            self.context.metrics.watch(Queue::QueryQueues, inbox.depth());
             let thread = QueryThread {
                 number,
                 readers: self.readers.clone(),
@@ -300,6 +352,11 @@ impl Wiring {
             self.threads.spawn("multicast-recv", move || datagrams.receive(&socket, &stop))?;
         }
         Ok(())
+    }
+
+    fn start_board(&self, stop: &Stop) -> io::Result<()> {
+        let (context, control, stop) = (self.context.clone(), self.control.clone(), stop.clone());
+        self.threads.spawn("board", move || Board::watch(&context, &control, &stop))
     }
 
     fn start_discovery(&self, socket: std::net::UdpSocket, stop: &Stop) -> io::Result<()> {

@@ -1,18 +1,44 @@
 //! `--test-mode`: does everything on this machine that a server needs work? No other server is needed.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
+
+use thiserror::Error;
 
 use super::{ports::Port, run::Server};
 
 /// How long any one answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Checks a server that was just started; says what was checked. The error is one sentence.
-pub fn check(server: &Server) -> Result<Vec<String>, String> {
+/// What does not work.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Nothing is known of the replica.
+    #[error("the replica thread did not finish a turn in time")]
+    Replica,
+    /// A thread has ended by itself.
+    #[error("the thread {0} does not run")]
+    Ended(String),
+    /// Threads have not ended though they should.
+    #[error("these threads did not end in time: {}", .0.join(", "))]
+    Late(Vec<String>),
+    /// A port does not answer.
+    #[error("{what} at {address} is not answered: {source}")]
+    Unanswered {
+        /// Who asked there.
+        what: &'static str,
+        /// The port.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Checks a server that was just started; says what was checked.
+pub fn check(server: &Server) -> Result<Vec<String>, Failure> {
     let mut checked: Vec<_> = server.listening().iter().map(|place| format!("listens on {place}")).collect();
     check_replica(server)?;
     checked.push("the database opens and writes".into());
@@ -26,11 +52,11 @@ pub fn check(server: &Server) -> Result<Vec<String>, String> {
 
 /// Opening the database wrote to it and synced: the run was counted. A turn of the replica on top of it
 /// shows that the thread that owns it works.
-fn check_replica(server: &Server) -> Result<(), String> {
+fn check_replica(server: &Server) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while server.context().shared.status().is_none() {
         if Instant::now() > deadline {
-            return Err("the replica thread did not finish a turn in time".into());
+            return Err(Failure::Replica);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -38,51 +64,50 @@ fn check_replica(server: &Server) -> Result<(), String> {
 }
 
 /// Every thread that was started runs until it is stopped.
-fn check_threads(server: &Server) -> Result<String, String> {
+fn check_threads(server: &Server) -> Result<String, Failure> {
     let running = server.threads();
     match server.ended_threads().first() {
-        Some(ended) => Err(format!("the thread {ended} does not run")),
+        Some(ended) => Err(Failure::Ended(ended.clone())),
         None => Ok(format!("{} threads run: {}", running.len(), running.join(", "))),
     }
 }
 
 /// Checks what a server that was stopped has left behind: `late` are the threads that did not end in time. Says
-/// what was checked; the error is one sentence.
-pub fn check_stopped(late: &[String]) -> Result<String, String> {
+/// what was checked.
+pub fn check_stopped(late: &[String]) -> Result<String, Failure> {
     match late {
         [] => Ok("all threads have stopped".into()),
-        late => Err(format!("these threads did not end in time: {}", late.join(", "))),
+        late => Err(Failure::Late(late.to_vec())),
     }
 }
 
-fn ask_for_status(address: SocketAddr) -> Result<String, String> {
-    let ask = || -> std::io::Result<String> {
+fn ask_for_status(address: SocketAddr) -> Result<String, Failure> {
+    let ask = || -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"STATUS_REQUEST\n")?;
         let mut line = String::new();
         stream.take(1_024).read_to_string(&mut line)?;
-        Ok(line)
+        if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
     };
-    let line = ask().map_err(|error| format!("a client at {address} is not answered: {error}"))?;
-    if line.is_empty() { Err(format!("a client at {address} gets no status")) } else { Ok(line) }
+    ask().map_err(|source| Failure::Unanswered { what: "a client", address, source })
 }
 
-fn ask_for_servers(server: &Server) -> Result<(), String> {
+fn ask_for_servers(server: &Server) -> Result<(), Failure> {
     let port = Port::Discovery.of(server.context().config.me().port).expect("the configuration was checked");
     let ip = match server.client_address() {
         SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
     let address = SocketAddr::new(ip, port);
-    let ask = || -> std::io::Result<usize> {
+    let ask = || -> io::Result<usize> {
         let socket = UdpSocket::bind(SocketAddr::new(ip, 0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.send_to(br#"{"msg_type":"client_discovery"}"#, address)?;
         let mut answer = [0; 16 * 1024];
         socket.recv(&mut answer)
     };
-    ask().map(drop).map_err(|error| format!("discovery at {address} is not answered: {error}"))
+    ask().map(drop).map_err(|source| Failure::Unanswered { what: "discovery", address, source })
 }
 
 #[cfg(test)]
@@ -92,7 +117,7 @@ mod tests {
     #[test]
     fn a_thread_that_does_not_end_is_a_failure() {
         assert!(check_stopped(&[]).is_ok());
-        let error = check_stopped(&["peer-1-read".into(), "hash-0".into()]).unwrap_err();
-        assert_eq!(error, "these threads did not end in time: peer-1-read, hash-0");
+        let error = check_stopped(&["peer-1-read".into(), "query-0".into()]).unwrap_err();
+        assert_eq!(error.to_string(), "these threads did not end in time: peer-1-read, query-0");
     }
 }

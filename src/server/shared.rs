@@ -1,20 +1,28 @@
 //! What the replica thread tells all other threads about this server.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
 use crate::{
+    election::Standing,
     protocol::{
-        answer::{Answer, Asked, Signature},
+        answer::Signature,
+        envelope::AnswerTo,
         name::ServerId,
         refusal::Refusal,
+        said::Said,
         status::{ServerList, Status},
     },
-    replica::election::Standing,
 };
 
 use super::clock::Clock;
+
+/// A balancer asks more often than this.
+const BALANCER_MS: u64 = 60_000;
+/// A replica thread that has not ended a turn for so long hangs: even the largest snapshot does not take it
+/// so long.
+const HANGS_MS: u64 = 120_000;
 
 /// A copy of the replica's latest words. Reading it never waits for the replica.
 pub struct Shared {
@@ -25,6 +33,9 @@ pub struct Shared {
     turned_ms: AtomicU64,
     lamport_timestamp: AtomicU64,
     clients: AtomicU64,
+    /// Whether this server is about to stop, and when `/readyz` was last asked; 0 for never.
+    is_leaving: AtomicBool,
+    readyz_ms: AtomicU64,
     standing: RwLock<Standing>,
     status: RwLock<Option<(Status, ServerList)>>,
 }
@@ -38,6 +49,8 @@ impl Shared {
             turned_ms: AtomicU64::new(0),
             lamport_timestamp: AtomicU64::new(0),
             clients: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
+            readyz_ms: AtomicU64::new(0),
             standing: RwLock::new(standing),
             status: RwLock::new(None),
         }
@@ -56,6 +69,20 @@ impl Shared {
         is_news
     }
 
+    /// Whether this server is about to stop. Notes that somebody wanted to know whether it is ready.
+    pub fn is_leaving(&self) -> bool {
+        self.readyz_ms.store(self.clock.mono_ms().max(1), Ordering::Relaxed);
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// This server is about to stop. Whether something has asked within the last minute if it is ready: a balancer,
+    /// which should hear of it first.
+    pub fn leave(&self) -> bool {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        let asked_ms = self.readyz_ms.load(Ordering::Relaxed);
+        asked_ms > 0 && self.clock.mono_ms().saturating_sub(asked_ms) < BALANCER_MS
+    }
+
     /// How many client connections are logged in.
     pub fn clients(&self) -> u64 {
         self.clients.load(Ordering::Relaxed)
@@ -64,6 +91,16 @@ impl Shared {
     /// How long ago the replica's last turn ended, in milliseconds.
     pub fn idle_ms(&self) -> u64 {
         self.clock.mono_ms().saturating_sub(self.turned_ms.load(Ordering::Relaxed))
+    }
+
+    /// Whether the replica thread hangs, so that only a restart can help.
+    pub fn hangs(&self) -> bool {
+        self.idle_ms() > HANGS_MS
+    }
+
+    /// The end of the replica's last turn, on the monotonic clock.
+    pub fn turned_ms(&self) -> u64 {
+        self.turned_ms.load(Ordering::Relaxed)
     }
 
     /// What the election needs to know of the replica.
@@ -88,8 +125,7 @@ impl Shared {
 
     /// A line that refuses a connection before the replica ever hears of it.
     pub fn nack_line(&self, refusal: Refusal) -> Vec<u8> {
-        let asked = Asked { msg_type: String::new(), request_id: None };
-        Answer::Nack(refusal).line(&asked, &self.signature())
+        Said::nack(AnswerTo::default(), refusal, self.signature()).json().to_vec()
     }
 
     /// What lines are signed with that do not come from the replica.

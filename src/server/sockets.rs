@@ -6,11 +6,38 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use thiserror::Error;
 
 use super::{config::Config, config_file::Transport, datagrams::join_multicast, ports::Port};
+use crate::protocol::name::ServerId;
 
 /// Connections that the system may hold until they are accepted: after a failover everybody comes at once.
 const BACKLOG: i32 = 4_096;
+
+/// Why a server does not get its sockets.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// A port is taken, or not allowed to this process.
+    #[error("{server_id} cannot listen on {address} ({what}): {source}")]
+    Port {
+        /// The server.
+        server_id: ServerId,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What for.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no way to hear multicasts.
+    #[error("the multicast group {group} cannot be joined: {source}")]
+    Group {
+        /// The group.
+        group: Ipv4Addr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
 
 /// The sockets of a server.
 pub struct Sockets {
@@ -24,24 +51,27 @@ pub struct Sockets {
     pub peers: TcpListener,
     /// For heartbeats by multicast, where they are configured.
     pub multicast: Option<UdpSocket>,
+    /// For monitoring, if it has a port of its own.
+    pub metrics: Option<TcpListener>,
 }
 
 impl Sockets {
-    /// Binds all ports of a configured server. The error is one sentence that names the port.
-    pub fn bind(config: &Config) -> Result<Sockets, String> {
+    /// Binds all ports of a configured server.
+    pub fn bind(config: &Config) -> Result<Sockets, BindError> {
         let multicast = match config.heartbeat.transport {
             Transport::Broadcast => None,
             Transport::Multicast => {
                 let socket = bind_udp(config, Port::Multicast, any(config.peer_ip))?;
-                Some(join_multicast(config, socket).map_err(|error| {
-                    format!(
-                        "the multicast group {} cannot be joined: {error}",
-                        config.heartbeat.multicast_group
-                    )
-                })?)
+                let group = config.heartbeat.multicast_group;
+                let joined = join_multicast(config, socket);
+                Some(joined.map_err(|source| BindError::Group { group, source })?)
             }
         };
+        let metrics = config.metrics.listen.map(|address| {
+            bind_tcp(address).map_err(|source| taken(config, "metrics.listen", address, source))
+        });
         Ok(Sockets {
+            metrics: metrics.transpose()?,
             clients: listen(config, Port::Client, config.client_ip)?,
             // Broadcasts are not delivered to a socket that is bound to one address.
             discovery: bind_udp(config, Port::Discovery, any(config.client_ip))?,
@@ -62,11 +92,13 @@ impl Sockets {
             tcp(&self.peers, Port::Peer),
         ];
         bound.extend(self.multicast.as_ref().map(|socket| udp(socket, Port::Multicast)));
+        let bound = bound.into_iter().map(|(address, port)| (address, port.name()));
+        let metrics = self.metrics.iter().map(|listener| (listener.local_addr(), "metrics"));
         bound
-            .into_iter()
-            .map(|(address, port)| match address {
-                Ok(address) => format!("{address} ({})", port.name()),
-                Err(error) => format!("a port whose address is not known: {error} ({})", port.name()),
+            .chain(metrics)
+            .map(|(address, name)| match address {
+                Ok(address) => format!("{address} ({name})"),
+                Err(error) => format!("a port whose address is not known: {error} ({name})"),
             })
             .collect()
     }
@@ -85,25 +117,26 @@ fn address(config: &Config, port: Port, ip: IpAddr) -> SocketAddr {
     SocketAddr::new(ip, number)
 }
 
-fn listen(config: &Config, port: Port, ip: IpAddr) -> Result<TcpListener, String> {
+fn listen(config: &Config, port: Port, ip: IpAddr) -> Result<TcpListener, BindError> {
     let address = address(config, port, ip);
-    let bind = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A port whose last owner died a moment ago is free; Windows would share one with a living owner.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.bind(&SockAddr::from(address))?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    bind().map_err(|error| taken(config, port, address, &error))
+    bind_tcp(address).map_err(|source| taken(config, port.name(), address, source))
 }
 
-fn bind_udp(config: &Config, port: Port, ip: IpAddr) -> Result<UdpSocket, String> {
-    let address = address(config, port, ip);
-    UdpSocket::bind(address).map_err(|error| taken(config, port, address, &error))
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A port whose last owner died a moment ago is free; Windows would share one with a living owner.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
-fn taken(config: &Config, port: Port, address: SocketAddr, error: &io::Error) -> String {
-    format!("{} cannot listen on {address} ({}): {error}", config.server_id(), port.name())
+fn bind_udp(config: &Config, port: Port, ip: IpAddr) -> Result<UdpSocket, BindError> {
+    let address = address(config, port, ip);
+    UdpSocket::bind(address).map_err(|source| taken(config, port.name(), address, source))
+}
+
+fn taken(config: &Config, what: &'static str, address: SocketAddr, source: io::Error) -> BindError {
+    BindError::Port { server_id: config.server_id().clone(), what, address, source }
 }

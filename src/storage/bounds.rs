@@ -9,8 +9,8 @@ use super::{
     tables::Tables,
 };
 use crate::{
+    disk::{Batch, StorageError},
     protocol::peer::{LogEntry, LogMark},
-    replica::storage::{Batch, StorageError},
 };
 
 /// Log entries that one commit removes at most. Compaction of a long log is spread over many commits, so
@@ -26,19 +26,6 @@ pub(super) struct Totals {
     pub state: Total,
     pub events: Total,
     pub chunks: Total,
-}
-
-/// Totals as they were written before there were files.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct TotalsBeforeFiles {
-    pub state: Total,
-    pub events: Total,
-}
-
-impl From<TotalsBeforeFiles> for Totals {
-    fn from(TotalsBeforeFiles { state, events }: TotalsBeforeFiles) -> Totals {
-        Totals { state, events, chunks: Total::default() }
-    }
 }
 
 /// Count and sum of one table.
@@ -196,7 +183,7 @@ fn unfit(what: String) -> StorageError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{protocol::peer::LogEntryKind, replica::storage::Applied};
+    use crate::{disk::Applied, protocol::peer::LogEntryKind};
 
     fn entry(term: u64, index: u64) -> LogEntry {
         LogEntry { term, index, kind: LogEntryKind::Command, data: vec![], opaque: vec![] }

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// The first failure of a storage, if there was one.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::OpenError;
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 const LOCK: &str = "lock";
 const DATABASE: &str = "syncnet.db";
@@ -27,6 +27,40 @@ const DOUBT: &str = "doubt";
 const QUARANTINE: &str = "quarantine-";
 /// So many quarantines are kept for whoever wants to find out what happened; older ones are removed.
 const QUARANTINES_KEPT: usize = 3;
+
+/// How much of the disk is used, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// By the database.
+    pub database: u64,
+    /// By its write-ahead log.
+    pub log: u64,
+    /// The whole disk.
+    pub disk: u64,
+    /// What of it is free to this process.
+    pub disk_free: u64,
+}
+
+/// How much of the disk a data folder uses. What cannot be told is 0.
+pub fn sizes(path: &Path) -> Sizes {
+    let bytes = |name: &str| fs::metadata(path.join(name)).map_or(0, |metadata| metadata.len());
+    let (disk, disk_free) = disk_bytes(path).unwrap_or_default();
+    Sizes { database: bytes(DATABASE), log: bytes(WAL), disk, disk_free }
+}
+
+/// How large the disk is that a folder is on, and how much of it is free.
+#[cfg(unix)]
+#[allow(clippy::useless_conversion, reason = "these numbers are narrower on some systems")]
+fn disk_bytes(path: &Path) -> Option<(u64, u64)> {
+    let disk = nix::sys::statvfs::statvfs(path).ok()?;
+    let block = u64::from(disk.fragment_size());
+    Some((block * u64::from(disk.blocks()), block * u64::from(disk.blocks_available())))
+}
+
+#[cfg(not(unix))]
+fn disk_bytes(_path: &Path) -> Option<(u64, u64)> {
+    None
+}
 
 /// A data folder that this process has to itself, until this is dropped.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! said (lamport, room, seq, created_at_ms)    where the message is, by its place among all messages
-//! search (rowid = lamport, place, body)       FTS5: `place` has a word for the room and one for the author
+//! search (rowid = lamport, place, body, part) FTS5: `place` has a word for the room and one for the author, `body`
+//!                                              the terms of the text, and `part` those shorter than its grams
 //! era (number, oldest_ms, newest_ms)          when the messages of so many Lamport timestamps were created
 //! ```
 //!
@@ -40,43 +41,38 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, params};
 
 use super::{
+    bounds::{Totals, stored},
+    indexing::Indexing,
     read,
-    record::{check_event, raw_text},
+    record::name,
     rows::{While, sql, write},
-    search::{Query, is_wanted, snippet},
-    tables::{RawText, Tables},
+    search::is_wanted,
+    tables::RawText,
 };
 use crate::{
-    protocol::searchable,
-    replica::storage::{Found, Hit, RoomId, Search, StorageError},
+    disk::{Found, Hit, RoomId, Search, StorageError},
+    protocol::search::{Clause, Query, Terms, searchable, snippet},
 };
 
-pub(super) const SAID_TABLE: &str = "
+/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: a beginning of three letters
+/// that many words have would be looked for in the list of each of them. The tokenizer gets terms with spaces between
+/// them, and has nothing to do but to part them: it must not fold or drop a character of a term.
+///
+/// Of an era only what is added is kept in mind: where messages are removed its times stay as wide as they are.
+const TABLES: &str = "
 CREATE TABLE said (
     lamport INTEGER PRIMARY KEY, room INTEGER NOT NULL, seq INTEGER NOT NULL, created_at_ms INTEGER NOT NULL
 ) STRICT;
-";
-/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: a beginning of three letters
-/// that many words have would be looked for in the list of each of them.
-pub(super) const SEARCH_TABLE: &str = "
 CREATE VIRTUAL TABLE search USING fts5 (
-    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2', prefix='3'
+    place, body, part, content='', columnsize=0, tokenize=\"ascii tokenchars '#$%&+<=>@^`|~'\", prefix='3'
 );
 INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
-";
-/// The same as it was before the third version of the schema.
-pub(super) const OLD_SEARCH_TABLE: &str = "
-CREATE VIRTUAL TABLE search USING fts5 (
-    place, body, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2'
-);
-INSERT INTO search (search, rank) VALUES ('secure-delete', 1);
-";
-/// Of an era only what is added is kept in mind: where messages are removed its times stay as wide as they are.
-pub(super) const ERA_TABLE: &str = "
 CREATE TABLE era (
     number INTEGER PRIMARY KEY, oldest_ms INTEGER NOT NULL, newest_ms INTEGER NOT NULL
 ) STRICT;
 ";
+/// Those of the index, for the comparison of what should be there with what is.
+pub(super) const TABLE_NAMES: &str = "name IN ('said', 'search', 'era') OR name GLOB 'search_*'";
 /// Lamport timestamps of one era.
 const ERA: i64 = 1_024;
 
@@ -129,8 +125,11 @@ pub(super) fn put(connection: &Connection, text: &RawText<'_>) -> Result<(), Sto
             params![lamport / ERA, sql(text.created_at_ms)?],
         )?;
         connection
-            .prepare_cached("INSERT INTO search (rowid, place, body) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![lamport, place(text), text.text]))
+            .prepare_cached("INSERT INTO search (rowid, place, body, part) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut statement| {
+                let terms = Terms::of(&text.text);
+                statement.execute(params![lamport, place(text), terms.joined(), terms.parts()])
+            })
             .during(INDEX)?;
     }
     Ok(())
@@ -146,8 +145,13 @@ pub(super) fn remove(connection: &Connection, text: &RawText<'_>) -> Result<(), 
     )?;
     if removed > 0 {
         connection
-            .prepare_cached("INSERT INTO search (search, rowid, place, body) VALUES ('delete', ?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![lamport, place(text), text.text]))
+            .prepare_cached(
+                "INSERT INTO search (search, rowid, place, body, part) VALUES ('delete', ?1, ?2, ?3, ?4)",
+            )
+            .and_then(|mut statement| {
+                let terms = Terms::of(&text.text);
+                statement.execute(params![lamport, place(text), terms.joined(), terms.parts()])
+            })
             .during(INDEX)?;
     }
     Ok(())
@@ -161,15 +165,21 @@ pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Fills an empty index from the events.
-pub(super) fn fill(connection: &Connection) -> Result<(), StorageError> {
-    connection.all_events((0, 0), &mut |raw| {
-        check_event(&raw)?;
-        if let Some(text) = raw_text(&raw) {
-            put(connection, &text)?;
-        }
-        Ok(true)
-    })
+/// Makes the tables of an empty index, in the place of those that are there.
+pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
+    let old = "DROP TABLE IF EXISTS said; DROP TABLE IF EXISTS search; DROP TABLE IF EXISTS era;";
+    connection.execute_batch(old).and_then(|()| connection.execute_batch(TABLES)).during(INDEX)
+}
+
+/// Whether the tables of the index are there as [`create`] makes them.
+pub(super) fn has_tables(connection: &Connection) -> Result<bool, StorageError> {
+    let definitions = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+        let text = format!("SELECT sql FROM sqlite_schema WHERE {TABLE_NAMES} ORDER BY name");
+        connection.prepare(&text)?.query_map([], |row| row.get(0))?.collect()
+    };
+    let fresh = Connection::open_in_memory().during(INDEX)?;
+    fresh.execute_batch(TABLES).during(INDEX)?;
+    Ok(definitions(connection).during(INDEX)? == definitions(&fresh).during(INDEX)?)
 }
 
 /// The words for where and by whom.
@@ -205,6 +215,10 @@ pub(super) fn find(
     };
     let Places { places, cut_at } = places(connection, search, &expression, (watch, time))?;
 
+    let indexing = match Indexing::read(connection)? {
+        Some(indexing) => Some(indexing.progress(events(connection)?)),
+        None => None,
+    };
     let mut hits = Vec::with_capacity(places.len());
     for (lamport, room, seq) in places {
         let Some(row) = read::event(connection, RoomId(room), seq)? else { continue };
@@ -214,7 +228,12 @@ pub(super) fn find(
             hits.push(Hit { row, lamport, snippet });
         }
     }
-    Ok(Found { hits, cut_at })
+    Ok(Found { hits, cut_at, indexing })
+}
+
+/// How many events there are.
+fn events(connection: &Connection) -> Result<u64, StorageError> {
+    Ok(stored::<Totals>(connection, name::TOTALS)?.unwrap_or_default().events.rows)
 }
 
 /// What FTS5 is to look for. `None` where nothing may be found.
@@ -237,7 +256,19 @@ fn expression(query: &Query, search: &Search) -> Option<String> {
         author_word(author.as_str().as_bytes(), &mut expression);
         expression.push_str(" AND ");
     }
-    write!(expression, "body : ({})", query.fts5()).expect("a string takes all");
+    // Each clause is a string in the language of FTS5, in which nothing has a meaning but the quote; and terms have
+    // none.
+    for (place, clause) in query.clauses().iter().enumerate() {
+        expression.push_str(if place == 0 { "" } else { " AND " });
+        match clause {
+            Clause::Phrase { terms, begins } => {
+                let star = if *begins { " *" } else { "" };
+                write!(expression, "body : \"{}\"{star}", terms.join(" "))
+            }
+            Clause::Part(part) => write!(expression, "part : \"{part}\""),
+        }
+        .expect("a string takes all");
+    }
     Some(expression)
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::tables::{GoOn, RawChunk, RawEvent, RawText, Span, Tables, TablesMut, TakeRow};
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// A value and its checksum.
 type Sealed = (Arc<[u8]>, u32);

@@ -1,5 +1,5 @@
-//! A server's disk: the [`Storage`](crate::replica::storage::Storage) and
-//! [`Reader`](crate::replica::storage::Reader) of the replica, answered twice.
+//! A server's disk: the [`Storage`](crate::disk::Storage) and
+//! [`Reader`](crate::disk::Reader) of the replica, answered twice.
 //!
 //! [`SqliteStorage`] is the real one. [`MemoryStorage`] is its twin for the simulation, with faults on
 //! demand. What a batch means, what is checked when data is read, and what a snapshot looks like is
@@ -14,9 +14,9 @@
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
 //! | `sweep` | what is removed at once and wiped bit by bit |
-//! | `search` | what somebody typed taken apart, and the part of a message that is shown |
+//! | `search` | which messages a search wants, and the search without an index |
 //! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
-//! | `full_text` | the index of searches in the database |
+//! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
 //! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
 //! | [`memory`], `image` | the twin |
 
@@ -27,6 +27,7 @@ mod failure;
 pub mod folder;
 mod full_text;
 mod image;
+mod indexing;
 pub mod memory;
 mod read;
 mod record;
@@ -43,7 +44,7 @@ mod write;
 
 use std::fmt;
 
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 pub use image::Kept;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};

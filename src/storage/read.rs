@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     bounds::{Total, Totals, mark, stored},
     checksum,
+    indexing::IndexRecord,
     record::{
         AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_entry, decode_event,
         doubt, name, read_meta,
@@ -13,13 +14,13 @@ use super::{
     tables::{RawChunk, Span, Tables},
 };
 use crate::{
+    disk::{
+        Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
+        fits_tail,
+    },
     protocol::{
         name::ServerId,
         peer::{DataMark, LogEntry, LogMark},
-    },
-    replica::storage::{
-        Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
-        fits_tail,
     },
 };
 
@@ -95,6 +96,7 @@ impl Named {
                 name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
                 name::SWEEP => drop(read_meta::<Total>(key, value, crc)?),
+                name::INDEX => drop(read_meta::<IndexRecord>(key, value, crc)?),
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
                     let id =

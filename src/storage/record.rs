@@ -10,12 +10,12 @@ use super::{
     tables::{RawChunk, RawEvent, RawText, TablesMut},
 };
 use crate::{
+    disk::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
     protocol::{
         name::{ServerId, UserKey},
         peer::{ConfState, LogEntry, LogEntryKind, NodeId},
-        searchable,
+        search::searchable,
     },
-    replica::storage::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
 };
 
 /// Names of the named values.
@@ -40,6 +40,8 @@ pub(super) mod name {
     pub const TOTALS: &str = "totals";
     /// Count and sum of the notes of what is removed and not wiped yet.
     pub const SWEEP: &str = "sweep";
+    /// How far the index of searches is made, and by which version of the terms.
+    pub const INDEX: &str = "index";
     /// What another server's data was last seen to be; the server's id follows.
     pub const PEER: &str = "peer:";
 }

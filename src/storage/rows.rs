@@ -3,11 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 
 use super::{
-    full_text,
+    full_text, indexing,
     record::doubt,
     tables::{GoOn, RawChunk, RawEvent, RawText, Span, Tables, TablesMut, TakeRow},
 };
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// What SQLite reports, in the two kinds that matter. `doing` completes "while …".
 ///
@@ -382,7 +382,8 @@ impl TablesMut for Connection {
         ] {
             write(self, text, [])?;
         }
-        full_text::clear(self)
+        full_text::clear(self)?;
+        indexing::is_whole(self)
     }
 }
 

@@ -6,22 +6,18 @@ use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     OpenError,
-    bounds::{Totals, TotalsBeforeFiles, stored},
-    full_text,
+    bounds::stored,
+    full_text::TABLE_NAMES,
+    indexing::Indexing,
     record::{IdentityRecord, doubt, name, put_meta},
     rows::{While, sqlite_error},
-    sweep::Sweep,
 };
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
 const APPLICATION_ID: i32 = 0x5379_6e35;
-/// The version of the tables below. A start refuses a newer one; an older one is migrated.
+/// The version of the tables below. A start refuses any other one.
 const SCHEMA_VERSION: i32 = 3;
-/// The version before what is removed had tables of its own, and searches had one for dates and one for beginnings.
-const VERSION_BEFORE_NOTES: i32 = 2;
-/// The version before there were files and searches.
-const VERSION_BEFORE_FILES: i32 = 1;
 /// Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment
 /// (<https://sqlite.org/wal.html>, "the WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -146,8 +142,6 @@ fn set_up(connection: &Connection, cache_kib: i32) -> Result<(), StorageError> {
 pub(super) enum Age {
     /// Still to be [created](create).
     New,
-    /// Of this older version, still to be [migrated](migrate).
-    Old(i32),
     /// Of this version.
     Current,
 }
@@ -174,12 +168,9 @@ pub(super) fn age(connection: &Connection, path: &Path) -> Result<Age, OpenError
     match (application_id, version) {
         (0, 0) if objects == 0 => Ok(Age::New),
         (APPLICATION_ID, SCHEMA_VERSION) => {
-            check_tables(connection, tables_of(version))?;
+            check_tables(connection)?;
+            Indexing::check(connection)?;
             Ok(Age::Current)
-        }
-        (APPLICATION_ID, VERSION_BEFORE_FILES | VERSION_BEFORE_NOTES) => {
-            check_tables(connection, tables_of(version))?;
-            Ok(Age::Old(version))
         }
         _ if is_header_damaged(connection, application_id, version) => {
             Err(doubt("the header of the database names another program or version than its content").into())
@@ -210,77 +201,37 @@ fn is_header_damaged(connection: &Connection, application_id: i32, version: i32)
     if !matches!(identity, Ok(Some(_))) {
         return false;
     }
-    let has_tables_of = |version| check_tables(connection, tables_of(version)).is_ok();
     application_id != APPLICATION_ID
-        || match stored::<i32>(connection, name::SCHEMA) {
-            Ok(Some(written)) => written != version,
-            // Before the third version it was not written.
-            Ok(None) => [VERSION_BEFORE_FILES, VERSION_BEFORE_NOTES].into_iter().any(has_tables_of),
-            Err(_) => true,
-        }
+        || !matches!(stored::<i32>(connection, name::SCHEMA), Ok(Some(written)) if written == version)
 }
 
-/// The tables of a version.
-fn tables_of(version: i32) -> &'static [&'static str] {
-    match version {
-        VERSION_BEFORE_FILES => &[TABLES],
-        VERSION_BEFORE_NOTES => &[TABLES, FILE_TABLES, full_text::SAID_TABLE, full_text::OLD_SEARCH_TABLE],
-        _ => &[
-            TABLES,
-            FILE_TABLES,
-            NOTE_TABLES,
-            full_text::SAID_TABLE,
-            full_text::SEARCH_TABLE,
-            full_text::ERA_TABLE,
-        ],
-    }
-}
+/// The tables that are made in a new database.
+const ALL_TABLES: [&str; 3] = [TABLES, FILE_TABLES, NOTE_TABLES];
 
 /// Compares the definitions of the tables with those that were written. A flipped bit in one of them can
 /// leave a valid definition of another table, and make sense of rows in another way.
-fn check_tables(connection: &Connection, written: &[&str]) -> Result<(), StorageError> {
+fn check_tables(connection: &Connection) -> Result<(), StorageError> {
     const DOING: &str = "reading the schema";
-    // The tables that FTS5 makes for itself are its own, and checked by it.
+    // The index of searches is derived, and made anew when it is another one.
     let definitions = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
-        let mut statement = connection.prepare(
-            "SELECT concat_ws(' ', type, name, tbl_name, sql) FROM sqlite_schema
-             WHERE name NOT GLOB 'search_*' ORDER BY name",
-        )?;
+        let mut statement = connection.prepare(&format!(
+            "SELECT concat_ws(' ', type, name, tbl_name, sql) FROM sqlite_schema WHERE NOT ({TABLE_NAMES})
+             ORDER BY name",
+        ))?;
         statement.query_map([], |row| row.get(0))?.collect()
     };
     let fresh = Connection::open_in_memory().during(DOING)?;
-    written.iter().try_for_each(|tables| fresh.execute_batch(tables)).during(DOING)?;
+    ALL_TABLES.iter().try_for_each(|tables| fresh.execute_batch(tables)).during(DOING)?;
     if definitions(connection).during(DOING)? == definitions(&fresh).during(DOING)? {
         return Ok(());
     }
     Err(doubt("the database has other tables than were made in it"))
 }
 
-/// Brings a database of an older version to this one, inside a transaction of the caller's.
-pub(super) fn migrate(connection: &mut Connection, version: i32) -> Result<(), StorageError> {
-    const DOING: &str = "changing the tables to those of this version";
-    connection.execute_batch(NOTE_TABLES).during(DOING)?;
-    if version == VERSION_BEFORE_FILES {
-        connection.execute_batch(FILE_TABLES).during(DOING)?;
-        if let Some(totals) = stored::<TotalsBeforeFiles>(connection, name::TOTALS)? {
-            put_meta(connection, name::TOTALS, &Totals::from(totals))?;
-        }
-    } else {
-        Sweep::migrate(connection)?;
-        connection.execute_batch("DROP TABLE said; DROP TABLE search").during(DOING)?;
-    }
-    let index = [full_text::SAID_TABLE, full_text::SEARCH_TABLE, full_text::ERA_TABLE];
-    index.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
-    full_text::fill(connection)?;
-    put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
-}
-
 /// Creates the tables, inside a transaction of the caller's.
 pub(super) fn create(connection: &mut Connection) -> Result<(), StorageError> {
     const DOING: &str = "creating the tables";
-    let tables = tables_of(SCHEMA_VERSION);
-    tables.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
+    ALL_TABLES.iter().try_for_each(|tables| connection.execute_batch(tables)).during(DOING)?;
     put_meta(connection, name::SCHEMA, &SCHEMA_VERSION)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).during(DOING)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)

@@ -29,11 +29,8 @@ pub(super) use export::Export;
 pub(super) use import::import;
 
 const MAGIC: &[u8; 6] = b"SNSNAP";
-/// The version of the format; a newer one is refused.
+/// The version of the format; any other one is refused.
 pub const SNAPSHOT_VERSION: u16 = 2;
-/// The version before there were files: without pieces, and with shorter totals. Still read, so that a
-/// server of this version can be rebuilt by one of the last while a cluster is brought up to date.
-const VERSION_BEFORE_FILES: u16 = 1;
 
 const HEAD: u8 = 1;
 const STATE: u8 = 2;

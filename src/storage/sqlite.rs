@@ -14,9 +14,10 @@
 //! tell, and the other servers do (`replica::trust`).
 
 use std::{
+    fmt,
     io::Read,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -28,6 +29,7 @@ use super::{
     failure::Failure,
     folder::Folder,
     full_text::{self, SEARCH_TIME, Watch},
+    indexing::{Indexing, Slice},
     read,
     rows::{While, sqlite_error},
     schema::{self, Age},
@@ -36,13 +38,14 @@ use super::{
     wal, write,
 };
 use crate::{
+    disk::{
+        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
+        Storage, StorageError,
+    },
     protocol::{
         name::ServerId,
         peer::{LogEntry, NodeId, SnapshotHead},
-    },
-    replica::storage::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
-        Storage, StorageError,
+        status::Progress,
     },
 };
 
@@ -80,9 +83,13 @@ pub struct SqliteStorage {
     connection: Connection,
     place: Place,
     bounds: Bounds,
+    /// What is left to do of the index of searches.
+    indexing: Option<Indexing>,
     checkpoints: Checkpoints,
     /// The first failure; every later call gets it again.
     failed: Failure,
+    /// Told how long each commit took.
+    stopwatch: Option<Stopwatch>,
     /// Dropped last, so that the connection is closed while the folder is still ours.
     folder: Option<Folder>,
 }
@@ -139,16 +146,15 @@ impl SqliteStorage {
         if is_small {
             schema::quick_check(&connection)?;
         }
-        transaction(&mut connection, |connection| {
-            match age {
-                Age::New => schema::create(connection)?,
-                Age::Old(version) => schema::migrate(connection, version)?,
-                Age::Current => {}
+        let indexing = transaction(&mut connection, |connection| {
+            if age == Age::New {
+                schema::create(connection)?;
             }
             if is_small {
                 read::check_history(connection)?;
             }
-            write::begin(connection, server_id, fresh_node_id)
+            write::begin(connection, server_id, fresh_node_id)?;
+            Ok(Indexing::begin(connection)?)
         })
         .map_err(|broken: Broken<OpenError>| {
             if broken.synced_in_vain
@@ -163,7 +169,14 @@ impl SqliteStorage {
         }
         let bounds = Bounds::read(&connection)?;
         let checkpoints = Checkpoints::default();
-        Ok(SqliteStorage { connection, place, bounds, checkpoints, failed: Failure::default(), folder })
+        let failed = Failure::default();
+        let stopwatch = None;
+        Ok(SqliteStorage { connection, place, bounds, indexing, checkpoints, failed, stopwatch, folder })
+    }
+
+    /// From now on `tell` hears how long each commit took until it was synced, and what was cleared up behind it.
+    pub fn time_commits(&mut self, tell: impl Fn(Duration) + Send + 'static) {
+        self.stopwatch = Some(Stopwatch(Box::new(tell)));
     }
 
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
@@ -183,6 +196,12 @@ impl SqliteStorage {
         self.checkpoints.after_commit(&self.connection)
     }
 
+    fn index(&mut self) -> Result<(), Broken> {
+        self.indexing =
+            transaction(&mut self.connection, |connection| go_on(self.indexing, connection, Slice::Idle))?;
+        self.checkpoints.after_commit(&self.connection)
+    }
+
     /// Ends the usefulness of this connection.
     fn fail(&self, broken: Broken) -> StorageError {
         if broken.synced_in_vain
@@ -197,6 +216,24 @@ impl SqliteStorage {
     }
 }
 
+/// Who hears how long a commit took.
+struct Stopwatch(Box<dyn Fn(Duration) + Send>);
+
+impl fmt::Debug for Stopwatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopwatch")
+    }
+}
+
+/// Makes a slice of an index that is not finished.
+fn go_on(
+    indexing: Option<Indexing>,
+    connection: &mut Connection,
+    slice: Slice,
+) -> Result<Option<Indexing>, StorageError> {
+    indexing.map_or(Ok(None), |indexing| indexing.slice(connection, slice))
+}
+
 impl Storage for SqliteStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
         self.failed.check()?;
@@ -208,18 +245,25 @@ impl Storage for SqliteStorage {
         if batch.is_empty() {
             return Ok(());
         }
+        let begun = Instant::now();
         let bounds = &self.bounds;
         let written = bounds.check(batch).map_err(Broken::from).and_then(|()| {
-            transaction(&mut self.connection, |connection| write::batch(connection, bounds, batch))
+            transaction(&mut self.connection, |connection| {
+                let bounds = write::batch(connection, bounds, batch)?;
+                Ok((bounds, go_on(self.indexing, connection, Slice::ByTheWay)?))
+            })
         });
-        let checkpointed = written.and_then(|bounds| {
+        let checkpointed = written.and_then(|(bounds, indexing)| {
+            self.indexing = indexing;
             if bounds.wiped {
                 self.checkpoints.note_wiped();
             }
             self.bounds = bounds;
             self.checkpoints.after_commit(&self.connection)
         });
-        checkpointed.map_err(|broken| self.fail(broken))
+        checkpointed.map_err(|broken| self.fail(broken))?;
+        self.stopwatch.iter().for_each(|stopwatch| (stopwatch.0)(begun.elapsed()));
+        Ok(())
     }
 
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
@@ -230,6 +274,8 @@ impl Storage for SqliteStorage {
             Ok(())
         } else if self.bounds.sweep.is_pending() {
             self.wipe()
+        } else if self.indexing.is_some() {
+            self.index()
         } else if self.bounds.idle.is_multiple_of(IDLE_CHECKPOINT) {
             self.checkpoints.when_idle(&self.connection)
         } else {
@@ -240,6 +286,10 @@ impl Storage for SqliteStorage {
 
     fn unwiped(&self) -> u64 {
         self.bounds.sweep.events()
+    }
+
+    fn indexing(&self) -> Option<Progress> {
+        self.indexing.map(|indexing| indexing.progress(self.bounds.totals.events.rows))
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
@@ -265,6 +315,7 @@ impl Storage for SqliteStorage {
         match installed {
             Ok(bounds) => {
                 self.bounds = bounds;
+                self.indexing = None;
                 self.checkpoints.note_wiped();
                 let checkpointed = self.checkpoints.after_commit(&self.connection);
                 checkpointed.map_err(|broken| self.fail(broken).into())

@@ -21,7 +21,7 @@ use super::{
     record::{check_event, doubt, name, put_meta, raw_text},
     tables::{RawEvent, Span, Tables, TablesMut},
 };
-use crate::replica::storage::{Batch, FileId, StorageError};
+use crate::disk::{Batch, FileId, StorageError};
 
 /// Events that one commit wipes at most. Each word of each is taken out of a page of the index that is found and
 /// written for it alone: up to a millisecond for a message.
@@ -117,16 +117,6 @@ impl Sweep {
             sweep.events += events_between(tables, *room, 0, *below)?;
         }
         Ok(sweep)
-    }
-
-    /// Makes rows of the notes of a database in which they were all one value.
-    pub fn migrate(tables: &mut impl TablesMut) -> Result<(), StorageError> {
-        let floors_and_files = stored(tables, name::SWEEP)?.unwrap_or_default();
-        let (floors, files): (BTreeMap<u64, u64>, BTreeSet<[u8; 16]>) = floors_and_files;
-        let mut sweep = Sweep::default();
-        floors.iter().try_for_each(|(room, below)| sweep.put_floor(tables, *room, *below))?;
-        files.iter().try_for_each(|file| sweep.put_doomed(tables, *file))?;
-        sweep.store(tables)
     }
 
     /// Stores the count and sum of the notes.

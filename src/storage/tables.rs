@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// An event as it is kept.
 #[derive(Debug, Clone, Copy)]

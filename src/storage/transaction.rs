@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode};
 
 use super::rows::{While, sqlite_error};
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 /// What went wrong in a transaction, and what that says about the disk.
 #[derive(Debug)]

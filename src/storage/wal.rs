@@ -25,7 +25,7 @@ use std::{
 };
 
 use super::record::doubt;
-use crate::replica::storage::StorageError;
+use crate::disk::StorageError;
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;

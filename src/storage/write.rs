@@ -13,11 +13,11 @@ use super::{
     tables::{RawEvent, Span, Tables, TablesMut},
 };
 use crate::{
+    disk::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, Row, StorageError},
     protocol::{
         name::ServerId,
         peer::{LogMark, NodeId, SnapshotHead},
     },
-    replica::storage::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, Row, StorageError},
 };
 
 /// Writes `batch`, which [`Bounds::check`] has found to fit, and returns the new bounds.

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use data_encoding::HEXLOWER;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
@@ -18,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use syncnet::{
     admin::{free_ports::free_base_ports, probe, target::Target},
-    protocol::{Status, hex, status::Role},
+    protocol::{Status, status::Role},
 };
 use tempfile::TempDir;
 
@@ -73,6 +74,7 @@ impl Cluster {
                 server_id: Some(format!("server{number}")),
                 host: "127.0.0.1".into(),
                 port,
+                trust: None,
             })
             .collect();
         let entries = targets.iter().enumerate().map(|(position, target)| {
@@ -274,7 +276,7 @@ impl Cluster {
         let running = self.running();
         let targets: Vec<Target> = running.iter().map(|&server| self.targets[server].clone()).collect();
         let seen = probe::ask_all(&targets, PROBE_TIMEOUT).into_iter().map(|seen| seen.outcome);
-        Look(running.into_iter().zip(seen).collect())
+        Look(running.into_iter().zip(seen.map(|seen| seen.map_err(|error| error.to_string()))).collect())
     }
 
     /// Waits until `ready` finds what it looks for. `what` completes the sentence "waited for …".
@@ -399,7 +401,7 @@ pub fn name(server: usize) -> String {
 fn write_secret(path: &Path) {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).expect("the system has randomness");
-    fs::write(path, hex::encode(&secret)).expect("the folder is ours");
+    fs::write(path, HEXLOWER.encode(&secret)).expect("the folder is ours");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 

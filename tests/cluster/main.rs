@@ -12,8 +12,9 @@
 //! | `wire` | a connection that tells the judge everything |
 //! | `writer`, `reader`, `load` | clients that survive whatever happens to servers |
 //! | `databases` | what the database files hold, read without the product's code |
+//! | `reading` | all that a server shows of its rooms |
 //! | `verdict` | the full read at the end of a story |
-//! | the others | the stories |
+//! | the others | the stories; in `terminal` people sit in front of real terminals, played by tmux |
 //!
 //! Stories take turns (`harness::TURN`): two clusters at once on a small machine would starve each other
 //! and look like faults. Nothing here waits for a fixed time to pass where it can ask whether what it waits
@@ -29,12 +30,15 @@
 
 #[path = "../simulation/checker/mod.rs"]
 mod checker;
+#[path = "../support/metrics.rs"]
+mod support_metrics;
 
 mod databases;
 mod harness;
 mod judge;
 mod load;
 mod reader;
+mod reading;
 mod verdict;
 mod wire;
 mod writer;
@@ -43,10 +47,13 @@ mod bad_input;
 mod catching_up;
 mod command_line;
 mod freezes;
+mod hooks;
 mod kills;
 mod lost_data;
+mod metrics;
 mod moving_in;
 mod repeats;
 mod restarts;
 mod status_line;
+mod terminal;
 mod uploads;

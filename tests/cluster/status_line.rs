@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use syncnet::admin::{probe, target::Target};
+use syncnet::admin::{line_client, target::Target};
 
 use crate::harness::Cluster;
 
@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The whole answer of one server.
 fn ask(target: &Target, request: &[u8]) -> String {
-    let mut stream = probe::connect(target, TIMEOUT).expect("the server accepts connections");
+    let mut stream = line_client::connect(target, TIMEOUT).expect("the server accepts connections");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has a timeout");
     stream.write_all(request).expect("the server reads");
     let mut answer = String::new();

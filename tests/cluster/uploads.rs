@@ -6,9 +6,9 @@ use std::{
     thread,
 };
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use syncnet::protocol::hex;
 
 use crate::{
     harness::{Cluster, PATIENCE},
@@ -58,7 +58,7 @@ fn who_posts_a_file_does_not_notice_that_the_majority_is_killed() {
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let told: Value = serde_json::from_str(body).unwrap();
-    let sha256 = hex::encode(&Sha256::digest(&content));
+    let sha256 = HEXLOWER.encode(&Sha256::digest(&content));
     assert_eq!((&told["size"], &told["sha256"]), (&json!(content.len()), &json!(sha256)));
     cluster.settle_fully();
     let got = get(&cluster, leader, &token, told["file_id"].as_str().unwrap());

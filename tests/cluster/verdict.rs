@@ -1,21 +1,14 @@
 //! How every story ends: the load stops, everything is read from everywhere, and it must fit together.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     databases,
     harness::{Cluster, name},
     judge::Judge,
     load::{Load, Seen},
-    wire::Wire,
+    reading::{Ends, read_server},
 };
-
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// Where each room ends.
-type Ends = BTreeMap<String, u64>;
 
 /// Ends the load, reads all rooms from all servers and all databases, and judges. The servers are stopped
 /// afterwards.
@@ -32,7 +25,8 @@ pub fn read_everything(cluster: &mut Cluster, judge: &Arc<Judge>, load: Load) ->
 pub fn audit(cluster: &mut Cluster, judge: &Arc<Judge>) {
     cluster.settle_fully();
     let servers = cluster.running();
-    let served: Vec<Ends> = servers.iter().map(|&server| read_server(cluster, judge, server)).collect();
+    let served: Vec<Ends> =
+        servers.iter().map(|&server| read_server(&cluster.targets, judge, server, &[])).collect();
     for (&server, rooms) in servers.iter().zip(&served) {
         assert_eq!(served[0], *rooms, "{} has other rooms than {}", name(server), name(servers[0]));
     }
@@ -55,38 +49,6 @@ pub fn audit(cluster: &mut Cluster, judge: &Arc<Judge>) {
     judge.finish();
     judge.expect_kept();
     assert!(judge.chats_acked() > 0, "nothing was acknowledged: this run proves nothing");
-}
-
-/// Reads every room of one server, page by page; gives where each ends.
-fn read_server(cluster: &Cluster, judge: &Arc<Judge>, server: usize) -> Ends {
-    let mut wire = Wire::open(&cluster.targets, server, judge)
-        .unwrap_or_else(|_| panic!("{} accepts connections", name(server)));
-    let mut call = |msg_type: &str, data: Value| {
-        let answer = wire.call(msg_type, data, ANSWER_WITHIN);
-        judge.expect_kept();
-        answer.unwrap_or_else(|_| panic!("{} does not answer a {msg_type}", name(server)))
-    };
-    call("login", json!({"username": "auditor"}));
-    call("ping", json!({"barrier": true}));
-    let rooms = call("rooms", json!({}));
-    let mut ends = Ends::new();
-    for room in rooms["data"]["rooms"].as_array().expect("an answer to rooms lists rooms") {
-        let (room, last_seq) = (room["room"].as_str().expect("a room has a name"), &room["last_seq"]);
-        let mut events: Vec<Value> = Vec::new();
-        loop {
-            let page = call("history", json!({"room": room, "after": events.len(), "limit": 500}));
-            let page = &page["data"];
-            assert!(page.get("stale").is_none(), "{} says that its history may be old: {page}", name(server));
-            events.extend(page["events"].as_array().into_iter().flatten().cloned());
-            if page["more"] != true {
-                assert_eq!(page["last_seq"], *last_seq, "{}: the end of {room}", name(server));
-                break;
-            }
-        }
-        judge.final_read(server, room, &events);
-        ends.insert(room.to_ascii_lowercase(), events.len() as u64);
-    }
-    ends
 }
 
 /// All servers have applied the same log, so their states are the same to the byte.

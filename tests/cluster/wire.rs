@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use syncnet::admin::{probe, target::Target};
+use syncnet::admin::{line_client, target::Target};
 
 use crate::judge::{Judge, Tape};
 
@@ -31,13 +31,13 @@ pub struct Wire {
 impl Wire {
     /// Connects to a server, counted from 0, and tells `judge` everything.
     pub fn open(targets: &[Target], server: usize, judge: &Arc<Judge>) -> Result<Wire, Lost> {
-        let stream = probe::connect(&targets[server], TIMEOUT).map_err(|_| Lost)?;
+        let stream = line_client::connect(&targets[server], TIMEOUT).map_err(|_| Lost)?;
         Ok(Wire::over(stream, Some(judge.opened(server))))
     }
 
     /// Connects; nobody judges what is said, so it must not be messages.
     pub fn open_unjudged(target: &Target) -> Wire {
-        Wire::over(probe::connect(target, TIMEOUT).expect("the server accepts connections"), None)
+        Wire::over(line_client::connect(target, TIMEOUT).expect("the server accepts connections"), None)
     }
 
     /// Speaks over a connection that stands already.

@@ -2,14 +2,14 @@
 //! little for each thing it hears.
 
 use syncnet::{
+    election::{
+        Election, FORCED_GAP_MS, Input, Output, PLAIN_GAP_MS, Standing,
+        membership::{PeerView, View},
+    },
     protocol::{
         ServerId,
         datagram::{Datagram, Rank, Receipt, Run, Token},
         peer::{DataMark, LogMark, NodeId},
-    },
-    replica::{
-        election::{Election, FORCED_GAP_MS, Input, Output, PLAIN_GAP_MS, Standing},
-        membership::{PeerView, View},
     },
 };
 

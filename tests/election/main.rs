@@ -310,19 +310,3 @@ fn after_any_chaos_a_healed_cluster_elects() {
     }
     println!("the slowest election after the healing took {slowest_ms} ms");
 }
-
-/// The election must be able to fail the tests above, so they are run with a bug as well.
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn a_rank_without_the_log_is_noticed() {
-    use syncnet::planted::{Bug, plant};
-    for check in [
-        a_cold_start_elects_the_highest_of_every_majority,
-        a_killed_leader_is_replaced_at_once_by_the_highest_of_every_majority,
-    ] {
-        plant(Some(Bug::RankIgnoresLog));
-        let noticed = std::panic::catch_unwind(check).is_err();
-        plant(None);
-        assert!(noticed, "a rank without the log went unnoticed");
-    }
-}

@@ -6,17 +6,17 @@ use std::{
 };
 
 use syncnet::{
+    config::{Followers, ReplicaConfig, ServerEntry, Timing},
+    election::{
+        Election, FORCED_GAP_MS, Input, Output, PLAIN_GAP_MS, Standing,
+        membership::{LinkEvent, Membership, PULSE_MS as DETECTOR_PULSE_MS},
+    },
     protocol::{
         Limits, ServerId,
         datagram::{Announce, Datagram, Heartbeat, Run},
         peer::{DataMark, LogMark, NodeId},
         seal::Sealer,
         secret::ClusterSecret,
-    },
-    replica::{
-        config::{Followers, ReplicaConfig, ServerEntry, Timing},
-        election::{Election, FORCED_GAP_MS, Input, Output, PLAIN_GAP_MS, Standing},
-        membership::{LinkEvent, Membership, PULSE_MS as DETECTOR_PULSE_MS},
     },
 };
 
@@ -124,13 +124,9 @@ pub struct World {
 }
 
 pub fn config(count: usize, me: usize) -> ReplicaConfig {
-    let servers = (0..count).map(|place| ServerEntry {
-        server_id: id(place),
-        host: "localhost".into(),
-        port: 8000 + place as u16,
-        // Positions need not be dense, and ids need not sort like them.
-        ring_position: 3 * place as u32 + 1,
-    });
+    // Positions need not be dense, and ids need not sort like them.
+    let servers = (0..count)
+        .map(|place| ServerEntry::new(id(place), "localhost", 8000 + place as u16, 3 * place as u32 + 1));
     ReplicaConfig {
         server_id: id(me),
         servers: servers.collect(),

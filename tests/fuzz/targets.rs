@@ -7,22 +7,24 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use syncnet::{
-    chat::{Command, State},
+    chat::{Entry, State, entry},
+    disk::{HardState, Reader, RoomId, Search, Storage},
     protocol::{
-        Envelope, Limits, Request, ServerId, ServerMessage,
+        Limits, Request, ServerId,
         datagram::{Datagram, Run},
+        json,
         peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
         seal::Sealer,
         secret::ClusterSecret,
     },
-    replica::storage::{HardState, Reader, RoomId, Search, Storage},
     server::{
         dialect,
         framing::Lines,
         http::{
             frames::{Fault, Frames, Said},
             head::{self, HeadLimits},
-            hook_message, range, target,
+            hook::{body, message},
+            range, target,
         },
     },
     storage::{MemoryDisk, sqlite::SqliteStorage},
@@ -63,8 +65,14 @@ fn line(data: &[u8]) {
     let pieces = data.chunks(3).try_for_each(|piece| lines.feed(piece, |line| again.push(line.to_vec())));
     assert_eq!((&framed, whole), (&again, pieces));
     for line in framed {
-        if let Ok(envelope) = Envelope::parse(&line) {
-            let _ = Request::parse(&envelope, &limits);
+        let (head, request) = json::read_request(&line, &limits);
+        // What is written again is the same request. A ping is given back in the spelling that it came in.
+        if let Ok(request) = request
+            && !matches!(request, Request::Ping(_))
+        {
+            let again = json::write_request(&head, &request);
+            let (_, read) = json::read_request(again.trim_ascii_end(), &limits);
+            assert_eq!(read, Ok(request));
         }
     }
 }
@@ -76,6 +84,8 @@ fn lines() -> Vec<Vec<u8>> {
         r#"{"msg_type":"file_chunk","data":{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"eHh4"}}"#,
         r#"{"msg_type":"import","data":{"room":"a","first_seq":1,"events":[{"author":"b","created_at":1.5,"body":"x"}]}}"#,
         r#"{"msg_type":"room_settings","data":{"room":"a","keep_days":null,"slow_s":5}}"#,
+        r#"{"msg_type":"rename_room","data":{"room":"a","name":"b"}}"#,
+        r#"{"msg_type":"pin","data":{"room":"a","seq":9007199254740991}}"#,
         r#"{"msg_type":"search","data":{"query":"a b*","since":1e9,"limit":5}}"#,
     ]
     .map(|line| format!("{line}\r\n").into_bytes())
@@ -84,12 +94,16 @@ fn lines() -> Vec<Vec<u8>> {
 
 /// What a server sends, as the client library reads it.
 fn server_line(data: &[u8]) {
-    let _ = ServerMessage::parse(data);
+    let _ = json::read_server_line(data);
 }
 
 fn server_lines() -> Vec<Vec<u8>> {
     [
         r#"{"msg_type":"chat","sender_id":"a","data":{"room":"r","seq":1,"author":"a","lamport_timestamp":1,"created_at":1.5,"kind":"message","body":"x","client_msg_id":"1","reactions":{"+":["b"]}},"lamport_timestamp":1}"#,
+        r#"{"msg_type":"room_event","sender_id":"a","data":{"room":"r","seq":2,"author":"a","lamport_timestamp":2,"created_at":1.5,"kind":"pinned","target":1},"lamport_timestamp":2}"#,
+        r#"{"msg_type":"room_event","sender_id":"a","data":{"room":"r","seq":3,"author":"a","lamport_timestamp":3,"created_at":1.5,"kind":"renamed","name":"s","old_name":"r"},"lamport_timestamp":3}"#,
+        r#"{"msg_type":"room_deleted","sender_id":"server1","data":{"room":"s","by":"a"}}"#,
+        r#"{"msg_type":"pins","data":{"for":"pins","room":"r","pins":[3,1]},"request_id":1}"#,
         r#"{"msg_type":"history","data":{"for":"history","room":"r","events":[],"first_seq":1,"last_seq":0,"more":false}}"#,
         r#"{"msg_type":"nack","data":{"for":"chat","code":"rate_limited","reason":"slow","retryable":true,"retry_after_ms":5},"request_id":1}"#,
     ]
@@ -168,9 +182,18 @@ fn frames() -> Vec<Vec<u8>> {
 
 /// What a tool posts.
 fn webhook(data: &[u8]) {
-    for content_type in ["application/json", "application/x-www-form-urlencoded"] {
-        if let Ok(message) = hook_message::read(content_type, data) {
-            assert!(!message.body.is_empty());
+    for (content_type, encoding) in [
+        ("application/json", ""),
+        ("application/json; charset=utf-16le", ""),
+        ("application/x-www-form-urlencoded", ""),
+        ("multipart/form-data; boundary=b", ""),
+        ("application/json", "gzip"),
+    ] {
+        let wrapping = body::Wrapping { content_type, encoding };
+        let Ok(payload) = body::object(wrapping, data, 1 << 20) else { continue };
+        if let Some(message) = message::read(&payload) {
+            let pieces = message::split(&message.body, 100);
+            assert!(!pieces.is_empty() && pieces.iter().all(|piece| (1..=100).contains(&piece.len())));
         }
     }
 }
@@ -179,6 +202,8 @@ fn webhooks() -> Vec<Vec<u8>> {
     [
         r#"{"text":"built","username":"ci","attachments":[{"fallback":"f","title":"t","title_link":"l","fields":[{"title":"a","value":"b"}]}]}"#,
         "payload=%7B%22text%22%3A%22hi%22%7D",
+        "--b\r\nContent-Disposition: form-data; name=payload\r\n\r\n{\"text\":7}\r\n--b--",
+        r#"{"text":"\ud800","blocks":[{"type":"section","text":{"type":"mrkdwn","text":"<!date^1^{date}|x>"},"fields":[null]},{"type":"rich_text","elements":[{"type":"rich_text_list","elements":[{"type":"rich_text_section","elements":[{"type":"link","url":"u"}]}]}]}]}"#,
     ]
     .map(|text| text.as_bytes().to_vec())
     .into()
@@ -220,7 +245,7 @@ fn peer_frames() -> Vec<Vec<u8>> {
 
 /// What a disk may hold: a log entry, a row of state, a snapshot.
 fn stored_entry(data: &[u8]) {
-    let _ = Command::decode(data);
+    let _ = entry::decode::<Entry>(data);
     if let Some((&length, rest)) = data.split_first() {
         let (key, value) = rest.split_at((length as usize).min(rest.len()));
         let _ = State::load([(key.to_vec(), value.to_vec())]);
@@ -250,23 +275,23 @@ type Stored = (Vec<u8>, Vec<u8>);
 /// A command, and the rows that it leads to.
 fn one_join() -> (Vec<u8>, Vec<Stored>) {
     use syncnet::{
-        chat::{Action, Evidence, Origin, Proposal, Standing, command},
+        chat::{Authority, Evidence, Origin, Proposal, command::Join},
         protocol::{RoomName, UserName},
     };
 
-    let command = Command {
+    let joining = Entry {
         origin: Origin { node_id: NodeId(1), boot: 1, seq: 1 },
         created_at_ms: 5,
         proposal: Proposal {
             user: UserName::new("alice").expect("a name"),
-            standing: Standing::Guest,
+            authority: Authority::Guest,
             lamport_timestamp: 0,
-            action: Action::Join { room: RoomName::new("lobby").expect("a name") },
+            command: Join::new(RoomName::new("lobby").expect("a name")).into(),
         },
     };
-    let applied = State::default().apply(1, &command, &Evidence::default());
+    let applied = State::default().apply(1, &joining, &Evidence::default());
     let rows = applied.effects.rows.into_iter().filter_map(|row| Some((row.key, row.value?)));
-    (command::encode(&command), rows.collect())
+    (entry::encode(&joining), rows.collect())
 }
 
 /// What somebody types into a search: anything is a search, and none is an error.

@@ -25,9 +25,12 @@ fn every_route_answers_on_one_connection() {
     assert_eq!((status["role"].as_str(), status["server_id"].as_str()), (Some("leader"), Some("only")));
     assert!(status["applied_index"].as_u64().unwrap() > 0 && status["version"].is_string());
     let home = http.get("/");
-    assert!(home.text().contains(&format!("nc 127.0.0.1 {}", one.port)), "{home:?}");
-    for path in ["/metrics", "/dashboard", "/files", "/healthz/", "/../etc/passwd", "/%2e%2e", "/nowhere?x=y"]
-    {
+    assert!(home.text().contains(&format!("content=\"only localhost {}\"", one.port)), "{home:?}");
+    assert!(
+        home.header("Content-Security-Policy").contains("require-trusted-types-for 'script'"),
+        "{home:?}"
+    );
+    for path in ["/files", "/healthz/", "/../etc/passwd", "/%2e%2e", "/nowhere?x=y"] {
         let answer = http.get(path);
         assert!(matches!(answer.status, 404 | 405), "{path}: {answer:?}");
     }
@@ -113,7 +116,6 @@ fn what_can_be_smuggled_is_refused_and_ends_the_connection() {
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0,38\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length : 38\r\n\r\n", 400),
-        ("GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: y\r\n folded\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: a\r\nX: y\n\r\n", 400),
@@ -155,7 +157,7 @@ fn heads_that_are_too_long_or_too_many_are_refused() {
 
 #[test]
 fn the_slow_are_told_and_the_idle_are_closed() {
-    let one = OneServer::start_with(json!({"http": {"head_ms": 400, "idle_ms": 400}}));
+    let one = OneServer::start_with(json!({"http": {"head_ms": 400, "idle_ms": 400, "keep_alive_ms": 400}}));
     let mut slow = Http::connect(one.port);
     slow.get("/healthz");
     let begun = Instant::now();
@@ -192,6 +194,125 @@ fn the_first_request_has_ten_seconds() {
 }
 
 #[test]
+fn bodies_in_chunks_are_read_strictly() {
+    let one = OneServer::start(json!({}));
+    let head = "POST /hooks/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut http = Http::connect(one.port);
+    // What follows the last chunk is the next request.
+    http.send(&format!("{head}1\r\n{{\r\n1;x=y\r\n}}\r\n0\r\nX: y\r\n\r\n"));
+    let answer = http.answer();
+    assert_eq!((answer.status, answer.text()), (400, "no_text"));
+    assert_eq!(http.get("/healthz").status, 200);
+    for body in ["2\r\n{}0\r\n\r\n", "2\n{}\r\n0\r\n\r\n", "0x2\r\n{}\r\n0\r\n\r\n"] {
+        let mut http = Http::connect(one.port);
+        http.send(&format!("{head}{body}"));
+        let answer = http.answer();
+        assert_eq!(
+            (answer.status, answer.json()["error"]["code"].as_str()),
+            (400, Some("bad_request")),
+            "{body}"
+        );
+        assert!(http.is_closed(), "{body}");
+    }
+    // An early end.
+    let mut http = Http::connect(one.port);
+    http.send(&format!("{head}5\r\n{{\"te"));
+    http.close_half();
+    assert_eq!(http.answer().status, 400);
+    // One that never ends.
+    let mut http = Http::connect(one.port);
+    http.send(head);
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    while http.send_bytes(chunk.as_bytes()).is_ok() && !http.has_answer() {}
+    assert_eq!(http.answer().status, 413);
+}
+
+#[test]
+fn an_unknown_method_is_http_all_the_same() {
+    let one = OneServer::start(json!({}));
+    let mut http = Http::connect(one.port);
+    http.send("PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(http.answer().status, 501);
+}
+
+#[test]
+fn a_server_that_stops_says_so_to_a_balancer_first() {
+    let one = OneServer::start_with(json!({"http": {"leaving_ms": 2_000}}));
+    let mut http = Http::connect(one.port);
+    assert_eq!(http.get("/readyz").status, 200);
+    let stopping = std::thread::spawn(move || drop(one));
+    loop {
+        let answer = http.get("/readyz");
+        if answer.status == 503 {
+            assert!(answer.text().contains("stopping"), "{answer:?}");
+            break;
+        }
+    }
+    stopping.join().unwrap();
+}
+
+#[test]
+fn a_trusted_proxy_says_where_the_client_is() {
+    let sections = json!({
+        "limits": {"connections_per_address": 2}, "http": {"trusted_proxies": ["127.0.0.0/8"]}
+    });
+    let one = OneServer::start_with(sections);
+    let clients = &one.server().context().clients;
+    let mut lines = Vec::new();
+    for (header, may) in [
+        ("PROXY TCP4 203.0.113.1 127.0.0.1 1 2\r\n", true),
+        ("PROXY TCP4 203.0.113.1 127.0.0.1 3 2\r\n", true),
+        ("PROXY TCP4 203.0.113.1 127.0.0.1 4 2\r\n", false),
+        ("PROXY TCP4 203.0.113.2 127.0.0.1 4 2\r\n", true),
+        ("PROXY UNKNOWN\r\n", true),
+        ("", true),
+    ] {
+        let mut client = one.client();
+        client.send_bytes(header.as_bytes()).unwrap();
+        client.send(
+            &json!({"msg_type": "ping", "sender_id": "first", "data": {}, "request_id": 1}).to_string(),
+        );
+        let answer = client.read();
+        assert_eq!(answer["msg_type"] == "pong", may, "{header:?}: {answer}");
+        lines.push(client);
+    }
+    drop(lines);
+    while !clients.is_empty() {
+        std::thread::yield_now();
+    }
+    // Behind it HTTP is as ever, and other dialects too.
+    let mut http = Http::connect(one.port);
+    http.send("PROXY TCP4 203.0.113.1 127.0.0.1 1 2\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(http.answer().status, 200);
+    let mut http = Http::connect(one.port);
+    http.send("PROXY nonsense\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(http.rest().contains("PROXY protocol"));
+}
+
+#[test]
+fn who_has_too_many_web_sockets_behind_a_proxy_is_told_so_in_http() {
+    let one = OneServer::start_with(json!({
+        "limits": {"connections_per_address": 1}, "http": {"trusted_proxies": ["127.0.0.0/8"]}
+    }));
+    let ask = |addr: &str| {
+        let mut http = Http::connect(one.port);
+        http.send(&format!(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Forwarded-For: {addr}\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        ));
+        http
+    };
+    let mut first = ask("203.0.113.1");
+    assert_eq!(first.head().status, 101);
+    let mut second = ask("203.0.113.1");
+    let answer = second.answer();
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("overloaded")));
+    assert_eq!((answer.header("Connection"), answer.header("Retry-After")), ("close", "1"));
+    assert_eq!(second.rest(), "");
+    assert_eq!(ask("203.0.113.2").head().status, 101);
+}
+
+#[test]
 fn files_and_hooks_are_asked_for_as_requests() {
     let one = OneServer::start_with(json!({"http": {"idle_ms": 500}}));
     let mut http = Http::connect(one.port);
@@ -218,7 +339,7 @@ fn files_and_hooks_are_asked_for_as_requests() {
     http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n{\"text\":\"a\"}");
     let answer = http.answer();
     assert!(answer.status >= 400 && !answer.has("Connection"), "{answer:?}");
-    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n");
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1100000\r\n\r\n");
     assert_eq!(http.answer().status, 413);
     assert!(http.is_closed());
     // Half a body.

@@ -54,6 +54,21 @@ impl Http {
         Http { stream, buffer: Vec::new() }
     }
 
+    /// Whether something has come that was not read yet.
+    pub fn has_answer(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let has_answer = self.stream.peek(&mut [0]).is_ok_and(|length| length > 0);
+        self.stream.set_nonblocking(false).unwrap();
+        has_answer
+    }
+
+    /// All that comes until the end.
+    pub fn rest(mut self) -> String {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        let _ = self.stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     pub fn send(&mut self, text: &str) {
         self.send_bytes(text.as_bytes()).unwrap();
     }

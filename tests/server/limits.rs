@@ -201,3 +201,33 @@ fn what_is_too_fast_is_told_when_to_come_back() {
     other.send(&line(30));
     assert_eq!(other.answer(30)["msg_type"], "pong", "the time that was told was true");
 }
+
+/// Of one address only a part is hashed at the same time, the rest is told to come back. Whatever becomes of a
+/// password, what was sent behind it comes after it.
+#[test]
+fn passwords_that_come_all_at_once_are_taken_in_turn_and_what_follows_them_waits() {
+    let mut one = OneServer::start_with(json!({"auth": {"queue": 8, "threads": 2}}));
+    let mut clients: Vec<_> = (0..20).map(|_| one.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let login = json!({
+            "msg_type": "login", "data": {"username": format!("user{number}"), "password": "wrong horse"},
+        });
+        client.send_bytes(format!("{login}\n{}\n", r#"{"msg_type":"ping"}"#).as_bytes()).unwrap();
+    }
+    let mut hashed = 0;
+    for client in &mut clients {
+        let nack = client.read()["data"].clone();
+        match nack["code"].as_str().expect("a refusal") {
+            "bad_credentials" => hashed += 1,
+            "overloaded" => assert!(nack["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{nack}"),
+            _ => panic!("{nack}"),
+        }
+        assert_eq!(client.read()["msg_type"], "pong");
+    }
+    assert!(hashed > 0);
+    // Threads that wait or hash do not hold the end up.
+    for client in &mut clients {
+        client.send(r#"{"msg_type":"login","data":{"username":"bob","password":"wrong horse"}}"#);
+    }
+    assert_eq!(one.stop(), Vec::<String>::new());
+}

@@ -2,13 +2,17 @@
 
 #[path = "../support/client_frame.rs"]
 mod client_frame;
+mod dashboard;
 mod dialects;
 mod files;
 mod http;
 mod http_client;
 mod limits;
+mod metrics;
 mod one_server;
 mod program;
+#[path = "../support/metrics.rs"]
+mod support_metrics;
 mod three_servers;
 mod transfer;
 mod web_socket;

@@ -102,6 +102,26 @@ fn a_second_process_on_one_data_folder_is_refused() {
     assert_cannot_start(&second.output().unwrap(), "in use");
 }
 
+#[test]
+fn logs_are_lines_of_json_if_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, _) = program(&folder);
+    let output = command.args(["--log-format", "json", "--test-mode"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let console = String::from_utf8(output.stdout).unwrap();
+    let file = fs::read_to_string(folder.path().join("logs/server_only.log")).unwrap();
+    // The self test reports to people, on lines of its own.
+    let records = console.lines().filter(|line| !line.starts_with("ok: ")).chain(file.lines());
+    let mut said = Vec::new();
+    for record in records {
+        let record: serde_json::Value = serde_json::from_str(record).expect(record);
+        assert_eq!(record["server_id"], "only");
+        assert!(record["level"].is_string() && record["thread"].is_string(), "{record}");
+        said.push(record["text"].as_str().unwrap().to_owned());
+    }
+    assert!(said.iter().filter(|text| text.contains("listens on")).count() >= 8, "{said:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_stops_it_in_order() {

@@ -277,6 +277,32 @@ fn fragments_pings_and_what_came_with_the_handshake() {
 }
 
 #[test]
+fn a_ping_behind_a_password_is_answered_after_it() {
+    let one = OneServer::start(json!({}));
+    let mut http = raw(one.port);
+    let login = br#"{"msg_type":"login","data":{"username":"bob","password":"wrong horse"}}"#;
+    http.send_bytes(&[frame(0x81, login), frame(0x89, b"ping")].concat()).unwrap();
+    let mut came = [next_frame(&mut http), next_frame(&mut http)];
+    // The pong overtakes what waits to be written.
+    came.sort();
+    assert!(String::from_utf8_lossy(&came[0].1).contains("bad_credentials"), "{came:?}");
+    assert_eq!(came[1], (0x8a, b"ping".to_vec()));
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_a_dead_one_is_found() {
+    let one = OneServer::start_with(json!({"http": {"ping_ms": 300}}));
+    let mut http = raw(one.port);
+    for _ in 0..3 {
+        assert_eq!(next_frame(&mut http), (0x89, vec![]));
+        http.send_bytes(&frame(0x8a, b"")).unwrap();
+    }
+    assert_eq!(next_frame(&mut http), (0x89, vec![]));
+    // No answer any more.
+    assert!(http.is_closed());
+}
+
+#[test]
 fn closes_are_answered_and_faults_close() {
     let one = OneServer::start(json!({}));
     let mut socket = Socket::open(one.port);

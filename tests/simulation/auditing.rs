@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use syncnet::replica::storage::{Storage, StorageError};
+use syncnet::disk::{Storage, StorageError};
 
 use crate::{
     checker::{Point, Verdict, Violation},
     cluster::{Cluster, Event, Tally},
     company::is_private,
+    device::Device,
     queue::{MS, Micros, SECOND},
     rude::{KEPT_MAX, Step, is_forgetful},
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
@@ -19,12 +20,15 @@ pub const AUDIT_US: Micros = 100 * MS;
 /// How long a server may lead that no majority can talk to: its lease, and a slow disk's syncs.
 const ALONE_US: Micros = 2 * SECOND;
 
+/// What still waits when all should have settled must become less in so long. A server that takes few messages at a
+/// time and has a slow disk needs longer for a backlog than the time that all others are given.
+const LESS_US: Micros = 3 * SECOND;
 /// How long the reader at the end waits after a refusal.
 const PATIENCE_US: Micros = 100 * MS;
 /// How long it waits for an answer.
 const ANSWER_US: Micros = 3 * SECOND;
 
-/// Rows whose key begins with less are not chat state (`replica::storage::Row`).
+/// Rows whose key begins with less are not chat state (`disk::Row`).
 const CHAT_ROWS: u8 = 16;
 
 /// What is remembered between two looks.
@@ -162,6 +166,7 @@ impl Cluster {
         self.run_until(SAFETY_US + CALM_US)?;
         // What was said settles; the run goes on to its full length all the same.
         self.run_until(SAFETY_US + CALM_US + SETTLE_US)?;
+        self.work_off()?;
         self.tally.acked = self.checker.chats_acked();
         if let Some(what) = self.unsettled() {
             return Err(Violation::new(Point::Alive, self.described(&what)));
@@ -170,6 +175,27 @@ impl Cluster {
         self.read_everything()?;
         self.judge_company()?;
         self.checker.finish()
+    }
+
+    /// Lets the devices have acknowledged what they have said, for as long as that becomes less: nothing new is said.
+    fn work_off(&mut self) -> Verdict {
+        let mut waiting = self.unacknowledged();
+        if waiting == 0 {
+            return Ok(());
+        }
+        loop {
+            self.run_until(self.now + LESS_US)?;
+            let before = std::mem::replace(&mut waiting, self.unacknowledged());
+            if waiting >= before {
+                // With nothing left, this was the time in which the followers hear of it.
+                return Ok(());
+            }
+        }
+    }
+
+    /// Messages that wait for their acknowledgement.
+    fn unacknowledged(&self) -> usize {
+        self.devices.iter().map(Device::unacknowledged).sum()
     }
 
     /// All disks hold the same state and the same events.

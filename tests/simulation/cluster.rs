@@ -13,8 +13,9 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use syncnet::{
+    fanout::ConnId,
     protocol::{Refusal, credential::Done},
-    replica::io::{ConnId, Look},
+    replica::io::Query,
     server::credentials::Hasher,
 };
 
@@ -62,8 +63,8 @@ pub enum ServerEvent {
     /// The sending of a snapshot has ended well.
     SnapshotSent { peer: usize, generation: u64 },
     /// A query's thread has read what was asked.
-    Look(Box<Look>),
-    /// A hashing thread has done its job.
+    Query(Box<Query>),
+    /// The thread of a connection has done its work.
     Hashed { conn: ConnId, done: Box<Result<Done, Refusal>> },
     /// A client's connection was accepted.
     Accept { conn: u64 },
@@ -315,7 +316,7 @@ impl Cluster {
     }
 
     /// The configuration of `server`.
-    pub fn config(&self, server: usize) -> syncnet::replica::config::ReplicaConfig {
+    pub fn config(&self, server: usize) -> syncnet::config::ReplicaConfig {
         host::config(&self.scenario, server)
     }
 }

@@ -3,15 +3,20 @@
 
 use syncnet::{
     client::{
+        ask::Ask,
         directory::Address,
-        io::{Command, Input, Output, Question},
+        io::{Command, Input, Output},
         login::Login,
         outbox::{Message, MessageIds, OutboxChange},
         own::Target,
         state::{ClientState, StateConfig},
         update::Update,
     },
-    protocol::{Limits, RoomName, UserName, request::HistoryRange},
+    protocol::{
+        Limits, RoomName, UserName,
+        checked::Limit,
+        request::{AskStatus, History, HistoryRange, ListServers, Members, Ping, Rooms},
+    },
 };
 
 use crate::{
@@ -87,6 +92,11 @@ impl Device {
         self.outbox.is_empty() && self.state.as_ref().is_some_and(ClientState::is_idle)
     }
 
+    /// How many of its messages wait for their acknowledgement.
+    pub fn unacknowledged(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// What it still waits for, for a reader.
     pub fn waits_for(&self) -> String {
         let first = self.outbox.first().map(|message| &message.client_msg_id);
@@ -105,6 +115,7 @@ impl Device {
             servers: ports.into_iter().map(|port| Address::new(HOST, port)).collect(),
             seed: self.random.word(),
             history: self.random.pick(&[0, 5, 50]),
+            epoch: 0,
             limits: Limits::default(),
         };
         self.ids = MessageIds::new(format!("{:x}", self.random.word()));
@@ -152,7 +163,8 @@ impl Device {
                 | Output::KeepToken(_)
                 | Output::ForgetToken(_)
                 | Output::Read { .. }
-                | Output::Save { .. } => {}
+                | Output::Save { .. }
+                | Output::Persist(OutboxChange::Epoch(_)) => {}
                 Output::Persist(OutboxChange::Added(message)) => {
                     wants.push(Want::Composed(message.client_msg_id.clone()));
                     self.outbox.push(message);
@@ -172,29 +184,33 @@ impl Device {
     /// The user does something.
     pub fn act(&mut self, now: Micros) -> Vec<Want> {
         let room = self.rooms[self.random.index(self.rooms.len())].clone();
-        let command = match self.random.below(100) {
-            0..=74 => self.message(room),
-            75..=80 => {
-                let (range, limit) = (self.range(), self.limit());
-                self.question(Question::History { room, range, limit })
-            }
-            81..=84 => {
-                // A barrier, then a read that must have seen everything before it.
-                let mut wants = self.ask(now, Question::Barrier);
-                wants.extend(self.ask(now, Question::History { room, range: HistoryRange::Last, limit: 3 }));
-                return wants;
-            }
-            85..=87 => Command::Join(room),
-            88 => Command::Leave(room),
-            89..=91 => {
-                let port = FIRST_PORT + self.random.below(self.servers as u64) as u16;
-                Command::MoveTo(Address::new(HOST, port))
-            }
-            92..=93 => self.question(Question::Rooms { joined: false, after: None }),
-            94..=95 => self.question(Question::Members { room, after: None }),
-            96..=97 => self.question(Question::Status),
-            _ => self.question(Question::Servers),
-        };
+        let command =
+            match self.random.below(100) {
+                0..=74 => self.message(room),
+                75..=80 => {
+                    let (range, limit) = (self.range(), Some(Limit::clamped(self.limit() as u64)));
+                    self.question(History { room, range, limit })
+                }
+                81..=84 => {
+                    // A barrier, then a read that must have seen everything before it.
+                    let mut wants = self.ask(now, Ping::with_barrier());
+                    wants.extend(self.ask(
+                        now,
+                        History { room, range: HistoryRange::Last, limit: Some(Limit::clamped(3)) },
+                    ));
+                    return wants;
+                }
+                85..=87 => Command::Join(room),
+                88 => Command::Leave(room),
+                89..=91 => {
+                    let port = FIRST_PORT + self.random.below(self.servers as u64) as u16;
+                    Command::MoveTo(Address::new(HOST, port))
+                }
+                92..=93 => self.question(Rooms { after: None, limit: None, joined: false }),
+                94..=95 => self.question(Members { room, after: None, limit: None }),
+                96..=97 => self.question(AskStatus {}),
+                _ => self.question(ListServers {}),
+            };
         self.tell(now, Input::Command(command))
     }
 
@@ -206,14 +222,14 @@ impl Device {
         Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
     }
 
-    fn ask(&mut self, now: Micros, question: Question) -> Vec<Want> {
-        let command = self.question(question);
+    fn ask(&mut self, now: Micros, ask: impl Into<Ask>) -> Vec<Want> {
+        let command = self.question(ask);
         self.tell(now, Input::Command(command))
     }
 
-    fn question(&mut self, question: Question) -> Command {
+    fn question(&mut self, ask: impl Into<Ask>) -> Command {
         self.tags += 1;
-        Command::Ask { tag: self.tags, question }
+        Command::Ask { tag: self.tags, ask: ask.into() }
     }
 
     fn range(&mut self) -> HistoryRange {

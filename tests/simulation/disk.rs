@@ -13,14 +13,14 @@ use std::{
 
 use serde_json::Value;
 use syncnet::{
-    chat::command::{self, Action, Command},
+    chat::{Command, Entry, command::Say, entry::decode},
+    disk::{
+        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Storage,
+        StorageError,
+    },
     protocol::{
         name::ServerId,
         peer::{LogEntry, LogEntryKind, LogMark, NodeId, SnapshotHead},
-    },
-    replica::storage::{
-        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Storage,
-        StorageError,
     },
     storage::OpenError,
 };
@@ -79,7 +79,7 @@ pub struct Copy {
 #[derive(Debug, Default)]
 struct Change {
     synced: Synced,
-    entries: Vec<LogEntry>,
+    committed: Vec<LogEntry>,
     last: Option<LogMark>,
     hard_state: Option<HardState>,
     applied: Option<Applied>,
@@ -106,8 +106,9 @@ pub struct Disk {
     pub busy: Micros,
     /// What became durable since this was last taken.
     pub synced: Vec<Synced>,
-    /// Every log entry that was ever written here, of each place that of the newest term, with its term.
-    pub log: BTreeMap<u64, LogEntry>,
+    /// The log entries that were ever applied here, by their place: what is applied is committed, whatever else a
+    /// log held at that place before or, in a newer term and never committed, on another server.
+    pub committed: BTreeMap<u64, LogEntry>,
 }
 
 impl Disk {
@@ -126,7 +127,7 @@ impl Disk {
             in_flight: None,
             busy: 0,
             synced: Vec::new(),
-            log: BTreeMap::new(),
+            committed: BTreeMap::new(),
         }
     }
 
@@ -270,12 +271,8 @@ impl Disk {
     }
 
     fn record(&mut self, change: Change) {
-        let Change { synced, entries, last, hard_state, applied, rooms } = change;
-        for entry in entries {
-            if self.log.get(&entry.index).is_none_or(|known| known.term <= entry.term) {
-                self.log.insert(entry.index, entry);
-            }
-        }
+        let Change { synced, committed, last, hard_state, applied, rooms } = change;
+        self.committed.extend(committed.into_iter().map(|entry| (entry.index, entry)));
         let known = &mut self.known;
         known.last = last.unwrap_or(known.last);
         known.hard_state = hard_state.unwrap_or(known.hard_state);
@@ -288,13 +285,12 @@ impl Disk {
 }
 
 impl Change {
-    fn by_batch(batch: &Batch) -> Change {
-        let mut change = Change::default();
+    fn by_batch(batch: &Batch, committed: Vec<LogEntry>) -> Change {
+        let mut change = Change { committed, ..Change::default() };
         let synced = &mut change.synced;
         for entry in &batch.entries {
             synced.entries.push((entry.index, log_line(entry)));
             change.last = Some(LogMark { last_log_term: entry.term, last_log_index: entry.index });
-            change.entries.push(entry.clone());
         }
         if let Some(hard_state) = batch.hard_state {
             change.hard_state = Some(hard_state);
@@ -314,7 +310,7 @@ impl Change {
 
     fn by_install(head: &SnapshotHead, hard_state: HardState) -> Change {
         Change {
-            entries: Vec::new(),
+            committed: Vec::new(),
             last: Some(LogMark { last_log_term: head.index_term, last_log_index: head.index }),
             applied: Some(Applied { index: head.index, term: head.index_term, conf: head.conf.clone() }),
             hard_state: Some(hard_state),
@@ -343,13 +339,13 @@ fn log_line(entry: &LogEntry) -> LogLine {
     let content = entry.data.iter().chain(&entry.opaque).fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let command = match entry.kind {
-        LogEntryKind::Command => command::decode::<Command>(&entry.data).ok(),
+    let decoded = match entry.kind {
+        LogEntryKind::Command => decode::<Entry>(&entry.data).ok(),
         LogEntryKind::Configure => None,
     };
-    let message = command.and_then(|command| match command.proposal.action {
-        Action::Chat { client_msg_id, .. } => {
-            Some((command.proposal.user.key().as_str().to_owned(), client_msg_id))
+    let message = decoded.and_then(|Entry { proposal, .. }| match proposal.command {
+        Command::Say(Say { client_msg_id, .. }) => {
+            Some((proposal.user.key().as_str().to_owned(), client_msg_id))
         }
         _ => None,
     });
@@ -387,6 +383,20 @@ impl ProcessDisk {
         drop(inner);
         Ok(ProcessDisk { storage, disk: disk.clone() })
     }
+
+    /// The entries that `batch` is the first to call applied, as the log has them with it. Looked up before the batch
+    /// is written, which may let go of them.
+    fn committed_by(&self, batch: &Batch) -> Vec<LogEntry> {
+        let Some(applied) = &batch.applied else { return Vec::new() };
+        let (first, end) = (self.disk.borrow().known.applied.index + 1, applied.index + 1);
+        let is_new = |entry: &&LogEntry| (first..end).contains(&entry.index);
+        let new: Vec<LogEntry> = batch.entries.iter().filter(is_new).cloned().collect();
+        let until = new.first().map_or(end, |entry| entry.index);
+        // A log that cannot be read is the server's to deal with, and the others have the same entries.
+        let mut committed = self.storage.entries(first, until.max(first), u64::MAX).unwrap_or_default();
+        committed.extend(new);
+        committed
+    }
 }
 
 impl Storage for ProcessDisk {
@@ -395,9 +405,10 @@ impl Storage for ProcessDisk {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        let committed = self.committed_by(batch);
         self.disk.borrow_mut().begin()?;
         let stored = self.storage.commit(batch);
-        self.disk.borrow_mut().end(stored, Change::by_batch(batch))
+        self.disk.borrow_mut().end(stored, Change::by_batch(batch, committed))
     }
 
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {

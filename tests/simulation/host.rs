@@ -9,21 +9,21 @@ use std::{
 };
 
 use syncnet::{
+    config::{Followers, ReplicaConfig, ServerEntry, Timing},
+    disk::StorageError,
+    election::{self, Election, membership::Membership},
+    fanout::{ConnId, Subscriptions},
     protocol::{
         Limits, ServerId,
         datagram::{Datagram, Heartbeat, Run},
         operator::OperatorKey,
+        request::Request,
         seal::Sealer,
         secret::ClusterSecret,
     },
     replica::{
         Replica,
-        config::{Followers, ReplicaConfig, ServerEntry, Timing},
-        election::{self, Election},
-        fanout::Fanout,
-        io::{ConnId, Input, Now, Output},
-        membership::Membership,
-        storage::StorageError,
+        io::{Input, Now, Output},
     },
     server::credentials::{Costs, Hasher},
 };
@@ -61,10 +61,61 @@ pub struct Host<E> {
     pub random: Random,
 }
 
+/// The thread that reads from a connection. Behind what must be answered first it reads nothing, not even that its
+/// client is gone; and it hashes.
+#[derive(Default)]
+pub struct ClientThread {
+    unread: VecDeque<Input>,
+    is_waiting: bool,
+    is_hashing: bool,
+    /// The server has ended the connection.
+    is_cut: bool,
+}
+
+impl ClientThread {
+    /// The client sends something.
+    pub fn send(&mut self, input: Input) {
+        self.unread.push_back(input);
+    }
+
+    /// What it hands over next.
+    pub fn next(&mut self) -> Option<Input> {
+        let input = self.unread.pop_front_if(|_| !self.is_waiting)?;
+        if let Input::Request { request, .. } = &input {
+            self.is_waiting = request.as_ref().is_ok_and(Request::is_awaited);
+        }
+        Some(input)
+    }
+
+    /// The replica gives it work.
+    pub fn work(&mut self) {
+        self.is_hashing = true;
+    }
+
+    /// It has done its work.
+    pub fn worked(&mut self) {
+        self.is_hashing = false;
+        self.is_waiting &= !self.is_cut;
+    }
+
+    /// The replica lets it read again.
+    pub fn read_on(&mut self) {
+        self.is_waiting = false;
+    }
+
+    /// The server ends the connection: nothing more is read but that, once its work is done.
+    pub fn cut(&mut self, closed: Input) {
+        self.unread.clear();
+        self.unread.push_back(closed);
+        self.is_cut = true;
+        self.is_waiting = self.is_hashing;
+    }
+}
+
 /// A running server.
 pub struct Process {
     pub replica: Replica<ProcessDisk>,
-    pub fanout: Fanout,
+    pub fanout: Subscriptions,
     pub membership: Membership,
     pub election: Election,
     pub sealer: Sealer,
@@ -78,6 +129,8 @@ pub struct Process {
     pub next_conn: u64,
     /// The simulation's number for each connection.
     pub conns: BTreeMap<ConnId, u64>,
+    /// The threads of the connections that the replica knows.
+    pub threads: BTreeMap<ConnId, ClientThread>,
     pub standing: election::Standing,
     /// When the replica last made progress: a heartbeat is only sent while it does.
     pub progress_at: Micros,
@@ -124,14 +177,14 @@ impl<E> Host<E> {
         self.has_power = true;
         let storage = ProcessDisk::open(&self.disk, &self.id)?;
         let replica = Replica::open(config.clone(), storage, self.now(at))?;
-        let mark = replica.data_mark();
+        let mark = replica.node().data_mark();
         let peers = config.servers.iter().map(|server| server.server_id.clone());
         let sealer =
             Sealer::new(&ClusterSecret::from_bytes([7; 32]), "sim", self.id.clone(), Run::from(&mark), peers);
         self.process = Some(Process {
             standing: replica.standing(),
             replica,
-            fanout: Fanout::new(config.limits.outbox_bytes),
+            fanout: Subscriptions::new(config.limits.outbox_bytes),
             membership: Membership::new(&config),
             election: Election::new(&config),
             sealer,
@@ -142,6 +195,7 @@ impl<E> Host<E> {
             election_due: None,
             next_conn: 0,
             conns: BTreeMap::new(),
+            threads: BTreeMap::new(),
             progress_at: at,
         });
         Ok(())
@@ -153,7 +207,7 @@ impl Process {
     pub fn heartbeat(&self, number: usize) -> Datagram {
         Datagram::Heartbeat(Heartbeat {
             ring_position: number as u32,
-            data: self.replica.data_mark(),
+            data: self.replica.node().data_mark(),
             leads_term: self.standing.leads.then_some(self.standing.data.term),
             votes: self.standing.votes,
             clients: self.replica.clients(),
@@ -169,12 +223,8 @@ pub fn server_id(number: usize) -> ServerId {
 
 /// What every server of a scenario is told.
 pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
-    let entry = |number: usize| ServerEntry {
-        server_id: server_id(number),
-        host: HOST.into(),
-        port: FIRST_PORT + number as u16,
-        ring_position: number as u32,
-    };
+    let entry =
+        |number: usize| ServerEntry::new(server_id(number), HOST, FIRST_PORT + number as u16, number as u32);
     ReplicaConfig {
         server_id: server_id(number),
         servers: (0..scenario.servers).map(entry).collect(),

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 use syncnet::{
-    chat::{Command, Evidence, State, apply::Effects},
+    chat::{Effects, Entry, Evidence, State, entry::decode},
+    disk::{EventRow, RoomId},
     protocol::{Event, peer::LogEntryKind},
-    replica::storage::{EventRow, RoomId},
 };
 
 use crate::{
@@ -27,10 +27,9 @@ struct Replay {
 }
 
 impl Replay {
-    fn apply(&mut self, index: u64, command: &Command) {
-        let evidence = self.evidence(command);
-        let Effects { events, rewritten, membership, .. } =
-            self.state.apply(index, command, &evidence).effects;
+    fn apply(&mut self, index: u64, entry: &Entry) {
+        let evidence = self.evidence(entry);
+        let Effects { events, rewritten, membership, .. } = self.state.apply(index, entry, &evidence).effects;
         for published in events {
             self.indexes.insert(published.event.lamport_timestamp, index);
             self.store(&published.row());
@@ -43,12 +42,12 @@ impl Replay {
         }
     }
 
-    fn evidence(&self, command: &Command) -> Evidence {
-        let Some((room, seq)) = self.state.wanted(&command.proposal.action) else {
+    fn evidence(&self, entry: &Entry) -> Evidence {
+        let Some((room, seq)) = self.state.target_of(&entry.proposal.command) else {
             return Evidence::default();
         };
         let mut evidence = Evidence { target: self.events.get(&(room, seq)).cloned(), last_edit: None };
-        evidence.last_edit = evidence.wanted().and_then(|edit| self.events.get(&(room, edit)).cloned());
+        evidence.last_edit = evidence.newest_edit().and_then(|edit| self.events.get(&(room, edit)).cloned());
         evidence
     }
 
@@ -150,16 +149,16 @@ impl Cluster {
         let mut replay = Replay::default();
         let end = self.hosts.iter().map(|host| host.disk.borrow().known.applied.index).max().unwrap_or(0);
         for index in 1..=end {
-            let written = self.hosts.iter().filter_map(|host| host.disk.borrow().log.get(&index).cloned());
-            // Nothing that was committed is ever replaced: the newest term has it.
-            let Some(entry) = written.max_by_key(|entry| entry.term) else { continue };
+            let committed =
+                self.hosts.iter().find_map(|host| host.disk.borrow().committed.get(&index).cloned());
+            let Some(entry) = committed else { continue };
             if entry.kind != LogEntryKind::Command || entry.data.is_empty() {
                 continue;
             }
-            let command = Command::decode(&entry.data).map_err(|error| {
+            let entry = decode::<Entry>(&entry.data).map_err(|error| {
                 Violation::new(Point::OneOrder, format!("entry {index} cannot be played: {error}"))
             })?;
-            replay.apply(index, &command);
+            replay.apply(index, &entry);
         }
         Ok(replay)
     }

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use syncnet::{
+    election::{self, membership::LinkEvent},
     protocol::{
         ServerId,
         datagram::{Datagram, Run},
         peer::{self, PeerMessage, RaftMessage},
     },
-    replica::{election, io::Input, membership::LinkEvent},
+    replica::io::Input,
 };
 
 use crate::{
@@ -54,7 +55,7 @@ impl Cluster {
         }
         let generation = self.links.make(a, b, self.now);
         for (server, peer) in [(a, b), (b, a)] {
-            let run = Run::from(&self.process(peer).replica.data_mark());
+            let run = Run::from(&self.process(peer).replica.node().data_mark());
             let at = self.now + 3 * self.network.delay();
             self.schedule_at(at, server, ServerEvent::LinkUp { peer, generation, run });
         }

@@ -3,8 +3,8 @@
 //! SQLite can die between any two of its writes.
 
 use syncnet::{
+    disk::{Reader, Storage, StorageError},
     protocol::{name::ServerId, peer::NodeId},
-    replica::storage::{Reader, Storage, StorageError},
     storage::{
         CommitFault, Kept, MemoryDisk, MemoryImage, MemoryReader, OpenError, SqliteReader, SqliteStorage,
     },

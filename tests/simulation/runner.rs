@@ -1,22 +1,21 @@
-//! Runs seeds: one, many on all cores, with or without a planted bug.
+//! Runs seeds: one, or many on all cores.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
-use syncnet::planted::{self, Bug};
+use parking_lot::Mutex;
 
 use crate::{
     checker::Violation,
     cluster::{Cluster, Tally},
-    scenario::Scenario,
+    scenario::{Scenario, Seed},
 };
 
 /// What became of a run.
 pub struct Outcome {
-    pub seed: u64,
+    pub seed: Seed,
     /// The hash of everything that happened.
     pub hash: u64,
     pub tally: Tally,
@@ -24,17 +23,15 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// Plays the run of `seed`, with `bug` planted.
-pub fn run(seed: u64, bug: Option<Bug>, is_printed: bool) -> Outcome {
-    run_in(Cluster::new(Scenario::of(seed), is_printed), seed, bug)
+/// Plays the run of `seed`; `is_printed` says on standard error what happens.
+pub fn run(seed: Seed, is_printed: bool) -> Outcome {
+    run_in(Cluster::new(Scenario::of(seed), is_printed), seed)
 }
 
 /// Plays the run of `seed` in the world that was made for it.
-pub fn run_in(mut cluster: Cluster, seed: u64, bug: Option<Bug>) -> Outcome {
-    planted::plant(bug);
+pub fn run_in(mut cluster: Cluster, seed: Seed) -> Outcome {
     // A panic of the product is what an assertion found: a failure like any other.
     let verdict = catch_unwind(AssertUnwindSafe(|| cluster.run()));
-    planted::plant(None);
     let failure = match verdict {
         Ok(Ok(())) => None,
         Ok(Err(violation)) => Some(described(&cluster, &violation)),
@@ -52,17 +49,14 @@ fn described(cluster: &Cluster, violation: &Violation) -> String {
 }
 
 /// Plays all of `seeds` on `threads` threads; `each` is called for each run, in no particular order.
-pub fn run_all(seeds: std::ops::Range<u64>, threads: usize, each: impl Fn(Outcome) + Sync) {
-    let next = AtomicU64::new(seeds.start);
+pub fn run_all(seeds: impl Iterator<Item = Seed> + Send, threads: usize, each: impl Fn(Outcome) + Sync) {
+    let seeds = Mutex::new(seeds);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    each(run(seed, None, false));
+                    let Some(seed) = seeds.lock().next() else { return };
+                    each(run(seed, false));
                 }
             });
         }
@@ -70,6 +64,6 @@ pub fn run_all(seeds: std::ops::Range<u64>, threads: usize, each: impl Fn(Outcom
 }
 
 /// The command that plays one seed again, with its trace.
-pub fn repeat_command(seed: u64) -> String {
+pub fn repeat_command(seed: Seed) -> String {
     format!("scripts/simulate.sh --seed {seed}")
 }

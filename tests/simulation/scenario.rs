@@ -4,6 +4,8 @@
 //! which everything happens all the time finds less than many runs in each of which something does not:
 //! a partition that is never healed by a crash, a log that is never compacted, a disk that is always fast.
 
+use std::{fmt, num::ParseIntError, str::FromStr};
+
 use crate::{
     network::Weather,
     queue::{MS, Micros, SECOND},
@@ -115,9 +117,43 @@ pub struct DiskSpeed {
     pub sync_max: Micros,
 }
 
-/// Seeds from here on stand for the scenario of the seed that is so much smaller, with the servers on the real
-/// SQLite storage instead of its memory twin.
-pub const SQLITE_SEEDS: u64 = 1_000_000;
+/// What a run is made from. Written `42`, or `sqlite:42` for the same scenario on the real SQLite storage instead of
+/// its memory twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seed {
+    pub number: u64,
+    pub on_sqlite: bool,
+}
+
+/// What stands before the number of a seed on SQLite.
+const ON_SQLITE: &str = "sqlite:";
+
+impl Seed {
+    pub fn on_twin(number: u64) -> Seed {
+        Seed { number, on_sqlite: false }
+    }
+
+    pub fn on_sqlite(number: u64) -> Seed {
+        Seed { number, on_sqlite: true }
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", if self.on_sqlite { ON_SQLITE } else { "" }, self.number)
+    }
+}
+
+impl FromStr for Seed {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Seed, ParseIntError> {
+        match text.strip_prefix(ON_SQLITE) {
+            Some(number) => number.parse().map(Seed::on_sqlite),
+            None => text.parse().map(Seed::on_twin),
+        }
+    }
+}
 
 /// Everything that one run is made from.
 #[derive(Debug, Clone)]
@@ -161,8 +197,8 @@ pub struct Scenario {
 
 impl Scenario {
     /// The scenario of `seed`.
-    pub fn of(seed: u64) -> Scenario {
-        let (on_sqlite, seed) = (seed >= SQLITE_SEEDS, seed % SQLITE_SEEDS);
+    pub fn of(seed: Seed) -> Scenario {
+        let Seed { number: seed, on_sqlite } = seed;
         let mut random = Random::new(seed ^ 0x5ce7_a210);
         let random = &mut random;
         let servers = random.pick(&[3, 3, 3, 5]);
@@ -213,8 +249,16 @@ fn disk(random: &mut Random) -> DiskSpeed {
 }
 
 #[test]
+fn a_seed_reads_as_it_is_written() {
+    for seed in [Seed::on_twin(42), Seed::on_twin(u64::MAX), Seed::on_sqlite(1_000_001)] {
+        assert_eq!(seed.to_string().parse(), Ok(seed));
+    }
+    assert!("sqlite:".parse::<Seed>().is_err() && "x".parse::<Seed>().is_err());
+}
+
+#[test]
 fn seeds_differ_in_kind() {
-    let scenarios: Vec<Scenario> = (0..200).map(Scenario::of).collect();
+    let scenarios: Vec<Scenario> = (0..200).map(Seed::on_twin).map(Scenario::of).collect();
     assert!(scenarios.iter().any(|scenario| scenario.servers == 5));
     assert!(scenarios.iter().any(|scenario| scenario.servers == 3));
     for fault in FAULTS {

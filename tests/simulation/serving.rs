@@ -3,25 +3,27 @@
 use std::io::Read;
 
 use syncnet::{
+    disk::{HardState, Reader, StorageError},
+    election::{
+        self,
+        membership::{LinkEvent, PULSE_MS},
+    },
+    fanout::ConnId,
     protocol::{
-        Code, Envelope, Refusal,
+        Code, Limits, Refusal,
         answer::Signature,
         credential::Job,
         datagram::{Announce, Datagram},
+        json,
     },
-    replica::{
-        election,
-        io::{ConnId, Input, Look, Output},
-        membership::{LinkEvent, PULSE_MS},
-        storage::{HardState, Reader, StorageError},
-    },
+    replica::io::{Input, Output, Query},
 };
 
 use crate::{
     checker::{Ledger, Synced, Verdict},
     cluster::{Cluster, Event, ServerEvent},
     disk::CrashPoint,
-    host::{DEFERRED_MAX, Process},
+    host::{ClientThread, DEFERRED_MAX, Process},
     links::Cargo,
     queue::{MS, Micros, SECOND},
     rude::is_forgetful,
@@ -153,9 +155,10 @@ impl Cluster {
                 let to = self.hosts[peer].id.clone();
                 self.input(server, Input::SnapshotSent { to, ok });
             }
-            ServerEvent::Look(look) => return self.answer_look(server, *look),
+            ServerEvent::Query(look) => return self.answer_query(server, *look),
             ServerEvent::Hashed { conn, done } => {
                 self.input(server, Input::Credential { conn, done: *done });
+                self.at_thread(server, conn, ClientThread::worked);
             }
             ServerEvent::Accept { conn } => self.accept(server, conn),
             ServerEvent::Upload { conn, bytes } => self.upload(server, conn, &bytes),
@@ -204,7 +207,6 @@ impl Cluster {
         for input in process.inbox.drain(..inputs) {
             process.replica.handle(clock, input);
         }
-        syncnet::planted::set_wall_clock_ms(clock.wall_ms);
         let turned = process.replica.turn(clock);
         process.progress_at = now;
         let outputs = process.replica.drain_outputs();
@@ -267,8 +269,8 @@ impl Cluster {
         while let Some(output) = self.process(server).unsaid.pop_front() {
             match output {
                 Output::Peer { to, message } => self.say_to_peer(server, &to, message)?,
-                Output::Fan(fan) => self.fan(server, fan)?,
-                Output::Look(look) => self.ask_disk(server, look),
+                Output::FanOut(instruction) => self.fan_out(server, instruction)?,
+                Output::Query(look) => self.ask_disk(server, look),
                 Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
                 Output::SnapshotUnreadable { reason } => {
                     self.trace.say(self.now, || format!("{} goes on with its data: {reason}", server + 1));
@@ -278,6 +280,7 @@ impl Cluster {
                     return Ok(());
                 }
                 Output::Credential { conn, job } => self.hash(server, conn, job),
+                Output::ReadOn { conn } => self.at_thread(server, conn, ClientThread::read_on),
                 Output::Stopped => {
                     self.end(server);
                     return Ok(());
@@ -380,13 +383,14 @@ impl Cluster {
         }
     }
 
-    pub fn ask_disk(&mut self, server: usize, look: Look) {
+    pub fn ask_disk(&mut self, server: usize, look: Query) {
         let at = self.now + self.random.between(20, 400);
-        self.schedule_at(at, server, ServerEvent::Look(Box::new(look)));
+        self.schedule_at(at, server, ServerEvent::Query(Box::new(look)));
     }
 
-    /// What a hashing thread makes of a job comes later, and not in order. Now and then its queue is full.
+    /// What the thread of a connection makes of a job comes later, and not in order. Now and then too many hash.
     fn hash(&mut self, server: usize, conn: ConnId, job: Job) {
+        self.at_thread(server, conn, ClientThread::work);
         let is_full = self.random.chance(0.02);
         let done = if is_full {
             Err(Refusal::new(Code::Overloaded, "too many passwords wait to be checked").retry_after(100))
@@ -397,7 +401,7 @@ impl Cluster {
         self.schedule_at(at, server, ServerEvent::Hashed { conn, done: Box::new(done) });
     }
 
-    fn answer_look(&mut self, server: usize, look: Look) -> Verdict {
+    fn answer_query(&mut self, server: usize, look: Query) -> Verdict {
         let host = &self.hosts[server];
         let now_ms = host.now(self.now).wall_ms;
         let by = Signature { server_id: host.id.clone(), lamport_timestamp: 0, now_ms };
@@ -406,11 +410,11 @@ impl Cluster {
         drop(disk);
         // Now and then the queue is full. The microsecond decides, which is chance enough.
         let is_full = self.now.is_multiple_of(LOOKS_FOR_A_REFUSAL);
-        let fan = looked
+        let instruction = looked
             .ok()
             .filter(|_| !is_full)
             .unwrap_or_else(|| look.refused(Refusal::new(Code::Overloaded, "the events cannot be read"), by));
-        self.fan(server, fan)
+        self.fan_out(server, instruction)
     }
 
     fn send_snapshot(&mut self, server: usize, to: &syncnet::protocol::ServerId, term: u64) {
@@ -430,10 +434,24 @@ impl Cluster {
         }
     }
 
-    /// A line of a client, taken apart as the real server does.
+    /// A line of a client, read as the real server does.
     pub fn line(&mut self, server: usize, conn: ConnId, line: &[u8]) {
+        let (head, request) = json::read_request(line, &Limits::default());
         let bytes = line.len();
-        let line = Envelope::parse(line);
-        self.input(server, Input::Line { conn, line, bytes });
+        self.at_thread(server, conn, |thread| thread.send(Input::Request { conn, head, request, bytes }));
+    }
+
+    /// Something happens at the thread of a connection, which then hands over what it can. A thread that has said that
+    /// its connection is gone has ended.
+    pub fn at_thread(&mut self, server: usize, conn: ConnId, happens: impl FnOnce(&mut ClientThread)) {
+        if let Some(thread) = self.process(server).threads.get_mut(&conn) {
+            happens(thread);
+        }
+        while let Some(input) = self.process(server).threads.get_mut(&conn).and_then(ClientThread::next) {
+            if matches!(input, Input::Closed { .. }) {
+                self.process(server).threads.remove(&conn);
+            }
+            self.input(server, input);
+        }
     }
 }

@@ -4,11 +4,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use syncnet::{
     client,
-    protocol::{Code, Refusal, envelope::BadEnvelope},
-    replica::{
-        fanout::Fan,
-        io::{ConnId, Input, Look},
-    },
+    fanout::{ConnId, Instruction},
+    protocol::{Code, Refusal, RequestHead, envelope::BadRequest},
+    replica::io::{Input, Query},
     server::framing::Lines,
 };
 
@@ -16,6 +14,7 @@ use crate::{
     checker::Verdict,
     cluster::{ClientEvent, Cluster, Event, ServerEvent},
     device::Want,
+    host::ClientThread,
     queue::{MS, Micros},
     rude::{self, Step},
 };
@@ -119,6 +118,7 @@ impl Cluster {
         process.next_conn += 1;
         let id = ConnId(process.next_conn);
         process.conns.insert(id, number);
+        process.threads.insert(id, ClientThread::default());
         if let Some(conn) = self.conns.get_mut(&number) {
             conn.id = Some(id);
         }
@@ -156,8 +156,9 @@ impl Cluster {
         }
         if fed.is_err() {
             let refusal = Refusal::new(Code::TooLarge, "the line is too long");
-            let line = Err(BadEnvelope { msg_type: String::new(), request_id: None, refusal });
-            self.input(server, Input::Line { conn: id, line, bytes: 0 });
+            let (head, request) = (RequestHead::default(), Err(BadRequest::Envelope(refusal)));
+            let refused = Input::Request { conn: id, head, request, bytes: 0 };
+            self.at_thread(server, id, |thread| thread.send(refused));
         }
     }
 
@@ -165,7 +166,7 @@ impl Cluster {
     pub fn hangup(&mut self, server: usize, number: u64) {
         let Some(id) = self.conns.get_mut(&number).and_then(|conn| conn.id.take()) else { return };
         if self.process(server).conns.remove(&id).is_some() {
-            self.input(server, Input::Closed { conn: id });
+            self.at_thread(server, id, |thread| thread.send(Input::Closed { conn: id }));
         }
     }
 
@@ -183,9 +184,9 @@ impl Cluster {
     }
 
     /// Gives an instruction to the fan-out of `server` and carries out what it wants.
-    pub fn fan(&mut self, server: usize, fan: Fan) -> Verdict {
+    pub fn fan_out(&mut self, server: usize, instruction: Instruction) -> Verdict {
         let fanout = &mut self.process(server).fanout;
-        fanout.handle(fan);
+        fanout.handle(instruction);
         for id in fanout.dirty() {
             self.drain(server, id)?;
         }
@@ -206,8 +207,8 @@ impl Cluster {
                 self.schedule_at(at, server, ServerEvent::Drain { conn: id });
                 break;
             }
-            for line in self.process(server).fanout.take(id, 4_096) {
-                self.send_down(server, number, &line)?;
+            for said in self.process(server).fanout.take(id, 4_096) {
+                self.send_down(server, number, &said.json())?;
             }
         }
         self.after_fan(server);
@@ -220,7 +221,7 @@ impl Cluster {
             self.close_by_server(server, id);
         }
         for query in self.process(server).fanout.queries() {
-            self.ask_disk(server, Look::Events(query));
+            self.ask_disk(server, Query::Events(query));
         }
     }
 
@@ -244,7 +245,7 @@ impl Cluster {
     /// A server closes a connection; the client hears of it after all that was written.
     fn close_by_server(&mut self, server: usize, id: ConnId) {
         let Some(number) = self.process(server).conns.remove(&id) else { return };
-        self.input(server, Input::Closed { conn: id });
+        self.at_thread(server, id, |thread| thread.cut(Input::Closed { conn: id }));
         self.tell_closed(number);
     }
 

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 
 use syncnet::{
-    protocol::{name::UserName, peer::NodeId},
-    replica::storage::{
+    disk::{
         Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, InstallError, Loaded, Reader, RoomId,
         Row, Search, Storage, StorageError,
     },
+    protocol::{name::UserName, peer::NodeId},
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };
 
@@ -54,6 +54,14 @@ pub fn seen_data(storage: &impl Storage, reader: &impl Reader) -> String {
 
 /// What searches find. Not a part of what can be seen of the data, because the index has no checksums: where
 /// it is damaged, messages may be missing here.
+/// Lets an index that is made anew come to its end, while nothing else is written.
+pub fn finish_index(storage: &mut impl Storage) {
+    while storage.indexing().is_some() {
+        storage.wipe_if_idle().unwrap();
+    }
+}
+
+/// What searches find.
 pub fn seen_by_searches(reader: &impl Reader) -> String {
     let everywhere: Arc<BTreeSet<RoomId>> = Arc::new((1..=5).map(RoomId).collect());
     let all = Search {

@@ -9,8 +9,8 @@ use std::{
 
 use rusqlite::Connection;
 use syncnet::{
+    disk::{Batch, ChunkRow, Reader, RoomId, Search, Storage, StorageError},
     protocol::peer::NodeId,
-    replica::storage::{Batch, ChunkRow, Reader, RoomId, Search, Storage, StorageError},
     storage::{OpenError, SqliteStorage},
 };
 

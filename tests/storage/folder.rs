@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use rusqlite::Connection;
 use syncnet::{
+    disk::{Storage, StorageError},
     protocol::{name::ServerId, peer::NodeId},
-    replica::storage::{Storage, StorageError},
     storage::{OpenError, SqliteStorage, folder::set_aside},
 };
 

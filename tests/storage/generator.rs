@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 use syncnet::{
+    disk::{Applied, Batch, ChunkRow, Cluster, EventRow, FileId, HardState, RoomId, Row},
     protocol::{
         name::{ServerId, UserKey, UserName},
         peer::{ConfState, DataMark, LogEntry, LogEntryKind, LogMark, NodeId},
     },
-    replica::storage::{Applied, Batch, ChunkRow, Cluster, EventRow, FileId, HardState, RoomId, Row},
 };
 
 /// The cluster that the generated data belongs to.

@@ -11,5 +11,4 @@ mod power_cut;
 mod running;
 mod searching;
 mod twin;
-mod versions;
 mod wiping;

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OpenFlags};
 use syncnet::{
+    disk::{Reader, Storage, StorageError},
     protocol::peer::NodeId,
-    replica::storage::{Reader, Storage, StorageError},
     storage::{MemoryDisk, OpenError, SqliteStorage},
 };
 

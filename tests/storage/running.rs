@@ -8,8 +8,8 @@ use std::{
 };
 
 use syncnet::{
+    disk::{Applied, Batch, EventRange, Reader, RoomId, Row, Storage},
     protocol::peer::{LogEntry, LogEntryKind, NodeId},
-    replica::storage::{Applied, Batch, EventRange, Reader, RoomId, Row, Storage},
     storage::{MemoryDisk, SqliteStorage},
 };
 

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use syncnet::{
+    disk::{Reader, Storage, StorageError},
     protocol::peer::NodeId,
-    replica::storage::{Reader, Storage, StorageError},
     storage::{CommitFault, Kept, MemoryDisk, MemoryStorage, OpenError},
 };
 
@@ -64,21 +64,6 @@ fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
     disk.wipe();
     let identity = disk.open(&server_id(), NodeId(6)).unwrap().load().unwrap().identity;
     assert_eq!((identity.node_id, identity.boot, identity.cluster), (NodeId(6), 7, None));
-}
-
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn a_sync_error_that_is_ignored_costs_everything_after_it() {
-    use syncnet::planted::{Bug, plant};
-    let (disk, mut storage, mut generator, data) = written();
-    plant(Some(Bug::IgnoreSyncError));
-    disk.fail_next_commit(CommitFault::SyncError);
-    for _ in 0..10 {
-        storage.commit(&generator.batch()).unwrap();
-    }
-    plant(None);
-    assert!(seen_data(&storage, &disk.reader()) != data);
-    assert!(restarted(&disk, storage) == data);
 }
 
 #[test]

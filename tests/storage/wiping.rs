@@ -4,11 +4,18 @@ use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use serde_json::{json, value::to_raw_value};
 use syncnet::{
-    protocol::{
-        name::UserName,
-        peer::{LogEntry, LogEntryKind, NodeId},
+    chat::{
+        Authority, Command, Entry, Evidence, Origin, Proposal, State,
+        command::{DeleteRoom, FileBegin, FileChunk, FileEnd, Join, RenameRoom, Say, Topic},
+        entry,
     },
-    replica::storage::{Applied, Batch, ChunkRow, EventRow, RoomId, Storage},
+    disk::{Applied, Batch, ChunkRow, EventRow, RoomId, Storage},
+    protocol::{
+        file::NewFile,
+        name::{RoomName, UserName},
+        peer::{LogEntry, LogEntryKind, NodeId},
+        request::Destination,
+    },
     storage::SqliteStorage,
 };
 
@@ -160,4 +167,102 @@ fn deleted_text_leaves_the_files_of_a_server_to_which_nothing_more_is_written() 
     }
     let found = found_in(dir.path(), &secrets);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A server that applies what people do, and its disk.
+struct Server {
+    storage: SqliteStorage,
+    state: State,
+    index: u64,
+}
+
+impl Server {
+    fn carry_out(&mut self, command: impl Into<Command>) {
+        self.index += 1;
+        let (user, authority) = (UserName::new("alice").unwrap(), Authority::Guest);
+        let entry = Entry {
+            origin: Origin { node_id: NodeId(5), boot: 1, seq: self.index },
+            created_at_ms: self.index,
+            proposal: Proposal { user, authority, lamport_timestamp: 0, command: command.into() },
+        };
+        let applied = self.state.apply(self.index, &entry, &Evidence::default());
+        applied.outcome.expect("it is no repeat").expect("it is allowed");
+        let (index, effects) = (self.index, applied.effects);
+        let batch = Batch {
+            entries: vec![LogEntry {
+                term: 1,
+                index,
+                kind: LogEntryKind::Command,
+                data: entry::encode(&entry),
+                opaque: vec![],
+            }],
+            events: effects.events.iter().map(|published| published.row()).collect(),
+            rows: effects.rows,
+            expired: effects.expired,
+            chunks: effects.chunks,
+            removed_files: effects.removed_files,
+            applied: Some(Applied { index, term: 1, ..Applied::default() }),
+            compact_to: index.checked_sub(100),
+            ..Batch::default()
+        };
+        self.storage.commit(&batch).unwrap();
+    }
+
+    fn say(&mut self, room: &str, body: String) {
+        let to = Destination::Room(RoomName::new(room).unwrap());
+        let client_msg_id = format!("m{}", self.index);
+        self.carry_out(Say { to, body, client_msg_id, reply_to: None, file_id: None, is_here: true });
+    }
+}
+
+#[test]
+fn nothing_of_a_deleted_room_is_left_in_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NodeId(5)).unwrap();
+    storage.commit(&cluster()).unwrap();
+    let mut server = Server { storage, state: State::default(), index: 0 };
+    let mut random = Random(6);
+    let mut secrets = BTreeSet::new();
+    let mut secret = || {
+        let secret: String = (0..12).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+        secrets.insert(secret.clone());
+        secret
+    };
+    // Its names, its topic, its people, its files and what was said in it.
+    let (old_name, name) = (secret(), secret());
+    let room = |name: &str| RoomName::new(name).unwrap();
+    server.carry_out(Join::new(room("lobby")));
+    server.carry_out(Join::new(room(&old_name)));
+    server.carry_out(Topic { room: room(&old_name), topic: secret().as_str().into() });
+    server.carry_out(RenameRoom { room: room(&old_name), name: room(&name) });
+    for _ in 0..100 {
+        server.say(&name, format!("some words and {} {}", secret(), secret()));
+        server.say("lobby", "these stay".into());
+    }
+    let in_file = secret();
+    let bytes = in_file.repeat(500).into_bytes();
+    let file = NewFile {
+        room: room(&name),
+        name: format!("{}.txt", secret()),
+        size: bytes.len() as u64,
+        content_type: "text/plain".into(),
+    };
+    server.carry_out(FileBegin { file_id: file_id(1), file });
+    server.carry_out(FileChunk { file_id: file_id(1), offset: 0, bytes });
+    server.carry_out(FileEnd { file_id: file_id(1), sha256: [1; 32] });
+    assert!(found_in(dir.path(), &secrets).len() > 1, "they are there to be found");
+
+    server.carry_out(DeleteRoom { room: room(&name) });
+    // The others go on, the log is cut behind them, and checkpoints come round.
+    for number in 0..800 {
+        server.say("lobby", format!("and on with number {number}"));
+    }
+    for _ in 0..40 {
+        server.storage.wipe_if_idle().unwrap();
+    }
+    let found = found_in(dir.path(), &secrets);
+    assert!(found.is_empty(), "while it is open: {found:?}");
+    drop(server);
+    let found = found_in(dir.path(), &secrets);
+    assert!(found.is_empty(), "after it was closed: {found:?}");
 }

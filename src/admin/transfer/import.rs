@@ -2,24 +2,29 @@
 //!
 //! Each room's events go in order, so many at a time; `first_seq` says where they belong, so that nothing can
 //! come twice or in another place. What is there already is compared at its end and left out: an import that
-//! was broken off is simply done again. What a room is set to and who belongs to it comes last, so that nobody
+//! was broken off is simply done again. What a room is set to and who belongs to it comes last, so that no member
 //! watches its history pass by.
+//!
+//! If the cluster refuses several events at once, they are sent one by one: the one that it does not take is named
+//! with its line, and those before it are taken over.
 
 use std::io::BufRead;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
-    admin::session::Session,
+    admin::session::{AskError, Session},
     protocol::{
-        RoomName,
-        export::RoomInfo,
+        Code, RoomName,
+        checked::{Limit, Seq},
+        export::{ImportEvent, RoomInfo},
         limits::{IMPORT_MAX, LINE_BYTES_LEAST},
+        request::{Export, Import, ImportRoom},
     },
 };
 
 use super::{
-    export::take,
+    error::{LineError, Lines, TransferError},
     line::{Line, Mark},
 };
 
@@ -32,9 +37,8 @@ const MEMBERS: usize = 500;
 /// What was taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Taken {
-    /// Rooms.
     pub rooms: u64,
-    /// Events.
+    /// Events that were not there.
     pub events: u64,
     /// Events that were there already.
     pub present: u64,
@@ -43,38 +47,61 @@ pub struct Taken {
 /// Takes over a whole file.
 ///
 /// # Errors
-/// One sentence, with the number of the line. What was taken over by then stays.
-pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, String> {
+/// A line is wrong, or the cluster does not take it. What was taken over by then stays.
+pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, TransferError> {
     let mut taken = Taken::default();
     let mut room: Option<Room> = None;
+    let mut is_whole = false;
     for (number, line) in (1..).zip(input.lines()) {
-        let at = |reason: String| format!("line {number}: {reason}");
-        let line = line.map_err(|error| at(format!("it cannot be read: {error}")))?;
-        match Line::read(&line).map_err(at)? {
+        let here = Lines::one(number);
+        let at = |source: LineError| TransferError::of(here, source);
+        let line = line.map_err(|error| at(LineError::Read(error)))?;
+        // Some programs begin every text with a byte order mark.
+        let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        if line.trim().is_empty() {
+            continue;
+        }
+        if is_whole {
+            return Err(at(LineError::BehindEnd));
+        }
+        match Line::read(line).map_err(at)? {
             Line::Event { seq, event } => {
-                let room = room.as_mut().ok_or_else(|| at("an event before any room".into()))?;
-                room.event(session, seq, event, line.len()).map_err(at)?;
+                let room = room.as_mut().ok_or_else(|| at(LineError::NoRoom))?;
+                room.event(session, number, seq, event, line.len())?;
             }
             Line::Mark(mark) => {
                 if let Some(room) = room.take() {
-                    room.end(session, &mut taken).map_err(at)?;
+                    room.end(session, number, &mut taken)?;
                 }
                 match *mark {
                     Mark::Room { room: name, info, first_seq, last_seq, .. } => {
-                        room = Some(Room::begin(session, name, info, (first_seq, last_seq)).map_err(at)?);
+                        let begun = Room::begin(session, number, name, info, (first_seq, last_seq));
+                        room = Some(begun.map_err(at)?);
                     }
-                    Mark::End { .. } => return Ok(taken),
+                    Mark::End { rooms, events } => {
+                        let (seen_rooms, seen_events) = (taken.rooms, taken.events + taken.present);
+                        if (rooms, events) != (seen_rooms, seen_events) {
+                            return Err(at(LineError::Counts { rooms, events, seen_rooms, seen_events }));
+                        }
+                        is_whole = true;
+                    }
                 }
             }
         }
     }
-    Err("the file ends early: it was not written to its end; what it has is taken over but for the settings \
-         and members of its last room"
-        .into())
+    if is_whole { Ok(taken) } else { Err(TransferError::EndsEarly) }
+}
+
+/// An event that waits to be sent, with the line that it stands in.
+struct Waiting {
+    line: u64,
+    event: ImportEvent,
 }
 
 /// A room that is being taken over.
 struct Room {
+    /// The line that it begins with.
+    line: u64,
     name: RoomName,
     info: RoomInfo,
     last_seq: u64,
@@ -84,7 +111,7 @@ struct Room {
     present: Option<Map<String, Value>>,
     /// Up to here events were there already.
     present_seq: u64,
-    batch: Vec<Map<String, Value>>,
+    batch: Vec<Waiting>,
     batch_bytes: usize,
     batch_first: u64,
     events: u64,
@@ -94,28 +121,34 @@ struct Room {
 impl Room {
     fn begin(
         session: &mut Session,
+        line: u64,
         name: RoomName,
         info: RoomInfo,
         (first_seq, last_seq): (u64, u64),
-    ) -> Result<Room, String> {
+    ) -> Result<Room, LineError> {
         if first_seq == 0 || last_seq < first_seq {
-            return Err(format!("{name} cannot have the events {first_seq} to {last_seq}"));
+            return Err(LineError::Range { room: name, first: first_seq, last: last_seq });
         }
-        let there = match session.ask("export", &json!({ "room": name, "limit": 1 })) {
-            Ok(mut page) => take(&mut page, "last_seq")?,
-            Err(reason) if reason.starts_with("not_found") => 0,
-            Err(reason) => return Err(reason),
+        let asked = |source| LineError::Room { room: name.clone(), source: Box::new(source) };
+        let there = match session.ask(one_event(&name, 0)?) {
+            Ok(page) => page.last_seq,
+            Err(AskError::Refused(refusal)) if refusal.code == Code::NotFound => 0,
+            Err(source) => return Err(asked(source)),
         };
         let present_seq = last_seq.min(there);
         let present = if present_seq >= first_seq {
-            let data = json!({ "room": name, "after": present_seq - 1, "limit": 1 });
-            let mut page = session.ask("export", &data)?;
-            let events: Vec<Map<String, Value>> = take(&mut page, "events")?;
-            events.into_iter().next()
+            let page = session.ask(one_event(&name, present_seq - 1)?).map_err(asked)?;
+            let first = page.events.first().map(|event| serde_json::from_str(event.get()));
+            first.transpose().map_err(|source| LineError::Event {
+                room: name.clone(),
+                seq: present_seq,
+                source,
+            })?
         } else {
             None
         };
         Ok(Room {
+            line,
             name,
             info,
             last_seq,
@@ -133,22 +166,30 @@ impl Room {
     fn event(
         &mut self,
         session: &mut Session,
+        line: u64,
         seq: u64,
         mut event: Map<String, Value>,
         bytes: usize,
-    ) -> Result<(), String> {
-        if seq != self.next || seq > self.last_seq {
-            return Err(format!("event {seq} of {}, where event {} belongs", self.name, self.next));
+    ) -> Result<(), TransferError> {
+        let at = |source: LineError| TransferError::of(Lines::one(line), source);
+        let room = || self.name.clone();
+        if seq > self.last_seq {
+            return Err(at(LineError::Beyond { room: room(), seq, last: self.last_seq }));
         }
+        if seq != self.next {
+            return Err(at(LineError::Order { room: room(), seq, expected: self.next }));
+        }
+        if seq == self.present_seq && !self.present.take().is_some_and(|present| same(present, event.clone()))
+        {
+            return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
+        }
+        // It is said once for all of them.
+        event.remove("room");
+        let event: ImportEvent = serde_json::from_value(Value::Object(event))
+            .map_err(|source| at(LineError::Event { room: self.name.clone(), seq, source }))?;
         self.next += 1;
         if seq <= self.present_seq {
             self.skipped += 1;
-            if seq == self.present_seq && !self.present.take().is_some_and(|present| same(present, event)) {
-                return Err(format!(
-                    "there is another room {} already: its event {seq} is not that of the file",
-                    self.name
-                ));
-            }
             return Ok(());
         }
         if !self.batch.is_empty()
@@ -159,42 +200,75 @@ impl Room {
         if self.batch.is_empty() {
             self.batch_first = seq;
         }
-        // It is said once for all of them.
-        event.remove("room");
-        self.batch.push(event);
+        self.batch.push(Waiting { line, event });
         self.batch_bytes += bytes;
         Ok(())
     }
 
-    fn send(&mut self, session: &mut Session) -> Result<(), String> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let events = std::mem::take(&mut self.batch);
+    fn send(&mut self, session: &mut Session) -> Result<(), TransferError> {
+        let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        self.events += events.len() as u64;
-        let data = json!({ "room": self.name, "first_seq": self.batch_first, "events": events });
-        session.ask("import", &data).map(drop).map_err(|reason| format!("{}: {reason}", self.name))
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
+        let lines = Lines { first: first.line, last: last.line };
+        let at = |lines: Lines, source: LineError| TransferError::of(lines, source);
+        let import = |seq: u64, events: Vec<ImportEvent>| {
+            let first_seq = Seq::try_from(seq).map_err(|invalid| at(lines, LineError::Place(invalid)))?;
+            Ok::<_, TransferError>(Import { room: self.name.clone(), first_seq, events })
+        };
+        let all = batch.iter().map(|waiting| waiting.event.clone()).collect();
+        match session.ask(import(self.batch_first, all)?) {
+            Ok(_) => self.events += batch.len() as u64,
+            // Nothing of it was done; which of them it is shows when each goes by itself.
+            Err(AskError::Refused(_)) => {
+                for (seq, Waiting { line, event }) in (self.batch_first..).zip(batch) {
+                    let refused = |source| LineError::Refused {
+                        room: self.name.clone(),
+                        seq,
+                        source: Box::new(source),
+                    };
+                    let sent = session.ask(import(seq, vec![event])?);
+                    sent.map_err(|source| at(Lines::one(line), refused(source)))?;
+                    self.events += 1;
+                }
+            }
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(at(lines, LineError::Room { room: self.name.clone(), source }));
+            }
+        }
+        Ok(())
     }
 
-    fn end(mut self, session: &mut Session, taken: &mut Taken) -> Result<(), String> {
+    /// The room's last event was read, and `line` is the one behind it.
+    fn end(mut self, session: &mut Session, line: u64, taken: &mut Taken) -> Result<(), TransferError> {
         self.send(session)?;
         if self.next <= self.last_seq {
-            return Err(format!("{} ends before its event {}", self.name, self.next));
+            let source = LineError::EndsBefore { room: self.name, seq: self.next };
+            return Err(TransferError::of(Lines::one(line), source));
         }
         let members = std::mem::take(&mut self.info.members);
         let pages: Vec<_> =
             if members.is_empty() { vec![&[][..]] } else { members.chunks(MEMBERS).collect() };
         for page in pages {
             let info = RoomInfo { members: page.to_vec(), ..self.info.clone() };
-            let data = json!({ "room": self.name, "info": info });
-            session.ask("import_room", &data).map_err(|reason| format!("{}: {reason}", self.name))?;
+            let import = ImportRoom { room: self.name.clone(), info: Box::new(info) };
+            session.ask(import).map_err(|source| {
+                let source = Box::new(source);
+                let error = LineError::Room { room: self.name.clone(), source };
+                TransferError::of(Lines::one(self.line), error)
+            })?;
         }
         taken.rooms += 1;
         taken.events += self.events;
         taken.present += self.skipped;
         Ok(())
     }
+}
+
+/// Asks for the first event above `after`.
+fn one_event(room: &RoomName, after: u64) -> Result<Export, LineError> {
+    let after = Seq::try_from(after).map_err(LineError::Place)?;
+    Ok(Export { room: room.clone(), after, limit: Some(Limit::clamped(1)) })
 }
 
 /// Whether two events are one, but for what differs between clusters and what people have added since.
@@ -205,4 +279,132 @@ fn same(mut one: Map<String, Value>, mut other: Map<String, Value>) -> bool {
         });
     }
     one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        admin::session::tests::{Script, key, refused, server},
+        protocol::Request,
+    };
+
+    fn room(first_seq: u64, last_seq: u64) -> Value {
+        json!({"export": "room", "version": 1, "room": "den", "info": {"private": false},
+            "first_seq": first_seq, "last_seq": last_seq})
+    }
+
+    fn event(seq: u64, body: &str) -> Value {
+        json!({"seq": seq, "author": "bob", "created_at": seq, "body": body})
+    }
+
+    fn end(rooms: u64, events: u64) -> Value {
+        json!({"export": "end", "rooms": rooms, "events": events})
+    }
+
+    fn file(lines: &[Value]) -> String {
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// A server without rooms, which takes every event but those that say "bad".
+    fn empty(request: &Request) -> (&'static str, Value) {
+        match request {
+            Request::Export(_) => refused("not_found", "there is no room den"),
+            Request::Import(import) => {
+                let is_bad = |event: &ImportEvent| event.event.kind.contains("bad");
+                if import.events.iter().any(is_bad) {
+                    return refused("bad_request", "events: too bad");
+                }
+                ("ack", json!({"room": "den", "seq": import.first_seq.get()}))
+            }
+            _ => ("ack", json!({"room": "den", "seq": 1})),
+        }
+    }
+
+    fn imported(script: Script, text: &str) -> Result<Taken, String> {
+        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
+        import(&mut session, text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_of_another_program_with_blank_lines_and_a_mark_is_taken() {
+        let lines = [room(1, 2), event(1, "a"), event(2, "b"), end(1, 2)];
+        let text = format!("\u{feff}{}\r\n\n", file(&lines).replace('\n', "\r\n\r\n"));
+        let taken = Taken { rooms: 1, events: 2, present: 0 };
+        assert_eq!(imported(empty, &text), Ok(taken));
+        assert_eq!(imported(empty, file(&lines).trim_end()), Ok(taken), "the last line has no end");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line_and_event() {
+        for (lines, named) in [
+            (
+                vec![room(1, 2), event(1, "a"), event(3, "b")],
+                "line 3: event 3 of den, which ends with event 2",
+            ),
+            (vec![room(1, 3), event(1, "a"), event(3, "b")], "line 3: event 3 of den, where event 2 belongs"),
+            (vec![room(1, 3), event(1, "a"), end(1, 1)], "line 3: den ends before its event 2"),
+            (vec![room(1, 1), event(1, "a"), end(1, 2)], "line 3: the end counts 1 rooms with 2 events"),
+            (vec![room(1, 1), event(1, "a"), end(2, 1)], "line 3: the end counts 2 rooms"),
+            (
+                vec![room(1, 1), event(1, "a"), end(1, 1), end(1, 1)],
+                "line 4: something stands behind the end",
+            ),
+            (vec![room(1, 1), event(1, "a")], "the file ends early"),
+            (vec![room(2, 1)], "line 1: den cannot have the events 2 to 1"),
+            (vec![event(1, "a")], "line 1: an event before any room"),
+            (
+                vec![
+                    room(1, 2),
+                    event(1, "a"),
+                    json!({"seq": 2, "author": "b c", "created_at": 1, "body": ""}),
+                ],
+                "line 3: event 2 of den: hold one that cannot be read",
+            ),
+        ] {
+            let error = imported(empty, &file(&lines)).unwrap_err();
+            assert!(error.starts_with(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_event_that_is_refused_is_named_and_those_before_it_are_taken() {
+        static SENT: Mutex<Vec<(u64, usize)>> = Mutex::new(Vec::new());
+        let script: Script = |request| {
+            if let Request::Import(import) = request {
+                SENT.lock().push((import.first_seq.get(), import.events.len()));
+            }
+            empty(request)
+        };
+        let lines = [room(1, 4), event(1, "a"), event(2, "b"), event(3, "bad"), event(4, "c"), end(1, 4)];
+        let error = imported(script, &file(&lines)).unwrap_err();
+        assert_eq!(error, "line 4: event 3 of den: bad_request: events: too bad");
+        assert_eq!(*SENT.lock(), [(1, 4), (1, 1), (2, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn what_is_there_already_is_left_out_and_checked_all_the_same() {
+        let script: Script = |request| match request {
+            Request::Export(asked) => {
+                let seq = asked.after.get() + 1;
+                let event = json!({"seq": seq, "author": "bob", "created_at": seq, "body": "a"});
+                let info = json!({"private": false, "members": []});
+                let page = json!({"for": "export", "room": "den", "info": info, "first_seq": 1, "last_seq": 2,
+                    "events": [event], "more": true});
+                ("export", page)
+            }
+            request => empty(request),
+        };
+        let lines = [room(1, 3), event(1, "a"), event(2, "a"), event(3, "b"), end(1, 3)];
+        assert_eq!(imported(script, &file(&lines)), Ok(Taken { rooms: 1, events: 1, present: 2 }));
+        let other =
+            [room(1, 2), event(1, "a"), json!({"seq": 2, "author": "eve", "created_at": 2, "body": "a"})];
+        let error = imported(script, &file(&other)).unwrap_err();
+        assert!(error.starts_with("line 3: there is another room den already"), "{error}");
+    }
 }

@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::protocol::{RoomName, export::RoomInfo};
 
+use super::error::LineError;
+
 /// The form of the file that is written, and the newest that is read.
 pub const VERSION: u32 = 1;
 
@@ -16,7 +18,6 @@ pub enum Mark {
     Room {
         /// The form of the file.
         version: u32,
-        /// The room.
         room: RoomName,
         /// What it is.
         info: RoomInfo,
@@ -41,7 +42,6 @@ pub enum Line {
     Mark(Box<Mark>),
     /// An event of the room that began last, and its place.
     Event {
-        /// Its place.
         seq: u64,
         /// All of it.
         event: Map<String, Value>,
@@ -49,20 +49,23 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads a line; the error is one sentence.
-    pub fn read(text: &str) -> Result<Line, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        let Value::Object(fields) = value else { return Err("not a JSON object".into()) };
+    /// Reads a line. Of several equal keys the last one counts.
+    ///
+    /// # Errors
+    /// It is none of an export.
+    pub fn read(text: &str) -> Result<Line, LineError> {
+        let value: Value = serde_json::from_str(text).map_err(LineError::NotJson)?;
+        let Value::Object(fields) = value else { return Err(LineError::NoObject) };
         if fields.contains_key("export") {
             let version = fields.get("version").and_then(Value::as_u64);
             if let Some(version) = version.filter(|version| *version > u64::from(VERSION)) {
-                return Err(format!("it has version {version}; this program knows {VERSION}"));
+                return Err(LineError::Version { version, known: VERSION });
             }
             return serde_json::from_value(Value::Object(fields))
                 .map(|mark| Line::Mark(Box::new(mark)))
-                .map_err(|error| error.to_string());
+                .map_err(LineError::Fields);
         }
-        let seq = fields.get("seq").and_then(Value::as_u64).ok_or("an event without its seq")?;
+        let seq = fields.get("seq").and_then(Value::as_u64).ok_or(LineError::NoPlace)?;
         Ok(Line::Event { seq, event: fields })
     }
 }
@@ -79,7 +82,10 @@ mod tests {
             matches!(Line::read(room), Ok(Line::Mark(mark)) if matches!(*mark, Mark::Room { last_seq: 2, .. }))
         );
         let end = r#"{"export":"end","rooms":1,"events":2}"#;
-        assert_eq!(Line::read(end), Ok(Line::Mark(Box::new(Mark::End { rooms: 1, events: 2 }))));
+        let expected = Mark::End { rooms: 1, events: 2 };
+        assert!(matches!(Line::read(end), Ok(Line::Mark(mark)) if *mark == expected));
+        let twice = r#"{"seq":1,"seq":7,"kind":"left"}"#;
+        assert!(matches!(Line::read(twice), Ok(Line::Event { seq: 7, .. })));
         assert!(matches!(Line::read(r#"{"seq":7,"kind":"left"}"#), Ok(Line::Event { seq: 7, .. })));
         for (text, named) in [
             ("", "not JSON"),
@@ -87,9 +93,9 @@ mod tests {
             ("{}", "seq"),
             (r#"{"export":"attic"}"#, "attic"),
             (r#"{"export":"room","version":2}"#, "version 2"),
-            (r#"{"export":"room","version":1,"room":"a b"}"#, "a b"),
+            (r#"{"export":"room","version":1,"room":"a b"}"#, "must be 1 to 32"),
         ] {
-            let error = Line::read(text).unwrap_err();
+            let error = Line::read(text).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
     }

@@ -4,6 +4,7 @@
 //! describes the file.
 
 pub mod command;
+pub mod error;
 pub mod export;
 pub mod import;
 pub mod line;

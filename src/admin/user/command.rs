@@ -3,22 +3,30 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use thiserror::Error;
 
 use crate::{
     admin::{
+        error::{BadName, UsageError},
         operator::{Operator, OperatorArgs},
         output::{clean, print, table},
-        session::Session,
+        session::{AskError, OpenError, Session},
     },
-    protocol::UserName,
+    protocol::{
+        UserName,
+        answer::Account,
+        checked::Limit,
+        credential::ChosenPassword,
+        limits::LIST_MAX,
+        request::{Ban, DeleteAccount, Register, SetAdmin, SetPassword, Unban, Users},
+    },
 };
 
 use super::password;
 
 /// Users that are asked for at once.
-const PAGE: usize = 500;
+const PAGE: u64 = 500;
 
 /// What was typed after `user`.
 #[derive(Debug, Args)]
@@ -29,7 +37,7 @@ pub struct UserArgs {
     operator: OperatorArgs,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum What {
     /// Make an account. The password is asked for.
     Add {
@@ -81,28 +89,15 @@ enum What {
     },
 }
 
-fn username(text: &str) -> Result<UserName, String> {
-    UserName::try_from(text.to_owned())
+fn username(text: &str) -> Result<UserName, BadName> {
+    UserName::try_from(text.to_owned()).map_err(BadName::of)
 }
 
-/// A line of `users`.
-#[derive(Debug, Deserialize)]
-struct User {
-    username: String,
-    #[serde(default)]
-    account: bool,
-    #[serde(default)]
-    admin: bool,
-    #[serde(default)]
-    bot: bool,
-    #[serde(default)]
-    banned: bool,
-    #[serde(default)]
-    online: bool,
-}
-
-/// Does what was typed. The exit status is 1 where the cluster did not; an error is a usage error.
-pub fn run(args: UserArgs) -> Result<ExitCode, String> {
+/// Does what was typed. The exit status is 1 if the cluster did not.
+///
+/// # Errors
+/// The command line, a password or the configuration is wrong.
+pub fn run(args: UserArgs) -> Result<ExitCode, UsageError> {
     let UserArgs { what, operator } = args;
     let Operator { targets, key, timeout } = operator.load()?;
     // Asked for before anything is done, so that nothing is half done when it is wrong.
@@ -112,83 +107,96 @@ pub fn run(args: UserArgs) -> Result<ExitCode, String> {
         }
         _ => None,
     };
-    let session = Session::open(&targets, &key, timeout);
-    let password = password.as_ref().map(|password| password.expose());
+    let session = Session::open(&targets, &key, timeout).map_err(UserError::from);
     match session.and_then(|mut session| carry_out(&mut session, &what, password)) {
-        Ok(text) => {
-            print(&text).map(|()| ExitCode::SUCCESS).map_err(|error| format!("standard output: {error}"))
-        }
-        Err(reason) => {
-            eprintln!("syncnet-admin: {}", clean(&reason));
+        Ok(text) => print(&text).map(|()| ExitCode::SUCCESS).map_err(UsageError::Output),
+        Err(error) => {
+            eprintln!("syncnet-admin: {}", clean(&error.to_string()));
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// Does it, and says what was done. The error is one sentence.
-fn carry_out(session: &mut Session, what: &What, password: Option<&str>) -> Result<String, String> {
-    let (msg_type, data, said) = match what {
-        What::List { json } => return list(session, *json),
-        What::Add { name, admin, .. } => (
-            "register",
-            json!({"username": name, "password": password, "admin": admin}),
-            format!("{name} has an account{}", if *admin { " and is an administrator" } else { "" }),
-        ),
-        What::Admin { name, revoke } => (
-            "set_admin",
-            json!({"username": name, "admin": !revoke}),
-            format!("{name} is {} administrator", if *revoke { "no" } else { "an" }),
-        ),
-        What::Ban { name } => ("ban", json!({"username": name}), format!("{name} is banned")),
-        What::Unban { name } => ("unban", json!({"username": name}), format!("{name} is not banned")),
-        What::Password { name, .. } => (
-            "set_password",
-            json!({"username": name, "password": password}),
-            format!("{name} has a new password"),
-        ),
-        What::Delete { name } => {
-            ("delete_account", json!({"username": name}), format!("the account {name} is deleted"))
+/// Why the cluster did not do what was typed.
+#[derive(Debug, Error)]
+enum UserError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("a password is needed")]
+    NoPassword,
+    #[error("the answer to users has no user in it and says that there are more")]
+    EmptyPage,
+}
+
+/// Does it, and says what was done.
+fn carry_out(
+    session: &mut Session,
+    what: &What,
+    password: Option<ChosenPassword>,
+) -> Result<String, UserError> {
+    let chosen = || password.ok_or(UserError::NoPassword);
+    let said = match what.clone() {
+        What::List { json } => return list(session, json),
+        What::Add { name: username, admin, .. } => {
+            let said =
+                format!("{username} has an account{}", if admin { " and is an administrator" } else { "" });
+            session.ask(Register { username, password: chosen()?, admin })?;
+            said
+        }
+        What::Admin { name: username, revoke } => {
+            let said = format!("{username} is {} administrator", if revoke { "no" } else { "an" });
+            session.ask(SetAdmin { username, admin: !revoke })?;
+            said
+        }
+        What::Ban { name: username } => {
+            let said = format!("{username} is banned");
+            session.ask(Ban { room: None, username, seconds: None })?;
+            said
+        }
+        What::Unban { name: username } => {
+            let said = format!("{username} is not banned");
+            session.ask(Unban { room: None, username })?;
+            said
+        }
+        What::Password { name: username, .. } => {
+            let said = format!("{username} has a new password");
+            session.ask(SetPassword { username, password: chosen()? })?;
+            said
+        }
+        What::Delete { name: username } => {
+            let said = format!("the account {username} is deleted");
+            session.ask(DeleteAccount { username })?;
+            said
         }
     };
-    session.ask(msg_type, &data)?;
     Ok(format!("{said}\n"))
 }
 
-fn list(session: &mut Session, is_json: bool) -> Result<String, String> {
-    let mut rows: Vec<Value> = Vec::new();
-    let mut users: Vec<User> = Vec::new();
+fn list(session: &mut Session, is_json: bool) -> Result<String, UserError> {
+    let mut users: Vec<Account> = Vec::new();
     loop {
         let after = users.last().map(|user| user.username.clone());
-        let mut data = json!({ "limit": PAGE });
-        if let Some(after) = after {
-            data["after"] = after.into();
-        }
-        let mut answer = session.ask("users", &data)?;
-        let more = answer.get("more").and_then(Value::as_bool).unwrap_or(false);
-        let Some(Value::Array(page)) = answer.remove("users") else {
-            return Err("the answer to users has no list of users".into());
-        };
-        let before = users.len();
-        for row in page {
-            users.push(User::deserialize(&row).map_err(|error| format!("the answer to users: {error}"))?);
-            rows.push(row);
-        }
-        if !more {
+        let page = session.ask(Users { after, limit: Some(Limit::<{ LIST_MAX as u64 }>::clamped(PAGE)) })?;
+        let is_empty = page.users.is_empty();
+        users.extend(page.users);
+        if !page.more {
             break;
         }
-        if users.len() == before {
-            return Err("the answer to users has nobody in it and says that there are more".into());
+        if is_empty {
+            return Err(UserError::EmptyPage);
         }
     }
     if is_json {
-        return Ok(format!("{}\n", json!({ "users": rows })));
+        return Ok(format!("{}\n", json!({ "users": users })));
     }
     let word = |is: bool, word: &str| if is { word.to_owned() } else { "-".to_owned() };
     let rows: Vec<Vec<String>> = users
         .iter()
         .map(|user| {
             vec![
-                clean(&user.username),
+                clean(user.username.as_str()),
                 if user.account { "account" } else { "guest" }.into(),
                 word(user.admin, "admin"),
                 word(user.bot, "bot"),
@@ -206,8 +214,13 @@ mod tests {
 
     use clap::Parser;
 
+    use serde_json::Value;
+
     use super::*;
-    use crate::admin::session::tests::{Script, key, refused, server};
+    use crate::{
+        admin::session::tests::{Script, key, refused, server},
+        protocol::Request,
+    };
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -223,12 +236,18 @@ mod tests {
     fn typed(words: &[&str], password: Option<&str>, script: Script) -> Result<String, String> {
         let what = parse(words).unwrap().what;
         let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
-        carry_out(&mut session, &what, password)
+        let password = password.map(|text| ChosenPassword::new(text).unwrap());
+        carry_out(&mut session, &what, password).map_err(|error| error.to_string())
     }
 
     #[test]
     fn each_command_is_one_request() {
-        let script: Script = |msg_type, data| refused("forbidden", &format!("{msg_type} {}", json!(data)));
+        // What is null counts as left out.
+        let script: Script = |request| {
+            let mut data = serde_json::to_value(request).unwrap();
+            data.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            refused("forbidden", &format!("{} {data}", request.msg_type()))
+        };
         for (words, expected) in [
             (
                 &["add", "alice", "--admin"][..],
@@ -253,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_was_done_is_said_without_the_password() {
-        let script: Script = |msg_type, _| ("ack", json!({"for": msg_type}));
+        let script: Script = |_| ("ack", json!({"username": "whoever"}));
         let said = typed(&["add", "alice", "--admin"], Some("correct horse"), script).unwrap();
         assert_eq!(said, "alice has an account and is an administrator\n");
         assert_eq!(typed(&["ban", "mallory"], None, script).unwrap(), "mallory is banned\n");
@@ -261,28 +280,28 @@ mod tests {
 
     #[test]
     fn a_list_comes_in_pages_and_is_one_table() {
-        let script: Script = |msg_type, data| {
-            assert_eq!(msg_type, "users");
+        let script: Script = |request| {
+            let Request::Users(asked) = request else { panic!("{request:?}") };
             let user = |name: &str, is: bool| json!({"username": name, "account": is, "admin": is, "bot": false, "banned": !is, "online": is});
-            match data.get("after").and_then(Value::as_str) {
-                None => ("users", json!({"for": "users", "users": [user("alice", true)], "more": true})),
-                Some("alice") => ("users", json!({"users": [user("m\u{1b}[2Jy", false)], "more": false})),
+            match asked.after.as_ref().map(UserName::as_str) {
+                None => ("users", json!({"users": [user("alice", true)], "more": true})),
+                Some("alice") => ("users", json!({"users": [user("mallory", false)], "more": false})),
                 other => panic!("{other:?}"),
             }
         };
         assert_eq!(
             typed(&["list"], None, script).unwrap(),
             "\
-NAME    KIND     ADMIN  BOT  BANNED  ONLINE
-alice   account  admin  -    -       online
-m?[2Jy  guest    -      -    banned  -
+NAME     KIND     ADMIN  BOT  BANNED  ONLINE
+alice    account  admin  -    -       online
+mallory  guest    -      -    banned  -
 "
         );
         let json: Value = serde_json::from_str(&typed(&["list", "--json"], None, script).unwrap()).unwrap();
         assert_eq!(json["users"][0]["username"], "alice");
         assert_eq!(json["users"][1]["banned"], true);
-        let endless: Script = |_, _| ("users", json!({"users": [], "more": true}));
-        assert!(typed(&["list"], None, endless).unwrap_err().contains("nobody in it"));
+        let endless: Script = |_| ("users", json!({"users": [], "more": true}));
+        assert!(typed(&["list"], None, endless).unwrap_err().contains("no user in it"));
     }
 
     #[test]
@@ -300,6 +319,6 @@ m?[2Jy  guest    -      -    banned  -
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("missing");
         let args = parse(&["list", "--secret-file", file.to_str().unwrap()]).unwrap();
-        assert!(run(args).unwrap_err().contains("the secret file"));
+        assert!(run(args).unwrap_err().to_string().contains("the secret file"));
     }
 }

@@ -3,15 +3,17 @@
 //! rows are the whole state.
 
 mod model;
+mod pins;
 mod rights_model;
 mod scripts;
+mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Action, Applied, Command, Evidence, Origin, Proposal, Standing, State};
+use super::{Applied, Authority, Command, Entry, Evidence, Origin, Proposal, State};
 use crate::{
+    disk::{EventRow, RoomId},
     protocol::{Event, name::UserName, peer::NodeId},
-    replica::storage::{EventRow, RoomId},
 };
 
 /// A server without its disk and its peers: the state, and what would be stored.
@@ -25,10 +27,10 @@ struct World {
 
 impl World {
     /// Applies the next entry of the log.
-    fn apply(&mut self, command: &Command) -> Applied {
+    fn apply(&mut self, entry: &Entry) -> Applied {
         self.index += 1;
-        let evidence = self.evidence(&command.proposal.action);
-        let applied = self.state.apply(self.index, command, &evidence);
+        let evidence = self.evidence(&entry.proposal.command);
+        let applied = self.state.apply(self.index, entry, &evidence);
         for published in &applied.effects.events {
             self.store(&published.row());
         }
@@ -54,10 +56,10 @@ impl World {
     }
 
     /// The events that a command asks for.
-    fn evidence(&self, action: &Action) -> Evidence {
-        let Some((room, seq)) = self.state.wanted(action) else { return Evidence::default() };
+    fn evidence(&self, command: &Command) -> Evidence {
+        let Some((room, seq)) = self.state.target_of(command) else { return Evidence::default() };
         let mut evidence = Evidence { target: self.events.get(&(room, seq)).cloned(), last_edit: None };
-        evidence.last_edit = evidence.wanted().and_then(|edit| self.events.get(&(room, edit)).cloned());
+        evidence.last_edit = evidence.newest_edit().and_then(|edit| self.events.get(&(room, edit)).cloned());
         evidence
     }
 
@@ -67,16 +69,16 @@ impl World {
     }
 }
 
-/// The proposal of a client of the one server that these tests play.
-fn command(seq: u64, user: &str, lamport_timestamp: u64, action: Action) -> Command {
-    Command {
+/// An entry with what a client of the one server that these tests play asks for.
+fn entry(seq: u64, user: &str, lamport_timestamp: u64, command: impl Into<Command>) -> Entry {
+    Entry {
         origin: Origin { node_id: NodeId(1), boot: 1, seq },
         created_at_ms: 1_000 * seq,
         proposal: Proposal {
             user: UserName::new(user).expect("a name"),
-            standing: Standing::Guest,
+            authority: Authority::Guest,
             lamport_timestamp,
-            action,
+            command: command.into(),
         },
     }
 }

@@ -1,13 +1,30 @@
-//! The commands: how they are used, for `/help`, for errors, and for the Tab key.
+//! The commands: one table, of which each row says how a command is used, what the Tab key knows of its words, and
+//! how it becomes a request. `/help`, errors, the screen and `docs/CLIENT.md` are made from it.
 
-use crate::protocol::{RoomName, UserName};
+use crate::{
+    client::{ask::Ask, own::Target},
+    protocol::{
+        credential::{ChosenPassword, Password},
+        request::{
+            Ban, Block, ChangePassword, CloseAccount, CreateBot, CreateHook, Delete, DeleteAccount,
+            DeleteHook, DeleteRoom, Edit, FileDelete, Hooks, Invite, Kick, ListServers, Logout, MarkRead,
+            Members, Mute, Pin, Pins, Presence, React, RenameRoom, RoomPassword, Rooms, SetAdmin,
+            SetPassword, SetPresence, SetRole, SetTopic, Unban, Unblock, Uninvite, Unmute, Unpin, Users,
+        },
+    },
+};
+
+use super::{
+    line::Line,
+    mistake::Mistake,
+    secrets::Wanted,
+    typed::{Say, Typed},
+};
 
 /// What a word of a command is, as far as the Tab key can help with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
-    /// A room.
     Room,
-    /// A user.
     User,
     /// One of these.
     Of(&'static [&'static str]),
@@ -19,7 +36,10 @@ pub enum Word {
     Any,
 }
 
-/// A command.
+/// Reads the words behind a command.
+type Read = fn(&mut Line<'_>) -> Result<Typed, Mistake>;
+
+/// A row of the table.
 #[derive(Debug)]
 pub struct Command {
     /// Its name, without the slash.
@@ -30,6 +50,7 @@ pub struct Command {
     pub does: &'static str,
     /// Its words, for the Tab key. The last one goes on.
     pub kinds: &'static [Word],
+    pub(super) read: Read,
 }
 
 const fn command(
@@ -37,8 +58,9 @@ const fn command(
     words: &'static str,
     kinds: &'static [Word],
     does: &'static str,
+    read: Read,
 ) -> Command {
-    Command { name, words, does, kinds }
+    Command { name, words, does, kinds, read }
 }
 
 use Word::{Any, File, Of, Room, Search, User};
@@ -50,84 +72,213 @@ pub const COMMANDS: &[Command] = &[
         "ROOM [PASSWORD|?]",
         &[Room, Any],
         "join a room and write to it; ? asks for its password",
+        |line| line.join(),
     ),
-    command("create", "ROOM [private] [password]", &[Any, Of(&["private", "password"])], "make a room"),
-    command("leave", "[ROOM]", &[Room], "leave a room"),
-    command("msg", "USER TEXT", &[User, Any], "write to one person; /join @a,b shows the conversation"),
-    command("reply", "SEQ TEXT", &[Any], "answer a message; ^ is your own last one"),
-    command("edit", "SEQ TEXT", &[Any], "give your message another text"),
-    command("delete", "SEQ", &[Any], "delete a message"),
-    command("react", "SEQ EMOJI", &[Any], "react to a message"),
-    command("unreact", "SEQ EMOJI", &[Any], "take a reaction back"),
-    command("send", "PATH", &[File], "send a file to the room"),
-    command("get", "FILE_ID [PATH]", &[Any, File], "fetch a file"),
-    command("delete-file", "FILE_ID", &[Any], "remove a file from the servers"),
+    command(
+        "create",
+        "ROOM [private] [password]",
+        &[Any, Of(&["private", "password"])],
+        "make a room",
+        |line| line.create(),
+    ),
+    command("leave", "[ROOM]", &[Room], "leave a room", |line| Ok(Typed::Leave(line.room_or_here()?))),
+    command(
+        "msg",
+        "USER TEXT",
+        &[User, Any],
+        "write to one person; /join @a,b shows the conversation",
+        |line| Ok(Typed::Say(Say::to(line.user()?, line.text()?))),
+    ),
+    command("reply", "SEQ TEXT", &[Any], "answer a message; ^ is your own last one", |line| {
+        let reply_to = Some(line.target()?);
+        Ok(Typed::Say(Say { reply_to, ..Say::here(line.text()?) }))
+    }),
+    command("edit", "SEQ TEXT", &[Any], "give your message another text", |line| {
+        line.about(|line, room, seq| Ok(Edit { room, seq, body: line.body()? }))
+    }),
+    command("delete", "SEQ", &[Any], "delete a message", |line| {
+        line.about(|_, room, seq| Ok(Delete { room, seq }))
+    }),
+    command("react", "SEQ EMOJI", &[Any], "react to a message", |line| {
+        line.about(|line, room, seq| Ok(React { room, seq, emoji: line.emoji()?, remove: false }))
+    }),
+    command("unreact", "SEQ EMOJI", &[Any], "take a reaction back", |line| {
+        line.about(|line, room, seq| Ok(React { room, seq, emoji: line.emoji()?, remove: true }))
+    }),
+    command("pin", "SEQ", &[Any], "pin a message for all to see", |line| {
+        line.about(|_, room, seq| Ok(Pin { room, seq }))
+    }),
+    command("unpin", "SEQ", &[Any], "take a pin off", |line| {
+        line.about(|_, room, seq| Ok(Unpin { room, seq }))
+    }),
+    command("pins", "", &[], "list the pinned messages", |line| ask(Pins { room: line.here()? })),
+    command("send", "PATH", &[File], "send a file to the room", |line| {
+        Ok(Typed::Send(line.here()?, line.path()?))
+    }),
+    command("get", "FILE_ID [PATH]", &[Any, File], "fetch a file", |line| {
+        Ok(Typed::Get(line.file_id()?, line.optional(Line::path)?))
+    }),
+    command("delete-file", "FILE_ID", &[Any], "remove a file from the servers", |line| {
+        ask(FileDelete { file_id: line.file_id()? })
+    }),
     command(
         "search",
         "WORDS [in:ROOM] [by:USER] [since:DATE] [until:DATE]",
         &[Search],
         "look for messages: begin* and \"several words\" too; a date is 2026-11-25 or 2026-11-25T09:30",
+        |line| ask(line.search()?),
     ),
     command(
         "history",
         "[N|before SEQ|since DATE]",
         &[Of(&["before", "since"]), Any],
         "show events of the room",
+        |line| ask(line.history()?),
     ),
-    command("more", "", &[], "go on behind what a list, a search or /history has shown"),
-    command("unread", "", &[], "list your rooms with something unread"),
-    command("read", "", &[], "mark the room as read"),
-    command("who", "[ROOM]", &[Room], "list a room's members"),
-    command("rooms", "", &[], "list the rooms"),
-    command("topic", "[TEXT]", &[Any], "say what the room is about"),
-    command("invite", "USER", &[User], "let somebody in"),
-    command("uninvite", "USER", &[User], "take an invitation back"),
-    command("kick", "USER", &[User], "send somebody out"),
-    command("ban", "USER [SECONDS]", &[User, Any], "shut somebody out"),
-    command("unban", "USER", &[User], "let somebody in again"),
-    command("mute", "USER [SECONDS]", &[User, Any], "let somebody read only"),
-    command("unmute", "USER", &[User], "let somebody write again"),
+    command("more", "", &[], "go on behind what a list, a search or /history has shown", |_| Ok(Typed::More)),
+    command("unread", "", &[], "list your rooms with something unread", |_| {
+        ask(Rooms { after: None, limit: None, joined: true })
+    }),
+    command("read", "", &[], "mark the room as read", |line| {
+        let mark = MarkRead { room: line.here()?, seq: Default::default() };
+        Ok(Typed::ask(Ask::about(Target::Shown, mark)))
+    }),
+    command("who", "[ROOM]", &[Room], "list a room's members", |line| {
+        ask(Members { room: line.room_or_here()?, after: None, limit: None })
+    }),
+    command("rooms", "", &[], "list the rooms", |_| ask(Rooms { after: None, limit: None, joined: false })),
+    command("topic", "[TEXT]", &[Any], "say what the room is about", |line| {
+        ask(SetTopic { room: line.here()?, topic: line.topic()? })
+    }),
+    command("invite", "USER", &[User], "let a user in", |line| {
+        line.of_user(|_, room, username| Ok(Invite { room, username }))
+    }),
+    command("uninvite", "USER", &[User], "take an invitation back", |line| {
+        line.of_user(|_, room, username| Ok(Uninvite { room, username }))
+    }),
+    command("kick", "USER", &[User], "send a user out", |line| {
+        line.of_user(|_, room, username| Ok(Kick { room, username }))
+    }),
+    command("ban", "USER [SECONDS]", &[User, Any], "keep a user out", |line| {
+        line.of_user(|line, room, username| {
+            Ok(Ban { room: Some(room), username, seconds: line.optional(Line::seconds)? })
+        })
+    }),
+    command("unban", "USER", &[User], "let a banned user in again", |line| {
+        line.of_user(|_, room, username| Ok(Unban { room: Some(room), username }))
+    }),
+    command("mute", "USER [SECONDS]", &[User, Any], "let a user read only", |line| {
+        line.of_user(|line, room, username| {
+            Ok(Mute { room, username, seconds: line.optional(Line::seconds)? })
+        })
+    }),
+    command("unmute", "USER", &[User], "let a muted user write again", |line| {
+        line.of_user(|_, room, username| Ok(Unmute { room, username }))
+    }),
     command(
         "role",
         "USER ROLE",
         &[User, Of(&["owner", "moderator", "member", "muted"])],
         "owner, moderator, member or muted",
+        |line| line.of_user(|line, room, username| Ok(SetRole { room, username, role: line.role()? })),
     ),
     command(
         "room-settings",
         "private=yes|no archived=yes|no slow=SECONDS keep-days=N|forever keep-events=N|forever",
         &[Of(&["private=", "archived=", "slow=", "keep-days=", "keep-events="])],
         "change one or more settings",
+        |line| ask(line.settings()?),
     ),
-    command("room-password", "[none]", &[Of(&["none"])], "choose what opens the room"),
+    command("rename-room", "NAME", &[Any], "give the room another name", |line| {
+        ask(RenameRoom { room: line.here()?, name: line.room()? })
+    }),
+    command("delete-room", "ROOM", &[Room], "delete a room with everything in it, for good", |line| {
+        ask(DeleteRoom { room: line.room()? })
+    }),
+    command("room-password", "[none]", &[Of(&["none"])], "choose what opens the room", |line| {
+        let room = line.here()?;
+        let opens = !line.optional_word("none")?;
+        let password = if opens { Some(line.secret(Wanted::RoomChosen, ChosenPassword::new)?) } else { None };
+        ask(RoomPassword { room, password })
+    }),
     command(
         "hook",
         "[add USER | delete ID]",
         &[Of(&["add", "delete"]), User],
         "web addresses at which tools post here",
+        |line| {
+            let room = line.here()?;
+            match line.word() {
+                None => ask(Hooks { room }),
+                Some("add") => ask(CreateHook { room, username: line.user()? }),
+                Some("delete") => ask(DeleteHook { room, hook_id: line.hook_id()? }),
+                Some(_) => Err(line.misused()),
+            }
+        },
     ),
-    command("register", "[NAME]", &[Any], "make an account"),
-    command("login", "[NAME]", &[User], "log in; a guest has no password"),
-    command("logout", "[everywhere]", &[Of(&["everywhere"])], "log out, and forget the token"),
-    command("password", "", &[], "choose another password"),
-    command("close-account", "", &[], "give your account up"),
-    command("bot", "NAME", &[Any], "make an account for a program; shows its token once"),
-    command("away", "", &[], "say that you are away"),
-    command("back", "", &[], "say that you are back"),
-    command("users", "", &[], "list the users, as an administrator"),
+    command("register", "[NAME]", &[Any], "make an account", |line| line.log_in(Wanted::Chosen)),
+    command("login", "[NAME]", &[User], "log in; a guest has no password", |line| line.log_in(Wanted::Login)),
+    command("logout", "[everywhere]", &[Of(&["everywhere"])], "log out, and forget the token", |line| {
+        ask(Logout { everywhere: line.optional_word("everywhere")? })
+    }),
+    command("password", "", &[], "choose another password", |line| {
+        let old = line.secret(Wanted::Own, Password::new)?;
+        ask(ChangePassword { old, new: line.secret(Wanted::Next, ChosenPassword::new)? })
+    }),
+    command("close-account", "", &[], "give your account up", |line| {
+        ask(CloseAccount { password: line.secret(Wanted::Own, Password::new)? })
+    }),
+    command("bot", "NAME", &[Any], "make an account for a program; shows its token once", |line| {
+        ask(CreateBot { username: line.user()? })
+    }),
+    command("block", "USER", &[User], "take no direct messages from a user", |line| {
+        ask(Block { username: line.user()? })
+    }),
+    command("unblock", "USER", &[User], "take them again", |line| ask(Unblock { username: line.user()? })),
+    command("away", "", &[], "say that you are away", |_| ask(SetPresence { state: Presence::Away })),
+    command("back", "", &[], "say that you are back", |_| ask(SetPresence { state: Presence::Online })),
+    command("users", "", &[], "list the users, as an administrator", |_| {
+        ask(Users { after: None, limit: None })
+    }),
     command(
         "admin",
         "ban USER [SECONDS] | unban USER | password USER | grant USER | revoke USER | delete USER",
         &[Of(&["ban", "unban", "password", "grant", "revoke", "delete"]), User, Any],
-        "rule over accounts, as an administrator; grant and revoke make and unmake one",
+        "manage accounts, as an administrator; grant and revoke make and unmake one",
+        |line| {
+            let what = line.needed()?;
+            let (room, username) = (None, line.user()?);
+            match what {
+                "ban" => ask(Ban { room, username, seconds: line.optional(Line::seconds)? }),
+                "unban" => ask(Unban { room, username }),
+                "password" => {
+                    let password = line.secret(Wanted::Next, ChosenPassword::new)?;
+                    ask(SetPassword { username, password })
+                }
+                "grant" => ask(SetAdmin { username, admin: true }),
+                "revoke" => ask(SetAdmin { username, admin: false }),
+                "delete" => ask(DeleteAccount { username }),
+                _ => Err(line.misused()),
+            }
+        },
     ),
-    command("server", "[HOST:PORT]", &[Any], "list the servers, or move to one"),
-    command("help", "", &[], "show this"),
-    command("quit", "", &[], "end"),
+    command("server", "[HOST:PORT]", &[Any], "list the servers, or move to one", |line| {
+        Ok(line.optional(Line::address)?.map_or_else(|| Typed::ask(ListServers {}), Typed::MoveTo))
+    }),
+    command("help", "", &[], "show this", |_| Ok(Typed::Help)),
+    command("quit", "", &[], "end", |_| Ok(Typed::Quit)),
 ];
 
-/// What limits a search.
-const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
+fn ask(request: impl Into<Ask>) -> Result<Typed, Mistake> {
+    Ok(Typed::ask(request))
+}
+
+/// The name of the command that `line` begins with, and the words behind it; `None` of text.
+pub fn split(line: &str) -> Option<(&str, &str)> {
+    let command = line.strip_prefix('/').filter(|command| !command.starts_with('/'))?;
+    let (name, words) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    Some((name, words.trim()))
+}
 
 /// `/name words`.
 pub fn usage(name: &str) -> String {
@@ -146,149 +297,34 @@ pub fn help() -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n//text                            send /text"
 }
 
-/// What the Tab key can know.
-#[derive(Debug)]
-pub struct Known<'a> {
-    /// Who types.
-    pub user: &'a UserName,
-    /// The rooms that were seen.
-    pub rooms: &'a [String],
-    /// The users that were seen.
-    pub users: &'a [String],
-}
-
-impl Known<'_> {
-    fn rooms(&self, word: &str) -> Vec<String> {
-        let mut found: Vec<String> = matching(self.rooms, word).cloned().collect();
-        // The conversation with somebody is found by their name.
-        if let Some(name) = word.strip_prefix('@') {
-            let others = matching(self.users, name).filter_map(|user| UserName::new(user));
-            let others = others.filter(|other| other.key() != self.user.key());
-            found.extend(others.map(|other| RoomName::direct(self.user, &other).to_string()));
-            found.sort();
-            found.dedup_by_key(|room| room.to_ascii_lowercase());
-        }
-        found
-    }
-
-    /// Users, with the `@` that was typed before them.
-    fn users(&self, word: &str) -> Vec<String> {
-        let (at, name) = word.strip_prefix('@').map_or(("", word), |name| ("@", name));
-        matching(self.users, name).map(|user| format!("{at}{user}")).collect()
-    }
-}
-
-/// Those of `names` that begin with `word`, whatever the case.
-fn matching<'a>(names: &'a [String], word: &str) -> impl Iterator<Item = &'a String> {
-    names.iter().filter(move |name| {
-        name.get(..word.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
-    })
-}
-
-/// What the Tab key may put in the place of the last word of `line`: where that word begins, and the candidates.
-pub fn complete(line: &str, known: &Known<'_>) -> (usize, Vec<String>) {
-    let start = line
-        .rfind(char::is_whitespace)
-        .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
-    let word = &line[start..];
-    let candidates = match kind(&line[..start]) {
-        None if start == 0 && word.starts_with('/') => {
-            let names = COMMANDS.iter().map(|command| format!("/{}", command.name));
-            names.filter(|name| name.starts_with(word)).collect()
-        }
-        Some(Room) => known.rooms(word),
-        Some(User) => known.users(word),
-        Some(Of(words)) => {
-            words.iter().filter(|known| known.starts_with(word)).map(|&known| known.to_owned()).collect()
-        }
-        Some(Search) => match word.split_once(':') {
-            Some(("in", room)) => known.rooms(room).into_iter().map(|room| format!("in:{room}")).collect(),
-            Some(("by", user)) => known.users(user).into_iter().map(|user| format!("by:{user}")).collect(),
-            _ if word.is_empty() => vec![],
-            _ => FILTERS.iter().filter(|name| name.starts_with(word)).map(|&name| name.to_owned()).collect(),
-        },
-        Some(File | Any) | None if word.starts_with('@') => known.users(word),
-        Some(File | Any) | None => vec![],
-    };
-    // Another word may follow, but where a value does.
-    let end = |candidate: &String| if candidate.ends_with(['=', ':']) { "" } else { " " };
-    (start, candidates.into_iter().map(|candidate| format!("{candidate}{}", end(&candidate))).collect())
-}
-
-/// What comes next behind `words`, where they begin with a command.
-fn kind(words: &str) -> Option<Word> {
-    let mut before = words.split_whitespace();
-    let name = before.next()?.strip_prefix('/')?;
-    let command = COMMANDS.iter().find(|command| command.name == name)?;
-    command.kinds.get(before.count()).or(command.kinds.last()).copied()
-}
-
-/// Where the path begins that the end of `line` is, if it is one: it goes on to the end, spaces and all.
-pub fn path_at(line: &str) -> Option<usize> {
-    let name = line.strip_prefix('/')?.split(char::is_whitespace).next()?;
-    let command = COMMANDS.iter().find(|command| command.name == name)?;
-    let words_before = 1 + command.kinds.iter().position(|kind| *kind == File)?;
-    let mut rest = line;
-    for _ in 0..words_before {
-        rest = rest[rest.find(char::is_whitespace)?..].trim_start();
-    }
-    Some(line.len() - rest.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        client::terminal::secrets::{NoSecret, Secrets},
+        protocol::RoomName,
+    };
 
-    #[test]
-    fn every_command_of_the_list_is_one() {
-        for command in COMMANDS {
-            let error = super::super::typed::Typed::read(&format!("/{}", command.name)).err();
-            assert!(error.is_none_or(|error| !error.contains("no command")), "{}", command.name);
-            assert!(help().contains(&usage(command.name)));
+    struct Nothing;
+
+    impl Secrets for Nothing {
+        fn secret(&mut self, _: Wanted) -> Result<crate::client::login::Secret, NoSecret> {
+            Err(NoSecret::NotTyped)
         }
     }
 
     #[test]
-    fn tab_completes_commands_rooms_names_and_words() {
-        let rooms = ["den", "lobby", "@alice,carol"].map(str::to_owned);
-        let users = ["Alice", "bob"].map(str::to_owned);
-        let user = UserName::new("alice").unwrap();
-        let known = Known { user: &user, rooms: &rooms, users: &users };
-        for (line, start, candidates) in [
-            ("/jo", 0, vec!["/join "]),
-            ("/join d", 6, vec!["den "]),
-            ("/join ", 6, vec!["den ", "lobby ", "@alice,carol "]),
-            ("/join @al", 6, vec!["@alice,carol "]),
-            ("/join @B", 6, vec!["@alice,bob "]),
-            ("/who @alice,c", 5, vec!["@alice,carol "]),
-            ("/kick @a", 6, vec!["@Alice "]),
-            ("/search tea in:d", 12, vec!["in:den "]),
-            ("/search by:B", 8, vec!["by:bob "]),
-            ("/search i", 8, vec!["in:"]),
-            ("/kick a", 6, vec!["Alice "]),
-            ("hello @B", 6, vec!["@bob "]),
-            ("/role bob mo", 10, vec!["moderator "]),
-            ("/room-settings private=yes sl", 27, vec!["slow="]),
-            ("hello d", 6, vec![]),
-            ("/edit 1 d", 8, vec![]),
-            ("é @", 3, vec!["@Alice ", "@bob "]),
-        ] {
-            assert_eq!(
-                complete(line, &known),
-                (start, candidates.iter().map(|c| (*c).to_owned()).collect()),
-                "{line}"
-            );
-        }
-        for (line, at) in [
-            ("/send ./a", Some(6)),
-            ("/send ", Some(6)),
-            ("/send my file", Some(6)),
-            ("/get 00 my f", Some(8)),
-            ("/get 00", None),
-            ("/send", None),
-            ("hi /send x", None),
-        ] {
-            assert_eq!(path_at(line), at, "{line}");
+    fn every_command_says_how_it_is_used_where_its_words_are_missing_or_too_many() {
+        let room = RoomName::new("den");
+        for command in COMMANDS {
+            assert!(help().contains(&usage(command.name)));
+            for words in ["", " \u{1} \u{1} \u{1} \u{1}"] {
+                let read = Typed::read(&format!("/{}{words}", command.name), room.as_ref(), &mut Nothing);
+                if let Err(mistake) = read {
+                    assert!(!matches!(mistake, Mistake::Unknown(_)), "{}", command.name);
+                    assert!(!mistake.to_string().is_empty());
+                }
+            }
         }
     }
 }

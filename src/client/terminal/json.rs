@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{
-        change::Outcome,
+        ask::{Outcome, Reply},
         outbox::Message,
-        update::{Connection, Reply, Update},
+        update::{Connection, Update},
     },
-    protocol::text::is_harmful,
+    protocol::{request::Kind, text::is_harmful},
 };
 
 /// The line that tells of `update`, without its line end. `command` is what it answers, where it answers one.
@@ -45,9 +45,10 @@ fn escaped(json: &str) -> String {
 fn object(update: &Update) -> Value {
     match update {
         Update::Connection(connection) => self::connection(connection),
-        Update::Joined { room, created, topic, role, last_seq, resumed } => json!({
+        Update::Retry { in_ms } => json!({ "type": "retry", "in_ms": in_ms }),
+        Update::Joined { room, created, topic, role, last_seq, pins, resumed } => json!({
             "type": "joined", "room": room, "created": created, "topic": topic, "role": role,
-            "last_seq": last_seq, "resumed": resumed,
+            "last_seq": last_seq, "pins": pins, "resumed": resumed,
         }),
         Update::Event { event, past } => {
             let mut object = json!(event);
@@ -59,6 +60,7 @@ fn object(update: &Update) -> Value {
             json!({ "type": "unreadable", "room": room, "seq": seq, "reason": reason })
         }
         Update::RoomRestarted { room } => json!({ "type": "room_restarted", "room": room }),
+        Update::Restored => json!({ "type": "restored" }),
         Update::Left { room } => json!({ "type": "left", "room": room }),
         Update::RoomRefused { room, refusal } => json!({
             "type": "room_refused", "room": room, "code": refusal.code, "reason": refusal.reason,
@@ -88,12 +90,6 @@ fn object(update: &Update) -> Value {
         }
         Update::Servers(list) => json!({ "type": "servers_changed", "servers": list.servers,
             "leader_id": list.leader_id, "term": list.term }),
-        Update::Changed { tag, outcome } => match outcome {
-            Outcome::Done(data) => json!({ "type": "changed", "tag": tag, "outcome": "done", "data": data }),
-            Outcome::Refused(refusal) => json!({ "type": "changed", "tag": tag, "outcome": "refused",
-                "code": refusal.code, "reason": refusal.reason }),
-            Outcome::Unknown => json!({ "type": "changed", "tag": tag, "outcome": "unknown" }),
-        },
         Update::LoggedIn { username, account } => {
             json!({ "type": "logged_in", "username": username, "account": account })
         }
@@ -101,6 +97,9 @@ fn object(update: &Update) -> Value {
             "type": "login_needed", "code": refusal.code, "reason": refusal.reason, "wanted": wanted,
         }),
         Update::Typing { room, username } => json!({ "type": "typing", "room": room, "username": username }),
+        Update::ReadElsewhere { room, seq, unread, mentions } => json!({
+            "type": "read", "room": room, "seq": seq, "unread_messages": unread, "mentions": mentions,
+        }),
         Update::Presence { username, state } => {
             json!({ "type": "presence", "username": username, "state": state })
         }
@@ -126,8 +125,10 @@ fn connection(connection: &Connection) -> Value {
             "before": before.as_ref().map(|before| before.server_id.as_str()),
             "gap_ms": before.as_ref().map(|before| before.gap_ms), "text": text,
         }),
-        Connection::Down { reason } => {
-            json!({ "type": "connection", "state": "down", "reason": reason, "text": text })
+        Connection::Down { reason, no_majority } => {
+            json!({
+                "type": "connection", "state": "down", "reason": reason, "no_majority": no_majority, "text": text,
+            })
         }
     }
 }
@@ -138,28 +139,30 @@ fn message(kind: &str, message: &Message) -> Value {
     })
 }
 
+/// An answer with a name of its own is an object of that type with the fields that it has on the wire; what becomes
+/// of any other request is a `changed`.
 fn reply(reply: &Reply) -> Value {
-    let more = reply.next().is_some();
-    match reply {
-        Reply::History { room, events, last_seq, .. } => json!({
-            "type": "history", "room": room, "events": events, "last_seq": last_seq, "more": more,
-        }),
-        Reply::Rooms { rooms, joined, .. } => {
-            json!({ "type": "rooms", "rooms": rooms, "joined": joined, "more": more })
+    let request = &reply.request;
+    match &reply.outcome {
+        Outcome::Done(answer) if answer.msg_type() == "ack" => {
+            let mut data = json!(answer);
+            data["for"] = request.msg_type().into();
+            json!({ "type": "changed", "outcome": "done", "data": data })
         }
-        Reply::Search { hits, .. } => json!({ "type": "search", "hits": hits, "more": more }),
-        Reply::Hooks { room, hooks } => json!({ "type": "hooks", "room": room, "hooks": hooks }),
-        Reply::Users { users, .. } => json!({ "type": "users", "users": users, "more": more }),
-        Reply::Members { room, members, .. } => {
-            json!({ "type": "members", "room": room, "members": members, "more": more })
+        Outcome::Done(answer) => {
+            let mut object = json!(answer);
+            object["type"] = answer.msg_type().into();
+            object["outcome"] = "done".into();
+            if request.is_paged() {
+                object["more"] = reply.next().is_some().into();
+            }
+            object
         }
-        Reply::Servers(list) => json!({ "type": "servers", "servers": list.servers,
-            "leader_id": list.leader_id, "term": list.term }),
-        Reply::Status(status) => json!({ "type": "status", "status": status }),
-        Reply::Barrier => json!({ "type": "barrier" }),
-        Reply::Refused(refusal) => {
-            json!({ "type": "answer_refused", "code": refusal.code, "reason": refusal.reason })
+        Outcome::Refused(refusal) => {
+            let kind = if request.kind() == Kind::Write { "changed" } else { "answer_refused" };
+            json!({ "type": kind, "outcome": "refused", "code": refusal.code, "reason": refusal.reason })
         }
+        Outcome::Unknown => json!({ "type": "changed", "outcome": "unknown" }),
     }
 }
 

@@ -1,27 +1,39 @@
 //! The terminal client: a person at a terminal, or a script at a pipe, in front of a [`Client`](super::Client).
 //!
-//! `options` turns what was typed on the command line into checked settings, `typed` reads a line of
-//! input, `session` carries it out, `show` and `json` turn an [`Update`](super::update::Update) into
-//! text, `commands` lists the commands, `paths` and `date` read some of their words, and `notes` keeps what was seen. `person` and `pipe` are the two ways
-//! to run all that.
+//! `options` turns what was typed on the command line into checked settings. `commands` is the table of commands:
+//! by it `typed` reads a line of input, word by word with `line`, `paths` and `date`, and `complete` serves the Tab
+//! key. `session` carries it out, `answer`, `show` and `json` turn an [`Update`](super::update::Update) into text,
+//! and `notes` keeps what was seen. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is [`super::screen`].
 
-mod commands;
+pub(super) mod answer;
+mod browser;
+pub(super) mod commands;
+pub(super) mod complete;
 mod date;
 mod json;
+mod line;
+pub(super) mod mistake;
 mod notes;
-mod options;
-mod paths;
+pub(super) mod options;
+pub(super) mod paths;
 mod person;
 mod pipe;
-mod session;
-mod show;
-mod typed;
+pub(super) mod secrets;
+pub(super) mod session;
+pub(super) mod show;
+pub(super) mod typed;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use self::{options::Options, session::Session};
+use super::screen;
 
 /// Everything asked for was done.
 const DONE: u8 = 0;
@@ -30,25 +42,45 @@ const NOT_DONE: u8 = 1;
 /// The command line asks for something impossible.
 const BAD_ARGUMENTS: u8 = 2;
 
+/// What can be typed on the command line.
+pub fn command_line() -> clap::Command {
+    Options::command()
+}
+
 /// The program `syncnet-client`.
 pub fn main() -> ExitCode {
     // Prints what is wrong and exits with 2 by itself.
     let options = Options::parse();
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let person = is_terminal && !options.json;
+    let whole_screen = person && !options.plain && has_screen();
+    if options.gui {
+        return match browser::open(&options.servers(), options.is_encrypted()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => ended(&error, NOT_DONE),
+        };
+    }
     let settings = match options.check(person) {
         Ok(settings) => settings,
-        Err(reason) => {
-            eprintln!("syncnet-client: {reason}");
-            return ExitCode::from(BAD_ARGUMENTS);
-        }
+        Err(error) => return ended(&error, BAD_ARGUMENTS),
     };
-    let status = match person {
-        true => person::run(&settings),
-        false => Session::start(&settings).and_then(|session| pipe::run(session, &settings)),
+    let status = if whole_screen {
+        person::with_password(&settings).and_then(|settings| screen::run(&settings))
+    } else if person {
+        person::run(&settings)
+    } else {
+        Session::start(&settings).and_then(|session| pipe::run(session, &settings))
     };
-    ExitCode::from(status.unwrap_or_else(|error| {
-        eprintln!("syncnet-client: {error}");
-        NOT_DONE
-    }))
+    status.map_or_else(|error| ended(&error, NOT_DONE), ExitCode::from)
+}
+
+/// Says why the program ends. It may have no reader any more.
+fn ended(error: &dyn Error, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "syncnet-client: {error}");
+    ExitCode::from(status)
+}
+
+/// Whether the terminal can do more than print one line after the other.
+fn has_screen() -> bool {
+    cfg!(windows) || env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }

@@ -8,12 +8,11 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    client::{
-        io::Question,
-        update::{Reply, Update},
-    },
-    protocol::{EventKind, RoomKey, RoomName, UserName},
+    client::{ask::Outcome, update::Update},
+    protocol::{Answer, EventKind, Request, RoomKey, RoomName, UserName},
 };
+
+use super::mistake::Mistake;
 
 /// Names of a kind that are remembered. Full: further ones are not completed.
 const NAMES_MAX: usize = 10_000;
@@ -28,6 +27,8 @@ struct Inner {
     last: BTreeMap<RoomKey, u64>,
     /// Rooms that the user was refused or sent out of.
     gone: Vec<RoomName>,
+    /// Rooms that have another name: the old and the new one.
+    renamed: Vec<(RoomName, RoomName)>,
     page: Option<Page>,
 }
 
@@ -45,7 +46,7 @@ struct Page {
     /// What it was asked under.
     tag: u64,
     answered: bool,
-    next: Option<Question>,
+    next: Option<Request>,
 }
 
 /// What a session has seen. Shared by the threads that type and that show.
@@ -83,27 +84,22 @@ impl Notes {
             .collect()
     }
 
-    /// `question` was asked under `tag`. What can be gone on with is its answer from now on, where that has pages.
-    pub fn may_go_on(&self, tag: u64, question: &Question) {
-        let has_pages = match question {
-            Question::History { .. }
-            | Question::Rooms { .. }
-            | Question::Search(_)
-            | Question::Users { .. }
-            | Question::Members { .. } => true,
-            Question::Hooks(_) | Question::Servers | Question::Status | Question::Barrier => false,
-        };
-        if has_pages {
+    /// `request` was asked under `tag`. What can be gone on with is its answer from now on, if that has pages.
+    pub fn may_go_on(&self, tag: u64, request: &Request) {
+        if request.is_paged() {
             self.0.lock().page = Some(Page { tag, answered: false, next: None });
         }
     }
 
-    /// What asks for the page behind the last answer; the error is a sentence.
-    pub fn next_page(&self) -> Result<Question, String> {
+    /// What asks for the page behind the last answer.
+    ///
+    /// # Errors
+    /// There is none, or none yet.
+    pub fn next_page(&self) -> Result<Request, Mistake> {
         match &self.0.lock().page {
-            None => Err("there is nothing yet to go on from".into()),
-            Some(Page { answered: false, .. }) => Err("the answer to go on from is not here yet".into()),
-            Some(Page { next: None, .. }) => Err("that was all".into()),
+            None => Err(Mistake::NothingToGoOn),
+            Some(Page { answered: false, .. }) => Err(Mistake::NotAnswered),
+            Some(Page { next: None, .. }) => Err(Mistake::WasAll),
             Some(Page { next: Some(next), .. }) => Ok(next.clone()),
         }
     }
@@ -116,6 +112,11 @@ impl Notes {
     /// The rooms that the user is not in after all, since the last call.
     pub fn take_gone(&self) -> Vec<RoomName> {
         std::mem::take(&mut self.0.lock().gone)
+    }
+
+    /// The rooms that have another name, since the last call: the old and the new one.
+    pub fn take_renamed(&self) -> Vec<(RoomName, RoomName)> {
+        std::mem::take(&mut self.0.lock().renamed)
     }
 
     /// The user tries to be in `room`, whatever was before.
@@ -139,7 +140,7 @@ impl Notes {
         if let Update::Answered { tag, reply } = update
             && let Some(page) = inner.page.as_mut().filter(|page| page.tag == *tag)
         {
-            (page.answered, page.next) = (true, reply.next().cloned());
+            (page.answered, page.next) = (true, reply.next());
         }
         match update {
             Update::Joined { room, last_seq, .. } => {
@@ -154,19 +155,19 @@ impl Notes {
                     EventKind::Invited { username }
                     | EventKind::Uninvited { username }
                     | EventKind::Role { username, .. } => inner.user(username),
+                    EventKind::Renamed { name, old_name } => {
+                        inner.room(name);
+                        inner.renamed.push((old_name.clone(), name.clone()));
+                    }
                     _ => {}
                 }
             }
             Update::Presence { username, .. } => inner.user(username),
             Update::Invitation { by, .. } => inner.user(by),
-            Update::Answered { reply: Reply::Rooms { rooms, .. }, .. } => {
-                rooms.iter().for_each(|room| inner.room(&room.room));
-            }
-            Update::Answered { reply: Reply::Members { members, .. }, .. } => {
-                members.iter().for_each(|member| inner.user(&member.username));
-            }
-            Update::Answered { reply: Reply::Users { users, .. }, .. } => {
-                users.iter().for_each(|user| inner.user(&user.username));
+            Update::Answered { reply, .. } => {
+                if let Outcome::Done(answer) = &reply.outcome {
+                    inner.names(answer);
+                }
             }
             _ => {}
         }
@@ -174,6 +175,15 @@ impl Notes {
 }
 
 impl Inner {
+    fn names(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Rooms(list) => list.rooms.iter().for_each(|room| self.room(&room.room)),
+            Answer::Members(list) => list.members.iter().for_each(|member| self.user(&member.username)),
+            Answer::Users(list) => list.users.iter().for_each(|user| self.user(&user.username)),
+            _ => {}
+        }
+    }
+
     fn room(&mut self, room: &RoomName) {
         if self.rooms.len() < NAMES_MAX {
             self.rooms.insert(room.key(), room.to_string());
@@ -190,6 +200,13 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        client::ask::Reply,
+        protocol::{
+            answer::{Account, UserList},
+            request::{ListServers, Users},
+        },
+    };
 
     #[test]
     fn what_waits_for_its_answer_is_shown_once() {
@@ -203,16 +220,24 @@ mod tests {
 
     #[test]
     fn more_is_of_the_last_list_and_only_once_it_is_there() {
-        let (notes, users) = (Notes::default(), Question::Users { after: None });
+        let (notes, users) = (Notes::default(), Users { after: None, limit: None });
         assert!(notes.next_page().is_err());
-        notes.may_go_on(1, &users);
-        notes.may_go_on(2, &Question::Servers);
-        assert!(notes.next_page().unwrap_err().contains("not here yet"));
-        let after = UserName::new("bob");
-        let reply = |next| Update::Answered { tag: 1, reply: Reply::Users { users: vec![], next } };
-        notes.note(&reply(Some(Question::Users { after: after.clone() })));
-        assert_eq!(notes.next_page(), Ok(Question::Users { after }));
-        notes.note(&reply(None));
-        assert!(notes.next_page().unwrap_err().contains("that was all"));
+        notes.may_go_on(1, &users.clone().into());
+        notes.may_go_on(2, &ListServers {}.into());
+        assert!(matches!(notes.next_page(), Err(Mistake::NotAnswered)));
+        let bob = UserName::new("bob").unwrap();
+        let answer = |more| {
+            let username = bob.clone();
+            let user =
+                Account { account: true, admin: false, banned: false, bot: false, online: true, username };
+            let outcome = Outcome::Done(UserList { more, users: vec![user] }.into());
+            let reply = Box::new(Reply { request: users.clone().into(), outcome });
+            Update::Answered { tag: 1, reply }
+        };
+        notes.note(&answer(true));
+        let next = Users { after: Some(bob.clone()), limit: None };
+        assert_eq!(notes.next_page().unwrap(), next.into());
+        notes.note(&answer(false));
+        assert!(matches!(notes.next_page(), Err(Mistake::WasAll)));
     }
 }

@@ -1,12 +1,13 @@
 //! The command line, and the checked settings it amounts to.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Parser;
+use thiserror::Error;
 
 use crate::{
     client::{
@@ -15,6 +16,7 @@ use crate::{
         login::{First, Login, Secret},
     },
     protocol::{RoomName, UserName, limits::HISTORY_MAX},
+    tls::client::{Trust, TrustError},
 };
 
 /// Past events that a person is shown when joining a room.
@@ -22,7 +24,8 @@ const HISTORY_FOR_PEOPLE: usize = 20;
 
 /// Chat from a terminal or a script.
 ///
-/// Typed lines are messages; lines that begin with / are commands (/help lists them), and //text sends
+/// On a terminal it fills the screen; ? shows the keys. With --plain, or where TERM is "dumb", it reads and prints
+/// lines instead. What is typed is a message; what begins with / is a command (/help lists them), and //text sends
 /// /text. When standard input or output is no terminal, the client prints one event a line, waits after
 /// the end of the input until everything is acknowledged, and exits with 0 if it was, else with 1.
 /// Messages that are not acknowledged yet are kept on disk and sent by the next run.
@@ -40,6 +43,12 @@ pub struct Options {
     /// A server's client port [default: 8000, 8001 and 8002 in turn]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     server_port: Option<u16>,
+    /// Encrypt, and believe the authorities that this machine knows
+    #[arg(long)]
+    tls: bool,
+    /// Encrypt, and believe the authorities in this file [default: $SYNCNET_CA]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The name to go by [default: $USER, else guest-xxxx]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -58,6 +67,9 @@ pub struct Options {
     /// A room to join; may be given more than once, messages go to the first
     #[arg(long, value_name = "ROOM", default_value = "lobby")]
     room: Vec<String>,
+    /// Read and print lines, also on a terminal that could show a whole screen
+    #[arg(long)]
+    pub plain: bool,
     /// Print every event, acknowledgement and notice as one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -68,9 +80,48 @@ pub struct Options {
     /// Past events to show when joining a room [default: 20 for people, 0 for pipes]
     #[arg(long, value_name = "N", value_parser = parse_history)]
     history: Option<usize>,
+    /// Open the web client of a server in the browser, and do nothing else
+    #[arg(long)]
+    pub gui: bool,
     /// How long to wait for acknowledgements after the end of the input
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait_s: u32,
+}
+
+/// What is wrong with a command line that clap has taken.
+#[derive(Debug, Error)]
+pub enum OptionError {
+    /// It cannot name a room.
+    #[error("{0:?} is not a name of a room: use 1 to 32 of A-Z a-z 0-9 _ . -")]
+    RoomName(String),
+    /// It cannot name a user.
+    #[error("{0:?} is not a name of a user: use 1 to 32 of A-Z a-z 0-9 _ . -")]
+    UserName(String),
+    /// It cannot be a number of past events.
+    #[error("must be a number from 0 to {HISTORY_MAX}")]
+    History,
+    /// A script has to give it beforehand.
+    #[error("give the password with --password-file or in $SYNCNET_PASSWORD")]
+    NoPassword,
+    /// A file with a secret cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no secret in a file.
+    #[error("{} is empty", .0.display())]
+    Empty(PathBuf),
+    /// No name for a guest can be drawn.
+    #[error("the system gives no random numbers: {0}")]
+    NoChance(getrandom::Error),
+    /// Messages have no place to be kept.
+    #[error("there is no home folder: name a folder with --outbox-dir")]
+    NoHome,
+    /// Nobody can be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// What the client is to do, checked.
@@ -78,6 +129,8 @@ pub struct Options {
 pub struct Settings {
     /// Where to look first; empty: by discovery.
     pub servers: Vec<Address>,
+    /// Whose certificates are believed; nothing is encrypted without.
+    pub trust: Option<Trust>,
     /// The name to go by.
     pub user: UserName,
     /// How to log in.
@@ -101,27 +154,43 @@ pub struct Settings {
 }
 
 impl Options {
-    /// Checks what clap could not; the error is a sentence. `person`: somebody sits at a terminal.
-    pub fn check(self, person: bool) -> Result<Settings, String> {
-        let rooms = self.room.iter().map(|name| {
-            RoomName::new(name)
-                .ok_or_else(|| format!("{name:?} is not a name of a room: use 1 to 32 of A-Z a-z 0-9 _ . -"))
-        });
-        let first = match (self.login, self.register) {
-            (true, _) => First::Password,
-            (false, true) => First::Register,
-            (false, false) => First::Guest,
+    /// Where servers are looked for, as far as the command line says.
+    pub fn servers(&self) -> Vec<Address> {
+        servers(self.server_host.clone(), self.server_port)
+    }
+
+    /// Whether servers are spoken to by TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls || self.ca.is_some() || env::var_os("SYNCNET_CA").is_some_and(|path| !path.is_empty())
+    }
+
+    /// Checks what clap could not. `person`: a user sits at a terminal.
+    ///
+    /// # Errors
+    /// The command line asks for something impossible, or a file that it names cannot be read.
+    pub fn check(self, person: bool) -> Result<Settings, OptionError> {
+        let rooms = self
+            .room
+            .iter()
+            .map(|name| RoomName::new(name).ok_or_else(|| OptionError::RoomName(name.clone())));
+        let first = if self.login {
+            First::Password
+        } else if self.register {
+            First::Register
+        } else {
+            First::Guest
         };
         let password = match &self.password_file {
             Some(path) => Some(first_line(path)?),
             None => secret_of("SYNCNET_PASSWORD"),
         };
         if first != First::Guest && password.is_none() && !person {
-            return Err("give the password with --password-file or in $SYNCNET_PASSWORD".into());
+            return Err(OptionError::NoPassword);
         }
         let token = self.token_file.as_deref().map(first_line).transpose()?;
         Ok(Settings {
-            servers: servers(self.server_host, self.server_port),
+            servers: self.servers(),
+            trust: Trust::wanted(self.tls, self.ca.as_deref())?,
             login: Login { token, password: password.clone(), first },
             password,
             next_password: secret_of("SYNCNET_NEW_PASSWORD"),
@@ -143,12 +212,12 @@ fn secret_of(variable: &str) -> Option<Secret> {
     env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new)
 }
 
-fn first_line(path: &Path) -> Result<Secret, String> {
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+fn first_line(path: &Path) -> Result<Secret, OptionError> {
+    let unreadable = |source| OptionError::Unreadable { path: path.to_owned(), source };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-        _ => Err(format!("{} is empty", path.display())),
+        _ => Err(OptionError::Empty(path.to_owned())),
     }
 }
 
@@ -160,33 +229,29 @@ fn servers(host: Option<String>, port: Option<u16>) -> Vec<Address> {
     }
 }
 
-fn user(given: Option<String>) -> Result<UserName, String> {
+fn user(given: Option<String>) -> Result<UserName, OptionError> {
     if let Some(name) = given {
-        let wrong = || format!("{name:?} is not a name of a user: use 1 to 32 of A-Z a-z 0-9 _ . -");
-        return UserName::new(&name).ok_or_else(wrong);
+        return UserName::new(&name).ok_or(OptionError::UserName(name));
     }
     if let Some(user) = env::var("USER").ok().and_then(|name| UserName::new(&name)) {
         return Ok(user);
     }
     let mut random = [0; 2];
-    getrandom::fill(&mut random).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut random).map_err(OptionError::NoChance)?;
     let name = format!("guest-{:04x}", u16::from_le_bytes(random));
     Ok(UserName::new(&name).expect("letters, digits and a hyphen make a name"))
 }
 
-fn outbox_folder() -> Result<PathBuf, String> {
+fn outbox_folder() -> Result<PathBuf, OptionError> {
     let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = folder("XDG_STATE_HOME").filter(|path| path.is_absolute());
     let home = || folder("HOME").or_else(|| folder("USERPROFILE")).map(|home| home.join(".local/state"));
-    let state = state.or_else(home).ok_or("there is no home folder: name a folder with --outbox-dir")?;
+    let state = state.or_else(home).ok_or(OptionError::NoHome)?;
     Ok(state.join("syncnet"))
 }
 
-fn parse_history(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&count| count <= HISTORY_MAX)
-        .ok_or_else(|| format!("must be a number from 0 to {HISTORY_MAX}"))
+fn parse_history(text: &str) -> Result<usize, OptionError> {
+    text.parse().ok().filter(|&count| count <= HISTORY_MAX).ok_or(OptionError::History)
 }
 
 #[cfg(test)]
@@ -195,7 +260,8 @@ mod tests {
 
     fn settings(arguments: &[&str]) -> Result<Settings, String> {
         let all = ["syncnet-client", "--user", "alice", "--outbox-dir", "/tmp"].iter().chain(arguments);
-        Options::try_parse_from(all).map_err(|error| error.to_string())?.check(false)
+        let options = Options::try_parse_from(all).map_err(|error| error.to_string())?;
+        options.check(false).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,12 +41,13 @@ use crate::{
 };
 
 use super::{
-    DONE, NOT_DONE,
-    commands::{Known, complete, path_at},
+    DONE, NOT_DONE, answer,
+    complete::{Known, complete, path_at},
     notes::Notes,
     options::Settings,
     paths,
-    session::{Outcome, Secrets, Session, Wanted},
+    secrets::{NoSecret, Secrets, Wanted},
+    session::{Outcome, Session},
     show::{self, counted, harmless},
     typed::Typed,
 };
@@ -61,9 +62,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Own messages whose events are waited for, so as not to show them twice. Full: the oldest is forgotten
 /// and its event shown.
 const OWN_MAX: usize = 4_096;
-/// The others are told at most so often that somebody is typing.
+/// The other users are told at most so often that this one is typing.
 const TYPING_EVERY: Duration = Duration::from_secs(4);
-/// That somebody is typing is shown at most so often.
+/// A user who is typing is shown at most so often.
 const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
@@ -76,9 +77,11 @@ struct Shared {
     whisper: Mutex<Option<Whisper>>,
     /// The client has stopped for good.
     stopped: AtomicBool,
+    /// The line as it stands, so that Ctrl-C does not throw it away.
+    line: Mutex<String>,
 }
 
-/// Completes with the Tab key, and tells the room that somebody types.
+/// Completes with the Tab key, and tells the room that the user is typing.
 struct Typist {
     notes: Arc<Notes>,
     shared: Arc<Shared>,
@@ -105,8 +108,9 @@ impl Completer for Typist {
 impl Hinter for Typist {
     type Hint = String;
 
-    /// Gives no hint; the editor asks after each key, and so it is known that somebody types.
+    /// Gives no hint; the editor asks after each key, and so it is known that the user is typing.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        line.clone_into(&mut self.shared.line.lock());
         let mut told_at = self.told_at.lock();
         if !line.is_empty()
             && !line.starts_with('/')
@@ -128,7 +132,7 @@ impl Helper for Typist {}
 struct Asked;
 
 impl Secrets for Asked {
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
+    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret> {
         let (prompt, twice) = match wanted {
             Wanted::Own => ("Password: ", false),
             Wanted::Login => ("Password (none for a guest): ", false),
@@ -136,15 +140,13 @@ impl Secrets for Asked {
             Wanted::Room => ("Password of the room: ", false),
             Wanted::RoomChosen => ("New password of the room: ", true),
         };
-        let ask = |prompt: &str| {
-            rpassword::prompt_password(prompt).map_err(|error| format!("no password was read: {error}"))
-        };
+        let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(NoSecret::Terminal);
         let password = ask(prompt)?;
         if password.is_empty() && wanted != Wanted::Login {
-            return Err("no password was typed".into());
+            return Err(NoSecret::NotTyped);
         }
         if twice && ask("Once more: ")? != password {
-            return Err("the two are not the same".into());
+            return Err(NoSecret::Different);
         }
         Ok(Secret::new(password))
     }
@@ -152,24 +154,45 @@ impl Secrets for Asked {
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// Runs until the person quits. Gives the exit status.
-pub fn run(settings: &Settings) -> io::Result<u8> {
+/// The settings with the password that they need, asked for where it was not given.
+pub fn with_password(settings: &Settings) -> io::Result<Settings> {
     let mut settings = settings.clone();
     if settings.login.first != First::Guest && settings.login.password.is_none() {
         let wanted = if settings.login.first == First::Register { Wanted::Chosen } else { Wanted::Own };
         let password = Asked.secret(wanted).map_err(io::Error::other)?;
         settings.login = Login { password: Some(password), ..settings.login };
     }
-    let mut session = Session::start(&settings)?;
+    Ok(settings)
+}
+
+/// Prints where the terminal can do nothing else: the line that is being typed is not drawn again.
+struct Plain;
+
+impl ExternalPrinter for Plain {
+    fn print(&mut self, text: String) -> rustyline::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+}
+
+/// Runs until the person quits. Gives the exit status.
+pub fn run(settings: &Settings) -> io::Result<u8> {
+    let mut session = Session::start(&with_password(settings)?)?;
     let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor: Editor<Typist, MemHistory> =
         Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
-    let printer: Printer = Box::new(editor.create_external_printer().map_err(io::Error::other)?);
+    // The editor has no printer for a terminal that it cannot draw on.
+    let printer: Printer = match editor.create_external_printer() {
+        Ok(printer) => Box::new(printer),
+        Err(_) => Box::new(Plain),
+    };
     let shared = Arc::new(Shared {
         user: Mutex::new(session.user.clone()),
         room: Mutex::default(),
         whisper: Mutex::default(),
         stopped: AtomicBool::new(false),
+        line: Mutex::default(),
     });
     editor.set_helper(Some(Typist {
         notes: session.notes.clone(),
@@ -178,23 +201,30 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
     }));
     println!("* you are {}; /help lists the commands, /quit ends", session.user);
     let mut printing = begin(&session, &shared, printer)?;
+    let mut sent = BTreeSet::new();
     while !shared.stopped.load(Ordering::Relaxed) {
         let room = session.current_room().cloned();
         let prompt = room.as_ref().map_or_else(String::new, RoomName::to_string) + "> ";
         *shared.room.lock() = room;
         let line = match editor.readline(&prompt) {
             Ok(line) => line,
+            Err(ReadlineError::Interrupted) if !shared.line.lock().is_empty() => {
+                let line = std::mem::take(&mut *shared.line.lock());
+                if !Typed::is_secret(&line) {
+                    editor.add_history_entry(line).map_err(io::Error::other)?;
+                }
+                println!("* your line is put aside, ↑ brings it back; Ctrl-C in an empty line ends");
+                continue;
+            }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => break,
             Err(error) => return Err(io::Error::other(error)),
         };
         if !Typed::is_secret(&line) && !line.is_empty() {
             editor.add_history_entry(line.as_str()).map_err(io::Error::other)?;
         }
-        let outcome = match Typed::read(&line) {
-            Ok(typed) => session.carry_out(typed, &line, &mut Asked)?,
-            Err(reason) => Err(reason),
-        };
-        match outcome {
+        shared.line.lock().clear();
+        match session.take(&line, &mut Asked)? {
+            Ok(Outcome::Sent(client_msg_id)) => drop(sent.insert(client_msg_id)),
             Ok(Outcome::Quit) => break,
             Ok(Outcome::Text(text)) => println!("{text}"),
             Ok(Outcome::Moving(room)) => {
@@ -203,13 +233,17 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
             }
             Ok(Outcome::Restarted) => {
                 // The client before has ended, and its printing with it.
-                let (_, printer) = end(printing)?;
+                let ended = end(printing)?;
+                sent.retain(|id| !ended.settled.contains(id));
                 println!("* you are {} now", session.user);
                 *shared.user.lock() = session.user.clone();
-                printing = begin(&session, &shared, printer)?;
+                printing = begin(&session, &shared, ended.printer)?;
             }
             Ok(_) => {}
-            Err(reason) => println!("! {}", harmless(&reason)),
+            Err(mistake) => println!("! {}", harmless(&mistake.to_string())),
+        }
+        for (old, new) in session.notes.take_renamed() {
+            session.rename(&old, &new);
         }
         // Only now: what was typed to a room that is gone must not go to the one before it.
         for room in session.notes.take_gone() {
@@ -218,9 +252,14 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
     }
     *shared.whisper.lock() = None;
     drop(session);
-    let (pending, _) = end(printing)?;
-    if pending > 0 {
-        println!("* {} not acknowledged yet; the next run sends what is left", counted(pending, "message"));
+    let ended = end(printing)?;
+    if ended.pending > 0 {
+        let messages = counted(ended.pending, "message");
+        println!("* {messages} not acknowledged yet; the next run sends what is left");
+    }
+    sent.retain(|id| !ended.settled.contains(id));
+    if !sent.is_empty() {
+        println!("! {} neither sent nor kept", counted(sent.len() as u64, "message"));
     }
     Ok(if shared.stopped.load(Ordering::Relaxed) { NOT_DONE } else { DONE })
 }
@@ -234,11 +273,7 @@ fn mark_read(session: &Session, shared: &Shared) {
     }
 }
 
-fn begin(
-    session: &Session,
-    shared: &Arc<Shared>,
-    printer: Printer,
-) -> io::Result<JoinHandle<(u64, Printer)>> {
+fn begin(session: &Session, shared: &Arc<Shared>, printer: Printer) -> io::Result<JoinHandle<Ended>> {
     *shared.whisper.lock() = session.client.whisper();
     if !session.client.restored().is_empty() {
         let count = counted(session.client.restored().len() as u64, "message");
@@ -248,7 +283,16 @@ fn begin(
     Builder::new().name("client-print".into()).spawn(move || printing.run())
 }
 
-fn end(printing: JoinHandle<(u64, Printer)>) -> io::Result<(u64, Printer)> {
+/// What the printing thread leaves.
+struct Ended {
+    /// Messages that are kept and not acknowledged.
+    pending: u64,
+    /// The messages of this run of which it is known that they are kept, or refused.
+    settled: BTreeSet<String>,
+    printer: Printer,
+}
+
+fn end(printing: JoinHandle<Ended>) -> io::Result<Ended> {
     printing.join().map_err(|_| io::Error::other("the printing thread has failed"))
 }
 
@@ -274,6 +318,8 @@ struct Printing {
     typed: u64,
     /// The ids of unacknowledged messages, those of earlier runs included.
     pending: BTreeSet<String>,
+    /// The ids of messages of this run that are kept, or were refused.
+    settled: BTreeSet<String>,
     /// Who was last shown to be typing, and when.
     typing: Option<(UserName, Instant)>,
 }
@@ -289,17 +335,21 @@ impl Printing {
             own: BTreeMap::new(),
             typed: 0,
             pending: session.client.restored().iter().map(|message| message.client_msg_id.clone()).collect(),
+            settled: BTreeSet::new(),
             typing: None,
         }
     }
 
-    /// Shows updates until the client ends; gives the number of messages that are not acknowledged.
-    fn run(mut self) -> (u64, Printer) {
+    /// Shows updates until the client ends.
+    fn run(mut self) -> Ended {
         loop {
             match self.updates.recv_timeout(LOOK_EVERY) {
                 Ok(update) => self.update(&update),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return (self.pending.len() as u64, self.printer),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let Printing { pending, settled, printer, .. } = self;
+                    return Ended { pending: pending.len() as u64, settled, printer };
+                }
             }
             self.show_pending(PENDING_AFTER);
             for command in self.notes.take_waiting(WAITS_AFTER) {
@@ -315,6 +365,7 @@ impl Printing {
         match update {
             Update::Queued { message, online } => {
                 self.pending.insert(message.client_msg_id.clone());
+                self.settled.insert(message.client_msg_id.clone());
                 self.remember(message.clone());
                 if !online {
                     self.show_pending(Duration::ZERO);
@@ -323,6 +374,7 @@ impl Printing {
             Update::Acked { message, .. } => self.acked(message),
             Update::Refused { message, .. } => {
                 self.pending.remove(&message.client_msg_id);
+                self.settled.insert(message.client_msg_id.clone());
                 self.own.retain(|_, own| own.message.client_msg_id != message.client_msg_id);
             }
             Update::Event { event, .. } => {
@@ -339,8 +391,7 @@ impl Printing {
                 }
             }
             Update::Typing { username, .. } if !self.is_typing_news(username) => return,
-            Update::Changed { tag, .. }
-            | Update::Answered { tag, .. }
+            Update::Answered { tag, .. }
             | Update::Uploaded { tag, .. }
             | Update::Downloaded { tag, .. }
             | Update::TransferFailed { tag, .. } => command = self.notes.answered(*tag),
@@ -350,7 +401,7 @@ impl Printing {
         for line in show::lines(update, room.as_ref(), &command) {
             self.print(&line);
         }
-        if let Some(hint) = show::hint(update) {
+        if let Some(hint) = answer::hint(update) {
             self.print(hint);
         }
         match update {
@@ -360,7 +411,7 @@ impl Printing {
         }
     }
 
-    /// Whether that somebody is typing was not just shown.
+    /// Whether `user` was not just shown to be typing.
     fn is_typing_news(&mut self, user: &UserName) -> bool {
         let is_old = self
             .typing

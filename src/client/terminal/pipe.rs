@@ -1,7 +1,10 @@
 //! A script in front: lines in, one event a line out, and an exit status that tells whether all is done.
+//!
+//! However it ends (the end of the input, a signal, an output without a reader, a disk that is full), what
+//! was taken of the input is acknowledged, kept on the disk, or named as neither.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufRead, Read, Write},
     thread::Builder,
     time::Instant,
@@ -11,20 +14,20 @@ use crossbeam_channel::{Receiver, bounded, never, select};
 
 use crate::{
     client::{
-        change,
+        ask::{self, Reply},
         login::Secret,
-        update::{Reply, Update},
+        update::Update,
     },
     protocol::RoomKey,
 };
 
 use super::{
-    DONE, NOT_DONE, json,
+    DONE, NOT_DONE, answer, commands, json,
     notes::Notes,
     options::Settings,
-    session::{Outcome, Secrets, Session, Wanted},
+    secrets::{NoSecret, Secrets, Wanted},
+    session::{Outcome, Session},
     show::{self, counted},
-    typed::{Account, Query, Typed},
 };
 
 /// The longest line of input, with its line end; a longer one is passed over, and is a failure.
@@ -46,9 +49,10 @@ enum Input {
 /// What was asked for and is not answered yet.
 #[derive(Default)]
 struct Unanswered {
-    messages: BTreeSet<String>,
+    /// Messages, each with whether it is on the disk.
+    messages: BTreeMap<String, bool>,
     rooms: BTreeSet<RoomKey>,
-    questions: BTreeSet<u64>,
+    asked: BTreeSet<u64>,
     /// A login is on its way.
     login: bool,
     /// Things that were refused.
@@ -57,61 +61,154 @@ struct Unanswered {
     stopped: Option<String>,
 }
 
-/// Runs until the input has ended and everything is answered, or the wait is over. Gives the exit status.
-pub fn run(mut session: Session, settings: &Settings) -> io::Result<u8> {
+struct Script<'a> {
+    session: Session,
+    settings: &'a Settings,
+    unanswered: Unanswered,
+    /// Lines of the input that were carried out, or complained about.
+    lines_taken: u64,
+    /// A line that waits for answers, and keeps those behind it waiting.
+    held: Option<(String, Instant)>,
+    /// The whole input was taken.
+    is_over: bool,
+}
+
+/// Runs until the input has ended and everything is answered, the wait is over, or a signal ends it. Gives the exit
+/// status.
+pub fn run(session: Session, settings: &Settings) -> io::Result<u8> {
+    let (ends, end) = bounded(1);
+    // It fails if the program has done so before; then signals end it at once, as they do by default.
+    let _ = ctrlc::set_handler(move || {
+        // One that waits already says the same.
+        let _ = ends.try_send(());
+    });
     let mut unanswered = Unanswered::default();
-    let restored = session.client.restored().iter().map(|message| message.client_msg_id.clone());
-    unanswered.messages.extend(restored);
+    let restored = session.client.restored().iter();
+    unanswered.messages.extend(restored.map(|message| (message.client_msg_id.clone(), true)));
     unanswered.rooms.extend(settings.rooms.iter().map(|room| room.key()));
-    let mut input = read_lines()?;
-    let mut updates = session.client.updates().clone();
-    let mut ended_at: Option<Instant> = None;
-    // A line that waits for answers, and keeps those behind it waiting.
-    let mut held: Option<(String, Instant)> = None;
-    while ended_at.is_none() || !unanswered.is_empty() {
-        if let Some((line, _)) = held.take_if(|(line, _)| !unanswered.keeps_waiting(line)) {
-            say(&mut session, &mut unanswered, &line, settings)?;
-        }
-        let busy = held.is_some() || unanswered.messages.len() >= PENDING_MAX;
-        let lines = if busy { never() } else { input.clone() };
-        let waits_since = ended_at.or(held.as_ref().map(|(_, at)| *at));
-        let deadline = waits_since.map_or_else(never, |at| crossbeam_channel::at(at + settings.wait));
-        select! {
-            recv(lines) -> line => {
-                let quit = match line {
-                    Ok(Ok(Input::Line(line))) if unanswered.keeps_waiting(&line) => {
-                        held = Some((line, Instant::now()));
-                        false
+    let mut script = Script { session, settings, unanswered, lines_taken: 0, held: None, is_over: false };
+    if let Err(error) = script.go_on(read_lines()?, &end) {
+        script.unanswered.stopped.get_or_insert_with(|| error.to_string());
+    }
+    Ok(script.end())
+}
+
+impl Script<'_> {
+    fn go_on(&mut self, mut input: Receiver<io::Result<Input>>, end: &Receiver<()>) -> io::Result<()> {
+        let mut ended_at: Option<Instant> = None;
+        while ended_at.is_none() || !self.unanswered.is_empty() {
+            if let Some((line, _)) = self.held.take_if(|(line, _)| !self.unanswered.keeps_waiting(line)) {
+                self.say(&line)?;
+            }
+            let busy = self.held.is_some() || self.unanswered.messages.len() >= PENDING_MAX;
+            let lines = if busy { never() } else { input.clone() };
+            // After a login under another name it is another client's.
+            let updates = self.session.client.updates().clone();
+            let waits_since = ended_at.or(self.held.as_ref().map(|(_, at)| *at));
+            let deadline =
+                waits_since.map_or_else(never, |at| crossbeam_channel::at(at + self.settings.wait));
+            select! {
+                recv(lines) -> line => {
+                    let goes_on = match line {
+                        Ok(line) => self.take(line?)?,
+                        Err(_) => {
+                            self.is_over = true;
+                            false
+                        }
+                    };
+                    if !goes_on {
+                        ended_at = Some(Instant::now());
+                        input = never();
                     }
-                    Ok(Ok(Input::Line(line))) => !say(&mut session, &mut unanswered, &line, settings)?,
-                    Ok(Ok(Input::TooLong)) => {
-                        let reason = format!("a line has more than {LINE_BYTES_MAX} bytes; it is not sent");
-                        complain(&mut unanswered, &reason, settings)?;
-                        false
-                    }
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => true,
-                };
-                // After a login under another name it is another client's.
-                updates = session.client.updates().clone();
-                if quit {
-                    ended_at = Some(Instant::now());
-                    input = never();
                 }
+                recv(updates) -> update => {
+                    let Ok(update) = update else { return Ok(()) };
+                    self.session.notes.note(&update);
+                    for room in self.session.notes.take_gone() {
+                        self.session.forget(&room);
+                    }
+                    for (old, new) in self.session.notes.take_renamed() {
+                        self.session.rename(&old, &new);
+                    }
+                    self.unanswered.note(&update, self.session.logins);
+                    print(&update, self.settings, &self.session.notes)?;
+                }
+                recv(deadline) -> _ => return Ok(()),
+                recv(end) -> _ => self.unanswered.stopped = Some("ended by a signal".into()),
             }
-            recv(updates) -> update => {
-                let Ok(update) = update else { break };
-                session.notes.note(&update);
-                unanswered.note(&update, &mut session);
-                print(&update, settings, &session.notes)?;
+            if self.unanswered.stopped.is_some() {
+                return Ok(());
             }
-            recv(deadline) -> _ => break,
         }
-        if unanswered.stopped.is_some() {
-            break;
+        Ok(())
+    }
+
+    /// Takes a line of input; `false` ends the input.
+    fn take(&mut self, line: Input) -> io::Result<bool> {
+        match line {
+            Input::Line(line) if self.unanswered.keeps_waiting(&line) => {
+                self.held = Some((line, Instant::now()));
+                Ok(true)
+            }
+            Input::Line(line) => self.say(&line),
+            Input::TooLong => {
+                self.lines_taken += 1;
+                self.complain(&format!("a line has more than {LINE_BYTES_MAX} bytes; it is not sent"))?;
+                Ok(true)
+            }
         }
     }
-    Ok(unanswered.status(settings))
+
+    /// Carries out a line of input; `false` ends the input.
+    fn say(&mut self, line: &str) -> io::Result<bool> {
+        let outcome = self.session.take(line, &mut Given(self.settings))?;
+        self.lines_taken += 1;
+        let unanswered = &mut self.unanswered;
+        match outcome {
+            Ok(Outcome::Nothing) => {}
+            Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id, false)),
+            Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
+            Ok(Outcome::Asked(tag)) => drop(unanswered.asked.insert(tag)),
+            Ok(Outcome::LoggingIn | Outcome::Restarted) => unanswered.login = true,
+            Ok(Outcome::Text(text)) => remark(&text),
+            Ok(Outcome::Quit) => {
+                self.is_over = true;
+                return Ok(false);
+            }
+            Err(mistake) => self.complain(&mistake.to_string())?,
+        }
+        Ok(true)
+    }
+
+    /// A line of input was wrong.
+    fn complain(&mut self, reason: &str) -> io::Result<()> {
+        self.unanswered.refused += 1;
+        if self.settings.json {
+            return write_line(&json::error_line(reason));
+        }
+        remark(&format!("! {}", show::harmless(reason)));
+        Ok(())
+    }
+
+    /// Ends the client, which keeps what it was given before, and says in one sentence what is not done.
+    fn end(mut self) -> u8 {
+        let Session { client, notes, logins, .. } = self.session;
+        let mut can_print = true;
+        client.end(|update| {
+            self.unanswered.note(&update, logins);
+            can_print = can_print && print(&update, self.settings, &notes).is_ok();
+        });
+        let mut reasons = self.unanswered.reasons(self.settings);
+        if !self.is_over {
+            let line = self.lines_taken + 1;
+            reasons.push(format!("the input was not carried out from its line {line} on"));
+        }
+        if reasons.is_empty() {
+            return DONE;
+        }
+        remark(&format!("syncnet-client: {}", show::harmless(&reasons.join("; "))));
+        NOT_DONE
+    }
 }
 
 /// Reads standard input in a thread of its own, which ends with the input or with the process: a blocking
@@ -145,45 +242,10 @@ fn read_line(from: &mut impl BufRead) -> io::Result<Option<Input>> {
     Ok(Some(Input::Line(String::from_utf8_lossy(line).into_owned())))
 }
 
-/// Carries out a line of input; `false` ends the input.
-fn say(
-    session: &mut Session,
-    unanswered: &mut Unanswered,
-    line: &str,
-    settings: &Settings,
-) -> io::Result<bool> {
-    let outcome = match Typed::read(line) {
-        Ok(typed) => session.carry_out(typed, line, &mut Given(settings))?,
-        Err(reason) => Err(reason),
-    };
-    match outcome {
-        Ok(Outcome::Nothing) => {}
-        Ok(Outcome::Sent(client_msg_id)) => drop(unanswered.messages.insert(client_msg_id)),
-        Ok(Outcome::Moving(room)) => drop(unanswered.rooms.insert(room.key())),
-        Ok(Outcome::Asked(tag)) => drop(unanswered.questions.insert(tag)),
-        Ok(Outcome::LoggingIn | Outcome::Restarted) => unanswered.login = true,
-        Ok(Outcome::Text(text)) => eprintln!("{text}"),
-        Ok(Outcome::Quit) => return Ok(false),
-        Err(reason) => complain(unanswered, &reason, settings)?,
-    }
-    Ok(true)
-}
-
-/// A line of input was wrong.
-fn complain(unanswered: &mut Unanswered, reason: &str, settings: &Settings) -> io::Result<()> {
-    unanswered.refused += 1;
-    if settings.json {
-        return write_line(&json::error_line(reason));
-    }
-    eprintln!("! {}", show::harmless(reason));
-    Ok(())
-}
-
 /// Events go to standard output; what the client says of itself goes to standard error, unless it is JSON.
 fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> {
     let command = match update {
-        Update::Changed { tag, .. }
-        | Update::Answered { tag, .. }
+        Update::Answered { tag, .. }
         | Update::Uploaded { tag, .. }
         | Update::Downloaded { tag, .. }
         | Update::TransferFailed { tag, .. } => notes.answered(*tag),
@@ -199,18 +261,24 @@ fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> 
     // A script reads every line alike: all name their room.
     for line in show::lines(update, None, &command) {
         match update {
-            Update::Event { .. }
-            | Update::Answered { .. }
-            | Update::Changed { outcome: change::Outcome::Done(_), .. }
-            | Update::Uploaded { .. }
-            | Update::Downloaded { .. } => write_line(&line)?,
-            _ => eprintln!("{line}"),
+            Update::Event { .. } | Update::Uploaded { .. } | Update::Downloaded { .. } => write_line(&line)?,
+            Update::Answered { reply, .. } if is_done(reply) => write_line(&line)?,
+            _ => remark(&line),
         }
     }
-    if let Some(hint) = show::hint(update) {
-        eprintln!("{hint}");
+    if let Some(hint) = answer::hint(update) {
+        remark(hint);
     }
     Ok(())
+}
+
+fn is_done(reply: &Reply) -> bool {
+    matches!(reply.outcome, ask::Outcome::Done(_))
+}
+
+/// Says something on standard error, which may have no reader any more.
+fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn write_line(line: &str) -> io::Result<()> {
@@ -223,7 +291,7 @@ fn write_line(line: &str) -> io::Result<()> {
 struct Given<'a>(&'a Settings);
 
 impl Secrets for Given<'_> {
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, String> {
+    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret> {
         let (given, place) = match wanted {
             Wanted::Own | Wanted::Login | Wanted::Chosen => {
                 (&self.0.password, "with --password-file or in $SYNCNET_PASSWORD")
@@ -231,50 +299,47 @@ impl Secrets for Given<'_> {
             Wanted::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),
             Wanted::Room | Wanted::RoomChosen => (&self.0.room_password, "in $SYNCNET_ROOM_PASSWORD"),
         };
-        given.clone().ok_or_else(|| format!("give the password {place}"))
+        given.clone().ok_or(NoSecret::NotGiven(place))
     }
 }
 
 impl Unanswered {
     fn is_empty(&self) -> bool {
-        !self.login && self.messages.is_empty() && self.rooms.is_empty() && self.questions.is_empty()
+        !self.login && self.messages.is_empty() && self.rooms.is_empty() && self.asked.is_empty()
     }
 
     /// Whether `line` makes sense only when something is answered that is not yet.
     fn keeps_waiting(&self, line: &str) -> bool {
-        match Typed::read(line) {
+        match commands::split(line) {
             // It goes on from an answer.
-            Ok(Typed::Ask(Query::More)) => !self.questions.is_empty(),
+            Some(("more", _)) => !self.asked.is_empty(),
             // Another user's client takes the place of this one, which then does nothing any more.
-            Ok(Typed::Account(Account::Login(Some(_)) | Account::Register(Some(_)))) => !self.is_empty(),
+            Some(("login" | "register", name)) if !name.is_empty() => !self.is_empty(),
             _ => false,
         }
     }
 
-    fn note(&mut self, update: &Update, session: &mut Session) {
+    fn note(&mut self, update: &Update, logins_of_session: u64) {
         match update {
             Update::Joined { room, .. } | Update::Left { room } => drop(self.rooms.remove(&room.key())),
             Update::RoomRefused { room, .. } => {
                 self.rooms.remove(&room.key());
                 self.refused += 1;
-                session.forget(room);
             }
-            // That of a file that was sent is nobody's line of input.
-            Update::Queued { message, .. } => drop(self.messages.insert(message.client_msg_id.clone())),
+            // The message of a file that was sent is no line of input.
+            Update::Queued { message, .. } => {
+                self.messages.insert(message.client_msg_id.clone(), true);
+            }
             Update::LoggedIn { .. } => self.login = false,
             Update::LoginNeeded { wanted: true, .. } => {}
             // About a login that another one has followed.
-            Update::LoginNeeded { logins, .. } if *logins < session.logins => {}
+            Update::LoginNeeded { logins, .. } if *logins < logins_of_session => {}
             Update::LoginNeeded { refusal, .. } => self.stopped = Some(refusal.reason.clone()),
-            Update::Changed { tag, outcome } => {
-                self.questions.remove(tag);
-                self.refused += u64::from(!matches!(outcome, change::Outcome::Done(_)));
-            }
             Update::Uploaded { tag, .. } | Update::Downloaded { tag, .. } => {
-                self.questions.remove(tag);
+                self.asked.remove(tag);
             }
             Update::TransferFailed { tag, .. } => {
-                self.questions.remove(tag);
+                self.asked.remove(tag);
                 self.refused += 1;
             }
             Update::Acked { message, .. } => drop(self.messages.remove(&message.client_msg_id)),
@@ -283,40 +348,38 @@ impl Unanswered {
                 self.refused += 1;
             }
             Update::Answered { tag, reply } => {
-                self.questions.remove(tag);
-                self.refused += u64::from(matches!(reply, Reply::Refused(_)));
+                self.asked.remove(tag);
+                self.refused += u64::from(!is_done(reply));
             }
             Update::Stopped { reason } => self.stopped = Some(reason.clone()),
             _ => {}
         }
     }
 
-    /// Says in one sentence what is not done, if anything is not.
-    fn status(&self, settings: &Settings) -> u8 {
-        if self.is_empty() && self.refused == 0 && self.stopped.is_none() {
-            return DONE;
-        }
-        let mut reasons = vec![];
-        if let Some(stopped) = &self.stopped {
-            reasons.push(stopped.clone());
-        }
+    /// What is not done.
+    fn reasons(&self, settings: &Settings) -> Vec<String> {
+        let mut reasons: Vec<String> = self.stopped.iter().cloned().collect();
         if self.refused > 0 {
             reasons.push(format!("{} refused", counted(self.refused, "request")));
         }
-        match self.messages.len() as u64 {
-            0 => {}
-            pending => reasons.push(format!(
-                "{} not acknowledged yet, kept in {} for the next run",
-                counted(pending, "message"),
-                settings.outbox_folder.display()
-            )),
+        let kept = self.messages.values().filter(|is_kept| **is_kept).count() as u64;
+        if kept > 0 {
+            let folder = settings.outbox_folder.display();
+            let messages = counted(kept, "message");
+            reasons.push(format!("{messages} not acknowledged yet, kept in {folder} for the next run"));
         }
-        if !self.rooms.is_empty() || !self.questions.is_empty() {
-            reasons
-                .push(counted((self.rooms.len() + self.questions.len()) as u64, "request") + " unanswered");
+        let lost = self.messages.len() as u64 - kept;
+        if lost > 0 {
+            reasons.push(format!("{} neither sent nor kept", counted(lost, "message")));
         }
-        eprintln!("syncnet-client: {}", show::harmless(&reasons.join("; ")));
-        NOT_DONE
+        let unanswered = (self.rooms.len() + self.asked.len()) as u64;
+        if unanswered > 0 {
+            reasons.push(counted(unanswered, "request") + " unanswered");
+        }
+        if self.login {
+            reasons.push("the login is not answered".into());
+        }
+        reasons
     }
 }
 

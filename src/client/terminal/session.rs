@@ -3,47 +3,20 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    client::{
-        Client, ClientConfig,
-        change::Change,
-        io::Question,
-        login::{Login, Secret},
-    },
+    client::{Client, ClientConfig, ask::Ask, login::Login},
     protocol::{RoomName, UserName},
 };
 
 use super::{
+    mistake::Mistake,
     notes::Notes,
     options::Settings,
-    typed::{Account, Administration, Deed, Entry, Query, Typed},
+    secrets::Secrets,
+    typed::{Say, Typed},
 };
 
-/// Which password is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// The user's own.
-    Own,
-    /// The user's own, or nothing for a guest.
-    Login,
-    /// The one that the user chooses for a new account.
-    Chosen,
-    /// The one that the user chooses in the place of another.
-    Next,
-    /// That of a room.
-    Room,
-    /// The one that is chosen for a room.
-    RoomChosen,
-}
-
-/// Where passwords come from: the terminal, or what a script has set.
-pub trait Secrets {
-    /// The password; the error is a sentence.
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, String>;
-}
-
-/// A client and the rooms somebody has joined with it.
+/// A client and the rooms that its user has joined.
 pub struct Session {
-    /// The client.
     pub client: Client,
     /// Who it is.
     pub user: UserName,
@@ -83,6 +56,7 @@ fn start(settings: &Settings, user: &UserName, login: Login) -> io::Result<Clien
     config.servers = settings.servers.clone();
     config.outbox_folder = Some(settings.outbox_folder.clone());
     config.history = settings.history;
+    config.trust = settings.trust.clone();
     Client::connect(config)
 }
 
@@ -115,62 +89,58 @@ impl Session {
         self.rooms.last()
     }
 
-    /// Carries out what was typed as `line`. The outer error ends the client, the inner one is for the typist.
-    pub fn carry_out(
-        &mut self,
-        typed: Typed,
-        line: &str,
-        secrets: &mut dyn Secrets,
-    ) -> io::Result<Result<Outcome, String>> {
-        match self.try_to(typed, line, secrets) {
-            Ok(outcome) => Ok(Ok(outcome)),
-            Err(Failure::Typist(reason)) => Ok(Err(reason)),
-            Err(Failure::Client(error)) => Err(error),
+    /// `room` is the one that is written to from now on, whether it is joined or not.
+    pub fn turn_to(&mut self, room: &RoomName) {
+        self.forget(room);
+        self.rooms.push(room.clone());
+    }
+
+    /// Reads and carries out a line. The outer error ends the client, the inner one is for the typist.
+    pub fn take(&mut self, line: &str, secrets: &mut dyn Secrets) -> io::Result<Result<Outcome, Mistake>> {
+        match Typed::read(line, self.current_room(), secrets) {
+            Ok(typed) => self.carry_out(typed, line),
+            Err(mistake) => Ok(Err(mistake)),
         }
     }
 
-    fn try_to(&mut self, typed: Typed, line: &str, secrets: &mut dyn Secrets) -> Result<Outcome, Failure> {
-        Ok(match typed {
+    /// Carries out what was typed as `line`. The outer error ends the client, the inner one is for the typist.
+    pub fn carry_out(&mut self, typed: Typed, line: &str) -> io::Result<Result<Outcome, Mistake>> {
+        Ok(Ok(match typed {
             Typed::Nothing => Outcome::Nothing,
-            Typed::Say { reply_to, body } => {
-                let room = self.room()?;
-                let id = match reply_to {
+            Typed::Say(Say { to, body, reply_to }) => {
+                let room = match to {
+                    Some(user) => RoomName::direct(&self.user, &user),
+                    None => match self.current_room() {
+                        Some(room) => room.clone(),
+                        None => return Ok(Err(Mistake::NoRoom)),
+                    },
+                };
+                Outcome::Sent(match reply_to {
                     None => self.client.send(&room, &body)?,
                     Some(target) => self.client.reply(&room, target, &body)?,
-                };
-                Outcome::Sent(id)
+                })
             }
-            Typed::Message(user, text) => Outcome::Sent(self.client.send_to(&self.user, &user, &text)?),
-            Typed::Join(room, entry) => self.enter(room, false, entry, Wanted::Room, secrets)?,
-            Typed::Create(room, private, entry) => {
-                self.enter(room, private, entry, Wanted::RoomChosen, secrets)?
+            Typed::Enter { room, private, password } => {
+                self.client.enter(&room, private, password)?;
+                self.turn_to(&room);
+                Outcome::Moving(room)
             }
-            Typed::Leave(name) => {
-                let room = name.map_or_else(|| self.room(), Ok)?;
+            Typed::Leave(room) => {
                 self.client.leave(&room)?;
                 self.forget(&room);
                 Outcome::Moving(room)
             }
-            Typed::InRoom(deed) => {
-                let change = self.deed(deed, secrets)?;
-                self.change(line, change)?
-            }
-            Typed::Account(account) => self.account(account, line, secrets)?,
-            Typed::Ask(query) => {
-                let question = self.question(query)?;
+            Typed::Ask(ask) => self.ask(*ask, line)?,
+            Typed::More => match self.notes.next_page() {
+                Ok(request) => self.ask(request, line)?,
+                Err(mistake) => return Ok(Err(mistake)),
+            },
+            Typed::LogIn(name, login) => self.log_in(name, login)?,
+            Typed::Send(room, path) => {
                 let tag = self.tag(line);
-                self.notes.may_go_on(tag, &question);
-                self.client.ask(tag, question)?;
-                Outcome::Asked(tag)
-            }
-            Typed::DeleteFile(file_id) => self.change(line, Change::delete_file(file_id))?,
-            Typed::Administer(user, what) => {
-                let change = administer(&user, what, secrets)?;
-                self.change(line, change)?
-            }
-            Typed::Send(path) => {
-                let (room, tag) = (self.room()?, self.tag(line));
-                self.client.upload(tag, &room, &path)?.map_err(Failure::Typist)?;
+                if let Err(error) = self.client.upload(tag, &room, &path)? {
+                    return Ok(Err(error.into()));
+                }
                 Outcome::Asked(tag)
             }
             Typed::Get(file_id, to) => {
@@ -184,80 +154,18 @@ impl Session {
             }
             Typed::Help => Outcome::Text(super::commands::help()),
             Typed::Quit => Outcome::Quit,
-        })
+        }))
     }
 
-    fn enter(
-        &mut self,
-        room: RoomName,
-        private: bool,
-        entry: Entry,
-        wanted: Wanted,
-        secrets: &mut dyn Secrets,
-    ) -> Result<Outcome, Failure> {
-        let password = match entry {
-            Entry::Open => None,
-            Entry::Password(password) => Some(password),
-            Entry::Ask => Some(secrets.secret(wanted)?),
-        };
-        self.rooms.retain(|joined| joined.key() != room.key());
-        self.client.enter(&room, private, password)?;
-        self.rooms.push(room.clone());
-        Ok(Outcome::Moving(room))
+    fn ask(&mut self, ask: impl Into<Ask>, line: &str) -> io::Result<Outcome> {
+        let (tag, ask) = (self.tag(line), ask.into());
+        self.notes.may_go_on(tag, ask.request());
+        self.client.ask(tag, ask)?;
+        Ok(Outcome::Asked(tag))
     }
 
-    fn deed(&self, deed: Deed, secrets: &mut dyn Secrets) -> Result<Change, Failure> {
-        let room = self.room()?;
-        Ok(match deed {
-            Deed::Edit(target, body) => Change::edit(&room, target, &body),
-            Deed::Delete(target) => Change::delete(&room, target),
-            Deed::React(target, emoji, remove) => Change::react(&room, target, &emoji, remove),
-            Deed::Topic(topic) => Change::topic(&room, &topic),
-            Deed::Moderate(what, user, seconds) => Change::moderate(what, &room, &user, seconds),
-            Deed::Role(user, role) => Change::set_role(&room, &user, &role),
-            Deed::Settings(mut settings) => {
-                settings["room"] = room.to_string().into();
-                Change::new("room_settings", settings)
-            }
-            Deed::Password(false) => Change::room_password(&room, None),
-            Deed::Password(true) => Change::room_password(&room, Some(&secrets.secret(Wanted::RoomChosen)?)),
-            Deed::Read => Change::mark_read(&room, None),
-            Deed::AddHook(user) => Change::create_hook(&room, &user),
-            Deed::DeleteHook(hook_id) => Change::delete_hook(&room, &hook_id),
-        })
-    }
-
-    fn account(
-        &mut self,
-        account: Account,
-        line: &str,
-        secrets: &mut dyn Secrets,
-    ) -> Result<Outcome, Failure> {
-        let change = match account {
-            Account::Register(name) => {
-                let password = secrets.secret(Wanted::Chosen)?;
-                return self.log_in(name, Login::by_registering(password));
-            }
-            Account::Login(name) => {
-                let password = secrets.secret(Wanted::Login)?;
-                let is_guest = password.expose().is_empty();
-                let login = if is_guest { Login::default() } else { Login::by_password(password) };
-                return self.log_in(name, login);
-            }
-            Account::Logout(everywhere) => Change::logout(everywhere),
-            Account::Password => {
-                let old = secrets.secret(Wanted::Own)?;
-                Change::change_password(&old, &secrets.secret(Wanted::Next)?)
-            }
-            Account::Close => Change::close_account(&secrets.secret(Wanted::Own)?),
-            Account::Away(away) => Change::presence(away),
-            Account::Bot(user) => Change::create_bot(&user),
-        };
-        self.change(line, change)
-    }
-
-    /// Logs in. Somebody else has another outbox, and so another client.
-    fn log_in(&mut self, name: Option<UserName>, login: Login) -> Result<Outcome, Failure> {
+    /// Logs in. Another user has another outbox, and so another client.
+    fn log_in(&mut self, name: Option<UserName>, login: Login) -> io::Result<Outcome> {
         match name.filter(|name| name.key() != self.user.key()) {
             None => {
                 // After a logout the rooms are as they were left: joining them again is harmless.
@@ -289,25 +197,11 @@ impl Session {
         }
     }
 
-    fn question(&self, query: Query) -> Result<Question, Failure> {
-        Ok(match query {
-            Query::Rooms => Question::Rooms { joined: false, after: None },
-            Query::Unread => Question::Rooms { joined: true, after: None },
-            Query::Who(name) => {
-                Question::Members { room: name.map_or_else(|| self.room(), Ok)?, after: None }
-            }
-            Query::History(range, limit) => Question::History { room: self.room()?, range, limit },
-            Query::Search(search) => Question::Search(search),
-            Query::More => self.notes.next_page()?,
-            Query::Hooks => Question::Hooks(self.room()?),
-            Query::Users => Question::Users { after: None },
-            Query::Servers => Question::Servers,
-        })
-    }
-
-    fn room(&self) -> Result<RoomName, Failure> {
-        let none = || Failure::Typist("you are in no room: /join one first".into());
-        self.current_room().cloned().ok_or_else(none)
+    /// A room has another name: what is typed goes there.
+    pub fn rename(&mut self, old: &RoomName, new: &RoomName) {
+        for room in self.rooms.iter_mut().filter(|room| room.key() == old.key()) {
+            room.clone_from(new);
+        }
     }
 
     /// A room is not joined after all.
@@ -322,42 +216,5 @@ impl Session {
             if Typed::is_secret(line) { line.split_whitespace().next().unwrap_or_default() } else { line };
         self.notes.asked(tag, what.trim());
         tag
-    }
-
-    fn change(&mut self, line: &str, change: Change) -> Result<Outcome, Failure> {
-        let tag = self.tag(line);
-        self.client.change(tag, change)?;
-        Ok(Outcome::Asked(tag))
-    }
-}
-
-/// What an administrator does to the account of `user`.
-fn administer(user: &UserName, what: Administration, secrets: &mut dyn Secrets) -> Result<Change, String> {
-    Ok(match what {
-        Administration::Ban(seconds) => Change::ban_from_cluster(user, seconds),
-        Administration::Unban => Change::unban_from_cluster(user),
-        Administration::Password => Change::set_password(user, &secrets.secret(Wanted::Next)?),
-        Administration::Admin(admin) => Change::set_admin(user, admin),
-        Administration::Delete => Change::delete_account(user),
-    })
-}
-
-/// Why something that was typed was not carried out.
-enum Failure {
-    /// For the typist.
-    Typist(String),
-    /// The client has ended.
-    Client(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Client(error)
-    }
-}
-
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Failure::Typist(reason)
     }
 }

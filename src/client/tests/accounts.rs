@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Rig, config, event, room};
+use super::{Rig, config, event, room, topic};
 use crate::{
     client::{
-        change::{Change, Outcome},
+        ask::Outcome,
         io::{Command, Input, Output},
         limits::READ_PAUSE_MS,
         login::{Login, Secret},
@@ -13,8 +13,12 @@ use crate::{
         update::Update,
     },
     protocol::{
-        Code, FileId, UserName,
-        file::{FILE_CHUNK_BYTES, NewFile},
+        Answer, Code, FileId, UserName,
+        answer::PresenceState,
+        checked::{Body, ContentType, Digest, Emoji, FileName, Seq},
+        credential::Password,
+        file::FILE_CHUNK_BYTES,
+        request::{Delete, Edit, FileBegin, Logout, Presence, React, SetPresence},
     },
 };
 
@@ -40,15 +44,11 @@ fn let_in(rig: &mut Rig, request: &Value) {
     rig.answer(request, "ack", data);
 }
 
-fn change(rig: &mut Rig, tag: u64, change: Change) {
-    rig.command(Command::Change { tag, change });
-}
-
 fn outcomes(rig: &mut Rig) -> Vec<(u64, Outcome)> {
     let told = std::mem::take(&mut rig.told);
     told.into_iter()
         .filter_map(|update| match update {
-            Update::Changed { tag, outcome } => Some((tag, outcome)),
+            Update::Answered { tag, reply } => Some((tag, reply.outcome)),
             _ => None,
         })
         .collect()
@@ -169,10 +169,11 @@ fn registering_over_a_lost_connection_ends_in_a_login() {
 #[test]
 fn a_change_is_asked_once_and_lost_with_its_connection() {
     let mut rig = Rig::in_lobby(&[8000], 0);
+    let place = |seq: u64| Seq::try_from(seq).unwrap();
     let lobby = room("lobby");
-    change(&mut rig, 1, Change::edit(&lobby, 1, "x"));
-    change(&mut rig, 2, Change::delete(&lobby, 2));
-    change(&mut rig, 3, Change::topic(&lobby, "tea"));
+    rig.ask(1, Edit { room: lobby.clone(), seq: place(1), body: Body::new("x").unwrap() });
+    rig.ask(2, Delete { room: lobby.clone(), seq: place(2) });
+    rig.ask(3, topic("tea"));
     let edit = rig.take("edit").remove(0);
     assert_eq!(edit["data"], json!({ "room": "lobby", "seq": 1, "body": "x" }));
     rig.answer(&edit, "ack", json!({ "room": "lobby", "seq": 5 }));
@@ -180,11 +181,11 @@ fn a_change_is_asked_once_and_lost_with_its_connection() {
     rig.nack(&delete, "forbidden", None);
     rig.lost();
     let told = outcomes(&mut rig);
-    assert!(matches!(&told[0], (1, Outcome::Done(data)) if data["seq"] == 5));
+    assert!(matches!(&told[0], (1, Outcome::Done(Answer::Placed(placed))) if placed.seq == 5));
     assert!(matches!(&told[1], (2, Outcome::Refused(refusal)) if refusal.code == Code::Forbidden));
-    assert_eq!(told[2], (3, Outcome::Unknown));
+    assert!(matches!(told[2], (3, Outcome::Unknown)));
     // What was typed without a connection is asked on the next one.
-    change(&mut rig, 4, Change::react(&lobby, 1, "+1", false));
+    rig.ask(4, React { room: lobby, seq: place(1), emoji: Emoji::new("+1").unwrap(), remove: false });
     rig.written.clear();
     rig.log_in("server2");
     assert!(rig.take("react").is_empty(), "the room comes first");
@@ -197,7 +198,7 @@ fn a_change_is_asked_once_and_lost_with_its_connection() {
 #[test]
 fn no_majority_leaves_a_change_unknown_and_load_only_delays_it() {
     let mut rig = Rig::in_lobby(&[8000, 8001], 0);
-    change(&mut rig, 1, Change::topic(&room("lobby"), "tea"));
+    rig.ask(1, topic("tea"));
     let topic = rig.take("topic").remove(0);
     rig.nack(&topic, "rate_limited", Some(100));
     assert!(outcomes(&mut rig).is_empty());
@@ -205,14 +206,14 @@ fn no_majority_leaves_a_change_unknown_and_load_only_delays_it() {
     rig.input(Input::Timeout);
     let topic = rig.take("topic").remove(0);
     rig.nack(&topic, "unavailable", None);
-    assert_eq!(outcomes(&mut rig), [(1, Outcome::Unknown)]);
+    assert!(matches!(outcomes(&mut rig)[..], [(1, Outcome::Unknown)]));
 }
 
 #[test]
 fn a_logout_waits_for_the_messages_and_ends_the_connection() {
     let mut rig = Rig::in_lobby(&[8000], 0);
     rig.send("lobby", "hi");
-    change(&mut rig, 1, Change::logout(false));
+    rig.ask(1, Logout { everywhere: false });
     assert!(rig.take("logout").is_empty());
     let chat = rig.take("chat").remove(0);
     rig.ack_chat(&chat, 1);
@@ -226,7 +227,7 @@ fn a_logout_waits_for_the_messages_and_ends_the_connection() {
 #[test]
 fn a_room_is_entered_with_its_password_and_resumed_without() {
     let mut rig = Rig::new(&[8000]);
-    let password = Some(Secret::new("sesame"));
+    let password = Some(Password::new("sesame").unwrap());
     rig.command(Command::Enter { room: room("den"), private: true, password });
     rig.log_in("server1");
     let join = rig.answer_join(json!({ "last_seq": 1, "created": true }));
@@ -235,7 +236,7 @@ fn a_room_is_entered_with_its_password_and_resumed_without() {
     rig.written.clear();
     rig.log_in("server2");
     let join = rig.answer_join(json!({ "last_seq": 1 }));
-    assert_eq!(join["data"], json!({ "room": "den", "after": 1 }));
+    assert_eq!(join["data"], json!({ "room": "den", "private": false, "after": 1 }));
 }
 
 #[test]
@@ -263,7 +264,7 @@ fn a_conversation_of_two_opens_by_itself_where_it_was_begun() {
     let mut rig = Rig::in_lobby(&[8000], 0);
     rig.push("@alice,bob", 7);
     let join = rig.answer_join(json!({ "last_seq": 7, "events": [event("@alice,bob", 7)] }));
-    assert_eq!(join["data"], json!({ "room": "@alice,bob", "after": 6 }));
+    assert_eq!(join["data"], json!({ "room": "@alice,bob", "private": false, "after": 6 }));
     assert_eq!(rig.shown(), [7]);
     rig.push("elsewhere", 3);
     assert!(rig.shown().is_empty() && rig.take("create_join").is_empty(), "other rooms do not");
@@ -288,6 +289,22 @@ fn what_was_read_is_told_now_and_then() {
 }
 
 #[test]
+fn what_was_read_elsewhere_is_told_and_not_said_again() {
+    let mut rig = Rig::in_lobby(&[8000], 0);
+    let data = json!({ "room": "lobby", "seq": 5, "unread_messages": 2, "mentions": 1 });
+    rig.line(json!({ "msg_type": "read", "data": data }));
+    let told = rig
+        .told
+        .iter()
+        .any(|update| matches!(update, Update::ReadElsewhere { seq: 5, unread: 2, mentions: 1, .. }));
+    assert!(told, "{:?}", rig.told);
+    rig.command(Command::Read { room: room("lobby"), seq: 5 });
+    assert!(rig.take("mark_read").is_empty());
+    rig.command(Command::Read { room: room("lobby"), seq: 6 });
+    assert_eq!(rig.take("mark_read")[0]["data"]["seq"], 6);
+}
+
+#[test]
 fn typing_and_presence_are_told_and_away_is_said_again() {
     let mut rig = Rig::in_lobby(&[8000], 0);
     rig.command(Command::Typing(room("lobby")));
@@ -300,15 +317,13 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
     rig.line(json!({ "msg_type": "invited", "data": { "room": "den", "by": "bob" } }));
     rig.line(json!({ "msg_type": "dancing", "data": { "username": "bob" } }));
     let bob = UserName::new("bob").unwrap();
-    assert_eq!(
-        rig.told,
-        [
-            Update::Typing { room: room("lobby"), username: bob.clone() },
-            Update::Presence { username: bob.clone(), state: "away".into() },
-            Update::Invitation { room: room("den"), by: bob, invited: true }
-        ]
-    );
-    change(&mut rig, 1, Change::presence(true));
+    let expected = [
+        Update::Typing { room: room("lobby"), username: bob.clone() },
+        Update::Presence { username: bob.clone(), state: PresenceState::Away },
+        Update::Invitation { room: room("den"), by: bob, invited: true },
+    ];
+    assert_eq!(format!("{:?}", rig.told), format!("{expected:?}"));
+    rig.ask(1, SetPresence { state: Presence::Away });
     assert_eq!(rig.take("set_presence")[0]["data"], json!({ "state": "away" }));
     rig.lost();
     rig.log_in("server2");
@@ -316,14 +331,16 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
 }
 
 pub(super) fn sending(size: u64) -> Sending {
-    let file = NewFile { room: room("lobby"), name: "a.txt".into(), size, content_type: "text/plain".into() };
-    Sending { file, sha256: "00".repeat(32), body: "a.txt".into(), client_msg_id: "file-1".into() }
+    let name = FileName::new("a.txt").unwrap();
+    let file =
+        FileBegin { room: room("lobby"), name, size, content_type: ContentType::new("text/plain").ok() };
+    Sending { file, sha256: Digest([0; 32]), body: "a.txt".into(), client_msg_id: "file-1".into() }
 }
 
 /// Reads what is asked for, until nothing more is.
 fn read_parts(rig: &mut Rig) {
     while let Some((tag, offset, length)) = rig.reads.pop() {
-        rig.input(Input::Bytes { tag, offset, result: Ok(vec![7; length]) });
+        rig.input(Input::Bytes { tag, offset, bytes: vec![7; length] });
     }
 }
 
@@ -377,9 +394,48 @@ fn a_file_that_cannot_be_read_or_is_refused_fails_and_nothing_else() {
     rig.command(Command::Upload { tag: 2, sending: sending(5) });
     let begin = rig.take("file_begin").remove(0);
     rig.answer(&begin, "ack", json!({ "file_id": FileId([1; 16]) }));
-    rig.input(Input::Bytes { tag: 2, offset: 0, result: Err("gone".into()) });
+    rig.input(Input::ReadFailed { tag: 2, reason: "gone".into() });
     assert!(matches!(rig.told.last(), Some(Update::TransferFailed { tag: 2, .. })));
     assert!(rig.state.is_idle());
+}
+
+#[test]
+fn uploads_wait_for_their_turn_and_for_servers_that_take_no_more() {
+    let mut rig = Rig::in_lobby(&[8000], 0);
+    for tag in 0..20 {
+        rig.command(Command::Upload { tag, sending: sending(0) });
+    }
+    let id = FileId([7; 16]).to_string();
+    let finish = |rig: &mut Rig, begin: &Value| {
+        rig.answer(begin, "ack", json!({ "file_id": id }));
+        let end = rig.take("file_end").remove(0);
+        let info =
+            json!({ "file_id": id, "name": "a", "size": 0, "sha256": "", "content_type": "text/plain" });
+        rig.answer(&end, "ack", info);
+    };
+    let begins = rig.take("file_begin");
+    assert_eq!(begins.len(), 2, "not all at once");
+    // Another device of the user has uploads, too: what is said meanwhile goes on.
+    rig.nack(&begins[0], "rate_limited", Some(200));
+    rig.send("lobby", "hello");
+    assert_eq!(rig.take("chat").len(), 1);
+    finish(&mut rig, &begins[1]);
+    let mut done = 1;
+    for pause_ms in [0, 250] {
+        rig.now_ms += pause_ms;
+        rig.input(Input::Timeout);
+        loop {
+            let begins = rig.take("file_begin");
+            begins.iter().for_each(|begin| finish(&mut rig, begin));
+            done += begins.len();
+            if begins.is_empty() {
+                break;
+            }
+        }
+    }
+    assert_eq!(done, 20);
+    let failed = rig.told.iter().filter(|told| matches!(told, Update::TransferFailed { .. })).count();
+    assert_eq!(failed, 0);
 }
 
 #[test]
@@ -389,9 +445,9 @@ fn a_download_is_saved_in_order_over_two_servers() {
     rig.command(Command::Download { tag: 3, file_id });
     let chunk = FILE_CHUNK_BYTES as u64;
     let piece = |offset: u64, length: usize| {
-        use base64::{Engine, engine::general_purpose::STANDARD};
+        use data_encoding::BASE64;
         json!({ "file_id": file_id, "name": "a", "size": chunk + 2, "sha256": "", "content_type": "x/y",
-            "offset": offset, "bytes": STANDARD.encode(vec![1; length]) })
+            "offset": offset, "bytes": BASE64.encode(&vec![1; length]) })
     };
     let read = rig.take("file_read").remove(0);
     rig.answer(&read, "file", piece(0, FILE_CHUNK_BYTES));

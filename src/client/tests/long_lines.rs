@@ -2,15 +2,19 @@
 
 use serde_json::json;
 
-use super::{Rig, accounts::sending, bodies, config, event, room};
+use super::{Rig, accounts::sending, bodies, config, event, room, topic};
 use crate::{
     client::{
-        change::{Change, Outcome},
-        io::{Command, Input, Question, Search},
-        login::Secret,
-        update::{Reply, Update},
+        ask::Outcome,
+        io::{Command, Input},
+        update::Update,
     },
-    protocol::{Code, file::FILE_CHUNK_BYTES, request::HistoryRange},
+    protocol::{
+        Code,
+        checked::{Body, Seq, Words},
+        file::FILE_CHUNK_BYTES,
+        request::{Edit, History, HistoryRange, Search},
+    },
 };
 
 /// The server could not read a line to its end, so it does not say which, and hangs up.
@@ -19,8 +23,15 @@ fn too_long(rig: &mut Rig) {
 }
 
 fn search(words: &str) -> Command {
-    let search = Search { words: words.into(), limit: 20, ..Search::default() };
-    Command::Ask { tag: 1, question: Question::Search(search) }
+    let query = Words::new(words).unwrap();
+    let (room, author, since, until, before, limit) = (None, None, None, None, None, None);
+    let ask = Search { query, room, author, since, until, before, limit }.into();
+    Command::Ask { tag: 1, ask }
+}
+
+fn is_refused(update: &Update, code: Code) -> bool {
+    let Update::Answered { reply, .. } = update else { return false };
+    matches!(&reply.outcome, Outcome::Refused(refusal) if refusal.code == code)
 }
 
 /// The connection is lost, and `lobby` joined at the next server.
@@ -38,18 +49,13 @@ fn move_on(rig: &mut Rig) {
 fn what_is_too_long_for_a_line_is_refused_before_it_is_asked() {
     let mut rig = Rig::in_lobby(&[8000], 0);
     let long = "x".repeat(70_000);
-    rig.command(Command::Change { tag: 1, change: Change::edit(&room("lobby"), 3, &long) });
-    rig.command(search(&long));
-    let password = Some(Secret::new(long.as_str()));
-    rig.command(Command::Enter { room: room("den"), private: false, password });
+    let edit = |body: &str| Edit { room: room("lobby"), seq: Seq::default(), body: Body::new(body).unwrap() };
+    rig.ask(1, edit(&long));
+    // Short enough for a body, and too long for a line.
+    rig.state.config.limits.body_bytes = long.len();
+    rig.ask(2, edit(&"a\u{1}".repeat(15_000)));
     rig.send("lobby", "hello");
-    let too_large = |update: &&Update| match update {
-        Update::Changed { outcome: Outcome::Refused(refusal), .. }
-        | Update::Answered { reply: Reply::Refused(refusal), .. }
-        | Update::RoomRefused { refusal, .. } => refusal.code == Code::TooLarge,
-        _ => false,
-    };
-    assert_eq!(rig.told.iter().filter(too_large).count(), 3);
+    assert_eq!(rig.told.iter().filter(|update| is_refused(update, Code::TooLarge)).count(), 2);
     assert_eq!(rig.written.len(), 1, "{:?}", rig.written);
     assert_eq!(bodies(&rig.take("chat")), ["hello"]);
 }
@@ -65,8 +71,7 @@ fn a_line_that_is_too_long_for_this_server_is_not_blamed_on_another() {
     assert!(rig.take("chat").is_empty(), "one after the other");
     assert_eq!(rig.take("search").len(), 1);
     too_long(&mut rig);
-    let told = |update: &Update| matches!(update, Update::Answered { tag: 1, reply: Reply::Refused(_) });
-    assert!(rig.told.iter().any(told));
+    assert!(rig.told.iter().any(|update| is_refused(update, Code::TooLarge)));
     move_on(&mut rig);
     assert_eq!(bodies(&rig.take("chat")), ["hello"]);
     assert!(rig.take("search").is_empty());
@@ -75,7 +80,7 @@ fn a_line_that_is_too_long_for_this_server_is_not_blamed_on_another() {
 #[test]
 fn one_thing_after_the_other_is_asked_only_until_nothing_is_left() {
     let mut rig = Rig::in_lobby(&[8000, 8001], 0);
-    rig.command(Command::Change { tag: 1, change: Change::topic(&room("lobby"), "too long") });
+    rig.ask(1, topic("too long"));
     rig.send("lobby", "hello");
     too_long(&mut rig);
     // The change is lost with its connection, and is not asked again.
@@ -84,8 +89,7 @@ fn one_thing_after_the_other_is_asked_only_until_nothing_is_left() {
     rig.ack_chat(&chat, 1);
     rig.line(json!({ "msg_type": "chat", "sender_id": "bob", "data": event("lobby", 1) }));
     for tag in 2..4 {
-        let question = Question::History { room: room("lobby"), range: HistoryRange::Last, limit: 1 };
-        rig.command(Command::Ask { tag, question });
+        rig.ask(tag, History { room: room("lobby"), range: HistoryRange::Last, limit: None });
     }
     assert_eq!(rig.take("history").len(), 2);
 }
@@ -103,7 +107,7 @@ fn a_file_whose_pieces_are_too_long_fails_for_good() {
         let begin = rig.take("file_begin").remove(0);
         rig.answer(&begin, "ack", json!({ "file_id": "07".repeat(16) }));
         let (tag, offset, length) = rig.reads.remove(0);
-        rig.input(Input::Bytes { tag, offset, result: Ok(vec![7; length]) });
+        rig.input(Input::Bytes { tag, offset, bytes: vec![7; length] });
         rig.take("file_chunk").len()
     };
     assert_eq!(fails(&mut rig), 1);

@@ -2,6 +2,7 @@
 //! unlucky for many seeds.
 
 mod accounts;
+mod cases;
 mod long_lines;
 mod messages;
 mod own;
@@ -12,14 +13,16 @@ mod world;
 use serde_json::{Value, json};
 
 use super::{
+    ask::Ask,
     directory::Address,
     io::{Command, Input, Output},
     login::{Login, Secret},
     outbox::{Message, MessageIds, OutboxChange},
+    own::Target,
     state::{ClientState, StateConfig},
     update::Update,
 };
-use crate::protocol::{Limits, RoomName, UserName};
+use crate::protocol::{Limits, RoomName, UserName, checked::Topic, request::SetTopic};
 
 /// A client, and whatever it wanted and was not yet looked at.
 struct Rig {
@@ -36,6 +39,8 @@ struct Rig {
     discovers: u32,
     /// The outbox as the disk holds it.
     disk: Vec<Message>,
+    /// The life of the cluster's data, as the disk holds it.
+    epoch: u64,
     /// The tokens to be kept.
     kept: Vec<Secret>,
     /// The tokens to be forgotten.
@@ -49,6 +54,11 @@ fn room(name: &str) -> RoomName {
     RoomName::new(name).unwrap()
 }
 
+/// To say what `lobby` is about.
+fn topic(text: &str) -> SetTopic {
+    SetTopic { room: room("lobby"), topic: Topic::new(text).unwrap() }
+}
+
 fn address(tcp_port: u16) -> Address {
     Address::new("localhost", tcp_port)
 }
@@ -60,6 +70,7 @@ fn config(ports: &[u16]) -> StateConfig {
         servers: ports.iter().map(|&port| address(port)).collect(),
         seed: 42,
         history: 50,
+        epoch: 0,
         limits: Limits::default(),
     }
 }
@@ -81,6 +92,7 @@ impl Rig {
             disconnects: 0,
             discovers: 0,
             disk: restored,
+            epoch: 0,
             kept: vec![],
             forgotten: vec![],
             reads: vec![],
@@ -126,6 +138,7 @@ impl Rig {
                 Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.disk.retain(|message| message.client_msg_id != client_msg_id);
                 }
+                Output::Persist(OutboxChange::Epoch(epoch)) => self.epoch = epoch,
                 Output::Tell(update) => self.told.push(update),
             }
         }
@@ -135,10 +148,17 @@ impl Rig {
         self.input(Input::Command(command));
     }
 
+    fn ask(&mut self, tag: u64, ask: impl Into<Ask>) {
+        self.command(Command::Ask { tag, ask: ask.into() });
+    }
+
     fn send(&mut self, to: &str, body: &str) -> String {
-        let client_msg_id = self.ids.next_id();
-        let message =
-            Message { client_msg_id, room: room(to), body: body.into(), reply_to: None, file_id: None };
+        self.reply(to, body, None)
+    }
+
+    fn reply(&mut self, to: &str, body: &str, reply_to: Option<u64>) -> String {
+        let (client_msg_id, reply_to) = (self.ids.next_id(), reply_to.map(Target::Seq));
+        let message = Message { client_msg_id, room: room(to), body: body.into(), reply_to, file_id: None };
         let id = message.client_msg_id.clone();
         self.command(Command::Send(message));
         id
@@ -181,11 +201,20 @@ impl Rig {
 
     /// Takes the connection that is asked for up to the acknowledged login.
     fn log_in(&mut self, server_id: &str) {
+        self.log_in_to(server_id, None);
+    }
+
+    /// The same, if the server tells that the cluster's data is in the life `epoch`.
+    fn log_in_to(&mut self, server_id: &str, epoch: Option<u64>) {
         assert!(self.connecting.take().is_some(), "no connection was asked for");
         self.input(Input::Connected);
         let login = self.take("login").remove(0);
         assert_eq!(login["data"]["username"], "alice");
-        self.answer(&login, "ack", json!({ "username": "alice", "server_id": server_id }));
+        let mut ack = json!({ "username": "alice", "server_id": server_id });
+        if let Some(epoch) = epoch {
+            ack["epoch"] = epoch.into();
+        }
+        self.answer(&login, "ack", ack);
         let list = self.take("server_list").remove(0);
         let servers: Vec<Value> = (1..=3)
             .map(|number| {

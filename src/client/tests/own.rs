@@ -2,20 +2,21 @@
 
 use serde_json::json;
 
-use super::{Rig, accounts::sending, config, room};
+use super::{Rig, accounts::sending, config, room, topic};
 use crate::{
     client::{
-        change::{Change, Outcome},
+        ask::{Ask, Outcome},
         io::Command,
         outbox::Message,
         own::Target,
         update::Update,
     },
-    protocol::Code,
+    protocol::{Code, checked::Seq, request::Delete},
 };
 
 fn delete_last(rig: &mut Rig, tag: u64) {
-    rig.command(Command::Change { tag, change: Change::delete(&room("lobby"), Target::Last) });
+    let delete = Delete { room: room("lobby"), seq: Seq::default() };
+    rig.command(Command::Ask { tag, ask: Ask::about(Target::Last, delete) });
 }
 
 fn answer_last(rig: &mut Rig, body: &str) -> Message {
@@ -41,7 +42,7 @@ fn refused(rig: &Rig) -> Vec<&str> {
 
 fn outcome(rig: &Rig, tag: u64) -> Option<&Outcome> {
     rig.told.iter().find_map(|update| match update {
-        Update::Changed { tag: told, outcome } if *told == tag => Some(outcome),
+        Update::Answered { tag: told, reply } if *told == tag => Some(&reply.outcome),
         _ => None,
     })
 }
@@ -62,7 +63,7 @@ fn the_last_message_is_meant_also_while_no_server_works_and_never_the_one_before
     delete_last(&mut rig, 7);
     // What is said after the command does not change what was meant.
     rig.send("lobby", "three");
-    rig.command(Command::Change { tag: 8, change: Change::topic(&room("lobby"), "tea") });
+    rig.ask(8, topic("tea"));
     rig.log_in("server2");
     rig.answer_join(json!({ "last_seq": 10 }));
     assert!(rig.take("delete").is_empty(), "two has no place yet");

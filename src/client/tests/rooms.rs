@@ -2,8 +2,20 @@
 
 use serde_json::json;
 
-use super::{Rig, bodies, config, event, room};
-use crate::client::{io::Command, update::Update};
+use super::{Rig, bodies, config, event, room, topic};
+use crate::{
+    client::{
+        ask::{Ask, Outcome},
+        io::Command,
+        own::Target,
+        update::Update,
+    },
+    protocol::{
+        Code,
+        checked::Seq,
+        request::{Delete, MarkRead},
+    },
+};
 
 #[test]
 fn a_repeat_is_dropped_and_a_gap_is_asked_for() {
@@ -55,13 +67,13 @@ fn a_first_join_shows_the_past_and_a_resume_only_what_is_new() {
     let join = rig.answer_join(
         json!({ "room": "lobby", "last_seq": 6, "events": [event("lobby", 5), event("lobby", 6)] }),
     );
-    assert_eq!(join["data"], json!({ "room": "Lobby", "history": 50 }));
+    assert_eq!(join["data"], json!({ "room": "Lobby", "private": false, "history": 50 }));
     assert!(rig.told.iter().any(|update| matches!(update, Update::Event { past: true, .. })));
     rig.told.clear();
     rig.lost();
     rig.log_in("server2");
     let join = rig.answer_join(json!({ "last_seq": 7, "events": [event("lobby", 7)] }));
-    assert_eq!(join["data"], json!({ "room": "lobby", "after": 6 }));
+    assert_eq!(join["data"], json!({ "room": "lobby", "private": false, "after": 6 }));
     assert!(rig.told.iter().any(|update| matches!(update, Update::Joined { resumed: true, .. })));
     assert!(!rig.told.iter().any(|update| matches!(update, Update::Event { past: true, .. })));
     assert_eq!(rig.shown(), [7]);
@@ -74,7 +86,7 @@ fn what_a_room_has_forgotten_is_no_gap() {
     rig.log_in("server1");
     let events = [event("lobby", 8), event("lobby", 9)];
     let join = rig.answer_join(json!({ "first_seq": 8, "last_seq": 9, "events": events }));
-    assert_eq!(join["data"], json!({ "room": "lobby", "after": 3 }));
+    assert_eq!(join["data"], json!({ "room": "lobby", "private": false, "after": 3 }));
     rig.push("lobby", 10);
     assert_eq!(rig.shown(), [8, 9, 10]);
     assert!(rig.take("create_join").is_empty(), "no gap");
@@ -90,6 +102,35 @@ fn a_cluster_that_was_set_up_anew_is_noticed() {
     let join = rig.answer_join(json!({ "last_seq": 2, "events": [event("lobby", 1), event("lobby", 2)] }));
     assert_eq!(join["data"]["history"], 50);
     assert_eq!(rig.shown(), [1, 2]);
+}
+
+#[test]
+fn what_was_asked_about_a_place_before_a_restore_is_refused() {
+    let mut rig = Rig::in_lobby(&[8000], 30);
+    rig.push("lobby", 31);
+    rig.line(json!({
+        "msg_type": "server_list", "sender_id": "server1",
+        "data": { "servers": [], "leader_id": null, "term": 1, "epoch": 1 },
+    }));
+    rig.lost();
+    let (room, seq) = (room("lobby"), Seq::default());
+    rig.ask(1, Ask::about(31, Delete { room: room.clone(), seq }));
+    rig.ask(2, Ask::about(Target::Shown, MarkRead { room, seq }));
+    rig.ask(3, topic("tea"));
+    rig.log_in_to("server2", Some(2));
+    let refused = |tag: u64| {
+        rig.told.iter().any(|update| match update {
+            Update::Answered { tag: told, reply } => {
+                *told == tag && matches!(&reply.outcome, Outcome::Refused(no) if no.code == Code::NotFound)
+            }
+            _ => false,
+        })
+    };
+    assert!(refused(1) && !refused(3));
+    rig.answer_join(json!({ "last_seq": 40, "events": [event("lobby", 40)] }));
+    assert_eq!((rig.take("topic").len(), rig.take("delete").len()), (1, 0));
+    let read: Vec<_> = rig.take("mark_read").iter().map(|read| read["data"]["seq"].clone()).collect();
+    assert_eq!(read, [40], "what is shown now");
 }
 
 #[test]

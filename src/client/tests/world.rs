@@ -56,6 +56,7 @@ fn state(seed: u64, disk: &[Message]) -> ClientState {
         servers: vec![Address::new("localhost", 1), Address::new("localhost", 2)],
         seed,
         history: 5,
+        epoch: 0,
         limits: Limits::default(),
     };
     ClientState::new(config, disk.to_vec())
@@ -92,8 +93,11 @@ impl World {
                 Output::Connect(_) => self.connecting = true,
                 Output::Disconnect => (self.connecting, self.wire) = (false, None),
                 Output::Discover => unreachable!("servers are configured"),
-                Output::KeepToken(_) | Output::ForgetToken(_) | Output::Read { .. } | Output::Save { .. } => {
-                }
+                Output::KeepToken(_)
+                | Output::ForgetToken(_)
+                | Output::Read { .. }
+                | Output::Save { .. }
+                | Output::Persist(OutboxChange::Epoch(_)) => {}
                 Output::Write(line) => {
                     let wire = self.wire.as_mut().expect("it writes only to a connection");
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
@@ -189,7 +193,7 @@ impl World {
         let Some(request) = open.and_then(|wire| wire.to_server.pop_front()) else { return };
         let text = |field: &str| request["data"][field].as_str().map(str::to_owned);
         match request["msg_type"].as_str().unwrap() {
-            "login" => self.answer(&request, "ack", json!({ "server_id": "server1" })),
+            "login" => self.answer(&request, "ack", json!({ "username": "alice", "server_id": "server1" })),
             "server_list" => {
                 self.answer(&request, "server_list", json!({ "servers": [], "leader_id": null, "term": 1 }));
             }

@@ -1,643 +1,321 @@
-//! Requests: what a client can ask, read from an envelope and checked field by field.
+//! Requests: what a client can ask. Each is a struct with serde both ways; one table says which `msg_type` names it.
+//!
+//! A request that exists is well formed: its fields were checked when they were made, and what concerns several of
+//! them, or the configuration, by [`Request::check`]. Whether it is allowed is decided later.
+//!
+//! A request may be part of a log command, where its fields are written by position, so none may be left out when
+//! it is serialised. That an absent field is not written in JSON is the codec's business (`json`).
 
-#[cfg(test)]
-mod bad_forms;
-mod fields;
-mod groups;
+mod accounts;
+mod cluster;
+mod files;
+mod messages;
+mod moderation;
+mod rooms;
 mod transfer;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+pub use self::{accounts::*, cluster::*, files::*, messages::*, moderation::*, rooms::*, transfer::*};
 
-use self::fields::Fields;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::{
-    credential::{Password, Token},
-    envelope::Envelope,
-    export::{Imported, ImportedRoom},
-    file::{FileId, NewFile},
-    limits::{
-        DISPLAY_NAME_BYTES, HISTORY_DEFAULT, HISTORY_MAX, LIST_MAX, Limits, SEARCH_DEFAULT, SEARCH_MAX,
+    answer::{
+        AccountName, Answer, BanAnswer, BotCreated, Challenge, Done, FileAnswer, FilePiece, HistoryPage,
+        HookCreated, HookList, JoinAnswer, Left, LoggedIn, MemberList, PasswordChanged, PinList, Placed,
+        Pong, PresenceSet, Redirect, RoomList, RoomNames, SearchPage, SentAnswer, UserList,
     },
-    moderation::Moderation,
-    name::{RoomName, UserName},
+    checked::{Body, Seq},
+    export::ExportPage,
+    limits::Limits,
+    name::RoomName,
     refusal::{Code, Refusal},
+    status::{ServerList, Status},
 };
 
-/// A well-formed request. Whether it is allowed is decided later.
-#[derive(Debug, Clone)]
-pub enum Request {
-    /// Make an account.
-    Register {
-        /// Its name.
-        username: UserName,
-        /// Its password.
-        password: Password,
-        /// Whether it administers the cluster: only an operator may ask for that.
-        admin: bool,
-    },
-    /// Log this connection in.
-    Login(Login),
-    /// End the session of this connection, and its token with it.
-    Logout {
-        /// All other sessions of the account, too.
-        everywhere: bool,
-    },
-    /// Give the own account another password. Its other sessions end.
-    ChangePassword {
-        /// The password that it has.
-        old: Password,
-        /// The one it is to have.
-        new: Password,
-    },
-    /// Give the own account up.
-    CloseAccount {
-        /// The password that it has.
-        password: Password,
-    },
-    /// Begin to prove that this connection is an operator's.
-    OperatorChallenge,
-    /// Prove it.
-    OperatorLogin {
-        /// The answer to the challenge.
-        proof: [u8; 32],
-    },
-    /// Do something to an account, as an administrator.
-    Administer(Administration),
-    /// List the users of the cluster, as an administrator.
-    Users {
-        /// Those whose folded names come after this.
-        after: Option<UserName>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Make an account for a program, with a token in the place of a password.
-    CreateBot {
-        /// Its name.
-        username: UserName,
-    },
-    /// Make a web address at which tools post into a room.
-    CreateHook {
-        /// The room.
-        room: RoomName,
-        /// Who its messages are from.
-        username: UserName,
-    },
-    /// Remove such an address.
-    DeleteHook {
-        /// The room.
-        room: RoomName,
-        /// Which, as `hooks` calls it.
-        hook_id: String,
-    },
-    /// List the web addresses of a room.
-    Hooks {
-        /// The room.
-        room: RoomName,
-    },
-    /// Post by such an address. The HTTP door asks this.
-    HookPost {
-        /// Of the address.
-        token: Token,
-        /// The text.
-        body: String,
-        /// What the tool calls itself.
-        display_name: Option<String>,
-    },
-    /// Become a member of a room, creating it where it does not exist, and follow it on this connection.
-    CreateJoin {
-        /// The room.
-        room: RoomName,
-        /// Where it is created: whether it is private.
-        private: bool,
-        /// What opens it; where it is created, what will open it.
-        password: Option<Password>,
-        /// Resume: the last `seq` the client has.
-        after: Option<u64>,
-        /// Without `after`: how many of the last events to give.
-        history: usize,
-    },
-    /// Stop being a member.
-    Leave {
-        /// The room.
-        room: RoomName,
-    },
-    /// Say something.
-    Chat {
-        /// Where.
-        to: Destination,
-        /// The text.
-        body: String,
-        /// The sender's own name for this message; without it the send is not protected against doubling.
-        client_msg_id: Option<String>,
-        /// The `seq` of the message it answers.
-        reply_to: Option<u64>,
-        /// The file that it shows.
-        file_id: Option<FileId>,
-        /// The `client_msg_id` of the connection's message before it: where that was refused for load, so
-        /// is this one.
-        follows: Option<String>,
-    },
-    /// Give a message another text.
-    Edit {
-        /// The room.
-        room: RoomName,
-        /// The message.
-        seq: u64,
-        /// The text.
-        body: String,
-    },
-    /// Delete a message.
-    Delete {
-        /// The room.
-        room: RoomName,
-        /// The message.
-        seq: u64,
-    },
-    /// React to a message, or take a reaction back.
-    React {
-        /// The room.
-        room: RoomName,
-        /// The message.
-        seq: u64,
-        /// With what.
-        emoji: String,
-        /// Whether to take it back.
-        remove: bool,
-    },
-    /// Note that everything up to an event has been read.
-    MarkRead {
-        /// The room.
-        room: RoomName,
-        /// The event.
-        seq: u64,
-    },
-    /// Do something to a room or to one of its people.
-    Moderate {
-        /// The room.
-        room: RoomName,
-        /// What.
-        what: Moderation,
-    },
-    /// Change what opens a room.
-    RoomPassword {
-        /// The room.
-        room: RoomName,
-        /// The new password; `None` for none.
-        password: Option<Password>,
-    },
-    /// Take over events of another time or cluster into a room that has just these before them.
-    Import {
-        /// The room, which is created where it does not exist.
-        room: RoomName,
-        /// The `seq` that the first of the events is to have.
-        first_seq: u64,
-        /// The events.
-        events: Vec<Imported>,
-    },
-    /// Make a room what it was at another time or in another cluster, but for its events.
-    ImportRoom {
-        /// The room.
-        room: RoomName,
-        /// What it is to be.
-        info: Box<ImportedRoom>,
-    },
-    /// Read any room, as an operator, or any public one, as an administrator.
-    Export {
-        /// The room.
-        room: RoomName,
-        /// Events above this `seq`.
-        after: u64,
-        /// At most so many events.
-        limit: usize,
-    },
-    /// List the rooms that `export` gives.
-    ExportRooms {
-        /// Those whose folded names come after this.
-        after: Option<RoomName>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Read events of a room.
-    History {
-        /// The room.
-        room: RoomName,
-        /// From where, and in which direction.
-        range: HistoryRange,
-        /// At most so many events.
-        limit: usize,
-    },
-    /// Look for messages by their words.
-    Search {
-        /// What to look for.
-        words: String,
-        /// In this room only.
-        room: Option<RoomName>,
-        /// Of this author only.
-        author: Option<UserName>,
-        /// Not before this time, milliseconds since the Unix epoch.
-        since_ms: Option<u64>,
-        /// Not after this time.
-        until_ms: Option<u64>,
-        /// Only what has a lower Lamport timestamp: to page.
-        before: Option<u64>,
-        /// At most so many hits.
-        limit: usize,
-    },
-    /// List the rooms.
-    Rooms {
-        /// Those whose folded names come after this.
-        after: Option<RoomName>,
-        /// At most so many.
-        limit: usize,
-        /// Only those of which the user is a member.
-        joined: bool,
-    },
-    /// List a room's members.
-    Members {
-        /// The room.
-        room: RoomName,
-        /// Those whose folded names come after this.
-        after: Option<UserName>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Tell the room that the user is typing.
-    Typing {
-        /// The room.
-        room: RoomName,
-    },
-    /// Say whether the user is at the keyboard.
-    SetPresence {
-        /// Whether they are away.
-        away: bool,
-    },
-    /// Begin an upload.
-    FileBegin(NewFile),
-    /// Some bytes of it.
-    FileChunk {
-        /// The upload.
-        file_id: FileId,
-        /// Where in the file they stand.
-        offset: u64,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// End it: from now on the file can be read.
-    FileEnd {
-        /// The upload.
-        file_id: FileId,
-        /// Of the whole content.
-        sha256: [u8; 32],
-    },
-    /// Read a piece of a file.
-    FileRead {
-        /// The file.
-        file_id: FileId,
-        /// From where on; a multiple of the size of a chunk.
-        offset: u64,
-    },
-    /// Remove a file.
-    FileDelete {
-        /// The file.
-        file_id: FileId,
-    },
-    /// List the servers (`client_discovery` asks the same).
-    ServerList,
-    /// This server's status as JSON.
-    Status,
-    /// Answer with the same data.
-    Ping {
-        /// Only once everything committed anywhere before has been applied here.
-        barrier: bool,
-        /// Given back as it is.
-        data: Map<String, Value>,
-    },
-}
-
-/// How somebody says who they are.
-#[derive(Debug, Clone)]
-pub enum Login {
-    /// By a name that nobody has registered.
-    Guest(UserName),
-    /// By name and password.
-    Password(UserName, Password),
-    /// By a token of an earlier login, or of a bot.
-    Token(Token),
-}
-
-/// Where a message goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Destination {
-    /// Into a room.
-    Room(RoomName),
-    /// To a person.
-    User(UserName),
-}
-
-/// What an administrator does to an account.
-#[derive(Debug, Clone)]
-pub enum Administration {
-    /// Make it an administrator's, or not.
-    SetAdmin {
-        /// Whose.
-        username: UserName,
-        /// Whether it is.
-        admin: bool,
-    },
-    /// Give it another password. Its sessions end.
-    SetPassword {
-        /// Whose.
-        username: UserName,
-        /// Which.
-        password: Password,
-    },
-    /// Shut the user out of the whole cluster.
-    Ban {
-        /// Whom.
-        username: UserName,
-        /// For so long; `None` until they are unbanned.
-        seconds: Option<u32>,
-    },
-    /// Let the user in again.
-    Unban {
-        /// Whom.
-        username: UserName,
-    },
-    /// Close the account.
-    DeleteAccount {
-        /// Whose.
-        username: UserName,
-    },
-}
-
-/// Which part of a room's history.
+/// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryRange {
-    /// The newest.
-    Last,
-    /// The newest of those below this `seq`.
-    Before(u64),
-    /// The oldest of those above this `seq`.
-    After(u64),
-    /// The oldest of those made at or after this time, milliseconds since the Unix epoch.
-    Since(u64),
+pub enum Kind {
+    /// It says who asks. It changes replicated state, too, but has no place among the others.
+    Login,
+    /// It changes replicated state, and so is answered in the order it was sent.
+    Write,
+    /// It changes nothing; its answer may overtake others.
+    Read,
+}
+
+/// A kind of request, with the kind of answer that it has if it is carried out.
+pub trait Answered: Into<Request> {
+    /// Its answer.
+    type Answer: TryFrom<Answer, Error = Answer>;
+}
+
+/// The table of requests: `msg_type`, type, the fields that name the room and the message that it is about, what
+/// becomes of it, and the answer if it is carried out. Behind that stands, if the answer is a page of a list, what
+/// gives the request for the page behind it.
+///
+/// `$each` is a macro that gets all rows, and so makes something of each request: a request that it can make nothing of
+/// does not compile.
+macro_rules! requests {
+    ($each:ident) => {
+        $each! {
+            "register" => Register: Write -> AccountName;
+            "login" => Login: Login -> LoggedIn;
+            "logout" => Logout: Write -> AccountName;
+            "change_password" => ChangePassword: Write -> PasswordChanged;
+            "close_account" => CloseAccount: Write -> AccountName;
+            "operator_challenge" => OperatorChallenge: Login -> Challenge;
+            "operator_login" => OperatorLogin: Login -> Done;
+            "set_admin" => SetAdmin: Write -> AccountName;
+            "set_password" => SetPassword: Write -> AccountName;
+            "ban" => Ban { room }: Write -> BanAnswer;
+            "unban" => Unban { room }: Write -> BanAnswer;
+            "delete_account" => DeleteAccount: Write -> AccountName;
+            "users" => Users: Read -> UserList, next;
+            "block" => Block: Write -> AccountName;
+            "unblock" => Unblock: Write -> AccountName;
+            "create_bot" => CreateBot: Write -> BotCreated;
+
+            "create_join" => CreateJoin: Write -> JoinAnswer;
+            "leave" => Leave: Write -> Left;
+            "rename_room" => RenameRoom { room }: Write -> Placed;
+            "delete_room" => DeleteRoom { room }: Write -> Left;
+            "room_password" => RoomPassword { room }: Write -> Placed;
+            "rooms" => Rooms: Read -> RoomList, next;
+            "members" => Members { room }: Read -> MemberList, next;
+            "typing" => Typing { room }: Read -> Done;
+            "set_presence" => SetPresence: Read -> PresenceSet;
+            "create_hook" => CreateHook { room }: Write -> HookCreated;
+            "delete_hook" => DeleteHook { room }: Write -> Placed;
+            "hooks" => Hooks { room }: Read -> HookList;
+            "hook_post" => HookPost: Write -> SentAnswer;
+
+            "topic" => SetTopic { room }: Write -> Placed;
+            "invite" => Invite { room }: Write -> Placed;
+            "uninvite" => Uninvite { room }: Write -> Placed;
+            "kick" => Kick { room }: Write -> Placed;
+            "mute" => Mute { room }: Write -> Placed;
+            "unmute" => Unmute { room }: Write -> Placed;
+            "set_role" => SetRole { room }: Write -> Placed;
+            "room_settings" => ChangeSettings { room }: Write -> Placed;
+
+            "chat" => Chat: Write -> SentAnswer;
+            "edit" => Edit { room, seq }: Write -> Placed;
+            "delete" => Delete { room, seq }: Write -> Placed;
+            "react" => React { room, seq }: Write -> Placed;
+            "pin" => Pin { room, seq }: Write -> Placed;
+            "unpin" => Unpin { room, seq }: Write -> Placed;
+            "pins" => Pins { room }: Read -> PinList;
+            "mark_read" => MarkRead { room, seq }: Write -> Placed;
+            "history" => History { room }: Read -> HistoryPage, next;
+            "search" => Search: Read -> SearchPage, next;
+
+            "file_begin" => FileBegin: Write -> FileAnswer;
+            "file_chunk" => FileChunk: Write -> FileAnswer;
+            "file_end" => FileEnd: Write -> FileAnswer;
+            "file_read" => FileRead: Read -> FilePiece;
+            "file_delete" => FileDelete: Write -> FileAnswer;
+
+            "import" => Import: Write -> Placed;
+            "import_room" => ImportRoom: Write -> Placed;
+            "export" => Export: Read -> ExportPage;
+            "export_rooms" => ExportRooms: Read -> RoomNames;
+
+            "server_list" or "client_discovery" => ListServers: Read -> ServerList;
+            "status_request" => AskStatus: Read -> Box<Status>;
+            "ping" => Ping: Read -> Pong;
+        }
+    };
+}
+pub(crate) use requests;
+
+/// The room in a field of a request, which may be left out.
+trait MaybeRoom {
+    fn maybe(&self) -> Option<&RoomName>;
+}
+
+impl MaybeRoom for RoomName {
+    fn maybe(&self) -> Option<&RoomName> {
+        Some(self)
+    }
+}
+
+impl MaybeRoom for Option<RoomName> {
+    fn maybe(&self) -> Option<&RoomName> {
+        self.as_ref()
+    }
+}
+
+/// The enum of all requests, and what it does the same way with each.
+macro_rules! request_enum {
+    (@room $request:ident) => {{
+        let _ = $request;
+        None
+    }};
+    (@room $request:ident $room:ident) => { MaybeRoom::maybe(&$request.$room) };
+    (@place $request:ident) => {{
+        let _ = $request;
+        None
+    }};
+    (@place $request:ident $seq:ident) => { Some(&mut $request.$seq) };
+    (@next $request:ident $given:ident) => {{
+        let _ = ($request, $given);
+        None
+    }};
+    (@next $request:ident $given:ident $next:ident) => {
+        $given.try_into().ok().and_then(|page| $request.$next(page)).map(Request::from)
+    };
+    (@paged) => { false };
+    (@paged $next:ident) => { true };
+    ($($msg_type:literal $(or $alias:literal)? => $name:ident $({$room:ident $(, $seq:ident)?})?:
+        $kind:ident -> $answer:ty $(, $next:ident)?;)*) => {
+        /// A well-formed request.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Request {
+            $(#[doc = concat!("`", $msg_type, "`")] $name($name),)*
+        }
+
+        impl Request {
+            /// Every `msg_type` that names a request.
+            pub const MSG_TYPES: &'static [&'static str] = &[$($msg_type, $($alias,)?)*];
+
+            /// The `msg_type` that names it. Where two do, the first one.
+            pub fn msg_type(&self) -> &'static str {
+                match self {
+                    $(Request::$name(_) => $msg_type,)*
+                }
+            }
+
+            /// What becomes of it.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Request::$name(_) => Kind::$kind,)*
+                }
+            }
+
+            /// The room that it is about, if it is about one alone that exists already.
+            pub fn room(&self) -> Option<&RoomName> {
+                match self {
+                    $(Request::$name(request) => request_enum!(@room request $($room)?),)*
+                }
+            }
+
+            /// The place of the message that it is about, to be filled in; `None` if it is about none.
+            pub fn place_mut(&mut self) -> Option<&mut Seq> {
+                match self {
+                    $(Request::$name(request) => request_enum!(@place request $($($seq)?)?),)*
+                }
+            }
+
+            /// Whether its answer is a page of a list, behind which there may be another one.
+            pub fn is_paged(&self) -> bool {
+                match self {
+                    $(Request::$name(_) => request_enum!(@paged $($next)?),)*
+                }
+            }
+
+            /// What asks for the page behind `answer`, the answer to this; `None` if there is none.
+            pub fn next_page(&self, answer: &Answer) -> Option<Request> {
+                match self {
+                    $(Request::$name(request) => request_enum!(@next request answer $($next)?),)*
+                }
+            }
+
+            /// Reads the fields of the request that `msg_type` names; `None` if it names none.
+            pub fn read<'de, D: Deserializer<'de>>(
+                msg_type: &str,
+                fields: D,
+            ) -> Option<Result<Request, D::Error>> {
+                match msg_type {
+                    $($msg_type $(| $alias)? => Some($name::deserialize(fields).map(Request::$name)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        /// The fields alone: `msg_type` is the envelope's.
+        impl Serialize for Request {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Request::$name(request) => request.serialize(serializer),)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Request {
+            fn from(request: $name) -> Request {
+                Request::$name(request)
+            }
+        })*
+
+        $(impl Answered for $name {
+            type Answer = $answer;
+        })*
+
+        impl Answer {
+            /// Reads an answer that stands under `msg_type`, to a request that `asked` names; `None` if that
+            /// is none of this version.
+            pub fn read<'de, D: Deserializer<'de>>(
+                msg_type: &str,
+                asked: &str,
+                data: D,
+            ) -> Option<Result<Answer, D::Error>> {
+                match (msg_type, asked) {
+                    ("nack", _) => Some(Refusal::deserialize(data).map(Answer::from)),
+                    ("redirect", _) => Some(Redirect::deserialize(data).map(Answer::from)),
+                    $((_, $msg_type $(| $alias)?) => Some(<$answer>::deserialize(data).map(Answer::from)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+requests!(request_enum);
+
+impl Request {
+    /// Checks what one field alone does not show.
+    ///
+    /// # Errors
+    /// A body is longer than the configuration allows (`too_large`), a token has not the shape of one
+    /// (`bad_credentials`), or fields do not fit together.
+    pub fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+        match self {
+            Request::Chat(Chat { body, .. }) | Request::Edit(Edit { body, .. }) => check_body(body, limits),
+            Request::HookPost(HookPost { token, body, .. }) => {
+                token.check()?;
+                check_body(body, limits)
+            }
+            Request::Login(Login::Token(token)) => token.check(),
+            Request::ChangeSettings(change) => change.check(),
+            Request::Import(import) => import.check(limits),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Request {
-    /// Reads the request out of its envelope.
-    pub fn parse(envelope: &Envelope, limits: &Limits) -> Result<Request, Refusal> {
-        let fields = Fields(&envelope.data);
-        if let Some(request) = fields.account_request(&envelope.msg_type)? {
-            return Ok(request);
-        }
-        if let Some(request) = fields.file_request(&envelope.msg_type)? {
-            return Ok(request);
-        }
-        if let Some(request) = fields.transfer_request(&envelope.msg_type, limits)? {
-            return Ok(request);
-        }
-        Ok(match envelope.msg_type.as_str() {
-            "create_hook" => Request::CreateHook { room: fields.room()?, username: fields.user("username")? },
-            "delete_hook" => Request::DeleteHook { room: fields.room()?, hook_id: fields.hook_id()? },
-            "hooks" => Request::Hooks { room: fields.room()? },
-            "hook_post" => Request::HookPost {
-                token: Token::parse(fields.text("token")?)?,
-                body: fields.body(limits)?,
-                display_name: fields.short_text("display_name", DISPLAY_NAME_BYTES)?,
-            },
-            "create_join" => Request::CreateJoin {
-                room: fields.room()?,
-                private: fields.flag("private")?,
-                password: fields.optional_password("password")?,
-                after: fields.optional_integer("after")?,
-                history: fields.count("history", HISTORY_DEFAULT, 0..=HISTORY_MAX)?,
-            },
-            "leave" => Request::Leave { room: fields.room()? },
-            "chat" => Request::Chat {
-                to: fields.destination()?,
-                body: fields.body(limits)?,
-                client_msg_id: fields.client_msg_id("client_msg_id")?,
-                follows: fields.client_msg_id("follows")?,
-                reply_to: fields.optional_integer("reply_to")?,
-                file_id: fields.optional_file_id()?,
-            },
-            "edit" => Request::Edit { room: fields.room()?, seq: fields.seq()?, body: fields.body(limits)? },
-            "delete" => Request::Delete { room: fields.room()?, seq: fields.seq()? },
-            "react" => Request::React {
-                room: fields.room()?,
-                seq: fields.seq()?,
-                emoji: fields.emoji()?,
-                remove: fields.flag("remove")?,
-            },
-            "mark_read" => Request::MarkRead { room: fields.room()?, seq: fields.integer("seq")? },
-            "room_password" => Request::RoomPassword {
-                room: fields.room()?,
-                password: fields.optional_chosen_password("password")?,
-            },
-            "history" => Request::History {
-                room: fields.room()?,
-                range: fields.range()?,
-                limit: fields.count("limit", HISTORY_DEFAULT, 1..=HISTORY_MAX)?,
-            },
-            "search" => Request::Search {
-                words: fields.words()?,
-                room: fields.optional_name("room", RoomName::new)?,
-                author: fields.optional_name("author", UserName::new)?,
-                since_ms: fields.optional_time("since")?,
-                until_ms: fields.optional_time("until")?,
-                before: fields.optional_integer("before")?,
-                limit: fields.count("limit", SEARCH_DEFAULT, 1..=SEARCH_MAX)?,
-            },
-            "rooms" => Request::Rooms {
-                after: fields.optional_name("after", RoomName::new)?,
-                limit: fields.count("limit", LIST_MAX, 1..=LIST_MAX)?,
-                joined: fields.flag("joined")?,
-            },
-            "members" => Request::Members {
-                room: fields.room()?,
-                after: fields.optional_name("after", UserName::new)?,
-                limit: fields.count("limit", LIST_MAX, 1..=LIST_MAX)?,
-            },
-            "typing" => Request::Typing { room: fields.room()? },
-            "set_presence" => Request::SetPresence { away: fields.away()? },
-            "server_list" | "client_discovery" => Request::ServerList,
-            "status_request" => Request::Status,
-            "ping" => Request::Ping { barrier: fields.flag("barrier")?, data: envelope.data.clone() },
-            other => match fields.moderation(other)? {
-                Some(what) => Request::Moderate { room: fields.room()?, what },
-                None => {
-                    let shown: String = other.chars().take(40).collect();
-                    return Err(Refusal::new(Code::UnknownType, format!("no request is called {shown:?}")));
-                }
-            },
-        })
-    }
-
-    /// Whether it changes replicated state, and so is answered in the order it was sent. Logins change it,
-    /// too, but have no place among the others.
-    pub fn is_write(&self) -> bool {
+    /// Whether nothing that its client sends behind it is read before it is answered: it decides who the client is,
+    /// or it needs a secret made or checked, which the thread does that reads.
+    pub fn is_awaited(&self) -> bool {
         match self {
-            Request::CreateJoin { .. }
-            | Request::Leave { .. }
-            | Request::Chat { .. }
-            | Request::Edit { .. }
-            | Request::Delete { .. }
-            | Request::React { .. }
-            | Request::MarkRead { .. }
-            | Request::Moderate { .. }
-            | Request::RoomPassword { .. }
-            | Request::Import { .. }
-            | Request::ImportRoom { .. }
-            | Request::Register { .. }
-            | Request::Logout { .. }
-            | Request::ChangePassword { .. }
-            | Request::CloseAccount { .. }
-            | Request::Administer(_)
-            | Request::CreateBot { .. }
-            | Request::CreateHook { .. }
-            | Request::DeleteHook { .. }
-            | Request::HookPost { .. }
-            | Request::FileBegin(_)
-            | Request::FileChunk { .. }
-            | Request::FileEnd { .. }
-            | Request::FileDelete { .. } => true,
-            Request::Login(_)
-            | Request::OperatorChallenge
-            | Request::OperatorLogin { .. }
-            | Request::Users { .. }
-            | Request::Export { .. }
-            | Request::ExportRooms { .. }
-            | Request::Hooks { .. }
-            | Request::History { .. }
-            | Request::Search { .. }
-            | Request::Rooms { .. }
-            | Request::Members { .. }
-            | Request::Typing { .. }
-            | Request::SetPresence { .. }
-            | Request::FileRead { .. }
-            | Request::ServerList
-            | Request::Status
-            | Request::Ping { .. } => false,
+            Request::CreateJoin(CreateJoin { password, .. }) => password.is_some(),
+            Request::RoomPassword(RoomPassword { password, .. }) => password.is_some(),
+            Request::Register(_)
+            | Request::SetPassword(_)
+            | Request::ChangePassword(_)
+            | Request::CloseAccount(_)
+            | Request::CreateBot(_)
+            | Request::CreateHook(_) => true,
+            request => request.kind() == Kind::Login,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(msg_type: &str, data: &str) -> Result<Request, Refusal> {
-        let line = format!(r#"{{"msg_type":"{msg_type}","data":{data}}}"#);
-        Request::parse(&Envelope::parse(line.as_bytes()).unwrap(), &Limits::default())
+fn check_body(body: &Body, limits: &Limits) -> Result<(), Refusal> {
+    let (bytes, most) = (body.as_str().len(), limits.body_bytes);
+    if bytes > most {
+        let reason = format!("body has {bytes} bytes; at most {most} are allowed");
+        return Err(Refusal::new(Code::TooLarge, reason));
     }
-
-    #[test]
-    fn defaults_are_those_of_the_contract() {
-        let Ok(Request::CreateJoin { after: None, history: 50, .. }) =
-            parse("create_join", r#"{"room":"a"}"#)
-        else {
-            panic!("create_join with defaults")
-        };
-        let Ok(Request::History { range: HistoryRange::Last, limit: 50, .. }) =
-            parse("history", r#"{"room":"a"}"#)
-        else {
-            panic!("history with defaults")
-        };
-    }
-
-    #[test]
-    fn every_bad_field_is_named() {
-        for (msg_type, data, field) in [
-            ("login", r#"{}"#, "username"),
-            ("create_join", r#"{"room":"a b"}"#, "room"),
-            ("create_join", r#"{"room":"a","after":-1}"#, "after"),
-            ("create_join", r#"{"room":"a","after":9223372036854775808}"#, "after"),
-            ("create_join", r#"{"room":"a","history":501}"#, "history"),
-            ("chat", r#"{"room":"a"}"#, "body"),
-            ("chat", r#"{"room":"a","body":""}"#, "body"),
-            ("chat", r#"{"room":"a","body":"\u0000"}"#, "body"),
-            ("chat", r#"{"room":"a","body":"x","client_msg_id":""}"#, "client_msg_id"),
-            ("chat", r#"{"room":"a","body":"x","client_msg_id":7}"#, "client_msg_id"),
-            ("chat", r#"{"room":"a","body":"x","follows":""}"#, "follows"),
-            ("history", r#"{"room":"a","limit":0}"#, "limit"),
-            ("history", r#"{"room":"a","before":1,"after":2}"#, "before"),
-            ("history", r#"{"room":"a","since":-1}"#, "since"),
-            ("history", r#"{"room":"a","since":"monday"}"#, "since"),
-            ("register", r#"{"username":"a","password":"short"}"#, "password"),
-            ("register", r#"{"username":"a"}"#, "password"),
-            ("login", r#"{"username":"a","password":"x","token":"y"}"#, "token"),
-            ("operator_login", r#"{"proof":"00"}"#, "proof"),
-            ("chat", r#"{"body":"x"}"#, "room"),
-            ("chat", r#"{"body":"x","room":"a","to":"b"}"#, "to"),
-            ("chat", r#"{"body":"x","to":"@b"}"#, "to"),
-            ("chat", r#"{"body":"x","room":"a","file_id":"7"}"#, "file_id"),
-            ("edit", r#"{"room":"a","seq":1}"#, "body"),
-            ("edit", r#"{"room":"a","body":"x"}"#, "seq"),
-            ("delete", r#"{"room":"a","seq":"1"}"#, "seq"),
-            ("react", r#"{"room":"a","seq":1,"emoji":""}"#, "emoji"),
-            ("react", r#"{"room":"a","seq":1,"emoji":"a b"}"#, "emoji"),
-            ("search", r#"{}"#, "query"),
-            ("search", r#"{"query":"x","limit":0}"#, "limit"),
-            ("mark_read", r#"{"room":"a"}"#, "seq"),
-            ("topic", r#"{"room":"a"}"#, "topic"),
-            ("topic", r#"{"room":"a","topic":"\u001b[2J"}"#, "topic"),
-            ("invite", r#"{"room":"a"}"#, "username"),
-            ("kick", r#"{"username":"a"}"#, "room"),
-            ("mute", r#"{"room":"a","username":"b","seconds":0}"#, "seconds"),
-            ("ban", r#"{"room":"a","username":"b","seconds":4294967296}"#, "seconds"),
-            ("set_role", r#"{"room":"a","username":"b","role":"king"}"#, "role"),
-            ("room_settings", r#"{"room":"a"}"#, "private"),
-            ("room_settings", r#"{"room":"a","private":1}"#, "private"),
-            ("set_presence", r#"{"state":"gone"}"#, "state"),
-            ("file_begin", r#"{"room":"a","name":"../x","size":1}"#, "name"),
-            ("file_begin", r#"{"room":"a","name":"x","size":-1}"#, "size"),
-            ("file_begin", r#"{"room":"a","name":"x","size":1,"content_type":"x"}"#, "content_type"),
-            ("file_chunk", r#"{"file_id":"x","offset":0,"bytes":""}"#, "file_id"),
-            (
-                "file_chunk",
-                r#"{"file_id":"00000000000000000000000000000000","offset":0,"bytes":"*"}"#,
-                "bytes",
-            ),
-            ("file_end", r#"{"file_id":"00000000000000000000000000000000","sha256":"x"}"#, "sha256"),
-            ("import", r#"{"room":"a","first_seq":1,"events":[]}"#, "events"),
-            ("import", r#"{"room":"a","first_seq":1,"events":7}"#, "events"),
-            ("import", r#"{"room":"a","first_seq":1,"events":[{}]}"#, "events"),
-            ("import", r#"{"room":"a","events":[{"author":"a","created_at":1,"body":"x"}]}"#, "first_seq"),
-            (
-                "import",
-                r#"{"room":"a","first_seq":2,"events":[{"author":"a","created_at":1,"body":"x","seq":1}]}"#,
-                "seq",
-            ),
-            (
-                "import",
-                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"body":"\u0000"}]}"#,
-                "body",
-            ),
-            (
-                "import",
-                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"dance"}]}"#,
-                "dance",
-            ),
-            ("import_room", r#"{"room":"a"}"#, "info"),
-            ("import_room", r#"{"room":"a","info":{"private":1}}"#, "info"),
-            ("import_room", r#"{"room":"a","info":{"private":true,"topic":"\u001b"}}"#, "topic"),
-            ("export", r#"{}"#, "room"),
-            ("export", r#"{"room":"a","after":-1}"#, "after"),
-            ("export", r#"{"room":"a","limit":501}"#, "limit"),
-            ("export_rooms", r#"{"after":"a b"}"#, "after"),
-            ("export_rooms", r#"{"limit":0}"#, "limit"),
-            ("ping", r#"{"barrier":"yes"}"#, "barrier"),
-        ] {
-            let refusal = parse(msg_type, data).expect_err(data);
-            assert_eq!(refusal.code, Code::BadRequest, "{data}");
-            assert!(refusal.reason.contains(field), "{data}: {}", refusal.reason);
-        }
-    }
-
-    #[test]
-    fn a_body_over_its_limit_is_too_large() {
-        let data = format!(r#"{{"room":"a","body":"{}"}}"#, "x".repeat(16 * 1024 + 1));
-        assert_eq!(parse("chat", &data).unwrap_err().code, Code::TooLarge);
-        assert_eq!(parse("dance", "{}").unwrap_err().code, Code::UnknownType);
-    }
+    Ok(())
 }

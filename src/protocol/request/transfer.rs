@@ -1,72 +1,86 @@
 //! Requests that take rooms out of a cluster and into another.
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
-use super::{Request, fields::Fields};
 use crate::protocol::{
+    checked::{Limit, Seq},
     event::EventKind,
-    export::{Imported, ImportedRoom, RoomInfo},
+    export::{ImportEvent, RoomInfo},
     limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits},
     name::RoomName,
     refusal::Refusal,
 };
 
-impl Fields<'_> {
-    /// Requests of export and import.
-    pub(super) fn transfer_request(
-        &self,
-        msg_type: &str,
-        limits: &Limits,
-    ) -> Result<Option<Request>, Refusal> {
-        Ok(Some(match msg_type {
-            "import" => Request::Import {
-                room: self.room()?,
-                first_seq: self.integer("first_seq")?,
-                events: self.imported(limits)?,
-            },
-            "import_room" => Request::ImportRoom { room: self.room()?, info: Box::new(self.room_info()?) },
-            "export" => Request::Export {
-                room: self.room()?,
-                after: self.optional_integer("after")?.unwrap_or(0),
-                limit: self.count("limit", HISTORY_MAX, 1..=HISTORY_MAX)?,
-            },
-            "export_rooms" => Request::ExportRooms {
-                after: self.optional_name("after", RoomName::new)?,
-                limit: self.count("limit", HISTORY_MAX, 1..=LIST_MAX)?,
-            },
-            _ => return Ok(None),
-        }))
-    }
+/// Takes over events of another time or cluster into a room that has just these before them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// The room, which is created where it does not exist.
+    pub room: RoomName,
+    /// The `seq` that the first of the events is to have.
+    pub first_seq: Seq,
+    /// 1 to [`IMPORT_MAX`] events, in order and without a hole.
+    pub events: Vec<ImportEvent>,
+}
 
-    fn imported(&self, limits: &Limits) -> Result<Vec<Imported>, Refusal> {
-        let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
-        let first_seq = self.integer("first_seq")?;
-        let Some(Value::Array(given)) = self.get("events") else {
-            return Err(Refusal::bad_request(format!("events must be a list of 1 to {IMPORT_MAX}")));
-        };
-        if given.is_empty() || given.len() > IMPORT_MAX {
+impl Import {
+    pub(super) fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+        if self.events.is_empty() || self.events.len() > IMPORT_MAX {
             return Err(Refusal::bad_request(format!("events must be 1 to {IMPORT_MAX}")));
         }
-        let mut events = Vec::with_capacity(given.len());
-        for (value, expected) in given.iter().zip(first_seq..) {
-            let (event, seq) = Imported::read(value.clone()).map_err(wrong)?;
-            if let Some(seq) = seq.filter(|seq| *seq != expected) {
+        let wrong = |reason: String| Refusal::bad_request(format!("events: {reason}"));
+        for (event, expected) in self.events.iter().zip(self.first_seq.get()..) {
+            if let Some(seq) = event.seq.filter(|seq| *seq != expected) {
                 return Err(wrong(format!("seq must be {expected} where {seq} stands")));
             }
-            if let Ok(EventKind::Message(message)) = event.event_kind()
+            if let Ok(EventKind::Message(message)) = event.event.event_kind()
                 && (message.body.len() > limits.body_bytes || message.body.contains('\0'))
             {
                 return Err(wrong(format!("a body has at most {} bytes and no NUL", limits.body_bytes)));
             }
-            events.push(event);
         }
-        Ok(events)
+        Ok(())
     }
+}
 
-    fn room_info(&self) -> Result<ImportedRoom, Refusal> {
-        let wrong = |reason: String| Refusal::bad_request(format!("info: {reason}"));
-        let info = self.get("info").cloned().unwrap_or_default();
-        let info: RoomInfo = serde_json::from_value(info).map_err(|error| wrong(error.to_string()))?;
-        ImportedRoom::try_from(info).map_err(wrong)
+/// Makes a room what it was at another time or in another cluster, but for its events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImportRoom {
+    /// The room, which is created where it does not exist.
+    pub room: RoomName,
+    /// What it is to be.
+    pub info: Box<RoomInfo>,
+}
+
+/// Reads any room, as an operator, or any public one, as an administrator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Export {
+    pub room: RoomName,
+    /// Events above this `seq`; from the beginning where it is left out.
+    #[serde(default)]
+    pub after: Seq,
+    /// [`HISTORY_MAX`] where it is left out.
+    pub limit: Option<Limit<{ HISTORY_MAX as u64 }>>,
+}
+
+impl Export {
+    /// How many events are asked for.
+    pub fn limit(&self) -> usize {
+        self.limit.map_or(HISTORY_MAX, |limit| limit.get() as usize)
+    }
+}
+
+/// Lists the rooms that `export` gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportRooms {
+    /// Those whose folded names come after this.
+    pub after: Option<RoomName>,
+    /// [`HISTORY_MAX`] where it is left out.
+    pub limit: Option<Limit<{ LIST_MAX as u64 }>>,
+}
+
+impl ExportRooms {
+    /// How many are asked for.
+    pub fn limit(&self) -> usize {
+        self.limit.map_or(HISTORY_MAX, |limit| limit.get() as usize)
     }
 }

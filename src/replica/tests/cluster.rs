@@ -2,28 +2,31 @@
 
 use core::net::IpAddr;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io::Read,
 };
 
+use data_encoding::HEXLOWER;
 use serde_json::Value;
 
 use crate::{
+    config::{Followers, ReplicaConfig, ServerEntry, Timing},
+    disk::{Reader, Storage},
+    election::membership::{PeerView, View},
+    fanout::{ConnId, Instruction, Subscriptions},
     protocol::{
-        Envelope, Limits, ServerId,
+        Code, Limits, Refusal, ServerId,
         credential::Job,
+        json,
         operator::OperatorKey,
         peer::{NodeId, PeerMessage},
+        request::Request,
         secret::ClusterSecret,
         status::Role,
     },
     replica::{
         Replica,
-        config::{Followers, ReplicaConfig, ServerEntry, Timing},
-        fanout::{Fan, Fanout},
-        io::{ConnId, Input, Look, Now, Output},
-        membership::{PeerView, View},
-        storage::{Reader, Storage},
+        io::{Input, Now, Output, Query},
     },
     server::credentials::{Costs, Hasher},
     storage::{MemoryDisk, MemoryStorage},
@@ -52,11 +55,29 @@ pub fn operator_key() -> OperatorKey {
     OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "tests")
 }
 
+/// The thread of a connection: it hands over what its client sends, and stops behind what must be answered first.
+#[derive(Default)]
+struct ClientThread {
+    is_waiting: bool,
+    unread: VecDeque<Input>,
+}
+
 struct Server {
     replica: Replica<MemoryStorage>,
-    fanout: Fanout,
+    fanout: Subscriptions,
+    threads: BTreeMap<ConnId, ClientThread>,
     heard: BTreeMap<ConnId, Vec<Value>>,
     closed: BTreeSet<ConnId>,
+}
+
+impl ClientThread {
+    fn next(&mut self) -> Option<Input> {
+        let input = self.unread.pop_front_if(|_| !self.is_waiting)?;
+        if let Input::Request { request, .. } = &input {
+            self.is_waiting = request.as_ref().is_ok_and(Request::is_awaited);
+        }
+        Some(input)
+    }
 }
 
 /// Servers 1 to `n`; server `n` has the highest ring position.
@@ -65,7 +86,7 @@ pub struct Cluster {
     pub keep_entries: u64,
     pub followers: Followers,
     pub limits: Limits,
-    /// What the hashing threads leave lying, where they do: since this, jobs have no results.
+    /// The jobs that the threads of connections have not done yet, if they are that slow.
     pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
     /// How many passwords were hashed.
     pub hashed: usize,
@@ -127,11 +148,9 @@ impl Cluster {
         let config = ReplicaConfig {
             server_id: id(number),
             servers: (1..=self.disks.len())
-                .map(|number| ServerEntry {
-                    server_id: id(number),
-                    host: "localhost".into(),
-                    port: 8_000 + u16::try_from(number).expect("a small number"),
-                    ring_position: u32::try_from(number).expect("a small number"),
+                .map(|number| {
+                    let number = u16::try_from(number).expect("a small number");
+                    ServerEntry::new(id(number.into()), "localhost", 8_000 + number, number.into())
                 })
                 .collect(),
             timing: Timing::default(),
@@ -142,9 +161,17 @@ impl Cluster {
         };
         let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
         let replica = Replica::open(config, storage, self.now).expect("starts");
-        let fanout = Fanout::new(Limits::default().outbox_bytes);
-        self.servers
-            .insert(number, Server { replica, fanout, heard: BTreeMap::new(), closed: BTreeSet::new() });
+        let fanout = Subscriptions::new(Limits::default().outbox_bytes);
+        self.servers.insert(
+            number,
+            Server {
+                replica,
+                fanout,
+                threads: BTreeMap::new(),
+                heard: BTreeMap::new(),
+                closed: BTreeSet::new(),
+            },
+        );
         for other in self.others(number) {
             if !self.is_cut(number, other) {
                 self.input(number, Input::PeerUp(id(other)));
@@ -190,7 +217,7 @@ impl Cluster {
 
     /// Elects, and stops there: nothing is committed in the new term yet.
     pub fn elect_only(&mut self, number: usize) {
-        self.campaign(number, self.replica(number).term());
+        self.campaign(number, self.replica(number).node().consensus.term());
         while self.role(number) != Role::Leader {
             assert!(!self.round(), "nobody has anything left to do, and server{number} does not lead");
         }
@@ -226,22 +253,44 @@ impl Cluster {
             self.input(number, Input::Opened { conn, addr, reserved: false });
         }
         for line in lines {
-            self.input(
-                number,
-                Input::Line { conn, line: Envelope::parse(line.as_bytes()), bytes: line.len() },
-            );
+            let (head, request) = json::read_request(line.as_bytes(), &self.limits);
+            self.send(number, conn, Input::Request { conn, head, request, bytes: line.len() });
         }
     }
 
-    /// The client hangs up.
+    /// The client hangs up. Its thread notices when it reads again.
     pub fn hang_up(&mut self, number: usize, conn: u64) {
-        self.input(number, Input::Closed { conn: ConnId(conn) });
+        let conn = ConnId(conn);
+        self.send(number, conn, Input::Closed { conn });
     }
 
-    /// The hashing threads do what they have left lying, and go on.
+    fn send(&mut self, number: usize, conn: ConnId, input: Input) {
+        let server = self.servers.get_mut(&number).expect("it runs");
+        server.threads.entry(conn).or_default().unread.push_back(input);
+        self.read(number, conn);
+    }
+
+    /// The thread of a connection reads, unless it waits.
+    fn read(&mut self, number: usize, conn: ConnId) {
+        let next = |cluster: &mut Cluster| cluster.servers.get_mut(&number)?.threads.get_mut(&conn)?.next();
+        while let Some(input) = next(self) {
+            self.input(number, input);
+        }
+    }
+
+    /// The threads of connections do what they have left lying, and go on.
     pub fn hash_all(&mut self) {
         for (number, conn, job) in self.unhashed.take().into_iter().flatten() {
             self.hash(number, conn, job);
+        }
+        self.settle();
+    }
+
+    /// Too many hash already: the jobs that were left lying are refused.
+    pub fn refuse_to_hash(&mut self) {
+        for (number, conn, _) in self.unhashed.take().into_iter().flatten() {
+            let refusal = Refusal::new(Code::Overloaded, "too many passwords wait to be checked");
+            self.input(number, Input::Credential { conn, done: Err(refusal.retry_after(70)) });
         }
         self.settle();
     }
@@ -266,8 +315,8 @@ impl Cluster {
         let heard = self.heard(number, conn);
         let mut challenge = [0; 32];
         let shown = heard[0]["data"]["challenge"].as_str().expect("a challenge");
-        assert!(crate::protocol::hex::decode(shown, &mut challenge));
-        let proof = crate::protocol::hex::encode(&operator_key().proof(&challenge));
+        HEXLOWER.decode_mut(shown.as_bytes(), &mut challenge).unwrap();
+        let proof = HEXLOWER.encode(&operator_key().proof(&challenge));
         let line = format!(r#"{{"msg_type":"operator_login","data":{{"proof":"{proof}"}}}}"#);
         self.say(number, conn, &[&line]);
         self.run_ms(40);
@@ -289,6 +338,17 @@ impl Cluster {
         heard
     }
 
+    /// A number that no connection has had.
+    pub fn new_conn(&self) -> u64 {
+        let conns = self.servers.values().filter_map(|server| server.heard.keys().next_back());
+        conns.max().map_or(1, |conn| conn.0 + 1)
+    }
+
+    /// Whether the thread of a connection waits for nothing but its client.
+    pub fn is_read_from(&self, number: usize, conn: u64) -> bool {
+        self.servers[&number].threads.get(&ConnId(conn)).is_none_or(|thread| !thread.is_waiting)
+    }
+
     pub fn is_closed(&self, number: usize, conn: u64) -> bool {
         self.servers[&number].closed.contains(&ConnId(conn))
     }
@@ -307,7 +367,7 @@ impl Cluster {
     }
 
     /// Everybody does what there is to do, once. Whether that was nothing.
-    fn round(&mut self) -> bool {
+    pub fn round(&mut self) -> bool {
         let mut idle = true;
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
             let now = self.now;
@@ -315,14 +375,16 @@ impl Cluster {
             server.replica.turn(now).expect("the disk works");
             let outputs = server.replica.drain_outputs();
             let said = outputs.iter().map(|output| match output {
-                Output::Fan(Fan::Say { line, .. } | Fan::Answer { line, .. }) => line.len(),
+                Output::FanOut(Instruction::Say { said, .. } | Instruction::Answer { said, .. }) => {
+                    said.bytes()
+                }
                 _ => 0,
             });
             let said: usize = said.sum();
             self.said += said;
             self.most_said = self.most_said.max(said);
             for output in outputs {
-                idle &= matches!(output, Output::Fan(Fan::Tick));
+                idle &= matches!(output, Output::FanOut(Instruction::Tick));
                 self.carry_out(number, output);
             }
             self.deliver(number);
@@ -341,8 +403,10 @@ impl Cluster {
                     self.input(to, Input::Peer { from: id(number), message });
                 }
             }
-            Output::Fan(fan) => self.servers.get_mut(&number).expect("it runs").fanout.handle(fan),
-            Output::Look(look) => self.look(number, &look),
+            Output::FanOut(instruction) => {
+                self.servers.get_mut(&number).expect("it runs").fanout.handle(instruction)
+            }
+            Output::Query(look) => self.look(number, &look),
             Output::SendSnapshot { to, term } => {
                 let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
@@ -365,30 +429,36 @@ impl Cluster {
                 Some(unhashed) if job.hashes() => unhashed.push((number, conn, job)),
                 _ => self.hash(number, conn, job),
             },
+            Output::ReadOn { conn } => {
+                let server = self.servers.get_mut(&number).expect("it runs");
+                let thread = server.threads.entry(conn).or_default();
+                assert!(std::mem::take(&mut thread.is_waiting), "the thread of {conn:?} waits for nothing");
+                self.read(number, conn);
+            }
             Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Stopped => {}
         }
     }
 
-    fn look(&mut self, number: usize, look: &Look) {
+    fn look(&mut self, number: usize, look: &Query) {
         let by =
             crate::protocol::answer::Signature { server_id: id(number), lamport_timestamp: 0, now_ms: 0 };
-        let fan = look.carry_out(&self.disk(number).reader(), by).expect("the disk works");
-        self.servers.get_mut(&number).expect("it runs").fanout.handle(fan);
+        let instruction = look.carry_out(&self.disk(number).reader(), by).expect("the disk works");
+        self.servers.get_mut(&number).expect("it runs").fanout.handle(instruction);
     }
 
     fn deliver(&mut self, number: usize) {
         let Some(server) = self.servers.get_mut(&number) else { return };
         let queries = server.fanout.queries();
         for conn in server.fanout.dirty() {
-            for line in server.fanout.take(conn, usize::MAX) {
-                let line = serde_json::from_slice(&line).expect("a server says JSON");
+            for said in server.fanout.take(conn, usize::MAX) {
+                let line = serde_json::from_slice(&said.json()).expect("a server says JSON");
                 server.heard.entry(conn).or_default().push(line);
             }
         }
         server.closed.extend(server.fanout.closed().into_iter().map(|(conn, _)| conn));
         for query in queries {
-            self.look(number, &Look::Events(query));
+            self.look(number, &Query::Events(query));
         }
     }
 
@@ -407,7 +477,7 @@ impl Cluster {
                 .into_iter()
                 .filter(|other| !self.is_cut(number, *other))
                 .map(|other| {
-                    let data = Some(self.servers[&other].replica.data_mark());
+                    let data = Some(self.servers[&other].replica.node().data_mark());
                     let view = PeerView { alive: true, alive_since_ms: Some(0), data, ..PeerView::default() };
                     (id(other), view)
                 })

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{JOIN, chat, cluster::Cluster, field};
 use crate::{
+    consensus::APPEND_RESPONSE,
     protocol::peer::{LogMark, PeerMessage, RaftMessage},
-    replica::consensus::APPEND_RESPONSE,
 };
 
 const BARRIER: &str =
@@ -34,15 +34,16 @@ fn a_late_acknowledgement_says_nothing_about_a_log_that_was_not_sent() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(3, 1, &[JOIN]);
     cluster.run_ms(40);
-    let old_term = cluster.replica(3).term();
+    let old_term = cluster.replica(3).node().consensus.term();
     cluster.cut(1, 3);
     cluster.cut(2, 3);
     cluster.elect(2);
     cluster.say(2, 1, &[JOIN, &chat("a"), &chat("b")]);
     cluster.run_ms(40);
-    let LogMark { last_log_index, .. } = cluster.replica(1).data_mark().log;
+    let LogMark { last_log_index, .. } = cluster.replica(1).node().data_mark().log;
     // What server 3 has there is another entry, if any: server 1 was never told that it is this one.
-    let (to, from) = (cluster.replica(1).data_mark().node_id, cluster.replica(3).data_mark().node_id);
+    let (to, from) =
+        (cluster.replica(1).node().data_mark().node_id, cluster.replica(3).node().data_mark().node_id);
     cluster.mend(1, 3);
     cluster.cut(1, 2);
     let late = RaftMessage { kind: APPEND_RESPONSE, ..RaftMessage::empty(from, to, old_term) };
@@ -118,6 +119,23 @@ fn a_server_that_lags_refuses_nothing_that_others_have_acknowledged() {
     cluster.settle();
     let answers = cluster.answers(3, 1);
     assert_eq!(field(&answers, "code"), ["not_found"]);
+}
+
+#[test]
+fn a_leader_that_does_not_know_how_far_its_log_is_committed_refuses_nothing() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[&JOIN.replace("lobby", "den")]);
+    cluster.round();
+    // Server 2 has the entry and does not hear that it is committed.
+    cluster.cut(2, 3);
+    cluster.settle();
+    assert_eq!(field(&cluster.answers(3, 1), "for"), ["create_join"]);
+    cluster.kill(3);
+    cluster.elect_only(2);
+    cluster.say(2, 1, &[&chat("a").replace("lobby", "den")]);
+    cluster.settle();
+    let answers = cluster.answers(2, 1);
+    assert_eq!(answers[0]["msg_type"], "ack", "{answers:?}");
 }
 
 #[test]

@@ -95,16 +95,6 @@ fn who_asks_for_long_lists_without_end_is_refused() {
 }
 
 #[test]
-fn what_was_sent_behind_a_login_is_answered_in_rounds() {
-    let mut cluster = crowded();
-    let login = r#"{"msg_type":"login","data":{"username":"nobody","password":"a password"}}"#;
-    cluster.say(1, 2, &[login]);
-    cluster.say(1, 2, &[LIST; 100]);
-    cluster.run_ms(400);
-    assert!(cluster.most_said > LIST_BYTES && cluster.most_said <= ROUND, "{} bytes", cluster.most_said);
-}
-
-#[test]
 fn reads_that_have_waited_together_are_answered_in_rounds() {
     let mut cluster = crowded();
     cluster.become_operator(1, 2);

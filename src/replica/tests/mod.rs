@@ -3,6 +3,7 @@
 mod cluster;
 mod followers;
 mod lists;
+mod logins;
 mod people;
 mod sessions;
 
@@ -11,12 +12,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
+    config::Followers,
+    disk::{EventRange, Reader, RoomId, Storage},
+    election::membership::PeerView,
     protocol::{peer::NodeId, status::Role},
-    replica::{
-        config::Followers,
-        membership::PeerView,
-        storage::{EventRange, Reader, RoomId, Storage},
-    },
     storage::Kept,
 };
 
@@ -82,12 +81,12 @@ fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
 fn a_server_that_was_chosen_before_it_voted_does_not_depose_the_winner() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.kill(3);
-    let term = cluster.replica(2).term();
+    let term = cluster.replica(2).node().consensus.term();
     cluster.elect(1);
     cluster.campaign(2, term);
     cluster.settle();
     assert_eq!([cluster.role(1), cluster.role(2)], [Role::Leader, Role::Follower]);
-    assert_eq!(cluster.replica(1).term(), term + 1);
+    assert_eq!(cluster.replica(1).node().consensus.term(), term + 1);
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(3, 1, &[JOIN, &chat("a")]);
     cluster.run_ms(40);
-    let before = cluster.replica(1).data_mark().node_id;
+    let before = cluster.replica(1).node().data_mark().node_id;
     cluster.kill(1);
     cluster.disk(1).wipe();
     cluster.start(1);
@@ -164,8 +163,8 @@ fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
     }
     assert!(notes.iter().any(|note| note.contains("being taken in")), "{notes:?}");
     assert_eq!(cluster.replica(3).status(cluster.now).note, "");
-    assert_ne!(cluster.replica(1).data_mark().node_id, before);
-    assert!(cluster.replica(1).may_vote());
+    assert_ne!(cluster.replica(1).node().data_mark().node_id, before);
+    assert!(cluster.replica(1).node().may_vote());
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
     // It counts: with it and one other there is a majority.
     cluster.kill(3);
@@ -188,7 +187,24 @@ fn an_old_backup_is_found_out_and_rebuilt() {
     cluster.start(1);
     cluster.run_ms(2_000);
     assert_eq!(cluster.quarantined.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
-    assert!(cluster.replica(1).may_vote());
+    assert!(cluster.replica(1).node().may_vote());
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+}
+
+#[test]
+fn what_is_remembered_of_the_others_outlives_a_restart_of_all() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(40);
+    let backup = cluster.disk(1).image();
+    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
+    cluster.run_ms(2_000);
+    (1..=3).for_each(|number| cluster.kill(number));
+    cluster.disk(1).restore(&backup);
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.elect(3);
+    cluster.run_ms(2_000);
+    assert_eq!(cluster.quarantined.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
 }
 
@@ -201,7 +217,7 @@ fn one_is_far_behind() -> (Cluster, (u64, NodeId)) {
     cluster.elect(3);
     cluster.say(3, 1, &[JOIN]);
     cluster.run_ms(40);
-    let before = (applied(&cluster, 1), cluster.replica(1).data_mark().node_id);
+    let before = (applied(&cluster, 1), cluster.replica(1).node().data_mark().node_id);
     cluster.kill(1);
     for number in 0..60 {
         cluster.say(3, 1, &[&chat(&format!("m{number}"))]);
@@ -233,17 +249,17 @@ fn a_snapshot_that_cannot_be_read_costs_the_receiver_nothing() {
     cluster.run_ms(3_000);
     assert_eq!(cluster.unreadable.len(), 1, "{:?}", cluster.unreadable);
     assert!(cluster.unreadable[0].1.contains("cannot be read to its end"), "{:?}", cluster.unreadable);
-    assert_eq!((applied(&cluster, 1), cluster.replica(1).data_mark().node_id), before);
+    assert_eq!((applied(&cluster, 1), cluster.replica(1).node().data_mark().node_id), before);
     // The others go on.
     cluster.say(3, 1, &[&chat("meanwhile")]);
     cluster.run_ms(3_000);
     assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
-    assert!(cluster.replica(1).may_vote());
+    assert!(cluster.replica(1).node().may_vote());
     cluster.run_ms(6_000);
     assert_eq!(cluster.unreadable.len(), 2, "{:?}", cluster.unreadable);
     assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
-    assert_eq!(cluster.replica(1).data_mark().node_id, before.1);
+    assert_eq!(cluster.replica(1).node().data_mark().node_id, before.1);
     assert!(cluster.quarantined.is_empty(), "{:?}", cluster.quarantined);
 }
 
@@ -471,12 +487,12 @@ fn a_room_of_many_old_events_forgets_them_in_pieces() {
     }
     cluster.say(1, 1, &[&settings(r#""keep_events":1"#)]);
     cluster.run_ms(260);
-    assert_eq!(first_seq(&cluster, 1), 1 + crate::chat::EXPIRE_MAX);
+    assert_eq!(first_seq(&cluster, 1), 1 + crate::chat::command::EXPIRE_MAX);
     cluster.run_ms(500);
     // Now the disk has so much to wipe that it is waited for.
-    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::command::EXPIRE_MAX);
     cluster.run_ms(2_000);
-    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::EXPIRE_MAX);
+    assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::command::EXPIRE_MAX);
     // Nobody writes anything, and still it gets there.
     cluster.run_ms(40_000);
     assert_eq!(first_seq(&cluster, 1), 11_002);

@@ -50,6 +50,21 @@ fn an_upload_that_does_not_go_on_is_given_up_after_a_day() {
 }
 
 #[test]
+fn no_request_may_be_far_ahead_of_the_servers_clock_not_even_one_that_only_asks() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    for msg_type in ["ping", "status_request", "server_list", "rooms", "typing", "login"] {
+        let far = 1_u64 << 40;
+        let line = format!(
+            r#"{{"msg_type":"{msg_type}","request_id":"x","lamport_timestamp":{far},"data":{{"room":"lobby","topic":"","username":"zed"}}}}"#
+        );
+        say(&mut cluster, 1, &[line]);
+        let answers = cluster.answers(1, 1);
+        assert_eq!(field(&answers, "code"), ["bad_request"], "{msg_type}");
+        assert!(answers[0]["data"]["reason"].as_str().unwrap().contains("lamport_timestamp"), "{msg_type}");
+    }
+}
+
+#[test]
 fn what_opens_a_new_room_is_as_long_as_any_password() {
     let mut cluster = Cluster::led_by_the_last(1);
     let join = |password: &str| ask("create_join", &format!(r#"{{"room":"den","password":"{password}"}}"#));
@@ -95,7 +110,7 @@ fn a_member_fills_a_room_with_invitations_only_so_far() {
     let invite = |number: usize| format!(r#"{{"room":"lobby","username":"guest{number}"}}"#);
     say(&mut cluster, 2, &[bob("create_join", r#"{"room":"lobby"}"#)]);
     cluster.answers(1, 2);
-    let most = crate::chat::room::INVITED_BY_ONE_MAX;
+    let most = crate::chat::command::INVITED_BY_ONE_MAX;
     say(&mut cluster, 2, &(0..=most).map(|number| bob("invite", &invite(number))).collect::<Vec<_>>());
     let answers = cluster.answers(1, 2);
     assert_eq!(answers[most]["data"]["code"], "forbidden");
@@ -123,4 +138,43 @@ fn a_login_moves_the_clock_past_what_it_claims() {
     let answers = cluster.answers(1, 1);
     assert_eq!(answers.last().expect("an answer")["data"]["account"], true, "{answers:?}");
     assert!(cluster.replica(1).state().lamport() >= 5_000);
+}
+
+#[test]
+fn a_guest_whose_login_is_acknowledged_can_be_written_to_from_every_server_at_once() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    let login = |name: &str| format!(r#"{{"msg_type":"login","data":{{"username":"{name}"}}}}"#);
+    for (home, elsewhere, name) in [(1, 2, "bob"), (2, 3, "carol"), (3, 1, "dave")] {
+        cluster.say(home, 1, &[&login(name)]);
+        // Before any server has told the others who is online.
+        cluster.settle();
+        assert_eq!(field(&cluster.answers(home, 1), "for"), ["login"]);
+        let to = ask("chat", &format!(r#"{{"to":"{name}","body":"psst"}}"#));
+        cluster.say(elsewhere, 2, &[&to]);
+        // The name stays known when its guest is gone.
+        cluster.hang_up(home, 1);
+        cluster.run_ms(40);
+        cluster.say(elsewhere, 2, &[&to]);
+        cluster.run_ms(40);
+        let answers = cluster.answers(elsewhere, 2);
+        assert_eq!(answers.iter().filter(|answer| answer["msg_type"] == "ack").count(), 2, "{answers:?}");
+        cluster.hang_up(elsewhere, 2);
+    }
+}
+
+#[test]
+fn a_guest_is_known_after_a_majority_has_said_so_and_one_who_was_there_before_at_once() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    let login = |name: &str| ask("login", &format!(r#"{{"username":"{name}"}}"#));
+    say(&mut cluster, 1, &[login("bob")]);
+    assert_eq!(field(&cluster.answers(1, 1), "for"), ["login"]);
+    cluster.cut(1, 2);
+    cluster.cut(1, 3);
+    cluster.say(1, 2, &[&login("bob")]);
+    cluster.say(1, 3, &[&login("carol")]);
+    cluster.run_ms(100);
+    assert_eq!(field(&cluster.answers(1, 2), "for"), ["login"]);
+    assert!(cluster.heard(1, 3).is_empty());
+    cluster.run_ms(6_000);
+    assert_eq!(field(&cluster.heard(1, 3), "code"), ["unavailable"]);
 }

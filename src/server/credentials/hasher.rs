@@ -1,5 +1,5 @@
-//! What a hashing thread does with a job. No thread and no clock here: the same code runs in the simulation,
-//! with chance of its own.
+//! What is done for a job. No thread and no clock here: the same code runs in the simulation, with chance of its
+//! own.
 //!
 //! **A wrong password and an unknown name take the same time.** Both fill argon2's memory with the same
 //! number of blocks and compare 32 bytes in constant time. For an unknown name the verifier is a dummy of
@@ -73,6 +73,11 @@ impl Default for Costs {
 
 /// A source of chance: fills the bytes.
 pub type Chance = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// The system's random numbers. Without them nothing here would be a secret, so the process ends instead.
+pub fn system_chance() -> Chance {
+    Box::new(|bytes| getrandom::fill(bytes).expect("the system gives random numbers"))
+}
 
 /// Does one job after the other.
 pub struct Hasher {
@@ -304,7 +309,7 @@ mod tests {
     #[test]
     fn it_is_argon2id_of_the_rfc() {
         let hash = hasher(CHEAP).argon2("password", b"somesalt", params(65_536, 2));
-        let hex = crate::protocol::hex::encode(&hash);
+        let hex = data_encoding::HEXLOWER.encode(&hash);
         // The test vector of the reference implementation for argon2id, v=19, t=2, m=65536, p=1.
         assert_eq!(hex, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7");
     }

@@ -1,19 +1,21 @@
-//! Hashing beside the replica: a short queue, and threads that have all the time a password takes.
+//! Passwords are hashed by the threads of the connections that sent them, a few at the same time.
 //!
 //! ```text
-//! replica ── Output::Credential ──► queue ──► hash-N ──► inbox of results ──► Input::Credential
-//!                                     └ full: refused at once, with the time until there is room
+//! client-N ── Input::Request ──► replica ── Output::Credential ──► client-N, which waits for it
+//! client-N: a place in the queue, a hasher, the hash ── Input::Credential ──► replica ── Output::ReadOn ──► client-N
 //! ```
 //!
-//! A job knows no address. That nobody fills the queue alone is the replica's doing: it has at most one job
-//! of a connection and a quarter of the queue of an address under way (`replica/jobs.rs`), asks rights and limits
-//! before it hands one out, and counts. So a flood from one place costs others the time of a quarter of a short
-//! queue and never more. Every job has a result, also where its connection is gone: until then it counts.
+//! Between the request and `ReadOn` the thread reads nothing more from its client. So what is sent behind a login
+//! waits in the socket, and nothing has to be kept for it.
+//!
+//! A job knows no address. That no address fills the queue is the replica's doing: it lets a quarter of the queue
+//! of an address hash (`replica/clients/logins.rs`), asks rights and limits before, and counts. So a flood from one
+//! place costs others the time of a quarter of a short queue and never more.
 
 pub mod hasher;
-pub mod pool;
+pub mod semaphore;
 #[cfg(test)]
 mod timing;
 
 pub use hasher::{Costs, Hasher};
-pub use pool::{Credentials, Hashing};
+pub use semaphore::{Credentials, Hashing};

@@ -7,10 +7,7 @@ use std::time::Instant;
 
 use crate::protocol::credential::{Done, Job, Password, Verifier};
 
-use super::{
-    hasher::{Costs, Hasher},
-    pool::system_chance,
-};
+use super::hasher::{Costs, Hasher, system_chance};
 
 /// Tries of each kind.
 const TRIES: usize = 2_000;

@@ -6,12 +6,14 @@ use std::{
 };
 
 use super::{
+    chunked::Chunked,
+    cors::readable,
     head::{Bad, Head, Method},
     response::Response,
     wire::{Wire, is_timeout},
 };
 use crate::server::{
-    client_thread::{Desk, Visitor},
+    client_thread::{ServerHandle, Visitor},
     local_session::Failure,
 };
 
@@ -22,8 +24,8 @@ pub enum Done {
     Answer(Response),
     /// It has written the answer.
     Sent,
-    /// From now on the connection speaks WebSocket.
-    WebSocket,
+    /// Nothing yet: after this answer the connection speaks WebSocket.
+    WebSocket(Response),
 }
 
 /// Why an answering function came to no good end.
@@ -64,36 +66,80 @@ impl From<Bad> for Stop {
 /// A request whose head is read, and the connection that it came over.
 pub struct Exchange<'a> {
     /// What all client threads share.
-    pub desk: &'a Desk,
+    pub server: &'a ServerHandle,
     /// Who is at the other end.
     pub visitor: Visitor,
     /// The request.
     pub head: Head,
     wire: &'a mut Wire,
-    /// Bytes of the body that have not been read.
+    /// Bytes of the body that have not been read, when its length is known.
     unread: u64,
+    /// The body, when it comes in chunks.
+    chunked: Option<Chunked>,
+    begun: Instant,
+    received: u64,
     /// The other end waits for a word before it sends the body.
     continue_due: bool,
     body_deadline: Instant,
     write_deadline: Instant,
     closes: bool,
+    /// The origin whose pages may read the answer, beside those of this server.
+    reader: Option<String>,
 }
 
 impl<'a> Exchange<'a> {
     /// After this head; `is_last` where no other request is to come.
-    pub fn new(desk: &'a Desk, visitor: Visitor, wire: &'a mut Wire, head: Head, is_last: bool) -> Self {
+    pub fn new(
+        server: &'a ServerHandle,
+        visitor: Visitor,
+        wire: &'a mut Wire,
+        head: Head,
+        is_last: bool,
+    ) -> Self {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
-        let body_deadline = deadline(desk, visitor, unread);
-        let write_deadline = Instant::now();
-        Exchange { desk, visitor, head, wire, unread, continue_due, body_deadline, write_deadline, closes }
+        // Of a body in chunks nobody knows how long it will be: it may take as long as the longest file.
+        let longest = server.context.config.replica.limits.file_bytes;
+        let chunked = head.is_chunked.then(Chunked::default);
+        let body_deadline = deadline(server, visitor, if chunked.is_some() { longest } else { unread });
+        let (begun, write_deadline, received) = (Instant::now(), Instant::now(), 0);
+        Exchange {
+            server,
+            visitor,
+            head,
+            wire,
+            unread,
+            chunked,
+            begun,
+            received,
+            continue_due,
+            body_deadline,
+            write_deadline,
+            closes,
+            reader: None,
+        }
+    }
+
+    /// Lets pages of another origin read the answer.
+    pub fn share_with(&mut self, reader: Option<String>) {
+        self.reader = reader;
+    }
+
+    /// The connection ends behind the answer.
+    pub fn close(&mut self) {
+        self.closes = true;
     }
 
     /// Answers what is no request.
-    pub fn refuse(desk: &Desk, visitor: Visitor, wire: &mut Wire, response: &Response) -> io::Result<()> {
-        let mut bytes = response.head(response.body.len() as u64, seconds(desk), true);
+    pub fn refuse(
+        server: &ServerHandle,
+        visitor: Visitor,
+        wire: &mut Wire,
+        response: &Response,
+    ) -> io::Result<()> {
+        let mut bytes = response.head(response.body.len() as u64, seconds(server), true);
         bytes.extend_from_slice(&response.body);
-        wire.write(&bytes, deadline(desk, visitor, bytes.len() as u64))
+        wire.write(&bytes, deadline(server, visitor, bytes.len() as u64))
     }
 
     /// When the whole body must be there.
@@ -101,20 +147,23 @@ impl<'a> Exchange<'a> {
         self.body_deadline
     }
 
-    /// How long the body is altogether.
+    /// How long the body is altogether; 0 when it comes in chunks.
     pub fn body_bytes(&self) -> u64 {
         self.head.body_bytes
     }
 
     /// The next piece of the body, `count` bytes long but for the last one; empty at its end.
     pub fn read_body(&mut self, count: usize) -> Result<Vec<u8>, Stop> {
+        if self.chunked.is_some() {
+            return self.read_chunks(count);
+        }
         let count = (count as u64).min(self.unread) as usize;
         if std::mem::take(&mut self.continue_due) && count > 0 {
             self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", self.body_deadline)?;
         }
         let mut piece = Vec::new();
         while piece.len() < count {
-            let idle = Duration::from_millis(self.desk.context.config.http.idle_ms);
+            let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
             let deadline = self.body_deadline.min(Instant::now() + idle);
             let read = match self.wire.read(count - piece.len(), deadline) {
                 Ok(read) if read.is_empty() => return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())),
@@ -125,12 +174,43 @@ impl<'a> Exchange<'a> {
                 Err(error) => return Err(Stop::Gone(error)),
             };
             self.unread -= read.len() as u64;
-            match piece.is_empty() {
-                true => piece = read,
-                false => piece.extend_from_slice(&read),
+            if piece.is_empty() {
+                piece = read;
+            } else {
+                piece.extend_from_slice(&read);
             }
         }
         Ok(piece)
+    }
+
+    fn read_chunks(&mut self, count: usize) -> Result<Vec<u8>, Stop> {
+        let mut piece = Vec::new();
+        let Some(chunked) = &mut self.chunked else { return Ok(piece) };
+        if std::mem::take(&mut self.continue_due) {
+            self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", self.body_deadline)?;
+        }
+        let settings = &self.server.context.config.http;
+        loop {
+            self.wire.take_chunks(chunked, &mut piece, count)?;
+            if piece.len() >= count || chunked.is_at_end() {
+                self.received += piece.len() as u64;
+                return Ok(piece);
+            }
+            let arrived = self.received + piece.len() as u64;
+            let time = Duration::from_millis(settings.body_ms)
+                + Duration::from_secs(arrived / settings.body_bytes_per_s.max(1));
+            let idle = Instant::now() + Duration::from_millis(settings.idle_ms);
+            match self.wire.read_on(self.body_deadline.min(self.begun + time).min(idle)) {
+                Ok(0) => {
+                    return Err(Bad { status: 400, reason: "the body ended before its last chunk" }.into());
+                }
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {
+                    return Err(Bad { status: 408, reason: "the body took too long" }.into());
+                }
+                Err(error) => return Err(Stop::Gone(error)),
+            }
+        }
     }
 
     /// The whole body, of at most `most` bytes.
@@ -138,7 +218,11 @@ impl<'a> Exchange<'a> {
         if self.head.body_bytes > most as u64 {
             return Err(Bad { status: 413, reason: "the body is too long" }.into());
         }
-        self.read_body(most)
+        let body = self.read_body(most)?;
+        if self.chunked.is_some() && !self.read_body(1)?.is_empty() {
+            return Err(Bad { status: 413, reason: "the body is too long" }.into());
+        }
+        Ok(body)
     }
 
     /// Writes an answer.
@@ -159,14 +243,18 @@ impl<'a> Exchange<'a> {
 
     fn head_bytes(&mut self, response: &Response, length: u64) -> Vec<u8> {
         // What has not been read of the body must not be taken for a request.
-        self.closes |= self.unread > 0;
-        self.write_deadline = deadline(self.desk, self.visitor, length);
-        response.head(length, seconds(self.desk), self.closes)
+        self.closes |= self.unread > 0 || self.chunked.as_ref().is_some_and(|chunked| !chunked.is_at_end());
+        self.write_deadline = deadline(self.server, self.visitor, length);
+        let now = seconds(self.server);
+        match &self.reader {
+            Some(reader) => readable(response.clone(), reader).head(length, now, self.closes),
+            None => response.head(length, now, self.closes),
+        }
     }
 
     /// Writes the next piece of an answer that was begun.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let idle = Duration::from_millis(self.desk.context.config.http.idle_ms);
+        let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
         self.wire.write(bytes, self.write_deadline.min(Instant::now() + idle))
     }
 
@@ -177,8 +265,8 @@ impl<'a> Exchange<'a> {
 }
 
 /// When so many bytes must have gone over the wire.
-fn deadline(desk: &Desk, visitor: Visitor, bytes: u64) -> Instant {
-    let settings = &desk.context.config.http;
+fn deadline(server: &ServerHandle, visitor: Visitor, bytes: u64) -> Instant {
+    let settings = &server.context.config.http;
     let seconds = bytes / settings.body_bytes_per_s.max(1);
     // Longer than a week is as good as never, and cannot overflow a clock.
     let time = Duration::from_millis(settings.body_ms) + Duration::from_secs(seconds.min(7 * 86_400));
@@ -187,6 +275,6 @@ fn deadline(desk: &Desk, visitor: Visitor, bytes: u64) -> Instant {
 }
 
 /// The wall clock, in seconds since the Unix epoch.
-fn seconds(desk: &Desk) -> u64 {
-    desk.context.clock.now().wall_ms / 1_000
+fn seconds(server: &ServerHandle) -> u64 {
+    server.context.clock.now().wall_ms / 1_000
 }

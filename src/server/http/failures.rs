@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{response::Response, target::Target};
+use super::{
+    head::{Head, Method},
+    response::Response,
+};
 use crate::{
     protocol::{Code, Refusal},
     server::local_session::Failure,
@@ -11,16 +14,28 @@ use crate::{
 /// When to come back where nothing better is known, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// The answer where the chat did not do what was asked of it by a request for `target`.
-pub fn response(failure: &Failure, target: &Target) -> Response {
+/// The answer where the chat did not do what was asked of it by a request with this head.
+pub fn response(failure: &Failure, head: &Head, is_encrypted: bool) -> Response {
     match failure {
         Failure::Refused(refusal) => refused(refusal),
         Failure::Moved { host, port } => {
             let reason = format!("ask the server at {host}:{port}");
-            let location = format!("http://{host}:{port}{}", target.raw);
+            let scheme = if is_encrypted { "https" } else { "http" };
+            let location = format!("{scheme}://{host}:{port}{}", head.target.raw);
             Response::error(307, "redirect", &reason).with("Location", location)
         }
     }
+}
+
+/// The answer to what has to come encrypted. A browser that only looks for a page is led to it; what carries more has
+/// been said aloud already, and its sender should know.
+pub fn unencrypted(head: &Head) -> Response {
+    let reason = "this server speaks TLS only: https";
+    if head.method == Method::Get && head.bearer().is_none() && !head.host.is_empty() {
+        let location = format!("https://{}{}", head.host, head.target.raw);
+        return Response::error(308, "redirect", reason).with("Location", location);
+    }
+    refused(&Refusal::new(Code::Forbidden, reason))
 }
 
 /// The status that goes with a code.
@@ -62,11 +77,12 @@ pub fn with_retry(response: Response, retry_after_ms: Option<u64>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::http::{head::Method, target::parse};
+    use crate::server::http::head::{HeadLimits, parse};
 
     fn head(failure: &Failure) -> (u16, String) {
-        let target = parse("/files?room=a%20b", Method::Post).unwrap().0;
-        let response = response(failure, &target);
+        let request = b"POST /files?room=a%20b HTTP/1.1\r\nHost: a\r\n\r\n";
+        let head = parse(request, HeadLimits { bytes: 999, headers: 9 }).unwrap().unwrap().0;
+        let response = response(failure, &head, false);
         (response.status, String::from_utf8(response.head(0, 0, false)).unwrap())
     }
 

@@ -1,52 +1,127 @@
 //! Files over HTTP: a post becomes the requests `file_begin`, `file_chunk`… and `file_end`, a read becomes
 //! `file_read`s. Never more than a few chunks of a file are in memory.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Seek, Write},
+    time::Duration,
+};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
     exchange::{Done, Exchange, Stop},
     failures::refused,
     file_name::{disposition, essence},
-    head::Head,
+    form_file::{FormFile, Found},
+    head::{Head, Method},
+    multipart::parameter,
     range::{Part, part},
     response::Response,
 };
 use crate::{
-    protocol::{Code, Refusal, file::FILE_CHUNK_BYTES, hex},
-    server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession},
+    protocol::{
+        Code, FileId, FileInfo, Refusal, RoomName,
+        answer::{Either, FilePiece, Receiving, SentAnswer},
+        checked::{self, Body, ChunkBytes, ClientMsgId, ContentType, FileName},
+        credential::Token,
+        file::FILE_CHUNK_BYTES,
+        request::{Chat, Destination, FileBegin, FileChunk, FileDelete, FileEnd, FileRead, Login},
+    },
+    server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession, ask, wait},
 };
 
 /// The bytes of a chunk, but for the last one. A read begins at a multiple of it.
 const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 /// Chunks that are on their way to the log at once.
 const CHUNKS_AHEAD: usize = 4;
+/// Bytes of a form that are not those of the file.
+const FORM_ASIDE_MAX: u64 = 64 * 1024;
 /// How long is waited at least before what failed is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// What may be done with a file that is looked at: nothing, not even by itself.
 const FILE_CSP: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
-type Data = Map<String, Value>;
-
 /// Takes a file in.
 pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
-    let (desk, visitor) = (exchange.desk, exchange.visitor);
-    let upload = Upload::read(&exchange.head)?;
-    let session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
+    let (server, visitor) = (exchange.server, exchange.visitor);
+    let mut upload = Upload::read(&exchange.head)?;
+    if exchange.head.is_chunked || upload.boundary.is_some() {
+        return upload_of_unknown_size(exchange, &mut upload);
+    }
+    let session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
     let mut session = session.reopening_until(exchange.body_deadline());
     let answer = upload.carry_out(&mut session, |count| exchange.read_body(count))?;
     Ok(Done::Answer(answer))
 }
 
+/// What parts the fields, where the body is a form.
+fn boundary(head: &Head) -> Result<Option<String>, Stop> {
+    match head.once("content-type")? {
+        Some(given) if essence(given) == "multipart/form-data" => {
+            let boundary = parameter(given, "boundary").filter(|boundary| !boundary.is_empty());
+            let missing = || Response::error(400, "bad_request", "multipart/form-data needs a boundary");
+            Ok(Some(boundary.ok_or_else(missing)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Takes a file in that comes in chunks or in a form. The chat wants to know its size first, so it waits on the disk,
+/// without a name, until it is whole.
+fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Stop> {
+    let config = &exchange.server.context.config;
+    let most = config.replica.limits.file_bytes;
+    let too_large =
+        || Stop::from(Response::error(413, "too_large", &format!("a file may have {most} bytes")));
+    let mut form = upload.boundary.as_deref().map(FormFile::new);
+    // Temporary folders may be small, or may not be there at all.
+    let mut file = tempfile::tempfile_in(&config.data_dir).map_err(|error| no_space(&error))?;
+    let mut taken = 0;
+    upload.size = 0;
+    loop {
+        let piece = exchange.read_body(FILE_CHUNK_BYTES)?;
+        if piece.is_empty() {
+            break;
+        }
+        taken += piece.len() as u64;
+        let piece = match &mut form {
+            Some(form) => form.take(&piece)?,
+            None => piece,
+        };
+        upload.size += piece.len() as u64;
+        if upload.size > most || taken > most + FORM_ASIDE_MAX {
+            return Err(too_large());
+        }
+        file.write_all(&piece).map_err(|error| no_space(&error))?;
+    }
+    if let Some(form) = form {
+        upload.is_from(form.end()?)?;
+    }
+    file.rewind()?;
+    let (server, visitor) = (exchange.server, exchange.visitor);
+    let session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    let mut session = session.reopening_until(exchange.body_deadline());
+    let answer = upload.carry_out(&mut session, |count| {
+        let mut piece = Vec::new();
+        (&file).take(count as u64).read_to_end(&mut piece)?;
+        Ok(piece)
+    })?;
+    Ok(Done::Answer(answer))
+}
+
+fn no_space(error: &io::Error) -> Stop {
+    log::warn!("a file that comes in could not wait on the disk: {error}");
+    refused(&Refusal::new(Code::Overloaded, "this server's disk does not take the file at the moment")).into()
+}
+
 /// Gives a file out, or a part of it.
 pub fn download(exchange: &mut Exchange<'_>, file_id: &str) -> Result<Done, Stop> {
-    let (desk, visitor) = (exchange.desk, exchange.visitor);
+    let (server, visitor) = (exchange.server, exchange.visitor);
     let download = Download::read(&exchange.head, file_id)?;
-    let mut session = LocalSession::open(desk, visitor, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
     download.carry_out(&mut session, exchange)
 }
 
@@ -57,53 +132,77 @@ fn token(head: &Head) -> Result<String, Response> {
     })
 }
 
-fn data<const N: usize>(fields: [(&str, Value); N]) -> Data {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// Logs a session in. Any text may be given for a token.
+fn log_in(session: &mut dyn Ask, token: &str) -> Result<(), Failure> {
+    ask(session, Login::Token(Token::given(token))).map(drop)
 }
 
-/// A field of an answer, which every answer of its kind has.
-fn text(answer: &Data, field: &str) -> Result<String, Failure> {
-    answer.get(field).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| lacks(field))
+fn no_field(name: &str) -> Response {
+    let reason = format!("the query needs one field {name}: POST /files?room=R&name=N");
+    Response::error(400, "bad_request", &reason)
 }
 
-/// The same of a number.
-fn number(answer: &Data, field: &str) -> Result<u64, Failure> {
-    answer.get(field).and_then(Value::as_u64).ok_or_else(|| lacks(field))
-}
-
-fn lacks(field: &str) -> Failure {
-    Refusal::new(Code::Unavailable, format!("an answer of this server lacks {field}")).into()
+/// An answer that no server of this version gives.
+fn wrong_answer() -> Failure {
+    Refusal::new(Code::Unavailable, "an answer of this server is about something else").into()
 }
 
 /// A post of a file, but for its bytes.
 struct Upload {
     token: String,
     room: String,
+    /// Empty until a form has named it.
     name: String,
+    /// What parts the fields, where the body is a form.
+    boundary: Option<String>,
     content_type: Option<String>,
     size: u64,
+    /// The text of the message that shows it, if it is to be posted; empty for the name of the file.
+    message: Option<String>,
 }
 
 impl Upload {
     fn read(head: &Head) -> Result<Upload, Stop> {
         let token = token(head)?;
-        let field = |name: &str| {
-            head.target.field(name).map(str::to_owned).ok_or_else(|| {
-                let reason = format!("the query needs one field {name}: POST /files?room=R&name=N");
-                Stop::from(Response::error(400, "bad_request", &reason))
-            })
+        let boundary = boundary(head)?;
+        let field = |name: &'static str| head.target.field(name).map(str::to_owned).ok_or(no_field(name));
+        let room = field("room")?;
+        let name = match boundary {
+            Some(_) => head.target.field("name").unwrap_or_default().to_owned(),
+            None => field("name")?,
+        };
+        let text = head.target.field("text").unwrap_or_default();
+        let message = match head.target.field("post").unwrap_or_default() {
+            "" | "0" | "false" => None,
+            "1" | "true" => Some(text.to_owned()),
+            _ => {
+                let reason = "post must be 1, if a message is to show the file, or 0";
+                return Err(Response::error(400, "bad_request", reason).into());
+            }
         };
         // A form is what curl calls everything that it is not told anything of.
-        let content_type = head
-            .once("content-type")?
-            .filter(|given| !matches!(essence(given).as_str(), "" | "application/x-www-form-urlencoded"));
+        let content_type = head.once("content-type")?.filter(|given| {
+            let essence = essence(given);
+            !["", "application/x-www-form-urlencoded", "multipart/form-data"].contains(&essence.as_str())
+        });
         Ok(Upload {
             token,
-            room: field("room")?,
-            name: field("name")?,
+            room,
+            name,
+            boundary,
             content_type: content_type.map(str::to_owned),
             size: head.body_bytes,
+            message,
         })
+    }
+
+    /// The file is this one of a form. A name in the query counts more.
+    fn is_from(&mut self, found: Found) -> Result<(), Stop> {
+        if self.name.is_empty() {
+            self.name = found.name.ok_or_else(|| Stop::from(no_field("name")))?;
+        }
+        self.content_type = found.content_type;
+        Ok(())
     }
 
     /// Takes the bytes piece by piece from `body` and hands them to the chat.
@@ -129,18 +228,21 @@ impl Upload {
             {
                 continue;
             }
-            if let Some(Begun { file_id, .. }) = begun {
+            if let Some(Begun { file_id, may_be_shown: false, .. }) = begun {
                 // What was sent of it serves nobody. Whether that is heard makes no difference here.
-                let _ = session.send("file_delete", data([("file_id", file_id.into())]));
+                let _ = session.send(FileDelete { file_id }.into());
             }
             return Err(stop);
         };
-        let mut answer = Map::new();
-        for field in ["file_id", "size", "sha256", "name", "content_type"] {
-            answer.insert(field.into(), ended.get(field).cloned().ok_or_else(|| lacks(field))?);
+        let (FileInfo { file_id, name, size, sha256, content_type }, sent) = ended;
+        let mut body = json!({
+            "file_id": file_id, "size": size, "sha256": sha256, "name": name, "content_type": content_type,
+        });
+        if let Some(SentAnswer { room, seq, .. }) = sent {
+            body["room"] = json!(room);
+            body["seq"] = seq.into();
         }
-        let location = format!("/files/{}", text(&ended, "file_id")?);
-        Ok(Response::json(201, &Value::Object(answer)).with("Location", location))
+        Ok(Response::json(201, &body).with("Location", format!("/files/{file_id}")))
     }
 
     /// Does on one session what is left to do. A `file_begin` whose answer was lost is asked again, and the first
@@ -150,30 +252,59 @@ impl Upload {
         session: &mut dyn Ask,
         begun: &mut Option<Begun>,
         pieces: &mut Pieces<B>,
-    ) -> Result<Data, Stop> {
-        session.ask("login", data([("token", self.token.as_str().into())]))?;
+    ) -> Result<(FileInfo, Option<SentAnswer>), Stop> {
+        log_in(session, &self.token)?;
         let begun = match begun {
             Some(begun) => begun,
             None => begun.insert(self.begin(session)?),
         };
         pieces.hand_over(session, begun)?;
-        let sha256 = hex::encode(&pieces.hash.clone().finalize());
-        let fields = data([("file_id", begun.file_id.as_str().into()), ("sha256", sha256.into())]);
-        Ok(session.ask("file_end", fields)?)
+        let sha256 = checked::Digest(pieces.hash.clone().finalize().into());
+        let file = match ask(session, FileEnd { file_id: begun.file_id, sha256 })? {
+            Either::This(file) => FileInfo::from(file),
+            Either::That(_) => return Err(wrong_answer().into()),
+        };
+        let Some(text) = &self.message else { return Ok((file, None)) };
+        let sent = self.show(session, text, begun);
+        // What became of the message may be unknown, and a file that it shows must stay.
+        begun.may_be_shown =
+            matches!(&sent, Err(Failure::Refused(refusal)) if refusal.code == Code::Unavailable);
+        Ok((file, Some(sent?)))
+    }
+
+    /// Posts the message that shows the file. Its name is made of the file's, so it can be sent again.
+    fn show(&self, session: &mut dyn Ask, text: &str, begun: &Begun) -> Result<SentAnswer, Failure> {
+        let text = if text.is_empty() { &self.name } else { text };
+        let body = Body::new(text.to_owned()).map_err(|invalid| invalid.of("text"))?;
+        let client_msg_id = ClientMsgId::new(format!("file-{}", begun.file_id));
+        let message = Chat {
+            to: Destination::Room(self.room()?),
+            body,
+            client_msg_id: Some(client_msg_id.map_err(|invalid| invalid.of("client_msg_id"))?),
+            reply_to: None,
+            file_id: Some(begun.file_id),
+            follows: None,
+        };
+        ask(session, message)
+    }
+
+    fn room(&self) -> Result<RoomName, Failure> {
+        Ok(RoomName::try_from(self.room.clone()).map_err(|invalid| invalid.of("room"))?)
     }
 
     fn begin(&self, session: &mut dyn Ask) -> Result<Begun, Failure> {
-        let mut fields = data([
-            ("room", self.room.as_str().into()),
-            ("name", self.name.as_str().into()),
-            ("size", self.size.into()),
-        ]);
-        if let Some(content_type) = &self.content_type {
-            fields.insert("content_type".into(), content_type.as_str().into());
+        let wrong = |field: &'static str| move |invalid: checked::Invalid| invalid.of(field);
+        let room = self.room()?;
+        let name = FileName::new(self.name.as_str()).map_err(wrong("name"))?;
+        let content_type = self.content_type.as_deref().map(ContentType::new).transpose();
+        let content_type = content_type.map_err(wrong("content_type"))?;
+        match ask(session, FileBegin { room, name, size: self.size, content_type })? {
+            Either::That(Receiving { chunk_bytes, file_id, .. }) => {
+                let chunk_bytes = chunk_bytes.clamp(1, CHUNK_BYTES) as usize;
+                Ok(Begun { file_id, chunk_bytes, may_be_shown: false })
+            }
+            Either::This(_) => Err(wrong_answer()),
         }
-        let answer = session.ask("file_begin", fields)?;
-        let chunk_bytes = number(&answer, "chunk_bytes")?.clamp(1, CHUNK_BYTES) as usize;
-        Ok(Begun { file_id: text(&answer, "file_id")?, chunk_bytes })
     }
 }
 
@@ -184,9 +315,12 @@ fn may_pass(refusal: &Refusal, has_begun: bool) -> bool {
 }
 
 /// An upload that the chat knows of.
+#[derive(Clone, Copy)]
 struct Begun {
-    file_id: String,
+    file_id: FileId,
     chunk_bytes: usize,
+    /// A message that shows it was sent, and nobody knows what became of it.
+    may_be_shown: bool,
 }
 
 /// The bytes of a file on their way from a body to the chat.
@@ -231,12 +365,8 @@ impl<B: FnMut(usize) -> Result<Vec<u8>, Stop>> Pieces<B> {
 }
 
 fn send_piece(session: &mut dyn Ask, begun: &Begun, offset: u64, piece: &[u8]) -> Result<i64, Failure> {
-    let fields = data([
-        ("file_id", begun.file_id.as_str().into()),
-        ("offset", offset.into()),
-        ("bytes", STANDARD.encode(piece).into()),
-    ]);
-    session.send("file_chunk", fields)
+    let bytes = ChunkBytes::new(piece.to_vec()).map_err(|invalid| invalid.of("bytes"))?;
+    session.send(FileChunk { file_id: begun.file_id, offset, bytes }.into())
 }
 
 /// Where a file goes that is given out.
@@ -263,28 +393,12 @@ struct Download {
     file_id: String,
     /// The validators that the other end has already.
     known: Vec<String>,
+    /// The file is only wanted while it has one of these; empty when that does not matter.
+    matched: Vec<String>,
     range: Option<String>,
     /// The range only counts where the file is still this one.
     if_range: Option<String>,
     head_only: bool,
-}
-
-/// A piece of a file, with what is said of the file.
-struct Chunk {
-    offset: u64,
-    bytes: Vec<u8>,
-    answer: Data,
-}
-
-impl Chunk {
-    fn read(answer: Data) -> Result<Chunk, Failure> {
-        let bytes = STANDARD.decode(text(&answer, "bytes")?).map_err(|_| lacks("bytes"))?;
-        Ok(Chunk { offset: number(&answer, "offset")?, bytes, answer })
-    }
-
-    fn end(&self) -> u64 {
-        self.offset + self.bytes.len() as u64
-    }
 }
 
 impl Download {
@@ -294,49 +408,57 @@ impl Download {
             token: token(head)?,
             file_id: file_id.into(),
             known: known.map(|tag| tag.trim().trim_start_matches("W/").to_owned()).collect(),
-            range: head.once("range")?.map(str::to_owned),
+            matched: head
+                .all("if-match")
+                .flat_map(|value| value.split(','))
+                .map(|tag| tag.trim().into())
+                .collect(),
+            // A range means something for GET alone (RFC 9110, 14.2).
+            range: head.once("range")?.filter(|_| head.method == Method::Get).map(str::to_owned),
             if_range: head.once("if-range")?.map(str::to_owned),
-            head_only: head.method == super::head::Method::Head,
+            head_only: head.method == Method::Head,
         })
     }
 
     fn ask(&self, session: &mut dyn Ask, offset: u64) -> Result<i64, Failure> {
-        session
-            .send("file_read", data([("file_id", self.file_id.as_str().into()), ("offset", offset.into())]))
+        let file_id = FileId::parse(&self.file_id)
+            .ok_or_else(|| Refusal::bad_request("file_id must be 32 lower-case hexadecimal digits"))?;
+        session.send(FileRead { file_id, offset }.into())
     }
 
     fn carry_out(&self, session: &mut dyn Ask, out: &mut dyn Out) -> Result<Done, Stop> {
-        session.ask("login", data([("token", self.token.as_str().into())]))?;
+        log_in(session, &self.token)?;
         // The beginning is read in any case: it says what the file is.
         let asked = self.ask(session, 0)?;
-        let first = Chunk::read(session.answer(asked)?)?;
-        let (size, sha256) = (number(&first.answer, "size")?, text(&first.answer, "sha256")?);
+        let first: FilePiece = wait(session, asked)?;
+        let FileInfo { name, size, sha256, content_type: claimed, .. } = first.file();
         let tag = format!("\"{sha256}\"");
         let described = |status: u16| {
-            let name = text(&first.answer, "name")?;
-            let claimed = text(&first.answer, "content_type").unwrap_or_default();
             let (content_type, how) = disposition(&name, &claimed);
-            Ok::<_, Failure>(
-                Response::empty(status)
-                    .with("Content-Type", content_type)
-                    .with("Content-Disposition", how)
-                    .with("Content-Security-Policy", FILE_CSP)
-                    .with("ETag", tag.clone())
-                    .with("Cache-Control", "private, no-cache")
-                    .with("Vary", "Authorization")
-                    .with("Accept-Ranges", "bytes"),
-            )
+            Response::empty(status)
+                .with("Content-Type", content_type)
+                .with("Content-Disposition", how)
+                .with("Content-Security-Policy", FILE_CSP)
+                .with("ETag", tag.clone())
+                .with("Cache-Control", "private, no-cache")
+                .with("Vary", "Authorization")
+                .with("Accept-Ranges", "bytes")
         };
+        if !self.matched.is_empty() && !self.matched.iter().any(|wanted| *wanted == tag || wanted == "*") {
+            return Err(
+                Response::error(412, "bad_request", "the file is another one than If-Match names").into()
+            );
+        }
         if self.known.iter().any(|known| *known == tag || known == "*") {
-            out.begin(&described(304)?, size)?;
+            out.begin(&described(304), size)?;
             return Ok(Done::Sent);
         }
         let is_same = self.if_range.as_ref().is_none_or(|known| *known == tag);
         let (response, start, end) = match part(self.range.as_deref().filter(|_| is_same), size) {
-            Part::Whole => (described(200)?, 0, size),
+            Part::Whole => (described(200), 0, size),
             Part::Some(start, end) => {
                 let range = format!("bytes {start}-{}/{size}", end - 1);
-                (described(206)?.with("Content-Range", range), start, end)
+                (described(206).with("Content-Range", range), start, end)
             }
             Part::Missing => {
                 let answer = Response::error(416, "bad_request", "the file has no such part");
@@ -361,7 +483,7 @@ impl Download {
         &self,
         session: &mut dyn Ask,
         out: &mut dyn Out,
-        first: Chunk,
+        first: FilePiece,
         start: u64,
         end: u64,
     ) -> Result<(), Stop> {
@@ -369,18 +491,18 @@ impl Download {
         let mut chunk = first;
         if at >= chunk.end() && at < end {
             let asked = self.ask(session, at - at % CHUNK_BYTES)?;
-            chunk = Chunk::read(session.answer(asked)?)?;
+            chunk = wait(session, asked)?;
         }
         while at < end {
             if !(chunk.offset..chunk.end()).contains(&at) {
-                return Err(lacks("bytes").into());
+                return Err(wrong_answer().into());
             }
             let next = if chunk.end() < end { Some(self.ask(session, chunk.end())?) } else { None };
             let last = chunk.end().min(end);
             out.write(&chunk.bytes[(at - chunk.offset) as usize..(last - chunk.offset) as usize])?;
             at = last;
             if let Some(next) = next {
-                chunk = Chunk::read(session.answer(next)?)?;
+                chunk = wait(session, next)?;
             }
         }
         Ok(())

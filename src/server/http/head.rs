@@ -5,6 +5,8 @@
 //! with it: line ends that are not CR LF, folded headers, a length that is said twice or oddly, a length
 //! together with an encoding. Pure: bytes in, a head or a refusal out.
 
+use std::borrow::Cow;
+
 use super::target::{self, Target};
 
 /// What a head may be.
@@ -70,8 +72,10 @@ pub struct Head {
     pub keeps_alive: bool,
     /// Whether it is HTTP/1.1, and not 1.0.
     pub is_1_1: bool,
-    /// How long the body is.
+    /// How long the body is; 0 when it comes in chunks.
     pub body_bytes: u64,
+    /// Whether the body comes in chunks, and its length is known at its end only.
+    pub is_chunked: bool,
     /// Whether the body only comes once it is asked for.
     pub expects_continue: bool,
     /// Names in lower case.
@@ -98,15 +102,18 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Head, usize)>, 
     let rest = &bytes[blank..];
     let end = find_end(rest)?;
     if end.unwrap_or(bytes.len()) > limits.bytes {
-        return match rest.iter().take(limits.bytes).any(|&byte| byte == b'\n') {
-            true => bad(431, "the head of the request is too long"),
-            false => bad(414, "the target of the request is too long"),
+        let has_target = rest.iter().take(limits.bytes).any(|&byte| byte == b'\n');
+        return if has_target {
+            bad(431, "the head of the request is too long")
+        } else {
+            bad(414, "the target of the request is too long")
         };
     }
     let Some(end) = end else { return Ok(None) };
+    let text = as_1_1(&rest[..end]);
     let mut headers = vec![httparse::EMPTY_HEADER; limits.headers];
     let mut request = httparse::Request::new(&mut headers);
-    match request.parse(&rest[..end]) {
+    match request.parse(&text) {
         Ok(httparse::Status::Complete(length)) if length == end => {}
         Ok(_) => return bad(400, "the head of the request has no form"),
         Err(httparse::Error::TooManyHeaders) => return bad(431, "the request has too many headers"),
@@ -115,6 +122,18 @@ pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Head, usize)>, 
         Err(_) => return bad(400, "the head of the request has no form"),
     }
     head_of(&request).map(|head| Some((head, blank + end)))
+}
+
+/// A head with a later minor version of HTTP/1 is read as one of HTTP/1.1 (RFC 9110, 2.5).
+fn as_1_1(head: &[u8]) -> Cow<'_, [u8]> {
+    let end = head.iter().position(|byte| *byte == b'\r').unwrap_or(0);
+    match head[..end].strip_suffix(b"2").or_else(|| {
+        let is_later = head[..end].last().is_some_and(|minor| (b'3'..=b'9').contains(minor));
+        is_later.then(|| &head[..end - 1])
+    }) {
+        Some(line) if line.ends_with(b" HTTP/1.") => [line, b"1", &head[end..]].concat().into(),
+        _ => head.into(),
+    }
 }
 
 /// The end of the head, behind its blank line. Every line must end with CR LF.
@@ -136,8 +155,10 @@ fn find_end(bytes: &[u8]) -> Result<Option<usize>, Bad> {
 fn head_of(request: &httparse::Request<'_, '_>) -> Result<Head, Bad> {
     let mut headers = Vec::with_capacity(request.headers.len());
     for header in request.headers.iter() {
-        let Ok(value) = std::str::from_utf8(header.value) else {
-            return bad(400, "a header is not UTF-8");
+        // Bytes above 0x7f mean nothing by themselves (RFC 9110, 5.5): what is no UTF-8 stays one character a byte.
+        let value = match std::str::from_utf8(header.value) {
+            Ok(value) => value.to_owned(),
+            Err(_) => header.value.iter().map(|byte| char::from(*byte)).collect(),
         };
         headers.push((header.name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
     }
@@ -154,14 +175,20 @@ fn head_of(request: &httparse::Request<'_, '_>) -> Result<Head, Bad> {
         keeps_alive: false,
         is_1_1,
         body_bytes: 0,
+        is_chunked: false,
         expects_continue: false,
         headers,
     };
     head.host = head.find_host(authority)?;
-    head.body_bytes = head.find_body()?;
+    (head.body_bytes, head.is_chunked) = match head.find_body()? {
+        Some(length) => (length, false),
+        None => (0, true),
+    };
     head.keeps_alive = is_1_1 && !head.lists("connection", "close");
     head.expects_continue = match head.once("expect")? {
-        Some(expected) if is_1_1 && expected.eq_ignore_ascii_case("100-continue") => head.body_bytes > 0,
+        Some(expected) if is_1_1 && expected.eq_ignore_ascii_case("100-continue") => {
+            head.body_bytes > 0 || head.is_chunked
+        }
         Some(_) if is_1_1 => return bad(417, "only 100-continue can be expected"),
         _ => false,
     };
@@ -197,7 +224,10 @@ impl Head {
 
     fn find_host(&self, authority: Option<String>) -> Result<String, Bad> {
         let host = match self.once("host")? {
-            Some(host) if !is_authority(host) => return bad(400, "the header Host has no form"),
+            // Empty when what is addressed has no host (RFC 9110, 7.2).
+            Some(host) if !host.is_empty() && !is_authority(host) => {
+                return bad(400, "the header Host has no form");
+            }
             None if self.is_1_1 => return bad(400, "HTTP/1.1 needs a header Host"),
             host => host.unwrap_or_default(),
         };
@@ -209,25 +239,24 @@ impl Head {
         }
     }
 
-    fn find_body(&self) -> Result<u64, Bad> {
+    /// How long the body is; `None` when it comes in chunks.
+    fn find_body(&self) -> Result<Option<u64>, Bad> {
         let length = self.once("content-length")?;
         if self.all("transfer-encoding").next().is_some() {
             return match self.once("transfer-encoding")? {
                 _ if length.is_some() => bad(400, "a body has a length or an encoding, not both"),
                 _ if !self.is_1_1 => bad(400, "HTTP/1.0 has no transfer encodings"),
-                Some(encoding) if encoding.eq_ignore_ascii_case("chunked") => {
-                    bad(411, "a body needs a Content-Length here")
-                }
+                Some(encoding) if encoding.eq_ignore_ascii_case("chunked") => Ok(None),
                 _ => bad(501, "this transfer encoding is not known here"),
             };
         }
         match length {
-            None => Ok(0),
+            None => Ok(Some(0)),
             // Twenty digits may be more than 64 bits.
             Some(digits)
                 if (1..=19).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) =>
             {
-                digits.parse().or(bad(413, "no body is that long"))
+                digits.parse().map(Some).or(bad(413, "no body is that long"))
             }
             Some(_) => bad(400, "Content-Length is not a number"),
         }
@@ -272,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_standard_allows_is_read() {
+        let head =
+            read("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\nExpect: 100-continue\r\n\r\n");
+        assert!(head.is_chunked && head.expects_continue && head.body_bytes == 0);
+        let head = read("GET / HTTP/1.2\r\nHost: a\r\n\r\n");
+        assert!(head.is_1_1 && head.keeps_alive, "a later version of HTTP/1");
+        assert_eq!(read("GET / HTTP/1.1\r\nHost:\r\n\r\n").host, "");
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nX: caf\xe9\r\nY: caf\xc3\xa9\r\n\r\n";
+        let (head, _) = parse(bytes, LIMITS).unwrap().unwrap();
+        assert_eq!(head.all("x").chain(head.all("y")).collect::<Vec<_>>(), ["café", "café"]);
+    }
+
+    #[test]
     fn a_head_is_the_same_however_it_is_cut() {
         let text = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next";
         for end in 0..text.len() - 9 {
@@ -311,7 +353,6 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
             // Encodings.
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n", 400),
@@ -321,11 +362,10 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
-            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
             // The first line.
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /\r\nHost: a\r\n\r\n", 400),
-            ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+            ("GET / HTTP/1.12\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
             ("PRI * HTTP/2.0\r\n\r\n", 505),
             ("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501),

@@ -9,10 +9,13 @@ use super::{
     response::Response,
 };
 use crate::{
-    protocol::status::{Role, Status},
+    protocol::{
+        request::Ping,
+        status::{Role, Status},
+    },
     server::{
-        client_thread::{Desk, Visitor},
-        local_session::{Ask, LocalSession},
+        client_thread::{ServerHandle, Visitor},
+        local_session::{LocalSession, ask},
     },
 };
 
@@ -21,14 +24,17 @@ const TURN_MS: u64 = 3_000;
 /// How long the proof that this server is caught up may take.
 const PROOF: Duration = Duration::from_secs(2);
 
-/// The process is up.
-pub fn healthz(_: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+/// The process is up and its replica does not hang. Whether there is a majority changes nothing.
+pub fn healthz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    if exchange.server.context.shared.hangs() {
+        return Ok(Done::Answer(Response::error(503, "unavailable", "the replica hangs")));
+    }
     Ok(Done::Answer(Response::text(200, "ok\n")))
 }
 
 /// The whole status of this server.
 pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
-    let Some(status) = exchange.desk.context.shared.status() else {
+    let Some(status) = exchange.server.context.shared.status() else {
         return Ok(Done::Answer(Response::error(503, "unavailable", "this server is starting")));
     };
     let status = serde_json::to_value(status).expect("plain data always encodes");
@@ -38,9 +44,13 @@ pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 /// Whether people can be sent here. In layers, of which each needs the one before: the first that fails is
 /// named, and why.
 pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
-    let shared = &exchange.desk.context.shared;
+    let shared = &exchange.server.context.shared;
+    if shared.is_leaving() {
+        let leaving = (Layer::Started, "this server is stopping; ask another one".to_owned());
+        return Ok(Done::Answer(ready_answer(Err(leaving))));
+    }
     let state = judge(shared.status().as_ref(), shared.idle_ms())
-        .and_then(|()| prove(exchange.desk, exchange.visitor));
+        .and_then(|()| prove(exchange.server, exchange.visitor));
     Ok(Done::Answer(ready_answer(state)))
 }
 
@@ -81,20 +91,16 @@ fn judge(status: Option<&Status>, idle_ms: u64) -> Result<(), Failing> {
         return failing(Layer::Started, &status.note);
     }
     let Some(leader_id) = &status.leader_id else { return failing(Layer::Leader, "nobody leads") };
-    let is_heard = status.role == Role::Leader
-        || status.peers.iter().any(|peer| peer.server_id == *leader_id && peer.alive);
-    if !is_heard {
+    if !status.hears_leader() {
         return Err((Layer::Leader, format!("{leader_id} leads and cannot be heard")));
     }
     Ok(())
 }
 
 /// A ping with a barrier is answered once this server has applied what was committed before.
-fn prove(desk: &Desk, visitor: Visitor) -> Result<(), Failing> {
-    let mut data = Map::new();
-    data.insert("barrier".into(), true.into());
-    let answer = LocalSession::open(desk, visitor, PROOF).and_then(|mut session| session.ask("ping", data));
-    match answer {
+fn prove(server: &ServerHandle, visitor: Visitor) -> Result<(), Failing> {
+    let session = LocalSession::open(server, visitor, PROOF);
+    match session.and_then(|mut session| ask(&mut session, Ping::with_barrier())) {
         Ok(_) => Ok(()),
         Err(_) => Err((Layer::CaughtUp, "what is committed was not applied here in time".into())),
     }
@@ -132,6 +138,7 @@ mod tests {
             role,
             leader_id: leader.map(id),
             term: 1,
+            epoch: 1,
             ring_position: 0,
             last_index: 0,
             commit_index: 0,
@@ -148,6 +155,7 @@ mod tests {
                 match_index: None,
             }],
             note: "being rebuilt".into(),
+            indexing: None,
             version: String::new(),
         }
     }

@@ -7,10 +7,13 @@
 //! A page of this server itself is one whose host is the one that was asked for. That alone proves nothing where
 //! the host is a name that a stranger owns: it may lead to the stranger's page first and here a moment later (DNS
 //! rebinding). So the name must be one that nobody outside can own, or that the configuration knows.
+//!
+//! Pages of the cluster's other servers may too: when its server is gone, a page goes on with another one.
 
 use std::net::IpAddr;
 
 use super::head::Head;
+use crate::config::ServerEntry;
 
 /// Ends of names that are never looked up outside of the own network.
 const LOCAL_ENDS: [&str; 5] = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
@@ -39,12 +42,22 @@ impl Origin {
 
     /// Whether no stranger can have pages there: an address, a name of the own network, or a host of the
     /// cluster.
-    fn is_at_home<'a>(&self, mut hosts: impl Iterator<Item = &'a str>) -> bool {
-        let address = self.host.trim_start_matches('[').trim_end_matches(']');
-        address.parse::<IpAddr>().is_ok()
+    fn is_at_home(&self, servers: &[ServerEntry]) -> bool {
+        bare(&self.host).parse::<IpAddr>().is_ok()
             || !self.host.contains('.')
             || LOCAL_ENDS.iter().any(|end| self.host.ends_with(end))
-            || hosts.any(|host| host.eq_ignore_ascii_case(&self.host))
+            || servers.iter().any(|server| server.client_address().0.eq_ignore_ascii_case(&self.host))
+    }
+
+    /// Whether it is the client port of a server of the cluster, as seen by who addressed this one as `host`.
+    fn is_server(&self, host: &str, servers: &[ServerEntry]) -> bool {
+        let asked = host_and_port(host).map(|(host, _)| host).unwrap_or_default();
+        let told = servers.iter().map(ServerEntry::client_address);
+        told.filter(|(_, port)| *port == self.port).any(|(server_host, _)| {
+            let is_here = is_this_machine(server_host)
+                && (is_this_machine(&self.host) || asked == self.host && self.is_at_home(servers));
+            is_here || bare(server_host).eq_ignore_ascii_case(bare(&self.host))
+        })
     }
 
     /// Whether it is the server that was addressed as `host`. A proxy may have taken TLS off, so the scheme
@@ -54,6 +67,23 @@ impl Origin {
         host_and_port(host)
             .is_some_and(|(host, port)| host == self.host && port.unwrap_or(default_port) == self.port)
     }
+}
+
+/// An address of IPv6 without its brackets; any other host as it is.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a host means "this machine" to those who read it, or all addresses of a listener.
+fn is_this_machine(host: &str) -> bool {
+    let is_own = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    host.eq_ignore_ascii_case("localhost") || bare(host).parse().is_ok_and(is_own)
+}
+
+/// The host at which a page finds a server of the cluster. A server that is configured as "this machine" is, for a
+/// page, where the page itself is from.
+pub fn host_for_page<'a>(server_host: &'a str, page_host: &'a str) -> &'a str {
+    if is_this_machine(server_host) { page_host } else { server_host }
 }
 
 /// A host in lower case, and its port where one stands.
@@ -75,31 +105,62 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     is_host.then(|| (host.to_ascii_lowercase(), port))
 }
 
-/// Whether a request may open a WebSocket, with `allowed` besides this server's own pages. `hosts` are those of the
-/// cluster.
-pub fn may_open<'a>(head: &Head, allowed: &[Origin], hosts: impl Iterator<Item = &'a str>) -> bool {
+/// Whether `host`, which a request was sent to, is no name that a stranger can own. A program that names no host is
+/// no browser, which a stranger's page could have led here.
+pub fn is_home(host: &str, servers: &[ServerEntry]) -> bool {
+    let origin = |(host, port): (String, Option<u16>)| Origin {
+        scheme: "http".into(),
+        host,
+        port: port.unwrap_or(80),
+    };
+    host.is_empty() || host_and_port(host).map(origin).is_some_and(|origin| origin.is_at_home(servers))
+}
+
+/// Whether a request may open a WebSocket: it is from no page, or from one of this server, of another server of the
+/// cluster or of `allowed`.
+pub fn may_open(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> bool {
+    head.all("origin").next().is_none() || is_known(head, allowed, servers)
+}
+
+/// Whether a request is from a page that may speak for people here.
+pub fn is_known(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> bool {
     let mut origins = head.all("origin");
-    match (origins.next(), origins.next()) {
-        (None, _) => true,
-        (Some(text), None) => {
-            let origin = Origin::parse(text);
-            let is_own = |origin: &Origin| origin.is_host(&head.host) && origin.is_at_home(hosts);
-            origin.is_some_and(|origin| allowed.contains(&origin) || is_own(&origin))
-        }
-        (Some(_), Some(_)) => false,
-    }
+    let (Some(text), None) = (origins.next(), origins.next()) else { return false };
+    Origin::parse(text).is_some_and(|origin| {
+        allowed.contains(&origin)
+            || (origin.is_host(&head.host) && origin.is_at_home(servers))
+            || origin.is_server(&head.host, servers)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::http::head::{HeadLimits, parse};
+    use crate::{
+        protocol::name::ServerId,
+        server::http::head::{HeadLimits, parse},
+    };
+
+    fn servers() -> Vec<ServerEntry> {
+        let entry = |(place, host): (usize, &str)| {
+            let server_id = ServerId::new(&format!("server{place}")).unwrap();
+            ServerEntry::new(server_id, host, 7000 + place as u16, place as u32)
+        };
+        let mut servers: Vec<_> = ["10.0.0.1", "Chat.Example", "localhost", "container"]
+            .into_iter()
+            .enumerate()
+            .map(entry)
+            .collect();
+        servers[3].client_host = Some("outside.example".into());
+        servers[3].client_port = Some(9000);
+        servers
+    }
 
     fn opens(host: &str, origin: &str, allowed: &[&str]) -> bool {
         let text = format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
         let head = parse(text.as_bytes(), HeadLimits { bytes: 1_000, headers: 9 }).unwrap().unwrap().0;
         let allowed: Vec<_> = allowed.iter().map(|text| Origin::parse(text).unwrap()).collect();
-        may_open(&head, &allowed, ["10.0.0.1", "Chat.Example"].into_iter())
+        may_open(&head, &allowed, &servers())
     }
 
     #[test]
@@ -128,6 +189,19 @@ mod tests {
             ("localhost:8000", "Origin: http://localhost:8000/\r\n", false),
             ("localhost:8000", "Origin: http://evil.example#localhost:8000\r\n", false),
             ("localhost:8000", "Origin: http://a@localhost:8000\r\n", false),
+            // Other servers of the cluster, at their own ports.
+            ("10.0.0.1:7000", "Origin: http://chat.example:7001\r\n", true),
+            ("10.0.0.1:7000", "Origin: http://localhost:7002\r\n", true),
+            ("10.0.0.1:7000", "Origin: http://127.0.0.1:7002\r\n", true),
+            ("tower:7000", "Origin: http://tower:7002\r\n", true),
+            // Where clients are told to find it, and not where its peers do.
+            ("10.0.0.1:7000", "Origin: http://outside.example:9000\r\n", true),
+            ("10.0.0.1:7000", "Origin: http://container:7003\r\n", false),
+            ("10.0.0.1:7000", "Origin: http://tower:7002\r\n", false),
+            ("evil.example:7000", "Origin: http://evil.example:7002\r\n", false),
+            ("10.0.0.1:7000", "Origin: http://chat.example:7002\r\n", false),
+            ("10.0.0.1:7000", "Origin: http://chat.example:7003\r\n", false),
+            ("10.0.0.1:7000", "Origin: http://10.0.0.2:7000\r\n", false),
             ("localhost:8000", "Origin: null\r\n", false),
             ("localhost:8000", "Origin:\r\n", false),
             ("localhost:8000", "Origin: file://localhost:8000\r\n", false),

@@ -13,7 +13,15 @@ pub enum Part {
 
 /// Reads the header. What is not understood, or asks for more than one part, asks for all of it.
 pub fn part(header: Option<&str>, size: u64) -> Part {
-    let Some(range) = header.and_then(|header| header.strip_prefix("bytes=")) else { return Part::Whole };
+    // Of nothing there is no part to be asked for: the whole of it is nothing, too.
+    if size == 0 {
+        return Part::Whole;
+    }
+    let Some((unit, ranges)) = header.and_then(|header| header.split_once('=')) else { return Part::Whole };
+    let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
+    let (true, Some(range), None) = (unit.eq_ignore_ascii_case("bytes"), ranges.next(), ranges.next()) else {
+        return Part::Whole;
+    };
     let Some((first, last)) = range.split_once('-') else { return Part::Whole };
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -48,6 +56,9 @@ mod tests {
             ("bytes=10-12", Part::Missing),
             ("bytes=99999999999999999999999-", Part::Missing),
             ("bytes=-0", Part::Missing),
+            ("Bytes= ,2-5,", Part::Some(2, 6)),
+            ("bytes=2 - 5", Part::Whole),
+            ("bytes=,", Part::Whole),
             ("bytes=5-2", Part::Whole),
             ("bytes=0-1,3-4", Part::Whole),
             ("bytes=-", Part::Whole),
@@ -58,6 +69,6 @@ mod tests {
             assert_eq!(part(Some(header), 10), expected, "{header}");
         }
         assert_eq!(part(None, 10), Part::Whole);
-        assert_eq!(part(Some("bytes=0-"), 0), Part::Missing);
+        assert_eq!(part(Some("bytes=0-"), 0), Part::Whole);
     }
 }

@@ -24,6 +24,11 @@ impl Response {
         Response { status, headers: Vec::new(), body: Vec::new() }
     }
 
+    /// An answer that is a document or a file.
+    pub fn bytes(content_type: &str, body: Vec<u8>) -> Self {
+        Response { body, ..Response::empty(200) }.with("Content-Type", content_type)
+    }
+
     /// An answer for people.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
         let body = text.into().into_bytes();
@@ -58,7 +63,9 @@ impl Response {
             head.push_str(value);
             head.push_str("\r\n");
         };
-        add("Date", &http_date(seconds));
+        if let Some(date) = http_date(seconds) {
+            add("Date", &date);
+        }
         for (name, value) in &self.headers {
             add(name, value);
         }
@@ -107,6 +114,7 @@ fn reason_phrase(status: u16) -> &'static str {
         206 => "Partial Content",
         304 => "Not Modified",
         307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -116,9 +124,12 @@ fn reason_phrase(status: u16) -> &'static str {
         409 => "Conflict",
         411 => "Length Required",
         413 => "Content Too Large",
+        412 => "Precondition Failed",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        422 => "Unprocessable Content",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

@@ -1,10 +1,11 @@
 //! Who answers what.
 
 use super::{
+    assets, cors, dashboard,
     exchange::{Done, Exchange, Stop},
-    files,
+    failures, files,
     head::Method,
-    health, home, hooks,
+    health, hook, metrics, pages,
     response::Response,
     web_socket,
 };
@@ -16,6 +17,8 @@ enum Paths {
     One(&'static str),
     /// Those with one more name behind it.
     Under(&'static str),
+    /// Those with a path of any length behind it.
+    Tree(&'static str),
 }
 
 /// Answers a request. Of a path under another it is given the name.
@@ -23,14 +26,21 @@ type Answering = fn(&mut Exchange<'_>, &str) -> Result<Done, Stop>;
 
 /// All that can be asked for. Where a path can be read, its head alone can be asked for too.
 const ROUTES: &[(Method, Paths, Answering)] = &[
-    (Method::Get, Paths::One("/"), home::home),
+    (Method::Get, Paths::One("/"), pages::index),
+    (Method::Get, Paths::One("/sw.js"), pages::service_worker),
+    (Method::Get, Paths::Tree(assets::PREFIX), pages::file),
     (Method::Get, Paths::One("/healthz"), health::healthz),
     (Method::Get, Paths::One("/readyz"), health::readyz),
     (Method::Get, Paths::One("/api/status"), health::status),
+    (Method::Get, Paths::One("/dashboard"), dashboard::page),
+    (Method::Get, Paths::One("/dashboard/data"), dashboard::data),
+    (Method::Post, Paths::One("/dashboard/login"), dashboard::log_in),
+    (Method::Post, Paths::One("/dashboard/logout"), dashboard::log_out),
+    (Method::Get, Paths::One("/metrics"), metrics::metrics),
     (Method::Get, Paths::One("/ws"), web_socket::open),
     (Method::Post, Paths::One("/files"), files::upload),
     (Method::Get, Paths::Under("/files/"), files::download),
-    (Method::Post, Paths::Under("/hooks/"), hooks::post),
+    (Method::Post, Paths::Under("/hooks/"), hook::post),
 ];
 
 impl Paths {
@@ -38,9 +48,13 @@ impl Paths {
     fn find<'a>(&self, path: &'a str) -> Option<&'a str> {
         match self {
             Paths::One(own) => (path == *own).then_some(""),
+            // People copy addresses with a slash at their end.
             Paths::Under(own) => {
-                path.strip_prefix(own).filter(|name| !name.is_empty() && !name.contains('/'))
+                let name = path.strip_prefix(own)?;
+                Some(name.strip_suffix('/').unwrap_or(name))
+                    .filter(|name| !name.is_empty() && !name.contains('/'))
             }
+            Paths::Tree(own) => path.strip_prefix(own),
         }
     }
 }
@@ -48,6 +62,10 @@ impl Paths {
 /// Answers a request, whatever it asks for.
 pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Stop> {
     let path = exchange.head.target.path.clone();
+    exchange.share_with(cors::reader(exchange));
+    if exchange.server.context.config.tls_required && !exchange.visitor.is_encrypted && path != "/healthz" {
+        return Ok(Done::Answer(failures::unencrypted(&exchange.head)));
+    }
     let asked = match exchange.head.method {
         Method::Head => Method::Get,
         method => method,
@@ -91,7 +109,10 @@ mod tests {
         assert_eq!(Paths::One("/healthz").find("/healthz"), Some(""));
         assert_eq!(Paths::One("/healthz").find("/healthz/"), None);
         assert_eq!(Paths::Under("/files/").find("/files/ab"), Some("ab"));
-        for path in ["/files", "/files/", "/files/a/b", "/files/../x"] {
+        assert_eq!(Paths::Tree("/web/").find("/web/0/a/b.js"), Some("0/a/b.js"));
+        assert_eq!(Paths::Tree("/web/").find("/webs/0"), None);
+        assert_eq!(Paths::Under("/files/").find("/files/ab/"), Some("ab"));
+        for path in ["/files", "/files/", "/files//", "/files/a//", "/files/a/b", "/files/../x"] {
             assert_eq!(Paths::Under("/files/").find(path), None, "{path}");
         }
     }

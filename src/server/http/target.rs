@@ -7,7 +7,7 @@ use super::head::{Bad, Method};
 /// A path and a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Decoded. It begins with a slash, or is `*`.
+    /// Decoded, with single slashes. It begins with one, or is `*`.
     pub path: String,
     /// Path and query as they came: visible ASCII.
     pub raw: String,
@@ -51,7 +51,18 @@ pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad
         return Err(UNREADABLE);
     }
     let raw = if local.starts_with('/') { local.to_owned() } else { format!("/{local}") };
-    Ok((Target { path: decode(path)?, raw, query: fields(query)? }, authority))
+    Ok((Target { path: with_single_slashes(&decode(path)?), raw, query: fields(query)? }, authority))
+}
+
+/// Whoever puts a path behind an address that ends with a slash means the same.
+fn with_single_slashes(path: &str) -> String {
+    let mut single = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !single.ends_with('/') {
+            single.push(character);
+        }
+    }
+    single
 }
 
 /// The end of `http://` or `https://`.
@@ -100,6 +111,9 @@ mod tests {
         let (target, _) = parse("/a?x=1&x=2", Method::Get).unwrap();
         assert_eq!(target.field("x"), None, "what is said twice is not said");
         assert_eq!(parse("/%68ooks", Method::Get).unwrap().0.path, "/hooks");
+        for (text, path) in [("//hooks/a", "/hooks/a"), ("///hooks//%2fa//?x//y", "/hooks/a/"), ("//", "/")] {
+            assert_eq!(parse(text, Method::Post).unwrap().0.path, path, "{text}");
+        }
     }
 
     #[test]

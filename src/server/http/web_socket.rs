@@ -3,9 +3,9 @@
 //! From the handshake on the connection is like one of JSON lines: what is read here goes to the replica, and
 //! the fan-out writes. It writes pongs and closes too, so that frames never mix (`server::outgoing`).
 
-use std::io;
+use std::{io, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{
@@ -14,34 +14,30 @@ use super::{
     head::{Head, Method},
     origin::may_open,
     response::Response,
+    wire::is_timeout,
 };
 use crate::{
-    protocol::{Code, Envelope, Refusal},
-    server::{
-        client_thread::{Conversation, READ_BYTES, read},
-        clients::hand_to_fan_out,
-    },
+    protocol::{Code, Refusal},
+    server::{client_thread::Conversation, stream::READ_BYTES},
 };
 
 /// Opens a WebSocket.
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let accept = accept_key(&exchange.head)?;
-    let config = &exchange.desk.context.config;
-    let hosts = config.replica.servers.iter().map(|server| server.host.as_str());
-    if !may_open(&exchange.head, &config.allowed_origins, hosts) {
+    let config = &exchange.server.context.config;
+    if !may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
         let reason = "pages of other origins may not connect here; see http.allowed_origins";
         return Err(Response::error(403, "forbidden", reason).into());
     }
-    if exchange.body_bytes() > 0 {
+    if exchange.body_bytes() > 0 || exchange.head.is_chunked {
         return Err(Response::error(400, "bad_request", "a handshake has no body").into());
     }
-    exchange.respond(
-        &Response::empty(101)
+    Ok(Done::WebSocket(
+        Response::empty(101)
             .with("Upgrade", "websocket")
             .with("Connection", "Upgrade")
             .with("Sec-WebSocket-Accept", accept),
-    )?;
-    Ok(Done::WebSocket)
+    ))
 }
 
 /// The answer to the key of a handshake, or why it is none.
@@ -61,7 +57,7 @@ fn accept_key(head: &Head) -> Result<String, Response> {
         return Err(needed("WebSocket has version 13 here"));
     }
     let key = head.once("sec-websocket-key")?.unwrap_or_default();
-    match STANDARD.decode(key) {
+    match BASE64.decode(key.as_bytes()) {
         Ok(bytes) if bytes.len() == 16 => Ok(derive_accept_key(key.as_bytes())),
         _ => Err(Response::error(400, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64")),
     }
@@ -70,18 +66,28 @@ fn accept_key(head: &Head) -> Result<String, Response> {
 /// The conversation; `bytes` are the first of it.
 pub fn talk(conversation: &mut Conversation<'_>, bytes: &[u8]) -> io::Result<()> {
     let stream = conversation.stream.clone();
-    hand_to_fan_out(&stream)?;
-    stream.set_read_timeout(None)?;
+    stream.write_without_waiting()?;
+    stream.read_with_patience(Duration::from_millis(conversation.server.context.config.http.ping_ms))?;
     conversation.client.speak_web_socket();
     conversation.open()?;
-    let mut frames = Frames::new(conversation.desk.context.config.replica.limits.line_bytes);
+    let mut frames = Frames::new(conversation.server.context.config.replica.limits.line_bytes);
     frames.push(bytes);
     let mut buffer = [0; READ_BYTES];
+    let mut was_asked = false;
     loop {
         if take(conversation, &mut frames)? {
             return conversation.drain();
         }
-        let length = read(&stream, &mut buffer)?;
+        let length = match stream.read(&mut buffer) {
+            Err(error) if is_timeout(&error) && !was_asked => {
+                ask_whether_it_lives(conversation);
+                was_asked = true;
+                continue;
+            }
+            // It did not answer the ping, so it is dead, or the way to it is.
+            result => result?,
+        };
+        was_asked = false;
         if length == 0 {
             // Without a close there is nobody left who could read an answer.
             return Ok(());
@@ -98,9 +104,7 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
         }
         match frames.next_said() {
             Ok(None) => return Ok(false),
-            Ok(Some(Said::Text(text))) => {
-                conversation.hand_over(Envelope::parse(text.as_bytes()), text.len())?
-            }
+            Ok(Some(Said::Text(text))) => conversation.hand_over(text.as_bytes())?,
             Ok(Some(Said::Ping(payload))) => pong(conversation, payload),
             Ok(Some(Said::Close(code))) => {
                 close(conversation, (code, ""));
@@ -111,7 +115,7 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
                 if let Some(control) = conversation.client.control() {
                     control.lock().last_words = Some(Fault::TooLong.close());
                 }
-                let limit = conversation.desk.context.config.replica.limits.line_bytes;
+                let limit = conversation.server.context.config.replica.limits.line_bytes;
                 let reason = format!("a message is longer than {limit} bytes");
                 conversation.refuse(Refusal::new(Code::TooLarge, reason))?;
                 return Ok(true);
@@ -129,15 +133,22 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
 fn pong(conversation: &Conversation<'_>, payload: Vec<u8>) {
     let Some(control) = conversation.client.control() else { return };
     if control.lock().pong.replace(payload).is_none() {
-        conversation.desk.fan_outs.control(conversation.client.conn);
+        conversation.server.fan_outs.control(conversation.client.conn);
     }
+}
+
+/// Lets a silent client be pinged. Whatever it says next, an answer to that or not, shows that it lives.
+fn ask_whether_it_lives(conversation: &Conversation<'_>) {
+    let Some(control) = conversation.client.control() else { return };
+    control.lock().ping = true;
+    conversation.server.fan_outs.control(conversation.client.conn);
 }
 
 /// Lets the connection be closed, ahead of whatever waits.
 fn close(conversation: &Conversation<'_>, words: (u16, &'static str)) {
     let Some(control) = conversation.client.control() else { return };
     control.lock().close = Some(words);
-    conversation.desk.fan_outs.control(conversation.client.conn);
+    conversation.server.fan_outs.control(conversation.client.conn);
 }
 
 #[cfg(test)]

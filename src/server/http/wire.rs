@@ -1,23 +1,23 @@
 //! The bytes of a connection, and when it is too late for more.
 
 use std::{
-    io::{self, Write},
-    net::TcpStream,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::head::{self, Bad, Head, HeadLimits};
-use crate::server::client_thread::read_until;
+use super::{
+    chunked::Chunked,
+    head::{self, Bad, Head, HeadLimits},
+};
+use crate::server::stream::Stream;
 
 /// Capacity that an idle connection may keep.
 const IDLE_BYTES: usize = 4 * 1024;
-/// Written at once: a write waits for less than this to be taken.
-const WRITE_BYTES: usize = 64 * 1024;
 
 /// A connection that nobody else writes to.
 pub struct Wire {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     /// Read and not used yet.
     buffer: Vec<u8>,
 }
@@ -34,7 +34,7 @@ pub enum Next {
 
 impl Wire {
     /// A connection of which `buffer` was read already.
-    pub fn new(stream: Arc<TcpStream>, buffer: Vec<u8>) -> Self {
+    pub fn new(stream: Arc<Stream>, buffer: Vec<u8>) -> Self {
         Wire { stream, buffer }
     }
 
@@ -88,23 +88,19 @@ impl Wire {
         Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
+    /// Takes what has come of a body in chunks.
+    pub fn take_chunks(&mut self, chunked: &mut Chunked, body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
+        chunked.take(&mut self.buffer, body, most)
+    }
+
+    /// Waits for more, and says how much has come; nothing at the end of the connection.
+    pub fn read_on(&mut self, deadline: Instant) -> io::Result<usize> {
+        self.read_more(deadline)
+    }
+
     /// Writes all of it by `deadline`.
-    pub fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        let mut stream = &*self.stream;
-        while !bytes.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            stream.set_write_timeout(Some(left))?;
-            match stream.write(&bytes[..bytes.len().min(WRITE_BYTES)]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    pub fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        self.stream.write_until(deadline, bytes)
     }
 
     /// What was read and belongs to no request.
@@ -113,7 +109,7 @@ impl Wire {
     }
 
     fn read_more(&mut self, deadline: Instant) -> io::Result<usize> {
-        read_until(&self.stream, deadline, &mut self.buffer)
+        self.stream.read_until(deadline, &mut self.buffer)
     }
 }
 

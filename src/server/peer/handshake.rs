@@ -135,10 +135,10 @@ pub fn accept<S: Read + Write>(stream: &mut S, credentials: &Credentials) -> Res
     }
     send(stream, &mut noise, &self::greeting(credentials, &greeting.from))?;
     let mut session = session(noise, greeting);
-    match read_record(stream, &session.keys, session.records_read, &mut Vec::new(), &mut Vec::new())? {
-        true => session.records_read += 1,
-        false => return Err(HandshakeError::Io(io::ErrorKind::UnexpectedEof.into())),
+    if !read_record(stream, &session.keys, session.records_read, &mut Vec::new(), &mut Vec::new())? {
+        return Err(HandshakeError::Io(io::ErrorKind::UnexpectedEof.into()));
     }
+    session.records_read += 1;
     Ok(session)
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc,
@@ -14,10 +14,11 @@ use std::{
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
 
 use crate::{
+    election::membership::LinkEvent,
     protocol::{datagram::Run, name::ServerId},
-    replica::membership::LinkEvent,
     server::{
         config::Config,
         mailbox::Sender,
@@ -45,8 +46,6 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
 const HANDSHAKES_MAX: usize = 64;
 /// So many of them may be of strangers' addresses: a flood of strangers leaves room for the servers.
 const STRANGERS_MAX: usize = 16;
-/// Failed attempts after which the peer's host is looked up again.
-const LOOK_UP_AFTER: usize = 8;
 
 /// Who is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
 pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
@@ -78,6 +77,19 @@ struct Peer {
 }
 
 type Accepted = (TcpStream, Session);
+
+/// Why a connection to the peer port became no link.
+#[derive(Debug, Error)]
+enum NotLinked {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0} is not among the configured servers")]
+    Stranger(ServerId),
+    #[error("{0} dials although its ring position is higher here; compare the configurations")]
+    Dials(ServerId),
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+}
 
 impl Links {
     /// Prepares the links of a configured server; none is made yet.
@@ -151,7 +163,7 @@ impl Links {
                 Ok((stream, session)) => attempts.link_ended(self.run(peer_id, stream, session)),
                 Err(failure) => {
                     attempts.failed(peer_id, &failure);
-                    self.note(peer_id, &failure, &attempts);
+                    self.note(peer_id, &failure);
                 }
             }
         }
@@ -189,15 +201,13 @@ impl Links {
             .ok_or_else(|| Failure::Other("its address is not known".into()))
     }
 
-    /// Takes note of a failed attempt: tells the watcher of a port that refuses, and looks the host up
-    /// again when it has failed for a while.
-    fn note(&self, peer_id: &ServerId, failure: &Failure, attempts: &Attempts) {
+    /// Takes note of a failed attempt: tells the watcher of a port that refuses, and has the host looked up
+    /// again, because the server may have moved.
+    fn note(&self, peer_id: &ServerId, failure: &Failure) {
         if matches!(failure, Failure::PortRefuses) {
             (self.watcher)(peer_id, LinkEvent::Refused, None);
-        } else if attempts.count.is_multiple_of(LOOK_UP_AFTER) {
-            // The address that is known stays in use where this fails.
-            let _ = self.addresses.look_up(peer_id);
         }
+        self.addresses.refresh(peer_id);
     }
 
     /// Runs the links that a peer dials. When one is lost, looks at the peer's port until a new link
@@ -215,7 +225,7 @@ impl Links {
                     if let Some(attempts) = &mut lost {
                         let failure = self.look(peer_id);
                         attempts.failed(peer_id, &failure);
-                        self.note(peer_id, &failure, attempts);
+                        self.note(peer_id, &failure);
                         if matches!(failure, Failure::PortRefuses) {
                             lost = None;
                         }
@@ -299,8 +309,8 @@ impl Links {
         }
         let links = self.clone();
         let body = move || {
-            if let Err(reason) = links.accept(stream) {
-                links.refusals.lock().count(from, &reason);
+            if let Err(refused) = links.accept(stream, from.ip()) {
+                links.refusals.lock().count(from, &refused.to_string());
             }
             links.handshakes.fetch_sub(1, Ordering::Relaxed);
         };
@@ -310,29 +320,26 @@ impl Links {
         }
     }
 
-    /// The handshake of an accepted connection. The error is one sentence; who only connects and hangs up
-    /// is none.
-    fn accept(&self, stream: TcpStream) -> Result<(), String> {
+    /// The handshake of an accepted connection. Who only connects and hangs up is no error.
+    fn accept(&self, stream: TcpStream, ip: IpAddr) -> Result<(), NotLinked> {
         let credentials = self.credentials.read().clone();
-        let told = |error: io::Error| error.to_string();
-        tune(&stream).map_err(told)?;
+        tune(&stream)?;
         let session = match handshake::accept(&mut Hurried::new(&stream, HANDSHAKE_TIMEOUT), &credentials) {
             Ok(session) => session,
             Err(HandshakeError::Io(error)) => {
                 log::debug!("a connection to the peer port came to nothing: {error}");
                 return Ok(());
             }
-            Err(HandshakeError::Refused(reason)) => return Err(reason),
+            Err(HandshakeError::Refused(reason)) => return Err(NotLinked::Refused(reason)),
         };
-        stream.set_read_timeout(None).map_err(told)?;
+        stream.set_read_timeout(None)?;
         let from = &session.greeting.from;
-        let peer =
-            self.peers.get(from).ok_or_else(|| format!("{from} is not among the configured servers"))?;
+        let peer = self.peers.get(from).ok_or_else(|| NotLinked::Stranger(from.clone()))?;
         if peer.is_dialled {
-            return Err(format!(
-                "{from} dials although its ring position is higher here; compare the configurations"
-            ));
+            return Err(NotLinked::Dials(from.clone()));
         }
+        // Its heartbeats must find it, and it is not dialled from here.
+        self.addresses.heard_from(from, ip);
         // Whoever proved itself later is right about which connection is alive.
         if let Some((old, run)) = &*peer.current.lock() {
             let _ = old.shutdown(Shutdown::Both);

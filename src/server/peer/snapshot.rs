@@ -7,8 +7,10 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::{
+    disk::StorageError,
     protocol::peer::{PeerMessage, SnapshotHead},
     server::mailbox::Sender,
 };
@@ -18,16 +20,67 @@ const CHUNK_BYTES: usize = 128 * 1024;
 /// Largest snapshot that is accepted: more would be a broken peer, and would fill the disk.
 pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 40;
 
-/// Sends a snapshot as messages into `queue`, whose bound holds back the reading. The error is one sentence.
-pub fn send(head: SnapshotHead, mut content: impl Read, queue: &Sender<PeerMessage>) -> Result<u64, String> {
-    let gone = |_: PeerMessage| "the link was lost".to_owned();
+/// Why a snapshot was not sent.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// There is no link to its receiver.
+    #[error("there is no link")]
+    NoLink,
+    /// The link was lost before the end.
+    #[error("the link was lost")]
+    LinkLost,
+    /// The database cannot be read.
+    #[error(transparent)]
+    Disk(#[from] StorageError),
+    /// The snapshot cannot be read to its end.
+    #[error("reading the snapshot failed: {0}")]
+    Reading(#[source] io::Error),
+}
+
+/// Why a snapshot that came is thrown away.
+#[derive(Debug, Error)]
+pub enum AssemblyError {
+    /// It cannot be kept until it is whole.
+    #[error("{} cannot be written: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A part came, and no beginning before it.
+    #[error("{0} came without a beginning")]
+    NoBeginning(&'static str),
+    /// A part is missing.
+    #[error("a chunk of offset {came} came where {due} was due")]
+    Gap {
+        /// Where the part stands.
+        came: u64,
+        /// Where the next one should stand.
+        due: u64,
+    },
+    /// It would fill the disk.
+    #[error("it is larger than {SNAPSHOT_BYTES_MAX} bytes")]
+    TooLarge,
+    /// It is not what was sent.
+    #[error("its checksum is wrong")]
+    Checksum,
+}
+
+/// Sends a snapshot as messages into `queue`, whose bound holds back the reading. Gives its length.
+pub fn send(
+    head: SnapshotHead,
+    mut content: impl Read,
+    queue: &Sender<PeerMessage>,
+) -> Result<u64, SendError> {
+    let gone = |_: PeerMessage| SendError::LinkLost;
     queue.send(PeerMessage::SnapshotBegin(head)).map_err(gone)?;
     let mut hash = Sha256::new();
     let mut offset = 0;
     loop {
         let mut bytes = Vec::with_capacity(CHUNK_BYTES);
         let read = content.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
-        let length = read.map_err(|error| format!("reading the snapshot failed: {error}"))?;
+        let length = read.map_err(SendError::Reading)?;
         if length == 0 {
             break;
         }
@@ -59,31 +112,32 @@ impl Assembly {
     }
 
     /// A snapshot begins. What there was of an earlier one is thrown away.
-    pub fn begin(&mut self, head: SnapshotHead) -> Result<(), String> {
+    pub fn begin(&mut self, head: SnapshotHead) -> Result<(), AssemblyError> {
         self.current = None;
         // The folder may have been set aside since the link came up.
         let made = self.path.parent().map_or(Ok(()), fs::create_dir_all);
         let file = made.and_then(|()| {
             File::options().create(true).read(true).write(true).truncate(true).open(&self.path)
         });
-        let file = file.map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+        let file = file.map_err(|source| self.unwritable(source))?;
         self.current = Some(Partial { head, file: BufWriter::new(file), bytes: 0, hash: Sha256::new() });
         Ok(())
     }
 
+    fn unwritable(&self, source: io::Error) -> AssemblyError {
+        AssemblyError::Unwritable { path: self.path.clone(), source }
+    }
+
     /// Some bytes. An error throws the snapshot away.
-    pub fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Result<(), String> {
-        let mut partial = self.current.take().ok_or("a chunk came without a beginning")?;
+    pub fn chunk(&mut self, offset: u64, bytes: &[u8]) -> Result<(), AssemblyError> {
+        let mut partial = self.current.take().ok_or(AssemblyError::NoBeginning("a chunk"))?;
         if offset != partial.bytes {
-            return Err(format!("a chunk of offset {offset} came where {} was due", partial.bytes));
+            return Err(AssemblyError::Gap { came: offset, due: partial.bytes });
         }
         if offset + bytes.len() as u64 > SNAPSHOT_BYTES_MAX {
-            return Err(format!("it is larger than {SNAPSHOT_BYTES_MAX} bytes"));
+            return Err(AssemblyError::TooLarge);
         }
-        partial
-            .file
-            .write_all(bytes)
-            .map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+        partial.file.write_all(bytes).map_err(|source| self.unwritable(source))?;
         partial.bytes += bytes.len() as u64;
         partial.hash.update(bytes);
         self.current = Some(partial);
@@ -91,17 +145,17 @@ impl Assembly {
     }
 
     /// It is complete: gives it back for reading, where its checksum is right.
-    pub fn end(&mut self, sha256: [u8; 32]) -> Result<(SnapshotHead, File), String> {
-        let partial = self.current.take().ok_or("an end came without a beginning")?;
+    pub fn end(&mut self, sha256: [u8; 32]) -> Result<(SnapshotHead, File), AssemblyError> {
+        let partial = self.current.take().ok_or(AssemblyError::NoBeginning("an end"))?;
         if <[u8; 32]>::from(partial.hash.finalize()) != sha256 {
-            return Err("its checksum is wrong".into());
+            return Err(AssemblyError::Checksum);
         }
         let rewound =
             partial.file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|mut file| {
                 file.rewind()?;
                 Ok(file)
             });
-        let file = rewound.map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+        let file = rewound.map_err(|source| self.unwritable(source))?;
         // It is read by its handle. Where the system does not allow this, the next one overwrites it.
         let _ = fs::remove_file(&self.path);
         Ok((partial.head, file))
@@ -129,7 +183,9 @@ mod tests {
         SnapshotHead { cluster_id: 1, term: 2, index: 3, index_term: 2, conf: ConfState::default() }
     }
 
-    fn assemble(messages: impl IntoIterator<Item = PeerMessage>) -> Result<Vec<u8>, String> {
+    fn assemble(
+        messages: impl IntoIterator<Item = PeerMessage>,
+    ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir().unwrap();
         let mut assembly = Assembly::new(folder.path().join("snapshot.part"));
         for message in messages {
@@ -179,13 +235,13 @@ mod tests {
         if let PeerMessage::SnapshotChunk { bytes, .. } = &mut changed[2] {
             bytes[9] ^= 1;
         }
-        assert!(assemble(changed).unwrap_err().contains("checksum"));
+        assert!(assemble(changed).unwrap_err().to_string().contains("checksum"));
     }
 
     #[test]
     fn a_lost_link_ends_the_sending() {
         let (sender, receiver) = mailbox(1, &Bell::default());
         drop(receiver);
-        assert!(send(head(), &[1u8; 10][..], &sender).unwrap_err().contains("link"));
+        assert!(matches!(send(head(), &[1u8; 10][..], &sender), Err(SendError::LinkLost)));
     }
 }

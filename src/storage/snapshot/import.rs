@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 
-use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, VERSION_BEFORE_FILES, chained};
+use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
+    disk::InstallError,
     protocol::peer::SnapshotHead,
-    replica::storage::InstallError,
     storage::{
-        bounds::{Totals, TotalsBeforeFiles},
+        bounds::Totals,
         checksum,
         record::exact,
         tables::{RawChunk, RawEvent, TablesMut},
@@ -30,7 +30,6 @@ pub fn import<T: TablesMut>(
         (HEAD, body) => check_head(head, body)?,
         (kind, _) => return Err(unreadable(format!("the snapshot begins with a record of kind {kind}"))),
     }
-    let version = records.version;
     let mut totals = Totals::default();
     loop {
         match records.next()? {
@@ -48,18 +47,14 @@ pub fn import<T: TablesMut>(
                 }
                 totals.events.put(event.crc, None);
             }
-            (CHUNK, body) if version > VERSION_BEFORE_FILES => {
+            (CHUNK, body) => {
                 let mut chunk = split_chunk(body).ok_or_else(|| malformed("piece of a file"))?;
                 chunk.crc = checksum::chunk(&chunk);
                 let replaced = tables.put_chunk(chunk)?;
                 totals.chunks.put(chunk.crc, replaced);
             }
             (END, body) => {
-                let sent = match version {
-                    VERSION_BEFORE_FILES => exact::<TotalsBeforeFiles>(body).map(Totals::from),
-                    _ => exact(body),
-                };
-                let sent = sent.map_err(|_| malformed("end"))?;
+                let sent: Totals = exact(body).map_err(|_| malformed("end"))?;
                 if sent != totals {
                     return Err(unreadable("the snapshot has other rows than were put into it"));
                 }
@@ -83,23 +78,21 @@ fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError>
 /// Records as they are read.
 struct Incoming<'a> {
     content: &'a mut dyn Read,
-    version: u16,
     crc: u32,
     body: Vec<u8>,
 }
 
 impl<'a> Incoming<'a> {
     fn begin(content: &'a mut dyn Read) -> Result<Self, InstallError> {
-        let mut incoming = Incoming { content, version: 0, crc: 0, body: Vec::new() };
+        let mut incoming = Incoming { content, crc: 0, body: Vec::new() };
         let magic: [u8; 6] = incoming.array()?;
         if magic != *MAGIC {
             return Err(unreadable("what came as a snapshot is none"));
         }
-        incoming.version = u16::from_le_bytes(incoming.array()?);
-        if !(VERSION_BEFORE_FILES..=SNAPSHOT_VERSION).contains(&incoming.version) {
+        let version = u16::from_le_bytes(incoming.array()?);
+        if version != SNAPSHOT_VERSION {
             return Err(unreadable(format!(
-                "the snapshot has format {}; this program reads {VERSION_BEFORE_FILES} to {SNAPSHOT_VERSION}",
-                incoming.version
+                "the snapshot has format {version}; this program reads {SNAPSHOT_VERSION}"
             )));
         }
         Ok(incoming)

@@ -123,7 +123,7 @@ impl Connection {
             }
             (
                 "typing" | "presence" | "server_list" | "redirect" | "session_ended" | "invited"
-                | "uninvited",
+                | "uninvited" | "room_deleted" | "read",
                 None,
             ) => return Ok(false),
             _ => {}

@@ -1,18 +1,27 @@
 //! Random commands, likely enough to be allowed that something happens.
 
-use super::{
-    Action, Administer, Command, Destination, FileId, MEvent, Model, Role, RoomName, Standing, UserName,
-    model::{Kind, MRoom},
-};
+use super::model::{Kind, MEvent, MRoom, Model};
 use crate::{
     chance::Chance,
-    chat::{Origin, Proposal},
+    chat::{
+        Authority, Command, Entry, Origin, Proposal, Role,
+        command::{
+            Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot, CreateHook,
+            Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk, FileDelete,
+            FileEnd, GuestLogin, HookPost, Import, Invite, Join, Kick, Leave, Login, Logout, MarkRead, Mute,
+            NewRoom, Nothing, Pin, React, Register, RenameRoom, RoomPassword, RoomSettings, Say, SetAdmin,
+            SetPassword, SetRole, Topic, Touch, Unban, Unblock, Uninvite, Unmute, Unpin,
+        },
+    },
+    disk::RoomId,
     protocol::{
         credential::{ScramVerifier, TokenHash, Verifier},
         export::Imported,
-        file::NewFile,
-        moderation::{Moderation, Retention, RoomSettings},
+        file::{FileId, NewFile},
+        moderation::{self, Retention},
+        name::{RoomName, UserName},
         peer::NodeId,
+        request::Destination,
     },
 };
 
@@ -20,6 +29,8 @@ const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 const BOTS: [&str; 2] = ["helper", "ci"];
 /// All of whom anything is asked, somebody unknown among them.
 pub const ALL_USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "helper", "ci", "nobody"];
+/// What rooms are renamed to.
+const NAMES: [&str; 7] = ["lobby", "den", "club", "attic", "annex", "loft", "@alice,bob"];
 const ROOMS: [&str; 5] = ["lobby", "den", "club", "attic", "old"];
 
 /// What goes on from command to command.
@@ -28,79 +39,96 @@ pub struct Times {
     now: u64,
     tokens: u64,
     texts: u64,
-    said: Vec<(String, Action)>,
+    said: Vec<(String, Command)>,
 }
 
 /// The next command.
-pub fn random_command(chance: &mut Chance, model: &Model, step: u64, times: &mut Times) -> Command {
+pub fn random_entry(chance: &mut Chance, model: &Model, step: u64, times: &mut Times) -> Entry {
     times.now += 1_000 + chance.below(3_000);
     match chance.below(60) {
         0 => times.now += 100_000,
         1 => times.now = times.now.saturating_sub(15_000).max(1),
         _ => {}
     }
-    let (user, standing, action) = match step {
+    let (user, authority, command) = match step {
         // An administrator, a person, and rooms with somebody in them.
-        0 => ("alice".into(), Standing::Operator, Action::Register { password: verifier(), admin: true }),
-        1 => ("alice".into(), Standing::Guest, login(model, "alice", times)),
-        2 => ("bob".into(), Standing::Guest, Action::Register { password: verifier(), admin: false }),
-        3 => ("bob".into(), Standing::Guest, login(model, "bob", times)),
-        4 => ("bob".into(), standing_of(model, "bob"), create("den", true, false)),
-        5 => ("carol".into(), Standing::Guest, create("lobby", false, false)),
-        6 => ("carol".into(), Standing::Guest, create("club", chance.below(2) == 0, true)),
+        0 => (
+            "alice".into(),
+            Authority::Operator,
+            Command::Register(Register { password: verifier(), admin: true }),
+        ),
+        1 => ("alice".into(), Authority::Guest, login(model, "alice", times)),
+        2 => (
+            "bob".into(),
+            Authority::Guest,
+            Command::Register(Register { password: verifier(), admin: false }),
+        ),
+        3 => ("bob".into(), Authority::Guest, login(model, "bob", times)),
+        4 => ("bob".into(), authority_of(model, "bob"), create("den", true, false)),
+        5 => ("carol".into(), Authority::Guest, create("lobby", false, false)),
+        6 => ("carol".into(), Authority::Guest, create("club", chance.below(2) == 0, true)),
         _ => random_request(chance, model, times),
     };
-    Command {
+    Entry {
         origin: Origin { node_id: NodeId(1), boot: 1, seq: step + 1 },
         created_at_ms: times.now,
-        proposal: Proposal { user: UserName::new(&user).unwrap(), standing, lamport_timestamp: 0, action },
+        proposal: Proposal { user: UserName::new(&user).unwrap(), authority, lamport_timestamp: 0, command },
     }
 }
 
-fn random_request(chance: &mut Chance, model: &Model, times: &mut Times) -> (String, Standing, Action) {
+fn random_request(chance: &mut Chance, model: &Model, times: &mut Times) -> (String, Authority, Command) {
     let bots = chance.below(10) == 0;
     let user = if bots { chance.pick(&BOTS) } else { chance.pick(&USERS) };
-    let standing = match chance.below(40) {
-        0 => Standing::Guest,
-        1 => [Standing::Operator, Standing::Cluster][chance.below(2) as usize],
+    let authority = match chance.below(40) {
+        0 => Authority::Guest,
+        1 => [Authority::Operator, Authority::Cluster][chance.below(2) as usize],
         // A session of somebody else, or one that has ended.
-        2..=3 => Standing::Session(TokenHash::of(&format!("t{}", chance.below(times.tokens + 1)))),
-        _ => standing_of(model, user),
+        2..=3 => Authority::Session(TokenHash::of(&format!("t{}", chance.below(times.tokens + 1)))),
+        _ => authority_of(model, user),
     };
     // Something again, as it was.
     if chance.below(15) == 0 && !times.said.is_empty() {
-        let (user, action) = &times.said[chance.below(times.said.len() as u64) as usize];
-        return (user.clone(), standing_of(model, user), action.clone());
+        let (user, command) = &times.said[chance.below(times.said.len() as u64) as usize];
+        return (user.clone(), authority_of(model, user), command.clone());
     }
-    let is_out = standing_of(model, user) == Standing::Guest;
+    let is_out = authority_of(model, user) == Authority::Guest;
     if is_out
         && chance.below(3) > 0
         && matches!(model.users.get(user).map(|user| &user.kind), Some(Kind::Person { .. }))
     {
-        return (user.into(), Standing::Guest, login(model, user, times));
+        return (user.into(), Authority::Guest, login(model, user, times));
     }
-    let action = random_action(chance, model, times, user);
-    if matches!(action, Action::Import { .. }) {
-        times.said.push(("alice".into(), action.clone()));
+    let command = random_command(chance, model, times, user);
+    if matches!(command, Command::Import(_)) {
+        times.said.push(("alice".into(), command.clone()));
     }
-    let standing = match action {
-        Action::Expire { .. } if chance.below(5) > 0 => Standing::Cluster,
-        Action::Administer { .. } | Action::Import { .. } if chance.below(3) == 0 => Standing::Operator,
-        Action::Administer { .. } | Action::Import { .. } if chance.below(3) > 0 => {
-            return ("alice".into(), standing_of(model, "alice"), action);
+    let is_for_operators = matches!(
+        command,
+        Command::SetAdmin(_)
+            | Command::SetPassword(_)
+            | Command::ClusterBan(_)
+            | Command::ClusterUnban(_)
+            | Command::DeleteAccount(_)
+            | Command::Import(_)
+    );
+    let authority = match command {
+        Command::Expire(_) if chance.below(5) > 0 => Authority::Cluster,
+        _ if is_for_operators && chance.below(3) == 0 => Authority::Operator,
+        _ if is_for_operators && chance.below(3) > 0 => {
+            return ("alice".into(), authority_of(model, "alice"), command);
         }
-        _ => standing,
+        _ => authority,
     };
-    if matches!(action, Action::Chat { .. } | Action::HookPost { .. }) {
-        times.said.push((user.into(), action.clone()));
+    if matches!(command, Command::Say(_) | Command::HookPost(_)) {
+        times.said.push((user.into(), command.clone()));
     }
-    (user.into(), standing, action)
+    (user.into(), authority, command)
 }
 
 /// The best that somebody has.
-fn standing_of(model: &Model, user: &str) -> Standing {
+fn authority_of(model: &Model, user: &str) -> Authority {
     let own = model.tokens.iter().rev().find(|(_, (whose, _))| whose == user);
-    own.map_or(Standing::Guest, |(token, _)| Standing::Session(*token))
+    own.map_or(Authority::Guest, |(token, _)| Authority::Session(*token))
 }
 
 fn verifier() -> Box<Verifier> {
@@ -113,17 +141,18 @@ fn new_token(times: &mut Times) -> TokenHash {
     TokenHash::of(&format!("t{}", times.tokens))
 }
 
-fn login(model: &Model, user: &str, times: &mut Times) -> Action {
+fn login(model: &Model, user: &str, times: &mut Times) -> Command {
     let password_rev = match model.users.get(user).map(|user| &user.kind) {
         Some(Kind::Person { rev }) => *rev,
         _ => 0,
     };
     let expires_ms = times.now + if times.tokens.is_multiple_of(8) { 60_000 } else { 5_000_000 };
-    Action::Login { password_rev, token: new_token(times), expires_ms, rehashed: None }
+    Command::Login(Login { password_rev, token: new_token(times), expires_ms, rehashed: None })
 }
 
-fn create(room: &str, private: bool, password: bool) -> Action {
-    Action::Create { room: room_name(room), private, password: password.then(verifier) }
+fn create(room: &str, private: bool, password: bool) -> Command {
+    let new = NewRoom { private, password: password.then(verifier) };
+    Join { new, is_here: true, ..Join::new(room_name(room)) }.into()
 }
 
 fn room_name(name: &str) -> RoomName {
@@ -137,8 +166,9 @@ fn user_name(name: &str) -> UserName {
 /// A text that was never said before, which may name somebody.
 fn text(chance: &mut Chance, times: &mut Times) -> String {
     times.texts += 1;
-    match chance.below(3) {
-        0 => format!("text-{}-x @{}", times.texts, chance.pick(&USERS)),
+    match chance.below(12) {
+        0 => format!("text-{}-x @channel", times.texts),
+        1..=4 => format!("text-{}-x @{}", times.texts, chance.pick(&USERS)),
         _ => format!("text-{}-x", times.texts),
     }
 }
@@ -184,7 +214,7 @@ fn seconds(chance: &mut Chance) -> Option<u32> {
     (chance.below(3) > 0).then(|| 1 + chance.below(30) as u32)
 }
 
-fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &str) -> Action {
+fn random_command(chance: &mut Chance, model: &Model, times: &mut Times, user: &str) -> Command {
     let room = some_room(chance, model, user);
     let found = model.rooms.get(room.as_str());
     let files: Vec<u8> = model.files.keys().copied().collect();
@@ -196,25 +226,30 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
     // Who is not in the room goes there first.
     let is_outside = found.is_some_and(|room| !room.members.contains_key(user));
     if is_outside && chance.below(3) == 0 {
-        return Action::Join { room };
+        return Join { is_here: true, ..Join::new(room) }.into();
     }
     // Who is kept from speaking tries the next best.
     if found.is_some_and(|room| model.is_muted(user, room, times.now)) && chance.below(2) == 0 {
-        return Action::Edit { seq: some_message(chance, found, user), body: text(chance, times), room };
+        return Command::Edit(Edit {
+            seq: some_message(chance, found, user),
+            body: text(chance, times),
+            room,
+        });
     }
     // What was begun is more often ended than not.
     if model.files.values().any(|file| file.uploader == user && !file.whole) && chance.below(3) == 0 {
         return random_file_action(chance, model, room, user, file_id);
     }
-    match chance.below(100) {
+    match chance.below(104) {
         0..=9 => match found.map(|room| room.password) {
             Some((true, rev)) if chance.below(3) > 0 => {
-                Action::Unlock { room, password_rev: rev - u64::from(rev > 0 && chance.below(4) == 0) }
+                let password_rev = rev - u64::from(rev > 0 && chance.below(4) == 0);
+                Join { password_rev: Some(password_rev), is_here: true, ..Join::new(room) }.into()
             }
             _ if chance.below(3) == 0 => create(room.as_str(), chance.below(2) == 0, chance.below(4) == 0),
-            _ => Action::Join { room },
+            _ => Join { is_here: true, ..Join::new(room) }.into(),
         },
-        10..=11 => Action::Leave { room },
+        10..=11 => Command::Leave(Leave { room }),
         12..=33 => {
             let to = match chance.below(6) {
                 0 => Destination::User(user_name(chance.pick(&USERS))),
@@ -232,7 +267,14 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
                 _ => None,
             };
             let client_msg_id = format!("m{}", chance.below(300));
-            Action::Chat { to, body: text(chance, times), client_msg_id, reply_to, file_id }
+            Command::Say(Say {
+                to,
+                body: text(chance, times),
+                client_msg_id,
+                reply_to,
+                file_id,
+                is_here: true,
+            })
         }
         34..=38 => {
             let seq = some_message(chance, found, user);
@@ -241,18 +283,27 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
                 Some(MEvent::Message(message)) if message.deleted.is_none() => message.body.clone(),
                 _ => text(chance, times),
             };
-            Action::Edit { seq, body, room }
+            Command::Edit(Edit { seq, body, room })
         }
-        39..=42 => Action::Delete { seq: some_message(chance, found, user), room },
-        43..=46 => Action::React {
+        39..=42 => Command::Delete(Delete { seq: some_message(chance, found, user), room }),
+        43..=46 => Command::React(React {
             seq: some_message(chance, found, user),
             emoji: chance.pick(&["+1", "-1"]).into(),
             remove: chance.below(3) == 0,
             room,
+        }),
+        47 => Pin { seq: some_message(chance, found, user), room }.into(),
+        48 => match found.and_then(|room| room.pins.last()) {
+            Some((seq, _)) if chance.below(3) > 0 => Unpin { seq: *seq, room }.into(),
+            _ => Unpin { seq: some_message(chance, found, user), room }.into(),
         },
-        47..=50 => {
+        49 => match chance.below(3) {
+            0 => Unblock { username: user_name(chance.pick(&USERS)) }.into(),
+            _ => Block { username: user_name(chance.pick(&USERS)) }.into(),
+        },
+        50 => {
             let seq = chance.below(found.map_or(3, |room| room.last_seq + 2));
-            Action::MarkRead { seq, room }
+            Command::MarkRead(MarkRead { seq, room })
         }
         51..=66 => {
             let mine =
@@ -263,51 +314,60 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
                 true => room,
                 false => room_name(chance.pick(&names)),
             };
-            let what = random_moderation(chance, model.rooms.get(room.as_str()));
-            Action::Moderate { room, what }
+            random_moderation(chance, model, room)
         }
         67..=70 => {
             let to = Destination::Room(room);
             let client_msg_id = format!("n{}", times.texts);
-            Action::Chat { to, body: text(chance, times), client_msg_id, reply_to: None, file_id: None }
+            Command::Say(Say {
+                to,
+                body: text(chance, times),
+                client_msg_id,
+                reply_to: None,
+                file_id: None,
+                is_here: true,
+            })
         }
-        71 => Action::RoomPassword { room, password: (chance.below(2) == 0).then(verifier) },
+        71 => Command::RoomPassword(RoomPassword { room, password: (chance.below(2) == 0).then(verifier) }),
         72..=79 => random_account_action(chance, model, times, user),
         80..=81 => {
             let username = user_name(chance.pick(&ALL_USERS));
-            let what = match chance.below(10) {
-                0 => Administer::SetAdmin(chance.below(2) == 0),
-                1 => Administer::SetPassword(verifier()),
-                2 => Administer::Ban(seconds(chance)),
-                3..=8 => Administer::Unban,
-                _ => Administer::Delete,
-            };
-            Action::Administer { username, what }
+            match chance.below(10) {
+                0 => SetAdmin { username, admin: chance.below(2) == 0 }.into(),
+                1 => SetPassword { username, password: verifier() }.into(),
+                2 => ClusterBan { username, seconds: seconds(chance) }.into(),
+                3..=8 => ClusterUnban { username }.into(),
+                _ => DeleteAccount { username }.into(),
+            }
         }
-        82 => Action::CreateBot { username: user_name(chance.pick(&BOTS)), token: new_token(times) },
+        82 => {
+            Command::CreateBot(CreateBot { username: user_name(chance.pick(&BOTS)), token: new_token(times) })
+        }
         83..=84 => {
             let username =
                 user_name(if chance.below(6) == 0 { chance.pick(&USERS) } else { chance.pick(&BOTS) });
-            Action::CreateHook { room, username, token: new_token(times) }
+            Command::CreateHook(CreateHook { room, username, token: new_token(times) })
         }
         85..=86 if !model.hooks.is_empty() => {
             let hooks: Vec<TokenHash> = model.hooks.keys().copied().collect();
             let token = hooks[chance.below(hooks.len() as u64) as usize];
             match chance.below(6) {
-                0 => Action::DeleteHook { room, token },
-                _ => Action::HookPost {
+                0 => Command::DeleteHook(DeleteHook { room, token }),
+                _ => Command::HookPost(HookPost {
                     token,
                     body: text(chance, times),
                     client_msg_id: format!("h{}", chance.below(30)),
                     display_name: None,
-                },
+                    repeat_id: None,
+                }),
             }
         }
         87..=95 => random_file_action(chance, model, room, user, file_id),
         96..=97 => {
             let before_seq = found.map_or(1, |room| room.first_seq + chance.below(6));
             let retention = found.filter(|_| chance.below(6) > 0).map(|room| room.retention);
-            Action::Expire { room, before_seq, retention: retention.unwrap_or_default() }
+            let room = RoomId(found.map_or(0, |room| room.id));
+            Command::Expire(Expire { room, before_seq, retention: retention.unwrap_or_default() })
         }
         98 => {
             // Direct conversations are imported by operators only; the scripts have them.
@@ -317,64 +377,86 @@ fn random_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &s
             let first_seq = if chance.below(4) == 0 { chance.below(4) } else { last_seq + 1 };
             let events = (0..=chance.below(2))
                 .map(|_| Imported::message(user_name(chance.pick(&USERS)), 5_000, text(chance, times)));
-            Action::Import { room, first_seq, events: events.collect() }
+            Command::Import(Import { room, first_seq, events: events.collect() })
         }
-        _ => Action::Nothing,
+        99..=101 => {
+            let owned = |room: &MRoom| {
+                room.pair.is_none() && room.members.get(user).is_some_and(|member| member.role == Role::Owner)
+            };
+            let owned: Vec<&str> =
+                model.rooms.iter().filter(|(_, room)| owned(room)).map(|(name, _)| name.as_str()).collect();
+            let room = match owned.is_empty() || chance.below(4) == 0 {
+                true => room,
+                false => room_name(chance.pick(&owned)),
+            };
+            match chance.below(3) {
+                0 => DeleteRoom { room }.into(),
+                _ => RenameRoom { room, name: room_name(chance.pick(&NAMES)) }.into(),
+            }
+        }
+        _ => Command::Nothing(Nothing),
     }
 }
 
-fn random_moderation(chance: &mut Chance, room: Option<&MRoom>) -> Moderation {
-    let members: Vec<&str> =
-        room.into_iter().flat_map(|room| room.members.keys().map(String::as_str)).collect();
+fn random_moderation(chance: &mut Chance, model: &Model, room: RoomName) -> Command {
+    let found = model.rooms.get(room.as_str()).into_iter();
+    let members: Vec<&str> = found.flat_map(|room| room.members.keys().map(String::as_str)).collect();
     let username = match members.is_empty() || chance.below(3) == 0 {
         true => user_name(chance.pick(&ALL_USERS)),
         false => user_name(chance.pick(&members)),
     };
     match chance.below(20) {
-        19 => Moderation::Uninvite { username },
-        0 => Moderation::Topic { topic: chance.pick(&["this", "that"]).into() },
-        1..=4 => Moderation::Invite { username },
-        5 => Moderation::Kick { username },
-        6 => Moderation::Ban { username, seconds: seconds(chance) },
-        7..=9 => Moderation::Unban { username },
-        10..=11 => Moderation::Mute { username, seconds: seconds(chance) },
-        12 => Moderation::Unmute { username },
+        19 => Uninvite { room, username }.into(),
+        0 => Topic { room, topic: chance.pick(&["this", "that"]).into() }.into(),
+        1..=4 => Invite { room, username, is_here: true }.into(),
+        5 => Kick { room, username }.into(),
+        6 => Ban { room, username, seconds: seconds(chance) }.into(),
+        7..=9 => Unban { room, username }.into(),
+        10..=11 => Mute { room, username, seconds: seconds(chance) }.into(),
+        12 => Unmute { room, username }.into(),
         13..=16 => {
             let role = match chance.below(4) {
                 0 => Role::Owner,
                 1 => Role::Member,
                 _ => Role::Moderator,
             };
-            Moderation::SetRole { username, role }
+            SetRole { room, username, role }.into()
         }
-        _ => Moderation::Configure(RoomSettings {
-            private: (chance.below(3) == 0).then(|| chance.below(2) == 0),
-            slow_s: (chance.below(2) == 0).then(|| chance.below(3) as u32 * 6),
-            retention: (chance.below(2) == 0).then(|| match chance.below(4) {
-                0 => Retention::default(),
-                1 => Retention { days: Some(1), events: None },
-                _ => Retention { days: None, events: Some(1 + chance.below(6)) },
-            }),
-            archived: (chance.below(2) == 0).then(|| chance.below(12) == 0),
-        }),
+        _ => {
+            let changes = moderation::RoomSettings {
+                private: (chance.below(3) == 0).then(|| chance.below(2) == 0),
+                slow_s: (chance.below(2) == 0).then(|| chance.below(3) as u32 * 6),
+                retention: (chance.below(2) == 0).then(|| match chance.below(4) {
+                    0 => Retention::default(),
+                    1 => Retention { days: Some(1), events: None },
+                    _ => Retention { days: None, events: Some(1 + chance.below(6)) },
+                }),
+                archived: (chance.below(2) == 0).then(|| chance.below(12) == 0),
+            };
+            RoomSettings { room, changes }.into()
+        }
     }
 }
 
-fn random_account_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &str) -> Action {
-    let Action::Login { password_rev, token, expires_ms, rehashed } = login(model, user, times) else {
+fn random_account_action(chance: &mut Chance, model: &Model, times: &mut Times, user: &str) -> Command {
+    let Command::Login(Login { password_rev, token, expires_ms, rehashed }) = login(model, user, times)
+    else {
         unreachable!("a login is one")
     };
     // A password of an earlier time.
     let password_rev = password_rev.saturating_sub(u64::from(chance.below(5) == 0));
     let is_person = matches!(model.users.get(user).map(|user| &user.kind), Some(Kind::Person { .. }));
-    match chance.below(30) {
-        4..=20 if !is_person && chance.below(4) > 0 => Action::Touch,
-        0..=3 => Action::Register { password: verifier(), admin: chance.below(4) == 0 },
-        4..=20 => Action::Login { password_rev, token, expires_ms, rehashed },
-        21..=23 => Action::Touch,
-        24..=25 => Action::Logout { everywhere: chance.below(2) == 0 },
-        26..=28 => Action::ChangePassword { password_rev, password: verifier() },
-        _ => Action::CloseAccount { password_rev },
+    match chance.below(32) {
+        30..=31 => Command::GuestLogin(GuestLogin),
+        4..=20 if !is_person && chance.below(4) > 0 => Command::Touch(Touch),
+        0..=3 => Command::Register(Register { password: verifier(), admin: chance.below(4) == 0 }),
+        4..=20 => Command::Login(Login { password_rev, token, expires_ms, rehashed }),
+        21..=23 => Command::Touch(Touch),
+        24..=25 => Command::Logout(Logout { everywhere: chance.below(2) == 0 }),
+        26..=28 => {
+            Command::ChangePassword(ChangePassword { password_rev, password: verifier(), token, expires_ms })
+        }
+        _ => Command::CloseAccount(CloseAccount { password_rev }),
     }
 }
 
@@ -384,7 +466,7 @@ fn random_file_action(
     room: RoomName,
     user: &str,
     file_id: FileId,
-) -> Action {
+) -> Command {
     let own = model.files.iter().find(|(_, file)| file.uploader == user && !file.whole);
     let (file_id, size, received) = match own {
         Some((number, file)) if chance.below(6) > 0 => (FileId([*number; 16]), file.size, file.received),
@@ -394,15 +476,15 @@ fn random_file_action(
         0..=2 => {
             let size = [0, 0, 10, 40_000][chance.below(4) as usize];
             let (name, content_type) = ("a.txt".into(), "text/plain".into());
-            Action::FileBegin { file_id, file: NewFile { room, name, size, content_type } }
+            Command::FileBegin(FileBegin { file_id, file: NewFile { room, name, size, content_type } })
         }
         3..=5 => {
             let length = (size - received.min(size)).min(32 * 1024);
             let length = if chance.below(8) == 0 { length / 2 } else { length };
             let offset = if chance.below(8) == 0 { 0 } else { received };
-            Action::FileChunk { file_id, offset, bytes: vec![7; length as usize] }
+            Command::FileChunk(FileChunk { file_id, offset, bytes: vec![7; length as usize] })
         }
-        6..=8 => Action::FileEnd { file_id, sha256: [9; 32] },
-        _ => Action::FileDelete { file_id },
+        6..=8 => Command::FileEnd(FileEnd { file_id, sha256: [9; 32] }),
+        _ => Command::FileDelete(FileDelete { file_id }),
     }
 }

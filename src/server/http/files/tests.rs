@@ -2,19 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::server::http::head::{HeadLimits, parse};
+use crate::{
+    protocol::{
+        Answer, Request, ServerId, UserName,
+        answer::{FileDone, LoggedIn},
+    },
+    server::http::head::{HeadLimits, parse},
+};
+
+/// The file that the chat is given first.
+const FILE: FileId = FileId([0xff; 16]);
 
 /// A chat that knows files, one user and one room.
 #[derive(Default)]
 struct Chat {
     is_logged_in: bool,
-    /// Name, type, size and bytes.
-    files: BTreeMap<String, (String, String, u64, Vec<u8>)>,
-    asked: Vec<String>,
-    answers: BTreeMap<i64, Result<Data, Failure>>,
+    files: BTreeMap<FileId, (FileBegin, Vec<u8>)>,
+    asked: Vec<&'static str>,
+    answers: BTreeMap<i64, Result<Answer, Failure>>,
     /// The request with this number is refused with this code.
     refuses: Option<(usize, Code)>,
     /// Nobody answers any more from the request with this number on, though it may be carried out.
@@ -29,90 +37,101 @@ fn refuse<T>(code: Code) -> Result<T, Failure> {
     Err(Refusal::new(code, "no").into())
 }
 
+fn digest(content: &[u8]) -> checked::Digest {
+    checked::Digest(Sha256::digest(content).into())
+}
+
+fn received(file_id: FileId, received: usize) -> Receiving {
+    Receiving { chunk_bytes: CHUNK_BYTES, file_id, received: received as u64 }
+}
+
 impl Chat {
-    fn carry_out(&mut self, msg_type: &str, data: &Data) -> Result<Data, Failure> {
+    fn carry_out(&mut self, request: Request) -> Result<Answer, Failure> {
         if let Some((number, code)) = self.refuses
             && number == self.asked.len()
         {
             return refuse(code);
         }
-        if msg_type == "login" {
-            self.is_logged_in = data["token"] == "good";
-            return if self.is_logged_in { Ok(Data::new()) } else { refuse(Code::BadCredentials) };
+        if let Request::Login(login) = &request {
+            self.is_logged_in = *login == Login::Token(Token::given("good"));
+            let (server_id, username) = (ServerId::new("server1").unwrap(), UserName::new("alice").unwrap());
+            let answer =
+                LoggedIn { account: true, epoch: 1, leader_id: None, server_id, token: None, username };
+            return if self.is_logged_in { Ok(answer.into()) } else { refuse(Code::BadCredentials) };
         }
         if !self.is_logged_in {
             return refuse(Code::NotAuthenticated);
         }
-        let file_id = data.get("file_id").and_then(Value::as_str).unwrap_or("00ff").to_owned();
-        let answer = match msg_type {
-            "file_begin" if data["room"] != "lobby" => return refuse(Code::NotFound),
-            "file_begin" => {
-                let content_type =
-                    data.get("content_type").and_then(Value::as_str).unwrap_or("a/b").to_owned();
-                let (name, size) = (text(data, "name")?, number(data, "size")?);
-                self.files.insert(file_id.clone(), (name, content_type, size, Vec::new()));
-                json!({"file_id": file_id, "chunk_bytes": CHUNK_BYTES})
+        match request {
+            Request::FileBegin(begin) if begin.room.as_str() != "lobby" => refuse(Code::NotFound),
+            Request::FileBegin(begin) => {
+                self.files.insert(FILE, (begin, Vec::new()));
+                Ok(received(FILE, 0).into())
             }
-            "file_chunk" => {
-                let Some((.., content)) = self.files.get_mut(&file_id) else { return refuse(Code::NotFound) };
-                let (offset, bytes) =
-                    (number(data, "offset")? as usize, STANDARD.decode(text(data, "bytes")?).unwrap());
+            Request::FileChunk(FileChunk { file_id, offset, bytes }) => {
+                let Some((_, content)) = self.files.get_mut(&file_id) else { return refuse(Code::NotFound) };
+                let (offset, bytes) = (offset as usize, bytes.into_bytes());
                 // After a chunk that was refused the next ones do not fit. One that is there may come again.
                 match content.len() {
                     length if length == offset => content.extend(bytes),
                     length if length >= offset + bytes.len() => {}
                     _ => return refuse(Code::BadRequest),
                 }
-                json!({"file_id": file_id, "received": content.len()})
+                Ok(received(file_id, content.len()).into())
             }
-            "file_end" => {
-                let (name, content_type, size, content) = &self.files[&file_id];
-                let sha256 = hex::encode(&Sha256::digest(content));
-                if data["sha256"] != sha256.as_str() || *size != content.len() as u64 {
+            Request::FileEnd(FileEnd { file_id, sha256 }) => {
+                let (begin, content) = &self.files[&file_id];
+                if sha256 != digest(content) || begin.size != content.len() as u64 {
                     return refuse(Code::BadRequest);
                 }
-                json!({"file_id": file_id, "size": size, "sha256": sha256, "name": name, "content_type": content_type})
+                Ok(FileDone::from(self.info(file_id)).into())
             }
-            "file_read" => {
-                let Some((name, content_type, _, content)) = self.files.get(&file_id) else {
-                    return refuse(Code::NotFound);
-                };
-                let start = number(data, "offset")? as usize;
+            Request::FileRead(FileRead { file_id, offset }) => {
+                let Some((_, content)) = self.files.get(&file_id) else { return refuse(Code::NotFound) };
+                let start = offset as usize;
                 let end = (start + CHUNK_BYTES as usize).min(content.len());
-                json!({
-                    "file_id": file_id, "name": name, "size": content.len(), "content_type": content_type,
-                    "sha256": hex::encode(&Sha256::digest(content)), "offset": start,
-                    "bytes": STANDARD.encode(&content[start..end]),
-                })
+                let bytes = content[start..end].to_vec();
+                Ok(FilePiece::new(&self.info(file_id), offset, bytes).into())
             }
-            "file_delete" => {
+            Request::FileDelete(FileDelete { file_id }) => {
                 self.files.remove(&file_id);
-                json!({})
+                Ok(received(file_id, 0).into())
             }
-            _ => return refuse(Code::UnknownType),
-        };
-        Ok(answer.as_object().unwrap().clone())
+            _ => refuse(Code::UnknownType),
+        }
+    }
+
+    fn info(&self, file_id: FileId) -> FileInfo {
+        let (begin, content) = &self.files[&file_id];
+        FileInfo {
+            file_id,
+            name: begin.name.to_string(),
+            size: content.len() as u64,
+            sha256: digest(content).to_string(),
+            content_type: begin.content_type.as_ref().map_or("a/b".into(), ContentType::to_string),
+        }
     }
 }
 
 impl Ask for Chat {
-    fn send(&mut self, msg_type: &str, data: Data) -> Result<i64, Failure> {
+    fn send(&mut self, request: Request) -> Result<i64, Failure> {
+        let msg_type = request.msg_type();
         let mut answer = refuse(Code::Unavailable);
         if !self.is_dead {
             let dies = self.dies.take_if(|(number, _)| *number == self.asked.len());
             self.is_dead = dies.is_some();
             if dies.is_none_or(|(_, is_carried_out)| is_carried_out) {
-                let carried_out = self.carry_out(msg_type, &data);
+                let carried_out = self.carry_out(request);
                 answer = if self.is_dead { answer } else { carried_out };
             }
         }
-        self.asked.push(msg_type.into());
+        self.asked.push(msg_type);
         self.answers.insert(self.asked.len() as i64, answer);
         self.most_waiting = self.most_waiting.max(self.answers.len());
         Ok(self.asked.len() as i64)
     }
 
-    fn answer(&mut self, number: i64) -> Result<Data, Failure> {
+    fn answer(&mut self, number: i64) -> Result<Answer, Failure> {
         self.answers.remove(&number).expect("each answer is waited for once")
     }
 
@@ -184,12 +203,13 @@ fn a_file_goes_in_and_comes_out() {
         let first = "/files?room=lobby&name=h%C3%A4.png HTTP/1.1\nAuthorization: Bearer good\nContent-Type: image/png";
         let response = post(&mut chat, first, &content, usize::MAX).unwrap();
         let answer: Value = serde_json::from_slice(&response.body).unwrap();
-        let sha256 = hex::encode(&Sha256::digest(&content));
+        let sha256 = digest(&content).to_string();
         assert_eq!(response.status, 201);
-        let expected = json!({"file_id": "00ff", "size": length, "sha256": sha256, "name": "hä.png", "content_type": "image/png"});
+        let expected = json!({"file_id": FILE, "size": length, "sha256": sha256, "name": "hä.png", "content_type": "image/png"});
         assert_eq!(answer, expected);
         assert!(chat.most_waiting <= CHUNKS_AHEAD, "{} chunks waited", chat.most_waiting);
-        let written = get(&mut chat, "GET /files/00ff HTTP/1.1\nAuthorization: Bearer good").unwrap();
+        let written =
+            get(&mut chat, &format!("GET /files/{FILE} HTTP/1.1\nAuthorization: Bearer good")).unwrap();
         assert_eq!((written.status, written.length, written.body), (200, length as u64, content));
         for header in [
             "Content-Type: image/png",
@@ -210,7 +230,7 @@ fn parts_heads_and_what_is_known_already() {
     let content = content(100_000);
     let first = "/files?room=lobby&name=a.html HTTP/1.1\nAuthorization: Bearer good\nContent-Type: text/html";
     post(&mut chat, first, &content, usize::MAX).unwrap();
-    let ask = "/files/00ff HTTP/1.1\nAuthorization: Bearer good";
+    let ask = format!("/files/{FILE} HTTP/1.1\nAuthorization: Bearer good");
     for (range, start, end) in [
         ("0-0", 0, 1),
         ("10-32767", 10, 32_768),
@@ -232,7 +252,7 @@ fn parts_heads_and_what_is_known_already() {
     }
     let written = get(&mut chat, &format!("HEAD {ask}")).unwrap();
     assert_eq!((written.status, written.length, written.body.len()), (200, 100_000, 0));
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&content)));
+    let tag = format!("\"{}\"", digest(&content));
     for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".into()] {
         let written = get(&mut chat, &format!("GET {ask}\nIf-None-Match: {known}")).unwrap();
         assert_eq!((written.status, written.body.len()), (304, 0), "{known}");
@@ -292,7 +312,7 @@ fn an_upload_goes_on_where_its_session_was_lost() {
     let good = "/files?room=lobby&name=x HTTP/1.1\nAuthorization: Bearer good";
     let posted = |chat: &mut Chat| match post(chat, good, &content, usize::MAX) {
         Ok(response) => {
-            assert!(response.status == 201 && chat.files["00ff"].3 == content, "{:?}", chat.asked);
+            assert!(response.status == 201 && chat.files[&FILE].1 == content, "{:?}", chat.asked);
             assert!(chat.most_waiting <= CHUNKS_AHEAD, "{} chunks waited", chat.most_waiting);
             Ok(chat.reopens)
         }
@@ -325,11 +345,15 @@ fn a_read_that_fails_in_the_middle_ends_the_connection() {
     let good = "/files?room=lobby&name=x HTTP/1.1\nAuthorization: Bearer good";
     post(&mut chat, good, &content(100_000), usize::MAX).unwrap();
     chat.refuses = Some((chat.asked.len() + 3, Code::Unavailable));
-    let ask = "GET /files/00ff HTTP/1.1\nAuthorization: Bearer good";
+    let ask = &format!("GET /files/{FILE} HTTP/1.1\nAuthorization: Bearer good");
     assert!(matches!(get(&mut chat, ask), Err(Stop::Gone(_))));
     chat.refuses = None;
-    match get(&mut chat, "GET /files/beef HTTP/1.1\nAuthorization: Bearer good") {
-        Err(Stop::Failed(Failure::Refused(refusal))) => assert_eq!(refusal.code, Code::NotFound),
-        other => panic!("{:?}", other.map(|written| written.status)),
+    let other = FileId([0; 16]).to_string();
+    for (file_id, code) in [(other.as_str(), Code::NotFound), ("beef", Code::BadRequest)] {
+        let ask = format!("GET /files/{file_id} HTTP/1.1\nAuthorization: Bearer good");
+        match get(&mut chat, &ask) {
+            Err(Stop::Failed(Failure::Refused(refusal))) => assert_eq!(refusal.code, code),
+            other => panic!("{:?}", other.map(|written| written.status)),
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Accounts, their sessions and their programs.
 
-use super::{Kind, MUser, Model, Outcome};
+use super::{Kind, Model, Outcome};
 use crate::{
-    chat::{Standing, command::Administer},
+    chat::{
+        Authority, Command,
+        command::{ClusterBan, ClusterUnban, DeleteAccount, SetAdmin, SetPassword},
+    },
     protocol::{
         credential::TokenHash,
         refusal::Code::{self, BadCredentials, Forbidden, NameTaken, NotFound},
@@ -10,8 +13,8 @@ use crate::{
 };
 
 impl Model {
-    pub(super) fn register(&mut self, user: &str, standing: Standing, admin: bool) -> Outcome {
-        if admin && standing != Standing::Operator {
+    pub(super) fn register(&mut self, user: &str, authority: Authority, admin: bool) -> Outcome {
+        if admin && authority != Authority::Operator {
             return Err(Forbidden);
         }
         if self.is_kind(user, |kind| *kind != Kind::Guest) {
@@ -22,7 +25,19 @@ impl Model {
         }
         let rev = self.index;
         let banned = self.user(user).banned;
-        *self.user(user) = MUser { kind: Kind::Person { rev }, admin, banned };
+        let known = self.user(user);
+        (known.kind, known.admin, known.banned) = (Kind::Person { rev }, admin, banned);
+        Ok(format!("account {user}"))
+    }
+
+    pub(super) fn log_in_as_guest(&mut self, user: &str) -> Outcome {
+        if self.is_kind(user, |kind| *kind != Kind::Guest) {
+            return Err(NameTaken);
+        }
+        if self.is_shut_out(user) {
+            return Err(Forbidden);
+        }
+        self.user(user);
         Ok(format!("account {user}"))
     }
 
@@ -46,31 +61,41 @@ impl Model {
         if is_taken { Err(NameTaken) } else { Ok(()) }
     }
 
-    pub(super) fn administer(&mut self, name: &str, what: &Administer, is_self: bool) -> Outcome {
+    /// `by` is the administrator, who does some things to others only; `None` for an operator.
+    pub(super) fn administer(&mut self, command: &Command, by: Option<&str>) -> Outcome {
+        let (Command::SetAdmin(SetAdmin { username, .. })
+        | Command::SetPassword(SetPassword { username, .. })
+        | Command::ClusterBan(ClusterBan { username, .. })
+        | Command::ClusterUnban(ClusterUnban { username })
+        | Command::DeleteAccount(DeleteAccount { username })) = command
+        else {
+            panic!("{command:?} is dealt with elsewhere")
+        };
+        let name = username.as_str();
         let is_person = self.is_kind(name, |kind| matches!(kind, Kind::Person { .. }));
         let is_registered = self.is_kind(name, |kind| *kind != Kind::Guest);
-        match what {
-            Administer::Ban(_) | Administer::Delete if is_self => return Err(Forbidden),
-            Administer::Delete if !is_registered => return Err(NotFound),
-            Administer::SetAdmin(_) | Administer::SetPassword(_) if !is_person => return Err(NotFound),
-            Administer::Unban if !self.users.contains_key(name) => return Err(NotFound),
+        match command {
+            Command::ClusterBan(_) | Command::DeleteAccount(_) if by == Some(name) => return Err(Forbidden),
+            Command::DeleteAccount(_) if !is_registered => return Err(NotFound),
+            Command::SetAdmin(_) | Command::SetPassword(_) if !is_person => return Err(NotFound),
+            Command::ClusterUnban(_) if !self.users.contains_key(name) => return Err(NotFound),
             _ => {}
         }
         let (index, now) = (self.index, self.now);
         let user = self.user(name);
-        match what {
-            Administer::SetAdmin(admin) => user.admin = *admin,
-            Administer::SetPassword(_) => user.kind = Kind::Person { rev: index },
-            Administer::Ban(seconds) => user.banned = Some(seconds.map(|s| now + u64::from(s) * 1000)),
-            Administer::Unban => user.banned = None,
-            Administer::Delete => self.close(name),
-        }
-        if matches!(what, Administer::SetPassword(_) | Administer::Ban(_)) {
-            self.tokens.retain(|_, (whose, _)| whose != name);
-        }
-        if matches!(what, Administer::Ban(_)) {
-            let programs = self.end_hooks(name);
-            self.tokens.retain(|_, (whose, _)| !programs.contains(whose));
+        match command {
+            Command::SetAdmin(SetAdmin { admin, .. }) => user.admin = *admin,
+            Command::SetPassword(_) => {
+                user.kind = Kind::Person { rev: index };
+                self.tokens.retain(|_, (whose, _)| whose != name);
+            }
+            Command::ClusterBan(ClusterBan { seconds, .. }) => {
+                user.banned = Some(seconds.map(|s| now + u64::from(s) * 1000));
+                let programs = self.end_hooks(name);
+                self.tokens.retain(|_, (whose, _)| whose != name && !programs.contains(whose));
+            }
+            Command::ClusterUnban(_) => user.banned = None,
+            _ => self.close(name),
         }
         Ok(format!("account {name}"))
     }
@@ -107,6 +132,7 @@ impl Model {
             }
         }
         self.tokens.retain(|_, (whose, _)| whose != name);
-        *self.user(name) = MUser { kind: Kind::Closed, admin: false, banned: None };
+        let known = self.user(name);
+        (known.kind, known.admin, known.banned) = (Kind::Closed, false, None);
     }
 }

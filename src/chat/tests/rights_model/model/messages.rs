@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MEvent, MMessage, MRoom, Model, Outcome};
+use super::{MEvent, MMessage, MRoom, Model, Outcome, Said, Sent};
 use crate::protocol::{
     moderation::Role,
     name::RoomName,
@@ -32,11 +32,14 @@ impl Model {
         let begins = !self.rooms.contains_key(key);
         if begins {
             self.begin_direct(user, &name)?;
+            self.reaches_other(user, &name)?;
             if reply_to.is_some() {
                 return Err(BadRequest);
             }
         } else {
-            let room = self.may_write(user, key)?;
+            self.may_write(user, key)?;
+            self.reaches_other(user, &name)?;
+            let room = &self.rooms[key];
             if reply_to.is_some_and(|seq| seq == 0 || seq > room.last_seq) {
                 return Err(BadRequest);
             }
@@ -59,63 +62,68 @@ impl Model {
         Ok(self.say(user, key, id, content))
     }
 
-    pub(super) fn repeated(
-        &self,
-        user: &str,
-        id: &str,
-        key: &str,
-        content: &(String, Option<u64>, Option<u8>),
-    ) -> Option<Outcome> {
-        let (room, seq, before) = self.sent.get(&(user.into(), id.into()))?;
-        let is_same = room == key && before == content;
-        Some(if is_same { Ok(format!("sent {key} {seq} true")) } else { Err(BadRequest) })
+    pub(super) fn repeated(&self, user: &str, id: &str, key: &str, content: &Said) -> Option<Outcome> {
+        let Sent { room, name, seq, said } = self.sent.get(&(user.into(), id.into()))?;
+        let named = self.rooms.get(key);
+        let Some((now, found)) = self.rooms.iter().find(|(_, other)| other.id == *room) else {
+            // Whether a room that one may not see has the name of one that was deleted is not told.
+            let is_seen = named.is_some_and(|named| self.sees(user, named, self.now));
+            return Some(Err(if is_seen { BadRequest } else { NotFound }));
+        };
+        let is_seen = self.sees(user, found, self.now);
+        let is_renamed = named.is_some_and(|named| named.id == *room) && found.old_names.contains(name);
+        let is_same = said == content && (name == key || (is_renamed && is_seen));
+        let shown = if is_seen { now } else { key };
+        Some(if is_same { Ok(format!("sent {shown} {seq} true")) } else { Err(BadRequest) })
     }
 
     pub(super) fn check_pace(&self, user: &str, room: &MRoom) -> Result<(), Code> {
-        let Some(spoke) = room.spoke.get(user) else { return Ok(()) };
+        let person = self.person_of(user);
+        let Some(spoke) = room.spoke.get(&person) else { return Ok(()) };
         let waits = *spoke <= self.now && self.now < spoke + room.slow_ms;
-        if waits && !self.keeps_order(user, room) { Err(RateLimited) } else { Ok(()) }
+        if waits && !self.keeps_order(user, room) && !self.keeps_order(&person, room) {
+            Err(RateLimited)
+        } else {
+            Ok(())
+        }
     }
 
-    pub(super) fn say(
-        &mut self,
-        user: &str,
-        key: &str,
-        id: &str,
-        content: (String, Option<u64>, Option<u8>),
-    ) -> String {
-        let (body, _, file) = content.clone();
-        let mentions = self.named(key, &body);
+    pub(super) fn say(&mut self, user: &str, key: &str, id: &str, said: Said) -> String {
+        let (body, _, file) = said.clone();
+        let mentions = self.named(user, key, &body);
         let message = MMessage {
             author: user.into(),
             body,
             file,
-            mentions: mentions.clone(),
+            mentions,
             edited: None,
             deleted: None,
             reactions: BTreeSet::new(),
         };
         let seq = self.publish(key, user, "message", MEvent::Message(message));
-        let now = self.now;
+        let (now, person) = (self.now, self.person_of(user));
         let room = self.room(key);
-        for name in mentions.iter().filter(|name| *name != user) {
-            room.members.get_mut(name).unwrap().mentions.push(seq);
-        }
         if room.slow_ms > 0 {
-            room.spoke.insert(user.into(), now);
+            room.spoke.insert(person, now);
         }
         if let Some(file) = file {
             let file = self.files.get_mut(&file).unwrap();
             file.shown.insert((key.into(), seq));
         }
-        self.sent.insert((user.into(), id.into()), (key.into(), seq, content));
+        let sent = Sent { room: self.rooms[key].id, name: key.into(), seq, said };
+        self.sent.insert((user.into(), id.into()), sent);
         format!("sent {key} {seq} false")
     }
 
-    /// The bodies of these tests name people as words of their own.
-    pub(super) fn named(&self, key: &str, body: &str) -> BTreeSet<String> {
+    /// The bodies of these tests name people as words of their own. Who keeps order names everybody, too.
+    pub(super) fn named(&self, user: &str, key: &str, body: &str) -> BTreeSet<String> {
+        let room = &self.rooms[key];
+        let is_named = |name: &&str| match *name {
+            "channel" => self.keeps_order(user, room),
+            name => room.members.contains_key(name),
+        };
         let names = body.split(' ').filter_map(|word| word.strip_prefix('@'));
-        names.filter(|name| self.rooms[key].members.contains_key(*name)).map(str::to_owned).collect()
+        names.filter(is_named).map(str::to_owned).collect()
     }
 
     pub(super) fn message(&mut self, key: &str, seq: u64) -> Result<&mut MMessage, Code> {
@@ -137,13 +145,13 @@ impl Model {
         if message.author != user {
             return Err(Forbidden);
         }
+        self.reaches_other(user, &RoomName::new(key).unwrap())?;
         if message.body == body {
             return Ok(format!("placed {key} {} true", message.edited.unwrap_or(seq)));
         }
         let edit = self.publish(key, user, "edited", MEvent::Edit(body.into()));
-        let mentions = self.named(key, body);
+        let mentions = self.named(user, key, body);
         let before = message.edited;
-        self.forget_mentions(key, seq, &message.mentions - &mentions);
         self.gone.push(message.body.clone());
         let message = self.message(key, seq).unwrap();
         (message.body, message.mentions, message.edited) = (body.into(), mentions, Some(edit));
@@ -154,14 +162,6 @@ impl Model {
     pub(super) fn empty(&mut self, key: &str, edit: Option<u64>) {
         if let Some(MEvent::Edit(text)) = edit.and_then(|edit| self.room(key).events.get_mut(&edit)) {
             text.clear();
-        }
-    }
-
-    pub(super) fn forget_mentions(&mut self, key: &str, seq: u64, names: BTreeSet<String>) {
-        for name in &names {
-            if let Some(member) = self.room(key).members.get_mut(name) {
-                member.mentions.retain(|mention| *mention != seq);
-            }
         }
     }
 
@@ -178,7 +178,7 @@ impl Model {
             return Ok(format!("placed {key} {deleted} true"));
         }
         let deleted = self.publish(key, user, "deleted", MEvent::Other);
-        self.forget_mentions(key, seq, message.mentions.clone());
+        self.room(key).pins.retain(|(pinned, _)| *pinned != seq);
         let emptied = MMessage {
             body: String::new(),
             file: None,
@@ -225,6 +225,63 @@ impl Model {
         Ok(self.done(key, user, "reaction"))
     }
 
+    /// Nothing is said to a user who does not want to hear it.
+    pub(super) fn reaches_other(&self, user: &str, room: &RoomName) -> Result<(), Code> {
+        let Some((one, other)) = room.direct_pair() else { return Ok(()) };
+        let hears = |other: &str| self.users.get(other).is_none_or(|other| !other.blocked.contains(user));
+        let other = if one.as_str() == user { other } else { one };
+        if hears(other.as_str()) { Ok(()) } else { Err(Forbidden) }
+    }
+
+    pub(super) fn block(&mut self, user: &str, other: &str, block: bool) -> Outcome {
+        if block && user == other {
+            return Err(BadRequest);
+        }
+        if !self.users.contains_key(other) {
+            return Err(NotFound);
+        }
+        let had = self.users.get(user).is_some_and(|user| user.blocked.contains(other));
+        if had != block {
+            let blocked = &mut self.user(user).blocked;
+            if block {
+                blocked.insert(other.into())
+            } else {
+                blocked.remove(other)
+            };
+        }
+        Ok(format!("account {other}"))
+    }
+
+    /// Those who keep order pin; in a conversation of two it is both of them.
+    fn may_pin(&self, user: &str, key: &str) -> Result<&MRoom, Code> {
+        self.may(user, key, |model, room| match room.pair {
+            Some(_) => !room.archived && room.members.contains_key(user),
+            None => model.keeps_order(user, room),
+        })
+    }
+
+    pub(super) fn pin(&mut self, user: &str, key: &str, seq: u64) -> Outcome {
+        self.may_pin(user, key)?;
+        self.living_message(key, seq)?;
+        if let Some((_, event)) = self.room(key).pins.iter().find(|(pinned, _)| *pinned == seq) {
+            return Ok(format!("placed {key} {event} true"));
+        }
+        let event = self.publish(key, user, "pinned", MEvent::Other);
+        self.room(key).pins.insert(0, (seq, event));
+        Ok(format!("placed {key} {event} false"))
+    }
+
+    pub(super) fn unpin(&mut self, user: &str, key: &str, seq: u64) -> Outcome {
+        let last_seq = self.may_pin(user, key)?.last_seq;
+        self.message(key, seq)?;
+        let pins = &mut self.room(key).pins;
+        let Some(at) = pins.iter().position(|(pinned, _)| *pinned == seq) else {
+            return Ok(format!("placed {key} {last_seq} true"));
+        };
+        pins.remove(at);
+        Ok(self.done(key, user, "unpinned"))
+    }
+
     pub(super) fn mark_read(&mut self, user: &str, key: &str, seq: u64) -> Outcome {
         let room = self.may(user, key, |_, room| room.members.contains_key(user))?;
         if seq > room.last_seq {
@@ -235,7 +292,6 @@ impl Model {
             return Ok(format!("placed {key} {} true", member.last_read));
         }
         member.last_read = seq;
-        member.mentions.retain(|mention| *mention > seq);
         Ok(format!("placed {key} {seq} false"))
     }
 }

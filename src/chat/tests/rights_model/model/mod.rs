@@ -9,7 +9,15 @@ mod things;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    chat::{Action, Command, Standing},
+    chat::{
+        Authority, Command, Entry,
+        command::{
+            Block, ChangePassword, CloseAccount, CreateBot, CreateHook, Delete, DeleteHook, DeleteRoom, Edit,
+            Expire, FileBegin, FileChunk, FileDelete, FileEnd, GuestLogin, HookPost, Import, Join, Leave,
+            Login, Logout, MarkRead, Nothing, Pin, React, Register, RenameRoom, RoomPassword, Say, Touch,
+            Unblock, Unpin,
+        },
+    },
     protocol::{
         credential::TokenHash,
         export::Imported,
@@ -22,9 +30,9 @@ use crate::{
 pub type Outcome = Result<String, Code>;
 
 /// Guests have no session, and none of what goes with it.
-fn session_of(standing: Standing) -> Result<TokenHash, Code> {
-    match standing {
-        Standing::Session(token) => Ok(token),
+fn session_of(authority: Authority) -> Result<TokenHash, Code> {
+    match authority {
+        Authority::Session(token) => Ok(token),
         _ => Err(Forbidden),
     }
 }
@@ -49,6 +57,7 @@ pub struct MUser {
     pub kind: Kind,
     pub admin: bool,
     pub banned: Option<Until>,
+    pub blocked: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,7 +65,6 @@ pub struct Membership {
     pub role: Role,
     pub since: u64,
     pub last_read: u64,
-    pub mentions: Vec<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +87,10 @@ pub struct MMessage {
 
 #[derive(Debug, Clone)]
 pub struct MRoom {
+    /// The entry that made it.
+    pub id: u64,
+    /// What it was called before.
+    pub old_names: Vec<String>,
     pub private: bool,
     pub pair: Option<(String, String)>,
     pub archived: bool,
@@ -94,6 +106,8 @@ pub struct MRoom {
     pub banned: BTreeMap<String, Until>,
     pub spoke: BTreeMap<String, u64>,
     pub events: BTreeMap<u64, MEvent>,
+    /// Pinned messages and the events that say so, the newest pin first.
+    pub pins: Vec<(u64, u64)>,
     pub first_seq: u64,
     pub last_seq: u64,
     /// Whether an import has made it and nobody has been in it.
@@ -105,7 +119,6 @@ pub struct MRoom {
 #[derive(Debug, Clone)]
 pub struct MFile {
     pub uploader: String,
-    pub begun: u64,
     pub size: u64,
     pub received: u64,
     pub whole: bool,
@@ -120,8 +133,18 @@ pub struct MHook {
     pub made_by: String,
 }
 
-/// A place of a message: the room, its `seq`, and what was said.
-type Sent = (String, u64, (String, Option<u64>, Option<u8>));
+/// What was said: the text, what it answers, the file that it shows.
+type Said = (String, Option<u64>, Option<u8>);
+
+/// A message as it is remembered.
+pub struct Sent {
+    /// The room's number.
+    room: u64,
+    /// What the room was called in the request.
+    name: String,
+    seq: u64,
+    said: Said,
+}
 
 #[derive(Default)]
 pub struct Model {
@@ -159,13 +182,32 @@ impl Model {
     }
 
     pub fn is_banned(&self, user: &str, room: &MRoom, now: u64) -> bool {
-        room.banned.get(user).is_some_and(|until| lasts(*until, now))
+        let is_out = |name: &str| room.banned.get(name).is_some_and(|until| lasts(*until, now));
+        let is_owner = room.members.get(user).is_some_and(|member| member.role == Role::Owner);
+        is_out(user) || (!is_owner && self.makers(user).iter().any(|maker| is_out(maker)))
+    }
+
+    /// Who made a program, and who made that one if it is a program, too.
+    pub fn makers(&self, user: &str) -> Vec<String> {
+        let mut makers: Vec<String> = Vec::new();
+        loop {
+            let last = makers.last().map_or(user, String::as_str);
+            match self.users.get(last).map(|user| &user.kind) {
+                Some(Kind::Bot { made_by }) => makers.push(made_by.clone()),
+                _ => return makers,
+            }
+        }
+    }
+
+    /// The person behind a program; who is a person stands for themselves.
+    pub fn person_of(&self, user: &str) -> String {
+        self.makers(user).pop().unwrap_or_else(|| user.into())
     }
 
     /// Public rooms are seen by all but those who are banned from them, private ones by their members.
     pub fn sees(&self, user: &str, room: &MRoom, now: u64) -> bool {
         if room.private {
-            room.members.contains_key(user)
+            room.members.contains_key(user) || (self.is_admin(user) && self.is_abandoned(room))
         } else {
             self.is_admin(user) || !self.is_banned(user, room, now)
         }
@@ -177,9 +219,31 @@ impl Model {
         self.sees(user, room, now) || is_invited
     }
 
+    /// Nobody is left in it who could keep it; two who speak to each other never leave.
+    fn is_abandoned(&self, room: &MRoom) -> bool {
+        let mut members = room.members.iter();
+        room.pair.is_none() && !members.any(|(name, it)| it.role == Role::Owner || self.is_person(name))
+    }
+
     pub fn is_muted(&self, user: &str, room: &MRoom, now: u64) -> bool {
         room.members.get(user).is_some_and(|member| member.role == Role::Member)
             && room.muted.get(user).is_some_and(|until| lasts(*until, now))
+    }
+
+    /// How many messages are unread to a member, the first of them, and how many of them name the member.
+    pub fn unread(&self, user: &str, room: &MRoom) -> (u64, Option<u64>, u64) {
+        let Some(member) = room.members.get(user) else { return (0, None, 0) };
+        let newer = room.events.range(member.last_read + 1..);
+        let unread: Vec<(u64, bool)> = newer
+            .filter_map(|(seq, event)| match event {
+                MEvent::Message(message) if message.author != user && message.deleted.is_none() => {
+                    Some((*seq, message.mentions.contains(user) || message.mentions.contains("channel")))
+                }
+                _ => None,
+            })
+            .collect();
+        let mentions = unread.iter().filter(|(_, names)| *names).count() as u64;
+        (unread.len() as u64, unread.first().map(|(seq, _)| *seq), mentions)
     }
 
     /// What a member is called.
@@ -203,7 +267,7 @@ impl Model {
     fn power(&self, user: &str, room: &MRoom) -> u8 {
         match () {
             () if room.pair.is_some() => 0,
-            () if self.is_admin(user) && !room.private => 3,
+            () if self.is_admin(user) && (!room.private || self.is_abandoned(room)) => 3,
             () => self.rank(user, room),
         }
     }
@@ -234,14 +298,14 @@ impl Model {
     }
 
     /// By a name of nobody's, or by a session that has not ended; and nobody who is shut out.
-    fn check_standing(&self, user: &str, standing: Standing) -> Result<(), Code> {
-        let ok = match standing {
-            Standing::Guest => self.users.get(user).is_none_or(|user| user.kind == Kind::Guest),
-            Standing::Session(token) => self
+    fn check_authority(&self, user: &str, authority: Authority) -> Result<(), Code> {
+        let ok = match authority {
+            Authority::Guest => self.users.get(user).is_none_or(|user| user.kind == Kind::Guest),
+            Authority::Session(token) => self
                 .tokens
                 .get(&token)
                 .is_some_and(|(whose, end)| whose == user && end.is_none_or(|end| self.now < end)),
-            Standing::Operator | Standing::Cluster => return Err(Forbidden),
+            Authority::Operator | Authority::Cluster => return Err(Forbidden),
         };
         if !ok {
             return Err(NotAuthenticated);
@@ -249,105 +313,117 @@ impl Model {
         if self.is_shut_out(user) { Err(Forbidden) } else { Ok(()) }
     }
 
-    fn check_admin(&self, user: &str, standing: Standing) -> Result<(), Code> {
-        if standing == Standing::Operator {
+    fn check_admin(&self, user: &str, authority: Authority) -> Result<(), Code> {
+        if authority == Authority::Operator {
             return Ok(());
         }
-        self.check_standing(user, standing)?;
+        self.check_authority(user, authority)?;
         if self.is_admin(user) { Ok(()) } else { Err(Forbidden) }
     }
 
     // What happens.
 
-    pub fn apply(&mut self, command: &Command) -> Outcome {
+    pub fn apply(&mut self, entry: &Entry) -> Outcome {
         self.index += 1;
-        self.now = command.created_at_ms;
+        self.now = entry.created_at_ms;
         self.published.clear();
-        let user = command.proposal.user.as_str().to_owned();
-        let standing = command.proposal.standing;
-        self.act(&user, standing, &command.proposal.action)
+        let user = entry.proposal.user.as_str().to_owned();
+        let authority = entry.proposal.authority;
+        self.act(&user, authority, &entry.proposal.command)
     }
 
-    fn act(&mut self, user: &str, standing: Standing, action: &Action) -> Outcome {
+    fn act(&mut self, user: &str, authority: Authority, command: &Command) -> Outcome {
         // What opens with a password or a token is for those who are nobody else; all may have an account.
-        match (action, standing) {
-            (Action::Login { .. } | Action::HookPost { .. }, Standing::Operator | Standing::Cluster)
-            | (Action::Register { .. }, Standing::Cluster) => return Err(Forbidden),
+        match (command, authority) {
+            (Command::Login(_) | Command::HookPost(_), Authority::Operator | Authority::Cluster)
+            | (Command::GuestLogin(_), Authority::Operator | Authority::Cluster)
+            | (Command::Register(_), Authority::Cluster) => return Err(Forbidden),
             _ => {}
         }
-        match action {
-            Action::Nothing => return Ok("nothing".into()),
-            Action::Register { admin, .. } => return self.register(user, standing, *admin),
-            Action::Login { password_rev, token, expires_ms, .. } => {
+        match command {
+            Command::Nothing(Nothing) => return Ok("nothing".into()),
+            Command::Register(Register { admin, .. }) => return self.register(user, authority, *admin),
+            Command::GuestLogin(GuestLogin) => return self.log_in_as_guest(user),
+            Command::Login(Login { password_rev, token, expires_ms, .. }) => {
                 return self.log_in(user, *password_rev, *token, *expires_ms);
             }
-            Action::HookPost { token, body, client_msg_id, .. } => {
+            Command::HookPost(HookPost { token, body, client_msg_id, .. }) => {
                 return self.hook_post(*token, body, client_msg_id);
             }
-            Action::Expire { room, before_seq, retention } => {
-                return self.expire(standing, room.as_str(), *before_seq, *retention);
+            Command::Expire(Expire { room, before_seq, retention }) => {
+                return self.expire(authority, *room, *before_seq, *retention);
             }
-            Action::Administer { username, what } => {
-                self.check_admin(user, standing)?;
-                let is_self = standing != Standing::Operator && username.as_str() == user;
-                return self.administer(username.as_str(), what, is_self);
+            Command::SetAdmin(_)
+            | Command::SetPassword(_)
+            | Command::ClusterBan(_)
+            | Command::ClusterUnban(_)
+            | Command::DeleteAccount(_) => {
+                self.check_admin(user, authority)?;
+                return self.administer(command, (authority != Authority::Operator).then_some(user));
             }
-            Action::Import { room, first_seq, events } => {
-                self.check_admin(user, standing)?;
-                return self.import(user, standing, room, *first_seq, events);
+            Command::Import(Import { room, first_seq, events }) => {
+                self.check_admin(user, authority)?;
+                return self.import(user, authority, room, *first_seq, events);
             }
-            _ => self.check_standing(user, standing)?,
+            _ => self.check_authority(user, authority)?,
         }
-        match action {
-            Action::Join { room } => self.join(user, room, false, None, None),
-            Action::Create { room, private, password } => {
-                self.join(user, room, *private, password.as_ref().map(|_| self.index), None)
+        match command {
+            Command::Join(Join { room, resumes: true, .. }) if !self.rooms.contains_key(room.as_str()) => {
+                Err(NotFound)
             }
-            Action::Unlock { room, password_rev } => self.join(user, room, false, None, Some(*password_rev)),
-            Action::Leave { room } => {
+            Command::Join(Join { room, new, password_rev, .. }) => {
+                self.join(user, room, new.private, new.password.as_ref().map(|_| self.index), *password_rev)
+            }
+            Command::Leave(Leave { room }) => {
                 let room = room.as_str();
-                self.may(user, room, |_, room| room.pair.is_none() && room.members.contains_key(user))?;
+                self.may(user, room, |_, room| {
+                    !room.archived && room.pair.is_none() && room.members.contains_key(user)
+                })?;
                 self.leave(user, room);
                 Ok(format!("left {room}"))
             }
-            Action::Chat { to, body, client_msg_id, reply_to, file_id } => {
+            Command::Say(Say { to, body, client_msg_id, reply_to, file_id, .. }) => {
                 let file = file_id.map(|file| file.0[0]);
                 self.chat(user, to, body, client_msg_id, *reply_to, file)
             }
-            Action::Edit { room, seq, body } => self.edit(user, room.as_str(), *seq, body),
-            Action::Delete { room, seq } => self.delete(user, room.as_str(), *seq),
-            Action::React { room, seq, emoji, remove } => {
+            Command::Edit(Edit { room, seq, body }) => self.edit(user, room.as_str(), *seq, body),
+            Command::Delete(Delete { room, seq }) => self.delete(user, room.as_str(), *seq),
+            Command::React(React { room, seq, emoji, remove }) => {
                 self.react(user, room.as_str(), *seq, emoji, *remove)
             }
-            Action::MarkRead { room, seq } => self.mark_read(user, room.as_str(), *seq),
-            Action::Moderate { room, what } => self.moderate(user, room.as_str(), what),
-            Action::RoomPassword { room, password } => {
+            Command::Block(Block { username }) => self.block(user, username.as_str(), true),
+            Command::Unblock(Unblock { username }) => self.block(user, username.as_str(), false),
+            Command::Pin(Pin { room, seq }) => self.pin(user, room.as_str(), *seq),
+            Command::Unpin(Unpin { room, seq }) => self.unpin(user, room.as_str(), *seq),
+            Command::MarkRead(MarkRead { room, seq }) => self.mark_read(user, room.as_str(), *seq),
+            Command::RoomPassword(RoomPassword { room, password }) => {
                 let room = room.as_str();
                 self.may(user, room, |model, room| model.power(user, room) == 3)?;
                 self.room(room).password = (password.is_some(), self.index);
                 Ok(self.done(room, user, "settings"))
             }
-            Action::Touch => session_of(standing).map(|_| format!("account {user}")),
-            Action::Logout { everywhere } => {
-                let token = session_of(standing)?;
+            Command::Touch(Touch) => session_of(authority).map(|_| format!("account {user}")),
+            Command::Logout(Logout { everywhere }) => {
+                let token = session_of(authority)?;
                 self.tokens.retain(|other, (whose, _)| whose != user || !(*everywhere || *other == token));
                 Ok(format!("account {user}"))
             }
-            Action::ChangePassword { password_rev, .. } => {
-                let token = session_of(standing)?;
+            Command::ChangePassword(ChangePassword { password_rev, token, expires_ms, .. }) => {
+                session_of(authority)?;
                 self.check_rev(user, *password_rev)?;
-                self.tokens.retain(|other, (whose, _)| whose != user || *other == token);
+                self.tokens.retain(|_, (whose, _)| whose != user);
+                self.tokens.insert(*token, (user.into(), Some(*expires_ms)));
                 self.user(user).kind = Kind::Person { rev: self.index };
                 Ok(format!("account {user}"))
             }
-            Action::CloseAccount { password_rev } => {
-                session_of(standing)?;
+            Command::CloseAccount(CloseAccount { password_rev }) => {
+                session_of(authority)?;
                 self.check_rev(user, *password_rev)?;
                 self.close(user);
                 Ok(format!("account {user}"))
             }
-            Action::CreateBot { username, token } => {
-                session_of(standing)?;
+            Command::CreateBot(CreateBot { username, token }) => {
+                session_of(authority)?;
                 let name = username.as_str();
                 if !self.is_kind(name, |kind| *kind == Kind::Bot { made_by: user.into() }) {
                     self.must_be_unused(name)?;
@@ -357,10 +433,10 @@ impl Model {
                 self.tokens.insert(*token, (name.into(), None));
                 Ok(format!("account {name}"))
             }
-            Action::CreateHook { room, username, token } => {
+            Command::CreateHook(CreateHook { room, username, token }) => {
                 self.create_hook(user, room.as_str(), username.as_str(), *token)
             }
-            Action::DeleteHook { room, token } => {
+            Command::DeleteHook(DeleteHook { room, token }) => {
                 let room = room.as_str();
                 self.may(user, room, |model, room| model.keeps_order(user, room))?;
                 if self.hooks.get(token).is_none_or(|hook| hook.room != room) {
@@ -369,13 +445,13 @@ impl Model {
                 self.hooks.remove(token);
                 Ok(format!("placed {room} {} false", self.rooms[room].last_seq))
             }
-            Action::FileBegin { file_id, file } => {
-                self.begin_file(user, file.room.as_str(), file_id.0[0], file.size)
+            Command::FileBegin(FileBegin { file_id, file }) => {
+                self.begin_file(user, &file.room, file_id.0[0], file.size)
             }
-            Action::FileChunk { file_id, offset, bytes } => {
+            Command::FileChunk(FileChunk { file_id, offset, bytes }) => {
                 self.chunk(user, file_id.0[0], *offset, bytes.len() as u64)
             }
-            Action::FileEnd { file_id, .. } => {
+            Command::FileEnd(FileEnd { file_id, .. }) => {
                 let file = self.files.get_mut(&file_id.0[0]).filter(|file| file.uploader == user);
                 let file = file.ok_or(NotFound)?;
                 if !file.whole && file.received < file.size {
@@ -384,13 +460,18 @@ impl Model {
                 file.whole = true;
                 Ok(format!("file {}", file.size))
             }
-            Action::FileDelete { file_id } => self.delete_file(user, file_id.0[0]),
-            other => panic!("{other:?} is dealt with above"),
+            Command::RenameRoom(RenameRoom { room, name }) => {
+                self.rename_room(user, room.as_str(), name.as_str())
+            }
+            Command::DeleteRoom(DeleteRoom { room }) => self.delete_room(user, room.as_str()),
+            Command::GuestLogin(GuestLogin) => unreachable!("it was dealt with above"),
+            Command::FileDelete(FileDelete { file_id }) => self.delete_file(user, file_id.0[0]),
+            other => self.moderate(user, other),
         }
     }
 
     fn user(&mut self, name: &str) -> &mut MUser {
-        let new = MUser { kind: Kind::Guest, admin: false, banned: None };
+        let new = MUser { kind: Kind::Guest, admin: false, banned: None, blocked: BTreeSet::new() };
         if !self.users.contains_key(name) {
             self.user_order.push(name.into());
         }

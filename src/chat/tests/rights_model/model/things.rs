@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Kind, MEvent, MFile, MHook, MMessage, Model, Outcome};
 use crate::{
-    chat::Standing,
+    chat::Authority,
+    disk::RoomId,
     protocol::{
         credential::TokenHash,
         event::EventKind,
@@ -47,24 +48,24 @@ impl Model {
         Ok(self.say(&bot, &key, id, content))
     }
 
-    pub(super) fn begin_file(&mut self, user: &str, key: &str, number: u8, size: u64) -> Outcome {
-        self.may_write(user, key)?;
+    pub(super) fn begin_file(&mut self, user: &str, name: &RoomName, number: u8, size: u64) -> Outcome {
+        let key = name.as_str();
+        let is_there = self.rooms.contains_key(key);
+        match is_there {
+            true => self.may_write(user, key).map(drop)?,
+            false => self.begin_direct(user, name)?,
+        }
+        self.reaches_other(user, name)?;
         if self.files.contains_key(&number) {
             return Err(BadRequest);
         }
-        let unfinished = self.files.iter().filter(|(_, file)| file.uploader == user && !file.whole);
-        let mut unfinished: Vec<(u64, u8)> = unfinished.map(|(number, file)| (file.begun, *number)).collect();
-        unfinished.sort_unstable();
-        if unfinished.len() >= 4 {
-            self.files.remove(&unfinished[0].1);
-        }
+        // There are fewer files here than one user may have on their way.
         let file = MFile {
             uploader: user.into(),
-            begun: self.index,
             size,
             received: 0,
             whole: false,
-            home: Some(key.into()),
+            home: is_there.then(|| key.into()),
             shown: BTreeSet::new(),
         };
         self.files.insert(number, file);
@@ -108,15 +109,18 @@ impl Model {
 
     pub(super) fn expire(
         &mut self,
-        standing: Standing,
-        key: &str,
+        authority: Authority,
+        id: RoomId,
         before_seq: u64,
         retention: Retention,
     ) -> Outcome {
-        if standing != Standing::Cluster {
+        if authority != Authority::Cluster {
             return Err(Forbidden);
         }
-        let room = self.rooms.get_mut(key).ok_or(NotFound)?;
+        let Some((key, room)) = self.rooms.iter_mut().find(|(_, room)| room.id == id.0) else {
+            return Ok("nothing".into());
+        };
+        let key = &*key.clone();
         if room.retention != retention {
             return Ok("nothing".into());
         }
@@ -130,6 +134,7 @@ impl Model {
         if before_seq > room.first_seq {
             room.first_seq = before_seq;
             room.events.retain(|seq, _| *seq >= before_seq);
+            room.pins.retain(|(seq, _)| *seq >= before_seq);
             for number in self.files.keys().copied().collect::<Vec<_>>() {
                 self.hide(number, key, |seq| seq < before_seq);
             }
@@ -140,13 +145,13 @@ impl Model {
     pub(super) fn import(
         &mut self,
         user: &str,
-        standing: Standing,
+        authority: Authority,
         name: &RoomName,
         first_seq: u64,
         events: &[Imported],
     ) -> Outcome {
         let key = name.as_str();
-        let is_operator = standing == Standing::Operator;
+        let is_operator = authority == Authority::Operator;
         if name.direct_pair().is_some() && !is_operator {
             return Err(BadRequest);
         }

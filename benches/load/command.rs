@@ -1,0 +1,145 @@
+//! What can be typed.
+
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use syncnet::admin::{command::ClusterArgs, output::print};
+
+use super::measure::{
+    Run,
+    failover::{self, Harm, Plan},
+    fanout, idle,
+    report::Report,
+    writers,
+};
+
+/// Puts load on a SyncNet cluster and measures it.
+#[derive(Debug, Parser)]
+#[command(name = "load", bin_name = "cargo bench --bench load --")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// One line of JSON instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    /// What cargo says to every bench.
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Acknowledged messages a second and how long each took.
+    ///
+    /// The messages stay in the cluster, in rooms named bench-….
+    Writers {
+        #[command(flatten)]
+        load: LoadArgs,
+        /// Numbers of writers, measured one after the other.
+        #[arg(long, value_delimiter = ',', value_name = "N,...", default_value = "1,16,64,256")]
+        levels: Vec<NonZeroUsize>,
+    },
+    /// Deliveries a second in one room, and the time to its last reader.
+    ///
+    /// The messages stay in the cluster, in rooms named bench-….
+    Fanout {
+        #[command(flatten)]
+        load: LoadArgs,
+        /// Numbers of readers, measured one after the other.
+        #[arg(long, value_delimiter = ',', value_name = "N,...", default_value = "10,100,1000")]
+        levels: Vec<NonZeroUsize>,
+    },
+    /// Memory of the first server for each connection that says nothing.
+    Idle {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        /// The first server's process, whose memory is read (on Linux).
+        #[arg(long, value_name = "PID")]
+        server_pid: u32,
+        /// Numbers of connections, each including those before.
+        #[arg(long, value_delimiter = ',', value_name = "N,...", default_value = "1000,10000")]
+        levels: Vec<NonZeroUsize>,
+    },
+    /// Start a cluster of its own, hurt its leader again and again under load, measure the silence.
+    Failover {
+        /// The server program.
+        #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_syncnet-server"))]
+        server_binary: PathBuf,
+        /// How often the leader is hurt.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        rounds: usize,
+        /// Closed-loop writers that keep the cluster busy.
+        #[arg(long, value_name = "N", default_value_t = 8)]
+        writers: usize,
+        /// Freeze the leader (SIGSTOP, later SIGCONT) instead of killing it.
+        #[arg(long)]
+        freeze: bool,
+    },
+}
+
+/// The load on a running cluster.
+#[derive(Debug, Args)]
+struct LoadArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How long each level is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    duration: u64,
+    /// Load before the measuring begins.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    warm_up: u64,
+    /// Size of a message's body.
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    body: u64,
+}
+
+impl LoadArgs {
+    fn run(self) -> Result<Run, String> {
+        let (warm_up, duration) = (Duration::from_secs(self.warm_up), Duration::from_secs(self.duration));
+        Ok(Run::new(
+            self.cluster.targets().map_err(|error| error.to_string())?,
+            warm_up,
+            duration,
+            self.body as usize,
+        ))
+    }
+}
+
+/// Reads the command line, measures and prints. The exit status is 1 if that failed, and 2 for a wrong command line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let show = if cli.json { Report::json } else { Report::text };
+    let printed = cli
+        .what
+        .measure()
+        .and_then(|report| print(&show(&report)).map_err(|error| format!("standard output: {error}")));
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("load: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl What {
+    fn measure(self) -> Result<Report, String> {
+        match self {
+            What::Writers { load, levels } => writers::measure(&load.run()?, &levels),
+            What::Fanout { load, levels } => fanout::measure(&load.run()?, &levels),
+            What::Idle { cluster, server_pid, levels } => {
+                let run = Run::new(
+                    cluster.targets().map_err(|error| error.to_string())?,
+                    Duration::ZERO,
+                    Duration::ZERO,
+                    0,
+                );
+                idle::measure(&run, &levels, server_pid)
+            }
+            What::Failover { server_binary: binary, rounds, writers, freeze } => {
+                let harm = if freeze { Harm::Freeze } else { Harm::Kill };
+                failover::measure(&Plan { binary, rounds, writers, harm })
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why a command of `syncnet-admin` cannot be carried out as it was typed.
+
+use std::{error::Error, io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{server::server_address::AddressError, tls::client::TrustError};
+
+use super::{secret::SecretError, user::password::PasswordError};
+
+/// A wrong command line or configuration, or a machine that does not let the program work.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// A file of the servers is not as they need it.
+    #[error(transparent)]
+    Settings(Box<dyn Error + Send + Sync>),
+    /// A variable of the environment names no servers.
+    #[error("{variable}: {source}")]
+    Variable {
+        variable: &'static str,
+        /// What is wrong with its value.
+        source: AddressError,
+    },
+    /// Nothing proves that this is an operator; the folder that was looked into.
+    #[error(
+        "there is no {0}/cluster.secret here; name the file with --secret-file (a cluster without a secret has no \
+         operators)"
+    )]
+    NoSecret(String),
+    /// The cluster's secret cannot be made.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Nobody can be believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A password is not given, or no server would take it.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A file that was named cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file or folder that was named cannot be written.
+    #[error("{} cannot be written: {source}", path.display())]
+    Unwritable {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What was asked for cannot be shown.
+    #[error("standard output: {0}")]
+    Output(#[source] io::Error),
+    /// The description of a command line makes no manual page.
+    #[error("a manual page cannot be made: {0}")]
+    Manual(#[source] io::Error),
+}
+
+/// A name on the command line that is none.
+#[derive(Debug, Error)]
+#[error("a name {0}")]
+pub struct BadName(String);
+
+impl BadName {
+    /// It is not a name for this reason, the predicate of a sentence.
+    pub fn of(reason: impl ToString) -> BadName {
+        BadName(reason.to_string())
+    }
+}
+
+impl UsageError {
+    /// The servers' own words about their files.
+    pub fn settings(error: impl Into<Box<dyn Error + Send + Sync>>) -> UsageError {
+        UsageError::Settings(error.into())
+    }
+}

@@ -1,0 +1,219 @@
+//! What can go wrong between a cluster and a file of its rooms.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{
+    admin::session::{AskError, OpenError},
+    protocol::{RoomName, checked::Invalid},
+};
+
+/// Why an export was not made, or an import not done.
+#[derive(Debug, Error)]
+pub enum TransferError {
+    /// No server lets this be an operator.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The cluster said no, or nothing.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The cluster says that there are more rooms, and names none.
+    #[error("the answer to export_rooms has no room in it and says that there are more")]
+    EmptyPage,
+    /// The export cannot be written.
+    #[error("the export cannot be written: {0}")]
+    Write(#[source] io::Error),
+    /// The file of the export cannot be written.
+    #[error("{} cannot be written: {source}", path.display())]
+    Output {
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Events are forgotten while they go to where nothing can be taken back.
+    #[error("{0} forgets events just now; export into a file (--output), or try again")]
+    ForgetsNow(RoomName),
+    /// Events are forgotten again and again.
+    #[error("{0} forgets its events faster than they can be read")]
+    ForgetsFaster(RoomName),
+    /// The cluster gives an event that cannot be read.
+    #[error("an event of {room}: {source}")]
+    Event {
+        /// Its room.
+        room: RoomName,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The cluster gives an event without its place.
+    #[error("an event of {0} without its seq")]
+    NoPlace(RoomName),
+    /// The cluster leaves events out.
+    #[error("{room} goes from event {from} to {to}")]
+    Hole {
+        room: RoomName,
+        /// The event before.
+        from: u64,
+        /// The event behind.
+        to: u64,
+    },
+    /// The cluster has not all the events that it promises.
+    #[error("{room} has no event {seq}")]
+    Missing { room: RoomName, seq: u64 },
+    /// Lines of the file that is imported.
+    #[error("{lines}: {source}")]
+    Lines {
+        lines: Lines,
+        /// What is wrong with them.
+        source: Box<LineError>,
+    },
+    /// The file has no end.
+    #[error(
+        "the file ends early: it was not written to its end; what it has is taken over but for the settings and \
+         members of its last room"
+    )]
+    EndsEarly,
+}
+
+/// Lines of a file, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lines {
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl TransferError {
+    /// Something is wrong with lines of the file.
+    pub fn of(lines: Lines, source: LineError) -> TransferError {
+        TransferError::Lines { lines, source: Box::new(source) }
+    }
+}
+
+impl Lines {
+    /// One line.
+    pub fn one(number: u64) -> Lines {
+        Lines { first: number, last: number }
+    }
+}
+
+impl std::fmt::Display for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.first == self.last {
+            write!(f, "line {}", self.first)
+        } else {
+            write!(f, "lines {} to {}", self.first, self.last)
+        }
+    }
+}
+
+/// What is wrong with lines of a file.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// They cannot be read from the disk, or are no text.
+    #[error("it cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// It is no JSON.
+    #[error("not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// It is JSON, and no object.
+    #[error("not a JSON object")]
+    NoObject,
+    /// A later version of the program has written it.
+    #[error("it has version {version}; this program knows {known}")]
+    Version {
+        /// That of the file.
+        version: u64,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Its fields are not those of such a line.
+    #[error("{0}")]
+    Fields(#[source] serde_json::Error),
+    /// An event does not say its place.
+    #[error("an event without its seq")]
+    NoPlace,
+    /// An event has no room.
+    #[error("an event before any room")]
+    NoRoom,
+    /// A room cannot have these events.
+    #[error("{room} cannot have the events {first} to {last}")]
+    Range {
+        room: RoomName,
+        /// Its first event, as the file says.
+        first: u64,
+        /// Its last one.
+        last: u64,
+    },
+    /// An event is not where it belongs.
+    #[error("event {seq} of {room}, where event {expected} belongs")]
+    Order {
+        room: RoomName,
+        seq: u64,
+        /// The one that would be next.
+        expected: u64,
+    },
+    /// More events than the room is said to have.
+    #[error("event {seq} of {room}, which ends with event {last}")]
+    Beyond {
+        room: RoomName,
+        seq: u64,
+        /// The last one, as the file says.
+        last: u64,
+    },
+    /// A room has fewer events than it is said to have.
+    #[error("{room} ends before its event {seq}")]
+    EndsBefore {
+        room: RoomName,
+        /// The first one that is missing.
+        seq: u64,
+    },
+    /// The room is another one than that of the file.
+    #[error("there is another room {room} already: its event {seq} is not that of the file")]
+    AnotherRoom { room: RoomName, seq: u64 },
+    /// An event cannot be read.
+    #[error("event {seq} of {room}: {source}")]
+    Event {
+        room: RoomName,
+        seq: u64,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A place is none that a room can have.
+    #[error("a place {0}")]
+    Place(Invalid),
+    /// The cluster does not take an event.
+    #[error("event {seq} of {room}: {source}")]
+    Refused {
+        room: RoomName,
+        seq: u64,
+        /// What it says.
+        source: Box<AskError>,
+    },
+    /// The cluster does not take several events, or the room.
+    #[error("{room}: {source}")]
+    Room {
+        room: RoomName,
+        /// What it says.
+        source: Box<AskError>,
+    },
+    /// The end counts something else than the file holds.
+    #[error(
+        "the end counts {rooms} rooms with {events} events, and before it stand {seen_rooms} with {seen_events}: \
+         something was cut out of the file, or put in"
+    )]
+    Counts {
+        /// Rooms that it counts.
+        rooms: u64,
+        /// Events that it counts.
+        events: u64,
+        /// Rooms that the file holds.
+        seen_rooms: u64,
+        /// Events that it holds.
+        seen_events: u64,
+    },
+    /// Something follows the end.
+    #[error("something stands behind the end")]
+    BehindEnd,
+}

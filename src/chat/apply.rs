@@ -1,0 +1,91 @@
+//! An entry of the log changes the state, or is refused.
+
+use super::{
+    access::Context,
+    command::{Command, Nothing, Reply},
+    effects::Effects,
+    entry::{Authority, Entry, Origin, Proposal},
+    evidence::Evidence,
+    origin::Newest,
+    rows,
+    state::State,
+};
+use crate::protocol::refusal::Refusal;
+
+/// What became of an entry.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// Where the entry came from.
+    pub origin: Origin,
+    /// The answer; `None` if the entry was skipped, because its origin's count says that it is a repeat or
+    /// comes too early. A skipped entry leaves no trace at all.
+    pub outcome: Option<Result<Reply, Refusal>>,
+    /// What it changed.
+    pub effects: Effects,
+}
+
+impl State {
+    /// Applies the entry at `index` of the log, given the events that its command is about
+    /// ([`State::target_of`]). Entries come in the order of the log, each once.
+    pub fn apply(&mut self, index: u64, entry: &Entry, evidence: &Evidence) -> Applied {
+        let Entry { origin, created_at_ms, proposal } = entry;
+        let mut effects = Effects::of(index, *created_at_ms);
+        let outcome = self.origins.accept(*origin).then(|| {
+            effects.rows.push(rows::origin(origin.node_id, &Newest { boot: origin.boot, seq: origin.seq }));
+            let clock_before = self.clock;
+            let reply = self.carry_out(&mut effects, proposal, evidence)?;
+            if self.clock != clock_before {
+                effects.rows.push(rows::clock(&self.clock));
+            }
+            Ok(reply)
+        });
+        Applied { origin: *origin, outcome, effects }
+    }
+
+    fn carry_out(
+        &mut self,
+        effects: &mut Effects,
+        proposal: &Proposal,
+        evidence: &Evidence,
+    ) -> Result<Reply, Refusal> {
+        let Some(context) = self.admit(effects.created_at_ms, proposal, evidence)? else {
+            return Ok(Reply::Nothing);
+        };
+        let reply = proposal.command.run(self, &context, proposal.lamport_timestamp, effects)?;
+        if matches!(proposal.authority, Authority::Guest | Authority::Session(_))
+            && let Some(id) = self.user_id(&proposal.user.key())
+        {
+            self.name_is_used(effects, id);
+        }
+        Ok(reply)
+    }
+
+    /// Whether what is proposed would be allowed at `now_ms`: the very checks that [`State::apply`] will make
+    /// when its turn has come. A refusal may be given early if nothing of the user waits for its commit; what
+    /// waits may change the answer.
+    pub fn check(&self, now_ms: u64, proposal: &Proposal, evidence: &Evidence) -> Result<(), Refusal> {
+        match self.admit(now_ms, proposal, evidence)? {
+            Some(context) => proposal.command.check(self, &context),
+            None => Ok(()),
+        }
+    }
+
+    /// What is checked of every command before its own checks. `None` for one that asks for nothing: it took
+    /// the place of a proposal that timed out, and claims nothing that could be checked.
+    fn admit<'a>(
+        &self,
+        now_ms: u64,
+        proposal: &'a Proposal,
+        evidence: &'a Evidence,
+    ) -> Result<Option<Context<'a>>, Refusal> {
+        let Proposal { user, authority, lamport_timestamp, command } = proposal;
+        if *command == Command::Nothing(Nothing) {
+            return Ok(None);
+        }
+        self.clock.check(*lamport_timestamp)?;
+        let id = self.user_id(&user.key());
+        let context = Context { user, id, authority: *authority, now_ms, evidence };
+        self.may_in_cluster(&context, command.operation().permission())?;
+        Ok(Some(context))
+    }
+}

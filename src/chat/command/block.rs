@@ -1,0 +1,86 @@
+//! A user takes no direct messages from another, or takes them again.
+
+use super::{
+    super::{
+        access::Context,
+        account::no_user,
+        effects::Effects,
+        room::other_of_two,
+        rows,
+        state::State,
+        user::{BLOCKED_MAX, UserId},
+    },
+    Checked, Operation, Reply,
+};
+use crate::protocol::{
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+};
+
+pub use crate::protocol::request::{Block, Unblock};
+
+impl Operation for Block {
+    /// The other user.
+    type Plan = UserId;
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<UserId>, Refusal> {
+        if self.username.key() == context.user.key() {
+            return Err(Refusal::bad_request("username must be another user's"));
+        }
+        let other = state.known_user(&self.username)?;
+        let blocked = context.id.and_then(|id| state.users.get(&id)).map(|user| &user.blocked);
+        if blocked.is_some_and(|blocked| blocked.contains(&other)) {
+            return Ok(Checked::Unchanged(state.account_reply(other)));
+        }
+        if blocked.is_some_and(|blocked| blocked.len() >= BLOCKED_MAX) {
+            let reason = format!("you block {BLOCKED_MAX} users; unblock one first");
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        Ok(Checked::Change(other))
+    }
+
+    fn apply(&self, other: UserId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let user = state.user_or_new(effects, user);
+        state.user_mut(user).blocked.insert(other);
+        effects.rows.push(rows::blocked(user, other, true));
+        state.account_reply(other)
+    }
+}
+
+impl Operation for Unblock {
+    /// The other user.
+    type Plan = UserId;
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<UserId>, Refusal> {
+        let other = state.known_user(&self.username)?;
+        let user = context.id.and_then(|id| state.users.get(&id));
+        if user.is_some_and(|user| user.blocked.contains(&other)) {
+            return Ok(Checked::Change(other));
+        }
+        Ok(Checked::Unchanged(state.account_reply(other)))
+    }
+
+    fn apply(&self, other: UserId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let user = state.user_or_new(effects, user);
+        state.user_mut(user).blocked.remove(&other);
+        effects.rows.push(rows::blocked(user, other, false));
+        state.account_reply(other)
+    }
+}
+
+impl State {
+    fn known_user(&self, name: &UserName) -> Result<UserId, Refusal> {
+        self.user_id(&name.key()).ok_or_else(|| no_user(name))
+    }
+
+    /// Whether what the user says in `room` reaches the other one, if it is a direct conversation of theirs.
+    pub(super) fn must_not_be_blocked(&self, context: &Context<'_>, room: &RoomName) -> Result<(), Refusal> {
+        let Some(other) = other_of_two(context.user, room) else { return Ok(()) };
+        let blocks = |id| self.user(&other.key()).is_some_and(|other| other.blocked.contains(&id));
+        if context.id.is_some_and(blocks) {
+            let reason = format!("{other} takes no direct messages from you");
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        Ok(())
+    }
+}

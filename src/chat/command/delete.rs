@@ -1,0 +1,93 @@
+//! A message loses its text: an author deletes it, or a user who keeps order in the room.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{access::Context, effects::Effects, rights::Permission, state::State},
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        event::{Event, EventKind, Message},
+        name::{RoomName, UserName},
+        refusal::Refusal,
+    },
+};
+
+/// Delete a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    pub room: RoomName,
+    pub seq: u64,
+}
+
+/// The message, and its newest edit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    room: RoomId,
+    target: Arc<Event>,
+    last_edit: Option<Arc<Event>>,
+}
+
+impl Write for request::Delete {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let request::Delete { room, seq } = self;
+        Ok(Delete { room, seq: seq.get() }.into())
+    }
+}
+
+impl Operation for Delete {
+    type Plan = Plan;
+
+    fn target(&self) -> Option<(&RoomName, u64)> {
+        Some((&self.room, self.seq))
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
+        // First whether the room may be seen at all: what is in it must not show otherwise.
+        state.may(context, Permission::See, &self.room)?;
+        let (target, message) = context.evidence.message(&self.room)?;
+        let is_own = target.author.key() == context.user.key();
+        let permission = if is_own { Permission::DeleteOwn } else { Permission::DeleteOthers };
+        let (room, found) = state.may(context, permission, &self.room)?;
+        if let Some(seq) = message.deleted {
+            return Ok(Checked::already(&found.name, seq));
+        }
+        let last_edit = context.evidence.last_edit.clone();
+        Ok(Checked::Change(Plan { room, target: Arc::clone(target), last_edit }))
+    }
+
+    fn apply(
+        &self,
+        Plan { room, target, last_edit }: Plan,
+        state: &mut State,
+        user: &UserName,
+        effects: &mut Effects,
+    ) -> Reply {
+        let user = state.user_or_new(effects, user);
+        let event = state.publish(effects, room, user, EventKind::Deleted { target: target.seq });
+        state.note_deletion(effects, room, target.seq);
+        let file = match &target.kind {
+            EventKind::Message(message) => message.file.as_ref().map(|file| file.file_id),
+            _ => None,
+        };
+        effects.change_message(room, &target, |message| {
+            *message = Message {
+                client_msg_id: std::mem::take(&mut message.client_msg_id),
+                reply_to: message.reply_to,
+                deleted: Some(event.seq),
+                ..Message::default()
+            };
+        });
+        effects.empty_edit(room, last_edit.as_deref());
+        if let Some(file) = file {
+            state.hide_file(effects, file, room, |seq| seq == target.seq);
+        }
+        Reply::placed(&event)
+    }
+}

@@ -1,0 +1,31 @@
+//! Somebody is a guest for the first time.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{access::Context, effects::Effects, rights::ClusterPermission, state::State},
+    Checked, Operation, Reply,
+};
+use crate::protocol::{name::UserName, refusal::Refusal};
+
+/// Somebody goes by the name as a guest for the first time: from now on it can be written to. The login is acknowledged
+/// after that, so that no server refuses a message to a guest who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestLogin;
+
+impl Operation for GuestLogin {
+    type Plan = ();
+
+    fn permission(&self) -> ClusterPermission {
+        ClusterPermission::LogIn
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<()>, Refusal> {
+        state.may_begin_as(context.user, context.now_ms).map(Checked::Change)
+    }
+
+    fn apply(&self, (): (), state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let id = state.user_or_new(effects, user);
+        state.account_reply(id)
+    }
+}

@@ -1,0 +1,208 @@
+//! A user becomes a member of a room, which comes into being if there is none of that name.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        access::{Context, forbidden, no_room, reserved_room},
+        account::no_user,
+        effects::Effects,
+        rights::{Permission, RoomRole},
+        room::{Role, other_of_two},
+        rows,
+        state::State,
+        user::UserId,
+    },
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Made, Secret, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        credential::Verifier,
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+    },
+};
+
+/// Become a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    pub room: RoomName,
+    /// What the room is to be if this creates it.
+    pub new: NewRoom,
+    /// The user knows the room's password: the one that was set by this log entry.
+    pub password_rev: Option<u64>,
+    /// The client has events of the room: if there is none of this name any more, none comes into being.
+    pub resumes: bool,
+    /// Of a direct conversation: whether the other user was online when it was asked for.
+    pub is_here: bool,
+}
+
+impl Join {
+    /// Into the room as it is; a new one is public.
+    pub fn new(room: RoomName) -> Join {
+        Join { room, new: NewRoom::default(), password_rev: None, resumes: false, is_here: false }
+    }
+}
+
+/// What a room is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NewRoom {
+    /// Whether only its members see it.
+    pub private: bool,
+    /// What opens it; `None` if it is entered without a password.
+    pub password: Option<Box<Verifier>>,
+}
+
+/// What a join comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// The room comes into being.
+    Create,
+    /// The user enters it.
+    Enter(RoomId),
+}
+
+impl Write for request::CreateJoin {
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+        let resumes = self.resumes();
+        let request::CreateJoin { room, private, password, .. } = self;
+        let new = NewRoom { private, password: None };
+        let is_here = asked.is_other_online(&room);
+        let mut join = Join { room, new, password_rev: None, resumes, is_here };
+        let Some(password) = password else { return Ok(join.into()) };
+        let Some((id, found)) = asked.state.room_named(&join.room) else {
+            // What is to open a new room has the length of any other password that is chosen.
+            password.check_chosen().map_err(|invalid| invalid.of("password"))?;
+            join.new.password = Some(Verifier::unmade());
+            return Ok(Draft::with(join, Secret::Set(password)));
+        };
+        let is_member = asked.user.is_some_and(|user| asked.state.is_member(&user.key(), id));
+        Ok(match &found.settings.password {
+            Some(verifier) if !is_member => {
+                let (room, verifier) = (found.name.key(), verifier.clone());
+                let password_rev = found.settings.password_rev;
+                Draft::with(join, Secret::Room { room, password, verifier, password_rev })
+            }
+            _ => join.into(),
+        })
+    }
+}
+
+impl Operation for Join {
+    type Plan = Plan;
+
+    fn complete(&mut self, made: Made) {
+        match made {
+            Made::Verifier(password) => self.new.password = Some(password),
+            Made::Entry(password_rev) => self.password_rev = Some(password_rev),
+            Made::TokenHash(_) | Made::Session(..) => {}
+        }
+    }
+
+    fn names(&self) -> Vec<UserName> {
+        self.room.direct_pair().map(|(one, other)| vec![one, other]).unwrap_or_default()
+    }
+
+    fn creates(&self, _user: &UserName) -> Option<RoomName> {
+        (!self.resumes).then(|| self.room.clone())
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
+        let Some((id, room)) = state.room_named(&self.room) else {
+            return match self.room.direct_pair() {
+                _ if self.resumes => Err(no_room(&self.room)),
+                None if self.room.is_reserved() => Err(reserved_room(&self.room)),
+                None => Ok(Checked::Change(Plan::Create)),
+                Some((one, other)) => {
+                    let with = other_of_two(context.user, &self.room).ok_or_else(|| no_room(&self.room))?;
+                    if with.key() != context.user.key() && !state.is_known(&with, self.is_here) {
+                        return Err(no_user(&with));
+                    }
+                    state.must_be_open(&one)?;
+                    state.must_be_open(&other)?;
+                    state.must_not_be_blocked(context, &self.room)?;
+                    Ok(Checked::Change(Plan::Create))
+                }
+            };
+        };
+        if let Some(user) = context.id.filter(|user| room.members.contains_key(user)) {
+            return Ok(Checked::Unchanged(state.joined(user, id, context.now_ms, false)));
+        }
+        let mut access = state.access(room, context.id, context.now_ms);
+        let settings = &room.settings;
+        if access.role == RoomRole::Stranger && settings.password.is_some() {
+            // A password is asked of everybody who was not let in by name.
+            if self.password_rev != Some(settings.password_rev) {
+                return Err(if room.private {
+                    no_room(&self.room)
+                } else {
+                    Refusal::new(Code::Forbidden, format!("{} is entered with its password", room.name))
+                });
+            }
+            access.role = RoomRole::Invited;
+        }
+        let knows_of_it = !room.private || access.role == RoomRole::Invited;
+        if access.allows(Permission::Join) {
+            Ok(Checked::Change(Plan::Enter(id)))
+        } else if knows_of_it {
+            Err(forbidden(context.user, Permission::Join, &room.name, access))
+        } else {
+            Err(no_room(&self.room))
+        }
+    }
+
+    fn apply(&self, plan: Plan, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let user = state.user_or_new(effects, user);
+        let (room, created) = match plan {
+            Plan::Create => (state.create_room(effects, user, &self.room, &self.new), true),
+            Plan::Enter(room) => {
+                let role = state.role_of_newcomer(user, room);
+                state.enter(effects, user, room, role);
+                (room, false)
+            }
+        };
+        state.joined(user, room, effects.created_at_ms, created)
+    }
+}
+
+impl State {
+    /// A room with its owner; a direct conversation with its two members.
+    fn create_room(
+        &mut self,
+        effects: &mut Effects,
+        user: UserId,
+        name: &RoomName,
+        new: &NewRoom,
+    ) -> RoomId {
+        if let Some((one, other)) = name.direct_pair() {
+            return self.begin_conversation(effects, user, name, &[one, other]);
+        }
+        let id = self.new_room(effects, user, name, new.private);
+        if let Some(password) = &new.password {
+            let settings = &mut self.room_mut(id).settings;
+            settings.password = Some(password.clone());
+            settings.password_rev = effects.index;
+            effects.rows.push(rows::settings(id, settings));
+        }
+        self.enter(effects, user, id, Role::Owner);
+        id
+    }
+
+    /// The answer to a join: the room as it is now.
+    fn joined(&self, user: UserId, room_id: RoomId, now_ms: u64, created: bool) -> Reply {
+        let room = self.room_by_id(room_id).expect("a join is answered once there is the room");
+        Reply::Joined {
+            room_id,
+            room: room.name.clone(),
+            created,
+            private: room.private,
+            topic: room.topic.clone(),
+            role: room.role_word(user, now_ms).expect("a join is answered once the user is a member"),
+            first_seq: room.first_seq(),
+            last_seq: room.last_seq,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A message is pinned, so that newcomers see it first, or is not any more.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        access::Context,
+        effects::Effects,
+        rights::Permission,
+        room::{PINS_MAX, Room},
+        state::State,
+    },
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        event::EventKind,
+        name::{RoomName, UserName},
+        refusal::{Code, Refusal},
+    },
+};
+
+/// Pin a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub room: RoomName,
+    pub seq: u64,
+}
+
+/// Take a pin off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpin {
+    pub room: RoomName,
+    pub seq: u64,
+}
+
+impl Write for request::Pin {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        Ok(Pin { room: self.room, seq: self.seq.get() }.into())
+    }
+}
+
+impl Write for request::Unpin {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        Ok(Unpin { room: self.room, seq: self.seq.get() }.into())
+    }
+}
+
+impl Operation for Pin {
+    type Plan = RoomId;
+
+    fn target(&self) -> Option<(&RoomName, u64)> {
+        Some((&self.room, self.seq))
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let (id, room) = state.may(context, Permission::Pin, &self.room)?;
+        context.evidence.living_message(&self.room)?;
+        if let Some(event) = pinned_by(room, self.seq) {
+            return Ok(Checked::already(&room.name, event));
+        }
+        if room.pins().count() >= PINS_MAX {
+            let reason = format!("{} has {PINS_MAX} pinned messages; unpin one first", room.name);
+            return Err(Refusal::new(Code::Forbidden, reason));
+        }
+        Ok(Checked::Change(id))
+    }
+
+    /// The event changes the list of pins: see `Room::note_pin`.
+    fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let author = state.user_or_new(effects, user);
+        state.publish_reply(effects, room, author, EventKind::Pinned { target: self.seq })
+    }
+}
+
+impl Operation for Unpin {
+    type Plan = RoomId;
+
+    fn target(&self) -> Option<(&RoomName, u64)> {
+        Some((&self.room, self.seq))
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let (id, room) = state.may(context, Permission::Pin, &self.room)?;
+        context.evidence.message(&self.room)?;
+        if pinned_by(room, self.seq).is_none() {
+            return Ok(Checked::already(&room.name, room.last_seq));
+        }
+        Ok(Checked::Change(id))
+    }
+
+    fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let author = state.user_or_new(effects, user);
+        state.publish_reply(effects, room, author, EventKind::Unpinned { target: self.seq })
+    }
+}
+
+/// The event that pinned the message, if it is pinned.
+fn pinned_by(room: &Room, seq: u64) -> Option<u64> {
+    room.pins().find(|pinned| pinned.seq == seq).map(|pinned| pinned.event)
+}

@@ -1,0 +1,71 @@
+//! A name gets an account.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        access::Context,
+        account::Holder,
+        effects::{Effects, Which},
+        rights::ClusterPermission,
+        state::State,
+    },
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Made, Secret, Write},
+};
+use crate::protocol::{credential::Verifier, name::UserName, refusal::Refusal, request};
+
+/// Make an account of the name that asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// What checks its password.
+    pub password: Box<Verifier>,
+    /// Whether it administers the cluster; only an operator may make such an account.
+    pub admin: bool,
+}
+
+/// What it needs in the cluster to make an account, of an administrator or not.
+fn needs(admin: bool) -> ClusterPermission {
+    if admin { ClusterPermission::RegisterAdministrator } else { ClusterPermission::Register }
+}
+
+impl Write for request::Register {
+    fn needs(&self) -> ClusterPermission {
+        needs(self.admin)
+    }
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let request::Register { username, password, admin } = self;
+        let command = Register { password: Verifier::unmade(), admin };
+        Ok(Draft { named: Some(username), ..Draft::with(command, Secret::Set(password.into())) })
+    }
+}
+
+impl Operation for Register {
+    type Plan = ();
+
+    fn permission(&self) -> ClusterPermission {
+        needs(self.admin)
+    }
+
+    fn complete(&mut self, made: Made) {
+        if let Made::Verifier(password) = made {
+            self.password = password;
+        }
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<()>, Refusal> {
+        state.may_begin_as(context.user, context.now_ms).map(Checked::Change)
+    }
+
+    fn apply(&self, (): (), state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let id = state.user_or_new(effects, user);
+        let account = &mut state.user_mut(id).account;
+        account.holder = Holder::Person(self.password.clone());
+        account.password_rev = effects.index;
+        account.admin = self.admin;
+        state.account_changed(effects, id);
+        state.end_sessions(effects, id, Which::Guests, "the name has been registered");
+        state.account_reply(id)
+    }
+}

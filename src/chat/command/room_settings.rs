@@ -1,0 +1,123 @@
+//! A room gets other settings, or another password.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        access::Context,
+        effects::Effects,
+        rights::Permission,
+        room::{Room, end_pauses},
+        rows,
+        state::State,
+    },
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Made, Secret, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        credential::Verifier,
+        event::EventKind,
+        moderation,
+        name::{RoomName, UserName},
+        refusal::Refusal,
+    },
+};
+
+/// Change a room's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSettings {
+    pub room: RoomName,
+    /// What changes; the rest stays as it is.
+    pub changes: moderation::RoomSettings,
+}
+
+/// Change what opens a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPassword {
+    pub room: RoomName,
+    /// The new password; `None` for none.
+    pub password: Option<Box<Verifier>>,
+}
+
+impl Write for request::ChangeSettings {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let changes = self.settings();
+        Ok(RoomSettings { room: self.room, changes }.into())
+    }
+}
+
+impl Write for request::RoomPassword {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let request::RoomPassword { room, password } = self;
+        Ok(match password {
+            Some(password) => {
+                let command = RoomPassword { room, password: Some(Verifier::unmade()) };
+                Draft::with(command, Secret::Set(password.into()))
+            }
+            None => RoomPassword { room, password: None }.into(),
+        })
+    }
+}
+
+impl Operation for RoomSettings {
+    type Plan = RoomId;
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let (room, _) = state.may(context, Permission::Configure, &self.room)?;
+        Ok(Checked::Change(room))
+    }
+
+    fn apply(&self, id: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let author = state.user_or_new(effects, user);
+        let room = state.room_mut(id);
+        room.private = self.changes.private.unwrap_or(room.private);
+        let settings = &mut room.settings;
+        settings.archived = self.changes.archived.unwrap_or(settings.archived);
+        settings.slow_s = self.changes.slow_s.unwrap_or(settings.slow_s);
+        settings.retention = self.changes.retention.unwrap_or(settings.retention);
+        effects.rows.extend([rows::room(id, room), rows::settings(id, &room.settings)]);
+        end_pauses(effects, id, room);
+        let kind = settings_event(room);
+        state.publish_reply(effects, id, author, kind)
+    }
+}
+
+impl Operation for RoomPassword {
+    type Plan = RoomId;
+
+    fn complete(&mut self, made: Made) {
+        if let Made::Verifier(password) = made {
+            self.password = Some(password);
+        }
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let (room, _) = state.may(context, Permission::Configure, &self.room)?;
+        Ok(Checked::Change(room))
+    }
+
+    fn apply(&self, id: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let author = state.user_or_new(effects, user);
+        let room = state.room_mut(id);
+        room.settings.password.clone_from(&self.password);
+        room.settings.password_rev = effects.index;
+        effects.rows.push(rows::settings(id, &room.settings));
+        let kind = settings_event(room);
+        state.publish_reply(effects, id, author, kind)
+    }
+}
+
+fn settings_event(room: &Room) -> EventKind {
+    let settings = &room.settings;
+    EventKind::Settings {
+        private: room.private,
+        archived: settings.archived,
+        slow_s: settings.slow_s,
+        password: settings.password.is_some(),
+        keep_days: settings.retention.days,
+        keep_events: settings.retention.events,
+    }
+}

@@ -1,0 +1,37 @@
+//! An account is made an administrator's, or is one no more.
+
+use super::{
+    super::{
+        access::Context, account::no_account, effects::Effects, rights::ClusterPermission, state::State,
+    },
+    Checked, Operation, Reply,
+};
+use crate::protocol::{name::UserName, refusal::Refusal};
+
+pub use crate::protocol::request::SetAdmin;
+
+impl Operation for SetAdmin {
+    type Plan = ();
+
+    fn permission(&self) -> ClusterPermission {
+        ClusterPermission::Administer
+    }
+
+    fn names(&self) -> Vec<UserName> {
+        vec![self.username.clone()]
+    }
+
+    fn check(&self, state: &State, _: &Context<'_>) -> Result<Checked<()>, Refusal> {
+        if !state.has_password(&self.username) {
+            return Err(no_account(&self.username));
+        }
+        Ok(Checked::Change(()))
+    }
+
+    fn apply(&self, (): (), state: &mut State, _: &UserName, effects: &mut Effects) -> Reply {
+        let id = state.user_or_new(effects, &self.username);
+        state.user_mut(id).account.admin = self.admin;
+        state.account_changed(effects, id);
+        state.account_reply(id)
+    }
+}

@@ -1,0 +1,76 @@
+//! A member gets another role in a room.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{
+        access::Context,
+        effects::Effects,
+        rights::{Permission, RoomRole},
+        room::Role,
+        state::State,
+    },
+    Checked, Operation, Reply,
+    Mute,
+    draft::{Asked, Draft, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        event::EventKind,
+        name::{RoomName, UserName},
+        refusal::Refusal,
+    },
+};
+
+/// Give a member another role. To make a member the owner hands the room over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRole {
+    pub room: RoomName,
+    pub username: UserName,
+    /// Their role from then on.
+    pub role: Role,
+}
+
+impl Write for request::SetRole {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let request::SetRole { room, username, role } = self;
+        Ok(match role.role() {
+            Some(role) => SetRole { room, username, role }.into(),
+            None => Mute { room, username, seconds: None }.into(),
+        })
+    }
+}
+
+impl Operation for SetRole {
+    type Plan = RoomId;
+
+    fn names(&self) -> Vec<UserName> {
+        vec![self.username.clone()]
+    }
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let target = state.target_in(context, Permission::SetRole, &self.room, &self.username)?;
+        target.must_be_member()?;
+        let role = target.id.and_then(|id| target.room.members.get(&id));
+        // A muted member gets the role that they have, and may write again.
+        if role == Some(&self.role) && target.role != RoomRole::Muted {
+            return Ok(Checked::already(&target.room.name, target.room.last_seq));
+        }
+        // An owner hands the room over by naming another one, and in no other way.
+        target.must_be_outranked()?;
+        Ok(Checked::Change(target.room_id))
+    }
+
+    fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let (author, member, username) = state.actor_and_target(effects, user, &self.username);
+        if self.role == Role::Owner {
+            state.retire_owners(effects, room);
+        }
+        state.give_role(effects, room, member, self.role);
+        state.unmute(effects, room, member);
+        let kind = EventKind::Role { username, role: self.role.as_str().into() };
+        state.publish_reply(effects, room, author, kind)
+    }
+}

@@ -1,0 +1,52 @@
+//! A room gets another topic.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{access::Context, effects::Effects, rights::Permission, rows, state::State},
+    Checked, Operation, Reply,
+    draft::{Asked, Draft, Write},
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        request,
+        event::EventKind,
+        name::{RoomName, UserName},
+        refusal::Refusal,
+    },
+};
+
+/// Say what a room is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    pub room: RoomName,
+    /// The text; empty for none.
+    pub topic: String,
+}
+
+impl Write for request::SetTopic {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+        let request::SetTopic { room, topic } = self;
+        Ok(Topic { room, topic: topic.into() }.into())
+    }
+}
+
+impl Operation for Topic {
+    type Plan = RoomId;
+
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
+        let (id, room) = state.may(context, Permission::Topic, &self.room)?;
+        if room.topic == self.topic {
+            return Ok(Checked::already(&room.name, room.last_seq));
+        }
+        Ok(Checked::Change(id))
+    }
+
+    fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let author = state.user_or_new(effects, user);
+        state.room_mut(room).topic.clone_from(&self.topic);
+        effects.rows.push(rows::room(room, state.room_mut(room)));
+        state.publish_reply(effects, room, author, EventKind::Topic { topic: self.topic.clone() })
+    }
+}

@@ -1,0 +1,269 @@
+//! What an entry of the log leads to beside the state itself: events, rows, and what connections have to
+//! know.
+
+use std::sync::Arc;
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{
+    account::Until,
+    command::Reply,
+    room::Room,
+    rows,
+    state::State,
+    user::{User, UserId},
+};
+use crate::{
+    disk::{ChunkRow, EventRow, RoomId, Row},
+    protocol::{
+        credential::TokenHash,
+        event::{Event, EventKind},
+        file::FileId,
+        name::{RoomName, UserKey, UserName},
+    },
+};
+
+/// The effects of one entry of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    /// The index of the entry.
+    pub index: u64,
+    /// When it was proposed, milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// What happened in rooms, in order.
+    pub events: Vec<Published>,
+    /// Events of earlier entries as they are from now on.
+    pub rewritten: Vec<EventRow>,
+    /// The rows that changed, in order: of two with the same key the later counts.
+    pub rows: Vec<Row>,
+    /// Memberships that began or ended.
+    pub membership: Vec<MemberChange>,
+    /// Invitations that were made or taken back.
+    pub invitations: Vec<Invitation>,
+    /// Sessions that ended.
+    pub ended: Vec<Ended>,
+    /// Pieces of files to keep.
+    pub chunks: Vec<ChunkRow>,
+    /// Files that are gone.
+    pub removed_files: Vec<FileId>,
+    /// Rooms that forgot their events before this one.
+    pub expired: Vec<(RoomId, u64)>,
+    /// Members who have read further.
+    pub read: Vec<ReadUpTo>,
+    /// Rooms that are gone.
+    pub deleted: Vec<DeletedRoom>,
+}
+
+/// An event, for history and for the connections that follow the room.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The number of the room.
+    pub room: RoomId,
+    /// The log entry that made the event.
+    pub index: u64,
+    /// The event itself.
+    pub event: Arc<Event>,
+    /// Its JSON, as it is stored and sent.
+    pub json: Arc<RawValue>,
+}
+
+impl Published {
+    /// The event as it is stored.
+    pub fn row(&self) -> EventRow {
+        EventRow {
+            room: self.room,
+            seq: self.event.seq,
+            index: self.index,
+            created_at_ms: self.event.created_at,
+            author: self.event.author.key(),
+            json: Arc::clone(&self.json),
+        }
+    }
+}
+
+/// A user became a member of a room or stopped being one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberChange {
+    pub user: UserKey,
+    /// The number of the room.
+    pub room: RoomId,
+    /// Whether they are a member now.
+    pub joined: bool,
+}
+
+/// A user was invited to a room, or is not any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The user who is invited.
+    pub user: UserKey,
+    /// Where they are invited to.
+    pub room: RoomName,
+    /// The user who sent the invitation or took it back.
+    pub by: UserName,
+    /// Whether they are invited now.
+    pub invited: bool,
+}
+
+/// A member has read a room up to some event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadUpTo {
+    /// The member.
+    pub user: UserId,
+    pub room: RoomId,
+    /// The last event that is read.
+    pub seq: u64,
+}
+
+/// A room is gone, with everything in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedRoom {
+    /// The name that it had.
+    pub room: RoomName,
+    /// The user who deleted it.
+    pub by: UserName,
+    /// The users who belonged to it.
+    pub members: Vec<UserKey>,
+}
+
+/// Sessions of a user have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub user: UserKey,
+    /// Which of their sessions.
+    pub which: Which,
+    /// Why, in one sentence.
+    pub reason: &'static str,
+}
+
+/// Which sessions of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All, those of guests too.
+    All,
+    /// That of this token.
+    One(TokenHash),
+    /// All but that of this token.
+    AllBut(TokenHash),
+    /// Those that came as a guest.
+    Guests,
+}
+
+impl Effects {
+    /// Of the entry at `index`: nothing yet.
+    pub(super) fn of(index: u64, created_at_ms: u64) -> Effects {
+        Effects { index, created_at_ms, ..Effects::default() }
+    }
+
+    /// Replaces a stored event by what it has become. The log entry that made it is not known any more; it is
+    /// kept under the one that changed it.
+    pub(super) fn rewrite(&mut self, room: RoomId, event: &Event) {
+        self.rewritten.push(EventRow {
+            room,
+            seq: event.seq,
+            index: self.index,
+            created_at_ms: event.created_at,
+            author: event.author.key(),
+            json: json(event),
+        });
+    }
+
+    /// The end of what begins with this entry and lasts for `seconds`, or until it is ended.
+    pub(super) fn until(&self, seconds: Option<u32>) -> Until {
+        Until::after(self.created_at_ms, seconds)
+    }
+}
+
+impl State {
+    /// Gives the room its next event.
+    pub(super) fn publish(
+        &mut self,
+        effects: &mut Effects,
+        room: RoomId,
+        author: UserId,
+        kind: EventKind,
+    ) -> Arc<Event> {
+        let created_at = effects.created_at_ms;
+        self.publish_of(effects, room, author, created_at, kind)
+    }
+
+    /// Gives the room its next event, of another time.
+    pub(super) fn publish_of(
+        &mut self,
+        effects: &mut Effects,
+        room_id: RoomId,
+        author: UserId,
+        created_at: u64,
+        kind: EventKind,
+    ) -> Arc<Event> {
+        let lamport_timestamp = self.clock.next();
+        let (author_id, author) = (author, self.user_name(author));
+        let room = self.room_mut(room_id);
+        room.last_seq += 1;
+        let event = Arc::new(Event {
+            room: room.name.clone(),
+            seq: room.last_seq,
+            author,
+            lamport_timestamp,
+            created_at,
+            kind,
+        });
+        if room.note_pin(&event) {
+            effects.rows.push(rows::settings(room_id, &room.settings));
+        }
+        self.note_message(effects, room_id, author_id, &event);
+        effects.rows.push(rows::last_seq(room_id, self.room_mut(room_id)));
+        let json = json(&event);
+        let published = Published { room: room_id, index: effects.index, event: Arc::clone(&event), json };
+        effects.events.push(published);
+        event
+    }
+
+    /// Gives the room its next event, which is the answer.
+    pub(super) fn publish_reply(
+        &mut self,
+        effects: &mut Effects,
+        room: RoomId,
+        author: UserId,
+        kind: EventKind,
+    ) -> Reply {
+        Reply::placed(&self.publish(effects, room, author, kind))
+    }
+
+    /// The user of that name, who comes into being with the first entry that speaks of them.
+    pub(super) fn user_or_new(&mut self, effects: &mut Effects, name: &UserName) -> UserId {
+        if let Some(id) = self.user_ids.get(&name.key()) {
+            return *id;
+        }
+        let next = self.users.last_key_value().map_or(0, |(UserId(newest), _)| newest + 1);
+        let id = UserId(effects.index.max(next));
+        let user = User::new(name.clone());
+        effects.rows.push(rows::user(id, &user));
+        self.user_ids.insert(name.key(), id);
+        self.users.insert(id, user);
+        id
+    }
+
+    pub(super) fn room_mut(&mut self, id: RoomId) -> &mut Room {
+        self.rooms.get_mut(&id).expect("a plan names rooms that exist")
+    }
+
+    pub(super) fn user_mut(&mut self, id: UserId) -> &mut User {
+        self.users.get_mut(&id).expect("a user's number is only given once there is one")
+    }
+
+    /// A user's name, in the case of its first use.
+    pub(super) fn user_name(&self, id: UserId) -> UserName {
+        self.users.get(&id).expect("a user's number is only given once there is one").name.clone()
+    }
+
+    /// The answer to what changed a room without an event: its newest one.
+    pub(super) fn placed_now(&mut self, room: RoomId) -> Reply {
+        let room = self.room_mut(room);
+        Reply::Placed { room: room.name.clone(), seq: room.last_seq, duplicate: false }
+    }
+}
+
+/// An event as it is stored and sent.
+fn json(event: &Event) -> Arc<RawValue> {
+    to_raw_value(event).expect("strings and numbers always encode").into()
+}

@@ -1,0 +1,108 @@
+//! What the replicated log carries. Everything uncertain is settled in it.
+//!
+//! A server encodes a [`Proposal`] and passes it on; the leader adds where it came from and its own time, and
+//! proposes the [`Entry`]. The encoding is postcard behind a version byte.
+
+use serde::{Deserialize, Serialize};
+
+use super::command::Command;
+use crate::protocol::{credential::TokenHash, name::UserName, peer::NodeId};
+
+/// The first byte of every encoded entry and proposal.
+pub const ENTRY_VERSION: u8 = 2;
+
+/// What a client asked for, as the server that it is connected to passes it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The user who asks.
+    pub user: UserName,
+    /// By what right they are that user. Checked again when the command is applied: a session that has ended
+    /// meanwhile changes nothing any more.
+    pub authority: Authority,
+    /// The client's Lamport clock.
+    pub lamport_timestamp: u64,
+    /// What they ask for.
+    pub command: Command,
+}
+
+/// By what right a proposal is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Authority {
+    /// By a name that is not registered.
+    Guest,
+    /// By the session of this token.
+    Session(TokenHash),
+    /// By the cluster's secret: `syncnet-admin` on a server's machine.
+    Operator,
+    /// The cluster itself does what it was set to do, such as to forget old events.
+    Cluster,
+}
+
+/// Which proposal of which run of which server an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The server's node.
+    pub node_id: NodeId,
+    /// Its run.
+    pub boot: u64,
+    /// 1, 2, 3, … within the run, without a hole.
+    pub seq: u64,
+}
+
+/// One entry of the replicated log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Where it came from.
+    pub origin: Origin,
+    /// The leader's wall clock at proposal, milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// What was asked for.
+    pub proposal: Proposal,
+}
+
+/// Encodes a proposal or an entry.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![ENTRY_VERSION];
+    bytes.extend(postcard::to_stdvec(value).expect("plain data always encodes"));
+    bytes
+}
+
+/// The entry of a proposal that is encoded already: what comes before it is put in front.
+pub fn encode_entry(origin: Origin, created_at_ms: u64, proposal: &[u8]) -> Vec<u8> {
+    let mut bytes = encode(&(origin, created_at_ms));
+    bytes.extend_from_slice(&proposal[1..]);
+    bytes
+}
+
+/// Decodes a proposal or an entry; the error is one sentence. Unknown versions and bytes left over are
+/// errors.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    let (&version, body) = bytes.split_first().ok_or("a log entry is empty")?;
+    if version != ENTRY_VERSION {
+        return Err(format!("a log entry has version {version}; this program knows {ENTRY_VERSION}"));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("a log entry has {} bytes too many", rest.len())),
+        Err(error) => Err(format!("a log entry does not decode: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::command::Nothing;
+
+    #[test]
+    fn an_entry_is_what_comes_before_its_proposal_and_the_proposal() {
+        let origin = Origin { node_id: NodeId(7), boot: 300, seq: 1 };
+        let proposal = Proposal {
+            user: UserName::new("alice").unwrap(),
+            authority: Authority::Guest,
+            lamport_timestamp: 5,
+            command: Nothing.into(),
+        };
+        let whole = encode(&Entry { origin, created_at_ms: 1_763_677_200_000, proposal: proposal.clone() });
+        assert_eq!(encode_entry(origin, 1_763_677_200_000, &encode(&proposal)), whole);
+    }
+}

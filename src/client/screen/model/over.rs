@@ -1,0 +1,244 @@
+//! What lies over the screen: the help, a page of text, the switcher, a search, a question, a password.
+
+use ratatui::crossterm::event::KeyEvent;
+
+use crate::protocol::{RoomName, UserName, answer::Hit};
+
+use super::{Model, composer::Composer, fuzzy::fit};
+
+/// Entries that the switcher shows.
+const ENTRIES_MAX: usize = 50;
+
+/// A line that is typed in a box.
+#[derive(Debug, Default)]
+pub struct Field(Composer);
+
+impl Field {
+    /// A line with a text in it.
+    pub fn new(text: &str) -> Field {
+        let mut field = Field::default();
+        field.insert(text);
+        field
+    }
+
+    /// What was typed.
+    pub fn text(&self) -> String {
+        self.0.text()
+    }
+
+    /// Types a key; whether the text has changed.
+    pub fn type_key(&mut self, event: KeyEvent) -> bool {
+        self.0.type_key(event)
+    }
+
+    /// Inserts what was pasted, as one line.
+    pub fn insert(&mut self, text: &str) {
+        self.0.insert(&text.replace(['\r', '\n'], " "));
+    }
+
+    /// The text before the cursor.
+    pub fn before_cursor(&self) -> String {
+        self.0.before_cursor()
+    }
+}
+
+/// What the switcher leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub room: RoomName,
+    /// Its name as it is shown.
+    pub title: String,
+    /// The other one, in a conversation of two.
+    pub person: Option<UserName>,
+    /// Whether the user is in it.
+    pub joined: bool,
+    /// What is unread in it.
+    pub unread: u64,
+    /// A word about it.
+    pub about: String,
+}
+
+/// What has become of a search.
+#[derive(Debug)]
+pub enum Results {
+    /// Nothing was asked yet.
+    None,
+    /// It is asked.
+    Waiting,
+    /// These, newest first; and from when to when was looked, if that was limited.
+    Found(Vec<Hit>, Option<String>),
+    /// It was refused.
+    Failed(String),
+}
+
+#[derive(Debug)]
+pub struct Search {
+    /// What is looked for.
+    pub field: Field,
+    pub number: u64,
+    /// What was found.
+    pub results: Results,
+    /// The chosen hit.
+    pub at: usize,
+}
+
+/// What a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Delete the message at this place.
+    Delete(u64),
+    /// Send what is written, though it has many lines.
+    SendLines(usize),
+}
+
+/// What lies over the screen.
+#[derive(Debug)]
+pub enum Over {
+    /// The keys and commands, from this line on.
+    Help {
+        /// The first line that is shown.
+        top: usize,
+    },
+    /// The answer to a command.
+    Text {
+        title: String,
+        lines: Vec<String>,
+        /// The first line that is shown.
+        top: usize,
+    },
+    /// Rooms and people by a few letters.
+    Switcher {
+        field: Field,
+        /// The chosen entry.
+        at: usize,
+    },
+    Search(Search),
+    /// A reaction to the message at this place.
+    React {
+        seq: u64,
+        /// What was typed.
+        field: Field,
+    },
+    /// Yes or no.
+    Question(Question),
+    Secret {
+        /// The command that needs it.
+        line: String,
+        /// Passwords that were typed for it before.
+        secrets: Vec<String>,
+        /// What is asked for.
+        prompt: &'static str,
+        /// It is asked for twice.
+        twice: bool,
+        /// Nothing may be typed.
+        optional: bool,
+        /// What was typed the first time.
+        first: Option<String>,
+        /// What is typed.
+        field: Field,
+    },
+}
+
+impl Over {
+    /// The help from its beginning.
+    pub fn help() -> Over {
+        Over::Help { top: 0 }
+    }
+
+    /// A page of text.
+    pub fn text(title: String, lines: Vec<String>) -> Over {
+        Over::Text { title, lines, top: 0 }
+    }
+
+    /// A password for a command.
+    pub fn secret(
+        line: String,
+        secrets: Vec<String>,
+        prompt: &'static str,
+        twice: bool,
+        optional: bool,
+    ) -> Over {
+        Over::Secret { line, secrets, prompt, twice, optional, first: None, field: Field::default() }
+    }
+
+    /// Whether it is the search of this number.
+    pub fn is_search(&self, number: u64) -> bool {
+        matches!(self, Over::Search(search) if search.number == number)
+    }
+
+    /// The line that is typed in it.
+    pub fn field_mut(&mut self) -> Option<&mut Field> {
+        match self {
+            Over::Switcher { field, .. } | Over::React { field, .. } | Over::Secret { field, .. } => {
+                Some(field)
+            }
+            Over::Search(search) => Some(&mut search.field),
+            Over::Help { .. } | Over::Text { .. } | Over::Question(_) => None,
+        }
+    }
+}
+
+/// Reactions that are offered, by their digits.
+pub const REACTIONS: [&str; 8] = ["👍", "❤", "😂", "🎉", "👀", "✅", "🙏", "👎"];
+
+impl Model {
+    /// What the switcher offers for `typed`, the best first.
+    pub fn entries(&self, typed: &str) -> Vec<Entry> {
+        let typed = typed.trim().trim_start_matches(['#', '@']);
+        let mut entries: Vec<Entry> = self
+            .rooms
+            .values()
+            .map(|room| {
+                let about = if room.other.is_some() { "direct message".into() } else { room.topic.clone() };
+                Entry {
+                    room: room.name.clone(),
+                    title: room.title().to_owned(),
+                    person: room.other.clone(),
+                    joined: true,
+                    unread: room.unread,
+                    about,
+                }
+            })
+            .collect();
+        let others = self.known_rooms.iter().filter(|room| !self.rooms.contains_key(&room.room.key()));
+        entries.extend(others.map(|room| Entry {
+            room: room.room.clone(),
+            title: room.room.to_string(),
+            person: None,
+            joined: false,
+            unread: 0,
+            about: if room.invited { "you are invited".into() } else { room.topic.clone() },
+        }));
+        let people = self.presence.values().filter(|(user, _)| user.key() != self.me);
+        for (user, state) in people {
+            let room = RoomName::direct(&self.user, user);
+            if !self.rooms.contains_key(&room.key()) {
+                let (title, person) = (user.to_string(), Some(user.clone()));
+                entries.push(Entry {
+                    room,
+                    title,
+                    person,
+                    joined: false,
+                    unread: 0,
+                    about: state.as_str().into(),
+                });
+            }
+        }
+        let is_here = |entry: &Entry| self.current.as_ref() == Some(&entry.room.key());
+        let mut fitting: Vec<(i32, Entry)> = entries
+            .into_iter()
+            .filter_map(|entry| fit(&entry.title, typed).map(|fit| (fit, entry)))
+            .collect();
+        fitting.sort_by_key(|(fit, entry)| {
+            let fit = if typed.is_empty() { 0 } else { *fit };
+            (
+                is_here(entry),
+                std::cmp::Reverse(fit),
+                std::cmp::Reverse(entry.unread > 0),
+                !entry.joined,
+                entry.title.to_lowercase(),
+            )
+        });
+        fitting.into_iter().take(ENTRIES_MAX).map(|(_, entry)| entry).collect()
+    }
+}

@@ -1,0 +1,112 @@
+//! What a user prefers, from one run to the next.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::protocol::RoomKey;
+
+/// How a user hears of a message that concerns them while they look elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// Not at all.
+    #[default]
+    Off,
+    /// By the bell of the terminal.
+    Bell,
+    /// By a notification of the desktop, where the terminal passes them on.
+    Desktop,
+}
+
+/// What a user prefers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Preferences {
+    /// How to be told of mentions and direct messages.
+    pub notify: Notify,
+    /// Whether the program takes the mouse; without it, the terminal marks and copies text by it.
+    pub mouse: bool,
+    /// Whether the rooms are listed at the left, where there is room.
+    pub show_rooms: bool,
+    /// Whether the members are listed at the right, where there is room.
+    pub show_members: bool,
+    /// Rooms of which the user wants to hear nothing.
+    pub silent: BTreeSet<RoomKey>,
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Preferences {
+            notify: Notify::Off,
+            mouse: false,
+            show_rooms: true,
+            show_members: true,
+            silent: BTreeSet::new(),
+        }
+    }
+}
+
+/// How `/set` is used.
+pub const SET_USAGE: &str = "/set notify=off|bell|desktop mouse=on|off";
+
+/// Why `/set` has changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoSetting {
+    /// This is none.
+    #[error("{0:?} is no setting; use it as {SET_USAGE}")]
+    Unknown(String),
+    /// None was given.
+    #[error("use it as {SET_USAGE}")]
+    Missing,
+}
+
+impl Preferences {
+    /// Carries out the words behind `/set`: all of them or none.
+    ///
+    /// # Errors
+    /// One of them is no setting, or there is none.
+    pub fn set(&mut self, words: &str) -> Result<(), NoSetting> {
+        let mut new = self.clone();
+        let mut is_empty = true;
+        for word in words.split_whitespace() {
+            is_empty = false;
+            match word {
+                "notify=off" => new.notify = Notify::Off,
+                "notify=bell" => new.notify = Notify::Bell,
+                "notify=desktop" => new.notify = Notify::Desktop,
+                "mouse=on" => new.mouse = true,
+                "mouse=off" => new.mouse = false,
+                _ => return Err(NoSetting::Unknown(word.to_owned())),
+            }
+        }
+        if is_empty {
+            return Err(NoSetting::Missing);
+        }
+        *self = new;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_all_taken_or_none() {
+        let mut preferences = Preferences::default();
+        preferences.set("notify=bell mouse=on").unwrap();
+        assert_eq!((preferences.notify, preferences.mouse), (Notify::Bell, true));
+        for bad in ["", "notify=off loud", "mouse"] {
+            assert!(preferences.set(bad).is_err(), "{bad}");
+        }
+        assert_eq!(preferences.notify, Notify::Bell);
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_still_counts() {
+        let preferences: Preferences = serde_json::from_str(r#"{"mouse":true}"#).unwrap();
+        assert!(preferences.mouse && preferences.show_rooms);
+    }
+}

@@ -1,0 +1,371 @@
+//! The screen in the world: what happens is gathered, the model decides, its wishes are carried out, and the picture
+//! is painted.
+//!
+//! # Threads
+//! The main thread owns model, terminal and client. The *keys* thread reads the terminal; while the terminal is lent
+//! to an editor it holds still. The client library has threads of its own. Signals come by a channel.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::Builder,
+    time::{Duration, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use jiff::tz::TimeZone;
+use ratatui::{
+    crossterm::event::{self, Event},
+    layout::Size,
+};
+use thiserror::Error;
+
+use crate::{client::terminal::options::Settings, client::update::Update};
+
+use super::{
+    model::{Input, Model, Start, preferences::Preferences},
+    news::Wish,
+    preferences_file::PreferencesFile,
+    seam::Seam,
+    terminal::Screen,
+};
+
+/// Keys that are read ahead.
+const KEYS: usize = 256;
+/// Updates that are taken in before a picture is painted: what pours in must not hold up what is typed.
+const BATCH: usize = 500;
+/// How soon the keys thread notices that it is to hold still.
+const PAUSE: Duration = Duration::from_millis(40);
+/// Pictures are painted at most so often while nothing is typed.
+const FRAME: Duration = Duration::from_millis(16);
+
+/// Everything asked for was done.
+const DONE: u8 = 0;
+/// The client has stopped by itself.
+const NOT_DONE: u8 = 1;
+
+/// Runs until the person quits. Gives the exit status.
+pub fn run(settings: &Settings) -> io::Result<u8> {
+    let seam = Seam::start(settings)?;
+    let preferences_file = PreferencesFile::new(&settings.outbox_folder, seam.user());
+    let preferences = preferences_file.read()?;
+    let (ends, end) = bounded(1);
+    // It fails where a program has done so before; then signals end the program as ever.
+    let _ = ctrlc::set_handler(move || {
+        // One that waits already says the same.
+        let _ = ends.try_send(());
+    });
+    let screen = Screen::take(preferences.mouse)?;
+    let size = screen.size()?;
+    let model = Model::new(now_ms(), start(settings, &seam, size, preferences));
+    let (keys, pause) = read_keys()?;
+    let updates = seam.updates();
+    let mut shell = Shell { seam, model, screen, preferences_file, keys, pause, end, updates, status: None };
+    for news in shell.seam.restored() {
+        shell.model.handle(now_ms(), Input::News(news));
+    }
+    let status = shell.run();
+    let Shell { screen, seam, model, .. } = shell;
+    drop(screen);
+    drop(seam);
+    let waiting: usize = model.rooms.values().map(|room| room.waiting()).sum();
+    if waiting > 0 {
+        let plural = if waiting == 1 { "" } else { "s" };
+        println!("* {waiting} message{plural} not acknowledged yet; the next run sends what is left");
+    }
+    status
+}
+
+fn start(settings: &Settings, seam: &Seam, size: Size, preferences: Preferences) -> Start {
+    Start {
+        user: seam.user().clone(),
+        rooms: settings.rooms.clone(),
+        size,
+        zone: TimeZone::system(),
+        colours: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        preferences,
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Begins to read the terminal. What comes is `None` once it is gone.
+fn read_keys() -> io::Result<(Receiver<Option<Event>>, Pause)> {
+    let (into, keys) = bounded(KEYS);
+    let pause = Pause::default();
+    let flags = pause.clone();
+    Builder::new().name("screen-keys".into()).spawn(move || {
+        while forward(&into, &flags) {}
+        let _ = into.send(None);
+    })?;
+    Ok((keys, pause))
+}
+
+/// Reads what there is; `false` once there will be no more.
+fn forward(into: &Sender<Option<Event>>, pause: &Pause) -> bool {
+    if pause.wanted.load(Ordering::SeqCst) {
+        pause.holds.store(true, Ordering::SeqCst);
+        std::thread::sleep(PAUSE / 4);
+        return true;
+    }
+    pause.holds.store(false, Ordering::SeqCst);
+    match event::poll(PAUSE) {
+        Ok(false) => true,
+        Ok(true) => event::read().is_ok_and(|event| into.send(Some(event)).is_ok()),
+        Err(_) => false,
+    }
+}
+
+/// Keeps the keys thread from the terminal for a while.
+#[derive(Debug, Clone, Default)]
+struct Pause {
+    wanted: Arc<AtomicBool>,
+    holds: Arc<AtomicBool>,
+}
+
+impl Pause {
+    fn begin(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        while !self.holds.load(Ordering::SeqCst) {
+            std::thread::sleep(PAUSE / 8);
+        }
+    }
+
+    fn end(&self) {
+        self.wanted.store(false, Ordering::SeqCst);
+    }
+}
+
+struct Shell {
+    seam: Seam,
+    model: Model,
+    screen: Screen,
+    preferences_file: PreferencesFile,
+    keys: Receiver<Option<Event>>,
+    pause: Pause,
+    end: Receiver<()>,
+    updates: Receiver<Update>,
+    /// The end, and what the program says at it.
+    status: Option<u8>,
+}
+
+impl Shell {
+    fn run(&mut self) -> io::Result<u8> {
+        loop {
+            self.carry_out()?;
+            if let Some(status) = self.status {
+                return Ok(status);
+            }
+            self.screen.paint(&self.model)?;
+            self.wait()?;
+        }
+    }
+
+    /// Waits for whatever comes first, and takes in what is there then.
+    fn wait(&mut self) -> io::Result<()> {
+        let painted = std::time::Instant::now();
+        let due = self.model.next_timeout_ms().map(|due_ms| due_ms.saturating_sub(now_ms()));
+        let tick = due.map_or_else(never, |wait_ms| at(painted + Duration::from_millis(wait_ms)));
+        let (keys, updates, end) = (self.keys.clone(), self.updates.clone(), self.end.clone());
+        select! {
+            recv(keys) -> event => self.take_event(event.ok().flatten()),
+            recv(updates) -> update => match update {
+                Ok(update) => {
+                    self.take_update(update)?;
+                    // What pours in is painted at the pace of a screen, unless a key comes.
+                    let pace = at(painted + FRAME);
+                    for _ in 0..BATCH {
+                        select! {
+                            recv(keys) -> event => {
+                                self.take_event(event.ok().flatten());
+                                break;
+                            }
+                            recv(updates) -> update => match update {
+                                Ok(update) => self.take_update(update)?,
+                                Err(_) => break,
+                            },
+                            recv(pace) -> _ => break,
+                        }
+                    }
+                }
+                // The client has ended; it has said why.
+                Err(_) => self.updates = never(),
+            },
+            recv(end) -> _ => self.status = Some(DONE),
+            recv(tick) -> _ => self.model.handle(now_ms(), Input::Tick),
+        }
+        // Keys that are there already are one picture.
+        for event in keys.try_iter().take(KEYS).collect::<Vec<_>>() {
+            self.take_event(event);
+            self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    fn take_update(&mut self, update: Update) -> io::Result<()> {
+        for news in self.seam.news(update)? {
+            self.model.handle(now_ms(), Input::News(news));
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: Option<Event>) {
+        let input = match event {
+            Some(Event::Key(key)) => Input::Key(key),
+            Some(Event::Paste(text)) => Input::Paste(text),
+            Some(Event::Mouse(mouse)) => Input::Mouse(mouse),
+            Some(Event::Resize(width, height)) => Input::Resize(Size::new(width, height)),
+            Some(Event::FocusGained) => Input::Focus(true),
+            Some(Event::FocusLost) => Input::Focus(false),
+            // The terminal is gone.
+            None => {
+                self.status = Some(DONE);
+                return;
+            }
+        };
+        self.model.handle(now_ms(), input);
+    }
+
+    fn carry_out(&mut self) -> io::Result<()> {
+        while let Some(wish) = self.model.poll_wish() {
+            match self.seam.carry_out(wish)? {
+                Ok(news) => {
+                    for news in news {
+                        self.model.handle(now_ms(), Input::News(news));
+                    }
+                    // A login as another user is another client.
+                    self.updates = self.seam.updates();
+                }
+                Err(wish) => self.do_here(wish)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what concerns the terminal.
+    fn do_here(&mut self, wish: Wish) -> io::Result<()> {
+        match wish {
+            Wish::Keep(preferences) => {
+                self.screen.set_mouse(preferences.mouse)?;
+                if let Err(error) = self.preferences_file.keep(&preferences) {
+                    self.model.handle(now_ms(), Input::Failed(error.to_string()));
+                }
+            }
+            Wish::Editor(text) => {
+                self.pause.begin();
+                let written = self.screen.lend(|| edit(&text))?;
+                self.pause.end();
+                self.resized()?;
+                self.model.handle(
+                    now_ms(),
+                    match written {
+                        Ok(text) => Input::Written(text),
+                        Err(error) => Input::Failed(error.to_string()),
+                    },
+                );
+            }
+            Wish::Suspend => {
+                self.pause.begin();
+                self.screen.lend(stop)?;
+                self.pause.end();
+                self.resized()?;
+            }
+            Wish::Repaint => self.screen.forget()?,
+            Wish::Bell => self.screen.ring()?,
+            Wish::Notify { title, text } => self.screen.notify(&title, &text)?,
+            Wish::Quit => {
+                let stopped = self.model.link == super::model::Link::Stopped;
+                self.status = Some(if stopped { NOT_DONE } else { DONE });
+            }
+            // The seam carries them out.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The terminal may have another size than before.
+    fn resized(&mut self) -> io::Result<()> {
+        let size = self.screen.size()?;
+        self.model.handle(now_ms(), Input::Resize(size));
+        Ok(())
+    }
+}
+
+/// Stops the program as a job of the shell, until it is continued.
+fn stop() {
+    #[cfg(unix)]
+    {
+        // Where the shell knows no jobs, nothing happens.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTSTP);
+    }
+}
+
+/// Why nothing came of the user's editor.
+#[derive(Debug, Error)]
+enum EditError {
+    #[error("cannot make a folder for the editor: {0}")]
+    Folder(#[source] io::Error),
+    #[error("cannot use {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{program} ended with {status}; nothing was changed")]
+    Ended { program: String, status: ExitStatus },
+    #[error("cannot start {program}: {source}; set $EDITOR to another one")]
+    Start { program: String, source: io::Error },
+}
+
+/// Lets the user write in an editor.
+fn edit(text: &str) -> Result<String, EditError> {
+    let folder = private_folder().map_err(EditError::Folder)?;
+    let written = edit_at(&folder.join("message.txt"), text);
+    // What was written is private.
+    let _ = fs::remove_dir_all(&folder);
+    written
+}
+
+fn edit_at(path: &Path, text: &str) -> Result<String, EditError> {
+    let unusable = |source: io::Error| EditError::File { path: path.to_owned(), source };
+    fs::write(path, text).map_err(unusable)?;
+    let command =
+        ["VISUAL", "EDITOR"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+    let command = command.unwrap_or_else(|| if cfg!(windows) { "notepad" } else { "vi" }.into());
+    match editor(&command, path).status() {
+        Ok(status) if status.success() => fs::read_to_string(path).map_err(unusable),
+        Ok(status) => Err(EditError::Ended { program: command, status }),
+        Err(source) => Err(EditError::Start { program: command, source }),
+    }
+}
+
+/// The user's editor with a file, as git starts it: what is in the variable is a piece of a shell's line.
+fn editor(command: &str, path: &Path) -> Command {
+    let mut editor;
+    if cfg!(windows) {
+        let mut words = command.split_whitespace();
+        editor = Command::new(words.next().unwrap_or("notepad"));
+        editor.args(words);
+    } else {
+        editor = Command::new("sh");
+        editor.args(["-c", &format!("{command} \"$@\""), command]);
+    }
+    editor.arg(path);
+    editor
+}
+
+/// A folder that only the user can read.
+fn private_folder() -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
+    let folder = env::temp_dir().join(format!("syncnet-{:016x}", u64::from_le_bytes(random)));
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder)?;
+    Ok(folder)
+}

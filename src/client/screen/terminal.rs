@@ -1,0 +1,193 @@
+//! The terminal: taken over, painted, and always given back as it was.
+
+use std::{
+    env,
+    io::{self, Stdout, Write, stdout},
+    panic,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use ratatui::{
+    Terminal,
+    backend::{Backend, CrosstermBackend},
+    buffer::Buffer,
+    crossterm::{
+        cursor::{Hide, Show},
+        event::{
+            DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste,
+            EnableFocusChange, EnableMouseCapture,
+        },
+        execute, queue,
+        style::Print,
+        terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
+    },
+    layout::{Position, Size},
+};
+
+use super::{
+    model::Model,
+    view::{self, Link, text::one_line},
+};
+
+/// The terminal is ours at the moment.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal while it is ours. Dropped, it is as it was before.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// The web addresses of the last picture.
+    links: Vec<Link>,
+    has_links: bool,
+    mouse: bool,
+}
+
+impl Screen {
+    /// Takes the terminal over. A panic of any thread gives it back before it is reported.
+    pub fn take(mouse: bool) -> io::Result<Screen> {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            restore();
+            report(info);
+        }));
+        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        // The console of Linux and old multiplexers show what they do not know.
+        let term = env::var("TERM").unwrap_or_default();
+        let has_links = !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad));
+        let mut screen = Screen { terminal, links: vec![], has_links, mouse: false };
+        screen.enter()?;
+        screen.set_mouse(mouse)?;
+        Ok(screen)
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        terminal::enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)
+    }
+
+    /// Whether the program gets what the mouse does.
+    pub fn set_mouse(&mut self, mouse: bool) -> io::Result<()> {
+        if self.mouse == mouse {
+            return Ok(());
+        }
+        self.mouse = mouse;
+        if mouse { execute!(stdout(), EnableMouseCapture) } else { execute!(stdout(), DisableMouseCapture) }
+    }
+
+    pub fn size(&self) -> io::Result<Size> {
+        self.terminal.size()
+    }
+
+    /// Paints `model`.
+    pub fn paint(&mut self, model: &Model) -> io::Result<()> {
+        let mut drawn = view::Drawn::default();
+        let frame = self.terminal.draw(|frame| {
+            drawn = view::draw(model, frame.buffer_mut());
+            if let Some(cursor) = drawn.cursor {
+                frame.set_cursor_position(cursor);
+            }
+        })?;
+        if self.has_links && drawn.links != self.links {
+            let buffer = frame.buffer.clone();
+            self.paint_links(&buffer, &drawn)?;
+        }
+        self.links = drawn.links;
+        Ok(())
+    }
+
+    /// Paints the cells once more that have another address than before: their letters may be the same.
+    fn paint_links(&mut self, buffer: &Buffer, drawn: &view::Drawn) -> io::Result<()> {
+        let mut out = stdout();
+        queue!(out, Hide)?;
+        let gone = self.links.iter().filter(|link| !drawn.links.contains(link));
+        let new = drawn.links.iter().filter(|link| !self.links.contains(link));
+        for (link, address) in
+            gone.map(|link| (link, "")).chain(new.map(|link| (link, link.address.as_str())))
+        {
+            queue!(out, Print(format!("\u{1b}]8;;{address}\u{1b}\\")))?;
+            let cells = (link.at.x..link.at.x.saturating_add(link.columns))
+                .map(|x| Position::new(x, link.at.y))
+                .filter_map(|at| buffer.cell(at).map(|cell| (at.x, at.y, cell)));
+            // The second half of a wide letter is no cell of its own.
+            let mut covered = 0;
+            let cells: Vec<_> = cells
+                .filter(|(x, _, cell)| {
+                    let is_covered = *x < covered;
+                    if !is_covered {
+                        covered =
+                            x.saturating_add(u16::try_from(view::text::width(cell.symbol())).unwrap_or(1));
+                    }
+                    !is_covered
+                })
+                .collect();
+            self.terminal.backend_mut().draw(cells.into_iter())?;
+        }
+        queue!(out, Print("\u{1b}]8;;\u{1b}\\"))?;
+        if let Some(cursor) = drawn.cursor {
+            self.terminal.backend_mut().set_cursor_position(cursor)?;
+            queue!(out, Show)?;
+        }
+        out.flush()
+    }
+
+    /// Paints everything anew with the next picture.
+    pub fn forget(&mut self) -> io::Result<()> {
+        self.links.clear();
+        self.terminal.clear()
+    }
+
+    /// Gives the terminal back while `work` uses it.
+    pub fn lend<T>(&mut self, work: impl FnOnce() -> T) -> io::Result<T> {
+        restore();
+        let mouse = std::mem::take(&mut self.mouse);
+        let done = work();
+        self.enter()?;
+        self.set_mouse(mouse)?;
+        self.forget()?;
+        Ok(done)
+    }
+
+    /// Rings the bell.
+    pub fn ring(&mut self) -> io::Result<()> {
+        execute!(stdout(), Print("\u{7}"))
+    }
+
+    /// Shows a notification on the desktop, where the terminal passes one on: by OSC 777, and by OSC 9.
+    pub fn notify(&mut self, title: &str, text: &str) -> io::Result<()> {
+        // A semicolon parts the fields.
+        let clean = |text: &str| view::text::cut(&one_line(text).replace(';', ","), 120);
+        let (title, text) = (clean(title), clean(text));
+        let term = env::var("TERM_PROGRAM").unwrap_or_default();
+        let sequence = if matches!(term.as_str(), "iTerm.app" | "WezTerm" | "ghostty")
+            || env::var_os("KITTY_WINDOW_ID").is_some()
+        {
+            format!("\u{1b}]9;{title}: {text}\u{7}")
+        } else {
+            format!("\u{1b}]777;notify;{title};{text}\u{7}")
+        };
+        execute!(stdout(), Print(sequence))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back; does nothing where it is not ours.
+fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    // The terminal may be gone; there is nothing to give back then.
+    let _ = execute!(
+        stdout(),
+        DisableMouseCapture,
+        DisableFocusChange,
+        DisableBracketedPaste,
+        LeaveAlternateScreen,
+        Show
+    );
+    let _ = terminal::disable_raw_mode();
+}

@@ -1,0 +1,71 @@
+//! Where the parts of the screen are. Columns fold away one by one where it is narrow, rows where it is low.
+
+use ratatui::layout::Rect;
+
+use super::super::model::Model;
+
+/// From this width on the members have a column.
+const WITH_MEMBERS: u16 = 88;
+/// From this width on the rooms have one.
+const WITH_ROOMS: u16 = 58;
+/// Columns of the rooms.
+const ROOMS: u16 = 20;
+/// Columns of the members.
+const MEMBERS: u16 = 18;
+/// Rows of the input at most.
+const INPUT_ROWS: u16 = 6;
+
+/// The parts, each of which may be empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Name and topic of the room.
+    pub header: Rect,
+    /// The rooms, and the line at their right.
+    pub rooms: Rect,
+    pub messages: Rect,
+    /// The members, and the line at their left.
+    pub members: Rect,
+    /// The line above the input.
+    pub rule: Rect,
+    /// The input.
+    pub input: Rect,
+    /// The status line.
+    pub status: Rect,
+}
+
+/// The parts of `area`.
+pub fn layout(model: &Model, area: Rect) -> Layout {
+    let Rect { x, y, width, height } = area;
+    let part = |x, y, width, height| Rect { x, y, width, height };
+    // What goes last where it is low: the input.
+    let status_rows = u16::from(height >= 2);
+    let header_rows = u16::from(height >= 5);
+    let rule_rows = u16::from(height >= 6);
+    let spare = height.saturating_sub(status_rows + header_rows + rule_rows);
+    let rooms = if width >= WITH_ROOMS && model.preferences.show_rooms { ROOMS } else { 0 };
+    let members = if width >= WITH_MEMBERS && model.preferences.show_members { MEMBERS } else { 0 };
+    let middle = width - rooms - members;
+    let wanted = super::input::rows(model, middle);
+    let input_rows = wanted.clamp(1, INPUT_ROWS).min(spare.div_ceil(2)).max(1).min(spare.max(1)).min(height);
+    let message_rows = spare.saturating_sub(input_rows);
+    let body_rows = height - status_rows;
+    let (left, below) = (x + rooms, y + header_rows + message_rows);
+    Layout {
+        header: part(left, y, middle, header_rows),
+        rooms: part(x, y, rooms, body_rows),
+        messages: part(left, y + header_rows, middle, message_rows),
+        members: part(left + middle, y, members, body_rows),
+        rule: part(left, below, middle, rule_rows),
+        input: part(left, below + rule_rows, middle, input_rows),
+        status: part(x, y + height - status_rows, width, status_rows),
+    }
+}
+
+/// Where the messages are.
+pub fn messages_area(model: &Model) -> Rect {
+    let area = Rect::new(0, 0, model.size.width, model.size.height);
+    if area.is_empty() {
+        return Rect::ZERO;
+    }
+    layout(model, area).messages
+}

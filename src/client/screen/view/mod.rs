@@ -1,0 +1,77 @@
+//! The screen as a picture of a [`Model`], and nothing else: the same model in the same size is the same picture.
+
+pub mod clock;
+mod input;
+mod layout;
+mod messages;
+mod over;
+pub mod rows;
+mod sides;
+mod status;
+pub mod text;
+pub mod theme;
+pub mod window;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::model::Model;
+pub use layout::messages_area;
+pub use over::over_lines;
+pub use sides::room_at;
+
+/// A web address on the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where it begins.
+    pub at: Position,
+    /// How many columns it has.
+    pub columns: u16,
+    /// Where it leads.
+    pub address: String,
+}
+
+/// What belongs to a picture beside its cells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Drawn {
+    /// Where the cursor stands; `None`: nothing can be typed.
+    pub cursor: Option<Position>,
+    /// The web addresses.
+    pub links: Vec<Link>,
+}
+
+/// Draws `model` into `buffer`.
+pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
+    let area = *buffer.area();
+    let mut drawn = Drawn::default();
+    if area.is_empty() {
+        return drawn;
+    }
+    let layout = layout::layout(model, area);
+    messages::header(model, layout.header, buffer);
+    messages::draw(model, layout.messages, buffer, &mut drawn.links);
+    sides::rooms(model, layout.rooms, buffer);
+    sides::members(model, layout.members, buffer);
+    input::rule(model, layout.rule, buffer);
+    drawn.cursor = input::draw(model, layout.input, buffer);
+    input::offers(model, layout.input, area, buffer);
+    status::draw(model, layout.status, buffer);
+    if let Some(over) = &model.over {
+        drawn.links.clear();
+        drawn.cursor = over::draw(model, over, area, buffer);
+    }
+    drawn
+}
+
+/// A part of the screen with nothing on it.
+fn clear(area: Rect, buffer: &mut Buffer) {
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            if let Some(cell) = buffer.cell_mut((x, y)) {
+                cell.reset();
+            }
+        }
+    }
+}

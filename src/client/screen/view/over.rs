@@ -1,0 +1,364 @@
+//! What lies over the screen, as a box.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    style::Modifier,
+    text::{Line, Span},
+    widgets::{Block, BorderType, Widget},
+};
+
+use crate::client::terminal::commands::{COMMANDS, usage};
+
+use super::{
+    super::{
+        keys::{BINDINGS, PLACES},
+        model::{
+            Model,
+            over::{Field, Over, Question, REACTIONS, Results, Search},
+            preferences::SET_USAGE,
+        },
+    },
+    clear, clock,
+    text::{Piece, cut, one_line, span, width, wrap},
+};
+
+/// A box of at most this size in the middle of `area`, and what is inside its border.
+fn frame(model: &Model, title: &str, area: Rect, size: (u16, u16), buffer: &mut Buffer) -> Rect {
+    let (width, height) = (size.0.min(area.width), size.1.min(area.height));
+    let x = area.x + (area.width - width) / 2;
+    let y = area.y + (area.height - height) / 3;
+    let outer = Rect { x, y, width, height };
+    clear(outer, buffer);
+    // A border needs room; without it the content says enough.
+    if width < 12 || height < 5 {
+        return outer;
+    }
+    let theme = model.theme;
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(theme.dim())
+        .title(Span::styled(format!(" {} ", cut(title, usize::from(width) - 6)), theme.strong()));
+    let inner = block.inner(outer);
+    block.render(outer, buffer);
+    Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }
+}
+
+/// Draws `over`; where the cursor stands.
+pub fn draw(model: &Model, over: &Over, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    match over {
+        Over::Help { top } => page(model, "Help", help(model, area), *top, area, buffer),
+        Over::Text { title, lines, top } => {
+            let title = if title.is_empty() { "Answer".to_owned() } else { one_line(title) };
+            page(model, &title, text_lines(model, lines, area), *top, area, buffer)
+        }
+        Over::Switcher { field, at } => switcher(model, field, *at, area, buffer),
+        Over::Search(over) => search(model, over, area, buffer),
+        Over::React { field, .. } => react(model, field, area, buffer),
+        Over::Question(question) => ask(model, question, area, buffer),
+        Over::Secret { prompt, optional, first, field, .. } => {
+            let prompt = if first.is_some() { "Once more" } else { prompt };
+            secret(model, prompt, *optional, field, area, buffer)
+        }
+    }
+}
+
+/// How many lines can be scrolled through.
+pub fn over_lines(model: &Model, over: &Over) -> usize {
+    let area = Rect::new(0, 0, model.size.width, model.size.height);
+    match over {
+        Over::Help { .. } => help(model, area).len(),
+        Over::Text { lines, .. } => text_lines(model, lines, area).len(),
+        _ => 0,
+    }
+}
+
+const PAGE_COLUMNS: u16 = 84;
+
+fn page(
+    model: &Model,
+    title: &str,
+    lines: Vec<Line<'static>>,
+    top: usize,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2);
+    let inner = frame(model, title, area, (PAGE_COLUMNS, rows.max(5)), buffer);
+    for (line, y) in lines.iter().skip(top).zip(inner.y..inner.bottom()) {
+        buffer.set_line(inner.x, y, line, inner.width);
+    }
+    let shown = usize::from(inner.height);
+    if lines.len() > shown && inner.height > 0 && inner.width > 20 {
+        let text =
+            format!(" {}–{} of {} · ↑↓ PgDn · Esc ", top + 1, (top + shown).min(lines.len()), lines.len());
+        let x = inner.right().saturating_sub(u16::try_from(width(&text)).unwrap_or(0));
+        buffer.set_string(x.max(inner.x), inner.bottom().min(area.bottom() - 1), text, model.theme.dim());
+    }
+    None
+}
+
+fn page_columns(area: Rect) -> usize {
+    usize::from(PAGE_COLUMNS.min(area.width).saturating_sub(4)).max(1)
+}
+
+fn text_lines(model: &Model, lines: &[String], area: Rect) -> Vec<Line<'static>> {
+    let columns = page_columns(area);
+    let rows = lines.iter().flat_map(|line| wrap(&[Piece::new(one_line(line), model.theme.text())], columns));
+    rows.map(|row| Line::from(row.iter().map(span).collect::<Vec<_>>())).collect()
+}
+
+/// The help: keys, then commands.
+fn help(model: &Model, area: Rect) -> Vec<Line<'static>> {
+    let theme = model.theme;
+    let columns = page_columns(area);
+    let keys = if columns >= 50 { 16 } else { 0 };
+    let mut lines = vec![];
+    let mut entry = |name: String, does: &str, name_columns: usize| {
+        let mut rows =
+            wrap(&[Piece::new(does, theme.text())], columns.saturating_sub(name_columns).max(1)).into_iter();
+        let fits = name_columns > 0 && width(&name) < name_columns;
+        let gap = if fits { name_columns - width(&name) } else { 0 };
+        let mut first = vec![Span::styled(name, theme.accent()), Span::raw(" ".repeat(gap))];
+        if fits {
+            first.extend(rows.next().iter().flatten().map(span));
+        }
+        lines.push(Line::from(first));
+        for row in rows {
+            let mut spans = vec![Span::raw(" ".repeat(name_columns.max(2)))];
+            spans.extend(row.iter().map(span));
+            lines.push(Line::from(spans));
+        }
+    };
+    for place in PLACES {
+        entry(format!("\u{0}{}", place.heading()), "", 0);
+        for binding in BINDINGS.iter().filter(|binding| binding.place == place) {
+            entry(binding.label(), binding.does, keys);
+        }
+    }
+    entry("\u{0}Reading".into(), "", 0);
+    let reading = "A message counts as read once it was on the screen and you write, scroll or go on with Alt-A. \
+                   Looking into a room marks nothing, and Alt-P lets you read on without marking anything.";
+    entry(String::new(), reading, 0);
+    entry("\u{0}Signs before a message".into(), "", 0);
+    for (sign, means) in [
+        ("✓", "it is on a majority of the servers"),
+        ("○", "it is on its way, and kept until it has arrived"),
+        ("↻", "the connection was lost: it is sent again, and arrives once"),
+        ("✗", "it was refused; select it to send it again"),
+    ] {
+        entry(sign.into(), means, keys.max(4));
+    }
+    entry("\u{0}Commands".into(), "", 0);
+    for command in COMMANDS {
+        entry(usage(command.name), command.does, if columns >= 70 { 32 } else { 0 });
+    }
+    entry(SET_USAGE.into(), "how this client behaves", 0);
+    for line in &mut lines {
+        if let Some(first) = line.spans.first_mut()
+            && let Some(heading) = first.content.strip_prefix('\u{0}')
+        {
+            *first = Span::styled(heading.to_owned(), theme.strong().add_modifier(Modifier::UNDERLINED));
+        }
+    }
+    let mut spaced: Vec<Line<'static>> = vec![];
+    for line in lines {
+        let is_heading =
+            line.spans.first().is_some_and(|span| span.style.add_modifier.contains(Modifier::UNDERLINED));
+        if is_heading && !spaced.is_empty() {
+            spaced.push(Line::default());
+        }
+        spaced.push(line);
+    }
+    spaced
+}
+
+/// A line that is typed, behind a sign; where its cursor stands.
+fn field(
+    model: &Model,
+    sign: &str,
+    text: &str,
+    before: &str,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    if area.is_empty() {
+        return None;
+    }
+    buffer.set_stringn(area.x, area.y, sign, area.width.into(), model.theme.accent());
+    let start = u16::try_from(width(sign)).unwrap_or(0).min(area.width.saturating_sub(1));
+    let columns = usize::from(area.width - start);
+    // What does not fit goes out at the left.
+    let hidden = (width(before) + 1).saturating_sub(columns);
+    let mut skipped = 0;
+    let visible: String = text
+        .chars()
+        .skip_while(|letter| {
+            let skip = skipped < hidden;
+            skipped += width(&letter.to_string());
+            skip
+        })
+        .collect();
+    buffer.set_stringn(area.x + start, area.y, visible, columns, model.theme.text());
+    let cursor = u16::try_from(width(before).saturating_sub(hidden)).unwrap_or(0);
+    Some(Position::new((area.x + start + cursor).min(area.right() - 1), area.y))
+}
+
+fn switcher(model: &Model, typed: &Field, at: usize, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = model.theme;
+    let entries = model.entries(&typed.text());
+    let rows = u16::try_from(entries.len().clamp(1, 12)).unwrap_or(12);
+    let inner = frame(model, "Go to a room or a person", area, (56, rows + 4), buffer);
+    let cursor = field(model, "❯ ", &typed.text(), &typed.before_cursor(), inner, buffer);
+    let list = Rect { y: inner.y + 1, height: inner.height.saturating_sub(1), ..inner };
+    let fits = usize::from(list.height);
+    let top = (at + 1).saturating_sub(fits);
+    for ((number, entry), y) in entries.iter().enumerate().skip(top).zip(list.y..list.bottom()) {
+        let sign = if entry.person.is_some() { "@" } else { "#" };
+        let name = format!("{sign}{}", entry.title);
+        let style = if entry.joined { theme.strong() } else { theme.text() };
+        let unread = if entry.unread > 0 { format!(" {}", entry.unread) } else { String::new() };
+        let columns = usize::from(list.width);
+        let name = cut(&name, columns);
+        let left = columns.saturating_sub(width(&name) + width(&unread) + 2);
+        let about = cut(&one_line(&entry.about), left);
+        let gap = left.saturating_sub(width(&about));
+        let mut line = Line::from(vec![
+            Span::styled(name, style),
+            Span::styled(unread, theme.mention()),
+            Span::raw(" ".repeat(gap + 2)),
+            Span::styled(about, theme.dim()),
+        ]);
+        if number == at {
+            line = line.style(theme.chosen());
+        }
+        buffer.set_line(list.x, y, &line, list.width);
+        if number == at {
+            buffer.set_style(Rect { y, height: 1, ..list }, theme.chosen());
+        }
+    }
+    if entries.is_empty() && fits > 0 {
+        buffer.set_stringn(list.x, list.y, "no room or user of that name", list.width.into(), theme.dim());
+    }
+    cursor
+}
+
+fn search(model: &Model, over: &Search, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = model.theme;
+    let inner = frame(model, "Search", area, (PAGE_COLUMNS, area.height.saturating_sub(1)), buffer);
+    let cursor = field(model, "⌕ ", &over.field.text(), &over.field.before_cursor(), inner, buffer);
+    let list = Rect { y: inner.y + 2, height: inner.height.saturating_sub(2), ..inner };
+    let say = |text: &str, buffer: &mut Buffer| {
+        let rows = wrap(&[Piece::new(text, theme.dim())], list.width.into());
+        for (row, y) in rows.iter().zip(list.y..list.bottom()) {
+            buffer.set_line(list.x, y, &Line::from(row.iter().map(span).collect::<Vec<_>>()), list.width);
+        }
+    };
+    if let Results::Found(_, Some(span)) = &over.results
+        && inner.height > 2
+    {
+        let span = cut(span, inner.width.into());
+        buffer.set_stringn(inner.x, inner.y + 1, span, inner.width.into(), theme.dim());
+    }
+    match &over.results {
+        Results::None => say(
+            "Type words and press Enter. \"several words\" in quotes follow one another, begin* stands for a \
+             beginning. in:ROOM by:USER since:2026-11-25 until:2026-11-26T09:30 narrow it down.",
+            buffer,
+        ),
+        Results::Waiting => say("searching…", buffer),
+        Results::Failed(reason) => say(&one_line(reason), buffer),
+        Results::Found(hits, _) if hits.is_empty() => say("Nothing was found.", buffer),
+        Results::Found(hits, _) => {
+            let fits = usize::from(list.height / 2).max(1);
+            let top = (over.at + 1).saturating_sub(fits);
+            for (number, hit) in hits.iter().enumerate().skip(top).take(fits) {
+                let y = list.y + u16::try_from(number - top).unwrap_or(0) * 2;
+                if y >= list.bottom() {
+                    break;
+                }
+                let event = &hit.event;
+                let title = event.room.direct_pair().map_or_else(
+                    || format!("#{}", event.room),
+                    |(one, other)| format!("@{}", if one.key() == model.me { other } else { one }),
+                );
+                let line = Line::from(vec![
+                    Span::styled(event.author.to_string(), theme.name(&event.author)),
+                    Span::styled(
+                        format!("  {title} · {}", clock::moment(event.created_at, &model.zone)),
+                        theme.dim(),
+                    ),
+                ]);
+                buffer.set_line(list.x, y, &line, list.width);
+                if y + 1 < list.bottom() {
+                    let snippet = snippet(model, &hit.snippet, usize::from(list.width));
+                    buffer.set_line(list.x + 1, y + 1, &snippet, list.width.saturating_sub(1));
+                }
+                if number == over.at {
+                    let height = 2.min(list.bottom() - y);
+                    buffer.set_style(Rect { y, height, ..list }, theme.chosen());
+                }
+            }
+            let text = format!(" {} of {} · Enter shows it in its place ", over.at + 1, hits.len());
+            if usize::from(inner.width) > width(&text) {
+                let x = inner.right() - u16::try_from(width(&text)).unwrap_or(0);
+                buffer.set_string(x, inner.bottom().min(area.bottom() - 1), text, theme.dim());
+            }
+        }
+    }
+    cursor
+}
+
+/// A piece of a message; what was found in it stands out.
+fn snippet(model: &Model, text: &str, columns: usize) -> Line<'static> {
+    let text = cut(&one_line(&text.replace('\n', " ")), columns);
+    let spans = text.split("**").enumerate().map(|(at, part)| {
+        let style = if at % 2 == 1 { model.theme.mention() } else { model.theme.text() };
+        Span::styled(part.to_owned(), style)
+    });
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+fn react(model: &Model, typed: &Field, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let inner = frame(model, "React", area, (52, 5), buffer);
+    let cursor = field(model, "❯ ", &typed.text(), &typed.before_cursor(), inner, buffer);
+    let offers: Vec<String> =
+        REACTIONS.iter().enumerate().map(|(at, emoji)| format!("{} {emoji}", at + 1)).collect();
+    let below = Rect { y: inner.y + 2, height: 1, ..inner };
+    if below.y < inner.bottom() {
+        buffer.set_stringn(below.x, below.y, offers.join("  "), below.width.into(), model.theme.dim());
+    }
+    cursor
+}
+
+fn ask(model: &Model, question: &Question, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let (title, text) = match question {
+        Question::Delete(_) => ("Delete", "Delete this message for everyone?".to_owned()),
+        Question::SendLines(count) => ("Send", format!("Send {count} lines as one message?")),
+    };
+    let inner = frame(model, title, area, (48, 5), buffer);
+    buffer.set_stringn(inner.x, inner.y, text, inner.width.into(), model.theme.text());
+    if inner.height > 2 {
+        let keys = "y or Enter: yes    n or Esc: no";
+        buffer.set_stringn(inner.x, inner.y + 2, keys, inner.width.into(), model.theme.dim());
+    }
+    None
+}
+
+fn secret(
+    model: &Model,
+    prompt: &str,
+    optional: bool,
+    typed: &Field,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Option<Position> {
+    let inner = frame(model, prompt, area, (48, 5), buffer);
+    let dots = |text: String| "•".repeat(text.chars().count());
+    let cursor = field(model, "❯ ", &dots(typed.text()), &dots(typed.before_cursor()), inner, buffer);
+    if inner.height > 2 {
+        let keys = if optional { "Enter · nothing for a guest · Esc" } else { "Enter · Esc gives up" };
+        buffer.set_stringn(inner.x, inner.y + 2, keys, inner.width.into(), model.theme.dim());
+    }
+    cursor
+}

@@ -1,0 +1,65 @@
+//! Passwords that a command needs: which are asked for, and where they come from.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::client::login::Secret;
+
+/// Which password is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The user's own.
+    Own,
+    /// The user's own, or nothing for a guest.
+    Login,
+    /// The one that the user chooses for a new account.
+    Chosen,
+    /// The one that the user chooses in the place of another.
+    Next,
+    /// That of a room.
+    Room,
+    /// The one that is chosen for a room.
+    RoomChosen,
+}
+
+impl Wanted {
+    /// What a sentence calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wanted::Own | Wanted::Login => "the password",
+            Wanted::Chosen | Wanted::Next => "the new password",
+            Wanted::Room => "the room's password",
+            Wanted::RoomChosen => "the room's new password",
+        }
+    }
+}
+
+/// Why there is no password.
+#[derive(Debug, Error)]
+pub enum NoSecret {
+    /// A script has not given it; where it could.
+    #[error("give the password {0}")]
+    NotGiven(&'static str),
+    /// The user typed nothing.
+    #[error("no password was typed")]
+    NotTyped,
+    /// The user typed a new one twice, and differently.
+    #[error("the two are not the same")]
+    Different,
+    /// It has to be typed before the command is carried out.
+    #[error("a password is needed")]
+    Needed(Wanted),
+    /// The terminal gives nothing.
+    #[error("no password was read: {0}")]
+    Terminal(#[source] io::Error),
+}
+
+/// Where passwords come from: the terminal, or what a script has set.
+pub trait Secrets {
+    /// The password.
+    ///
+    /// # Errors
+    /// There is none.
+    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret>;
+}

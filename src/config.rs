@@ -1,0 +1,239 @@
+//! What a replica is told about its cluster and its timing, checked before it starts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{limits::Limits, name::ServerId};
+
+/// One configured server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerEntry {
+    /// Its id.
+    pub server_id: ServerId,
+    /// The host that peers reach it at; clients too, unless `client_host` says otherwise.
+    pub host: String,
+    /// The base of its ports: it listens for clients here, the other ports are counted from it.
+    pub port: u16,
+    /// Its place in the ring; of the living, the highest leads.
+    pub ring_position: u32,
+    /// The host that clients are told, if it is not `host`: the servers of a container network have names
+    /// there that mean nothing outside.
+    pub client_host: Option<String>,
+    /// The port that clients are told, if it is not `port`: the one under which a container's is published.
+    pub client_port: Option<u16>,
+}
+
+impl ServerEntry {
+    /// A server that clients and peers reach at the same address.
+    pub fn new(server_id: ServerId, host: impl Into<String>, port: u16, ring_position: u32) -> Self {
+        ServerEntry {
+            server_id,
+            host: host.into(),
+            port,
+            ring_position,
+            client_host: None,
+            client_port: None,
+        }
+    }
+
+    /// The host and the port that clients are told.
+    pub fn client_address(&self) -> (&str, u16) {
+        (self.client_host.as_deref().unwrap_or(&self.host), self.client_port.unwrap_or(self.port))
+    }
+}
+
+/// What followers do with requests that only a leader can commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Followers {
+    /// Pass them on to the leader.
+    #[default]
+    Forward,
+    /// Tell the client where the leader is.
+    Redirect,
+}
+
+/// Times. `docs/design/consensus.md` says where the defaults come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timing {
+    /// One tick of the consensus library.
+    pub tick_ms: u64,
+    /// Ticks between the leader's consensus heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Ticks of a leader's lease: without a majority for so long it steps down.
+    pub election_ticks: usize,
+    /// Ticks after which a server campaigns by itself, should the ring ever fail; servers with a lower
+    /// ring position wait `fallback_step_ticks` longer for each one above them.
+    pub fallback_ticks: usize,
+    /// See `fallback_ticks`.
+    pub fallback_step_ticks: usize,
+    /// Time between two heartbeats.
+    pub heartbeat_ms: u64,
+    /// Time without a heartbeat after which a server is believed dead.
+    pub failure_detection_ms: u64,
+    /// How long a higher server must be stable before leadership is handed to it.
+    pub handover_hold_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            tick_ms: 20,
+            heartbeat_ticks: 2,
+            election_ticks: 12,
+            fallback_ticks: 60,
+            fallback_step_ticks: 20,
+            heartbeat_ms: 60,
+            failure_detection_ms: 320,
+            handover_hold_ms: 2_000,
+        }
+    }
+}
+
+impl Timing {
+    /// Checks each value and their relations; the error names the setting and what would do.
+    pub fn check(&self) -> Result<(), String> {
+        let lease_ms = self.tick_ms.saturating_mul(self.election_ticks as u64);
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("timing.{name} is {value}; it must be {least} to {most}"))
+            }
+        };
+        within("tick_ms", self.tick_ms, 1, 1_000)?;
+        within("heartbeat_ticks", self.heartbeat_ticks as u64, 1, 100)?;
+        within("election_ticks", self.election_ticks as u64, 3, 1_000)?;
+        within("fallback_ticks", self.fallback_ticks as u64, 4, 10_000)?;
+        within("fallback_step_ticks", self.fallback_step_ticks as u64, 1, 1_000)?;
+        within("heartbeat_ms", self.heartbeat_ms, 10, 60_000)?;
+        within("failure_detection_ms", self.failure_detection_ms, 30, 600_000)?;
+        within("handover_hold_ms", self.handover_hold_ms, 0, 3_600_000)?;
+        if self.election_ticks < 3 * self.heartbeat_ticks {
+            return Err(format!(
+                "timing.election_ticks is {}; it must be at least three times heartbeat_ticks ({})",
+                self.election_ticks, self.heartbeat_ticks
+            ));
+        }
+        if self.fallback_ticks < 2 * self.election_ticks {
+            return Err(format!(
+                "timing.fallback_ticks is {}; it must be at least twice election_ticks ({})",
+                self.fallback_ticks, self.election_ticks
+            ));
+        }
+        if self.failure_detection_ms < 3 * self.heartbeat_ms {
+            return Err(format!(
+                "timing.failure_detection_ms is {}; it must be at least three times heartbeat_ms ({})",
+                self.failure_detection_ms, self.heartbeat_ms
+            ));
+        }
+        if self.failure_detection_ms <= lease_ms {
+            return Err(format!(
+                "timing.failure_detection_ms is {}; it must outlast the lease of tick_ms x election_ticks = {lease_ms}",
+                self.failure_detection_ms
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether guests may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// Whoever names a name that is not registered is let in as a guest.
+    #[default]
+    Open,
+    /// Only accounts are let in.
+    Required,
+}
+
+/// Who is let in, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether guests are.
+    pub mode: AuthMode,
+    /// A session's token that was not used for so many days is not valid any more.
+    pub token_idle_days: u32,
+    /// Nor is one that was given out so many days ago, however often it is used.
+    pub token_absolute_days: u32,
+    /// So many passwords from one address may be hashed, or wait for it, at the same time.
+    pub hashes_per_address: usize,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Auth {
+            mode: AuthMode::default(),
+            token_idle_days: 30,
+            token_absolute_days: 365,
+            hashes_per_address: 16,
+        }
+    }
+}
+
+impl Auth {
+    /// [`Auth::token_idle_days`] in milliseconds.
+    pub fn token_idle_ms(&self) -> u64 {
+        u64::from(self.token_idle_days) * DAY_MS
+    }
+
+    /// [`Auth::token_absolute_days`] in milliseconds.
+    pub fn token_absolute_ms(&self) -> u64 {
+        u64::from(self.token_absolute_days) * DAY_MS
+    }
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Everything a replica is told.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// Which of the servers this one is.
+    pub server_id: ServerId,
+    /// All servers, this one included, by ring position.
+    pub servers: Vec<ServerEntry>,
+    /// Times.
+    pub timing: Timing,
+    /// Limits for clients.
+    pub limits: Limits,
+    /// Who is let in.
+    pub auth: Auth,
+    /// What followers do with writes.
+    pub followers: Followers,
+    /// Entries of the log that are kept behind the applied index for peers that were away.
+    pub keep_entries: u64,
+}
+
+impl ReplicaConfig {
+    /// The entry of `server_id`, where it is configured.
+    pub fn server(&self, server_id: &ServerId) -> Option<&ServerEntry> {
+        self.servers.iter().find(|server| server.server_id == *server_id)
+    }
+
+    /// This server's ring position.
+    pub fn ring_position(&self) -> u32 {
+        self.server(&self.server_id).map_or(0, |server| server.ring_position)
+    }
+
+    /// How many servers stand above this one in the ring.
+    pub fn servers_above(&self) -> usize {
+        let mine = self.ring_position();
+        self.servers.iter().filter(|server| server.ring_position > mine).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound_and_bad_pairs_are_named() {
+        Timing::default().check().unwrap();
+        let slow = Timing { failure_detection_ms: 200, ..Timing::default() };
+        assert!(slow.check().unwrap_err().contains("outlast the lease"));
+        let rare = Timing { heartbeat_ms: 200, ..Timing::default() };
+        assert!(rare.check().unwrap_err().contains("three times heartbeat_ms"));
+    }
+}

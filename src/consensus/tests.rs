@@ -1,0 +1,131 @@
+//! A leader whose disk gives back something else than what was written.
+
+use super::*;
+use crate::{
+    config::{Followers, ServerEntry},
+    disk::{Cluster, HardState, TAIL_BYTES},
+    protocol::{
+        Limits, ServerId,
+        peer::{Founder, LogEntry, LogEntryKind},
+    },
+    storage::{Kept, MemoryDisk, MemoryStorage},
+};
+
+const ME: NodeId = NodeId(1);
+const PEER: NodeId = NodeId(2);
+const LAST: u64 = 50;
+
+fn config() -> ReplicaConfig {
+    let server = |number: u16| {
+        let server_id = ServerId::new(&format!("server{number}")).unwrap();
+        ServerEntry::new(server_id, "localhost", 8_000 + number, number.into())
+    };
+    ReplicaConfig {
+        server_id: server(1).server_id,
+        servers: vec![server(1), server(2)],
+        timing: Timing::default(),
+        limits: Limits::default(),
+        auth: Default::default(),
+        followers: Followers::Forward,
+        keep_entries: 1_000,
+    }
+}
+
+/// The leader of two, of whose log only the last ten entries are in memory.
+fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
+    let config = config();
+    let mut storage = disk.open(&config.server_id, ME).unwrap();
+    let conf = ConfState { voters: vec![ME, PEER], ..ConfState::default() };
+    let founders = config.servers.iter().zip([ME, PEER]);
+    let founders =
+        founders.map(|(server, node_id)| Founder { server_id: server.server_id.clone(), node_id }).collect();
+    let entry = |index| LogEntry {
+        term: 1,
+        index,
+        kind: LogEntryKind::Command,
+        data: Vec::new(),
+        opaque: Vec::new(),
+    };
+    let batch = Batch {
+        cluster: Some(Cluster { cluster_id: 7, founders }),
+        entries: (1..=LAST).map(entry).collect(),
+        hard_state: Some(HardState { term: 1, vote: None, commit: LAST }),
+        applied: Some(Applied { index: LAST, term: 1, conf }),
+        ..Batch::default()
+    };
+    storage.commit(&batch).unwrap();
+    let mut loaded = storage.load().unwrap();
+    loaded.tail.drain(..40);
+    let mut consensus = Consensus::open(&config, storage, &loaded).unwrap();
+    consensus.campaign(consensus.term(), true);
+    turn(&mut consensus).unwrap();
+    consensus.step(RaftMessage { kind: 4, term: 2, ..answer() });
+    turn(&mut consensus).unwrap();
+    assert_eq!(consensus.part(), Part::Leader);
+    consensus
+}
+
+fn turn(consensus: &mut Consensus<MemoryStorage>) -> Result<(), StorageError> {
+    while let Some((turn, _)) = consensus.begin()? {
+        consensus.finish(turn, Batch::default())?;
+    }
+    Ok(())
+}
+
+/// What the peer says.
+fn answer() -> RaftMessage {
+    RaftMessage::empty(PEER, ME, 2)
+}
+
+/// The peer's log ends at `last`, so the leader looks for what comes behind.
+fn lags(consensus: &mut Consensus<MemoryStorage>, last: u64) -> Result<(), StorageError> {
+    let refused = RaftMessage { index: LAST, reject: true, reject_hint: last, log_term: 1, ..answer() };
+    consensus.step(RaftMessage { kind: APPEND_RESPONSE, ..refused });
+    turn(consensus)
+}
+
+#[test]
+fn an_old_entry_that_is_damaged_puts_the_data_in_doubt() {
+    // One of the entries that are to be sent, and the one whose term is looked at before.
+    for damaged in [6, 5, 30] {
+        let disk = MemoryDisk::new();
+        let mut consensus = leader(&disk);
+        assert!(disk.corrupt(Kept::Log, damaged - 1, 3));
+        let result = lags(&mut consensus, 5);
+        assert!(matches!(result, Err(StorageError::Doubtful(_))), "entry {damaged}: {result:?}");
+    }
+    let disk = MemoryDisk::new();
+    lags(&mut leader(&disk), 5).unwrap();
+}
+
+#[test]
+fn damage_is_noticed_where_entries_are_to_be_applied() {
+    let disk = MemoryDisk::new();
+    let consensus = leader(&disk);
+    assert!(disk.corrupt(Kept::Log, 6, 3));
+    // The library panics of an error here, so it is given none.
+    let entries = consensus.raw.raft.raft_log.next_entries_since(3, None);
+    assert_eq!(entries, Some(Vec::new()));
+    assert!(matches!(consensus.check(), Err(StorageError::Doubtful(_))));
+}
+
+#[test]
+fn the_tail_in_memory_is_bounded_by_its_bytes() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    let before = consensus.raw.store().tail_bytes;
+    let large = TAIL_BYTES / 4;
+    for _ in 0..6 {
+        consensus.propose(vec![vec![0; large]]).unwrap();
+        turn(&mut consensus).unwrap();
+        let last = RaftMessage { kind: APPEND_RESPONSE, index: consensus.last_index(), ..answer() };
+        consensus.step(last);
+        turn(&mut consensus).unwrap();
+    }
+    assert_eq!((before, consensus.raw.store().tail_bytes), (0, 4 * large));
+    // What is not in memory is on the disk.
+    lags(&mut consensus, 5).unwrap();
+    drop(consensus);
+    let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
+    assert_eq!(loaded.tail.iter().map(LogEntry::size).sum::<usize>(), 4 * large);
+}

@@ -1,0 +1,174 @@
+//! One turn of the library: what it wants said, written and applied, in the order that it asks for (persist,
+//! send, apply, advance), with everything that is written in one transaction.
+
+use raft::{Ready, eraftpb as pb};
+
+use super::{
+    Consensus,
+    convert::{from_entry, from_hard_state, from_library},
+};
+use crate::{
+    disk::{Batch, HardState, InstallError, Storage, StorageError},
+    protocol::peer::{LogEntry, NodeId, RaftMessage},
+};
+
+/// What one turn of the library gave, before its part of the disk write.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be sent to peers.
+    pub messages: Vec<RaftMessage>,
+    /// Peers (by incarnation) that need a snapshot.
+    pub snapshots_to: Vec<NodeId>,
+    /// Entries that are committed and are to be applied now, in order.
+    pub committed: Vec<LogEntry>,
+    /// Answers to `read_index`: the question's number and the index that must be applied first.
+    pub reads: Vec<(u64, u64)>,
+    /// Why the snapshot of this turn could not be used. The library believes in it all the same: consensus has
+    /// to be opened anew on what the disk holds.
+    pub unreadable: Option<String>,
+}
+
+/// A turn under way: between [`Consensus::begin`] and [`Consensus::finish`].
+pub struct Turn(Ready);
+
+impl<S: Storage> Consensus<S> {
+    /// Begins a turn where there is something to do.
+    ///
+    /// # Errors
+    /// The log could not be read, now or since the last turn: nothing of what the library made of that has
+    /// been said yet.
+    pub fn begin(&mut self) -> Result<Option<(Turn, Effects)>, StorageError> {
+        self.check()?;
+        if !self.raw.has_ready() {
+            return Ok(None);
+        }
+        let mut ready = self.raw.ready();
+        self.check()?;
+        self.in_turn = true;
+        let mut effects = Effects::default();
+        effects.take_messages(ready.take_messages());
+        effects.committed = ready.take_committed_entries().into_iter().map(from_entry).collect();
+        effects.reads = ready
+            .take_read_states()
+            .into_iter()
+            .filter_map(|read| {
+                // What came late for a run before this one is no answer to this one's question.
+                let question = read.request_ctx.strip_prefix(&self.asker[..])?;
+                Some((u64::from_be_bytes(question.try_into().ok()?), read.index))
+            })
+            .collect();
+        Ok(Some((Turn(ready), effects)))
+    }
+
+    /// Whether this turn installs a snapshot: the state must be loaded anew after `finish`.
+    pub fn installs(&self, turn: &Turn) -> bool {
+        !turn.0.snapshot().is_empty()
+    }
+
+    /// Makes this turn's part and `batch` durable in one transaction, then ends the turn.
+    pub fn finish(&mut self, turn: Turn, mut batch: Batch) -> Result<Effects, StorageError> {
+        let Turn(mut ready) = turn;
+        let hard_state = ready.hs().map(from_hard_state);
+        if !ready.snapshot().is_empty() {
+            match self.install(hard_state) {
+                Ok(()) => {}
+                Err(InstallError::Storage(error)) => return Err(error),
+                Err(InstallError::Unreadable(why)) => {
+                    // Nothing of this turn was said to anybody. What was applied before it stays.
+                    self.write(batch)?;
+                    return Ok(Effects { unreadable: Some(why), ..Effects::default() });
+                }
+            }
+        } else {
+            if ready.must_sync() || !batch.is_empty() {
+                batch.entries = ready.take_entries().into_iter().map(from_entry).collect();
+                batch.hard_state = hard_state;
+                self.write(batch)?;
+            } else if let Some(hard_state) = hard_state {
+                // Only the commit index moved. It may lag on the disk, so it waits for the next write.
+                self.raw.mut_store().hard_state = hard_state;
+            }
+        }
+        let mut effects = Effects::default();
+        effects.take_messages(ready.take_persisted_messages());
+        let mut light = self.raw.advance_append(ready);
+        self.in_turn = false;
+        if let Some(index) = self.applied_in_turn.take() {
+            self.raw.advance_apply_to(index);
+        }
+        effects.take_messages(light.take_messages());
+        effects.committed = light.take_committed_entries().into_iter().map(from_entry).collect();
+        if let Some(commit) = light.commit_index() {
+            self.raw.mut_store().hard_state.commit = commit;
+        }
+        self.check()?;
+        Ok(effects)
+    }
+
+    /// Makes `batch`, which the library has no part in, durable.
+    pub fn write(&mut self, mut batch: Batch) -> Result<(), StorageError> {
+        let store = self.raw.mut_store();
+        let mut hard_state = batch.hard_state.take().unwrap_or(store.hard_state);
+        if let Some(applied) = &batch.applied {
+            hard_state.commit = hard_state.commit.max(applied.index);
+        }
+        if hard_state != store.stored_hard_state {
+            batch.hard_state = Some(hard_state);
+        }
+        store.hard_state = hard_state;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        store.db_mut().commit(&batch)?;
+        store.stored_hard_state = hard_state;
+        store.remember(&batch);
+        Ok(())
+    }
+
+    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), InstallError> {
+        let (head, mut content) = self
+            .arrived
+            .take()
+            .expect("the library accepts only a snapshot that was offered with its content");
+        let store = self.raw.mut_store();
+        let mut hard_state = hard_state.unwrap_or(store.hard_state);
+        hard_state.commit = hard_state.commit.max(head.index);
+        store.db_mut().install(&head, hard_state, content.as_mut())?;
+        store.hard_state = hard_state;
+        store.stored_hard_state = hard_state;
+        store.restart_at(&head);
+        self.conf = head.conf;
+        Ok(())
+    }
+
+    /// Tells the library how far the state is applied; within a turn, at its end. The library answers
+    /// with an entry of its own where that ends a change of configuration, and the entries of a turn under
+    /// way must not grow.
+    pub fn applied(&mut self, index: u64) {
+        if self.in_turn {
+            self.applied_in_turn = Some(index);
+        } else {
+            self.raw.advance_apply_to(index);
+        }
+    }
+
+    /// An error of the disk that came up while the library was reading the log.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match self.raw.store().failure.borrow_mut().take() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+impl Effects {
+    fn take_messages(&mut self, messages: Vec<pb::Message>) {
+        for message in messages {
+            if message.get_msg_type() == pb::MessageType::MsgSnapshot {
+                self.snapshots_to.push(NodeId(message.to));
+            } else {
+                self.messages.push(from_library(message));
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What the replica asks of a disk. `crate::storage` answers it with SQLite, tests with a memory twin.
+//!
+//! **The promise:** when [`Storage::commit`] has returned `Ok`, everything in the batch survives a power
+//! cut; when it has not returned, all of the batch or nothing of it does. Everything else rests on this.
+
+use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
+
+use serde_json::value::RawValue;
+
+pub use crate::protocol::file::FileId;
+use crate::protocol::{
+    name::{ServerId, UserKey},
+    peer::{ConfState, DataMark, Founder, LogEntry, LogMark, NodeId, SnapshotHead},
+    status::Progress,
+};
+
+/// A room's number: the log index of the entry that created it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct RoomId(pub u64);
+
+/// Whose data this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The configured id of the server whose folder this is.
+    pub server_id: ServerId,
+    /// The incarnation: drawn at random when the folder was made.
+    pub node_id: NodeId,
+    /// The number of this run: each opening of the folder adds a random step of at least one, which is
+    /// synced already. So a start from an old copy does not get the number of a run that the copy forgot.
+    pub boot: u64,
+    /// The cluster, once there is one.
+    pub cluster: Option<Cluster>,
+}
+
+/// The cluster that data belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cluster {
+    /// Its name.
+    pub cluster_id: u64,
+    /// Its first servers: the configuration at log index 0.
+    pub founders: Vec<Founder>,
+}
+
+/// What must not be forgotten between two elections (Raft, section 5, "persistent state").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HardState {
+    /// The newest term promised.
+    pub term: u64,
+    /// Who got this server's vote in that term.
+    pub vote: Option<NodeId>,
+    /// How far the log was known to be committed. May lag; never ahead of the log.
+    pub commit: u64,
+}
+
+/// How far the log is contained in the state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The last entry applied.
+    pub index: u64,
+    /// The term of that entry.
+    pub term: u64,
+    /// The servers that count, as of that entry.
+    pub conf: ConfState,
+}
+
+/// One row of replicated state: a key and its value, or its removal.
+///
+/// The first byte of the key tells whose it is: below 16 the replica's, from 16 on the chat state's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value; `None` removes the row.
+    pub value: Option<Vec<u8>>,
+}
+
+/// One event of a room as it is kept. Storing the same (room, seq) again replaces it.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// The room.
+    pub room: RoomId,
+    /// Its place in the room.
+    pub seq: u64,
+    /// The log entry that made it.
+    pub index: u64,
+    /// The leader's time at proposal.
+    pub created_at_ms: u64,
+    /// Who did it.
+    pub author: UserKey,
+    /// Its JSON as clients get it (`protocol::Event`).
+    pub json: Arc<RawValue>,
+}
+
+/// A piece of a file. Storing the same (file, number) again replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkRow {
+    /// The file.
+    pub file: FileId,
+    /// Its place in the file.
+    pub number: u32,
+    /// What is in it.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Everything that one transaction makes durable, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Log entries, in order and without a hole. What the log holds from the first one's index on is
+    /// replaced.
+    pub entries: Vec<LogEntry>,
+    /// Term, vote and commit index, where they changed.
+    pub hard_state: Option<HardState>,
+    /// Rows of state, in order: of two with the same key the later counts.
+    pub rows: Vec<Row>,
+    /// Events, in order. One with the room and seq of an older one replaces it, in searches as well.
+    pub events: Vec<EventRow>,
+    /// Rooms with a number: the events below that number are removed, also those of this batch. From the
+    /// commit on nobody can read them; their rows and their text are wiped in slices, by this commit and
+    /// those after it.
+    pub expired: Vec<(RoomId, u64)>,
+    /// Pieces of files, in order.
+    pub chunks: Vec<ChunkRow>,
+    /// Files that are removed with all their chunks, also those of this batch. As with `expired`, from the
+    /// commit on nobody can read them, and they are wiped in slices. No chunk of such a file comes later.
+    pub removed_files: Vec<FileId>,
+    /// How far the rows, events and files above bring the state. Always set together with them.
+    pub applied: Option<Applied>,
+    /// Entries up to and including this one may be removed from the log.
+    pub compact_to: Option<u64>,
+    /// The first meeting: the cluster this data belongs to from now on.
+    pub cluster: Option<Cluster>,
+    /// What other servers' data was last seen to be.
+    pub peer_marks: Vec<(ServerId, DataMark)>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.hard_state.is_none()
+            && self.rows.is_empty()
+            && self.events.is_empty()
+            && self.expired.is_empty()
+            && self.chunks.is_empty()
+            && self.removed_files.is_empty()
+            && self.applied.is_none()
+            && self.compact_to.is_none()
+            && self.cluster.is_none()
+            && self.peer_marks.is_empty()
+    }
+}
+
+/// Everything a start needs.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Whose data it is.
+    pub identity: Identity,
+    /// Term, vote, commit. The commit index is at least the applied index and at most the last index.
+    pub hard_state: HardState,
+    /// How far the state goes.
+    pub applied: Applied,
+    /// The entry before the first one kept: where the log was cut (index 0 and term 0 at the beginning).
+    pub truncated: LogMark,
+    /// The last entries of the log, as many as [`fits_tail`], in order and without a hole.
+    pub tail: Vec<LogEntry>,
+    /// The last entry (equal to `truncated` where the log is empty).
+    pub last: LogMark,
+    /// All rows of state, in the order of their keys.
+    pub rows: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What other servers' data was last seen to be.
+    pub peer_marks: Vec<(ServerId, DataMark)>,
+}
+
+/// Most entries of the log that are kept in memory: a peer that is less behind costs no disk read.
+pub const TAIL_ENTRIES: usize = 20_000;
+
+/// Most bytes of them, but at least one entry.
+pub const TAIL_BYTES: usize = 32 * 1024 * 1024;
+
+/// Whether so many entries of so many bytes may be kept in memory.
+pub fn fits_tail(entries: usize, bytes: usize) -> bool {
+    entries <= 1 || (entries <= TAIL_ENTRIES && bytes <= TAIL_BYTES)
+}
+
+/// Why the disk did not do what was asked. The two kinds have different consequences, and no third.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageError {
+    /// Reading, writing or syncing failed. What is on the disk is unknown: the process must end without
+    /// saying anything more.
+    Failed(String),
+    /// What was read is not what was written (checksum, order, bounds). The data must not be used: the
+    /// server goes into quarantine and is rebuilt from the others.
+    Doubtful(String),
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorageError::Failed(what) => write!(f, "the disk failed: {what}"),
+            StorageError::Doubtful(what) => write!(f, "the data is in doubt: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// Why a snapshot was not installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallError {
+    /// Its content is no good: it is damaged, cannot be read to its end, or is of a form that this program does
+    /// not know. Nothing was changed, and the data that is there is as good as before.
+    Unreadable(String),
+    /// It is the receiver's own disk.
+    Storage(StorageError),
+}
+
+impl From<StorageError> for InstallError {
+    fn from(error: StorageError) -> Self {
+        InstallError::Storage(error)
+    }
+}
+
+/// The one writer of a server's database. Owned by the replica.
+pub trait Storage {
+    /// Reads everything a start needs.
+    fn load(&self) -> Result<Loaded, StorageError>;
+
+    /// Makes `batch` durable. Returns only when it is (synced), or with the reason why it may not be.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// Wipes a slice of what is removed, as each commit does, where nothing was committed since this was last
+    /// called. To be called now and then: without it deleted text would stay on the disk of a server to which
+    /// nothing more is written.
+    fn wipe_if_idle(&mut self) -> Result<(), StorageError>;
+
+    /// How many removed events are still to be wiped, or about so many.
+    fn unwiped(&self) -> u64;
+
+    /// How far the index of searches is, while it is being made anew.
+    fn indexing(&self) -> Option<Progress> {
+        None
+    }
+
+    /// The entries `low..high` of the log, fewer where they would pass `max_bytes` of data (at least one).
+    fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError>;
+
+    /// One committed event by its place in its room.
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and begins
+    /// after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is checked,
+    /// and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
+    ///
+    /// `content` is what [`Reader::snapshot`] gave on another server, already checked to be complete;
+    /// where a part of it does not fit its own checksums the result is `Unreadable` and nothing changed.
+    fn install(
+        &mut self,
+        head: &SnapshotHead,
+        hard_state: HardState,
+        content: &mut dyn Read,
+    ) -> Result<(), InstallError>;
+}
+
+/// A view of a server's database for reading beside the writer; one per query thread.
+///
+/// It sees what was committed when the call began, and nothing of a batch under way.
+pub trait Reader {
+    /// The newest `limit` events of `room` that are above `after` and below `before`, or the oldest of
+    /// them where `oldest_first` is set; always given in the order of `seq`, without holes. Fewer where
+    /// they would pass `max_bytes` (at least one).
+    fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError>;
+
+    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` where all are older.
+    ///
+    /// Found by bisection. The leaders' clocks make `created_at_ms` grow with seq, but for the moment in which
+    /// one with a slower clock takes over; around such a moment the result is one of the places that fit.
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
+
+    /// Messages with certain words in them, newest first.
+    fn search(&self, search: &Search) -> Result<Found, StorageError>;
+
+    /// A piece of a file.
+    fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// A consistent copy of the state, as of the applied index at the moment of the call.
+    /// `head.term` is set to 0; the sender fills it in.
+    fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError>;
+}
+
+/// Which events of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRange {
+    /// Only events above this seq.
+    pub after: u64,
+    /// Only events below this seq; `u64::MAX` for no bound.
+    pub before: u64,
+    /// Whether `limit` keeps the oldest of them; else the newest.
+    pub oldest_first: bool,
+    /// At most so many.
+    pub limit: usize,
+    /// At most so many bytes of JSON, but at least one event.
+    pub max_bytes: usize,
+}
+
+/// What is searched, and where.
+///
+/// Only messages are found, by the words of their text as it is now. Case and accents do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// What the user typed: words, all of which have to occur; `"several words"` in quotes, which have to
+    /// follow one another; `begin*` for all words with that beginning. Nothing else has a meaning, no
+    /// text is an error, and without anything to look for nothing is found.
+    pub query: String,
+    /// Only in this room, which must also be one of `readable`.
+    pub room: Option<RoomId>,
+    /// The rooms that the asking user may read: nothing is found elsewhere.
+    pub readable: Arc<BTreeSet<RoomId>>,
+    /// Only by this author.
+    pub author: Option<UserKey>,
+    /// Only created at or after this time.
+    pub since_ms: Option<u64>,
+    /// Only created before this time.
+    pub until_ms: Option<u64>,
+    /// Only with a Lamport timestamp below this one: to go on where an earlier search ended.
+    pub before_lamport: Option<u64>,
+    /// At most so many hits.
+    pub limit: usize,
+}
+
+/// What a search has found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The hits, newest first.
+    pub hits: Vec<Hit>,
+    /// Set where the search had to be ended because it took too long: it has seen everything with a Lamport
+    /// timestamp at or above this one, so the same search with this as `before_lamport` goes on. Where it
+    /// is not below the `before_lamport` of this search (`u64::MAX` where there was none), it did not get
+    /// anywhere, and only a narrower search will.
+    pub cut_at: Option<u64>,
+    /// Set while the index is being made anew: what it does not have yet was not found.
+    pub indexing: Option<Progress>,
+}
+
+/// One message that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The message.
+    pub row: EventRow,
+    /// Its place among all messages, for `before_lamport`.
+    pub lamport: u64,
+    /// The part of its text around the first word that was found: plain text in one line, with `…` where
+    /// something was left out. What was found stands between `**` and `**`; these are the only asterisks, since
+    /// those of the text are given as `∗` (U+2217).
+    pub snippet: String,
+}

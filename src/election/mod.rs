@@ -1,0 +1,597 @@
+//! The ring election: who should ask for votes when nobody leads.
+//!
+//! It decides who *tries*; only the vote of a majority makes a leader. So nothing here can do harm: lost,
+//! doubled or forged tokens cost time or start a campaign, and campaigns are rate-limited.
+//!
+//! **The algorithm** is that of Le Lann, Chang and Roberts on the ring of the servers believed alive, in the
+//! order of their ring positions. A server that hears no leader sends its token, which carries its rank, to
+//! the next in the ring. Whoever holds a token of a higher rank than its own passes it on and gives way;
+//! one of a lower rank it swallows, since its own is on the way. A token that comes home has been seen by
+//! everybody on its way and found the highest: if these are a majority of the configured servers, its
+//! owner campaigns. Nobody passes anything while it hears a leader; it keeps the best token that came,
+//! for it may be the last to notice that the leader is gone.
+//!
+//! **A rank can grow on the way.** What a dead leader said last may still be in a queue. A server whose own
+//! rank passes the one it gave way to gives way no longer; and one that swallows a token which its own, as it
+//! was sent, would not have beaten, sends another.
+//!
+//! **Where the world is not a ring.** Each hop is receipted and repeated; a next server that stays silent
+//! is skipped. A token names who had it: it visits nobody twice, so it dies when it can not come home, and
+//! it tells its owner whom it really reached. Where the last holder can not reach the owner it goes back
+//! the way it came (the chain B-A-C). A round that does not end starts anew under a new number.
+//!
+//! **Who hears a leader:** a server whose peer is alive and *claims* to lead in a term at least its own. A
+//! follower's memory is not enough, it keeps pointing at a leader that was restarted; it counts for the
+//! time of some heartbeats after the follower first heard of that leader, until the claim arrives.
+//!
+//! **When the campaign begins.** Where the leader's process is known to be gone, at once, and voters need
+//! not wait for its lease to end. Else [`SETTLE_MS`] after the token came home, if no term has begun
+//! meanwhile: a new term means that somebody else is trying. It is decided for one term: where the replica has
+//! voted in another by the time it hears of it, nothing happens, for the winner would be deposed.
+//!
+//! **When it fails** (a voter's log is longer than it was, a vote was lost), the same server tries again
+//! after a while that depends on its place in the ring. After two failures in a row it stands aside, each
+//! time for longer, and lets lower ranks pass: whatever hinders it may not hinder them. Below all this
+//! lie the consensus library's own timers, long and staggered.
+
+pub mod membership;
+
+mod hops;
+mod outlook;
+mod ring;
+
+use std::collections::VecDeque;
+
+use crate::{
+    config::ReplicaConfig,
+    protocol::{
+        datagram::{Datagram, Rank, Receipt, Run, Token},
+        name::ServerId,
+        peer::{DataMark, LogMark},
+    },
+};
+
+use self::{
+    hops::{Hops, Late, receipt_of},
+    membership::View,
+    outlook::Outlook,
+    ring::{Hop, Ring},
+};
+
+/// How long after a token came home, and after the last new term, a campaign begins whose leader is not
+/// known to be dead; at least the time between two heartbeats, in which better candidates are heard.
+pub const SETTLE_MS: u64 = 70;
+/// The same where the leader is known to be dead and yet somebody else has begun a term: it has won by then,
+/// or will not.
+const CONTEST_MS: u64 = 40;
+/// Least time between two campaigns where the leader is known to be dead, or not.
+pub const FORCED_GAP_MS: u64 = 40;
+/// See [`FORCED_GAP_MS`].
+pub const PLAIN_GAP_MS: u64 = 300;
+/// A campaign that has made nobody leader after this time has failed. Where nobody waits for a lease it takes
+/// two syncs and two ways.
+const FORCED_PATIENCE_MS: u64 = 60;
+const PLAIN_PATIENCE_MS: u64 = 300;
+/// Doublings of the pauses after failed rounds and campaigns.
+const DOUBLINGS_MAX: u32 = 3;
+/// How much longer a server waits after a failure for each one above it in the ring.
+const STEP_MS: u64 = 20;
+/// Failed campaigns in a row after which a server stands aside.
+const FAILURES_BEFORE_ASIDE: u32 = 2;
+/// How long it stands aside; doubled after each further failure.
+const ASIDE_MS: u64 = 600;
+/// A round that took longer has failed; the next may take twice as long, since it may have met silent servers.
+const ROUND_MS: u64 = 200;
+/// Least time between the beginnings of two rounds of one server.
+const ROUND_GAP_MS: u64 = 5;
+/// Pause after a failed round.
+const ROUND_PAUSE_MS: u64 = 50;
+/// How long, beyond the time to settle, a server gives way to the owner of a token it passed on.
+const GIVE_WAY_MS: u64 = 300;
+/// How long, beyond the time to settle, a candidacy lasts whose campaign is delayed.
+const CHOSEN_MS: u64 = 400;
+/// How long a token is kept that can not go on yet.
+const KEEP_MS: u64 = 150;
+/// Tokens that are looked at within [`TOKEN_WINDOW_MS`]. More are dropped: a busy election of five servers
+/// needs a tenth.
+const TOKENS_PER_WINDOW: u32 = 256;
+const TOKEN_WINDOW_MS: u64 = 100;
+
+/// What the replica says about itself, whenever it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its data: run, promised term, and the log that is synced.
+    pub data: DataMark,
+    /// The last entry of its log, synced or not: what its vote judges other logs by.
+    pub log: LogMark,
+    /// Whether it leads, in that term.
+    pub leads: bool,
+    /// Whom it follows in that term, as consensus knows it. Not this server itself.
+    pub leader: Option<ServerId>,
+    /// Whether it may vote: not while it forms, learns or is in quarantine.
+    pub votes: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Time passed; due when [`Election::due_ms`] says.
+    Tick,
+    /// The replica's standing changed.
+    Standing(Standing),
+    /// The failure detector's beliefs changed.
+    View(View),
+    /// A token came.
+    Token {
+        /// From whom.
+        from: ServerId,
+        /// What it is.
+        token: Token,
+    },
+    /// A token arrived where it was sent to.
+    Receipt {
+        /// From whom.
+        from: ServerId,
+        /// Which token.
+        receipt: Receipt,
+    },
+}
+
+/// Something to be done by the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram. It may be lost.
+    Send {
+        /// To whom.
+        to: ServerId,
+        /// A token or a receipt.
+        datagram: Datagram,
+    },
+    /// Tell the replica that it should ask for votes.
+    Campaign {
+        /// See `io::Input::Campaign`.
+        term: u64,
+        /// See there.
+        leader_is_dead: bool,
+    },
+    /// Tell all servers at once that this one leads: an announcement, and a heartbeat behind it.
+    Announce {
+        /// The term it leads in.
+        term: u64,
+    },
+}
+
+/// The election on one server.
+#[derive(Debug)]
+pub struct Election {
+    /// When this was last called.
+    now_ms: u64,
+    ring: Ring,
+    /// What this server waits longer after failures than the one at the top.
+    step_ms: u64,
+    settle_ms: u64,
+    outlook: Outlook,
+    stage: Stage,
+    round: Round,
+    rounds_failed: u32,
+    campaigned_ms: Option<u64>,
+    campaigns_failed: u32,
+    aside_until_ms: u64,
+    better: Option<Better>,
+    kept: Option<Kept>,
+    announced_ms: Option<u64>,
+    tokens: TokenLimit,
+    hops: Hops,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A leader is heard, or this server takes no part.
+    Quiet,
+    /// The next round may begin then.
+    Waiting { until_ms: u64 },
+    /// The token is under way; it should have come home by then.
+    Round { until_ms: u64 },
+    /// The token came home.
+    Chosen { since_ms: u64 },
+    /// Votes were asked for; a leader should be heard by then.
+    Campaigned { until_ms: u64 },
+}
+
+/// This server's last round.
+#[derive(Debug, Default)]
+struct Round {
+    number: u64,
+    began_ms: Option<u64>,
+    /// The rank that its token says.
+    rank: Option<Rank>,
+}
+
+/// The highest candidacy that was passed on lately.
+#[derive(Debug)]
+struct Better {
+    initiator: ServerId,
+    rank: Rank,
+    until_ms: u64,
+}
+
+/// The best token that could not go on: a leader was heard, or nobody whom it could go to.
+#[derive(Debug)]
+struct Kept {
+    token: Token,
+    since_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct TokenLimit {
+    window_began_ms: u64,
+    count: u32,
+}
+
+impl Election {
+    /// Takes no part until it has heard the replica's standing and a view.
+    pub fn new(config: &ReplicaConfig) -> Self {
+        let ring = Ring::new(config);
+        Election {
+            now_ms: 0,
+            step_ms: STEP_MS * config.servers_above() as u64,
+            settle_ms: SETTLE_MS.max(config.timing.heartbeat_ms),
+            outlook: Outlook::new(config, ring.majority()),
+            ring,
+            stage: Stage::Quiet,
+            round: Round::default(),
+            rounds_failed: 0,
+            campaigned_ms: None,
+            campaigns_failed: 0,
+            aside_until_ms: 0,
+            better: None,
+            kept: None,
+            announced_ms: None,
+            tokens: TokenLimit::default(),
+            hops: Hops::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened. What is to be done about it is to be fetched by [`Election::output`].
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        self.now_ms = now_ms;
+        match input {
+            Input::Tick => {}
+            Input::Standing(standing) => {
+                if self.outlook.on_standing(now_ms, standing) {
+                    self.announce(now_ms);
+                }
+            }
+            Input::View(view) => {
+                for back in self.outlook.on_view(view) {
+                    self.hops.heard(&back);
+                }
+                self.retry_kept(now_ms);
+            }
+            Input::Token { from, token } => {
+                // Time may have passed since the last call: what it brings comes before the token.
+                self.advance(now_ms);
+                self.on_token(now_ms, &from, token);
+            }
+            Input::Receipt { from, receipt } => self.hops.received(&from, &receipt),
+        }
+        self.advance(now_ms);
+    }
+
+    /// The next thing to be done, until there is none.
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When the next `Tick` is due, unless something else happens before.
+    pub fn due_ms(&self) -> Option<u64> {
+        let stage = match self.stage {
+            Stage::Quiet => self.outlook.grace_ends_ms(self.now_ms),
+            Stage::Waiting { until_ms } => self.outlook.may_try().then_some(until_ms),
+            Stage::Round { until_ms } | Stage::Campaigned { until_ms } => Some(until_ms),
+            Stage::Chosen { since_ms } => {
+                Some(self.campaign_due_ms(since_ms).min(self.choice_ends_ms(since_ms)))
+            }
+        };
+        stage.into_iter().chain(self.hops.due_ms()).min()
+    }
+
+    fn announce(&mut self, now_ms: u64) {
+        self.outputs.push_back(Output::Announce { term: self.outlook.term() });
+        self.announced_ms = Some(now_ms);
+    }
+
+    /// Does what is due, given all that is known.
+    fn advance(&mut self, now_ms: u64) {
+        if self.outlook.part().is_none() || self.outlook.hears_leader(now_ms) {
+            self.rest();
+            return;
+        }
+        if self.stage == Stage::Quiet {
+            self.stage = Stage::Waiting { until_ms: now_ms };
+            self.retry_kept(now_ms);
+        }
+        self.end_giving_way(now_ms);
+        self.resend(now_ms);
+        match self.stage {
+            Stage::Waiting { until_ms } if now_ms >= until_ms && self.outlook.may_try() => {
+                self.begin_round(now_ms);
+            }
+            Stage::Round { until_ms } if now_ms >= until_ms => self.fail_round(now_ms),
+            Stage::Campaigned { until_ms } if now_ms >= until_ms => self.fail_campaign(now_ms),
+            _ => {}
+        }
+        if let Stage::Chosen { since_ms } = self.stage {
+            self.campaign_if_due(now_ms, since_ms);
+        }
+    }
+
+    /// Somebody leads, or this server takes no part: nothing is under way.
+    fn rest(&mut self) {
+        self.stage = Stage::Quiet;
+        self.better = None;
+        self.hops.clear();
+        self.rounds_failed = 0;
+        self.campaigns_failed = 0;
+        self.aside_until_ms = 0;
+        if self.outlook.part().is_none() {
+            self.kept = None;
+        }
+    }
+
+    fn begin_round(&mut self, now_ms: u64) {
+        let earliest_ms = self.round.began_ms.map_or(0, |began_ms| began_ms + ROUND_GAP_MS);
+        if now_ms < earliest_ms {
+            self.stage = Stage::Waiting { until_ms: earliest_ms };
+            return;
+        }
+        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
+        let number = self.round.number + 1;
+        let token = Token {
+            initiator: self.ring.me().clone(),
+            run: Run::from(&standing.data),
+            rank,
+            round: number,
+            term: standing.data.term,
+            visited: vec![self.ring.me().clone()],
+            returning: false,
+        };
+        self.round = Round { number, began_ms: Some(now_ms), rank: Some(rank) };
+        self.stage = Stage::Round { until_ms: now_ms + (ROUND_MS << self.rounds_failed.min(1)) };
+        self.pass_on(now_ms, token, now_ms);
+    }
+
+    fn fail_round(&mut self, now_ms: u64) {
+        let pause_ms = ROUND_PAUSE_MS << self.rounds_failed.min(DOUBLINGS_MAX);
+        self.rounds_failed += 1;
+        self.hops.forget(self.ring.me());
+        self.stage = Stage::Waiting { until_ms: now_ms + pause_ms + self.step_ms };
+    }
+
+    fn on_token(&mut self, now_ms: u64, from: &ServerId, token: Token) {
+        let takes_part = self.outlook.part().is_some();
+        if !takes_part || !self.tokens.admit(now_ms) || !self.ring.is_sound(from, &token) {
+            return;
+        }
+        self.hops.heard(from);
+        let receipt = Datagram::Receipt(receipt_of(&token));
+        self.outputs.push_back(Output::Send { to: from.clone(), datagram: receipt });
+        if self.outlook.leads() {
+            self.correct(now_ms);
+        } else if self.stage == Stage::Quiet {
+            self.keep_under_leader(now_ms, token);
+        } else if token.initiator == *self.ring.me() {
+            self.come_home(now_ms, token);
+        } else {
+            self.judge(now_ms, token, now_ms);
+        }
+    }
+
+    /// Somebody is looking for a leader and should hear of this one.
+    fn correct(&mut self, now_ms: u64) {
+        if self.announced_ms.is_none_or(|announced_ms| now_ms >= announced_ms + SETTLE_MS) {
+            self.announce(now_ms);
+        }
+    }
+
+    /// A leader is heard, so the token goes nowhere; but the leader may turn out to be dead. A token that
+    /// does not know this leader's term is left over from its election.
+    fn keep_under_leader(&mut self, now_ms: u64, token: Token) {
+        if token.term >= self.outlook.term() && token.initiator != *self.ring.me() {
+            self.keep_best(token, now_ms);
+        }
+    }
+
+    fn keep_best(&mut self, token: Token, came_ms: u64) {
+        let is_best = self
+            .kept
+            .as_ref()
+            .is_none_or(|kept| came_ms >= kept.since_ms + KEEP_MS || kept.token.rank <= token.rank);
+        if is_best {
+            self.kept = Some(Kept { token, since_ms: came_ms });
+        }
+    }
+
+    /// Looks again at the token that had to wait.
+    fn retry_kept(&mut self, now_ms: u64) {
+        if self.stage == Stage::Quiet {
+            return;
+        }
+        if let Some(kept) = self.kept.take().filter(|kept| now_ms < kept.since_ms + KEEP_MS) {
+            self.judge(now_ms, kept.token, kept.since_ms);
+        }
+    }
+
+    /// Passes on a token of a higher rank and gives way to its owner; swallows others, unless this server
+    /// can not try itself. It came at `came_ms`; should it find no way on, it waits for another view:
+    /// servers that have just started hear of each other one after the other.
+    fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
+        let Some(mine) = self.outlook.rank() else { return };
+        if self.outlook.is_orphan(&token) {
+            return;
+        }
+        if token.rank > mine {
+            let is_beaten = self
+                .better
+                .as_ref()
+                .is_some_and(|better| better.initiator != token.initiator && better.rank > token.rank);
+            if is_beaten {
+                return;
+            }
+            self.give_way(&token, came_ms);
+        } else if self.outlook.may_try() && now_ms >= self.aside_until_ms {
+            self.swallow(now_ms, &token);
+            return;
+        }
+        if !token.visited.contains(self.ring.me()) {
+            token.visited.push(self.ring.me().clone());
+        }
+        self.pass_on(now_ms, token, came_ms);
+    }
+
+    /// Ends a token of a lower rank: ours will come to its owner. But where it beats the rank that this server
+    /// had when it sent its own, or asked for votes, its owner has swallowed the one or refused the other.
+    fn swallow(&mut self, now_ms: u64, token: &Token) {
+        let is_beaten = self.round.rank.is_some_and(|sent| token.rank > sent);
+        if is_beaten && matches!(self.stage, Stage::Round { .. } | Stage::Campaigned { .. }) {
+            self.begin_round(now_ms);
+        }
+    }
+
+    /// Lets the owner of a token of a higher rank try first.
+    fn give_way(&mut self, token: &Token, came_ms: u64) {
+        let until_ms = came_ms + self.settle_ms + GIVE_WAY_MS;
+        self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
+        self.stage = Stage::Waiting { until_ms };
+        self.hops.forget(self.ring.me());
+    }
+
+    /// Takes back the way that was given where its owner died, takes too long, or is no longer the better.
+    fn end_giving_way(&mut self, now_ms: u64) {
+        let Some(better) = &self.better else { return };
+        let is_passed = self.outlook.rank().is_some_and(|mine| mine > better.rank);
+        let is_over = is_passed || self.outlook.is_gone(&better.initiator);
+        if !is_over && now_ms < better.until_ms {
+            return;
+        }
+        self.better = None;
+        if is_over && matches!(self.stage, Stage::Waiting { .. }) {
+            self.stage = Stage::Waiting { until_ms: now_ms.max(self.aside_until_ms) };
+        }
+    }
+
+    /// Sends a token, ours or one that came at `came_ms`, to where it goes from here. If that is nowhere it
+    /// waits for another view; ours has been wherever it can go.
+    fn pass_on(&mut self, now_ms: u64, token: Token, came_ms: u64) {
+        if let Some(hop) = self.next_hop(now_ms, &token) {
+            self.send_token(now_ms, hop, token);
+        } else if token.initiator == *self.ring.me() {
+            self.come_home(now_ms, token);
+        } else {
+            self.keep_best(token, came_ms);
+        }
+    }
+
+    fn next_hop(&self, now_ms: u64, token: &Token) -> Option<Hop> {
+        self.ring.next_hop(token, |id| self.outlook.is_in_ring(id) && !self.hops.is_silent(now_ms, id))
+    }
+
+    fn send_token(&mut self, now_ms: u64, hop: Hop, mut token: Token) {
+        token.returning = hop.returning;
+        self.hops.sent(now_ms, hop.to.clone(), token.clone());
+        self.outputs.push_back(Output::Send { to: hop.to, datagram: Datagram::Token(token) });
+    }
+
+    fn resend(&mut self, now_ms: u64) {
+        while let Some(late) = self.hops.late(now_ms) {
+            match late {
+                Late::Again { to, token } => {
+                    self.outputs.push_back(Output::Send { to, datagram: Datagram::Token(token) });
+                }
+                Late::Silent { token } => self.pass_on(now_ms, token, now_ms),
+            }
+        }
+    }
+
+    /// Our token came home, or what looks like it.
+    fn come_home(&mut self, now_ms: u64, mut token: Token) {
+        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
+        let is_this_round = matches!(self.stage, Stage::Round { .. })
+            && token.round == self.round.number
+            && token.run == Run::from(&standing.data);
+        if !is_this_round {
+            return;
+        }
+        self.hops.forget(&token.initiator);
+        // Its last holder may not have reached everybody that this server does.
+        token.returning = false;
+        if let Some(hop) = self.next_hop(now_ms, &token) {
+            self.send_token(now_ms, hop, token);
+            return;
+        }
+        if token.visited.len() < self.ring.majority() || token.rank > rank {
+            self.fail_round(now_ms);
+            return;
+        }
+        self.rounds_failed = 0;
+        self.stage = Stage::Chosen { since_ms: now_ms };
+    }
+
+    /// When a campaign may begin, for a candidacy of `since_ms`.
+    fn campaign_due_ms(&self, since_ms: u64) -> u64 {
+        let forced = self.outlook.leader_is_dead();
+        let term_since_ms = self.outlook.term_since_ms();
+        // A term that began during or after the round is somebody else's attempt.
+        let is_contested = self.round.began_ms.is_some_and(|began_ms| term_since_ms > began_ms);
+        let settled_ms = match (forced, is_contested) {
+            (true, false) => since_ms,
+            (true, true) => since_ms.max(term_since_ms + CONTEST_MS),
+            (false, _) => term_since_ms.max(since_ms) + self.settle_ms,
+        };
+        let least_ms = if forced { FORCED_GAP_MS } else { PLAIN_GAP_MS };
+        let gap_ends_ms = self.campaigned_ms.map_or(0, |campaigned_ms| campaigned_ms + least_ms);
+        settled_ms.max(gap_ends_ms)
+    }
+
+    /// When a candidacy of `since_ms` is out of date.
+    fn choice_ends_ms(&self, since_ms: u64) -> u64 {
+        since_ms + self.settle_ms + CHOSEN_MS
+    }
+
+    fn campaign_if_due(&mut self, now_ms: u64, since_ms: u64) {
+        if now_ms >= self.choice_ends_ms(since_ms) || !self.outlook.may_try() {
+            self.fail_round(now_ms);
+            return;
+        }
+        if now_ms < self.campaign_due_ms(since_ms) {
+            return;
+        }
+        let forced = self.outlook.leader_is_dead();
+        let patience_ms = if forced { FORCED_PATIENCE_MS } else { PLAIN_PATIENCE_MS };
+        self.campaigned_ms = Some(now_ms);
+        self.stage = Stage::Campaigned { until_ms: now_ms + patience_ms + self.step_ms };
+        let term = self.outlook.term();
+        self.outputs.push_back(Output::Campaign { term, leader_is_dead: forced });
+    }
+
+    fn fail_campaign(&mut self, now_ms: u64) {
+        self.campaigns_failed += 1;
+        if let Some(more) = self.campaigns_failed.checked_sub(FAILURES_BEFORE_ASIDE) {
+            self.aside_until_ms = now_ms + (ASIDE_MS << more.min(DOUBLINGS_MAX));
+        }
+        self.stage = Stage::Waiting { until_ms: self.aside_until_ms.max(now_ms) };
+        self.advance(now_ms);
+    }
+}
+
+impl TokenLimit {
+    fn admit(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.window_began_ms + TOKEN_WINDOW_MS {
+            *self = TokenLimit { window_began_ms: now_ms, count: 0 };
+        }
+        self.count += 1;
+        self.count <= TOKENS_PER_WINDOW
+    }
+}

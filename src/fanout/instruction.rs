@@ -1,0 +1,141 @@
+//! What the fan-out is told.
+
+use std::sync::Arc;
+
+use crate::{
+    disk::{EventRange, EventRow, RoomId},
+    protocol::{
+        answer::{JoinAnswer, Signature},
+        envelope::AnswerTo,
+        limits::{HISTORY_BYTES, HISTORY_MAX},
+        name::RoomName,
+        said::Said,
+    },
+};
+
+use super::{ConnId, EventQuery, Purpose, QueryResult};
+
+/// An instruction to the fan-out. Instructions are carried out in the order they are given.
+#[derive(Debug, Clone)]
+pub enum Instruction {
+    /// A connection begins.
+    Open {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The answer to a write: it waits for its turn behind a `Join` that waits for its events.
+    Answer {
+        /// The connection.
+        conn: ConnId,
+        /// The answer.
+        said: Arc<Said>,
+    },
+    /// What may overtake: the answer to a read, or a push that belongs to no room.
+    Say {
+        /// The connection.
+        conn: ConnId,
+        /// What is said.
+        said: Arc<Said>,
+    },
+    /// A push for every connection.
+    SayAll {
+        /// The push.
+        said: Arc<Said>,
+    },
+    /// A `create_join` was applied. Its answer is written when its events are found (`QueryResult` with
+    /// `Purpose::Join`); until then later `Answer`s of the connection wait. From that answer on the
+    /// connection gets the room's events without hole or repeat; an earlier `Follow` or `Join` of the room ends here.
+    Join(Box<Join>),
+    /// From now on the connection gets the room's events above `after`, without hole or repeat. Ignored
+    /// where the connection follows the room already. Where a `Join` of the room waits for its events, an
+    /// `Unfollow` ended it and this one lets it go on as if nothing had.
+    Follow {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+        /// What the room is called at this point of the instructions.
+        name: RoomName,
+        /// The last event it does not need.
+        after: u64,
+        /// The newest event of the room at this point of the instructions.
+        last_seq: u64,
+    },
+    /// The connection no longer gets the room's events.
+    Unfollow {
+        /// The connection.
+        conn: ConnId,
+        /// The room.
+        room: RoomId,
+    },
+    /// Something happened in a room.
+    Publish {
+        /// The room.
+        room: RoomId,
+        /// The event's place in it.
+        seq: u64,
+        /// The event.
+        said: Arc<Said>,
+    },
+    /// An earlier event of a room has become another: from now on nobody gets what it was. Whoever had it
+    /// already hears of the change by the event that made it.
+    Rewrite(Box<EventRow>),
+    QueryResult {
+        conn: ConnId,
+        room: RoomId,
+        purpose: Purpose,
+        result: QueryResult,
+        /// Who says it and when.
+        by: Signature,
+    },
+    /// End the connection once what is queued before this has been written.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// The connection is gone already: forget it.
+    Forget {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Time passed: ask again for what is still missing.
+    Tick,
+}
+
+/// A `create_join` whose events are being looked up.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The connection.
+    pub conn: ConnId,
+    /// The room.
+    pub room: RoomId,
+    /// The log entry of the join, which tells it from others of the connection.
+    pub index: u64,
+    /// The request.
+    pub to: AnswerTo,
+    /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of
+    /// the instructions.
+    pub answer: JoinAnswer,
+    /// Whether the request named `after`, and which. On a resume the events in the answer begin at
+    /// `after + 1` and, where not all fit, the rest follows as pushes.
+    pub after: Option<u64>,
+    /// Without `after`: how many events the query was asked for. `more` tells whether there are older ones.
+    pub history: usize,
+    /// Who says it and when.
+    pub by: Signature,
+}
+
+impl Join {
+    /// What has to be looked up for it.
+    pub fn query(&self) -> EventQuery {
+        let range = EventRange {
+            after: self.after.unwrap_or(0),
+            before: self.answer.last_seq + 1,
+            oldest_first: self.after.is_some(),
+            limit: if self.after.is_some() { HISTORY_MAX } else { self.history },
+            max_bytes: HISTORY_BYTES,
+        };
+        let purpose = Purpose::Join { index: self.index };
+        EventQuery { conn: self.conn, room: self.room, range, purpose }
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests that move files, a chunk at a time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{
+    checked::{ChunkBytes, ContentType, Digest, FileName},
+    file::FileId,
+    name::RoomName,
+};
+
+/// Begins an upload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileBegin {
+    /// The room in which it will be posted.
+    pub room: RoomName,
+    /// The file's name.
+    pub name: FileName,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// `application/octet-stream` where it is left out.
+    pub content_type: Option<ContentType>,
+}
+
+/// Some bytes of an upload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileChunk {
+    pub file_id: FileId,
+    /// The place of the bytes in the file.
+    pub offset: u64,
+    pub bytes: ChunkBytes,
+}
+
+/// Ends an upload: from now on the file can be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileEnd {
+    pub file_id: FileId,
+    /// SHA-256 of the whole content.
+    pub sha256: Digest,
+}
+
+/// Reads a piece of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRead {
+    pub file_id: FileId,
+    /// A multiple of the size of a chunk.
+    #[serde(default)]
+    pub offset: u64,
+}
+
+/// Removes a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDelete {
+    pub file_id: FileId,
+}

@@ -1,0 +1,185 @@
+//! What the user typed into a search, taken apart.
+
+use std::ops::Range;
+
+use super::terms::{Kind, Run, Term, Terms};
+
+/// Bytes of what was typed that are looked at.
+const QUERY_BYTES: usize = 1_024;
+/// Of an overlong query the first so many clauses count.
+pub const TERMS_MAX: usize = 16;
+
+/// What has to occur in a text: all of its clauses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    clauses: Vec<Clause>,
+}
+
+/// One thing that has to occur in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clause {
+    /// Terms that follow one another.
+    Phrase {
+        /// At least one.
+        terms: Vec<String>,
+        /// Whether the last one is only the beginning of a word.
+        begins: bool,
+    },
+    /// A part that is shorter than the grams of its script.
+    Part(String),
+}
+
+impl Query {
+    /// Takes apart what was typed. `None` when there is nothing in it that could be looked for.
+    pub fn parse(typed: &str) -> Option<Query> {
+        let mut rest = &typed[..typed.floor_char_boundary(QUERY_BYTES)];
+        let mut query = Query { clauses: Vec::new() };
+        while query.clauses.len() < TERMS_MAX {
+            rest = rest.trim_start_matches(is_space);
+            if rest.is_empty() {
+                break;
+            }
+            let term;
+            // A quote that is never closed closes at the end.
+            (term, rest) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+                None => rest.split_at(rest.find(|char| is_space(char) || char == '"').unwrap_or(rest.len())),
+            };
+            // In quotes the asterisk is behind them or inside.
+            let behind = rest.strip_prefix('*');
+            let begins = behind.is_some() || term.ends_with('*');
+            rest = behind.unwrap_or(rest);
+            query.add(&Terms::of(term).runs, begins);
+        }
+        query.clauses.truncate(TERMS_MAX);
+        (!query.clauses.is_empty()).then_some(query)
+    }
+
+    /// A part that is shorter than a gram cannot be looked for behind another term: it is a clause of its own.
+    fn add(&mut self, runs: &[Run], begins: bool) {
+        for (place, phrase) in runs.split(Run::is_short).enumerate() {
+            let is_last = place == runs.iter().filter(|run| run.is_short()).count();
+            let terms: Vec<String> = phrase.iter().flat_map(Run::terms).map(|term| term.text).collect();
+            if !terms.is_empty() {
+                let ends_in_word = phrase.last().is_some_and(|run| run.kind == Kind::Word);
+                self.clauses.push(Clause::Phrase { terms, begins: begins && is_last && ends_in_word });
+            }
+        }
+        let parts = runs.iter().filter(|run| run.is_short());
+        self.clauses.extend(parts.map(|run| Clause::Part(run.text())));
+    }
+
+    /// What has to occur.
+    pub fn clauses(&self) -> &[Clause] {
+        &self.clauses
+    }
+
+    /// Whether everything that is looked for occurs in a text.
+    pub fn fits(&self, text: &str) -> bool {
+        let terms = Terms::of(text);
+        let all = terms.all();
+        self.clauses.iter().all(|clause| clause.places(&terms, &all).next().is_some())
+    }
+
+    /// Where in a text is what is looked for, in order and without overlaps.
+    pub(super) fn places(&self, terms: &Terms, all: &[Term]) -> Vec<Range<usize>> {
+        let mut places: Vec<Range<usize>> =
+            self.clauses.iter().flat_map(|clause| clause.places(terms, all)).collect();
+        places.sort_by_key(|place| (place.start, place.end));
+        places.dedup_by(|next, place| {
+            let touches = next.start <= place.end;
+            if touches {
+                place.end = place.end.max(next.end);
+            }
+            touches
+        });
+        places
+    }
+}
+
+impl Clause {
+    /// Each term of a phrase has a place of its own, since what separates them is not marked.
+    fn places<'a>(
+        &'a self,
+        terms: &'a Terms,
+        all: &'a [Term],
+    ) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
+        match self {
+            Clause::Part(part) => Box::new(terms.places_of_part(part)),
+            Clause::Phrase { terms: wanted, begins } => Box::new(
+                all.windows(wanted.len())
+                    .filter(|window| fits(wanted, *begins, window))
+                    .flatten()
+                    .map(|term| term.place.clone()),
+            ),
+        }
+    }
+}
+
+fn fits(wanted: &[String], begins: bool, window: &[Term]) -> bool {
+    let last = wanted.len() - 1;
+    wanted.iter().zip(window).enumerate().all(|(place, (wanted, term))| {
+        term.text == *wanted || begins && place == last && term.text.starts_with(wanted)
+    })
+}
+
+fn is_space(char: char) -> bool {
+    char.is_whitespace() || char.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clauses as they could be typed; parts in brackets.
+    fn clauses(typed: &str) -> Vec<String> {
+        let shown = |clause: &Clause| match clause {
+            Clause::Part(part) => format!("[{part}]"),
+            Clause::Phrase { terms, begins } => terms.join(" ") + if *begins { "*" } else { "" },
+        };
+        Query::parse(typed).map_or(vec![], |query| query.clauses().iter().map(shown).collect())
+    }
+
+    #[test]
+    fn words_phrases_and_beginnings_are_all_that_has_a_meaning() {
+        assert_eq!(clauses("hello  World"), ["hello", "world"]);
+        assert_eq!(clauses(r#"say "hello world" now"#), ["say", "hello world", "now"]);
+        assert_eq!(clauses("hel* wor*ld"), ["hel*", "wor ld"]);
+        assert_eq!(clauses(r#""good mor"* "good mor*""#), ["good mor*", "good mor*"]);
+        assert_eq!(clauses("a OR b NOT (c) NEAR/2 body:d {x}"), {
+            ["a", "or", "b", "not", "c", "near 2", "body d", "x"]
+        });
+        assert_eq!(clauses("foo\"bar baz"), ["foo", "bar baz"]);
+        assert_eq!(clauses("a\0b"), ["a", "b"]);
+        assert_eq!(clauses("C++ → 👍🏽*"), ["c + +", "→", "👍"]);
+        assert_eq!(clauses("日本語 学 ไทย ไท"), ["日本 本語", "[学]", "ไทย", "[ไท]"]);
+        assert_eq!(clauses("買iPhone手机x*"), ["iphone 手机 x*", "[買]"]);
+        assert_eq!(clauses("買iPhone手*"), ["iphone", "[買]", "[手]"]);
+        for nothing in ["", "   ", "\"\"", "\"", "* ** -", "\0", "\" , \"*", "\u{301}", "\u{200b}", "…", "!?"]
+        {
+            assert_eq!(Query::parse(nothing), None, "{nothing:?}");
+        }
+        assert_eq!(clauses(&"x ".repeat(10_000)).len(), TERMS_MAX);
+        assert_eq!(clauses(&"買x".repeat(10_000)).len(), TERMS_MAX);
+        clauses(&"é".repeat(10_000));
+    }
+
+    #[test]
+    fn a_text_fits_when_everything_occurs() {
+        let fits = |typed: &str, text: &str| Query::parse(typed).unwrap().fits(text);
+        assert!(fits("two", "One, TWO, three"));
+        assert!(fits("\"two three\"", "one two three"));
+        assert!(!fits("\"three two\"", "one two three"));
+        assert!(fits("thr* one", "one two three"));
+        assert!(!fits("thr one", "one two three"));
+        assert!(!fits("two four", "one two three"));
+        assert!(!fits("\"one two three four\"", "one two"));
+        assert!(fits("本語", "日本語です"));
+        assert!(fits("語", "日本語です"));
+        assert!(!fits("日語", "日本語です"));
+        assert!(fits("ทย", "ภาษาไทย"));
+        assert!(fits("학교", "우리 학교에서는"));
+        assert!(fits("c++", "I like C++."));
+        assert!(!fits("c++", "I like C."));
+    }
+}

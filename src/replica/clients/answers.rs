@@ -1,0 +1,290 @@
+//! The log has decided: what its commands mean for the clients of this server, and the answers to those that asked.
+
+use std::sync::Arc;
+
+use crate::{
+    chat::{
+        Authority, Command, Effects, Ended, MemberChange, Published, Reply, Room,
+        effects::{DeletedRoom, Invitation, ReadUpTo},
+        hook::hook_id,
+    },
+    fanout::{ConnId, Instruction, Join},
+    protocol::{
+        answer::{
+            AccountName, Answer, BotCreated, HookCreated, Invited, JoinAnswer, Left, PasswordChanged, Placed,
+            Push, ReadElsewhere, Receiving, RoomDeleted, Uninvited,
+        },
+        file::FILE_CHUNK_BYTES,
+        name::UserName,
+        refusal::{Code, Refusal},
+        said::Said,
+    },
+    replica::io::Query,
+};
+
+use super::{
+    At, Clients,
+    connection::{Connection, Then, Write, WriteAnswer},
+    throttle::Guarded,
+};
+
+/// When a client may ask again for what the leader could not read.
+const UNKNOWN_RETRY_MS: u64 = 5_000;
+
+/// A command that the log has decided, and what came of it.
+pub struct Decided<'a> {
+    /// The log entry.
+    pub index: u64,
+    /// The command.
+    pub command: &'a Command,
+    /// What changed.
+    pub effects: Effects,
+    /// The connection that waits for the answer, and the number of its proposal.
+    pub asker: Option<(ConnId, u64)>,
+    /// The answer, if the command was carried out or refused now, and not at an earlier entry.
+    pub outcome: Option<Result<Reply, Refusal>>,
+}
+
+impl Clients {
+    /// Tells the clients what a command has changed, and the one that asked what became of it.
+    pub fn decided(&mut self, at: &mut At<'_>, decided: Decided<'_>) {
+        let Decided { index, command, effects, asker, outcome } = decided;
+        let Effects { events, rewritten, membership, invitations, ended, deleted, read, .. } = effects;
+        let asking = asker.map(|(conn, _)| conn);
+        self.follow_joined(at, &membership, &events, asking);
+        let has_spoken = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
+        if let (true, Some(conn), Some(published)) = (has_spoken, asking, events.first())
+            && self.speaks_for_itself(conn, command, &published.event.author)
+        {
+            // A user who speaks in a room hears it from then on.
+            let before = published.event.seq - 1;
+            let (room, name) = (published.room, published.event.room.clone());
+            at.fan_out(Instruction::Follow { conn, room, name, after: before, last_seq: before });
+        }
+        for row in rewritten {
+            at.fan_out(Instruction::Rewrite(Box::new(row)));
+        }
+        for published in events {
+            at.fan_out(Instruction::Publish {
+                room: published.room,
+                seq: published.event.seq,
+                said: Said::event(&published.event, published.json),
+            });
+        }
+        self.unfollow_left(at, &membership);
+        for invitation in invitations {
+            self.tell_of_invitation(at, invitation);
+        }
+        for read in read {
+            self.tell_of_reading(at, read, asking);
+        }
+        for DeletedRoom { room, by, members } in deleted {
+            let said = Said::push(RoomDeleted { by, room }, at.signature());
+            for conn in members.iter().flat_map(|user| self.connections.of_user(user)) {
+                at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+            }
+        }
+        if let (Some(outcome), Some((conn, seq))) = (outcome, asker) {
+            if let Err(refusal) = &outcome {
+                self.note_shed(conn, command, refusal);
+            }
+            self.answer_write(at, index, conn, seq, outcome);
+        }
+        for Ended { user, .. } in ended.iter().filter(|_| command.operation().ends_trust()) {
+            self.throttle.forget_homes(&Guarded::Account(user.clone()));
+        }
+        for ended in &ended {
+            self.end_sessions(at, ended, asking);
+        }
+    }
+
+    /// Lets the connections of new members follow the room, but for the one that asked: it has its answer.
+    fn follow_joined(
+        &mut self,
+        at: &mut At<'_>,
+        membership: &[MemberChange],
+        events: &[Published],
+        asking: Option<ConnId>,
+    ) {
+        for change in membership.iter().filter(|change| change.joined) {
+            // Without an event that says so they begin with the next one.
+            let next = at.state.room_by_id(change.room).map_or(1, |room| room.last_seq + 1);
+            let of_room = events.iter().find(|published| published.room == change.room);
+            let seq = of_room.map_or(next, |published| published.event.seq);
+            for conn in
+                self.connections.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asking)
+            {
+                self.follow_unasked(at, conn, change.room, seq - 1, seq - 1);
+            }
+        }
+    }
+
+    fn unfollow_left(&mut self, at: &mut At<'_>, membership: &[MemberChange]) {
+        for change in membership.iter().filter(|change| !change.joined) {
+            for conn in self.connections.of_user(&change.user) {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.leaves(change.room);
+                }
+                at.fan_out(Instruction::Unfollow { conn, room: change.room });
+            }
+        }
+    }
+
+    fn tell_of_invitation(&mut self, at: &mut At<'_>, invitation: Invitation) {
+        let Invitation { user, room, by, invited } = invitation;
+        let push: Push = if invited { Invited { by, room }.into() } else { Uninvited { by, room }.into() };
+        let said = Said::push(push, at.signature());
+        for conn in self.connections.of_user(&user) {
+            at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+        }
+    }
+
+    /// Tells the user's other connections how far a room has been read.
+    fn tell_of_reading(&mut self, at: &mut At<'_>, read: ReadUpTo, asking: Option<ConnId>) {
+        let ReadUpTo { user, room, seq } = read;
+        let name = at.state.room_by_id(room).map(|room| room.name.clone());
+        let (Some(name), Some(user_name)) = (name, at.state.name_of(user)) else { return };
+        let unread = at.state.unread(user, room);
+        let (mentions, unread_messages) = (unread.mentions, unread.messages);
+        let read = ReadElsewhere { mentions, room: name, seq, unread_messages };
+        let said = Said::push(read, at.signature());
+        let conns = self.connections.of_user(&user_name.key());
+        for conn in conns.into_iter().filter(|conn| Some(*conn) != asking) {
+            at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+        }
+    }
+
+    /// Whether `author` of a message is the user that the connection is logged in as. A webhook's bot is a member, but
+    /// a client that posts by its token is nobody, and may hear nothing of the room.
+    fn speaks_for_itself(&mut self, conn: ConnId, command: &Command, author: &UserName) -> bool {
+        let user = self.connections.get_mut(conn).and_then(|connection| connection.user.as_ref());
+        let is_own = user.is_some_and(|user| user.key() == author.key());
+        matches!(command, Command::Say(_)) && is_own
+    }
+
+    /// The log has decided what `conn` asked for.
+    fn answer_write(
+        &mut self,
+        at: &mut At<'_>,
+        index: u64,
+        conn: ConnId,
+        seq: u64,
+        outcome: Result<Reply, Refusal>,
+    ) {
+        let by = at.signature();
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(Write { to, then }) = connection.waiting(seq).cloned() else { return };
+        let known = |answer: Answer| WriteAnswer::Known(Said::answer(to.clone(), answer, by.clone()));
+        let renews = matches!(then, Then::Renew(_));
+        if let Then::LogIn(token) = then {
+            let outcome = match outcome {
+                Ok(Reply::Account { username }) => Ok(username),
+                Err(refusal) => Err(refusal),
+                Ok(_) => Err(not_read()),
+            };
+            let answer = known(self.login_decided(at, conn, token, outcome));
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            connection.answer(seq, answer);
+            self.flush_answers(at, conn);
+            return self.answered(conn, at.outputs);
+        }
+        let answer = match outcome {
+            Err(refusal) => known(refusal.into()),
+            Ok(Reply::Sent(sent)) => known(sent.into()),
+            Ok(Reply::Left { room, .. }) => known(Left { room }.into()),
+            Ok(Reply::Placed { room, seq, duplicate }) => known(match then {
+                Then::Token(token) => {
+                    let hook_id = hook_id(&token.hash());
+                    HookCreated { duplicate, hook_id, room, seq, token }.into()
+                }
+                _ => Placed { duplicate, room, seq, warning: None }.into(),
+            }),
+            Ok(Reply::Invited { room, seq, duplicate, is_known }) => {
+                let warning =
+                    (!is_known).then(|| "nobody has used this name yet; is it spelled right?".to_owned());
+                known(Placed { duplicate, room, seq, warning }.into())
+            }
+            Ok(Reply::Account { username }) => known(match then {
+                Then::Token(token) => BotCreated { token, username }.into(),
+                Then::Renew(token) => {
+                    connection.authority = Authority::Session(token.hash());
+                    PasswordChanged { token, username }.into()
+                }
+                _ => AccountName { username }.into(),
+            }),
+            Ok(Reply::Receiving { file_id, received }) => {
+                known(Receiving { chunk_bytes: FILE_CHUNK_BYTES as u64, file_id, received }.into())
+            }
+            Ok(Reply::File(file)) => known(Answer::File(file.into())),
+            // A proposal that timed out becomes nothing as well, but its connection was told so then.
+            Ok(Reply::Nothing) => known(not_read().into()),
+            Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
+                let (after, history) = match then {
+                    Then::Join { after, history, .. } => (after, history),
+                    _ => (None, 0),
+                };
+                connection.joins(room_id);
+                let pins = at.state.room_by_id(room_id).into_iter().flat_map(Room::pins);
+                let answer = JoinAnswer {
+                    room,
+                    created,
+                    private,
+                    topic,
+                    role: role.into(),
+                    first_seq,
+                    last_seq,
+                    pins: pins.map(|pinned| pinned.seq).collect(),
+                    events: Vec::new(),
+                    more: false,
+                };
+                let join = Join { conn, room: room_id, index, to, answer, after, history, by };
+                WriteAnswer::Join(Box::new(join))
+            }
+        };
+        connection.answer(seq, answer);
+        self.flush_answers(at, conn);
+        if renews {
+            self.answered(conn, at.outputs);
+        }
+    }
+
+    /// Tells the clients whose writes have waited too long.
+    pub(super) fn time_out_writes(&mut self, at: &mut At<'_>) {
+        let by = at.signature();
+        for (seq, conn) in at.proposals.time_out(at.now.mono_ms) {
+            let Some(connection) = self.connections.get_mut(conn).filter(|connection| !connection.closing)
+            else {
+                continue;
+            };
+            let Some(to) = connection.waiting(seq).map(|write| write.to.clone()) else { continue };
+            let reason =
+                "no majority of the servers answered in time; the outcome is unknown, so send it again";
+            let said = Said::nack(to, Refusal::new(Code::Unavailable, reason), by.clone());
+            connection.answer(seq, WriteAnswer::Last(said));
+            self.flush_answers(at, conn);
+        }
+    }
+
+    /// Gives out the answers whose turn has come.
+    pub(super) fn flush_answers(&mut self, at: &mut At<'_>, conn: ConnId) {
+        while let Some(answer) = self.connections.get_mut(conn).and_then(Connection::next_answer) {
+            match answer {
+                WriteAnswer::Known(said) => at.fan_out(Instruction::Answer { conn, said }),
+                WriteAnswer::Last(said) => {
+                    at.fan_out(Instruction::Answer { conn, said });
+                    self.close(conn, at.outputs);
+                }
+                WriteAnswer::Join(join) => {
+                    self.queries.push((join.index, Query::Events(join.query())));
+                    at.fan_out(Instruction::Join(join));
+                }
+            }
+        }
+    }
+}
+
+/// What is said of a proposal that the leader could not read.
+fn not_read() -> Refusal {
+    let reason = "the leader runs an older version, which does not know this; nothing happened";
+    Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS)
+}

@@ -1,0 +1,490 @@
+//! One client connection, seen from the replica. It does not know which dialect the client speaks.
+
+use core::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    chat::{Authority, Room, State, effects::Which},
+    disk::RoomId,
+    fanout::{ConnId, Join},
+    protocol::{
+        checked::{ClientMsgId, Seq},
+        credential::Token,
+        envelope::AnswerTo,
+        name::{RoomKey, UserKey, UserName},
+        request::CreateJoin,
+        said::Said,
+    },
+};
+
+use super::{logins::PendingJob, rates::ConnTraffic};
+
+/// How long after its login a connection that names no room gets to follow its user's rooms by itself.
+/// A client that resumes says `create_join` first, and then that answer is the beginning.
+pub const FOLLOW_DELAY_MS: u64 = 300;
+
+/// The answer to a write, held back until the connection's earlier writes are answered.
+#[derive(Debug)]
+pub enum WriteAnswer {
+    /// It is known.
+    Known(Arc<Said>),
+    /// It is known, and the connection ends after it.
+    Last(Arc<Said>),
+    /// A `create_join` that was applied: its events have to be found first.
+    Join(Box<Join>),
+}
+
+/// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
+/// is answered anyway.
+const TYPING_PAUSE_MS: u64 = 1_000;
+
+/// A write that waits for the log's decision.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Where its answer goes.
+    pub to: AnswerTo,
+    /// What its answer needs beside the decision.
+    pub then: Then,
+}
+
+/// What the answer to a write needs beside the log's decision.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// Nothing.
+    Answer,
+    /// Events of the room that was joined.
+    Join {
+        /// The room.
+        room: RoomKey,
+        /// The last event that the client has.
+        after: Option<u64>,
+        /// Else how many of the last events it wants.
+        history: usize,
+    },
+    /// The connection is logged in by this token, or as a guest.
+    LogIn(Option<Token>),
+    /// The token that was drawn for it.
+    Token(Token),
+    /// The connection goes on under this token.
+    Renew(Token),
+}
+
+impl Write {
+    /// Whether it is a `create_join` of that room.
+    pub fn joins(&self, key: &RoomKey) -> bool {
+        matches!(&self.then, Then::Join { room, .. } if room == key)
+    }
+}
+
+impl Then {
+    /// What the answer to a `create_join` needs.
+    pub fn join(join: &CreateJoin) -> Then {
+        let after = join.after.map(Seq::get);
+        Then::Join { room: join.room.key(), after, history: join.history() }
+    }
+}
+
+/// What a request waits for whose client is not read from meanwhile.
+#[derive(Debug)]
+pub enum Awaited {
+    /// What the connection's thread is doing for it.
+    Job(Box<PendingJob>),
+    /// That this server is up to date: a login by a token that is not known here.
+    Leader,
+    /// The log's decision about a login, or about another password.
+    Commit,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Waits for the proposal of this number.
+    Waiting(u64, Box<Write>),
+    Answered(WriteAnswer),
+}
+
+/// Rooms to be followed without being asked, from where they stood at the login.
+#[derive(Debug)]
+struct Unasked {
+    due_ms: u64,
+    rooms: Vec<(RoomId, u64)>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who it is, once logged in.
+    pub user: Option<UserName>,
+    /// By what right they are that user.
+    pub authority: Authority,
+    /// Whether the connection has proved to be an operator's.
+    pub is_operator: bool,
+    /// What an operator has to answer.
+    pub challenge: Option<[u8; 32]>,
+    /// Where the client is.
+    pub addr: Option<IpAddr>,
+    /// Why nothing is read from it, if so: what was sent after a login must not be taken before it.
+    pub awaited: Option<Awaited>,
+    typed_ms: Option<u64>,
+    /// Malformed lines since the last good one.
+    pub bad_lines: u32,
+    /// The connection ends: nothing more is taken from it.
+    pub closing: bool,
+    /// An answer that ends the connection waits for its turn.
+    ending: bool,
+    /// What it has sent.
+    pub traffic: ConnTraffic,
+    /// The last message that was refused for load.
+    shed: Option<ClientMsgId>,
+    writes: VecDeque<Slot>,
+    unasked: Option<Unasked>,
+    joined: BTreeSet<RoomId>,
+}
+
+impl Connection {
+    /// A new connection.
+    pub fn new(addr: Option<IpAddr>) -> Self {
+        Connection {
+            user: None,
+            authority: Authority::Guest,
+            is_operator: false,
+            challenge: None,
+            addr,
+            awaited: None,
+            typed_ms: None,
+            bad_lines: 0,
+            closing: false,
+            ending: false,
+            traffic: ConnTraffic::default(),
+            shed: None,
+            writes: VecDeque::new(),
+            unasked: None,
+            joined: BTreeSet::new(),
+        }
+    }
+
+    /// A message was refused for load; without an id nothing can be said to follow it.
+    pub fn shed(&mut self, client_msg_id: Option<&ClientMsgId>) {
+        self.shed = client_msg_id.cloned();
+    }
+
+    /// Whether the message `follows` was refused for load and has not come again since: what says that it
+    /// follows it would overtake it.
+    pub fn overtakes(&self, follows: Option<&ClientMsgId>) -> bool {
+        follows.is_some() && self.shed.as_ref() == follows
+    }
+
+    /// The message is taken: what follows it may be taken too.
+    pub fn taken(&mut self, client_msg_id: Option<&ClientMsgId>) {
+        if self.shed.as_ref() == client_msg_id {
+            self.shed = None;
+        }
+    }
+
+    /// Whether the user is to be seen typing, who has just typed.
+    pub fn types(&mut self, now_ms: u64) -> bool {
+        let is_news = self.typed_ms.is_none_or(|typed_ms| now_ms >= typed_ms + TYPING_PAUSE_MS);
+        if is_news {
+            self.typed_ms = Some(now_ms);
+        }
+        is_news
+    }
+
+    /// Whether this connection's session is one of those that ended.
+    pub fn is_among(&self, which: Which) -> bool {
+        match (which, self.authority) {
+            (Which::All, _) | (Which::Guests, Authority::Guest) => true,
+            (Which::One(token), authority) => authority == Authority::Session(token),
+            (Which::AllBut(token), authority) => authority != Authority::Session(token),
+            (Which::Guests, _) => false,
+        }
+    }
+
+    /// Whether nothing more is taken from it: it ends, or will end once the answer that ends it has its
+    /// turn. What came behind a request that is so refused would overtake it when it is sent again.
+    pub fn is_over(&self) -> bool {
+        self.closing || self.ending
+    }
+
+    /// Whether a write waits for its answer.
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// A write waits for proposal `seq`.
+    pub fn wait_for(&mut self, write: Write, seq: u64) {
+        self.writes.push_back(Slot::Waiting(seq, Box::new(write)));
+    }
+
+    /// An answer that is known already, in its turn behind the writes that wait.
+    pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
+        self.ending |= matches!(answer, WriteAnswer::Last(_));
+        self.writes.push_back(Slot::Answered(answer));
+    }
+
+    /// The write that waits for proposal `seq`.
+    pub fn waiting(&self, seq: u64) -> Option<&Write> {
+        self.writes.iter().find_map(|slot| match slot {
+            Slot::Waiting(other, write) if *other == seq => Some(&**write),
+            _ => None,
+        })
+    }
+
+    /// The answer to the write that waits for proposal `seq`.
+    pub fn answer(&mut self, seq: u64, answer: WriteAnswer) {
+        let waits = |slot: &&mut Slot| matches!(slot, Slot::Waiting(other, _) if *other == seq);
+        if let Some(slot) = self.writes.iter_mut().find(waits) {
+            *slot = Slot::Answered(answer);
+        }
+    }
+
+    /// The next answer whose turn has come.
+    pub fn next_answer(&mut self) -> Option<WriteAnswer> {
+        match self.writes.pop_front()? {
+            Slot::Answered(answer) => Some(answer),
+            waiting @ Slot::Waiting(..) => {
+                self.writes.push_front(waiting);
+                None
+            }
+        }
+    }
+
+    /// Notes where the user's rooms stand at the login.
+    pub fn follow_later(&mut self, now_ms: u64, rooms: Vec<(RoomId, u64)>) {
+        self.unasked = Some(Unasked { due_ms: now_ms + FOLLOW_DELAY_MS, rooms });
+    }
+
+    /// The rooms to follow from now on, once the time has come, or at once if `now_ms` is `None`.
+    pub fn take_unasked(&mut self, now_ms: Option<u64>) -> Vec<(RoomId, u64)> {
+        if now_ms.is_some_and(|now_ms| self.unasked.as_ref().is_none_or(|unasked| unasked.due_ms > now_ms)) {
+            return Vec::new();
+        }
+        let Some(unasked) = self.unasked.take() else { return Vec::new() };
+        unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
+    }
+
+    /// Whether a `create_join` of the room under `key` waits for its password or for the log's decision.
+    pub fn awaits_join(&self, key: &RoomKey) -> bool {
+        let hashed = matches!(&self.awaited, Some(Awaited::Job(pending)) if pending.joins(key));
+        hashed
+            || self.writes.iter().any(|slot| match slot {
+                Slot::Waiting(_, write) => write.joins(key),
+                Slot::Answered(_) => false,
+            })
+    }
+
+    /// `room` is to be followed from `after` on, but a `create_join` of it waits: its answer is the start.
+    /// Only if it is refused the room is followed without it.
+    pub fn follow_if_refused(&mut self, room: RoomId, after: u64) {
+        let unasked = self.unasked.get_or_insert(Unasked { due_ms: 0, rooms: Vec::new() });
+        if unasked.rooms.iter().all(|(other, _)| *other != room) {
+            unasked.rooms.push((room, after));
+        }
+    }
+
+    /// The connection asked to join `room`: only that answer decides what it follows.
+    pub fn joins(&mut self, room: RoomId) {
+        self.joined.insert(room);
+        self.forget_unasked(room);
+    }
+
+    /// The user is no longer in `room`: it is not to be followed, whatever was planned.
+    pub fn leaves(&mut self, room: RoomId) {
+        self.joined.remove(&room);
+        self.forget_unasked(room);
+    }
+
+    fn forget_unasked(&mut self, room: RoomId) {
+        if let Some(unasked) = &mut self.unasked {
+            unasked.rooms.retain(|(other, _)| *other != room);
+        }
+    }
+}
+
+/// All connections of this server.
+#[derive(Debug, Default)]
+pub struct Connections {
+    by_conn: BTreeMap<ConnId, Connection>,
+    by_user: BTreeMap<UserKey, BTreeSet<ConnId>>,
+    logged_in: usize,
+}
+
+impl Connections {
+    /// A connection begins.
+    pub fn open(&mut self, conn: ConnId, connection: Connection) {
+        self.by_conn.insert(conn, connection);
+    }
+
+    /// A connection is gone.
+    pub fn close(&mut self, conn: ConnId) -> Option<Connection> {
+        let connection = self.by_conn.remove(&conn)?;
+        if let Some(user) = &connection.user
+            && let Some(conns) = self.by_user.get_mut(&user.key())
+        {
+            self.logged_in -= usize::from(conns.remove(&conn));
+            if conns.is_empty() {
+                self.by_user.remove(&user.key());
+            }
+        }
+        Some(connection)
+    }
+
+    /// A connection, if it is open.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    /// Logs a connection in; whether it was nobody's before. A guest may only become a user of the same name.
+    pub fn log_in(&mut self, conn: ConnId, user: UserName, authority: Authority) -> bool {
+        let Some(connection) = self.by_conn.get_mut(&conn) else { return false };
+        let is_new = self.by_user.entry(user.key()).or_default().insert(conn);
+        (connection.user, connection.authority) = (Some(user), authority);
+        self.logged_in += usize::from(is_new);
+        is_new
+    }
+
+    /// The connections of a user.
+    pub fn of_user(&self, user: &UserKey) -> Vec<ConnId> {
+        self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The connections of a room's members, but for those of one user.
+    pub fn members_here(&self, state: &State, room: RoomId, but: &UserKey) -> Vec<ConnId> {
+        let members = state.room_by_id(room).map_or(0, Room::member_count);
+        let is_other = |user: &UserKey| user != but;
+        let conns = |user: &UserKey| self.of_user(user);
+        // By whichever list is shorter: the room's, or that of who is here.
+        if members > self.by_user.len() as u64 {
+            let here = self.by_user.keys().filter(|user| is_other(user) && state.is_member(user, room));
+            here.flat_map(conns).collect()
+        } else {
+            state.member_keys(room).filter(is_other).flat_map(|user| conns(&user)).collect()
+        }
+    }
+
+    /// All connections.
+    pub fn conns(&self) -> Vec<ConnId> {
+        self.by_conn.keys().copied().collect()
+    }
+
+    /// The connections from this number on.
+    pub fn from(&self, conn: ConnId) -> impl Iterator<Item = (ConnId, &Connection)> {
+        self.by_conn.range(conn..).map(|(conn, connection)| (*conn, connection))
+    }
+
+    /// How many are logged in. A probe that only asks for the status is nobody's client.
+    pub fn logged_in(&self) -> usize {
+        self.logged_in
+    }
+
+    /// The connections whose time to follow their user's rooms has come.
+    pub fn due(&mut self, now_ms: u64) -> Vec<(ConnId, Vec<(RoomId, u64)>)> {
+        self.by_conn
+            .iter_mut()
+            .map(|(conn, connection)| (*conn, connection.take_unasked(Some(now_ms))))
+            .filter(|(_, rooms)| !rooms.is_empty())
+            .collect()
+    }
+
+    /// Whether a write of any connection waits for its answer.
+    pub fn have_writes(&self) -> bool {
+        self.by_conn.values().any(Connection::has_writes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::protocol::{
+        RequestId, RoomName, ServerId,
+        answer::{Done, Signature},
+        said::Content,
+    };
+
+    fn said(number: i64) -> Arc<Said> {
+        let by = Signature { server_id: ServerId::new("server1").unwrap(), lamport_timestamp: 0, now_ms: 0 };
+        let to = AnswerTo { request_id: Some(RequestId::Number(number)), ..AnswerTo::default() };
+        Said::answer(to, Done {}, by)
+    }
+
+    fn write() -> Write {
+        Write { to: AnswerTo::default(), then: Then::Answer }
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_the_writes() {
+        let mut connection = Connection::new(None);
+        connection.wait_for(write(), 1);
+        connection.answer_in_turn(WriteAnswer::Known(said(1)));
+        connection.wait_for(write(), 2);
+        connection.answer(2, WriteAnswer::Known(said(2)));
+        assert!(connection.next_answer().is_none());
+        connection.answer(1, WriteAnswer::Known(said(0)));
+        let mut order = Vec::new();
+        while let Some(WriteAnswer::Known(said)) = connection.next_answer() {
+            let Content::Answer { to, .. } = said.content() else { panic!("an answer") };
+            order.push(to.request_id.clone());
+        }
+        let order = order.into_iter().map(|id| id.expect("an id"));
+        assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2].map(RequestId::Number));
+    }
+
+    #[test]
+    fn a_last_answer_that_waits_for_its_turn_ends_the_connection_already() {
+        let mut connection = Connection::new(None);
+        connection.wait_for(write(), 1);
+        connection.answer_in_turn(WriteAnswer::Known(said(1)));
+        assert!(!connection.is_over());
+        connection.answer_in_turn(WriteAnswer::Last(said(2)));
+        assert!(connection.next_answer().is_none() && !connection.closing && connection.is_over());
+    }
+
+    #[test]
+    fn nothing_overtakes_a_message_that_was_refused_for_load() {
+        let id = |text: &str| ClientMsgId::new(text).unwrap();
+        let mut connection = Connection::new(None);
+        assert!(!connection.overtakes(None) && !connection.overtakes(Some(&id("1"))));
+        connection.shed(Some(&id("1")));
+        assert!(connection.overtakes(Some(&id("1"))));
+        assert!(!connection.overtakes(None), "a client that does not ask for it is served as ever");
+        connection.shed(Some(&id("2")));
+        connection.taken(Some(&id("1")));
+        assert!(connection.overtakes(Some(&id("2"))), "the second is still to come");
+        connection.taken(Some(&id("2")));
+        assert!(!connection.overtakes(Some(&id("2"))));
+    }
+
+    #[test]
+    fn a_join_comes_before_following_unasked() {
+        let mut connection = Connection::new(None);
+        connection.follow_later(0, vec![(RoomId(1), 5), (RoomId(2), 6)]);
+        connection.joins(RoomId(1));
+        assert!(connection.take_unasked(Some(FOLLOW_DELAY_MS - 1)).is_empty());
+        assert_eq!(connection.take_unasked(Some(FOLLOW_DELAY_MS)), [(RoomId(2), 6)]);
+        assert!(connection.take_unasked(None).is_empty());
+    }
+
+    #[test]
+    fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
+        let lobby = RoomName::new("lobby").unwrap();
+        let join = Then::Join { room: lobby.key(), after: None, history: 50 };
+        let mut connection = Connection::new(None);
+        connection.wait_for(Write { then: join, ..write() }, 1);
+        assert!(connection.awaits_join(&lobby.key()));
+        connection.follow_if_refused(RoomId(1), 5);
+        connection.follow_if_refused(RoomId(1), 6);
+        connection.answer(1, WriteAnswer::Known(said(0)));
+        assert!(!connection.awaits_join(&lobby.key()));
+        assert_eq!(connection.take_unasked(Some(0)), [(RoomId(1), 5)], "the nack was no start");
+        for end in [Connection::joins, Connection::leaves] {
+            connection.follow_if_refused(RoomId(1), 5);
+            end(&mut connection, RoomId(1));
+            assert!(connection.take_unasked(Some(0)).is_empty());
+        }
+        connection.follow_if_refused(RoomId(1), 9);
+        assert_eq!(connection.take_unasked(Some(0)), [(RoomId(1), 9)], "it came back elsewhere");
+    }
+}

@@ -1,0 +1,564 @@
+//! Who somebody is: logins, passwords, tokens, and the sessions that end.
+//!
+//! A password is never checked here. What may be hashed, and with what, is decided here, by rights, limits and
+//! throttles; the thread of the connection does it ([`Output::Credential`]) and says what came of it. It reads nothing
+//! from its client meanwhile, nor until the log has decided about a login ([`Awaited`]); so a client may send a login
+//! and the first requests in one go. [`Output::ReadOn`] lets it read again.
+//!
+//! What goes into the log names the password that was checked by the entry that set it. Where another one
+//! was set meanwhile, the log refuses.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use crate::{
+    chat::{
+        Authority, Command, Ended, Proposal,
+        account::Account,
+        banned_from_cluster,
+        command::{self, GuestLogin},
+        draft::{Made, Secret},
+        effects::Which,
+    },
+    fanout::{ConnId, Instruction},
+    protocol::{
+        RoomKey, UserName,
+        answer::{self, Answer, Challenge, LoggedIn, SessionEnded},
+        checked::Digest,
+        credential::{self, Done, Job, Password, Token},
+        envelope::AnswerTo,
+        refusal::{Code, Refusal},
+        request::{Login, OperatorLogin, Request},
+        said::Said,
+    },
+};
+
+use super::{
+    super::{io::Output, neighbourhood::Neighbourhood, outputs::Outputs},
+    At, Clients,
+    connection::{Awaited, Connection, Then, Write},
+    throttle::Guarded,
+};
+
+/// A command that lacks what the thread of its connection makes or checks.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// Where its answer goes.
+    pub write: Write,
+    /// The command.
+    pub command: Command,
+    /// The user it is about, if they need not be logged in.
+    pub named: Option<UserName>,
+    /// The client's Lamport clock.
+    pub lamport_timestamp: u64,
+}
+
+/// What the thread of a connection works on, and so what comes next.
+#[derive(Debug)]
+pub struct PendingJob {
+    continuation: Continuation,
+    /// Whose password is tried, if one is.
+    guarded: Option<Guarded>,
+    /// Whether it takes the time of a hash, and so has a share of its address.
+    hashes: bool,
+}
+
+#[derive(Debug)]
+enum Continuation {
+    /// A challenge for an operator.
+    Challenge(AnswerTo),
+    /// An operator's proof.
+    Proof(AnswerTo),
+    /// A login by the password that this log entry set.
+    LogIn { to: AnswerTo, username: UserName, password_rev: u64, lamport_timestamp: u64 },
+    /// A command.
+    Finish(Unfinished, CommandJob),
+}
+
+impl Continuation {
+    fn answer_to(self) -> AnswerTo {
+        match self {
+            Continuation::Challenge(to) | Continuation::Proof(to) | Continuation::LogIn { to, .. } => to,
+            Continuation::Finish(unfinished, _) => unfinished.write.to,
+        }
+    }
+}
+
+/// What is done for a command.
+#[derive(Debug)]
+enum CommandJob {
+    /// The verifier is made of a password that it sets.
+    Make,
+    /// The user's password is checked; then the verifier of another one is made, if there is one.
+    CheckOwn { new: Option<Password> },
+    /// The password of a room is checked, which this log entry set.
+    CheckRoom { password_rev: u64 },
+    /// A token is drawn.
+    Draw,
+}
+
+impl PendingJob {
+    /// Whether it is done for a `create_join` of that room.
+    pub fn joins(&self, key: &RoomKey) -> bool {
+        match &self.continuation {
+            Continuation::Finish(unfinished, _) => unfinished.write.joins(key),
+            _ => false,
+        }
+    }
+}
+
+/// When to come back if an address has its share of the hashing: by then the most of it has been worked on.
+const SHARE_RETRY_MS: u64 = 500;
+
+/// How many passwords are hashed, or wait for it, for the connections of each address. A connection has one at a
+/// time, and has it until the hash is done: to hang up gives nothing back.
+#[derive(Debug, Default)]
+pub struct Shares(BTreeMap<Neighbourhood, usize>);
+
+impl Shares {
+    fn hashing(&self, addr: Option<IpAddr>) -> usize {
+        self.0.get(&Neighbourhood::of(addr)).copied().unwrap_or(0)
+    }
+
+    fn take(&mut self, addr: Option<IpAddr>) {
+        *self.0.entry(Neighbourhood::of(addr)).or_default() += 1;
+    }
+
+    /// Whatever the connection hashes, it does so no more.
+    pub fn give_back(&mut self, connection: &Connection) {
+        if matches!(&connection.awaited, Some(Awaited::Job(pending)) if pending.hashes)
+            && let Entry::Occupied(mut entry) = self.0.entry(Neighbourhood::of(connection.addr))
+        {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Clients {
+    /// Lets the connection's thread make or check what a command lacks, if rights and limits allow it.
+    pub(super) fn work_on(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished, secret: Secret) {
+        let allowed = match &secret {
+            Secret::Draw => self.may_make_bot(at, conn, &unfinished.command),
+            Secret::Room { .. } => self.may_hash(at, conn),
+            Secret::Set(_) | Secret::Own { .. } => {
+                let sets = !matches!(secret, Secret::Own { new: None, .. });
+                self.may_hash(at, conn).and_then(|()| self.may_set(at, conn, &unfinished, sets))
+            }
+        };
+        if let Err(refusal) = allowed {
+            return self.refuse(at, conn, unfinished.write.to, refusal, false);
+        }
+        let (command_job, job, guarded) = match secret {
+            Secret::Draw => (CommandJob::Draw, Job::Draw, None),
+            Secret::Set(password) => (CommandJob::Make, Job::Make { password }, None),
+            Secret::Room { room, password, verifier, password_rev } => {
+                let job = Job::Check { password, verifier: Some(verifier) };
+                (CommandJob::CheckRoom { password_rev }, job, Some(Guarded::Room(room)))
+            }
+            Secret::Own { password, verifier, new } => {
+                let user = self.connections.get_mut(conn).and_then(|connection| connection.user.as_ref());
+                let guarded = user.map(|user| Guarded::Account(user.key()));
+                (CommandJob::CheckOwn { new }, Job::Check { password, verifier }, guarded)
+            }
+        };
+        self.work(at, conn, Continuation::Finish(unfinished, command_job), job, guarded);
+    }
+
+    /// Whether another password from the address of `conn` may be hashed: of the few that may, an address has a
+    /// share.
+    fn may_hash(&mut self, at: &At<'_>, conn: ConnId) -> Result<(), Refusal> {
+        let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
+        if self.shares.hashing(addr) < at.config.auth.hashes_per_address {
+            return Ok(());
+        }
+        let reason = "too many passwords from your address wait to be checked";
+        Err(Refusal::new(Code::Overloaded, reason).retry_after(SHARE_RETRY_MS))
+    }
+
+    /// Whether rules and limits allow what a password is to be hashed for, as far as that is known now. A user who has
+    /// no right to it is told so before it costs a hash.
+    fn may_set(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        unfinished: &Unfinished,
+        sets: bool,
+    ) -> Result<(), Refusal> {
+        let Unfinished { command, named, lamport_timestamp, .. } = unfinished;
+        let proposal = self.proposal(conn, command.clone(), *lamport_timestamp, named.clone());
+        let Some(proposal) = proposal else { return Ok(()) };
+        // Asked of every server's state, also of one that may be a moment behind: a hash costs more than that the
+        // user has to ask once more.
+        if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
+            self.check_early(at, &proposal)?;
+        }
+        self.admit(at, conn, &proposal)?;
+        let is_registration = matches!(command, Command::Register(_));
+        if sets && !is_registration && !self.is_privileged(at, conn) {
+            let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
+            self.rates.password(at.now.mono_ms, &at.config.limits, addr)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a command may make a bot from the address of `conn`, if it does. Each try counts, since the rules have
+    /// to look at all users for it.
+    fn may_make_bot(&mut self, at: &mut At<'_>, conn: ConnId, command: &Command) -> Result<(), Refusal> {
+        let Some(bot) = command.operation().makes_bot() else { return Ok(()) };
+        let account = at.state.user(&bot.key()).map(|user| &user.account);
+        if account.is_some_and(Account::is_registered) || self.is_privileged(at, conn) {
+            return Ok(());
+        }
+        let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
+        self.rates.registration(at.now.mono_ms, &at.config.limits, addr)
+    }
+
+    fn work(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        continuation: Continuation,
+        job: Job,
+        guarded: Option<Guarded>,
+    ) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let addr = connection.addr;
+        if let Some(guarded) = &guarded
+            && let Err(refusal) = self.throttle.begin(at.now.mono_ms, guarded, addr)
+        {
+            return self.refuse(at, conn, continuation.answer_to(), refusal, false);
+        }
+        let hashes = job.hashes();
+        if hashes {
+            self.shares.take(addr);
+        }
+        connection.awaited = Some(Awaited::Job(Box::new(PendingJob { continuation, guarded, hashes })));
+        at.outputs.push(Output::Credential { conn, job });
+    }
+
+    pub(super) fn log_in(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        to: AnswerTo,
+        login: Login,
+        lamport_timestamp: u64,
+    ) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let current = connection.user.clone();
+        let by_token = matches!(connection.authority, Authority::Session(_));
+        match login {
+            Login::Guest(username) => match current {
+                Some(user) if user.key() != username.key() => {
+                    let refusal = already(&user);
+                    self.refuse(at, conn, to, refusal, false);
+                }
+                Some(_) if by_token => self.logged_in(at, conn, to, None),
+                _ => match self.may_be_guest(at, &username) {
+                    Err(refusal) => self.refuse(at, conn, to, refusal, false),
+                    // The answer says that others can write to the name, so the log has to know it.
+                    Ok(()) if at.state.is_new_guest(&username) => {
+                        let (authority, command) = (Authority::Guest, GuestLogin.into());
+                        let proposal = Proposal { user: username, authority, lamport_timestamp, command };
+                        self.propose_login(at, conn, to, proposal, None);
+                    }
+                    Ok(()) => {
+                        self.become_user(at, conn, username, Authority::Guest);
+                        self.logged_in(at, conn, to, None);
+                    }
+                },
+            },
+            Login::Password(username, password) => match current {
+                // A guest may become a user of the same name, but nobody becomes somebody else.
+                Some(user) if by_token || user.key() != username.key() => {
+                    let refusal = already(&user);
+                    self.refuse(at, conn, to, refusal, false);
+                }
+                _ => {
+                    if let Err(refusal) = self.may_hash(at, conn) {
+                        return self.refuse(at, conn, to, refusal, false);
+                    }
+                    let (verifier, password_rev) = at.state.password_of(&username);
+                    let guarded = Some(Guarded::Account(username.key()));
+                    let continuation = Continuation::LogIn { to, username, password_rev, lamport_timestamp };
+                    self.work(at, conn, continuation, Job::Check { password, verifier }, guarded);
+                }
+            },
+            Login::Token(token) => {
+                if let Some(user) = current {
+                    let refusal = already(&user);
+                    return self.refuse(at, conn, to, refusal, false);
+                }
+                if at.state.user_of_token(&token.hash()).is_some() {
+                    return self.log_in_by_token(at, conn, to, &token);
+                }
+                // It may have been given out by another server just now.
+                let request = Request::Login(Login::Token(token));
+                if let Err(refusal) = self.reads.push(at.now.mono_ms, conn, to.clone(), request) {
+                    return self.refuse(at, conn, to, refusal, false);
+                }
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.awaited = Some(Awaited::Leader);
+                }
+            }
+        }
+    }
+
+    /// The state is certainly new enough to know the token, if anybody does.
+    pub(super) fn token_is_known_now(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: &Token) {
+        let connection = self.connections.get_mut(conn);
+        if connection.is_some_and(|connection| matches!(connection.awaited, Some(Awaited::Leader))) {
+            self.log_in_by_token(at, conn, to, token);
+            self.answered(conn, at.outputs);
+        }
+    }
+
+    fn log_in_by_token(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: &Token) {
+        let hash = token.hash();
+        let idle_ms = at.config.auth.token_idle_ms();
+        let user = at.state.user_of_token(&hash);
+        let session = user.and_then(|user| user.sessions.get(&hash));
+        let valid = session.filter(|session| session.lasts(at.now.wall_ms, idle_ms)).copied();
+        let (Some(user), Some(valid)) = (user, valid) else {
+            return self.refuse(at, conn, to, Token::refused(), false);
+        };
+        if user.account.is_banned(at.now.wall_ms) {
+            let refusal = banned_from_cluster(&user.name);
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        let (name, authority) = (user.name.clone(), Authority::Session(hash));
+        self.become_user(at, conn, name.clone(), authority);
+        self.logged_in(at, conn, to, Some(token.clone()));
+        if valid.is_stale(at.now.wall_ms) {
+            self.touch(at, name, hash);
+        }
+    }
+
+    /// Answers a login that has succeeded.
+    fn logged_in(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: Option<Token>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(username) = connection.user.clone() else { return };
+        let account = connection.authority != Authority::Guest;
+        let server_id = at.config.server_id.clone();
+        let leader_id = at.server.leader().cloned();
+        let epoch = at.state.epoch();
+        self.say(at, conn, to, LoggedIn { account, epoch, leader_id, server_id, token, username });
+    }
+
+    pub(super) fn challenge(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo) {
+        self.work(at, conn, Continuation::Challenge(to), Job::Challenge, None);
+    }
+
+    pub(super) fn prove(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, login: OperatorLogin) {
+        let challenge = self.connections.get_mut(conn).and_then(|connection| connection.challenge.take());
+        let Some(challenge) = challenge else {
+            let refusal =
+                Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
+            return self.refuse(at, conn, to, refusal, false);
+        };
+        let job = Job::Prove { challenge, proof: login.proof.0 };
+        self.work(at, conn, Continuation::Proof(to), job, None);
+    }
+
+    /// The thread of a connection has done what it was given.
+    pub fn on_credential(&mut self, at: &mut At<'_>, conn: ConnId, done: Result<Done, Refusal>) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        self.shares.give_back(connection);
+        let Some(Awaited::Job(pending)) = connection.awaited.take() else { return };
+        let PendingJob { continuation, guarded, .. } = *pending;
+        match (&guarded, &done) {
+            (Some(guarded), Ok(Done::Checked { ok: true, .. })) => {
+                self.throttle.succeeded(at.now.mono_ms, guarded, connection.addr);
+            }
+            (Some(guarded), Err(_)) => self.throttle.undone(at.now.mono_ms, guarded, connection.addr),
+            _ => {}
+        }
+        if !connection.is_over() {
+            match done {
+                Err(refusal) => self.refuse(at, conn, continuation.answer_to(), refusal, false),
+                Ok(done) => self.go_on(at, conn, continuation, done),
+            }
+        }
+        self.read_on(conn, at.outputs);
+    }
+
+    /// What a request waited for, whose client is not read from meanwhile, has come.
+    pub(super) fn answered(&mut self, conn: ConnId, outputs: &mut Outputs) {
+        let connection = self.connections.get_mut(conn);
+        if connection.is_some_and(|connection| connection.awaited.take().is_some()) {
+            outputs.push(Output::ReadOn { conn });
+        }
+    }
+
+    /// Lets the client be read from again, unless its request still waits.
+    pub(super) fn read_on(&mut self, conn: ConnId, outputs: &mut Outputs) {
+        if self.connections.get_mut(conn).is_none_or(|connection| connection.awaited.is_none()) {
+            outputs.push(Output::ReadOn { conn });
+        }
+    }
+
+    /// What comes of a request now that the work for it is done.
+    fn go_on(&mut self, at: &mut At<'_>, conn: ConnId, continuation: Continuation, done: Done) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        match (continuation, done) {
+            (Continuation::Challenge(to), Done::Challenge { challenge }) => {
+                connection.challenge = Some(challenge);
+                self.say(at, conn, to, Challenge { challenge: Digest(challenge) });
+            }
+            (Continuation::Proof(to), Done::Proved { ok: true }) => {
+                connection.is_operator = true;
+                self.say(at, conn, to, answer::Done {});
+            }
+            (Continuation::Proof(to), _) => {
+                let refusal = Refusal::new(Code::BadCredentials, "the proof does not answer the challenge");
+                self.refuse(at, conn, to, refusal, false);
+            }
+            (Continuation::LogIn { to, .. }, Done::Checked { ok: false, .. }) => {
+                self.refuse(at, conn, to, credential::wrong_password(), false);
+            }
+            (
+                Continuation::LogIn { to, username, password_rev, lamport_timestamp },
+                Done::Checked { rehashed, token, token_hash, .. },
+            ) => {
+                let expires_ms = at.now.wall_ms.saturating_add(at.config.auth.token_absolute_ms());
+                let command = command::Login { password_rev, token: token_hash, expires_ms, rehashed }.into();
+                let authority = Authority::Guest;
+                let proposal = Proposal { user: username, authority, lamport_timestamp, command };
+                self.propose_login(at, conn, to, proposal, Some(token));
+            }
+            (Continuation::Finish(unfinished, command_job), done) => {
+                self.finish(at, conn, unfinished, command_job, done)
+            }
+            // No other job is given for these.
+            (Continuation::Challenge(_) | Continuation::LogIn { .. }, _) => {}
+        }
+    }
+
+    /// Puts into a command what was made or checked for it, and proposes it.
+    fn finish(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        mut unfinished: Unfinished,
+        command_job: CommandJob,
+        done: Done,
+    ) {
+        match (command_job, done) {
+            (CommandJob::Make, Done::Made { verifier }) => {
+                unfinished.command.complete(Made::Verifier(verifier));
+                self.propose_counted(at, conn, unfinished);
+            }
+            (CommandJob::CheckOwn { .. }, Done::Checked { ok: false, .. }) => {
+                self.refuse(at, conn, unfinished.write.to, credential::wrong_password(), false);
+            }
+            (CommandJob::CheckOwn { new: Some(password) }, Done::Checked { token, token_hash, .. }) => {
+                let expires_ms = at.now.wall_ms.saturating_add(at.config.auth.token_absolute_ms());
+                unfinished.command.complete(Made::Session(token_hash, expires_ms));
+                unfinished.write.then = Then::Renew(token);
+                let continuation = Continuation::Finish(unfinished, CommandJob::Make);
+                self.work(at, conn, continuation, Job::Make { password }, None);
+            }
+            (CommandJob::CheckOwn { new: None }, Done::Checked { .. }) => {
+                self.propose_counted(at, conn, unfinished);
+            }
+            (CommandJob::CheckRoom { password_rev }, Done::Checked { ok, .. }) => {
+                // A wrong password is refused by the rules, in the words that hide a private room.
+                if ok {
+                    unfinished.command.complete(Made::Entry(password_rev));
+                }
+                self.propose_finished(at, conn, unfinished);
+            }
+            (CommandJob::Draw, Done::Drawn { token }) => {
+                unfinished.command.complete(Made::TokenHash(token.hash()));
+                unfinished.write.then = Then::Token(token);
+                self.propose_finished(at, conn, unfinished);
+            }
+            // No other job is given for these.
+            (
+                CommandJob::Make
+                | CommandJob::CheckOwn { .. }
+                | CommandJob::CheckRoom { .. }
+                | CommandJob::Draw,
+                _,
+            ) => {}
+        }
+    }
+
+    /// A login waits for the log like any write, and its client is not read from until then.
+    fn propose_login(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        to: AnswerTo,
+        proposal: Proposal,
+        token: Option<Token>,
+    ) {
+        if self.propose(at, conn, Write { to, then: Then::LogIn(token) }, &proposal)
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.awaited = Some(Awaited::Commit);
+        }
+    }
+
+    /// The log has decided about a login.
+    pub(super) fn login_decided(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        token: Option<Token>,
+        outcome: Result<UserName, Refusal>,
+    ) -> Answer {
+        match outcome {
+            Err(refusal) => Answer::Nack(refusal),
+            Ok(username) => {
+                let session = token.as_ref().map(|token| Authority::Session(token.hash()));
+                self.become_user(at, conn, username.clone(), session.unwrap_or(Authority::Guest));
+                let (leader_id, server_id) = (at.server.leader().cloned(), at.config.server_id.clone());
+                Answer::LoggedIn(LoggedIn {
+                    account: token.is_some(),
+                    epoch: at.state.epoch(),
+                    leader_id,
+                    server_id,
+                    token,
+                    username,
+                })
+            }
+        }
+    }
+
+    /// Ends the connections whose sessions the log has ended. The one that asked for it has its answer
+    /// already, or gets it before it is closed. A guest who registered the own name stays, and has to log in
+    /// before anything is done for them: they stay among the user's connections, so that whatever ends a
+    /// membership reaches them, and what they follow goes on without a hole.
+    pub(super) fn end_sessions(&mut self, at: &mut At<'_>, ended: &Ended, asker: Option<ConnId>) {
+        for conn in self.connections.of_user(&ended.user) {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            if !connection.is_among(ended.which) {
+                continue;
+            }
+            if Some(conn) == asker && ended.which == Which::Guests {
+                continue;
+            }
+            if Some(conn) == asker {
+                self.close(conn, at.outputs);
+            } else {
+                self.end_session(at, conn, ended.reason);
+            }
+        }
+    }
+
+    /// Ends a connection whose session has ended.
+    pub(super) fn end_session(&mut self, at: &mut At<'_>, conn: ConnId, reason: &str) {
+        let said = Said::push(SessionEnded { reason: reason.into() }, at.signature());
+        at.fan_out(Instruction::Say { conn, said });
+        self.close(conn, at.outputs);
+    }
+}
+
+fn already(user: &UserName) -> Refusal {
+    let reason = format!("this connection is logged in as {user}; open another one");
+    Refusal::new(Code::NotAuthenticated, reason)
+}

@@ -1,0 +1,312 @@
+//! The clients of this server: their connections, what they ask, and the answers that they wait for.
+//!
+//! [`Clients`] owns all that there is of them. What it needs of the rest of the server is handed in with each call
+//! ([`At`]): the time, the settings, the chat state to look at, the queue towards the log, and [`Server`] for
+//! questions about the cluster and the disk. Nothing here writes the disk or moves consensus.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `connection` | one connection, and the table of all |
+//! | `requests` | a request comes in: limits, who it is from, and what kind it is |
+//! | `logins` | logins, and all that needs a password hashed |
+//! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
+//! | `reading`, `reads` | what changes nothing; what of it waits until this server is up to date |
+//! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
+//! | `presence`, `tokens` | who is here; sessions whose connections stay open |
+
+mod answers;
+mod connection;
+mod logins;
+mod presence;
+mod rates;
+mod reading;
+mod reads;
+mod requests;
+mod throttle;
+mod tokens;
+mod writing;
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use crate::{
+    chat::State,
+    config::ReplicaConfig,
+    disk::{EventRow, RoomId, StorageError},
+    fanout::{ConnId, Instruction},
+    protocol::{
+        answer::{Redirect, Signature},
+        envelope::AnswerTo,
+        limits::RESERVED_MS,
+        name::ServerId,
+        peer::PeerMessage,
+        refusal::{Code, Refusal},
+        said::Said,
+        status::{Role, ServerList, Status},
+    },
+};
+
+use self::{
+    connection::{Awaited, Connection, Connections, WriteAnswer},
+    logins::Shares,
+    presence::Presence,
+    rates::Rates,
+    reads::Reads,
+    throttle::Throttle,
+    tokens::Round,
+};
+use super::{
+    io::{Now, Output, Query},
+    outputs::Outputs,
+    proposals::Proposals,
+};
+
+pub use self::answers::Decided;
+
+/// What a call needs of the rest of the server, and where what comes of it goes.
+pub struct At<'a> {
+    /// The time.
+    pub now: Now,
+    /// The settings.
+    pub config: &'a ReplicaConfig,
+    /// The chat state, as far as it is applied here.
+    pub state: &'a State,
+    /// The queue towards the log.
+    pub proposals: &'a mut Proposals,
+    /// The server itself.
+    pub server: &'a mut dyn Server,
+    /// What is to be done.
+    pub outputs: &'a mut Outputs,
+}
+
+impl At<'_> {
+    fn fan_out(&mut self, instruction: Instruction) {
+        self.outputs.fan_out(instruction);
+    }
+
+    fn signature(&self) -> Signature {
+        signature(self.config, self.state, self.now)
+    }
+}
+
+/// What lines of this server are signed with now.
+pub fn signature(config: &ReplicaConfig, state: &State, now: Now) -> Signature {
+    Signature { server_id: config.server_id.clone(), lamport_timestamp: state.lamport(), now_ms: now.wall_ms }
+}
+
+/// What the clients' part asks of its server.
+pub trait Server {
+    /// The run of this server's node, which its proposals carry.
+    fn origin(&self, seq: u64) -> crate::chat::Origin;
+
+    /// What this server is in its cluster.
+    fn role(&self) -> Role;
+
+    /// Who leads, if that is known.
+    fn leader(&self) -> Option<&ServerId>;
+
+    /// Whether it leads and has applied all that was ever acknowledged: only then a refusal is for good.
+    fn knows_all(&self) -> bool;
+
+    /// Whether newer events may exist that this server cannot know of.
+    fn is_stale(&self) -> bool;
+
+    /// Where a client should go: to the leader, or else to any other living server.
+    fn redirect(&self, reason: &str) -> Option<Redirect>;
+
+    /// The servers of the cluster, as this one sees them; it has so many clients.
+    fn server_list(&self, clients: u64) -> ServerList;
+
+    /// All that it says about itself.
+    fn status(&self, now: Now, clients: u64) -> Status;
+
+    /// The last entry that is applied.
+    fn applied_index(&self) -> u64;
+
+    /// An event of history, as it is after everything that is applied.
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// The disk has failed: the next turn ends with it.
+    fn broke(&mut self, error: StorageError);
+
+    /// Tells all other servers to which there is a link.
+    fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs);
+}
+
+/// The clients of this server.
+#[derive(Default)]
+pub struct Clients {
+    connections: Connections,
+    presence: Presence,
+    reads: Reads,
+    /// Queries that must see entries up to an index that is not yet on the disk.
+    queries: Vec<(u64, Query)>,
+    shares: Shares,
+    throttle: Throttle,
+    rates: Rates,
+    round: Round,
+    /// Connections in places kept for operators and administrators that have not proven to be one, and
+    /// until when they may.
+    reserved: BTreeMap<ConnId, u64>,
+}
+
+impl Clients {
+    /// A connection begins; `is_last` if nothing is to be taken from it any more.
+    pub fn open(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        addr: Option<IpAddr>,
+        is_reserved: bool,
+        is_stopping: bool,
+    ) {
+        self.connections.open(conn, Connection::new(addr));
+        if is_reserved {
+            self.reserved.insert(conn, at.now.mono_ms.saturating_add(RESERVED_MS));
+        }
+        at.fan_out(Instruction::Open { conn });
+        if is_stopping {
+            self.close(conn, at.outputs);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self, at: &mut At<'_>, conn: ConnId) {
+        self.reserved.remove(&conn);
+        let connection = self.connections.close(conn);
+        if let Some(connection) = &connection {
+            self.shares.give_back(connection);
+        }
+        if let Some(user) = connection.and_then(|connection| connection.user) {
+            self.presence.depart(at.now.mono_ms, &user.key());
+        }
+        at.proposals.forget_conn(conn);
+        self.queries.retain(|(_, query)| query.conn() != conn);
+        at.fan_out(Instruction::Forget { conn });
+    }
+
+    /// Time has passed. `trusts_clock`: whether sessions may end by their time.
+    pub fn tick(&mut self, at: &mut At<'_>, trusts_clock: bool) {
+        self.time_out(at);
+        // What the last round had no room for.
+        self.answer_reads(at);
+        self.end_unproven(at);
+        self.look_at_tokens(at, trusts_clock);
+        for (conn, rooms) in self.connections.due(at.now.mono_ms) {
+            self.follow(at, conn, rooms);
+        }
+        if let Some(change) = self.presence.take_change() {
+            at.server.tell_peers(&change, at.outputs);
+        }
+        self.show_presence(at);
+        at.fan_out(Instruction::Tick);
+    }
+
+    /// How many are logged in.
+    pub fn count(&self) -> u64 {
+        self.connections.logged_in() as u64
+    }
+
+    /// Whether a client waits for the log's decision.
+    pub fn have_writes(&self) -> bool {
+        self.connections.have_writes()
+    }
+
+    /// Whether a query waits for the next transaction.
+    pub fn have_queries(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
+    /// Everything up to `stored` is on the disk: the queries that waited for it go out.
+    pub fn release_queries(&mut self, stored: u64, outputs: &mut Outputs) {
+        let ready = self.queries.extract_if(.., |(index, _)| *index <= stored).map(|(_, query)| query);
+        outputs.extend(ready.map(Output::Query));
+    }
+
+    /// The question to the leader that the reads which wait have now, if any.
+    pub fn question(&mut self, now: Now) -> Option<u64> {
+        self.reads.question(now.mono_ms)
+    }
+
+    /// The leader's answer to a question.
+    pub fn question_answered(&mut self, question: u64, index: u64) {
+        self.reads.answered(question, index);
+    }
+
+    /// Who is here, for a peer that has just been linked.
+    pub fn presence(&self) -> PeerMessage {
+        self.presence.whole()
+    }
+
+    /// A peer has told who is there.
+    pub fn on_peer_presence(&mut self, now: Now, from: &ServerId, message: PeerMessage) {
+        if let PeerMessage::Presence { whole, online, away, offline } = message {
+            self.presence.heard(now.mono_ms, from, whole, online, away, offline);
+        }
+    }
+
+    /// A peer is gone, and its clients with it.
+    pub fn on_peer_down(&mut self, now: Now, peer: &ServerId) {
+        self.presence.unlinked(now.mono_ms, peer);
+    }
+
+    /// Ends all connections: what they follow has jumped, or the server ends.
+    pub fn close_all(&mut self, outputs: &mut Outputs) {
+        for conn in self.connections.conns() {
+            self.close(conn, outputs);
+        }
+    }
+
+    /// The state is another one, taken from a snapshot: what was to be looked up is not asked any more.
+    pub fn restart(&mut self, outputs: &mut Outputs) {
+        self.queries.clear();
+        self.close_all(outputs);
+    }
+
+    /// The server begins to end: clients are sent elsewhere, and those that wait for nothing are let go.
+    pub fn send_away(&mut self, at: &mut At<'_>) {
+        let push = at.server.redirect("this server is shutting down");
+        let push = push.map(|push| Said::push(push, at.signature()));
+        for conn in self.connections.conns() {
+            if let Some(said) = push.clone() {
+                at.fan_out(Instruction::Say { conn, said });
+            }
+            if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
+                self.close(conn, at.outputs);
+            }
+        }
+    }
+
+    /// Ends a connection after what was said to it.
+    fn close(&mut self, conn: ConnId, outputs: &mut Outputs) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && !connection.closing
+        {
+            connection.closing = true;
+            let is_awaited = matches!(connection.awaited, Some(Awaited::Leader | Awaited::Commit));
+            outputs.fan_out(Instruction::Close { conn });
+            if is_awaited {
+                self.answered(conn, outputs);
+            }
+        }
+    }
+
+    /// Tells the clients that have waited too long that the outcome is unknown, and ends their connections, so that
+    /// nothing sent later on them can overtake.
+    fn time_out(&mut self, at: &mut At<'_>) {
+        self.time_out_writes(at);
+        for read in self.reads.time_out(at.now.mono_ms) {
+            let reason = "no majority of the servers answered in time";
+            self.refuse(at, read.conn, read.to, Refusal::new(Code::Unavailable, reason), true);
+        }
+    }
+
+    /// Refuses a request, in its turn behind the writes that wait.
+    fn refuse(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal, last: bool) {
+        let said = Said::nack(to, refusal, at.signature());
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.answer_in_turn(if last { WriteAnswer::Last(said) } else { WriteAnswer::Known(said) });
+        }
+        self.flush_answers(at, conn);
+    }
+}

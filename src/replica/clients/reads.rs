@@ -1,0 +1,179 @@
+//! Reads that must first know that this server is up to date (Raft, section 8, "read-only").
+//!
+//! All that wait share one question to the leader; it is repeated, because the library drops it in
+//! silence before a new leader has committed in its own term.
+
+use std::collections::VecDeque;
+
+use crate::{
+    fanout::ConnId,
+    protocol::{
+        envelope::AnswerTo,
+        limits::COMMIT_TIMEOUT_MS,
+        refusal::{Code, Refusal},
+        request::Request,
+    },
+};
+
+/// After this time a question is asked again.
+const REPEAT_MS: u64 = 100;
+
+/// Reads that may wait.
+const WAITING_MAX: usize = 16_384;
+/// What they may hold together, in bytes of memory.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// A read that waits.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The connection that asked.
+    pub conn: ConnId,
+    /// Its request.
+    pub to: AnswerTo,
+    /// What it asked.
+    pub request: Request,
+    since_ms: u64,
+}
+
+impl Waiting {
+    /// What it holds, in bytes of memory. Only a `ping` holds whatever was sent.
+    fn weight(&self) -> usize {
+        let data = match &self.request {
+            Request::Ping(ping) => ping.bytes(),
+            _ => 0,
+        };
+        size_of::<Waiting>() + data
+    }
+}
+
+/// The reads that wait, in the order in which they get further.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// Came after the last question was asked.
+    new: Vec<Waiting>,
+    /// Covered by the question under way.
+    asked: Vec<Waiting>,
+    question: u64,
+    asked_ms: u64,
+    /// Answered by an index that may not be applied yet.
+    known: Vec<(u64, VecDeque<Waiting>)>,
+    /// How many wait, and what they hold.
+    count: usize,
+    bytes: usize,
+}
+
+impl Reads {
+    /// A read that must wait; refused if too many wait already.
+    pub fn push(&mut self, now_ms: u64, conn: ConnId, to: AnswerTo, request: Request) -> Result<(), Refusal> {
+        let waiting = Waiting { conn, to, request, since_ms: now_ms };
+        if self.count >= WAITING_MAX || self.bytes + waiting.weight() > WAITING_BYTES {
+            let reason = "too many reads wait for a majority of the servers";
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(REPEAT_MS));
+        }
+        self.count += 1;
+        self.bytes += waiting.weight();
+        self.new.push(waiting);
+        Ok(())
+    }
+
+    /// The question to ask now, if any.
+    pub fn question(&mut self, now_ms: u64) -> Option<u64> {
+        if self.asked.is_empty() {
+            if self.new.is_empty() {
+                return None;
+            }
+            self.asked = std::mem::take(&mut self.new);
+        } else if now_ms.saturating_sub(self.asked_ms) < REPEAT_MS {
+            return None;
+        } else {
+            // A new question covers those that came meanwhile as well.
+            self.asked.append(&mut self.new);
+        }
+        self.question += 1;
+        self.asked_ms = now_ms;
+        Some(self.question)
+    }
+
+    /// The leader's answer.
+    pub fn answered(&mut self, question: u64, index: u64) {
+        if question == self.question && !self.asked.is_empty() {
+            self.known.push((index, std::mem::take(&mut self.asked).into()));
+        }
+    }
+
+    /// The next read that may be answered, now that everything up to `applied` is applied.
+    pub fn next_ready(&mut self, applied: u64) -> Option<Waiting> {
+        self.known.retain(|(_, waiting)| !waiting.is_empty());
+        let (_, ready) = self.known.iter_mut().find(|(index, _)| *index <= applied)?;
+        let next = ready.pop_front()?;
+        self.no_longer_waits(&next);
+        Some(next)
+    }
+
+    fn no_longer_waits(&mut self, waiting: &Waiting) {
+        self.count -= 1;
+        self.bytes -= waiting.weight();
+    }
+
+    /// The reads that have waited too long.
+    pub fn time_out(&mut self, now_ms: u64) -> Vec<Waiting> {
+        let mut late = Vec::new();
+        let is_late = |waiting: &mut Waiting| now_ms.saturating_sub(waiting.since_ms) >= COMMIT_TIMEOUT_MS;
+        late.extend(self.new.extract_if(.., is_late));
+        late.extend(self.asked.extract_if(.., is_late));
+        for (_, known) in &mut self.known {
+            // They came in this order.
+            while let Some(waiting) = known.pop_front_if(is_late) {
+                late.push(waiting);
+            }
+        }
+        late.iter().for_each(|waiting| self.no_longer_waits(waiting));
+        late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping(text: &str) -> Request {
+        let data = serde_json::json!({ "text": text }).to_string();
+        let raw: &serde_json::value::RawValue = serde_json::from_str(&data).unwrap();
+        Request::read("ping", crate::protocol::json::object::Text(raw)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_for_the_newest_question_only() {
+        let mut reads = Reads::default();
+        let push = |reads: &mut Reads| reads.push(0, ConnId(1), AnswerTo::default(), ping("")).unwrap();
+        push(&mut reads);
+        let older = reads.question(0).unwrap();
+        push(&mut reads);
+        assert_eq!(reads.question(REPEAT_MS - 1), None, "not before it is repeated");
+        let newer = reads.question(REPEAT_MS).unwrap();
+        // The older answer may be from before something that was acknowledged when the second read came.
+        reads.answered(older, 7);
+        assert!(reads.next_ready(u64::MAX).is_none());
+        reads.answered(newer, 8);
+        assert!(reads.next_ready(7).is_none());
+        assert!(reads.next_ready(8).is_some() && reads.next_ready(8).is_some());
+    }
+
+    #[test]
+    fn reads_that_wait_are_bounded_by_what_they_hold_until_they_are_answered() {
+        let mut reads = Reads::default();
+        let large = "x".repeat(WAITING_BYTES / 4);
+        let push = |reads: &mut Reads| reads.push(0, ConnId(1), AnswerTo::default(), ping(&large));
+        for _ in 0..3 {
+            push(&mut reads).unwrap();
+        }
+        let question = reads.question(0).unwrap();
+        reads.answered(question, 7);
+        assert_eq!(push(&mut reads).unwrap_err().code, Code::Overloaded, "they are known, and still here");
+        assert!(reads.next_ready(6).is_none());
+        reads.next_ready(7).unwrap();
+        push(&mut reads).unwrap();
+        assert_eq!(reads.time_out(COMMIT_TIMEOUT_MS).len(), 3);
+        assert_eq!((reads.count, reads.bytes), (0, 0));
+    }
+}

@@ -1,0 +1,269 @@
+//! What a client's request leads to: a refusal, a login, a read, or a write.
+
+use crate::{
+    chat::{Authority, draft::permission_of_request, must_log_in, must_not_be_reserved, rights::ClusterRole},
+    config::AuthMode,
+    disk::RoomId,
+    fanout::{ConnId, Instruction},
+    protocol::{
+        answer::Answer,
+        envelope::{AnswerTo, BadRequest, RequestHead},
+        name::UserName,
+        refusal::{Code, Refusal},
+        request::{Chat, Kind, Login, Request},
+        said::Said,
+    },
+};
+
+use super::{At, Clients};
+
+impl Clients {
+    /// Takes a request, or what is wrong with it. If the connection's thread waits for it and it is answered now,
+    /// tells the thread.
+    pub fn on_request(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        sent: (RequestHead, Result<Request, BadRequest>),
+        bytes: usize,
+    ) {
+        let is_awaited = sent.1.as_ref().is_ok_and(Request::is_awaited);
+        self.count_request(at, conn, sent, bytes);
+        if is_awaited {
+            self.read_on(conn, at.outputs);
+        }
+    }
+
+    fn count_request(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        (head, request): (RequestHead, Result<Request, BadRequest>),
+        bytes: usize,
+    ) {
+        let Some(connection) = self.connections.get_mut(conn).filter(|connection| !connection.is_over())
+        else {
+            return;
+        };
+        let who = (connection.user.as_ref().map(UserName::key), connection.addr);
+        let counted =
+            self.rates.request(at.now.mono_ms, &at.config.limits, &mut connection.traffic, who, bytes);
+        if let Err((refusal, last)) = counted {
+            if let Ok(Request::Chat(Chat { client_msg_id, .. })) = &request {
+                connection.shed(client_msg_id.as_ref());
+            }
+            return self.refuse(at, conn, head.answer_to(), refusal, last);
+        }
+        let to = head.answer_to();
+        let request = match request {
+            Ok(request) => request,
+            Err(BadRequest::Envelope(refusal)) => {
+                let bad_json = refusal.code == Code::BadJson;
+                connection.bad_lines += u32::from(bad_json);
+                let last = refusal.code == Code::TooLarge
+                    || (bad_json && connection.bad_lines >= at.config.limits.bad_lines_in_a_row);
+                return self.refuse(at, conn, to, refusal, last);
+            }
+            Err(BadRequest::Fields(refusal)) => {
+                connection.bad_lines = 0;
+                return self.refuse(at, conn, to, refusal, false);
+            }
+        };
+        connection.bad_lines = 0;
+        // Of a write it is checked in its turn.
+        if request.kind() != Kind::Write
+            && let Err(refusal) = at.state.check_lamport(head.lamport_timestamp)
+        {
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        let identified = if self.is_unproven(at, conn) {
+            for_the_unproven(&request)
+        } else {
+            self.identify(at, conn, head.sender_id.as_deref(), &request)
+        };
+        if let Err(refusal) = identified {
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        match (request.kind(), request) {
+            (_, Request::Login(login)) => self.log_in(at, conn, to, login, head.lamport_timestamp),
+            (_, Request::OperatorChallenge(_)) => self.challenge(at, conn, to),
+            (_, Request::OperatorLogin(login)) => self.prove(at, conn, to, login),
+            (Kind::Read, request) => self.read(at, conn, to, request),
+            (Kind::Login | Kind::Write, request) => self.write(at, conn, to, request, head.lamport_timestamp),
+        }
+    }
+
+    /// Whether the connection has a place that is kept for operators and administrators and has not proven to
+    /// be one's.
+    fn is_unproven(&mut self, at: &At<'_>, conn: ConnId) -> bool {
+        if !self.reserved.contains_key(&conn) {
+            return false;
+        }
+        let has_proven = self.is_privileged(at, conn);
+        if has_proven {
+            self.reserved.remove(&conn);
+        }
+        !has_proven
+    }
+
+    /// Ends the connections that hold a place that is not for them.
+    pub(super) fn end_unproven(&mut self, at: &mut At<'_>) {
+        let due = self.reserved.iter().filter(|(_, until_ms)| **until_ms <= at.now.mono_ms);
+        for conn in due.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            if self.is_unproven(at, conn) {
+                self.reserved.remove(&conn);
+                self.refuse(at, conn, AnswerTo::default(), kept_for_operators(), true);
+            }
+        }
+    }
+
+    /// Makes sure that the request comes from whom it says. Before any login the first request that
+    /// names a sender logs that name in as a guest.
+    fn identify(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        sender_id: Option<&str>,
+        request: &Request,
+    ) -> Result<(), Refusal> {
+        let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
+        if matches!(request, Request::Login(_) | Request::Register(_) | Request::HookPost(_)) {
+            return Ok(());
+        }
+        // Without a login, or with one that is not looked at yet.
+        let role = if connection.is_operator { ClusterRole::Operator } else { ClusterRole::NotLoggedIn };
+        let needs_login = !role.may(permission_of_request(request));
+        let guest = connection.user.as_ref().filter(|_| connection.authority == Authority::Guest);
+        if needs_login
+            && let Some(user) = guest
+            && at.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
+        {
+            return Err(must_log_in(user));
+        }
+        match (&connection.user, sender_id) {
+            (Some(user), Some(sender)) => {
+                if UserName::new(sender).is_some_and(|sender| sender.key() == user.key()) {
+                    return Ok(());
+                }
+                let reason =
+                    format!("this connection is logged in as {user}; leave sender_id out or log in anew");
+                Err(Refusal::new(Code::NotAuthenticated, reason))
+            }
+            (Some(_), None) => Ok(()),
+            (None, None) if needs_login => {
+                let reason = "log in first, or give a sender_id";
+                Err(Refusal::new(Code::NotAuthenticated, reason))
+            }
+            (None, None) => Ok(()),
+            (None, Some(sender)) => match UserName::new(sender) {
+                Some(user) if self.may_be_guest(at, &user).is_ok() => {
+                    self.become_user(at, conn, user, Authority::Guest);
+                    Ok(())
+                }
+                Some(user) if needs_login => {
+                    self.may_be_guest(at, &user).map_err(|refusal| match refusal.code {
+                        // Who names a registered name without a login is asked for one.
+                        Code::NameTaken => must_log_in(&user),
+                        _ => refusal,
+                    })
+                }
+                None if needs_login => {
+                    Err(Refusal::bad_request("sender_id must be 1 to 32 of A-Z a-z 0-9 _ . -"))
+                }
+                // A probe may sign with anything.
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
+    /// Whether a user may be called so, as far as it is not a matter of who has the name. What the log decides by
+    /// itself is asked here, too, since a guest's login is not in the log; the servers' ids only this server knows.
+    pub(super) fn may_be_called(at: &At<'_>, user: &UserName) -> Result<(), Refusal> {
+        must_not_be_reserved(user)?;
+        let mut servers = at.config.servers.iter();
+        if servers.any(|server| server.server_id.as_str().eq_ignore_ascii_case(user.as_str())) {
+            let reason = format!("username: {user} is a server's id; choose another name");
+            return Err(Refusal::bad_request(reason));
+        }
+        Ok(())
+    }
+
+    /// Whether a client may be `user` without proving it.
+    pub(super) fn may_be_guest(&self, at: &mut At<'_>, user: &UserName) -> Result<(), Refusal> {
+        if at.config.auth.mode == AuthMode::Required {
+            let reason = "this cluster has no guests; log in with a password or a token";
+            return Err(Refusal::new(Code::NotAuthenticated, reason));
+        }
+        Clients::may_be_called(at, user)?;
+        at.state.may_begin_as(user, at.now.wall_ms)
+    }
+
+    pub(super) fn become_user(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        user: UserName,
+        authority: Authority,
+    ) {
+        let key = user.key();
+        let rooms: Vec<(RoomId, u64)> = at.state.member_rooms(&key).collect();
+        if !self.connections.log_in(conn, user, authority) {
+            return;
+        }
+        self.presence.arrive(at.now.mono_ms, key);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.follow_later(at.now.mono_ms, rooms);
+        }
+    }
+
+    pub(super) fn say(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, answer: impl Into<Answer>) {
+        let said = Said::answer(to, answer, at.signature());
+        at.fan_out(Instruction::Say { conn, said });
+    }
+
+    /// Lets a connection get the events of rooms that it has not asked for, from where they stood at
+    /// its login.
+    pub(super) fn follow(&mut self, at: &mut At<'_>, conn: ConnId, rooms: Vec<(RoomId, u64)>) {
+        for (room, after) in rooms {
+            if let Some(last_seq) = at.state.room_by_id(room).map(|room| room.last_seq) {
+                self.follow_unasked(at, conn, room, after, last_seq);
+            }
+        }
+    }
+
+    /// Lets a connection get the events of a room above `after`, unless it has asked to join the room and
+    /// waits for the answer: events that came before the answer would be in it again, or behind a hole.
+    pub(super) fn follow_unasked(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        room: RoomId,
+        after: u64,
+        last_seq: u64,
+    ) {
+        let Some(name) = at.state.room_by_id(room).map(|room| room.name.clone()) else { return };
+        match self.connections.get_mut(conn) {
+            Some(connection) if connection.awaits_join(&name.key()) => {
+                connection.follow_if_refused(room, after)
+            }
+            _ => at.fan_out(Instruction::Follow { conn, room, name, after, last_seq }),
+        }
+    }
+}
+
+/// What may be asked on a connection in a reserved place before it has proven whose it is.
+fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
+    match request {
+        Request::Login(Login::Password(..) | Login::Token(_))
+        | Request::OperatorChallenge(_)
+        | Request::OperatorLogin(_)
+        | Request::AskStatus(_)
+        | Request::Ping(_) => Ok(()),
+        _ => Err(kept_for_operators()),
+    }
+}
+
+fn kept_for_operators() -> Refusal {
+    let reason = "this server has no room for another connection but those of operators and administrators";
+    Refusal::new(Code::Overloaded, reason)
+}

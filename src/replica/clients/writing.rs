@@ -1,0 +1,301 @@
+//! A request that changes something: refused early where that is certain, else proposed.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    chat::{
+        Authority, Command, Proposal, command,
+        draft::{Asked, Draft, draft_of},
+        rights::{ClusterPermission, ClusterRole},
+    },
+    config::Followers,
+    fanout::ConnId,
+    protocol::{
+        UserName,
+        answer::PresenceState,
+        checked::ClientMsgId,
+        envelope::AnswerTo,
+        refusal::{Code, Refusal},
+        request::{Chat, Request},
+        said::Said,
+        status::Role,
+    },
+};
+
+use super::{
+    super::evidence::evidence,
+    At, Clients,
+    connection::{Awaited, Then, Write, WriteAnswer},
+    logins::Unfinished,
+};
+
+/// When to come back after a request that was refused because too much waits.
+const SHED_RETRY_MS: u64 = 100;
+
+impl Clients {
+    pub(super) fn write(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        to: AnswerTo,
+        request: Request,
+        lamport_timestamp: u64,
+    ) {
+        if redirects(at) {
+            return self.redirect(at, conn, to);
+        }
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let unasked =
+            if matches!(request, Request::Chat(_)) { connection.take_unasked(None) } else { vec![] };
+        self.follow(at, conn, unasked);
+        if let Err(refusal) = self.keep_order(at, conn, &request) {
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        let then = match &request {
+            Request::CreateJoin(join) => Then::join(join),
+            _ => Then::Answer,
+        };
+        let client_msg_id = match &request {
+            Request::Chat(chat) => Some(chat.client_msg_id.clone()),
+            _ => None,
+        };
+        let draft = match self.draft(at, conn, request) {
+            Some(Ok(draft)) => draft,
+            Some(Err(refusal)) => return self.refuse(at, conn, to, refusal, false),
+            // Only writes come here.
+            None => return,
+        };
+        let Draft { command, secret, named } = draft;
+        let called = named.as_ref().or(command.operation().makes_bot());
+        if let Some(Err(refusal)) = called.map(|name| Clients::may_be_called(at, name)) {
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        let unfinished = Unfinished { write: Write { to, then }, command, named, lamport_timestamp };
+        if let Some(secret) = secret {
+            return self.work_on(at, conn, unfinished, secret);
+        }
+        if !self.propose_finished(at, conn, unfinished) {
+            return;
+        }
+        if let (Some(connection), Some(id)) = (self.connections.get_mut(conn), client_msg_id) {
+            connection.taken(id.as_ref());
+        }
+    }
+
+    /// What is proposed for a request, and what it lacks.
+    fn draft(&mut self, at: &At<'_>, conn: ConnId, request: Request) -> Option<Result<Draft, Refusal>> {
+        let user = self.connections.get_mut(conn)?.user.clone();
+        let origin = at.server.origin(at.proposals.next_seq());
+        let is_online = |user: &UserName| self.presence.state(&user.key()) != PresenceState::Offline;
+        draft_of(request, &Asked { state: at.state, user: user.as_ref(), origin, is_online: &is_online })
+    }
+
+    /// Proposes what lacks nothing any more; whether it was proposed.
+    pub(super) fn propose_finished(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished) -> bool {
+        let Unfinished { write, command, named, lamport_timestamp } = unfinished;
+        let proposal = self.proposal(conn, command, lamport_timestamp, named);
+        proposal.is_some_and(|proposal| self.propose(at, conn, write, &proposal))
+    }
+
+    /// The proposal of a connection. `named` is the user it is about, if they need not be logged in.
+    pub(super) fn proposal(
+        &mut self,
+        conn: ConnId,
+        command: Command,
+        lamport_timestamp: u64,
+        named: Option<UserName>,
+    ) -> Option<Proposal> {
+        let connection = self.connections.get_mut(conn)?;
+        // What operators may do they do by that right, and the rest as the user whom they have logged in as.
+        let is_for_operators = ClusterRole::Operator.may(command.operation().permission());
+        let authority = if connection.is_operator && is_for_operators {
+            Authority::Operator
+        } else {
+            connection.authority
+        };
+        let user = named.or_else(|| connection.user.clone()).or_else(|| {
+            // An operator is nobody in particular, and a webhook is known by its token.
+            UserName::new(if connection.is_operator { "operator" } else { "webhook" })
+        })?;
+        Some(Proposal { user, authority, lamport_timestamp, command })
+    }
+
+    /// Proposes, unless it is over a limit or it is certain that the log will refuse; whether it was proposed.
+    pub(super) fn propose(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        write: Write,
+        proposal: &Proposal,
+    ) -> bool {
+        let allowed = self.may_propose(at, conn, proposal);
+        if let Err(refusal) = allowed.and_then(|()| self.admit(at, conn, proposal)) {
+            self.note_shed(conn, &proposal.command, &refusal);
+            self.refuse(at, conn, write.to, refusal, false);
+            return false;
+        }
+        self.enqueue(at, conn, write, proposal);
+        true
+    }
+
+    /// Proposes what was counted before.
+    pub(super) fn propose_counted(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished) {
+        let Unfinished { write, command, named, lamport_timestamp } = unfinished;
+        let Some(proposal) = self.proposal(conn, command, lamport_timestamp, named) else { return };
+        if let Err(refusal) = self.may_propose(at, conn, &proposal) {
+            return self.refuse(at, conn, write.to, refusal, false);
+        }
+        let renews = matches!(write.then, Then::Renew(_));
+        self.enqueue(at, conn, write, &proposal);
+        if renews && let Some(connection) = self.connections.get_mut(conn) {
+            // What comes behind it acts by the new token, once that counts.
+            connection.awaited = Some(Awaited::Commit);
+        }
+    }
+
+    fn enqueue(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: &Proposal) {
+        let seq = at.proposals.push(at.now.mono_ms, conn, proposal);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.wait_for(write, seq);
+        }
+    }
+
+    /// Whether there is room for a proposal, and it is not certain that the log will refuse it.
+    pub(super) fn may_propose(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        proposal: &Proposal,
+    ) -> Result<(), Refusal> {
+        // Only the leader's state is the newest: what is missing here may be acknowledged elsewhere already, and
+        // a refusal is for good. What of this connection still waits may change the rules' answer, too.
+        if at.server.knows_all()
+            && self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes())
+        {
+            self.check_early(at, proposal)?;
+        }
+        if at.proposals.is_full(at.config.limits.pending_proposals) {
+            let reason = "too much waits for its commit; nothing was proposed";
+            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_early(&mut self, at: &mut At<'_>, proposal: &Proposal) -> Result<(), Refusal> {
+        let read = |room, seq| at.server.event(room, seq);
+        match evidence(at.state, &proposal.command, &read) {
+            Ok(evidence) => at.state.check(at.now.wall_ms, proposal, &evidence),
+            Err(error) => {
+                at.server.broke(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Remembers a message that is refused for load or for a rate: what says that it follows it would overtake it.
+    pub(super) fn note_shed(&mut self, conn: ConnId, command: &Command, refusal: &Refusal) {
+        if let Command::Say(command::Say { client_msg_id, .. }) = command
+            && matches!(refusal.code, Code::RateLimited | Code::Overloaded)
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.shed(ClientMsgId::new(client_msg_id.as_str()).ok().as_ref());
+        }
+    }
+
+    /// Refuses a message for load, if there is too much of it or if the message that it follows was
+    /// so refused: a client with several messages on their way must find them in its order, or not at all.
+    fn keep_order(&mut self, at: &At<'_>, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let Request::Chat(Chat { client_msg_id, follows, .. }) = request else { return Ok(()) };
+        let full = at.proposals.is_full(at.config.limits.pending_proposals);
+        let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
+        if !full && !connection.overtakes(follows.as_ref()) {
+            return Ok(());
+        }
+        connection.shed(client_msg_id.as_ref());
+        let reason = if full {
+            "too much waits for its commit; nothing was proposed"
+        } else {
+            "the message that it follows was refused for load; send that one first"
+        };
+        Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS))
+    }
+
+    /// The limits that each server watches over by itself. They are settings, which may differ between
+    /// servers for a while, so they are asked for before the log and not by the rules. What passes is counted.
+    pub(super) fn admit(
+        &mut self,
+        at: &mut At<'_>,
+        conn: ConnId,
+        proposal: &Proposal,
+    ) -> Result<(), Refusal> {
+        let Proposal { user, command, .. } = proposal;
+        let is_privileged = self.is_privileged(at, conn);
+        let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
+        let (addr, has_writes) = (connection.addr, connection.has_writes());
+        let limits = &at.config.limits;
+        let now_ms = at.now.mono_ms;
+        if !is_privileged {
+            // What is sent before the first write is decided is of the same guest.
+            let is_new = |name: &UserName| at.state.user(&name.key()).is_none();
+            let own = (proposal.authority == Authority::Guest && !has_writes).then_some(user);
+            let names = command.operation().names().into_iter().chain(own.cloned());
+            let new = names.filter(is_new).map(|name| name.key()).collect::<BTreeSet<_>>();
+            match command {
+                Command::Register(_) => self.rates.registration(now_ms, limits, addr)?,
+                Command::Login(_) | Command::HookPost(_) => {}
+                _ if !new.is_empty() => self.rates.new_names(now_ms, limits, addr, new.len() as u64)?,
+                _ => {}
+            }
+        }
+        let creates = command.operation().creates(user);
+        if creates.is_some_and(|room| at.state.room(&room.key()).is_none()) {
+            if at.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64 {
+                let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+                return Err(Refusal::new(Code::Forbidden, reason));
+            }
+            self.rates.new_room(now_ms, limits, (user.key(), addr))?;
+        }
+        if let Command::FileBegin(command::FileBegin { file, .. }) = command {
+            let used = at.state.user(&user.key()).map_or(0, |user| user.file_bytes);
+            if file.size > limits.file_bytes {
+                let reason = format!("a file may have {} bytes", limits.file_bytes);
+                return Err(Refusal::new(Code::TooLarge, reason));
+            }
+            if used.saturating_add(file.size) > limits.file_bytes_per_user {
+                let reason = format!(
+                    "your files have {used} bytes; {} are allowed in all, so delete some first",
+                    limits.file_bytes_per_user
+                );
+                return Err(Refusal::new(Code::TooLarge, reason));
+            }
+            self.rates.upload(now_ms, limits, (user.key(), addr), file.size)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a connection makes as many accounts and sets as many passwords as it likes: an operator's or an
+    /// administrator's.
+    pub(super) fn is_privileged(&mut self, at: &At<'_>, conn: ConnId) -> bool {
+        let Some(connection) = self.connections.get_mut(conn) else { return false };
+        let user = connection.user.as_ref().filter(|_| connection.authority != Authority::Guest);
+        let role = at.state.cluster_role_of(user.map(UserName::key).as_ref(), connection.is_operator);
+        role.may(ClusterPermission::PassLimits)
+    }
+
+    fn redirect(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo) {
+        let Some(redirect) = at.server.redirect("the leader takes this") else {
+            let refusal = Refusal::new(Code::Unavailable, "there is no leader at the moment; try again");
+            return self.refuse(at, conn, to, refusal, true);
+        };
+        let said = Said::answer(to, redirect, at.signature());
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.answer_in_turn(WriteAnswer::Last(said));
+        }
+        self.flush_answers(at, conn);
+    }
+}
+
+/// Whether this server takes no writes but sends its clients to the leader.
+fn redirects(at: &At<'_>) -> bool {
+    at.config.followers == Followers::Redirect && at.server.role() != Role::Leader
+}

@@ -1,0 +1,212 @@
+//! How servers become a cluster, and how one that lost its data gets back in.
+//!
+//! **The first meeting.** A server without data cannot know whether the cluster is new or whether it has
+//! lost everything. So a cluster begins only when all configured servers are linked and none of them has
+//! data; the one with the lowest id then says `Welcome` with the founders' incarnations. A server without
+//! data that meets one with data is welcomed too, but is no founder: it has to join.
+//!
+//! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
+//! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).
+
+use std::collections::BTreeMap;
+
+use crate::{
+    consensus::ConfChange,
+    disk::{Applied, Batch, Cluster, Storage, StorageError},
+    protocol::{
+        name::ServerId,
+        peer::{ConfState, DataMark, Founder, NodeId, PeerMessage},
+    },
+    replica::{io::Now, outputs::Outputs},
+};
+
+use super::{Node, handover::BEHIND_MAX, members::Configure};
+
+/// Time between two tries to be noticed by the others.
+const HELLO_MS: u64 = 200;
+
+/// When the peers are shown this server's data next.
+#[derive(Debug, Default)]
+pub(super) struct Hello {
+    next_ms: u64,
+}
+
+impl<S: Storage> Node<S> {
+    /// A peer shows its data: it is judged, and welcomed or told what is wrong with it.
+    pub fn on_hello(&mut self, now: Now, from: ServerId, mark: DataMark, outputs: &mut Outputs) {
+        if self.config.server(&from).is_none() {
+            return;
+        }
+        let mine = self.identity.cluster.clone();
+        if let (Some(mine), Some(theirs)) = (&mine, mark.cluster_id)
+            && mine.cluster_id != theirs
+        {
+            // Two clusters under one configuration: only a person can say which one is meant.
+            return;
+        }
+        let verdict = if self.members.is_removed(mark.node_id) {
+            Err("it was replaced and counts no more".to_owned())
+        } else {
+            self.trust.judge(&from, &mark)
+        };
+        if let Err(reason) = verdict {
+            self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason }, outputs);
+            return;
+        }
+        if let Some(link) = self.links.get_mut(&from) {
+            link.mark = Some(mark);
+        }
+        match mine {
+            Some(cluster) => self.welcome(from, &cluster, outputs),
+            None => self.meet(now, outputs),
+        }
+    }
+
+    fn welcome(&self, to: ServerId, cluster: &Cluster, outputs: &mut Outputs) {
+        let Cluster { cluster_id, founders } = cluster.clone();
+        self.send(to, PeerMessage::Welcome { cluster_id, founders }, outputs);
+    }
+
+    /// Shows this server's data to the peers that have not answered yet; the first `Hello` of a link may
+    /// have come before the peer knew of the link. Without a cluster: looks whether all are here.
+    /// Without being part of one: asks to be.
+    pub(super) fn meet(&mut self, now: Now, outputs: &mut Outputs) {
+        if let Some(cluster) = self.all_met() {
+            self.adopt(cluster, outputs);
+        }
+        if now.mono_ms < self.hello.next_ms {
+            return;
+        }
+        self.hello.next_ms = now.mono_ms + HELLO_MS;
+        let hello = PeerMessage::Hello(self.data_mark());
+        let unanswered = self.links.iter().filter(|(_, link)| !link.welcomed).map(|(peer, _)| peer.clone());
+        for peer in unanswered.collect::<Vec<_>>() {
+            self.send(peer, hello.clone(), outputs);
+        }
+        if self.identity.cluster.is_some() && !self.is_in(self.consensus.conf()) {
+            let (server_id, node_id) = (self.config.server_id.clone(), self.identity.node_id);
+            self.tell_peers(&PeerMessage::Join { server_id, node_id }, outputs);
+        }
+    }
+
+    /// The new cluster, where all configured servers are here, none has data, and it is for this one to
+    /// say so.
+    fn all_met(&self) -> Option<Cluster> {
+        if self.identity.cluster.is_some() {
+            return None;
+        }
+        let mut founders = BTreeMap::from([(self.config.server_id.clone(), self.identity.node_id)]);
+        for server in self.others() {
+            let mark = self.links.get(&server.server_id)?.mark.as_ref()?;
+            if mark.cluster_id.is_some() {
+                return None;
+            }
+            founders.insert(server.server_id.clone(), mark.node_id);
+        }
+        let (lowest, _) = founders.first_key_value()?;
+        if *lowest != self.config.server_id {
+            return None;
+        }
+        let founders: Vec<Founder> =
+            founders.into_iter().map(|(server_id, node_id)| Founder { server_id, node_id }).collect();
+        // The incarnations were drawn at random, so their mixture is a name that no other cluster has.
+        let cluster_id = founders.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, founder| {
+            (hash.rotate_left(5) ^ founder.node_id.0).wrapping_mul(0x0100_0000_01b3)
+        });
+        Some(Cluster { cluster_id, founders })
+    }
+
+    /// A peer has nothing against this server's data. A server without a cluster becomes part of the peer's.
+    pub fn on_welcome(
+        &mut self,
+        from: &ServerId,
+        cluster_id: u64,
+        founders: Vec<Founder>,
+        outputs: &mut Outputs,
+    ) {
+        match &self.identity.cluster {
+            None => self.adopt(Cluster { cluster_id, founders }, outputs),
+            Some(mine) if mine.cluster_id == cluster_id => {}
+            Some(_) => return,
+        }
+        self.trust.cleared(from);
+        if let Some(link) = self.links.get_mut(from) {
+            link.welcomed = true;
+        }
+    }
+
+    /// Belongs to `cluster` from now on, synced before anything else is said.
+    fn adopt(&mut self, cluster: Cluster, outputs: &mut Outputs) {
+        if let Err(error) = self.try_adopt(cluster, outputs) {
+            self.broke(error);
+        }
+    }
+
+    fn try_adopt(&mut self, cluster: Cluster, outputs: &mut Outputs) -> Result<(), StorageError> {
+        let mut voters: Vec<NodeId> = cluster.founders.iter().map(|founder| founder.node_id).collect();
+        voters.sort();
+        let conf = ConfState { voters, ..ConfState::default() };
+        let batch = Batch {
+            cluster: Some(cluster),
+            applied: Some(Applied { index: 0, term: 0, conf }),
+            peer_marks: self.trust.take_changed(),
+            ..Batch::default()
+        };
+        let loaded = self.consensus.found(&self.config, &batch)?;
+        self.members = super::members_of(&loaded)?;
+        self.identity = loaded.identity;
+        // The peers have been shown data without a cluster: show them what it is now. Where this server
+        // is the one that says that the cluster begins, the welcome says so.
+        let hello = PeerMessage::Hello(self.data_mark());
+        self.tell_peers(&hello, outputs);
+        if let Some(cluster) = self.identity.cluster.clone() {
+            for peer in self
+                .links
+                .keys()
+                .filter(|peer| self.trust.shown_by(peer).is_some())
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                self.welcome(peer, &cluster, outputs);
+            }
+        }
+        Ok(())
+    }
+
+    /// A server that counts nowhere yet asks to be let in. Only a leader does something about it.
+    pub fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId) {
+        let consensus = &mut self.consensus;
+        let conf = consensus.conf();
+        let allowed =
+            *from == server_id && self.trust.accepts(from, node_id) && !self.members.is_removed(node_id);
+        let known = conf.voters.contains(&node_id) || conf.learners.contains(&node_id);
+        if !allowed || known || !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
+            return;
+        }
+        let mut steps = vec![ConfChange::AddLearner(node_id)];
+        steps.extend(self.members.of_server(&server_id, &conf.learners).map(ConfChange::Remove));
+        let configure = Configure { steps, named: vec![Founder { server_id, node_id }] };
+        // A refusal means that something else is under way; the joining server asks again.
+        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+    }
+
+    /// As the leader: lets a learner that has caught up vote in the place of its old incarnation.
+    pub(super) fn reconfigure(&mut self) {
+        let consensus = &mut self.consensus;
+        if !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
+            return;
+        }
+        let conf = consensus.conf();
+        let last_index = consensus.last_index();
+        let caught_up = conf.learners.iter().copied().find(|&node| {
+            consensus.is_replicating(node)
+                && consensus.match_index(node).is_some_and(|index| index + BEHIND_MAX >= last_index)
+        });
+        let Some(node_id) = caught_up else { return };
+        let Some(server_id) = self.members.server_of(node_id) else { return };
+        let mut steps = vec![ConfChange::AddVoter(node_id)];
+        steps.extend(self.members.of_server(server_id, &conf.voters).map(ConfChange::Remove));
+        let configure = Configure { steps, named: Vec::new() };
+        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+    }
+}

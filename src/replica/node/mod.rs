@@ -1,0 +1,359 @@
+//! One server as a member of its cluster: consensus with the log, the links to the peers, and whose data counts.
+//!
+//! The node knows nothing of clients and of what an entry means. What it wants done it adds to the outputs it
+//! is handed; what is committed it gives back.
+//!
+//! | file | concept |
+//! |---|---|
+//! | this one | what the node owns and says of itself |
+//! | `forming` | how servers become a cluster, and how one that lost its data gets back in |
+//! | `handover` | who leads in the end |
+//! | `links` | what comes over a peer link |
+//! | `members` | which node belongs to which configured server, as the log has it |
+//! | `trust` | the memory that catches a server which lost or rolled back its data |
+
+mod forming;
+mod handover;
+mod links;
+mod members;
+mod trust;
+
+use std::{collections::BTreeMap, io::Read, sync::Arc};
+
+use crate::{
+    config::{ReplicaConfig, ServerEntry},
+    consensus::{ConfChange, Consensus, Part},
+    disk::{Applied, Batch, Identity, Loaded, Row, Storage, StorageError},
+    election::membership::View,
+    protocol::{
+        name::ServerId,
+        peer::{ConfState, DataMark, LogEntry, NodeId, PeerMessage, SnapshotHead},
+        status::Role,
+    },
+};
+
+use self::{forming::Hello, handover::Handover, links::Link, members::Members, trust::Trust};
+use super::{
+    io::{Now, Output},
+    outputs::Outputs,
+};
+
+/// While linked peers are being brought up to date the log may grow to so many times `keep_entries`.
+const HELD_FOR_PEERS: u64 = 20;
+/// How long changes of what is remembered of other servers may wait.
+const REMEMBER_MS: u64 = 1_000;
+/// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
+const WIPE_MS: u64 = 50;
+/// How long a server waits that could not use a snapshot, before it lets another one come.
+const SNAPSHOT_PAUSE_MS: u64 = 5_000;
+
+/// This server as a member of its cluster.
+pub struct Node<S: Storage> {
+    config: Arc<ReplicaConfig>,
+    /// What the data folder says of itself; the cluster is missing until the first meeting.
+    pub identity: Identity,
+    /// The log, the vote, and the library behind them.
+    pub consensus: Consensus<S>,
+    members: Members,
+    trust: Trust,
+    links: BTreeMap<ServerId, Link>,
+    handover: Handover,
+    /// What the failure detector believes of the others.
+    pub view: View,
+    hello: Hello,
+    /// When what is remembered of other servers was last stored.
+    remembered_ms: u64,
+    next_wipe_ms: u64,
+    /// Until when the leader's entries are passed over, see [`Node::go_on_without`].
+    no_entries_until_ms: u64,
+    quarantined: bool,
+    /// An error of the disk that came up outside a turn; the next turn ends with it.
+    broken: Option<StorageError>,
+}
+
+impl<S: Storage> Node<S> {
+    /// Starts from what the disk holds.
+    pub fn open(
+        config: Arc<ReplicaConfig>,
+        storage: S,
+        loaded: &Loaded,
+        now: Now,
+    ) -> Result<Self, StorageError> {
+        Ok(Node {
+            consensus: Consensus::open(&config, storage, loaded)?,
+            members: members_of(loaded)?,
+            trust: Trust::new(config.servers.len(), loaded.peer_marks.clone()),
+            identity: loaded.identity.clone(),
+            links: BTreeMap::new(),
+            handover: Handover::default(),
+            view: View::default(),
+            hello: Hello::default(),
+            remembered_ms: now.mono_ms,
+            next_wipe_ms: now.mono_ms,
+            no_entries_until_ms: now.mono_ms,
+            quarantined: false,
+            broken: None,
+            config,
+        })
+    }
+
+    /// One tick of consensus and of what the node watches over.
+    pub fn tick(&mut self, now: Now, outputs: &mut Outputs) {
+        if self.trust.is_cleared() {
+            self.consensus.tick();
+        }
+        self.meet(now, outputs);
+        self.reconfigure();
+    }
+
+    /// The election asks this server to try to lead, see [`Consensus::campaign`].
+    pub fn campaign(&mut self, term: u64, leader_is_dead: bool) {
+        if self.trust.is_cleared() {
+            self.consensus.campaign(term, leader_is_dead);
+        }
+    }
+
+    /// What the failure detector believes of the others now.
+    pub fn on_view(&mut self, view: View) {
+        for (peer, peer_view) in &view.peers {
+            if let Some(mark) = &peer_view.data {
+                self.trust.heard(peer, mark);
+            }
+        }
+        self.view = view;
+    }
+
+    /// A snapshot has come in whole from `from`.
+    pub fn on_snapshot(&mut self, from: &ServerId, head: SnapshotHead, content: Box<dyn Read + Send>) {
+        let is_ours = self.identity.cluster.as_ref().is_some_and(|mine| mine.cluster_id == head.cluster_id);
+        // A server that begins anew knows the founders only; its leader may be none of them.
+        if let Some(node) = self.trust.shown_by(from).filter(|_| is_ours) {
+            self.consensus.offer_snapshot(node, head, content);
+        }
+    }
+
+    /// The sending of a snapshot to `to` has ended.
+    pub fn on_snapshot_sent(&mut self, to: &ServerId, ok: bool) {
+        let conf = self.consensus.conf();
+        let nodes: Vec<NodeId> = [&conf.learners[..], &conf.voters].concat();
+        for node in self.members.of_server(to, &nodes) {
+            self.consensus.snapshot_sent(node, ok);
+        }
+    }
+
+    /// Asks for a snapshot to be sent to `node`, or tells consensus that it cannot be.
+    pub fn send_snapshot(&mut self, node: NodeId, outputs: &mut Outputs) {
+        match self.members.server_of(node).filter(|server| self.links.contains_key(*server)) {
+            Some(to) => {
+                outputs.push(Output::SendSnapshot { to: to.clone(), term: self.consensus.term() });
+            }
+            None => self.consensus.snapshot_sent(node, false),
+        }
+    }
+
+    /// Goes on with what is on the disk, if a snapshot could not be used. Its sender is asked for another by
+    /// refusing the entries that follow it; for a while they are not even refused, because sending all of a
+    /// state again at once, and again, would only burden the leader.
+    pub fn go_on_without(
+        &mut self,
+        now: Now,
+        reason: String,
+        outputs: &mut Outputs,
+    ) -> Result<(), StorageError> {
+        self.consensus.reopen(&self.config)?;
+        self.no_entries_until_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
+        outputs.push(Output::SnapshotUnreadable { reason });
+        Ok(())
+    }
+
+    /// What the disk holds now that a snapshot has replaced everything.
+    pub fn reload(&mut self) -> Result<Loaded, StorageError> {
+        let loaded = self.consensus.storage().load()?;
+        self.members = members_of(&loaded)?;
+        self.consensus.applied(loaded.applied.index);
+        Ok(loaded)
+    }
+
+    /// Applies a committed change of the servers that count. Gives the rows that say so, and the nodes that
+    /// count no more.
+    pub fn apply_configure(
+        &mut self,
+        entry: &LogEntry,
+        outputs: &mut Outputs,
+    ) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
+        let configure = members::Configure::decode(&entry.data).map_err(|error| {
+            StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
+        })?;
+        self.consensus.apply_configure(&configure.steps)?;
+        let removed = configure.steps.iter().filter_map(ConfChange::removed).collect::<Vec<_>>();
+        if removed.contains(&self.identity.node_id) {
+            self.quarantine("the cluster has replaced this server's data".into(), outputs);
+        }
+        Ok((self.members.apply(&configure), removed))
+    }
+
+    /// Everything up to this entry is applied; gives what the disk is to know of it.
+    pub fn applied(&mut self, index: u64, term: u64) -> Applied {
+        self.consensus.applied(index);
+        Applied { index, term, conf: self.consensus.conf().clone() }
+    }
+
+    /// How far the log may be cut, if it is time to, when the state on the disk contains it up to `stored`.
+    ///
+    /// What a linked peer needs next stays, within a bound. Else a peer that installs a snapshot under load
+    /// would find the entries after it gone, get the next snapshot, and never catch up.
+    pub fn cut(&self, stored: u64) -> Option<u64> {
+        let keep = self.config.keep_entries;
+        let truncated = self.consensus.truncated().last_log_index;
+        let length = stored.saturating_sub(truncated);
+        if length <= 2 * keep {
+            return None;
+        }
+        let mut to = stored - keep;
+        if length <= HELD_FOR_PEERS * keep {
+            let conf = self.consensus.conf();
+            let nodes = self.links.keys().filter_map(|peer| self.members.node_of(peer, conf));
+            to = nodes.filter_map(|node| self.consensus.reaches(node)).fold(to, u64::min);
+        }
+        (to > truncated).then_some(to)
+    }
+
+    /// Whether what is remembered of other servers has waited long enough to be stored.
+    pub fn must_remember(&self, now: Now) -> bool {
+        self.trust.has_changed() && now.mono_ms >= self.remembered_ms + REMEMBER_MS
+    }
+
+    /// Adds what has changed in what is remembered of other servers to what is about to be written.
+    pub fn remember(&mut self, now: Now, batch: &mut Batch) {
+        batch.peer_marks = self.trust.take_changed();
+        self.remembered_ms = now.mono_ms;
+    }
+
+    /// Lets the disk wipe what is removed, if no commits do it by the way.
+    pub fn wipe(&mut self, now: Now) {
+        if now.mono_ms < self.next_wipe_ms {
+            return;
+        }
+        self.next_wipe_ms = now.mono_ms + WIPE_MS;
+        if let Err(error) = self.consensus.wipe_if_idle() {
+            self.broke(error);
+        }
+    }
+
+    /// Notes an error of the disk outside a turn: the next turn ends with it.
+    pub fn broke(&mut self, error: StorageError) {
+        self.broken.get_or_insert(error);
+    }
+
+    /// The error that ends the turn, if there is one.
+    pub fn take_broken(&mut self) -> Option<StorageError> {
+        self.broken.take()
+    }
+
+    /// Takes this server out of everything: it must be rebuilt from the others. Said once.
+    pub fn quarantine(&mut self, reason: String, outputs: &mut Outputs) {
+        if !self.quarantined {
+            self.quarantined = true;
+            outputs.push(Output::Quarantine { reason });
+        }
+    }
+
+    /// Whether this server takes no part in anything any more.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
+    /// What this server's data is, for heartbeats and links.
+    pub fn data_mark(&self) -> DataMark {
+        DataMark {
+            cluster_id: self.identity.cluster.as_ref().map(|cluster| cluster.cluster_id),
+            node_id: self.identity.node_id,
+            boot: self.identity.boot,
+            term: self.consensus.term(),
+            log: self.consensus.synced(),
+        }
+    }
+
+    /// What this server is in its cluster.
+    pub fn role(&self) -> Role {
+        if self.identity.cluster.is_none() {
+            return Role::Forming;
+        }
+        match self.consensus.part() {
+            Part::Leader => Role::Leader,
+            _ if !self.consensus.is_voter() => Role::Learner,
+            Part::Candidate => Role::Candidate,
+            Part::Follower => Role::Follower,
+        }
+    }
+
+    /// Who leads, if that is known.
+    pub fn leader(&self) -> Option<&ServerId> {
+        self.server_of(self.consensus.leader()?)
+    }
+
+    /// Whether others have vouched for this server's data, so that it takes part in consensus.
+    pub fn is_cleared(&self) -> bool {
+        self.trust.is_cleared()
+    }
+
+    /// Whether this server may take part in elections.
+    pub fn may_vote(&self) -> bool {
+        self.trust.is_cleared() && self.consensus.is_voter()
+    }
+
+    /// Whether a server is believed alive; this one is.
+    pub fn is_alive(&self, server: &ServerId) -> bool {
+        *server == self.config.server_id || self.view.peers.get(server).is_some_and(|peer| peer.alive)
+    }
+
+    /// Whether the link to a peer stands.
+    pub fn is_linked(&self, peer: &ServerId) -> bool {
+        self.links.contains_key(peer)
+    }
+
+    /// Whether `node` is what the peer at the other end of a link has shown itself to be.
+    pub fn accepts(&self, from: &ServerId, node: NodeId) -> bool {
+        self.trust.accepts(from, node)
+    }
+
+    /// How far a configured server's log is known to match; only a leader knows.
+    pub fn match_index(&self, server: &ServerId) -> Option<u64> {
+        self.consensus.match_index(self.members.node_of(server, self.consensus.conf())?)
+    }
+
+    /// The server of a node: as the log names it, or else as it has shown itself. A server that joins knows
+    /// only the founders' names until it has caught up.
+    pub fn server_of(&self, node: NodeId) -> Option<&ServerId> {
+        self.members.server_of(node).or_else(|| self.trust.showing(node))
+    }
+
+    /// Whether this server counts in the cluster, be it as a learner.
+    fn is_in(&self, conf: &ConfState) -> bool {
+        let me = self.identity.node_id;
+        [&conf.voters, &conf.learners, &conf.voters_outgoing].iter().any(|nodes| nodes.contains(&me))
+    }
+
+    /// The configured servers but this one.
+    fn others(&self) -> impl Iterator<Item = &ServerEntry> {
+        self.config.servers.iter().filter(|server| server.server_id != self.config.server_id)
+    }
+
+    /// Hands a message to the link of a peer, if it stands; else it is dropped.
+    pub fn send(&self, to: ServerId, message: PeerMessage, outputs: &mut Outputs) {
+        if self.links.contains_key(&to) {
+            outputs.push(Output::Peer { to, message });
+        }
+    }
+
+    /// Hands a message to all links that stand.
+    pub fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs) {
+        let all = self.links.keys().map(|to| Output::Peer { to: to.clone(), message: message.clone() });
+        outputs.extend(all);
+    }
+}
+
+fn members_of(loaded: &Loaded) -> Result<Members, StorageError> {
+    let founders = loaded.identity.cluster.as_ref().map_or(&[][..], |cluster| &cluster.founders);
+    Members::load(founders, &loaded.rows).map_err(StorageError::Doubtful)
+}

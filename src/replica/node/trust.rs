@@ -1,0 +1,217 @@
+//! Whose data may count: the memory that catches a server which lost or rolled back its own.
+//!
+//! Every server remembers, on disk, the furthest point to which it has seen each other server's synced
+//! data: run, term, and last log entry, which for one incarnation only ever grow. When a link comes up,
+//! both ends say what their data is (`Hello`). An end that is behind what the other remembers has lost
+//! something that it had promised: a vote, or an entry that may have been acknowledged. It is told so
+//! (`Doubt`) and must come back empty under a new incarnation. Within one run nothing is lost, because a
+//! process that cannot keep its data ends: what looks older there was sent earlier and came later.
+//!
+//! A server that starts takes no part in consensus until so many others have found nothing against its
+//! data (`Welcome`) that it makes a majority together with them. Consensus needs those others anyway, so
+//! this costs no availability.
+//!
+//! What this cannot find out is an old copy that is put back while everybody who has heard of newer data is
+//! away: those who are left have nothing against it. `docs/design/consensus.md` says how an acknowledged entry can
+//! be lost so, and why nothing is done about it but to tell operators to use an empty folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::protocol::{
+    name::ServerId,
+    peer::{DataMark, LogMark, NodeId},
+};
+
+/// What one server remembers of the others' data, and what they said of its own.
+#[derive(Debug)]
+pub struct Trust {
+    remembered: BTreeMap<ServerId, DataMark>,
+    changed: BTreeSet<ServerId>,
+    /// The incarnation that each linked peer has shown, where nothing speaks against it.
+    shown: BTreeMap<ServerId, NodeId>,
+    cleared_by: BTreeSet<ServerId>,
+    needed: usize,
+}
+
+impl Trust {
+    /// For a cluster of `servers`, from what the disk remembers.
+    pub fn new(servers: usize, remembered: Vec<(ServerId, DataMark)>) -> Self {
+        Trust {
+            remembered: remembered.into_iter().collect(),
+            changed: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            cleared_by: BTreeSet::new(),
+            needed: servers / 2,
+        }
+    }
+
+    /// A peer shows its data. The error says what speaks against it.
+    pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), String> {
+        let known = self.remembered.get(from).filter(|old| old.node_id == mark.node_id);
+        if let Some(old) = known
+            && old.boot != mark.boot
+        {
+            let lost = if old.cluster_id.is_some() && mark.cluster_id.is_none() {
+                Some("it was part of a cluster and does not know it".to_owned())
+            } else if mark.boot < old.boot {
+                Some(format!("it had begun run {} and knows of {}", old.boot, mark.boot))
+            } else if mark.term < old.term {
+                Some(format!("it had promised term {} and knows of {}", old.term, mark.term))
+            } else if mark.log < old.log {
+                let (old, new) = (old.log, mark.log);
+                Some(format!(
+                    "its log reached entry {} of term {} and ends at entry {} of term {}",
+                    old.last_log_index, old.last_log_term, new.last_log_index, new.last_log_term
+                ))
+            } else {
+                None
+            };
+            if let Some(lost) = lost {
+                self.shown.remove(from);
+                return Err(lost);
+            }
+        }
+        self.shown.insert(from.clone(), mark.node_id);
+        if known.is_some_and(|old| old.boot == mark.boot) {
+            self.heard(from, mark);
+        } else {
+            self.remembered.insert(from.clone(), mark.clone());
+            self.changed.insert(from.clone());
+        }
+        Ok(())
+    }
+
+    /// A heartbeat told of a peer's data. Only ever adds to what is remembered of the same run: a new run
+    /// has to show its data on a link first.
+    pub fn heard(&mut self, from: &ServerId, mark: &DataMark) {
+        let is_same_run = |old: &&mut DataMark| old.node_id == mark.node_id && old.boot == mark.boot;
+        let Some(old) = self.remembered.get_mut(from).filter(is_same_run) else { return };
+        let newer = DataMark {
+            cluster_id: old.cluster_id.or(mark.cluster_id),
+            node_id: old.node_id,
+            boot: old.boot,
+            term: old.term.max(mark.term),
+            log: old.log.max(mark.log),
+        };
+        if *old != newer {
+            *old = newer;
+            self.changed.insert(from.clone());
+        }
+    }
+
+    /// A peer has acknowledged entries up to `log` as synced.
+    pub fn acknowledged(&mut self, from: &ServerId, term: u64, log: LogMark) {
+        if let Some(old) = self.remembered.get_mut(from)
+            && (old.log < log || old.term < term)
+        {
+            old.log = old.log.max(log);
+            old.term = old.term.max(term);
+            self.changed.insert(from.clone());
+        }
+    }
+
+    /// A peer found nothing against this server's data.
+    pub fn cleared(&mut self, by: &ServerId) {
+        self.cleared_by.insert(by.clone());
+    }
+
+    /// The link to a peer is gone: it has to show its data again.
+    pub fn unlinked(&mut self, peer: &ServerId) {
+        self.shown.remove(peer);
+    }
+
+    /// Whether this server may take part in consensus.
+    pub fn is_cleared(&self) -> bool {
+        self.cleared_by.len() >= self.needed
+    }
+
+    /// Whether messages of `node` over the link of `from` may be used.
+    pub fn accepts(&self, from: &ServerId, node: NodeId) -> bool {
+        self.shown.get(from) == Some(&node)
+    }
+
+    /// The incarnation that a linked peer has shown.
+    pub fn shown_by(&self, peer: &ServerId) -> Option<NodeId> {
+        self.shown.get(peer).copied()
+    }
+
+    /// The linked peer that has shown this incarnation.
+    pub fn showing(&self, node: NodeId) -> Option<&ServerId> {
+        self.shown.iter().find(|(_, shown)| **shown == node).map(|(peer, _)| peer)
+    }
+
+    /// What has changed since the last call, to be stored.
+    pub fn take_changed(&mut self) -> Vec<(ServerId, DataMark)> {
+        std::mem::take(&mut self.changed)
+            .into_iter()
+            .filter_map(|server_id| {
+                let mark = self.remembered.get(&server_id)?.clone();
+                Some((server_id, mark))
+            })
+            .collect()
+    }
+
+    /// Whether there is something to store.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(node: u64, boot: u64, term: u64, log: (u64, u64)) -> DataMark {
+        DataMark {
+            cluster_id: Some(1),
+            node_id: NodeId(node),
+            boot,
+            term,
+            log: LogMark { last_log_term: log.0, last_log_index: log.1 },
+        }
+    }
+
+    #[test]
+    fn data_that_went_back_is_found_out() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.heard(&peer, &mark(7, 2, 6, (6, 90)));
+        for lost in
+            [mark(7, 1, 6, (6, 90)), mark(7, 3, 5, (6, 90)), mark(7, 3, 6, (4, 200)), mark(7, 3, 6, (6, 89))]
+        {
+            trust.judge(&peer, &lost).unwrap_err();
+            assert!(!trust.accepts(&peer, NodeId(7)));
+        }
+        let unformed = DataMark { cluster_id: None, ..mark(7, 9, 9, (9, 900)) };
+        trust.judge(&peer, &unformed).unwrap_err();
+        trust.judge(&peer, &mark(7, 3, 6, (6, 90))).unwrap();
+        assert!(trust.accepts(&peer, NodeId(7)));
+        trust.judge(&peer, &mark(8, 1, 0, (0, 0))).expect("a new incarnation begins anew");
+    }
+
+    #[test]
+    fn within_a_run_the_older_is_only_late() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.heard(&peer, &mark(7, 2, 5, (4, 120)));
+        trust.judge(&peer, &mark(7, 2, 5, (4, 110))).expect("a link can be slower than a heartbeat");
+        // What a later run says of itself by datagram does not hide that it lost something.
+        trust.heard(&peer, &mark(7, 3, 5, (4, 90)));
+        trust.judge(&peer, &mark(7, 3, 5, (4, 110))).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_remembered_survives_by_being_stored() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.acknowledged(&peer, 5, LogMark { last_log_term: 5, last_log_index: 101 });
+        let stored = trust.take_changed();
+        assert!(!trust.has_changed());
+        let mut again = Trust::new(3, stored);
+        again.judge(&peer, &mark(7, 3, 5, (5, 100))).unwrap_err();
+        again.judge(&peer, &mark(7, 3, 5, (5, 101))).unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! What a query thread reads for a client, and the answer it makes of that.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    disk::{EventRange, Reader, RoomId, Search, StorageError},
+    fanout::{ConnId, EventQuery, Instruction, Purpose, QueriedEvents},
+    protocol::{
+        Answer, Event,
+        answer::{FilePiece, Hit, SearchPage, Signature},
+        envelope::AnswerTo,
+        event::in_room,
+        export::ExportPage,
+        file::{FILE_CHUNK_BYTES, FileInfo},
+        name::RoomName,
+        refusal::{Code, Refusal},
+        request::HistoryRange,
+        said::Said,
+    },
+};
+
+/// A read of the database by a query thread.
+#[derive(Debug, Clone)]
+pub enum Query {
+    /// Events, which the fan-out fits into what it sends.
+    Events(EventQuery),
+    /// What is answered as it is read, and may overtake other answers.
+    Answer(AnswerQuery),
+}
+
+impl Query {
+    /// The connection that gets the result.
+    pub fn conn(&self) -> ConnId {
+        match self {
+            Query::Events(query) => query.conn,
+            Query::Answer(query) => query.conn,
+        }
+    }
+
+    /// Reads, and gives the fan-out's instruction with the result.
+    ///
+    /// # Errors
+    /// The disk could not be read, or what was read is damaged.
+    pub fn carry_out(
+        &self,
+        reader: &(impl Reader + ?Sized),
+        by: Signature,
+    ) -> Result<Instruction, StorageError> {
+        match self {
+            Query::Events(query) => {
+                let found = events(reader, query)?;
+                let EventQuery { conn, room, purpose, .. } = query.clone();
+                Ok(Instruction::QueryResult { conn, room, purpose, result: Ok(found), by })
+            }
+            Query::Answer(query) => {
+                let answer = query.answer(reader)?;
+                Ok(Instruction::Say { conn: query.conn, said: Said::answer(query.to.clone(), answer, by) })
+            }
+        }
+    }
+
+    /// The fan-out's instruction if it cannot be read.
+    pub fn refused(self, refusal: Refusal, by: Signature) -> Instruction {
+        match self {
+            Query::Events(EventQuery { conn, room, purpose, .. }) => {
+                Instruction::QueryResult { conn, room, purpose, result: Err(refusal), by }
+            }
+            Query::Answer(AnswerQuery { conn, to, .. }) => {
+                Instruction::Say { conn, said: Said::nack(to, refusal, by) }
+            }
+        }
+    }
+}
+
+/// The query behind an answer that needs nothing of the fan-out.
+#[derive(Debug, Clone)]
+pub struct AnswerQuery {
+    pub conn: ConnId,
+    pub to: AnswerTo,
+    pub read: Read,
+}
+
+/// What is read for an answer.
+#[derive(Debug, Clone)]
+pub enum Read {
+    Search {
+        search: Search,
+        /// The names of those rooms of which stored events may have others.
+        renamed: BTreeMap<RoomId, RoomName>,
+    },
+    FileChunk {
+        file: FileInfo,
+        /// Where the piece begins; a multiple of the size of a piece.
+        offset: u64,
+    },
+    /// A page of a room's events.
+    Export {
+        room: RoomId,
+        range: EventRange,
+        /// The answer but for its events and `more`.
+        page: ExportPage,
+    },
+}
+
+impl AnswerQuery {
+    fn answer(&self, reader: &(impl Reader + ?Sized)) -> Result<Answer, StorageError> {
+        Ok(match &self.read {
+            Read::Search { search, renamed } => found(reader, search, renamed)?,
+            Read::FileChunk { file, offset } => piece(reader, file, *offset)?,
+            Read::Export { room, range, page } => {
+                let rows = reader.events(*room, range)?;
+                let last = rows.last().map_or(page.last_seq, |row| row.seq);
+                let events = rows.iter().map(|row| in_room(&row.json, &page.room)).collect();
+                Answer::Export(ExportPage { events, more: last < page.last_seq, ..page.clone() })
+            }
+        })
+    }
+}
+
+fn found(
+    reader: &(impl Reader + ?Sized),
+    search: &Search,
+    renamed: &BTreeMap<RoomId, RoomName>,
+) -> Result<Answer, StorageError> {
+    let found = reader.search(search)?;
+    let hits = found.hits.into_iter().map(|hit| {
+        let mut event: Event = serde_json::from_str(hit.row.json.get())
+            .map_err(|error| StorageError::Doubtful(format!("a stored event does not decode: {error}")))?;
+        if let Some(name) = renamed.get(&hit.row.room) {
+            event.room = name.clone();
+        }
+        Ok(Hit { event, snippet: hit.snippet })
+    });
+    let hits = hits.collect::<Result<_, StorageError>>()?;
+    let (before, more) = (found.cut_at, found.cut_at.is_some());
+    Ok(Answer::Search(SearchPage { before, hits, more, indexing: found.indexing }))
+}
+
+fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {
+    let given = |bytes: Vec<u8>| Answer::FilePiece(FilePiece::new(file, offset, bytes));
+    let gone = || Answer::Nack(Refusal::new(Code::NotFound, "there is no such file"));
+    if offset >= file.size {
+        // An empty file has one empty piece.
+        let is_empty = file.size == 0 && offset == 0;
+        return Ok(if is_empty {
+            given(Vec::new())
+        } else {
+            Answer::Nack(Refusal::bad_request(format!("the file has {} bytes", file.size)))
+        });
+    }
+    let number = (offset / FILE_CHUNK_BYTES as u64) as u32;
+    let bytes = reader.chunk(file.file_id, number)?;
+    Ok(bytes.map_or_else(gone, given))
+}
+
+/// The events that a query asks for. If it names a time, its range begins with the first event of then.
+fn events(reader: &(impl Reader + ?Sized), query: &EventQuery) -> Result<QueriedEvents, StorageError> {
+    let range = match &query.purpose {
+        Purpose::History { range: HistoryRange::Since(since_ms), .. } => {
+            match reader.first_since(query.room, *since_ms)? {
+                Some(first) => EventRange { after: first - 1, ..query.range.clone() },
+                None => return Ok(QueriedEvents { rows: Vec::new(), first_kept: 0 }),
+            }
+        }
+        _ => query.range.clone(),
+    };
+    let rows = reader.events(query.room, &range)?;
+    let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
+    // Asked for afterwards, so it is at least where those events began.
+    let first_kept = if begins_late { first_kept(reader, query.room)? } else { 0 };
+    Ok(QueriedEvents { rows, first_kept })
+}
+
+/// The first event that a room still has: a room's events are dense, so what is below it was removed.
+fn first_kept(reader: &(impl Reader + ?Sized), room: RoomId) -> Result<u64, StorageError> {
+    let range = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1, max_bytes: 0 };
+    Ok(reader.events(room, &range)?.first().map_or(0, |row| row.seq))
+}

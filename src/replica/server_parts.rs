@@ -1,0 +1,107 @@
+//! The rest of a server, as its clients' part sees it: what it may ask of the node and the disk.
+
+use crate::{
+    chat::{Origin, State},
+    config::ReplicaConfig,
+    disk::{EventRow, RoomId, Storage, StorageError},
+    protocol::{
+        answer::Redirect,
+        name::ServerId,
+        peer::PeerMessage,
+        status::{Role, ServerList, Status},
+    },
+};
+
+use super::{
+    clients::Server,
+    describing::{self, Described},
+    io::Now,
+    node::Node,
+    outputs::Outputs,
+    unsaved::Unsaved,
+};
+
+/// The parts of a replica beside its clients.
+pub struct ServerParts<'a, S: Storage> {
+    /// The settings.
+    pub config: &'a ReplicaConfig,
+    /// The member of the cluster.
+    pub node: &'a mut Node<S>,
+    /// The chat state.
+    pub state: &'a State,
+    /// What is applied and not yet on the disk.
+    pub unsaved: &'a Unsaved,
+    /// Whether this server leads and has applied all that was ever acknowledged.
+    pub knows_all: bool,
+    /// When the server began, on the monotonic clock.
+    pub started_ms: u64,
+}
+
+impl<S: Storage> ServerParts<'_, S> {
+    fn described(&self, clients: u64) -> Described<'_, S> {
+        let ServerParts { config, node, state, unsaved, started_ms, .. } = self;
+        Described { config, node, state, unsaved, clients, started_ms: *started_ms }
+    }
+}
+
+impl<S: Storage> Server for ServerParts<'_, S> {
+    fn origin(&self, seq: u64) -> Origin {
+        Origin { node_id: self.node.identity.node_id, boot: self.node.identity.boot, seq }
+    }
+
+    fn role(&self) -> Role {
+        self.node.role()
+    }
+
+    fn leader(&self) -> Option<&ServerId> {
+        self.node.leader()
+    }
+
+    fn knows_all(&self) -> bool {
+        self.knows_all
+    }
+
+    fn is_stale(&self) -> bool {
+        match self.node.leader() {
+            None => true,
+            Some(leader) if *leader == self.config.server_id => false,
+            // Over a link that is younger than the leader's next heartbeat it has been heard all the same.
+            Some(leader) => self.node.view.peers.get(leader).is_none_or(|peer| {
+                let is_new = peer.linked && peer.last_heartbeat_ms.is_none();
+                !(peer.alive || is_new)
+            }),
+        }
+    }
+
+    fn redirect(&self, reason: &str) -> Option<Redirect> {
+        let leader = self.node.leader().filter(|leader| **leader != self.config.server_id);
+        let alive = || self.node.view.peers.iter().filter(|(_, peer)| peer.alive).map(|(id, _)| id).max();
+        let to = leader.or_else(alive)?;
+        let (host, tcp_port) = self.config.server(to)?.client_address();
+        Some(Redirect { host: host.into(), tcp_port, server_id: to.clone(), reason: reason.into() })
+    }
+
+    fn server_list(&self, clients: u64) -> ServerList {
+        self.described(clients).server_list()
+    }
+
+    fn status(&self, now: Now, clients: u64) -> Status {
+        self.described(clients).status(now)
+    }
+
+    fn applied_index(&self) -> u64 {
+        describing::applied_index(self.node, self.unsaved)
+    }
+
+    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
+        self.unsaved.event(self.node.consensus.storage(), room, seq)
+    }
+
+    fn broke(&mut self, error: StorageError) {
+        self.node.broke(error);
+    }
+
+    fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs) {
+        self.node.tell_peers(message, outputs);
+    }
+}

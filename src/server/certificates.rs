@@ -1,0 +1,184 @@
+//! This server's certificate and key, from files that may change while it runs.
+//!
+//! They are looked at when a connection asks for them, once a second at most. A new pair that is not good is said in
+//! the log, once, and the old one stays in use.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use rustls::{
+    ServerConfig, ServerConnection,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+};
+use thiserror::Error;
+
+use crate::tls;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is wrong with the two files. Nothing of a key is repeated.
+#[derive(Debug, Error)]
+pub enum UnfitCertificate {
+    /// A file cannot be read as PEM.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// There is no certificate in a file.
+    #[error("there is no certificate in {}", .0.display())]
+    Empty(PathBuf),
+    /// Everybody on the machine can read the key.
+    #[error("others can read or change {} (mode {mode:o}); run chmod 600 on it", key.display())]
+    Open {
+        /// The file.
+        key: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The two are not of one pair.
+    #[error("the key {} is not that of the certificate {}", key.display(), certificate.display())]
+    OtherKey {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// That of the key.
+        key: PathBuf,
+    },
+    /// They are of a kind that is not known here.
+    #[error("the certificate {}: {source}", path.display())]
+    Unfit {
+        /// The file of the certificate.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+}
+
+/// The certificate and the key in use.
+#[derive(Debug)]
+pub struct Certificates {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// What the files looked like when they were last read, whether they were good or not.
+    seen: [Stamp; 2],
+    looked: Instant,
+}
+
+/// What tells that a file was changed; `None` where it cannot be looked at.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+impl Certificates {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// They cannot be used, alone or together.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Certificates, UnfitCertificate> {
+        let seen = [stamp(certificate), stamp(key)];
+        let current = Current { config: read(certificate, key)?, seen, looked: Instant::now() };
+        Ok(Certificates { certificate: certificate.into(), key: key.into(), current: Mutex::new(current) })
+    }
+
+    /// The server's side of a new connection. `refused` counts new pairs that are not good.
+    pub fn connection(&self, refused: &Counter) -> Result<ServerConnection, rustls::Error> {
+        let mut current = self.current.lock();
+        if current.looked.elapsed() >= LOOK_EVERY {
+            current.looked = Instant::now();
+            self.look(&mut current, refused);
+        }
+        let config = current.config.clone();
+        drop(current);
+        ServerConnection::new(config)
+    }
+
+    fn look(&self, current: &mut Current, refused: &Counter) {
+        let seen = [stamp(&self.certificate), stamp(&self.key)];
+        if seen == current.seen {
+            return;
+        }
+        current.seen = seen;
+        match read(&self.certificate, &self.key) {
+            Ok(config) => {
+                current.config = config;
+                log::info!("the certificate {} has changed and is in use", self.certificate.display());
+            }
+            Err(error) => {
+                refused.inc();
+                log::error!("{error}; the one from before stays in use");
+            }
+        }
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, UnfitCertificate> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| UnfitCertificate::Unreadable { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(certificate).map_err(unreadable(certificate))?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable(certificate))?;
+    if chain.is_empty() {
+        return Err(UnfitCertificate::Empty(certificate.into()));
+    }
+    check_key_file(key)?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    let unfit = |source| match source {
+        rustls::Error::InconsistentKeys(_) => {
+            UnfitCertificate::OtherKey { certificate: certificate.into(), key: key.into() }
+        }
+        source => UnfitCertificate::Unfit { path: certificate.into(), source },
+    };
+    let config = ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unfit)?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(unfit)?;
+    Ok(Arc::new(config))
+}
+
+/// Refuses a key that everybody on the machine can read, where the system knows such a thing. A group may: some
+/// systems keep one for keys.
+#[cfg(unix)]
+fn check_key_file(path: &Path) -> Result<(), UnfitCertificate> {
+    use std::os::unix::fs::PermissionsExt;
+    // A file that is not there is told of when it is read.
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o027 == 0 {
+        Ok(())
+    } else {
+        Err(UnfitCertificate::Open { key: path.into(), mode: mode & 0o777 })
+    }
+}
+
+/// Refuses a key that everybody on the machine can read, where the system knows such a thing.
+#[cfg(not(unix))]
+fn check_key_file(_path: &Path) -> Result<(), UnfitCertificate> {
+    Ok(())
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Some((metadata.modified().ok()?, metadata.len(), inode))
+}

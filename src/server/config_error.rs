@@ -1,0 +1,216 @@
+//! What can be wrong with what a server is told. Each is one sentence for an operator, who reads it on the console.
+
+use std::{io, net::Ipv4Addr, path::PathBuf};
+
+use thiserror::Error;
+
+use super::{certificates::UnfitCertificate, config_file::FileError, proxies::NoAddress};
+use crate::protocol::{datagram::SERVERS_MAX, name::ServerId};
+
+/// Why there is no configuration to start with.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A folder is something else.
+    #[error("the {what} folder {} is not a folder; name another with {option}", path.display())]
+    NoFolder {
+        /// Which one.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// The option that names it.
+        option: &'static str,
+    },
+    /// A folder is not there, or cannot be looked into.
+    #[error("the {what} folder {} cannot be used ({source}); make it, or name another with {option}", path.display())]
+    Folder {
+        /// Which one.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// The option that names it.
+        option: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file with a secret in it cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// An option names a server that is not there.
+    #[error("--client-addresses (SYNCNET_CLIENT_ADDRESSES) names {0}, which is not among the servers")]
+    Stranger(ServerId),
+    /// An option says something twice.
+    #[error("--client-addresses (SYNCNET_CLIENT_ADDRESSES) names {0} twice")]
+    Twice(ServerId),
+    /// A setting is wrong.
+    #[error("{place}: {source}")]
+    Setting {
+        /// Where the settings come from.
+        place: String,
+        /// What is wrong.
+        source: SettingError,
+    },
+}
+
+/// A file that holds a secret.
+#[derive(Debug, Error)]
+#[error("{what} {}: {source}", path.display())]
+pub struct SecretFileError {
+    /// What it is for.
+    pub what: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub source: Unfit,
+}
+
+/// What is wrong with a file that holds a secret. Nothing of its content is repeated.
+#[derive(Debug, Error)]
+pub enum Unfit {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    /// Others than its owner can read or write it.
+    #[error("others can read it (mode {0:o}); run chmod 600 on it")]
+    Open(u32),
+    /// It holds no secret.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// What is wrong with a setting.
+#[derive(Debug, Error)]
+pub enum SettingError {
+    /// A number is too small or too large.
+    #[error("{name} is {value}; it must be {least} to {most}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least that it may be.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// Times that do not fit together.
+    #[error("{0}")]
+    Timing(String),
+    /// The name of the cluster.
+    #[error("cluster_name is {0:?}; it must be 1 to 64 of visible ASCII")]
+    ClusterName(String),
+    /// None, or too many.
+    #[error("there are {0} servers; there must be 1 to {SERVERS_MAX}")]
+    Servers(usize),
+    /// This server is none of them.
+    #[error("--server-id {server_id} is not among the servers ({known})")]
+    NotAmong {
+        /// This server.
+        server_id: ServerId,
+        /// The others, in one list.
+        known: String,
+    },
+    /// Two have one id.
+    #[error("two servers have the id {0}")]
+    SameId(ServerId),
+    /// Two have one place in the ring.
+    #[error("{one} and {other} have the same ring_position {position}")]
+    SamePosition {
+        /// One of them.
+        one: ServerId,
+        /// The other.
+        other: ServerId,
+        /// Their place.
+        position: u32,
+    },
+    /// What cannot be a host.
+    #[error("the {what} of {server_id} is {host:?}; it must be a name or an IP address")]
+    Host {
+        /// The setting.
+        what: &'static str,
+        /// Whose.
+        server_id: ServerId,
+        /// Its value.
+        host: String,
+    },
+    /// What cannot be a port.
+    #[error("the {what} of {server_id} is {port}; it must be 1 to {most}")]
+    Port {
+        /// The setting.
+        what: &'static str,
+        /// Whose.
+        server_id: ServerId,
+        /// Its value.
+        port: u16,
+        /// The highest that it may be.
+        most: u16,
+    },
+    /// Two would listen at one place.
+    #[error("{one} and {other} on host {host} would both use port {port}")]
+    SamePort {
+        /// One of them.
+        one: ServerId,
+        /// The other.
+        other: ServerId,
+        /// Their host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Clients would be told one place for two.
+    #[error(
+        "clients would be told {host}:{port} for both {one} and {other}; give each a client_port or client_host of \
+         its own"
+    )]
+    SameClientAddress {
+        /// One of them.
+        one: ServerId,
+        /// The other.
+        other: ServerId,
+        /// The host that would be told.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Servers on other machines, and nothing to know them by.
+    #[error(
+        "{server_id} is on {host}, but there is no cluster secret; put the same 64 random hexadecimal digits into {} \
+         of every server", path.display()
+    )]
+    NoSecret {
+        /// The other server.
+        server_id: ServerId,
+        /// Its host.
+        host: String,
+        /// Where the secret is looked for.
+        path: PathBuf,
+    },
+    /// TLS is asked for, and cannot be spoken.
+    #[error("tls.required needs a certificate: name the files in tls.certificate and tls.key")]
+    NoCertificate,
+    /// One file of two.
+    #[error("tls.{has} is set, and tls.{lacks} is not; TLS needs both files")]
+    HalfOfTls {
+        /// The one that is there.
+        has: &'static str,
+        /// The other.
+        lacks: &'static str,
+    },
+    /// The certificate and its key.
+    #[error(transparent)]
+    Certificate(#[from] UnfitCertificate),
+    /// What is no origin.
+    #[error("http.allowed_origins has {0:?} in it; an origin is like https://chat.example.org:8443")]
+    Origin(String),
+    /// What is no address.
+    #[error("http.trusted_proxies has {:?} in it; name an address, or a network such as 10.0.0.0/8", .0.0)]
+    Proxy(NoAddress),
+    /// What is no group of multicasts.
+    #[error("heartbeat.multicast_group is {0}; it must be in 224.0.0.0/4")]
+    MulticastGroup(Ipv4Addr),
+    /// The file with the token for the metrics.
+    #[error(transparent)]
+    MetricsToken(#[from] SecretFileError),
+}

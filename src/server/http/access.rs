@@ -1,0 +1,67 @@
+//! Who may see what is meant for operators: how the cluster is, and the metrics.
+//!
+//! Those at this machine may, without a word. A proxy on this machine is not meant by that: whatever comes through it
+//! would seem to be from here. One that is trusted (`http.trusted_proxies`) says for whom it speaks; of one that is
+//! not, its headers betray it. Nor is a page of a stranger meant whose name leads here (DNS rebinding). Everyone else
+//! has to be an administrator.
+
+use super::{
+    exchange::{Exchange, Stop},
+    failures::refused,
+    origin,
+};
+use crate::{
+    protocol::{
+        Code, Refusal,
+        checked::Limit,
+        credential::Token,
+        request::{Login, Users},
+    },
+    server::{
+        client_thread::{ServerHandle, Visitor},
+        local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+    },
+};
+
+/// Headers that proxies add.
+const OF_PROXIES: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+
+/// Whether a request comes from a program at this machine.
+pub fn is_local(exchange: &Exchange<'_>) -> bool {
+    let head = &exchange.head;
+    exchange.visitor.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
+        && OF_PROXIES.iter().all(|name| head.all(name).next().is_none())
+        && origin::is_home(&head.host, &exchange.server.context.config.replica.servers)
+}
+
+/// Lets those pass who may read the metrics: at this machine, with the token of the configuration, or as an
+/// administrator.
+pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Stop> {
+    if is_local(exchange) {
+        return Ok(());
+    }
+    let Some(token) = exchange.head.bearer().map(Token::given) else {
+        let reason = "from here this needs a token: Authorization: Bearer TOKEN, that of metrics.token_file or an \
+                      administrator's";
+        return Err(refused(&Refusal::new(Code::NotAuthenticated, reason)).into());
+    };
+    if exchange.server.context.config.metrics.token == Some(token.hash()) {
+        return Ok(());
+    }
+    Ok(check_administrator(exchange.server, exchange.visitor, token)?)
+}
+
+/// Refuses a token that is not an administrator's.
+pub fn check_administrator(server: &ServerHandle, visitor: Visitor, token: Token) -> Result<(), Failure> {
+    let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    ask(&mut session, Login::Token(token))?;
+    // Only an administrator is answered this.
+    match ask(&mut session, Users { after: None, limit: Some(Limit::clamped(1)) }) {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(refusal)) if refusal.code == Code::Forbidden => {
+            Err(Refusal::new(Code::Forbidden, "only an administrator may see this").into())
+        }
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,246 @@
+//! Slack's Block Kit as lines of text.
+//!
+//! What is not known is asked for the usual fields (`text`, `title`, `elements`), so a new kind of block is not lost.
+
+use serde_json::Value;
+
+use super::{
+    mrkdwn::{self, labelled},
+    values::{list, text_of},
+};
+
+/// Adds the lines of a list of blocks.
+pub fn render(blocks: &Value, lines: &mut Vec<String>) {
+    list(blocks).for_each(|block| self::block(block, lines));
+}
+
+fn block(block: &Value, lines: &mut Vec<String>) {
+    let mut add = |line: Option<String>| lines.extend(line.filter(|line| !line.trim().is_empty()));
+    match kind(block) {
+        "divider" => add(Some("---".into())),
+        "context" => add(joined(&block["elements"], " ")),
+        "actions" => add(joined(&block["elements"], " | ")),
+        "image" => add(image(block)),
+        "video" => {
+            let title = text(&block["title"]).or_else(|| text_of(&block["alt_text"]));
+            let link = text_of(&block["title_url"]).or_else(|| text_of(&block["video_url"]));
+            add(link_line(title, link));
+            add(text(&block["description"]));
+        }
+        "rich_text" => list(&block["elements"]).for_each(|element| add(rich_element(element))),
+        "table" => {
+            for row in list(&block["rows"]) {
+                let cells: Vec<String> = list(row).map(|cell| element(cell).unwrap_or_default()).collect();
+                add(Some(cells.join(" | ")));
+            }
+        }
+        // `header`, `section`, `markdown`, `input`, and what is not known.
+        _ => {
+            add(text(block).filter(|_| !block.is_object()));
+            add(text(&block["title"]));
+            add(text(&block["label"]));
+            add(text(&block["text"]));
+            list(&block["fields"]).for_each(|field| add(text(field)));
+            add(element(&block["accessory"]));
+            add(element(&block["element"]));
+            add(joined(&block["elements"], " "));
+        }
+    }
+}
+
+fn kind(value: &Value) -> &str {
+    value["type"].as_str().unwrap_or_default()
+}
+
+/// A text object, or a text.
+fn text(value: &Value) -> Option<String> {
+    let said = text_of(value)?;
+    Some(match kind(value) {
+        "plain_text" | "raw_text" => mrkdwn::plain_text(&said),
+        _ => mrkdwn::plain(&said),
+    })
+}
+
+fn joined(elements: &Value, between: &str) -> Option<String> {
+    let parts: Vec<String> =
+        list(elements).filter_map(element).filter(|part| !part.trim().is_empty()).collect();
+    (!parts.is_empty()).then(|| parts.join(between))
+}
+
+/// What stands in a block: a text, an image, a button or another thing to press.
+fn element(value: &Value) -> Option<String> {
+    match kind(value) {
+        "image" => text_of(&value["alt_text"]).or_else(|| text_of(&value["image_url"])),
+        "rich_text" => {
+            let lines: Vec<String> = list(&value["elements"]).filter_map(rich_element).collect();
+            Some(lines.join("\n"))
+        }
+        "overflow" => joined(&value["options"], " | "),
+        "button" | "workflow_button" => link_line(text(&value["text"]), text_of(&value["url"])),
+        // A text has its words in `text`, and so has an option, with an address beside it or not.
+        _ if value["text"].is_object() => link_line(text(&value["text"]), text_of(&value["url"])),
+        _ => text(value).or_else(|| text(&value["placeholder"])),
+    }
+}
+
+fn image(block: &Value) -> Option<String> {
+    let said = text(&block["title"]).or_else(|| text_of(&block["alt_text"]));
+    link_line(said, text_of(&block["image_url"]))
+}
+
+/// A label and the address behind it, as far as they are there.
+pub fn link_line(label: Option<String>, address: Option<String>) -> Option<String> {
+    (label.is_some() || address.is_some())
+        .then(|| labelled(&label.unwrap_or_default(), &address.unwrap_or_default()))
+}
+
+/// A part of a rich text.
+fn rich_element(value: &Value) -> Option<String> {
+    let inner = || list(&value["elements"]).map(rich_text).collect::<String>();
+    let shown = match kind(value) {
+        "rich_text_list" => {
+            let first = value["offset"].as_u64().unwrap_or(0) + 1;
+            let indent = "  ".repeat(value["indent"].as_u64().unwrap_or(0).min(8) as usize);
+            let items = list(&value["elements"]).enumerate().map(|(place, item)| {
+                let item = rich_element(item).unwrap_or_default();
+                match value["style"].as_str() {
+                    Some("ordered") => format!("{indent}{}. {item}", first.saturating_add(place as u64)),
+                    _ => format!("{indent}• {item}"),
+                }
+            });
+            items.collect::<Vec<_>>().join("\n")
+        }
+        "rich_text_preformatted" => format!("```\n{}\n```", inner().trim_end_matches('\n')),
+        "rich_text_quote" => inner().lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n"),
+        "rich_text_section" => inner().trim_end_matches('\n').to_owned(),
+        _ => rich_text(value),
+    };
+    (!shown.trim().is_empty()).then_some(shown)
+}
+
+/// A piece of a line of rich text. Nothing is escaped in it.
+fn rich_text(value: &Value) -> String {
+    let said = |field: &str| text_of(&value[field]).unwrap_or_default();
+    let shown = match kind(value) {
+        "link" => labelled(&said("text"), &said("url")),
+        "emoji" => emoji(value).unwrap_or_else(|| format!(":{}:", said("name"))),
+        "user" => format!("@{}", said("user_id")),
+        "usergroup" => format!("@{}", said("usergroup_id")),
+        "team" => format!("@{}", said("team_id")),
+        "channel" => format!("#{}", said("channel_id")),
+        "broadcast" => format!("@{}", said("range")),
+        "color" => said("value"),
+        "date" => {
+            let seconds = value["timestamp"].as_i64();
+            let shown = seconds.and_then(|seconds| mrkdwn::date(seconds, &said("format")));
+            let shown = text_of(&value["fallback"]).or(shown).unwrap_or_default();
+            labelled(&shown, &said("url"))
+        }
+        _ if !value["elements"].is_null() => list(&value["elements"]).map(rich_text).collect(),
+        // A blank is a text as well.
+        _ => value["text"].as_str().map(str::to_owned).or_else(|| text_of(value)).unwrap_or_default(),
+    };
+    let shown = shown.replace("\r\n", "\n").replace(['\r'], "\n").replace('\0', "");
+    if value["style"]["code"].as_bool() == Some(true) { format!("`{shown}`") } else { shown }
+}
+
+/// An emoji by its code points: `1f44d-1f3fd`.
+fn emoji(value: &Value) -> Option<String> {
+    let points = value["unicode"].as_str()?.split('-');
+    points.map(|point| u32::from_str_radix(point, 16).ok().and_then(char::from_u32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(blocks: &Value) -> String {
+        let mut lines = Vec::new();
+        render(blocks, &mut lines);
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_kind_of_block_is_text() {
+        let plain = |text: &str| json!({ "type": "plain_text", "text": text, "emoji": true });
+        let mrkdwn = |text: &str| json!({ "type": "mrkdwn", "text": text });
+        for (block, expected) in [
+            (json!({ "type": "header", "text": plain("Disk &amp; memory <x>") }), "Disk & memory <x>"),
+            (
+                json!({ "type": "section", "text": mrkdwn("*High* on <https://h|h1>"),
+                    "fields": [mrkdwn("*CPU*\n97"), plain("95 %"), null],
+                    "accessory": { "type": "button", "text": plain("Open"), "url": "https://o" } }),
+                "*High* on h1 (https://h)\n*CPU*\n97\n95 %\nOpen (https://o)",
+            ),
+            (json!({ "type": "section", "text": "bare" }), "bare"),
+            (json!({ "type": "section", "text": { "type": "mrkdwn", "text": 7 } }), "7"),
+            (
+                json!({ "type": "context", "elements": [
+                    { "type": "image", "image_url": "https://i", "alt_text": "logo" }, mrkdwn("by ci"), {} ] }),
+                "logo by ci",
+            ),
+            (json!({ "type": "divider" }), "---"),
+            (
+                json!({ "type": "image", "image_url": "https://i/1.png", "alt_text": "a graph" }),
+                "a graph (https://i/1.png)",
+            ),
+            (
+                json!({ "type": "image", "title": plain("Load"), "image_url": "https://i", "alt_text": "x" }),
+                "Load (https://i)",
+            ),
+            (
+                json!({ "type": "actions", "elements": [
+                    { "type": "button", "text": plain("Ack"), "url": "https://a" },
+                    { "type": "button", "text": plain("Mute"), "value": "m" },
+                    { "type": "overflow", "options": [{ "text": plain("more"), "url": "https://m" }] },
+                    { "type": "static_select", "placeholder": plain("Pick") } ] }),
+                "Ack (https://a) | Mute | more (https://m) | Pick",
+            ),
+            (json!({ "type": "markdown", "text": "**bold**" }), "**bold**"),
+            (
+                json!({ "type": "video", "title": plain("Demo"), "title_url": "https://v" }),
+                "Demo (https://v)",
+            ),
+            (
+                json!({ "type": "table", "rows": [
+                    [{ "type": "raw_text", "text": "a" }, { "type": "raw_text", "text": "b" }],
+                    [{ "type": "rich_text", "elements": [{ "type": "rich_text_section",
+                        "elements": [{ "type": "text", "text": "c" }] }] }, null] ] }),
+                "a | b\nc",
+            ),
+            (json!({ "type": "of_tomorrow", "title": "T", "elements": [plain("e")] }), "T\ne"),
+            (json!(null), ""),
+            (json!(5), "5"),
+        ] {
+            assert_eq!(shown(&json!([block])), expected, "{block}");
+        }
+        assert_eq!(shown(&json!({})), "");
+        assert_eq!(shown(&json!({ "type": "divider" })), "---", "one block that is no list");
+    }
+
+    #[test]
+    fn rich_text_is_text() {
+        let section = |elements: Value| json!({ "type": "rich_text_section", "elements": elements });
+        let blocks = json!([{ "type": "rich_text", "elements": [
+            section(json!([
+                { "type": "text", "text": "Hi &amp; " }, { "type": "link", "url": "https://a", "text": "there" },
+                { "type": "text", "text": " " }, { "type": "emoji", "name": "tada", "unicode": "1f389" },
+                { "type": "emoji", "name": "own" }, { "type": "user", "user_id": "U1" },
+                { "type": "broadcast", "range": "here" }, { "type": "channel", "channel_id": "C1" },
+                { "type": "text", "text": "x = 1", "style": { "code": true } },
+                { "type": "date", "timestamp": 0, "format": "{date_num}", "fallback": "then" },
+            ])),
+            { "type": "rich_text_list", "style": "bullet", "indent": 1,
+              "elements": [section(json!([{ "type": "text", "text": "one" }]))] },
+            { "type": "rich_text_list", "style": "ordered", "offset": 2,
+              "elements": [section(json!([{ "type": "text", "text": "two" }]))] },
+            { "type": "rich_text_preformatted", "elements": [{ "type": "text", "text": "a\nb\n" }] },
+            { "type": "rich_text_quote", "elements": [{ "type": "text", "text": "q\nr" }] },
+        ] }]);
+        assert_eq!(
+            shown(&blocks),
+            "Hi &amp; there (https://a) 🎉:own:@U1@here#C1`x = 1`then\n  • one\n3. two\n```\na\nb\n```\n> q\n> r"
+        );
+    }
+}

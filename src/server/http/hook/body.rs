@@ -1,0 +1,312 @@
+//! The body of a request to a webhook as JSON, in whatever wrapping it came.
+
+use std::{borrow::Cow, io::Read};
+
+use encoding_rs::{Encoding, UTF_8};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use percent_encoding::percent_decode;
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    protocol::json::nesting,
+    server::http::{file_name::essence, multipart},
+};
+
+/// JSON that is nested deeper is refused.
+const NESTING_MAX: usize = 40;
+
+/// A body that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is compressed in a way that is not known here.
+    Encoding,
+    /// Unpacked, it is longer than a body may be.
+    TooLong,
+    /// It is neither JSON nor a form.
+    Form,
+}
+
+/// The headers that say how a body is to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wrapping<'a> {
+    /// `Content-Type`; may be empty.
+    pub content_type: &'a str,
+    /// `Content-Encoding`; may be empty.
+    pub encoding: &'a str,
+}
+
+/// The JSON object in a body of at most `most` bytes, unpacked.
+pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
+    let unpacked = unpack(wrapping.encoding, body, most)?;
+    let bytes = unpacked.as_deref().unwrap_or(body);
+    let kind = essence(wrapping.content_type);
+    let charset = multipart::parameter(wrapping.content_type, "charset");
+    let text_of = |bytes: &[u8]| text(bytes, charset.as_deref());
+    if kind.starts_with("multipart/") {
+        let boundary = multipart::parameter(wrapping.content_type, "boundary").ok_or(Unreadable::Form)?;
+        let parts = multipart::parts(bytes, &boundary).ok_or(Unreadable::Form)?;
+        return from_fields(parts.into_iter().map(|part| (part.name, text_of(part.body))));
+    }
+    let text = text_of(bytes);
+    // What calls itself a form may be JSON all the same, and the other way round: curl says so unless it is told
+    // otherwise, and other tools say nothing.
+    let is_form = kind == "application/x-www-form-urlencoded" && !text.trim_start().starts_with('{');
+    if is_form || text.starts_with("payload=") {
+        let decoded =
+            |part: &str| text_of(&percent_decode(part.replace('+', " ").as_bytes()).collect::<Vec<u8>>());
+        // JSON that was not encoded may have the sign in it that parts fields.
+        let unparted = text.strip_prefix("payload=").and_then(|payload| parse(&decoded(payload)));
+        if let Some(payload) = unparted {
+            return Ok(payload);
+        }
+        let fields = text.split('&').filter(|field| !field.is_empty()).map(|field| {
+            let (name, value) = field.split_once('=').unwrap_or((field, ""));
+            (decoded(name), decoded(value))
+        });
+        return from_fields(fields);
+    }
+    parse(&text).ok_or(Unreadable::Form)
+}
+
+/// The field `payload` of a form; or the form itself, when it says the fields of a payload one by one.
+fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, Unreadable> {
+    let mut object = Map::new();
+    for (name, value) in fields {
+        if name == "payload" {
+            return parse(&value).ok_or(Unreadable::Form);
+        }
+        if ["text", "username"].contains(&name.as_str()) {
+            object.insert(name, value.into());
+        } else if ["attachments", "blocks"].contains(&name.as_str())
+            && let Ok(value) = serde_json::from_str(&repaired(&value))
+            && nesting(value_bytes(&value).as_slice()) <= NESTING_MAX
+        {
+            object.insert(name, value);
+        }
+    }
+    if object.is_empty() { Err(Unreadable::Form) } else { Ok(object.into()) }
+}
+
+fn value_bytes(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Unpacks a body; `None` when it is not packed.
+fn unpack(encoding: &str, body: &[u8], most: usize) -> Result<Option<Vec<u8>>, Unreadable> {
+    let mut unpacked = Vec::new();
+    let limit = most as u64 + 1;
+    let read = match encoding.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => return Ok(None),
+        "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked),
+        "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut unpacked).or_else(|_| {
+            // Some leave out what the name has promised around it (RFC 9110, 8.4.1.2).
+            unpacked.clear();
+            DeflateDecoder::new(body).take(limit).read_to_end(&mut unpacked)
+        }),
+        _ => return Err(Unreadable::Encoding),
+    };
+    match read {
+        Ok(length) if length > most => Err(Unreadable::TooLong),
+        Ok(_) => Ok(Some(unpacked)),
+        Err(_) => Err(Unreadable::Form),
+    }
+}
+
+/// Bytes as text: by their byte order mark, else by the charset that the sender names, else as UTF-8. What is no
+/// character becomes U+FFFD.
+fn text(bytes: &[u8], charset: Option<&str>) -> String {
+    let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
+    encoding.decode(bytes).0.into_owned()
+}
+
+/// Reads JSON, if it is an object.
+fn parse(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if !text.starts_with('{') || nesting(text.as_bytes()) > NESTING_MAX {
+        return None;
+    }
+    serde_json::from_str(&repaired(text)).ok()
+}
+
+/// JSON as people and scripts write it, as JSON: in strings, halves of surrogate pairs become U+FFFD and control
+/// characters their escapes; outside, words such as `NaN` and numbers that would not look the same again become
+/// texts, Python's `None` and `True` what they are, and a comma before an end goes.
+fn repaired(text: &str) -> String {
+    let mut repaired = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut rest = text;
+    while let Some(char) = rest.chars().next() {
+        let taken = match char {
+            '\\' if in_string => {
+                let (shown, taken) = escape(rest);
+                repaired.push_str(shown);
+                taken
+            }
+            control if in_string && (control as u32) < 0x20 => {
+                repaired.push_str(&format!("\\u{:04x}", u32::from(control)));
+                1
+            }
+            char if !in_string && is_word(char) => {
+                let length = rest.find(|char| !is_word(char)).unwrap_or(rest.len());
+                repaired.push_str(&word(&rest[..length]));
+                length
+            }
+            char => {
+                if !in_string && matches!(char, '}' | ']') {
+                    let kept = repaired.trim_ascii_end().strip_suffix(',').map(str::len);
+                    repaired.truncate(kept.unwrap_or(repaired.len()));
+                }
+                in_string ^= char == '"';
+                repaired.push(char);
+                char.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    repaired
+}
+
+fn is_word(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.' | '_')
+}
+
+/// A word or a number outside of strings as it is to be written.
+fn word(word: &str) -> Cow<'_, str> {
+    let is_number = || serde_json::from_str::<Number>(word).is_ok_and(|number| number.to_string() == word);
+    match word {
+        "true" | "false" | "null" => word.into(),
+        "True" => "true".into(),
+        "False" => "false".into(),
+        "None" | "undefined" => "null".into(),
+        _ if is_number() => word.into(),
+        _ => format!("\"{word}\"").into(),
+    }
+}
+
+/// The escape at the start of `text` as it is to be written, and its length.
+fn escape(text: &str) -> (&str, usize) {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    match (unit(0), unit(6)) {
+        (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&text[..12], 12),
+        (Some(0xd800..=0xdfff), _) => ("\u{fffd}", 6),
+        _ => {
+            let length = 1 + text[1..].chars().next().map_or(0, char::len_utf8);
+            (&text[..length], length)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, read::DeflateEncoder, write::GzEncoder};
+
+    use super::*;
+
+    const MOST: usize = 10_000;
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    fn said(content_type: &str, body: &[u8]) -> Result<String, Unreadable> {
+        let wrapping = Wrapping { content_type, encoding: "" };
+        let text = object(wrapping, body, MOST)?["text"].take();
+        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(match &text {
+            Value::Array(items) => {
+                items.iter().filter(|item| !item.is_null()).map(shown).collect::<Vec<_>>().join(",")
+            }
+            text => shown(text),
+        })
+    }
+
+    #[test]
+    fn json_is_read_in_every_wrapping() {
+        let multipart = "multipart/form-data; boundary=\"x y\"";
+        for (content_type, body, expected) in [
+            ("application/json; charset=utf-8", &b"{\"text\":\"h\xc3\xa9\"}"[..], "hé"),
+            ("", b" \n{\"text\":\"a\"}\r\n", "a"),
+            ("application/json", b"\xef\xbb\xbf{\"text\":\"bom\"}", "bom"),
+            ("application/json", b"\xff\xfe{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0u\0\"\0}\0", "u"),
+            ("application/json; charset=ISO-8859-1", b"{\"text\":\"h\xe9\"}", "hé"),
+            ("application/json; charset=\"windows-1252\"", b"{\"text\":\"\x80\"}", "€"),
+            ("application/json; charset=nonsense", b"{\"text\":\"h\xc3\xa9\"}", "hé"),
+            ("application/json", b"{\"text\":\"a\xffb\"}", "a\u{fffd}b"),
+            ("application/json", br#"{"text":"\ud83d\ude00 \ud83d \ude00x"}"#, "😀 \u{fffd} \u{fffd}x"),
+            ("application/json", br#"{"text":"\\ud83d \" \ud83d"}"#, "\\ud83d \" \u{fffd}"),
+            ("application/json", b"{\"text\":\"a\r\n\tb\"}", "a\r\n\tb"),
+            ("", br#"{"text":[NaN,-Infinity,1e999,12345678901234567890123,1.50,-7,True,None,],}"#,
+                "NaN,-Infinity,1e999,12345678901234567890123,1.50,-7,true"),
+            (FORM, br#"payload={"text":"this & that, 100%"}"#, "this & that, 100%"),
+            ("", b"payload=%7B%22text%22%3A%22untyped%22%7D", "untyped"),
+            (FORM, b"payload=%7B%22text%22%3A%22a+b%22%7D", "a b"),
+            (FORM, b"x=y&payload={\"text\":\"a%20b\"}", "a b"),
+            (FORM, b"payload=%7B%22text%22%3A%22%ff%22%7D", "\u{fffd}"),
+            (FORM, b" {\"text\":\"json\"}", "json"),
+            (FORM, b"text=hello+there&username=ci", "hello there"),
+            (
+                multipart,
+                b"--x y\r\nContent-Disposition: form-data; name=\"payload\"\r\n\r\n{\"text\":\"part\"}\r\n--x y--\r\n",
+                "part",
+            ),
+        ] {
+            let shown = String::from_utf8_lossy(body);
+            assert_eq!(said(content_type, body).as_deref(), Ok(expected), "{content_type} {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for (content_type, body) in [
+            ("application/json", &b""[..]),
+            ("application/json", b"hello"),
+            ("application/json", b"[]"),
+            ("application/json", b"{"),
+            ("application/json", b"\"{}\""),
+            (FORM, b"payload=x"),
+            (FORM, b"a=b"),
+            ("multipart/form-data", b"--x\r\n"),
+            ("multipart/form-data; boundary=x", b"rubbish"),
+        ] {
+            assert_eq!(said(content_type, body), Err(Unreadable::Form), "{content_type} {body:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_within_bounds() {
+        let packed = |bytes: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let read = |encoding, body: &[u8]| object(Wrapping { content_type: "", encoding }, body, MOST);
+        let good = packed(b"{\"text\":\"a\"}");
+        assert_eq!(read("GZIP", &good).unwrap()["text"], "a");
+        let mut bare = Vec::new();
+        let text = &b"{\"text\":\"b\"}"[..];
+        DeflateEncoder::new(text, Compression::fast()).read_to_end(&mut bare).unwrap();
+        assert_eq!(read("deflate", &bare).unwrap()["text"], "b");
+        assert_eq!(read("gzip", &packed(&vec![b' '; 10_000_000])), Err(Unreadable::TooLong));
+        assert_eq!(read("gzip", &good[..good.len() - 9]), Err(Unreadable::Form));
+        assert_eq!(read("gzip", b"{}"), Err(Unreadable::Form));
+        assert_eq!(read("br", b"{}"), Err(Unreadable::Encoding));
+        assert_eq!(read("gzip, gzip", b"{}"), Err(Unreadable::Encoding));
+    }
+
+    /// On a stack as small as a client thread's.
+    #[test]
+    fn deep_nesting_is_refused() {
+        let deep = format!(r#"{{"text":"a","x":{}"#, "[".repeat(60_000));
+        let closed = format!(r#"{{"text":"a","x":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
+        let fits = format!(r#"{{"text":"a","x":{}{}}}"#, "[".repeat(39), "]".repeat(39));
+        let run = move || {
+            assert_eq!(said("", deep.as_bytes()), Err(Unreadable::Form));
+            assert_eq!(said("", closed.as_bytes()), Err(Unreadable::Form));
+            assert_eq!(said("", fits.as_bytes()).as_deref(), Ok("a"));
+        };
+        let thread = std::thread::Builder::new().stack_size(128 * 1024);
+        thread.spawn(run).unwrap().join().unwrap();
+    }
+}

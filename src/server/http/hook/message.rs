@@ -1,0 +1,176 @@
+//! What an incoming webhook says, in Slack's format, as plain text. Pure.
+
+use serde_json::Value;
+
+use super::{
+    attachments, blocks,
+    values::{list, text_of},
+};
+use crate::protocol::limits::DISPLAY_NAME_BYTES;
+
+/// Characters of a text, as many as Slack takes. What is longer is cut.
+const CHARACTERS_MAX: usize = 40_000;
+
+/// What tools that know other chats better call their text.
+const OTHER_TEXTS: [&str; 5] = ["message", "content", "msg", "body", "description"];
+
+/// A message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its text, not empty.
+    pub body: String,
+    /// The name that the tool would like to go by, where there is one. No message is refused for it.
+    pub display_name: Option<String>,
+}
+
+/// Reads a payload. `None` when it says nothing.
+pub fn read(payload: &Value) -> Option<Message> {
+    let mut lines = Vec::new();
+    // Beside blocks the text is for those who cannot show them.
+    blocks::render(&payload["blocks"], &mut lines);
+    if lines.iter().all(|line| line == "---") {
+        lines.clear();
+        attachments::add(&mut lines, &payload["pretext"]);
+        attachments::add(&mut lines, &payload["text"]);
+    }
+    attachments::fields_of(payload, false, &mut lines);
+    if text_of(&payload["text"]).is_none() {
+        let said = OTHER_TEXTS.iter().find(|name| text_of(&payload[**name]).is_some());
+        said.into_iter().for_each(|name| attachments::add(&mut lines, &payload[*name]));
+    }
+    attachments::render(&payload["attachments"], &mut lines);
+    if lines.is_empty() {
+        attachments::add(&mut lines, &payload["fallback"]);
+    }
+    if lines.is_empty() && list(&payload["blocks"]).next().is_some() {
+        blocks::render(&payload["blocks"], &mut lines);
+    }
+    let body = cut(lines.join("\n"));
+    if body.trim().is_empty() {
+        return None;
+    }
+    let display_name = text_of(&payload["username"]).map(|name| short(&name)).filter(|name| !name.is_empty());
+    Some(Message { body, display_name })
+}
+
+/// A name without what cannot stand in one, cut where it is too long.
+fn short(name: &str) -> String {
+    let mut name: String = name.chars().filter(|letter| !letter.is_control()).collect();
+    name.truncate(name.floor_char_boundary(DISPLAY_NAME_BYTES));
+    name.trim().to_owned()
+}
+
+/// A text that is not too long, with a note of what is left out.
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(CHARACTERS_MAX) {
+        let left_out = text[end..].chars().count();
+        text.truncate(end);
+        text.push_str(&format!("\n[… {left_out} more characters are left out]"));
+    }
+    text
+}
+
+/// A text in pieces of at most `most` bytes, parted at line ends where it can be, else at spaces. Only the white
+/// space between two pieces gets lost.
+pub fn split(text: &str, most: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text.trim_end();
+    while rest.len() > most {
+        let piece = &rest[..rest.floor_char_boundary(most)];
+        // A line or word that would leave next to nothing in the piece is parted itself.
+        let enough = |end: &usize| *end >= piece.len() / 4;
+        let end = piece.rfind('\n').filter(enough).or_else(|| piece.rfind(' ').filter(enough));
+        let end = end.unwrap_or(piece.len());
+        let said = rest[..end].trim_end();
+        if !said.is_empty() {
+            pieces.push(said);
+        }
+        rest = rest[end..].trim_start_matches(['\n', ' ']);
+    }
+    if !rest.trim().is_empty() {
+        pieces.push(rest);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn body(payload: Value) -> String {
+        read(&payload).map_or("-".into(), |message| message.body)
+    }
+
+    #[test]
+    fn a_payload_becomes_a_message() {
+        let section = |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
+        for (payload, expected) in [
+            (json!({ "text": "hello <!here>" }), "hello @here"),
+            (json!({ "text": "fallback", "blocks": [section("shown")] }), "shown"),
+            (json!({ "text": "fallback", "blocks": [] }), "fallback"),
+            (json!({ "text": "fallback", "blocks": {} }), "fallback"),
+            (json!({ "text": "fallback", "blocks": [null, { "type": "section" }] }), "fallback"),
+            (json!({ "text": "fallback", "blocks": [{ "type": "divider" }] }), "fallback"),
+            (json!({ "blocks": [section("only")] }), "only"),
+            (json!({ "blocks": [section("a")], "attachments": [{ "blocks": [section("b")] }] }), "a\nb"),
+            (json!({ "text": "t", "attachments": [{ "text": "a" }] }), "t\na"),
+            (json!({ "text": "t", "attachments": [null] }), "t"),
+            (json!({ "text": "t", "attachments": {} }), "t"),
+            (json!({ "attachments": [{ "fallback": "f" }] }), "f"),
+            (
+                json!({ "title": "Down", "title_link": "https://d", "text": "db1", "fields": [{ "title": "cpu", "value": 97 }] }),
+                "db1\nDown (https://d)\ncpu: 97",
+            ),
+            (json!({ "fallback": "top" }), "top"),
+            (
+                json!({ "version": "1.0", "title": "Backup", "message": "all is well", "type": "info" }),
+                "Backup\nall is well",
+            ),
+            (json!({ "content": "as Discord has it", "text": null }), "as Discord has it"),
+            (json!({ "text": "said", "message": "unsaid" }), "said"),
+            (json!({ "text": 7 }), "7"),
+            (json!({ "text": false }), "false"),
+            (json!({ "text": { "type": "plain_text", "text": "obj" } }), "obj"),
+            (json!({ "text": null, "attachments": [{}] }), "-"),
+            (json!({ "text": " \n " }), "-"),
+            (json!({}), "-"),
+        ] {
+            assert_eq!(body(payload.clone()), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_one_is_cut_to_one() {
+        for (given, expected) in [
+            (json!("ä".repeat(60)), Some("ä".repeat(40))),
+            (json!("a\u{0}\nb"), Some("ab".into())),
+            (json!(" ci bot "), Some("ci bot".into())),
+            (json!(7), Some("7".into())),
+            (json!(" \t "), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(read(&json!({ "text": "x", "username": given })).unwrap().display_name, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_with_a_note() {
+        let body = body(json!({ "text": "ä".repeat(40_003) }));
+        assert_eq!(body, "ä".repeat(40_000) + "\n[… 3 more characters are left out]");
+    }
+
+    #[test]
+    fn a_long_text_is_parted_at_its_line_ends() {
+        assert_eq!(split("one two", 10), ["one two"]);
+        assert_eq!(split("one\ntwo\nthree\n", 8), ["one\ntwo", "three"]);
+        assert_eq!(split("one two three", 8), ["one two", "three"]);
+        assert_eq!(split("ääää", 5), ["ää", "ää"]);
+        assert_eq!(split("a\nbbbbbbbbbbbb", 8), ["a\nbbbbbb", "bbbbbb"]);
+        assert_eq!(split(&format!("a{}b", " \n".repeat(20)), 4), ["a", "b"]);
+        let long: String = (0..4_000).map(|line| format!("line {line}\n")).collect();
+        let pieces = split(&long, 16 * 1024);
+        assert!(pieces.iter().all(|piece| piece.len() <= 16 * 1024 && piece.starts_with("line ")));
+        assert_eq!(pieces.join("\n"), long.trim_end());
+    }
+}

@@ -1,0 +1,31 @@
+//! JSON as senders write it: what is meant by values of another type than the documented one.
+
+use serde_json::Value;
+
+/// A text: numbers and booleans are written out, of an object it is its `text`, and of a list all of it. `None`
+/// for what is null or says nothing.
+pub fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => (!text.trim().is_empty()).then(|| text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(yes) => Some(yes.to_string()),
+        Value::Null => None,
+        Value::Object(fields) => text_of(fields.get("text")?),
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().filter_map(text_of).collect();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        }
+    }
+}
+
+/// What is in a list. What is null is passed over, and an object or a text in the place of a list is its only item;
+/// an empty object has none.
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        Value::Object(fields) if fields.is_empty() => &[],
+        Value::Null | Value::Bool(false) => &[],
+        value => std::slice::from_ref(value),
+    };
+    items.iter().filter(|item| !item.is_null())
+}

@@ -1,0 +1,77 @@
+//! How series are declared: with a name, a sentence, and all the values that a label can have.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use prometheus_client::{
+    encoding::EncodeMetric,
+    metrics::{TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// A series for each value of a label. The values are known from the start, so that none appears later, and nothing
+/// that users choose can become one.
+#[derive(Debug)]
+pub struct Labelled<L, M> {
+    by: BTreeMap<L, M>,
+    /// What is counted under no value is shown nowhere.
+    hidden: M,
+}
+
+impl<L: Ord, M> Labelled<L, M> {
+    /// The series of this value.
+    pub fn of(&self, value: &L) -> &M {
+        self.by.get(value).unwrap_or(&self.hidden)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (&L, &M)> {
+        self.by.iter()
+    }
+}
+
+/// Under way to a registry.
+#[derive(Debug, Default)]
+pub struct Table(pub Registry);
+
+impl Table {
+    /// Something that only grows. The name is shown with `_total` behind it.
+    pub fn counter(&mut self, name: &str, help: &str) -> Counter {
+        self.register(name, help, Counter::default())
+    }
+
+    /// Something that goes up and down.
+    pub fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+        self.register(name, help, Gauge::default())
+    }
+
+    /// How long things took, in seconds.
+    pub fn seconds(&mut self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        self.register(name, help, Histogram::new(bounds.iter().copied()))
+    }
+
+    /// One of these for each value of `label`, with the word that it is shown as.
+    pub fn labelled<L: Ord, M>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (L, String)>,
+    ) -> Labelled<L, M>
+    where
+        M: EncodeMetric + TypedMetric + Default + Clone + Debug + Send + Sync + 'static,
+    {
+        let family = self.register(name, help, Family::<[(&'static str, String); 1], M>::default());
+        let by =
+            values.into_iter().map(|(value, word)| (value, family.get_or_create_owned(&[(label, word)])));
+        Labelled { by: by.collect(), hidden: M::default() }
+    }
+
+    /// Registers a series of any kind.
+    pub fn register<M>(&mut self, name: &str, help: &str, metric: M) -> M
+    where
+        M: EncodeMetric + Clone + Debug + Send + Sync + 'static,
+    {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+}

@@ -1,0 +1,105 @@
+//! `server1=192.0.2.1:8000`: a server and where it is, as it is written on command lines and in variables.
+
+use std::{fmt, str::FromStr};
+
+use crate::protocol::name::ServerId;
+
+/// A server and a host and port of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Its id.
+    pub server_id: ServerId,
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// Why a text is no address.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// There is no `=` in it.
+    NoId(String),
+    /// What is before the `=` is no server id.
+    BadId(String),
+    /// What should be `host:port` is not.
+    NoPort(String),
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressError::NoId(text) => {
+                write!(f, "{text:?} names no server: write ID=HOST:PORT, such as server1=192.0.2.1:8000")
+            }
+            AddressError::BadId(reason) => f.write_str(reason),
+            AddressError::NoPort(text) => {
+                write!(f, "{text:?} is not an address: write host:port, such as localhost:8000")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl FromStr for ServerAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (server_id, address) = text.split_once('=').ok_or_else(|| AddressError::NoId(text.into()))?;
+        let server_id = ServerId::try_from(server_id.to_owned()).map_err(AddressError::BadId)?;
+        let (host, port) = host_and_port(address)?;
+        Ok(ServerAddress { server_id, host, port })
+    }
+}
+
+/// Reads `host:port`, with an IPv6 address in brackets.
+///
+/// # Errors
+/// [`AddressError::NoPort`].
+pub fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
+    let wrong = || AddressError::NoPort(text.into());
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.unwrap_or(host);
+    if host.is_empty() || (bracketed.is_none() && host.contains(':')) {
+        return Err(wrong());
+    }
+    let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
+    Ok((host.into(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        for (text, server_id, host, port) in [
+            ("server1=192.0.2.1:8000", "server1", "192.0.2.1", 8000),
+            ("a=chat.example.org:1", "a", "chat.example.org", 1),
+            ("a=[2001:db8::1]:8000", "a", "2001:db8::1", 8000),
+        ] {
+            let address: ServerAddress = text.parse().unwrap();
+            let (id, got) = (address.server_id.as_str(), (address.host.as_str(), address.port));
+            assert_eq!((id, got), (server_id, (host, port)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_named() {
+        for (text, named) in [
+            ("", "\"\" names no server"),
+            ("192.0.2.1:8000", "names no server"),
+            ("a b=h:1", "a b"),
+            ("=h:1", "server id"),
+            ("a=h", "\"h\" is not an address"),
+            ("a=h:0", "\"h:0\" is not"),
+            ("a=:8000", "\":8000\" is not"),
+            ("a=2001:db8::1:8000", "is not an address"),
+        ] {
+            let error = text.parse::<ServerAddress>().unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains('\n'), "{text}: {error}");
+        }
+    }
+}

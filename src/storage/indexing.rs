@@ -1,0 +1,137 @@
+//! The index of searches made anew, beside the running server.
+//!
+//! The index has the terms of messages as one version of `protocol::search` gives them, and that version is kept with
+//! it. A server that finds another one drops the index at its start and makes it again from the events: a slice with
+//! each commit, and more when nothing else is to be written. What is said meanwhile is indexed as ever. Until all is
+//! there, searches find less, and say so.
+//!
+//! ```text
+//! meta: index = (version, done, next)   next: the room and seq behind which events are still to be indexed
+//! ```
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::{
+    bounds::stored,
+    full_text,
+    record::{check_event, doubt, name, put_meta, raw_text},
+    tables::Tables,
+};
+use crate::{
+    disk::StorageError,
+    protocol::{search::INDEX_VERSION, status::Progress},
+};
+
+/// Events that one commit indexes at most.
+const COMMIT_EVENTS: u64 = 16;
+/// How long a slice takes that is made while nothing else is written.
+const IDLE_TIME: Duration = Duration::from_millis(20);
+/// The progress is logged each time so many events are done.
+const LOGGED_EVENTS: u64 = 100_000;
+
+/// What is stored of it: version, events done, and where to go on.
+pub(super) type IndexRecord = (u32, u64, Option<(u64, u64)>);
+
+/// An index that is not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Indexing {
+    done: u64,
+    next: (u64, u64),
+}
+
+/// How much of it a slice makes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Slice {
+    /// As much as a commit may cost more.
+    ByTheWay,
+    /// As much as can be done while nobody waits.
+    Idle,
+}
+
+impl Indexing {
+    /// Doubts tables of the index that are not as this version makes them, though the database says that it did.
+    pub fn check(connection: &Connection) -> Result<(), StorageError> {
+        match stored::<IndexRecord>(connection, name::INDEX)? {
+            Some((INDEX_VERSION, ..)) if !full_text::has_tables(connection)? => {
+                Err(doubt("the index of searches has other tables than were made for it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that there is an index of this version, empty if it was missing or of another one. Returns what is
+    /// left to do. Part of the transaction in which a database is opened.
+    pub fn begin(connection: &mut Connection) -> Result<Option<Indexing>, StorageError> {
+        let record: Option<IndexRecord> = stored(connection, name::INDEX)?;
+        if let Some((INDEX_VERSION, done, next)) = record {
+            return Ok(next.map(|next| Indexing { done, next }));
+        }
+        full_text::create(connection)?;
+        let mut indexing = None;
+        connection.all_events((0, 0), &mut |_| {
+            indexing = Some(Indexing { done: 0, next: (0, 0) });
+            Ok(false)
+        })?;
+        store(connection, indexing)?;
+        if indexing.is_some() {
+            log::info!("the index of searches is made anew; until it is done, searches find less");
+        }
+        Ok(indexing)
+    }
+
+    /// Goes on. Returns what is left to do.
+    pub fn slice(
+        mut self,
+        connection: &mut Connection,
+        slice: Slice,
+    ) -> Result<Option<Indexing>, StorageError> {
+        let before = self.done;
+        let begun = Instant::now();
+        let mut is_end = true;
+        connection.all_events(self.next, &mut |raw| {
+            check_event(&raw)?;
+            if let Some(text) = raw_text(&raw) {
+                full_text::put(connection, &text)?;
+            }
+            self.next = (raw.room, raw.seq);
+            self.done += 1;
+            is_end = match slice {
+                Slice::ByTheWay => self.done - before < COMMIT_EVENTS,
+                Slice::Idle => begun.elapsed() < IDLE_TIME,
+            };
+            Ok(is_end)
+        })?;
+        let left = (!is_end).then_some(self);
+        store(connection, left)?;
+        if left.is_none() {
+            log::info!("the index of searches is done: {} events", self.done);
+        } else if self.done / LOGGED_EVENTS > before / LOGGED_EVENTS {
+            log::info!("the index of searches is being made anew: {} events are done", self.done);
+        }
+        Ok(left)
+    }
+
+    /// How far it is, of so many events in all.
+    pub fn progress(&self, total: u64) -> Progress {
+        Progress { done: self.done.min(total), total }
+    }
+
+    /// What a reader sees of it.
+    pub fn read(connection: &Connection) -> Result<Option<Indexing>, StorageError> {
+        let record: Option<IndexRecord> = stored(connection, name::INDEX)?;
+        Ok(record.and_then(|(_, done, next)| next.map(|next| Indexing { done, next })))
+    }
+}
+
+/// Notes that the index is whole, as when everything was replaced.
+pub(super) fn is_whole(connection: &mut Connection) -> Result<(), StorageError> {
+    store(connection, None)
+}
+
+fn store(connection: &mut Connection, indexing: Option<Indexing>) -> Result<(), StorageError> {
+    let done = indexing.map_or(0, |indexing| indexing.done);
+    let record: IndexRecord = (INDEX_VERSION, done, indexing.map(|indexing| indexing.next));
+    put_meta(connection, name::INDEX, &record)
+}

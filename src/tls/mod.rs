@@ -1,0 +1,20 @@
+//! TLS 1.2 and 1.3, as `rustls` speaks them, for one connection that one thread reads and another one writes.
+//!
+//! | module | concept |
+//! |---|---|
+//! | `channel` | the state of one connection, which both threads share; it touches no socket |
+//! | `client` | a stream to a server, encrypted or not, and whom a client trusts |
+//!
+//! What a server needs beside it (certificate and key from files) is in `server/certificates`.
+
+pub mod channel;
+pub mod client;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// The cryptography: `ring`.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

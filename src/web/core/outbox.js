@@ -1,0 +1,118 @@
+// Messages that are not acknowledged yet, in the order they were typed. The same rules, and the same cases
+// (tests/cases/outbox), as src/client/outbox.rs, which explains how the order is kept.
+import { WINDOW_MAX } from "./limits.js";
+
+/**
+ * A message as the user gave it, with the id under which it is sent, however often.
+ * @typedef {object} Message
+ * @property {string} client_msg_id
+ * @property {string} room
+ * @property {string} body
+ * @property {number} [reply_to]
+ * @property {string} [file_id]
+ */
+
+/** @typedef {{message: Message, inFlight: number|null}} Entry */
+
+/** The outbox, and what of it is on its way on the current connection. */
+export class Outbox {
+  /** @param {Message[]} restored messages of an earlier run, oldest first */
+  constructor(restored = []) {
+    /** @type {Entry[]} While not recovering, those in flight are exactly the first `inFlight`. */
+    this.entries = restored.map((message) => ({ message, inFlight: null }));
+    this.inFlight = 0;
+    this.window = 1;
+    this.recovering = false;
+  }
+
+  get size() {
+    return this.entries.length;
+  }
+
+  /** @param {string} id */
+  has(id) {
+    return this.entries.some((entry) => entry.message.client_msg_id === id);
+  }
+
+  /** @param {Message} message */
+  push(message) {
+    this.entries.push({ message, inFlight: null });
+  }
+
+  /**
+   * The message to send next, if one may be sent now, and the unanswered one before it.
+   * @returns {{message: Message, before: Message|null}|null}
+   */
+  nextToSend() {
+    if (this.inFlight >= this.window || (this.recovering && this.inFlight > 0)) return null;
+    const next = this.entries[this.inFlight];
+    if (!next) return null;
+    const before = this.inFlight > 0 ? this.entries[this.inFlight - 1].message : null;
+    return { message: next.message, before };
+  }
+
+  /**
+   * The message given by `nextToSend` was written under `requestId`.
+   * @param {number} requestId
+   */
+  sent(requestId) {
+    this.recovering = false;
+    this.entries[this.inFlight].inFlight = requestId;
+    this.inFlight += 1;
+  }
+
+  /**
+   * Takes out the message that `requestId` carried: it is acknowledged or refused for good.
+   * @param {number} requestId
+   * @returns {Message|null}
+   */
+  answered(requestId) {
+    const at = this.#position(requestId);
+    if (at < 0) return null;
+    this.inFlight -= 1;
+    this.window = Math.min(WINDOW_MAX, this.window + 1);
+    return this.entries.splice(at, 1)[0].message;
+  }
+
+  /**
+   * The message that `requestId` carried was refused for load and has to be sent again.
+   * @param {number} requestId
+   */
+  refusedForLoad(requestId) {
+    const at = this.#position(requestId);
+    if (at < 0) return;
+    this.entries[at].inFlight = null;
+    this.inFlight -= 1;
+    this.recovering = true;
+    this.window = 1;
+  }
+
+  /** The connection is gone: everything on its way is to be sent again, in order, under the same ids. */
+  connectionLost() {
+    for (const entry of this.entries) entry.inFlight = null;
+    this.inFlight = 0;
+    this.window = 1;
+    this.recovering = false;
+  }
+
+  /** The places that messages answer are worth nothing any more. */
+  forgetPlaces() {
+    for (const entry of this.entries) delete entry.message.reply_to;
+  }
+
+  /**
+   * Takes out the messages that `goes` names and that are not on their way.
+   * @param {(message: Message) => boolean} goes
+   * @returns {Message[]}
+   */
+  take(goes) {
+    const gone = this.entries.filter((entry) => entry.inFlight === null && goes(entry.message));
+    this.entries = this.entries.filter((entry) => !gone.includes(entry));
+    return gone.map((entry) => entry.message);
+  }
+
+  /** @param {number} requestId */
+  #position(requestId) {
+    return this.entries.findIndex((entry) => entry.inFlight === requestId);
+  }
+}

@@ -1,0 +1,194 @@
+// The outbox of all tabs: every message is in IndexedDB before it is sent. One tab, the owner, gives them to its
+// connection; the others hear what became of them over a channel.
+import { becomeOwner } from "./owner.js";
+import { upload } from "./files.js";
+
+/**
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./store.js").Waiting} Waiting
+ * @typedef {import("./wire.js").Wire} Wire
+ */
+
+/** Smaller files keep their place among the messages; larger ones are posted when they have arrived. */
+const KEEPS_PLACE_BYTES = 1024 * 1024;
+
+/** Letters and digits that no other run of the page has. */
+function newInstance() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
+}
+
+export class SharedOutbox {
+  /**
+   * @param {Store} store
+   * @param {string} user
+   * @param {Wire} wire
+   * @param {() => void} onChange `waiting` or `progress` is another
+   */
+  constructor(store, user, wire, onChange) {
+    this.store = store;
+    this.user = user;
+    this.wire = wire;
+    this.onChange = onChange;
+    /** @type {Waiting[]} Oldest first, of all tabs. */
+    this.waiting = [];
+    /** @type {Map<string, number>} How much of a file has arrived, by message. */
+    this.progress = new Map();
+    /** @type {Set<string>} What was given to the connection, or is being uploaded. */
+    this.given = new Set();
+    this.isOwner = false;
+    this.instance = newInstance();
+    this.next = 1;
+    this.isHandingOver = false;
+    const name = `syncnet-outbox-${user.toLowerCase()}`;
+    this.channel = new BroadcastChannel(name);
+    this.channel.onmessage = () => this.refresh();
+    this.release = becomeOwner(name, () => {
+      this.isOwner = true;
+      this.refresh();
+    }, () => this.isOwner = false);
+    this.refresh();
+  }
+
+  /**
+   * Takes a message; it will be sent whatever happens to this page.
+   * @param {{room: string, body: string, replyTo?: number, file?: File}} message
+   */
+  async add({ room, body, replyTo, file }) {
+    /** @type {Waiting} */
+    const message = {
+      user: this.user,
+      id: `${this.instance}-${this.next++}`,
+      room,
+      body,
+      createdAt: Date.now(),
+    };
+    if (replyTo) Object.assign(message, { replyTo, epoch: this.wire.state.epoch });
+    if (file) Object.assign(message, { blob: file, fileName: file.name || "file" });
+    await this.store.add(message);
+    await this.#changed();
+  }
+
+  /** Sends what was refused again, at the end of what waits. @param {Waiting} message */
+  async again(message) {
+    const { at, failed, ...rest } = message;
+    // An id that was used for another text can never succeed.
+    if (failed?.code === "bad_request") rest.id = `${this.instance}-${this.next++}`;
+    this.given.delete(message.id);
+    await this.store.remove(/** @type {number} */ (at));
+    await this.store.add({ ...rest, createdAt: Date.now() });
+    await this.#changed();
+  }
+
+  /** Gives a refused message up. @param {Waiting} message */
+  async discard(message) {
+    await this.store.remove(/** @type {number} */ (message.at));
+    await this.#changed();
+  }
+
+  /** A message got its place. @param {string} id */
+  acked(id) {
+    return this.#settle(id, async (message) => await this.store.remove(/** @type {number} */ (message.at)));
+  }
+
+  /** @param {string} id @param {{code: string, reason: string}} failed */
+  refused(id, { code, reason }) {
+    return this.#settle(
+      id,
+      async (message) => await this.store.put({ ...message, failed: { code, reason } }),
+    );
+  }
+
+  /** Reads what waits, and as the owner hands over what is new. */
+  async refresh() {
+    this.waiting = await this.store.waiting(this.user);
+    this.onChange();
+    await this.#handOver();
+  }
+
+  close() {
+    this.isOwner = false;
+    this.release();
+    this.channel.close();
+  }
+
+  /**
+   * @param {string} id
+   * @param {(message: Waiting) => Promise<void>} what
+   */
+  async #settle(id, what) {
+    const message = this.waiting.find((other) => other.id === id) ??
+      (await this.store.waiting(this.user)).find((other) => other.id === id);
+    if (!message) return;
+    await what(message);
+    this.progress.delete(id);
+    await this.#changed();
+  }
+
+  async #changed() {
+    this.channel.postMessage("changed");
+    await this.refresh();
+  }
+
+  /** Gives to the connection what it was not given yet, oldest first. */
+  async #handOver() {
+    if (this.isHandingOver) return;
+    this.isHandingOver = true;
+    for (;;) {
+      const next = this.waiting.find((message) => !message.failed && !this.given.has(message.id));
+      if (!next || !this.isOwner) break;
+      this.given.add(next.id);
+      if (!next.blob) this.#give(next);
+      else if (next.blob.size <= KEEPS_PLACE_BYTES) await this.#upload(next);
+      else this.#upload(next);
+    }
+    this.isHandingOver = false;
+  }
+
+  /** @param {Waiting} message */
+  #give(message) {
+    // After a restore of the cluster a place may be another message's.
+    const isSame = !message.epoch || message.epoch === this.wire.state.epoch;
+    this.wire.input({
+      type: "send",
+      message: {
+        client_msg_id: message.id,
+        room: message.room,
+        body: message.body,
+        reply_to: isSame ? message.replyTo : undefined,
+        file_id: message.fileId,
+      },
+    });
+  }
+
+  /** @param {Waiting} message */
+  async #upload(message) {
+    const blob = /** @type {Blob} */ (message.blob);
+    const name = message.fileName ?? "file";
+    for (let isUp = false; !isUp;) {
+      try {
+        const fileId = await upload(
+          (msgType, data) => this.wire.ask(msgType, data),
+          { room: message.room, name, blob },
+          (part) => {
+            this.progress.set(message.id, part);
+            this.onChange();
+          },
+        );
+        const { blob: _, ...rest } = message;
+        await this.store.put({ ...rest, fileId });
+        this.#give({ ...rest, fileId });
+        isUp = true;
+      } catch (error) {
+        const code = /** @type {any} */ (error).code ?? "bad_request";
+        if (code === "unavailable" && !this.wire.closed) continue;
+        this.given.delete(message.id);
+        const failed = { code, reason: String(/** @type {any} */ (error).message ?? error) };
+        await this.store.put({ ...message, failed });
+        this.channel.postMessage("changed");
+        isUp = true;
+      }
+    }
+    this.waiting = await this.store.waiting(this.user);
+    this.onChange();
+  }
+}

@@ -1,0 +1,64 @@
+// Where a name behind an `@` is a mention: the rule of src/protocol/mentions.rs. What is code or a quote,
+// model/markdown.js knows.
+
+/** Words that name everybody in a room. */
+export const GROUPS = ["here", "channel"];
+
+const NAME_BYTES = 32;
+const LETTER = /[\p{Alphabetic}\p{N}]/u;
+const ADDRESS = new RegExp(
+  "[a-z][a-z0-9+.-]{0,31}:\\/\\/[^\\s<>\"'`]+|(?:mailto:|www\\.)[^\\s<>\"'`]+" +
+    "|(?:[a-z0-9-]{1,63}\\.){1,8}[a-z]{2,24}(?::\\d{1,5})?\\/[^\\s<>\"'`]*",
+  "iy",
+);
+const DOMAIN = /^(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}$/i;
+const RUN = /[A-Za-z0-9_.-]*/y;
+
+/** Whether a letter or a digit ends before `at`. @param {string} text @param {number} at */
+function isLetterBefore(text, at) {
+  const unit = text.charCodeAt(at - 1);
+  const isPair = at > 1 && unit >= 0xdc00 && unit <= 0xdfff;
+  return at > 0 && LETTER.test(text.slice(isPair ? at - 2 : at - 1, at));
+}
+
+/** @param {string} text @param {number} at */
+function isLetterAt(text, at) {
+  const point = text.codePointAt(at);
+  return point !== undefined && LETTER.test(String.fromCodePoint(point));
+}
+
+/** The length of the web address that begins at `at`, 0 for none. @param {string} text @param {number} at */
+export function addressAt(text, at) {
+  if (!/[A-Za-z0-9]/.test(text[at]) || isLetterBefore(text, at)) return 0;
+  ADDRESS.lastIndex = at;
+  return ADDRESS.exec(text)?.[0].length ?? 0;
+}
+
+/**
+ * The name behind the `@` at `at`, the longest that `isName` knows; `length` is what is used up behind the `@`.
+ * @param {string} text
+ * @param {number} at
+ * @param {(name: string) => boolean} isName
+ * @returns {{name: string|null, length: number}}
+ */
+export function nameAt(text, at, isName) {
+  const none = { name: null, length: 0 };
+  if (isLetterBefore(text, at)) return none;
+  RUN.lastIndex = at + 1;
+  const run = RUN.exec(text)?.[0] ?? "";
+  const end = at + 1 + run.length;
+  const mailbox = /[A-Za-z0-9._%+-]*$/.exec(text.slice(Math.max(0, at - 64), at))?.[0] ?? "";
+  const isMail = /[A-Za-z0-9]/.test(mailbox) && DOMAIN.test(run.replace(/[._-]+$/, ""));
+  const isAccount = text[end] === "@" && isLetterAt(text, end + 1);
+  if (isMail || isAccount) return { name: null, length: run.length };
+  for (let length = Math.min(run.length, NAME_BYTES); length > 0; length--) {
+    const next = at + 1 + length;
+    if (isLetterAt(text, next)) continue;
+    const name = run.slice(0, length);
+    // A word that names everybody is not the beginning of a longer one.
+    const isBegun = /[-_]/.test(text[next] ?? "") && isLetterAt(text, next + 1);
+    if (isBegun && GROUPS.includes(name.toLowerCase())) continue;
+    if (isName(name)) return { name, length };
+  }
+  return none;
+}

@@ -1,0 +1,163 @@
+// Who is in the open room, and what one can do with them.
+import { keyOf } from "../core/names.js";
+import { clean } from "../model/text.js";
+import { avatar } from "./avatar.js";
+import { field, form, openDialog } from "./dialog.js";
+import { fill, h, hiddenText } from "./dom.js";
+
+/**
+ * @typedef {import("../model/chat.js").Chat} Chat
+ * @typedef {import("../model/chat.js").Member} Member
+ */
+
+const STATES = /** @type {const} */ (["online", "away", "offline"]);
+
+export class MembersPane {
+  /**
+   * @param {Chat} chat
+   * @param {{onDirect: (name: string) => void, onMention: (name: string) => void}} actions
+   */
+  constructor(chat, actions) {
+    this.chat = chat;
+    this.actions = actions;
+    this.element = h("aside", { class: "members", "aria-label": "Members" });
+    chat.on("members", () => this.#draw());
+    chat.on("room", () => this.#draw());
+    this.#draw();
+  }
+
+  #draw() {
+    const { chat } = this;
+    const members = chat.members.get(keyOf(chat.current ?? "")) ?? [];
+    const groups = STATES.map((state) => {
+      const here = members.filter((member) => chat.presenceOf(member.username) === state);
+      here.sort((a, b) => a.username.localeCompare(b.username, undefined, { sensitivity: "base" }));
+      if (!here.length) return null;
+      const title = state[0].toUpperCase() + state.slice(1);
+      return h(
+        "section",
+        {},
+        h("h2", {}, `${title} — ${here.length}`),
+        h("ul", {}, ...here.map((member) => this.#entry(member, state))),
+      );
+    });
+    fill(this.element, ...groups);
+  }
+
+  /** @param {Member} member @param {typeof STATES[number]} state */
+  #entry(member, state) {
+    const isMe = keyOf(member.username) === keyOf(this.chat.me);
+    const role = member.role === "member" ? "" : member.role;
+    return h(
+      "li",
+      { class: `member ${state}` },
+      h(
+        "button",
+        { type: "button", class: "member-button", onclick: () => this.#menu(member) },
+        avatar(member.username),
+        h("span", { class: `dot ${state}`, "aria-hidden": "true" }),
+        h("bdi", { class: "member-name" }, clean(member.username)),
+        isMe && h("span", { class: "tag" }, " you"),
+        member.bot && h("span", { class: "tag" }, " bot"),
+        role && h("span", { class: "tag" }, ` ${role}`),
+        hiddenText(` ${state}`),
+      ),
+    );
+  }
+
+  /** @param {Member} member */
+  #menu(member) {
+    const { chat, actions } = this;
+    const { username } = member;
+    const room = chat.current ?? "";
+    const mine = chat.info(room)?.role ?? "";
+    const isMe = keyOf(username) === keyOf(chat.me);
+    const mayModerate = !isMe && (mine === "owner" || mine === "moderator") && !room.startsWith("@");
+    openDialog(username, (close) => {
+      /** @param {string} text @param {() => void} act */
+      const item = (text, act, danger = false) =>
+        h("button", {
+          type: "button",
+          class: danger ? "wide danger" : "wide",
+          onclick: () => {
+            close();
+            act();
+          },
+        }, text);
+      /** @param {string} msgType @param {Record<string, unknown>} [more] */
+      const moderate = (msgType, more = {}) => () => chat.ask(msgType, { room, username, ...more });
+      return [
+        h(
+          "p",
+          { class: "help" },
+          `${chat.presenceOf(username)}, ${member.role}`,
+          member.created_by ? `, made by ${member.created_by}` : "",
+        ),
+        h(
+          "div",
+          { class: "menu" },
+          !isMe ? item("Write directly", () => actions.onDirect(username)) : "",
+          item("Mention", () => actions.onMention(username)),
+          !isMe ? item("Block direct messages", () => chat.ask("block", { username }), true) : "",
+          !isMe ? item("Unblock direct messages", () => chat.ask("unblock", { username })) : "",
+        ),
+        mayModerate && h(
+          "div",
+          { class: "menu" },
+          h("h3", {}, "Keep order"),
+          mine === "owner" ? roleForm(member, (role) => chat.ask("set_role", { room, username, role })) : "",
+          member.role === "muted"
+            ? item("Let speak again", moderate("unmute"))
+            : item("Mute for an hour", moderate("mute", { seconds: 3600 })),
+          item("Remove from the room", moderate("kick"), true),
+          item("Ban for a day", moderate("ban", { seconds: 86_400 }), true),
+          item("Ban", moderate("ban"), true),
+        ),
+      ];
+    });
+  }
+}
+
+/** @param {Member} member @param {(role: string) => void} onChange */
+function roleForm(member, onChange) {
+  const select = h("select", { onchange: () => onChange(select.value) });
+  for (const role of ["member", "moderator", "owner"]) {
+    select.append(h("option", { value: role, selected: role === member.role }, role));
+  }
+  return field("Role", select);
+}
+
+/** @param {Chat} chat */
+export function inviteDialog(chat) {
+  const name = h("input", {
+    autocapitalize: "none",
+    spellcheck: "false",
+    autocomplete: "off",
+    maxlength: 32,
+    required: true,
+  });
+  const problem = h("p", { class: "problem", role: "alert" });
+  const room = chat.current ?? "";
+  openDialog("Invite", (close) => [
+    form([
+      field("Name of the guest", name),
+      h("p", { class: "help" }, "They find the room in their list and enter it when they like."),
+      problem,
+      h(
+        "div",
+        { class: "form-buttons" },
+        h("button", { type: "submit", class: "primary" }, "Send invitation"),
+      ),
+    ], async () => {
+      const username = name.value.trim();
+      if (!username) return;
+      try {
+        await chat.wire.ask("invite", { room, username });
+        chat.emit("notice", { text: `${username} is invited to ${room}` });
+        close();
+      } catch (error) {
+        problem.textContent = /** @type {Error} */ (error).message;
+      }
+    }),
+  ]);
+}

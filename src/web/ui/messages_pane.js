@@ -1,0 +1,407 @@
+// The conversation: a bounded window of messages that follows the newest one, or stays where one reads.
+import { keyOf } from "../core/names.js";
+import { dayOf, dayText } from "../model/text.js";
+import { h, icon } from "./dom.js";
+import { eventNode, messageNode, waitingNode } from "./message.js";
+
+/**
+ * @typedef {import("../model/chat.js").Chat} Chat
+ * @typedef {import("../model/timeline.js").Item} Item
+ * @typedef {{node: HTMLElement, mark: string}} Row
+ */
+
+/** So near to an end more is loaded, in pixels. */
+const NEAR = 700;
+/** So near to the bottom the newest message counts as in view. */
+const AT_BOTTOM = 48;
+/** Messages of one author in so short a time stand together. */
+const TOGETHER_MS = 5 * 60_000;
+
+export class MessagesPane {
+  /**
+   * @param {Chat} chat
+   * @param {import("./message.js").Actions & {save: (item: Item, text: string) => void}} actions
+   */
+  constructor(chat, actions) {
+    this.chat = chat;
+    this.actions = actions;
+    this.log = h("div", { class: "log", role: "log", "aria-label": "Messages", tabIndex: 0 });
+    this.toEnd = h(
+      "button",
+      {
+        type: "button",
+        class: "to-end",
+        hidden: true,
+        onclick: () => this.goToEnd(),
+      },
+      icon("down"),
+      "Newest messages",
+    );
+    this.element = h("div", { class: "log-frame" }, this.log, this.toEnd);
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    /** @type {number|"unread"|"end"|null} Where to go once it is there. */
+    this.goal = "unread";
+    this.editing = 0;
+    /** The first seq whose message has the keyboard's attention. */
+    this.focusedSeq = 0;
+    /** @type {HTMLElement|undefined} The one message that the Tab key reaches. */
+    this.reachable = undefined;
+    this.scheduled = false;
+    this.isLoading = false;
+    /** Where the log stood when it was looked at last: only a reader who scrolls up stops following. */
+    this.lastTop = 0;
+    this.log.addEventListener("scroll", () => this.#readerScrolled(), { passive: true });
+    this.log.addEventListener("keydown", (event) => this.#key(event));
+    this.log.addEventListener("focusin", (event) => this.#focused(event));
+    new ResizeObserver(() => this.chat.isAtBottom && this.goal === null && this.#toBottom()).observe(
+      this.log,
+    );
+    chat.on("timeline", (room) => keyOf(room) === keyOf(chat.current ?? "") && this.render());
+    chat.on("pending", () => this.render());
+    addEventListener("focus", () => this.#read());
+    document.addEventListener("visibilitychange", () => this.#read());
+  }
+
+  /** Another room is open, or one of its messages is to be looked at. @param {number} [seq] */
+  show(seq = 0) {
+    this.goal = seq || "unread";
+    this.editing = 0;
+    this.rows.clear();
+    this.log.replaceChildren();
+    this.chat.isAtBottom = true;
+    this.render();
+  }
+
+  render() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => {
+      this.scheduled = false;
+      this.#draw();
+    });
+  }
+
+  /** @param {number} seq */
+  async jumpTo(seq) {
+    const room = this.chat.current;
+    const timeline = room && this.chat.timeline(room);
+    if (!room || !timeline) return;
+    if (!timeline.bySeq.has(seq)) await this.chat.showAround(room, seq);
+    this.goal = seq;
+    this.render();
+  }
+
+  async goToEnd() {
+    const room = this.chat.current;
+    if (!room) return;
+    this.goal = "end";
+    await this.chat.showEnd(room);
+    this.render();
+  }
+
+  /** @param {Item} item */
+  edit(item) {
+    this.editing = item.seq;
+    this.render();
+    requestAnimationFrame(() => {
+      const field = this.log.querySelector("textarea");
+      field?.focus();
+      field?.setSelectionRange(field.value.length, field.value.length);
+      field?.scrollIntoView({ block: "nearest" });
+    });
+  }
+
+  /** @param {number} direction pages up or down */
+  page(direction) {
+    this.log.scrollBy({ top: direction * this.log.clientHeight * 0.85 });
+  }
+
+  #toBottom() {
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** What is to be shown, from top to bottom. @returns {{key: string, mark: string, make: () => HTMLElement|null}[]} */
+  #wanted() {
+    const { chat, actions } = this;
+    const room = chat.current ?? "";
+    const timeline = chat.timeline(room);
+    /** @type {{key: string, mark: string, make: () => HTMLElement|null}[]} */
+    const wanted = [];
+    if (!timeline) return wanted;
+    const { pins } = timeline;
+    const now = Date.now();
+    if (timeline.isAtStart && !timeline.isEmpty) {
+      wanted.push({ key: "start", mark: room, make: () => startNode(room) });
+    }
+    let day = 0;
+    /** @type {{author: string, at: number}|null} */
+    let before = null;
+    let isUnreadShown = chat.unreadFrom === 0;
+    for (const item of timeline.items) {
+      const itemDay = dayOf(item.at);
+      if (itemDay !== day) {
+        const text = dayText(item.at, now);
+        wanted.push({ key: `day ${itemDay}`, mark: text, make: () => lineNode("day", text) });
+        day = itemDay;
+        before = null;
+      }
+      if (!isUnreadShown && item.seq >= chat.unreadFrom && keyOf(item.author) !== keyOf(chat.me)) {
+        wanted.push({ key: "unread", mark: "", make: () => lineNode("unread-line", "New") });
+        isUnreadShown = true;
+        before = null;
+      }
+      if (item.kind !== "message") {
+        wanted.push({ key: String(item.seq), mark: "", make: () => eventNode(item) });
+        before = null;
+        continue;
+      }
+      const isContinued = before !== null && before.author === item.author &&
+        item.at - before.at < TOGETHER_MS &&
+        item.replyTo === null;
+      const isEditing = this.editing === item.seq;
+      const mark = `${item.revision} ${isContinued} ${isEditing} ${pins.includes(item.seq)}`;
+      wanted.push({
+        key: String(item.seq),
+        mark,
+        make: () => messageNode(item, { chat, actions, isContinued, isEditing, pins }),
+      });
+      before = item;
+    }
+    if (timeline.isAtEnd || timeline.isEmpty) {
+      for (const message of chat.waiting(room)) {
+        const isContinued = before !== null && keyOf(before.author) === keyOf(chat.me);
+        const part = chat.outbox.progress.get(message.id) ?? 0;
+        const mark = `${message.failed?.reason} ${isContinued} ${chat.status.phase} ${part}`;
+        wanted.push({
+          key: `waiting ${message.id}`,
+          mark,
+          make: () => waitingNode(message, { chat, actions, isContinued }),
+        });
+        before = { author: chat.me, at: message.createdAt };
+      }
+    }
+    return wanted;
+  }
+
+  #draw() {
+    const { chat, log } = this;
+    const isFollowing = chat.isAtBottom;
+    const anchor = isFollowing ? null : this.#anchor();
+    this.#reconcile();
+    const timeline = chat.timeline(chat.current ?? "");
+    if (this.goal !== null && timeline && (!timeline.isEmpty || this.rows.size > 0)) this.#reach();
+    else if (isFollowing) this.#toBottom();
+    else if (anchor) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
+    this.#restoreTab();
+    this.#looked();
+    // What is laid out late, such as the first emoji, must not leave the newest message out of view.
+    if (chat.isAtBottom) requestAnimationFrame(() => this.chat.isAtBottom && this.#toBottom());
+  }
+
+  #reconcile() {
+    const wanted = this.#wanted();
+    /** @type {Map<string, Row>} */
+    const rows = new Map();
+    /** @type {ChildNode|null} */
+    let place = this.log.firstChild;
+    for (const { key, mark, make } of wanted) {
+      let row = this.rows.get(key);
+      if (!row || row.mark !== mark) {
+        const node = make();
+        if (!node) continue;
+        if (row?.node.contains(document.activeElement)) queueMicrotask(() => node.focus());
+        if (row && row.node === place) place = row.node.nextSibling;
+        row?.node.remove();
+        row = { node, mark };
+      }
+      rows.set(key, row);
+      if (row.node === place) place = place.nextSibling;
+      else this.log.insertBefore(row.node, place);
+    }
+    for (const [key, { node }] of this.rows) if (!rows.has(key)) node.remove();
+    this.rows = rows;
+  }
+
+  /** The first message in view, and where it stands. */
+  #anchor() {
+    const top = this.log.getBoundingClientRect().top;
+    for (const child of this.log.children) {
+      const box = child.getBoundingClientRect();
+      if (box.bottom > top && /** @type {HTMLElement} */ (child).dataset.seq) {
+        return { node: child, top: box.top };
+      }
+    }
+    return null;
+  }
+
+  /** Goes where one wanted to go. */
+  #reach() {
+    const { log, chat, goal } = this;
+    if (goal === "end") {
+      this.#toBottom();
+      chat.isAtBottom = true;
+    } else if (goal === "unread") {
+      const line = this.rows.get("unread")?.node;
+      chat.isAtBottom = !line && Boolean(chat.timeline(chat.current ?? "")?.isAtEnd);
+      if (line) log.scrollTop = Math.max(0, line.offsetTop - log.clientHeight / 4);
+      else this.#toBottom();
+    } else {
+      const node = this.rows.get(String(goal))?.node;
+      if (!node) return;
+      chat.isAtBottom = false;
+      log.scrollTop = Math.max(0, node.offsetTop - log.clientHeight / 3);
+      node.classList.add("found");
+      setTimeout(() => node.classList.remove("found"), 2_500);
+      node.focus({ preventScroll: true });
+    }
+    this.goal = null;
+  }
+
+  /** The log has moved, by the reader or by us. */
+  #readerScrolled() {
+    if (this.goal !== null) return;
+    const isUp = this.log.scrollTop < this.lastTop - 1;
+    if (isUp && this.#below() >= AT_BOTTOM) this.chat.isAtBottom = false;
+    this.#looked();
+  }
+
+  /** How much of the log is below what is in view, in pixels. */
+  #below() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight;
+  }
+
+  /** Takes note of what is in view now: what is read, and whether more is to be loaded. */
+  #looked() {
+    const { log, chat } = this;
+    this.lastTop = log.scrollTop;
+    if (this.goal !== null) return;
+    const room = chat.current ?? "";
+    const timeline = chat.timeline(room);
+    if (!timeline) return;
+    const below = this.#below();
+    if (!timeline.isAtEnd) chat.isAtBottom = false;
+    else if (below < AT_BOTTOM) chat.isAtBottom = true;
+    this.toEnd.hidden = chat.isAtBottom || below < log.clientHeight / 2 && timeline.isAtEnd;
+    this.#read();
+    if (this.isLoading || timeline.isEmpty) return;
+    const load = log.scrollTop < NEAR && !timeline.isAtStart
+      ? chat.loadOlder(room)
+      : below < NEAR && !timeline.isAtEnd
+      ? chat.loadNewer(room)
+      : null;
+    if (!load) return;
+    this.isLoading = true;
+    load.finally(() => this.isLoading = false);
+  }
+
+  /** What is in view while one looks is read. */
+  #read() {
+    const { chat, log } = this;
+    if (document.hidden || !document.hasFocus() || this.goal !== null || !log.isConnected) return;
+    const room = chat.current ?? "";
+    const timeline = chat.timeline(room);
+    if (!timeline || timeline.isEmpty) return;
+    if (chat.isAtBottom) return chat.readUpTo(room, timeline.last);
+    const bottom = log.getBoundingClientRect().bottom;
+    for (let node = log.lastElementChild; node; node = node.previousElementSibling) {
+      const seq = Number(/** @type {HTMLElement} */ (node).dataset.seq ?? 0);
+      if (seq && node.getBoundingClientRect().bottom <= bottom) return chat.readUpTo(room, seq);
+    }
+  }
+
+  // --- the keyboard ------------------------------------------------------------------------------------------
+
+  #messages() {
+    return /** @type {HTMLElement[]} */ ([...this.log.querySelectorAll("article")]);
+  }
+
+  /** Of all messages one can be reached with the Tab key: that which was looked at last, or the newest. */
+  #restoreTab() {
+    const nodes = this.#messages();
+    const one = nodes.find((node) => Number(node.dataset.seq) === this.focusedSeq) ?? nodes[nodes.length - 1];
+    if (one) this.#makeReachable(one);
+  }
+
+  /** @param {HTMLElement} article */
+  #makeReachable(article) {
+    if (this.reachable === article) return;
+    for (
+      const [node, tab]
+        of /** @type {[HTMLElement|undefined, number][]} */ ([[this.reachable, -1], [article, 0]])
+    ) {
+      if (!node) continue;
+      node.tabIndex = tab;
+      for (const button of node.querySelectorAll("button")) button.tabIndex = tab;
+    }
+    this.reachable = article;
+  }
+
+  /** @param {FocusEvent} event */
+  #focused(event) {
+    const article = /** @type {HTMLElement} */ (event.target).closest("article");
+    if (!(article instanceof HTMLElement)) return;
+    this.focusedSeq = Number(article.dataset.seq ?? 0);
+    this.#makeReachable(article);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (target instanceof HTMLTextAreaElement) return this.#editorKey(event, target);
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const nodes = this.#messages();
+    const at = nodes.findIndex((node) => node.contains(target));
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (step && nodes.length) {
+      event.preventDefault();
+      const next = at < 0 ? nodes.length - 1 : Math.min(nodes.length - 1, Math.max(0, at + step));
+      nodes[next].focus();
+      return;
+    }
+    if (at < 0 || target !== nodes[at]) return;
+    const item = this.chat.timeline(this.chat.current ?? "")?.bySeq.get(Number(nodes[at].dataset.seq));
+    if (!item || item.deleted) return;
+    const isOwn = keyOf(item.author) === keyOf(this.chat.me);
+    const act =
+      { r: this.actions.reply, e: isOwn ? this.actions.edit : null, p: this.actions.pin }[event.key];
+    if (act) {
+      event.preventDefault();
+      act(item);
+    }
+  }
+
+  /** @param {KeyboardEvent} event @param {HTMLTextAreaElement} field */
+  #editorKey(event, field) {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      this.#endEdit();
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      const item = this.chat.timeline(this.chat.current ?? "")?.bySeq.get(this.editing);
+      const text = field.value.trim();
+      if (item && text && text !== item.body) this.actions.save(item, text);
+      this.#endEdit();
+    }
+  }
+
+  #endEdit() {
+    this.editing = 0;
+    this.render();
+    this.log.dispatchEvent(new CustomEvent("leave", { bubbles: true }));
+  }
+}
+
+/** @param {string} kind @param {string} text */
+function lineNode(kind, text) {
+  return h("div", { class: `line ${kind}`, role: "separator", "aria-label": text }, h("span", {}, text));
+}
+
+/** @param {string} room */
+function startNode(room) {
+  const text = room.startsWith("@")
+    ? "This is the beginning of your conversation."
+    : `This is the beginning of ${room}.`;
+  return h("p", { class: "start-line" }, text);
+}

@@ -1,0 +1,32 @@
+// Short notes that go by themselves, and the offer to take a new version.
+import { h } from "./dom.js";
+
+const SHOWN_MS = 7_000;
+
+const area = h("div", { class: "notices", role: "region", "aria-label": "Notices" });
+
+/** @param {{text: string, isError?: boolean}} note */
+export function notice({ text, isError = false }) {
+  if (!area.isConnected) document.body.append(area);
+  const element = h(
+    "div",
+    { class: `notice${isError ? " error" : ""}`, role: isError ? "alert" : "note" },
+    text,
+  );
+  area.append(element);
+  setTimeout(() => element.remove(), SHOWN_MS);
+}
+
+/** A server has another version of the page. @param {() => void} onReload */
+export function offerReload(onReload) {
+  if (area.querySelector(".reload")) return;
+  if (!area.isConnected) document.body.append(area);
+  area.append(
+    h(
+      "div",
+      { class: "notice reload", role: "note" },
+      "A new version of this page is there. ",
+      h("button", { type: "button", class: "small", onclick: onReload }, "Reload"),
+    ),
+  );
+}

@@ -1,0 +1,80 @@
+// What this browser is told once and keeps: who is logged in, the look, notifications, quiet rooms, drafts.
+
+/** Storage may be forbidden; then everything holds for this page only. @type {Map<string, string>} */
+const fallback = new Map();
+
+/** @param {string} name @returns {string|null} */
+export function read(name) {
+  try {
+    return localStorage.getItem(`syncnet.${name}`);
+  } catch {
+    return fallback.get(name) ?? null;
+  }
+}
+
+/** @param {string} name @param {string|null} value */
+export function write(name, value) {
+  try {
+    if (value === null) localStorage.removeItem(`syncnet.${name}`);
+    else localStorage.setItem(`syncnet.${name}`, value);
+  } catch {
+    if (value === null) fallback.delete(name);
+    else fallback.set(name, value);
+  }
+}
+
+/** @param {string} name @returns {any} */
+export function readJson(name) {
+  try {
+    return JSON.parse(read(name) ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} name @param {unknown} value */
+export function writeJson(name, value) {
+  write(name, value === null ? null : JSON.stringify(value));
+}
+
+/** @typedef {"light"|"dark"|"system"} Theme */
+
+/** @returns {Theme} */
+export function theme() {
+  const kept = read("theme");
+  return kept === "light" || kept === "dark" ? kept : "system";
+}
+
+/** @param {Theme} chosen */
+export function setTheme(chosen) {
+  write("theme", chosen === "system" ? null : chosen);
+  applyTheme();
+}
+
+export function applyTheme() {
+  document.documentElement.dataset.theme = theme();
+}
+
+/** @param {string} room */
+export function isMuted(room) {
+  return (readJson("muted") ?? []).includes(room.toLowerCase());
+}
+
+/** @param {string} room @param {boolean} muted */
+export function setMuted(room, muted) {
+  const others = (readJson("muted") ?? []).filter((/** @type {string} */ other) =>
+    other !== room.toLowerCase()
+  );
+  writeJson("muted", muted ? [...others, room.toLowerCase()] : others);
+}
+
+/** @param {string} room */
+export function draft(room) {
+  return (readJson("drafts") ?? {})[room.toLowerCase()] ?? "";
+}
+
+/** @param {string} room @param {string} text */
+export function setDraft(room, text) {
+  const { [room.toLowerCase()]: _, ...others } = readJson("drafts") ?? {};
+  writeJson("drafts", text ? { ...others, [room.toLowerCase()]: text } : others);
+}
