@@ -55,12 +55,13 @@ fn run_on_liars(seed: Seed) -> Outcome {
     run_in(cluster, seed)
 }
 
-/// A lie costs something only where the power fails at the wrong time, so not every seed catches it.
+/// A lie costs something only if the power fails at the wrong time, so not every seed catches it. It may cost more
+/// than data: two servers of three that know of their loss wait for a leader for ever, and then `Alive` is what fails.
 #[test]
 fn disks_that_lie_about_syncs_are_caught() {
     let seeds = (FIRST_SEED..FIRST_SEED + LIARS).map(Seed::on_sqlite);
     let failures = seeds.filter_map(|seed| run_on_liars(seed).failure);
-    let caught: Vec<String> = failures.take(LIARS_CAUGHT).collect();
-    assert!(caught.iter().all(|failure| failure.contains("Durable")), "{caught:?}");
+    let lost = failures.filter(|failure| failure.contains("Durable"));
+    let caught: Vec<String> = lost.take(LIARS_CAUGHT).collect();
     assert_eq!(caught.len(), LIARS_CAUGHT, "{caught:?}");
 }
