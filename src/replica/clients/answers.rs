@@ -14,6 +14,7 @@ use crate::{
             AccountName, Answer, BotCreated, HookCreated, Invited, JoinAnswer, Left, PasswordChanged, Placed,
             Push, ReadElsewhere, Receiving, RoomDeleted, Uninvited,
         },
+        envelope::AnswerTo,
         file::FILE_CHUNK_BYTES,
         name::UserName,
         refusal::{Code, Refusal},
@@ -176,17 +177,15 @@ impl Clients {
         let Some(Write { to, then }) = connection.waiting(seq).cloned() else { return };
         let known = |answer: Answer| WriteAnswer::Known(Said::answer(to.clone(), answer, by.clone()));
         let renews = matches!(then, Then::Renew(_));
-        if let Then::LogIn(token) = then {
+        if let Then::LogIn(_) | Then::Guest(_) = &then {
             let outcome = match outcome {
                 Ok(Reply::Account { username }) => Ok(username),
                 Err(refusal) => Err(refusal),
                 Ok(_) => Err(not_read()),
             };
-            let answer = known(self.login_decided(at, conn, token, outcome));
-            let Some(connection) = self.connections.get_mut(conn) else { return };
-            connection.answer(seq, answer);
-            self.flush_answers(at, conn);
-            return self.answered(conn, at.outputs);
+            let token = if let Then::LogIn(token) = then { Some(token) } else { None };
+            let answer = self.login_decided(at, conn, token, outcome);
+            return self.answer_login(at, conn, (seq, to), answer);
         }
         let answer = match outcome {
             Err(refusal) => known(refusal.into()),
@@ -248,6 +247,15 @@ impl Clients {
         }
     }
 
+    /// Answers a login that waited for the log, and lets its client be read from again.
+    fn answer_login(&mut self, at: &mut At<'_>, conn: ConnId, (seq, to): (u64, AnswerTo), answer: Answer) {
+        let said = Said::answer(to, answer, at.signature());
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.answer(seq, WriteAnswer::Known(said));
+        self.flush_answers(at, conn);
+        self.answered(conn, at.outputs);
+    }
+
     /// Tells the clients whose writes have waited too long.
     pub(super) fn time_out_writes(&mut self, at: &mut At<'_>) {
         let by = at.signature();
@@ -256,7 +264,13 @@ impl Clients {
             else {
                 continue;
             };
-            let Some(to) = connection.waiting(seq).map(|write| write.to.clone()) else { continue };
+            let Some(Write { to, then }) = connection.waiting(seq).cloned() else { continue };
+            if let Then::Guest(username) = then {
+                // A guest may read what a minority has. The log hears of the name with what they say first.
+                let answer = self.login_decided(at, conn, None, Ok(username));
+                self.answer_login(at, conn, (seq, to), answer);
+                continue;
+            }
             let reason =
                 "no majority of the servers answered in time; the outcome is unknown, so send it again";
             let said = Said::nack(to, Refusal::new(Code::Unavailable, reason), by.clone());

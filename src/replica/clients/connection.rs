@@ -64,8 +64,10 @@ pub enum Then {
         /// Else how many of the last events it wants.
         history: usize,
     },
-    /// The connection is logged in by this token, or as a guest.
-    LogIn(Option<Token>),
+    /// The connection is logged in by this token.
+    LogIn(Token),
+    /// The connection is logged in as a guest of this name.
+    Guest(UserName),
     /// The token that was drawn for it.
     Token(Token),
     /// The connection goes on under this token.

@@ -259,11 +259,13 @@ impl Clients {
                 Some(_) if by_token => self.logged_in(at, conn, to, None),
                 _ => match self.may_be_guest(at, &username) {
                     Err(refusal) => self.refuse(at, conn, to, refusal, false),
-                    // The answer says that others can write to the name, so the log has to know it.
-                    Ok(()) if at.state.is_new_guest(&username) => {
+                    // The answer says that others can write to the name, so the log has to know it. If nobody leads,
+                    // nobody can write, and the guest may read all the same.
+                    Ok(()) if at.state.is_new_guest(&username) && at.server.leader().is_some() => {
+                        let then = Then::Guest(username.clone());
                         let (authority, command) = (Authority::Guest, GuestLogin.into());
                         let proposal = Proposal { user: username, authority, lamport_timestamp, command };
-                        self.propose_login(at, conn, to, proposal, None);
+                        self.propose_login(at, conn, Write { to, then }, proposal);
                     }
                     Ok(()) => {
                         self.become_user(at, conn, username, Authority::Guest);
@@ -427,7 +429,7 @@ impl Clients {
                 let command = command::Login { password_rev, token: token_hash, expires_ms, rehashed }.into();
                 let authority = Authority::Guest;
                 let proposal = Proposal { user: username, authority, lamport_timestamp, command };
-                self.propose_login(at, conn, to, proposal, Some(token));
+                self.propose_login(at, conn, Write { to, then: Then::LogIn(token) }, proposal);
             }
             (Continuation::Finish(unfinished, command_job), done) => {
                 self.finish(at, conn, unfinished, command_job, done)
@@ -488,15 +490,8 @@ impl Clients {
     }
 
     /// A login waits for the log like any write, and its client is not read from until then.
-    fn propose_login(
-        &mut self,
-        at: &mut At<'_>,
-        conn: ConnId,
-        to: AnswerTo,
-        proposal: Proposal,
-        token: Option<Token>,
-    ) {
-        if self.propose(at, conn, Write { to, then: Then::LogIn(token) }, &proposal)
+    fn propose_login(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: Proposal) {
+        if self.propose(at, conn, write, &proposal)
             && let Some(connection) = self.connections.get_mut(conn)
         {
             connection.awaited = Some(Awaited::Commit);
