@@ -5,7 +5,7 @@ use std::{borrow::Cow, io::Read};
 use encoding_rs::{Encoding, UTF_8};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use percent_encoding::percent_decode;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 
 use crate::{
     protocol::json::nesting,
@@ -14,6 +14,8 @@ use crate::{
 
 /// JSON that is nested deeper is refused.
 const NESTING_MAX: usize = 40;
+/// Types of a body that is the text itself.
+const PLAIN: [&str; 2] = ["text/plain", "text/markdown"];
 
 /// A body that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Unreadable {
     Encoding,
     /// Unpacked, it is longer than a body may be.
     TooLong,
-    /// It is neither JSON nor a form.
+    /// It is neither JSON nor a form, and does not call itself text.
     Form,
 }
 
@@ -65,7 +67,12 @@ pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value,
         });
         return from_fields(fields);
     }
-    parse(&text).ok_or(Unreadable::Form)
+    match parse(&text) {
+        Some(payload) => Ok(payload),
+        // Broken JSON that calls itself text is shown as it is: somebody wanted it to be read.
+        None if PLAIN.contains(&kind.as_str()) && !text.trim().is_empty() => Ok(json!({ "text": text })),
+        None => Err(Unreadable::Form),
+    }
 }
 
 /// The field `payload` of a form; or the form itself, when it says the fields of a payload one by one.
@@ -245,6 +252,10 @@ mod tests {
             (FORM, b"x=y&payload={\"text\":\"a%20b\"}", "a b"),
             (FORM, b"payload=%7B%22text%22%3A%22%ff%22%7D", "\u{fffd}"),
             (FORM, b" {\"text\":\"json\"}", "json"),
+            ("text/plain", b"{\"text\":\"json\"}", "json"),
+            ("Text/Plain; charset=ISO-8859-1", b"disk full on h\xe9", "disk full on h\u{e9}"),
+            ("text/markdown", b"* a\n* b", "* a\n* b"),
+            ("text/plain", b"{half", "{half"),
             (FORM, b"text=hello+there&username=ci", "hello there"),
             (
                 multipart,
@@ -263,6 +274,8 @@ mod tests {
             ("application/json", &b""[..]),
             ("application/json", b"hello"),
             ("application/json", b"[]"),
+            ("text/plain", b" \r\n"),
+            ("text/html", b"<p>hello</p>"),
             ("application/json", b"{"),
             ("application/json", b"\"{}\""),
             (FORM, b"payload=x"),
