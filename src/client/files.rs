@@ -15,7 +15,11 @@ use thiserror::Error;
 
 use crate::{
     output_file::{Existing, OutputFile},
-    protocol::{FileInfo, Refusal, checked::Digest, text::is_harmful},
+    protocol::{
+        FileInfo, Refusal,
+        checked::{ContentType, Digest, FileName},
+        text::is_harmful,
+    },
 };
 
 /// Longest name under which a file is saved, in bytes; some file systems allow no more.
@@ -55,49 +59,68 @@ pub enum FileError {
     Differs,
 }
 
-/// A file that is to be sent.
+/// A file that is to be sent, open for reading.
 #[derive(Debug)]
 pub struct Local {
+    path: PathBuf,
+    file: File,
+    name: FileName,
+}
+
+/// A file that is to be sent, and what the servers are told of it before.
+#[derive(Debug)]
+pub struct Hashed {
     /// Open for reading.
     pub file: File,
     /// Its name, without its folders.
-    pub name: String,
+    pub name: FileName,
     /// Its size in bytes.
     pub size: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,
     /// What it seems to be, by the end of its name.
-    pub content_type: &'static str,
+    pub content_type: Option<ContentType>,
 }
 
 impl Local {
-    /// Opens a file and reads it once, for its hash.
+    /// Opens a file. It is not read yet, so this takes no time.
     ///
     /// # Errors
-    /// It cannot be read, or is no file.
+    /// It cannot be read, is no file, or has a name that servers do not take.
     pub fn open(path: &Path) -> Result<Local, FileError> {
-        let wrong = |source: io::Error| FileError::Unreadable { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(wrong)?;
-        if !file.metadata().map_err(wrong)?.is_file() {
+        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        // Asked before it is opened: a pipe without a writer would wait for one.
+        if !path.metadata().map_err(unreadable)?.is_file() {
             return Err(FileError::NoFile(path.to_owned()));
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let file = File::open(path).map_err(unreadable)?;
+        let name = path.file_name().map(|name| safe_name(&name.to_string_lossy())).unwrap_or_default();
+        let name = FileName::new(name).map_err(|invalid| FileError::Name(invalid.of("the file's name")))?;
+        Ok(Local { path: path.to_owned(), file, name })
+    }
+
+    /// Reads the file once, for its hash: as long as the disk takes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn hashed(mut self) -> Result<Hashed, FileError> {
         let mut hash = Sha256::new();
         let mut size = 0;
         let mut chunk = vec![0; 64 * 1024];
         loop {
-            match file.read(&mut chunk) {
+            match self.file.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(length) => {
                     hash.update(&chunk[..length]);
                     size += length as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(wrong(error)),
+                Err(source) => return Err(FileError::Unreadable { path: self.path, source }),
             }
         }
-        let content_type = content_type(&name);
-        Ok(Local { file, name: safe_name(&name), size, sha256: Digest(hash.finalize().into()), content_type })
+        let content_type = ContentType::new(content_type(self.name.as_str())).ok();
+        let sha256 = Digest(hash.finalize().into());
+        Ok(Hashed { file: self.file, name: self.name, size, sha256, content_type })
     }
 }
 
@@ -259,7 +282,7 @@ mod tests {
         saving.write(b"lo").unwrap();
         let path = saving.end(&info(b"hello")).unwrap();
         assert_eq!(path, folder.path().join("_._a.txt"));
-        let local = Local::open(&path).unwrap();
+        let local = Local::open(&path).unwrap().hashed().unwrap();
         assert_eq!((local.size, local.sha256.to_string()), (5, info(b"hello").sha256));
         assert!(Saving::begin(Some(&path), "x").unwrap_err().to_string().contains("exists already"));
         // Another program was faster.
@@ -273,6 +296,17 @@ mod tests {
         saving.write(b"jello").unwrap();
         assert!(saving.end(&info(b"hello")).unwrap_err().to_string().contains("SHA-256"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "drafts are gone");
+    }
+
+    /// It would wait for a writer.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_no_file_to_be_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(matches!(Local::open(&path), Err(FileError::NoFile(_))));
     }
 
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! The client: a connection that keeps its promises over lost servers and restarts, for people and for bots.
 //!
-//! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads, a
+//! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads (`driver`), a
 //! socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`] puts a person or a
 //! script in front, [`screen`] a person with a whole screen.
 //! Nothing here knows a server's inside: the client depends on [`crate::protocol`] only.
@@ -11,6 +11,7 @@ mod asking;
 pub mod connection;
 pub mod directory;
 pub mod discovery;
+mod driver;
 pub mod files;
 pub mod io;
 pub mod limits;

@@ -223,6 +223,30 @@ fn the_terminal_is_given_back_whatever_happens() {
         carol.types("/quit");
         carol.is_back_in_the_shell();
     }
+    // A signal in the middle of a line.
+    carol.types("clear");
+    carol.starts("", port, "--plain");
+    carol.sees("the line mode", |screen| screen.contains("you are in lobby"));
+    carol.presses(&["h", "a", "l", "f"]);
+    carol.sees("half a line", |screen| screen.contains("lobby> half"));
+    let client = process_of(&tmux.folder, "carol");
+    nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    carol.sees("what is lost", |screen| screen.contains("* ended by a signal; not sent: half"));
+    carol.is_back_in_the_shell();
+    // And in the middle of a password, which the terminal does not show.
+    for (options, signal) in [("--login", true), ("--login --plain", false)] {
+        carol.types("clear");
+        carol.starts("", port, options);
+        carol.sees("the question", |screen| screen.contains("Password:"));
+        if signal {
+            let client = process_of(&tmux.folder, "carol");
+            nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+        } else {
+            carol.presses(&["C-c"]);
+        }
+        carol.is_back_in_the_shell();
+    }
+    carol.types("clear");
     carol.starts("", port, "");
     let screen = carol.sees("both lines", |screen| count(screen, "said in lines") == 2);
     assert!(screen.contains("hi and more"), "{screen}");

@@ -25,7 +25,10 @@ use ratatui::{
 };
 use thiserror::Error;
 
-use crate::{client::terminal::options::Settings, client::update::Update};
+use crate::client::{
+    terminal::{options::Settings, signals::Signals},
+    update::Update,
+};
 
 use super::{
     model::{Input, Model, Start, preferences::Preferences},
@@ -50,16 +53,11 @@ const DONE: u8 = 0;
 const NOT_DONE: u8 = 1;
 
 /// Runs until the person quits. Gives the exit status.
-pub fn run(settings: &Settings) -> io::Result<u8> {
+pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     let seam = Seam::start(settings)?;
     let preferences_file = PreferencesFile::new(&settings.outbox_folder, seam.user());
     let preferences = preferences_file.read()?;
-    let (ends, end) = bounded(1);
-    // It fails where a program has done so before; then signals end the program as ever.
-    let _ = ctrlc::set_handler(move || {
-        // One that waits already says the same.
-        let _ = ends.try_send(());
-    });
+    let end = signals.told();
     let screen = Screen::take(preferences.mouse)?;
     let size = screen.size()?;
     let model = Model::new(now_ms(), start(settings, &seam, size, preferences));

@@ -23,7 +23,7 @@ use super::{
 
 /// What a word of a command is, as far as the Tab key can help with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum ArgumentKind {
     Room,
     User,
     /// One of these.
@@ -49,21 +49,21 @@ pub struct Command {
     /// What it does.
     pub does: &'static str,
     /// Its words, for the Tab key. The last one goes on.
-    pub kinds: &'static [Word],
+    pub kinds: &'static [ArgumentKind],
     pub(super) read: Read,
 }
 
 const fn command(
     name: &'static str,
     words: &'static str,
-    kinds: &'static [Word],
+    kinds: &'static [ArgumentKind],
     does: &'static str,
     read: Read,
 ) -> Command {
     Command { name, words, does, kinds, read }
 }
 
-use Word::{Any, File, Of, Room, Search, User};
+use ArgumentKind::{Any, File, Of, Room, Search, User};
 
 /// All of them, as `/help` lists them.
 pub const COMMANDS: &[Command] = &[

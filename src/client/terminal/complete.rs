@@ -2,8 +2,8 @@
 
 use crate::protocol::{RoomName, UserName};
 
-use super::commands::{COMMANDS, Word};
-use Word::{Any, File, Of, Room, Search, User};
+use super::commands::{ArgumentKind, COMMANDS};
+use ArgumentKind::{Any, File, Of, Room, Search, User};
 
 /// What limits a search.
 const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
@@ -78,7 +78,7 @@ pub fn complete(line: &str, known: &Known<'_>) -> (usize, Vec<String>) {
 }
 
 /// What comes next behind `words`, where they begin with a command.
-fn kind(words: &str) -> Option<Word> {
+fn kind(words: &str) -> Option<ArgumentKind> {
     let mut before = words.split_whitespace();
     let name = before.next()?.strip_prefix('/')?;
     let command = COMMANDS.iter().find(|command| command.name == name)?;

@@ -3,7 +3,7 @@
 //! `options` turns what was typed on the command line into checked settings. `commands` is the table of commands:
 //! by it `typed` reads a line of input, word by word with `line`, `paths` and `date`, and `complete` serves the Tab
 //! key. `session` carries it out, `answer`, `show` and `json` turn an [`Update`](super::update::Update) into text,
-//! and `notes` keeps what was seen. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is [`super::screen`].
+//! `notes` keeps what was seen, and `signals` ends the program in order. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is [`super::screen`].
 
 pub(super) mod answer;
 mod browser;
@@ -21,6 +21,7 @@ mod pipe;
 pub(super) mod secrets;
 pub(super) mod session;
 pub(super) mod show;
+pub(super) mod signals;
 pub(super) mod typed;
 
 use std::{
@@ -32,7 +33,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 
-use self::{options::Options, session::Session};
+use self::{options::Options, session::Session, signals::Signals};
 use super::screen;
 
 /// Everything asked for was done.
@@ -64,12 +65,13 @@ pub fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return ended(&error, BAD_ARGUMENTS),
     };
+    let signals = Signals::watch();
     let status = if whole_screen {
-        person::with_password(&settings).and_then(|settings| screen::run(&settings))
+        person::with_password(&settings).and_then(|settings| screen::run(&settings, &signals))
     } else if person {
-        person::run(&settings)
+        person::run(&settings, &signals)
     } else {
-        Session::start(&settings).and_then(|session| pipe::run(session, &settings))
+        Session::start(&settings).and_then(|session| pipe::run(session, &settings, &signals))
     };
     status.map_or_else(|error| ended(&error, NOT_DONE), ExitCode::from)
 }

@@ -49,6 +49,7 @@ use super::{
     secrets::{NoSecret, Secrets, Wanted},
     session::{Outcome, Session},
     show::{self, counted, harmless},
+    signals::Signals,
     typed::Typed,
 };
 
@@ -64,6 +65,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const OWN_MAX: usize = 4_096;
 /// The other users are told at most so often that this one is typing.
 const TYPING_EVERY: Duration = Duration::from_secs(4);
+/// How long the disk may take, after a signal, to keep what was typed last.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// A user who is typing is shown at most so often.
 const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
@@ -79,6 +82,31 @@ struct Shared {
     stopped: AtomicBool,
     /// The line as it stands, so that Ctrl-C does not throw it away.
     line: Mutex<String>,
+}
+
+impl Shared {
+    /// Says what a signal leaves undone. Nobody may be there to read it.
+    fn say_last(&self) {
+        let mut out = io::stdout();
+        let line = std::mem::take(&mut *self.line.lock());
+        let not_sent = if line.is_empty() || Typed::is_secret(&line) {
+            String::new()
+        } else {
+            format!("; not sent: {}", harmless(&line))
+        };
+        let _ = writeln!(out, "\n* ended by a signal{not_sent}");
+        let pending = self.whisper.lock().as_ref().and_then(|whisper| whisper.pending(KEPT_WITHIN));
+        match pending {
+            Some(0) => {}
+            Some(pending) => {
+                let messages = counted(pending, "message");
+                let _ = writeln!(out, "* {messages} not acknowledged yet; the next run sends what is left");
+            }
+            None => {
+                let _ = writeln!(out, "! it is not known whether the last messages are kept");
+            }
+        }
+    }
 }
 
 /// Completes with the Tab key, and tells the room that the user is typing.
@@ -177,7 +205,7 @@ impl ExternalPrinter for Plain {
 }
 
 /// Runs until the person quits. Gives the exit status.
-pub fn run(settings: &Settings) -> io::Result<u8> {
+pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     let mut session = Session::start(&with_password(settings)?)?;
     let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor: Editor<Typist, MemHistory> =
@@ -199,6 +227,8 @@ pub fn run(settings: &Settings) -> io::Result<u8> {
         shared: shared.clone(),
         told_at: Mutex::new(None),
     }));
+    let last = shared.clone();
+    signals.end_with(move || last.say_last());
     println!("* you are {}; /help lists the commands, /quit ends", session.user);
     let mut printing = begin(&session, &shared, printer)?;
     let mut sent = BTreeSet::new();

@@ -28,6 +28,7 @@ use super::{
     secrets::{NoSecret, Secrets, Wanted},
     session::{Outcome, Session},
     show::{self, counted},
+    signals::Signals,
 };
 
 /// The longest line of input, with its line end; a longer one is passed over, and is a failure.
@@ -75,13 +76,8 @@ struct Script<'a> {
 
 /// Runs until the input has ended and everything is answered, the wait is over, or a signal ends it. Gives the exit
 /// status.
-pub fn run(session: Session, settings: &Settings) -> io::Result<u8> {
-    let (ends, end) = bounded(1);
-    // It fails if the program has done so before; then signals end it at once, as they do by default.
-    let _ = ctrlc::set_handler(move || {
-        // One that waits already says the same.
-        let _ = ends.try_send(());
-    });
+pub fn run(session: Session, settings: &Settings, signals: &Signals) -> io::Result<u8> {
+    let end = signals.told();
     let mut unanswered = Unanswered::default();
     let restored = session.client.restored().iter();
     unanswered.messages.extend(restored.map(|message| (message.client_msg_id.clone(), true)));
