@@ -26,12 +26,16 @@ window.alert = window.prompt = () => { window.hasRunScript = true; };
 """
 
 
-@pytest.fixture(scope="session")
-def browser():
+def find_chromium():
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "install Debian's package chromium"
+    return chromium
+
+
+@pytest.fixture(scope="session")
+def browser():
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         yield browser
         browser.close()
 
