@@ -36,7 +36,7 @@
 
 pub mod membership;
 
-mod hops;
+mod in_flight;
 mod outlook;
 mod ring;
 
@@ -52,7 +52,7 @@ use crate::{
 };
 
 use self::{
-    hops::{Hops, Late, receipt_of},
+    in_flight::{Late, TokensInFlight, receipt_of},
     membership::View,
     outlook::Outlook,
     ring::{Hop, Ring},
@@ -181,7 +181,7 @@ pub struct Election {
     kept: Option<Kept>,
     announced_ms: Option<u64>,
     tokens: TokenLimit,
-    hops: Hops,
+    in_flight: TokensInFlight,
     outputs: VecDeque<Output>,
 }
 
@@ -249,7 +249,7 @@ impl Election {
             kept: None,
             announced_ms: None,
             tokens: TokenLimit::default(),
-            hops: Hops::default(),
+            in_flight: TokensInFlight::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -266,7 +266,7 @@ impl Election {
             }
             Input::View(view) => {
                 for back in self.outlook.on_view(view) {
-                    self.hops.heard(&back);
+                    self.in_flight.heard(&back);
                 }
                 self.retry_kept(now_ms);
             }
@@ -275,7 +275,7 @@ impl Election {
                 self.advance(now_ms);
                 self.on_token(now_ms, &from, token);
             }
-            Input::Receipt { from, receipt } => self.hops.received(&from, &receipt),
+            Input::Receipt { from, receipt } => self.in_flight.received(&from, &receipt),
         }
         self.advance(now_ms);
     }
@@ -295,7 +295,7 @@ impl Election {
                 Some(self.campaign_due_ms(since_ms).min(self.choice_ends_ms(since_ms)))
             }
         };
-        stage.into_iter().chain(self.hops.due_ms()).min()
+        stage.into_iter().chain(self.in_flight.due_ms()).min()
     }
 
     fn announce(&mut self, now_ms: u64) {
@@ -332,7 +332,7 @@ impl Election {
     fn rest(&mut self) {
         self.stage = Stage::Quiet;
         self.better = None;
-        self.hops.clear();
+        self.in_flight.clear();
         self.rounds_failed = 0;
         self.campaigns_failed = 0;
         self.aside_until_ms = 0;
@@ -366,7 +366,7 @@ impl Election {
     fn fail_round(&mut self, now_ms: u64) {
         let pause_ms = ROUND_PAUSE_MS << self.rounds_failed.min(DOUBLINGS_MAX);
         self.rounds_failed += 1;
-        self.hops.forget(self.ring.me());
+        self.in_flight.forget(self.ring.me());
         self.stage = Stage::Waiting { until_ms: now_ms + pause_ms + self.step_ms };
     }
 
@@ -375,7 +375,7 @@ impl Election {
         if !takes_part || !self.tokens.admit(now_ms) || !self.ring.is_sound(from, &token) {
             return;
         }
-        self.hops.heard(from);
+        self.in_flight.heard(from);
         let receipt = Datagram::Receipt(receipt_of(&token));
         self.outputs.push_back(Output::Send { to: from.clone(), datagram: receipt });
         if self.outlook.leads() {
@@ -465,7 +465,7 @@ impl Election {
         let until_ms = came_ms + self.settle_ms + GIVE_WAY_MS;
         self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
         self.stage = Stage::Waiting { until_ms };
-        self.hops.forget(self.ring.me());
+        self.in_flight.forget(self.ring.me());
     }
 
     /// Takes back the way that was given where its owner died, takes too long, or is no longer the better.
@@ -495,17 +495,17 @@ impl Election {
     }
 
     fn next_hop(&self, now_ms: u64, token: &Token) -> Option<Hop> {
-        self.ring.next_hop(token, |id| self.outlook.is_in_ring(id) && !self.hops.is_silent(now_ms, id))
+        self.ring.next_hop(token, |id| self.outlook.is_in_ring(id) && !self.in_flight.is_silent(now_ms, id))
     }
 
     fn send_token(&mut self, now_ms: u64, hop: Hop, mut token: Token) {
         token.returning = hop.returning;
-        self.hops.sent(now_ms, hop.to.clone(), token.clone());
+        self.in_flight.sent(now_ms, hop.to.clone(), token.clone());
         self.outputs.push_back(Output::Send { to: hop.to, datagram: Datagram::Token(token) });
     }
 
     fn resend(&mut self, now_ms: u64) {
-        while let Some(late) = self.hops.late(now_ms) {
+        while let Some(late) = self.in_flight.late(now_ms) {
             match late {
                 Late::Again { to, token } => {
                     self.outputs.push_back(Output::Send { to, datagram: Datagram::Token(token) });
@@ -524,7 +524,7 @@ impl Election {
         if !is_this_round {
             return;
         }
-        self.hops.forget(&token.initiator);
+        self.in_flight.forget(&token.initiator);
         // Its last holder may not have reached everybody that this server does.
         token.returning = false;
         if let Some(hop) = self.next_hop(now_ms, &token) {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    clients::{Client, Order, Speaks},
+    clients::{Client, ReaderTask, Speaks},
     context::Context,
     credentials::Credentials,
     dialect::{self, Dialect},
@@ -63,11 +63,11 @@ impl ServerHandle {
         (head, request): (RequestHead, Result<Request, BadRequest>),
         bytes: usize,
         deadline: Option<Instant>,
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ServerStopping> {
         let conn = client.conn;
         let is_awaited = request.as_ref().is_ok_and(Request::is_awaited);
         self.send(Input::Request { conn, head, request, bytes })?;
-        while is_awaited && let Some(Order::Work(job)) = client.next_order(deadline) {
+        while is_awaited && let Some(ReaderTask::Work(job)) = client.next_task(deadline) {
             let done = self.credentials.work(job);
             self.send(Input::Credential { conn, done })?;
         }
@@ -75,8 +75,8 @@ impl ServerHandle {
     }
 
     /// Tells the replica something.
-    pub fn send(&self, input: Input) -> Result<(), Ending> {
-        self.inbox.send(input).map_err(|_| Ending)
+    pub fn send(&self, input: Input) -> Result<(), ServerStopping> {
+        self.inbox.send(input).map_err(|_| ServerStopping)
     }
 }
 
@@ -139,10 +139,10 @@ struct LastLine {
 }
 
 /// The replica is gone, so the process is ending.
-pub struct Ending;
+pub struct ServerStopping;
 
-impl From<Ending> for io::Error {
-    fn from(_: Ending) -> Self {
+impl From<ServerStopping> for io::Error {
+    fn from(_: ServerStopping) -> Self {
         io::Error::other("the server is stopping")
     }
 }
@@ -312,7 +312,7 @@ impl Conversation<'_> {
     }
 
     /// Tells the replica of this connection, where it does not know of it.
-    pub fn open(&mut self) -> Result<(), Ending> {
+    pub fn open(&mut self) -> Result<(), ServerStopping> {
         if !self.is_open {
             let Visitor { addr, reserved_until, .. } = self.visitor();
             let reserved = reserved_until.is_some();
@@ -324,14 +324,14 @@ impl Conversation<'_> {
 
     /// Reads a request in JSON and hands it to the replica. What must be answered before anything else is heard has
     /// been answered then.
-    pub fn hand_over(&mut self, line: &[u8]) -> Result<(), Ending> {
+    pub fn hand_over(&mut self, line: &[u8]) -> Result<(), ServerStopping> {
         self.open()?;
         let request = json::read_request(line, &self.server.context.config.replica.limits);
         self.server.hand_over(&self.client, request, line.len(), None)
     }
 
     /// Hands to the replica what is no request at all. It answers in its turn.
-    pub fn refuse(&mut self, refusal: Refusal) -> Result<(), Ending> {
+    pub fn refuse(&mut self, refusal: Refusal) -> Result<(), ServerStopping> {
         self.open()?;
         let request = (RequestHead::default(), Err(BadRequest::Envelope(refusal)));
         self.server.hand_over(&self.client, request, 0, None)

@@ -37,13 +37,13 @@ pub struct Client {
     speaks: Mutex<Speaks>,
     /// Set once it speaks WebSocket.
     control: OnceLock<Mutex<ControlFrames>>,
-    orders: Receiver<Order>,
-    to_reader: Sender<Order>,
+    tasks: Receiver<ReaderTask>,
+    to_reader: Sender<ReaderTask>,
 }
 
 /// What the replica tells the thread that reads from a connection, while that waits for a request of its client.
 #[derive(Debug)]
-pub enum Order {
+pub enum ReaderTask {
     /// Do this, and tell the replica what came of it.
     Work(Job),
     /// The request is answered: read on.
@@ -166,18 +166,18 @@ impl Client {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Gives its thread an order. There is never more than one: the replica gives the next when the thread has
+    /// Gives its thread a task. There is never more than one: the replica gives the next when the thread has
     /// done what it was told, or has sent another request that it waits for.
-    pub fn order(&self, order: Order) {
+    pub fn give(&self, task: ReaderTask) {
         // A thread that has ended, or is about to, needs none.
-        let _ = self.to_reader.try_send(order);
+        let _ = self.to_reader.try_send(task);
     }
 
-    /// Waits for the next order; `None` if the connection ends, or if there was none until `deadline`.
-    pub fn next_order(&self, deadline: Option<Instant>) -> Option<Order> {
+    /// Waits for the next task; `None` if the connection ends, or if there was none until `deadline`.
+    pub fn next_task(&self, deadline: Option<Instant>) -> Option<ReaderTask> {
         match deadline {
-            Some(deadline) => self.orders.receive_until(deadline),
-            None => self.orders.receive(),
+            Some(deadline) => self.tasks.receive_until(deadline),
+            None => self.tasks.receive(),
         }
     }
 
@@ -356,7 +356,7 @@ impl Clients {
     fn insert(&self, open: &mut Open, sink: Sink, seat: Seat) -> Arc<Client> {
         open.take(seat);
         let conn = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (to_reader, orders) = mailbox(1, &Bell::default());
+        let (to_reader, tasks) = mailbox(1, &Bell::default());
         let client = Arc::new(Client {
             conn,
             sink,
@@ -365,7 +365,7 @@ impl Clients {
             writes: AtomicU64::new(0),
             speaks: Mutex::new(Speaks::Nothing),
             control: OnceLock::new(),
-            orders,
+            tasks,
             to_reader,
         });
         open.by_conn.insert(conn, client.clone());

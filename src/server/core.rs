@@ -34,7 +34,7 @@ use crate::{
 };
 
 use super::{
-    clients::Order,
+    clients::ReaderTask,
     context::Context,
     data,
     datagrams::Datagrams,
@@ -329,8 +329,8 @@ impl Core {
                     log::error!("this server goes on with its data and waits for another snapshot: {reason}");
                 }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
-                Output::Credential { conn, job } => self.order(conn, Order::Work(job)),
-                Output::ReadOn { conn } => self.order(conn, Order::ReadOn),
+                Output::Credential { conn, job } => self.give(conn, ReaderTask::Work(job)),
+                Output::ReadOn { conn } => self.give(conn, ReaderTask::ReadOn),
                 Output::Stopped => self.is_stopped = true,
             }
         }
@@ -341,10 +341,10 @@ impl Core {
         self.describe(now);
     }
 
-    /// Gives an order to the thread of a connection, which is gone if there is none.
-    fn order(&self, conn: ConnId, order: Order) {
+    /// Gives a task to the thread of a connection, which is gone if there is none.
+    fn give(&self, conn: ConnId, task: ReaderTask) {
         if let Some(client) = self.context.clients.get(conn) {
-            client.order(order);
+            client.give(task);
         }
     }
 

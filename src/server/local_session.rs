@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    client_thread::{Ending, ServerHandle, Visitor},
+    client_thread::{ServerHandle, ServerStopping, Visitor},
     clients::Client,
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
     outgoing::Outgoing,
@@ -98,8 +98,8 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl From<Ending> for Failure {
-    fn from(_: Ending) -> Self {
+impl From<ServerStopping> for Failure {
+    fn from(_: ServerStopping) -> Self {
         Refusal::new(Code::Unavailable, "this server is stopping; ask another one").into()
     }
 }

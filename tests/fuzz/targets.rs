@@ -123,12 +123,12 @@ fn http_head(data: &[u8]) {
             matches!(alone, Ok(Some((_, length))) if length == *used),
             "a head depends on what follows it"
         );
-        let _ = (head.bearer(), range::part(head.once("range").ok().flatten(), 1_000));
+        let _ = (head.bearer(), range::byte_range(head.once("range").ok().flatten(), 1_000));
     }
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = target::parse(text, head::Method::Get);
         let _ = target::fields(text);
-        let _ = range::part(Some(text), 1_000);
+        let _ = range::byte_range(Some(text), 1_000);
     }
 }
 

@@ -51,12 +51,12 @@ pub struct Row {
     pub(super) lag: Option<u64>,
     /// What it says of itself.
     #[serde(flatten)]
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<SelfReport>,
 }
 
 /// What a server says of itself.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct SelfReport {
     pub(super) term: u64,
     last_index: u64,
     commit_index: u64,
@@ -113,7 +113,7 @@ impl Content {
                 role: told.map_or(OFFLINE, |heard| heard.report.role.word()),
                 heartbeat_age_ms: peer.and_then(|peer| peer.last_heartbeat_age_ms),
                 lag: behind.get(id).copied().filter(|_| is_heard),
-                told: told.map(Told::from),
+                told: told.map(SelfReport::from),
             }
         });
         let mut view = View {
@@ -137,10 +137,10 @@ impl Content {
     }
 }
 
-impl From<&Heard> for Told {
-    fn from(heard: &Heard) -> Told {
+impl From<&Heard> for SelfReport {
+    fn from(heard: &Heard) -> SelfReport {
         let (report, pace) = (&heard.report, heard.pace);
-        Told {
+        SelfReport {
             term: report.term,
             last_index: report.last_index,
             commit_index: report.commit_index,

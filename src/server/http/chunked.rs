@@ -12,13 +12,13 @@ const TRAILERS_MAX: usize = 64;
 /// A body of which some has been read.
 #[derive(Debug)]
 pub struct Chunked {
-    at: At,
+    state: DecoderState,
     /// Bytes of lines so far, but for the shortest possible line of each chunk.
     aside: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum DecoderState {
     Size,
     Data(u64),
     DataEnd,
@@ -31,14 +31,14 @@ const TOO_LONG: Bad = Bad { status: 400, reason: "the chunks of the body say too
 
 impl Default for Chunked {
     fn default() -> Self {
-        Chunked { at: At::Size, aside: 0 }
+        Chunked { state: DecoderState::Size, aside: 0 }
     }
 }
 
 impl Chunked {
     /// Whether the body is complete.
     pub fn is_at_end(&self) -> bool {
-        self.at == At::End
+        self.state == DecoderState::End
     }
 
     /// Takes from the front of `bytes` what belongs to the body, and adds up to `most` bytes of it to `body`. Stops
@@ -53,16 +53,16 @@ impl Chunked {
 
     fn advance(&mut self, rest: &mut &[u8], body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
         loop {
-            self.at = match self.at {
-                At::End => return Ok(()),
-                At::Size => {
+            self.state = match self.state {
+                DecoderState::End => return Ok(()),
+                DecoderState::Size => {
                     let Some(line) = self.line(rest)? else { return Ok(()) };
                     match size(line)? {
-                        0 => At::Trailers(0),
-                        size => At::Data(size),
+                        0 => DecoderState::Trailers(0),
+                        size => DecoderState::Data(size),
                     }
                 }
-                At::Data(left) => {
+                DecoderState::Data(left) => {
                     let room = (most - body.len()) as u64;
                     let count = left.min(room).min(rest.len() as u64) as usize;
                     if count == 0 {
@@ -71,24 +71,24 @@ impl Chunked {
                     body.extend_from_slice(&rest[..count]);
                     *rest = &rest[count..];
                     match left - count as u64 {
-                        0 => At::DataEnd,
-                        left => At::Data(left),
+                        0 => DecoderState::DataEnd,
+                        left => DecoderState::Data(left),
                     }
                 }
-                At::DataEnd => match rest {
+                DecoderState::DataEnd => match rest {
                     [] | [b'\r'] => return Ok(()),
                     [b'\r', b'\n', behind @ ..] => {
                         *rest = behind;
-                        At::Size
+                        DecoderState::Size
                     }
                     _ => return Err(BAD),
                 },
-                At::Trailers(count) => {
+                DecoderState::Trailers(count) => {
                     let Some(line) = self.line(rest)? else { return Ok(()) };
                     match line {
-                        [] => At::End,
+                        [] => DecoderState::End,
                         _ if count == TRAILERS_MAX => return Err(TOO_LONG),
-                        line if is_field(line) => At::Trailers(count + 1),
+                        line if is_field(line) => DecoderState::Trailers(count + 1),
                         _ => return Err(BAD),
                     }
                 }

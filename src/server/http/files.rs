@@ -17,7 +17,7 @@ use super::{
     form_file::{FormFile, Found},
     head::{Head, Method},
     multipart::parameter,
-    range::{Part, part},
+    range::{ByteRange, byte_range},
     response::Response,
 };
 use crate::{
@@ -454,13 +454,13 @@ impl Download {
             return Ok(Done::Sent);
         }
         let is_same = self.if_range.as_ref().is_none_or(|known| *known == tag);
-        let (response, start, end) = match part(self.range.as_deref().filter(|_| is_same), size) {
-            Part::Whole => (described(200), 0, size),
-            Part::Some(start, end) => {
+        let (response, start, end) = match byte_range(self.range.as_deref().filter(|_| is_same), size) {
+            ByteRange::Whole => (described(200), 0, size),
+            ByteRange::Part(start, end) => {
                 let range = format!("bytes {start}-{}/{size}", end - 1);
                 (described(206).with("Content-Range", range), start, end)
             }
-            Part::Missing => {
+            ByteRange::Unsatisfiable => {
                 let answer = Response::error(416, "bad_request", "the file has no such part");
                 return Err(answer.with("Content-Range", format!("bytes */{size}")).into());
             }

@@ -13,7 +13,7 @@ const BLANKS_MAX: usize = 256;
 pub struct FormFile {
     /// What ends a part: a line end and the boundary.
     delimiter: Vec<u8>,
-    at: At,
+    state: ParserState,
     /// What has come and is not used yet; no longer than the head of a part.
     rest: Vec<u8>,
     found: Option<Found>,
@@ -29,7 +29,7 @@ pub struct Found {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ParserState {
     /// In what is not kept: before the first part, or in a part that is no file.
     Aside,
     /// Directly behind a boundary.
@@ -46,7 +46,7 @@ impl FormFile {
     pub fn new(boundary: &str) -> Self {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         // The first boundary may be the first line.
-        FormFile { delimiter, at: At::Aside, rest: b"\r\n".to_vec(), found: None }
+        FormFile { delimiter, state: ParserState::Aside, rest: b"\r\n".to_vec(), found: None }
     }
 
     /// Takes the next bytes of the form and gives those of them that belong to the file.
@@ -59,7 +59,7 @@ impl FormFile {
 
     /// The form is over.
     pub fn end(self) -> Result<Found, Bad> {
-        if self.at != At::End {
+        if self.state != ParserState::End {
             return Err(Bad { status: 400, reason: "the form ends before its last boundary" });
         }
         self.found.ok_or(Bad { status: 400, reason: "the form has no file: curl -F file=@FILE" })
@@ -67,42 +67,42 @@ impl FormFile {
 
     /// Makes one step; whether another one may be possible.
     fn advance(&mut self, file: &mut Vec<u8>) -> Result<bool, Bad> {
-        match self.at {
-            At::Aside | At::File => {
+        match self.state {
+            ParserState::Aside | ParserState::File => {
                 let end = find(&self.rest, &self.delimiter);
                 // The beginning of a boundary may be the last that has come.
                 let held = self.delimiter.len() - 1;
                 let part = end.unwrap_or_else(|| self.rest.len().saturating_sub(held));
-                if self.at == At::File {
+                if self.state == ParserState::File {
                     file.extend_from_slice(&self.rest[..part]);
                 }
                 self.rest.drain(..part + end.map_or(0, |_| self.delimiter.len()));
                 if end.is_some() {
-                    self.at = At::Boundary;
+                    self.state = ParserState::Boundary;
                 }
                 Ok(end.is_some())
             }
-            At::Boundary if self.rest.starts_with(b"--") => {
-                self.at = At::End;
+            ParserState::Boundary if self.rest.starts_with(b"--") => {
+                self.state = ParserState::End;
                 Ok(true)
             }
-            At::Boundary => {
+            ParserState::Boundary => {
                 let blanks = self.rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
                 match &self.rest[blanks..] {
                     [b'\r', b'\n', ..] => {
                         // The line end stays: with it the end of an empty head looks like that of any other.
                         self.rest.drain(..blanks);
-                        self.at = At::Head;
+                        self.state = ParserState::Head;
                         Ok(true)
                     }
                     [] | [b'\r'] | [b'-'] if blanks < BLANKS_MAX => Ok(false),
                     _ => Err(BAD),
                 }
             }
-            At::Head => match find(&self.rest, b"\r\n\r\n") {
+            ParserState::Head => match find(&self.rest, b"\r\n\r\n") {
                 Some(end) => {
                     let found = file_of(&self.rest[..end]).filter(|_| self.found.is_none());
-                    self.at = if found.is_some() { At::File } else { At::Aside };
+                    self.state = if found.is_some() { ParserState::File } else { ParserState::Aside };
                     self.found = self.found.take().or(found);
                     self.rest.drain(..end + 4);
                     Ok(true)
@@ -110,7 +110,7 @@ impl FormFile {
                 None if self.rest.len() > HEAD_MAX => Err(BAD),
                 None => Ok(false),
             },
-            At::End => {
+            ParserState::End => {
                 self.rest.clear();
                 Ok(false)
             }

@@ -2,27 +2,29 @@
 
 /// What is asked for of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum ByteRange {
     /// All of it.
     Whole,
     /// From the first number on, before the second one.
-    Some(u64, u64),
+    Part(u64, u64),
     /// What is not in it.
-    Missing,
+    Unsatisfiable,
 }
 
 /// Reads the header. What is not understood, or asks for more than one part, asks for all of it.
-pub fn part(header: Option<&str>, size: u64) -> Part {
+pub fn byte_range(header: Option<&str>, size: u64) -> ByteRange {
     // Of nothing there is no part to be asked for: the whole of it is nothing, too.
     if size == 0 {
-        return Part::Whole;
+        return ByteRange::Whole;
     }
-    let Some((unit, ranges)) = header.and_then(|header| header.split_once('=')) else { return Part::Whole };
+    let Some((unit, ranges)) = header.and_then(|header| header.split_once('=')) else {
+        return ByteRange::Whole;
+    };
     let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
     let (true, Some(range), None) = (unit.eq_ignore_ascii_case("bytes"), ranges.next(), ranges.next()) else {
-        return Part::Whole;
+        return ByteRange::Whole;
     };
-    let Some((first, last)) = range.split_once('-') else { return Part::Whole };
+    let Some((first, last)) = range.split_once('-') else { return ByteRange::Whole };
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // What is too long for a number is beyond the end of every file.
@@ -34,9 +36,9 @@ pub fn part(header: Option<&str>, size: u64) -> Part {
         (None, Some(count)) if first.is_empty() => {
             (if count == 0 { size } else { size.saturating_sub(count) }, size)
         }
-        _ => return Part::Whole,
+        _ => return ByteRange::Whole,
     };
-    if start < size { Part::Some(start, end) } else { Part::Missing }
+    if start < size { ByteRange::Part(start, end) } else { ByteRange::Unsatisfiable }
 }
 
 #[cfg(test)]
@@ -46,29 +48,29 @@ mod tests {
     #[test]
     fn one_part_at_a_time() {
         for (header, expected) in [
-            ("bytes=0-0", Part::Some(0, 1)),
-            ("bytes=2-5", Part::Some(2, 6)),
-            ("bytes=2-", Part::Some(2, 10)),
-            ("bytes=-3", Part::Some(7, 10)),
-            ("bytes=-30", Part::Some(0, 10)),
-            ("bytes=9-99999999999999999999999", Part::Some(9, 10)),
-            ("bytes=10-", Part::Missing),
-            ("bytes=10-12", Part::Missing),
-            ("bytes=99999999999999999999999-", Part::Missing),
-            ("bytes=-0", Part::Missing),
-            ("Bytes= ,2-5,", Part::Some(2, 6)),
-            ("bytes=2 - 5", Part::Whole),
-            ("bytes=,", Part::Whole),
-            ("bytes=5-2", Part::Whole),
-            ("bytes=0-1,3-4", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=a-b", Part::Whole),
-            ("bytes=+1-2", Part::Whole),
-            ("lines=1-2", Part::Whole),
+            ("bytes=0-0", ByteRange::Part(0, 1)),
+            ("bytes=2-5", ByteRange::Part(2, 6)),
+            ("bytes=2-", ByteRange::Part(2, 10)),
+            ("bytes=-3", ByteRange::Part(7, 10)),
+            ("bytes=-30", ByteRange::Part(0, 10)),
+            ("bytes=9-99999999999999999999999", ByteRange::Part(9, 10)),
+            ("bytes=10-", ByteRange::Unsatisfiable),
+            ("bytes=10-12", ByteRange::Unsatisfiable),
+            ("bytes=99999999999999999999999-", ByteRange::Unsatisfiable),
+            ("bytes=-0", ByteRange::Unsatisfiable),
+            ("Bytes= ,2-5,", ByteRange::Part(2, 6)),
+            ("bytes=2 - 5", ByteRange::Whole),
+            ("bytes=,", ByteRange::Whole),
+            ("bytes=5-2", ByteRange::Whole),
+            ("bytes=0-1,3-4", ByteRange::Whole),
+            ("bytes=-", ByteRange::Whole),
+            ("bytes=a-b", ByteRange::Whole),
+            ("bytes=+1-2", ByteRange::Whole),
+            ("lines=1-2", ByteRange::Whole),
         ] {
-            assert_eq!(part(Some(header), 10), expected, "{header}");
+            assert_eq!(byte_range(Some(header), 10), expected, "{header}");
         }
-        assert_eq!(part(None, 10), Part::Whole);
-        assert_eq!(part(Some("bytes=0-"), 0), Part::Whole);
+        assert_eq!(byte_range(None, 10), ByteRange::Whole);
+        assert_eq!(byte_range(Some("bytes=0-"), 0), ByteRange::Whole);
     }
 }

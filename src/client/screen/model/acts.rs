@@ -26,7 +26,7 @@ use super::{
     Model, PAGE,
     composer::Aim,
     over::{Field, Over, Question, Results, Search},
-    room::{At, Item, Room, State},
+    room::{Item, Room, ScrollPosition, State},
 };
 
 /// More lines than these are sent after a question only.
@@ -107,7 +107,7 @@ impl Model {
             Action::Newer => self.scroll_pages(1),
             Action::Present => {
                 if let Some(room) = self.current_room_mut() {
-                    room.at = At::Present;
+                    room.at = ScrollPosition::Present;
                     room.selected = None;
                 }
                 self.ask_for_the_present();
@@ -115,7 +115,7 @@ impl Model {
             }
             Action::FirstUnread => {
                 if let Some(room) = self.current_room_mut() {
-                    room.at = At::FirstUnread;
+                    room.at = ScrollPosition::FirstUnread;
                 }
             }
             Action::Search => self.search(""),
@@ -491,7 +491,7 @@ impl Model {
                 let reply_to = if let Aim::Reply(seq) = aim { Some(seq) } else { None };
                 self.wish(Wish::Send { room: name, body, reply_to });
                 if let Some(room) = self.current_room_mut() {
-                    (room.at, room.unread_from) = (At::Present, None);
+                    (room.at, room.unread_from) = (ScrollPosition::Present, None);
                 }
                 self.ask_for_the_present();
             }

@@ -38,7 +38,7 @@ use crate::protocol::{
 use self::{
     over::Over,
     preferences::Preferences,
-    room::{At, Item, Joining, Room},
+    room::{Item, Joining, Room, ScrollPosition},
 };
 use super::{
     news::{News, Wish},
@@ -340,7 +340,7 @@ impl Model {
             self.wish(Wish::Join(name.clone()));
         }
         let room = self.room_of(name);
-        room.at = At::FirstUnread;
+        room.at = ScrollPosition::FirstUnread;
         room.unread_from = room.last_read.filter(|_| room.unread > 0);
         room.asked.clear();
         self.current = Some(key);
@@ -387,7 +387,7 @@ impl Model {
         let Some(room) = self.current_room().filter(|room| room.joining == Joining::Joined) else { return };
         let mut wanted = vec![];
         let newest = room.spans.newest();
-        if let Some(from) = room.unread_from.filter(|_| room.at == At::FirstUnread)
+        if let Some(from) = room.unread_from.filter(|_| room.at == ScrollPosition::FirstUnread)
             && from < room.last_seq
             && room.spans.around(from + 1).is_none()
         {

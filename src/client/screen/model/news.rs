@@ -10,7 +10,7 @@ use super::{
     EVENTS_MS, Leader, Link, Model, TYPING_MS,
     over::{Over, Results},
     preferences::Notify,
-    room::{At, Item, Joining, Outgoing, Room, State, is_anothers, names},
+    room::{Item, Joining, Outgoing, Room, ScrollPosition, State, is_anothers, names},
 };
 
 impl Model {
@@ -244,7 +244,7 @@ impl Model {
             (room.unread, room.mentions) = (summary.unread_messages, summary.mentions);
         }
         room.recount(&me);
-        if is_current && first_time && room.unread > 0 && room.at == At::FirstUnread {
+        if is_current && first_time && room.unread > 0 && room.at == ScrollPosition::FirstUnread {
             room.unread_from = room.last_read;
         }
         if is_new {

@@ -58,7 +58,7 @@ pub struct Outgoing {
 
 /// What stands at the top of the list of messages, or its bottom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
+pub enum ScrollPosition {
     /// The first unread message is at the top; the present where there is none, or where all of it fits.
     FirstUnread,
     /// The newest is at the bottom.
@@ -113,7 +113,7 @@ pub struct Room {
     /// Behind this event stands the line "unread from here".
     pub unread_from: Option<u64>,
     /// What is shown.
-    pub at: At,
+    pub at: ScrollPosition,
     /// The selected message.
     pub selected: Option<Item>,
     /// What is being written.
@@ -148,7 +148,7 @@ impl Room {
             unread: 0,
             mentions: 0,
             unread_from: None,
-            at: At::FirstUnread,
+            at: ScrollPosition::FirstUnread,
             selected: None,
             composer: Composer::default(),
             pins: BTreeSet::new(),
@@ -246,7 +246,7 @@ impl Room {
         (self.last_seq, self.begins, self.last_read, self.unread_from) = (0, None, None, None);
         (self.unread, self.mentions) = (0, 0);
         self.asked.clear();
-        self.at = At::Present;
+        self.at = ScrollPosition::Present;
         self.selected = None;
         // What is answered or edited is not there any more; what was typed is.
         self.composer.aim = Aim::Say;
@@ -254,7 +254,7 @@ impl Room {
 
     /// The room is not shown any more: it opens at the first unread message the next time.
     pub fn leave_screen(&mut self) {
-        self.at = At::FirstUnread;
+        self.at = ScrollPosition::FirstUnread;
         self.selected = None;
         self.unread_from = None;
         self.trim();
@@ -382,10 +382,10 @@ impl Room {
         if self.selected == Some(item) {
             self.selected = Some(Item::Event(seq));
         }
-        if let At::Row(at, row) = self.at
+        if let ScrollPosition::Row(at, row) = self.at
             && at == item
         {
-            self.at = At::Row(Item::Event(seq), row);
+            self.at = ScrollPosition::Row(Item::Event(seq), row);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         model::{
             Input,
             preferences::{Notify, Preferences},
-            room::{At, Item},
+            room::{Item, ScrollPosition},
         },
         news::{News, Wish},
     },
@@ -229,7 +229,9 @@ fn history_goes_on_as_one_scrolls_and_nothing_moves_when_it_comes() {
     assert_eq!(messages(&world), shown);
     assert!(world.text().contains("new · End"));
     world.key(KeyCode::End);
-    assert!(world.text().contains("m161") && world.model.current_room().unwrap().at == At::Present);
+    assert!(
+        world.text().contains("m161") && world.model.current_room().unwrap().at == ScrollPosition::Present
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use super::{
     super::model::{
         Model,
-        room::{At, Item, Room},
+        room::{Item, Room, ScrollPosition},
     },
     rows::{Row, rows},
 };
@@ -47,12 +47,12 @@ impl Window {
 /// What is shown of `room` in an area of this size.
 pub fn window(model: &Model, room: &Room, width: usize, height: usize) -> Window {
     match room.at {
-        At::Present => present(model, room, width, height),
-        At::FirstUnread => match first_unread(model, room) {
+        ScrollPosition::Present => present(model, room, width, height),
+        ScrollPosition::FirstUnread => match first_unread(model, room) {
             Some(item) => from(model, room, item, 0, width, height),
             None => present(model, room, width, height),
         },
-        At::Row(item, skip) => from(model, room, item, skip, width, height),
+        ScrollPosition::Row(item, skip) => from(model, room, item, skip, width, height),
     }
 }
 
@@ -107,7 +107,7 @@ fn from(model: &Model, room: &Room, item: Item, skip: usize, width: usize, heigh
 }
 
 /// Where `room` stands after scrolling by `delta` rows, down where that is more than 0.
-pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: isize) -> At {
+pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: isize) -> ScrollPosition {
     let shown = window(model, room, width, height);
     let Some(mut item) = shown.first() else { return room.at };
     let mut row = shown.skipped;
@@ -130,7 +130,7 @@ pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: is
                 }
             }
         }
-        return At::Row(item, row);
+        return ScrollPosition::Row(item, row);
     }
     while left > 0 {
         let count = rows(model, room, item, width).len();
@@ -147,11 +147,11 @@ pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: is
             }
         }
     }
-    settle(model, room, At::Row(item, row), width, height)
+    settle(model, room, ScrollPosition::Row(item, row), width, height)
 }
 
 /// Where `room` stands so that `item` is on the screen; as it is, where it is on it already.
-pub fn reveal(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> At {
+pub fn reveal(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> ScrollPosition {
     let shown = window(model, room, width, height);
     let (Some(first), Some(last)) = (shown.first(), shown.last()) else { return room.at };
     let is_cut = |edge: Item, count: usize| {
@@ -159,29 +159,29 @@ pub fn reveal(model: &Model, room: &Room, item: Item, width: usize, height: usiz
     };
     let count = rows(model, room, item, width).len().min(height);
     if item < first || is_cut(first, count) {
-        return At::Row(item, 0);
+        return ScrollPosition::Row(item, 0);
     }
     if item > last || is_cut(last, count) {
         let ending = ending(model, room, item, width, height);
         let top = ending.first().unwrap_or(item);
-        return settle(model, room, At::Row(top, ending.skipped), width, height);
+        return settle(model, room, ScrollPosition::Row(top, ending.skipped), width, height);
     }
     room.at
 }
 
 /// Where `item` stands in the middle of the screen.
-pub fn centre(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> At {
+pub fn centre(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> ScrollPosition {
     let above = ending(model, room, item, width, height / 2 + 1);
     let top = above.first().unwrap_or(item);
-    settle(model, room, At::Row(top, above.skipped), width, height)
+    settle(model, room, ScrollPosition::Row(top, above.skipped), width, height)
 }
 
 /// The present is the present: what comes then is shown.
-fn settle(model: &Model, room: &Room, at: At, width: usize, height: usize) -> At {
-    let At::Row(item, row) = at else { return at };
+fn settle(model: &Model, room: &Room, at: ScrollPosition, width: usize, height: usize) -> ScrollPosition {
+    let ScrollPosition::Row(item, row) = at else { return at };
     let shown = from(model, room, item, row, width, height);
     if shown.is_present {
-        return At::Present;
+        return ScrollPosition::Present;
     }
-    shown.first().map_or(at, |first| At::Row(first, shown.skipped))
+    shown.first().map_or(at, |first| ScrollPosition::Row(first, shown.skipped))
 }

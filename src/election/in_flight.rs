@@ -17,13 +17,13 @@ const SILENT_MS: u64 = 2_000;
 
 /// The tokens that wait for their receipt: at most one of each initiator, since a newer one replaces it.
 #[derive(Debug, Default)]
-pub(super) struct Hops {
-    waiting: BTreeMap<ServerId, Hopping>,
+pub(super) struct TokensInFlight {
+    waiting: BTreeMap<ServerId, TokenInFlight>,
     silent_until_ms: BTreeMap<ServerId, u64>,
 }
 
 #[derive(Debug)]
-struct Hopping {
+struct TokenInFlight {
     token: Token,
     to: ServerId,
     tries: u32,
@@ -39,10 +39,10 @@ pub(super) enum Late {
     Silent { token: Token },
 }
 
-impl Hops {
+impl TokensInFlight {
     /// A token goes out.
     pub fn sent(&mut self, now_ms: u64, to: ServerId, token: Token) {
-        let hopping = Hopping { to, tries: 1, again_ms: now_ms + RESEND_MS, token };
+        let hopping = TokenInFlight { to, tries: 1, again_ms: now_ms + RESEND_MS, token };
         self.waiting.insert(hopping.token.initiator.clone(), hopping);
     }
 
