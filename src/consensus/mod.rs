@@ -1,7 +1,7 @@
 //! The one door to the consensus library (`raft` 0.7). No file outside this folder names it.
 //!
 //! [`Consensus`] speaks of proposing, committing and applying in our own types. It keeps the library's
-//! rules (persist, send, apply, advance: see the library's "Processing the Ready State") and ours:
+//! rules (see its "Processing the Ready State") and ours:
 //!
 //! - Nothing of the library's protobuf is ever parsed from bytes: peers send `RaftMessage`, the disk holds
 //!   `LogEntry`. A `MsgPropose` from a peer is refused, since the library would parse configuration

@@ -1,4 +1,4 @@
-//! A leader whose disk gives back something else than what was written.
+//! A leader whose disk gives back something else than what was written, and what a leader says before it writes.
 
 use super::*;
 use crate::{
@@ -33,9 +33,19 @@ fn config() -> ReplicaConfig {
 
 /// The leader of two, of whose log only the last ten entries are in memory.
 fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
+    let mut consensus = follower(disk, ConfState { voters: vec![ME, PEER], ..ConfState::default() });
+    consensus.campaign(consensus.term(), true);
+    turn(&mut consensus).unwrap();
+    consensus.step(RaftMessage { kind: 4, term: 2, ..answer() });
+    turn(&mut consensus).unwrap();
+    assert_eq!(consensus.part(), Part::Leader);
+    consensus
+}
+
+/// A server whose log ends with entry `LAST` of term 1, all of it applied.
+fn follower(disk: &MemoryDisk, conf: ConfState) -> Consensus<MemoryStorage> {
     let config = config();
     let mut storage = disk.open(&config.server_id, ME).unwrap();
-    let conf = ConfState { voters: vec![ME, PEER], ..ConfState::default() };
     let founders = config.servers.iter().zip([ME, PEER]);
     let founders =
         founders.map(|(server, node_id)| Founder { server_id: server.server_id.clone(), node_id }).collect();
@@ -56,13 +66,7 @@ fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
     storage.commit(&batch).unwrap();
     let mut loaded = storage.load().unwrap();
     loaded.tail.drain(..40);
-    let mut consensus = Consensus::open(&config, storage, &loaded).unwrap();
-    consensus.campaign(consensus.term(), true);
-    turn(&mut consensus).unwrap();
-    consensus.step(RaftMessage { kind: 4, term: 2, ..answer() });
-    turn(&mut consensus).unwrap();
-    assert_eq!(consensus.part(), Part::Leader);
-    consensus
+    Consensus::open(&config, storage, &loaded).unwrap()
 }
 
 fn turn(consensus: &mut Consensus<MemoryStorage>) -> Result<(), StorageError> {
@@ -128,4 +132,39 @@ fn the_tail_in_memory_is_bounded_by_its_bytes() {
     drop(consensus);
     let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
     assert_eq!(loaded.tail.iter().map(LogEntry::size).sum::<usize>(), 4 * large);
+}
+
+#[test]
+fn a_leader_sends_its_entries_before_it_syncs_them() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    let noted = RaftMessage { kind: APPEND_RESPONSE, index: LAST + 1, ..answer() };
+    consensus.step(noted.clone());
+    turn(&mut consensus).unwrap();
+    consensus.propose(vec![vec![7]]).unwrap();
+    let (turn_under_way, effects) = consensus.begin().unwrap().unwrap();
+    let sent = |message: &RaftMessage| message.entries.iter().map(|entry| entry.index).collect::<Vec<_>>();
+    assert_eq!(effects.messages.iter().map(sent).collect::<Vec<_>>(), [[LAST + 2]]);
+    assert_eq!(consensus.synced().last_log_index, LAST + 1);
+    consensus.finish(turn_under_way, Batch::default()).unwrap();
+    assert_eq!(consensus.synced().last_log_index, LAST + 2);
+    assert_eq!(consensus.commit_index(), LAST + 1, "the peer has not answered");
+    consensus.step(RaftMessage { index: LAST + 2, ..noted });
+    turn(&mut consensus).unwrap();
+    assert_eq!(consensus.commit_index(), LAST + 2);
+}
+
+#[test]
+fn a_leader_counts_itself_only_after_its_sync() {
+    let disk = MemoryDisk::new();
+    let conf = ConfState { voters: vec![ME], learners: vec![PEER], ..ConfState::default() };
+    let mut consensus = follower(&disk, conf);
+    // Nobody else has a vote. So it leads without a sync in between, in a term that is not written yet.
+    consensus.campaign(consensus.term(), true);
+    assert_eq!(consensus.part(), Part::Leader);
+    let (turn_under_way, effects) = consensus.begin().unwrap().unwrap();
+    assert_eq!((effects.messages, consensus.commit_index()), (vec![], LAST));
+    let effects = consensus.finish(turn_under_way, Batch::default()).unwrap();
+    assert!(effects.messages.iter().any(|message| message.kind == APPEND), "{:?}", effects.messages);
+    assert_eq!(consensus.commit_index(), LAST + 1);
 }

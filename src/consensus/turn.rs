@@ -1,5 +1,9 @@
-//! One turn of the library: what it wants said, written and applied, in the order that it asks for (persist,
-//! send, apply, advance), with everything that is written in one transaction.
+//! One turn of the library: what it wants said, written and applied, with everything that is written in one
+//! transaction.
+//!
+//! What a leader says may leave before the turn is written (Raft thesis, section 10.2.1): the peers sync its
+//! entries while it does so itself. It counts its own copy only when [`Consensus::finish`] has returned. What
+//! any other server says promises something, a vote or synced entries, and waits for that.
 
 use raft::{Ready, eraftpb as pb};
 
@@ -15,7 +19,7 @@ use crate::{
 /// What one turn of the library gave, before its part of the disk write.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// To be sent to peers.
+    /// To be sent to peers: those of [`Consensus::begin`] before the turn is written, if the caller likes.
     pub messages: Vec<RaftMessage>,
     /// Peers (by incarnation) that need a snapshot.
     pub snapshots_to: Vec<NodeId>,
@@ -29,7 +33,18 @@ pub struct Effects {
 }
 
 /// A turn under way: between [`Consensus::begin`] and [`Consensus::finish`].
-pub struct Turn(Ready);
+pub struct Turn {
+    ready: Ready,
+    /// A leader's messages that have to wait all the same.
+    held: Vec<pb::Message>,
+}
+
+impl Turn {
+    /// Whether consensus has something to be synced before the turn can end.
+    pub fn must_sync(&self) -> bool {
+        self.ready.must_sync()
+    }
+}
 
 impl<S: Storage> Consensus<S> {
     /// Begins a turn where there is something to do.
@@ -46,7 +61,12 @@ impl<S: Storage> Consensus<S> {
         self.check()?;
         self.in_turn = true;
         let mut effects = Effects::default();
-        effects.take_messages(ready.take_messages());
+        // A term that is new with this turn could be given to another after a power cut. The only voter of a
+        // cluster leads without having waited for anybody, so nothing else keeps its messages back.
+        let mut held = ready.take_messages();
+        if !self.promises(&ready) {
+            effects.take_messages(std::mem::take(&mut held));
+        }
         effects.committed = ready.take_committed_entries().into_iter().map(from_entry).collect();
         effects.reads = ready
             .take_read_states()
@@ -57,17 +77,23 @@ impl<S: Storage> Consensus<S> {
                 Some((u64::from_be_bytes(question.try_into().ok()?), read.index))
             })
             .collect();
-        Ok(Some((Turn(ready), effects)))
+        Ok(Some((Turn { ready, held }, effects)))
+    }
+
+    /// Whether this turn has a term or a vote to be written.
+    fn promises(&self, ready: &Ready) -> bool {
+        let stored = &self.raw.store().stored_hard_state;
+        ready.hs().map(from_hard_state).is_some_and(|new| (new.term, new.vote) != (stored.term, stored.vote))
     }
 
     /// Whether this turn installs a snapshot: the state must be loaded anew after `finish`.
     pub fn installs(&self, turn: &Turn) -> bool {
-        !turn.0.snapshot().is_empty()
+        !turn.ready.snapshot().is_empty()
     }
 
     /// Makes this turn's part and `batch` durable in one transaction, then ends the turn.
     pub fn finish(&mut self, turn: Turn, mut batch: Batch) -> Result<Effects, StorageError> {
-        let Turn(mut ready) = turn;
+        let Turn { mut ready, held } = turn;
         let hard_state = ready.hs().map(from_hard_state);
         if !ready.snapshot().is_empty() {
             match self.install(hard_state) {
@@ -90,6 +116,7 @@ impl<S: Storage> Consensus<S> {
             }
         }
         let mut effects = Effects::default();
+        effects.take_messages(held);
         effects.take_messages(ready.take_persisted_messages());
         let mut light = self.raw.advance_append(ready);
         self.in_turn = false;

@@ -27,4 +27,4 @@ mod unsaved;
 #[cfg(test)]
 mod tests;
 
-pub use replica::Replica;
+pub use replica::{Replica, TurnState};

@@ -1,6 +1,9 @@
 //! What is to be done, as it comes together in a round.
 
-use crate::fanout::Instruction;
+use crate::{
+    fanout::Instruction,
+    protocol::{name::ServerId, peer::PeerMessage},
+};
 
 use super::io::Output;
 
@@ -9,9 +12,14 @@ use super::io::Output;
 const ROUND_BYTES: usize = 4 * 1024 * 1024;
 
 /// What is to be done, in order, and what it has cost so far.
+///
+/// Clients hear only of what is committed, so that may be said at once. What a peer is told may promise something
+/// that is not written yet, so it waits for the next sync.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    outputs: Vec<Output>,
+    released: Vec<Output>,
+    /// Messages to peers.
+    waiting: Vec<Output>,
     spent_bytes: usize,
 }
 
@@ -21,7 +29,27 @@ impl Outputs {
         if let Output::FanOut(Instruction::Say { said, .. } | Instruction::Answer { said, .. }) = &output {
             self.spent_bytes += said.bytes();
         }
-        self.outputs.push(output);
+        let waits = matches!(output, Output::Peer { .. });
+        let queue = if waits { &mut self.waiting } else { &mut self.released };
+        queue.push(output);
+    }
+
+    /// A message to a peer that promises nothing: it waits only for what was said to that peer before it.
+    pub fn push_at_once(&mut self, to: ServerId, message: PeerMessage) {
+        let is_to_peer = |output: &Output| matches!(output, Output::Peer { to: peer, .. } if *peer == to);
+        let is_behind = self.waiting.iter().any(is_to_peer);
+        let queue = if is_behind { &mut self.waiting } else { &mut self.released };
+        queue.push(Output::Peer { to, message });
+    }
+
+    /// Everything that was handled so far is synced, or nothing of it had to be.
+    pub fn release(&mut self) {
+        self.released.append(&mut self.waiting);
+    }
+
+    /// Whether something may be done now.
+    pub fn are_released(&self) -> bool {
+        !self.released.is_empty()
     }
 
     /// For the fan-out.
@@ -39,10 +67,10 @@ impl Outputs {
         self.spent_bytes >= ROUND_BYTES
     }
 
-    /// Takes all of them out.
+    /// Takes out what may be done now.
     pub fn drain(&mut self) -> Vec<Output> {
         self.spent_bytes = 0;
-        std::mem::take(&mut self.outputs)
+        std::mem::take(&mut self.released)
     }
 }
 

@@ -2,22 +2,23 @@
 //! to be done goes out through [`Replica::drain_outputs`], and [`Replica::turn`] is the only place where
 //! the disk is written and consensus moves.
 //!
-//! The caller's loop: `handle` what has come in, as much as there is; `turn` once; drain the outputs and
-//! carry them out in order. A storage error ends the loop: `Failed` ends the process, `Doubtful` puts the
-//! server in quarantine.
+//! The caller's loop: `handle` what has come in, as much as there is; `turn`; drain the outputs and carry them
+//! out in order; `turn` and drain again as long as it says so. So the disk is waited for when everything is said
+//! that need not wait for it: a leader's entries are on their way while it syncs them itself. A storage error ends
+//! the loop: `Failed` ends the process, `Doubtful` puts the server in quarantine.
 
 use std::sync::Arc;
 
 use crate::{
     chat::State,
     config::ReplicaConfig,
-    consensus::{Effects, Part},
+    consensus::{Effects, Part, Turn},
     disk::{Batch, Loaded, Storage, StorageError},
     election::Standing,
     fanout::Instruction,
     protocol::{
         name::ServerId,
-        peer::{NodeId, PeerMessage},
+        peer::{NodeId, PeerMessage, RaftMessage},
         said::Said,
         status::{Role, ServerList, Status},
     },
@@ -49,6 +50,16 @@ struct Stopping {
     done: bool,
 }
 
+/// How far a turn has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum TurnState {
+    /// The disk is next. Something can be done before: the outputs are to be drained, and then the turn goes on.
+    WillSync,
+    /// Nothing more is to be done until something happens.
+    Done,
+}
+
 /// One server's brain.
 pub struct Replica<S: Storage> {
     config: Arc<ReplicaConfig>,
@@ -60,6 +71,8 @@ pub struct Replica<S: Storage> {
     pub(super) unsaved: Unsaved,
     retention: Retention,
     pub(super) outputs: Outputs,
+    /// Consensus waits for this part of a turn to be written.
+    under_way: Option<Turn>,
     pub(super) counts: Counts,
     /// Who led and who lived when the clients were last told.
     announced: Option<(Option<ServerId>, Vec<bool>)>,
@@ -81,6 +94,7 @@ impl<S: Storage> Replica<S> {
             unsaved: Unsaved::default(),
             retention: Retention::default(),
             outputs: Outputs::default(),
+            under_way: None,
             counts: Counts::default(),
             announced: None,
             started_ms: now.mono_ms,
@@ -89,8 +103,9 @@ impl<S: Storage> Replica<S> {
         })
     }
 
-    /// Takes in something that happened.
+    /// Takes in something that happened. Not in the middle of a turn.
     pub fn handle(&mut self, now: Now, input: Input) {
+        debug_assert!(self.under_way.is_none(), "a turn is under way");
         match input {
             Input::Tick => self.tick(now),
             Input::Opened { conn, addr, reserved } => {
@@ -124,39 +139,64 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Moves consensus, writes the disk, applies what is committed, and answers.
-    pub fn turn(&mut self, now: Now) -> Result<(), StorageError> {
-        if self.node.is_quarantined() {
-            return Ok(());
+    /// Moves consensus, writes the disk, applies what is committed, and answers. To be called, with the outputs
+    /// drained each time, until it is [`TurnState::Done`].
+    pub fn turn(&mut self, now: Now) -> Result<TurnState, StorageError> {
+        if let Some(turn) = self.under_way.take() {
+            self.finish(now, turn)?;
+        } else if self.node.is_quarantined() {
+            self.outputs.release();
+            return Ok(TurnState::Done);
         }
         if let Some(error) = self.node.take_broken() {
             return Err(error);
         }
         self.drive(now);
-        while let Some((turn, effects)) = self.node.consensus.begin()? {
-            let installs = self.node.consensus.installs(&turn);
-            self.carry_out(now, effects)?;
-            let batch = self.take_unsaved();
-            let effects = self.node.consensus.finish(turn, batch)?;
-            if let Some(reason) = effects.unreadable {
-                self.node.go_on_without(now, reason, &mut self.outputs)?;
-                self.release_queries();
-                continue;
+        while let Some((turn, mut effects)) = self.node.consensus.begin()? {
+            for (to, message) in self.addressed(std::mem::take(&mut effects.messages)) {
+                self.outputs.push_at_once(to, message);
             }
-            if installs {
-                self.restart_from_snapshot(now)?;
-            }
-            self.release_queries();
             self.carry_out(now, effects)?;
+            let writes = turn.must_sync() || self.unsaved.since_ms.is_some();
+            if writes && self.outputs.are_released() {
+                self.under_way = Some(turn);
+                return Ok(TurnState::WillSync);
+            }
+            self.finish(now, turn)?;
             self.drive(now);
         }
+        self.outputs.release();
         let is_due = self.unsaved.since_ms.is_some_and(|since_ms| now.mono_ms >= since_ms + FLUSH_MS);
         let remember = self.node.must_remember(now);
         if is_due || remember || self.clients.have_queries() {
+            if self.outputs.are_released() {
+                return Ok(TurnState::WillSync);
+            }
             self.flush(now, remember)?;
         }
         self.announce(now);
         self.finish_stop(now);
+        self.outputs.release();
+        Ok(TurnState::Done)
+    }
+
+    /// Writes what consensus wants written, and does what was waiting for it.
+    fn finish(&mut self, now: Now, turn: Turn) -> Result<(), StorageError> {
+        let installs = self.node.consensus.installs(&turn);
+        let batch = self.take_unsaved();
+        let effects = self.node.consensus.finish(turn, batch)?;
+        if let Some(reason) = effects.unreadable {
+            self.node.go_on_without(now, reason, &mut self.outputs)?;
+            self.release_queries();
+            self.outputs.release();
+            return Ok(());
+        }
+        if installs {
+            self.restart_from_snapshot(now)?;
+        }
+        self.release_queries();
+        self.carry_out(now, effects)?;
+        self.outputs.release();
         Ok(())
     }
 
@@ -289,16 +329,23 @@ impl<S: Storage> Replica<S> {
                 leading.accept(Forwarded { node_id, boot, first_seq, commands }, &self.state, now.wall_ms);
             } else if let Some(to) = leader_server.clone() {
                 let message = PeerMessage::Forward { node_id, boot, first_seq, commands };
-                self.node.send(to, message, &mut self.outputs);
+                self.outputs.push_at_once(to, message);
             }
         }
     }
 
+    /// Messages of consensus with the peers whose links stand.
+    fn addressed(&self, messages: Vec<RaftMessage>) -> Vec<(ServerId, PeerMessage)> {
+        let to_peer = |message: RaftMessage| {
+            let to = self.node.server_of(message.to).filter(|server| self.node.is_linked(server))?;
+            Some((to.clone(), PeerMessage::Raft(Box::new(message))))
+        };
+        messages.into_iter().filter_map(to_peer).collect()
+    }
+
     fn carry_out(&mut self, now: Now, effects: Effects) -> Result<(), StorageError> {
-        for message in effects.messages {
-            if let Some(to) = self.node.server_of(message.to).cloned() {
-                self.node.send(to, PeerMessage::Raft(Box::new(message)), &mut self.outputs);
-            }
+        for (to, message) in self.addressed(effects.messages) {
+            self.outputs.push(Output::Peer { to, message });
         }
         for node in effects.snapshots_to {
             self.node.send_snapshot(node, &mut self.outputs);

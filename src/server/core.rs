@@ -2,8 +2,8 @@
 //! be done. Everything else in this folder only carries things to it or away from it.
 //!
 //! **Batches, not wake-ups.** Each round takes all that has come in, up to a bound, does one turn (one
-//! transaction, one sync for everything in it), and passes the outputs on in batches. What comes in
-//! during the sync is the next round.
+//! transaction, one sync for everything in it), and passes the outputs on in batches, before the sync what need not
+//! wait for it. What comes in during the sync is the next round.
 //!
 //! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers, clients.
 //! They are emptied in this order.
@@ -27,7 +27,7 @@ use crate::{
         status::{Cause, Role},
     },
     replica::{
-        Replica,
+        Replica, TurnState,
         io::{Input, Now, Output, Query},
     },
     storage::{SqliteReader, SqliteStorage},
@@ -129,7 +129,7 @@ pub struct Core {
     outlets: Outlets,
     /// The sending ends of the links that stand.
     outgoing: BTreeMap<ServerId, Outgoing>,
-    /// What clients sent and the last rounds had no time for.
+    /// What clients sent and the last rounds had no time for, and what this thread has to tell its replica.
     inputs: VecDeque<Input>,
     /// Messages to peers that found their queue full.
     dropped: u64,
@@ -186,13 +186,25 @@ impl Core {
             let begun_ms = self.context.clock.mono_ms();
             let count = self.take_in();
             let now = self.context.clock.now();
-            match self.replica.turn(now) {
-                Ok(()) => self.pass_on(now),
+            match self.turn(now) {
+                Ok(()) => self.describe(now),
                 Err(error) => self.storage_failed(error),
             }
             self.judge_pace(begun_ms, now.mono_ms, count);
         }
         self.doubt.take()
+    }
+
+    /// One turn, with everything said as soon as it may be.
+    fn turn(&mut self, now: Now) -> Result<(), StorageError> {
+        while self.doubt.is_none() {
+            let state = self.replica.turn(now)?;
+            self.pass_on();
+            if state == TurnState::Done {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until something has happened, a tick included.
@@ -305,8 +317,8 @@ impl Core {
         self.outgoing.get(peer).is_some_and(|outgoing| outgoing.link() == link)
     }
 
-    /// Passes the replica's outputs on, and what it says about itself.
-    fn pass_on(&mut self, now: Now) {
+    /// Passes the replica's outputs on.
+    fn pass_on(&mut self) {
         let mut instructions = Vec::new();
         let mut looks = Vec::new();
         for output in self.replica.drain_outputs() {
@@ -338,7 +350,6 @@ impl Core {
         // What a query finds must not reach the fan-out before what the query is for.
         self.outlets.fan_outs.hand_over(instructions);
         self.ask(looks);
-        self.describe(now);
     }
 
     /// Gives a task to the thread of a connection, which is gone if there is none.
@@ -419,7 +430,8 @@ impl Core {
         };
         if let Err(error) = thread::Builder::new().name(name).spawn(body) {
             log::warn!("there is no thread to send a snapshot: {error}");
-            self.replica.handle(self.context.clock.now(), Input::SnapshotSent { to, ok: false });
+            // For the next round: a turn is under way.
+            self.inputs.push_back(Input::SnapshotSent { to, ok: false });
         }
     }
 

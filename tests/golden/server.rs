@@ -17,7 +17,7 @@ use syncnet::{
         secret::ClusterSecret, status::Role,
     },
     replica::{
-        Replica,
+        Replica, TurnState,
         io::{Input, Now, Output, Query},
     },
     server::credentials::{Costs, Hasher},
@@ -286,8 +286,12 @@ impl World {
         for number in self.running() {
             let now = self.now;
             let server = self.servers.get_mut(&number).expect("it runs");
-            server.replica.turn(now).expect("the disk works");
-            for output in server.replica.drain_outputs() {
+            let mut outputs = Vec::new();
+            while server.replica.turn(now).expect("the disk works") == TurnState::WillSync {
+                outputs.extend(server.replica.drain_outputs());
+            }
+            outputs.extend(server.replica.drain_outputs());
+            for output in outputs {
                 is_busy |= self.carry_out(number, output);
             }
             self.deliver(number);

@@ -40,8 +40,10 @@ use crate::{
 pub enum ServerEvent {
     /// The replica's thread looks into its inbox.
     Wake,
-    /// A sync has ended: what waited for it is said.
-    Synced,
+    /// What can be done before the next sync is said, or what waited for the last one.
+    Speak,
+    /// The sync that a turn waits for reaches the disk.
+    Sync,
     /// A tick of the replica's clock.
     Tick,
     /// The failure detector looks at the clock.

@@ -104,6 +104,8 @@ pub struct Disk {
     in_flight: Option<Change>,
     /// How long the commits took since this was last taken.
     pub busy: Micros,
+    /// How much of the next commit's time is over already.
+    begun: Micros,
     /// What became durable since this was last taken.
     pub synced: Vec<Synced>,
     /// The log entries that were ever applied here, by their place: what is applied is committed, whatever else a
@@ -126,6 +128,7 @@ impl Disk {
             loses_power: false,
             in_flight: None,
             busy: 0,
+            begun: 0,
             synced: Vec::new(),
             committed: BTreeMap::new(),
         }
@@ -214,6 +217,12 @@ impl Disk {
         self.reader()?.events(room, &all)
     }
 
+    /// A commit is about to begin. Gives the time until it is on the disk: what comes in between takes it away.
+    pub fn approach(&mut self) -> Micros {
+        self.begun = self.random.between(0, self.speed.sync_min);
+        self.begun
+    }
+
     /// Counts down to the fault; tells whether it is due.
     fn take_due_fault(&mut self) -> Option<DiskFault> {
         use DiskFault::{Crash, Sync, Write};
@@ -233,7 +242,8 @@ impl Disk {
         if self.crashed.is_some() {
             return Err(is_dead());
         }
-        self.busy += self.random.between(self.speed.sync_min, self.speed.sync_max);
+        let takes = self.random.between(self.speed.sync_min, self.speed.sync_max);
+        self.busy += takes.saturating_sub(std::mem::take(&mut self.begun));
         match self.take_due_fault() {
             None => {}
             Some(DiskFault::Crash(point, _)) => {

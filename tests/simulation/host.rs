@@ -22,7 +22,7 @@ use syncnet::{
         secret::ClusterSecret,
     },
     replica::{
-        Replica,
+        Replica, TurnState,
         io::{Input, Now, Output},
     },
     server::credentials::{Costs, Hasher},
@@ -125,6 +125,8 @@ pub struct Process {
     pub busy_until: Micros,
     /// What it will say when the sync is done.
     pub unsaid: VecDeque<Output>,
+    /// How far its turn has come.
+    pub turn: TurnState,
     pub election_due: Option<u64>,
     pub next_conn: u64,
     /// The simulation's number for each connection.
@@ -192,6 +194,7 @@ impl<E> Host<E> {
             is_woken: false,
             busy_until: at,
             unsaid: VecDeque::new(),
+            turn: TurnState::Done,
             election_due: None,
             next_conn: 0,
             conns: BTreeMap::new(),
@@ -207,7 +210,8 @@ impl Process {
     pub fn heartbeat(&self, number: usize) -> Datagram {
         Datagram::Heartbeat(Heartbeat {
             ring_position: number as u32,
-            data: self.replica.node().data_mark(),
+            // As of the last turn: what a turn under way has changed may not be synced yet.
+            data: self.standing.data.clone(),
             leads_term: self.standing.leads.then_some(self.standing.data.term),
             votes: self.standing.votes,
             clients: self.replica.clients(),

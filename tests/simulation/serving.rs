@@ -16,7 +16,10 @@ use syncnet::{
         datagram::{Announce, Datagram},
         json,
     },
-    replica::io::{Input, Output, Query},
+    replica::{
+        TurnState,
+        io::{Input, Output, Query},
+    },
 };
 
 use crate::{
@@ -140,7 +143,8 @@ impl Cluster {
         }
         match event {
             ServerEvent::Wake => return self.wake(server),
-            ServerEvent::Synced => return self.speak(server),
+            ServerEvent::Sync => return self.turn(server),
+            ServerEvent::Speak => return self.speak(server),
             ServerEvent::Tick => self.tick(server),
             ServerEvent::Pulse => self.pulse(server),
             ServerEvent::Beat => self.beat(server),
@@ -193,21 +197,32 @@ impl Cluster {
         }
     }
 
-    /// One round of the replica's loop: take in what came, turn, and say the results once they are synced.
+    /// A round of the replica's loop: take in what came, then turn.
     fn wake(&mut self, server: usize) -> Verdict {
         let now = self.now;
         let clock = self.hosts[server].now(now);
         let process = self.process(server);
         process.is_woken = false;
-        if process.busy_until > now {
-            // The thread is in a sync; it looks again when it is back.
+        if process.busy_until > now || process.turn != TurnState::Done {
+            // The thread is in a turn; it looks again when it is back.
             return Ok(());
         }
         let inputs = process.inbox.len().min(INPUTS_PER_TURN);
         for input in process.inbox.drain(..inputs) {
             process.replica.handle(clock, input);
         }
+        self.trace.step(now, "turn", server as u64, &(inputs as u64).to_le_bytes());
+        self.turn(server)
+    }
+
+    /// A turn goes on until it has something to say before its next sync, or is done. What it says, it says when its
+    /// syncs up to there are over.
+    fn turn(&mut self, server: usize) -> Verdict {
+        let now = self.now;
+        let clock = self.hosts[server].now(now);
+        let process = self.process(server);
         let turned = process.replica.turn(clock);
+        process.turn = *turned.as_ref().unwrap_or(&TurnState::Done);
         process.progress_at = now;
         let outputs = process.replica.drain_outputs();
         process.unsaid.extend(outputs);
@@ -218,12 +233,11 @@ impl Cluster {
         for synced in synced {
             self.tell_synced(server, synced)?;
         }
-        self.trace.step(now, "turn", server as u64, &(inputs as u64).to_le_bytes());
         match (crashed, turned) {
             (Some(point), _) => self.die_at(server, point),
-            (None, Ok(())) => {
+            (None, Ok(_)) => {
                 self.process(server).busy_until = now + busy;
-                self.schedule_at(now + busy, server, ServerEvent::Synced);
+                self.schedule_at(now + busy, server, ServerEvent::Speak);
                 Ok(())
             }
             (None, Err(StorageError::Failed(reason))) => {
@@ -244,6 +258,7 @@ impl Cluster {
     fn die_at(&mut self, server: usize, point: CrashPoint) -> Verdict {
         if point == CrashPoint::WhileSpeaking {
             let process = self.process(server);
+            process.turn = TurnState::Done;
             let said = process.unsaid.len() / 2;
             process.unsaid.truncate(said);
             self.speak(server)?;
@@ -264,7 +279,8 @@ impl Cluster {
         self.queue.schedule(self.now + 200 * MS, Event::Start { server });
     }
 
-    /// Says what waited for the disk, then goes on with what has come meanwhile.
+    /// Says what waited for the disk, or need not wait for it; then goes on with the turn, or with what has come
+    /// meanwhile.
     fn speak(&mut self, server: usize) -> Verdict {
         while let Some(output) = self.process(server).unsaid.pop_front() {
             match output {
@@ -286,6 +302,12 @@ impl Cluster {
                     return Ok(());
                 }
             }
+        }
+        if self.process(server).turn == TurnState::WillSync {
+            let at = self.now + self.hosts[server].disk.borrow_mut().approach();
+            self.process(server).busy_until = at;
+            self.schedule_at(at, server, ServerEvent::Sync);
+            return Ok(());
         }
         self.note_standing(server)?;
         if !self.process(server).inbox.is_empty() && !self.process(server).is_woken {

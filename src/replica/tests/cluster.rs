@@ -25,7 +25,7 @@ use crate::{
         status::Role,
     },
     replica::{
-        Replica,
+        Replica, TurnState,
         io::{Input, Now, Output, Query},
     },
     server::credentials::{Costs, Hasher},
@@ -372,8 +372,11 @@ impl Cluster {
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
             let now = self.now;
             let server = self.servers.get_mut(&number).expect("it runs");
-            server.replica.turn(now).expect("the disk works");
-            let outputs = server.replica.drain_outputs();
+            let mut outputs = Vec::new();
+            while server.replica.turn(now).expect("the disk works") == TurnState::WillSync {
+                outputs.extend(server.replica.drain_outputs());
+            }
+            outputs.extend(server.replica.drain_outputs());
             let said = outputs.iter().map(|output| match output {
                 Output::FanOut(Instruction::Say { said, .. } | Instruction::Answer { said, .. }) => {
                     said.bytes()
