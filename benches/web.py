@@ -48,7 +48,7 @@ class Writer:
 
     def __init__(self, cluster, number):
         self.line = Line(cluster, number % 3, f"writer{number}")
-        self.line.ask("join", room=ROOM)
+        self.line.ask("create_join", room=ROOM)
         self.number = number
         self.written = 0
         threading.Thread(target=self.read, daemon=True).start()
@@ -66,7 +66,7 @@ class Writer:
             while self.written < (now - began) * per_s:
                 self.written += 1
                 body = f"message {self.written} of writer {self.number}, **as people** write them"
-                self.line.tell("send_message", room=ROOM, body=body, client_msg_id=f"{self.number}-{self.written}")
+                self.line.tell("chat", room=ROOM, body=body, client_msg_id=f"{self.number}-{self.written}")
             time.sleep(0.01)
 
 

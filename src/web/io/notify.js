@@ -23,7 +23,16 @@ export function startNotifying(chat, onOpen) {
     const wanted = urgent ? plain.replace("icon.svg", "icon-unread.svg") : plain;
     if (link && link.href !== wanted) link.href = wanted;
   };
-  chat.on("rooms", badge);
+  let isDue = false;
+  const badgeSoon = () => {
+    if (isDue) return;
+    isDue = true;
+    setTimeout(() => {
+      isDue = false;
+      badge();
+    }, 60);
+  };
+  chat.on("rooms", badgeSoon);
   chat.on("room", badge);
   chat.on("message", ({ event, info }) => {
     const level = read("notify") ?? "off";

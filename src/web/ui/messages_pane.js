@@ -12,8 +12,12 @@ import { eventNode, messageNode, waitingNode } from "./message.js";
 
 /** So near to an end more is loaded, in pixels. */
 const NEAR = 700;
+/** A picture that takes no longer is not seen to take time. */
+const FRAME_MS = 16;
 /** So near to the bottom the newest message counts as in view. */
 const AT_BOTTOM = 48;
+/** So many events stand above the newest one while one follows it; who scrolls up gets the rest of the window. */
+const FOLLOWED = 200;
 /** Messages of one author in so short a time stand together. */
 const TOGETHER_MS = 5 * 60_000;
 
@@ -48,7 +52,12 @@ export class MessagesPane {
     /** @type {HTMLElement|undefined} The one message that the Tab key reaches. */
     this.reachable = undefined;
     this.scheduled = false;
+    /** When the last picture was done, and how long it took. */
+    this.drawnAt = 0;
+    this.drawMs = 0;
     this.isLoading = false;
+    /** Whether all of the window stands in the log. */
+    this.isWhole = true;
     /** Where the log stood when it was looked at last: only a reader who scrolls up stops following. */
     this.lastTop = 0;
     this.log.addEventListener("scroll", () => this.#readerScrolled(), { passive: true });
@@ -76,10 +85,18 @@ export class MessagesPane {
   render() {
     if (this.scheduled) return;
     this.scheduled = true;
-    requestAnimationFrame(() => {
-      this.scheduled = false;
-      this.#draw();
-    });
+    const draw = () =>
+      requestAnimationFrame(() => {
+        this.scheduled = false;
+        const began = performance.now();
+        this.#draw();
+        this.drawnAt = performance.now();
+        this.drawMs = this.drawnAt - began;
+      });
+    // A picture that takes long leaves as long to what is typed before the next one.
+    const pause = this.drawMs > FRAME_MS ? this.drawnAt + this.drawMs - performance.now() : 0;
+    if (pause > 0) setTimeout(draw, pause);
+    else draw();
   }
 
   /** @param {number} seq */
@@ -131,14 +148,17 @@ export class MessagesPane {
     if (!timeline) return wanted;
     const { pins } = timeline;
     const now = Date.now();
-    if (timeline.isAtStart && !timeline.isEmpty) {
+    const isFollowing = chat.isAtBottom && this.goal === null && this.editing === 0;
+    const items = isFollowing ? timeline.items.slice(-FOLLOWED) : timeline.items;
+    this.isWhole = items.length === timeline.items.length;
+    if (timeline.isAtStart && !timeline.isEmpty && this.isWhole) {
       wanted.push({ key: "start", mark: room, make: () => startNode(room) });
     }
     let day = 0;
     /** @type {{author: string, at: number}|null} */
     let before = null;
     let isUnreadShown = chat.unreadFrom === 0;
-    for (const item of timeline.items) {
+    for (const item of items) {
       const itemDay = dayOf(item.at);
       if (itemDay !== day) {
         const text = dayText(item.at, now);
@@ -262,7 +282,10 @@ export class MessagesPane {
   #readerScrolled() {
     if (this.goal !== null) return;
     const isUp = this.log.scrollTop < this.lastTop - 1;
-    if (isUp && this.#below() >= AT_BOTTOM) this.chat.isAtBottom = false;
+    if (isUp && this.#below() >= AT_BOTTOM && this.chat.isAtBottom) {
+      this.chat.isAtBottom = false;
+      this.render();
+    }
     this.#looked();
   }
 
@@ -285,7 +308,7 @@ export class MessagesPane {
     this.toEnd.hidden = chat.isAtBottom || below < log.clientHeight / 2 && timeline.isAtEnd;
     this.#read();
     if (this.isLoading || timeline.isEmpty) return;
-    const load = log.scrollTop < NEAR && !timeline.isAtStart
+    const load = log.scrollTop < NEAR && this.isWhole && !timeline.isAtStart
       ? chat.loadOlder(room)
       : below < NEAR && !timeline.isAtEnd
       ? chat.loadNewer(room)
