@@ -3,6 +3,8 @@
 //! What is logged may repeat what a stranger sent. So control characters are escaped here, for every
 //! record, and no caller can forget it: nobody can forge a line of the log or play with a terminal.
 //!
+//! What repeats is counted instead (`repeats`).
+//!
 //! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`, `thread`, `text`.
 
 use std::{
@@ -23,7 +25,7 @@ use thiserror::Error;
 
 use crate::protocol::{name::ServerId, text::is_harmful};
 
-use super::config_file::LogFiles;
+use super::{config_file::LogFiles, repeats::Repeats};
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,7 +59,8 @@ pub fn start(
     files: &LogFiles,
 ) -> Result<LoggerHandle, LogFileError> {
     SERVER_ID.get_or_init(|| server_id.clone());
-    let logger = to_files(Logger::with(specification(level)), format, path, files).and_then(Logger::start);
+    let logger = Logger::with(specification(level)).filter(Box::new(Repeats::default()));
+    let logger = to_files(logger, format, path, files).and_then(Logger::start);
     let logger = logger.map_err(|source| LogFileError { path: path.into(), source })?;
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();

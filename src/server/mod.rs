@@ -46,6 +46,7 @@ pub mod ports;
 pub mod proxies;
 pub mod query;
 pub mod refusals;
+mod repeats;
 pub mod run;
 pub mod self_test;
 pub mod server_address;
