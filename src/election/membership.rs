@@ -59,6 +59,8 @@ pub struct PeerView {
     pub clients: u64,
     /// What its data is.
     pub data: Option<DataMark>,
+    /// What its wall clock showed in its last heartbeat, milliseconds since the Unix epoch.
+    pub wall_ms: Option<u64>,
     /// The ring position it claims; another than the configured one is an operator's mistake.
     pub ring_position: Option<u32>,
 }
@@ -153,6 +155,7 @@ impl Membership {
         peer.view.votes = beat.votes;
         peer.view.clients = beat.clients;
         peer.view.data = Some(beat.data.clone());
+        peer.view.wall_ms = Some(beat.wall_ms);
         peer.view.ring_position = Some(beat.ring_position);
         self.changed |= before != peer.essence();
     }
@@ -293,7 +296,7 @@ mod tests {
     fn beat(boot: u64, leads_term: Option<u64>) -> Heartbeat {
         let log = LogMark::default();
         let data = DataMark { cluster_id: None, node_id: NodeId(2), boot, term: 1, log };
-        Heartbeat { ring_position: 2, data, leads_term, votes: true, clients: 0, tcp_port: 8001 }
+        Heartbeat { ring_position: 2, data, leads_term, votes: true, clients: 0, tcp_port: 8001, wall_ms: 0 }
     }
 
     fn peer(membership: &Membership) -> PeerView {

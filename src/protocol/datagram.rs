@@ -58,6 +58,8 @@ pub struct Heartbeat {
     pub clients: u64,
     /// Its client port.
     pub tcp_port: u16,
+    /// What its wall clock shows, milliseconds since the Unix epoch.
+    pub wall_ms: u64,
 }
 
 /// How fit a server is to lead; the highest is elected. The log comes first, because nobody whose log is

@@ -480,6 +480,7 @@ mod tests {
             votes: true,
             clients: u64::MAX,
             tcp_port: u16::MAX,
+            wall_ms: u64::MAX,
         });
         let token = Datagram::Token(Token {
             initiator: long(0),

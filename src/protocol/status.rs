@@ -110,6 +110,9 @@ pub struct PeerStatus {
     pub last_heartbeat_age_ms: Option<u64>,
     /// How far its log is known to match the leader's; only a leader knows.
     pub match_index: Option<u64>,
+    /// How far its clock is ahead of this server's, as its last heartbeat said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// How far something is that takes a while.

@@ -10,7 +10,12 @@ use crate::{
     protocol::status::{PeerStatus, Role, ServerInfo, ServerList, Status},
 };
 
-use super::{io::Now, node::Node, unsaved::Unsaved};
+use super::{
+    clocks::{offset_ms, wrong_clock},
+    io::Now,
+    node::Node,
+    unsaved::Unsaved,
+};
 
 /// What there is to be said about, borrowed from the replica.
 pub struct Described<'a, S: Storage> {
@@ -90,7 +95,7 @@ impl<S: Storage> Described<'_, S> {
             tcp_port: port,
             udp_port: port.saturating_add(20),
             peers: self.peer_statuses(now),
-            note: self.note(),
+            note: self.note(now),
             indexing: self.node.consensus.storage().indexing(),
             version: env!("CARGO_PKG_VERSION").into(),
         }
@@ -108,13 +113,14 @@ impl<S: Storage> Described<'_, S> {
                         .and_then(|view| view.last_heartbeat_ms)
                         .map(|heard_ms| now.mono_ms.saturating_sub(heard_ms)),
                     match_index: self.node.match_index(&server.server_id),
+                    clock_offset_ms: view.and_then(|view| offset_ms(now, view)),
                 }
             })
             .collect()
     }
 
     /// What this server waits for, in words.
-    fn note(&self) -> String {
+    fn note(&self, now: Now) -> String {
         match self.node.role() {
             Role::Forming => {
                 let missing: BTreeSet<&str> = self
@@ -142,7 +148,11 @@ impl<S: Storage> Described<'_, S> {
             _ if !self.node.consensus.conf().voters_outgoing.is_empty() => {
                 "a rebuilt server is being taken in; until that is done no other should be stopped".into()
             }
-            _ => String::new(),
+            _ if self.node.damage().is_some() => {
+                let reason = self.node.damage().unwrap_or_default();
+                format!("its data is damaged ({reason}); it is rebuilt once a majority of others is whole")
+            }
+            _ => wrong_clock(now, &self.config.server_id, &self.node.view).unwrap_or_default(),
         }
     }
 }

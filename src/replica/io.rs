@@ -95,6 +95,11 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
+    /// Something that was read beside the replica fails its checksum, for a client or for a snapshot.
+    Damage {
+        /// What, in one sentence.
+        reason: String,
+    },
     /// What an [`Output::Credential`] asked for is done. Comes once for each, unless the connection is gone first;
     /// not in any order among connections.
     Credential {
@@ -149,6 +154,11 @@ pub enum Output {
     /// send another one after a pause.
     SnapshotUnreadable {
         /// Why, in one sentence.
+        reason: String,
+    },
+    /// Some of this server's data is damaged. It goes on without leading until it can be rebuilt. Said once.
+    Damaged {
+        /// What, in one sentence.
         reason: String,
     },
     /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.

@@ -13,6 +13,7 @@ pub mod query;
 
 mod applying;
 mod clients;
+mod clocks;
 mod describing;
 mod evidence;
 mod leading;

@@ -26,6 +26,7 @@ use crate::{
 
 use super::{
     clients::{At, Clients, signature},
+    clocks::{Clocks, agreed_ms},
     counts::Counts,
     describing::{self, Described},
     io::{Input, Now, Output},
@@ -70,6 +71,7 @@ pub struct Replica<S: Storage> {
     leading: Option<Leading>,
     pub(super) unsaved: Unsaved,
     retention: Retention,
+    clocks: Clocks,
     pub(super) outputs: Outputs,
     /// Consensus waits for this part of a turn to be written.
     under_way: Option<Turn>,
@@ -93,6 +95,7 @@ impl<S: Storage> Replica<S> {
             leading: None,
             unsaved: Unsaved::default(),
             retention: Retention::default(),
+            clocks: Clocks::default(),
             outputs: Outputs::default(),
             under_way: None,
             counts: Counts::default(),
@@ -135,6 +138,7 @@ impl<S: Storage> Replica<S> {
             Input::View(view) => self.node.on_view(view),
             Input::SnapshotReceived { from, head, content } => self.node.on_snapshot(&from, head, content),
             Input::SnapshotSent { to, ok } => self.node.on_snapshot_sent(&to, ok),
+            Input::Damage { reason } => self.node.on_damage(now, reason, &mut self.outputs),
             Input::Stop => self.stop(now),
         }
     }
@@ -222,8 +226,9 @@ impl<S: Storage> Replica<S> {
         if self.stopping.is_none() {
             self.counts.handovers += u64::from(self.node.consider_handover(now));
         }
-        self.forget_old_events(now);
-        let trusts_clock = self.retention.believes_clock(now);
+        self.clocks.watch(now, &self.node.view);
+        let trusts_clock = self.clocks.are_believed(now, &self.node.view);
+        self.forget_old_events(now, trusts_clock);
         self.node.wipe(now);
         self.with_clients(now, |clients, at| clients.tick(at, trusts_clock));
     }
@@ -234,16 +239,14 @@ impl<S: Storage> Replica<S> {
         now: Now,
         work: impl FnOnce(&mut Clients, &mut At<'_>) -> T,
     ) -> T {
-        let Replica { config, node, state, clients, proposals, leading, unsaved, outputs, .. } = self;
-        let knows_all = leading.as_ref().is_some_and(Leading::is_ready);
+        let Replica { config, node, state, clients, proposals, unsaved, outputs, .. } = self;
         let started_ms = self.started_ms;
-        let mut server = ServerParts { config, node, state, unsaved, knows_all, started_ms };
+        let mut server = ServerParts { config, node, state, unsaved, started_ms };
         work(clients, &mut At { now, config, state, proposals, server: &mut server, outputs })
     }
 
     /// Proposes what is to be forgotten next, if this server leads and has nothing better to do.
-    fn forget_old_events(&mut self, now: Now) {
-        self.retention.watch(now);
+    fn forget_old_events(&mut self, now: Now, clock_is_good: bool) {
         let leads = self.leading.as_ref().is_some_and(Leading::is_ready) && self.stopping.is_none();
         let storage = self.node.consensus.storage();
         if !leads || !self.retention.is_due(now, &self.proposals, storage.unwiped()) {
@@ -251,7 +254,8 @@ impl<S: Storage> Replica<S> {
         }
         let created_at_ms =
             |room, seq| Ok(self.unsaved.event(storage, room, seq)?.map(|event| event.created_at_ms));
-        let context = RetentionContext { now, state: &self.state, created_at_ms: &created_at_ms };
+        let context =
+            RetentionContext { now, clock_is_good, state: &self.state, created_at_ms: &created_at_ms };
         if let Err(error) = self.retention.step(&context, &mut self.proposals) {
             self.node.broke(error);
         }
@@ -274,7 +278,7 @@ impl<S: Storage> Replica<S> {
             PeerMessage::Forward { node_id, boot, first_seq, commands } => {
                 if let Some(leading) = self.leading.as_mut().filter(|_| self.node.accepts(&from, node_id)) {
                     let forwarded = Forwarded { node_id, boot, first_seq, commands };
-                    leading.accept(forwarded, &self.state, now.wall_ms);
+                    leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
                 }
             }
             // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
@@ -300,7 +304,7 @@ impl<S: Storage> Replica<S> {
         }
         if let Some(leading) = &mut self.leading {
             if self.node.consensus.has_applied_own_term() {
-                leading.knows_log(&self.state, now.wall_ms);
+                leading.knows_log(&self.state, agreed_ms(now, &self.node.view));
             }
             while let Some(commands) = leading.next() {
                 let count = commands.len();
@@ -326,7 +330,8 @@ impl<S: Storage> Replica<S> {
         let (node_id, boot) = (self.node.identity.node_id, self.node.identity.boot);
         while let Some((first_seq, commands)) = self.proposals.take_unsent(now.mono_ms, leader, term) {
             if let Some(leading) = self.leading.as_mut().filter(|_| here) {
-                leading.accept(Forwarded { node_id, boot, first_seq, commands }, &self.state, now.wall_ms);
+                let forwarded = Forwarded { node_id, boot, first_seq, commands };
+                leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
             } else if let Some(to) = leader_server.clone() {
                 let message = PeerMessage::Forward { node_id, boot, first_seq, commands };
                 self.outputs.push_at_once(to, message);
@@ -348,7 +353,7 @@ impl<S: Storage> Replica<S> {
             self.outputs.push(Output::Peer { to, message });
         }
         for node in effects.snapshots_to {
-            self.node.send_snapshot(node, &mut self.outputs);
+            self.node.send_snapshot(now, node, &mut self.outputs);
         }
         for (question, index) in effects.reads {
             self.clients.question_answered(question, index);

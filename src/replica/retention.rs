@@ -14,7 +14,7 @@
 //! the room is not read again.
 //!
 //! **Clocks.** A clock that jumps forward makes everything old at once, and what is forgotten does not come
-//! back when the clock does. So after a jump nothing is forgotten for its age for [`DISTRUST_MS`].
+//! back when the clock does. So nothing is forgotten for its age unless the clock is believed (`clocks`).
 
 use std::collections::BTreeMap;
 
@@ -44,10 +44,6 @@ const BUSY_PROPOSALS: usize = 64;
 const UNWIPED_MAX: u64 = EXPIRE_MAX;
 /// and then so much time is between two steps. A leader that is always busy has rooms that grow, too.
 const BUSY_STEP_MS: u64 = 5_000;
-/// A difference between what both clocks say has passed that is no drift.
-const JUMP_MS: u64 = 60_000;
-/// How long a clock that has jumped is not believed.
-const DISTRUST_MS: u64 = 60 * 60 * 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// How far the leader has come in looking.
@@ -62,7 +58,6 @@ pub struct Retention {
     proposed: u64,
     /// Rooms of which nothing is too old yet.
     young: BTreeMap<RoomId, Young>,
-    clock: Clock,
 }
 
 /// A room of which nothing is too old before some time.
@@ -73,42 +68,12 @@ struct Young {
     until_ms: u64,
 }
 
-/// Whether the wall clock goes as the other clock does.
-#[derive(Debug, Default)]
-struct Clock {
-    last: Option<Now>,
-    distrusted_until_ms: u64,
-}
-
-impl Clock {
-    /// Looks at both clocks; whether the wall clock is believed.
-    fn watch(&mut self, now: Now) -> bool {
-        if let Some(last) = self.last.replace(now) {
-            let passed_ms = now.mono_ms.saturating_sub(last.mono_ms);
-            let jumped_ms = now.wall_ms.abs_diff(last.wall_ms.saturating_add(passed_ms));
-            if jumped_ms > JUMP_MS {
-                self.distrusted_until_ms = now.mono_ms.saturating_add(DISTRUST_MS);
-            }
-        }
-        self.is_believed(now)
-    }
-
-    fn is_believed(&self, now: Now) -> bool {
-        now.mono_ms >= self.distrusted_until_ms
-    }
-}
-
-impl Retention {
-    /// Whether the wall clock is believed, as it was last watched.
-    pub fn believes_clock(&self, now: Now) -> bool {
-        self.clock.is_believed(now)
-    }
-}
-
 /// What the leader decides by about what is to be forgotten.
 pub struct RetentionContext<'a> {
     /// The time.
     pub now: Now,
+    /// Whether what cannot be undone may be done by the wall clock.
+    pub clock_is_good: bool,
     /// The chat state.
     pub state: &'a State,
     /// When an event of history was made, if it is there.
@@ -116,11 +81,6 @@ pub struct RetentionContext<'a> {
 }
 
 impl Retention {
-    /// Watches the clocks. Done by every server, so that a new leader knows whether its clock has just jumped.
-    pub fn watch(&mut self, now: Now) {
-        self.clock.watch(now);
-    }
-
     /// Whether the leader has time to look for what is to be forgotten. `unwiped`: the events that are removed from
     /// its disk and not yet wiped.
     pub fn is_due(&self, now: Now, proposals: &Proposals, unwiped: u64) -> bool {
@@ -141,10 +101,9 @@ impl Retention {
     ) -> Result<(), StorageError> {
         let now = context.now;
         self.next_ms = now.mono_ms + STEP_MS;
-        let clock_is_good = self.believes_clock(now);
-        let next = match self.next_idle_upload(context, clock_is_good) {
+        let next = match self.next_idle_upload(context) {
             Some(command) => Some(command),
-            None => self.next_expiry(context, clock_is_good)?,
+            None => self.next_expiry(context)?,
         };
         if let Some(command) = next {
             let user = UserName::new("cluster").expect("a well-formed name");
@@ -155,8 +114,8 @@ impl Retention {
     }
 
     /// An upload that is to be given up, where it is time to look for one.
-    fn next_idle_upload(&mut self, context: &RetentionContext<'_>, clock_is_good: bool) -> Option<Command> {
-        if !clock_is_good || context.now.mono_ms < self.uploads_next_ms {
+    fn next_idle_upload(&mut self, context: &RetentionContext<'_>) -> Option<Command> {
+        if !context.clock_is_good || context.now.mono_ms < self.uploads_next_ms {
             return None;
         }
         let idle = context.state.idle_upload(context.now.wall_ms);
@@ -167,11 +126,7 @@ impl Retention {
     }
 
     /// The next room that is to forget something, from where the last step ended.
-    fn next_expiry(
-        &mut self,
-        context: &RetentionContext<'_>,
-        clock_is_good: bool,
-    ) -> Result<Option<Command>, StorageError> {
+    fn next_expiry(&mut self, context: &RetentionContext<'_>) -> Result<Option<Command>, StorageError> {
         let from = self.from.take().unwrap_or(RoomId(0));
         let mut young = std::mem::take(&mut self.young);
         let mut reads = READS_A_STEP;
@@ -181,7 +136,7 @@ impl Retention {
                 self.from = Some(id);
                 break;
             }
-            let before_seq = forgets_before(context, clock_is_good, (id, room), &mut young, &mut reads)?;
+            let before_seq = forgets_before(context, (id, room), &mut young, &mut reads)?;
             if before_seq > room.first_seq() {
                 let retention = room.settings.retention;
                 found = Some(Expire { room: id, before_seq, retention }.into());
@@ -195,7 +150,6 @@ impl Retention {
 /// The first event that a room is to keep, as far as one command may go.
 fn forgets_before(
     context: &RetentionContext<'_>,
-    clock_is_good: bool,
     (id, room): (RoomId, &Room),
     young: &mut BTreeMap<RoomId, Young>,
     reads: &mut usize,
@@ -205,7 +159,7 @@ fn forgets_before(
     // The newest event always stays.
     let most = room.last_seq.min(first_seq.saturating_add(EXPIRE_MAX));
     let by_count = retention.events.map_or(0, |events| (room.last_seq + 1).saturating_sub(events));
-    let Some(days) = retention.days.filter(|_| clock_is_good && by_count < most) else {
+    let Some(days) = retention.days.filter(|_| context.clock_is_good && by_count < most) else {
         young.remove(&id);
         return Ok(by_count.min(most));
     };
@@ -247,23 +201,4 @@ fn first_since(
         middle = low + (high - low) / 2;
     }
     Ok(low)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_jumps_is_not_believed_for_a_while() {
-        let mut clock = Clock::default();
-        let at = |mono_ms, wall_ms| Now { mono_ms, wall_ms };
-        assert!(clock.watch(at(0, 1_000_000_000)));
-        // Half a minute of drift, and a step of a server that slept, are no jumps.
-        assert!(clock.watch(at(1_000, 1_000_031_000)));
-        assert!(clock.watch(at(1_000_000, 1_001_030_000)));
-        assert!(!clock.watch(at(1_000_020, 1_001_030_020 + 24 * 60 * 60 * 1_000)));
-        assert!(!clock.watch(at(1_000_040, 1_001_030_040)), "the step back is one, too");
-        assert!(!clock.watch(at(1_000_040 + DISTRUST_MS - 1, 1_001_030_040 + DISTRUST_MS - 1)));
-        assert!(clock.watch(at(1_000_040 + DISTRUST_MS, 1_001_030_040 + DISTRUST_MS)));
-    }
 }

@@ -31,8 +31,6 @@ pub struct ServerParts<'a, S: Storage> {
     pub state: &'a State,
     /// What is applied and not yet on the disk.
     pub unsaved: &'a Unsaved,
-    /// Whether this server leads and has applied all that was ever acknowledged.
-    pub knows_all: bool,
     /// When the server began, on the monotonic clock.
     pub started_ms: u64,
 }
@@ -55,10 +53,6 @@ impl<S: Storage> Server for ServerParts<'_, S> {
 
     fn leader(&self) -> Option<&ServerId> {
         self.node.leader()
-    }
-
-    fn knows_all(&self) -> bool {
-        self.knows_all
     }
 
     fn is_stale(&self) -> bool {

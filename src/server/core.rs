@@ -64,6 +64,8 @@ const TAKE_IN_MS: u64 = 20;
 const SLOW_ROUND_MS: u64 = 100;
 /// How often the replica describes itself to the others, unless something important changes.
 const DESCRIBE_MS: u64 = 50;
+/// How often it is looked whether the data folder is still there.
+const FOLDER_MS: u64 = 250;
 
 /// What the server itself tells its replica.
 pub enum Control {
@@ -83,7 +85,7 @@ pub enum Control {
         /// See there.
         ok: bool,
     },
-    /// Reading the disk beside the replica failed.
+    /// Reading the disk beside the replica failed, or found damage.
     Broken(StorageError),
     /// How this server is, for its peers.
     Report(Box<Report>),
@@ -135,6 +137,7 @@ pub struct Core {
     dropped: u64,
     next_tick_ms: u64,
     described_ms: u64,
+    next_folder_check_ms: u64,
     /// The last term in which this server led, and whether it has ever known who leads.
     led_term: Option<u64>,
     has_seen_leader: bool,
@@ -162,6 +165,7 @@ impl Core {
             dropped: 0,
             next_tick_ms,
             described_ms: 0,
+            next_folder_check_ms: next_tick_ms,
             led_term: None,
             has_seen_leader: false,
             is_stopped: false,
@@ -261,6 +265,12 @@ impl Core {
         }
         let tick_ms = self.context.config.replica.timing.tick_ms;
         self.next_tick_ms = (self.next_tick_ms + tick_ms).max(now.mono_ms);
+        if now.mono_ms >= self.next_folder_check_ms {
+            self.next_folder_check_ms = now.mono_ms + FOLDER_MS;
+            if let Err(error) = self.replica.storage().check_in_place() {
+                return self.storage_failed(error);
+            }
+        }
         self.replica.handle(now, Input::Tick);
     }
 
@@ -273,6 +283,7 @@ impl Core {
             Control::View(view) => Input::View(view),
             Control::Campaign { term, leader_is_dead } => Input::Campaign { term, leader_is_dead },
             Control::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
+            Control::Broken(StorageError::Doubtful(reason)) => Input::Damage { reason },
             Control::Broken(error) => return self.storage_failed(error),
             Control::Report(report) => return self.tell_peers(&report),
             Control::Stop => Input::Stop,
@@ -339,6 +350,11 @@ impl Core {
                 Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
                 Output::SnapshotUnreadable { reason } => {
                     log::error!("this server goes on with its data and waits for another snapshot: {reason}");
+                }
+                Output::Damaged { reason } => {
+                    log::error!(
+                        "data of this server is damaged; it does not lead until it is rebuilt: {reason}"
+                    );
                 }
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => self.give(conn, ReaderTask::Work(job)),
@@ -426,6 +442,9 @@ impl Core {
                 Err(reason) => log::warn!("a snapshot for {receiver} was not sent: {reason}"),
             }
             // Where the replica thread is gone the process is ending.
+            if let Some(error) = sent.as_ref().err().and_then(SendError::of_disk) {
+                let _ = control.send(Control::Broken(error));
+            }
             let _ = control.send(Control::SnapshotSent { to: receiver, ok: sent.is_ok() });
         };
         if let Err(error) = thread::Builder::new().name(name).spawn(body) {

@@ -157,6 +157,7 @@ impl Datagrams {
             votes,
             clients: self.context.shared.clients(),
             tcp_port: me.port,
+            wall_ms: self.context.clock.now().wall_ms,
         }));
     }
 

@@ -107,7 +107,7 @@ impl QueryThread {
         }
     }
 
-    /// A disk that cannot be read is not to be trusted with writes either: the replica thread decides.
+    /// What a disk that cannot be read, or has damaged data, is still good for the replica thread decides.
     fn complain(&self, error: StorageError) -> Refusal {
         log::error!("reading for a client failed: {error}");
         // Where the replica thread is gone the process is ending.

@@ -11,7 +11,8 @@
 //! look into it, and into each of its files should somebody copy them elsewhere.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    cell::OnceCell,
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -66,8 +67,13 @@ fn disk_bytes(_path: &Path) -> Option<(u64, u64)> {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+    /// The files of the data, as they were when this was first looked at.
+    files: OnceCell<Vec<(PathBuf, FileIdentity)>>,
 }
+
+/// Which file stands under a name: the device and the number there. Elsewhere than on Unix only that one does.
+type FileIdentity = (u64, u64);
 
 impl Folder {
     /// Makes the folder where it is missing, and takes it.
@@ -77,7 +83,7 @@ impl Folder {
         })?;
         let lock = take_lock(path)?;
         shut_others_out(path);
-        Ok(Folder { path: path.to_owned(), _lock: lock })
+        Ok(Folder { path: path.to_owned(), lock, files: OnceCell::new() })
     }
 
     pub fn database(&self) -> PathBuf {
@@ -90,6 +96,25 @@ impl Folder {
 
     pub fn shm(&self) -> PathBuf {
         self.path.join(SHM)
+    }
+
+    /// Whether the files that this process has open still are those in the folder. What is written to a file that was
+    /// removed, or has another one in its place, is gone with the process.
+    pub fn check_in_place(&self) -> Result<(), StorageError> {
+        let ours = self.lock.metadata().map(|metadata| identity(&metadata));
+        let mut is_in_place = ours.is_ok_and(|ours| stands_at(&self.path.join(LOCK)) == Some(ours));
+        let files = self.files.get_or_init(|| {
+            let files = [self.database(), self.wal()].into_iter();
+            files.filter_map(|file| stands_at(&file).map(|identity| (file, identity))).collect()
+        });
+        is_in_place &= files.iter().all(|(file, identity)| stands_at(file) == Some(*identity));
+        if is_in_place {
+            return Ok(());
+        }
+        Err(StorageError::Failed(format!(
+            "the data folder {} was removed or replaced, or files in it were, while the server ran",
+            self.path.display()
+        )))
     }
 
     /// Whether there is a database. If not, what may be left beside a lost one is removed: SQLite must not
@@ -191,6 +216,22 @@ fn quarantines(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Which file stands under a name; `None` if none does.
+fn stands_at(path: &Path) -> Option<FileIdentity> {
+    fs::metadata(path).ok().map(|metadata| identity(&metadata))
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> FileIdentity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> FileIdentity {
+    (0, 0)
 }
 
 /// How to open a file that only its owner may read.

@@ -202,6 +202,14 @@ impl SqliteStorage {
         self.checkpoints.after_commit(&self.connection)
     }
 
+    /// Whether the files are still where they were opened. To be asked every now and then.
+    ///
+    /// # Errors
+    /// `Failed` if somebody has removed or replaced them: what is written from now on may be nowhere.
+    pub fn check_in_place(&self) -> Result<(), StorageError> {
+        self.folder.as_ref().map_or(Ok(()), Folder::check_in_place)
+    }
+
     /// Ends the usefulness of this connection.
     fn fail(&self, broken: Broken) -> StorageError {
         if broken.synced_in_vain

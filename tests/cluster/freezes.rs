@@ -1,6 +1,7 @@
 //! Stories of processes that stop in their tracks and go on later, as if nothing had happened (SIGSTOP).
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -8,10 +9,11 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    harness::{Cluster, name, rounds},
+    harness::{Cluster, PATIENCE, name, rounds},
     judge::Judge,
     load::Load,
     verdict,
+    wire::Wire,
 };
 
 /// Times with room to spare on a busy machine: a lease of 1 s, death after 1.5 s.
@@ -51,6 +53,55 @@ fn a_leader_that_was_frozen_for_five_seconds_finds_itself_replaced() {
     load.expect_acks("the old leader went on");
     cluster.settle_highest();
     verdict::read_everything(&mut cluster, &judge, load);
+}
+
+/// The frozen leader's kernel takes what is asked meanwhile. It is the first that the leader reads when it goes on,
+/// mostly before it hears that it is deposed.
+#[test]
+fn a_leader_that_was_frozen_does_not_deny_what_was_made_meanwhile() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    for round in 0..rounds(3) {
+        let old = cluster.settle_highest();
+        let mut wires: Vec<Wire> = (0..8).map(|number| hello(&cluster, &judge, old, number)).collect();
+        cluster.freeze(old);
+        let next = cluster.wait_for("another leader", |look| look.leader(2).filter(|&leader| leader != old));
+        let room = format!("den{round}");
+        for number in 0..wires.len() {
+            let mut elsewhere = hello(&cluster, &judge, next, number);
+            let made = elsewhere.call("create_join", json!({"room": room}), PATIENCE).expect("an answer");
+            assert_eq!(made["msg_type"], "ack", "{made}");
+        }
+        let asked: Vec<u64> = wires
+            .iter_mut()
+            .enumerate()
+            .map(|(number, wire)| {
+                let chat =
+                    json!({"room": room, "body": "hello", "client_msg_id": format!("{round}-{number}")});
+                wire.ask("chat", chat).expect("the kernel takes it")
+            })
+            .collect();
+        cluster.thaw(old);
+        let mut answered = 0;
+        for (wire, request) in wires.iter_mut().zip(asked) {
+            // A connection that is closed has told its client nothing.
+            let Ok(answer) = wire.answer(request, PATIENCE) else { continue };
+            let is_final = answer["msg_type"] == "nack" && answer["data"]["retryable"] == false;
+            assert!(!is_final, "{answer}");
+            answered += 1;
+        }
+        assert!(answered > 0, "{} has closed everything without a word\n{}", name(old), cluster.tail(old));
+    }
+    judge.expect_kept();
+}
+
+/// A connection of somebody whom the server knows.
+fn hello(cluster: &Cluster, judge: &Arc<Judge>, server: usize, number: usize) -> Wire {
+    let mut wire = Wire::open(&cluster.targets, server, judge).expect("the server accepts connections");
+    let login = json!({"username": format!("user{number}")});
+    let answer = wire.call("login", login, PATIENCE).expect("an answer");
+    assert_eq!(answer["msg_type"], "ack", "{answer}");
+    wire
 }
 
 #[test]

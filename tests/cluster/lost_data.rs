@@ -42,6 +42,33 @@ fn a_server_whose_folder_is_gone_is_rebuilt_and_counts_again() {
 }
 
 #[test]
+fn a_server_whose_folder_goes_while_it_runs_counts_no_more() {
+    let mut cluster = Cluster::start(3);
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 4, 1);
+    for victim in [2, 0] {
+        cluster.settle_highest();
+        load.expect_more_acks(100);
+        let folder = cluster.data_of(victim);
+        let lost = id_of(&cluster, victim);
+        let aside = cluster.folder().join(format!("aside{victim}"));
+        fs::rename(&folder, &aside).expect("the folder is ours");
+        if victim == 0 {
+            copy(&aside, &folder);
+        }
+        let status = cluster.wait_for_exit(victim);
+        assert_eq!(status.code(), Some(3), "{}", cluster.tail(victim));
+        assert!(cluster.tail(victim).contains("was removed or replaced"), "{}", cluster.tail(victim));
+        load.expect_acks("a server had lost its folder");
+        drop(fs::remove_dir_all(&folder));
+        cluster.start_server(victim);
+        cluster.settle();
+        assert_ne!(id_of(&cluster, victim), lost, "a server without a memory came back under its old id");
+    }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
 fn an_old_backup_is_found_out() {
     let mut cluster = Cluster::start(3);
     let judge = Judge::new(3, cluster.folder());

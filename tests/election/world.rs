@@ -473,6 +473,7 @@ impl World {
             votes: standing.votes,
             clients: 0,
             tcp_port: 8000,
+            wall_ms: 0,
         };
         self.send(place, None, &Datagram::Heartbeat(beat));
     }

@@ -324,7 +324,10 @@ impl World {
                 return true;
             }
             Output::Stopped => self.kill(number),
-            Output::SendSnapshot { .. } | Output::SnapshotUnreadable { .. } | Output::Quarantine { .. } => {
+            Output::SendSnapshot { .. }
+            | Output::SnapshotUnreadable { .. }
+            | Output::Damaged { .. }
+            | Output::Quarantine { .. } => {
                 panic!("no script goes so far: {output:?}");
             }
         }
@@ -367,8 +370,12 @@ impl World {
             let others = self.running().into_iter().filter(|other| *other != number);
             let reachable = others.filter(|other| !self.is_cut(number, *other));
             let view = |other: usize| {
-                let data = Some(self.servers[&other].replica.node().data_mark());
-                (id(other), PeerView { alive: true, alive_since_ms: Some(0), data, ..PeerView::default() })
+                let replica = &self.servers[&other].replica;
+                let (data, votes) = (Some(replica.node().data_mark()), replica.standing().votes);
+                (
+                    id(other),
+                    PeerView { alive: true, alive_since_ms: Some(0), data, votes, ..PeerView::default() },
+                )
             };
             let peers = reachable.map(view).collect();
             self.input(number, Input::View(View { peers }));

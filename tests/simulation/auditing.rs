@@ -11,7 +11,7 @@ use crate::{
     company::is_private,
     device::Device,
     queue::{MS, Micros, SECOND},
-    rude::{KEPT_MAX, Step, is_forgetful},
+    rude::{KEPT_MAX, Step, is_forgetful, keeps_days},
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
 };
 
@@ -231,7 +231,11 @@ impl Cluster {
         }
         let seqs: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
         let is_dense = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        if !is_dense || events.len() as u64 > KEPT_MAX {
+        let keeps_right = match keeps_days(room) {
+            true => seqs.first().is_none_or(|first| *first == 1),
+            false => events.len() as u64 <= KEPT_MAX,
+        };
+        if !is_dense || !keeps_right {
             let text = format!("server {} keeps {seqs:?} of {room}", server + 1);
             return Err(Violation::new(Point::OneOrder, text));
         }

@@ -207,7 +207,7 @@ impl<E> Host<E> {
 
 impl Process {
     /// What it says of itself in a heartbeat.
-    pub fn heartbeat(&self, number: usize) -> Datagram {
+    pub fn heartbeat(&self, number: usize, now: Now) -> Datagram {
         Datagram::Heartbeat(Heartbeat {
             ring_position: number as u32,
             // As of the last turn: what a turn under way has changed may not be synced yet.
@@ -216,6 +216,7 @@ impl Process {
             votes: self.standing.votes,
             clients: self.replica.clients(),
             tcp_port: FIRST_PORT + number as u16,
+            wall_ms: now.wall_ms,
         })
     }
 }

@@ -199,9 +199,17 @@ const FORGETFUL: &str = "attic";
 /// At most so many.
 pub const KEPT_MAX: u64 = 12;
 
-/// Whether a room keeps few events.
+/// A room that keeps its events for a day.
+const CALENDAR: &str = "calendar";
+
+/// Whether a room is told to forget: of these the judge does not know what is sent.
 pub fn is_forgetful(room: &str) -> bool {
-    room.starts_with(FORGETFUL)
+    room.starts_with(FORGETFUL) || keeps_days(room)
+}
+
+/// Whether it forgets by age only, so nothing in the time of a run.
+pub fn keeps_days(room: &str) -> bool {
+    room == CALENDAR
 }
 
 /// Speaks in a room that keeps few events, and changes its mind about how many.
@@ -209,12 +217,19 @@ pub fn forgetful(number: u64) -> Vec<Step> {
     let (user, room) = ("keeper", format!("{FORGETFUL}{}", number % 2));
     let keep = 2 + number % (KEPT_MAX - 1);
     let mut steps = vec![
-        line("create_join", user, json!({"room": room, "after": number})),
+        // One with `after` would make no room.
+        line("create_join", user, json!({"room": room})),
         line("room_settings", user, json!({"room": room, "keep_events": keep})),
     ];
     for at in 0..20 {
         steps.push(chat(user, &room, &format!("k{number}.{at}"), "of no lasting interest"));
         steps.push(Step::Pause(number % 7 * 10 * MS));
+    }
+    // No run lasts a day, so nothing here is ever old, whatever a clock shows.
+    steps.push(line("create_join", user, json!({"room": CALENDAR})));
+    steps.push(line("room_settings", user, json!({"room": CALENDAR, "keep_days": 1})));
+    for at in 0..4 {
+        steps.push(chat(user, CALENDAR, &format!("d{number}.{at}"), "of this day"));
     }
     steps
 }

@@ -291,6 +291,9 @@ impl Cluster {
                 Output::SnapshotUnreadable { reason } => {
                     self.trace.say(self.now, || format!("{} goes on with its data: {reason}", server + 1));
                 }
+                Output::Damaged { reason } => {
+                    self.trace.say(self.now, || format!("{} has damaged data: {reason}", server + 1));
+                }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
                     return Ok(());
@@ -372,7 +375,8 @@ impl Cluster {
     }
 
     fn send_heartbeat(&mut self, server: usize) {
-        let heartbeat = self.process(server).heartbeat(server);
+        let now = self.hosts[server].now(self.now);
+        let heartbeat = self.process(server).heartbeat(server, now);
         self.broadcast(server, &heartbeat);
     }
 
@@ -430,6 +434,9 @@ impl Cluster {
         let disk = host.disk.borrow();
         let looked = disk.reader().and_then(|reader| look.carry_out(reader, by.clone()));
         drop(disk);
+        if let Err(StorageError::Doubtful(reason)) = &looked {
+            self.input(server, Input::Damage { reason: reason.clone() });
+        }
         // Now and then the queue is full. The microsecond decides, which is chance enough.
         let is_full = self.now.is_multiple_of(LOOKS_FOR_A_REFUSAL);
         let instruction = looked
@@ -443,16 +450,19 @@ impl Cluster {
         let peer = self.number_of(to);
         let mut bytes = Vec::new();
         let snapshot = self.hosts[server].disk.borrow().reader().and_then(Reader::snapshot);
-        let made = snapshot.ok().and_then(|(head, mut content)| {
-            content.read_to_end(&mut bytes).ok()?;
-            Some(head)
+        let made = snapshot.map_err(|error| error.to_string()).and_then(|(head, mut content)| {
+            content.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+            Ok(head)
         });
         match made {
-            Some(mut head) => {
+            Ok(mut head) => {
                 head.term = term;
                 self.ship(server, peer, Cargo::Snapshot(head, bytes.into()));
             }
-            None => self.input(server, Input::SnapshotSent { to: to.clone(), ok: false }),
+            Err(reason) => {
+                self.input(server, Input::Damage { reason });
+                self.input(server, Input::SnapshotSent { to: to.clone(), ok: false });
+            }
         }
     }
 

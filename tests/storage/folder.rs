@@ -48,6 +48,38 @@ fn a_folder_is_made_and_its_openings_are_counted() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_removed_or_replaced_under_its_user_is_noticed() {
+    let copy_over = |file: &Path| {
+        let aside = file.with_extension("aside");
+        fs::rename(file, &aside).unwrap();
+        fs::copy(&aside, file).unwrap();
+    };
+    type Harm<'a> = &'a dyn Fn(&Path);
+    let harms: [(&str, Harm<'_>); 6] = [
+        ("the folder is removed", &|dir| fs::remove_dir_all(dir).unwrap()),
+        ("the folder is moved", &|dir| fs::rename(dir, dir.with_extension("moved")).unwrap()),
+        ("the database is removed", &|dir| fs::remove_file(dir.join("syncnet.db")).unwrap()),
+        ("the database is replaced", &|dir| copy_over(&dir.join("syncnet.db"))),
+        ("the WAL is removed", &|dir| fs::remove_file(dir.join("syncnet.db-wal")).unwrap()),
+        ("the lock is replaced", &|dir| copy_over(&dir.join("lock"))),
+    ];
+    for (what, harm) in harms {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data");
+        let storage = open(&dir).unwrap();
+        storage.check_in_place().unwrap();
+        storage.check_in_place().unwrap();
+        harm(&dir);
+        let error = storage.check_in_place().expect_err(what);
+        assert!(
+            matches!(&error, StorageError::Failed(why) if why.contains("removed or replaced")),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_folder_in_use_is_refused_by_name_and_process() {
     let dir = tempfile::tempdir().unwrap();

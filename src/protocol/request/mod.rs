@@ -295,7 +295,7 @@ impl Request {
 
 impl Request {
     /// Whether nothing that its client sends behind it is read before it is answered: it decides who the client is,
-    /// or it needs a secret made or checked, which the thread does that reads.
+    /// it needs a secret made or checked, which the thread does that reads, or what it names must be looked up first.
     pub fn is_awaited(&self) -> bool {
         match self {
             Request::CreateJoin(CreateJoin { password, .. }) => password.is_some(),
@@ -305,7 +305,8 @@ impl Request {
             | Request::ChangePassword(_)
             | Request::CloseAccount(_)
             | Request::CreateBot(_)
-            | Request::CreateHook(_) => true,
+            | Request::CreateHook(_)
+            | Request::DeleteHook(_) => true,
             request => request.kind() == Kind::Login,
         }
     }

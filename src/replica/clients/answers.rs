@@ -176,6 +176,12 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(Write { to, then }) = connection.waiting(seq).cloned() else { return };
         let known = |answer: Answer| WriteAnswer::Known(Said::answer(to.clone(), answer, by.clone()));
+        if let Then::Judge(proposal) = then {
+            let refusal = self.judged(at, conn, &proposal);
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            connection.answer(seq, known(refusal.into()));
+            return self.flush_answers(at, conn);
+        }
         let renews = matches!(then, Then::Renew(_));
         if let Then::LogIn(_) | Then::Guest(_) = &then {
             let outcome = match outcome {

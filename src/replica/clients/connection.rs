@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    chat::{Authority, Room, State, effects::Which},
+    chat::{Authority, Proposal, Room, State, effects::Which},
     disk::RoomId,
     fanout::{ConnId, Join},
     protocol::{
@@ -72,6 +72,9 @@ pub enum Then {
     Token(Token),
     /// The connection goes on under this token.
     Renew(Token),
+    /// It is no answer to what was proposed, which is nothing: what was asked for is to be judged again by the state
+    /// in which the log now is.
+    Judge(Box<Proposal>),
 }
 
 impl Write {

@@ -37,7 +37,10 @@ use super::{
     super::{io::Output, neighbourhood::Neighbourhood, outputs::Outputs},
     At, Clients,
     connection::{Awaited, Connection, Then, Write},
+    doubts::{Known, may_be_lifted},
+    reads::Waiting,
     throttle::Guarded,
+    writing::within_limits_of_state,
 };
 
 /// A command that lacks what the thread of its connection makes or checks.
@@ -190,11 +193,12 @@ impl Clients {
         let Unfinished { command, named, lamport_timestamp, .. } = unfinished;
         let proposal = self.proposal(conn, command.clone(), *lamport_timestamp, named.clone());
         let Some(proposal) = proposal else { return Ok(()) };
-        // Asked of every server's state, also of one that may be a moment behind: a hash costs more than that the
-        // user has to ask once more.
+        // This server was up to date after the request had come, see `Clients::put_off`. What of the connection still
+        // waits may change the rules' answer.
         if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
             self.check_early(at, &proposal)?;
         }
+        within_limits_of_state(at, &proposal)?;
         self.admit(at, conn, &proposal)?;
         let is_registration = matches!(command, Command::Register(_));
         if sets && !is_registration && !self.is_privileged(at, conn) {
@@ -246,18 +250,26 @@ impl Clients {
         to: AnswerTo,
         login: Login,
         lamport_timestamp: u64,
+        known: Known,
     ) {
+        let put_off = |clients: &mut Clients, at: &mut At<'_>, to, login| {
+            let request = Request::Login(login);
+            clients.put_off(at, conn, Waiting::new(at.now.mono_ms, conn, to, request, lamport_timestamp));
+        };
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let current = connection.user.clone();
-        let by_token = matches!(connection.authority, Authority::Session(_));
+        let has_session = matches!(connection.authority, Authority::Session(_));
         match login {
             Login::Guest(username) => match current {
                 Some(user) if user.key() != username.key() => {
                     let refusal = already(&user);
                     self.refuse(at, conn, to, refusal, false);
                 }
-                Some(_) if by_token => self.logged_in(at, conn, to, None),
+                Some(_) if has_session => self.logged_in(at, conn, to, None),
                 _ => match self.may_be_guest(at, &username) {
+                    Err(refusal) if known == Known::Here && may_be_lifted(&refusal) => {
+                        put_off(self, at, to, Login::Guest(username));
+                    }
                     Err(refusal) => self.refuse(at, conn, to, refusal, false),
                     // The answer says that others can write to the name, so the log has to know it. If nobody leads,
                     // nobody can write, and the guest may read all the same.
@@ -275,10 +287,12 @@ impl Clients {
             },
             Login::Password(username, password) => match current {
                 // A guest may become a user of the same name, but nobody becomes somebody else.
-                Some(user) if by_token || user.key() != username.key() => {
+                Some(user) if has_session || user.key() != username.key() => {
                     let refusal = already(&user);
                     self.refuse(at, conn, to, refusal, false);
                 }
+                // It may have been set on another server just now.
+                _ if known == Known::Here => put_off(self, at, to, Login::Password(username, password)),
                 _ => {
                     if let Err(refusal) = self.may_hash(at, conn) {
                         return self.refuse(at, conn, to, refusal, false);
@@ -294,48 +308,20 @@ impl Clients {
                     let refusal = already(&user);
                     return self.refuse(at, conn, to, refusal, false);
                 }
-                if at.state.user_of_token(&token.hash()).is_some() {
-                    return self.log_in_by_token(at, conn, to, &token);
-                }
-                // It may have been given out by another server just now.
-                let request = Request::Login(Login::Token(token));
-                if let Err(refusal) = self.reads.push(at.now.mono_ms, conn, to.clone(), request) {
-                    return self.refuse(at, conn, to, refusal, false);
-                }
-                if let Some(connection) = self.connections.get_mut(conn) {
-                    connection.awaited = Some(Awaited::Leader);
+                match by_token(at, &token) {
+                    Ok((name, is_stale)) => {
+                        let hash = token.hash();
+                        self.become_user(at, conn, name.clone(), Authority::Session(hash));
+                        self.logged_in(at, conn, to, Some(token));
+                        if is_stale {
+                            self.touch(at, name, hash);
+                        }
+                    }
+                    // It may have been given out, or a ban lifted, on another server just now.
+                    Err(_) if known == Known::Here => put_off(self, at, to, Login::Token(token)),
+                    Err(refusal) => self.refuse(at, conn, to, refusal, false),
                 }
             }
-        }
-    }
-
-    /// The state is certainly new enough to know the token, if anybody does.
-    pub(super) fn token_is_known_now(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: &Token) {
-        let connection = self.connections.get_mut(conn);
-        if connection.is_some_and(|connection| matches!(connection.awaited, Some(Awaited::Leader))) {
-            self.log_in_by_token(at, conn, to, token);
-            self.answered(conn, at.outputs);
-        }
-    }
-
-    fn log_in_by_token(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: &Token) {
-        let hash = token.hash();
-        let idle_ms = at.config.auth.token_idle_ms();
-        let user = at.state.user_of_token(&hash);
-        let session = user.and_then(|user| user.sessions.get(&hash));
-        let valid = session.filter(|session| session.lasts(at.now.wall_ms, idle_ms)).copied();
-        let (Some(user), Some(valid)) = (user, valid) else {
-            return self.refuse(at, conn, to, Token::refused(), false);
-        };
-        if user.account.is_banned(at.now.wall_ms) {
-            let refusal = banned_from_cluster(&user.name);
-            return self.refuse(at, conn, to, refusal, false);
-        }
-        let (name, authority) = (user.name.clone(), Authority::Session(hash));
-        self.become_user(at, conn, name.clone(), authority);
-        self.logged_in(at, conn, to, Some(token.clone()));
-        if valid.is_stale(at.now.wall_ms) {
-            self.touch(at, name, hash);
         }
     }
 
@@ -551,6 +537,19 @@ impl Clients {
         at.fan_out(Instruction::Say { conn, said });
         self.close(conn, at.outputs);
     }
+}
+
+/// Whose session a token opens, and whether its use is to be noted.
+fn by_token(at: &At<'_>, token: &Token) -> Result<(UserName, bool), Refusal> {
+    let hash = token.hash();
+    let user = at.state.user_of_token(&hash);
+    let session = user.and_then(|user| user.sessions.get(&hash));
+    let valid = session.filter(|session| session.lasts(at.now.wall_ms, at.config.auth.token_idle_ms()));
+    let (Some(user), Some(valid)) = (user, valid) else { return Err(Token::refused()) };
+    if user.account.is_banned(at.now.wall_ms) {
+        return Err(banned_from_cluster(&user.name));
+    }
+    Ok((user.name.clone(), valid.is_stale(at.now.wall_ms)))
 }
 
 fn already(user: &UserName) -> Refusal {

@@ -10,12 +10,14 @@
 //! | `requests` | a request comes in: limits, who it is from, and what kind it is |
 //! | `logins` | logins, and all that needs a password hashed |
 //! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
-//! | `reading`, `reads` | what changes nothing; what of it waits until this server is up to date |
+//! | `reading`, `reads` | what changes nothing; what waits until this server is up to date |
+//! | `doubts` | no refusal for good by a state that may be behind |
 //! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
 //! | `presence`, `tokens` | who is here; sessions whose connections stay open |
 
 mod answers;
 mod connection;
+mod doubts;
 mod logins;
 mod presence;
 mod rates;
@@ -104,9 +106,6 @@ pub trait Server {
 
     /// Who leads, if that is known.
     fn leader(&self) -> Option<&ServerId>;
-
-    /// Whether it leads and has applied all that was ever acknowledged: only then a refusal is for good.
-    fn knows_all(&self) -> bool;
 
     /// Whether newer events may exist that this server cannot know of.
     fn is_stale(&self) -> bool;

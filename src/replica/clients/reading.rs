@@ -18,7 +18,7 @@ use crate::{
         name::RoomKey,
         peer::PeerMessage,
         refusal::{Code, Refusal},
-        request::{self, Export, ExportRooms, History, HistoryRange, Login, Presence, Request, Users},
+        request::{self, Export, ExportRooms, History, HistoryRange, Presence, Request, Users},
         said::Said,
         search,
     },
@@ -27,6 +27,7 @@ use crate::{
 use super::{
     super::query::{AnswerQuery, Query, Read},
     At, Clients, presence,
+    reads::Waiting,
 };
 
 /// What it costs to look at a room or a user of a list, in bytes of an answer: about as much time as these take.
@@ -35,7 +36,8 @@ const LOOK_BYTES: usize = 32;
 impl Clients {
     pub(super) fn read(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, request: Request) {
         // A room that may not be read is waited for like one that does not exist: an answer at once would
-        // tell them apart, and an invitation may be on its way.
+        // tell them apart, and an invitation may be on its way. So is every other refusal: what it lacks may have
+        // been granted on another server.
         let connection = self.connections.get_mut(conn);
         let is_operator = connection.as_ref().is_some_and(|connection| connection.is_operator);
         let user = connection.and_then(|connection| connection.user.as_ref()).map(UserName::key);
@@ -54,13 +56,21 @@ impl Clients {
                 };
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
+            Request::Hooks(request::Hooks { room }) => {
+                viewer.is_none_or(|viewer| at.state.hooks(viewer, room).is_err())
+            }
+            Request::Users(_) => {
+                !at.state.cluster_role_of(user.as_ref(), is_operator).may(ClusterPermission::ListUsers)
+            }
             Request::Members(request::Members { room, .. })
-            | Request::Hooks(request::Hooks { room })
             | Request::Pins(request::Pins { room })
             | Request::Search(request::Search { room: Some(room), .. }) => seen(room).is_none(),
             // Nor for an administrator of a room that is not to be seen; to an operator none is hidden.
             Request::Export(Export { room, .. }) if is_operator => at.state.room(&room.key()).is_none(),
-            Request::Export(Export { room, .. }) => seen(room).is_none(),
+            Request::Export(Export { room, .. }) => {
+                let role = at.state.cluster_role_of(user.as_ref(), is_operator);
+                seen(room).is_none() || !role.may(ClusterPermission::Export)
+            }
             // Nothing that is committed may be missing.
             Request::ExportRooms(_) => true,
             Request::FileRead(read) => {
@@ -69,7 +79,8 @@ impl Clients {
             _ => false,
         };
         if barrier {
-            if let Err(refusal) = self.reads.push(at.now.mono_ms, conn, to.clone(), request) {
+            let waiting = Waiting::new(at.now.mono_ms, conn, to.clone(), request, 0);
+            if let Err(refusal) = self.reads.push(waiting) {
                 self.refuse(at, conn, to, refusal, false);
             }
         } else {
@@ -82,15 +93,16 @@ impl Clients {
         while !at.outputs.are_enough()
             && let Some(read) = self.reads.next_ready(at.server.applied_index())
         {
-            self.answer_read(at, read.conn, read.to, read.request);
+            if read.request.is_awaited() {
+                self.go_on_with(at, read);
+            } else {
+                self.answer_read(at, read.conn, read.to, read.request);
+            }
         }
     }
 
     fn answer_read(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, request: Request) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if let Request::Login(Login::Token(token)) = &request {
-            return self.token_is_known_now(at, conn, to, token);
-        }
         let is_operator = connection.is_operator;
         let looked_at = looks_through(at, &request);
         let Some(connection) = self.connections.get_mut(conn) else { return };

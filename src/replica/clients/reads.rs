@@ -1,4 +1,5 @@
-//! Reads that must first know that this server is up to date (Raft, section 8, "read-only").
+//! Requests that must first know that this server is up to date (Raft, section 8, "read-only"): reads, and what is
+//! begun only then, because its first step may already end in a refusal.
 //!
 //! All that wait share one question to the leader; it is repeated, because the library drops it in
 //! silence before a new leader has committed in its own term.
@@ -22,6 +23,8 @@ const REPEAT_MS: u64 = 100;
 const WAITING_MAX: usize = 16_384;
 /// What they may hold together, in bytes of memory.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// What names, passwords and tokens of a request take at most.
+const SECRETS_BYTES: usize = 1_024;
 
 /// A read that waits.
 #[derive(Debug)]
@@ -32,14 +35,22 @@ pub struct Waiting {
     pub to: AnswerTo,
     /// What it asked.
     pub request: Request,
+    /// The client's Lamport clock.
+    pub lamport_timestamp: u64,
     since_ms: u64,
 }
 
 impl Waiting {
+    /// A request that waits from now on.
+    pub fn new(now_ms: u64, conn: ConnId, to: AnswerTo, request: Request, lamport_timestamp: u64) -> Waiting {
+        Waiting { conn, to, request, lamport_timestamp, since_ms: now_ms }
+    }
+
     /// What it holds, in bytes of memory. Only a `ping` holds whatever was sent.
     fn weight(&self) -> usize {
         let data = match &self.request {
             Request::Ping(ping) => ping.bytes(),
+            request if request.is_awaited() => SECRETS_BYTES,
             _ => 0,
         };
         size_of::<Waiting>() + data
@@ -64,8 +75,7 @@ pub struct Reads {
 
 impl Reads {
     /// A read that must wait; refused if too many wait already.
-    pub fn push(&mut self, now_ms: u64, conn: ConnId, to: AnswerTo, request: Request) -> Result<(), Refusal> {
-        let waiting = Waiting { conn, to, request, since_ms: now_ms };
+    pub fn push(&mut self, waiting: Waiting) -> Result<(), Refusal> {
         if self.count >= WAITING_MAX || self.bytes + waiting.weight() > WAITING_BYTES {
             let reason = "too many reads wait for a majority of the servers";
             return Err(Refusal::new(Code::Overloaded, reason).retry_after(REPEAT_MS));
@@ -145,7 +155,8 @@ mod tests {
     #[test]
     fn an_answer_is_for_the_newest_question_only() {
         let mut reads = Reads::default();
-        let push = |reads: &mut Reads| reads.push(0, ConnId(1), AnswerTo::default(), ping("")).unwrap();
+        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), 0);
+        let push = |reads: &mut Reads| reads.push(waiting()).unwrap();
         push(&mut reads);
         let older = reads.question(0).unwrap();
         push(&mut reads);
@@ -163,7 +174,8 @@ mod tests {
     fn reads_that_wait_are_bounded_by_what_they_hold_until_they_are_answered() {
         let mut reads = Reads::default();
         let large = "x".repeat(WAITING_BYTES / 4);
-        let push = |reads: &mut Reads| reads.push(0, ConnId(1), AnswerTo::default(), ping(&large));
+        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(&large), 0);
+        let push = |reads: &mut Reads| reads.push(waiting());
         for _ in 0..3 {
             push(&mut reads).unwrap();
         }

@@ -15,7 +15,10 @@ use crate::{
     },
 };
 
-use super::{At, Clients};
+use super::{
+    At, Clients,
+    doubts::{Known, may_be_lifted},
+};
 
 impl Clients {
     /// Takes a request, or what is wrong with it. If the connection's thread waits for it and it is answered now,
@@ -77,19 +80,24 @@ impl Clients {
             return self.refuse(at, conn, to, refusal, false);
         }
         let identified = if self.is_unproven(at, conn) {
-            for_the_unproven(&request)
+            for_the_unproven(&request).map_err(NotIdentified::Refused)
         } else {
             self.identify(at, conn, head.sender_id.as_deref(), &request)
         };
-        if let Err(refusal) = identified {
-            return self.refuse(at, conn, to, refusal, false);
+        match identified {
+            Ok(()) => {}
+            Err(NotIdentified::Refused(refusal)) => return self.refuse(at, conn, to, refusal, false),
+            Err(NotIdentified::Banned(guest)) => return self.doubt_ban(at, conn, to, guest),
         }
+        let known = Known::Here;
         match (request.kind(), request) {
-            (_, Request::Login(login)) => self.log_in(at, conn, to, login, head.lamport_timestamp),
+            (_, Request::Login(login)) => self.log_in(at, conn, to, login, head.lamport_timestamp, known),
             (_, Request::OperatorChallenge(_)) => self.challenge(at, conn, to),
             (_, Request::OperatorLogin(login)) => self.prove(at, conn, to, login),
             (Kind::Read, request) => self.read(at, conn, to, request),
-            (Kind::Login | Kind::Write, request) => self.write(at, conn, to, request, head.lamport_timestamp),
+            (Kind::Login | Kind::Write, request) => {
+                self.write(at, conn, to, request, head.lamport_timestamp, known)
+            }
         }
     }
 
@@ -125,7 +133,7 @@ impl Clients {
         conn: ConnId,
         sender_id: Option<&str>,
         request: &Request,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotIdentified> {
         let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
         if matches!(request, Request::Login(_) | Request::Register(_) | Request::HookPost(_)) {
             return Ok(());
@@ -138,7 +146,7 @@ impl Clients {
             && let Some(user) = guest
             && at.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
         {
-            return Err(must_log_in(user));
+            return Err(must_log_in(user).into());
         }
         match (&connection.user, sender_id) {
             (Some(user), Some(sender)) => {
@@ -147,12 +155,12 @@ impl Clients {
                 }
                 let reason =
                     format!("this connection is logged in as {user}; leave sender_id out or log in anew");
-                Err(Refusal::new(Code::NotAuthenticated, reason))
+                Err(Refusal::new(Code::NotAuthenticated, reason).into())
             }
             (Some(_), None) => Ok(()),
             (None, None) if needs_login => {
                 let reason = "log in first, or give a sender_id";
-                Err(Refusal::new(Code::NotAuthenticated, reason))
+                Err(Refusal::new(Code::NotAuthenticated, reason).into())
             }
             (None, None) => Ok(()),
             (None, Some(sender)) => match UserName::new(sender) {
@@ -163,12 +171,13 @@ impl Clients {
                 Some(user) if needs_login => {
                     self.may_be_guest(at, &user).map_err(|refusal| match refusal.code {
                         // Who names a registered name without a login is asked for one.
-                        Code::NameTaken => must_log_in(&user),
-                        _ => refusal,
+                        Code::NameTaken => must_log_in(&user).into(),
+                        _ if may_be_lifted(&refusal) => NotIdentified::Banned(user),
+                        _ => refusal.into(),
                     })
                 }
                 None if needs_login => {
-                    Err(Refusal::bad_request("sender_id must be 1 to 32 of A-Z a-z 0-9 _ . -"))
+                    Err(Refusal::bad_request("sender_id must be 1 to 32 of A-Z a-z 0-9 _ . -").into())
                 }
                 // A probe may sign with anything.
                 Some(_) | None => Ok(()),
@@ -248,6 +257,19 @@ impl Clients {
             }
             _ => at.fan_out(Instruction::Follow { conn, room, name, after, last_seq }),
         }
+    }
+}
+
+/// Why a request has no sender who could be believed.
+enum NotIdentified {
+    Refused(Refusal),
+    /// A guest who is banned, as far as this server knows.
+    Banned(UserName),
+}
+
+impl From<Refusal> for NotIdentified {
+    fn from(refusal: Refusal) -> NotIdentified {
+        NotIdentified::Refused(refusal)
     }
 }
 

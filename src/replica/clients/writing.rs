@@ -1,4 +1,7 @@
-//! A request that changes something: refused early where that is certain, else proposed.
+//! A request that changes something: it is proposed, and the log decides.
+//!
+//! Nothing is refused for good by what the state of this server says alone. A leader that was deposed while it stood
+//! still does not know it, and may lack what was acknowledged elsewhere: see `doubts`.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +29,9 @@ use super::{
     super::evidence::evidence,
     At, Clients,
     connection::{Awaited, Then, Write, WriteAnswer},
+    doubts::Known,
     logins::Unfinished,
+    reads::Waiting,
 };
 
 /// When to come back after a request that was refused because too much waits.
@@ -40,9 +45,18 @@ impl Clients {
         to: AnswerTo,
         request: Request,
         lamport_timestamp: u64,
+        known: Known,
     ) {
         if redirects(at) {
             return self.redirect(at, conn, to);
+        }
+        // A hash is made or checked by what the state says, and what the rules refuse is to cost none.
+        if known == Known::Here && request.is_awaited() {
+            return self.put_off(
+                at,
+                conn,
+                Waiting::new(at.now.mono_ms, conn, to, request, lamport_timestamp),
+            );
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let unasked =
@@ -120,7 +134,7 @@ impl Clients {
         Some(Proposal { user, authority, lamport_timestamp, command })
     }
 
-    /// Proposes, unless it is over a limit or it is certain that the log will refuse; whether it was proposed.
+    /// Proposes, unless it is over a limit; whether it was proposed.
     pub(super) fn propose(
         &mut self,
         at: &mut At<'_>,
@@ -128,7 +142,11 @@ impl Clients {
         write: Write,
         proposal: &Proposal,
     ) -> bool {
-        let allowed = self.may_propose(at, conn, proposal);
+        let allowed = may_propose(at);
+        if allowed.is_ok() && within_limits_of_state(at, proposal).is_err() {
+            self.doubt_limit(at, conn, write.to, proposal);
+            return false;
+        }
         if let Err(refusal) = allowed.and_then(|()| self.admit(at, conn, proposal)) {
             self.note_shed(conn, &proposal.command, &refusal);
             self.refuse(at, conn, write.to, refusal, false);
@@ -142,7 +160,7 @@ impl Clients {
     pub(super) fn propose_counted(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished) {
         let Unfinished { write, command, named, lamport_timestamp } = unfinished;
         let Some(proposal) = self.proposal(conn, command, lamport_timestamp, named) else { return };
-        if let Err(refusal) = self.may_propose(at, conn, &proposal) {
+        if let Err(refusal) = may_propose(at) {
             return self.refuse(at, conn, write.to, refusal, false);
         }
         let renews = matches!(write.then, Then::Renew(_));
@@ -153,32 +171,11 @@ impl Clients {
         }
     }
 
-    fn enqueue(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: &Proposal) {
+    pub(super) fn enqueue(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: &Proposal) {
         let seq = at.proposals.push(at.now.mono_ms, conn, proposal);
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.wait_for(write, seq);
         }
-    }
-
-    /// Whether there is room for a proposal, and it is not certain that the log will refuse it.
-    pub(super) fn may_propose(
-        &mut self,
-        at: &mut At<'_>,
-        conn: ConnId,
-        proposal: &Proposal,
-    ) -> Result<(), Refusal> {
-        // Only the leader's state is the newest: what is missing here may be acknowledged elsewhere already, and
-        // a refusal is for good. What of this connection still waits may change the rules' answer, too.
-        if at.server.knows_all()
-            && self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes())
-        {
-            self.check_early(at, proposal)?;
-        }
-        if at.proposals.is_full(at.config.limits.pending_proposals) {
-            let reason = "too much waits for its commit; nothing was proposed";
-            return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
-        }
-        Ok(())
     }
 
     pub(super) fn check_early(&mut self, at: &mut At<'_>, proposal: &Proposal) -> Result<(), Refusal> {
@@ -220,8 +217,7 @@ impl Clients {
         Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS))
     }
 
-    /// The limits that each server watches over by itself. They are settings, which may differ between
-    /// servers for a while, so they are asked for before the log and not by the rules. What passes is counted.
+    /// How much may be asked for, which each server watches over by itself. What passes is counted.
     pub(super) fn admit(
         &mut self,
         at: &mut At<'_>,
@@ -249,23 +245,11 @@ impl Clients {
         }
         let creates = command.operation().creates(user);
         if creates.is_some_and(|room| at.state.room(&room.key()).is_none()) {
-            if at.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64 {
-                let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
-                return Err(Refusal::new(Code::Forbidden, reason));
-            }
             self.rates.new_room(now_ms, limits, (user.key(), addr))?;
         }
         if let Command::FileBegin(command::FileBegin { file, .. }) = command {
-            let used = at.state.user(&user.key()).map_or(0, |user| user.file_bytes);
             if file.size > limits.file_bytes {
                 let reason = format!("a file may have {} bytes", limits.file_bytes);
-                return Err(Refusal::new(Code::TooLarge, reason));
-            }
-            if used.saturating_add(file.size) > limits.file_bytes_per_user {
-                let reason = format!(
-                    "your files have {used} bytes; {} are allowed in all, so delete some first",
-                    limits.file_bytes_per_user
-                );
                 return Err(Refusal::new(Code::TooLarge, reason));
             }
             self.rates.upload(now_ms, limits, (user.key(), addr), file.size)?;
@@ -293,6 +277,40 @@ impl Clients {
         }
         self.flush_answers(at, conn);
     }
+}
+
+/// Whether there is room for a proposal.
+pub(super) fn may_propose(at: &At<'_>) -> Result<(), Refusal> {
+    if at.proposals.is_full(at.config.limits.pending_proposals) {
+        let reason = "too much waits for its commit; nothing was proposed";
+        return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
+    }
+    Ok(())
+}
+
+/// The limits of what one user may have, by the state of this server. They are settings, which may differ between
+/// servers for a while, so they are asked for before the log and not by the rules.
+pub(super) fn within_limits_of_state(at: &At<'_>, proposal: &Proposal) -> Result<(), Refusal> {
+    let Proposal { user, command, .. } = proposal;
+    let limits = &at.config.limits;
+    let creates = command.operation().creates(user);
+    if creates.is_some_and(|room| at.state.room(&room.key()).is_none())
+        && at.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
+    {
+        let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+        return Err(Refusal::new(Code::Forbidden, reason));
+    }
+    if let Command::FileBegin(command::FileBegin { file, .. }) = command {
+        let used = at.state.user(&user.key()).map_or(0, |user| user.file_bytes);
+        if file.size <= limits.file_bytes && used.saturating_add(file.size) > limits.file_bytes_per_user {
+            let reason = format!(
+                "your files have {used} bytes; {} are allowed in all, so delete some first",
+                limits.file_bytes_per_user
+            );
+            return Err(Refusal::new(Code::TooLarge, reason));
+        }
+    }
+    Ok(())
 }
 
 /// Whether this server takes no writes but sends its clients to the leader.

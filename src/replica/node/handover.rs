@@ -2,7 +2,8 @@
 //!
 //! Raft, section 3.10 of the thesis, "leadership transfer". A leader that sees a living server above it,
 //! replicating and nearly caught up, waits until that has been so for a while and then transfers. A
-//! transfer that did not work doubles the wait.
+//! transfer that did not work doubles the wait. One that takes no part in elections is not asked to lead; and
+//! who has found damage in its own data hands over to whoever is fit.
 
 use super::Node;
 use crate::{
@@ -87,7 +88,9 @@ impl<S: Storage> Node<S> {
             return false;
         }
         let mine = self.config.ring_position();
-        let above = self.fit_to_lead().into_iter().filter(|fit| fit.ring_position > mine);
+        // Whoever is whole leads rather than a server whose data is damaged.
+        let is_damaged = self.damage().is_some();
+        let above = self.fit_to_lead().into_iter().filter(|fit| is_damaged || fit.ring_position > mine);
         let highest = above.max_by_key(|fit| fit.ring_position);
         let successor = self.handover.consider(now.mono_ms, &self.config, highest.as_ref());
         let Some(successor) = successor else { return false };
@@ -110,7 +113,9 @@ impl<S: Storage> Node<S> {
         let consensus = &self.consensus;
         let last_index = consensus.last_index();
         self.others()
-            .filter(|server| self.view.peers.get(&server.server_id).is_some_and(|peer| peer.alive))
+            .filter(|server| {
+                self.view.peers.get(&server.server_id).is_some_and(|peer| peer.alive && peer.votes)
+            })
             .filter_map(|server| {
                 let node_id = self.members.node_of(&server.server_id, consensus.conf())?;
                 let is_voter = consensus.conf().voters.contains(&node_id);

@@ -6,12 +6,14 @@
 //! | file | concept |
 //! |---|---|
 //! | this one | what the node owns and says of itself |
+//! | `damage` | what becomes of a server whose data is damaged in places |
 //! | `forming` | how servers become a cluster, and how one that lost its data gets back in |
 //! | `handover` | who leads in the end |
 //! | `links` | what comes over a peer link |
 //! | `members` | which node belongs to which configured server, as the log has it |
 //! | `trust` | the memory that catches a server which lost or rolled back its data |
 
+mod damage;
 mod forming;
 mod handover;
 mod links;
@@ -32,7 +34,7 @@ use crate::{
     },
 };
 
-use self::{forming::Hello, handover::Handover, links::Link, members::Members, trust::Trust};
+use self::{damage::Damage, forming::Hello, handover::Handover, links::Link, members::Members, trust::Trust};
 use super::{
     io::{Now, Output},
     outputs::Outputs,
@@ -67,6 +69,7 @@ pub struct Node<S: Storage> {
     /// Until when the leader's entries are passed over, see [`Node::go_on_without`].
     no_entries_until_ms: u64,
     quarantined: bool,
+    damage: Option<Damage>,
     /// An error of the disk that came up outside a turn; the next turn ends with it.
     broken: Option<StorageError>,
 }
@@ -92,6 +95,7 @@ impl<S: Storage> Node<S> {
             next_wipe_ms: now.mono_ms,
             no_entries_until_ms: now.mono_ms,
             quarantined: false,
+            damage: None,
             broken: None,
             config,
         })
@@ -104,6 +108,7 @@ impl<S: Storage> Node<S> {
         }
         self.meet(now, outputs);
         self.reconfigure();
+        self.consider_rebuilding(outputs);
     }
 
     /// The election asks this server to try to lead, see [`Consensus::campaign`].
@@ -132,8 +137,11 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// The sending of a snapshot to `to` has ended.
+    /// The sending of a snapshot to `to` has ended. One that was made to its end has read all of the data.
     pub fn on_snapshot_sent(&mut self, to: &ServerId, ok: bool) {
+        if ok {
+            self.damage = None;
+        }
         let conf = self.consensus.conf();
         let nodes: Vec<NodeId> = [&conf.learners[..], &conf.voters].concat();
         for node in self.members.of_server(to, &nodes) {
@@ -142,7 +150,10 @@ impl<S: Storage> Node<S> {
     }
 
     /// Asks for a snapshot to be sent to `node`, or tells consensus that it cannot be.
-    pub fn send_snapshot(&mut self, node: NodeId, outputs: &mut Outputs) {
+    pub fn send_snapshot(&mut self, now: Now, node: NodeId, outputs: &mut Outputs) {
+        if self.makes_no_snapshot(now) {
+            return self.consensus.snapshot_sent(node, false);
+        }
         match self.members.server_of(node).filter(|server| self.links.contains_key(*server)) {
             Some(to) => {
                 outputs.push(Output::SendSnapshot { to: to.clone(), term: self.consensus.term() });
@@ -299,7 +310,7 @@ impl<S: Storage> Node<S> {
 
     /// Whether this server may take part in elections.
     pub fn may_vote(&self) -> bool {
-        self.trust.is_cleared() && self.consensus.is_voter()
+        self.trust.is_cleared() && self.consensus.is_voter() && self.damage.is_none()
     }
 
     /// Whether a server is believed alive; this one is.

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io::Read,
+    io::{self, Read},
 };
 
 use data_encoding::HEXLOWER;
@@ -22,7 +22,7 @@ use crate::{
         peer::{NodeId, PeerMessage},
         request::Request,
         secret::ClusterSecret,
-        status::Role,
+        status::{Role, Status},
     },
     replica::{
         Replica, TurnState,
@@ -101,10 +101,13 @@ pub struct Cluster {
     /// So many of the next snapshots cannot be read to their end.
     pub damaged_snapshots: usize,
     pub unreadable: Vec<(usize, String)>,
+    pub damaged: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
     /// Whether servers cannot read what others pass on to them.
     pub garbled: bool,
+    /// How far the clocks of servers are off.
+    pub ahead_ms: BTreeMap<usize, i64>,
 }
 
 impl Cluster {
@@ -124,9 +127,11 @@ impl Cluster {
             quarantined: Vec::new(),
             damaged_snapshots: 0,
             unreadable: Vec::new(),
+            damaged: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
             garbled: false,
+            ahead_ms: BTreeMap::new(),
         }
     }
 
@@ -160,7 +165,7 @@ impl Cluster {
             keep_entries: self.keep_entries,
         };
         let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
-        let replica = Replica::open(config, storage, self.now).expect("starts");
+        let replica = Replica::open(config, storage, self.now_at(number)).expect("starts");
         let fanout = Subscriptions::new(Limits::default().outbox_bytes);
         self.servers.insert(
             number,
@@ -361,6 +366,10 @@ impl Cluster {
         &self.servers[&number].replica
     }
 
+    pub fn status(&self, number: usize) -> Status {
+        self.replica(number).status(self.now_at(number))
+    }
+
     /// Drives everybody until nothing is left to do at this moment.
     pub fn settle(&mut self) {
         while !self.round() {}
@@ -370,7 +379,7 @@ impl Cluster {
     pub fn round(&mut self) -> bool {
         let mut idle = true;
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
-            let now = self.now;
+            let now = self.now_at(number);
             let server = self.servers.get_mut(&number).expect("it runs");
             let mut outputs = Vec::new();
             while server.replica.turn(now).expect("the disk works") == TurnState::WillSync {
@@ -409,15 +418,21 @@ impl Cluster {
             Output::FanOut(instruction) => {
                 self.servers.get_mut(&number).expect("it runs").fanout.handle(instruction)
             }
-            Output::Query(look) => self.look(number, &look),
+            Output::Query(look) => self.look(number, look),
             Output::SendSnapshot { to, term } => {
                 let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
                 head.term = term;
+                let mut bytes = Vec::new();
+                if let Err(error) = content.read_to_end(&mut bytes) {
+                    self.input(number, Input::Damage { reason: error.to_string() });
+                    return self.input(number, Input::SnapshotSent { to, ok: false });
+                }
                 if self.damaged_snapshots > 0 {
                     self.damaged_snapshots -= 1;
                     // What is synced to the spool file is not what is read from it.
-                    content = Box::new(content.take(200));
+                    bytes.truncate(200);
                 }
+                let content = Box::new(io::Cursor::new(bytes));
                 let to_number = self.number(&to);
                 self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
                 self.input(number, Input::SnapshotSent { to, ok: true });
@@ -438,15 +453,22 @@ impl Cluster {
                 assert!(std::mem::take(&mut thread.is_waiting), "the thread of {conn:?} waits for nothing");
                 self.read(number, conn);
             }
+            Output::Damaged { reason } => self.damaged.push((number, reason)),
             Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Stopped => {}
         }
     }
 
-    fn look(&mut self, number: usize, look: &Query) {
+    fn look(&mut self, number: usize, look: Query) {
         let by =
             crate::protocol::answer::Signature { server_id: id(number), lamport_timestamp: 0, now_ms: 0 };
-        let instruction = look.carry_out(&self.disk(number).reader(), by).expect("the disk works");
+        let instruction = match look.carry_out(&self.disk(number).reader(), by.clone()) {
+            Ok(instruction) => instruction,
+            Err(error) => {
+                self.input(number, Input::Damage { reason: error.to_string() });
+                look.refused(Refusal::new(Code::Overloaded, "the disk cannot be read"), by)
+            }
+        };
         self.servers.get_mut(&number).expect("it runs").fanout.handle(instruction);
     }
 
@@ -461,12 +483,12 @@ impl Cluster {
         }
         server.closed.extend(server.fanout.closed().into_iter().map(|(conn, _)| conn));
         for query in queries {
-            self.look(number, &Query::Events(query));
+            self.look(number, Query::Events(query));
         }
     }
 
     fn input(&mut self, number: usize, input: Input) {
-        let now = self.now;
+        let now = self.now_at(number);
         if let Some(server) = self.servers.get_mut(&number) {
             server.replica.handle(now, input);
         }
@@ -481,7 +503,15 @@ impl Cluster {
                 .filter(|other| !self.is_cut(number, *other))
                 .map(|other| {
                     let data = Some(self.servers[&other].replica.node().data_mark());
-                    let view = PeerView { alive: true, alive_since_ms: Some(0), data, ..PeerView::default() };
+                    let view = PeerView {
+                        alive: true,
+                        alive_since_ms: Some(0),
+                        last_heartbeat_ms: Some(self.now.mono_ms),
+                        wall_ms: Some(self.now_at(other).wall_ms),
+                        votes: self.servers[&other].replica.standing().votes,
+                        data,
+                        ..PeerView::default()
+                    };
                     (id(other), view)
                 })
                 .collect();
@@ -498,6 +528,12 @@ impl Cluster {
     /// Tells a server what to believe of a peer, until time goes on.
     pub fn believe(&mut self, number: usize, peer: usize, view: PeerView) {
         self.input(number, Input::View(View { peers: [(id(peer), view)].into() }));
+    }
+
+    /// What the clocks of a server show.
+    fn now_at(&self, number: usize) -> Now {
+        let ahead_ms = self.ahead_ms.get(&number).copied().unwrap_or(0);
+        Now { wall_ms: self.now.wall_ms.saturating_add_signed(ahead_ms), ..self.now }
     }
 
     fn others(&self, number: usize) -> Vec<usize> {

@@ -113,7 +113,7 @@ fn a_server_that_lags_refuses_nothing_that_others_have_acknowledged() {
         let answers = cluster.answers(2, conn);
         assert_eq!(answers[0]["msg_type"], "ack", "{answers:?}");
     }
-    // The leader knows at once what is not there.
+    // What is not there is refused in its turn, by the log.
     cluster.say(3, 1, &[&chat("c").replace("lobby", "nowhere")]);
     assert_eq!(field(&cluster.answers(3, 1), "for").len(), 4);
     cluster.settle();
@@ -144,7 +144,7 @@ fn what_follows_a_message_that_was_refused_for_its_rate_does_not_overtake_it() {
     let slow = r#"{"msg_type":"room_settings","data":{"room":"lobby","slow_s":5}}"#;
     cluster.say(3, 9, &[JOIN, slow]);
     cluster.run_ms(40);
-    // The leader refuses early, the others hear it from the log.
+    // The leader's clients and a follower's hear it from the log.
     for (server, user) in [(3, "bob"), (1, "carol")] {
         let say = |id: &str, follows: &str| {
             let line = chat(id).replace("alice", user);

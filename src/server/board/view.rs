@@ -185,6 +185,7 @@ pub(super) mod tests {
             alive: alive.contains(&name),
             last_heartbeat_age_ms: Some(20),
             match_index: None,
+            clock_offset_ms: None,
         };
         Status { peers: ["b", "c"].map(peer).into(), ..status }
     }

@@ -153,6 +153,7 @@ mod tests {
                 alive,
                 last_heartbeat_age_ms: None,
                 match_index: None,
+                clock_offset_ms: None,
             }],
             note: "being rebuilt".into(),
             indexing: None,

@@ -37,6 +37,17 @@ pub enum SendError {
     Reading(#[source] io::Error),
 }
 
+impl SendError {
+    /// What is wrong with the disk, if that is why.
+    pub fn of_disk(&self) -> Option<StorageError> {
+        match self {
+            SendError::Disk(error) => Some(error.clone()),
+            SendError::Reading(error) => error.get_ref()?.downcast_ref().cloned(),
+            SendError::NoLink | SendError::LinkLost => None,
+        }
+    }
+}
+
 /// Why a snapshot that came is thrown away.
 #[derive(Debug, Error)]
 pub enum AssemblyError {

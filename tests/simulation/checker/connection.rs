@@ -25,6 +25,8 @@ struct Asked {
     /// What an answer must have seen: by room, the least `last_seq`.
     floor: BTreeMap<String, u64>,
     is_barrier: bool,
+    /// Whether it names nothing but a public room, which somebody was told of before.
+    names_known_room: bool,
 }
 
 impl Asked {
@@ -87,6 +89,11 @@ impl Connection {
         if is_barrier {
             floor = places.all_shown();
         }
+        if let Some(room) = room.as_ref().filter(|_| line.may_end_room()) {
+            places.may_be_gone(room);
+        }
+        let names_known_room =
+            line.names_room_only() && room.as_ref().is_some_and(|room| places.is_known(room));
         let attempt = match (line.msg_type.as_str(), &self.user, &room, line.text("body")) {
             ("chat", Some(user), Some(room), Some(body)) => match line.text("client_msg_id") {
                 Some(id) => {
@@ -111,6 +118,7 @@ impl Connection {
             attempt,
             floor,
             is_barrier,
+            names_known_room,
         });
     }
 
@@ -141,6 +149,16 @@ impl Connection {
                 return self.acked(&asked, line, places);
             }
             "nack" => {
+                let room = asked.room.as_deref().unwrap_or_default();
+                ensure!(
+                    // What ends a room may have been on its way at the same time.
+                    line.text("code") != Some("not_found")
+                        || !asked.names_known_room
+                        || !places.is_known(room),
+                    Refused,
+                    "a {} says that there is no {room}, which was made before it was asked for",
+                    asked.msg_type
+                );
                 if let Some((key, attempt)) = &asked.attempt {
                     let unknown = line.text("code") == Some("unavailable");
                     let outcome = if unknown { Outcome::Unknown } else { Outcome::Refused };
@@ -262,6 +280,9 @@ impl Connection {
 
     fn joined(&mut self, asked: &Asked, line: &Line, places: &mut Places) -> Verdict {
         let Some(room) = line.room() else { return Ok(()) };
+        if !line.flag("private") {
+            places.know(&room);
+        }
         let events = shown_events(line, &room, places)?;
         let last_seq = self.last_seq(asked, line, &room)?;
         let ends = events.last().map(|event| event.seq);
@@ -394,6 +415,7 @@ impl Asked {
             attempt: None,
             floor: BTreeMap::new(),
             is_barrier: false,
+            names_known_room: false,
         }
     }
 }

@@ -497,6 +497,29 @@ fn a_refusal_means_that_nothing_happened() {
 }
 
 #[test]
+fn a_room_that_somebody_was_told_of_is_not_denied() {
+    let told = || {
+        let mut history = History::new();
+        history.join(2, None, &[], 0, false);
+        history
+    };
+    let mut history = told();
+    let request = history.send(1, "a1");
+    history.nack(1, request, "not_found").breaks(Point::Refused);
+    let mut history = told();
+    let request = history.send(1, "a1");
+    history.nack(1, request, "overloaded").passes();
+    // Asked before it was told of, or beside what may end it.
+    let mut history = History::new();
+    let request = history.send(1, "a1");
+    history.join(2, None, &[], 0, false).nack(1, request, "not_found").passes();
+    let mut history = told();
+    let request = history.send(1, "a1");
+    history.ask(2, "delete_room", json!({"room": "lobby"}));
+    history.nack(1, request, "not_found").passes();
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_not_confined() {
     let mut history = History::new();
     let request = history.send(1, "a1");

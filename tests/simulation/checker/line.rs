@@ -58,6 +58,21 @@ impl Line {
         self.text("room").map(str::to_ascii_lowercase)
     }
 
+    /// Whether it is about a room alone: of what else it names, nothing could be missing.
+    pub fn names_room_only(&self) -> bool {
+        let is_about_room =
+            matches!(self.msg_type.as_str(), "chat" | "create_join" | "history" | "members" | "pins");
+        let others = ["reply_to", "file_id", "to"];
+        is_about_room
+            && self.text("room").is_some()
+            && others.iter().all(|field| !self.data.contains_key(*field))
+    }
+
+    /// Whether the room that it names may not be there, or not to be seen, afterwards.
+    pub fn may_end_room(&self) -> bool {
+        matches!(self.msg_type.as_str(), "delete_room" | "rename_room" | "room_settings" | "import_room")
+    }
+
     /// The direct conversation of `user` with whom it names as `to`.
     pub fn direct(&self, user: &str) -> Option<String> {
         let with = self.text("to")?.to_ascii_lowercase();

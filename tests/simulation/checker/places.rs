@@ -90,6 +90,10 @@ pub struct Places {
     given_up: BTreeSet<MessageKey>,
     shown_lamport: u64,
     shown_seq: BTreeMap<String, u64>,
+    /// Public rooms that somebody was told of.
+    known_rooms: BTreeSet<String>,
+    /// Rooms that somebody may have deleted, renamed or hidden.
+    doubtful_rooms: BTreeSet<String>,
     ends: BTreeMap<(usize, String), u64>,
 }
 
@@ -119,6 +123,21 @@ impl Places {
         if let Some(attempt) = self.messages.get_mut(key).and_then(|sent| sent.attempts.get_mut(attempt)) {
             attempt.outcome = outcome;
         }
+    }
+
+    /// A client was told of the public room.
+    pub fn know(&mut self, room: &str) {
+        self.known_rooms.insert(room.to_owned());
+    }
+
+    /// Somebody asked for what may end the room, or hide it.
+    pub fn may_be_gone(&mut self, room: &str) {
+        self.doubtful_rooms.insert(room.to_owned());
+    }
+
+    /// Whether there certainly is a public room of that name.
+    pub fn is_known(&self, room: &str) -> bool {
+        self.known_rooms.contains(room) && !self.doubtful_rooms.contains(room)
     }
 
     /// The newest event of `room` that any client has been shown.

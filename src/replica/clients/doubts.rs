@@ -1,0 +1,132 @@
+//! No refusal for good by a state that may be behind.
+//!
+//! What the state of this server says may be old, though it leads: a leader that stood still for a while has been
+//! deposed and does not know it, and what it lacks was acknowledged elsewhere. A refusal that follows from state is
+//! therefore given in one of three ways.
+//!
+//! - The log gives it. All rules of commands are asked there, and nowhere before.
+//! - A request whose client is not read from meanwhile is put off until a majority has said how far its log is, and
+//!   only then looked at ([`Clients::put_off`]); so is each read that would be refused.
+//! - What each server watches over by itself is asked again when the log has come past the request: nothing is
+//!   proposed in its place, and decides when ([`Then::Judge`]). Its answer keeps its turn.
+//!
+//! Some refusals never become wrong: a registered name stays registered.
+
+use crate::{
+    chat::{Authority, Command, Proposal, command, command::Nothing, must_log_in},
+    fanout::ConnId,
+    protocol::{
+        checked::ClientMsgId,
+        envelope::AnswerTo,
+        name::UserName,
+        refusal::{Code, Refusal},
+        request::Request,
+    },
+};
+
+use super::{
+    At, Clients,
+    connection::{Awaited, Then, Write},
+    reads::Waiting,
+    writing::{may_propose, within_limits_of_state},
+};
+
+/// How much is known when a request is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// What this server has applied.
+    Here,
+    /// All that was acknowledged anywhere before the request came.
+    Everywhere,
+}
+
+/// Whether a refusal of who somebody is may become wrong: a ban can be lifted.
+pub(super) fn may_be_lifted(refusal: &Refusal) -> bool {
+    refusal.code == Code::Forbidden
+}
+
+impl Clients {
+    /// Lets a request wait until this server knows everything that was acknowledged before it came. Its client is not
+    /// read from meanwhile.
+    pub(super) fn put_off(&mut self, at: &mut At<'_>, conn: ConnId, waiting: Waiting) {
+        let to = waiting.to.clone();
+        if let Err(refusal) = self.reads.push(waiting) {
+            return self.refuse(at, conn, to, refusal, false);
+        }
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.awaited = Some(Awaited::Leader);
+        }
+    }
+
+    /// This server knows enough now for a request that was put off.
+    pub(super) fn go_on_with(&mut self, at: &mut At<'_>, waiting: Waiting) {
+        let Waiting { conn, to, request, lamport_timestamp, .. } = waiting;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if !matches!(connection.awaited, Some(Awaited::Leader)) {
+            return;
+        }
+        connection.awaited = None;
+        let known = Known::Everywhere;
+        match request {
+            Request::Login(login) => self.log_in(at, conn, to, login, lamport_timestamp, known),
+            request => self.write(at, conn, to, request, lamport_timestamp, known),
+        }
+        self.read_on(conn, at.outputs);
+    }
+
+    /// A guest is banned, as far as this server knows.
+    pub(super) fn doubt_ban(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, guest: UserName) {
+        let proposal = Proposal {
+            user: guest,
+            authority: Authority::Guest,
+            lamport_timestamp: 0,
+            command: Nothing.into(),
+        };
+        match may_propose(at) {
+            Ok(()) => self.judge_later(at, conn, to, proposal),
+            Err(refusal) => self.refuse(at, conn, to, refusal, false),
+        }
+    }
+
+    /// A user has as much as one may have, as far as this server knows.
+    pub(super) fn doubt_limit(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, proposal: &Proposal) {
+        // What follows a message must not overtake it, should it have to come again.
+        if let Some(id) = said_under(&proposal.command)
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.shed(Some(&id));
+        }
+        self.judge_later(at, conn, to, proposal.clone());
+    }
+
+    fn judge_later(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, proposal: Proposal) {
+        let nothing = Proposal { command: Nothing.into(), ..proposal.clone() };
+        self.enqueue(at, conn, Write { to, then: Then::Judge(Box::new(proposal)) }, &nothing);
+    }
+
+    /// The log has come past a request that was to be refused: the state is as new as the request.
+    pub(super) fn judged(&mut self, at: &At<'_>, conn: ConnId, proposal: &Proposal) -> Refusal {
+        let is_guest = proposal.authority == Authority::Guest;
+        let identity = match at.state.may_begin_as(&proposal.user, at.now.wall_ms) {
+            Err(refusal) if is_guest && refusal.code == Code::NameTaken => Err(must_log_in(&proposal.user)),
+            Err(refusal) if is_guest => Err(refusal),
+            _ => Ok(()),
+        };
+        let refused = identity.and_then(|()| within_limits_of_state(at, proposal)).err();
+        if refused.is_some()
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.taken(said_under(&proposal.command).as_ref());
+        }
+        refused.unwrap_or_else(|| {
+            let reason = "what stood against it has changed on another server; send it again";
+            Refusal::new(Code::Overloaded, reason).retry_after(0)
+        })
+    }
+}
+
+/// The id of the message that a command says.
+fn said_under(command: &Command) -> Option<ClientMsgId> {
+    let Command::Say(command::Say { client_msg_id, .. }) = command else { return None };
+    ClientMsgId::new(client_msg_id.as_str()).ok()
+}
