@@ -38,6 +38,10 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     User(super::user::command::UserArgs),
+    /// List what administrators, moderators and operators did. For those who have the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Audit(super::audit::AuditArgs),
     /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
@@ -168,6 +172,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Status(args) => run_status(args),
         Command::User(args) => super::user::command::run(args),
+        Command::Audit(args) => super::audit::run(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
         Command::Secret { file } => secret::run(&file),

@@ -3,6 +3,7 @@
 //! Everything here is a client like any other. It speaks the public protocol over TCP and knows nothing
 //! of a server's inside, so what it reports is what users get.
 
+pub mod audit;
 pub mod command;
 pub mod error;
 pub mod free_ports;

@@ -21,6 +21,7 @@
 pub mod access;
 pub mod account;
 pub mod apply;
+pub mod audit;
 pub mod command;
 pub mod draft;
 pub mod effects;

@@ -76,6 +76,10 @@ pub enum ClusterPermission {
     Administer,
     /// List all users.
     ListUsers,
+    /// Read the audit log, but for what was done in private rooms that the user may not see.
+    ReadAudit,
+    /// Read all of it.
+    ReadWholeAudit,
     /// Take events and rooms over: into public rooms, and those that an import has made and that had no
     /// members since.
     Import,
@@ -93,7 +97,7 @@ pub enum ClusterPermission {
 
 /// The part of the cluster. Letters: **n**ot logged in, **g**uest, **u**ser with an account, **b**ot,
 /// **a**dministrator, **o**perator, the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterPermission, &str); 17] = [
+const CLUSTER_RIGHTS: [(ClusterPermission, &str); 19] = [
     (ClusterPermission::UseRooms, "guba"),
     (ClusterPermission::Register, "ngubao"),
     (ClusterPermission::RegisterAdministrator, "o"),
@@ -105,6 +109,8 @@ const CLUSTER_RIGHTS: [(ClusterPermission, &str); 17] = [
     (ClusterPermission::MakeBot, "uba"),
     (ClusterPermission::Administer, "ao"),
     (ClusterPermission::ListUsers, "ao"),
+    (ClusterPermission::ReadAudit, "ao"),
+    (ClusterPermission::ReadWholeAudit, "o"),
     (ClusterPermission::Import, "ao"),
     (ClusterPermission::ImportAnywhere, "o"),
     (ClusterPermission::Export, "ao"),
@@ -140,6 +146,7 @@ need! {
     BecomeOperator: OperatorChallenge, OperatorLogin;
     Watch: ListServers, AskStatus, Ping;
     ListUsers: Users;
+    ReadAudit: Audit;
     Export: Export, ExportRooms;
     UseRooms: Rooms, Members, Typing, SetPresence, Hooks, Pins, History, Search, FileRead;
 }
@@ -445,6 +452,8 @@ mod tests {
         MakeBot               0011100
         Administer            0000110
         ListUsers             0000110
+        ReadAudit             0000110
+        ReadWholeAudit        0000010
         Import                0000110
         ImportAnywhere        0000010
         Export                0000110

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{Account, Session, Until},
+    audit,
     clock::Clock,
     dedup::Slot,
     file::File,
@@ -72,6 +73,8 @@ pub const BLOCKED: u8 = 35;
 pub const RECENT: u8 = 36;
 /// Table of one row: how often the cluster was restored from a backup.
 pub const RESTORES: u8 = 37;
+/// Table of what was done with power over others, by number.
+pub const AUDIT: u8 = 38;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
@@ -102,6 +105,7 @@ pub(super) enum Record {
     Blocked(UserId, UserId),
     Recent(RoomId, Vec<Recent>),
     Restores(u64),
+    Audit(u64, audit::Entry),
 }
 
 /// What of a room changes seldom.
@@ -220,6 +224,10 @@ pub(super) fn restores(restores: u64) -> Row {
     row(key(RESTORES, &[]), &restores)
 }
 
+pub(super) fn audit(number: u64, entry: Option<&audit::Entry>) -> Row {
+    maybe(key(AUDIT, &[number]), entry)
+}
+
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
     row(key(SENT, &[user.0, place as u64]), slot)
 }
@@ -301,6 +309,7 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
             Record::Blocked(UserId(user), UserId(other))
         }
         (RESTORES, Some([])) => Record::Restores(decode(key, value)?),
+        (AUDIT, Some(&[number])) => Record::Audit(number, decode(key, value)?),
         (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    audit::Audit,
     clock::Clock,
     file::File,
     hook::Hook,
@@ -43,6 +44,7 @@ pub struct State {
 }
 
 impl State {
+    pub(super) audit: Audit,
     /// The state whose rows these are: all rows ever emitted, of each key the latest, without the
     /// removed ones, in the order of their keys. The error, one sentence, means that the data is in doubt.
     pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, String> {
@@ -120,6 +122,7 @@ impl State {
             Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
+            Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
                 self.stored_user(hook.user)?;
                 self.hooks.insert(token, hook);
             }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     access::no_room,
     account::Holder,
+    audit,
     file::{File, no_file},
     hook::hook_id,
     recent::Unread,
@@ -243,6 +244,36 @@ impl State {
                 online: is_online(key),
             });
         page(users, limit)
+    }
+
+    /// What was done with power over others, below the number `before`, the newest first; and whether there is
+    /// more than `limit`, or than fits into an answer. To a viewer private rooms are hidden that they may not see;
+    /// `None` sees everything.
+    pub fn audit(
+        &self,
+        viewer: Option<Viewer<'_>>,
+        before: u64,
+        limit: usize,
+    ) -> (Vec<answer::AuditEntry>, bool) {
+        let is_shown = |entry: &audit::Entry| {
+            let place = entry.deed.place.as_ref().filter(|place| place.private);
+            viewer.zip(place).is_none_or(|(viewer, place)| {
+                entry.by.as_ref().is_some_and(|by| by.key() == *viewer.user)
+                    || self.room_by_id(place.id).is_some_and(|room| self.may_see(viewer, room))
+            })
+        };
+        let entries = self.audit.range(..before).rev().filter(|(_, entry)| is_shown(entry));
+        let shown = entries.map(|(number, audit::Entry { at_ms, by, standing, deed })| answer::AuditEntry {
+            action: deed.action.as_str().into(),
+            by: by.clone(),
+            created_at: *at_ms,
+            detail: deed.detail.clone(),
+            number: *number,
+            role: standing.as_str().into(),
+            room: deed.place.as_ref().map(|place| place.name.clone()),
+            username: deed.username.clone(),
+        });
+        page(shown, limit)
     }
 
     /// A file, where the viewer may read it. The refusal is the same for one that does not exist.

@@ -124,6 +124,8 @@ pub const QUERY_BYTES: usize = 256;
 pub const SEARCH_DEFAULT: usize = 20;
 /// Most hits in one answer.
 pub const SEARCH_MAX: usize = 100;
+/// Entries of the audit log in an answer where the request names no number.
+pub const AUDIT_DEFAULT: usize = 100;
 /// Most rooms or users in one answer.
 pub const LIST_MAX: usize = 10_000;
 /// Most bytes of rooms or users in one answer, but at least one: behind it more are asked for.

@@ -5,6 +5,7 @@
 //! client library and by the tests alike.
 
 pub mod answer;
+pub mod audit;
 pub mod checked;
 pub mod credential;
 pub mod datagram;

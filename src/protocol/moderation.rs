@@ -1,5 +1,7 @@
 //! What the people of a room do to the room and to each other: roles and settings.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a member is in a room. Stored by position: new roles go to the end.
@@ -56,4 +58,25 @@ pub struct RoomSettings {
     pub retention: Option<Retention>,
     /// Whether it is archived: to be read and no longer written in.
     pub archived: Option<bool>,
+}
+
+/// As they are typed.
+impl fmt::Display for RoomSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+        let most = |most: Option<u64>| most.map_or_else(|| "forever".to_owned(), |most| most.to_string());
+        let changes = [
+            ("private", self.private.map(yes)),
+            ("archived", self.archived.map(yes)),
+            ("slow", self.slow_s.map(|seconds| seconds.to_string())),
+            ("keep-days", self.retention.map(|kept| most(kept.days.map(u64::from)))),
+            ("keep-events", self.retention.map(|kept| most(kept.events))),
+        ];
+        let mut space = "";
+        for (name, value) in changes.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            write!(f, "{space}{name}={value}")?;
+            space = " ";
+        }
+        Ok(())
+    }
 }

@@ -27,6 +27,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("unban", r#"{"username":"a"}"#),
     ("delete_account", r#"{"username":"a"}"#),
     ("users", r#"{"after":"a","limit":5}"#),
+    ("audit", r#"{"before":9,"limit":5}"#),
     ("block", r#"{"username":"b"}"#),
     ("unblock", r#"{"username":"alice"}"#),
     ("create_bot", r#"{"username":"robot"}"#),

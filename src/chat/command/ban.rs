@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         effects::Effects,
         rights::{ClusterPermission, Permission},
         rows,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::EventKind,
         name::{RoomName, UserName},
@@ -81,6 +83,10 @@ impl Write for request::Unban {
 impl Operation for Ban {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Ban, state, &self.room).to(&self.username).lasting(self.seconds))
+    }
+
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]
     }
@@ -112,6 +118,10 @@ impl Operation for Ban {
 
 impl Operation for Unban {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Unban, state, &self.room).to(&self.username))
+    }
 
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]

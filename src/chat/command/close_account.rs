@@ -6,6 +6,7 @@ use super::{
     super::{
         access::Context,
         account::{Account, Holder, no_account},
+        audit::Deed,
         effects::{Effects, Which},
         rights::ClusterPermission,
         state::State,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     disk::RoomId,
-    protocol::{name::UserName, refusal::Refusal, request},
+    protocol::{audit::Action, name::UserName, refusal::Refusal, request},
 };
 
 pub use crate::protocol::request::DeleteAccount;
@@ -66,6 +67,10 @@ impl Operation for CloseAccount {
 
 impl Operation for DeleteAccount {
     type Plan = ();
+
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::of(Action::DeleteAccount).to(&self.username))
+    }
 
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::Administer

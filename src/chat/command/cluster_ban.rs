@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         account::{Until, no_account},
         effects::{Effects, Which},
         rights::ClusterPermission,
@@ -12,7 +13,7 @@ use super::{
     },
     Checked, Operation, Reply,
 };
-use crate::protocol::{name::UserName, refusal::Refusal};
+use crate::protocol::{audit::Action, name::UserName, refusal::Refusal};
 
 /// Keep a user out of the cluster. Any name can be banned, a guest's and one that was never used included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,10 @@ pub struct ClusterUnban {
 
 impl Operation for ClusterBan {
     type Plan = ();
+
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::of(Action::Ban).to(&self.username).lasting(self.seconds))
+    }
 
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::Administer
@@ -65,6 +70,10 @@ impl Operation for ClusterBan {
 
 impl Operation for ClusterUnban {
     type Plan = ();
+
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::of(Action::Unban).to(&self.username))
+    }
 
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::Administer

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{access::Context, effects::Effects, rights::Permission, state::State},
+    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, state::State},
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::{Event, EventKind, Message},
         name::{RoomName, UserName},
@@ -43,6 +44,13 @@ impl Write for request::Delete {
 
 impl Operation for Delete {
     type Plan = Plan;
+
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Deed> {
+        let (target, _) = context.evidence.message(&self.room).ok()?;
+        let is_own = target.author.key() == context.user.key();
+        let deed = || Deed::inside(Action::Delete, state, &self.room).to(&target.author);
+        (!is_own).then(|| deed().with(format!("#{}", self.seq)))
+    }
 
     fn target(&self) -> Option<(&RoomName, u64)> {
         Some((&self.room, self.seq))

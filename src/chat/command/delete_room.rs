@@ -3,6 +3,7 @@
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         effects::{DeletedRoom, Effects, Invitation, MemberChange},
         rights::Permission,
         room::Room,
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         name::UserName,
         refusal::Refusal,
     },
@@ -23,6 +25,10 @@ pub use crate::protocol::request::DeleteRoom;
 
 impl Operation for DeleteRoom {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::DeleteRoom, state, &self.room))
+    }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, _) = state.may(context, Permission::DeleteRoom, &self.room)?;

@@ -1,10 +1,11 @@
 //! A file is deleted.
 
 use super::{
-    super::{access::Context, effects::Effects, file::no_file, rights::Permission, state::State},
+    super::{access::Context, audit::{Deed, Place}, effects::Effects, file::no_file, rights::Permission, state::State},
     Checked, Operation, Reply,
 };
 use crate::protocol::{
+        audit::Action,
     name::UserName,
     refusal::{Code, Refusal},
 };
@@ -14,6 +15,12 @@ pub use crate::protocol::request::FileDelete;
 impl Operation for FileDelete {
     /// What the file was.
     type Plan = Reply;
+
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Deed> {
+        let file = state.files.get(&self.file_id).filter(|file| Some(file.uploader) != context.id)?;
+        let place = file.posted.keys().find_map(|room| Some(Place::of(*room, state.room_by_id(*room)?)));
+        Some(Deed { place, ..Deed::of(Action::FileDelete).to(&state.user_name(file.uploader)) })
+    }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Reply>, Refusal> {
         let file = state.files.get(&self.file_id).ok_or_else(no_file)?;

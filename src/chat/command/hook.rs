@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, banned_from_cluster},
+        audit::Deed,
         effects::Effects,
         hook::Hook,
         rights::{ClusterPermission, Permission, RoomRole},
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         credential::TokenHash,
         event::Message,
@@ -107,6 +109,10 @@ impl Write for request::HookPost {
 impl Operation for CreateHook {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::CreateHook, state, &self.room).to(&self.username))
+    }
+
     fn makes_bot(&self) -> Option<&UserName> {
         Some(&self.username)
     }
@@ -149,6 +155,10 @@ impl Operation for CreateHook {
 
 impl Operation for DeleteHook {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::DeleteHook, state, &self.room))
+    }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, room) = state.may(context, Permission::Hook, &self.room)?;

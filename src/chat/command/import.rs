@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, no_room, reserved_room},
+        audit::Deed,
         dedup::{Digest, Slot},
         effects::Effects,
         rights::ClusterPermission,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::{Event, EventKind},
         export::{Imported, ImportedRoom},
@@ -162,6 +164,10 @@ impl Operation for Import {
 
 impl Operation for ImportRoom {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::ImportRoom, state, &self.room))
+    }
 
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::Import

@@ -1,12 +1,13 @@
 //! A member is removed from a room.
 
 use super::{
-    super::{access::Context, effects::Effects, rights::Permission, state::State},
+    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, state::State},
     Checked, Operation, Reply,
 };
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         event::EventKind,
         name::UserName,
         refusal::Refusal,
@@ -17,6 +18,10 @@ pub use crate::protocol::request::Kick;
 
 impl Operation for Kick {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Kick, state, &self.room).to(&self.username))
+    }
 
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::Context,
+    audit::Deed,
     draft::{self, Made},
     effects::Effects,
     rights::ClusterPermission,
@@ -74,6 +75,11 @@ pub trait Operation {
     /// may not be used. (A user who only logs out keeps what protects them from being locked out.)
     fn ends_trust(&self) -> bool {
         false
+    }
+
+    /// What the audit log keeps of it if it changes something; `None` if it takes no power over others.
+    fn audited(&self, _state: &State, _context: &Context<'_>) -> Option<Deed> {
+        None
     }
 
     /// Whether it is allowed, and what it comes to. The cluster's permission has been checked.
@@ -248,7 +254,14 @@ fn run<O: Operation>(
     let checked = operation.check(state, context)?;
     state.clock.hear(lamport_timestamp);
     Ok(match checked {
-        Checked::Change(plan) => operation.apply(plan, state, context.user, effects),
+        Checked::Change(plan) => {
+            let deed = operation.audited(state, context).map(|deed| state.audit_entry(context, deed));
+            let reply = operation.apply(plan, state, context.user, effects);
+            if let Some(entry) = deed {
+                state.note_deed(effects, entry);
+            }
+            reply
+        }
         Checked::Unchanged(reply) => reply,
     })
 }

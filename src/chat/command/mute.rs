@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         effects::Effects,
         rights::Permission,
         room::Role,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::EventKind,
         name::{RoomName, UserName},
@@ -49,6 +51,10 @@ impl Write for request::Mute {
 impl Operation for Mute {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Mute, state, &self.room).to(&self.username).lasting(self.seconds))
+    }
+
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]
     }
@@ -74,6 +80,10 @@ impl Operation for Mute {
 
 impl Operation for Unmute {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Unmute, state, &self.room).to(&self.username))
+    }
 
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]

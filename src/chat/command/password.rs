@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         account::{Holder, Session, no_account},
         effects::{Effects, Which},
         rights::ClusterPermission,
@@ -16,6 +17,7 @@ use super::{
     session::own_session,
 };
 use crate::protocol::{
+        audit::Action,
     credential::{TokenHash, Verifier},
     name::UserName,
     refusal::Refusal,
@@ -102,6 +104,10 @@ impl Operation for ChangePassword {
 
 impl Operation for SetPassword {
     type Plan = ();
+
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::of(Action::SetPassword).to(&self.username))
+    }
 
     fn complete(&mut self, made: Made) {
         if let Made::Verifier(password) = made {

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::{Deed, Place},
         effects::Effects,
-        rights::Permission,
+        rights::{Permission, RoomKind},
         room::{PINS_MAX, Room},
         state::State,
     },
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::EventKind,
         name::{RoomName, UserName},
@@ -52,6 +54,10 @@ impl Write for request::Unpin {
 impl Operation for Pin {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        pinned(Action::Pin, state, &self.room, self.seq)
+    }
+
     fn target(&self) -> Option<(&RoomName, u64)> {
         Some((&self.room, self.seq))
     }
@@ -79,6 +85,10 @@ impl Operation for Pin {
 impl Operation for Unpin {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        pinned(Action::Unpin, state, &self.room, self.seq)
+    }
+
     fn target(&self) -> Option<(&RoomName, u64)> {
         Some((&self.room, self.seq))
     }
@@ -101,4 +111,10 @@ impl Operation for Unpin {
 /// The event that pinned the message, if it is pinned.
 fn pinned_by(room: &Room, seq: u64) -> Option<u64> {
     room.pins().find(|pinned| pinned.seq == seq).map(|pinned| pinned.event)
+}
+
+/// In a direct conversation both users pin, with no power over each other.
+fn pinned(action: Action, state: &State, room: &RoomName, seq: u64) -> Option<Deed> {
+    let (id, room) = state.room_named(room).filter(|(_, room)| room.kind() != RoomKind::Direct)?;
+    Some(Deed { place: Some(Place::of(id, room)), ..Deed::of(action) }.with(format!("#{seq}")))
 }

@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         account::Holder,
         effects::{Effects, Which},
+        entry::Authority,
         rights::ClusterPermission,
         state::State,
     },
     Checked, Operation, Reply,
     draft::{Asked, Draft, Made, Secret, Write},
 };
-use crate::protocol::{credential::Verifier, name::UserName, refusal::Refusal, request};
+use crate::protocol::{audit::Action, credential::Verifier, name::UserName, refusal::Refusal, request};
 
 /// Make an account of the name that asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,14 @@ impl Write for request::Register {
 
 impl Operation for Register {
     type Plan = ();
+
+    fn audited(&self, _: &State, context: &Context<'_>) -> Option<Deed> {
+        if context.authority != Authority::Operator {
+            return None;
+        }
+        let deed = Deed::of(Action::Register).to(context.user);
+        Some(if self.admin { deed.with("administrator") } else { deed })
+    }
 
     fn permission(&self) -> ClusterPermission {
         needs(self.admin)

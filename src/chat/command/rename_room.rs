@@ -1,12 +1,13 @@
 //! A room gets another name.
 
 use super::{
-    super::{access::{Context, reserved_room}, effects::Effects, rights::Permission, room::OLD_NAMES_MAX, rows, state::State},
+    super::{access::{Context, reserved_room}, audit::Deed, effects::Effects, rights::Permission, room::OLD_NAMES_MAX, rows, state::State},
     Checked, Operation, Reply,
 };
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         event::EventKind,
         name::UserName,
         refusal::{Code, Refusal},
@@ -17,6 +18,10 @@ pub use crate::protocol::request::RenameRoom;
 
 impl Operation for RenameRoom {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::RenameRoom, state, &self.room).with(self.name.as_str()))
+    }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, room) = state.may(context, Permission::Rename, &self.room)?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         effects::Effects,
         rights::Permission,
         room::{Room, end_pauses},
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         credential::Verifier,
         event::EventKind,
@@ -65,6 +67,10 @@ impl Write for request::RoomPassword {
 impl Operation for RoomSettings {
     type Plan = RoomId;
 
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::RoomSettings, state, &self.room).with(self.changes.to_string()))
+    }
+
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (room, _) = state.may(context, Permission::Configure, &self.room)?;
         Ok(Checked::Change(room))
@@ -87,6 +93,11 @@ impl Operation for RoomSettings {
 
 impl Operation for RoomPassword {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        let detail = if self.password.is_some() { "set" } else { "none" };
+        Some(Deed::inside(Action::RoomPassword, state, &self.room).with(detail))
+    }
 
     fn complete(&mut self, made: Made) {
         if let Made::Verifier(password) = made {

@@ -2,16 +2,21 @@
 
 use super::{
     super::{
-        access::Context, account::no_account, effects::Effects, rights::ClusterPermission, state::State,
+        access::Context, account::no_account, audit::Deed, effects::Effects, rights::ClusterPermission, state::State,
     },
     Checked, Operation, Reply,
 };
-use crate::protocol::{name::UserName, refusal::Refusal};
+use crate::protocol::{audit::Action, name::UserName, refusal::Refusal};
 
 pub use crate::protocol::request::SetAdmin;
 
 impl Operation for SetAdmin {
     type Plan = ();
+
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+        let detail = if self.admin { "administrator" } else { "no administrator" };
+        Some(Deed::of(Action::SetAdmin).to(&self.username).with(detail))
+    }
 
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::Administer

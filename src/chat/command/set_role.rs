@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
+        audit::Deed,
         effects::Effects,
         rights::{Permission, RoomRole},
         room::Role,
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::EventKind,
         name::{RoomName, UserName},
@@ -45,6 +47,10 @@ impl Write for request::SetRole {
 
 impl Operation for SetRole {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::SetRole, state, &self.room).to(&self.username).with(self.role.as_str()))
+    }
 
     fn names(&self) -> Vec<UserName> {
         vec![self.username.clone()]

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{access::Context, effects::Effects, rights::Permission, rows, state::State},
+    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, rows, state::State},
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
 use crate::{
     disk::RoomId,
     protocol::{
+        audit::Action,
         request,
         event::EventKind,
         name::{RoomName, UserName},
@@ -34,6 +35,10 @@ impl Write for request::SetTopic {
 
 impl Operation for Topic {
     type Plan = RoomId;
+
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+        Some(Deed::inside(Action::Topic, state, &self.room))
+    }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, room) = state.may(context, Permission::Topic, &self.room)?;

@@ -8,6 +8,7 @@ use super::{World, entry};
 use crate::{
     chat::{
         Applied, Authority, Command, Entry, Origin, Reply, Role,
+        audit::AUDIT_MAX,
         command::{
             Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot, CreateHook,
             Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk, FileDelete,
@@ -78,7 +79,8 @@ struct Run {
 }
 
 impl Run {
-    /// `rooms USER`, `members ROOM`, `pins ROOM`, `history ROOM`, `hooks USER ROOM`, `restart`, `time MS`, or a command,
+    /// `rooms USER`, `members ROOM`, `pins ROOM`, `history ROOM`, `hooks USER ROOM`, `audit all|newest|USER`,
+    /// `restart`, `time MS`, or a command,
     /// `USER VERB …` as [`parse`] reads it, with the options `lamport=N`, `by=STANDING`, `origin=NODE/BOOT/SEQ`.
     fn carry_out(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
@@ -129,6 +131,16 @@ impl Run {
                         .collect(),
                     Err(refusal) => vec![format!("refused {refusal}")],
                 }
+            }
+            ["audit", viewer] => {
+                let (user, limit) = match viewer {
+                    "all" => (None, 100),
+                    "newest" => (None, 2),
+                    user => (Some(user_name(user).key()), 2),
+                };
+                let viewer = user.as_ref().map(|user| Viewer { user, now_ms });
+                let entries = self.world.state.audit(viewer, u64::MAX, limit).0;
+                entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()
             }
             ["file", user, id] => {
                 let viewer = Viewer { user: &user_name(user).key(), now_ms };
@@ -504,6 +516,7 @@ fn table(number: u8) -> &'static str {
         rows::BLOCKED => "blocked",
         rows::RECENT => "recent",
         rows::RESTORES => "restores",
+        rows::AUDIT => "audit",
         other => panic!("table {other} has no name"),
     }
 }
@@ -628,4 +641,23 @@ fn a_full_ring_of_messages_loads() {
         run.world.apply(&entry(run.seq, "alice", 0, command));
     }
     assert!(run.world.loaded() == run.world.state);
+}
+
+#[test]
+fn the_oldest_deeds_make_room() {
+    let mut run = Run::default();
+    run.carry_out("alice join lobby");
+    for n in 0..AUDIT_MAX + 3 {
+        run.seq += 1;
+        let topic = Topic { room: room_name("lobby"), topic: format!("{n}") };
+        run.world.apply(&entry(run.seq, "alice", 0, topic));
+    }
+    assert!(run.world.loaded() == run.world.state);
+    assert_eq!(run.world.rows.keys().filter(|key| key[0] == rows::AUDIT).count(), AUDIT_MAX);
+    let (newest, more) = run.world.state.audit(None, u64::MAX, 2);
+    let numbers: Vec<u64> = newest.iter().map(|entry| entry.number).collect();
+    assert_eq!((numbers, more), (vec![AUDIT_MAX as u64 + 3, AUDIT_MAX as u64 + 2], true));
+    let (oldest, more) = run.world.state.audit(None, 5, 2);
+    let numbers: Vec<u64> = oldest.iter().map(|entry| entry.number).collect();
+    assert_eq!((numbers, more), (vec![4], false));
 }

@@ -8,7 +8,7 @@ use crate::{
     },
     protocol::{
         Answer, Event, Request, RoomName, RoomSummary, ServerInfo, ServerList,
-        answer::{Account, BotCreated, HistoryPage, Hit, Hook, HookCreated, Member, SearchPage},
+        answer::{Account, AuditEntry, BotCreated, HistoryPage, Hit, Hook, HookCreated, Member, SearchPage},
         checked::Time,
         request::{self, HistoryRange},
         status::Progress,
@@ -58,6 +58,9 @@ fn done(command: &str, reply: &Reply, answer: &Answer) -> Vec<String> {
             or_else(list.hooks.iter().map(hook_line).collect(), || format!("* {} has no webhooks", list.room))
         }
         Answer::Users(list) => list.users.iter().map(user_line).collect(),
+        Answer::Audit(page) => or_else(page.entries.iter().map(audit_line).collect(), || {
+            "* nobody has used power over others".into()
+        }),
         Answer::Members(list) => vec![format!("* in {}: {}", list.room, member_names(&list.members))],
         Answer::ExportRooms(list) => list.rooms.iter().map(RoomName::to_string).collect(),
         Answer::ServerList(list) => server_lines(list),
@@ -99,6 +102,7 @@ pub fn hint(update: &Update) -> Option<&'static str> {
         Request::History(request::History { range: HistoryRange::Before(_), .. }) => {
             "* /more shows older ones"
         }
+        Request::Audit(_) => "* /more shows older ones",
         Request::Search(_) => "* /more looks for older ones",
         _ => "* /more goes on from here",
     })
@@ -174,6 +178,16 @@ fn user_line(user: &Account) -> String {
     ];
     let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
     format!("* {} {}", user.username, marks.join(", ")).trim_end().to_owned()
+}
+
+fn audit_line(entry: &AuditEntry) -> String {
+    let AuditEntry { action, by, created_at, detail, role, room, username, .. } = entry;
+    let to = username.iter().map(|user| format!(" {user}"));
+    let inside = room.iter().map(|room| format!(" in {room}"));
+    let detail = detail.iter().map(|detail| format!(": {detail}"));
+    let what: String = to.chain(inside).chain(detail).collect();
+    let who = by.as_ref().map_or_else(|| format!("an {role}"), |by| format!("{by}, {role}"));
+    format!("* {} {who}: {action}{what}", date::show(*created_at))
 }
 
 fn room_line(room: &RoomSummary) -> String {

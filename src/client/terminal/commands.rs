@@ -6,7 +6,7 @@ use crate::{
     protocol::{
         credential::{ChosenPassword, Password},
         request::{
-            Ban, Block, ChangePassword, CloseAccount, CreateBot, CreateHook, Delete, DeleteAccount,
+            Audit, Ban, Block, ChangePassword, CloseAccount, CreateBot, CreateHook, Delete, DeleteAccount,
             DeleteHook, DeleteRoom, Edit, FileDelete, Hooks, Invite, Kick, ListServers, Logout, MarkRead,
             Members, Mute, Pin, Pins, Presence, React, RenameRoom, RoomPassword, Rooms, SetAdmin,
             SetPassword, SetPresence, SetRole, SetTopic, Unban, Unblock, Uninvite, Unmute, Unpin, Users,
@@ -239,6 +239,9 @@ pub const COMMANDS: &[Command] = &[
     command("back", "", &[], "say that you are back", |_| ask(SetPresence { state: Presence::Online })),
     command("users", "", &[], "list the users, as an administrator", |_| {
         ask(Users { after: None, limit: None })
+    }),
+    command("audit", "", &[], "list what administrators and moderators did, as an administrator", |_| {
+        ask(Audit { before: None, limit: None })
     }),
     command(
         "admin",

@@ -5,6 +5,7 @@
 //! The order of the fields is that in which they are written.
 
 mod accounts;
+mod audit;
 mod cluster;
 mod files;
 mod messages;
@@ -14,7 +15,7 @@ mod rooms;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-pub use self::{accounts::*, cluster::*, files::*, messages::*, pushes::*, rooms::*};
+pub use self::{accounts::*, audit::*, cluster::*, files::*, messages::*, pushes::*, rooms::*};
 use super::{
     export::ExportPage,
     name::ServerId,
@@ -96,6 +97,7 @@ said! {
     Rooms(RoomList) in "rooms";
     Members(MemberList) in "members";
     Users(UserList) in "users";
+    Audit(AuditPage) in "audit";
     Hooks(HookList) in "hooks";
     Pins(PinList) in "pins";
     Search(SearchPage) in "search";
@@ -228,6 +230,7 @@ impl Answer {
             Answer::Users(list) => {
                 items(list.users.len(), list.users.iter().map(|one| one.username.as_str().len()).sum())
             }
+            Answer::Audit(page) => items(2 * page.entries.len(), 0),
             Answer::Hooks(list) => items(list.hooks.len(), 0),
             Answer::ExportRooms(list) => list.rooms.iter().map(|room| room.as_str().len() + 3).sum(),
             Answer::Search(page) => page.hits.iter().map(Hit::weight).sum(),

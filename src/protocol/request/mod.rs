@@ -7,6 +7,7 @@
 //! it is serialised. That an absent field is not written in JSON is the codec's business (`json`).
 
 mod accounts;
+mod audit;
 mod cluster;
 mod files;
 mod messages;
@@ -14,15 +15,17 @@ mod moderation;
 mod rooms;
 mod transfer;
 
-pub use self::{accounts::*, cluster::*, files::*, messages::*, moderation::*, rooms::*, transfer::*};
+pub use self::{
+    accounts::*, audit::*, cluster::*, files::*, messages::*, moderation::*, rooms::*, transfer::*,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     answer::{
-        AccountName, Answer, BanAnswer, BotCreated, Challenge, Done, FileAnswer, FilePiece, HistoryPage,
-        HookCreated, HookList, JoinAnswer, Left, LoggedIn, MemberList, PasswordChanged, PinList, Placed,
-        Pong, PresenceSet, Redirect, RoomList, RoomNames, SearchPage, SentAnswer, UserList,
+        AccountName, Answer, AuditPage, BanAnswer, BotCreated, Challenge, Done, FileAnswer, FilePiece,
+        HistoryPage, HookCreated, HookList, JoinAnswer, Left, LoggedIn, MemberList, PasswordChanged, PinList,
+        Placed, Pong, PresenceSet, Redirect, RoomList, RoomNames, SearchPage, SentAnswer, UserList,
     },
     checked::{Body, Seq},
     export::ExportPage,
@@ -71,6 +74,7 @@ macro_rules! requests {
             "unban" => Unban { room }: Write -> BanAnswer;
             "delete_account" => DeleteAccount: Write -> AccountName;
             "users" => Users: Read -> UserList, next;
+            "audit" => Audit: Read -> AuditPage, next;
             "block" => Block: Write -> AccountName;
             "unblock" => Unblock: Write -> AccountName;
             "create_bot" => CreateBot: Write -> BotCreated;

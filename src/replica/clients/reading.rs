@@ -9,16 +9,17 @@ use crate::{
     protocol::{
         RoomName, UserKey, UserName,
         answer::{
-            Answer, HistoryPage, HookList, MemberList, PinList, Pong, PresenceChange, PresenceSet,
+            Answer, AuditPage, HistoryPage, HookList, MemberList, PinList, Pong, PresenceChange, PresenceSet,
             PresenceState, RoomList, RoomNames, TypingShown, TypingState, UserList,
         },
+        checked::Seq,
         envelope::AnswerTo,
         file::FILE_CHUNK_BYTES,
         limits::HISTORY_BYTES,
         name::RoomKey,
         peer::PeerMessage,
         refusal::{Code, Refusal},
-        request::{self, Export, ExportRooms, History, HistoryRange, Presence, Request, Users},
+        request::{self, Audit, Export, ExportRooms, History, HistoryRange, Presence, Request, Users},
         said::Said,
         search,
     },
@@ -116,6 +117,7 @@ impl Clients {
             Request::ListServers(_) => Ok(at.server.server_list(self.count()).into()),
             Request::AskStatus(_) => Ok(Box::new(at.server.status(at.now, self.count())).into()),
             Request::Users(users) => self.users(at, user.as_ref(), is_operator, &users),
+            Request::Audit(audit) => self.audit(at, user.as_ref(), is_operator, &audit),
             Request::ExportRooms(export) => self
                 .exporter(at, user.as_ref(), is_operator)
                 .map(|viewer| self.exported_rooms(at, viewer, &export)),
@@ -293,6 +295,27 @@ impl Clients {
         Ok(UserList { more, users }.into())
     }
 
+    fn audit(
+        &self,
+        at: &At<'_>,
+        user: Option<&UserKey>,
+        is_operator: bool,
+        asked: &Audit,
+    ) -> Result<Answer, Refusal> {
+        let role = at.state.cluster_role_of(user, is_operator);
+        let viewer = user.map(|user| Viewer { user, now_ms: at.now.wall_ms });
+        let viewer = if role.may(ClusterPermission::ReadWholeAudit) {
+            None
+        } else if role.may(ClusterPermission::ReadAudit) && viewer.is_some() {
+            viewer
+        } else {
+            return Err(Refusal::new(Code::Forbidden, "only an administrator may read the audit log"));
+        };
+        let before = asked.before.map_or(u64::MAX, Seq::get);
+        let (entries, more) = at.state.audit(viewer, before, asked.limit());
+        Ok(AuditPage { entries, more }.into())
+    }
+
     fn exported_rooms(&self, at: &At<'_>, viewer: Option<Viewer<'_>>, asked: &ExportRooms) -> Answer {
         let after = asked.after.as_ref().map(RoomName::key);
         let (rooms, more) = at.state.exported_rooms(viewer, after.as_ref(), asked.limit());
@@ -399,6 +422,7 @@ fn looks_through(at: &At<'_>, request: &Request) -> usize {
             at.state.room(&members.room.key()).map_or(1, |room| room.member_count() as usize)
         }
         Request::Users(users) => users.limit(),
+        Request::Audit(audit) => audit.limit(),
         _ => 0,
     }
 }

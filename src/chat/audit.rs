@@ -1,0 +1,126 @@
+//! The audit log: what was done with power over others. Who did it, in which standing, to whom or to which room,
+//! and when; never what was said, and no secret.
+//!
+//! It follows from the commands as they are applied ([`Operation::audited`](super::command::Operation::audited)),
+//! so it is the same on every server. It is bounded: the oldest entries make room for new ones.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    access::Context,
+    effects::Effects,
+    entry::Authority,
+    room::{Role, Room},
+    rows,
+    state::State,
+};
+use crate::{
+    disk::RoomId,
+    protocol::{
+        audit::{Action, Standing},
+        name::{RoomName, UserName},
+    },
+};
+
+/// Entries that are kept.
+pub const AUDIT_MAX: usize = 10_000;
+
+/// The entries, by their numbers: 1, 2, 3, … since the cluster began.
+pub(super) type Audit = BTreeMap<u64, Entry>;
+
+/// What was done, to what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    pub action: Action,
+    /// The room that it was done in.
+    pub place: Option<Place>,
+    /// The user that it was done to.
+    pub username: Option<UserName>,
+    /// How much or into what: a role, a time, a name.
+    pub detail: Option<String>,
+}
+
+/// A room as it was when something was done in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub id: RoomId,
+    pub name: RoomName,
+    pub private: bool,
+}
+
+/// An entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Who did it; an operator is nobody in particular.
+    pub by: Option<UserName>,
+    /// What they were.
+    pub standing: Standing,
+    pub deed: Deed,
+}
+
+impl Deed {
+    /// Something done to the cluster.
+    pub(super) fn of(action: Action) -> Deed {
+        Deed { action, place: None, username: None, detail: None }
+    }
+
+    /// Something done in a room.
+    pub(super) fn inside(action: Action, state: &State, room: &RoomName) -> Deed {
+        let place = state.room_named(room).map(|(id, room)| Place::of(id, room));
+        Deed { place, ..Deed::of(action) }
+    }
+
+    pub(super) fn to(self, username: &UserName) -> Deed {
+        Deed { username: Some(username.clone()), ..self }
+    }
+
+    pub(super) fn with(self, detail: impl Into<String>) -> Deed {
+        Deed { detail: Some(detail.into()), ..self }
+    }
+
+    /// What lasts for so long, or until it is ended.
+    pub(super) fn lasting(self, seconds: Option<u32>) -> Deed {
+        match seconds {
+            Some(seconds) => self.with(format!("{seconds} s")),
+            None => self,
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn of(id: RoomId, room: &Room) -> Place {
+        Place { id, name: room.name.clone(), private: room.private }
+    }
+}
+
+impl State {
+    /// The entry for what `context` is about to do, while everything is still as it was.
+    pub(super) fn audit_entry(&self, context: &Context<'_>, deed: Deed) -> Entry {
+        let room = deed.place.as_ref().and_then(|place| self.room_by_id(place.id));
+        let role = room.zip(context.id).and_then(|(room, user)| room.members.get(&user));
+        let standing = match (context.authority, role) {
+            (Authority::Operator, _) => Standing::Operator,
+            (_, Some(Role::Owner)) => Standing::Owner,
+            (_, Some(Role::Moderator)) => Standing::Moderator,
+            _ => Standing::Administrator,
+        };
+        let user = || context.id.map_or_else(|| context.user.clone(), |id| self.user_name(id));
+        let by = (standing != Standing::Operator).then(user);
+        Entry { at_ms: context.now_ms, by, standing, deed }
+    }
+
+    pub(super) fn note_deed(&mut self, effects: &mut Effects, entry: Entry) {
+        let number = self.audit.last_key_value().map_or(0, |(newest, _)| *newest) + 1;
+        effects.rows.push(rows::audit(number, Some(&entry)));
+        self.audit.insert(number, entry);
+        if self.audit.len() > AUDIT_MAX
+            && let Some((oldest, _)) = self.audit.pop_first()
+        {
+            effects.rows.push(rows::audit(oldest, None));
+        }
+    }
+}
