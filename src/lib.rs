@@ -7,6 +7,8 @@
 
 #[expect(missing_docs, reason = "a name that says all has no words beside it")]
 pub mod admin;
+#[expect(missing_docs, reason = "a name that says all has no words beside it")]
+pub mod backup;
 #[cfg(test)]
 mod chance;
 #[expect(missing_docs, reason = "a name that says all has no words beside it")]

@@ -67,7 +67,7 @@ const SECRETS: [&str; 3] = ["Password", "ChosenPassword", "Token"];
 /// Which of the folders and files the code of one of them may name, beside itself: the arrows of
 /// docs/ARCHITECTURE.md. The administration shares the form of the configuration file with the
 /// servers, and describes the command lines of all.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("disk", &["protocol"]),
     ("config", &["protocol"]),
@@ -77,10 +77,11 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("fanout", &["protocol", "disk"]),
     ("replica", &["protocol", "disk", "config", "chat", "consensus", "election", "fanout"]),
     ("storage", &["protocol", "disk"]),
-    ("server", &["protocol", "disk", "config", "election", "fanout", "replica", "storage", "tls"]),
+    ("backup", &["protocol", "disk", "chat", "storage"]),
+    ("server", &["protocol", "disk", "config", "election", "fanout", "replica", "storage", "backup", "tls"]),
     ("tls", &[]),
     ("client", &["protocol", "tls"]),
-    ("admin", &["protocol", "config", "server", "tls", "client::terminal"]),
+    ("admin", &["protocol", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
 /// Longer files have two owners' state in them. The tests at the end of a file do not count.

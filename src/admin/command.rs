@@ -42,6 +42,15 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Audit(super::audit::AuditArgs),
+    /// Write all that the cluster holds to a file, accounts and files included; or check such a file. For those who have
+    /// the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Backup(super::backup::command::BackupArgs),
+    /// Make the data folder of a server of a new cluster from such a file.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Restore(super::backup::command::RestoreArgs),
     /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
@@ -173,6 +182,8 @@ pub fn run() -> ExitCode {
         Command::Status(args) => run_status(args),
         Command::User(args) => super::user::command::run(args),
         Command::Audit(args) => super::audit::run(args),
+        Command::Backup(args) => super::backup::command::backup(args),
+        Command::Restore(args) => super::backup::command::restore(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
         Command::Secret { file } => secret::run(&file),

@@ -4,6 +4,7 @@
 //! of a server's inside, so what it reports is what users get.
 
 pub mod audit;
+pub mod backup;
 pub mod command;
 pub mod error;
 pub mod free_ports;

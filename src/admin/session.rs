@@ -106,6 +106,11 @@ impl Session {
         Ok(Session { client, target, key, timeout })
     }
 
+    /// The server that is asked now.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Asks, also another server if this one says so, and again if that is too fast.
     ///
     /// # Errors

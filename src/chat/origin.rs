@@ -61,6 +61,11 @@ impl Origins {
         self.0.insert(node_id, newest);
     }
 
+    /// Forgets all servers, and gives them.
+    pub fn clear(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.0).into_keys().collect()
+    }
+
     /// Forgets a server; whether it was known.
     pub fn remove(&mut self, node_id: NodeId) -> bool {
         self.0.remove(&node_id).is_some()

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// So many bits of a cluster's name are part of the number of its data's life.
+const EPOCH_BITS: u32 = 20;
+
 /// Everything the committed commands have come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
@@ -41,10 +44,10 @@ pub struct State {
     /// epoch.
     pub(super) uploads: BTreeMap<FileId, u64>,
     pub(super) hooks: BTreeMap<TokenHash, Hook>,
+    pub(super) audit: Audit,
 }
 
 impl State {
-    pub(super) audit: Audit,
     /// The state whose rows these are: all rows ever emitted, of each key the latest, without the
     /// removed ones, in the order of their keys. The error, one sentence, means that the data is in doubt.
     pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, String> {
@@ -119,10 +122,10 @@ impl State {
             Record::Import(id, import) => self.stored_room(id)?.import = Some(import),
             Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
             Record::Restores(restores) => self.restores = restores,
+            Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
             Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
-            Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
                 self.stored_user(hook.user)?;
                 self.hooks.insert(token, hook);
             }
@@ -151,16 +154,22 @@ impl State {
         self.clock.lamport
     }
 
-    /// The life that the data is in: 1, and one more with each restore from a backup. What a client was told holds within
-    /// one; in a new one places may fall back.
-    pub fn epoch(&self) -> u64 {
-        1 + self.restores
+    /// The life that the data is in: 1, and a greater number after each restore from a backup. What a client was told
+    /// holds within one; in a new one places may fall back. Where one backup is restored twice, two lives begin, and
+    /// they differ by the name of the cluster that each began.
+    pub fn epoch(&self, cluster_id: u64) -> u64 {
+        match self.restores {
+            0 => 1,
+            restores => (restores << EPOCH_BITS) + (cluster_id & ((1 << EPOCH_BITS) - 1)),
+        }
     }
 
-    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the row that says so.
-    pub fn begin_epoch(&mut self) -> Row {
+    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the rows that say so.
+    /// The servers of before are forgotten: those of the new cluster are others.
+    pub fn begin_epoch(&mut self) -> Vec<Row> {
         self.restores += 1;
-        rows::restores(self.restores)
+        let forgotten = self.origins.clear().into_iter().map(rows::no_origin);
+        forgotten.chain([rows::restores(self.restores)]).collect()
     }
 
     /// How many messages there are in all rooms.

@@ -91,6 +91,16 @@ impl State {
         self.rooms.range(from..).map(|(id, room)| (*id, room))
     }
 
+    /// How many users there are, guests included.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// All files, whole or on their way.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.files.iter().map(|(id, file)| (*id, file))
+    }
+
     /// How many rooms there are.
     pub fn room_count(&self) -> usize {
         self.rooms.len()

@@ -135,8 +135,7 @@ pub struct Status {
     pub leader_id: Option<ServerId>,
     /// The consensus term.
     pub term: u64,
-    /// How many lives the cluster's data has had: it begins with 1 and grows when the cluster is restored from a
-    /// backup. Places of rooms never fall back within one; in a new one they may, so clients begin afresh.
+    /// The life that the cluster's data is in: 1, and a greater number after each restore from a backup. Places of rooms never fall back within one; in a new one they may, so clients begin afresh.
     #[serde(default)]
     pub epoch: u64,
     /// Its place in the ring.

@@ -72,7 +72,12 @@ impl<S: Storage> Described<'_, S> {
                 }
             })
             .collect();
-        ServerList { servers, leader_id, term: self.node.consensus.term(), epoch: self.state.epoch() }
+        ServerList {
+            servers,
+            leader_id,
+            term: self.node.consensus.term(),
+            epoch: epoch(self.node, self.state),
+        }
     }
 
     /// The whole status.
@@ -84,7 +89,7 @@ impl<S: Storage> Described<'_, S> {
             role: self.node.role(),
             leader_id: self.node.leader().cloned(),
             term: self.node.consensus.term(),
-            epoch: self.state.epoch(),
+            epoch: epoch(self.node, self.state),
             ring_position: self.config.ring_position(),
             last_index: self.node.consensus.last_index(),
             commit_index: self.node.consensus.commit_index(),
@@ -123,6 +128,9 @@ impl<S: Storage> Described<'_, S> {
     fn note(&self, now: Now) -> String {
         match self.node.role() {
             Role::Forming => {
+                if let Some(complaint) = self.node.complaint() {
+                    return complaint.into();
+                }
                 let missing: BTreeSet<&str> = self
                     .config
                     .servers
@@ -155,4 +163,9 @@ impl<S: Storage> Described<'_, S> {
             _ => wrong_clock(now, &self.config.server_id, &self.node.view).unwrap_or_default(),
         }
     }
+}
+
+/// The life that the cluster's data is in.
+pub fn epoch<S: Storage>(node: &Node<S>, state: &State) -> u64 {
+    state.epoch(node.identity.cluster.as_ref().map_or(0, |cluster| cluster.cluster_id))
 }

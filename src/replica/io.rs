@@ -161,6 +161,11 @@ pub enum Output {
         /// What, in one sentence.
         reason: String,
     },
+    /// A peer and this server do not belong together; only people can change that.
+    Complaint {
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.
     Quarantine {
         /// Why, in one sentence.

@@ -47,6 +47,10 @@ impl<S: Storage> Server for ServerParts<'_, S> {
         Origin { node_id: self.node.identity.node_id, boot: self.node.identity.boot, seq }
     }
 
+    fn epoch(&self) -> u64 {
+        describing::epoch(self.node, self.state)
+    }
+
     fn role(&self) -> Role {
         self.node.role()
     }

@@ -23,6 +23,7 @@ use crate::{
 };
 
 use super::{
+    backups::Backups,
     clients::{Client, ReaderTask, Speaks},
     context::Context,
     credentials::Credentials,
@@ -50,6 +51,8 @@ pub struct ServerHandle {
     pub fan_outs: FanOutQueues,
     /// Hashes their passwords.
     pub credentials: Arc<Credentials>,
+    /// Copies of the whole state for operators.
+    pub backups: Backups,
     /// What all threads share.
     pub context: Arc<Context>,
 }

@@ -356,6 +356,7 @@ impl Core {
                         "data of this server is damaged; it does not lead until it is rebuilt: {reason}"
                     );
                 }
+                Output::Complaint { reason } => log::error!("{reason}"),
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => self.give(conn, ReaderTask::Work(job)),
                 Output::ReadOn { conn } => self.give(conn, ReaderTask::ReadOn),

@@ -15,6 +15,7 @@
 pub mod acceptor;
 pub mod args;
 pub mod backlog;
+pub mod backups;
 pub mod board;
 pub mod certificates;
 pub mod client_thread;

@@ -1,12 +1,21 @@
 //! The query threads: they read the database beside its writer.
 
-use std::sync::Arc;
+use std::{
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    disk::StorageError,
-    protocol::refusal::{Code, Refusal},
+    disk::{Reader, StorageError},
+    protocol::{
+        peer::SnapshotHead,
+        refusal::{Code, Refusal},
+    },
     replica::io::Query,
     storage::SqliteReader,
 };
@@ -53,18 +62,46 @@ impl QueryQueues {
 #[derive(Default)]
 pub struct Readers {
     readers: RwLock<Vec<Mutex<SqliteReader>>>,
+    /// Counts how often the data was replaced.
+    life: AtomicU64,
+}
+
+/// A copy of the whole state, and which data it is of.
+pub struct Copy {
+    /// What it is of.
+    pub head: SnapshotHead,
+    /// The copy, which is read as it is asked for.
+    pub content: Box<dyn Read + Send>,
+    /// For [`Readers::is_same`].
+    pub life: u64,
 }
 
 impl Readers {
     /// Replaces the readers.
     pub fn set(&self, readers: Vec<SqliteReader>) {
-        *self.readers.write() = readers.into_iter().map(Mutex::new).collect();
+        let mut held = self.readers.write();
+        self.life.fetch_add(1, Ordering::AcqRel);
+        *held = readers.into_iter().map(Mutex::new).collect();
     }
 
     /// Does something while the data is certain to stay where it is.
     pub fn hold<T>(&self, action: impl FnOnce() -> T) -> T {
         let _held = self.readers.read();
         action()
+    }
+
+    /// A copy of the whole state, and which data it is of: `None` where there is none now. The data may be replaced while
+    /// the copy is read.
+    pub fn snapshot(&self) -> Option<Result<Copy, StorageError>> {
+        let readers = self.readers.read();
+        let reader = readers.first()?.lock();
+        let life = self.life.load(Ordering::Acquire);
+        Some(reader.snapshot().map(|(head, content)| Copy { head, content, life }))
+    }
+
+    /// Whether the data has not been replaced since.
+    pub fn is_same(&self, life: u64) -> bool {
+        self.life.load(Ordering::Acquire) == life
     }
 
     /// Reads with reader number `number`; `None` where there is none now.

@@ -19,6 +19,7 @@ use crate::{
 
 use super::{
     acceptor::accept_all,
+    backups::Backups,
     board::Board,
     client_thread::ServerHandle,
     clients::{Clients, Room},
@@ -189,10 +190,13 @@ impl Server {
         links.start(&wiring.threads, sockets.peers)?;
         wiring.start_discovery(sockets.discovery, &stop)?;
         wiring.start_board(&stop)?;
+        let mut drawn = [0; 32];
+        getrandom::fill(&mut drawn).map_err(|error| io::Error::other(error.to_string()))?;
         let server = Arc::new(ServerHandle {
             inbox: client_inputs,
             fan_outs: wiring.fan_outs.clone(),
             credentials: credentials.clone(),
+            backups: Backups::new(wiring.readers.clone(), drawn),
             context: wiring.context.clone(),
         });
         let metrics_address = match sockets.metrics {

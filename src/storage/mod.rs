@@ -49,6 +49,7 @@ use crate::disk::StorageError;
 pub use image::Kept;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
 pub use sqlite::{SqliteReader, SqliteStorage};
+pub use write::Renew;
 
 /// Why a data folder was not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]

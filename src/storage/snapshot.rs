@@ -22,9 +22,11 @@
 //! What a search needs is not sent: it follows from the events, and the receiver makes it anew. Neither is
 //! what is removed and only waits to be wiped.
 
+mod check;
 mod export;
 mod import;
 
+pub use check::{Contents, check};
 pub(super) use export::Export;
 pub(super) use import::import;
 

@@ -35,7 +35,8 @@ use super::{
     schema::{self, Age},
     snapshot::Export,
     transaction::{Broken, transaction},
-    wal, write,
+    wal,
+    write::{self, Renew},
 };
 use crate::{
     disk::{
@@ -179,6 +180,54 @@ impl SqliteStorage {
         self.stopwatch = Some(Stopwatch(Box::new(tell)));
     }
 
+    /// Fills a new folder with what a backup holds, all of it or nothing. `renew` is given all rows of state, and gives
+    /// those that are to be otherwise; its error ends this. Afterwards the data belongs to no cluster yet.
+    ///
+    /// # Errors
+    /// `Unreadable` where the content is no good or the folder has data already. Then nothing was changed.
+    pub fn restore(
+        &mut self,
+        head: &SnapshotHead,
+        content: &mut dyn Read,
+        renew: Renew<'_>,
+    ) -> Result<(), InstallError> {
+        self.failed.check()?;
+        let restored =
+            transaction(&mut self.connection, |connection| write::restore(connection, head, content, renew));
+        self.replaced(restored)
+    }
+
+    /// Takes notice of a transaction that has replaced everything, or has not.
+    fn replaced(&mut self, by: Result<Bounds, Broken<InstallError>>) -> Result<(), InstallError> {
+        match by {
+            Ok(bounds) => {
+                self.bounds = bounds;
+                self.indexing = None;
+                self.checkpoints.note_wiped();
+                let checkpointed = self.checkpoints.after_commit(&self.connection);
+                checkpointed.map_err(|broken| self.fail(broken).into())
+            }
+            Err(Broken { error, rolled_back, synced_in_vain }) => {
+                let error = match error {
+                    InstallError::Unreadable(_) if rolled_back => return Err(error),
+                    InstallError::Unreadable(why) => {
+                        StorageError::Failed(format!("{why}; it stays half read"))
+                    }
+                    InstallError::Storage(error) => error,
+                };
+                Err(self.fail(Broken { error, rolled_back, synced_in_vain }).into())
+            }
+        }
+    }
+
+    /// Walks all events and files, and checks each of them and that none is missing.
+    ///
+    /// # Errors
+    /// `Doubtful` where they are not what was written.
+    pub fn check_history(&self) -> Result<(), StorageError> {
+        read::check_history(&self.connection)
+    }
+
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
     ///
     /// # Errors
@@ -320,25 +369,7 @@ impl Storage for SqliteStorage {
         let installed = transaction(&mut self.connection, |connection| {
             write::install(connection, head, hard_state, content)
         });
-        match installed {
-            Ok(bounds) => {
-                self.bounds = bounds;
-                self.indexing = None;
-                self.checkpoints.note_wiped();
-                let checkpointed = self.checkpoints.after_commit(&self.connection);
-                checkpointed.map_err(|broken| self.fail(broken).into())
-            }
-            Err(Broken { error, rolled_back, synced_in_vain }) => {
-                let error = match error {
-                    InstallError::Unreadable(_) if rolled_back => return Err(error),
-                    InstallError::Unreadable(why) => {
-                        StorageError::Failed(format!("{why}; it stays half read"))
-                    }
-                    InstallError::Storage(error) => error,
-                };
-                Err(self.fail(Broken { error, rolled_back, synced_in_vain }).into())
-            }
-        }
+        self.replaced(installed)
     }
 }
 

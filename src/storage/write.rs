@@ -16,7 +16,7 @@ use crate::{
     disk::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, Row, StorageError},
     protocol::{
         name::ServerId,
-        peer::{LogMark, NodeId, SnapshotHead},
+        peer::{ConfState, LogMark, NodeId, SnapshotHead},
     },
 };
 
@@ -219,6 +219,46 @@ pub(super) fn install<T: TablesMut>(
             return Err(InstallError::Unreadable(why.to_owned()));
         }
     }
+    fill(tables, head, hard_state, content)
+}
+
+/// Is given all rows of state, and gives those that are to be otherwise; or says in a sentence why they are no state.
+pub type Renew<'a> = &'a mut dyn FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String>;
+
+/// Fills the tables of a new folder with what a backup holds, and returns the new bounds. Before that `renew` is given
+/// all rows of state, and gives those that are to be otherwise. The data belongs to no cluster yet, and no server
+/// counts in it. After an error the caller rolls back.
+pub(super) fn restore<T: TablesMut>(
+    tables: &mut T,
+    head: &SnapshotHead,
+    content: &mut dyn Read,
+    renew: Renew<'_>,
+) -> Result<Bounds, InstallError> {
+    let applied: Option<record::AppliedRecord> = stored(tables, name::APPLIED)?;
+    if applied.is_some() {
+        return Err(InstallError::Unreadable("the data folder has data already".to_owned()));
+    }
+    let hard_state = HardState { term: head.index_term, vote: None, commit: head.index };
+    let mut bounds = fill(tables, head, hard_state, content)?;
+    let mut state = Vec::new();
+    tables.state(None, &mut |key, value, _| {
+        state.push((key.to_vec(), value.to_vec()));
+        Ok(true)
+    })?;
+    let changed = renew(state).map_err(InstallError::Unreadable)?;
+    rows(tables, &mut bounds, &changed)?;
+    put_meta(tables, name::TOTALS, &bounds.totals)?;
+    put_meta(tables, name::APPLIED, &(head.index, head.index_term, &ConfState::default()))?;
+    Ok(bounds)
+}
+
+/// Replaces state, events and log by a snapshot.
+fn fill<T: TablesMut>(
+    tables: &mut T,
+    head: &SnapshotHead,
+    hard_state: HardState,
+    content: &mut dyn Read,
+) -> Result<Bounds, InstallError> {
     tables.clear()?;
     let totals = snapshot::import(tables, head, content)?;
     let mark = LogMark { last_log_term: head.index_term, last_log_index: head.index };

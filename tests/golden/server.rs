@@ -327,6 +327,7 @@ impl World {
             Output::SendSnapshot { .. }
             | Output::SnapshotUnreadable { .. }
             | Output::Damaged { .. }
+            | Output::Complaint { .. }
             | Output::Quarantine { .. } => {
                 panic!("no script goes so far: {output:?}");
             }

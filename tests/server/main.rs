@@ -1,5 +1,6 @@
 //! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
 
+mod backup;
 #[path = "../support/client_frame.rs"]
 mod client_frame;
 mod dashboard;

@@ -12,14 +12,21 @@ use tempfile::TempDir;
 
 use crate::one_server::{Client, PATIENCE, write_secret};
 
-struct Cluster {
-    folder: TempDir,
-    ports: Vec<u16>,
+pub struct Cluster {
+    pub folder: TempDir,
+    pub ports: Vec<u16>,
     servers: BTreeMap<usize, Server>,
 }
 
 impl Cluster {
-    fn start() -> Cluster {
+    pub fn start() -> Cluster {
+        let mut cluster = Cluster::prepare();
+        (0..3).for_each(|place| cluster.start_server(place));
+        cluster
+    }
+
+    /// All but the servers: `s0`, `s1` and `s2`.
+    pub fn prepare() -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         let ports = free_base_ports(3).expect("free ports");
         let servers: Vec<_> = ports
@@ -32,12 +39,10 @@ impl Cluster {
         let config = json!({"servers": servers, "keep_entries": 100, "timing": {"handover_hold_ms": 300}});
         fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         write_secret(&folder.path().join("cluster.secret"));
-        let mut cluster = Cluster { folder, ports, servers: BTreeMap::new() };
-        (0..3).for_each(|place| cluster.start_server(place));
-        cluster
+        Cluster { folder, ports, servers: BTreeMap::new() }
     }
 
-    fn start_server(&mut self, place: usize) {
+    pub fn start_server(&mut self, place: usize) {
         let mut args = Args::parse_from(["syncnet-server", "--server-id", &format!("s{place}")]);
         args.config = Some(self.folder.path().join("config.json"));
         args.data_dir = self.folder.path().into();
@@ -45,16 +50,16 @@ impl Cluster {
         self.servers.insert(place, Server::start(Config::load(&args).unwrap()).unwrap());
     }
 
-    fn stop_server(&mut self, place: usize) {
+    pub fn stop_server(&mut self, place: usize) {
         assert!(self.servers.remove(&place).expect("it runs").stop().is_empty());
     }
 
-    fn client(&self, place: usize) -> Client {
+    pub fn client(&self, place: usize) -> Client {
         Client::connect(self.ports[place])
     }
 
     /// Waits until the status of a server fulfils `condition`.
-    fn wait_for(&self, place: usize, condition: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for(&self, place: usize, condition: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut client = self.client(place);

@@ -294,6 +294,9 @@ impl Cluster {
                 Output::Damaged { reason } => {
                     self.trace.say(self.now, || format!("{} has damaged data: {reason}", server + 1));
                 }
+                Output::Complaint { reason } => {
+                    self.trace.say(self.now, || format!("{} complains: {reason}", server + 1));
+                }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
                     return Ok(());

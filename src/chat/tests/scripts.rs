@@ -566,12 +566,23 @@ fn damaged_rows_are_refused_in_a_sentence() {
 
 #[test]
 fn a_restore_begins_a_new_epoch() {
-    let mut world = World::default();
-    assert_eq!(world.state.epoch(), 1);
-    for epoch in [2, 3] {
-        let row = world.state.begin_epoch();
-        world.rows.insert(row.key, row.value.unwrap());
-        assert_eq!((world.state.epoch(), world.loaded().epoch()), (epoch, epoch));
+    let mut run = Run::default();
+    run.carry_out("alice join lobby");
+    let mut last = run.world.state.epoch(7);
+    assert_eq!(last, 1);
+    for cluster_id in [9, 5] {
+        for row in run.world.state.begin_epoch() {
+            match row.value {
+                Some(value) => drop(run.world.rows.insert(row.key, value)),
+                None => drop(run.world.rows.remove(&row.key)),
+            }
+        }
+        assert!(run.world.loaded() == run.world.state);
+        assert!(!run.world.rows.keys().any(|key| key[0] == rows::ORIGIN));
+        let epoch = run.world.state.epoch(cluster_id);
+        assert!(last < epoch && epoch < crate::protocol::limits::LAMPORT_END);
+        assert_ne!(epoch, run.world.state.epoch(cluster_id + 1), "the same backup, restored once more");
+        last = epoch;
     }
 }
 

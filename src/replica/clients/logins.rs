@@ -332,7 +332,7 @@ impl Clients {
         let account = connection.authority != Authority::Guest;
         let server_id = at.config.server_id.clone();
         let leader_id = at.server.leader().cloned();
-        let epoch = at.state.epoch();
+        let epoch = at.server.epoch();
         self.say(at, conn, to, LoggedIn { account, epoch, leader_id, server_id, token, username });
     }
 
@@ -500,7 +500,7 @@ impl Clients {
                 let (leader_id, server_id) = (at.server.leader().cloned(), at.config.server_id.clone());
                 Answer::LoggedIn(LoggedIn {
                     account: token.is_some(),
-                    epoch: at.state.epoch(),
+                    epoch: at.server.epoch(),
                     leader_id,
                     server_id,
                     token,

@@ -101,6 +101,9 @@ pub trait Server {
     /// The run of this server's node, which its proposals carry.
     fn origin(&self, seq: u64) -> crate::chat::Origin;
 
+    /// The life that the cluster's data is in.
+    fn epoch(&self) -> u64;
+
     /// What this server is in its cluster.
     fn role(&self) -> Role;
 

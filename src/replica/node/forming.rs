@@ -5,6 +5,11 @@
 //! data; the one with the lowest id then says `Welcome` with the founders' incarnations. A server without
 //! data that meets one with data is welcomed too, but is no founder: it has to join.
 //!
+//! **Restored servers.** A folder that a backup was restored into holds a state and belongs to no cluster. Such servers
+//! begin one together in the same way, if all of them hold the same state; its log goes on behind that state. They are
+//! let into no other cluster, in particular not into the one that the backup was made of: there, other entries may have
+//! come behind that state.
+//!
 //! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
 //! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).
 
@@ -15,9 +20,12 @@ use crate::{
     disk::{Applied, Batch, Cluster, Storage, StorageError},
     protocol::{
         name::ServerId,
-        peer::{ConfState, DataMark, Founder, NodeId, PeerMessage},
+        peer::{ConfState, DataMark, Founder, LogMark, NodeId, PeerMessage},
     },
-    replica::{io::Now, outputs::Outputs},
+    replica::{
+        io::{Now, Output},
+        outputs::Outputs,
+    },
 };
 
 use super::{Node, handover::BEHIND_MAX, members::Configure};
@@ -41,8 +49,20 @@ impl<S: Storage> Node<S> {
         if let (Some(mine), Some(theirs)) = (&mine, mark.cluster_id)
             && mine.cluster_id != theirs
         {
-            // Two clusters under one configuration: only a person can say which one is meant.
-            return;
+            let reason =
+                format!("{from} belongs to another cluster, {theirs:016x}; give it an empty data folder");
+            return self.complain(&from, reason, outputs);
+        }
+        if let Some(mine) = &mine
+            && is_restored(&mark)
+            && mine.founders.iter().all(|founder| founder.node_id != mark.node_id)
+        {
+            let reason = format!(
+                "{from} was restored from a backup, for another cluster than this one; give it an empty data folder"
+            );
+            self.complain(&from, reason, outputs);
+            // It sees by this that it is none of ours, and says so to its own people.
+            return self.welcome(from, mine, outputs);
         }
         let verdict = if self.members.is_removed(mark.node_id) {
             Err("it was replaced and counts no more".to_owned())
@@ -53,12 +73,29 @@ impl<S: Storage> Node<S> {
             self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason }, outputs);
             return;
         }
+        if mine.is_none() && mark.cluster_id.is_none() && mark.log != self.consensus.synced() {
+            let reason = format!(
+                "{from} does not hold what this server holds: restore both from the same backup, or give both an \
+                 empty data folder"
+            );
+            self.complain(&from, reason, outputs);
+        }
         if let Some(link) = self.links.get_mut(&from) {
             link.mark = Some(mark);
         }
         match mine {
             Some(cluster) => self.welcome(from, &cluster, outputs),
             None => self.meet(now, outputs),
+        }
+    }
+
+    /// Tells people, once a link, why a peer is no member of the same cluster: only they can say what is meant.
+    fn complain(&mut self, about: &ServerId, reason: String, outputs: &mut Outputs) {
+        if let Some(link) = self.links.get_mut(about)
+            && link.complaint.is_none()
+        {
+            link.complaint = Some(reason.clone());
+            outputs.push(Output::Complaint { reason });
         }
     }
 
@@ -98,7 +135,7 @@ impl<S: Storage> Node<S> {
         let mut founders = BTreeMap::from([(self.config.server_id.clone(), self.identity.node_id)]);
         for server in self.others() {
             let mark = self.links.get(&server.server_id)?.mark.as_ref()?;
-            if mark.cluster_id.is_some() {
+            if mark.cluster_id.is_some() || mark.log != self.consensus.synced() {
                 return None;
             }
             founders.insert(server.server_id.clone(), mark.node_id);
@@ -125,6 +162,15 @@ impl<S: Storage> Node<S> {
         outputs: &mut Outputs,
     ) {
         match &self.identity.cluster {
+            None if is_restored(&self.data_mark())
+                && founders.iter().all(|founder| founder.node_id != self.identity.node_id) =>
+            {
+                let reason = format!(
+                    "this server was restored from a backup for a new cluster, and {from} belongs to the cluster \
+                     {cluster_id:016x}; give this server an empty data folder, or stop {from}"
+                );
+                return self.complain(from, reason, outputs);
+            }
             None => self.adopt(Cluster { cluster_id, founders }, outputs),
             Some(mine) if mine.cluster_id == cluster_id => {}
             Some(_) => return,
@@ -146,9 +192,11 @@ impl<S: Storage> Node<S> {
         let mut voters: Vec<NodeId> = cluster.founders.iter().map(|founder| founder.node_id).collect();
         voters.sort();
         let conf = ConfState { voters, ..ConfState::default() };
+        // The log begins behind what was restored; without that, at the beginning.
+        let LogMark { last_log_term: term, last_log_index: index } = self.consensus.synced();
         let batch = Batch {
             cluster: Some(cluster),
-            applied: Some(Applied { index: 0, term: 0, conf }),
+            applied: Some(Applied { index, term, conf }),
             peer_marks: self.trust.take_changed(),
             ..Batch::default()
         };
@@ -209,4 +257,9 @@ impl<S: Storage> Node<S> {
         let configure = Configure { steps, named: Vec::new() };
         let _ = consensus.propose_configure(&configure.steps, configure.encode());
     }
+}
+
+/// Whether data was restored from a backup and has not become part of a cluster since.
+fn is_restored(mark: &DataMark) -> bool {
+    mark.cluster_id.is_none() && mark.log.last_log_index > 0
 }

@@ -18,6 +18,8 @@ pub(super) struct Link {
     pub mark: Option<DataMark>,
     /// Whether the peer has answered this server's `Hello` on this link.
     pub welcomed: bool,
+    /// Why the peer does not belong to this cluster, as people have been told.
+    pub complaint: Option<String>,
 }
 
 impl<S: Storage> Node<S> {

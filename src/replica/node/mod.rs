@@ -328,6 +328,11 @@ impl<S: Storage> Node<S> {
         self.trust.accepts(from, node)
     }
 
+    /// Why a linked peer does not belong to this server's cluster.
+    pub fn complaint(&self) -> Option<&str> {
+        self.links.values().find_map(|link| link.complaint.as_deref())
+    }
+
     /// How far a configured server's log is known to match; only a leader knows.
     pub fn match_index(&self, server: &ServerId) -> Option<u64> {
         self.consensus.match_index(self.members.node_of(server, self.consensus.conf())?)

@@ -102,6 +102,8 @@ pub struct Cluster {
     pub damaged_snapshots: usize,
     pub unreadable: Vec<(usize, String)>,
     pub damaged: Vec<(usize, String)>,
+    /// Who said that a peer does not belong to its cluster, and why.
+    pub complaints: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
     /// Whether servers cannot read what others pass on to them.
@@ -128,6 +130,7 @@ impl Cluster {
             damaged_snapshots: 0,
             unreadable: Vec::new(),
             damaged: Vec::new(),
+            complaints: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
             garbled: false,
@@ -455,6 +458,7 @@ impl Cluster {
             }
             Output::Damaged { reason } => self.damaged.push((number, reason)),
             Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
+            Output::Complaint { reason } => self.complaints.push((number, reason)),
             Output::Stopped => {}
         }
     }

@@ -77,7 +77,8 @@ pub struct Exchange<'a> {
     /// The body, when it comes in chunks.
     chunked: Option<Chunked>,
     begun: Instant,
-    received: u64,
+    /// Bytes of a body without a known length, that came or went.
+    moved: u64,
     /// The other end waits for a word before it sends the body.
     continue_due: bool,
     body_deadline: Instant,
@@ -102,7 +103,7 @@ impl<'a> Exchange<'a> {
         let longest = server.context.config.replica.limits.file_bytes;
         let chunked = head.is_chunked.then(Chunked::default);
         let body_deadline = deadline(server, visitor, if chunked.is_some() { longest } else { unread });
-        let (begun, write_deadline, received) = (Instant::now(), Instant::now(), 0);
+        let (begun, write_deadline, moved) = (Instant::now(), Instant::now(), 0);
         Exchange {
             server,
             visitor,
@@ -111,7 +112,7 @@ impl<'a> Exchange<'a> {
             unread,
             chunked,
             begun,
-            received,
+            moved,
             continue_due,
             body_deadline,
             write_deadline,
@@ -193,10 +194,10 @@ impl<'a> Exchange<'a> {
         loop {
             self.wire.take_chunks(chunked, &mut piece, count)?;
             if piece.len() >= count || chunked.is_at_end() {
-                self.received += piece.len() as u64;
+                self.moved += piece.len() as u64;
                 return Ok(piece);
             }
-            let arrived = self.received + piece.len() as u64;
+            let arrived = self.moved + piece.len() as u64;
             let time = Duration::from_millis(settings.body_ms)
                 + Duration::from_secs(arrived / settings.body_bytes_per_s.max(1));
             let idle = Instant::now() + Duration::from_millis(settings.idle_ms);
@@ -256,6 +257,24 @@ impl<'a> Exchange<'a> {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
         self.wire.write(bytes, self.write_deadline.min(Instant::now() + idle))
+    }
+
+    /// Writes the head of an answer whose body follows with [`Exchange::write_on`] and ends with the connection.
+    pub fn begin_endless(&mut self, response: &Response) -> io::Result<()> {
+        self.closes = true;
+        (self.begun, self.moved) = (Instant::now(), 0);
+        let bytes = response.head_until_close(seconds(self.server));
+        self.write_on(&bytes)
+    }
+
+    /// Writes the next piece of such an answer. Who reads too slowly is given up.
+    pub fn write_on(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.moved += bytes.len() as u64;
+        let settings = &self.server.context.config.http;
+        let pace = Duration::from_secs(self.moved / settings.body_bytes_per_s.max(1));
+        let due = self.begun + Duration::from_millis(settings.body_ms) + pace;
+        let idle = Instant::now() + Duration::from_millis(settings.idle_ms);
+        self.wire.write(bytes, due.min(idle))
     }
 
     /// Whether the connection ends with this answer.

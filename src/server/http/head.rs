@@ -217,9 +217,13 @@ impl Head {
 
     /// The token of `Authorization: Bearer`.
     pub fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.once("authorization").ok()??.split_once(' ')?;
-        let token = token.trim();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+        self.credentials("bearer")
+    }
+
+    /// What stands in `Authorization` behind this scheme.
+    pub fn credentials(&self, scheme: &str) -> Option<&str> {
+        let (given, credentials) = self.once("authorization").ok()??.split_once(' ')?;
+        given.eq_ignore_ascii_case(scheme).then_some(credentials.trim()).filter(|text| !text.is_empty())
     }
 
     fn find_host(&self, authority: Option<String>) -> Result<String, Bad> {

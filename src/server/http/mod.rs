@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod assets;
+mod backup;
 pub mod chunked;
 pub mod cors;
 pub mod dashboard;

@@ -56,6 +56,15 @@ impl Response {
 
     /// Its head, before a body of `length` bytes. `seconds` is the time, since the Unix epoch.
     pub fn head(&self, length: u64, seconds: u64, closes: bool) -> Vec<u8> {
+        self.head_before(Some(length), seconds, closes)
+    }
+
+    /// Its head, before a body that ends with the connection.
+    pub fn head_until_close(&self, seconds: u64) -> Vec<u8> {
+        self.head_before(None, seconds, true)
+    }
+
+    fn head_before(&self, length: Option<u64>, seconds: u64, closes: bool) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
         let mut add = |name: &str, value: &str| {
             head.push_str(name);
@@ -82,7 +91,9 @@ impl Response {
                     add(name, value);
                 }
             }
-            add("Content-Length", &length.to_string());
+            if let Some(length) = length {
+                add("Content-Length", &length.to_string());
+            }
             if closes {
                 add("Connection", "close");
             }

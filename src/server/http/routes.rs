@@ -1,7 +1,7 @@
 //! Who answers what.
 
 use super::{
-    assets, cors, dashboard,
+    assets, backup, cors, dashboard,
     exchange::{Done, Exchange, Stop},
     failures, files,
     head::Method,
@@ -37,6 +37,7 @@ const ROUTES: &[(Method, Paths, Answering)] = &[
     (Method::Post, Paths::One("/dashboard/login"), dashboard::log_in),
     (Method::Post, Paths::One("/dashboard/logout"), dashboard::log_out),
     (Method::Get, Paths::One("/metrics"), metrics::metrics),
+    (Method::Get, Paths::One("/backup"), backup::send),
     (Method::Get, Paths::One("/ws"), web_socket::open),
     (Method::Post, Paths::One("/files"), files::upload),
     (Method::Get, Paths::Under("/files/"), files::download),

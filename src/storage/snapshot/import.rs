@@ -67,7 +67,7 @@ pub fn import<T: TablesMut>(
 }
 
 /// The sender's term is said beside the snapshot and not in it.
-fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
+pub(super) fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
     let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
     if (SnapshotHead { term: announced.term, ..found }) == *announced {
         return Ok(());
@@ -76,14 +76,14 @@ fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError>
 }
 
 /// Records as they are read.
-struct Incoming<'a> {
+pub(super) struct Incoming<'a> {
     content: &'a mut dyn Read,
     crc: u32,
     body: Vec<u8>,
 }
 
 impl<'a> Incoming<'a> {
-    fn begin(content: &'a mut dyn Read) -> Result<Self, InstallError> {
+    pub fn begin(content: &'a mut dyn Read) -> Result<Self, InstallError> {
         let mut incoming = Incoming { content, crc: 0, body: Vec::new() };
         let magic: [u8; 6] = incoming.array()?;
         if magic != *MAGIC {
@@ -105,7 +105,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// The next record: its kind and the rest of its body.
-    fn next(&mut self) -> Result<(u8, &[u8]), InstallError> {
+    pub fn next(&mut self) -> Result<(u8, &[u8]), InstallError> {
         let length = u32::from_le_bytes(self.array()?) as usize;
         if !(1..=RECORD_BYTES_MAX).contains(&length) {
             return Err(unreadable(format!("the snapshot has a record of {length} bytes")));
@@ -121,7 +121,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// Nothing may follow the last record.
-    fn end(&mut self) -> Result<(), InstallError> {
+    pub fn end(&mut self) -> Result<(), InstallError> {
         match self.content.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(unreadable("the snapshot goes on after its end")),
@@ -130,12 +130,12 @@ impl<'a> Incoming<'a> {
     }
 }
 
-fn split_state(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_state(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = body.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
-fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
+pub(super) fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
     let (numbers, rest) = body.split_first_chunk::<32>()?;
     let mut numbers = numbers.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
     let (room, seq, index, created_at_ms) =
@@ -145,7 +145,7 @@ fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
     is_text.then_some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
 }
 
-fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
+pub(super) fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
     let (file, rest) = body.split_first_chunk::<16>()?;
     let (number, bytes) = rest.split_first_chunk::<4>()?;
     Some(RawChunk { file: *file, number: u32::from_le_bytes(*number), bytes, crc: 0 })
@@ -156,10 +156,10 @@ fn cut_short(error: io::Error) -> InstallError {
     unreadable(format!("the snapshot cannot be read to its end: {error}"))
 }
 
-fn malformed(what: &str) -> InstallError {
+pub(super) fn malformed(what: &str) -> InstallError {
     unreadable(format!("the snapshot has a {what} that does not decode"))
 }
 
-fn unreadable(why: impl Into<String>) -> InstallError {
+pub(super) fn unreadable(why: impl Into<String>) -> InstallError {
     InstallError::Unreadable(why.into())
 }

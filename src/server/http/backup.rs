@@ -1,0 +1,97 @@
+//! `/backup`: all that the cluster holds, for its operators.
+
+use std::io::Read;
+
+use data_encoding::HEXLOWER;
+
+use super::{
+    exchange::{Done, Exchange, Stop},
+    failures::with_retry,
+    head::Method,
+    response::Response,
+};
+use crate::{
+    backup::{BackupHead, Sealing},
+    protocol::operator::{BACKUP_SCHEME, PROOF_BYTES},
+    server::query::Copy,
+};
+
+/// Bytes that are read and written at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Sends a backup to who has answered a challenge, and a challenge to everyone else.
+pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+    check_operator(exchange)?;
+    let server = exchange.server;
+    let response = Response::bytes("application/octet-stream", Vec::new());
+    if exchange.head.method == Method::Head {
+        return Ok(Done::Answer(response));
+    }
+    let busy = |reason| Stop::Answer(with_retry(Response::error(503, "overloaded", reason), None));
+    let place = server.backups.begin().ok_or_else(|| busy("this server makes a backup already"))?;
+    let copy = match server.backups.readers.snapshot() {
+        Some(Ok(copy)) => copy,
+        Some(Err(error)) => {
+            log::warn!("a backup was asked for and cannot be made: {error}");
+            return Err(busy("this server can make no backup now; ask another one"));
+        }
+        None => return Err(busy("this server's data is being replaced")),
+    };
+    let Copy { head: snapshot, content, life } = copy;
+    let index = snapshot.index;
+    let config = &server.context.config;
+    let head = BackupHead {
+        made_at_ms: server.context.clock.now().wall_ms,
+        cluster_name: config.cluster_name.clone(),
+        server_id: config.server_id().clone(),
+        program: env!("CARGO_PKG_VERSION").into(),
+        snapshot,
+    };
+    exchange.begin_endless(&response)?;
+    let mut backup = Sealing::new(&head, content);
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut bytes = 0;
+    loop {
+        let count = backup.read(&mut piece)?;
+        // What is set aside while it is read was found to be no good: its end must not be sent.
+        if !server.backups.readers.is_same(life) {
+            log::warn!("a backup was broken off: this server's data was replaced");
+            return Err(Stop::Gone(std::io::ErrorKind::Interrupted.into()));
+        }
+        if count == 0 {
+            break;
+        }
+        exchange.write_on(&piece[..count])?;
+        bytes += count as u64;
+    }
+    drop(place);
+    log::info!("a backup of {bytes} bytes was sent, up to entry {index}");
+    Ok(Done::Sent)
+}
+
+fn check_operator(exchange: &Exchange<'_>) -> Result<(), Stop> {
+    let server = exchange.server;
+    let Some(key) = server.context.config.operator_key() else {
+        let reason = "this cluster has no secret, so nobody can prove to be its operator";
+        return Err(Response::error(403, "forbidden", reason).into());
+    };
+    let now_ms = server.context.clock.now().mono_ms;
+    let answered = exchange.head.credentials(BACKUP_SCHEME).and_then(|text| {
+        let (challenge, proof) = text.split_once(':')?;
+        Some((digest(challenge)?, digest(proof)?))
+    });
+    if answered.is_some_and(|(challenge, proof)| server.backups.accepts(now_ms, &key, &challenge, &proof)) {
+        return Ok(());
+    }
+    if answered.is_some() {
+        log::warn!("somebody asked for a backup and is no operator of this cluster");
+    }
+    let challenge = HEXLOWER.encode(&server.backups.challenge(now_ms));
+    let reason = "answer the challenge with the cluster's secret, as syncnet-admin backup does";
+    let refusal = Response::error(401, "not_authenticated", reason);
+    Err(refusal.with("WWW-Authenticate", format!("{BACKUP_SCHEME} {challenge}")).into())
+}
+
+fn digest(text: &str) -> Option<[u8; PROOF_BYTES]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}

@@ -1,0 +1,251 @@
+//! A backup of a cluster, and another cluster made of it, by the program that people use for it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    http_client::{Answer, Http},
+    one_server::Client,
+    three_servers::Cluster,
+};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// `syncnet-admin` with these words, as the operator of a cluster.
+fn admin(cluster: &Cluster, words: &[&str]) -> Output {
+    let servers: Vec<String> = cluster.ports.iter().map(|port| format!("localhost:{port}")).collect();
+    run(&[words, &["--servers", &servers.join(","), "--secret-file", path(&secret(cluster))]].concat())
+}
+
+fn secret(cluster: &Cluster) -> PathBuf {
+    cluster.folder.path().join("cluster.secret")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn run(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncnet-admin")).args(words).output().unwrap()
+}
+
+/// What it said when it did what it was told.
+#[track_caller]
+fn done(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// What it said when it did not.
+#[track_caller]
+fn not_done(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+struct User {
+    client: Client,
+    asked: u64,
+}
+
+impl User {
+    fn log_in(cluster: &Cluster, place: usize, data: Value) -> (User, Value) {
+        let mut user = User { client: cluster.client(place), asked: 0 };
+        let answer = user.ask("login", data);
+        (user, answer)
+    }
+
+    /// Asks and gives the answer's data; the answer must be no nack.
+    fn ask(&mut self, msg_type: &str, data: Value) -> Value {
+        self.asked += 1;
+        self.client.send(&json!({"msg_type": msg_type, "data": data, "request_id": self.asked}).to_string());
+        let answer = self.client.answer(self.asked);
+        assert_ne!(answer["msg_type"], "nack", "{msg_type}: {answer}");
+        answer["data"].clone()
+    }
+}
+
+/// Fills a cluster with accounts, rooms of all kinds and a file, whose id it gives.
+fn fill(cluster: &Cluster) -> String {
+    let mut alice = User { client: cluster.client(0), asked: 0 };
+    alice.ask("register", json!({"username": "alice", "password": PASSWORD}));
+    let token = alice.ask("login", json!({"username": "alice", "password": PASSWORD}))["token"].clone();
+    let (mut bob, _) = User::log_in(cluster, 1, json!({"username": "Bob"}));
+    alice.ask("create_join", json!({"room": "Lobby"}));
+    bob.ask("create_join", json!({"room": "lobby"}));
+    for number in 0..150 {
+        alice.ask("chat", json!({"room": "lobby", "body": format!("message {number} é")}));
+    }
+    alice.ask("edit", json!({"room": "lobby", "seq": 5, "body": "better, @bob"}));
+    bob.ask("react", json!({"room": "lobby", "seq": 5, "emoji": "+1"}));
+    alice.ask("delete", json!({"room": "lobby", "seq": 6}));
+    alice.ask("create_join", json!({"room": "den", "private": true}));
+    alice.ask("chat", json!({"room": "den", "body": "psst"}));
+    alice.ask("chat", json!({"to": "bob", "body": "between us"}));
+    alice.ask("mute", json!({"room": "lobby", "username": "bob", "seconds": 9}));
+    let authorization = format!("Authorization: Bearer {}", token.as_str().unwrap());
+    let mut http = Http::connect(cluster.ports[2]);
+    http.send(&format!(
+        "POST /files?room=lobby&name=a.txt&post=1 HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n\
+         Content-Length: {}\r\n\r\n",
+        file().len()
+    ));
+    http.send_bytes(&file()).unwrap();
+    let posted = http.answer();
+    assert!(posted.status < 300, "{posted:?}");
+    posted.json()["file_id"].as_str().unwrap().to_owned()
+}
+
+fn get(http: &mut Http, path: &str, authorization: &str) -> Answer {
+    http.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n\r\n"));
+    http.answer()
+}
+
+/// Some pieces long.
+fn file() -> Vec<u8> {
+    (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
+}
+
+fn exported(cluster: &Cluster, name: &str) -> String {
+    let file = cluster.folder.path().join(name);
+    done(&admin(cluster, &["export", "--all", "--output", path(&file)]));
+    fs::read_to_string(file).unwrap()
+}
+
+fn audited(cluster: &Cluster) -> String {
+    let output = admin(cluster, &["audit", "--json"]);
+    done(&output);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn restore(backup: &Path, cluster: &Cluster, place: usize) -> Output {
+    let folder = cluster.folder.path();
+    run(&["restore", path(backup), "--data-dir", path(folder), "--server-id", &format!("s{place}")])
+}
+
+#[test]
+fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
+    let mut old = Cluster::start();
+    old.wait_for(0, |status| status["leader_id"] == "s2");
+    let file_id = fill(&old);
+    let backup = old.folder.path().join("all.backup");
+    let said = done(&admin(&old, &["backup", "--output", path(&backup)]));
+    assert!(said.contains("events up to entry"), "{said}");
+    let (rooms, deeds) = (exported(&old, "before.jsonl"), audited(&old));
+    assert!(deeds.contains(r#""action":"mute""#), "{deeds}");
+    // What comes later is not in it.
+    let (mut carol, answer) = User::log_in(&old, 0, json!({"username": "carol"}));
+    assert_eq!(answer["epoch"], 1);
+    carol.ask("create_join", json!({"room": "lobby"}));
+    let said = done(&run(&["backup", "--verify", path(&backup)]));
+    assert!(said.contains("is good: 3 rooms, 2 users, 153 messages and 1 files of"), "{said}");
+
+    let mut new = Cluster::prepare();
+    for place in 0..3 {
+        done(&restore(&backup, &new, place));
+    }
+    assert!(not_done(&restore(&backup, &new, 0)).contains("has data already"));
+    (0..3).for_each(|place| new.start_server(place));
+    for place in 0..3 {
+        new.wait_for(place, |status| status["leader_id"] == "s2" && status["messages"] == 153);
+    }
+    assert_eq!(exported(&new, "after.jsonl"), rooms);
+    assert_eq!(audited(&new), deeds);
+    let (mut alice, answer) = User::log_in(&new, 1, json!({"username": "alice", "password": PASSWORD}));
+    assert!(answer["epoch"].as_u64().unwrap() > 1, "clients begin afresh: {answer}");
+    let authorization = format!("Authorization: Bearer {}", answer["token"].as_str().unwrap());
+    let mut http = Http::connect(new.ports[0]);
+    let found = get(&mut http, &format!("/files/{file_id}"), &authorization);
+    assert!(found.status == 200 && found.body == file());
+    alice.ask("chat", json!({"room": "lobby", "body": "we are back"}));
+    let hits = alice.ask("search", json!({"query": "back"}));
+    assert_eq!(hits["hits"][0]["body"], "we are back");
+
+    // A server that was restored does not get into the cluster of before, nor does it take anything from it.
+    old.stop_server(0);
+    fs::rename(old.folder.path().join("s0"), old.folder.path().join("aside")).unwrap();
+    done(&restore(&backup, &old, 0));
+    old.start_server(0);
+    let is_refused = |status: &Value| {
+        let note = status["note"].as_str().unwrap_or_default();
+        note.contains("was restored from a backup for a new cluster")
+    };
+    let status = old.wait_for(0, is_refused);
+    assert_eq!((&status["role"], &status["messages"]), (&json!("forming"), &json!(153)));
+    carol.client = old.client(1);
+    carol.ask("login", json!({"username": "carol"}));
+    carol.ask("chat", json!({"room": "lobby", "body": "the old ones go on"}));
+    // With its own folder it is let in again.
+    old.stop_server(0);
+    fs::remove_dir_all(old.folder.path().join("s0")).unwrap();
+    fs::rename(old.folder.path().join("aside"), old.folder.path().join("s0")).unwrap();
+    old.start_server(0);
+    old.wait_for(0, |status| status["messages"] == 154);
+}
+
+#[test]
+fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
+    let cluster = Cluster::start();
+    cluster.wait_for(0, |status| status["leader_id"] == "s2");
+    fill(&cluster);
+    let folder = cluster.folder.path();
+    let backup = folder.join("all.backup");
+    let other = folder.join("other.secret");
+    crate::one_server::write_secret(&other);
+    fs::write(&other, "fedcba9876543210".repeat(4)).unwrap();
+    let servers = format!("localhost:{}", cluster.ports[0]);
+    let asked = ["backup", "--output", path(&backup), "--servers", &servers, "--secret-file", path(&other)];
+    assert!(not_done(&run(&asked)).contains("bad_credentials"));
+    let mut http = Http::connect(cluster.ports[0]);
+    let asked = http.get("/backup");
+    assert_eq!(asked.status, 401);
+    assert!(asked.header("WWW-Authenticate").starts_with("SyncNet-Operator "));
+    let zeros = "0".repeat(64);
+    let forged = format!("Authorization: SyncNet-Operator {zeros}:{zeros}");
+    assert_eq!(get(&mut http, "/backup", &forged).status, 401);
+    assert!(!backup.exists());
+
+    done(&admin(&cluster, &["backup", "--output", path(&backup)]));
+    let good = fs::read(&backup).unwrap();
+    let bad = folder.join("bad.backup");
+    for (bytes, why) in [
+        (&good[..good.len() - 1], "checksum"),
+        (&good[..good.len() / 2], "checksum"),
+        (&b"SQLite format 3\0"[..], "no backup"),
+    ] {
+        fs::write(&bad, bytes).unwrap();
+        let said = not_done(&run(&["backup", "--verify", path(&bad)]));
+        assert!(said.contains(why), "{said}");
+        let empty = tempfile::tempdir().unwrap();
+        let restored = run(&["restore", path(&bad), "--data-dir", path(empty.path()), "--server-id", "s0"]);
+        assert!(not_done(&restored).contains(why));
+        // Nothing of it stays: the folder can be used for a good one.
+        done(&run(&["restore", path(&backup), "--data-dir", path(empty.path()), "--server-id", "s0"]));
+    }
+}
+
+#[test]
+fn a_folder_keeps_the_newest_backups() {
+    let cluster = Cluster::start();
+    cluster.wait_for(0, |status| status["leader_id"] == "s2");
+    let folder = cluster.folder.path().join("backups");
+    for name in ["syncnet-20200101T000000Z.backup", "syncnet-20210101T000000Z.backup"] {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), "old").unwrap();
+    }
+    done(&admin(&cluster, &["backup", "--folder", path(&folder), "--keep", "2"]));
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.len() == 2 && names[0] == "syncnet-20210101T000000Z.backup", "{names:?}");
+    done(&run(&["backup", "--verify", path(&folder.join(&names[1]))]));
+}
