@@ -33,3 +33,9 @@ if errorlevel 1 (
 ) else (
     cargo audit --deny warnings || exit /b 1
 )
+cargo deny --version >nul 2>nul
+if errorlevel 1 (
+    echo NOT CHECKED: cargo-deny is not installed: cargo install --locked cargo-deny
+) else (
+    cargo deny check bans licenses sources || exit /b 1
+)

@@ -54,6 +54,17 @@ audit() {
     cargo audit --deny warnings
 }
 
+# Checks licences, sources and banned crates, which the advisory database says nothing of. deny.toml has the reasons.
+deny() {
+    if ! cargo deny --version >/dev/null 2>&1; then
+        # It takes longer to build than all that it checks, so it is not installed by the way.
+        printf '!!! NOT CHECKED: licences and sources of dependencies; cargo-deny is not installed:\n' >&2
+        printf '!!! cargo install --locked cargo-deny\n' >&2
+        return
+    fi
+    timeout 120 cargo deny check bans licenses sources
+}
+
 # Every integration test that is not run in a step of its own below.
 other_tests() {
     local path name
@@ -132,6 +143,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --lib --document
 
 step "Advisories"
 audit
+
+step "Licences and sources of dependencies"
+deny
 
 step "Scripts"
 for script in scripts/*.sh .ci/run; do bash -n "$script"; done
