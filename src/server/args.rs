@@ -59,6 +59,15 @@ pub struct Args {
     /// configuration file.
     #[arg(long, value_name = "FILE")]
     pub metrics_token_file: Option<PathBuf>,
+    /// The file with this server's certificate, in place of that of the configuration file; docs/TLS.md says more.
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The file with the key of the certificate, in place of that of the configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Whether clients must speak TLS, in place of what the configuration file says.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub tls_required: Option<bool>,
     /// How much is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
     pub log_level: LevelFilter,
@@ -90,6 +99,19 @@ mod tests {
         assert_eq!(args.log_level, LevelFilter::Debug);
         assert_eq!(args.data_dir, PathBuf::from("data"));
         assert!(!args.test_mode);
+    }
+
+    #[test]
+    fn tls_is_asked_for_with_and_without_a_word() {
+        let parse = |words: &[&str]| Args::try_parse_from([&["x", "--server-id", "a"], words].concat());
+        assert_eq!(parse(&[]).unwrap().tls_required, None);
+        assert_eq!(parse(&["--tls-required"]).unwrap().tls_required, Some(true));
+        assert_eq!(parse(&["--tls-required=false"]).unwrap().tls_required, Some(false));
+        let args =
+            parse(&["--tls-certificate", "c", "--tls-key", "k", "--tls-required", "--test-mode"]).unwrap();
+        assert_eq!(args.tls_key, Some(PathBuf::from("k")));
+        assert!(args.test_mode);
+        parse(&["--tls-required=perhaps"]).unwrap_err();
     }
 
     #[test]

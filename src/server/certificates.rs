@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use rustls::{
     ServerConfig, ServerConnection,
@@ -77,6 +77,8 @@ pub struct Certificates {
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
+    /// When the first certificate of the chain to expire does, in seconds since the Unix epoch.
+    expires_s: Option<i64>,
     /// What the files looked like when they were last read, whether they were good or not.
     seen: [Stamp; 2],
     looked: Instant,
@@ -92,20 +94,29 @@ impl Certificates {
     /// They cannot be used, alone or together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Certificates, UnfitCertificate> {
         let seen = [stamp(certificate), stamp(key)];
-        let current = Current { config: read(certificate, key)?, seen, looked: Instant::now() };
+        let (config, expires_s) = read(certificate, key)?;
+        let current = Current { config, expires_s, seen, looked: Instant::now() };
         Ok(Certificates { certificate: certificate.into(), key: key.into(), current: Mutex::new(current) })
     }
 
     /// The server's side of a new connection. `refused` counts new pairs that are not good.
     pub fn connection(&self, refused: &Counter) -> Result<ServerConnection, rustls::Error> {
+        let config = self.current(refused).config.clone();
+        ServerConnection::new(config)
+    }
+
+    /// When the certificate in use expires, in seconds since the Unix epoch; `None` where that cannot be read.
+    pub fn expires_s(&self, refused: &Counter) -> Option<i64> {
+        self.current(refused).expires_s
+    }
+
+    fn current(&self, refused: &Counter) -> MutexGuard<'_, Current> {
         let mut current = self.current.lock();
         if current.looked.elapsed() >= LOOK_EVERY {
             current.looked = Instant::now();
             self.look(&mut current, refused);
         }
-        let config = current.config.clone();
-        drop(current);
-        ServerConnection::new(config)
+        current
     }
 
     fn look(&self, current: &mut Current, refused: &Counter) {
@@ -115,8 +126,8 @@ impl Certificates {
         }
         current.seen = seen;
         match read(&self.certificate, &self.key) {
-            Ok(config) => {
-                current.config = config;
+            Ok((config, expires_s)) => {
+                (current.config, current.expires_s) = (config, expires_s);
                 log::info!("the certificate {} has changed and is in use", self.certificate.display());
             }
             Err(error) => {
@@ -127,7 +138,7 @@ impl Certificates {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, UnfitCertificate> {
+fn read(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<i64>), UnfitCertificate> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| UnfitCertificate::Unreadable { path, source }
@@ -137,6 +148,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, UnfitCertif
     if chain.is_empty() {
         return Err(UnfitCertificate::Empty(certificate.into()));
     }
+    let expires_s = chain.iter().filter_map(|certificate| tls::expiry::expires_s(certificate)).min();
     check_key_file(key)?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
     let unfit = |source| match source {
@@ -151,7 +163,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, UnfitCertif
         .with_no_client_auth()
         .with_single_cert(chain, secret)
         .map_err(unfit)?;
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expires_s))
 }
 
 /// Refuses a key that everybody on the machine can read, where the system knows such a thing. A group may: some

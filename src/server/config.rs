@@ -246,6 +246,11 @@ fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
     }
     file.bind = args.bind.or(file.bind);
     file.metrics.listen = args.metrics_listen.or(file.metrics.listen);
+    if args.tls_certificate.is_some() || args.tls_key.is_some() {
+        // The two belong together: those of the file are none of those that were named.
+        (file.tls.certificate, file.tls.key) = (args.tls_certificate.clone(), args.tls_key.clone());
+    }
+    file.tls.required = args.tls_required.unwrap_or(file.tls.required);
     file.metrics.token_file = args.metrics_token_file.clone().or(file.metrics.token_file);
     Ok((file, source))
 }

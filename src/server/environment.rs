@@ -12,7 +12,7 @@ use clap::{CommandFactory, FromArgMatches, error::ContextKind};
 use super::{args::Args, config_file::distance};
 
 /// The variables, each with the id of the option that it stands for.
-pub const VARIABLES: [(&str, &str); 13] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     ("SYNCNET_SERVER_ID", "server_id"),
     ("SYNCNET_SERVERS", "servers"),
     ("SYNCNET_CLIENT_ADDRESSES", "client_addresses"),
@@ -24,6 +24,9 @@ pub const VARIABLES: [(&str, &str); 13] = [
     ("SYNCNET_SECRET_FILE", "secret_file"),
     ("SYNCNET_METRICS_LISTEN", "metrics_listen"),
     ("SYNCNET_METRICS_TOKEN_FILE", "metrics_token_file"),
+    ("SYNCNET_TLS_CERTIFICATE", "tls_certificate"),
+    ("SYNCNET_TLS_KEY", "tls_key"),
+    ("SYNCNET_TLS_REQUIRED", "tls_required"),
     ("SYNCNET_LOG_LEVEL", "log_level"),
     ("SYNCNET_LOG_FORMAT", "log_format"),
 ];

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `channel` | the state of one connection, which both threads share; it touches no socket |
 //! | `client` | a stream to a server, encrypted or not, and whom a client trusts |
+//! | `expiry` | when a certificate expires |
 //!
 //! What a server needs beside it (certificate and key from files) is in `server/certificates`.
 
 pub mod channel;
 pub mod client;
+pub mod expiry;
 
 use std::sync::Arc;
 

@@ -125,6 +125,7 @@ pub struct Metrics {
     pub peer_messages_dropped: Counter,
     /// Times that this server's data was in doubt.
     pub quarantines: Counter,
+    certificate_expires: Gauge,
     /// Times that a new certificate was not good and the one from before stayed in use.
     pub certificates_refused: Counter,
 }
@@ -217,6 +218,10 @@ impl Metrics {
             peer_messages_dropped: t.counter(
                 "syncnet_peer_messages_dropped",
                 "Messages to peers that were dropped because their queue was full",
+            ),
+            certificate_expires: t.gauge(
+                "syncnet_certificate_expiry_timestamp_seconds",
+                "When the certificate for TLS in use expires, since the Unix epoch; 0 without one",
             ),
             certificates_refused: t.counter(
                 "syncnet_certificates_refused",

@@ -33,6 +33,9 @@ pub fn text(context: &Context) -> String {
     metrics.database_bytes.set(whole(sizes.database));
     metrics.disk_free_bytes.set(whole(sizes.disk_free));
     metrics.disk_size_bytes.set(whole(sizes.disk));
+    let certificates = context.config.certificates.as_ref();
+    let expires_s = certificates.and_then(|files| files.expires_s(&metrics.certificates_refused));
+    metrics.certificate_expires.set(expires_s.unwrap_or(0));
     metrics.process.read();
     metrics.text()
 }
