@@ -24,15 +24,16 @@ impl<S: Storage> Replica<S> {
                 }
                 LogEntryKind::Configure => {
                     let (rows, removed) = self.node.apply_configure(&entry, &mut self.outputs)?;
-                    self.unsaved.batch.rows.extend(rows);
+                    self.unsaved.add_rows(rows);
+                    // A snapshot for a server that joins has to know of it.
+                    self.unsaved.hurry();
                     for node in removed {
-                        self.unsaved.batch.rows.extend(self.state.forget_origin(node));
+                        self.unsaved.add_rows(self.state.forget_origin(node));
                     }
                 }
             }
         }
-        self.unsaved.batch.applied = Some(self.node.applied(last.0, last.1));
-        self.unsaved.since_ms.get_or_insert(now.mono_ms);
+        self.unsaved.applied(now, self.node.applied(last.0, last.1));
         Ok(())
     }
 
@@ -42,13 +43,9 @@ impl<S: Storage> Replica<S> {
         let evidence = evidence(&self.state, command, &read)?;
         let Outcome { origin, outcome, mut effects } = self.state.apply(index, entry, &evidence);
         self.counts.applied(outcome.as_ref());
-        let batch = &mut self.unsaved.batch;
-        batch.rows.append(&mut effects.rows);
-        batch.chunks.append(&mut effects.chunks);
-        batch.removed_files.append(&mut effects.removed_files);
-        batch.expired.append(&mut effects.expired);
-        self.unsaved.extend(effects.events.iter().map(Published::row));
-        self.unsaved.extend(effects.rewritten.iter().cloned());
+        self.unsaved.add(&mut effects);
+        self.unsaved.add_events(effects.events.iter().map(Published::row));
+        self.unsaved.add_events(effects.rewritten.iter().cloned());
         let here = origin.node_id == self.node.identity.node_id && origin.boot == self.node.identity.boot;
         let asker = match &outcome {
             Some(_) if here => {

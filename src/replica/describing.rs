@@ -35,7 +35,7 @@ pub struct Described<'a, S: Storage> {
 
 /// The last entry that is applied.
 pub fn applied_index<S: Storage>(node: &Node<S>, unsaved: &Unsaved) -> u64 {
-    unsaved.batch.applied.as_ref().unwrap_or(node.consensus.stored_applied()).index
+    unsaved.applied_index().unwrap_or(node.consensus.stored_applied().index)
 }
 
 /// What the election needs to know of a server.

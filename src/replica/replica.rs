@@ -39,9 +39,6 @@ use super::{
     unsaved::Unsaved,
 };
 
-/// How long rows of applied entries may wait for a transaction to travel in.
-const FLUSH_MS: u64 = 20;
-
 /// How long a stop waits for the handover and for answers that are still due.
 const STOP_MS: u64 = 1_500;
 
@@ -161,7 +158,7 @@ impl<S: Storage> Replica<S> {
                 self.outputs.push_at_once(to, message);
             }
             self.carry_out(now, effects)?;
-            let writes = turn.must_sync() || self.unsaved.since_ms.is_some();
+            let writes = turn.must_sync() || self.must_save(now);
             if writes && self.outputs.are_released() {
                 self.under_way = Some(turn);
                 return Ok(TurnState::WillSync);
@@ -170,16 +167,15 @@ impl<S: Storage> Replica<S> {
             self.drive(now);
         }
         self.outputs.release();
-        let is_due = self.unsaved.since_ms.is_some_and(|since_ms| now.mono_ms >= since_ms + FLUSH_MS);
         let remember = self.node.must_remember(now);
-        if is_due || remember || self.clients.have_queries() {
+        if remember || self.must_save(now) {
             if self.outputs.are_released() {
                 return Ok(TurnState::WillSync);
             }
             self.flush(now, remember)?;
         }
         self.announce(now);
-        self.finish_stop(now);
+        self.finish_stop(now)?;
         self.outputs.release();
         Ok(TurnState::Done)
     }
@@ -187,7 +183,9 @@ impl<S: Storage> Replica<S> {
     /// Writes what consensus wants written, and does what was waiting for it.
     fn finish(&mut self, now: Now, turn: Turn) -> Result<(), StorageError> {
         let installs = self.node.consensus.installs(&turn);
-        let batch = self.take_unsaved();
+        // If the snapshot is no good, this server goes on from what is written.
+        let saves = installs || self.must_save(now);
+        let batch = if saves { self.take_unsaved() } else { Batch::default() };
         let effects = self.node.consensus.finish(turn, batch)?;
         if let Some(reason) = effects.unreadable {
             self.node.go_on_without(now, reason, &mut self.outputs)?;
@@ -379,10 +377,15 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
+    /// Whether what is applied has to be written now: there is enough of it, or a query needs it.
+    fn must_save(&self, now: Now) -> bool {
+        self.unsaved.is_due(now) || self.clients.have_queries()
+    }
+
     /// What is applied but not yet on the disk, for the next transaction; with it, how far the log may
     /// be cut.
     fn take_unsaved(&mut self) -> Batch {
-        let mut batch = std::mem::take(&mut self.unsaved).batch;
+        let mut batch = self.unsaved.take();
         if let Some(applied) = &batch.applied {
             // What was written last time is certainly in the state on the disk.
             let stored = self.node.consensus.stored_applied().index;
@@ -420,15 +423,18 @@ impl<S: Storage> Replica<S> {
         self.with_clients(now, Clients::send_away);
     }
 
-    fn finish_stop(&mut self, now: Now) {
-        let Some(stopping) = &self.stopping else { return };
+    fn finish_stop(&mut self, now: Now) -> Result<(), StorageError> {
+        let Some(stopping) = &self.stopping else { return Ok(()) };
         let waits = self.node.best_successor().is_some() || self.clients.have_writes();
         if stopping.done || (waits && now.mono_ms < stopping.deadline_ms) {
-            return;
+            return Ok(());
         }
+        // The next start has nothing to apply again.
+        self.flush(now, false)?;
         self.clients.close_all(&mut self.outputs);
         self.stopping = Some(Stopping { deadline_ms: now.mono_ms, done: true });
         self.outputs.push(Output::Stopped);
+        Ok(())
     }
 
     /// Says who leads and who lives, if that has changed.

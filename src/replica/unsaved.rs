@@ -1,27 +1,89 @@
-//! What is applied and not yet written: it travels in the next transaction.
+//! What is applied and not yet written. It can be made anew from the log, so it waits until there is much of it:
+//! many rows in one transaction cost far less than each in its own, and no answer waits for them.
 
 use std::collections::BTreeMap;
 
-use crate::disk::{Batch, EventRow, RoomId, Storage, StorageError};
+use super::io::Now;
+use crate::{
+    chat::Effects,
+    disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError},
+};
+
+/// How long rows may wait. A restart after a power cut applies again what came in that time.
+const WAIT_MS: u64 = 250;
+/// So many of them are enough for one transaction: more would make a round late.
+const ENOUGH_ROWS: usize = 4_096;
+/// So many bytes of events and files are enough as well.
+const ENOUGH_BYTES: usize = 1024 * 1024;
 
 /// State that is applied but not yet on the disk.
 #[derive(Default)]
 pub struct Unsaved {
-    /// What the next transaction writes of it.
-    pub batch: Batch,
+    batch: Batch,
     /// Where each event's newest form stands in the batch.
-    pub events: BTreeMap<(RoomId, u64), usize>,
+    events: BTreeMap<(RoomId, u64), usize>,
+    /// Bytes of events and files in the batch.
+    bytes: usize,
     /// Since when it waits.
-    pub since_ms: Option<u64>,
+    since_ms: Option<u64>,
+    /// Whether it must not wait.
+    is_urgent: bool,
 }
 
 impl Unsaved {
-    /// More events for the batch.
-    pub fn extend(&mut self, events: impl IntoIterator<Item = EventRow>) {
+    /// More rows of state.
+    pub fn add_rows(&mut self, rows: impl IntoIterator<Item = Row>) {
+        self.batch.rows.extend(rows);
+    }
+
+    /// What a command has done, apart from its events.
+    pub fn add(&mut self, effects: &mut Effects) {
+        // The leader forgets no more than its disk has wiped, and the disk has to know of it for that.
+        self.is_urgent |= !effects.expired.is_empty() || !effects.removed_files.is_empty();
+        self.bytes += effects.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
+        self.batch.rows.append(&mut effects.rows);
+        self.batch.chunks.append(&mut effects.chunks);
+        self.batch.removed_files.append(&mut effects.removed_files);
+        self.batch.expired.append(&mut effects.expired);
+    }
+
+    /// More events.
+    pub fn add_events(&mut self, events: impl IntoIterator<Item = EventRow>) {
         for event in events {
+            self.bytes += event.json.get().len();
             self.events.insert((event.room, event.seq), self.batch.events.len());
             self.batch.events.push(event);
         }
+    }
+
+    /// How far what was added brings the state.
+    pub fn applied(&mut self, now: Now, applied: Applied) {
+        self.batch.applied = Some(applied);
+        self.since_ms.get_or_insert(now.mono_ms);
+    }
+
+    /// How far it brings the state, if there is something.
+    pub fn applied_index(&self) -> Option<u64> {
+        self.batch.applied.as_ref().map(|applied| applied.index)
+    }
+
+    /// What was applied is to be written with the next transaction.
+    pub fn hurry(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// Whether it is time to write it.
+    pub fn is_due(&self, now: Now) -> bool {
+        let Some(since_ms) = self.since_ms else { return false };
+        self.is_urgent
+            || now.mono_ms >= since_ms + WAIT_MS
+            || self.batch.rows.len() + self.batch.events.len() >= ENOUGH_ROWS
+            || self.bytes >= ENOUGH_BYTES
+    }
+
+    /// Takes it, to be written.
+    pub fn take(&mut self) -> Batch {
+        std::mem::take(self).batch
     }
 
     /// An event as it is after everything that is applied: from the batch, or else from the disk.
@@ -35,5 +97,37 @@ impl Unsaved {
             Some(place) => Ok(self.batch.events.get(*place).cloned()),
             None => storage.event(room, seq),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Now = Now { mono_ms: 1_000, wall_ms: 0 };
+    const NEXT: Now = Now { mono_ms: 1_001, wall_ms: 0 };
+
+    fn one() -> Unsaved {
+        let mut unsaved = Unsaved::default();
+        unsaved.applied(BEGIN, Applied::default());
+        unsaved
+    }
+
+    #[test]
+    fn it_waits_for_time_to_pass_or_for_more() {
+        assert!(!Unsaved::default().is_due(Now { mono_ms: u64::MAX, wall_ms: 0 }), "there is nothing");
+        let mut unsaved = one();
+        assert!(!unsaved.is_due(NEXT));
+        assert!(unsaved.is_due(Now { mono_ms: BEGIN.mono_ms + WAIT_MS, wall_ms: 0 }));
+        assert_eq!(unsaved.take().applied, Some(Applied::default()));
+        assert!(!unsaved.is_due(Now { mono_ms: BEGIN.mono_ms + WAIT_MS, wall_ms: 0 }));
+
+        let mut unsaved = one();
+        unsaved.add_rows((0..ENOUGH_ROWS).map(|_| Row { key: vec![], value: None }));
+        assert!(unsaved.is_due(NEXT));
+
+        let mut unsaved = one();
+        unsaved.hurry();
+        assert!(unsaved.is_due(NEXT));
     }
 }

@@ -210,6 +210,57 @@ fn what_is_remembered_of_the_others_outlives_a_restart_of_all() {
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
 }
 
+fn applied_in_memory(cluster: &Cluster, number: usize) -> u64 {
+    cluster.replica(number).status(cluster.now).applied_index
+}
+
+#[test]
+fn an_answer_does_not_wait_for_its_rows_and_a_read_finds_them() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(400);
+    cluster.heard(3, 1);
+    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
+    cluster.settle();
+    assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3]);
+    assert!(applied(&cluster, 3) < applied_in_memory(&cluster, 3));
+    cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#]);
+    cluster.settle();
+    let page = cluster.heard(3, 1).remove(0);
+    assert_eq!(field_of(page["data"]["events"].as_array().expect("a list")), [1, 2, 3]);
+    assert_eq!(applied(&cluster, 3), applied_in_memory(&cluster, 3));
+    // Without anybody who reads, they are written all the same.
+    cluster.say(3, 1, &[&chat("c")]);
+    cluster.run_ms(400);
+    assert_eq!(applied(&cluster, 3), applied_in_memory(&cluster, 3));
+}
+
+#[test]
+fn what_was_not_written_is_applied_again_after_a_restart() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(400);
+    cluster.heard(3, 1);
+    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
+    cluster.settle();
+    assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3]);
+    let before = cluster.replica(3).state().clone();
+    (1..=3).for_each(|number| {
+        assert!(applied(&cluster, number) < applied_in_memory(&cluster, number));
+        cluster.kill(number);
+    });
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.elect(3);
+    cluster.run_ms(400);
+    assert_eq!(*cluster.replica(3).state(), before);
+    cluster.say(3, 2, &[JOIN, &chat("b"), &chat("c")]);
+    cluster.run_ms(400);
+    let answers = cluster.answers(3, 2);
+    assert_eq!(field(&answers, "seq")[1..], [3, 4]);
+    assert_eq!(field(&answers, "duplicate")[1..], [true, false]);
+    (1..=3).for_each(|number| assert_eq!(applied(&cluster, number), applied(&cluster, 3)));
+}
+
 /// Server 1 is down, and what it lacks is in no log any more. With it, how far it had come, as which incarnation.
 fn one_is_far_behind() -> (Cluster, (u64, NodeId)) {
     let mut cluster = Cluster::new(3);
@@ -218,7 +269,7 @@ fn one_is_far_behind() -> (Cluster, (u64, NodeId)) {
     cluster.run_ms(400);
     cluster.elect(3);
     cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
+    cluster.run_ms(400);
     let before = (applied(&cluster, 1), cluster.replica(1).node().data_mark().node_id);
     cluster.kill(1);
     for number in 0..60 {

@@ -1,6 +1,10 @@
 //! `/backup`: all that the cluster holds, for its operators.
 
-use std::io::Read;
+use std::{
+    io::Read,
+    thread,
+    time::{Duration, Instant},
+};
 
 use data_encoding::HEXLOWER;
 
@@ -12,12 +16,21 @@ use super::{
 };
 use crate::{
     backup::{BackupHead, Sealing},
-    protocol::operator::{BACKUP_SCHEME, PROOF_BYTES},
-    server::query::Copy,
+    protocol::{
+        operator::{BACKUP_SCHEME, PROOF_BYTES},
+        request::AskStatus,
+    },
+    server::{
+        local_session::{ANSWER_WITHIN, LocalSession, ask},
+        query::Copy,
+    },
 };
 
 /// Bytes that are read and written at a time.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How long is waited until what is applied when a backup is asked for is written, and how often is looked.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Sends a backup to who has answered a challenge, and a challenge to everyone else.
 pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
@@ -29,13 +42,21 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     }
     let busy = |reason| Stop::Answer(with_retry(Response::error(503, "overloaded", reason), None));
     let place = server.backups.begin().ok_or_else(|| busy("this server makes a backup already"))?;
-    let copy = match server.backups.readers.snapshot() {
-        Some(Ok(copy)) => copy,
-        Some(Err(error)) => {
-            log::warn!("a backup was asked for and cannot be made: {error}");
-            return Err(busy("this server can make no backup now; ask another one"));
+    let mut session = LocalSession::open(server, exchange.visitor, ANSWER_WITHIN)?;
+    let applied = ask(&mut session, AskStatus {})?.applied_index;
+    let deadline = Instant::now() + WRITTEN_WITHIN;
+    let copy = loop {
+        match server.backups.readers.snapshot() {
+            Some(Ok(copy)) if copy.head.index >= applied => break copy,
+            // What is applied is written to the database a moment later.
+            Some(Ok(_)) if Instant::now() < deadline => thread::sleep(LOOK_EVERY),
+            Some(Ok(_)) => return Err(busy("this server's disk is too slow now; ask another one")),
+            Some(Err(error)) => {
+                log::warn!("a backup was asked for and cannot be made: {error}");
+                return Err(busy("this server can make no backup now; ask another one"));
+            }
+            None => return Err(busy("this server's data is being replaced")),
         }
-        None => return Err(busy("this server's data is being replaced")),
     };
     let Copy { head: snapshot, content, life } = copy;
     let index = snapshot.index;
