@@ -11,8 +11,7 @@ use super::{
         rows,
         state::State,
     },
-    Checked, Operation, Reply,
-    ClusterBan, ClusterUnban,
+    Checked, ClusterBan, ClusterUnban, Operation, Reply,
     draft::{Asked, Draft, Write},
     target::restrict,
 };
@@ -20,10 +19,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::EventKind,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
         account::{Until, no_account},
+        audit::Deed,
         effects::{Effects, Which},
         rights::ClusterPermission,
         state::State,

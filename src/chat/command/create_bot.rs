@@ -15,10 +15,10 @@ use super::{
     draft::{Asked, Draft, Made, Secret, Write},
 };
 use crate::protocol::{
-    request,
     credential::TokenHash,
     name::UserName,
     refusal::{Code, Refusal},
+    request,
 };
 
 /// Bots that one user may have made, those of webhooks included.
@@ -107,12 +107,7 @@ impl State {
         }
     }
 
-    pub(super) fn make_bot(
-        &mut self,
-        effects: &mut Effects,
-        made_by: UserId,
-        username: &UserName,
-    ) -> UserId {
+    pub(super) fn make_bot(&mut self, effects: &mut Effects, made_by: UserId, username: &UserName) -> UserId {
         let id = self.user_or_new(effects, username);
         self.user_mut(id).account.holder = Holder::Bot { made_by };
         self.name_is_used(effects, id);

@@ -13,10 +13,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::{Event, EventKind, Message},
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

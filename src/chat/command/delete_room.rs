@@ -14,11 +14,7 @@ use super::{
 };
 use crate::{
     disk::RoomId,
-    protocol::{
-        audit::Action,
-        name::UserName,
-        refusal::Refusal,
-    },
+    protocol::{audit::Action, name::UserName, refusal::Refusal},
 };
 
 pub use crate::protocol::request::DeleteRoom;

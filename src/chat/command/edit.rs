@@ -12,10 +12,10 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
-        request,
         event::{Event, EventKind},
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
     },
 };
 

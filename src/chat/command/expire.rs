@@ -3,22 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{
-        access::Context,
-        effects::Effects,
-        rights::ClusterPermission,
-        rows,
-        state::State,
-    },
+    super::{access::Context, effects::Effects, rights::ClusterPermission, rows, state::State},
     Checked, Operation, Reply,
 };
 use crate::{
     disk::RoomId,
-    protocol::{
-        moderation::Retention,
-        name::UserName,
-        refusal::Refusal,
-    },
+    protocol::{moderation::Retention, name::UserName, refusal::Refusal},
 };
 
 /// Events that one [`Expire`] may forget: more would hold the disk for too long at once.

@@ -1,11 +1,18 @@
 //! A file is deleted.
 
 use super::{
-    super::{access::Context, audit::{Deed, Place}, effects::Effects, file::no_file, rights::Permission, state::State},
+    super::{
+        access::Context,
+        audit::{Deed, Place},
+        effects::Effects,
+        file::no_file,
+        rights::Permission,
+        state::State,
+    },
     Checked, Operation, Reply,
 };
 use crate::protocol::{
-        audit::Action,
+    audit::Action,
     name::UserName,
     refusal::{Code, Refusal},
 };

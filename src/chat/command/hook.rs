@@ -22,11 +22,11 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         credential::TokenHash,
         event::Message,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
     },
 };
 

@@ -21,12 +21,12 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::{Event, EventKind},
         export::{Imported, ImportedRoom},
         limits::LAMPORT_END,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 
@@ -134,9 +134,8 @@ impl Operation for Import {
         effects: &mut Effects,
     ) -> Reply {
         let importer = state.user_or_new(effects, user);
-        let id = room.unwrap_or_else(|| {
-            state.new_imported_room(effects, importer, &self.room, self.first_seq)
-        });
+        let id =
+            room.unwrap_or_else(|| state.new_imported_room(effects, importer, &self.room, self.first_seq));
         let room = state.room_mut(id);
         let unopened = room.import.is_some_and(|import| import.unopened);
         let import = room::Import { unopened, first_seq: self.first_seq, batch };
@@ -239,7 +238,14 @@ impl State {
         }
         let file_id = message.file.as_ref().map(|file| file.file_id);
         let content = Digest::of_content(&event.room.key(), &message.body, message.reply_to, file_id);
-        let slot = Slot { id, content, room, seq: event.seq, lamport: event.lamport_timestamp, said_ms: event.created_at };
+        let slot = Slot {
+            id,
+            content,
+            room,
+            seq: event.seq,
+            lamport: event.lamport_timestamp,
+            said_ms: event.created_at,
+        };
         self.remember(effects, author, slot);
     }
 

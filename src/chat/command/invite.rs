@@ -65,7 +65,8 @@ impl Operation for Invite {
         }
         state.must_be_open(&self.username)?;
         if target.is_member || target.role == RoomRole::Invited {
-            let (room, seq, is_known) = (room.name.clone(), room.last_seq, state.is_known(&self.username, self.is_here));
+            let (room, seq, is_known) =
+                (room.name.clone(), room.last_seq, state.is_known(&self.username, self.is_here));
             return Ok(Checked::Unchanged(Reply::Invited { room, seq, duplicate: true, is_known }));
         }
         if room.invited.len() >= INVITED_MAX {
@@ -107,10 +108,8 @@ impl Operation for Uninvite {
         };
         let is_own = by.is_some() && *by == context.id;
         if !is_own && !target.actor.allows(Permission::Kick) {
-            let reason = format!(
-                "it was not {} who has invited {} to {}",
-                context.user, self.username, room.name
-            );
+            let reason =
+                format!("it was not {} who has invited {} to {}", context.user, self.username, room.name);
             return Err(Refusal::new(Code::Forbidden, reason));
         }
         Ok(Checked::Change(target.room_id))

@@ -19,10 +19,10 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
-        request,
         credential::Verifier,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
     },
 };
 
@@ -170,13 +170,7 @@ impl Operation for Join {
 
 impl State {
     /// A room with its owner; a direct conversation with its two members.
-    fn create_room(
-        &mut self,
-        effects: &mut Effects,
-        user: UserId,
-        name: &RoomName,
-        new: &NewRoom,
-    ) -> RoomId {
+    fn create_room(&mut self, effects: &mut Effects, user: UserId, name: &RoomName, new: &NewRoom) -> RoomId {
         if let Some((one, other)) = name.direct_pair() {
             return self.begin_conversation(effects, user, name, &[one, other]);
         }

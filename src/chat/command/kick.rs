@@ -6,12 +6,7 @@ use super::{
 };
 use crate::{
     disk::RoomId,
-    protocol::{
-        audit::Action,
-        event::EventKind,
-        name::UserName,
-        refusal::Refusal,
-    },
+    protocol::{audit::Action, event::EventKind, name::UserName, refusal::Refusal},
 };
 
 pub use crate::protocol::request::Kick;

@@ -6,10 +6,7 @@ use super::{
 };
 use crate::{
     disk::RoomId,
-    protocol::{
-        name::UserName,
-        refusal::Refusal,
-    },
+    protocol::{name::UserName, refusal::Refusal},
 };
 
 pub use crate::protocol::request::Leave;

@@ -3,16 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{access::Context, effects::{Effects, ReadUpTo}, rights::Permission, rows, state::State},
+    super::{
+        access::Context,
+        effects::{Effects, ReadUpTo},
+        rights::Permission,
+        rows,
+        state::State,
+    },
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
 use crate::{
     disk::RoomId,
     protocol::{
-        request,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

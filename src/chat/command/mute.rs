@@ -4,13 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        access::Context,
-        audit::Deed,
-        effects::Effects,
-        rights::Permission,
-        room::Role,
-        rows,
-        state::State,
+        access::Context, audit::Deed, effects::Effects, rights::Permission, room::Role, rows, state::State,
     },
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
@@ -20,10 +14,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::EventKind,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
         account::{Holder, Session, no_account},
+        audit::Deed,
         effects::{Effects, Which},
         rights::ClusterPermission,
         state::State,
@@ -17,7 +17,7 @@ use super::{
     session::own_session,
 };
 use crate::protocol::{
-        audit::Action,
+    audit::Action,
     credential::{TokenHash, Verifier},
     name::UserName,
     refusal::Refusal,

@@ -18,10 +18,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::EventKind,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
     },
 };
 

@@ -13,10 +13,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         emoji,
-        request,
         event::{Event, EventKind},
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
     },
 };
 
@@ -76,8 +76,7 @@ impl Operation for React {
     ) -> Reply {
         let id = state.user_or_new(effects, user);
         let name = state.user_name(id);
-        let kind =
-            EventKind::Reaction { target: target.seq, emoji: self.emoji.clone(), remove: self.remove };
+        let kind = EventKind::Reaction { target: target.seq, emoji: self.emoji.clone(), remove: self.remove };
         let event = state.publish(effects, room, id, kind);
         effects.change_message(room, &target, |message| {
             let users = message.reactions.entry(self.emoji.clone()).or_default();

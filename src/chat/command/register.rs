@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
         account::Holder,
+        audit::Deed,
         effects::{Effects, Which},
         entry::Authority,
         rights::ClusterPermission,

@@ -1,7 +1,15 @@
 //! A room gets another name.
 
 use super::{
-    super::{access::{Context, reserved_room}, audit::Deed, effects::Effects, rights::Permission, room::OLD_NAMES_MAX, rows, state::State},
+    super::{
+        access::{Context, reserved_room},
+        audit::Deed,
+        effects::Effects,
+        rights::Permission,
+        room::OLD_NAMES_MAX,
+        rows,
+        state::State,
+    },
     Checked, Operation, Reply,
 };
 use crate::{

@@ -19,12 +19,12 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         credential::Verifier,
         event::EventKind,
         moderation,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

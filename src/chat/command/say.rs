@@ -20,13 +20,13 @@ use super::{
 use crate::{
     disk::RoomId,
     protocol::{
-        checked::Seq,
-        request,
         answer::SentAnswer,
+        checked::Seq,
         event::{EventKind, Message},
         file::FileId,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request,
         request::Destination,
     },
 };

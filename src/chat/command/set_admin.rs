@@ -2,7 +2,8 @@
 
 use super::{
     super::{
-        access::Context, account::no_account, audit::Deed, effects::Effects, rights::ClusterPermission, state::State,
+        access::Context, account::no_account, audit::Deed, effects::Effects, rights::ClusterPermission,
+        state::State,
     },
     Checked, Operation, Reply,
 };

@@ -11,18 +11,17 @@ use super::{
         room::Role,
         state::State,
     },
-    Checked, Operation, Reply,
-    Mute,
+    Checked, Mute, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
 use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::EventKind,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

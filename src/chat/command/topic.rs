@@ -11,10 +11,10 @@ use crate::{
     disk::RoomId,
     protocol::{
         audit::Action,
-        request,
         event::EventKind,
         name::{RoomName, UserName},
         refusal::Refusal,
+        request,
     },
 };
 

@@ -20,10 +20,10 @@ use super::{
 use crate::{
     disk::{ChunkRow, RoomId},
     protocol::{
-        request,
         file::{FILE_CHUNK_BYTES, FileId, NewFile},
         name::UserName,
         refusal::{Code, Refusal},
+        request,
     },
 };
 
@@ -250,7 +250,8 @@ impl State {
         match stalled.min_by_key(|(_, last_ms, file)| (*last_ms, file.begun)) {
             Some((id, _, _)) => Ok(Some(*id)),
             None => {
-                let reason = format!("{UPLOADS_PER_USER} of your uploads are on their way; let one end first");
+                let reason =
+                    format!("{UPLOADS_PER_USER} of your uploads are on their way; let one end first");
                 Err(Refusal::new(Code::RateLimited, reason).retry_after(RETRY_MS))
             }
         }
