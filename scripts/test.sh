@@ -129,8 +129,9 @@ step "Tools"
 install_tools
 
 step "Format"
-# Not by "cargo fmt", which does not find the modules that a macro declares.
-if rustfmt --version >/dev/null 2>&1; then
+if cargo fmt --version >/dev/null 2>&1; then
+    cargo fmt --check
+    # That does not find the modules that a macro declares.
     find src tests benches examples build.rs -name '*.rs' -exec rustfmt --check --quiet --edition 2024 {} +
 else
     missing "rustfmt is not installed"
