@@ -13,7 +13,6 @@ impl Chance {
         (z ^ (z >> 31)) % end
     }
 
-    /// One of them.
     pub fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }

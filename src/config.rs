@@ -4,11 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{limits::Limits, name::ServerId};
 
-/// One configured server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerEntry {
-    /// Its id.
     pub server_id: ServerId,
     /// The host that peers reach it at; clients too, unless `client_host` says otherwise.
     pub host: String,
@@ -152,7 +150,6 @@ pub enum AuthMode {
 /// Who is let in, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auth {
-    /// Whether guests are.
     pub mode: AuthMode,
     /// A session's token that was not used for so many days is not valid any more.
     pub token_idle_days: u32,
@@ -190,13 +187,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Everything a replica is told.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
-    /// Which of the servers this one is.
     pub server_id: ServerId,
     /// All servers, this one included, by ring position.
     pub servers: Vec<ServerEntry>,
-    /// Times.
     pub timing: Timing,
-    /// Limits for clients.
     pub limits: Limits,
     /// Who is let in.
     pub auth: Auth,

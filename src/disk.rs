@@ -35,7 +35,6 @@ pub struct Identity {
 /// The cluster that data belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cluster {
-    /// Its name.
     pub cluster_id: u64,
     /// Its first servers: the configuration at log index 0.
     pub founders: Vec<Founder>,
@@ -68,7 +67,6 @@ pub struct Applied {
 /// The first byte of the key tells whose it is: below 16 the replica's, from 16 on the chat state's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The key.
     pub key: Vec<u8>,
     /// The value; `None` removes the row.
     pub value: Option<Vec<u8>>,
@@ -77,7 +75,6 @@ pub struct Row {
 /// One event of a room as it is kept. Storing the same (room, seq) again replaces it.
 #[derive(Debug, Clone)]
 pub struct EventRow {
-    /// The room.
     pub room: RoomId,
     /// Its place in the room.
     pub seq: u64,
@@ -85,7 +82,6 @@ pub struct EventRow {
     pub index: u64,
     /// The leader's time at proposal.
     pub created_at_ms: u64,
-    /// Who did it.
     pub author: UserKey,
     /// Its JSON as clients get it (`protocol::Event`).
     pub json: Arc<RawValue>,
@@ -94,11 +90,9 @@ pub struct EventRow {
 /// A piece of a file. Storing the same (file, number) again replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkRow {
-    /// The file.
     pub file: FileId,
     /// Its place in the file.
     pub number: u32,
-    /// What is in it.
     pub bytes: Arc<[u8]>,
 }
 
@@ -344,7 +338,6 @@ pub struct Found {
 /// One message that was found.
 #[derive(Debug, Clone)]
 pub struct Hit {
-    /// The message.
     pub row: EventRow,
     /// Its place among all messages, for `before_lamport`.
     pub lamport: u64,

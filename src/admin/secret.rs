@@ -16,7 +16,6 @@ use crate::server::config::load_secret;
 
 use super::{error::UsageError, output::print};
 
-/// Bytes of a secret.
 const SECRET_BYTES: usize = 32;
 
 /// Why there is no secret now.

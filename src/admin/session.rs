@@ -32,11 +32,7 @@ pub enum OpenError {
     NoServer(Vec<(String, CallError)>),
     /// One of them answers, and does not let this be an operator.
     #[error("{server}: {source}")]
-    Denied {
-        server: String,
-        /// What it says.
-        source: CallError,
-    },
+    Denied { server: String, source: CallError },
 }
 
 fn list(tried: &[(String, CallError)]) -> String {
@@ -54,7 +50,6 @@ pub enum AskError {
     #[error("{server}: {source}; whether {msg_type} was done is not known")]
     Unknown {
         server: String,
-        /// What was asked.
         msg_type: &'static str,
         /// How it was lost.
         source: CallError,

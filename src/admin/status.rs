@@ -24,7 +24,6 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 pub enum Form {
     /// A table, a summary and a verdict.
     Table,
-    /// One line.
     Simple,
     /// One line of JSON.
     Json,

@@ -20,7 +20,6 @@ pub struct Target {
     pub server_id: Option<String>,
     /// A name or an address.
     pub host: String,
-    /// The client port.
     pub port: u16,
     /// Whose certificates are believed; nothing is encrypted without.
     pub trust: Option<Trust>,

@@ -18,7 +18,6 @@ pub enum Verdict {
     Forming,
     /// Two servers claim to lead in the same term. This must never be seen: keep the logs and report it.
     Split,
-    /// No server answers.
     Down,
 }
 

@@ -25,7 +25,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const SHA256_BYTES: usize = 32;
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What a backup is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupHead {
     /// When it was begun, milliseconds since the Unix epoch.
@@ -149,7 +148,6 @@ impl<R: Read> Backup<R> {
         Ok(Backup { head, source, hash, held: Vec::new(), is_at_end: false })
     }
 
-    /// What it is of.
     pub fn head(&self) -> &BackupHead {
         &self.head
     }
@@ -165,7 +163,6 @@ impl<R: Read> Backup<R> {
     }
 }
 
-/// The snapshot.
 impl<R: Read> Read for Backup<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.held.len() <= SHA256_BYTES && !self.is_at_end {

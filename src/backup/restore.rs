@@ -36,7 +36,6 @@ pub enum RestoreError {
     Chance(getrandom::Error),
 }
 
-/// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     pub head: BackupHead,

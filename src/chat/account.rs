@@ -57,10 +57,7 @@ pub enum Holder {
     /// A person, by this password.
     Person(Box<Verifier>),
     /// A program, by the token that it was made with.
-    Bot {
-        /// Who made it.
-        made_by: UserId,
-    },
+    Bot { made_by: UserId },
     /// Nobody any more: the account was closed, and the name stays with what it has said.
     Closed,
 }

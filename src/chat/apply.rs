@@ -20,7 +20,6 @@ pub struct Applied {
     /// The answer; `None` if the entry was skipped, because its origin's count says that it is a repeat or
     /// comes too early. A skipped entry leaves no trace at all.
     pub outcome: Option<Result<Reply, Refusal>>,
-    /// What it changed.
     pub effects: Effects,
 }
 

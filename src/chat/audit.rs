@@ -50,14 +50,12 @@ pub struct Place {
     pub private: bool,
 }
 
-/// An entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When, milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// Who did it; an operator is nobody in particular.
     pub by: Option<UserName>,
-    /// What they were.
     pub standing: Standing,
     pub deed: Deed,
 }

@@ -87,7 +87,6 @@ pub(super) struct Sent {
     next: usize,
 }
 
-/// Slots of one user.
 const SLOTS: usize = DEDUP_PER_USER as usize;
 
 impl Sent {

@@ -61,7 +61,6 @@ pub struct Published {
     pub room: RoomId,
     /// The log entry that made the event.
     pub index: u64,
-    /// The event itself.
     pub event: Arc<Event>,
     /// Its JSON, as it is stored and sent.
     pub json: Arc<RawValue>,
@@ -107,7 +106,6 @@ pub struct Invitation {
 /// A member has read a room up to some event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadUpTo {
-    /// The member.
     pub user: UserId,
     pub room: RoomId,
     /// The last event that is read.

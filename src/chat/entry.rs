@@ -41,9 +41,7 @@ pub enum Authority {
 /// Which proposal of which run of which server an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
-    /// The server's node.
     pub node_id: NodeId,
-    /// Its run.
     pub boot: u64,
     /// 1, 2, 3, … within the run, without a hole.
     pub seq: u64,

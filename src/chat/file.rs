@@ -25,7 +25,6 @@ const MESSAGES_PER_FILE: usize = 1_000;
 /// A file, whole or on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Who uploads it.
     pub uploader: UserId,
     /// The log entry that began it.
     pub begun: u64,

@@ -17,7 +17,6 @@ pub struct Hook {
     pub room: RoomId,
     /// Who its messages are from: a bot of its own.
     pub user: UserId,
-    /// Who made it.
     pub made_by: UserId,
 }
 

@@ -24,7 +24,6 @@ pub enum Progress {
 /// The newest command of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Newest {
-    /// Its run.
     pub boot: u64,
     /// Its number within the run.
     pub seq: u64,

@@ -6,7 +6,6 @@
 
 use crate::protocol::request;
 
-/// What a user is to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterRole {
     /// Has not shown who they are, or is not let act in that name.
@@ -17,7 +16,6 @@ pub enum ClusterRole {
     User,
     /// Is a program.
     Bot,
-    /// Administers the cluster.
     Administrator,
     /// Knows the cluster's secret.
     Operator,
@@ -26,7 +24,6 @@ pub enum ClusterRole {
 }
 
 impl ClusterRole {
-    /// All of them.
     pub const ALL: [ClusterRole; 7] = [
         ClusterRole::NotLoggedIn,
         ClusterRole::Guest,
@@ -74,11 +71,9 @@ pub enum ClusterPermission {
     MakeBot,
     /// Change the accounts of other users.
     Administer,
-    /// List all users.
     ListUsers,
     /// Read the audit log, but for what was done in private rooms that the user may not see.
     ReadAudit,
-    /// Read all of it.
     ReadWholeAudit,
     /// Take events and rooms over: into public rooms, and those that an import has made and that had no
     /// members since.
@@ -129,7 +124,6 @@ impl ClusterRole {
 /// A request that changes nothing in the log, and what it needs in the part of the cluster. Of the others the
 /// operations say it (`chat::command`).
 pub trait NeedsInCluster {
-    /// The permission.
     const PERMISSION: ClusterPermission;
 }
 
@@ -151,7 +145,6 @@ need! {
     UseRooms: Rooms, Members, Typing, SetPresence, Hooks, Pins, History, Search, FileRead;
 }
 
-/// What a user is in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoomRole {
     /// Kept out.
@@ -162,11 +155,9 @@ pub enum RoomRole {
     Invited,
     /// A member who may not write.
     Muted,
-    /// A member.
     Member,
     /// Keeps order.
     Moderator,
-    /// Owns it.
     Owner,
 }
 
@@ -196,7 +187,6 @@ impl RoomRole {
     }
 }
 
-/// What a room is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoomKind {
     /// All users may see and enter it.
@@ -214,19 +204,14 @@ pub enum Permission {
     See,
     /// Find it in the list of rooms.
     Find,
-    /// Become a member.
     Join,
-    /// Stop being one.
     Leave,
-    /// Say something.
     Say,
-    /// Post a file.
     Upload,
     /// Give an own message another text.
     Edit,
     /// Delete an own message or file.
     DeleteOwn,
-    /// Delete another's.
     DeleteOthers,
     /// React to a message.
     React,
@@ -234,13 +219,11 @@ pub enum Permission {
     Pin,
     /// Note what has been read.
     MarkRead,
-    /// Be seen typing.
     Type,
     /// Say what it is about.
     Topic,
     /// Let a user in, or take that back.
     Invite,
-    /// End a membership.
     Kick,
     /// Keep a user out, or let them in again.
     Ban,
@@ -321,7 +304,6 @@ pub struct Access {
     pub role: RoomRole,
     /// Whether they administer the cluster.
     pub admin: bool,
-    /// The kind of the room.
     pub kind: RoomKind,
     /// Whether the room is archived.
     pub archived: bool,

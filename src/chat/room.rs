@@ -26,10 +26,8 @@ pub const PINS_MAX: usize = 100;
 /// shown of the room's history is told from what still has the old name.
 pub const OLD_NAMES_MAX: usize = 10;
 
-/// A message that is pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedMessage {
-    /// Its place.
     pub seq: u64,
     /// The place of the event that says so.
     pub event: u64,
@@ -38,7 +36,6 @@ pub struct PinnedMessage {
 /// What of a room's settings came with version 2.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Settings {
-    /// What opens it.
     pub password: Option<Box<Verifier>>,
     /// The log entry that set the password.
     pub password_rev: u64,
@@ -66,7 +63,6 @@ pub(super) struct Import {
     pub batch: Digest,
 }
 
-/// A room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
     /// Its name, in the case in which it was given.
@@ -79,7 +75,6 @@ pub struct Room {
     pub private: bool,
     /// What it is about, empty where nobody has said so.
     pub topic: String,
-    /// Its newest event.
     pub last_seq: u64,
     /// How many messages it has had.
     pub(super) messages: u64,

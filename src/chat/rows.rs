@@ -80,7 +80,6 @@ const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
 const INVITED_VERSION: u8 = 2;
 
-/// A row, read.
 pub(super) enum Record {
     Clock(Clock),
     Room(RoomId, RoomRecord),

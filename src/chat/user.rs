@@ -36,7 +36,6 @@ impl Reading {
     }
 }
 
-/// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The name, in the case of its first use.
@@ -47,7 +46,6 @@ pub struct User {
     pub sessions: Sessions,
     /// Whether somebody has gone by this name; else others have only spoken of it.
     pub(super) is_used: bool,
-    /// Rooms they created.
     pub rooms_created: u64,
     /// Rooms they are a member of, and how far they have read in each.
     pub rooms: BTreeMap<RoomId, Reading>,

@@ -101,7 +101,7 @@ pub enum Outcome {
 /// A request of the user with what became of it.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// What was asked.
+    /// As it was asked, so that an answer can be shown beside its question.
     pub request: Request,
     /// What became of it.
     pub outcome: Outcome,

@@ -206,7 +206,6 @@ impl ClientState {
     }
 }
 
-/// What is written.
 impl ClientState {
     pub(super) fn ask_what_may_be_asked(&mut self) {
         if !self.is_online() || self.now_ms < self.hold_until_ms {

@@ -73,10 +73,9 @@ pub const UPDATES: usize = 1_024;
 /// How soon the end of a client is tried again while its driver waits.
 const END_EVERY: Duration = Duration::from_millis(20);
 
-/// What a client is to be.
+/// [`ClientConfig::new`] has the usual values: a guest who finds the servers of the local network.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// The user's name.
     pub user: UserName,
     /// How to log in. Without a token the one that `outbox_folder` keeps of this user is used.
     pub login: Login,
@@ -120,7 +119,6 @@ impl Whisper {
         let _ = self.0.try_send(DriverInput::Command(Command::Read { room: room.clone(), seq }));
     }
 
-    /// The user is typing in `room`.
     pub fn typing(&self, room: &RoomName) {
         let _ = self.0.try_send(DriverInput::Command(Command::Typing(room.clone())));
     }

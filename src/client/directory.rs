@@ -17,12 +17,11 @@ use super::limits::{BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS, SERVERS_MAX};
 pub struct Address {
     /// Host name or IP address.
     pub host: String,
-    /// The client port.
     pub tcp_port: u16,
 }
 
 impl Address {
-    /// The address `host:tcp_port`.
+    /// `host` is a name or an IP address.
     pub fn new(host: impl Into<String>, tcp_port: u16) -> Self {
         Address { host: host.into(), tcp_port }
     }

@@ -180,7 +180,6 @@ pub fn safe_name(name: &str) -> String {
 /// A file that is being fetched.
 #[derive(Debug)]
 pub struct Saving {
-    /// What was named.
     path: PathBuf,
     file: OutputFile,
     hash: Sha256,

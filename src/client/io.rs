@@ -11,7 +11,6 @@ use super::{
     update::Update,
 };
 
-/// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The connection asked for by `Output::Connect` stands.
@@ -46,7 +45,6 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
-    /// Time passed.
     Timeout,
 }
 
@@ -62,7 +60,6 @@ pub enum Command {
         room: RoomName,
         /// Whether only who is let in may see it.
         private: bool,
-        /// Its password.
         password: Option<Password>,
     },
     /// Leave a room, after the messages for it that still wait.
@@ -71,13 +68,15 @@ pub enum Command {
     Ask {
         /// Given back with the answer.
         tag: u64,
-        /// What is asked.
         ask: Ask,
     },
     /// Log in anew, on a new connection.
     LogIn(Login),
     /// Everything in a room up to this event has been read by a person. Told to the servers now and then.
-    Read { room: RoomName, seq: u64 },
+    Read {
+        room: RoomName,
+        seq: u64,
+    },
     /// The user is typing in a room. Nothing comes of it where there is no connection.
     Typing(RoomName),
     /// Send a file and show it in a message. The bytes are asked for by `Output::Read`.
@@ -92,7 +91,6 @@ pub enum Command {
         tag: u64,
         file_id: FileId,
     },
-    /// Forget a transfer.
     GiveUp(u64),
     /// Move to the server at this address; the search for another one begins if it does not answer.
     MoveTo(Address),
@@ -118,9 +116,7 @@ pub enum Output {
     /// Read a part of the file of an upload; say `Bytes` or `ReadFailed`.
     Read {
         tag: u64,
-        /// From here.
         offset: u64,
-        /// So many bytes.
         length: usize,
     },
     /// Write the next part of a file that is fetched.
@@ -132,6 +128,5 @@ pub enum Output {
         /// Whether that is all of it.
         last: bool,
     },
-    /// Tell the user.
     Tell(Update),
 }

@@ -38,7 +38,6 @@ pub enum Pending {
 /// What a look at the clock says about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// Nothing to do.
     Fine,
     /// It has been silent: ask whether it is there.
     AskIt,
@@ -51,11 +50,9 @@ pub enum Health {
 /// A connection whose transport stands.
 #[derive(Debug)]
 pub struct Link {
-    /// Where to.
     pub address: Address,
     /// Who it is; known once logged in.
     pub server_id: Option<String>,
-    /// Since when.
     pub up_ms: u64,
     /// Whether something committed over it: then the search for a server has succeeded.
     pub settled: bool,

@@ -18,7 +18,6 @@ use crate::protocol::{
 pub struct Secret(String);
 
 impl Secret {
-    /// Holds `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
@@ -40,19 +39,16 @@ impl fmt::Debug for Secret {
 pub struct Login {
     /// The token of an earlier login, or of a bot. It is tried first.
     pub token: Option<Secret>,
-    /// The password.
     pub password: Option<Secret>,
     /// What to do where there is no token.
     pub first: First,
 }
 
 impl Login {
-    /// By a token.
     pub fn by_token(token: Secret) -> Self {
         Login { token: Some(token), ..Login::default() }
     }
 
-    /// By a password.
     pub fn by_password(password: Secret) -> Self {
         Login { password: Some(password), first: First::Password, token: None }
     }
@@ -69,7 +65,6 @@ pub enum First {
     /// To be a guest; where the name is registered or there are no guests, the password, if there is one.
     #[default]
     Guest,
-    /// The password.
     Password,
     /// To register the name, and then the password.
     Register,
@@ -78,11 +73,8 @@ pub enum First {
 /// One attempt to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// As a guest.
     Guest,
-    /// By the token.
     Token,
-    /// By the password.
     Password,
     /// First of all make the account.
     Register,
@@ -93,7 +85,6 @@ pub enum Step {
 pub enum Next {
     /// Try this on the same connection.
     Try(Step),
-    /// Ask the user.
     AskUser,
 }
 

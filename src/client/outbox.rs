@@ -36,7 +36,6 @@ use super::{
 pub struct Message {
     /// Together with the user's name it names this message for ever.
     pub client_msg_id: String,
-    /// Where to.
     pub room: RoomName,
     pub body: String,
     /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes first.

@@ -98,7 +98,6 @@ impl OutboxFile {
         self.kept.epoch
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -38,7 +38,6 @@ impl From<u64> for Target {
 /// Where a [`Target`] stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// At this place.
     At(u64),
     /// Nowhere yet: it is not acknowledged. Its `client_msg_id`.
     Waits(String),

@@ -47,7 +47,6 @@ pub struct Room {
 /// How an event fits behind those that were shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// It is the next one.
     Next,
     /// It was shown before.
     Repeat,
@@ -69,7 +68,6 @@ impl Room {
     }
 }
 
-/// The rooms of one user.
 #[derive(Debug, Default)]
 pub struct Rooms(BTreeMap<RoomKey, Room>);
 
@@ -109,7 +107,6 @@ impl Rooms {
         }
     }
 
-    /// Forgets a room.
     pub fn remove(&mut self, key: &RoomKey) -> Option<Room> {
         self.0.remove(key)
     }
@@ -140,7 +137,6 @@ impl Rooms {
 /// client that did not count them would see a gap for ever.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arrival {
-    /// An event.
     Event(Box<Event>),
     /// Something that has a place in a room but cannot be read.
     Unreadable {
@@ -171,7 +167,6 @@ impl Arrival {
         }
     }
 
-    /// The room and the place in it.
     pub fn place(&self) -> (&RoomName, u64) {
         match self {
             Arrival::Event(event) => (&event.room, event.seq),

@@ -62,7 +62,6 @@ use super::{
 /// What a client is given at its start.
 #[derive(Debug, Clone)]
 pub struct StateConfig {
-    /// The user's name.
     pub user: UserName,
     /// How to log in.
     pub login: Login,
@@ -83,12 +82,18 @@ pub struct StateConfig {
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The next attempt is at this time: at `target`, or wherever the directory says.
-    Waiting { until_ms: u64, target: Option<Address> },
-    /// Discovery runs.
-    Discovering { until_ms: u64 },
+    Waiting {
+        until_ms: u64,
+        target: Option<Address>,
+    },
+    Discovering {
+        until_ms: u64,
+    },
     /// A connection is being opened.
-    Connecting { address: Address, until_ms: u64 },
-    /// A connection stands.
+    Connecting {
+        address: Address,
+        until_ms: u64,
+    },
     Linked(Link),
     /// The user has to log in; nothing is tried before that.
     LoggedOut(Refusal),

@@ -59,12 +59,7 @@ pub enum Want {
     /// Ask this of the server.
     Ask(Box<Request>),
     /// Read this part of the local file.
-    Read {
-        /// From here.
-        offset: u64,
-        /// So many bytes.
-        length: usize,
-    },
+    Read { offset: u64, length: usize },
 }
 
 impl Want {
@@ -117,7 +112,6 @@ impl Pieces {
 pub struct Upload {
     /// Given by the user.
     pub tag: u64,
-    /// What is sent.
     pub sending: Sending,
     step: Step,
     /// A part of the file is being read.

@@ -32,7 +32,6 @@ const LOOK_MS: u64 = 1_000;
 pub enum FromLink {
     /// The connection stands; this is its writing side.
     Opened(ClientStream),
-    /// For the state.
     Said(Input),
 }
 

@@ -23,7 +23,6 @@ pub enum Update {
         created: bool,
         /// Its topic, empty where none was set.
         topic: String,
-        /// What the user is in it.
         role: String,
         /// The newest event when it was joined.
         last_seq: u64,
@@ -47,14 +46,20 @@ pub enum Update {
     },
     /// The servers know less of the room than was shown before: the cluster was set up anew, and the room is
     /// shown from its beginning there.
-    RoomRestarted { room: RoomName },
+    RoomRestarted {
+        room: RoomName,
+    },
     /// The servers were restored from a backup: what came after it is gone, and places that were known may be other
     /// messages' now. Rooms are shown afresh.
     Restored,
-    /// A room is left.
-    Left { room: RoomName },
+    Left {
+        room: RoomName,
+    },
     /// A room could not be joined or left.
-    RoomRefused { room: RoomName, refusal: Refusal },
+    RoomRefused {
+        room: RoomName,
+        refusal: Refusal,
+    },
     /// A message is in the durable outbox and will be sent, across restarts, until it is acknowledged.
     Queued {
         message: Message,
@@ -111,8 +116,10 @@ pub enum Update {
         /// Those of them that name the user.
         mentions: u64,
     },
-    /// A user is typing.
-    Typing { room: RoomName, username: UserName },
+    Typing {
+        room: RoomName,
+        username: UserName,
+    },
     /// A user has come, gone or stepped away.
     Presence {
         username: UserName,
@@ -159,7 +166,6 @@ pub enum Update {
 pub enum Connection {
     /// Logged in at a server.
     Up {
-        /// The server's id.
         server_id: String,
         address: Address,
         /// What was before; `None` at the first connection.
@@ -177,7 +183,6 @@ pub enum Connection {
 /// The connection before the present one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
-    /// The server's id.
     pub server_id: String,
     /// How long there was none, in milliseconds.
     pub gap_ms: u64,

@@ -386,7 +386,6 @@ impl<S: Storage> Consensus<S> {
         &self.raw.store().applied
     }
 
-    /// The storage.
     pub fn storage(&self) -> &S {
         self.raw.store().db()
     }

@@ -33,10 +33,14 @@ struct TokenInFlight {
 /// What is to be done about a token whose receipt is late.
 #[derive(Debug)]
 pub(super) enum Late {
-    /// Send it again.
-    Again { to: ServerId, token: Token },
+    Again {
+        to: ServerId,
+        token: Token,
+    },
     /// Find another way for it: its receiver counts as silent now.
-    Silent { token: Token },
+    Silent {
+        token: Token,
+    },
 }
 
 impl TokensInFlight {

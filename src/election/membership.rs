@@ -55,9 +55,7 @@ pub struct PeerView {
     pub leads_term: Option<u64>,
     /// Whether it takes part in elections, as it last said.
     pub votes: bool,
-    /// Its client connections.
     pub clients: u64,
-    /// What its data is.
     pub data: Option<DataMark>,
     /// What its wall clock showed in its last heartbeat, milliseconds since the Unix epoch.
     pub wall_ms: Option<u64>,

@@ -112,7 +112,6 @@ pub struct Standing {
     pub votes: bool,
 }
 
-/// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Time passed; due when [`Election::due_ms`] says.
@@ -121,18 +120,13 @@ pub enum Input {
     Standing(Standing),
     /// The failure detector's beliefs changed.
     View(View),
-    /// A token came.
     Token {
-        /// From whom.
         from: ServerId,
-        /// What it is.
         token: Token,
     },
     /// A token arrived where it was sent to.
     Receipt {
-        /// From whom.
         from: ServerId,
-        /// Which token.
         receipt: Receipt,
     },
 }
@@ -142,7 +136,6 @@ pub enum Input {
 pub enum Output {
     /// Send this datagram. It may be lost.
     Send {
-        /// To whom.
         to: ServerId,
         /// A token or a receipt.
         datagram: Datagram,
@@ -151,7 +144,6 @@ pub enum Output {
     Campaign {
         /// See `io::Input::Campaign`.
         term: u64,
-        /// See there.
         leader_is_dead: bool,
     },
     /// Tell all servers at once that this one leads: an announcement, and a heartbeat behind it.

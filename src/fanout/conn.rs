@@ -11,7 +11,6 @@ use crate::{disk::RoomId, protocol::said::Said};
 /// What an unanswered join counts for in a connection's outbox, in bytes.
 const JOIN_BYTES: usize = 1024;
 
-/// A connection.
 #[derive(Debug, Default)]
 pub(super) struct Conn {
     pub outbox: Outbox,

@@ -18,28 +18,21 @@ use super::{ConnId, EventQuery, Purpose, QueryResult};
 /// An instruction to the fan-out. Instructions are carried out in the order they are given.
 #[derive(Debug, Clone)]
 pub enum Instruction {
-    /// A connection begins.
     Open {
-        /// The connection.
         conn: ConnId,
     },
     /// The answer to a write: it waits for its turn behind a `Join` that waits for its events.
     Answer {
-        /// The connection.
         conn: ConnId,
-        /// The answer.
         said: Arc<Said>,
     },
     /// What may overtake: the answer to a read, or a push that belongs to no room.
     Say {
-        /// The connection.
         conn: ConnId,
-        /// What is said.
         said: Arc<Said>,
     },
     /// A push for every connection.
     SayAll {
-        /// The push.
         said: Arc<Said>,
     },
     /// A `create_join` was applied. Its answer is written when its events are found (`QueryResult` with
@@ -50,9 +43,7 @@ pub enum Instruction {
     /// where the connection follows the room already. Where a `Join` of the room waits for its events, an
     /// `Unfollow` ended it and this one lets it go on as if nothing had.
     Follow {
-        /// The connection.
         conn: ConnId,
-        /// The room.
         room: RoomId,
         /// What the room is called at this point of the instructions.
         name: RoomName,
@@ -63,18 +54,14 @@ pub enum Instruction {
     },
     /// The connection no longer gets the room's events.
     Unfollow {
-        /// The connection.
         conn: ConnId,
-        /// The room.
         room: RoomId,
     },
     /// Something happened in a room.
     Publish {
-        /// The room.
         room: RoomId,
         /// The event's place in it.
         seq: u64,
-        /// The event.
         said: Arc<Said>,
     },
     /// An earlier event of a room has become another: from now on nobody gets what it was. Whoever had it
@@ -90,12 +77,10 @@ pub enum Instruction {
     },
     /// End the connection once what is queued before this has been written.
     Close {
-        /// The connection.
         conn: ConnId,
     },
     /// The connection is gone already: forget it.
     Forget {
-        /// The connection.
         conn: ConnId,
     },
     /// Time passed: ask again for what is still missing.
@@ -105,13 +90,10 @@ pub enum Instruction {
 /// A `create_join` whose events are being looked up.
 #[derive(Debug, Clone)]
 pub struct Join {
-    /// The connection.
     pub conn: ConnId,
-    /// The room.
     pub room: RoomId,
     /// The log entry of the join, which tells it from others of the connection.
     pub index: u64,
-    /// The request.
     pub to: AnswerTo,
     /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of
     /// the instructions.

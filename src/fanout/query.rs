@@ -32,7 +32,6 @@ pub enum Purpose {
     CatchUp,
     /// The answer to `history`.
     History {
-        /// The request.
         to: AnswerTo,
         /// Which events were asked for: `more` looks in this direction.
         range: HistoryRange,

@@ -64,7 +64,6 @@ macro_rules! checked_text {
                 $check(&text)?;
                 Ok($name(text))
             }
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -237,7 +236,6 @@ impl<const LEAST: u64, const MOST: u64> Whole<LEAST, MOST> {
         Whole(number.clamp(LEAST, MOST))
     }
 
-    /// The number.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -362,7 +360,6 @@ impl ChunkBytes {
         Ok(ChunkBytes(bytes))
     }
 
-    /// The bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
@@ -399,7 +396,6 @@ pub mod base64_text {
         }
     }
 
-    /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         if !deserializer.is_human_readable() {
             return Vec::deserialize(deserializer);

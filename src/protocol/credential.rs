@@ -263,13 +263,8 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone)]
 pub enum Job {
     /// Make a verifier (registration, password change, password of a room).
-    Make {
-        /// Of this.
-        password: Password,
-    },
-    /// Check a password.
+    Make { password: Password },
     Check {
-        /// This.
         password: Password,
         /// Against this. `None`: the name is unknown; the same work is done against a dummy, and the answer
         /// is no.
@@ -283,7 +278,6 @@ pub enum Job {
     Prove {
         /// What was asked on this connection.
         challenge: [u8; 32],
-        /// What it answered.
         proof: [u8; 32],
     },
 }
@@ -299,10 +293,7 @@ impl Job {
 #[derive(Debug, Clone)]
 pub enum Done {
     /// Of [`Job::Make`].
-    Made {
-        /// What to store.
-        verifier: Box<Verifier>,
-    },
+    Made { verifier: Box<Verifier> },
     /// Of [`Job::Check`].
     Checked {
         /// Whether the password is the right one.
@@ -316,20 +307,14 @@ pub enum Done {
         token_hash: TokenHash,
     },
     /// Of [`Job::Draw`].
-    Drawn {
-        /// Fresh.
-        token: Token,
-    },
+    Drawn { token: Token },
     /// Of [`Job::Challenge`].
     Challenge {
         /// To be answered once, on this connection.
         challenge: [u8; 32],
     },
     /// Of [`Job::Prove`].
-    Proved {
-        /// Whether it does.
-        ok: bool,
-    },
+    Proved { ok: bool },
 }
 
 /// What is said of every password that opens nothing: the same words for an unknown name and a wrong

@@ -16,7 +16,6 @@ pub const SERVERS_MAX: usize = 9;
 /// One run of one incarnation of a server: it never comes a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
-    /// The incarnation.
     pub node_id: NodeId,
     /// The number of the run; it grows with every start, not always by one.
     pub boot: u64,
@@ -48,15 +47,12 @@ pub struct Heartbeat {
     /// Its place in the ring by its own configuration. Others go by theirs; a difference is an
     /// operator's mistake that they can name.
     pub ring_position: u32,
-    /// What its data is.
     pub data: DataMark,
     /// The term it leads in, where it leads.
     pub leads_term: Option<u64>,
     /// Whether it takes part in elections; not while it forms, learns or is in quarantine.
     pub votes: bool,
-    /// Its client connections.
     pub clients: u64,
-    /// Its client port.
     pub tcp_port: u16,
     /// What its wall clock shows, milliseconds since the Unix epoch.
     pub wall_ms: u64,
@@ -75,7 +71,6 @@ pub struct Rank {
 /// A candidacy on its way round the ring (Le Lann 1977; Chang and Roberts 1979).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Whose it is.
     pub initiator: ServerId,
     /// The initiator's run: a token of an earlier life elects nobody.
     pub run: Run,
@@ -94,7 +89,6 @@ pub struct Token {
 /// Says that a token arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Whose token.
     pub initiator: ServerId,
     pub round: u64,
     /// How many servers had had it when it was sent.

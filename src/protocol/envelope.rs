@@ -10,7 +10,6 @@ use super::refusal::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RequestId {
-    /// An integer.
     Number(i64),
     /// A string of up to 64 bytes.
     Text(String),
@@ -46,7 +45,6 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
-    /// What is wrong.
     pub fn refusal(self) -> Refusal {
         match self {
             BadRequest::Envelope(refusal) | BadRequest::Fields(refusal) => refusal,

@@ -20,14 +20,12 @@ pub struct Event {
     pub room: RoomName,
     /// Its place in the room: 1, 2, 3, … without holes.
     pub seq: u64,
-    /// Who did it.
     pub author: UserName,
     /// Strictly increasing along the replicated log, over all rooms.
     pub lamport_timestamp: u64,
     /// The leader's wall clock when it was proposed.
     #[serde(with = "seconds")]
     pub created_at: u64,
-    /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
 }
@@ -80,7 +78,6 @@ pub struct Message {
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "nearly all events are messages")]
 pub enum EventKind {
-    /// Somebody said something.
     Message(Message),
     /// The author became a member.
     Joined,
@@ -94,42 +91,44 @@ pub enum EventKind {
         body: Option<String>,
     },
     /// A message was deleted.
-    Deleted { target: u64 },
+    Deleted {
+        target: u64,
+    },
     /// The author reacted to a message.
     Reaction {
         target: u64,
-        /// With what.
         emoji: String,
         /// Whether the reaction is taken back.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         remove: bool,
     },
     /// A message was pinned.
-    Pinned { target: u64 },
+    Pinned {
+        target: u64,
+    },
     /// A message is not pinned any more.
-    Unpinned { target: u64 },
+    Unpinned {
+        target: u64,
+    },
     /// The room has another name. Live, the event still carries the old one as its room.
     Renamed {
-        /// The new name.
         name: RoomName,
         /// The name until then.
         old_name: RoomName,
     },
     /// The room is about something else.
     Topic {
-        /// What.
         topic: String,
     },
-    /// Somebody may enter.
-    Invited { username: UserName },
+    Invited {
+        username: UserName,
+    },
     /// An invitation was taken back.
     Uninvited {
-        /// Whose.
         username: UserName,
     },
     /// Somebody's membership was ended.
     Kicked {
-        /// Whose.
         username: UserName,
     },
     /// Somebody was shut out.
@@ -140,7 +139,9 @@ pub enum EventKind {
         seconds: Option<u32>,
     },
     /// Somebody is no longer shut out.
-    Unbanned { username: UserName },
+    Unbanned {
+        username: UserName,
+    },
     /// Somebody may read and not write.
     Muted {
         username: UserName,
@@ -149,11 +150,12 @@ pub enum EventKind {
         seconds: Option<u32>,
     },
     /// Somebody may write again.
-    Unmuted { username: UserName },
+    Unmuted {
+        username: UserName,
+    },
     /// Somebody is something else in the room.
     Role {
         username: UserName,
-        /// What.
         role: String,
     },
     /// The room's settings changed.

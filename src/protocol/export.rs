@@ -40,11 +40,9 @@ pub struct RoomInfo {
     pub members: Vec<RoomMember>,
 }
 
-/// A member of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomMember {
     pub username: UserName,
-    /// The user's role.
     #[serde(with = "role_word")]
     pub role: Role,
 }
@@ -78,7 +76,6 @@ pub struct ExportPage {
     pub info: RoomInfo,
     /// The first event that the room still has.
     pub first_seq: u64,
-    /// Its newest event.
     pub last_seq: u64,
     /// The events, oldest first, each as the database keeps it.
     pub events: Vec<Box<RawValue>>,
@@ -119,7 +116,6 @@ impl From<RoomInfo> for ImportedRoom {
 /// An event of another time or cluster, as the log carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// Who did it.
     pub author: UserName,
     /// When, milliseconds since the Unix epoch.
     pub created_at: u64,

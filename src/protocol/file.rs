@@ -55,7 +55,6 @@ impl<'de> Deserialize<'de> for FileId {
 /// What everybody who may read a file is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileInfo {
-    /// Its id.
     pub file_id: FileId,
     /// Its name, as the uploader gave it.
     pub name: String,

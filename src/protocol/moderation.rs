@@ -25,7 +25,6 @@ impl Role {
         }
     }
 
-    /// The role of that word.
     pub fn parse(word: &str) -> Option<Role> {
         [Role::Owner, Role::Moderator, Role::Member].into_iter().find(|role| role.as_str() == word)
     }

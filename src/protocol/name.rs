@@ -163,7 +163,6 @@ impl ServerId {
     pub fn new(text: &str) -> Option<Self> {
         is_name(text).then(|| ServerId(text.into()))
     }
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

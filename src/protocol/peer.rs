@@ -42,7 +42,6 @@ pub struct LogMark {
 pub struct DataMark {
     /// The cluster its data belongs to; `None` before the first meeting.
     pub cluster_id: Option<u64>,
-    /// Its incarnation.
     pub node_id: NodeId,
     /// The number of this run of its data folder; it grows with every start, not always by one.
     pub boot: u64,
@@ -55,9 +54,7 @@ pub struct DataMark {
 /// A server of a cluster and the incarnation that counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Founder {
-    /// The configured id.
     pub server_id: ServerId,
-    /// Its incarnation.
     pub node_id: NodeId,
 }
 
@@ -75,25 +72,20 @@ pub enum PeerMessage {
     },
     /// The sender has no data, the cluster has: let it in under this incarnation.
     Join {
-        /// The configured id.
         server_id: ServerId,
-        /// The new incarnation.
         node_id: NodeId,
     },
     /// The answer to a `Hello`: the cluster is this, and nothing that the sender has seen speaks against
     /// the receiver's data. A receiver without data belongs to the cluster from now on: as one of the
     /// founders where its incarnation is among them, else as one who has to `Join`.
     Welcome {
-        /// The cluster.
         cluster_id: u64,
-        /// Its first servers.
         founders: Vec<Founder>,
     },
     /// Which users have connections open at the sender.
     Presence {
         /// Whether `online` is the whole list; else a change to what was said before.
         whole: bool,
-        /// They have.
         online: Vec<UserKey>,
         /// They have, and say that they are not at the keyboard.
         away: Vec<UserKey>,
@@ -103,16 +95,12 @@ pub enum PeerMessage {
     /// A user of the sender's is typing. May be lost.
     Typing {
         user: UserName,
-        /// Where.
         room: RoomKey,
     },
-    /// Consensus.
     Raft(Box<RaftMessage>),
     /// Proposals of the sender's clients, in order, for the leader to propose.
     Forward {
-        /// The sender's incarnation.
         node_id: NodeId,
-        /// The sender's run.
         boot: u64,
         /// The number of the first proposal; the others follow without a hole.
         first_seq: u64,
@@ -178,9 +166,7 @@ pub struct ConfState {
 pub struct LogEntry {
     /// The term of the leader that proposed it.
     pub term: u64,
-    /// Its place.
     pub index: u64,
-    /// What it is.
     pub kind: LogEntryKind,
     /// An encoded command (`Command`) or an encoded configuration change (`Configure`).
     pub data: Vec<u8>,
@@ -188,7 +174,6 @@ pub struct LogEntry {
     pub opaque: Vec<u8>,
 }
 
-/// What a log entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogEntryKind {
     /// A command for the chat state, or nothing where `data` is empty.
@@ -202,11 +187,8 @@ pub enum LogEntryKind {
 pub struct RaftMessage {
     /// What it is, numbered as in the library.
     pub kind: u8,
-    /// Who it is for.
     pub to: NodeId,
-    /// Who it is from.
     pub from: NodeId,
-    /// The sender's term.
     pub term: u64,
     /// The term of the entry at `index`.
     pub log_term: u64,
@@ -218,7 +200,6 @@ pub struct RaftMessage {
     pub commit: u64,
     /// The term of the entry there.
     pub commit_term: u64,
-    /// Whether it refuses.
     pub reject: bool,
     /// A hint about where the logs part.
     pub reject_hint: u64,
@@ -250,7 +231,6 @@ impl RaftMessage {
     }
 }
 
-/// Encodes a message.
 pub fn encode(message: &PeerMessage) -> Vec<u8> {
     postcard::to_stdvec(message).expect("plain data always encodes")
 }

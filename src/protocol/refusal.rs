@@ -35,7 +35,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them.
     pub const ALL: [Code; 12] = [
         Code::BadJson,
         Code::TooLarge,
@@ -51,7 +50,6 @@ impl Code {
         Code::Overloaded,
     ];
 
-    /// The wire form.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::BadJson => "bad_json",

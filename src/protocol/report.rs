@@ -12,9 +12,7 @@ use super::{
 /// A server, as it sees itself. What is counted is counted since it started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// What it is.
     pub role: Role,
-    /// The consensus term.
     pub term: u64,
     /// The last entry of its log.
     pub last_index: u64,
@@ -46,6 +44,5 @@ pub struct Report {
     pub disk_bytes: u64,
     /// What of that disk is free.
     pub disk_free_bytes: u64,
-    /// The program's version.
     pub version: String,
 }

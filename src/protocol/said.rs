@@ -25,12 +25,10 @@ pub struct Said {
     json: OnceLock<Arc<[u8]>>,
 }
 
-/// What is said.
 #[derive(Debug)]
 pub enum Content {
     /// An answer to a request.
     Answer {
-        /// The request.
         to: AnswerTo,
         answer: Answer,
         /// The server and its clocks.
@@ -53,7 +51,6 @@ pub struct Pushed {
     pub is_message: bool,
     /// The user who did it.
     pub author: UserName,
-    /// The event's own.
     pub lamport_timestamp: u64,
     /// The event's own, milliseconds since the Unix epoch.
     pub created_at: u64,
@@ -61,19 +58,16 @@ pub struct Pushed {
 }
 
 impl Said {
-    /// An answer to `to`.
     pub fn answer(to: AnswerTo, answer: impl Into<Answer>, by: Signature) -> Arc<Said> {
         let answer = answer.into();
         let bytes = answer.weight() + to.msg_type.len();
         Said::of(bytes, Content::Answer { to, answer, by })
     }
 
-    /// A refusal of `to`.
     pub fn nack(to: AnswerTo, refusal: Refusal, by: Signature) -> Arc<Said> {
         Said::answer(to, refusal, by)
     }
 
-    /// A push.
     pub fn push(push: impl Into<Push>, by: Signature) -> Arc<Said> {
         let push = push.into();
         Said::of(push.weight(), Content::Push { push, by })
@@ -113,7 +107,6 @@ impl Said {
         Arc::new(Said { content, bytes: ENVELOPE_BYTES + data_bytes, json: OnceLock::new() })
     }
 
-    /// What is said.
     pub fn content(&self) -> &Content {
         &self.content
     }

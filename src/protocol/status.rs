@@ -7,11 +7,9 @@ use super::name::ServerId;
 /// One server of the cluster, as another one sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
-    /// Its configured id.
     pub server_id: ServerId,
     /// The host clients reach it at.
     pub host: String,
-    /// Its client port.
     pub tcp_port: u16,
     /// Its place in the ring.
     pub ring_position: u32,
@@ -30,7 +28,6 @@ pub struct ServerList {
     pub servers: Vec<ServerInfo>,
     /// Who leads, where that is known.
     pub leader_id: Option<ServerId>,
-    /// The consensus term.
     pub term: u64,
     /// See [`Status::epoch`].
     #[serde(default)]
@@ -43,7 +40,6 @@ pub struct ServerList {
 pub enum Role {
     /// It leads, and a majority hears it.
     Leader,
-    /// It follows.
     Follower,
     /// It asks for votes.
     Candidate,
@@ -83,11 +79,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// All of them.
     pub const ALL: [Cause; 5] =
         [Cause::Start, Cause::LeaderDied, Cause::LeaderSilent, Cause::Handover, Cause::Timeout];
 
-    /// The wire form.
     pub fn word(self) -> &'static str {
         match self {
             Cause::Start => "start",
@@ -102,7 +96,6 @@ impl Cause {
 /// Another server, as this one sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
-    /// Its configured id.
     pub server_id: ServerId,
     /// Whether it is believed alive.
     pub alive: bool,
@@ -127,13 +120,10 @@ pub struct Progress {
 /// The whole status of one server, the JSON form of section 6 of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Its configured id.
     pub server_id: ServerId,
-    /// What it is.
     pub role: Role,
     /// Who leads, where that is known.
     pub leader_id: Option<ServerId>,
-    /// The consensus term.
     pub term: u64,
     /// The life that the cluster's data is in: 1, and a greater number after each restore from a backup. Places of rooms never fall back within one; in a new one they may, so clients begin afresh.
     #[serde(default)]
@@ -152,11 +142,9 @@ pub struct Status {
     pub clients: u64,
     /// Messages in the replicated state.
     pub messages: u64,
-    /// Its client port.
     pub tcp_port: u16,
     /// Its server-to-server UDP port.
     pub udp_port: u16,
-    /// The others.
     pub peers: Vec<PeerStatus>,
     /// What waits, in words; empty where all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -164,7 +152,6 @@ pub struct Status {
     /// How far the index of searches is, while it is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
-    /// The program's version.
     pub version: String,
 }
 

@@ -19,7 +19,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All of them.
     pub const ALL: [Outcome; 4] = [Outcome::Done, Outcome::Repeated, Outcome::Refused, Outcome::Skipped];
 
     /// The word for it.

@@ -19,11 +19,9 @@ use super::{
 
 /// What there is to be said about, borrowed from the replica.
 pub struct Described<'a, S: Storage> {
-    /// The settings.
     pub config: &'a ReplicaConfig,
     /// The member of the cluster.
     pub node: &'a Node<S>,
-    /// The chat state.
     pub state: &'a State,
     /// What is applied and not yet on the disk.
     pub unsaved: &'a Unsaved,
@@ -80,7 +78,6 @@ impl<S: Storage> Described<'_, S> {
         }
     }
 
-    /// The whole status.
     pub fn status(&self, now: Now) -> Status {
         let me = self.config.server(&self.config.server_id);
         let port = me.map_or(0, |server| server.port);

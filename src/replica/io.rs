@@ -27,13 +27,11 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
-/// Something that happened.
 pub enum Input {
     /// Time passed. Due every `Timing::tick_ms`.
     Tick,
     /// A client connected and its dialect is known.
     Opened {
-        /// The connection.
         conn: ConnId,
         /// Where the client is, as far as it is known: logins are counted by it.
         addr: Option<IpAddr>,
@@ -43,7 +41,6 @@ pub enum Input {
     /// A client asked for something. Behind a request that [is awaited](Request::is_awaited) the next one of the
     /// connection comes only after [`Output::ReadOn`].
     Request {
-        /// The connection.
         conn: ConnId,
         /// What stands around the request, as far as it could be read.
         head: RequestHead,
@@ -53,21 +50,13 @@ pub enum Input {
         bytes: usize,
     },
     /// A client connection is gone.
-    Closed {
-        /// The connection.
-        conn: ConnId,
-    },
+    Closed { conn: ConnId },
     /// A link to a peer stands, in both directions.
     PeerUp(ServerId),
     /// The link to a peer is gone; what was not yet delivered is lost.
     PeerDown(ServerId),
     /// A peer said something. Anything of an older link than the last `PeerUp` has been thrown away.
-    Peer {
-        /// Who.
-        from: ServerId,
-        /// What.
-        message: PeerMessage,
-    },
+    Peer { from: ServerId, message: PeerMessage },
     /// The ring has chosen this server: it should ask for votes.
     Campaign {
         /// The term in which nobody led. It may be over by now: this server has voted for somebody else, who
@@ -80,17 +69,9 @@ pub enum Input {
     /// Who is believed alive changed, or some time has passed since this was last said.
     View(View),
     /// A snapshot has arrived complete and with the right checksum.
-    SnapshotReceived {
-        /// From whom.
-        from: ServerId,
-        /// What it is.
-        head: SnapshotHead,
-        /// Its bytes.
-        content: Box<dyn Read + Send>,
-    },
+    SnapshotReceived { from: ServerId, head: SnapshotHead, content: Box<dyn Read + Send> },
     /// The sending of a snapshot has ended.
     SnapshotSent {
-        /// To whom.
         to: ServerId,
         /// Whether it arrived whole.
         ok: bool,
@@ -117,12 +98,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Output {
     /// Send this to a peer. May be lost, but what arrives arrives in order.
-    Peer {
-        /// To whom.
-        to: ServerId,
-        /// What.
-        message: PeerMessage,
-    },
+    Peer { to: ServerId, message: PeerMessage },
     /// For the fan-out, in order.
     FanOut(Instruction),
     /// Read from the database beside the writer, and give the result to the fan-out ([`Query::carry_out`]).
@@ -131,21 +107,12 @@ pub enum Output {
     /// Rights, limits and throttles allow it: let the thread of the connection hash, check or draw, and then say
     /// [`Input::Credential`]. At most one of a connection is under way, and of one address at most
     /// `Auth::hashes_per_address` that hash: few may hash at the same time, and no address takes all these places.
-    Credential {
-        /// For which connection.
-        conn: ConnId,
-        /// What to do.
-        job: Job,
-    },
+    Credential { conn: ConnId, job: Job },
     /// The request that the thread of a connection waits for is answered, or waits for nothing but the log: read on.
     /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone first.
-    ReadOn {
-        /// The connection.
-        conn: ConnId,
-    },
+    ReadOn { conn: ConnId },
     /// Make a snapshot and send it, as long as the link stands; then say `SnapshotSent`.
     SendSnapshot {
-        /// To whom.
         to: ServerId,
         /// This leader's term, for the head.
         term: u64,

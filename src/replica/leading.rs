@@ -26,9 +26,7 @@ const TOGETHER: usize = 256;
 /// Proposals that were passed on by one server.
 #[derive(Debug)]
 pub struct Forwarded {
-    /// The server's incarnation.
     pub node_id: NodeId,
-    /// Its run.
     pub boot: u64,
     /// The number of the first.
     pub first_seq: u64,
@@ -39,7 +37,6 @@ pub struct Forwarded {
 /// A leader's queue for one term.
 #[derive(Debug)]
 pub struct Leading {
-    /// The term.
     pub term: u64,
     knows_log: bool,
     early: VecDeque<Forwarded>,
@@ -51,7 +48,6 @@ pub struct Leading {
 }
 
 impl Leading {
-    /// A leader's beginning.
     pub fn new(term: u64) -> Self {
         Leading {
             term,

@@ -24,7 +24,6 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// One more.
     pub fn push(&mut self, output: Output) {
         if let Output::FanOut(Instruction::Say { said, .. } | Instruction::Answer { said, .. }) = &output {
             self.spent_bytes += said.bytes();
@@ -52,7 +51,6 @@ impl Outputs {
         !self.released.is_empty()
     }
 
-    /// For the fan-out.
     pub fn fan_out(&mut self, instruction: Instruction) {
         self.push(Output::FanOut(instruction));
     }

@@ -27,13 +27,11 @@ const RESEND_MS: u64 = 250;
 /// A proposal that waits for the log's decision.
 #[derive(Debug)]
 pub struct Pending {
-    /// Its number.
     pub seq: u64,
     /// The connection that asked, as long as it waits for the answer.
     pub conn: Option<ConnId>,
     /// The connection that asked.
     asker: ConnId,
-    /// The encoded proposal.
     command: Vec<u8>,
     /// Since when it waits.
     pub since_ms: u64,
@@ -47,7 +45,6 @@ impl Pending {
     }
 }
 
-/// The queue.
 #[derive(Debug)]
 pub struct Proposals {
     pending: VecDeque<Pending>,
@@ -85,7 +82,6 @@ impl Default for Proposals {
 }
 
 impl Proposals {
-    /// How many wait.
     pub fn len(&self) -> usize {
         self.pending.len()
     }

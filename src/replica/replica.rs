@@ -58,7 +58,6 @@ pub enum TurnState {
     Done,
 }
 
-/// One server's brain.
 pub struct Replica<S: Storage> {
     config: Arc<ReplicaConfig>,
     pub(super) node: Node<S>,
@@ -480,7 +479,6 @@ impl<S: Storage> Replica<S> {
         self.described().server_list()
     }
 
-    /// The whole status.
     pub fn status(&self, now: Now) -> Status {
         self.described().status(now)
     }

@@ -52,9 +52,7 @@ pub struct Retention {
     next_ms: u64,
     /// When to look for uploads that do not go on.
     uploads_next_ms: u64,
-    /// The next room.
     from: Option<RoomId>,
-    /// The last proposal.
     proposed: u64,
     /// Rooms of which nothing is too old yet.
     young: BTreeMap<RoomId, Young>,
@@ -70,11 +68,9 @@ struct Young {
 
 /// What the leader decides by about what is to be forgotten.
 pub struct RetentionContext<'a> {
-    /// The time.
     pub now: Now,
     /// Whether what cannot be undone may be done by the wall clock.
     pub clock_is_good: bool,
-    /// The chat state.
     pub state: &'a State,
     /// When an event of history was made, if it is there.
     pub created_at_ms: &'a dyn Fn(RoomId, u64) -> Result<Option<u64>, StorageError>,

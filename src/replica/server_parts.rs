@@ -23,11 +23,9 @@ use super::{
 
 /// The parts of a replica beside its clients.
 pub struct ServerParts<'a, S: Storage> {
-    /// The settings.
     pub config: &'a ReplicaConfig,
     /// The member of the cluster.
     pub node: &'a mut Node<S>,
-    /// The chat state.
     pub state: &'a State,
     /// What is applied and not yet on the disk.
     pub unsaved: &'a Unsaved,

@@ -47,7 +47,6 @@ impl Unsaved {
         self.batch.expired.append(&mut effects.expired);
     }
 
-    /// More events.
     pub fn add_events(&mut self, events: impl IntoIterator<Item = EventRow>) {
         for event in events {
             self.bytes += event.json.get().len();

@@ -32,7 +32,6 @@ pub enum UnfitCertificate {
     /// A file cannot be read as PEM.
     #[error("{}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: pem::Error,
@@ -42,18 +41,12 @@ pub enum UnfitCertificate {
     Empty(PathBuf),
     /// Everybody on the machine can read the key.
     #[error("others can read or change {} (mode {mode:o}); run chmod 600 on it", key.display())]
-    Open {
-        /// The file.
-        key: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    Open { key: PathBuf, mode: u32 },
     /// The two are not of one pair.
     #[error("the key {} is not that of the certificate {}", key.display(), certificate.display())]
     OtherKey {
         /// The file of the certificate.
         certificate: PathBuf,
-        /// That of the key.
         key: PathBuf,
     },
     /// They are of a kind that is not known here.

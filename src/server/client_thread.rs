@@ -49,7 +49,6 @@ pub struct ServerHandle {
     pub inbox: Sender<Input>,
     /// To those who write: for control frames of WebSockets, which the replica knows nothing of.
     pub fan_outs: FanOutQueues,
-    /// Hashes their passwords.
     pub credentials: Arc<Credentials>,
     /// Copies of the whole state for operators.
     pub backups: Backups,
@@ -98,9 +97,7 @@ pub fn serve(server: &ServerHandle, client: Arc<Client>, stream: Arc<Stream>) {
 pub struct Conversation<'a> {
     /// What all client threads share.
     pub server: &'a ServerHandle,
-    /// The connection.
     pub client: Arc<Client>,
-    /// Its bytes.
     pub stream: Arc<Stream>,
     /// Where the client is: as the socket says, or a proxy that is trusted.
     addr: Option<IpAddr>,
@@ -124,7 +121,6 @@ impl Drop for Conversation<'_> {
 /// Who a connection comes from, before anything was said on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Visitor {
-    /// Where they are.
     pub addr: Option<IpAddr>,
     /// Until when an exchange over HTTP may take, where they have one of the places that are kept for operators
     /// and administrators.

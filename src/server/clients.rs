@@ -25,7 +25,6 @@ use super::{
 /// One connection. Its own thread reads from it, its fan-out thread writes to it.
 #[derive(Debug)]
 pub struct Client {
-    /// Its number.
     pub conn: ConnId,
     sink: Sink,
     /// The place that it takes.
@@ -53,13 +52,9 @@ pub enum ReaderTask {
 /// What a connection speaks, as far as that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Speaks {
-    /// Nothing yet.
     Nothing,
-    /// JSON lines.
     JsonLines,
-    /// HTTP.
     Http,
-    /// WebSocket.
     WebSocket,
 }
 
@@ -220,7 +215,6 @@ pub struct Clients {
 /// How many connections there may be at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// For everybody.
     pub ordinary: usize,
     /// Of these, from one address.
     pub of_one_address: usize,
@@ -384,7 +378,6 @@ impl Clients {
         }
     }
 
-    /// One of them.
     pub fn get(&self, conn: ConnId) -> Option<Arc<Client>> {
         self.open.read().by_conn.get(&conn).cloned()
     }

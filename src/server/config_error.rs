@@ -16,7 +16,6 @@ pub enum ConfigError {
     /// A folder is something else.
     #[error("the {what} folder {} is not a folder; name another with {option}", path.display())]
     NoFolder {
-        /// Which one.
         what: &'static str,
         /// Where it should be.
         path: PathBuf,
@@ -26,7 +25,6 @@ pub enum ConfigError {
     /// A folder is not there, or cannot be looked into.
     #[error("the {what} folder {} cannot be used ({source}); make it, or name another with {option}", path.display())]
     Folder {
-        /// Which one.
         what: &'static str,
         /// Where it should be.
         path: PathBuf,
@@ -49,7 +47,6 @@ pub enum ConfigError {
     Setting {
         /// Where the settings come from.
         place: String,
-        /// What is wrong.
         source: SettingError,
     },
 }
@@ -58,9 +55,7 @@ pub enum ConfigError {
 #[derive(Debug, Error)]
 #[error("{what} {}: {source}", path.display())]
 pub struct SecretFileError {
-    /// What it is for.
     pub what: &'static str,
-    /// Where it is.
     pub path: PathBuf,
     /// What is wrong with it.
     pub source: Unfit,
@@ -86,19 +81,15 @@ pub enum SettingError {
     /// A number is too small or too large.
     #[error("{name} is {value}; it must be {least} to {most}")]
     OutOfRange {
-        /// The setting.
         name: &'static str,
-        /// Its value.
         value: u64,
         /// The least that it may be.
         least: u64,
-        /// The most.
         most: u64,
     },
     /// Times that do not fit together.
     #[error("{0}")]
     Timing(String),
-    /// The name of the cluster.
     #[error("cluster_name is {0:?}; it must be 1 to 64 of visible ASCII")]
     ClusterName(String),
     /// None, or too many.
@@ -107,7 +98,6 @@ pub enum SettingError {
     /// This server is none of them.
     #[error("--server-id {server_id} is not among the servers ({known})")]
     NotAmong {
-        /// This server.
         server_id: ServerId,
         /// The others, in one list.
         known: String,
@@ -117,61 +107,32 @@ pub enum SettingError {
     SameId(ServerId),
     /// Two have one place in the ring.
     #[error("{one} and {other} have the same ring_position {position}")]
-    SamePosition {
-        /// One of them.
-        one: ServerId,
-        /// The other.
-        other: ServerId,
-        /// Their place.
-        position: u32,
-    },
+    SamePosition { one: ServerId, other: ServerId, position: u32 },
     /// What cannot be a host.
     #[error("the {what} of {server_id} is {host:?}; it must be a name or an IP address")]
-    Host {
-        /// The setting.
-        what: &'static str,
-        /// Whose.
-        server_id: ServerId,
-        /// Its value.
-        host: String,
-    },
+    Host { what: &'static str, server_id: ServerId, host: String },
     /// What cannot be a port.
     #[error("the {what} of {server_id} is {port}; it must be 1 to {most}")]
     Port {
-        /// The setting.
         what: &'static str,
-        /// Whose.
         server_id: ServerId,
-        /// Its value.
         port: u16,
         /// The highest that it may be.
         most: u16,
     },
     /// Two would listen at one place.
     #[error("{one} and {other} on host {host} would both use port {port}")]
-    SamePort {
-        /// One of them.
-        one: ServerId,
-        /// The other.
-        other: ServerId,
-        /// Their host.
-        host: String,
-        /// The port.
-        port: u16,
-    },
+    SamePort { one: ServerId, other: ServerId, host: String, port: u16 },
     /// Clients would be told one place for two.
     #[error(
         "clients would be told {host}:{port} for both {one} and {other}; give each a client_port or client_host of \
          its own"
     )]
     SameClientAddress {
-        /// One of them.
         one: ServerId,
-        /// The other.
         other: ServerId,
         /// The host that would be told.
         host: String,
-        /// The port.
         port: u16,
     },
     /// Servers on other machines, and nothing to know them by.
@@ -180,9 +141,7 @@ pub enum SettingError {
          of every server", path.display()
     )]
     NoSecret {
-        /// The other server.
         server_id: ServerId,
-        /// Its host.
         host: String,
         /// Where the secret is looked for.
         path: PathBuf,
@@ -195,7 +154,6 @@ pub enum SettingError {
     HalfOfTls {
         /// The one that is there.
         has: &'static str,
-        /// The other.
         lacks: &'static str,
     },
     /// The certificate and its key.
@@ -204,7 +162,6 @@ pub enum SettingError {
     /// What is no origin.
     #[error("http.allowed_origins has {0:?} in it; an origin is like https://chat.example.org:8443")]
     Origin(String),
-    /// What is no address.
     #[error("http.trusted_proxies has {:?} in it; name an address, or a network such as 10.0.0.0/8", .0.0)]
     Proxy(NoAddress),
     /// What is no group of multicasts.

@@ -31,7 +31,6 @@ pub struct ConfigFile {
     /// The address that this server's ports are bound to. Without it: loopback where this server's host
     /// is loopback, else all addresses of the machine.
     pub bind: Option<IpAddr>,
-    /// Times.
     pub timing: Timing,
     /// What one client may ask for.
     pub limits: Limits,
@@ -45,9 +44,7 @@ pub struct ConfigFile {
     pub tls: Tls,
     /// Who may read the metrics, beside those at this machine and administrators.
     pub metrics: MetricsSection,
-    /// How heartbeats travel.
     pub heartbeat: Heartbeat,
-    /// The log files.
     pub log: LogFiles,
     /// Threads whose number may be chosen.
     pub threads: Threads,
@@ -215,11 +212,9 @@ pub struct MetricsSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
-    /// The way.
     pub transport: Transport,
     /// Where broadcasts go; without it 127.255.255.255 for a cluster on loopback, else 255.255.255.255.
     pub broadcast_address: Option<Ipv4Addr>,
-    /// The group of multicasts.
     pub multicast_group: Ipv4Addr,
 }
 
@@ -301,19 +296,13 @@ pub enum FileError {
     /// It is not there, or cannot be read.
     #[error("the configuration {} cannot be read: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
     /// What stands in it is wrong.
     #[error("the configuration {}: {source}", path.display())]
-    Text {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: TextError,
-    },
+    Text { path: PathBuf, source: TextError },
 }
 
 /// What is wrong with the text of a configuration file.

@@ -7,7 +7,6 @@ use crate::protocol::Refusal;
 
 /// What all threads of a server share. Nothing in it makes a thread wait for another.
 pub struct Context {
-    /// The clocks.
     pub clock: Clock,
     /// What the server was told.
     pub config: Config,

@@ -72,19 +72,9 @@ pub enum Control {
     /// See [`Input::View`].
     View(View),
     /// See [`Input::Campaign`].
-    Campaign {
-        /// See there.
-        term: u64,
-        /// See there.
-        leader_is_dead: bool,
-    },
+    Campaign { term: u64, leader_is_dead: bool },
     /// See [`Input::SnapshotSent`].
-    SnapshotSent {
-        /// See there.
-        to: ServerId,
-        /// See there.
-        ok: bool,
-    },
+    SnapshotSent { to: ServerId, ok: bool },
     /// Reading the disk beside the replica failed, or found damage.
     Broken(StorageError),
     /// How this server is, for its peers.
@@ -99,7 +89,6 @@ pub struct Inboxes {
     pub bell: Bell,
     /// From the server itself.
     pub control: Receiver<Control>,
-    /// From the links.
     pub peers: Receiver<PeerEvent>,
     /// From the threads of the clients.
     pub clients: Receiver<Input>,
@@ -107,15 +96,11 @@ pub struct Inboxes {
 
 /// Where the replica's outputs go.
 pub struct Outlets {
-    /// The fan-out threads.
     pub fan_outs: FanOutQueues,
-    /// The query threads.
     pub queries: QueryQueues,
     /// What the query threads read with.
     pub readers: Arc<Readers>,
-    /// Heartbeats and election.
     pub datagrams: Arc<Datagrams>,
-    /// The peer links.
     pub links: Arc<Links>,
     /// This thread's own control inbox, for the threads that send snapshots.
     pub control: Sender<Control>,
@@ -123,7 +108,6 @@ pub struct Outlets {
     pub stopped: crossbeam_channel::Sender<()>,
 }
 
-/// The replica thread.
 pub struct Core {
     context: Arc<Context>,
     replica: Replica<SqliteStorage>,

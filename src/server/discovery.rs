@@ -12,7 +12,6 @@ use crate::protocol::{Limits, json, said::Said};
 
 use super::{shared::Shared, threads::Stop};
 
-/// Longest question.
 const QUESTION_BYTES: usize = 2_048;
 /// How often a stop is looked for.
 const WAKE: Duration = Duration::from_millis(100);

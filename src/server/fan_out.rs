@@ -41,7 +41,6 @@ const BATCHES_MAX: usize = 256;
 const TAKE_BYTES: usize = 256 * 1024;
 /// First pause before a full socket is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(32);
 /// How long a connection that was ended may take to close its half.
 const LINGER: Duration = Duration::from_secs(1);
@@ -122,7 +121,6 @@ fn conn_of(instruction: &Instruction) -> Option<ConnId> {
     }
 }
 
-/// One fan-out thread.
 pub struct FanOutThread {
     fanout: Subscriptions,
     context: Arc<Context>,

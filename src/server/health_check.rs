@@ -17,7 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Most of an answer that is read.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
-/// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// Does the process work? It needs no other server for that.

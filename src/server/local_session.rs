@@ -84,12 +84,7 @@ pub enum Failure {
     /// It was refused, or not answered.
     Refused(Refusal),
     /// Another server takes it.
-    Moved {
-        /// The host.
-        host: String,
-        /// The client port.
-        port: u16,
-    },
+    Moved { host: String, port: u16 },
 }
 
 impl From<Refusal> for Failure {

@@ -78,7 +78,6 @@ pub enum Unsent<T> {
 }
 
 impl<T> Unsent<T> {
-    /// The item.
     pub fn into_inner(self) -> T {
         match self {
             Unsent::Full(item) | Unsent::Closed(item) => item,

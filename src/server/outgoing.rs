@@ -73,7 +73,6 @@ impl Piece {
 }
 
 impl Outgoing {
-    /// Nothing yet.
     pub fn new(framing: Framing) -> Self {
         Outgoing { framing, pieces: VecDeque::new(), values: VecDeque::new(), bytes: 0, written: 0 }
     }

@@ -68,7 +68,6 @@ pub struct Readers {
 
 /// A copy of the whole state, and which data it is of.
 pub struct Copy {
-    /// What it is of.
     pub head: SnapshotHead,
     /// The copy, which is read as it is asked for.
     pub content: Box<dyn Read + Send>,
@@ -77,7 +76,6 @@ pub struct Copy {
 }
 
 impl Readers {
-    /// Replaces the readers.
     pub fn set(&self, readers: Vec<SqliteReader>) {
         let mut held = self.readers.write();
         self.life.fetch_add(1, Ordering::AcqRel);
@@ -112,15 +110,11 @@ impl Readers {
     }
 }
 
-/// One query thread.
 pub struct QueryThread {
-    /// Which.
     pub number: usize,
-    /// All readers.
     pub readers: Arc<Readers>,
     /// Where the results go.
     pub fan_outs: FanOutQueues,
-    /// Who signs them.
     pub context: Arc<Context>,
     /// Who has to know when the disk fails.
     pub control: Sender<Control>,

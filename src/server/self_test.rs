@@ -30,7 +30,6 @@ pub enum Failure {
     Unanswered {
         /// Who asked there.
         what: &'static str,
-        /// The port.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,

@@ -7,7 +7,6 @@ use crate::protocol::name::ServerId;
 /// A server and a host and port of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
-    /// Its id.
     pub server_id: ServerId,
     /// A name or an IP address, without brackets.
     pub host: String,

@@ -20,11 +20,9 @@ pub enum BindError {
     /// A port is taken, or not allowed to this process.
     #[error("{server_id} cannot listen on {address} ({what}): {source}")]
     Port {
-        /// The server.
         server_id: ServerId,
         /// Where it was to listen.
         address: SocketAddr,
-        /// What for.
         what: &'static str,
         /// What the system says.
         source: io::Error,
@@ -32,7 +30,6 @@ pub enum BindError {
     /// There is no way to hear multicasts.
     #[error("the multicast group {group} cannot be joined: {source}")]
     Group {
-        /// The group.
         group: Ipv4Addr,
         /// What the system says.
         source: io::Error,

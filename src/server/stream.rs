@@ -26,7 +26,6 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long a connection that was refused may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A client's stream.
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,

@@ -22,7 +22,6 @@ pub struct Stop(Receiver<Never>);
 enum Never {}
 
 impl Stopper {
-    /// A stopper and what it stops.
     pub fn new() -> (Stopper, Stop) {
         let (sender, receiver) = bounded(0);
         (Stopper(sender), Stop(receiver))

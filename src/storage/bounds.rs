@@ -147,7 +147,6 @@ impl Bounds {
     }
 }
 
-/// The mark of an entry.
 pub(super) fn mark(entry: &LogEntry) -> LogMark {
     LogMark { last_log_term: entry.term, last_log_index: entry.index }
 }

@@ -32,11 +32,9 @@ const QUARANTINES_KEPT: usize = 3;
 /// How much of the disk is used, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// By the database.
     pub database: u64,
     /// By its write-ahead log.
     pub log: u64,
-    /// The whole disk.
     pub disk: u64,
     /// What of it is free to this process.
     pub disk_free: u64,

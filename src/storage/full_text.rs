@@ -92,7 +92,6 @@ const SEARCH: &str = "searching";
 pub(super) struct Watch(Arc<Mutex<Option<Instant>>>);
 
 impl Watch {
-    /// Watches over a connection.
     pub fn over(connection: &mut Connection) -> Result<Watch, StorageError> {
         let watch = Watch::default();
         let end = watch.clone();
@@ -157,7 +156,6 @@ pub(super) fn remove(connection: &Connection, text: &RawText<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Empties the index.
 pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
     write(connection, "DELETE FROM said", [])?;
     write(connection, "DELETE FROM era", [])?;

@@ -34,11 +34,9 @@ struct KeptEvent {
 pub enum Kept {
     /// Vote, applied index and the like.
     Meta,
-    /// A log entry.
     Log,
     /// A row of state.
     State,
-    /// An event.
     Event,
     /// A piece of a file.
     Chunk,

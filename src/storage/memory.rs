@@ -48,7 +48,6 @@ pub struct MemoryDisk(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What reading gives.
     image: Arc<Image>,
     /// What a power cut leaves, where that is something else.
     synced: Option<Arc<Image>>,

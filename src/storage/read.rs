@@ -164,7 +164,6 @@ fn follows(before: LogMark, entry: &LogEntry) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Keys and values.
 type StateRows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn read_state(tables: &impl Tables, expected: &Total) -> Result<StateRows, StorageError> {
@@ -279,7 +278,6 @@ pub(super) fn events(
     Ok(found)
 }
 
-/// Reads one event.
 pub(super) fn event(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
     let range = EventRange {
         after: seq.wrapping_sub(1),

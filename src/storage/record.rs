@@ -26,7 +26,6 @@ pub(super) mod name {
     pub const IDENTITY: &str = "identity";
     /// How often the folder was opened.
     pub const BOOT: &str = "boot";
-    /// The cluster.
     pub const CLUSTER: &str = "cluster";
     /// Term, vote, commit.
     pub const HARD_STATE: &str = "hard_state";
@@ -141,7 +140,6 @@ pub(super) fn raw_event(event: &EventRow) -> RawEvent<'_> {
     raw
 }
 
-/// Checks an event.
 pub(super) fn check_event(raw: &RawEvent<'_>) -> Result<(), StorageError> {
     if checksum::event(raw) == raw.crc {
         Ok(())

@@ -58,7 +58,6 @@ pub(super) type TakeRow<'a> = &'a mut dyn FnMut(&[u8], &[u8], u32) -> GoOn;
 pub(super) trait Tables {
     /// All named values: name, value, checksum.
     fn metas(&self, take: &mut dyn FnMut(&str, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
-    /// One named value.
     fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
     /// Log entries from an index on: index, value, checksum.
     fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
@@ -124,11 +123,9 @@ pub(super) trait TablesMut: Tables {
     fn remove_chunks(&mut self, file: [u8; 16], most: usize) -> Result<Vec<u32>, StorageError>;
     /// Notes that the events of a room below a seq are removed.
     fn put_floor(&mut self, room: u64, below: u64, crc: u32) -> Result<Option<u32>, StorageError>;
-    /// Removes that note.
     fn remove_floor(&mut self, room: u64) -> Result<Option<u32>, StorageError>;
     /// Notes that a file is removed.
     fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError>;
-    /// Removes that note.
     fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
     /// Empties log, state, events, texts, files and what is noted as removed; named values stay.
     fn clear(&mut self) -> Result<(), StorageError>;

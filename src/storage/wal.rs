@@ -61,7 +61,6 @@ enum Scan {
     /// There are frames, and the header in front of them is damaged. It was synced before they were
     /// written, so it was whole.
     HeaderDamaged,
-    /// Frames.
     Frames {
         salt: [u8; 8],
         /// Frames up to the end of the last transaction that is whole.

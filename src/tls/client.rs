@@ -32,7 +32,6 @@ pub enum TrustError {
     /// A file cannot be read as certificates.
     #[error("the certificates in {}: {source}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: pem::Error,
@@ -40,7 +39,6 @@ pub enum TrustError {
     /// A certificate in it cannot be an authority's.
     #[error("the certificates in {}: {source}", path.display())]
     Unfit {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: rustls::Error,

@@ -27,7 +27,6 @@ pub enum CallError {
     Lost(String),
 }
 
-/// A logged-in connection.
 #[derive(Debug)]
 pub struct Connection {
     lines: BufReader<TcpStream>,

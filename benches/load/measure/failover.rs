@@ -52,10 +52,8 @@ pub enum Harm {
     Freeze,
 }
 
-/// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server program.
     pub binary: PathBuf,
     /// How often the leader is hurt.
     pub rounds: usize,
@@ -88,7 +86,6 @@ pub fn measure(plan: &Plan) -> Result<Report, String> {
     measured.map(|figures| figures.report(plan)).map_err(|reason| cluster.failed(&reason))
 }
 
-/// An acknowledged message.
 #[derive(Debug, Clone, Copy)]
 struct Ack {
     sent_at: Instant,

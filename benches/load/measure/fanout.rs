@@ -23,7 +23,6 @@ use super::{
 
 /// A message that has not reached every reader after so long ends the measurement.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Threads that read.
 const GROUPS: usize = 2;
 /// Messages under way at once while deliveries are counted: enough to keep the servers busy, few enough
 /// that a reader never comes near the limit at which a server cuts it off.

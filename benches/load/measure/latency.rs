@@ -21,7 +21,6 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one.
     pub fn add(&mut self, waited: Duration) {
         self.0.saturating_record(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
     }

@@ -27,7 +27,6 @@ const NACK_START: &[u8] = b"{\"msg_type\":\"nack\"";
 /// How far one group of readers is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
-    /// Which group.
     pub group: usize,
     /// Deliveries to the whole group so far.
     pub deliveries: u64,

@@ -7,11 +7,9 @@ use syncnet::admin::output::{grouped, table};
 /// One figure or word of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// A whole number.
     Count(u64),
     /// A number with one digit behind the point, or three where it is below ten.
     Number(f64),
-    /// A word.
     Text(String),
     /// There is no such figure in this row.
     Nothing,

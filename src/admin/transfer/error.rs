@@ -40,7 +40,6 @@ pub enum TransferError {
     /// The cluster gives an event that cannot be read.
     #[error("an event of {room}: {source}")]
     Event {
-        /// Its room.
         room: RoomName,
         /// What is wrong with it.
         source: serde_json::Error,
@@ -92,7 +91,6 @@ impl TransferError {
 }
 
 impl Lines {
-    /// One line.
     pub fn one(number: u64) -> Lines {
         Lines { first: number, last: number }
     }
@@ -185,19 +183,10 @@ pub enum LineError {
     Place(Invalid),
     /// The cluster does not take an event.
     #[error("event {seq} of {room}: {source}")]
-    Refused {
-        room: RoomName,
-        seq: u64,
-        /// What it says.
-        source: Box<AskError>,
-    },
+    Refused { room: RoomName, seq: u64, source: Box<AskError> },
     /// The cluster does not take several events, or the room.
     #[error("{room}: {source}")]
-    Room {
-        room: RoomName,
-        /// What it says.
-        source: Box<AskError>,
-    },
+    Room { room: RoomName, source: Box<AskError> },
     /// The end counts something else than the file holds.
     #[error(
         "the end counts {rooms} rooms with {events} events, and before it stand {seen_rooms} with {seen_events}: \

@@ -64,11 +64,9 @@ impl Out for BufWriter<StdoutLock<'_>> {
     }
 }
 
-/// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
     pub rooms: u64,
-    /// Their events.
     pub events: u64,
 }
 

@@ -19,33 +19,25 @@ pub enum Mark {
         /// The form of the file.
         version: u32,
         room: RoomName,
-        /// What it is.
         info: RoomInfo,
         /// The first event that follows.
         first_seq: u64,
-        /// The last one.
         last_seq: u64,
     },
     /// The file is whole.
     End {
         /// How many rooms it has.
         rooms: u64,
-        /// How many events.
         events: u64,
     },
 }
 
-/// A line, read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
     /// What is no event.
     Mark(Box<Mark>),
     /// An event of the room that began last, and its place.
-    Event {
-        seq: u64,
-        /// All of it.
-        event: Map<String, Value>,
-    },
+    Event { seq: u64, event: Map<String, Value> },
 }
 
 impl Line {

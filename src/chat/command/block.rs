@@ -20,7 +20,6 @@ use crate::protocol::{
 pub use crate::protocol::request::{Block, Unblock};
 
 impl Operation for Block {
-    /// The other user.
     type Plan = UserId;
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<UserId>, Refusal> {
@@ -48,7 +47,6 @@ impl Operation for Block {
 }
 
 impl Operation for Unblock {
-    /// The other user.
     type Plan = UserId;
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<UserId>, Refusal> {

@@ -27,7 +27,6 @@ pub(crate) const BOTS_MAX: usize = 100;
 /// Make a bot, or give an own one another token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateBot {
-    /// Its name.
     pub username: UserName,
     /// The token by which it logs in.
     pub token: TokenHash,

@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// Delete a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     pub room: RoomName,

@@ -24,7 +24,6 @@ use crate::{
 pub struct Edit {
     pub room: RoomName,
     pub seq: u64,
-    /// The new text.
     pub body: String,
 }
 

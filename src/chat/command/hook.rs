@@ -44,18 +44,15 @@ pub struct CreateHook {
     pub token: TokenHash,
 }
 
-/// Remove a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteHook {
     pub room: RoomName,
-    /// The webhook's token.
     pub token: TokenHash,
 }
 
 /// Post by a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookPost {
-    /// The webhook's token.
     pub token: TokenHash,
     pub body: String,
     /// (bot, `client_msg_id`) has one place for ever.

@@ -44,11 +44,9 @@ pub struct Import {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRoom {
     pub room: RoomName,
-    /// What it is to be.
     pub info: Box<ImportedRoom>,
 }
 
-/// The events, read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// `None` if the room does not exist yet.

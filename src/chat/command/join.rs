@@ -26,7 +26,6 @@ use crate::{
     },
 };
 
-/// Become a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     pub room: RoomName,
@@ -47,7 +46,6 @@ impl Join {
     }
 }
 
-/// What a room is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NewRoom {
     /// Whether only its members see it.
@@ -61,7 +59,6 @@ pub struct NewRoom {
 pub enum Plan {
     /// The room comes into being.
     Create,
-    /// The user enters it.
     Enter(RoomId),
 }
 

@@ -96,7 +96,6 @@ pub trait Operation {
 /// What an allowed operation comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Checked<P> {
-    /// The state changes.
     Change(P),
     /// What was asked for is so already, or is not to be done any more: this is the answer.
     Unchanged(Reply),

@@ -25,7 +25,6 @@ use crate::{
     },
 };
 
-/// Pin a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     pub room: RoomName,

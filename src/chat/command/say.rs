@@ -31,7 +31,6 @@ use crate::{
     },
 };
 
-/// Say something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Say {
     /// The room or the user.

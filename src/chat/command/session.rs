@@ -23,12 +23,10 @@ use crate::protocol::{
 
 pub use crate::protocol::request::Logout;
 
-/// Begin a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// The password that was checked is the one that was set by this log entry.
     pub password_rev: u64,
-    /// The session's token.
     pub token: TokenHash,
     /// When the session ends at the latest, milliseconds since the Unix epoch.
     pub expires_ms: u64,

@@ -29,7 +29,6 @@ pub(super) struct Target<'s> {
     pub room: &'s Room,
     /// The user's number; `None` for a name that the state does not know yet.
     pub id: Option<UserId>,
-    /// Their role in the room.
     pub role: RoomRole,
     /// Whether they are a member of it.
     pub is_member: bool,

@@ -37,12 +37,10 @@ const STALLED_MS: u64 = 5 * 60_000;
 /// When to try again if there are too many.
 const RETRY_MS: u64 = 1_000;
 
-/// Begin an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileBegin {
     /// The id that the file is to have.
     pub file_id: FileId,
-    /// What it is.
     pub file: NewFile,
 }
 

@@ -9,7 +9,6 @@ use Place::{Anywhere, EmptyInput, Input, Message, Over};
 pub enum Place {
     /// Wherever the user is, unless something lies over the screen.
     Anywhere,
-    /// In the input.
     Input,
     /// In the input while it is empty.
     EmptyInput,
@@ -37,7 +36,6 @@ pub const PLACES: [Place; 5] = [Anywhere, Input, EmptyInput, Message, Over];
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table says what each does")]
 pub enum Action {
     NextUnread,
     NthRoom,
@@ -159,7 +157,6 @@ pub struct Binding {
     pub place: Place,
     /// The keys, the usual one first.
     pub keys: &'static [Key],
-    /// What they do.
     pub action: Action,
     /// The same, for people.
     pub does: &'static str,

@@ -15,9 +15,7 @@ use super::model::preferences::Preferences;
 pub enum News {
     /// Logged in at a server; `text` says so to people.
     Online {
-        /// The server's id.
         server: String,
-        /// The whole sentence.
         text: String,
         /// Whether there was a connection before.
         again: bool,
@@ -37,7 +35,9 @@ pub enum News {
     /// Who leads the cluster; `None` while there is no leader.
     Leader(Option<String>),
     /// Logged in under this name, as it was registered.
-    LoggedIn { user: UserName },
+    LoggedIn {
+        user: UserName,
+    },
     /// Nothing goes on until the user logs in.
     LoginNeeded {
         reason: String,
@@ -51,17 +51,18 @@ pub enum News {
         room: RoomName,
         /// Its topic, empty where none was set.
         topic: String,
-        /// The newest event.
         last_seq: u64,
         /// The pinned messages, the newest pin first.
         pins: Vec<u64>,
         /// Whether it goes on where it stopped.
         resumed: bool,
     },
-    /// A room is left.
     Left(RoomName),
     /// A room could not be joined or left.
-    RoomRefused { room: RoomName, reason: String },
+    RoomRefused {
+        room: RoomName,
+        reason: String,
+    },
     /// The servers know less of the room than was shown: it begins anew.
     RoomRestarted(RoomName),
     /// The servers were restored from a backup: no place that was known counts any more.
@@ -73,7 +74,10 @@ pub enum News {
         past: bool,
     },
     /// Something took a place in a room that cannot be read.
-    Unreadable { room: RoomName, seq: u64 },
+    Unreadable {
+        room: RoomName,
+        seq: u64,
+    },
     /// An own message is kept, and will be sent.
     Queued {
         room: RoomName,
@@ -83,9 +87,18 @@ pub enum News {
         reply_to: Option<u64>,
     },
     /// An own message has its place.
-    Acked { room: RoomName, client_msg_id: String, seq: u64 },
+    Acked {
+        room: RoomName,
+        client_msg_id: String,
+        seq: u64,
+    },
     /// An own message was refused for good.
-    Refused { room: RoomName, client_msg_id: String, body: String, reason: String },
+    Refused {
+        room: RoomName,
+        client_msg_id: String,
+        body: String,
+        reason: String,
+    },
     /// The user has read a room further, on another device.
     ReadElsewhere {
         room: RoomName,
@@ -96,8 +109,10 @@ pub enum News {
         /// Those of them that name the user.
         mentions: u64,
     },
-    /// A user is typing.
-    Typing { room: RoomName, user: UserName },
+    Typing {
+        room: RoomName,
+        user: UserName,
+    },
     /// A user has come, gone or stepped away.
     Presence {
         user: UserName,
@@ -107,7 +122,6 @@ pub enum News {
     /// The user was invited to a room, or is not any more.
     Invitation {
         room: RoomName,
-        /// Who did it.
         by: UserName,
         /// Whether they are invited now.
         invited: bool,
@@ -163,7 +177,6 @@ pub enum News {
     /// Something to be said, as lines for people; those of `title` where it answers a command.
     Said {
         title: String,
-        /// The lines.
         lines: Vec<String>,
     },
     /// A command needs a password.
@@ -190,13 +203,14 @@ pub enum News {
     /// A command ends the client.
     Quit,
     /// Nothing more will happen.
-    Stopped { reason: String },
+    Stopped {
+        reason: String,
+    },
 }
 
 /// Something that is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
-    /// Say something.
     Send {
         room: RoomName,
         body: String,
@@ -207,7 +221,6 @@ pub enum Wish {
     Ask(Request),
     /// Carry out a command of the line mode.
     Command {
-        /// The whole line.
         line: String,
         /// The room that is shown.
         room: Option<RoomName>,
@@ -223,8 +236,10 @@ pub enum Wish {
         text: String,
     },
     /// Everything in a room up to an event has been read by a person.
-    Read { room: RoomName, seq: u64 },
-    /// The user is typing.
+    Read {
+        room: RoomName,
+        seq: u64,
+    },
     Typing(RoomName),
     /// Files that may stand in the place of a path; `News::Paths` follows.
     Paths {
@@ -239,16 +254,12 @@ pub enum Wish {
     Editor(String),
     /// Stop, as a job of the shell.
     Suspend,
-    /// Paint everything anew.
     Repaint,
-    /// Ring the bell.
     Bell,
     /// Show a notification on the desktop.
     Notify {
-        /// From where.
         title: String,
         text: String,
     },
-    /// End.
     Quit,
 }

@@ -13,7 +13,6 @@ use crate::{
 
 use super::model::preferences::Preferences;
 
-/// The file of one user.
 #[derive(Debug)]
 pub struct PreferencesFile(PathBuf);
 

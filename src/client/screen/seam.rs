@@ -54,14 +54,12 @@ pub struct Seam {
 }
 
 impl Seam {
-    /// Starts a client.
     pub fn start(settings: &Settings) -> io::Result<Seam> {
         let settings = Settings { history: HISTORY, ..settings.clone() };
         let session = Session::start(&settings)?;
         Ok(Seam { session, searches: BTreeMap::new(), next_tag: TAGS })
     }
 
-    /// Who the user is.
     pub fn user(&self) -> &UserName {
         &self.session.user
     }

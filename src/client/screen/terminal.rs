@@ -78,7 +78,6 @@ impl Screen {
         self.terminal.size()
     }
 
-    /// Paints `model`.
     pub fn paint(&mut self, model: &Model) -> io::Result<()> {
         let mut drawn = view::Drawn::default();
         let frame = self.terminal.draw(|frame| {
@@ -147,7 +146,6 @@ impl Screen {
         Ok(done)
     }
 
-    /// Rings the bell.
     pub fn ring(&mut self) -> io::Result<()> {
         execute!(stdout(), Print("\u{7}"))
     }

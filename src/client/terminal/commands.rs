@@ -26,13 +26,11 @@ use super::{
 pub enum ArgumentKind {
     Room,
     User,
-    /// One of these.
     Of(&'static [&'static str]),
     /// A file on this machine: the rest of the line.
     File,
     /// A word to look for, or what the search is limited to.
     Search,
-    /// Anything.
     Any,
 }
 
@@ -46,7 +44,6 @@ pub struct Command {
     pub name: &'static str,
     /// Its words, for people.
     pub words: &'static str,
-    /// What it does.
     pub does: &'static str,
     /// Its words, for the Tab key. The last one goes on.
     pub kinds: &'static [ArgumentKind],

@@ -11,7 +11,6 @@ const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
 /// What the Tab key can know.
 #[derive(Debug)]
 pub struct Known<'a> {
-    /// Who types.
     pub user: &'a UserName,
     /// The rooms that were seen.
     pub rooms: &'a [String],

@@ -72,7 +72,6 @@ const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
 struct Shared {
-    /// Who types.
     user: Mutex<UserName>,
     /// The room that is written to.
     room: Mutex<Option<RoomName>>,

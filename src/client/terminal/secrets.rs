@@ -17,7 +17,6 @@ pub enum Wanted {
     Chosen,
     /// The one that the user chooses in the place of another.
     Next,
-    /// That of a room.
     Room,
     /// The one that is chosen for a room.
     RoomChosen,

@@ -18,9 +18,7 @@ use super::{
 /// A client and the rooms that its user has joined.
 pub struct Session {
     pub client: Client,
-    /// Who it is.
     pub user: UserName,
-    /// What was seen.
     pub notes: Arc<Notes>,
     settings: Settings,
     /// The joined rooms, the one written to last.
@@ -44,9 +42,7 @@ pub enum Outcome {
     LoggingIn,
     /// The client is another one, of another user.
     Restarted,
-    /// Something to show.
     Text(String),
-    /// The end.
     Quit,
 }
 

@@ -99,7 +99,6 @@ fn beginning(body: &str) -> Cow<'_, str> {
     }
 }
 
-/// One event.
 pub(super) fn event(event: &Event, room: Option<&RoomName>) -> String {
     let elsewhere = room.is_none_or(|room| room.key() != event.room.key());
     let place = if elsewhere { format!("[{}] ", event.room) } else { format!("#{} ", event.seq) };

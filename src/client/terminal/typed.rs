@@ -20,7 +20,6 @@ pub enum Typed {
     /// An empty line.
     Nothing,
     Say(Say),
-    /// A request.
     Ask(Box<Ask>),
     /// Join a room, which becomes the current one.
     Enter {
@@ -31,7 +30,6 @@ pub enum Typed {
         /// What opens it, or will open it.
         password: Option<Password>,
     },
-    /// Leave a room.
     Leave(RoomName),
     /// Log in, under the present name or another one.
     LogIn(Option<UserName>, Login),
@@ -43,9 +41,7 @@ pub enum Typed {
     MoveTo(Address),
     /// Ask for the page behind the last answer.
     More,
-    /// Show the commands.
     Help,
-    /// End the client.
     Quit,
 }
 

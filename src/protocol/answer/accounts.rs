@@ -21,7 +21,6 @@ pub struct LoggedIn {
     pub epoch: u64,
     /// The server that leads, if one is known.
     pub leader_id: Option<ServerId>,
-    /// This server.
     pub server_id: ServerId,
     /// What logs in the next time; a guest has none.
     pub token: Option<Token>,
@@ -41,7 +40,6 @@ pub struct AccountName {
 pub struct BotCreated {
     /// What logs the bot in. It is told only here.
     pub token: Token,
-    /// Its name.
     pub username: UserName,
 }
 
@@ -50,7 +48,6 @@ pub struct BotCreated {
 pub struct PasswordChanged {
     /// What logs in from now on: every token of before has ended, that of this connection too.
     pub token: Token,
-    /// The account's name.
     pub username: UserName,
 }
 

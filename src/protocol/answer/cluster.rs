@@ -47,8 +47,6 @@ pub struct Redirect {
     /// Why, in one sentence.
     #[serde(default)]
     pub reason: String,
-    /// The other server.
     pub server_id: ServerId,
-    /// Its client port.
     pub tcp_port: u16,
 }

@@ -28,7 +28,6 @@ fn most_chunk_bytes() -> u64 {
 pub struct FileDone {
     /// What the uploader says it is.
     pub content_type: String,
-    /// Its id.
     pub file_id: FileId,
     /// Its name, as the uploader gave it.
     pub name: String,
@@ -55,7 +54,6 @@ impl From<FileDone> for FileInfo {
 /// The answer to `file_read`: a piece of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePiece {
-    /// The piece.
     #[serde(with = "base64_text")]
     pub bytes: Vec<u8>,
     /// What the uploader says the file is.
@@ -72,7 +70,6 @@ pub struct FilePiece {
 }
 
 impl FilePiece {
-    /// A piece of `file`.
     pub fn new(file: &FileInfo, offset: u64, bytes: Vec<u8>) -> FilePiece {
         let FileInfo { file_id, name, size, sha256, content_type } = file.clone();
         FilePiece { bytes, content_type, file_id, name, offset, sha256, size }
@@ -83,7 +80,6 @@ impl FilePiece {
         self.offset + self.bytes.len() as u64
     }
 
-    /// What the file is.
     pub fn file(&self) -> FileInfo {
         FileInfo {
             file_id: self.file_id,

@@ -116,9 +116,7 @@ said! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Either<A, B> {
-    /// The first.
     This(A),
-    /// The second.
     That(B),
 }
 
@@ -198,7 +196,6 @@ impl Push {
 pub struct Signature {
     /// The server that says it.
     pub server_id: ServerId,
-    /// Its Lamport clock.
     pub lamport_timestamp: u64,
     /// Its wall clock, milliseconds since the Unix epoch.
     pub now_ms: u64,

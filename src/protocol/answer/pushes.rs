@@ -95,7 +95,6 @@ pub struct RoomDeleted {
 /// The session of this connection has ended, and the connection with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionEnded {
-    /// Why.
     #[serde(default)]
     pub reason: String,
 }

@@ -23,13 +23,11 @@ pub struct JoinAnswer {
     /// Its topic, empty where none was set.
     #[serde(default)]
     pub topic: String,
-    /// What the user is in it.
     #[serde(default)]
     pub role: String,
     /// The first event that the room still has: what a resume asks for below it is gone for good.
     #[serde(default)]
     pub first_seq: u64,
-    /// The newest event.
     pub last_seq: u64,
     /// The pinned messages, the newest pin first.
     #[serde(default)]
@@ -105,7 +103,6 @@ pub struct RoomSummary {
     pub joined: bool,
     /// The last event the asking user has marked as read.
     pub last_read: u64,
-    /// Its newest event.
     pub last_seq: u64,
     /// How many members it has.
     pub members: u64,
@@ -159,7 +156,6 @@ pub struct Member {
 /// The answer to `hooks`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookList {
-    /// Its web addresses.
     pub hooks: Vec<Hook>,
     pub room: RoomName,
 }
@@ -189,6 +185,5 @@ pub struct RoomNames {
     /// Whether there are more behind the last of them.
     #[serde(default)]
     pub more: bool,
-    /// The rooms, by name.
     pub rooms: Vec<RoomName>,
 }

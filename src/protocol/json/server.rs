@@ -69,14 +69,12 @@ fn write<D: Serialize>(line: &Line<'_, D>) -> Vec<u8> {
     bytes
 }
 
-/// A line from a server.
 #[derive(Debug, Clone)]
 pub struct ServerLine {
     /// The server that says it, or the author of an event.
     pub sender_id: String,
     /// The sender's Lamport clock, or the event's timestamp.
     pub lamport_timestamp: u64,
-    /// What it says.
     pub heard: Heard,
 }
 
@@ -87,7 +85,6 @@ pub enum Heard {
     Answer(AnswerTo, Answer),
     /// Something happened in a room.
     Event(Box<Event>),
-    /// Another push.
     Push(Push),
     /// Something that later versions say.
     Unknown(AnswerTo),
@@ -96,7 +93,6 @@ pub enum Heard {
 /// A line that cannot be read, with as much of it as could be.
 #[derive(Debug, Clone)]
 pub struct Unreadable {
-    /// A sentence.
     pub reason: String,
     /// The `msg_type` of the line; empty if that could not be read.
     pub msg_type: String,

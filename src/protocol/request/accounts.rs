@@ -10,7 +10,6 @@ use crate::protocol::{
     name::{RoomName, UserName},
 };
 
-/// Makes an account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Register {
     /// The name of the account, which nobody has registered yet.
@@ -28,7 +27,6 @@ pub struct Register {
 pub enum Login {
     /// By a name that is not registered, where guests are allowed.
     Guest(UserName),
-    /// By name and password.
     Password(UserName, Password),
     /// By a token of an earlier login, or of a bot.
     Token(Token),
@@ -82,14 +80,12 @@ pub struct Logout {
 /// Takes no direct messages from a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// The other user.
     pub username: UserName,
 }
 
 /// Takes direct messages from a user again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unblock {
-    /// The other user.
     pub username: UserName,
 }
 
@@ -113,7 +109,6 @@ pub struct CloseAccount {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperatorChallenge {}
 
-/// Answers the challenge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperatorLogin {
     /// See [`crate::protocol::operator`].
@@ -146,7 +141,6 @@ pub struct Ban {
     pub seconds: Option<Seconds>,
 }
 
-/// Ends a ban.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unban {
     /// `None`: the ban from the whole cluster.

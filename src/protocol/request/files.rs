@@ -8,12 +8,10 @@ use crate::protocol::{
     name::RoomName,
 };
 
-/// Begins an upload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileBegin {
     /// The room in which it will be posted.
     pub room: RoomName,
-    /// The file's name.
     pub name: FileName,
     /// The file's size in bytes.
     pub size: u64,
@@ -47,7 +45,6 @@ pub struct FileRead {
     pub offset: u64,
 }
 
-/// Removes a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDelete {
     pub file_id: FileId,

@@ -12,7 +12,6 @@ use crate::protocol::{
     name::{RoomName, UserName},
 };
 
-/// Says something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ChatFields", into = "ChatFields")]
 pub struct Chat {
@@ -32,9 +31,7 @@ pub struct Chat {
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
-    /// Into a room.
     Room(RoomName),
-    /// To a person.
     User(UserName),
 }
 
@@ -83,7 +80,6 @@ pub struct Edit {
     pub body: Body,
 }
 
-/// Deletes a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delete {
     pub room: RoomName,
@@ -95,7 +91,6 @@ pub struct Delete {
 pub struct React {
     pub room: RoomName,
     pub seq: Seq,
-    /// The reaction.
     pub emoji: Emoji,
     /// Whether to take it back.
     #[serde(default)]
@@ -126,7 +121,6 @@ pub struct Pins {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarkRead {
     pub room: RoomName,
-    /// The event.
     pub seq: Seq,
 }
 
@@ -162,7 +156,6 @@ impl History {
 /// A part of a room's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryRange {
-    /// The newest.
     Last,
     /// The newest of those below this `seq`.
     Before(u64),
@@ -214,7 +207,6 @@ impl From<History> for HistoryFields {
 /// Looks for messages by their words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// The words.
     pub query: Words,
     /// In this room only.
     pub room: Option<RoomName>,

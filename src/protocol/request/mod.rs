@@ -48,7 +48,6 @@ pub enum Kind {
 
 /// A kind of request, with the kind of answer that it has if it is carried out.
 pub trait Answered: Into<Request> {
-    /// Its answer.
     type Answer: TryFrom<Answer, Error = Answer>;
 }
 
@@ -172,7 +171,6 @@ macro_rules! request_enum {
     (@paged $next:ident) => { true };
     ($($msg_type:literal $(or $alias:literal)? => $name:ident $({$room:ident $(, $seq:ident)?})?:
         $kind:ident -> $answer:ty $(, $next:ident)?;)*) => {
-        /// A well-formed request.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Request {
             $(#[doc = concat!("`", $msg_type, "`")] $name($name),)*

@@ -121,7 +121,6 @@ pub struct ChangeSettings {
 }
 
 impl ChangeSettings {
-    /// What is changed.
     pub fn settings(&self) -> RoomSettings {
         let days = self.keep_days.map(u32::from);
         let events = self.keep_events.map(Seq::get);

@@ -56,7 +56,6 @@ pub struct RenameRoom {
 /// Deletes a room with everything in it, for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteRoom {
-    /// Its name.
     pub room: RoomName,
 }
 

@@ -47,7 +47,6 @@ impl Import {
 pub struct ImportRoom {
     /// The room, which is created where it does not exist.
     pub room: RoomName,
-    /// What it is to be.
     pub info: Box<RoomInfo>,
 }
 

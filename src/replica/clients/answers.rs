@@ -34,11 +34,8 @@ const UNKNOWN_RETRY_MS: u64 = 5_000;
 
 /// A command that the log has decided, and what came of it.
 pub struct Decided<'a> {
-    /// The log entry.
     pub index: u64,
-    /// The command.
     pub command: &'a Command,
-    /// What changed.
     pub effects: Effects,
     /// The connection that waits for the answer, and the number of its proposal.
     pub asker: Option<(ConnId, u64)>,

@@ -29,7 +29,6 @@ pub const FOLLOW_DELAY_MS: u64 = 300;
 /// The answer to a write, held back until the connection's earlier writes are answered.
 #[derive(Debug)]
 pub enum WriteAnswer {
-    /// It is known.
     Known(Arc<Said>),
     /// It is known, and the connection ends after it.
     Last(Arc<Said>),
@@ -53,11 +52,9 @@ pub struct Write {
 /// What the answer to a write needs beside the log's decision.
 #[derive(Debug, Clone)]
 pub enum Then {
-    /// Nothing.
     Answer,
     /// Events of the room that was joined.
     Join {
-        /// The room.
         room: RoomKey,
         /// The last event that the client has.
         after: Option<u64>,
@@ -117,7 +114,6 @@ struct Unasked {
     rooms: Vec<(RoomId, u64)>,
 }
 
-/// A connection.
 #[derive(Debug)]
 pub struct Connection {
     /// Who it is, once logged in.
@@ -149,7 +145,6 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new connection.
     pub fn new(addr: Option<IpAddr>) -> Self {
         Connection {
             user: None,
@@ -317,7 +312,6 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// A connection begins.
     pub fn open(&mut self, conn: ConnId, connection: Connection) {
         self.by_conn.insert(conn, connection);
     }
@@ -369,7 +363,6 @@ impl Connections {
         }
     }
 
-    /// All connections.
     pub fn conns(&self) -> Vec<ConnId> {
         self.by_conn.keys().copied().collect()
     }

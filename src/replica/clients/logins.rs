@@ -48,7 +48,6 @@ use super::{
 pub struct Unfinished {
     /// Where its answer goes.
     pub write: Write,
-    /// The command.
     pub command: Command,
     /// The user it is about, if they need not be logged in.
     pub named: Option<UserName>,
@@ -70,11 +69,14 @@ pub struct PendingJob {
 enum Continuation {
     /// A challenge for an operator.
     Challenge(AnswerTo),
-    /// An operator's proof.
     Proof(AnswerTo),
     /// A login by the password that this log entry set.
-    LogIn { to: AnswerTo, username: UserName, password_rev: u64, lamport_timestamp: u64 },
-    /// A command.
+    LogIn {
+        to: AnswerTo,
+        username: UserName,
+        password_rev: u64,
+        lamport_timestamp: u64,
+    },
     Finish(Unfinished, CommandJob),
 }
 

@@ -67,15 +67,12 @@ pub use self::answers::Decided;
 
 /// What a call needs of the rest of the server, and where what comes of it goes.
 pub struct At<'a> {
-    /// The time.
     pub now: Now,
-    /// The settings.
     pub config: &'a ReplicaConfig,
     /// The chat state, as far as it is applied here.
     pub state: &'a State,
     /// The queue towards the log.
     pub proposals: &'a mut Proposals,
-    /// The server itself.
     pub server: &'a mut dyn Server,
     /// What is to be done.
     pub outputs: &'a mut Outputs,

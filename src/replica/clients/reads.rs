@@ -31,9 +31,7 @@ const SECRETS_BYTES: usize = 1_024;
 pub struct Waiting {
     /// The connection that asked.
     pub conn: ConnId,
-    /// Its request.
     pub to: AnswerTo,
-    /// What it asked.
     pub request: Request,
     /// The client's Lamport clock.
     pub lamport_timestamp: u64,
@@ -104,7 +102,6 @@ impl Reads {
         Some(self.question)
     }
 
-    /// The leader's answer.
     pub fn answered(&mut self, question: u64, index: u64) {
         if question == self.question && !self.asked.is_empty() {
             self.known.push((index, std::mem::take(&mut self.asked).into()));

@@ -39,9 +39,7 @@ const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const FREE: u32 = 5;
 /// The same where the account is at home: programs of the same user come all at once.
 const FREE_AT_HOME: u32 = 20;
-/// The first pause.
 const FIRST_PAUSE_MS: u64 = 1_000;
-/// The longest pause.
 const PAUSE_MAX_MS: u64 = 15 * 60 * 1_000;
 /// The longest pause where the account is at home.
 const PAUSE_MAX_AT_HOME_MS: u64 = 30_000;

@@ -21,15 +21,12 @@ const HOLD_FACTOR_MAX: u64 = 32;
 /// A server that could lead instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Successor {
-    /// Its id.
     pub server_id: ServerId,
-    /// Its incarnation.
     pub node_id: NodeId,
     /// Its place in the ring.
     pub ring_position: u32,
 }
 
-/// The leader's patience.
 #[derive(Debug)]
 pub struct Handover {
     candidate: Option<(NodeId, u64)>,

@@ -21,14 +21,12 @@ const REMOVED: u8 = 2;
 /// What a configuration entry says, in our encoding.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Configure {
-    /// What changes.
     pub steps: Vec<ConfChange>,
     /// The names of incarnations that are new.
     pub named: Vec<Founder>,
 }
 
 impl Configure {
-    /// For the log.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain data always encodes")
     }

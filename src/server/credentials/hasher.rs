@@ -24,7 +24,6 @@ use crate::protocol::{
 
 /// Random bytes of a salt, as RFC 9106 recommends.
 const SALT_BYTES: usize = 16;
-/// Bytes of a hash.
 const HASH_BYTES: usize = 32;
 /// Lanes of argon2id. More would only help on idle cores, and there are none to give away.
 const LANES: u32 = 1;

@@ -21,7 +21,6 @@ const JOB_MAX_US: u64 = 60_000_000;
 /// How passwords are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashing {
-    /// What each costs.
     pub costs: Costs,
     /// How many may be hashed at the same time. Each takes [`Costs::memory_kib`], which is kept for the next one.
     pub threads: usize,

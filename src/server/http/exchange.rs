@@ -31,7 +31,6 @@ pub enum Done {
 /// Why an answering function came to no good end.
 #[derive(Debug)]
 pub enum Stop {
-    /// This is the answer.
     Answer(Response),
     /// The chat did not do what was asked of it.
     Failed(Failure),
@@ -69,7 +68,6 @@ pub struct Exchange<'a> {
     pub server: &'a ServerHandle,
     /// Who is at the other end.
     pub visitor: Visitor,
-    /// The request.
     pub head: Head,
     wire: &'a mut Wire,
     /// Bytes of the body that have not been read, when its length is known.
@@ -226,7 +224,6 @@ impl<'a> Exchange<'a> {
         Ok(body)
     }
 
-    /// Writes an answer.
     pub fn respond(&mut self, response: &Response) -> io::Result<()> {
         let length = response.body.len() as u64;
         let mut bytes = self.head_bytes(response, length);

@@ -329,7 +329,6 @@ struct Pieces<B> {
     size: u64,
     /// So many bytes were read from the body.
     read: u64,
-    /// Of these.
     hash: Sha256,
     /// Pieces that were read and not confirmed, in order, with their places.
     unconfirmed: VecDeque<(u64, Vec<u8>)>,

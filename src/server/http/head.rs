@@ -14,18 +14,15 @@ use super::target::{self, Target};
 pub struct HeadLimits {
     /// Its length, in bytes.
     pub bytes: usize,
-    /// Its headers.
     pub headers: usize,
 }
 
 /// The methods that mean something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Read.
     Get,
     /// Read, but for the body.
     Head,
-    /// Hand in.
     Post,
     /// What may be done with a path.
     Options,
@@ -64,7 +61,6 @@ impl Method {
 pub struct Head {
     /// What is to be done.
     pub method: Method,
-    /// With what.
     pub target: Target,
     /// Who is addressed: of the target where it says so, else of the header `Host`. Empty in HTTP/1.0 without.
     pub host: String,
@@ -85,9 +81,7 @@ pub struct Head {
 /// A request that is not carried out; the connection ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bad {
-    /// The status.
     pub status: u16,
-    /// One sentence.
     pub reason: &'static str,
 }
 

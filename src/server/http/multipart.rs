@@ -5,7 +5,6 @@
 pub struct Part<'a> {
     /// The name of the field.
     pub name: String,
-    /// What is in it.
     pub body: &'a [u8],
 }
 

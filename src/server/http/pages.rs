@@ -17,7 +17,6 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Kept, and asked for again each time.
 const ASK_AGAIN: &str = "no-cache";
 
-/// The page.
 pub fn index(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let head = &exchange.head;
     let config = &exchange.server.context.config;

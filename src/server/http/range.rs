@@ -3,7 +3,6 @@
 /// What is asked for of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ByteRange {
-    /// All of it.
     Whole,
     /// From the first number on, before the second one.
     Part(u64, u64),

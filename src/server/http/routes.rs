@@ -13,7 +13,6 @@ use super::{
 /// Which paths a route is for.
 #[derive(Debug, Clone, Copy)]
 enum Paths {
-    /// This one.
     One(&'static str),
     /// Those with one more name behind it.
     Under(&'static str),

@@ -21,7 +21,6 @@ use crate::{
     server::{client_thread::Conversation, stream::READ_BYTES},
 };
 
-/// Opens a WebSocket.
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let accept = accept_key(&exchange.head)?;
     let config = &exchange.server.context.config;

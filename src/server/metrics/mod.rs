@@ -79,7 +79,6 @@ impl Queue {
     ];
 }
 
-/// Every series.
 pub struct Metrics {
     registry: Registry,
     clock: Clock,

@@ -18,7 +18,6 @@ pub struct Process {
 }
 
 impl Process {
-    /// Declares them.
     pub fn declare(table: &mut Table) -> Process {
         let started: Gauge<f64, AtomicU64> = Gauge::default();
         let since_epoch = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -51,7 +50,6 @@ impl Process {
         u64::try_from(self.resident_bytes.get()).unwrap_or(0)
     }
 
-    /// Reads them.
     pub fn read(&self) {
         #[cfg(unix)]
         self.read_usage();

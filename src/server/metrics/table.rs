@@ -23,7 +23,6 @@ impl<L: Ord, M> Labelled<L, M> {
         self.by.get(value).unwrap_or(&self.hidden)
     }
 
-    /// All of them.
     pub fn all(&self) -> impl Iterator<Item = (&L, &M)> {
         self.by.iter()
     }

@@ -12,7 +12,7 @@ const LASTING: Duration = Duration::from_secs(1);
 
 /// Why there is no link.
 pub(super) enum Failure {
-    /// Nobody listens there.
+    /// No process listens there.
     PortRefuses,
     /// Anything else, in words.
     Other(String),

@@ -34,9 +34,7 @@ const HELLO_BYTES: usize = 512;
 #[derive(Clone)]
 pub struct Credentials {
     key: [u8; KEY_BYTES],
-    /// This server.
     pub me: ServerId,
-    /// Its current run.
     pub run: Run,
 }
 
@@ -50,11 +48,9 @@ impl Credentials {
 /// What each end says of itself, encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// Who it is.
     pub from: ServerId,
     /// Whom it expects at the other end; the accepting end says whom it answers.
     pub to: ServerId,
-    /// The run it is in.
     pub run: Run,
 }
 

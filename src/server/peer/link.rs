@@ -48,7 +48,6 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 pub enum PeerEvent {
     /// A link stands. What comes of an earlier link to the same peer is void from here on.
     Up {
-        /// To whom.
         peer: ServerId,
         /// For what is to be sent there.
         outgoing: Outgoing,
@@ -57,29 +56,12 @@ pub enum PeerEvent {
     Down {
         /// To whom it was.
         peer: ServerId,
-        /// Which.
         link: u64,
     },
     /// A peer said something.
-    Message {
-        /// Who.
-        peer: ServerId,
-        /// On which link.
-        link: u64,
-        /// What.
-        message: PeerMessage,
-    },
+    Message { peer: ServerId, link: u64, message: PeerMessage },
     /// A snapshot arrived whole.
-    Snapshot {
-        /// From whom.
-        peer: ServerId,
-        /// On which link.
-        link: u64,
-        /// What it is.
-        head: SnapshotHead,
-        /// Its bytes.
-        content: File,
-    },
+    Snapshot { peer: ServerId, link: u64, head: SnapshotHead, content: File },
 }
 
 /// The sending end of a link. The link may be gone: then everything sent is lost, until `Down` says so.
@@ -131,9 +113,7 @@ pub(super) struct Link {
     pub number: u64,
     /// The name of the writing thread.
     pub writer_name: String,
-    /// The connection.
     pub stream: Arc<TcpStream>,
-    /// Its keys.
     pub session: Session,
     /// Where an incomplete snapshot is kept.
     pub snapshot_path: PathBuf,

@@ -54,7 +54,6 @@ pub enum AssemblyError {
     /// It cannot be kept until it is whole.
     #[error("{} cannot be written: {source}", path.display())]
     Unwritable {
-        /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,

@@ -15,11 +15,9 @@ use crate::{
 /// How much a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// Rows of state.
     pub rows: u64,
     /// Events of all rooms.
     pub events: u64,
-    /// Pieces of files.
     pub chunks: u64,
 }
 

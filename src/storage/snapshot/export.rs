@@ -51,7 +51,6 @@ pub struct Export<S> {
     sent: Totals,
 }
 
-/// What comes next.
 enum Stage {
     Head,
     State { above: Option<Vec<u8>> },

@@ -42,7 +42,6 @@ pub struct Times {
     said: Vec<(String, Command)>,
 }
 
-/// The next command.
 pub fn random_entry(chance: &mut Chance, model: &Model, step: u64, times: &mut Times) -> Entry {
     times.now += 1_000 + chance.below(3_000);
     match chance.below(60) {

@@ -262,7 +262,6 @@ fn compare_views(world: &World, model: &Model, now: u64) {
     compare_rooms(world, model, now);
 }
 
-/// Members and history.
 fn compare_rooms(world: &World, model: &Model, now: u64) {
     let is_there = |room: &RoomId| model.rooms.values().any(|other| other.id == room.0);
     assert!(world.events.keys().all(|(room, _)| is_there(room)), "events of a room that was deleted");

@@ -551,7 +551,6 @@ impl Model {
         }
     }
 
-    /// The Tab key.
     fn complete(&mut self) {
         let Some(room) = self.current_room_mut() else { return };
         if room.composer.complete() {

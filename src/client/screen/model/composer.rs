@@ -41,7 +41,6 @@ pub struct Composer {
     history: Vec<String>,
     /// Which text of the history is shown, and what was written before.
     recalled: Option<(usize, String)>,
-    /// What Tab offers.
     pub completion: Option<Completion>,
 }
 
@@ -75,7 +74,6 @@ impl Composer {
         &self.area
     }
 
-    /// What is written.
     pub fn text(&self) -> String {
         self.area.lines().join("\n")
     }
@@ -149,7 +147,6 @@ impl Composer {
         self.area.insert_str(clean(text));
     }
 
-    /// A new line.
     pub fn new_line(&mut self) {
         self.completion = None;
         self.area.insert_newline();

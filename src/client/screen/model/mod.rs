@@ -56,7 +56,6 @@ const PAGE: usize = 100;
 /// Items beyond the edge of the screen that are to be known before they are needed.
 const AHEAD: usize = 40;
 
-/// Something that happened.
 #[derive(Debug)]
 pub enum Input {
     /// A key was pressed.
@@ -75,7 +74,6 @@ pub enum Input {
     Written(String),
     /// Something that was wished for has not worked; why, for people.
     Failed(String),
-    /// Time passed.
     Tick,
 }
 
@@ -106,7 +104,6 @@ pub enum Leader {
     Unknown,
     /// There is no leader for the moment.
     None,
-    /// This server.
     Known(String),
 }
 
@@ -122,7 +119,6 @@ pub struct Notice {
 /// What a model is given at its start.
 #[derive(Debug)]
 pub struct Start {
-    /// Who the user is.
     pub user: UserName,
     /// The rooms that are joined already, the one to be shown first.
     pub rooms: Vec<RoomName>,
@@ -148,7 +144,6 @@ pub struct Model {
     pub theme: Theme,
     /// What the user prefers.
     pub preferences: Preferences,
-    /// Who the user is.
     pub user: UserName,
     /// The same, to compare by.
     pub me: UserKey,
@@ -156,7 +151,6 @@ pub struct Model {
     pub link: Link,
     /// When the next attempt comes.
     pub retry_at_ms: Option<u64>,
-    /// Who leads.
     pub leader: Leader,
     pub rooms: BTreeMap<RoomKey, Room>,
     /// The room that is shown.
@@ -176,7 +170,6 @@ pub struct Model {
     /// A message that is to be shown once its place in the room is known.
     jump: Option<(RoomKey, u64)>,
     focused: bool,
-    /// Ctrl-C was pressed.
     interrupted: bool,
     told_typing_ms: u64,
     next_search: u64,

@@ -21,7 +21,6 @@ impl Field {
         field
     }
 
-    /// What was typed.
     pub fn text(&self) -> String {
         self.0.text()
     }
@@ -52,7 +51,6 @@ pub struct Entry {
     pub person: Option<UserName>,
     /// Whether the user is in it.
     pub joined: bool,
-    /// What is unread in it.
     pub unread: u64,
     /// A word about it.
     pub about: String,
@@ -63,11 +61,9 @@ pub struct Entry {
 pub enum Results {
     /// Nothing was asked yet.
     None,
-    /// It is asked.
     Waiting,
     /// These, newest first; and from when to when was looked, if that was limited.
     Found(Vec<Hit>, Option<String>),
-    /// It was refused.
     Failed(String),
 }
 
@@ -76,9 +72,7 @@ pub struct Search {
     /// What is looked for.
     pub field: Field,
     pub number: u64,
-    /// What was found.
     pub results: Results,
-    /// The chosen hit.
     pub at: usize,
 }
 
@@ -109,17 +103,14 @@ pub enum Over {
     /// Rooms and people by a few letters.
     Switcher {
         field: Field,
-        /// The chosen entry.
         at: usize,
     },
     Search(Search),
     /// A reaction to the message at this place.
     React {
         seq: u64,
-        /// What was typed.
         field: Field,
     },
-    /// Yes or no.
     Question(Question),
     Secret {
         /// The command that needs it.
@@ -134,7 +125,6 @@ pub enum Over {
         optional: bool,
         /// What was typed the first time.
         first: Option<String>,
-        /// What is typed.
         field: Field,
     },
 }

@@ -11,7 +11,6 @@ use crate::protocol::RoomKey;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notify {
-    /// Not at all.
     #[default]
     Off,
     /// By the bell of the terminal.
@@ -54,10 +53,8 @@ pub const SET_USAGE: &str = "/set notify=off|bell|desktop mouse=on|off";
 /// Why `/set` has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoSetting {
-    /// This is none.
     #[error("{0:?} is no setting; use it as {SET_USAGE}")]
     Unknown(String),
-    /// None was given.
     #[error("use it as {SET_USAGE}")]
     Missing,
 }

@@ -46,7 +46,6 @@ pub enum State {
 pub struct Outgoing {
     pub client_msg_id: String,
     pub body: String,
-    /// What it answers.
     pub reply_to: Option<u64>,
     /// Since when, milliseconds since 1970.
     pub at_ms: u64,
@@ -70,14 +69,12 @@ pub enum ScrollPosition {
 /// Whether the user is in the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joining {
-    /// It is asked for.
     Asked,
     Joined,
     /// No, for this reason.
     Refused(String),
 }
 
-/// One room.
 #[derive(Debug)]
 pub struct Room {
     pub name: RoomName,
@@ -112,9 +109,7 @@ pub struct Room {
     pub mentions: u64,
     /// Behind this event stands the line "unread from here".
     pub unread_from: Option<u64>,
-    /// What is shown.
     pub at: ScrollPosition,
-    /// The selected message.
     pub selected: Option<Item>,
     /// What is being written.
     pub composer: Composer,

@@ -41,7 +41,6 @@ impl Spans {
         self.0.iter().copied().find(|&(from, to)| (from..=to).contains(&seq))
     }
 
-    /// The newest interval.
     pub fn newest(&self) -> Option<(u64, u64)> {
         self.0.last().copied()
     }

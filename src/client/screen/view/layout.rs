@@ -27,9 +27,7 @@ pub struct Layout {
     pub members: Rect,
     /// The line above the input.
     pub rule: Rect,
-    /// The input.
     pub input: Rect,
-    /// The status line.
     pub status: Rect,
 }
 

@@ -25,11 +25,9 @@ pub use sides::room_at;
 /// A web address on the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Where it begins.
     pub at: Position,
     /// How many columns it has.
     pub columns: u16,
-    /// Where it leads.
     pub address: String,
 }
 
@@ -38,7 +36,6 @@ pub struct Link {
 pub struct Drawn {
     /// Where the cursor stands; `None`: nothing can be typed.
     pub cursor: Option<Position>,
-    /// The web addresses.
     pub links: Vec<Link>,
 }
 

@@ -12,7 +12,6 @@ use super::{
     text::{cut, one_line, width},
 };
 
-/// Draws it.
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;

@@ -51,7 +51,6 @@ pub struct Piece {
     pub text: String,
     /// How it is shown.
     pub style: Style,
-    /// Where it leads.
     pub link: Option<String>,
 }
 

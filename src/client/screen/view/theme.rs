@@ -25,7 +25,6 @@ impl Theme {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// What is read.
     pub fn text(self) -> Style {
         Style::new()
     }
@@ -70,7 +69,6 @@ impl Theme {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// A web address.
     pub fn link(self) -> Style {
         Style::new().add_modifier(Modifier::UNDERLINED)
     }

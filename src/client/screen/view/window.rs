@@ -24,12 +24,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// The first item.
     pub fn first(&self) -> Option<Item> {
         self.rows.first().map(|(item, _)| *item)
     }
 
-    /// The last item.
     pub fn last(&self) -> Option<Item> {
         self.rows.last().map(|(item, _)| *item)
     }

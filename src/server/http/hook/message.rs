@@ -14,7 +14,6 @@ const CHARACTERS_MAX: usize = 40_000;
 /// What tools that know other chats better call their text.
 const OTHER_TEXTS: [&str; 5] = ["message", "content", "msg", "body", "description"];
 
-/// A message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its text, not empty.

@@ -138,7 +138,6 @@ type Said = (String, Option<u64>, Option<u8>);
 
 /// A message as it is remembered.
 pub struct Sent {
-    /// The room's number.
     room: u64,
     /// What the room was called in the request.
     name: String,
