@@ -1,9 +1,9 @@
-//! Checked values: one of these types was checked once, when it was made. Names, passwords and tokens stand in
-//! files of their own.
+//! Checked values: one of these types was checked once, when it was made. Names, passwords and tokens stand
+//! in files of their own.
 //!
-//! In JSON each is what the contract says (a string, a number); in the log it is written by position, without the
-//! name of its type. What depends on the configuration, such as the longest body, is not checked here but by
-//! [`super::Request::check`].
+//! In JSON each is what the contract says (a string, a number); in the log it is written by position, without
+//! the name of its type. What depends on the configuration, such as the longest body, is not checked here but
+//! by [`super::Request::check`].
 
 use std::{borrow::Cow, fmt};
 
@@ -17,8 +17,8 @@ use super::{
     text::is_visible,
 };
 
-/// Why a value cannot be of its type: the predicate of a sentence, such as "is empty". Its subject is the field
-/// that the value stands in, which only the reader of the field knows.
+/// Why a value cannot be of its type: the predicate of a sentence, such as "is empty". Its subject is the
+/// field that the value stands in, which only the code that reads the field knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(Cow<'static, str>);
 
@@ -89,12 +89,12 @@ macro_rules! checked_text {
 }
 
 checked_text! {
-    /// The text of a message: without NUL, and with something that people see.
+    /// The text of a message: without NUL, and with something visible.
     Body, check_body
 }
 checked_text! {
-    /// What a room is about: at most [`TOPIC_BYTES`] without control characters, with something that people see; empty
-    /// for no topic.
+    /// What a room is about: at most [`TOPIC_BYTES`] without control characters, with something visible;
+    /// empty for no topic.
     Topic, check_topic
 }
 checked_text! {

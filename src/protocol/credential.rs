@@ -1,10 +1,10 @@
 //! Passwords and tokens: how they are held, what is stored of them, and the work they make.
 //!
-//! Hashing a password takes tens of milliseconds on purpose, so the replica does not do it: it gives a [`Job`]
-//! to the thread of the connection that asked, and is given what became of it, [`Done`]. Chance (salts, tokens,
-//! challenges) is that thread's, too. What goes into the log are verifiers and hashes of tokens, never a password or a
-//! token: [`Password`] and [`Token`] can be written in JSON, for the server that checks them, and refuse every
-//! format that is not for people to read, such as that of the log.
+//! Hashing a password takes tens of milliseconds on purpose, so the replica does not do it. It gives a
+//! [`Job`] to the thread of the connection that asked, and gets the result, [`Done`], back. That thread also
+//! draws all random values (salts, tokens, challenges). The log holds only verifiers and hashes of tokens,
+//! never a password or a token: [`Password`] and [`Token`] can be written in JSON, for the server that checks
+//! them, and refuse every format that is not for people to read, such as that of the log.
 
 use std::fmt;
 
@@ -41,8 +41,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Stands where one will be when it is made: it opens nothing. Rules ask who may set a password, and not
-    /// what it is.
+    /// A placeholder until the verifier is made; it opens nothing. Rules ask who may set a password, not what
+    /// it is.
     pub fn unmade() -> Box<Verifier> {
         let scram =
             ScramVerifier { iterations: 0, salt: Vec::new(), stored_key: [0; 32], server_key: [0; 32] };
@@ -62,8 +62,7 @@ impl fmt::Debug for Verifier {
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
-    /// Stands where that of a token will be when it is drawn: it opens nothing, since nothing is known of which it
-    /// is the hash.
+    /// A placeholder until the token is drawn; it opens nothing, since no text with this hash is known.
     pub fn undrawn() -> Self {
         TokenHash([0; 32])
     }
@@ -90,8 +89,7 @@ impl Password {
     /// A password to check.
     ///
     /// # Errors
-    /// It cannot be anybody's: it is empty, longer than [`PASSWORD_BYTES`], or has control characters. The
-    /// error does not repeat it.
+    /// It is empty, longer than [`PASSWORD_BYTES`], or has control characters. The error does not repeat it.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
             return Err("is empty".into());
@@ -105,7 +103,8 @@ impl Password {
         Ok(Password(text.chars().map(|letter| if is_space(letter) { ' ' } else { letter }).nfc().collect()))
     }
 
-    /// Whether it may be chosen now, where only later is known whether it is chosen or shown.
+    /// Checks a password that is chosen now. For requests in which the same field may also hold a password
+    /// that was chosen earlier.
     ///
     /// # Errors
     /// It has fewer than [`PASSWORD_CHARS_MIN`] characters.
@@ -209,16 +208,17 @@ impl Token {
         Token(text)
     }
 
-    /// What somebody gives for a token. Any text may be given; only [`Token::check`] says whether it can be one.
+    /// A token as a client sent it. Any text is accepted here; only [`Token::check`] says whether it can be a
+    /// token.
     pub fn given(text: impl Into<String>) -> Self {
         Token(text.into())
     }
 
-    /// Whether it has the shape of a token.
+    /// Whether it has the form of a token.
     ///
     /// # Errors
-    /// `bad_credentials` where it has not: such a token was never given out. The refusal is the one that an
-    /// unknown token gets, and does not repeat it.
+    /// `bad_credentials`, if it has not: such a token was never given out. An unknown token gets the same
+    /// refusal. The refusal does not repeat the token.
     pub fn check(&self) -> Result<(), Refusal> {
         let code = self.0.strip_prefix(TOKEN_PREFIX).filter(|_| self.0.len() == TOKEN_CHARS);
         match code.map(|code| BASE64URL_NOPAD.decode(code.as_bytes())) {
@@ -257,17 +257,16 @@ impl fmt::Debug for Token {
 
 /// Work for the thread of a connection.
 ///
-/// How many hash at the same time, and how many wait for it, is bounded there without regard to addresses. Fairness
-/// is the replica's, which gives an address a share of these places (`replica/clients/logins.rs`), and counts what each
-/// asks for (`replica/clients/throttle.rs`, `replica/clients/rates.rs`).
+/// The thread bounds how many hash at the same time and how many wait, without regard to addresses. The
+/// replica keeps it fair: it gives each address a share of these places (`replica/clients/logins.rs`), and
+/// counts what each asks for (`replica/clients/throttle.rs`, `replica/clients/rates.rs`).
 #[derive(Debug, Clone)]
 pub enum Job {
     /// Make a verifier (registration, password change, password of a room).
     Make { password: Password },
     Check {
         password: Password,
-        /// Against this. `None`: the name is unknown; the same work is done against a dummy, and the answer
-        /// is no.
+        /// `None`: the name is unknown. The same work is done against a dummy, and the answer is no.
         verifier: Option<Box<Verifier>>,
     },
     /// Draw a token, for a bot or a webhook.
@@ -283,7 +282,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// Whether it takes the time of a hash. The others take none, and wait behind nobody.
+    /// Whether it takes the time of a hash. The others take no time and do not wait.
     pub fn hashes(&self) -> bool {
         matches!(self, Job::Make { .. } | Job::Check { .. })
     }
@@ -298,10 +297,10 @@ pub enum Done {
     Checked {
         /// Whether the password is the right one.
         ok: bool,
-        /// Only where it is: the parameters have risen since; store this one instead.
+        /// Only if it is: the parameters have risen since; store this one instead.
         rehashed: Option<Box<Verifier>>,
-        /// Fresh, for the session that is to begin. There is one also where the password is wrong, so that
-        /// both take the same time.
+        /// Fresh, for the session that is to begin. There is one even if the password is wrong, so that both
+        /// cases take the same time.
         token: Token,
         /// What to store of it.
         token_hash: TokenHash,
@@ -310,7 +309,7 @@ pub enum Done {
     Drawn { token: Token },
     /// Of [`Job::Challenge`].
     Challenge {
-        /// To be answered once, on this connection.
+        /// Good for one answer, on this connection.
         challenge: [u8; 32],
     },
     /// Of [`Job::Prove`].

@@ -30,25 +30,25 @@ impl From<&DataMark> for Run {
 /// One datagram between servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datagram {
-    /// "I live." To everybody, every `Timing::heartbeat_ms`, and at once when what it says about
-    /// leading or voting changes.
+    /// "I live." To all servers, every `Timing::heartbeat_ms`, and at once when what it says about leading or
+    /// voting changes.
     Heartbeat(Heartbeat),
     /// A token on its way round the ring.
     Token(Token),
     /// "Your token is here"; what is not answered so is sent again.
     Receipt(Receipt),
-    /// "I lead", ahead of the next heartbeat. To everybody.
+    /// "I lead", ahead of the next heartbeat. To all servers.
     Announce(Announce),
 }
 
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Its place in the ring by its own configuration. Others go by theirs; a difference is an
-    /// operator's mistake that they can name.
+    /// Its place in the ring by its own configuration. Others use their own configuration; they report a
+    /// difference as an operator's mistake.
     pub ring_position: u32,
     pub data: DataMark,
-    /// The term it leads in, where it leads.
+    /// The term it leads in, if it leads.
     pub leads_term: Option<u64>,
     /// Whether it takes part in elections; not while it forms, learns or is in quarantine.
     pub votes: bool,
@@ -58,8 +58,8 @@ pub struct Heartbeat {
     pub wall_ms: u64,
 }
 
-/// How fit a server is to lead; the highest is elected. The log comes first, because nobody whose log is
-/// behind gets the votes; the ring position decides between equal logs, the usual case.
+/// How fit a server is to lead; the highest is elected. The log comes first, because a server whose log is
+/// behind does not get the votes; the ring position decides between equal logs, the usual case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rank {
     /// How far its synced log is.
@@ -72,7 +72,7 @@ pub struct Rank {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub initiator: ServerId,
-    /// The initiator's run: a token of an earlier life elects nobody.
+    /// The initiator's run: a token of an earlier run elects no server.
     pub run: Run,
     /// The initiator's rank as it sent the token.
     pub rank: Rank,
@@ -80,7 +80,7 @@ pub struct Token {
     pub round: u64,
     /// The term the initiator knew.
     pub term: u64,
-    /// Who has had it, in order, the initiator first. Nobody is in it twice.
+    /// The servers that have had it, in order, the initiator first. No server is in it twice.
     pub visited: Vec<ServerId>,
     /// Whether it goes back the way it came, because its last holder can not reach the initiator.
     pub returning: bool,

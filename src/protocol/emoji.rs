@@ -1,8 +1,9 @@
 //! One form of an emoji, however it was typed.
 //!
-//! Many emoji are written with or without a *variation selector*, which only says whether they are to be shown in colour
-//! (Unicode Technical Standard 51, section 2). Two people who react with a heart mean the same heart, so the selectors
-//! are put where the standard wants them (its "fully-qualified" form). Skin tones stay: they are another emoji.
+//! Many emoji are written with or without a *variation selector*, which only says whether they are to be
+//! shown in colour (Unicode Technical Standard 51, section 2). Two people who react with a heart mean the
+//! same heart, so the selectors are put where the standard wants them (its "fully-qualified" form). Skin
+//! tones stay: they are another emoji.
 
 /// Shows what stands before it as an emoji.
 const AS_EMOJI: char = '\u{fe0f}';
@@ -11,8 +12,8 @@ const AS_TEXT: char = '\u{fe0e}';
 /// Puts a digit into a key.
 const KEYCAP: char = '\u{20e3}';
 
-/// The emoji that are shown as text if nothing says otherwise: `Emoji` without `Emoji_Presentation` in Unicode's
-/// `emoji-data.txt`, but for the digits and signs of keycaps.
+/// The emoji that are shown as text if nothing says otherwise: `Emoji` without `Emoji_Presentation` in
+/// Unicode's `emoji-data.txt`, but for the digits and signs of keycaps.
 const TEXT_BY_DEFAULT: [(char, char); 116] = [
     ('\u{a9}', '\u{a9}'),
     ('\u{ae}', '\u{ae}'),

@@ -1,4 +1,4 @@
-//! What stands around a request and around its answer, whatever the dialect.
+//! The envelope of a request and of its answer, in every dialect.
 
 use std::borrow::Cow;
 
@@ -15,21 +15,21 @@ pub enum RequestId {
     Text(String),
 }
 
-/// What a request says beside its fields.
+/// The part of a request that is the same for all requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestHead {
-    /// What is asked; empty where that could not be read.
+    /// What is asked; empty if that could not be read.
     pub msg_type: Cow<'static, str>,
-    /// The user that it claims to come from.
+    /// The user that the client claims to be.
     pub sender_id: Option<String>,
-    /// The sender's Lamport clock, 0 where it keeps none.
+    /// The sender's Lamport clock, 0 if it keeps none.
     pub lamport_timestamp: u64,
     /// Echoed in the answer.
     pub request_id: Option<RequestId>,
 }
 
 impl RequestHead {
-    /// What an answer says that it answers.
+    /// The part of this that the answer repeats.
     pub fn answer_to(&self) -> AnswerTo {
         AnswerTo { msg_type: self.msg_type.clone(), request_id: self.request_id.clone() }
     }
@@ -38,7 +38,7 @@ impl RequestHead {
 /// Why a line holds no request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BadRequest {
-    /// Its envelope cannot be read, so that nothing is known of what it asks.
+    /// Its envelope cannot be read, so it is not known what it asks.
     Envelope(Refusal),
     /// What it asks is not known, or a field of it is wrong.
     Fields(Refusal),
@@ -52,10 +52,10 @@ impl BadRequest {
     }
 }
 
-/// The request that an answer answers: what it said of itself.
+/// Names the request that an answer belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AnswerTo {
-    /// The request's `msg_type`; empty where it could not be read.
+    /// The request's `msg_type`; empty if it could not be read.
     pub msg_type: Cow<'static, str>,
     /// The request's `request_id`.
     pub request_id: Option<RequestId>,

@@ -42,8 +42,8 @@ impl Event {
     }
 }
 
-/// Something said, as history shows it: edits, deletion and reactions are kept with it, so that a page of
-/// history tells what the message is now. Its place, author and time never change.
+/// A message as history shows it. Edits, deletion and reactions are kept with it, so a page of history tells
+/// what the message is now. Its place, author and time never change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Message {
     /// The text; empty once it is deleted.
@@ -110,13 +110,13 @@ pub enum EventKind {
     Unpinned {
         target: u64,
     },
-    /// The room has another name. Live, the event still carries the old one as its room.
+    /// The room has another name. The pushed event still carries the old name as its room.
     Renamed {
         name: RoomName,
         /// The name until then.
         old_name: RoomName,
     },
-    /// The room is about something else.
+    /// The room has another topic.
     Topic {
         topic: String,
     },
@@ -127,33 +127,33 @@ pub enum EventKind {
     Uninvited {
         username: UserName,
     },
-    /// Somebody's membership was ended.
+    /// A user's membership was ended by another user.
     Kicked {
         username: UserName,
     },
-    /// Somebody was shut out.
+    /// A user was banned from the room.
     Banned {
         username: UserName,
         /// For how long; without it until they are unbanned.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u32>,
     },
-    /// Somebody is no longer shut out.
+    /// A user is no longer banned.
     Unbanned {
         username: UserName,
     },
-    /// Somebody may read and not write.
+    /// A user may read but not write.
     Muted {
         username: UserName,
         /// For how long; without it until they are unmuted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u32>,
     },
-    /// Somebody may write again.
+    /// A muted user may write again.
     Unmuted {
         username: UserName,
     },
-    /// Somebody is something else in the room.
+    /// A user has another role in the room.
     Role {
         username: UserName,
         role: String,
@@ -177,8 +177,8 @@ pub enum EventKind {
     },
 }
 
-/// The stored JSON of an event as one of `room`: a stored event has the name that its room had then, and readers of
-/// history are shown the name that it has now.
+/// The stored JSON of an event, with the name that its room has now. A stored event has the name that the
+/// room had then.
 pub fn in_room(json: &RawValue, room: &RoomName) -> Box<RawValue> {
     let text = json.get();
     // The room is written first, and its name needs no escapes.

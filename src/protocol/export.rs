@@ -1,4 +1,4 @@
-//! What is taken out of a cluster and put into another: rooms as they are, and their events.
+//! What an export takes out of a cluster and an import puts into another: rooms and their events.
 //!
 //! `docs/EXPORT.md` describes the file that `syncnet-admin` makes of it.
 
@@ -12,15 +12,15 @@ use super::{
     name::{RoomName, UserName},
 };
 
-/// Where in time no event is: behind the year 9999.
+/// A time after all events: behind the year 9999, in seconds since the Unix epoch.
 const TIME_END_S: f64 = super::limits::TIME_END_S;
 
-/// What a room is, but for its name and its events.
+/// A room without its name and its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
     /// Whether it is private.
     pub private: bool,
-    /// Its topic, empty where none was set. It is checked when it is read.
+    /// Its topic, empty if none was set. It is checked when it is read.
     #[serde(default, deserialize_with = "topic")]
     pub topic: String,
     /// Whether it is archived.
@@ -95,7 +95,7 @@ pub struct ImportedRoom {
     pub slow_s: u32,
     /// How long events are kept.
     pub retention: Retention,
-    /// Who is to belong to it, and as what. Whoever belongs to it already stays.
+    /// Who is to be a member, and in which role. Present members stay.
     pub members: Vec<(UserName, Role)>,
 }
 
@@ -119,7 +119,7 @@ pub struct Imported {
     pub author: UserName,
     /// When, milliseconds since the Unix epoch.
     pub created_at: u64,
-    /// What happened: the JSON of an [`EventKind`], since what the log is written in cannot carry one.
+    /// What happened: the JSON of an [`EventKind`], since the log's encoding cannot carry one.
     pub kind: String,
 }
 
@@ -129,7 +129,7 @@ impl Imported {
         serde_json::from_str(&self.kind).map_err(|error| error.to_string())
     }
 
-    /// A message of which no more than its text is known.
+    /// A message of which only the text is known.
     pub fn message(author: UserName, created_at: u64, body: String) -> Imported {
         Imported::new(author, created_at, &EventKind::Message(Message { body, ..Message::default() }))
     }
@@ -140,7 +140,8 @@ impl Imported {
     }
 }
 
-/// An event that is imported, as JSON has it: as `export` gives it, or with `author`, `created_at` and `body` alone.
+/// An event that is imported, as JSON has it: as `export` gives it, or with `author`, `created_at` and `body`
+/// alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImportEvent {
     pub event: Imported,
@@ -150,7 +151,7 @@ pub struct ImportEvent {
 
 impl<'de> Deserialize<'de> for ImportEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ImportEvent, D::Error> {
-        // By way of a value, in which the last of several equal keys counts.
+        // Read by way of `Value`, so that the last of several equal keys counts.
         let value = serde_json::Value::deserialize(deserializer)?;
         let wire: Wire = serde_json::from_value(value)
             .map_err(|error| D::Error::custom(format!("hold one that cannot be read: {error}")))?;

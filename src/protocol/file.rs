@@ -16,12 +16,12 @@ pub const FILE_NAME_BYTES: usize = 255;
 pub const CONTENT_TYPE_BYTES: usize = 100;
 
 /// A file's id: 128 random bits, drawn by the server that took the upload. 32 lower-case hexadecimal digits
-/// wherever a person may read it (JSON), bytes where not (the log, rows of state).
+/// in JSON, bytes in the log and in rows of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(pub [u8; 16]);
 
 impl FileId {
-    /// Reads 32 lower-case hexadecimal digits; `None` where `text` is anything else.
+    /// Reads 32 lower-case hexadecimal digits; `None` if `text` is anything else.
     pub fn parse(text: &str) -> Option<FileId> {
         HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(FileId)
     }
@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for FileId {
     }
 }
 
-/// What everybody who may read a file is told of it.
+/// What a user who may read a file is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileInfo {
     pub file_id: FileId,
@@ -78,8 +78,8 @@ pub struct NewFile {
     pub content_type: String,
 }
 
-/// Whether `name` may be a file's name: not empty, not too long, no control character, and no way to
-/// another folder for whoever saves it under that name.
+/// Whether `name` may be a file's name: not empty, not too long, no control character, and no path to another
+/// folder, so that it is safe to save a file under it.
 pub fn is_file_name(name: &str) -> bool {
     (1..=FILE_NAME_BYTES).contains(&name.len())
         && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'))

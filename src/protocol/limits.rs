@@ -16,8 +16,8 @@ pub struct Limits {
     pub bad_lines_in_a_row: u32,
     /// What may wait to be written to one connection before it is closed as too slow, in bytes.
     pub outbox_bytes: usize,
-    /// What may wait to be written to all connections of one server together, in bytes of memory. Where more
-    /// does, those that hold most are closed.
+    /// What may wait to be written to all connections of one server together, in bytes of memory. Above it,
+    /// the connections that hold most are closed.
     pub outboxes_bytes: usize,
     /// Requests a connection may send a second, on average.
     pub requests_per_s: u32,
@@ -28,16 +28,16 @@ pub struct Limits {
     pub bytes_per_s: u64,
     /// Bytes of requests a connection may send at once after a pause.
     pub bytes_burst: u64,
-    /// All connections of one user together may send so many times what one connection may.
+    /// All connections of one user together may send this many times what one connection may.
     pub user_times: u32,
-    /// All connections from one address together may send so many times what one connection may. Many people
-    /// share an address behind a proxy.
+    /// All connections from one address together may send this many times what one connection may. Many
+    /// people may share an address behind a proxy.
     pub address_times: u32,
     /// Accounts that may be registered from one address in an hour, those of bots included.
     pub registrations_per_hour: u32,
     /// Passwords that may be set from one address in an hour, of accounts that are there and of rooms.
     pub passwords_per_hour: u32,
-    /// Names that nobody has used before and that may be used, written to or let in from one address in an hour.
+    /// Unknown names that may be used as a guest's, written to or invited from one address in an hour.
     pub new_names_per_hour: u32,
     /// Connections that one server accepts.
     pub connections: usize,
@@ -77,7 +77,7 @@ impl Default for Limits {
             bytes_per_s: 16 * 1024 * 1024,
             bytes_burst: 64 * 1024 * 1024,
             user_times: 4,
-            // More than a server was measured to take from everybody.
+            // More than a server was measured to take from all clients together.
             address_times: 50,
             registrations_per_hour: 200,
             passwords_per_hour: 500,
@@ -112,7 +112,7 @@ pub const NAME_BYTES: usize = 32;
 pub const LAMPORT_AHEAD_MAX: u64 = 1 << 32;
 /// The first Lamport timestamp that is refused whatever the clock says: JSON numbers are exact below it.
 pub const LAMPORT_END: u64 = 1 << 53;
-/// Events in an answer where the request names no number.
+/// Events in an answer if the request names no number.
 pub const HISTORY_DEFAULT: usize = 50;
 /// Most events in one answer.
 pub const HISTORY_MAX: usize = 500;
@@ -120,15 +120,15 @@ pub const HISTORY_MAX: usize = 500;
 pub const HISTORY_BYTES: usize = 1024 * 1024;
 /// Longest search, in bytes.
 pub const QUERY_BYTES: usize = 256;
-/// Hits of a search where the request names no number.
+/// Hits of a search if the request names no number.
 pub const SEARCH_DEFAULT: usize = 20;
 /// Most hits in one answer.
 pub const SEARCH_MAX: usize = 100;
-/// Entries of the audit log in an answer where the request names no number.
+/// Entries of the audit log in an answer if the request names no number.
 pub const AUDIT_DEFAULT: usize = 100;
 /// Most rooms or users in one answer.
 pub const LIST_MAX: usize = 10_000;
-/// Most bytes of rooms or users in one answer, but at least one: behind it more are asked for.
+/// Most bytes of rooms or users in one answer; at least one is always given. The client asks for the rest.
 pub const LIST_BYTES: usize = 512 * 1024;
 /// Most events of one `import`; the line's own limit is usually reached before.
 pub const IMPORT_MAX: usize = 500;

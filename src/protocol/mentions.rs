@@ -1,19 +1,19 @@
-//! Whom a text names: `@name` where people would see a name in it.
+//! Whom a text names: `@name`, if people would see a name in it.
 //!
 //! Servers, the terminal client and the web client (`src/web/model/mentions.js`) follow the same rule, and
 //! `tests/cases/mentions.json` holds all of them to it.
 //!
-//! **No mention** is what stands in a code block, a code span, a quote (a line that begins with `>`) or an address (of the
-//! web or of mail), and what stands behind a letter or a digit.
+//! **No mention** is what stands in a code block, a code span, a quote (a line that begins with `>`) or an
+//! address (of the web or of mail), and what stands behind a letter or a digit.
 //!
-//! **The name** is the longest one that fits: of `@bob.Thanks` it is `bob.Thanks` if there is somebody of that name, else
-//! `bob`. A name ends before punctuation and never in the middle of a word.
+//! **The name** is the longest one that fits: of `@bob.Thanks` it is `bob.Thanks` if there is a user of that
+//! name, else `bob`. A name ends before punctuation and never in the middle of a word.
 
 use std::ops::Range;
 
 use super::limits::NAME_BYTES;
 
-/// Words that name everybody in a room. They are no names of users.
+/// Words that name all members of a room. No user can have such a name.
 pub const GROUPS: [&str; 2] = ["here", "channel"];
 
 /// Places at which names are looked for in one text; what comes after them is just text.
@@ -21,7 +21,7 @@ const LOOKED_AT_MAX: usize = 50;
 /// How much of a word is looked at to find out whether it is an address, in bytes.
 const ADDRESS_LOOK_BYTES: usize = 256;
 
-/// Whether the text means everybody in a room by this name.
+/// Whether this name means all members of a room.
 pub fn is_group(name: &str) -> bool {
     GROUPS.iter().any(|group| name.eq_ignore_ascii_case(group))
 }
@@ -31,10 +31,10 @@ pub fn mentioned(text: &str, is_name: impl FnMut(&str) -> bool) -> Vec<&str> {
     places(text, is_name).into_iter().map(|place| &text[place.start + 1..place.end]).collect()
 }
 
-/// Where these names stand in `text`, each with its `@`.
+/// The places of these names in `text`, each with its `@`.
 pub fn places(text: &str, mut is_name: impl FnMut(&str) -> bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    // Most texts name nobody.
+    // Most texts name no user.
     if !text.contains('@') {
         return found;
     }
@@ -114,8 +114,8 @@ fn is_list_item(line: &str) -> bool {
     behind.is_some_and(|behind| behind.starts_with(' ') && !behind.trim().is_empty())
 }
 
-/// Hands each name that may be meant in the paragraph from `begin` to the end of `text` to `take`, of those at one
-/// place the longest first until it is one. `left` is how many places are still looked at.
+/// Hands each name that may be meant in the paragraph from `begin` to the end of `text` to `take`, of those
+/// at one place the longest first until it is one. `left` is how many places are still looked at.
 fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut(Range<usize>) -> bool) {
     let mut at = begin;
     while let Some(letter) = text[at..].chars().next() {
@@ -197,8 +197,8 @@ fn is_domain(text: &str) -> bool {
     is_top && (1..=8).contains(&others.len()) && others.iter().all(is_label)
 }
 
-/// Looks for the name at the beginning of `text`, which stands behind an `@`: hands the lengths that fit to `take`.
-/// Gives the length of what was used up.
+/// Looks for the name at the beginning of `text`, which stands behind an `@`: hands the lengths that fit to
+/// `take`. Gives the length of what was used up.
 fn name_behind(before: &str, text: &str, take: &mut dyn FnMut(usize) -> bool) -> usize {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
     let run = text.find(|letter| !is_part(letter)).unwrap_or(text.len());
@@ -214,7 +214,7 @@ fn name_behind(before: &str, text: &str, take: &mut dyn FnMut(usize) -> bool) ->
         return run;
     }
     let fits = |length: &usize| !text[*length..].starts_with(char::is_alphanumeric);
-    // A word that names everybody is not the beginning of a longer one.
+    // A word that names all members is not the beginning of a longer one.
     let is_begun = |length: usize| {
         let mut behind = text[length..].chars();
         behind.next().is_some_and(|letter| matches!(letter, '-' | '_'))

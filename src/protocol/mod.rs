@@ -1,4 +1,4 @@
-//! What is said: between clients and servers (JSON), and between servers (binary).
+//! The protocols between clients and servers (JSON) and between servers (binary).
 //!
 //! Pure data. Nothing here knows a socket, a room's state or the consensus library. The contract for
 //! clients is in `docs/PROTOCOL.md`; this module is its only implementation, used by servers, by the

@@ -33,14 +33,14 @@ impl Role {
 /// How long a room keeps its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Retention {
-    /// Events older than so many days go.
+    /// Events older than this go.
     pub days: Option<u32>,
-    /// Of more events than so many the oldest go.
+    /// If there are more events than this, the oldest go.
     pub events: Option<u64>,
 }
 
 impl Retention {
-    /// So many days and events; no limit where it is 0 or left out.
+    /// A limit that is 0 or left out is no limit.
     pub fn new(days: Option<u32>, events: Option<u64>) -> Retention {
         Retention { days: days.filter(|days| *days > 0), events: events.filter(|events| *events > 0) }
     }

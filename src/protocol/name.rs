@@ -15,8 +15,8 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
-/// The two names of a direct conversation `@a,b`; `None` where `text` is not one. Both names are well
-/// formed and stand in the order of their folded forms, so that two people have one conversation.
+/// The two names of a direct conversation `@a,b`; `None` if `text` is not one. Both names are well formed and
+/// in the order of their folded forms, so that two people have one conversation.
 fn direct_names(text: &str) -> Option<(&str, &str)> {
     let (first, second) = text.strip_prefix('@')?.split_once(',')?;
     let in_order = first.to_ascii_lowercase() <= second.to_ascii_lowercase();
@@ -28,8 +28,8 @@ fn is_room_name(text: &str) -> bool {
     is_name(text) || direct_names(text).is_some()
 }
 
-/// Whether programs take the text for something else than a name: a folder (`..`), an option (`-x`), or what every object
-/// of JavaScript has.
+/// Whether programs take the text for something else than a name: a folder (`..`), an option (`-x`), or what
+/// every object of JavaScript has.
 fn is_treacherous(text: &str) -> bool {
     const OF_OBJECTS: [&str; 14] = [
         "__definegetter__",
@@ -125,8 +125,8 @@ checked_name!(RoomName, RoomKey, "room", is_room_name);
 checked_name!(UserName, UserKey, "user", is_name);
 
 impl UserName {
-    /// Whether nobody goes by this name: it is a word for everybody, or what programs may take for something else. The
-    /// ids of the servers are reserved, too, by who knows them.
+    /// Whether no user may have this name: it is a word for all members, or programs may take it for
+    /// something else. The ids of the servers are reserved, too, but not known here.
     pub fn is_reserved(&self) -> bool {
         is_group(&self.0)
             || ["all", "everyone"].iter().any(|word| self.0.eq_ignore_ascii_case(word))
@@ -159,7 +159,7 @@ impl RoomName {
 pub struct ServerId(Arc<str>);
 
 impl ServerId {
-    /// Checks `text`; `None` where it is not `[A-Za-z0-9_.-]{1,32}`.
+    /// Checks `text`; `None` if it is not `[A-Za-z0-9_.-]{1,32}`.
     pub fn new(text: &str) -> Option<Self> {
         is_name(text).then(|| ServerId(text.into()))
     }

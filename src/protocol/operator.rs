@@ -1,9 +1,9 @@
 //! How an operator of a cluster proves to be one: by the cluster's secret, without saying it.
 //!
 //! The server draws a challenge, the operator's tool answers with an HMAC-SHA-256 of it under a key of this
-//! one use. Both compute it here. A challenge is good for one answer on one connection, so an answer that
-//! was overheard is worth nothing afterwards. As long as a client's connection is not encrypted, whoever
-//! can change its bytes can speak in an operator's name: `syncnet-admin user` belongs on a server's machine.
+//! one use. Both compute it here. A challenge is good for one answer on one connection, so an answer that was
+//! overheard is worth nothing afterwards. If a client's connection is not encrypted, an attacker who can
+//! change its bytes can act as an operator: `syncnet-admin user` belongs on a server's machine.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use sha2::Sha256;
 
 use super::secret::{ClusterSecret, KEY_BYTES, OPERATOR_LABEL};
 
-/// How the answer to a challenge is named in HTTP: `Authorization: SyncNet-Operator CHALLENGE:PROOF`, in hexadecimal digits.
+/// How the answer to a challenge is named in HTTP: `Authorization: SyncNet-Operator CHALLENGE:PROOF`, in
+/// hexadecimal digits.
 pub const BACKUP_SCHEME: &str = "SyncNet-Operator";
 
 /// Length of a challenge and of a proof, in bytes.
@@ -23,8 +24,8 @@ pub const PROOF_BYTES: usize = 32;
 pub struct OperatorKey([u8; KEY_BYTES]);
 
 impl OperatorKey {
-    /// Of the cluster `cluster` with this secret. The secret that everybody knows makes a key that
-    /// everybody knows: whoever calls this looks first that there is a real one.
+    /// For the cluster `cluster` with this secret. The caller makes sure that the secret is a real one: the
+    /// public secret makes a public key.
     pub fn new(secret: &ClusterSecret, cluster: &str) -> Self {
         OperatorKey(secret.derive(OPERATOR_LABEL, cluster))
     }

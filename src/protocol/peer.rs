@@ -28,7 +28,7 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// How far a server's synced log and vote are. Of one incarnation this never goes back, in this order.
+/// How far a server's synced log and vote are. Within one incarnation it never goes back, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct LogMark {
     /// The term of the last entry.
@@ -75,9 +75,9 @@ pub enum PeerMessage {
         server_id: ServerId,
         node_id: NodeId,
     },
-    /// The answer to a `Hello`: the cluster is this, and nothing that the sender has seen speaks against
-    /// the receiver's data. A receiver without data belongs to the cluster from now on: as one of the
-    /// founders where its incarnation is among them, else as one who has to `Join`.
+    /// The answer to a `Hello`: the cluster is this, and nothing that the sender has seen speaks against the
+    /// receiver's data. A receiver without data belongs to the cluster from now on: as one of the founders if
+    /// its incarnation is among them, else as one that has to `Join`.
     Welcome {
         cluster_id: u64,
         founders: Vec<Founder>,
@@ -87,9 +87,9 @@ pub enum PeerMessage {
         /// Whether `online` is the whole list; else a change to what was said before.
         whole: bool,
         online: Vec<UserKey>,
-        /// They have, and say that they are not at the keyboard.
+        /// Those of them who say that they are not at the keyboard.
         away: Vec<UserKey>,
-        /// They no longer have.
+        /// Those who no longer have any.
         offline: Vec<UserKey>,
     },
     /// A user of the sender's is typing. May be lost.
@@ -111,7 +111,7 @@ pub enum PeerMessage {
     SnapshotBegin(SnapshotHead),
     /// Some bytes of the snapshot.
     SnapshotChunk {
-        /// Where in the snapshot these bytes stand.
+        /// The place of these bytes in the snapshot.
         offset: u64,
         bytes: Vec<u8>,
     },
@@ -176,9 +176,9 @@ pub struct LogEntry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogEntryKind {
-    /// A command for the chat state, or nothing where `data` is empty.
+    /// A command for the chat state, or nothing if `data` is empty.
     Command,
-    /// A change of the servers that count; where `data` is empty, the end of such a change.
+    /// A change of the servers that count; if `data` is empty, the end of such a change.
     Configure,
 }
 
@@ -201,7 +201,7 @@ pub struct RaftMessage {
     /// The term of the entry there.
     pub commit_term: u64,
     pub reject: bool,
-    /// A hint about where the logs part.
+    /// A hint at which index the logs differ.
     pub reject_hint: u64,
     /// The index a snapshot was asked for.
     pub request_snapshot: u64,

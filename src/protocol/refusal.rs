@@ -20,7 +20,7 @@ pub enum Code {
     NotAuthenticated,
     /// Wrong name or password.
     BadCredentials,
-    /// The name belongs to somebody else.
+    /// The name belongs to another user.
     NameTaken,
     /// Not allowed to this user.
     Forbidden,
@@ -79,7 +79,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// A request that was not carried out, and why, in one human sentence.
+/// A request that was not carried out, and why.
 ///
 /// In JSON it is the `data` of a nack, which says `retryable`, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,9 +87,9 @@ impl fmt::Display for Code {
 pub struct Refusal {
     /// The kind of refusal.
     pub code: Code,
-    /// One human sentence that says what is wrong and, where it helps, what to do.
+    /// One sentence for people: what is wrong and, if it helps, what to do.
     pub reason: String,
-    /// When to try again, where that is known.
+    /// When to try again, if that is known.
     pub retry_after_ms: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What a server tells the others of itself every second, for those who look at the cluster.
+//! What a server tells the others of itself every second, for people who look at the cluster.
 //!
 //! Nothing is decided by it: a report that is lost or late is only seen to be old.
 

@@ -1,5 +1,5 @@
-//! What is said to clients, as values: a server's replica says it, and each dialect writes it in its own way, once
-//! for all the clients of that dialect that get it.
+//! What is said to clients, as values. A server's replica makes them. Each dialect writes a value in its own
+//! way, once for all clients of that dialect that get it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -44,7 +44,7 @@ pub enum Content {
     Event(Pushed),
 }
 
-/// An event on its way to those who follow its room: its JSON as it is stored, and what stands around it.
+/// An event on its way to the followers of its room: its JSON as it is stored, and its envelope.
 #[derive(Debug, Clone)]
 pub struct Pushed {
     /// Whether it is a message.
@@ -123,8 +123,8 @@ impl Said {
         }
     }
 
-    /// About how long it is when it is written out, in bytes. It is what a connection's outbox counts, so that
-    /// nothing has to be written out for those who never get to read it.
+    /// About how long it is when it is written out, in bytes. A connection's outbox counts it, so that
+    /// nothing is written out for a client that never gets to read it.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,8 +1,8 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677) as pure functions: what a server keeps of a password, and the proofs
 //! that the two sides give each other.
 //!
-//! Nothing here reads or writes the messages of the exchange. Whoever offers SCRAM in a dialect of its own
-//! puts the "auth message" together and asks here whether the proof is right.
+//! Nothing here reads or writes the messages of the exchange. The code of a dialect puts the "auth message"
+//! together and asks here whether the proof is right.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub struct ScramVerifier {
 }
 
 impl ScramVerifier {
-    /// Of a password that was prepared (see [`super::credential::Password`]).
+    /// For a password that was prepared (see [`super::credential::Password`]).
     pub fn new(password: &str, salt: &[u8], iterations: u32) -> Self {
         let salted = salted_password(password, salt, iterations);
         ScramVerifier {
@@ -66,7 +66,7 @@ pub struct ScramClient {
 }
 
 impl ScramClient {
-    /// Of a prepared password, and the salt and iterations that the server named. The caller refuses more
+    /// For a prepared password, and the salt and iterations that the server named. The caller refuses more
     /// iterations than it wants to work for, and fewer than [`ITERATIONS_MIN`].
     pub fn new(password: &str, salt: &[u8], iterations: u32) -> Self {
         ScramClient { salted: salted_password(password, salt, iterations) }

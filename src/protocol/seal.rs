@@ -1,7 +1,7 @@
 //! Sealed datagrams: bytes that prove who sent them, to whom, and that they were not said before.
 //!
-//! A datagram is one version byte, an HMAC-SHA-256 over all else, and the sealed content: sender and its
-//! run, a counter, the receivers, and what is said. Nothing is taken apart before the HMAC was found right.
+//! A datagram is one version byte, an HMAC-SHA-256 over all else, and the sealed content: sender and its run,
+//! a counter, the receivers, and what is said. Nothing is decoded before the HMAC was found right.
 //!
 //! **Replays within a run.** Each sender counts its datagrams; the receiver remembers the highest count
 //! and which of the 64 up to it came, so that datagrams may overtake each other but none counts twice.
@@ -15,11 +15,11 @@
 //! beside the one proven before, so that a replayed introduction achieves nothing. One exchange of
 //! heartbeats later both are proven. A peer link proves a run at once ([`Sealer::met`]).
 //!
-//! **What remains.** Whoever has the secret is a server. An attacker on the network can drop datagrams, and
-//! delay one until 64 later ones of its sender came. With two incarnations of a server to replay
-//! introductions from it can hinder a third from being met by datagram; a peer link meets it. A server
-//! whose folder was put back to an old copy repeats its run; what then could be replayed starts at most a
-//! rate-limited campaign, and the server goes into quarantine under a new incarnation.
+//! **What remains.** A program that has the secret counts as a server. An attacker on the network can drop
+//! datagrams, and delay one until 64 later ones of its sender came. If the attacker recorded introductions of
+//! two incarnations of a server, it can replay them to keep a third from being met by datagram; a peer link
+//! meets it. A server whose folder was put back to an old copy repeats its run; what then could be replayed
+//! starts at most a rate-limited campaign, and the server goes into quarantine under a new incarnation.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -40,11 +40,11 @@ pub const DATAGRAM_BYTES: usize = 1_200;
 
 const MAC_BYTES: usize = 32;
 const HEAD_BYTES: usize = 1 + MAC_BYTES;
-/// Runs of one server that are remembered: as often may it lose its data during one run of this server
-/// before its oldest incarnation's datagrams could pass again.
+/// Runs that are remembered of one server. If it loses its data more often than this during one run of this
+/// server, datagrams of its oldest incarnation could pass again.
 const RUNS_REMEMBERED: usize = 8;
 
-/// Why a datagram was refused. None of these is worth more than a counter: a network may do all of them.
+/// Why a datagram was refused. Each of these only counts in a metric: a network may do all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rejected {
     /// It is longer than [`DATAGRAM_BYTES`].
@@ -91,7 +91,7 @@ struct Sealed<D> {
     sender: ServerId,
     run: Run,
     counter: u64,
-    /// Who it is for, and in which run; twice where two runs are possible.
+    /// Who it is for, and in which run; twice if two runs are possible.
     receivers: Vec<(ServerId, Option<Run>)>,
     datagram: D,
 }
@@ -108,8 +108,8 @@ pub struct Sealer {
 
 impl Sealer {
     /// For this run of server `me`. `cluster` is the configured name of the cluster: clusters of different
-    /// names do not hear each other, even with the same secret. Of `peers`, only these are listened to;
-    /// `me` among them is ignored.
+    /// names do not hear each other, even with the same secret. Only `peers` are listened to; `me` among them
+    /// is ignored.
     pub fn new(
         secret: &ClusterSecret,
         cluster: &str,
@@ -151,8 +151,8 @@ impl Sealer {
         bytes
     }
 
-    /// Checks and takes apart what came from the network: who sent it and what it says. What is refused
-    /// has changed nothing, but that an introduction is answered to.
+    /// Checks and takes apart what came from the network: who sent it and what it says. A refused datagram
+    /// changes nothing, except that an introduction is answered.
     pub fn open(&mut self, bytes: &[u8]) -> Result<(ServerId, Datagram), Rejected> {
         let sealed = self.authentic(bytes)?;
         if sealed.sender == self.me {
@@ -230,7 +230,7 @@ struct KnownRun {
 }
 
 impl Peer {
-    /// Makes the proven `run` the current one; `false` where it is an earlier one.
+    /// Makes the proven `run` the current one; `false` if it is an earlier one.
     fn enter(&mut self, run: Run) -> bool {
         if self.runs.last().is_some_and(|current| current.run == run) {
             return true;
@@ -251,7 +251,7 @@ impl Peer {
         true
     }
 
-    /// Takes note of a run that is claimed but not proven. Of one incarnation a later run displaces an
+    /// Takes note of a run that is claimed but not proven. Within one incarnation, a later run replaces an
     /// earlier one and never the other way round.
     fn introduce(&mut self, run: Run) {
         let known = self.runs.iter().map(|known| known.run).chain(self.claimed);
@@ -261,7 +261,7 @@ impl Peer {
         }
     }
 
-    /// Counts a datagram of the current run; `false` where it was counted before or is too late.
+    /// Counts a datagram of the current run; `false` if it was counted before or is too late.
     fn count(&mut self, counter: u64) -> bool {
         self.runs.last_mut().is_some_and(|current| current.window.count(counter))
     }

@@ -1,7 +1,7 @@
 //! The one secret that the servers of a cluster share, and the keys that are made from it.
 //!
-//! Whoever has it is a server of the cluster. It is never used as it is: each use derives a key of its own
-//! under a label, so that nothing that is said with one key can be replayed where another is expected.
+//! A program that has it counts as a server of the cluster. It is never used as it is: each use derives a key
+//! of its own under a label, so a message for one use cannot be replayed for another.
 
 use std::fmt;
 
@@ -29,8 +29,8 @@ impl ClusterSecret {
         ClusterSecret(bytes)
     }
 
-    /// The secret that everybody knows, for a cluster without one. Nothing is kept from anybody by it:
-    /// whoever uses it must bind its server-to-server ports to loopback only, and say so.
+    /// The public secret, for a cluster without one. It protects nothing: the caller must bind the
+    /// server-to-server ports to loopback only, and say so.
     pub fn public() -> Self {
         ClusterSecret([0; KEY_BYTES])
     }
@@ -56,9 +56,9 @@ impl ClusterSecret {
         Ok(ClusterSecret(bytes))
     }
 
-    /// The key for one use: HMAC-SHA-256 of the label and the context under the secret, which is the
-    /// "expand" step of HKDF (RFC 5869) for one block. `label` names the use and holds no NUL; `context`
-    /// tells apart what shares a use, such as the name of the cluster.
+    /// The key for one use: HMAC-SHA-256 of the label and the context under the secret, which is the "expand"
+    /// step of HKDF (RFC 5869) for one block. `label` names the use and holds no NUL; `context`, such as the
+    /// name of the cluster, tells keys of one use apart.
     pub fn derive(&self, label: &str, context: &str) -> [u8; KEY_BYTES] {
         debug_assert!(!label.contains('\0'), "a NUL ends the label");
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");

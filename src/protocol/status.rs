@@ -26,7 +26,7 @@ pub struct ServerInfo {
 pub struct ServerList {
     /// All configured servers, by ring position.
     pub servers: Vec<ServerInfo>,
-    /// Who leads, where that is known.
+    /// The leader, if it is known.
     pub leader_id: Option<ServerId>,
     pub term: u64,
     /// See [`Status::epoch`].
@@ -66,7 +66,7 @@ impl Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Nobody had led yet, as far as the winner knew.
+    /// No server had led yet, as far as the winner knew.
     Start,
     /// The leader's process was gone.
     LeaderDied,
@@ -74,7 +74,7 @@ pub enum Cause {
     LeaderSilent,
     /// The leader had asked the winner to lead.
     Handover,
-    /// The ring had chosen nobody in time.
+    /// The ring had not chosen a server in time.
     Timeout,
 }
 
@@ -99,7 +99,7 @@ pub struct PeerStatus {
     pub server_id: ServerId,
     /// Whether it is believed alive.
     pub alive: bool,
-    /// Time since its last heartbeat; absent where none was ever heard.
+    /// Time since its last heartbeat; absent if none was ever heard.
     pub last_heartbeat_age_ms: Option<u64>,
     /// How far its log is known to match the leader's; only a leader knows.
     pub match_index: Option<u64>,
@@ -122,10 +122,11 @@ pub struct Progress {
 pub struct Status {
     pub server_id: ServerId,
     pub role: Role,
-    /// Who leads, where that is known.
+    /// The leader, if it is known.
     pub leader_id: Option<ServerId>,
     pub term: u64,
-    /// The life that the cluster's data is in: 1, and a greater number after each restore from a backup. Places of rooms never fall back within one; in a new one they may, so clients begin afresh.
+    /// The life of the cluster's data: 1, and a greater number after each restore from a backup. The places
+    /// of events never fall back within a life. In a new one they may, so clients forget what they have.
     #[serde(default)]
     pub epoch: u64,
     /// Its place in the ring.
@@ -146,7 +147,7 @@ pub struct Status {
     /// Its server-to-server UDP port.
     pub udp_port: u16,
     pub peers: Vec<PeerStatus>,
-    /// What waits, in words; empty where all is well.
+    /// What waits, in words; empty if all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// How far the index of searches is, while it is made anew.
@@ -164,8 +165,8 @@ impl Status {
 
     /// The answer to a bare `STATUS_REQUEST`: one line under 1,024 bytes with its line end.
     ///
-    /// The word "leader" stands in it, in any case, only where this server leads; so a server whose own
-    /// id contains that word has it broken up.
+    /// It contains the word "leader", in upper or lower case, only if this server leads. If the server's own
+    /// id contains that word, the line breaks it up.
     pub fn line(&self) -> String {
         let id = |server_id: &ServerId| {
             let text = server_id.as_str();

@@ -1,21 +1,21 @@
-//! Text that somebody else wrote, on its way to where it is read.
+//! Text of other users, before it is shown.
 
-/// Whether `letter` does something instead of being read: a terminal may act on it, it ends a line of a log,
-/// or it changes the direction in which what stands around it is written, so that `gpj.exe` reads `exe.jpg`.
+/// Whether `letter` has an effect instead of a shape: a terminal may act on it, it ends a line of a log, or
+/// it changes the direction of the text around it, so that `gpj.exe` reads `exe.jpg`.
 ///
-/// Whoever shows text decides what stands in the place of such a letter; which ones they are is said here
-/// alone. Letters that join others and are not seen are not among them: emoji and some scripts need them.
+/// The code that shows the text decides what to show instead. Invisible letters that join others are not
+/// harmful: emoji and some scripts need them.
 pub fn is_harmful(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
-/// Whether people would see something where the text stands.
+/// Whether people would see something of the text.
 pub fn is_visible(text: &str) -> bool {
     !text.chars().all(is_unseen)
 }
 
-/// Whether nothing is seen of a letter that stands alone: white space, controls, what joins, selects or turns others
+/// Whether a letter is invisible if it is alone: white space, controls, what joins, selects or turns others
 /// (`Default_Ignorable_Code_Point`), tags, and the letters that are blank by themselves.
 fn is_unseen(letter: char) -> bool {
     letter.is_whitespace()

@@ -15,8 +15,8 @@ pub struct LoggedIn {
     /// Whether the name is registered.
     #[serde(default)]
     pub account: bool,
-    /// The life of the cluster's data, as in its status, so that a client knows before it asks for anything else. 0 if
-    /// the server does not tell.
+    /// The life of the cluster's data, as in its status, so that a client knows before it asks for anything
+    /// else. 0 if the server does not tell.
     #[serde(default)]
     pub epoch: u64,
     /// The server that leads, if one is known.
@@ -54,7 +54,7 @@ pub struct PasswordChanged {
 /// The answer to `operator_challenge`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
-    /// To be answered once, on the same connection.
+    /// Good for one answer, on the same connection.
     pub challenge: Digest,
 }
 

@@ -22,13 +22,13 @@ pub struct AuditPage {
 pub struct AuditEntry {
     /// The request that asked for it, by its `msg_type`.
     pub action: String,
-    /// Who did it; an operator is nobody in particular.
+    /// Who did it; `None` for an operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<UserName>,
     /// When, milliseconds since the Unix epoch; seconds on the wire.
     #[serde(with = "seconds")]
     pub created_at: u64,
-    /// How much or into what: a role, a time, a name.
+    /// More about it: a role, a time, a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Its place among all that was done.

@@ -1,4 +1,4 @@
-//! Answers to requests about the servers themselves. The list of servers and the status stand in
+//! Answers to requests about the servers themselves. The list of servers and the status are in
 //! [`status`](crate::protocol::status).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
@@ -18,7 +18,7 @@ impl Pong {
         Pong { data }
     }
 
-    /// How long what it holds was written.
+    /// The length of its data as it was written, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.data.get().len()
     }

@@ -7,7 +7,7 @@ use crate::protocol::{
     file::{FILE_CHUNK_BYTES, FileId, FileInfo},
 };
 
-/// The answer to what is said of an upload that goes on.
+/// The answer to requests about an upload that goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receiving {
     /// Most bytes of the next chunk.
@@ -61,7 +61,7 @@ pub struct FilePiece {
     pub file_id: FileId,
     /// Its name, as the uploader gave it.
     pub name: String,
-    /// Where the piece begins.
+    /// The place in the file at which the piece begins.
     pub offset: u64,
     /// SHA-256 of the whole content, in hexadecimal digits.
     pub sha256: String,
@@ -75,7 +75,7 @@ impl FilePiece {
         FilePiece { bytes, content_type, file_id, name, offset, sha256, size }
     }
 
-    /// Where in the file it ends.
+    /// The place in the file at which it ends.
     pub fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64
     }

@@ -12,7 +12,7 @@ use crate::protocol::{
 /// What a hit takes beside its texts, in bytes.
 const HIT_BYTES: usize = 256;
 
-/// The answer to a `chat`: where the message stands, for ever.
+/// The answer to a `chat`: the place of the message, which never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentAnswer {
     /// The sender's name for the message.
@@ -52,7 +52,7 @@ pub struct HistoryPage {
 /// The answer to `search`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchPage {
-    /// If the search was ended because it took too long: it goes on with this as `before`.
+    /// Set if the search took too long and was ended: it goes on with this as `before`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
     /// The messages, newest first.
@@ -60,7 +60,7 @@ pub struct SearchPage {
     /// Whether it was ended so.
     #[serde(default)]
     pub more: bool,
-    /// Set while the index is made anew: what it does not have yet was not found.
+    /// Set while the index is made anew: the search did not see what is not in it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
 }

@@ -1,6 +1,6 @@
-//! What a server says to clients: answers to requests, and pushes. Each is a struct with serde both ways; a table
-//! says under which `msg_type` it stands. What is an ack's data depends on the request that it answers: the table
-//! of requests says which it is.
+//! What a server says to clients: answers to requests, and pushes. Each is a struct with serde both ways; a
+//! table gives its `msg_type`. The type of an ack's data depends on the request; the table of requests gives
+//! it.
 //!
 //! The order of the fields is that in which they are written.
 
@@ -23,7 +23,7 @@ use super::{
     status::{ServerList, Status},
 };
 
-/// The table of what is said, by the `msg_type` under which it stands.
+/// The table of what is said, by its `msg_type`.
 macro_rules! said {
     ($(#[$meta:meta])* $said:ident: $($name:ident($type:ty) in $msg_type:literal;)*) => {
         $(#[$meta])*
@@ -33,7 +33,7 @@ macro_rules! said {
         }
 
         impl $said {
-            /// The `msg_type` under which it stands.
+            /// Its `msg_type`.
             pub fn msg_type(&self) -> &'static str {
                 match self {
                     $($said::$name(_) => $msg_type,)*
@@ -111,8 +111,8 @@ said! {
     Nack(Refusal) in "nack";
 }
 
-/// The answer to a request that has either of two: about a room or the whole cluster, of a whole file or of one
-/// that is being uploaded.
+/// For requests with one of two answers: about a room or the whole cluster, of a whole file or of one that is
+/// being uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Either<A, B> {
@@ -150,7 +150,7 @@ where
 }
 
 said! {
-    /// Something a client is told without having asked. What happens in a room is an [`Event`](super::Event).
+    /// Something a client is told without a request. What happens in a room is an [`Event`](super::Event).
     Push:
     ServerList(ServerList) in "server_list";
     Typing(TypingShown) in "typing";
@@ -164,7 +164,7 @@ said! {
 }
 
 impl Push {
-    /// Reads the push that stands under `msg_type`; `None` if none does.
+    /// Reads the push that `msg_type` names; `None` if it names none.
     pub fn read<'de, D: Deserializer<'de>>(msg_type: &str, data: D) -> Option<Result<Push, D::Error>> {
         Some(match msg_type {
             "server_list" => ServerList::deserialize(data).map(Push::ServerList),
@@ -205,8 +205,8 @@ pub struct Signature {
 const ITEM_BYTES: usize = 96;
 
 impl Answer {
-    /// About how many bytes its data takes when it is written out. What is long is counted, and what is short is
-    /// taken for something.
+    /// About how many bytes its data takes when it is written out. Long parts are counted, short ones
+    /// estimated.
     pub fn weight(&self) -> usize {
         let events =
             |events: &[Box<RawValue>]| events.iter().map(|event| event.get().len() + 1).sum::<usize>();

@@ -14,7 +14,7 @@ pub struct TypingShown {
     pub username: UserName,
 }
 
-/// What a user is doing who is typing.
+/// What the user is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TypingState {
@@ -23,7 +23,7 @@ pub enum TypingState {
     Typing,
 }
 
-/// A user has come, gone, or stepped away.
+/// A user has come online, gone offline, or is away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceChange {
     /// What the user is seen as now.
@@ -38,7 +38,7 @@ pub enum PresenceState {
     /// No connection of the user is open.
     #[default]
     Offline,
-    /// On every server the user has said to be away from the keyboard.
+    /// The user is away from the keyboard, on every server on which they are connected.
     Away,
     /// At the keyboard.
     Online,

@@ -20,12 +20,12 @@ pub struct JoinAnswer {
     /// Whether it is private.
     #[serde(default)]
     pub private: bool,
-    /// Its topic, empty where none was set.
+    /// Its topic, empty if none was set.
     #[serde(default)]
     pub topic: String,
     #[serde(default)]
     pub role: String,
-    /// The first event that the room still has: what a resume asks for below it is gone for good.
+    /// The first event that the room still has. Events below it are gone for good.
     #[serde(default)]
     pub first_seq: u64,
     pub last_seq: u64,
@@ -50,14 +50,14 @@ pub struct Left {
 /// The answer to what changes something in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
-    /// Whether it was so already, and the event is an earlier one.
+    /// Whether nothing changed: it was so already, and the event is an earlier one.
     #[serde(default)]
     pub duplicate: bool,
     /// The room, in the case it was created with.
     pub room: RoomName,
     /// The event that says so.
     pub seq: u64,
-    /// A sentence that says what may be wrong although it was done.
+    /// A warning, in one sentence, although the request was carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -96,7 +96,7 @@ pub struct RoomSummary {
     /// The first of `unread_messages`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_unread: Option<u64>,
-    /// Whether they have been invited to become one.
+    /// Whether the asking user is invited to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invited: bool,
     /// Whether the asking user is a member.
@@ -111,14 +111,15 @@ pub struct RoomSummary {
     pub mentions: u64,
     /// Whether it is private.
     pub private: bool,
-    /// What the asking user is in it; empty where they are no member.
+    /// The asking user's role in it; empty if they are no member.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub role: String,
     pub room: RoomName,
     pub topic: String,
     /// Events after `last_read`.
     pub unread: u64,
-    /// Messages after `last_read` that are not deleted and not the asking user's own, of the newest 1,000 of the room.
+    /// Messages after `last_read` that are not deleted and not the asking user's own, of the newest 1,000 of
+    /// the room.
     #[serde(default)]
     pub unread_messages: u64,
 }

@@ -1,4 +1,4 @@
-//! Every request in every bad form: each field of a good example missing, or of every wrong kind.
+//! Every request in every bad form: each field of a good example missing, or of every wrong type.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::protocol::{
     request::Request,
 };
 
-/// A good example of each request, with what of its data must be there.
+/// A good example of each request, with the fields that it must have.
 pub(super) const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("register", r#"{"username":"a","password":"long enough","admin":true}"#, &["username", "password"]),
     ("login", r#"{"username":"a"}"#, &["username"]),
@@ -159,20 +159,20 @@ fn every_request_refuses_every_bad_form_and_names_the_field() {
             if needed.contains(&field.as_str()) {
                 let refusal = parse(msg_type, &without).expect_err(field);
                 assert_eq!(refusal.code, Code::BadRequest, "{msg_type} without {field}");
-                // Where one of two is needed, the other is named.
+                // If one of two is needed, the other is named.
                 let other = if ["token", "to"].contains(&field.as_str()) { "missing" } else { field };
                 assert!(refusal.reason.contains(other), "{msg_type} without {field}: {refusal}");
             } else {
                 assert!(parse(msg_type, &without).is_ok(), "{msg_type} without {field}");
             }
-            // What is null is left out; a ping alone gives back what it was given.
+            // Null counts as absent; only a ping gives back what it was given.
             let mut null = good.clone();
             null.insert(field.clone(), Value::Null);
             let is_same =
                 format!("{:?}", parse(msg_type, &null)) == format!("{:?}", parse(msg_type, &without));
             assert!(is_same || *msg_type == "ping", "{msg_type} with {field} null");
             for wrong in wrong_values(value) {
-                // What a client calls its messages, and what people search for, may be any text.
+                // A client's name for a message, and the words of a search, may be any text.
                 let any_text = ["client_msg_id", "follows", "query"].contains(&field.as_str());
                 if any_text && wrong == json!("\u{0}") {
                     continue;

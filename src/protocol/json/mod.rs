@@ -1,4 +1,4 @@
-//! JSON lines and WebSocket messages: the one place that knows how requests stand in JSON.
+//! JSON lines and WebSocket messages: the one place that knows the JSON form of requests.
 //!
 //! A line is read once: first it is checked as a whole, without building anything, then its envelope and its
 //! `data` are read straight into their types ([`object`]).
@@ -23,7 +23,7 @@ use super::{
 
 /// Reads one line (without its line end) or one WebSocket text message.
 ///
-/// The head holds as much as could be read, so that a refusal can say what it answers.
+/// The head holds as much as could be read, so that a refusal can name the request that it answers.
 pub fn read_request(line: &[u8], limits: &Limits) -> (RequestHead, Result<Request, BadRequest>) {
     let mut head = RequestHead::default();
     let request = match read_envelope(line, &mut head) {
@@ -38,7 +38,7 @@ pub fn read_request(line: &[u8], limits: &Limits) -> (RequestHead, Result<Reques
     (head, request)
 }
 
-/// Reads what stands around the fields, and gives the text of these.
+/// Reads the envelope, and gives the text of the request's fields.
 fn read_envelope<'a>(line: &'a [u8], head: &mut RequestHead) -> Result<&'a RawValue, Refusal> {
     let bad_json = |reason: String| Refusal::new(Code::BadJson, reason);
     let text = std::str::from_utf8(line).map_err(|_| bad_json("the line is not UTF-8".into()))?;
@@ -140,8 +140,8 @@ fn read_fields(msg_type: &str, data: &RawValue, limits: &Limits) -> Result<Reque
     Ok(request)
 }
 
-/// The line that asks a request, with its line end. What is absent is left out. The request says its `msg_type`
-/// itself; that of `head` does not count.
+/// The line of a request, with its line end. Absent fields are left out. The `msg_type` is the request's own;
+/// that of `head` does not count.
 pub fn write_request(head: &RequestHead, request: &Request) -> Vec<u8> {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -154,7 +154,7 @@ pub fn write_request(head: &RequestHead, request: &Request) -> Vec<u8> {
         request_id: Option<&'a RequestId>,
     }
     let mut data = serde_json::to_value(request).expect("a request has names for its fields");
-    // A ping alone says what is null: it is to get the same back.
+    // Only a ping keeps null fields: it is to get the same back.
     if let (Value::Object(fields), false) = (&mut data, matches!(request, Request::Ping(_))) {
         fields.retain(|_, value| !value.is_null());
     }

@@ -1,8 +1,7 @@
 //! JSON text read straight into values, without a tree between them.
 //!
-//! What the contract says of every object is done here: the last of several equal keys counts, keys that nobody
-//! asks for are ignored, and what is null counts as absent. A value that does not fit is refused in words that
-//! begin with its field.
+//! The rules of the contract for every object are here: the last of several equal keys counts, unknown keys
+//! are ignored, and null counts as absent. The refusal of a wrong value begins with the name of its field.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -27,7 +26,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The same, of the value of `field`.
+    /// The same fault, with the name of the field before it.
     fn in_field(self, field: &str) -> Fault {
         let reason = if self.is_sentence {
             format!("{field}: {}", self.reason)
@@ -73,7 +72,7 @@ impl<'de> Text<'de> {
         self.0.get() == "null"
     }
 
-    /// A string, borrowed where nothing in it is escaped.
+    /// A string, borrowed if nothing in it is escaped.
     pub fn string(self) -> Option<Cow<'de, str>> {
         #[derive(Deserialize)]
         struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -271,7 +270,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
 /// The fields of an object, on their way to what they belong to.
 struct Fields<'de, I> {
     fields: I,
-    /// The one of which the name is read already.
+    /// The field whose name is already read.
     value: Option<(Cow<'de, str>, &'de RawValue)>,
 }
 
@@ -308,7 +307,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
-/// Any JSON whose numbers can be held and whose strings are Unicode. Reading it builds nothing.
+/// Any JSON whose numbers fit and whose strings are Unicode. Reading it builds nothing.
 pub struct Sound;
 
 impl<'de> Deserialize<'de> for Sound {

@@ -86,7 +86,7 @@ pub enum Heard {
     /// Something happened in a room.
     Event(Box<Event>),
     Push(Push),
-    /// Something that later versions say.
+    /// Something that only later versions say.
     Unknown(AnswerTo),
 }
 

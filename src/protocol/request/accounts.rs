@@ -1,4 +1,4 @@
-//! Requests about accounts: one's own, and as an administrator those of others.
+//! Requests about accounts: the user's own, and those of others for administrators.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::protocol::{
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Register {
-    /// The name of the account, which nobody has registered yet.
+    /// The name of the account, which is not registered yet.
     pub username: UserName,
     /// The password that opens it.
     pub password: ChosenPassword,
@@ -25,7 +25,7 @@ pub struct Register {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "LoginFields", into = "LoginFields")]
 pub enum Login {
-    /// By a name that is not registered, where guests are allowed.
+    /// By a name that is not registered, if guests are allowed.
     Guest(UserName),
     Password(UserName, Password),
     /// By a token of an earlier login, or of a bot.
@@ -119,7 +119,7 @@ pub struct OperatorLogin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAdmin {
     pub username: UserName,
-    /// Must be given: left out, it would take somebody's office away.
+    /// Without a default: a request that forgets it must not take an administrator's rights away.
     pub admin: bool,
 }
 
@@ -148,7 +148,7 @@ pub struct Unban {
     pub username: UserName,
 }
 
-/// Closes somebody's account for good.
+/// Closes another user's account for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteAccount {
     pub username: UserName,
@@ -159,7 +159,7 @@ pub struct DeleteAccount {
 pub struct Users {
     /// Those whose folded names come after this.
     pub after: Option<UserName>,
-    /// [`HISTORY_MAX`] where it is left out.
+    /// [`HISTORY_MAX`] if it is left out.
     pub limit: Option<Limit<{ LIST_MAX as u64 }>>,
 }
 

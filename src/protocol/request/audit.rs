@@ -8,12 +8,12 @@ use crate::protocol::{
     limits::{AUDIT_DEFAULT, HISTORY_MAX},
 };
 
-/// Lists what was done with power over others, the newest first.
+/// Lists what users with rights over others did with them, the newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// Only entries with a lower number: to page.
     pub before: Option<Seq>,
-    /// [`AUDIT_DEFAULT`] where it is left out.
+    /// [`AUDIT_DEFAULT`] if it is left out.
     pub limit: Option<Limit<{ HISTORY_MAX as u64 }>>,
 }
 

@@ -13,7 +13,7 @@ pub struct ListServers {}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AskStatus {}
 
-/// Is answered with the same data.
+/// A request that is answered with the same data.
 #[derive(Debug, Clone)]
 pub struct Ping {
     barrier: bool,
@@ -21,8 +21,8 @@ pub struct Ping {
 }
 
 impl Ping {
-    /// A ping that is answered only when everything committed anywhere before it has been applied by the server
-    /// that answers.
+    /// A ping that the server answers only when it has applied everything that was committed before it on any
+    /// server.
     pub fn with_barrier() -> Ping {
         let data = RawValue::from_string(r#"{"barrier":true}"#.into()).expect("an object");
         Ping { barrier: true, data }
@@ -33,12 +33,12 @@ impl Ping {
         self.barrier
     }
 
-    /// How long what it holds was written.
+    /// The length of its data as it was written, in bytes.
     pub fn bytes(&self) -> usize {
         self.data.get().len()
     }
 
-    /// What is given back, `barrier` included: an object.
+    /// The object to give back, `barrier` included.
     pub fn into_data(self) -> Box<RawValue> {
         self.data
     }

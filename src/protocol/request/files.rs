@@ -15,7 +15,7 @@ pub struct FileBegin {
     pub name: FileName,
     /// The file's size in bytes.
     pub size: u64,
-    /// `application/octet-stream` where it is left out.
+    /// `application/octet-stream` if it is left out.
     pub content_type: Option<ContentType>,
 }
 

@@ -24,11 +24,12 @@ pub struct Chat {
     pub reply_to: Option<Seq>,
     /// The file that it shows.
     pub file_id: Option<FileId>,
-    /// The `client_msg_id` of the connection's message before it: if that was refused for load, so is this one.
+    /// The `client_msg_id` of the connection's message before it: if that was refused for load, so is this
+    /// one.
     pub follows: Option<ClientMsgId>,
 }
 
-/// Where a message goes.
+/// The destination of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     Room(RoomName),
@@ -131,7 +132,7 @@ pub struct History {
     pub room: RoomName,
     /// From where, and in which direction.
     pub range: HistoryRange,
-    /// [`HISTORY_DEFAULT`] where it is left out.
+    /// [`HISTORY_DEFAULT`] if it is left out.
     pub limit: Option<Limit<{ HISTORY_MAX as u64 }>>,
 }
 
@@ -141,7 +142,7 @@ impl History {
         self.limit.map_or(HISTORY_DEFAULT, |limit| limit.get() as usize)
     }
 
-    /// It goes on in the direction in which it was asked.
+    /// The next page goes on in the same direction.
     pub(super) fn next(&self, page: &HistoryPage) -> Option<History> {
         let (first, last) = (page.events.first(), page.events.last());
         let range = match self.range {
@@ -218,7 +219,7 @@ pub struct Search {
     pub until: Option<Time>,
     /// Only what has a lower Lamport timestamp: to page.
     pub before: Option<Seq>,
-    /// [`SEARCH_DEFAULT`] where it is left out.
+    /// [`SEARCH_DEFAULT`] if it is left out.
     pub limit: Option<Limit<{ SEARCH_MAX as u64 }>>,
 }
 
@@ -228,9 +229,9 @@ impl Search {
         self.limit.map_or(SEARCH_DEFAULT, |limit| limit.get() as usize)
     }
 
-    /// It goes on behind the last hit, or where the server ended it.
+    /// The next page goes on behind the last hit, or at the place at which the server ended the search.
     pub(super) fn next(&self, page: &SearchPage) -> Option<Search> {
-        // A full page may be the last one; only asking for another tells.
+        // A full page may be the last one; only another request tells.
         let last = page.hits.last().filter(|_| page.hits.len() >= self.limit());
         let cut_at = page.before.filter(|_| page.more);
         let before = cut_at.or(last.map(|hit| hit.event.lamport_timestamp))?;
@@ -259,7 +260,7 @@ mod tests {
             "kind": "message", "body": "x", "client_msg_id": "b", "snippet": "x" })
     }
 
-    /// What is asked behind the answer with this `data`.
+    /// The request for the page behind the answer with this `data`.
     fn next(request: impl Into<Request>, mut data: Value) -> Option<Request> {
         let request = request.into();
         data["room"] = json!("den");

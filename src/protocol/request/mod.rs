@@ -1,10 +1,11 @@
-//! Requests: what a client can ask. Each is a struct with serde both ways; one table says which `msg_type` names it.
+//! Requests: what a client can ask. Each is a struct with serde both ways; one table says which `msg_type`
+//! names it.
 //!
-//! A request that exists is well formed: its fields were checked when they were made, and what concerns several of
-//! them, or the configuration, by [`Request::check`]. Whether it is allowed is decided later.
+//! A request that exists is well formed: its fields were checked when they were made. [`Request::check`]
+//! checks what concerns several fields or the configuration. Whether the request is allowed is decided later.
 //!
-//! A request may be part of a log command, where its fields are written by position, so none may be left out when
-//! it is serialised. That an absent field is not written in JSON is the codec's business (`json`).
+//! A request may be part of a log command, where its fields are written by position, so none may be left out
+//! when it is serialised. The JSON codec (`json`) leaves absent fields out.
 
 mod accounts;
 mod audit;
@@ -38,7 +39,7 @@ use super::{
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It says who asks. It changes replicated state, too, but has no place among the others.
+    /// It says who the client is. It changes replicated state, too, but is not ordered among the others.
     Login,
     /// It changes replicated state, and so is answered in the order it was sent.
     Write,
@@ -46,17 +47,16 @@ pub enum Kind {
     Read,
 }
 
-/// A kind of request, with the kind of answer that it has if it is carried out.
+/// A type of request, with the type of its answer if it is carried out.
 pub trait Answered: Into<Request> {
     type Answer: TryFrom<Answer, Error = Answer>;
 }
 
-/// The table of requests: `msg_type`, type, the fields that name the room and the message that it is about, what
-/// becomes of it, and the answer if it is carried out. Behind that stands, if the answer is a page of a list, what
-/// gives the request for the page behind it.
+/// The table of requests: `msg_type`, type, the fields that name the room and the message that it is about,
+/// what becomes of it, and the answer if it is carried out. If the answer is a page of a list, a function
+/// follows that gives the request for the next page.
 ///
-/// `$each` is a macro that gets all rows, and so makes something of each request: a request that it can make nothing of
-/// does not compile.
+/// `$each` is a macro that gets all rows. A request that it has no rule for does not compile.
 macro_rules! requests {
     ($each:ident) => {
         $each! {
@@ -180,7 +180,7 @@ macro_rules! request_enum {
             /// Every `msg_type` that names a request.
             pub const MSG_TYPES: &'static [&'static str] = &[$($msg_type, $($alias,)?)*];
 
-            /// The `msg_type` that names it. Where two do, the first one.
+            /// The `msg_type` that names it, the first one if there are two.
             pub fn msg_type(&self) -> &'static str {
                 match self {
                     $(Request::$name(_) => $msg_type,)*
@@ -201,7 +201,8 @@ macro_rules! request_enum {
                 }
             }
 
-            /// The place of the message that it is about, to be filled in; `None` if it is about none.
+            /// The place of the message that it is about, for the caller to change; `None` if it is about
+            /// none.
             pub fn place_mut(&mut self) -> Option<&mut Seq> {
                 match self {
                     $(Request::$name(request) => request_enum!(@place request $($($seq)?)?),)*
@@ -215,7 +216,8 @@ macro_rules! request_enum {
                 }
             }
 
-            /// What asks for the page behind `answer`, the answer to this; `None` if there is none.
+            /// The request for the page behind `answer`, the answer to this one; `None` if there is no such
+            /// page.
             pub fn next_page(&self, answer: &Answer) -> Option<Request> {
                 match self {
                     $(Request::$name(request) => request_enum!(@next request answer $($next)?),)*
@@ -254,8 +256,8 @@ macro_rules! request_enum {
         })*
 
         impl Answer {
-            /// Reads an answer that stands under `msg_type`, to a request that `asked` names; `None` if that
-            /// is none of this version.
+            /// Reads the answer `msg_type` to a request that `asked` names; `None` if this version knows no
+            /// such answer.
             pub fn read<'de, D: Deserializer<'de>>(
                 msg_type: &str,
                 asked: &str,
@@ -278,7 +280,7 @@ impl Request {
     /// Checks what one field alone does not show.
     ///
     /// # Errors
-    /// A body is longer than the configuration allows (`too_large`), a token has not the shape of one
+    /// A body is longer than the configuration allows (`too_large`), a token does not have the form of one
     /// (`bad_credentials`), or fields do not fit together.
     pub fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         match self {
@@ -296,8 +298,9 @@ impl Request {
 }
 
 impl Request {
-    /// Whether nothing that its client sends behind it is read before it is answered: it decides who the client is,
-    /// it needs a secret made or checked, which the thread does that reads, or what it names must be looked up first.
+    /// Whether the client's next line is read only after the answer. So it is if the request decides who the
+    /// client is, if it needs a secret made or checked (the reading thread does that), or if something that
+    /// it names must be looked up first.
     pub fn is_awaited(&self) -> bool {
         match self {
             Request::CreateJoin(CreateJoin { password, .. }) => password.is_some(),

@@ -1,5 +1,5 @@
-//! Requests by which the people of a room keep order in it. `ban` and `unban` stand with the accounts, since they
-//! are about the whole cluster, too.
+//! Requests of moderation within a room. `ban` and `unban` are in `accounts`, since they are about the whole
+//! cluster, too.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct Unmute {
     pub username: UserName,
 }
 
-/// Gives a member another role. To make somebody the owner hands the room over.
+/// Gives a member another role. Making a member the owner hands the room over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetRole {
     pub room: RoomName,

@@ -1,4 +1,4 @@
-//! Requests about rooms: being in them, listing them, their webhooks, and what passes in them without being kept.
+//! Requests about rooms: membership, lists, webhooks, and typing, which is not kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,24 +10,26 @@ use crate::protocol::{
     name::{RoomName, UserName},
 };
 
-/// Makes the user a member of a room, which is created where it does not exist, and lets this connection follow it.
+/// Makes the user a member of a room, which is created if it does not exist, and lets this connection follow
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CreateJoin {
     pub room: RoomName,
     /// Of a room that this request creates: whether it is private.
     #[serde(default)]
     pub private: bool,
-    /// What opens the room; of a room that this request creates: what will open it. Whether it may be chosen
-    /// (see [`ChosenPassword`]) is asked only where it is.
+    /// The room's password, or the one to give to a room that this request creates. Only in the second case
+    /// must it fit the rules for a new one (see [`ChosenPassword`]).
     pub password: Option<Password>,
     /// A resume: the last `seq` that the client has.
     pub after: Option<Seq>,
-    /// Without `after`: how many of the last events to give; [`HISTORY_DEFAULT`] where it is left out.
+    /// Without `after`: how many of the last events to give; [`HISTORY_DEFAULT`] if it is left out.
     pub history: Option<Whole<0, { HISTORY_MAX as u64 }>>,
 }
 
 impl CreateJoin {
-    /// Whether the client has events of the room. A room that is no more is not made anew for it.
+    /// Whether the client has events of the room. If the room is gone, it is not created again for such a
+    /// client.
     pub fn resumes(&self) -> bool {
         self.after.is_some_and(|after| after.get() > 0)
     }
@@ -72,7 +74,7 @@ pub struct RoomPassword {
 pub struct Rooms {
     /// Those whose folded names come after this.
     pub after: Option<RoomName>,
-    /// [`LIST_MAX`] where it is left out.
+    /// [`LIST_MAX`] if it is left out.
     pub limit: Option<Limit<{ LIST_MAX as u64 }>>,
     /// Only those of which the user is a member.
     #[serde(default)]
@@ -97,7 +99,7 @@ pub struct Members {
     pub room: RoomName,
     /// Those whose folded names come after this.
     pub after: Option<UserName>,
-    /// [`LIST_MAX`] where it is left out.
+    /// [`LIST_MAX`] if it is left out.
     pub limit: Option<Limit<{ LIST_MAX as u64 }>>,
 }
 
@@ -170,7 +172,7 @@ pub struct Hooks {
     pub room: RoomName,
 }
 
-/// Posts by such an address: what HTTP makes of a `POST /hooks/TOKEN`.
+/// Posts by such an address: the server makes it from a `POST /hooks/TOKEN` over HTTP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HookPost {
     /// The token in the address.
@@ -180,6 +182,7 @@ pub struct HookPost {
     pub display_name: Option<DisplayName>,
     /// Names the message for ever, as that of a `chat` does.
     pub client_msg_id: Option<ClientMsgId>,
-    /// Names the message for a minute, where it has no `client_msg_id`: whatever comes under it again is the same.
+    /// Names the message for a minute if it has no `client_msg_id`: a second one under it is the same
+    /// message.
     pub repeat_id: Option<ClientMsgId>,
 }

@@ -11,10 +11,10 @@ use crate::protocol::{
     refusal::Refusal,
 };
 
-/// Takes over events of another time or cluster into a room that has just these before them.
+/// Appends events of another time or cluster to a room. The room must end just before the first of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Import {
-    /// The room, which is created where it does not exist.
+    /// The room, which is created if it does not exist.
     pub room: RoomName,
     /// The `seq` that the first of the events is to have.
     pub first_seq: Seq,
@@ -42,10 +42,10 @@ impl Import {
     }
 }
 
-/// Makes a room what it was at another time or in another cluster, but for its events.
+/// Gives a room the settings and members that it had at another time or in another cluster; not its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImportRoom {
-    /// The room, which is created where it does not exist.
+    /// The room, which is created if it does not exist.
     pub room: RoomName,
     pub info: Box<RoomInfo>,
 }
@@ -54,10 +54,10 @@ pub struct ImportRoom {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Export {
     pub room: RoomName,
-    /// Events above this `seq`; from the beginning where it is left out.
+    /// Events above this `seq`; from the beginning if it is left out.
     #[serde(default)]
     pub after: Seq,
-    /// [`HISTORY_MAX`] where it is left out.
+    /// [`HISTORY_MAX`] if it is left out.
     pub limit: Option<Limit<{ HISTORY_MAX as u64 }>>,
 }
 
@@ -73,7 +73,7 @@ impl Export {
 pub struct ExportRooms {
     /// Those whose folded names come after this.
     pub after: Option<RoomName>,
-    /// [`HISTORY_MAX`] where it is left out.
+    /// [`HISTORY_MAX`] if it is left out.
     pub limit: Option<Limit<{ LIST_MAX as u64 }>>,
 }
 

@@ -3,12 +3,12 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Passes on what is left of a character: its compatibility decomposition (NFKD) without marks and format
-/// characters, in full case folding, and letters that do not decompose as the letter that people type in their
-/// place. Nothing is left of a mark; several characters are left of `ß` or `㎏`.
+/// Passes on the folded form of a character: its compatibility decomposition (NFKD) without marks and format
+/// characters, in full case folding, and letters that do not decompose as the letter that people type in
+/// their place. Nothing is left of a mark; several characters are left of `ß` or `㎏`.
 ///
-/// Every character is folded for itself: the result for a text is the results for its characters. What NFKD would
-/// reorder are marks, and they are gone.
+/// Every character is folded by itself: the result for a text is the results for its characters. What NFKD
+/// would reorder are marks, and they are gone.
 pub(super) fn fold(char: char, mut pass_on: impl FnMut(char)) {
     if char.is_ascii() {
         return pass_on(char.to_ascii_lowercase());
@@ -35,7 +35,8 @@ fn is_hangul_syllable(char: char) -> bool {
     ('\u{ac00}'..='\u{d7a3}').contains(&char)
 }
 
-/// Marks, format characters (soft hyphens, joiners, directions), and what changes the look of another character.
+/// Marks, format characters (soft hyphens, joiners, directions), and what changes the look of another
+/// character.
 fn is_dropped(char: char) -> bool {
     if char.is_ascii() {
         return false;
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn folding_twice_is_folding_once() {
-        // Beyond this there are Han characters only, which do not fold, and what nobody uses.
+        // Beyond this there are only Han characters, which do not fold, and private-use ones.
         for char in '\0'..='\u{1ffff}' {
             let once = folded(&char.to_string());
             assert_eq!(folded(&once), once, "U+{:04X}", u32::from(char));

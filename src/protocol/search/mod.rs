@@ -8,8 +8,8 @@
 //! | `query` | what the user typed, taken apart |
 //! | `snippet` | the part of a message that a search shows |
 //!
-//! Index, query and snippet take every text apart by the same code, so what is found is also what is marked. The
-//! index of the database stores the terms as they come out of here: when one of these modules gives other terms
+//! Index, query and snippet split every text by the same code, so what is found is also what is marked. The
+//! index of the database stores the terms that come out of here: when one of these modules gives other terms
 //! than before, [`INDEX_VERSION`] must grow.
 
 mod fold;
@@ -23,5 +23,6 @@ pub use searchable::searchable;
 pub use snippet::snippet;
 pub use terms::{Terms, is_ascii_symbol};
 
-/// The version of what this module makes of a text. A server that finds another one in its index makes it anew.
+/// The version of what this module makes of a text. A server that finds another one in its index makes it
+/// anew.
 pub const INDEX_VERSION: u32 = 1;

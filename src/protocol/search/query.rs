@@ -1,4 +1,4 @@
-//! What the user typed into a search, taken apart.
+//! The query of a search, parsed.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::terms::{Kind, Run, Term, Terms};
 
 /// Bytes of what was typed that are looked at.
 const QUERY_BYTES: usize = 1_024;
-/// Of an overlong query the first so many clauses count.
+/// Clauses of a query that count; more are ignored.
 pub const TERMS_MAX: usize = 16;
 
 /// What has to occur in a text: all of its clauses.
@@ -55,7 +55,8 @@ impl Query {
         (!query.clauses.is_empty()).then_some(query)
     }
 
-    /// A part that is shorter than a gram cannot be looked for behind another term: it is a clause of its own.
+    /// A part that is shorter than a gram cannot be looked for behind another term: it is a clause of its
+    /// own.
     fn add(&mut self, runs: &[Run], begins: bool) {
         for (place, phrase) in runs.split(Run::is_short).enumerate() {
             let is_last = place == runs.iter().filter(|run| run.is_short()).count();
@@ -74,14 +75,14 @@ impl Query {
         &self.clauses
     }
 
-    /// Whether everything that is looked for occurs in a text.
+    /// Whether all clauses occur in a text.
     pub fn fits(&self, text: &str) -> bool {
         let terms = Terms::of(text);
         let all = terms.all();
         self.clauses.iter().all(|clause| clause.places(&terms, &all).next().is_some())
     }
 
-    /// Where in a text is what is looked for, in order and without overlaps.
+    /// The places of all clauses in a text, in order and without overlaps.
     pub(super) fn places(&self, terms: &Terms, all: &[Term]) -> Vec<Range<usize>> {
         let mut places: Vec<Range<usize>> =
             self.clauses.iter().flat_map(|clause| clause.places(terms, all)).collect();

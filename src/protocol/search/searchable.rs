@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// The Lamport timestamp and the text of a stored event, where it is a message that has a text; anything
-/// else is found by nobody.
+/// The Lamport timestamp and the text of a stored event, if it is a message that has a text; no search finds
+/// anything else.
 ///
-/// This is all that the index of a search knows of the form of events.
+/// Nothing else of the index depends on the form of events.
 pub fn searchable(json: &str) -> Option<(u64, Cow<'_, str>)> {
     #[derive(Deserialize)]
     struct Said<'a> {

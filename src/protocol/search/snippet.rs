@@ -5,14 +5,14 @@ use super::{
     terms::{Kind, Run, Terms},
 };
 
-/// Stands around what was found. The text's own asterisks are shown as [`ASTERISK`].
+/// Put around what was found. The text's own asterisks are shown as [`ASTERISK`].
 const MARK: &str = "**";
 /// In the place of an asterisk of the text.
 const ASTERISK: char = '\u{2217}';
-/// Stands where something was left out.
+/// Put in the place of text that was left out.
 const LEFT_OUT: char = '…';
-/// How much is shown before the first place that was found, and in all. A word counts as [`WORD`], and a symbol or a
-/// character of a script that is cut into grams as one.
+/// How much is shown before the first place that was found, and in all. A word counts as [`WORD`], and a
+/// symbol or a character of a script that is cut into grams as one.
 const BEFORE_MAX: usize = 6 * WORD;
 const SHOWN_MAX: usize = 24 * WORD;
 const WORD: usize = 2;

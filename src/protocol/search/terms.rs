@@ -1,11 +1,11 @@
-//! A text taken apart into the terms of the index.
+//! A text split into the terms of the index.
 //!
 //! - A **word** is a run of letters and digits: one term.
 //! - A **symbol**, such as an emoji, an arrow or `€`, is a term of its own. `C++` is three terms.
-//! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping **grams**: pairs
-//!   of characters for Han, Kana and Hangul, and three at a time for the alphabets of Thai, Lao, Khmer and Burmese.
-//!   So every part of a sentence is found by terms that follow one another. A part that is shorter than a gram is
-//!   looked for among the [parts](Terms::parts), which have no order.
+//! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping
+//!   **grams**: pairs of characters for Han, Kana and Hangul, and three at a time for the alphabets of Thai,
+//!   Lao, Khmer and Burmese. So every part of a sentence is found by terms that follow one another. A part
+//!   that is shorter than a gram is looked for among the [parts](Terms::parts), which have no order.
 //!
 //! Everything else separates.
 
@@ -73,7 +73,7 @@ impl Run {
 pub(super) struct Term {
     /// Folded; never empty.
     pub text: String,
-    /// Where it is in the text, in bytes. Those of neighbours overlap in grams.
+    /// Its place in the text, in bytes. The places of neighbouring grams overlap.
     pub place: Range<usize>,
 }
 
@@ -138,7 +138,7 @@ impl Terms {
         self.runs.iter().flat_map(Run::terms).collect()
     }
 
-    /// Where a part that is shorter than a gram occurs.
+    /// The places of a part that is shorter than a gram.
     pub(super) fn places_of_part(&self, part: &str) -> impl Iterator<Item = Range<usize>> {
         let length = part.chars().count();
         self.runs
@@ -149,7 +149,7 @@ impl Terms {
             .map(|term| term.place)
     }
 
-    /// Where the last run ends.
+    /// The end of the last run.
     pub(super) fn end(&self) -> usize {
         self.runs.last().map_or(0, Run::end)
     }
@@ -175,7 +175,8 @@ fn hangul(first: char, second: char) -> Option<char> {
     if is_inside { compose(first, second) } else { None }
 }
 
-/// ASCII characters that are symbols. Other signs separate, so that `fox-trot`, `isn't` and `a/b` are found by words.
+/// ASCII characters that are symbols. Other signs separate, so that `fox-trot`, `isn't` and `a/b` are found
+/// by words.
 pub fn is_ascii_symbol(char: char) -> bool {
     matches!(char, '#' | '$' | '%' | '&' | '+' | '<' | '=' | '>' | '@' | '^' | '`' | '|' | '~')
 }
