@@ -50,7 +50,7 @@ pub fn accept_all(listener: &TcpListener, server: &Arc<ServerHandle>, stop: &Sto
     }
 }
 
-/// Why somebody was not let in.
+/// Why a connection was not let in.
 #[derive(Debug, Error)]
 enum TurnedAway {
     #[error("there are as many connections, or as many from one address, as the limits allow")]
@@ -90,6 +90,6 @@ fn turn_away(stream: &Stream, server: &ServerHandle) {
     server.context.metrics.turned_away.inc();
     let refusal = Refusal::new(Code::Overloaded, "this server has no room for another connection");
     let line = server.context.turn_away(refusal);
-    // Who is turned away may be gone already.
+    // The client may be gone already.
     let _ = stream.write_until(Instant::now() + PAUSE, &line);
 }

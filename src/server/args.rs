@@ -25,12 +25,11 @@ pub struct Args {
     /// The configuration file; without it: server1, server2, server3 on localhost, ports 8000 to 8002.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// All servers of the cluster, in place of those of the configuration file: where the others reach them,
-    /// in the order of the ring. Of those that live, the last one leads.
+    /// All servers of the cluster, in the order of the ring, each with the address at which the others reach
+    /// it. Replaces those of the configuration file. Of those that live, the last one leads.
     #[arg(long, value_name = "ID=HOST:PORT,...", value_delimiter = ',')]
     pub servers: Vec<ServerAddress>,
-    /// Where clients reach servers, if that is elsewhere, as with the published ports of containers. It is
-    /// what clients are told.
+    /// The addresses that clients are told, if they differ, as with the published ports of containers.
     #[arg(long, value_name = "ID=HOST:PORT,...", value_delimiter = ',')]
     pub client_addresses: Vec<ServerAddress>,
     /// The name of the cluster, in place of that of the configuration file. Clusters of different names do
@@ -41,18 +40,18 @@ pub struct Args {
     #[arg(long, value_name = "IP")]
     pub bind: Option<IpAddr>,
     /// The folder in which each server keeps its data in a folder of its own. One that is named here must
-    /// exist; the default one is made where it is missing.
+    /// exist; the default one is made if it is missing.
     #[arg(long, value_name = "FOLDER", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
-    /// The folder of the log files. It is made where it is missing.
+    /// The folder of the log files. It is made if it is missing.
     #[arg(long, value_name = "FOLDER", default_value = "logs")]
     pub log_dir: PathBuf,
     /// The file with the secret that all servers share: 64 hexadecimal digits, readable by its owner
-    /// only. Without this option: cluster.secret in the data folder, where there is one.
+    /// only. Without this option: cluster.secret in the data folder, if there is one.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
-    /// A port of their own for the metrics, in place of that of the configuration file: nobody is asked for a
-    /// token there.
+    /// A port of their own for the metrics, in place of that of the configuration file. No token is needed
+    /// there.
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// The file with the token that monitoring sends to the port for clients, in place of that of the
@@ -74,14 +73,14 @@ pub struct Args {
     /// How it is logged: as text for people, or as lines of JSON for programs that collect logs.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", ignore_case = true)]
     pub log_format: Format,
-    /// Start, check every port, the database and every thread, stop; exit status 0 where all is well.
+    /// Start, check every port, the database and every thread, stop; exit status 0 if all is well.
     #[arg(long)]
     pub test_mode: bool,
     /// Ask the server that runs here under this id and configuration whether it works; exit status 0 if it
     /// does, else 1. Servers that it cannot reach change nothing about that.
     #[arg(long, conflicts_with = "test_mode")]
     pub health: bool,
-    /// Ask the server that runs here whether people can be sent to it, for which it needs a majority; exit
+    /// Ask the server that runs here whether clients can be sent to it, for which it needs a majority; exit
     /// status 0 if they can, else 1.
     #[arg(long, conflicts_with_all = ["test_mode", "health"])]
     pub ready: bool,

@@ -1,12 +1,12 @@
 //! What waits to be written to all connections together, and how fast each must take it.
 //!
 //! Each outbox is bounded, but ten thousand of them are not small together. So there is a budget for all
-//! (`limits.outboxes_bytes`): where it is passed, the connections that hold most are closed until the rest
-//! fits. They resume, as any connection that read too slowly does.
+//! (`limits.outboxes_bytes`): if it is passed, the connections that hold most are closed until the rest fits.
+//! They resume, as any connection that read too slowly does.
 //!
-//! **What counts** is memory: a line that waits for many connections is held once, so each of them counts for
-//! its share. To count the shares every line is looked at, so that is done only where the lines without their
-//! being shared would pass the budget, and seldom where it turns out that they are.
+//! **What counts** is memory: a line that waits for many connections is held once, so each of them counts a
+//! share of it. Counting shares means looking at every line. So it is done only if the lines would pass the
+//! budget if none were shared, and at most once in [`WEIGH_SHARES`] if they fit after all.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::fanout::ConnId;
 
 /// How often all backlogs are added up.
 const WEIGH: Duration = Duration::from_millis(250);
-/// How often at most shares are counted where they were found to fit.
+/// Least time between two counts of shares, if they were found to fit.
 const WEIGH_SHARES: Duration = Duration::from_secs(1);
 
 /// How long a reader for whom something waits all the time may take for `PACE_BYTES`.
@@ -44,7 +44,6 @@ impl Budget {
         is_due
     }
 
-    /// Whether so much may wait.
     pub fn has_room(&self, bytes: usize) -> bool {
         bytes <= self.bytes
     }

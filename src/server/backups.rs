@@ -1,4 +1,4 @@
-//! Copies of the whole state for operators: who may have one, and that one is made at a time.
+//! Copies of the whole state for operators: who may have one. Only one is made at a time.
 
 use std::sync::{
     Arc,
@@ -18,14 +18,13 @@ const TIME_BYTES: usize = 8;
 
 /// What the server needs to make backups.
 pub struct Backups {
-    /// What the copies are read with.
     pub readers: Arc<Readers>,
     /// Marks challenges as ours, so that none has to be remembered. Drawn when the server starts.
     key: [u8; 32],
     is_busy: AtomicBool,
 }
 
-/// The place of the one backup that may be under way: each holds back the clearing up of the database's log.
+/// The right to make a backup. There is one, because a backup keeps the database's log from being cleared.
 pub struct Place<'a>(&'a AtomicBool);
 
 impl Drop for Place<'_> {
@@ -45,8 +44,8 @@ impl Backups {
         (!self.is_busy.swap(true, Ordering::AcqRel)).then_some(Place(&self.is_busy))
     }
 
-    /// A challenge for an operator, who may answer it for a while. Who overhears the answer could give it once more in
-    /// that time, and would get what they have overheard.
+    /// A challenge for an operator, valid for [`CHALLENGE_MS`]. An eavesdropper could repeat the answer in
+    /// that time, but would only get what they can hear anyway.
     pub fn challenge(&self, now_ms: u64) -> [u8; PROOF_BYTES] {
         let time = now_ms.to_be_bytes();
         let mark: [u8; 32] = self.mac(&time).finalize().into_bytes().into();
@@ -56,7 +55,7 @@ impl Backups {
         challenge
     }
 
-    /// Whether a challenge of this server was answered in time by who knows the cluster's secret.
+    /// Whether a challenge of this server was answered in time by a client that knows the cluster's secret.
     pub fn accepts(
         &self,
         now_ms: u64,

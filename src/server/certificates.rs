@@ -1,7 +1,7 @@
 //! This server's certificate and key, from files that may change while it runs.
 //!
-//! They are looked at when a connection asks for them, once a second at most. A new pair that is not good is said in
-//! the log, once, and the old one stays in use.
+//! They are looked at when a connection asks for them, once a second at most. A new pair that cannot be used
+//! is logged once, and the old one stays in use.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ pub enum UnfitCertificate {
     /// There is no certificate in a file.
     #[error("there is no certificate in {}", .0.display())]
     Empty(PathBuf),
-    /// Everybody on the machine can read the key.
+    /// Other users of the machine can read or change the key.
     #[error("others can read or change {} (mode {mode:o}); run chmod 600 on it", key.display())]
     Open { key: PathBuf, mode: u32 },
     /// The two are not of one pair.
@@ -77,7 +77,7 @@ struct Current {
     looked: Instant,
 }
 
-/// What tells that a file was changed; `None` where it cannot be looked at.
+/// What shows that a file has changed; `None` if it cannot be looked at.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Certificates {
@@ -92,13 +92,13 @@ impl Certificates {
         Ok(Certificates { certificate: certificate.into(), key: key.into(), current: Mutex::new(current) })
     }
 
-    /// The server's side of a new connection. `refused` counts new pairs that are not good.
+    /// The server's side of a new connection. `refused` counts new pairs that cannot be used.
     pub fn connection(&self, refused: &Counter) -> Result<ServerConnection, rustls::Error> {
         let config = self.current(refused).config.clone();
         ServerConnection::new(config)
     }
 
-    /// When the certificate in use expires, in seconds since the Unix epoch; `None` where that cannot be read.
+    /// When the certificate in use expires, in seconds since the Unix epoch; `None` if that cannot be read.
     pub fn expires_s(&self, refused: &Counter) -> Option<i64> {
         self.current(refused).expires_s
     }
@@ -159,12 +159,11 @@ fn read(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<i64
     Ok((Arc::new(config), expires_s))
 }
 
-/// Refuses a key that everybody on the machine can read, where the system knows such a thing. A group may: some
-/// systems keep one for keys.
+/// Refuses a key that every user of the machine can read. A group may: some systems keep one for keys.
 #[cfg(unix)]
 fn check_key_file(path: &Path) -> Result<(), UnfitCertificate> {
     use std::os::unix::fs::PermissionsExt;
-    // A file that is not there is told of when it is read.
+    // A missing file is reported when it is read.
     let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o027 == 0 {
         Ok(())
@@ -173,7 +172,7 @@ fn check_key_file(path: &Path) -> Result<(), UnfitCertificate> {
     }
 }
 
-/// Refuses a key that everybody on the machine can read, where the system knows such a thing.
+/// This system has no such permissions.
 #[cfg(not(unix))]
 fn check_key_file(_path: &Path) -> Result<(), UnfitCertificate> {
     Ok(())

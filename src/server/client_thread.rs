@@ -1,8 +1,8 @@
-//! The thread of one client connection: it reads, cuts into lines, reads the request in each and hands it to the
-//! replica. Answers are written by the fan-out, so this thread sleeps unless its client speaks.
+//! The thread of one client connection: it cuts what it reads into lines, parses the request in each and
+//! hands it to the replica. The fan-out writes the answers, so this thread sleeps unless its client speaks.
 //!
-//! Behind a request that says who the client is, or carries a password, it reads nothing until that is answered, and
-//! meanwhile hashes what the replica tells it to (`server/credentials`).
+//! After a request that logs in or carries a password, it reads nothing until that is answered. Meanwhile it
+//! hashes what the replica tells it to (`server/credentials`).
 
 use std::{
     io,
@@ -39,26 +39,24 @@ use super::{
 /// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which
 /// `tests/server` sends it, unoptimised.
 pub const STACK_BYTES: usize = 128 * 1024;
-/// A client that has closed its half gets the answers that are due. They are all there when the last request
-/// was followed by something and then by nothing for so long.
+/// A client that has closed its half still gets its answers. They are taken as complete when something was
+/// written after the last request and then nothing for this time.
 const QUIET: Duration = Duration::from_millis(300);
 
 /// How the thread of a connection reaches the rest of the server.
 pub struct ServerHandle {
-    /// To the replica. Full holds the reader back, and by TCP the client.
+    /// To the replica. If it is full the reader waits, and through TCP the client.
     pub inbox: Sender<Input>,
-    /// To those who write: for control frames of WebSockets, which the replica knows nothing of.
+    /// For control frames of WebSockets, which the replica knows nothing of.
     pub fan_outs: FanOutQueues,
     pub credentials: Arc<Credentials>,
-    /// Copies of the whole state for operators.
     pub backups: Backups,
-    /// What all threads share.
     pub context: Arc<Context>,
 }
 
 impl ServerHandle {
-    /// Hands a request, or what is wrong with it, to the replica. If nothing may overtake it, waits until it is
-    /// answered, and does the work that it needs; at most until `deadline`, if there is one.
+    /// Hands a request, or what is wrong with it, to the replica. If no request may overtake it, does the
+    /// hashing that it needs and waits for the answer; at most until `deadline`, if there is one.
     pub fn hand_over(
         &self,
         client: &Client,
@@ -76,13 +74,12 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Tells the replica something.
     pub fn send(&self, input: Input) -> Result<(), ServerStopping> {
         self.inbox.send(input).map_err(|_| ServerStopping)
     }
 }
 
-/// Serves a connection until it ends. Whatever happens, a panic included, it is forgotten afterwards.
+/// Serves a connection until it ends. It is forgotten afterwards in any case, even after a panic.
 pub fn serve(server: &ServerHandle, client: Arc<Client>, stream: Arc<Stream>) {
     let patience_ms = if client.is_reserved() { RESERVED_MS } else { FIRST_LINE_MS };
     let deadline = Instant::now() + Duration::from_millis(patience_ms);
@@ -99,11 +96,11 @@ pub struct Conversation<'a> {
     pub server: &'a ServerHandle,
     pub client: Arc<Client>,
     pub stream: Arc<Stream>,
-    /// Where the client is: as the socket says, or a proxy that is trusted.
+    /// The client's address, from the socket or from a trusted proxy.
     addr: Option<IpAddr>,
     /// When its first request must be there.
     deadline: Instant,
-    /// Whether the replica knows of it.
+    /// Whether the replica knows of the connection.
     is_open: bool,
 }
 
@@ -112,7 +109,7 @@ impl Drop for Conversation<'_> {
         self.client.cut();
         self.server.context.clients.remove(self.client.conn);
         if self.is_open {
-            // Without a replica nobody needs to know.
+            // Without a replica, no thread needs to know.
             let _ = self.server.send(Input::Closed { conn: self.client.conn });
         }
     }
@@ -122,8 +119,8 @@ impl Drop for Conversation<'_> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Visitor {
     pub addr: Option<IpAddr>,
-    /// Until when an exchange over HTTP may take, where they have one of the places that are kept for operators
-    /// and administrators.
+    /// When an exchange over HTTP must be done, if it has one of the places reserved for operators and
+    /// administrators.
     pub reserved_until: Option<Instant>,
     /// Whether what they say is encrypted.
     pub is_encrypted: bool,
@@ -160,14 +157,14 @@ impl Conversation<'_> {
                 None => {}
             }
             if head.iter().all(u8::is_ascii_whitespace) {
-                // Blank lines count for nothing, however many there are.
+                // Blank lines are skipped, however many there are.
                 head.clear();
             }
             if self.stream.read_until(deadline, &mut head)? == 0 {
                 if head.is_empty() {
                     return Ok(());
                 }
-                // Nothing comes that could still make it one of the others.
+                // No further byte can make it one of the others.
                 break Dialect::Unknown;
             }
         };
@@ -193,13 +190,13 @@ impl Conversation<'_> {
         }
     }
 
-    /// Says why nothing that comes is heard, and ends.
+    /// Says why nothing is accepted here, and ends the connection.
     fn refuse_all(&self, code: Code, reason: &str) -> io::Result<()> {
         self.stream.say_and_close(&self.server.context.turn_away(Refusal::new(code, reason)))
     }
 
-    /// Goes on inside TLS, which the client begins with `head`. `false` where it cannot: there is no certificate, or it
-    /// is inside already.
+    /// Goes on inside TLS, which the client begins with `head`. `false` if it cannot: there is no
+    /// certificate, or the connection is encrypted already.
     fn begin_tls(&self, head: &[u8]) -> io::Result<bool> {
         let Some(certificates) = &self.server.context.config.certificates else { return Ok(false) };
         if self.stream.is_encrypted() {
@@ -211,7 +208,7 @@ impl Conversation<'_> {
         Ok(true)
     }
 
-    /// Lets a trusted proxy say for whom it speaks. Whether the connection goes on.
+    /// Lets a trusted proxy say for whom it speaks. Returns whether the connection goes on.
     fn hear_proxy(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
         let is_trusted = |addr| self.server.context.config.trusted_proxies.contains(addr);
         if !self.addr.is_some_and(is_trusted) {
@@ -243,7 +240,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// A trusted proxy says where the client is. Refused if there are too many connections from there.
+    /// A trusted proxy gives the client's address. Refused if there are too many connections from there.
     pub fn comes_from(&mut self, addr: IpAddr) -> Result<(), Refusal> {
         if self.addr == Some(addr) {
             return Ok(());
@@ -280,7 +277,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Hands the lines that `bytes` complete to the replica. After the end has begun, throws them away.
+    /// Hands the lines that `bytes` complete to the replica. Drops them if the connection is closing.
     fn take(&mut self, lines: &mut Lines, bytes: &[u8], last: &mut Option<LastLine>) -> io::Result<()> {
         if self.client.is_closing() {
             return Ok(());
@@ -310,7 +307,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Tells the replica of this connection, where it does not know of it.
+    /// Tells the replica of this connection, if it does not know of it.
     pub fn open(&mut self) -> Result<(), ServerStopping> {
         if !self.is_open {
             let Visitor { addr, reserved_until, .. } = self.visitor();
@@ -321,15 +318,15 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Reads a request in JSON and hands it to the replica. What must be answered before anything else is heard has
-    /// been answered then.
+    /// Reads a request in JSON and hands it to the replica. A request that no other may overtake has been
+    /// answered when this returns.
     pub fn hand_over(&mut self, line: &[u8]) -> Result<(), ServerStopping> {
         self.open()?;
         let request = json::read_request(line, &self.server.context.config.replica.limits);
         self.server.hand_over(&self.client, request, line.len(), None)
     }
 
-    /// Hands to the replica what is no request at all. It answers in its turn.
+    /// Hands the refusal of what is no request to the replica, which answers it in its turn.
     pub fn refuse(&mut self, refusal: Refusal) -> Result<(), ServerStopping> {
         self.open()?;
         let request = (RequestHead::default(), Err(BadRequest::Envelope(refusal)));

@@ -29,9 +29,8 @@ pub struct Client {
     sink: Sink,
     /// The place that it takes.
     seat: Seat,
-    /// Nothing more is to be read: only the end of what is written matters.
+    /// What comes in is thrown away; only the rest of what is written matters.
     closing: AtomicBool,
-    /// How often something was written.
     writes: AtomicU64,
     speaks: Mutex<Speaks>,
     /// Set once it speaks WebSocket.
@@ -40,10 +39,10 @@ pub struct Client {
     to_reader: Sender<ReaderTask>,
 }
 
-/// What the replica tells the thread that reads from a connection, while that waits for a request of its client.
+/// What the replica tells a reading thread that waits for the answer to a request.
 #[derive(Debug)]
 pub enum ReaderTask {
-    /// Do this, and tell the replica what came of it.
+    /// Do this, and send the replica the result.
     Work(Job),
     /// The request is answered: read on.
     ReadOn,
@@ -58,7 +57,6 @@ pub enum Speaks {
     WebSocket,
 }
 
-/// Where what is written goes.
 #[derive(Debug)]
 enum Sink {
     /// To another machine or process.
@@ -70,11 +68,11 @@ enum Sink {
 /// Which place a connection takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seat {
-    /// One of those for everybody.
+    /// One of those for all clients.
     Ordinary(Neighbourhood),
     /// One of those that are kept for operators and administrators.
     Reserved(Neighbourhood),
-    /// One of those for everybody, of a connection from a trusted proxy.
+    /// One of those for all clients; the connection is from a trusted proxy.
     Proxy,
     /// None: it belongs to a connection that has one already.
     Local,
@@ -90,12 +88,12 @@ pub struct ControlFrames {
     pub ping: bool,
     /// Close at once, and why.
     pub close: Option<(u16, &'static str)>,
-    /// What a close will say that comes after everything else.
+    /// What a close says that comes after everything else.
     pub last_words: Option<(u16, &'static str)>,
 }
 
 impl Client {
-    /// Writes as much as the other end takes at once; `WouldBlock` where that is nothing.
+    /// Writes as much as the other end takes at once; `WouldBlock` if that is nothing.
     pub fn write_now(&self, outgoing: &mut Outgoing) -> io::Result<()> {
         self.writes.fetch_add(1, Ordering::Relaxed);
         match &self.sink {
@@ -108,7 +106,7 @@ impl Client {
         }
     }
 
-    /// Writes what the other end has been given and has not taken; `WouldBlock` where some of it still waits.
+    /// Writes what is still held back; `WouldBlock` if some of it must wait on.
     pub fn flush_now(&self) -> io::Result<()> {
         match &self.sink {
             Sink::Socket(stream) => stream.flush_now(),
@@ -121,12 +119,11 @@ impl Client {
         matches!(self.seat, Seat::Reserved(_))
     }
 
-    /// How often something was written to it so far.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// It has begun to speak.
+    /// Sets the dialect, once it is known.
     pub fn speak(&self, speaks: Speaks) {
         *self.speaks.lock() = speaks;
     }
@@ -142,7 +139,6 @@ impl Client {
         self.control.get_or_init(Mutex::default);
     }
 
-    /// How it wants what it is said.
     pub fn framing(&self) -> Framing {
         match self.sink {
             Sink::Local(_) => Framing::Values,
@@ -151,20 +147,20 @@ impl Client {
         }
     }
 
-    /// The control frames that wait; `None` where it speaks no WebSocket.
+    /// The control frames that wait; `None` if it speaks no WebSocket.
     pub fn control(&self) -> Option<&Mutex<ControlFrames>> {
         self.control.get()
     }
 
-    /// Whether its end has begun.
+    /// Whether it is closing: nothing that it sends is taken any more.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Gives its thread a task. There is never more than one: the replica gives the next when the thread has
-    /// done what it was told, or has sent another request that it waits for.
+    /// Gives its thread a task. There is never more than one: the replica gives the next one when the thread
+    /// has done the last, or waits for another request.
     pub fn give(&self, task: ReaderTask) {
-        // A thread that has ended, or is about to, needs none.
+        // A thread that ends needs none.
         let _ = self.to_reader.try_send(task);
     }
 
@@ -176,9 +172,9 @@ impl Client {
         }
     }
 
-    /// Nothing more will be written. What was written still arrives, and what still comes in is thrown
-    /// away until the other end closes, or [`Client::cut`] is called: were the socket closed with unread
-    /// bytes in it, the other end might lose the last lines.
+    /// Nothing more will be written. What was written still arrives. What still comes in is thrown away until
+    /// the other end closes, or [`Client::cut`] is called: if the socket were closed with unread bytes in it,
+    /// the other end might lose the last lines.
     pub fn finish(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.to_reader.close();
@@ -200,8 +196,8 @@ impl Client {
     }
 }
 
-/// Reserved places that one address may have: whoever is no operator keeps one for seconds at most, and an
-/// operator needs no more.
+/// Reserved places that one address may have. A client that does not become an operator's keeps one for
+/// seconds at most, and an operator needs no more.
 const RESERVED_OF_ONE_ADDRESS: usize = 2;
 
 /// All connections, those included whose dialect is not known yet, and the local sessions.
@@ -216,9 +212,9 @@ pub struct Clients {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     pub ordinary: usize,
-    /// Of these, from one address.
+    /// How many of these may come from one address.
     pub of_one_address: usize,
-    /// Beyond these, for operators and administrators.
+    /// How many more there may be for operators and administrators.
     pub reserved: usize,
 }
 
@@ -229,9 +225,9 @@ struct Open {
     ordinary: usize,
     /// How many of them have a reserved place.
     reserved: usize,
-    /// Where those are that came through a trusted proxy, as far as it has said so.
+    /// The addresses of clients behind trusted proxies, as far as the proxies have said them.
     behind_proxies: BTreeMap<ConnId, Neighbourhood>,
-    /// Both, by where they come from.
+    /// Both, by the address that they come from.
     by_address: BTreeMap<Neighbourhood, OfAddress>,
 }
 
@@ -243,11 +239,11 @@ struct OfAddress {
 }
 
 impl Open {
-    /// The place for another connection from there, where there is one.
+    /// The place for another connection from there, if there is one.
     fn seat(&self, place: Neighbourhood, room: Room) -> Option<Seat> {
         let of_address = self.by_address.get(&place).copied().unwrap_or_default();
         if of_address.ordinary >= room.of_one_address {
-            // It shut itself out, and the places that are kept are for those whom others shut out.
+            // This address took all its places itself. The reserved ones are for those whom others shut out.
             return None;
         }
         if self.ordinary < room.ordinary {
@@ -301,14 +297,13 @@ impl Open {
 }
 
 impl Clients {
-    /// For as many at the same time as there is room.
     pub fn new(room: Room) -> Self {
         Clients { open: RwLock::default(), next: AtomicU64::new(1), room }
     }
 
-    /// Takes up a connection that was accepted from `addr`; gives the stream back if there are too many.
+    /// Adds a connection that was accepted from `addr`; gives the stream back if there are too many.
     ///
-    /// How many come through a proxy is not limited by its address: see [`Clients::comes_from`].
+    /// Connections through a proxy are not limited by the proxy's address: see [`Clients::comes_from`].
     pub fn add(
         &self,
         stream: Stream,
@@ -327,8 +322,8 @@ impl Clients {
         Ok((client, stream))
     }
 
-    /// A trusted proxy has said where the client of a connection is. Whether it may have another one from there; it
-    /// counts in any case, until it is removed.
+    /// A trusted proxy has given a client's address. Returns whether there may be another connection from
+    /// there; it counts in any case, until it is removed.
     pub fn comes_from(&self, conn: ConnId, addr: IpAddr) -> bool {
         let mut open = self.open.write();
         let place = Neighbourhood::of(Some(addr));
@@ -341,7 +336,6 @@ impl Clients {
         of_address.ordinary <= self.room.of_one_address
     }
 
-    /// Takes up a local session.
     pub fn add_local(&self, answers: Answers) -> Arc<Client> {
         let mut open = self.open.write();
         self.insert(&mut open, Sink::Local(answers), Seat::Local)
@@ -366,7 +360,6 @@ impl Clients {
         client
     }
 
-    /// Forgets one.
     pub fn remove(&self, conn: ConnId) {
         let mut open = self.open.write();
         if let Some(client) = open.by_conn.remove(&conn) {
@@ -431,10 +424,10 @@ mod tests {
         let room = Room { ordinary: 5, of_one_address: 3, reserved: 3 };
         let mut open = Open::default();
         let (places, seats) = let_in(&mut open, room, &[1, 1, 1, 1, 2, 3]);
-        assert_eq!(places, "ooo-oo", "whoever has all that one address may have gets no place that is kept");
+        assert_eq!(places, "ooo-oo", "an address that has all its places gets no reserved one");
         let (places, more) = let_in(&mut open, room, &[1, 4, 4, 4, 5, 6]);
-        assert_eq!(places, "-rr-r-", "nobody has more than two of those");
-        // A place that is given back is somebody else's.
+        assert_eq!(places, "-rr-r-", "no address has more than two of those");
+        // A place that is given back can be given again.
         open.give_back(seats[0]);
         let (places, ordinary) = let_in(&mut open, room, &[4]);
         assert_eq!(places, "o");

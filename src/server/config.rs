@@ -35,19 +35,18 @@ use super::{
     server_address::ServerAddress,
 };
 
-/// The shortest token for the metrics: nobody slows down those who guess it.
+/// The shortest token for the metrics. Guesses are not slowed down, so it must be long.
 const METRICS_TOKEN_CHARS: usize = 16;
 
 /// Everything a server is told, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What its replica is told.
     pub replica: ReplicaConfig,
     /// The name of the cluster.
     pub cluster_name: String,
     /// The secret of the cluster.
     pub secret: ClusterSecret,
-    /// Whether there is no secret, so that the one everybody knows is used on loopback.
+    /// Whether there is no secret, so that the public one is used on loopback.
     pub secret_is_public: bool,
     /// Where the ports for clients are bound.
     pub client_ip: IpAddr,
@@ -55,17 +54,15 @@ pub struct Config {
     pub peer_ip: IpAddr,
     /// Whether all servers are on this machine.
     pub on_loopback: bool,
-    /// What HTTP and WebSocket clients may do.
     pub http: Http,
     /// The origins in it.
     pub allowed_origins: Vec<Origin>,
     /// Proxies that may say for whom they speak.
     pub trusted_proxies: TrustedProxies,
-    /// What TLS needs, where clients may speak it.
+    /// The certificate and key; `None` if clients cannot speak TLS.
     pub certificates: Option<Arc<Certificates>>,
-    /// Whether they must.
+    /// Whether clients must speak TLS.
     pub tls_required: bool,
-    /// Where the metrics have a port of their own, and the token for them.
     pub metrics: Metrics,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
@@ -81,12 +78,12 @@ pub struct Config {
     pub log_file: PathBuf,
 }
 
-/// Who may read the metrics, beside those at this machine and administrators.
+/// Who may read the metrics, besides clients on this machine and administrators.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Those who reach this port.
+    /// Every client that reaches this port.
     pub listen: Option<SocketAddr>,
-    /// Those who have this token.
+    /// Every client that sends this token.
     pub token: Option<TokenHash>,
 }
 
@@ -96,12 +93,12 @@ impl Config {
         let (file, place) = read_settings(args)?;
         // A data folder that was named and is not there is not made: it may be a wrong name or a disk that
         // is not mounted, and a server that then began empty would have to be rebuilt from the others.
-        // The default one is nobody's word, and a first try from anywhere is to work.
+        // The default one was not named by the operator, and a first try in any folder should work.
         if args.data_dir == Path::new(DATA_DIR) {
             let _ = fs::create_dir(&args.data_dir);
         }
         check_folder(&args.data_dir, "data", "--data-dir")?;
-        // Nothing is lost with a log folder. An error shows in the check that follows.
+        // A new log folder loses nothing. If this fails, the check that follows says why.
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
         let secret = load_secret(args.secret_file.as_deref(), &args.data_dir)?;
@@ -180,7 +177,7 @@ impl Config {
         })
     }
 
-    /// The key of this cluster's operators; `None` where there is no secret to prove anything by.
+    /// The key of this cluster's operators; `None` if there is no secret to prove anything with.
     pub fn operator_key(&self) -> Option<OperatorKey> {
         (!self.secret_is_public).then(|| OperatorKey::new(&self.secret, &self.cluster_name))
     }
@@ -201,8 +198,8 @@ impl Config {
     }
 }
 
-/// The port for clients of the server that `args` names, on this machine, and its certificate where it asks for TLS. No folder and no secret need be
-/// there.
+/// This machine's address of the client port of the server that `args` names, and its certificate if it
+/// requires TLS. Needs no folder and no secret.
 pub fn own_client_address(args: &Args) -> Result<(SocketAddr, Option<PathBuf>), ConfigError> {
     let (file, place) = read_settings(args)?;
     let certificate = file.tls.certificate.clone().filter(|_| file.tls.required);
@@ -216,8 +213,8 @@ pub fn own_client_address(args: &Args) -> Result<(SocketAddr, Option<PathBuf>), 
     Ok((address, certificate))
 }
 
-/// The configuration file with what the command line and the environment put in place of its settings, and
-/// what to call that in an error. Of the values that came from the file nothing is checked yet.
+/// The configuration file with the settings that the command line and the environment replace, and what to
+/// call that in an error. The values that came from the file are not checked yet.
 fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
     let (mut file, mut source) = match &args.config {
         Some(path) => (ConfigFile::load(path)?, format!("the configuration {}", path.display())),
@@ -247,7 +244,7 @@ fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
     file.bind = args.bind.or(file.bind);
     file.metrics.listen = args.metrics_listen.or(file.metrics.listen);
     if args.tls_certificate.is_some() || args.tls_key.is_some() {
-        // The two belong together: those of the file are none of those that were named.
+        // The two belong together: one from the file must not be mixed with one from the command line.
         (file.tls.certificate, file.tls.key) = (args.tls_certificate.clone(), args.tls_key.clone());
     }
     file.tls.required = args.tls_required.unwrap_or(file.tls.required);
@@ -348,7 +345,7 @@ fn check_servers(servers: &[ServerEntry]) -> Result<(), SettingError> {
     Ok(())
 }
 
-/// Hosts that are the same machine for sure have the same key.
+/// Hosts that are certainly the same machine have the same key.
 fn host_key(host: &str) -> String {
     if is_loopback(host) { "localhost".into() } else { host.to_ascii_lowercase() }
 }
@@ -369,7 +366,7 @@ fn check_limits(limits: &Limits) -> Result<(), SettingError> {
     within("limits.outboxes_bytes", limits.outboxes_bytes as u64, limits.outbox_bytes as u64, 1 << 40)?;
     within("limits.requests_per_s", limits.requests_per_s.into(), 1, 10_000_000)?;
     within("limits.requests_burst", limits.requests_burst.into(), 1, 10_000_000)?;
-    // Less would let nobody send the longest line.
+    // With less, no user could send the longest line.
     within("limits.bytes_per_s", limits.bytes_per_s, limits.line_bytes as u64, 1 << 40)?;
     within("limits.bytes_burst", limits.bytes_burst, limits.line_bytes as u64, 1 << 40)?;
     within("limits.user_times", limits.user_times.into(), 1, 1_000_000)?;
@@ -383,7 +380,7 @@ fn check_limits(limits: &Limits) -> Result<(), SettingError> {
     within("limits.rooms_per_user", limits.rooms_per_user as u64, 1, 1_000_000)?;
     within("limits.rooms_per_hour", limits.rooms_per_hour.into(), 1, 1_000_000_000)?;
     within("limits.file_bytes", limits.file_bytes, 1, 1 << 40)?;
-    // Less would let nobody have the largest file.
+    // With less, no user could have the largest file.
     within("limits.file_bytes_per_user", limits.file_bytes_per_user, limits.file_bytes, 1 << 50)?;
     within("limits.upload_bytes_per_hour", limits.upload_bytes_per_hour, 1, 1 << 50)?;
     // An address may do at least what one of its users may.
@@ -454,7 +451,7 @@ fn certificates(tls: &Tls) -> Result<Option<Arc<Certificates>>, SettingError> {
     }
 }
 
-/// The secret from the file that was named, or from the usual place where there is one.
+/// The secret from the file that was named, or from the usual place if it is there.
 pub fn load_secret(
     secret_file: Option<&Path>,
     data_dir: &Path,
@@ -484,7 +481,7 @@ fn load_metrics_token(path: &Path) -> Result<TokenHash, SecretFileError> {
     read().map_err(|source| SecretFileError { what, path: path.into(), source })
 }
 
-/// Reads a file that only its owner may read or write, where the system knows such a thing.
+/// Reads a file that only its owner may read or write. Systems without such permissions do not check that.
 fn read_private(path: &Path) -> Result<String, Unfit> {
     #[cfg(unix)]
     {
@@ -497,7 +494,7 @@ fn read_private(path: &Path) -> Result<String, Unfit> {
     Ok(fs::read_to_string(path)?)
 }
 
-/// The secret that everybody knows is good enough on loopback, and nowhere else.
+/// The public secret, which is good enough on loopback and nowhere else.
 fn public_secret(servers: &[ServerEntry], data_dir: &Path) -> Result<ClusterSecret, SettingError> {
     match servers.iter().find(|server| !is_loopback(&server.host)) {
         None => Ok(ClusterSecret::public()),

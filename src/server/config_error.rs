@@ -1,4 +1,4 @@
-//! What can be wrong with what a server is told. Each is one sentence for an operator, who reads it on the console.
+//! What can be wrong with the configuration. Each error is one sentence for the operator at the console.
 
 use std::{io, net::Ipv4Addr, path::PathBuf};
 
@@ -13,7 +13,7 @@ pub enum ConfigError {
     /// The configuration file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A folder is something else.
+    /// There is something else in place of a folder.
     #[error("the {what} folder {} is not a folder; name another with {option}", path.display())]
     NoFolder {
         what: &'static str,
@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// An option names a server that is not there.
     #[error("--client-addresses (SYNCNET_CLIENT_ADDRESSES) names {0}, which is not among the servers")]
     Stranger(ServerId),
-    /// An option says something twice.
+    /// An option names a server twice.
     #[error("--client-addresses (SYNCNET_CLIENT_ADDRESSES) names {0} twice")]
     Twice(ServerId),
     /// A setting is wrong.
@@ -92,10 +92,9 @@ pub enum SettingError {
     Timing(String),
     #[error("cluster_name is {0:?}; it must be 1 to 64 of visible ASCII")]
     ClusterName(String),
-    /// None, or too many.
+    /// There are no servers, or too many.
     #[error("there are {0} servers; there must be 1 to {SERVERS_MAX}")]
     Servers(usize),
-    /// This server is none of them.
     #[error("--server-id {server_id} is not among the servers ({known})")]
     NotAmong {
         server_id: ServerId,
@@ -120,10 +119,10 @@ pub enum SettingError {
         /// The highest that it may be.
         most: u16,
     },
-    /// Two would listen at one place.
+    /// Two servers would listen on the same port.
     #[error("{one} and {other} on host {host} would both use port {port}")]
     SamePort { one: ServerId, other: ServerId, host: String, port: u16 },
-    /// Clients would be told one place for two.
+    /// Clients would be told the same address for two servers.
     #[error(
         "clients would be told {host}:{port} for both {one} and {other}; give each a client_port or client_host of \
          its own"
@@ -135,7 +134,7 @@ pub enum SettingError {
         host: String,
         port: u16,
     },
-    /// Servers on other machines, and nothing to know them by.
+    /// Servers are on other machines, and there is no secret to know them by.
     #[error(
         "{server_id} is on {host}, but there is no cluster secret; put the same 64 random hexadecimal digits into {} \
          of every server", path.display()
@@ -146,10 +145,10 @@ pub enum SettingError {
         /// Where the secret is looked for.
         path: PathBuf,
     },
-    /// TLS is asked for, and cannot be spoken.
+    /// TLS is required, and there is no certificate.
     #[error("tls.required needs a certificate: name the files in tls.certificate and tls.key")]
     NoCertificate,
-    /// One file of two.
+    /// Only one of the two files is named.
     #[error("tls.{has} is set, and tls.{lacks} is not; TLS needs both files")]
     HalfOfTls {
         /// The one that is there.

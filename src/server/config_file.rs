@@ -28,8 +28,8 @@ pub struct ConfigFile {
     pub cluster_name: String,
     /// All servers of the cluster.
     pub servers: Vec<ServerEntry>,
-    /// The address that this server's ports are bound to. Without it: loopback where this server's host
-    /// is loopback, else all addresses of the machine.
+    /// The address that this server's ports are bound to. Without it: loopback if this server's host is
+    /// loopback, else all addresses of the machine.
     pub bind: Option<IpAddr>,
     pub timing: Timing,
     /// What one client may ask for.
@@ -40,9 +40,9 @@ pub struct ConfigFile {
     pub followers: Followers,
     /// What HTTP and WebSocket clients may do.
     pub http: Http,
-    /// Encryption of what clients say.
+    /// Encryption of the client port.
     pub tls: Tls,
-    /// Who may read the metrics, beside those at this machine and administrators.
+    /// Who may read the metrics, besides clients on this machine and administrators.
     pub metrics: MetricsSection,
     pub heartbeat: Heartbeat,
     pub log: LogFiles,
@@ -76,8 +76,8 @@ impl Default for ConfigFile {
 
 /// Who is let in, and what their passwords cost.
 ///
-/// What a password costs is told to each server on its own. Where they differ, all still check what any of
-/// them has stored, and the stronger verifier stays.
+/// Each server has its own cost of a password. If they differ, each still checks what any other has stored,
+/// and the stronger verifier stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthSection {
@@ -87,15 +87,15 @@ pub struct AuthSection {
     pub token_idle_days: u32,
     /// Days after which every token ends.
     pub token_absolute_days: u32,
-    /// Memory of one argon2id hash, in KiB; as many times as `threads` of it is held.
+    /// Memory of one argon2id hash, in KiB. Each of the `threads` holds so much.
     pub memory_kib: u32,
     /// Passes of argon2id over its memory.
     pub iterations: u32,
-    /// Iterations of PBKDF2 in what SCRAM-SHA-256 needs.
+    /// Iterations of PBKDF2 for SCRAM-SHA-256.
     pub scram_iterations: u32,
     /// Passwords that may be hashed at the same time.
     pub threads: usize,
-    /// Passwords that may wait for it.
+    /// Passwords that may wait to be hashed.
     pub queue: usize,
 }
 
@@ -127,35 +127,35 @@ fn local_servers() -> Vec<ServerEntry> {
         .collect()
 }
 
-/// What HTTP and WebSocket clients may do. What is asked through them has the same limits as ever.
+/// What HTTP and WebSocket clients may do. Their requests have the same limits as those of other clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Where pages may come from that open a WebSocket here, besides this server itself: a list of origins
-    /// such as `https://chat.example.org`.
+    /// Origins whose pages may open a WebSocket here, such as `https://chat.example.org`, besides the
+    /// cluster's own.
     pub allowed_origins: Vec<String>,
     /// Longest head of a request, in bytes.
     pub head_bytes: usize,
     /// Most headers of a request.
     pub headers: usize,
-    /// Time for a head once its first byte is there, in milliseconds; the first request of a connection has
-    /// the time to the first complete line.
+    /// Time for a head after its first byte, in milliseconds. The first request of a connection has the time
+    /// of a first line instead.
     pub head_ms: u64,
     /// How long a connection may be silent in the middle of a body, in milliseconds.
     pub idle_ms: u64,
     /// How long a connection may be silent between two requests, in milliseconds. More than a proxy keeps its own
     /// connections (mostly 60 s), or it sends a request into one that is being closed.
     pub keep_alive_ms: u64,
-    /// After how long a silence a WebSocket is asked whether it is still there, in milliseconds. One that is silent
-    /// for as long again is closed.
+    /// Silence after which a WebSocket is sent a ping, in milliseconds. If it stays silent for as long again
+    /// it is closed.
     pub ping_ms: u64,
     /// Proxies that may say for whom they speak, by `X-Forwarded-For`, `Forwarded` or the PROXY protocol: a list of
     /// addresses and networks such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
-    /// How long `/readyz` says 503 before a server that is stopping closes its door, in milliseconds, if it was asked
-    /// in the last minute: so that balancers move first.
+    /// How long a stopping server goes on accepting while `/readyz` says 503, in milliseconds, so that
+    /// balancers move first. Only if `/readyz` was asked for in the last minute.
     pub leaving_ms: u64,
-    /// Time for a body, in milliseconds, to which `body_bytes_per_s` adds what a long one needs.
+    /// Time for any body, in milliseconds. A long one gets more, by `body_bytes_per_s`.
     pub body_ms: u64,
     /// The slowest pace of a long body, in bytes a second.
     pub body_bytes_per_s: u64,
@@ -189,7 +189,7 @@ impl Default for Http {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// A file with this server's certificate and those between it and its authority, as PEM.
+    /// A file with this server's certificate and the intermediate ones, as PEM.
     pub certificate: Option<PathBuf>,
     /// A file with the key of the certificate, as PEM, which only its owner and group may read.
     pub key: Option<PathBuf>,
@@ -201,7 +201,7 @@ pub struct Tls {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsSection {
-    /// An address and port of their own, such as `10.1.0.5:9464`, where nobody is asked for a token: for a network
+    /// An address and port of their own, such as `10.1.0.5:9464`, at which no token is needed: for a network
     /// that only monitoring reaches.
     pub listen: Option<SocketAddr>,
     /// A file, readable by its owner only, with the token that monitoring sends to the port for clients.
@@ -213,7 +213,8 @@ pub struct MetricsSection {
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
     pub transport: Transport,
-    /// Where broadcasts go; without it 127.255.255.255 for a cluster on loopback, else 255.255.255.255.
+    /// The address for broadcasts. Without it: 127.255.255.255 for a cluster on loopback, else
+    /// 255.255.255.255.
     pub broadcast_address: Option<Ipv4Addr>,
     pub multicast_group: Ipv4Addr,
 }
@@ -258,9 +259,9 @@ impl Default for LogFiles {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Threads {
-    /// They bring events to clients; each serves its share of the connections.
+    /// Threads that write to clients; each serves its share of the connections.
     pub fan_out: usize,
-    /// They read history beside the writer.
+    /// Threads that read history beside the writer.
     pub query: usize,
 }
 
@@ -314,12 +315,12 @@ pub enum TextError {
     /// It is another kind of JSON.
     #[error("it must be one JSON object")]
     NoObject,
-    /// A key that means nothing, mostly misspelt.
+    /// An unknown key, mostly a misspelt one.
     #[error("unknown key {place:?}; the nearest known one is {nearest:?}")]
     UnknownKey {
-        /// The key, with those that it stands under.
+        /// The path of the key.
         place: String,
-        /// What may have been meant.
+        /// The known key that may have been meant.
         nearest: String,
     },
     /// A value of another kind than the key's.
@@ -327,7 +328,7 @@ pub enum TextError {
     Value(#[source] serde_json::Error),
 }
 
-/// Compares the keys of `value` with those of `template`, in which all that may be there is there. Serde
+/// Compares the keys of `value` with those of `template`, which has every known key. Serde
 /// would refuse unknown keys as well, but does not say where they stand, nor which key was meant.
 fn check_keys(value: &Value, template: &Value, path: &str) -> Result<(), TextError> {
     match (value, template) {

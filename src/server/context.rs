@@ -8,15 +8,12 @@ use crate::protocol::Refusal;
 /// What all threads of a server share. Nothing in it makes a thread wait for another.
 pub struct Context {
     pub clock: Clock,
-    /// What the server was told.
     pub config: Config,
-    /// What the replica tells.
+    /// The latest state of the replica.
     pub shared: Shared,
-    /// The connections of clients.
     pub clients: Clients,
     /// The cluster at a glance.
     pub board: Board,
-    /// What monitoring is shown.
     pub metrics: Arc<Metrics>,
 }
 

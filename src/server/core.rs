@@ -1,9 +1,9 @@
-//! The replica thread: it owns the replica and its disk, takes in what happens, and passes on what is to
-//! be done. Everything else in this folder only carries things to it or away from it.
+//! The replica thread. It owns the replica and its disk, takes inputs in and passes outputs on. Everything
+//! else in this folder only carries things to it or away from it.
 //!
-//! **Batches, not wake-ups.** Each round takes all that has come in, up to a bound, does one turn (one
-//! transaction, one sync for everything in it), and passes the outputs on in batches, before the sync what need not
-//! wait for it. What comes in during the sync is the next round.
+//! **Batches, not wake-ups.** Each round takes all that has come in, up to a bound, and does one turn: one
+//! transaction and one sync for everything in it. It passes the outputs on in batches; those that need not
+//! wait for the sync go before it. What comes in during the sync is the next round.
 //!
 //! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers, clients.
 //! They are emptied in this order.
@@ -48,23 +48,23 @@ use super::{
     query::{QueryQueues, Readers},
 };
 
-/// Control messages that may wait. Full means that their senders wait; views are dropped instead.
+/// Control messages that may wait. If it is full their senders wait; views are dropped instead.
 pub const CONTROL_QUEUE: usize = 64;
-/// Peer events that may wait. Full holds the links' readers back, and by TCP the peers.
+/// Peer events that may wait. If it is full the links' readers wait, and through TCP the peers.
 pub const PEER_QUEUE: usize = 1_024;
-/// Client inputs that may wait. Full holds the clients' readers back.
+/// Client inputs that may wait. If it is full the clients' readers wait.
 pub const CLIENT_QUEUE: usize = 4_096;
 /// Most peer events of one round.
 const PEERS_A_ROUND: usize = 1_024;
-/// Most client inputs of one round: more would save few syncs, and let peers wait for long.
+/// Most client inputs of one round. More would save few syncs and make peers wait long.
 const CLIENTS_A_ROUND: usize = 1_024;
-/// How long a round takes in what clients want, where other things wait for it.
+/// How long a round may spend on requests of clients, so that ticks and peers are not late.
 const TAKE_IN_MS: u64 = 20;
-/// A round that took so long is worth a line in the log: heartbeats stop when there are more of them.
+/// A round that takes longer is logged: after more of them heartbeats would stop.
 const SLOW_ROUND_MS: u64 = 100;
 /// How often the replica describes itself to the others, unless something important changes.
 const DESCRIBE_MS: u64 = 50;
-/// How often it is looked whether the data folder is still there.
+/// How often the data folder is checked to be still there.
 const FOLDER_MS: u64 = 250;
 
 /// What the server itself tells its replica.
@@ -77,7 +77,7 @@ pub enum Control {
     SnapshotSent { to: ServerId, ok: bool },
     /// Reading the disk beside the replica failed, or found damage.
     Broken(StorageError),
-    /// How this server is, for its peers.
+    /// This server's report for its peers.
     Report(Box<Report>),
     /// See [`Input::Stop`].
     Stop,
@@ -98,7 +98,6 @@ pub struct Inboxes {
 pub struct Outlets {
     pub fan_outs: FanOutQueues,
     pub queries: QueryQueues,
-    /// What the query threads read with.
     pub readers: Arc<Readers>,
     pub datagrams: Arc<Datagrams>,
     pub links: Arc<Links>,
@@ -115,7 +114,7 @@ pub struct Core {
     outlets: Outlets,
     /// The sending ends of the links that stand.
     outgoing: BTreeMap<ServerId, Outgoing>,
-    /// What clients sent and the last rounds had no time for, and what this thread has to tell its replica.
+    /// Inputs that the last rounds had no time for, and those of this thread itself.
     inputs: VecDeque<Input>,
     /// Messages to peers that found their queue full.
     dropped: u64,
@@ -131,7 +130,6 @@ pub struct Core {
 }
 
 impl Core {
-    /// For an opened replica.
     pub fn new(
         context: Arc<Context>,
         replica: Replica<SqliteStorage>,
@@ -157,8 +155,8 @@ impl Core {
         }
     }
 
-    /// Runs until the replica has said, after a stop, that nothing more is waited for. Where the disk
-    /// fails the process ends here and says nothing more.
+    /// Runs until the replica, after a stop, has nothing more to wait for. If the disk fails the process ends
+    /// here and sends nothing more.
     pub fn run(mut self) {
         while let Some(reason) = self.live() {
             self = self.begin_anew(&reason);
@@ -167,7 +165,7 @@ impl Core {
         self.outlets.readers.set(Vec::new());
     }
 
-    /// One life of this server's data: until a stop, or until the data is in doubt and why.
+    /// Runs on one set of data. Returns `None` after a stop, or why the data is in doubt.
     fn live(&mut self) -> Option<String> {
         while !self.is_stopped && self.doubt.is_none() {
             self.wait();
@@ -183,7 +181,7 @@ impl Core {
         self.doubt.take()
     }
 
-    /// One turn, with everything said as soon as it may be.
+    /// One turn. Each output is passed on as soon as it may be.
     fn turn(&mut self, now: Now) -> Result<(), StorageError> {
         while self.doubt.is_none() {
             let state = self.replica.turn(now)?;
@@ -195,7 +193,7 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until something has happened, a tick included.
+    /// Waits for an input or the next tick.
     fn wait(&self) {
         let Inboxes { bell, control, peers, clients } = &self.inboxes;
         if control.has_items() || peers.has_items() || clients.has_items() || !self.inputs.is_empty() {
@@ -205,7 +203,7 @@ impl Core {
         bell.wait_until(Instant::now() + Duration::from_millis(pause));
     }
 
-    /// Takes in what has happened, and says how much that was.
+    /// Takes inputs in; returns how many.
     fn take_in(&mut self) -> usize {
         let (mut controls, mut events, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
         self.inboxes.control.take(CONTROL_QUEUE, &mut controls);
@@ -215,7 +213,7 @@ impl Core {
         let mut count = events.len();
         controls.into_iter().for_each(|control| self.on_control(control));
         events.into_iter().for_each(|event| self.on_peer(event));
-        // What costs much is spread over rounds, so that ticks and peers are not late.
+        // Costly requests are spread over rounds, so that ticks and peers are not late.
         let begun_ms = self.context.clock.mono_ms();
         while !self.replica.has_said_enough()
             && self.context.clock.mono_ms() < begun_ms + TAKE_IN_MS
@@ -228,7 +226,7 @@ impl Core {
         count
     }
 
-    /// Says so when a round took so long that the others may have lost faith in this server.
+    /// Logs a round that took so long that the others may take this server for dead.
     fn judge_pace(&self, begun_ms: u64, turn_ms: u64, count: usize) {
         let now_ms = self.context.clock.mono_ms();
         if now_ms - begun_ms >= SLOW_ROUND_MS {
@@ -240,8 +238,8 @@ impl Core {
         }
     }
 
-    /// One tick where it is due. After a pause of this process one tick stands for all that were missed:
-    /// the others' patience is not this server's to count down.
+    /// One tick, if it is due. After a pause of this process one tick stands for all that were missed.
+    /// Several at once would let an election timeout pass in which the leader could not be heard.
     fn tick(&mut self) {
         let now = self.context.clock.now();
         if now.mono_ms < self.next_tick_ms {
@@ -295,13 +293,13 @@ impl Core {
                 log::info!("a snapshot of {peer} up to entry {} has arrived", head.index);
                 Input::SnapshotReceived { from: peer, head, content: Box::new(content) }
             }
-            // Of a link that was replaced.
+            // They are of a link that was replaced.
             PeerEvent::Down { .. } | PeerEvent::Message { .. } | PeerEvent::Snapshot { .. } => return,
         };
         self.replica.handle(self.context.clock.now(), input);
     }
 
-    /// Tells the peers how this server is. A full queue has no room for that; the next one comes soon.
+    /// Sends this server's report to the peers. If a queue is full it is dropped: the next one comes soon.
     fn tell_peers(&self, report: &Report) {
         for outgoing in self.outgoing.values() {
             outgoing.send(PeerMessage::Report(Box::new(report.clone())));
@@ -348,12 +346,12 @@ impl Core {
             }
         }
         self.context.metrics.happened(&self.replica.take_counts());
-        // What a query finds must not reach the fan-out before what the query is for.
+        // The result of a query must not reach the fan-out before the instruction that needs it.
         self.outlets.fan_outs.hand_over(instructions);
         self.ask(looks);
     }
 
-    /// Gives a task to the thread of a connection, which is gone if there is none.
+    /// Gives a task to the thread of a connection. If that has ended the task is dropped.
     fn give(&self, conn: ConnId, task: ReaderTask) {
         if let Some(client) = self.context.clients.get(conn) {
             client.give(task);
@@ -405,11 +403,11 @@ impl Core {
         let (role, term) = (self.replica.role().word(), self.replica.node().consensus.term());
         match self.replica.leader() {
             Some(leader) => log::info!("this server is {role} in term {term}; {leader} leads"),
-            None => log::info!("this server is {role} in term {term}; nobody leads yet"),
+            None => log::info!("this server is {role} in term {term}; no server leads yet"),
         }
     }
 
-    /// Starts a thread that sends a snapshot, and says so when it has ended.
+    /// Starts a thread that sends a snapshot and reports its end to the replica.
     fn send_snapshot(&mut self, to: ServerId, term: u64) {
         let reader = self.replica.storage().reader();
         let (readers, control) = (self.outlets.readers.clone(), self.outlets.control.clone());
@@ -426,7 +424,7 @@ impl Core {
                 Ok(bytes) => log::info!("a snapshot of {bytes} bytes was sent to {receiver}"),
                 Err(reason) => log::warn!("a snapshot for {receiver} was not sent: {reason}"),
             }
-            // Where the replica thread is gone the process is ending.
+            // If the replica thread is gone the process is ending.
             if let Some(error) = sent.as_ref().err().and_then(SendError::of_disk) {
                 let _ = control.send(Control::Broken(error));
             }
@@ -439,7 +437,7 @@ impl Core {
         }
     }
 
-    /// The disk failed, and the process ends; or its data is in doubt.
+    /// Ends the process if the disk failed; else notes why the data is in doubt.
     fn storage_failed(&mut self, error: StorageError) {
         match error {
             StorageError::Failed(_) => data::end_process(&error),
@@ -447,8 +445,8 @@ impl Core {
         }
     }
 
-    /// Sets the data aside and begins without any, under a new incarnation. Clients and peers are cut off:
-    /// whatever they were told is in the log of a majority, to which this server does not count any more.
+    /// Sets the data aside and begins without any, under a new incarnation. Clients and peers are cut off.
+    /// What they were told is in the log of a majority, of which this server is no longer a part.
     fn begin_anew(self, reason: &str) -> Core {
         let Core { context, replica, inboxes, outlets, .. } = self;
         context.metrics.quarantines.inc();
@@ -461,8 +459,8 @@ impl Core {
         outlets.links.hang_up();
         outlets.readers.set(Vec::new());
         drop(replica);
-        // What the connections of before still say is ignored by the new replica: it knows none of them, and no
-        // number comes twice.
+        // The new replica ignores what the old connections still send: it knows none of them, and no number
+        // is used twice.
         let opened = data::set_aside(&context.config)
             .and_then(|()| data::open(&context.config, context.clock, &context.metrics));
         let readers = opened.and_then(|replica| {

@@ -14,7 +14,7 @@ use super::{clock::Clock, config::Config, metrics::Metrics};
 /// Exit status of a process whose disk has failed.
 const EXIT_DISK_FAILED: i32 = 3;
 
-/// Opens the replica on its data folder. Where the data is in doubt it is set aside, and the server begins
+/// Opens the replica on its data folder. If the data is in doubt it is set aside, and the server begins
 /// without any, under a new incarnation, to be rebuilt from the others.
 ///
 /// # Errors
@@ -46,7 +46,7 @@ fn try_open(
     Ok(Replica::open(config.replica.clone(), storage, clock.now())?)
 }
 
-/// A name for a new incarnation. Never 0, which means nobody to the consensus library.
+/// A name for a new incarnation. Never 0, which means "no server" to the consensus library.
 fn fresh_node_id() -> Result<NodeId, OpenError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| {
@@ -55,7 +55,7 @@ fn fresh_node_id() -> Result<NodeId, OpenError> {
     Ok(NodeId(u64::from_le_bytes(bytes).max(1)))
 }
 
-/// Sets the data in the folder aside. Nobody may have it open.
+/// Sets the data in the folder aside. No thread may have it open.
 pub fn set_aside(config: &Config) -> Result<(), OpenError> {
     let aside = folder::set_aside(&config.data_dir)?;
     log::warn!("the data was set aside in {}", aside.display());
@@ -67,7 +67,7 @@ pub fn readers(replica: &Replica<SqliteStorage>, count: usize) -> Result<Vec<Sql
     (0..count).map(|_| replica.storage().reader()).collect()
 }
 
-/// Ends the process at once, because its disk cannot be relied on. Nothing more is said to anybody.
+/// Ends the process at once, because its disk cannot be relied on. Nothing more is sent.
 pub fn end_process(why: &dyn Display) -> ! {
     log::error!("the process ends at once: {why}");
     log::logger().flush();

@@ -1,11 +1,11 @@
-//! Small talk between servers over UDP: heartbeats, ring tokens, announcements; and with them the failure
-//! detector and the ring election, which live on it.
+//! What servers tell each other over UDP (heartbeats, ring tokens, announcements), and what is driven by it:
+//! the failure detector and the ring election.
 //!
 //! | thread | does |
 //! |---|---|
 //! | `heartbeat-send` | says that this server lives, as long as its replica thread and disk do |
 //! | `heartbeat-recv` | opens what comes in: heartbeats to the failure detector, tokens to the election |
-//! | `multicast-recv` | the same for what comes by multicast, where that is configured |
+//! | `multicast-recv` | the same for multicast, if that is configured |
 //! | `election` | drives the failure detector and the election by time, and carries out what they want |
 
 use std::{
@@ -43,15 +43,15 @@ use super::{
     threads::Stop,
 };
 
-/// Tokens and wake-ups that may wait for the election. Full means dropped: tokens are sent again, and the
-/// election looks at the failure detector by itself [`PULSE_MS`] later.
+/// Tokens and wake-ups that may wait for the election. If it is full they are dropped: tokens are sent again,
+/// and the election looks at the failure detector by itself [`PULSE_MS`] later.
 const QUEUE: usize = 1_024;
 /// How often the receiving threads look for a stop.
 const WAKE: Duration = Duration::from_millis(100);
-/// Time between two views of the others for the replica, where nothing changed.
+/// Time between two views for the replica, if nothing has changed.
 const VIEW_MS: u64 = 100;
-/// A replica thread that has not ended a turn for so long, and for some ticks, is not working: no
-/// heartbeat is sent, and the others elect somebody else.
+/// A replica thread that has not ended a turn for this time and several ticks is not working: no heartbeat is
+/// sent, and the others elect another leader.
 const WORKS_MS: u64 = 200;
 const WORKS_TICKS: u64 = 5;
 /// How many routers a multicast passes.
@@ -79,7 +79,7 @@ pub struct Datagrams {
 }
 
 impl Datagrams {
-    /// For this run of a configured server. `socket` is bound to [`Port::Datagram`].
+    /// `socket` is bound to [`Port::Datagram`].
     pub fn new(
         context: Arc<Context>,
         addresses: Arc<Addresses>,
@@ -170,8 +170,8 @@ impl Datagrams {
         }
     }
 
-    /// Where heartbeats go besides to each server's own address. On loopback a broadcast reaches nobody
-    /// whose socket is bound to an address of its own, so there it is only sent where it is configured.
+    /// The addresses for heartbeats besides each server's own. On loopback a broadcast does not reach a
+    /// socket that is bound to one address, so there it is only sent if it is configured.
     fn group_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let heartbeat = &self.context.config.heartbeat;
         let usual = (!self.context.config.on_loopback).then_some(Ipv4Addr::BROADCAST);
@@ -197,7 +197,7 @@ impl Datagrams {
     /// Receives from `socket` until it is stopped.
     pub fn receive(&self, socket: &UdpSocket, stop: &Stop) {
         let mut refusals = Refusals::new("a datagram");
-        // One more than allowed, so that what is too long is seen to be.
+        // One more than allowed, so that a datagram that is too long is noticed.
         let mut bytes = [0; DATAGRAM_BYTES + 1];
         while !stop.is_set() {
             refusals.report();
@@ -206,7 +206,7 @@ impl Datagrams {
             let opened = self.sealer.lock().open(&bytes[..length]);
             match opened {
                 Ok((sender, datagram)) => self.take(sender, datagram),
-                // These are the work of broadcasts and of servers that meet.
+                // Broadcasts and servers that start cause these all the time.
                 Err(Rejected::Reflected | Rejected::Replayed | Rejected::NotMet) => {}
                 Err(rejected) => refusals.count(from, &rejected.to_string()),
             }
@@ -269,7 +269,7 @@ impl Datagrams {
             if changed || now_ms >= viewed_ms + VIEW_MS {
                 viewed_ms = now_ms;
                 election.handle(now_ms, election::Input::View(view.clone()));
-                // A replica thread that is behind gets the next one.
+                // If the replica thread is behind, it gets the next one.
                 let _ = self.control.try_send(Control::View(view));
             }
             for event in events {
@@ -297,7 +297,7 @@ impl Datagrams {
             election::Output::Campaign { term, leader_is_dead } => {
                 let why = if leader_is_dead { "the leader's process is gone" } else { "no leader is heard" };
                 log::info!("the ring has chosen this server: it asks for votes ({why})");
-                // Where the process is ending nobody is left to campaign.
+                // If the process is ending, no replica is left to campaign.
                 let _ = self.control.send(Control::Campaign { term, leader_is_dead });
             }
             election::Output::Announce { term } => {
@@ -313,7 +313,7 @@ fn sealer(config: &Config, run: Run) -> Sealer {
     Sealer::new(&config.secret, &config.cluster_name, config.server_id().clone(), run, peers)
 }
 
-/// The socket for multicasts, where they are configured.
+/// The socket for multicasts, if they are configured.
 pub fn join_multicast(config: &Config, socket: UdpSocket) -> io::Result<UdpSocket> {
     let interface = match config.peer_ip {
         IpAddr::V4(ip) => ip,

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// What a server needs besides its clients: database, links, logs, and room for accidents.
 const BESIDES: u64 = 256;
 
-/// Why there may be too little room. The server can run all the same.
+/// Why there may be too few descriptors. The server runs all the same.
 #[derive(Debug, Error)]
 pub enum Narrow {
     /// The system does not tell.
@@ -16,15 +16,10 @@ pub enum Narrow {
         "the system allows this process {granted} descriptors, room for about {} of the {connections} connections that \
          limits.connections allows; raise its limit (ulimit -n)", granted.saturating_sub(BESIDES)
     )]
-    Few {
-        /// So many there are.
-        granted: u64,
-        /// So many connections are allowed.
-        connections: usize,
-    },
+    Few { granted: u64, connections: usize },
 }
 
-/// Makes room for so many connections.
+/// Raises the limit so that so many connections fit.
 #[cfg(unix)]
 pub fn make_room(connections: usize) -> Result<(), Narrow> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -33,7 +28,7 @@ pub fn make_room(connections: usize) -> Result<(), Narrow> {
     let unknown = |errno: nix::Error| Narrow::Unknown(errno.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(unknown)?;
     let granted = needed.min(hard).max(soft);
-    // Where this fails the limit stays what it is.
+    // If this fails the limit stays what it is.
     let granted = setrlimit(Resource::RLIMIT_NOFILE, granted, hard).map_or(soft, |()| granted);
     if granted >= needed {
         return Ok(());
@@ -41,7 +36,7 @@ pub fn make_room(connections: usize) -> Result<(), Narrow> {
     Err(Narrow::Few { granted, connections })
 }
 
-/// Makes room for so many connections. This system has no such limit.
+/// This system has no such limit.
 #[cfg(not(unix))]
 pub fn make_room(_connections: usize) -> Result<(), Narrow> {
     Ok(())

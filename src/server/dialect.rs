@@ -11,7 +11,6 @@ pub enum Dialect {
     Http,
     /// TLS, and inside it any of these.
     Tls,
-    /// Nothing that is known here.
     Unknown,
 }
 
@@ -36,7 +35,7 @@ const HTTP_METHODS: [&[u8]; 10] = [
     b"PRI ",
 ];
 
-/// Decides by the first bytes of a connection; `None` where they are too few to tell. Blank lines before
+/// Decides by the first bytes of a connection; `None` if they are too few to tell. Blank lines before
 /// the first byte that counts are allowed.
 pub fn recognise(head: &[u8]) -> Option<Dialect> {
     let head = head.trim_ascii_start();
@@ -63,7 +62,7 @@ fn other_method(head: &[u8]) -> Option<Dialect> {
     match head[method..] {
         _ if !(1..=METHOD_MAX).contains(&method) => return Some(Dialect::Unknown),
         [b' ', b'/' | b'*' | b'h', ..] => {}
-        // It may come in pieces.
+        // The version may come in pieces.
         [] | [b' '] => return None,
         _ => return Some(Dialect::Unknown),
     }

@@ -15,8 +15,8 @@ use super::{shared::Shared, threads::Stop};
 const QUESTION_BYTES: usize = 2_048;
 /// How often a stop is looked for.
 const WAKE: Duration = Duration::from_millis(100);
-/// Answers to one address within [`WINDOW`]. An answer is longer than its question, so more would make this
-/// port a tool to flood others with, whose address was forged.
+/// Answers to one address within [`WINDOW`]. An answer is longer than its question, so without a limit
+/// questions with a forged address could flood its owner.
 const ANSWERS_PER_ADDRESS: u32 = 10;
 /// Answers to all addresses within [`WINDOW`]; also bounds what is remembered.
 const ANSWERS: u32 = 200;
@@ -36,14 +36,14 @@ pub fn answer_all(socket: &UdpSocket, loopback_only: bool, shared: &Shared, stop
         if let Some(answer) = answer(&question[..length], shared)
             && allowance.grant(from.ip())
         {
-            // Whoever asked will ask again.
+            // The client will ask again.
             let _ = socket.send_to(&answer, from);
         }
     }
     Ok(())
 }
 
-/// The answer to a question, where it is one.
+/// The answer; `None` if this is no question.
 fn answer(question: &[u8], shared: &Shared) -> Option<Arc<[u8]>> {
     let (head, request) = json::read_request(question.trim_ascii(), &Limits::default());
     if request.is_err() || head.msg_type != "client_discovery" {

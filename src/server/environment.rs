@@ -1,5 +1,5 @@
-//! Settings from the environment, for whoever starts servers without a command line of their own: containers
-//! and service managers.
+//! Settings from the environment, for containers and service managers, which start servers without a command
+//! line of their own.
 //!
 //! Each variable stands for an option of the command line and is read as that is. An option that was typed
 //! counts more than its variable, a variable more than the configuration file, and that more than the default.
@@ -31,8 +31,8 @@ pub const VARIABLES: [(&str, &str); 16] = [
     ("SYNCNET_LOG_FORMAT", "log_format"),
 ];
 
-/// So many letters may be wrong in the name of a variable that is taken for a misspelt one of ours. Scripts
-/// and other programs have variables that begin with SYNCNET_ too, and those must not stop a server.
+/// Most letters that may be wrong in a variable's name for it to count as a misspelt one of ours. Scripts and
+/// other programs have variables that begin with SYNCNET_, too, and those must not stop a server.
 const MISSPELT: usize = 2;
 
 /// Reads the command line and the environment of this process. Ends it, with a sentence on standard error
@@ -76,7 +76,7 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// The first of `names` that must be a misspelt variable, and the one that was meant.
+/// The first of `names` that looks like a misspelt variable, and the one that was meant.
 fn misspelt(names: impl Iterator<Item = String>) -> Option<(String, &'static str)> {
     let known = |name: &str| VARIABLES.iter().any(|(variable, _)| *variable == name);
     let near = |name: &str| {
@@ -86,8 +86,8 @@ fn misspelt(names: impl Iterator<Item = String>) -> Option<(String, &'static str
     strange.find_map(|name| near(&name).map(|meant| (name, meant)))
 }
 
-/// A sentence about an error of clap's that names the variable instead of an option that was never typed.
-/// `None` if the error is about what was typed.
+/// The text of one of clap's errors with the variable in place of an option that was not typed; `None` if it
+/// is about something that was typed.
 fn complaint(error: &clap::Error, typed: &[impl AsRef<OsStr>]) -> Option<String> {
     let option = error.get(ContextKind::InvalidArg)?.to_string();
     let option = option.split_whitespace().next()?.to_owned();

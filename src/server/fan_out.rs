@@ -1,13 +1,13 @@
 //! The fan-out threads: each owns the [`Subscriptions`] of its share of the connections and writes to their sockets.
 //!
-//! A reader's thread is not woken to be written to: waking one costs more than the write. So these threads
-//! write by themselves, without ever waiting, all that is queued for a connection at once. Measured to
-//! 1,000 readers on bare sockets: a writing thread for each reader, fed by a channel, made 87,000
-//! deliveries a second; each message written directly 217,000; gathered writes 5.6 million.
+//! These threads write by themselves: waking a thread for each connection costs more than the write. They
+//! never wait, and write all that is queued for a connection at once. Measured with 1,000 readers on bare
+//! sockets: a writing thread for each reader, fed by a channel, made 87,000 deliveries a second; each message
+//! written directly 217,000; gathered writes 5.6 million.
 //!
-//! A socket that is full is tried again after a pause that grows to `PAUSE_MAX`. The system's own buffer
-//! for a socket holds more than a reader takes in during a pause, so nobody is slowed down by it. What
-//! waits meanwhile is bounded by `limits.outbox_bytes`, and in time and over all connections by `backlog`.
+//! A socket that is full is tried again after a pause that grows to `PAUSE_MAX`. The system's buffer for a
+//! socket holds more than a reader takes in during a pause, so the pause slows no reader down. What waits
+//! meanwhile is bounded by `limits.outbox_bytes`, and in time and over all connections by `backlog`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,8 +32,8 @@ use super::{
     shared::Shared,
 };
 
-/// Batches of instructions that may wait for a fan-out thread. Full means that the replica waits: the
-/// thread itself never waits for anybody.
+/// Batches of instructions that may wait for a fan-out thread. If it is full the replica waits: the thread
+/// itself waits for no other.
 const QUEUE: usize = 1_024;
 /// Instructions that are carried out before sockets are written to.
 const BATCHES_MAX: usize = 256;
@@ -45,10 +45,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(32);
 /// How long a connection that was ended may take to close its half.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What a WebSocket is closed with where nobody said anything else: the last message says why.
+/// What a WebSocket is closed with if nothing else was set: the last message says why.
 const GOODBYE: (u16, &str) = (1000, "");
 
-/// What a fan-out thread is given to do.
 #[derive(Debug)]
 pub enum FanOutTask {
     /// Instructions, in order.
@@ -70,14 +69,13 @@ impl FanOutQueues {
         (FanOutQueues { queues }, receivers)
     }
 
-    /// Hands instructions over, in order. Those that concern one connection go to its thread, the others
-    /// to all.
+    /// Hands instructions over, in order. Those about one connection go to its thread, the others to all.
     pub fn hand_over(&self, batch: Vec<Instruction>) {
         if batch.is_empty() {
             return;
         }
         if let [queue] = self.queues.as_slice() {
-            // The threads end after all who could hand something over.
+            // The receiving threads are the last to end.
             let _ = queue.send(FanOutTask::Instructions(batch));
             return;
         }
@@ -126,7 +124,7 @@ pub struct FanOutThread {
     context: Arc<Context>,
     queries: QueryQueues,
     sockets: BTreeMap<ConnId, Socket>,
-    /// Full sockets, and when each is tried again.
+    /// Connections whose sockets are full.
     blocked: BTreeMap<ConnId, Blocked>,
     /// For all connections of this thread.
     budget: Budget,
@@ -141,7 +139,7 @@ struct Socket {
     outgoing: Outgoing,
     /// Nothing comes after `outgoing`.
     is_last: bool,
-    /// How fast it is read, where its reader is behind.
+    /// How fast it is read, if its reader is behind.
     pace: Option<Pace>,
 }
 
@@ -152,7 +150,6 @@ struct Blocked {
 }
 
 impl FanOutThread {
-    /// For the connections whose instructions it will get.
     pub fn new(context: Arc<Context>, queries: QueryQueues) -> Self {
         let limits = &context.config.replica.limits;
         let share = limits.outboxes_bytes / context.config.threads.fan_out.max(1);
@@ -168,8 +165,8 @@ impl FanOutThread {
         }
     }
 
-    /// Carries out instructions until nobody is left to give any. What is still waiting to be written then
-    /// is tried once more.
+    /// Carries out instructions until all senders are gone. Then it tries once more to write what still
+    /// waits.
     pub fn run(mut self, instructions: &Receiver<FanOutTask>) {
         loop {
             instructions.wait_until(self.next_due());
@@ -204,7 +201,7 @@ impl FanOutThread {
 
     fn carry_out(&mut self, instruction: Instruction) {
         match &instruction {
-            // A connection that is gone already is not opened; what else is said of it does nothing.
+            // A connection that is gone already is not opened; later instructions about it do nothing.
             Instruction::Open { conn } => {
                 let Some(client) = self.context.clients.get(*conn) else { return };
                 let conn = *conn;
@@ -219,8 +216,8 @@ impl FanOutThread {
         self.fanout.handle(instruction);
     }
 
-    /// Writes the control frames that wait, or leaves them to the next try where the socket is full. One that
-    /// is not open yet is looked at when it is.
+    /// Writes the control frames that wait, or leaves them to the next try if the socket is full. A
+    /// connection that is not open yet gets them when it is.
     fn control(&mut self, conn: ConnId) {
         if self.sockets.contains_key(&conn) && !self.blocked.contains_key(&conn) {
             self.write(conn);
@@ -352,7 +349,7 @@ impl FanOutThread {
         self.settle();
     }
 
-    /// Closes the connections that hold most where all together hold too much.
+    /// If too much waits for all connections together, closes those that hold most.
     fn keep_budget(&mut self, now: Instant) {
         if !self.budget.is_due(now) {
             return;
@@ -429,7 +426,7 @@ impl Socket {
         self.is_last
     }
 
-    /// What was taken from the outbox was all: nothing comes after it but the goodbye of a WebSocket.
+    /// The outbox is empty and closed: only a WebSocket's close comes after this.
     fn end(&mut self) {
         if let Some(control) = self.client.control()
             && !self.is_last

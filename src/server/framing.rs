@@ -1,4 +1,4 @@
-//! Lines out of a stream of bytes.
+//! Cuts a stream of bytes into lines.
 
 /// Capacity that an empty buffer may keep: an idle connection holds no more.
 const IDLE_BYTES: usize = 4096;
@@ -10,7 +10,7 @@ pub struct Lines {
     limit: usize,
 }
 
-/// A line is longer than the limit. Where the next one would begin is not known any more.
+/// A line is longer than the limit. It is no longer known where the next one begins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLong;
 

@@ -19,9 +19,9 @@ const ANSWER_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Does the process work? It needs no other server for that.
+    /// Does the process work? This needs no other server.
     Health,
-    /// Can people be sent to it? It needs a majority for that.
+    /// Can clients be sent to it? This needs a majority.
     Ready,
 }
 
@@ -68,7 +68,7 @@ impl Question {
     /// Asks the server that `args` names on this machine.
     ///
     /// # Errors
-    /// The outer one is about the configuration: it does not say where that server is.
+    /// The outer error: the configuration does not say where that server is.
     pub fn ask(self, args: &Args) -> Result<Result<(), Unwell>, ConfigError> {
         let (address, certificate) = config::own_client_address(args)?;
         // Whether the process works is told without encryption in any case.

@@ -1,9 +1,8 @@
 //! A connection of the replica whose answers go to a thread of this server instead of a socket.
 //!
 //! An HTTP exchange that needs the chat opens one and speaks ordinary requests on it, so limits and rights
-//! stay in one place, and neither the replica nor the fan-out knows that nobody sits behind it. What is
-//! pushed to it (events, lists of servers) is thrown away on arrival; only answers are kept, and of these no
-//! more than were asked for.
+//! stay in one place, and the replica and the fan-out treat it like any connection. Pushes (events, lists of
+//! servers) are thrown away on arrival; only answers are kept, and of these no more than were asked for.
 
 use std::{
     collections::BTreeMap,
@@ -31,10 +30,10 @@ use super::{
     outgoing::Outgoing,
 };
 
-/// Answers that may wait to be looked at. Full means that the fan-out keeps the rest in the session's outbox,
-/// as for a socket whose reader is slow.
+/// Answers that may wait to be taken. If it is full the fan-out keeps the rest in the session's outbox, as
+/// for a socket whose reader is slow.
 const ANSWERS: usize = 64;
-/// How long an answer is waited for: what waits for its commit is answered by then, one way or the other.
+/// How long an answer is waited for. A write is answered by then, committed or not.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(COMMIT_TIMEOUT_MS + 2_000);
 
 /// The receiving end of a local session, as its fan-out thread writes to it.
@@ -42,7 +41,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(COMMIT_TIMEOUT_MS + 2_
 pub struct Answers(Sender<Arc<Said>>);
 
 impl Answers {
-    /// Takes what answers there are; `WouldBlock` where there is no room for even one.
+    /// Takes the answers that have come; `WouldBlock` if there is no room for even one.
     pub fn put(&self, outgoing: &mut Outgoing) -> io::Result<()> {
         let mut result = Err(io::ErrorKind::WouldBlock.into());
         while let Some(said) = outgoing.take_value() {
@@ -78,7 +77,7 @@ fn number(said: &Said) -> Option<i64> {
     }
 }
 
-/// Why a request on behalf of somebody was not carried out.
+/// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
     /// It was refused, or not answered.
@@ -108,8 +107,8 @@ pub trait Ask {
     /// Waits for the answer to a request, if it is carried out.
     fn answer(&mut self, number: i64) -> Result<Answer, Failure>;
 
-    /// After a pause begins anew, as somebody who has not said anything yet. What was sent and not answered may
-    /// have been carried out, and is not answered any more. `false` where there is no time left for it.
+    /// Waits for `pause` and opens a new session, on which nothing was said yet. Requests without an answer
+    /// may have been carried out, and get none any more. `false` if no time is left for it.
     fn reopen(&mut self, pause: Duration) -> bool;
 }
 
@@ -128,11 +127,11 @@ pub fn wait<A: TryFrom<Answer, Error = Answer>>(session: &mut dyn Ask, number: i
     A::try_from(session.answer(number)?).map_err(other)
 }
 
-/// A session on behalf of somebody. It is closed when it is dropped.
+/// A session on behalf of a visitor. It is closed when it is dropped.
 pub struct LocalSession<'a> {
     visitor: Visitor,
     patience: Duration,
-    /// It may be begun anew until then.
+    /// It may be opened anew until then.
     until: Instant,
     conn: LocalConn<'a>,
 }
@@ -144,7 +143,7 @@ impl<'a> LocalSession<'a> {
         Ok(LocalSession { visitor, patience, until: Instant::now(), conn })
     }
 
-    /// With leave to begin anew until then.
+    /// Lets it be opened anew until then.
     pub fn reopening_until(self, until: Instant) -> Self {
         LocalSession { until, ..self }
     }
@@ -207,7 +206,7 @@ impl Ask for LocalSession<'_> {
         let head = RequestHead { msg_type: request.msg_type().into(), request_id, ..RequestHead::default() };
         let checked = request.check(&conn.server.context.config.replica.limits);
         let request = checked.map(|()| request).map_err(BadRequest::Fields);
-        // The bytes came over HTTP, which has limits of its own; here the requests count.
+        // The bytes came over HTTP, which has its own limits. Only the requests are counted here.
         conn.server.hand_over(&conn.client, (head, request), 0, Some(deadline))?;
         Ok(conn.asked)
     }
@@ -226,7 +225,7 @@ impl Ask for LocalSession<'_> {
             return false;
         }
         std::thread::sleep(pause);
-        // Where this server is stopping there is nobody left to ask.
+        // If this server is stopping, no thread is left to ask.
         LocalConn::open(self.conn.server, self.visitor).map(|conn| self.conn = conn).is_ok()
     }
 }
@@ -235,7 +234,7 @@ impl Drop for LocalConn<'_> {
     fn drop(&mut self) {
         self.client.cut();
         self.server.context.clients.remove(self.client.conn);
-        // Without a replica nobody needs to know.
+        // Without a replica, no thread needs to know.
         let _ = self.server.send(Input::Closed { conn: self.client.conn });
     }
 }

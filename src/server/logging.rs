@@ -1,9 +1,9 @@
 //! The log: to the console and to a bounded number of bounded files.
 //!
-//! What is logged may repeat what a stranger sent. So control characters are escaped here, for every
-//! record, and no caller can forget it: nobody can forge a line of the log or play with a terminal.
+//! A record may repeat what a stranger sent. So control characters are escaped here, for every record: no
+//! caller can forget it, and a client can neither forge a line of the log nor send codes to a terminal.
 //!
-//! What repeats is counted instead (`repeats`).
+//! Records that repeat are counted instead (`repeats`).
 //!
 //! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`, `thread`, `text`.
 
@@ -36,7 +36,7 @@ pub enum Format {
     Json,
 }
 
-/// Whose log this is. Formats are plain functions, and the log is one for the whole process anyway.
+/// Whose log this is. It is global because formats are plain functions and a process has one log.
 static SERVER_ID: OnceLock<ServerId> = OnceLock::new();
 
 /// A log file cannot be used.
@@ -49,8 +49,8 @@ pub struct LogFileError {
 
 /// Starts logging to the console and to `path`, for as long as the handle lives.
 ///
-/// A file of an earlier run is continued. One that is full is put aside under the time of its end, and the oldest
-/// of these is deleted.
+/// A file of an earlier run is continued. A full one is renamed to the time of its end, and the oldest of
+/// these is deleted.
 pub fn start(
     level: LevelFilter,
     format: Format,
@@ -69,7 +69,7 @@ pub fn start(
     Ok(logger)
 }
 
-/// What this program says, and nothing of its libraries.
+/// Only records of this program, none of its libraries.
 fn specification(level: LevelFilter) -> LogSpecification {
     LogSpecification::builder().default(LevelFilter::Off).module("syncnet", level).build()
 }
@@ -117,7 +117,7 @@ fn to_files(
         .append()
         .use_utc()
         .rotate(Criterion::Size(files.file_bytes), aside, Cleanup::KeepLogFiles(kept_aside))
-        // A thread that cleans up would outlive the program's last word.
+        // A thread that cleans up would outlive the program's last record.
         .cleanup_in_background_thread(false)
         .format_for_files(in_files))
 }

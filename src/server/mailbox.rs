@@ -1,9 +1,9 @@
 //! Bounded queues between threads, whose receivers sleep at once when there is nothing to do.
 //!
-//! Why not a ready-made channel: those spin and yield for a while before they sleep, which pays where
-//! every thread has a core of its own. Where threads outnumber cores each yield hands the core to somebody
-//! else for a whole time slice. Measured on two busy cores, the replica thread spent 2.5 of 3 seconds in
-//! `sched_yield`, 4 ms at a time, while its work waited.
+//! Ready-made channels spin and yield for a while before they sleep. That pays if every thread has a core of
+//! its own. If there are more threads than cores, each yield hands the core to another thread for a whole
+//! time slice. Measured on two busy cores, the replica thread spent 2.5 of 3 seconds in `sched_yield`, 4 ms
+//! at a time, while its work waited.
 //!
 //! Several mailboxes can share a [`Bell`], so that one thread waits for all of them and takes from each in
 //! the order of importance. A receiver takes everything there is in one go.
@@ -16,12 +16,12 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// Wakes the one thread that waits on it. A ring while nobody waits is kept for the next wait.
+/// Wakes the one thread that waits on it. A ring while no thread waits is kept for the next wait.
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<(Mutex<bool>, Condvar)>);
 
 impl Bell {
-    /// Wakes whoever waits, or will wait next.
+    /// Wakes the thread that waits, or will wait next.
     pub fn ring(&self) {
         let (rung, condition) = &*self.0;
         if !std::mem::replace(&mut *rung.lock(), true) {
@@ -44,7 +44,7 @@ impl Bell {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// Signalled when there is room again and somebody waits for it.
+    /// Signalled when there is room again and a sender waits for it.
     room: Condvar,
     bell: Bell,
     capacity: usize,
@@ -73,7 +73,7 @@ pub struct Sender<T>(Arc<Shared<T>>);
 pub enum Unsent<T> {
     /// There is no room.
     Full(T),
-    /// Nobody will take it out any more.
+    /// The receiver is gone.
     Closed(T),
 }
 
@@ -86,7 +86,7 @@ impl<T> Unsent<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts an item in; waits for room. The error gives it back: nobody will take it out any more.
+    /// Puts an item in; waits for room. The error gives it back: the receiver is gone.
     pub fn send(&self, item: T) -> Result<(), T> {
         let mut state = self.0.state.lock();
         while state.items.len() >= self.0.capacity && !state.is_closed {
@@ -101,7 +101,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Puts an item in where there is room.
+    /// Puts an item in if there is room.
     pub fn try_send(&self, item: T) -> Result<(), Unsent<T>> {
         let mut state = self.0.state.lock();
         if state.is_closed {
@@ -121,7 +121,7 @@ impl<T> Sender<T> {
 
     fn put(&self, state: &mut State<T>, item: T) {
         state.items.push_back(item);
-        // Where it was not empty the bell has been rung already, and the receiver looks before it sleeps.
+        // If it was not empty the bell has been rung already, and the receiver looks before it sleeps.
         if state.items.len() == 1 {
             self.0.bell.ring();
         }
@@ -174,7 +174,7 @@ impl<T> Receiver<T> {
         let count = count.min(state.items.len());
         items.extend(state.items.drain(..count));
         if state.items.is_empty() && state.items.capacity() > 1_024 {
-            // The largest rush there ever was need not be remembered for ever.
+            // The memory of the largest rush is not kept for ever.
             state.items.shrink_to(1_024);
         }
         if state.waiting_for_room > 0 && count > 0 {
@@ -187,7 +187,7 @@ impl<T> Receiver<T> {
         !self.0.state.lock().items.is_empty()
     }
 
-    /// How many items wait. It does not keep the mailbox: of one that is gone nothing waits.
+    /// How many items wait. It does not keep the mailbox alive; of one that is gone it says 0.
     pub fn depth(&self) -> Depth
     where
         T: Send + 'static,

@@ -1,7 +1,7 @@
 //! The server's shell: the threads and sockets around the pure replica.
 //!
-//! [`args`] and [`config`] say what to be, [`run`] starts and stops everything in a written order, and
-//! [`core`] is the replica thread, in the middle of all others:
+//! [`args`] and [`config`] hold the settings, [`run`] starts and stops everything in a fixed order, and
+//! [`core`] is the replica thread, between all others:
 //!
 //! ```text
 //! acceptor ─► client-N ─────────┐                   ┌─► fan_out ─► sockets of clients
@@ -9,8 +9,8 @@
 //! datagrams (heartbeats, election) ─┘               └─► peer (links)
 //! ```
 //!
-//! Everything goes one way, and every queue is bounded. The core waits for no other thread. A client's thread waits
-//! for the core's word on a login or a password, and reads nothing meanwhile.
+//! Everything goes one way, and every queue is bounded. The core waits for no other thread. A client's thread
+//! waits for the core's answer to a login or a password, and reads nothing meanwhile.
 
 pub mod acceptor;
 pub mod args;

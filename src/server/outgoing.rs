@@ -1,9 +1,9 @@
-//! What is on its way to one client: what the fan-out says, written and framed as the client's dialect wants it.
+//! What is on its way to one client, framed for its dialect.
 //!
-//! To a client of JSON lines go lines, each with its line end; to one of WebSocket each becomes one text message,
-//! with a frame's head in front and without the line end. The line itself is written once, shared by all its
-//! readers and never copied. To a thread of this server go the values themselves. Pongs and closes take their place between messages,
-//! so that frames never mix.
+//! A client of JSON lines gets lines, each with its line end. For a WebSocket each line becomes one text
+//! message, with a frame's head in front and without the line end. A line is serialised once, shared by all
+//! its readers and never copied. A thread of this server gets the values themselves. Pongs and closes go
+//! between messages, so that frames never mix.
 
 use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 
@@ -16,10 +16,9 @@ use crate::protocol::said::Said;
 
 /// Lines written at once; systems allow about a thousand pieces, and a message is two.
 const LINES: usize = 256;
-/// The longest head of a frame that a server sends: nobody masks it.
+/// The longest head of a frame that a server sends, which is never masked.
 const HEAD_BYTES: usize = 10;
 
-/// How what is said is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// As lines of JSON.
@@ -35,7 +34,7 @@ pub enum Framing {
 pub struct Outgoing {
     framing: Framing,
     pieces: VecDeque<Piece>,
-    /// If nothing is framed.
+    /// Used with [`Framing::Values`] only.
     values: VecDeque<Arc<Said>>,
     /// How long they are together.
     bytes: usize,
@@ -49,7 +48,6 @@ struct Piece {
     head: [u8; HEAD_BYTES],
     head_len: u8,
     body: Arc<[u8]>,
-    /// How much of the body counts.
     body_len: usize,
 }
 
@@ -82,7 +80,8 @@ impl Outgoing {
         self.bytes - self.written
     }
 
-    /// What of the memory that it holds is its own, in bytes: a line that others hold as well is shared.
+    /// Its share of the memory that it holds, in bytes: a line that others hold as well is divided among
+    /// them.
     pub fn share(&self) -> usize {
         let pieces = self.pieces.iter().map(|piece| piece.body.len() / Arc::strong_count(&piece.body));
         let values = self.values.iter().map(|said| said.bytes() / Arc::strong_count(said));
@@ -129,8 +128,8 @@ impl Outgoing {
         self.insert(place, Piece::frame(OpCode::Control(Control::Ping), [].as_slice().into(), 0));
     }
 
-    /// A close is the last thing that is ever written. Where it is not to wait for the rest, what has not
-    /// begun to be written is thrown away.
+    /// A close is the last thing that is ever written. With `at_once`, what has not begun to be written is
+    /// thrown away.
     pub fn push_close(&mut self, code: u16, reason: &str, at_once: bool) {
         if at_once {
             let dropped = self.pieces.drain(self.first_whole()..);
@@ -169,7 +168,6 @@ impl Outgoing {
         slices
     }
 
-    /// So many bytes of it are written.
     pub fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         while let Some(first) = self.pieces.front()
@@ -198,7 +196,6 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    /// Everything that is written, `step` bytes at a time, with `event` after so many steps.
     fn write_out(outgoing: &mut Outgoing, step: usize) -> Vec<u8> {
         let mut wire = Vec::new();
         while !outgoing.is_empty() {

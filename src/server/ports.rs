@@ -22,7 +22,7 @@ impl Port {
     /// The largest offset from the base port.
     pub const OFFSET_MAX: u16 = 40;
 
-    /// Its number on a server with this base port; `None` where that is no port number.
+    /// Its number on a server with this base port; `None` if that is no port number.
     pub fn of(self, base: u16) -> Option<u16> {
         let offset = match self {
             Port::Client => 0,

@@ -13,7 +13,7 @@ const LINE_MAX: usize = 107;
 /// Longest part of version 2 behind its fixed head: addresses and extensions.
 const EXTENSIONS_MAX: usize = 4_096;
 
-/// Whom to believe.
+/// The proxies that are believed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -37,10 +37,10 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// Where a request comes from that was received from `peer`: in the lists of hops, read from the right, the first
-    /// that is no trusted proxy. What is left of it can be invented.
+    /// The client of a request that was received from `peer`: in the lists of hops, read from the right, the
+    /// first that is no trusted proxy. Anything to the left of it can be invented.
     ///
-    /// A proxy that writes one of the two headers may pass on what a client put into the other. So when they
+    /// A proxy that writes one of the two headers may pass on what a client put into the other. So if they
     /// disagree neither is believed.
     pub fn client<'a>(
         &self,
@@ -69,7 +69,7 @@ impl TrustedProxies {
     fn first_stranger(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut nearest = peer;
         for hop in hops.iter().rev() {
-            // A hop that has no address ends what is known.
+            // Nothing is known beyond a hop that has no address.
             let Some(hop) = hop else { break };
             nearest = *hop;
             if !self.contains(nearest) {
@@ -107,11 +107,11 @@ fn forwarded_hop(item: &str) -> Option<IpAddr> {
 pub enum Said {
     /// Nothing: the bytes are the client's.
     Nothing,
-    /// More has to come before that is known.
+    /// More bytes are needed.
     Incomplete,
-    /// Where the client is, in so many bytes; no address when the proxy speaks for itself.
+    /// The client's address, and the length of the header in bytes. No address if the proxy speaks for
+    /// itself.
     Client(Option<IpAddr>, usize),
-    /// It begins like the protocol and is malformed.
     Malformed,
 }
 

@@ -27,7 +27,7 @@ use super::{
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
 };
 
-/// QueryQueues that may wait for one thread. Full means that the query is answered `overloaded`.
+/// Queries that may wait for one thread. If it is full, a query is answered `overloaded`.
 const QUEUE: usize = 512;
 
 /// The queues of the query threads.
@@ -50,15 +50,15 @@ impl QueryQueues {
         self.queues[place].try_send(query).err().map(Unsent::into_inner)
     }
 
-    /// Ends the threads. They could not wait for the fan-out threads to go away, because these ask them
-    /// and are answered by them.
+    /// Ends the threads. They cannot wait until all senders are gone, because the fan-out threads both ask
+    /// them and get their results.
     pub fn close(&self) {
         self.queues.iter().for_each(Sender::close);
     }
 }
 
-/// One reader for each query thread, as long as the data may be read. While the data is set aside there is
-/// none; taking them away waits for the reads that are under way.
+/// One reader for each query thread, as long as the data may be read. There are none while the data is set
+/// aside; taking them away waits for the reads that are under way.
 #[derive(Default)]
 pub struct Readers {
     readers: RwLock<Vec<Mutex<SqliteReader>>>,
@@ -82,14 +82,14 @@ impl Readers {
         *held = readers.into_iter().map(Mutex::new).collect();
     }
 
-    /// Does something while the data is certain to stay where it is.
+    /// Runs `action` while the data cannot be replaced.
     pub fn hold<T>(&self, action: impl FnOnce() -> T) -> T {
         let _held = self.readers.read();
         action()
     }
 
-    /// A copy of the whole state, and which data it is of: `None` where there is none now. The data may be replaced while
-    /// the copy is read.
+    /// A copy of the whole state; `None` if there is no data now. The data may be replaced while the copy is
+    /// read.
     pub fn snapshot(&self) -> Option<Result<Copy, StorageError>> {
         let readers = self.readers.read();
         let reader = readers.first()?.lock();
@@ -102,7 +102,7 @@ impl Readers {
         self.life.load(Ordering::Acquire) == life
     }
 
-    /// Reads with reader number `number`; `None` where there is none now.
+    /// Reads with reader number `number`; `None` if there is no data now.
     fn read<T>(&self, number: usize, action: impl FnOnce(&SqliteReader) -> T) -> Option<T> {
         let readers = self.readers.read();
         let reader = readers.get(number)?.lock();
@@ -113,10 +113,9 @@ impl Readers {
 pub struct QueryThread {
     pub number: usize,
     pub readers: Arc<Readers>,
-    /// Where the results go.
     pub fan_outs: FanOutQueues,
     pub context: Arc<Context>,
-    /// Who has to know when the disk fails.
+    /// For the replica thread, which has to know if the disk fails.
     pub control: Sender<Control>,
 }
 
@@ -138,10 +137,10 @@ impl QueryThread {
         }
     }
 
-    /// What a disk that cannot be read, or has damaged data, is still good for the replica thread decides.
+    /// Tells the replica thread of a failed disk or damaged data: it decides what to do.
     fn complain(&self, error: StorageError) -> Refusal {
         log::error!("reading for a client failed: {error}");
-        // Where the replica thread is gone the process is ending.
+        // If the replica thread is gone the process is ending.
         let _ = self.control.send(Control::Broken(error));
         Refusal::new(Code::Overloaded, "this server's disk could not be read; ask another server")
     }

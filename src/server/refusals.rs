@@ -1,5 +1,5 @@
-//! What strangers send and this server does not take: a network may bring anything, and each for itself is not
-//! worth a line in the log.
+//! Refused input from strangers. A network may bring anything, and not every refusal is worth a line in the
+//! log.
 
 use std::{
     collections::BTreeMap,
@@ -7,16 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is said how many there were.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// Reasons that are told apart in that time. Some are in words of the other end.
+/// Different reasons that are counted in that time. They must be limited: some contain text of the other end.
 const REASONS_MAX: usize = 16;
 
-/// Refusals by their reasons. The first of each is said at once, for whoever has just made a mistake in a
+/// Refusals by their reasons. The first of each is logged at once, because it may show a mistake in a
 /// configuration; the others are counted.
 #[derive(Debug)]
 pub struct Refusals {
-    /// What is refused: "a datagram".
+    /// What is refused, such as "a datagram".
     what: &'static str,
     /// How many there were since the last report.
     counts: BTreeMap<String, u64>,
@@ -24,12 +23,12 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Of something that is called so, "a datagram". Nothing was refused yet.
+    /// `what` is what is refused, such as "a datagram".
     pub fn new(what: &'static str) -> Self {
         Refusals { what, counts: BTreeMap::new(), reported: Instant::now() }
     }
 
-    /// Something was refused that came from there.
+    /// Counts a refusal of something from `from`, and logs the first with its reason.
     pub fn count(&mut self, from: SocketAddr, reason: &str) {
         self.report();
         if let Some(line) = self.counted(from, reason) {
@@ -37,12 +36,12 @@ impl Refusals {
         }
     }
 
-    /// Says what was counted, when it is time for it.
+    /// Logs the counts, if it is time for it.
     pub fn report(&mut self) {
         self.due(Instant::now()).iter().for_each(|line| log::warn!("{line}"));
     }
 
-    /// The line that is worth saying of a refusal.
+    /// The line to log for a refusal, if there is one.
     fn counted(&mut self, from: SocketAddr, reason: &str) -> Option<String> {
         let has_room = self.counts.contains_key(reason) || self.counts.len() < REASONS_MAX;
         let reason = if has_room { reason } else { "for many other reasons" };

@@ -1,10 +1,10 @@
-//! No message fills the log by being repeated: it is said once, then how often it came again.
+//! No message fills the log by being repeated: it is written once, then how often it came again.
 //!
-//! Of each place in the program that logs, a text is written once in [`WINDOW`], and [`TEXTS_MAX`] different texts at
-//! most. What else comes from there is counted, and the count is written with the last text when the time is over. The
-//! count waits for the next record of whatever kind: there is no thread for it.
+//! From each place in the program that logs, a text is written once in [`WINDOW`], and at most [`TEXTS_MAX`]
+//! different texts. The others are counted. After that time the next record from any place brings the count
+//! and the last text; there is no thread for it.
 //!
-//! What is only logged for debugging passes: whoever turns that on wants all of it.
+//! Records for debugging are never held back.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ const TEXTS_MAX: usize = 20;
 /// A place that logs: file and line.
 type Place = (&'static str, u32);
 
-/// What came from one place lately.
+/// What came from one place in the current window.
 #[derive(Debug)]
 struct Lately {
     since: Instant,
@@ -40,12 +40,12 @@ struct Lately {
     level: Level,
 }
 
-/// What is written now that a record has come.
+/// What is to be written after a record has come.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Due {
     /// The counts of what was held back.
     counts: Vec<(Level, String)>,
-    /// Whether the record itself is.
+    /// Whether the record itself is written.
     record: bool,
 }
 

@@ -81,7 +81,7 @@ pub struct Server {
     listening: Vec<String>,
 }
 
-/// Ends of channels that threads of different kinds hold, while they are being started.
+/// The channels between threads, while these are being started.
 struct Wiring {
     context: Arc<Context>,
     threads: Arc<Threads>,
@@ -94,7 +94,7 @@ impl Server {
     /// Binds the ports, opens the data and starts all threads.
     ///
     /// # Errors
-    /// What cannot be had. Nothing is left running.
+    /// A port, the data or a thread cannot be had. Nothing is left running.
     pub fn start(config: Config) -> Result<Server, StartError> {
         let limits = &config.replica.limits;
         let room = Room {
@@ -260,13 +260,13 @@ impl Server {
     ///
     /// Before that, `/readyz` says for a moment that the server is leaving, if a balancer asks for it.
     ///
-    /// 1. nobody new is accepted, or they would find a server that is leaving;
+    /// 1. no new client is accepted, or it would find a server that is leaving;
     /// 2. the replica hands leadership over, sends its clients elsewhere and answers what is due, while
     ///    links, heartbeats and fan-out still work for it;
     /// 3. clients that are still there are cut off;
     /// 4. passwords that wait are not hashed any more; links, heartbeats, election and discovery end, and the others
     ///    see the links close;
-    /// 5. the query and fan-out threads end, now that nobody is left to give them work.
+    /// 5. the query and fan-out threads end, now that no thread is left to give them work.
     ///
     /// Returns the names of threads that did not end in time. They die with the process.
     pub fn stop(self) -> Vec<String> {
@@ -292,7 +292,7 @@ impl Server {
         let mut late = threads.join("acceptor", deadline);
         late.extend(threads.join("metrics", deadline));
 
-        // A replica thread that is too busy to take this in is not waited for.
+        // If the replica thread is too busy to take this in, it is not waited for.
         let told = control.try_send(Control::Stop);
         if told.is_ok() && stopped.recv_timeout(DRAIN_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             log::warn!(
@@ -386,6 +386,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Wakes a thread that waits for a connection.
 fn wake(address: SocketAddr) {
-    // Where nobody accepts any more, nobody has to be woken.
+    // If this fails, no thread accepts there any more.
     let _ = TcpStream::connect_timeout(&address, Duration::from_millis(200));
 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What does not work.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// Nothing is known of the replica.
+    /// The replica has not finished a turn.
     #[error("the replica thread did not finish a turn in time")]
     Replica,
     /// A thread has ended by itself.
@@ -49,8 +49,8 @@ pub fn check(server: &Server) -> Result<Vec<String>, Failure> {
     Ok(checked)
 }
 
-/// Opening the database wrote to it and synced: the run was counted. A turn of the replica on top of it
-/// shows that the thread that owns it works.
+/// Opening the database has already written the new run to it and synced. A turn of the replica shows that
+/// its thread works, too.
 fn check_replica(server: &Server) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while server.context().shared.status().is_none() {

@@ -1,4 +1,4 @@
-//! `server1=192.0.2.1:8000`: a server and where it is, as it is written on command lines and in variables.
+//! `server1=192.0.2.1:8000`: a server and its address, as it is written on command lines and in variables.
 
 use std::{fmt, str::FromStr};
 

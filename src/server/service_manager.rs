@@ -2,7 +2,7 @@
 //! a manager nothing is said.
 //!
 //! The watchdog is fed by turns of the replica and by nothing else. A process whose replica thread or disk
-//! hangs is restarted; one that waits for a majority is not, because its replica goes on turning.
+//! hangs is restarted. One that waits for a majority is not, because its replica goes on taking turns.
 
 use std::{
     io,
@@ -19,7 +19,6 @@ use super::{
 /// How often the watchdog is fed in the time that it grants.
 const FEEDS: u32 = 4;
 
-/// A server that runs under a manager, if there is one.
 #[derive(Debug)]
 pub struct Managed {
     watchdog: Option<(Stopper, JoinHandle<()>)>,
@@ -45,10 +44,10 @@ impl Managed {
     pub fn stopping(self) {
         if let Some((stopper, thread)) = self.watchdog {
             stopper.stop();
-            // It only says what it sees, so its end tells nothing.
+            // The thread has no result.
             let _ = thread.join();
         }
-        // A manager that cannot be told sees the process end.
+        // If the manager cannot be told, it sees the process end.
         let _ = tell(News::Stops);
     }
 }

@@ -18,13 +18,13 @@ use crate::{
 
 use super::clock::Clock;
 
-/// A balancer asks more often than this.
+/// A balancer asks at least this often.
 const BALANCER_MS: u64 = 60_000;
 /// A replica thread that has not ended a turn for so long hangs: even the largest snapshot does not take it
 /// so long.
 const HANGS_MS: u64 = 120_000;
 
-/// A copy of the replica's latest words. Reading it never waits for the replica.
+/// A copy of the replica's latest state. Reading it never waits for the replica.
 pub struct Shared {
     clock: Clock,
     server_id: ServerId,
@@ -41,7 +41,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Before the first turn.
     pub fn new(clock: Clock, server_id: ServerId, standing: Standing) -> Self {
         Shared {
             clock,
@@ -69,14 +68,14 @@ impl Shared {
         is_news
     }
 
-    /// Whether this server is about to stop. Notes that somebody wanted to know whether it is ready.
+    /// Whether this server is about to stop. Notes that `/readyz` was asked for now.
     pub fn is_leaving(&self) -> bool {
         self.readyz_ms.store(self.clock.mono_ms().max(1), Ordering::Relaxed);
         self.is_leaving.load(Ordering::Relaxed)
     }
 
-    /// This server is about to stop. Whether something has asked within the last minute if it is ready: a balancer,
-    /// which should hear of it first.
+    /// Notes that this server is about to stop. Returns whether `/readyz` was asked for in the last minute:
+    /// by a balancer, which should hear of it first.
     pub fn leave(&self) -> bool {
         self.is_leaving.store(true, Ordering::Relaxed);
         let asked_ms = self.readyz_ms.load(Ordering::Relaxed);

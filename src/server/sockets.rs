@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{config::Config, config_file::Transport, datagrams::join_multicast, ports::Port};
 use crate::protocol::name::ServerId;
 
-/// Connections that the system may hold until they are accepted: after a failover everybody comes at once.
+/// Connections that the system may hold until they are accepted: after a failover all clients come at once.
 const BACKLOG: i32 = 4_096;
 
 /// Why a server does not get its sockets.
@@ -27,7 +27,7 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
-    /// There is no way to hear multicasts.
+    /// The multicast group cannot be joined.
     #[error("the multicast group {group} cannot be joined: {source}")]
     Group {
         group: Ipv4Addr,
@@ -46,7 +46,7 @@ pub struct Sockets {
     pub datagrams: UdpSocket,
     /// For peer links.
     pub peers: TcpListener,
-    /// For heartbeats by multicast, where they are configured.
+    /// For heartbeats by multicast, if they are configured.
     pub multicast: Option<UdpSocket>,
     /// For monitoring, if it has a port of its own.
     pub metrics: Option<TcpListener>,

@@ -20,8 +20,8 @@ use crate::tls::channel::{Channel, Flushed};
 pub const READ_BYTES: usize = 4 * 1024;
 /// Written at once under a deadline: a write waits for less than this to be taken.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How often the other end of an idle connection is asked for a sign of life by the system. Without this
-/// a client whose machine vanished would be kept for ever.
+/// How often the system asks the other end of an idle connection for a sign of life. Without this a client
+/// whose machine vanished would be kept for ever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long a connection that was refused may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -90,8 +90,8 @@ impl Stream {
         }
     }
 
-    /// Hands over what has come, and writes what is to be answered by itself: of a handshake, an alert. That is short,
-    /// and where the socket is full, what fills it goes first, and then this.
+    /// Hands over what has come, and writes what TLS itself answers: parts of a handshake, an alert. That is
+    /// short. If the socket is full, what fills it goes first, and then this.
     fn feed(&self, tls: &Channel, sealed: &[u8]) -> io::Result<()> {
         let fed = tls.feed(sealed);
         let _ = tls.flush(|bytes| self.write_socket_now(&[IoSlice::new(bytes)]));
@@ -157,7 +157,7 @@ impl Stream {
         })
     }
 
-    /// Makes it ready for [`Stream::write_now`] after writes with a deadline.
+    /// Must be called before [`Stream::write_now`] after writes with a deadline.
     pub fn write_without_waiting(&self) -> io::Result<()> {
         let timeout = if cfg!(unix) { None } else { Some(Duration::from_millis(1)) };
         self.socket.set_write_timeout(timeout)
@@ -192,14 +192,14 @@ impl Stream {
         }
     }
 
-    /// Says last words and ends. Only while no other thread writes.
+    /// Writes `words` and closes. Only while no other thread writes.
     pub fn say_and_close(&self, words: &[u8]) -> io::Result<()> {
         self.write_until(Instant::now() + LINGER, words)?;
         self.linger()
     }
 
-    /// Ends what is written, and gives the other end time to read it: were the socket closed with unread bytes in
-    /// it, the last words might be lost.
+    /// Ends what is written, and gives the other end time to read it: if the socket were closed with unread
+    /// bytes in it, the last bytes might be lost.
     pub fn linger(&self) -> io::Result<()> {
         let deadline = Instant::now() + LINGER;
         self.shutdown(Shutdown::Write)?;
@@ -212,12 +212,13 @@ impl Stream {
         }
     }
 
-    /// Ends one direction or both. A reader wakes up. What was written before is to have been flushed.
+    /// Ends one direction or both. A reader wakes up. What was written before must have been flushed.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if let Some(tls) = self.tls.get()
             && how == Shutdown::Write
         {
-            // Without the goodbye the other end could not tell an end from a cut. One that does not fit is lost.
+            // Without this alert the other end could not tell an end from a cut. If it does not fit it is
+            // lost.
             tls.close();
             let _ = self.flush_now();
         }
@@ -225,7 +226,7 @@ impl Stream {
     }
 }
 
-/// The time that is left, which is more than none.
+/// The time that is left, never zero; an error if there is none.
 fn left_until(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }

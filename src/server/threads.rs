@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 
-/// Ends whatever holds a [`Stop`] of it, by being dropped.
+/// Stops the threads that hold a [`Stop`] of it when it is dropped.
 #[derive(Debug)]
 pub struct Stopper(Sender<Never>);
 
@@ -27,7 +27,6 @@ impl Stopper {
         (Stopper(sender), Stop(receiver))
     }
 
-    /// Ends what holds the other half.
     pub fn stop(self) {
         drop(self.0);
     }
@@ -39,7 +38,7 @@ impl Stop {
         matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// Sleeps for `duration`, or less where it is time to end; returns whether it is.
+    /// Sleeps for `duration`, or less if it is time to end; returns whether it is.
     pub fn wait(&self, duration: Duration) -> bool {
         matches!(self.0.recv_timeout(duration), Err(RecvTimeoutError::Disconnected))
     }
@@ -52,8 +51,8 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts a thread of the core. Where it panics, the state that it shares is not to be trusted any
-    /// more: the process ends at once and is rebuilt from its disk.
+    /// Starts a thread of the core. If it panics, the state that it shares cannot be trusted any more: the
+    /// process ends at once and starts again from its disk.
     pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread_name = name.to_owned();
         let handle = Builder::new().name(name.into()).spawn(move || {
@@ -73,7 +72,7 @@ impl Threads {
         running.iter().filter(|(_, handle)| !handle.is_finished()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of those that were started and have ended, though nobody has waited for their end.
+    /// The names of those that have ended, though [`Threads::join`] has not waited for them.
     pub fn ended(&self) -> Vec<String> {
         let running = self.running.lock();
         running.iter().filter(|(_, handle)| handle.is_finished()).map(|(name, _)| name.clone()).collect()
