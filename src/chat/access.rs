@@ -1,4 +1,4 @@
-//! Who asks, and what they may do: a user and a room come down to a role each, and the table of rights
+//! Who asks, and what they may do. A user has a role in the cluster and in a room; the table of rights
 //! decides.
 
 use super::{
@@ -25,7 +25,7 @@ pub struct Context<'a> {
     pub user: &'a UserName,
     /// Their number; `None` for a name that the state does not know yet.
     pub id: Option<UserId>,
-    /// By what right they are that user.
+    /// How they have shown to be that user.
     pub authority: Authority,
     /// The time, milliseconds since the Unix epoch: of the log entry once there is one, of this server's
     /// clock before.
@@ -35,7 +35,7 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Some things an administrator does to other users only.
+    /// Refuses what an administrator may do to other users only.
     pub(super) fn must_be_another(&self, username: &UserName) -> Result<(), Refusal> {
         if self.authority != Authority::Operator && username.key() == self.user.key() {
             return Err(Refusal::new(Code::Forbidden, "let another administrator do this to you"));
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// What a connection's user is to the cluster; `None` if nobody has logged in on it.
+    /// What a connection's user is to the cluster; `None` if no user has logged in on it.
     pub fn cluster_role_of(&self, user: Option<&UserKey>, is_operator: bool) -> ClusterRole {
         match (is_operator, user) {
             (true, _) => ClusterRole::Operator,
@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    /// Whether the user is still who they were when they asked.
+    /// Whether the user's login still holds.
     fn check_authority(&self, context: &Context<'_>) -> Result<(), Refusal> {
         let user = context.id.and_then(|id| self.users.get(&id));
         let account = user.map(|user| &user.account);
@@ -129,7 +129,7 @@ impl State {
         let Some(id) = user else { return RoomRole::Stranger };
         let is_banned = |id: UserId| room.banned.get(&id).is_some_and(|until| until.lasts(now_ms));
         let role = room.members.get(&id);
-        // A bot is kept out with whoever made it.
+        // A bot is kept out with the user who made it.
         if is_banned(id) || (role != Some(&Role::Owner) && self.makers(id).any(is_banned)) {
             return RoomRole::Banned;
         }
@@ -156,7 +156,7 @@ impl State {
         if access.allows(permission) {
             return Ok((id, room));
         }
-        // A user who is banned from a public room may know that; of a private one they may never have heard.
+        // A user who is banned from a public room may know that. A private one stays hidden from them.
         let knows_of_it = access.allows(Permission::See)
             || (access.role == RoomRole::Banned && access.kind == RoomKind::Public);
         if !knows_of_it {
@@ -166,13 +166,13 @@ impl State {
     }
 }
 
-/// The refusal of what a registered name is to do without a login.
+/// The refusal of a request by a registered name without a login.
 pub(crate) fn must_log_in(user: &UserName) -> Refusal {
     let reason = format!("{user} is a registered name; log in with its password");
     Refusal::new(Code::NotAuthenticated, reason)
 }
 
-/// What the user would have to be.
+/// The refusal that says what the user would have to be.
 pub(super) fn reserved(permission: ClusterPermission, role: ClusterRole) -> &'static str {
     match role {
         ClusterRole::Guest if ClusterRole::User.may(permission) => {

@@ -27,7 +27,7 @@ pub const TOUCH_MS: u64 = 3_600_000;
 /// How long something lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
-    /// Until somebody ends it.
+    /// Until a user ends it.
     Ended,
     /// Until this time of the cluster's log, milliseconds since the Unix epoch.
     Ms(u64),
@@ -51,14 +51,14 @@ impl Until {
 /// Who may use a name, and how they prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Holder {
-    /// Nobody has registered it: whoever uses it.
+    /// Not registered: any guest may use it.
     #[default]
     Guest,
     /// A person, by this password.
     Person(Box<Verifier>),
     /// A program, by the token that it was made with.
     Bot { made_by: UserId },
-    /// Nobody any more: the account was closed, and the name stays with what it has said.
+    /// No user any more: the account was closed. The name stays, with its messages.
     Closed,
 }
 
@@ -71,22 +71,22 @@ pub struct Account {
     pub password_rev: u64,
     /// Whether they administer the cluster.
     pub admin: bool,
-    /// Whether they are shut out of it.
+    /// Until when they are banned from it.
     pub banned: Option<Until>,
 }
 
 impl Account {
-    /// Whether the name is registered, by whomever, or was.
+    /// Whether the name is or was registered, by a person or a program.
     pub fn is_registered(&self) -> bool {
         self.holder != Holder::Guest
     }
 
-    /// Whether the user is shut out.
+    /// Whether the user is banned at `now_ms`.
     pub fn is_banned(&self, now_ms: u64) -> bool {
         self.banned.is_some_and(|until| until.lasts(now_ms))
     }
 
-    /// What checks the password; `None` where no password opens the account.
+    /// What checks the password; `None` if no password opens the account.
     pub fn verifier(&self) -> Option<&Verifier> {
         match &self.holder {
             Holder::Person(verifier) => Some(verifier),
@@ -110,7 +110,7 @@ impl Session {
         self.expires_ms.is_some() && now_ms >= self.used_ms.saturating_add(TOUCH_MS)
     }
 
-    /// Whether it still counts at `now_ms`, where one may lie idle for `idle_ms`.
+    /// Whether it is still valid at `now_ms`, if a session may be idle for `idle_ms`.
     pub fn lasts(&self, now_ms: u64, idle_ms: u64) -> bool {
         self.expires_ms
             .is_none_or(|expires_ms| now_ms < expires_ms && now_ms < self.used_ms.saturating_add(idle_ms))
@@ -120,15 +120,15 @@ impl Session {
 /// The sessions of one account.
 pub type Sessions = BTreeMap<TokenHash, Session>;
 
-/// The session to end where there are too many: the one that was used longest ago. Bots keep theirs.
+/// The session to end if there are too many: the one that was used longest ago. Bots keep theirs.
 pub fn oldest(sessions: &Sessions) -> Option<TokenHash> {
     let ending = sessions.iter().filter(|(_, session)| session.expires_ms.is_some());
     ending.min_by_key(|(token, session)| (session.used_ms, **token)).map(|(token, _)| *token)
 }
 
 impl State {
-    /// Whether an account of that name may be made. A name that was ever registered stays taken, whatever became of
-    /// it.
+    /// Whether an account of that name may be made. A name that was ever registered stays taken, even after
+    /// its account was closed.
     pub(super) fn must_be_free(&self, name: &UserName) -> Result<(), Refusal> {
         must_not_be_reserved(name)?;
         match self.user(&name.key()) {
@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    /// Whether somebody may begin to go by the name, as a guest or with an account of their own.
+    /// Whether a user may begin to use the name, as a guest or with a new account.
     pub fn may_begin_as(&self, name: &UserName, now_ms: u64) -> Result<(), Refusal> {
         self.must_be_free(name)?;
         match self.user(&name.key()) {
@@ -153,8 +153,9 @@ impl State {
         !self.is_known(name, false)
     }
 
-    /// Whether somebody has gone by the name at some time, here or where an import came from. Who has only asked
-    /// something without a login is not known here; `is_here` says that the server that took the request knows them.
+    /// Whether a user has ever used the name, here or in the cluster that an import came from. A client that
+    /// only asked something without a login is not known here; `is_here` says that the server that took the
+    /// request knows it.
     pub(super) fn is_known(&self, name: &UserName, is_here: bool) -> bool {
         is_here || self.user(&name.key()).is_some_and(|user| user.is_used)
     }
@@ -167,7 +168,7 @@ impl State {
         }
     }
 
-    /// A name that was given up belongs to no user who could be let in.
+    /// Refuses a user whose account was closed: they cannot be let in.
     pub(super) fn must_be_open(&self, user: &UserName) -> Result<(), Refusal> {
         match self.user(&user.key()) {
             Some(user) if user.account.holder == Holder::Closed => Err(no_user(&user.name)),
@@ -242,7 +243,7 @@ impl State {
     }
 }
 
-/// Nobody goes by a reserved name, and no webhook.
+/// No user and no webhook may have a reserved name.
 pub(crate) fn must_not_be_reserved(name: &UserName) -> Result<(), Refusal> {
     if name.is_reserved() {
         return Err(Refusal::bad_request(format!("username: {name} is reserved; choose another name")));
@@ -250,7 +251,7 @@ pub(crate) fn must_not_be_reserved(name: &UserName) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The refusal of a user of whom nobody has heard, or who is gone.
+/// The refusal of a user who is unknown or gone.
 pub(super) fn no_user(name: &UserName) -> Refusal {
     Refusal::new(Code::NotFound, format!("there is no user {name}"))
 }

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::protocol::refusal::Refusal;
 
-/// What became of an entry.
+/// The result of an entry.
 #[derive(Debug, Clone)]
 pub struct Applied {
-    /// Where the entry came from.
+    /// The proposal that the entry came from.
     pub origin: Origin,
     /// The answer; `None` if the entry was skipped, because its origin's count says that it is a repeat or
     /// comes too early. A skipped entry leaves no trace at all.
@@ -59,9 +59,9 @@ impl State {
         Ok(reply)
     }
 
-    /// Whether what is proposed would be allowed at `now_ms`: the very checks that [`State::apply`] will make
-    /// when its turn has come. A refusal may be given early if nothing of the user waits for its commit; what
-    /// waits may change the answer.
+    /// Whether the proposal would be allowed at `now_ms`, by the same checks that [`State::apply`] makes
+    /// later. The server may refuse early on it if nothing of the user waits for its commit; a waiting
+    /// command may change the answer.
     pub fn check(&self, now_ms: u64, proposal: &Proposal, evidence: &Evidence) -> Result<(), Refusal> {
         match self.admit(now_ms, proposal, evidence)? {
             Some(context) => proposal.command.check(self, &context),
@@ -69,8 +69,9 @@ impl State {
         }
     }
 
-    /// What is checked of every command before its own checks. `None` for one that asks for nothing: it took
-    /// the place of a proposal that timed out, and claims nothing that could be checked.
+    /// Checks that are the same for every command, before its own. `None` for
+    /// [`Nothing`](super::command::Nothing): it took the place of a proposal that timed out, and claims
+    /// nothing that could be checked.
     fn admit<'a>(
         &self,
         now_ms: u64,

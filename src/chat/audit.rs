@@ -1,8 +1,9 @@
-//! The audit log: what was done with power over others. Who did it, in which standing, to whom or to which room,
-//! and when; never what was said, and no secret.
+//! The audit log: what users with rights over others did. Who did it, by which right, to whom or to which
+//! room, and when; never the text of a message, and no secret.
 //!
-//! It follows from the commands as they are applied ([`Operation::audited`](super::command::Operation::audited)),
-//! so it is the same on every server. It is bounded: the oldest entries make room for new ones.
+//! It follows from the commands as they are applied
+//! ([`Operation::audited`](super::command::Operation::audited)), so it is the same on every server. It is
+//! bounded: the oldest entries make room for new ones.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,7 @@ pub struct Deed {
     pub place: Option<Place>,
     /// The user that it was done to.
     pub username: Option<UserName>,
-    /// How much or into what: a role, a time, a name.
+    /// More about it: a role, a time, a name.
     pub detail: Option<String>,
 }
 
@@ -54,7 +55,7 @@ pub struct Place {
 pub struct Entry {
     /// When, milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// Who did it; an operator is nobody in particular.
+    /// Who did it; `None` for an operator.
     pub by: Option<UserName>,
     pub standing: Standing,
     pub deed: Deed,

@@ -7,7 +7,7 @@ use crate::protocol::{
     refusal::Refusal,
 };
 
-/// The newest timestamp given, and how many messages were.
+/// The newest timestamp, and the number of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Clock {
     /// The newest timestamp given to an event or claimed by an accepted command.
@@ -33,9 +33,9 @@ impl Clock {
 
     /// How far ahead a claim may be: the contract's 2^32, until half of all timestamps are used up.
     ///
-    /// Two million claims of 2^32 each would bring the clock to its end, where no client could say
-    /// anything any more. So in the second half a step is at most a 2^20th of what is left, which takes
-    /// many times longer than it takes an operator to notice.
+    /// Two million claims of 2^32 each would bring the clock to its end; then no client could say anything
+    /// any more. So in the second half a step is at most a 2^20th of what is left. That slows an attacker
+    /// down so much that an operator notices in time.
     fn ahead_max(&self) -> u64 {
         LAMPORT_AHEAD_MAX.min(LAMPORT_END.saturating_sub(self.lamport) >> 20)
     }

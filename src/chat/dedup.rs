@@ -1,11 +1,11 @@
-//! Exactly once: what a user's last messages were called and where they stand.
+//! Exactly once: the ids and places of a user's last messages.
 //!
 //! The memory of a user is a ring of [`DEDUP_PER_USER`] slots, so that it is bounded by the count of
 //! messages, which is the same on every server, and by no clock. Each slot is one stored row: a message
 //! overwrites the row of the one it displaces, and nothing has to be removed. Which slot is the newest
 //! need not be stored either: Lamport timestamps increase, so it is the one with the highest.
 //!
-//! Slots hold digests and not the texts themselves: 64 bytes a message instead of up to 16 KiB. Whoever
+//! Slots hold digests and not the texts themselves: 64 bytes a message instead of up to 16 KiB. A user who
 //! finds two ids with the same 128 bits of SHA-256 can only confuse their own messages.
 
 use std::collections::BTreeMap;
@@ -28,8 +28,8 @@ impl Digest {
         Digest::finish(Sha256::new_with_prefix(client_msg_id))
     }
 
-    /// Of what a message says and where. Only the last field has no fixed length or end, so no two
-    /// different messages are the same bytes (a name holds no NUL).
+    /// Of a message's text and place. Only the last field has no fixed length or end, so no two different
+    /// messages give the same bytes (a name holds no NUL).
     pub fn of_content(room: &RoomKey, body: &str, reply_to: Option<u64>, file: Option<FileId>) -> Digest {
         let mut hash = Sha256::new();
         hash.update(room.as_str());
@@ -62,7 +62,7 @@ impl Digest {
     }
 }
 
-/// One message: what it was called, what it said and where it stands.
+/// One message: its id, its content and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Slot {
     /// Its `client_msg_id`.
@@ -90,12 +90,12 @@ pub(super) struct Sent {
 const SLOTS: usize = DEDUP_PER_USER as usize;
 
 impl Sent {
-    /// The message that was called so, where it is among the last [`DEDUP_PER_USER`].
+    /// The message with this id, if it is among the last [`DEDUP_PER_USER`].
     pub fn find(&self, id: Digest) -> Option<&Slot> {
         self.places.get(&id).and_then(|&place| self.slots.get(place))
     }
 
-    /// Remembers a message, forgetting the oldest where all slots are in use. Gives the number of its slot.
+    /// Remembers a message; if all slots are in use, the oldest is forgotten. Gives the number of its slot.
     pub fn remember(&mut self, slot: Slot) -> usize {
         let place = self.next;
         match self.slots.get_mut(place) {

@@ -1,5 +1,5 @@
-//! How a request becomes a command. Each operation's file says it of its own, by [`Write`]; the table of requests in
-//! `protocol::request` ties them together, so a write that does not say it does not compile.
+//! How a request becomes a command. Each operation's file implements [`Write`] for its request. The table of
+//! requests in `protocol::request` uses them all, so a write without it does not compile.
 
 use sha2::{Digest, Sha256};
 
@@ -28,7 +28,8 @@ pub trait Write {
     /// The command that it asks for.
     ///
     /// # Errors
-    /// It asks for nothing that there is. Whether it is allowed is not asked here, but by the command's check.
+    /// It names something that does not exist. Whether it is allowed is not decided here, but by the
+    /// command's check.
     fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal>;
 }
 
@@ -42,11 +43,11 @@ impl<O: Operation + Into<Command>> Write for O {
     }
 }
 
-/// What a request is made a command with.
+/// What is needed to make a command of a request.
 pub struct Asked<'a> {
     /// The state as this server has it.
     pub state: &'a State,
-    /// The user who asks, once there is one.
+    /// The user who asks; `None` before the login.
     pub user: Option<&'a UserName>,
     /// The number that the proposal will have.
     pub origin: Origin,
@@ -61,8 +62,8 @@ impl Asked<'_> {
         format!("{node_id}-{boot}-{seq}")
     }
 
-    /// An id that no other file has: it is made of the proposal's number, which is given once. It is no secret: who
-    /// may read a file is asked each time.
+    /// An id that no other file has: it is made of the proposal's number, which is given once. It need not be
+    /// secret: rights are checked at each read.
     pub(super) fn new_file_id(&self) -> FileId {
         let digest = Sha256::digest(format!("file {}", self.own_msg_id()));
         let mut id = [0; 16];
@@ -76,7 +77,8 @@ impl Asked<'_> {
         other.is_some_and(|other| (self.is_online)(&other))
     }
 
-    /// What checks the password of the user who asks, and the log entry that set it: none and 0 without an account.
+    /// What checks the password of the user who asks, and the log entry that set it: none and 0 without an
+    /// account.
     pub(super) fn own_password(&self) -> (Option<Box<Verifier>>, u64) {
         self.user.map_or((None, 0), |user| self.state.password_of(user))
     }
@@ -85,7 +87,7 @@ impl Asked<'_> {
 /// A command, and what it lacks.
 #[derive(Debug)]
 pub struct Draft {
-    /// The command. Where a secret belongs stands one that opens nothing.
+    /// The command. In the place of a secret it has a placeholder that opens nothing.
     pub command: Command,
     /// What must be made or checked for it before it can be proposed.
     pub secret: Option<Secret>,
@@ -105,22 +107,24 @@ impl<C: Into<Command>> From<C> for Draft {
     }
 }
 
-/// Work with a secret that has to be done before a command is complete. It takes the time of a hash, but for the last.
+/// Work with a secret that has to be done before a command is complete. All but [`Secret::Draw`] take the
+/// time of a hash.
 #[derive(Debug)]
 pub enum Secret {
     /// Make the verifier of a password that is set: [`Made::Verifier`].
     Set(Password),
-    /// Check the password of the user's own account. Nothing comes of it if it is wrong.
+    /// Check the password of the user's own account. If it is wrong, the request is refused.
     Own {
         /// The password that was given.
         password: Password,
         /// What checks it; `None` if the user has none.
         verifier: Option<Box<Verifier>>,
-        /// Then make the verifier of this one, for a session that goes on: [`Made::Session`] and [`Made::Verifier`].
+        /// Then make the verifier of this one, for a session that goes on: [`Made::Session`] and
+        /// [`Made::Verifier`].
         new: Option<Password>,
     },
-    /// Check the password of a room: [`Made::Entry`] if it is right. If not, the command's check refuses, in the words
-    /// that hide a private room.
+    /// Check the password of a room: [`Made::Entry`] if it is right. If not, the command's check refuses, in
+    /// the words that hide a private room.
     Room {
         room: RoomKey,
         /// The password that was given.
@@ -134,7 +138,7 @@ pub enum Secret {
     Draw,
 }
 
-/// What became of a [`Secret`].
+/// The result of a [`Secret`].
 #[derive(Debug)]
 pub enum Made {
     /// What checks the password that is set.
@@ -143,12 +147,12 @@ pub enum Made {
     Entry(u64),
     /// What is stored of the token.
     TokenHash(TokenHash),
-    /// What is stored of the token under which the session goes on, and when that ends at the latest, milliseconds since
-    /// the Unix epoch.
+    /// What is stored of the token under which the session goes on, and when that ends at the latest,
+    /// milliseconds since the Unix epoch.
     Session(TokenHash, u64),
 }
 
-/// Makes one function for all requests of the table, which does the same for those of a kind.
+/// Makes a function over all requests of the table that does the same for those of one kind.
 macro_rules! by_kind {
     ($($msg_type:literal $(or $alias:literal)? => $name:ident $({$room:ident $(, $seq:ident)?})?:
         $kind:ident -> $answer:ty $(, $next:ident)?;)*) => {

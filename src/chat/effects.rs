@@ -1,5 +1,4 @@
-//! What an entry of the log leads to beside the state itself: events, rows, and what connections have to
-//! know.
+//! The effects of a log entry outside the state: events, rows, and what connections have to know.
 
 use std::sync::Arc;
 
@@ -32,9 +31,9 @@ pub struct Effects {
     pub created_at_ms: u64,
     /// What happened in rooms, in order.
     pub events: Vec<Published>,
-    /// Events of earlier entries as they are from now on.
+    /// Events of earlier entries, in their new form.
     pub rewritten: Vec<EventRow>,
-    /// The rows that changed, in order: of two with the same key the later counts.
+    /// The rows that changed, in order: if two have the same key, the later counts.
     pub rows: Vec<Row>,
     /// Memberships that began or ended.
     pub membership: Vec<MemberChange>,
@@ -95,7 +94,7 @@ pub struct MemberChange {
 pub struct Invitation {
     /// The user who is invited.
     pub user: UserKey,
-    /// Where they are invited to.
+    /// The room that they are invited to.
     pub room: RoomName,
     /// The user who sent the invitation or took it back.
     pub by: UserName,
@@ -152,8 +151,8 @@ impl Effects {
         Effects { index, created_at_ms, ..Effects::default() }
     }
 
-    /// Replaces a stored event by what it has become. The log entry that made it is not known any more; it is
-    /// kept under the one that changed it.
+    /// Replaces a stored event by its new form. The log entry that made it is not known any more, so it is
+    /// stored under the one that changed it.
     pub(super) fn rewrite(&mut self, room: RoomId, event: &Event) {
         self.rewritten.push(EventRow {
             room,
@@ -184,7 +183,7 @@ impl State {
         self.publish_of(effects, room, author, created_at, kind)
     }
 
-    /// Gives the room its next event, of another time.
+    /// Gives the room its next event, with a time of its own.
     pub(super) fn publish_of(
         &mut self,
         effects: &mut Effects,
@@ -227,7 +226,7 @@ impl State {
         Reply::placed(&self.publish(effects, room, author, kind))
     }
 
-    /// The user of that name, who comes into being with the first entry that speaks of them.
+    /// The user of that name, who is added if this is the first entry that names them.
     pub(super) fn user_or_new(&mut self, effects: &mut Effects, name: &UserName) -> UserId {
         if let Some(id) = self.user_ids.get(&name.key()) {
             return *id;

@@ -1,7 +1,7 @@
-//! What the replicated log carries. Everything uncertain is settled in it.
+//! The entries of the replicated log. They hold all that could differ between servers, such as the time.
 //!
-//! A server encodes a [`Proposal`] and passes it on; the leader adds where it came from and its own time, and
-//! proposes the [`Entry`]. The encoding is postcard behind a version byte.
+//! A server encodes a [`Proposal`] and passes it on; the leader adds its origin and the time, and proposes
+//! the [`Entry`]. The encoding is postcard behind a version byte.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ pub const ENTRY_VERSION: u8 = 2;
 pub struct Proposal {
     /// The user who asks.
     pub user: UserName,
-    /// By what right they are that user. Checked again when the command is applied: a session that has ended
-    /// meanwhile changes nothing any more.
+    /// How they have shown to be that user. Checked again when the command is applied: a session that has
+    /// ended meanwhile changes nothing any more.
     pub authority: Authority,
     /// The client's Lamport clock.
     pub lamport_timestamp: u64,
@@ -25,7 +25,7 @@ pub struct Proposal {
     pub command: Command,
 }
 
-/// By what right a proposal is made.
+/// How the one who proposes has shown who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Authority {
     /// By a name that is not registered.
@@ -34,7 +34,7 @@ pub enum Authority {
     Session(TokenHash),
     /// By the cluster's secret: `syncnet-admin` on a server's machine.
     Operator,
-    /// The cluster itself does what it was set to do, such as to forget old events.
+    /// The cluster itself, for what its settings ask, such as to forget old events.
     Cluster,
 }
 
@@ -65,7 +65,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// The entry of a proposal that is encoded already: what comes before it is put in front.
+/// The entry of a proposal that is encoded already: the other fields are put in front of it.
 pub fn encode_entry(origin: Origin, created_at_ms: u64, proposal: &[u8]) -> Vec<u8> {
     let mut bytes = encode(&(origin, created_at_ms));
     bytes.extend_from_slice(&proposal[1..]);

@@ -1,8 +1,8 @@
 //! The events of a room's history that a command is checked against.
 //!
-//! The state keeps no messages. To apply an entry (or to ask beforehand whether it would be allowed), one
-//! looks up the events that [`State::target_of`] and [`Evidence::newest_edit`] name, and hands them in.
-//! History is replicated like the state, so every server hands in the same.
+//! The state keeps no messages. To apply an entry, or to check it beforehand, the caller looks up the events
+//! that [`State::target_of`] and [`Evidence::newest_edit`] name, and passes them in. History is replicated
+//! like the state, so every server passes in the same.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Files: what is known of each. Their bytes never enter this state; they are kept beside it.
+//! Files: metadata. Their bytes are not part of this state; they are stored beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// How long nothing of an upload may come before the cluster gives it up, and how long a whole file may wait for the
-/// first message that shows it.
+/// An upload is given up after this time without new bytes, and a whole file after this time without a
+/// message that shows it.
 pub const UPLOAD_IDLE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Messages that may show one file.
 const MESSAGES_PER_FILE: usize = 1_000;
@@ -154,7 +154,7 @@ impl State {
         }
     }
 
-    /// The room is gone, and with it the files that could be read nowhere else, on their way or whole.
+    /// The room is gone, and with it the files, complete or not, that could be read in no other room.
     pub(super) fn hide_deleted(&mut self, effects: &mut Effects, room: RoomId) {
         let posted: Vec<FileId> = self
             .files

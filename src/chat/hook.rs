@@ -13,7 +13,7 @@ use crate::{
 /// A webhook, by the hash of its token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
-    /// Where it posts.
+    /// The room that it posts into.
     pub room: RoomId,
     /// Who its messages are from: a bot of its own.
     pub user: UserId,
@@ -32,8 +32,8 @@ impl State {
         self.makers(bot).any(|it| it == maker)
     }
 
-    /// Who made a bot, who made that one if it is a bot itself, and so on; nobody for a person. Whoever makes a bot is
-    /// there before it, so there is no circle.
+    /// Who made a bot, who made that one if it is a bot itself, and so on; empty for a person. A bot's maker
+    /// exists before it, so there is no circle.
     pub(super) fn makers(&self, bot: UserId) -> impl Iterator<Item = UserId> {
         let maker = |id: &UserId| match self.users.get(id)?.account.holder {
             Holder::Bot { made_by } => Some(made_by),
@@ -42,13 +42,13 @@ impl State {
         std::iter::successors(maker(&bot), maker)
     }
 
-    /// The person who made a bot; the user themselves if they are none.
+    /// The person who made a bot; for a person, that person.
     pub(super) fn person_of(&self, user: UserId) -> UserId {
         self.makers(user).last().unwrap_or(user)
     }
 
-    /// Who is sent out of a room loses there the bots and webhooks that they made. A bot that owns the room stays its
-    /// owner.
+    /// A user who is removed from a room loses the bots and webhooks that they made there. A bot that owns
+    /// the room stays its owner.
     pub(super) fn send_bots_out(&mut self, effects: &mut Effects, id: RoomId, by: UserId, maker: UserId) {
         let members = self.room_mut(id).members.clone();
         let owned = members.iter().filter(|(_, role)| **role != Role::Owner).map(|(member, _)| *member);

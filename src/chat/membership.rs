@@ -1,4 +1,4 @@
-//! Rooms come into being, and users become members and stop being it.
+//! Rooms are created, and users become members and stop being members.
 
 use super::{
     account::Holder,
@@ -78,8 +78,8 @@ impl State {
         self.member_changed(effects, user, room_id, true);
     }
 
-    /// A person who is let into a private room without human members takes it over: nobody else could. A public
-    /// room and its history are not for the first who comes: an administrator names its owner. Bots own only
+    /// A person who joins a private room without human members becomes its owner. A
+    /// public room does not go to the first user who comes: an administrator names its owner. Bots own only
     /// the rooms that they made.
     pub(super) fn role_of_newcomer(&self, user: UserId, room: RoomId) -> Role {
         let Some(room) = self.rooms.get(&room) else { return Role::Member };
@@ -103,8 +103,8 @@ impl State {
         Reply::Left { room_id, room: self.room_mut(room_id).name.clone() }
     }
 
-    /// A room is not left without an owner while it has members. Before the event of the leaving, so that
-    /// this stays the last one that the user gets.
+    /// Gives the room another owner, so that it has one while it has members. Called before the event of the
+    /// leaving, so that this event is the last one that the user gets.
     fn hand_over(&mut self, effects: &mut Effects, leaver: UserId, room: RoomId) {
         let Some(heir) = self.heir(leaver, room, effects.created_at_ms) else { return };
         self.give_role(effects, room, heir, Role::Owner);
@@ -131,12 +131,12 @@ impl State {
         heir.map(|(id, _)| *id)
     }
 
-    /// After the event that says so, which is the last that the member gets.
+    /// Called after the event that says so, which is the last one that the member gets.
     pub(super) fn end_membership(&mut self, effects: &mut Effects, user: UserId, room_id: RoomId) {
         let room = self.room_mut(room_id);
         room.members.remove(&user);
         // A mute stays: a user who leaves in order to be heard again comes back muted. So does the pause of a
-        // slow room, while it lasts; of those who left before, this is the time to forget it.
+        // slow room, while it lasts. The pauses of users who left earlier are forgotten now.
         room::end_pauses(effects, room_id, room);
         self.user_mut(user).rooms.remove(&room_id);
         effects.rows.push(rows::member(room_id, user, None));

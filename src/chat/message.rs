@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl State {
-    /// Whom a text of `author` names: members of the room, each once, and everybody, if the author may do that. As
-    /// events have it: users in the case of their names, everybody by the word.
+    /// Whom a text of `author` names: members of the room, each once, and all of them, if the author may do
+    /// that. As events have it: users in the case of their names, all members by the word.
     pub(super) fn mentioned(&self, now_ms: u64, id: RoomId, author: UserId, body: &str) -> Vec<UserName> {
         let Some(room) = self.rooms.get(&id) else { return Vec::new() };
         let named = |name: &str| {
@@ -33,7 +33,7 @@ impl State {
         names
     }
 
-    /// Notes a message of the user, which is known by it when it comes again.
+    /// Notes a message of the user, so that a repeat of it is recognised.
     pub(super) fn remember(&mut self, effects: &mut Effects, user: UserId, slot: Slot) {
         let place = self.user_mut(user).sent.remember(slot);
         effects.rows.push(rows::sent(user, place, &slot));

@@ -1,9 +1,9 @@
 //! The replicated chat state: rooms, users, dedup, the Lamport clock. `apply` only computes.
 //!
-//! Every server feeds the same committed commands, in the order of the log, to [`State::apply`] and
-//! gets the same answers, events and rows. That holds because nothing here can tell one server from
-//! another: no clock, no randomness, no configuration, no unordered collection. Whatever is uncertain
-//! was settled before the command entered the log (`command`).
+//! Every server feeds the same committed commands, in the order of the log, to [`State::apply`] and gets the
+//! same answers, events and rows. That holds because nothing here differs between servers: no clock, no
+//! randomness, no configuration, no unordered collection. All that could differ was decided before the
+//! command entered the log (`command`).
 //!
 //! **What an entry goes through** (`apply`), in this order:
 //! 1. `origin`: a server's proposals are applied once and in order; a repeat or a gap is skipped.
@@ -12,11 +12,11 @@
 //! 3. `command`: the operation itself, one file each. Its checks only look, so the same ones serve early
 //!    refusals ([`State::check`]); its change cannot fail.
 //!
-//! **What is kept** is written as rows (`rows`): a change emits the rows it touched, and the rows of
-//! all changes, the latest of each key, are the state again ([`State::load`]). Events are not part of
-//! the state: they go to history and to readers. A command that changes a message is given the stored
-//! event with it ([`Evidence`]), so that a room of a million messages takes no memory here. Nor are the
-//! bytes of files: they pass through to the disk.
+//! **What is kept** is written as rows (`rows`): a change emits the rows it touched, and the rows of all
+//! changes, the latest of each key, are the state again ([`State::load`]). Events are not part of the state:
+//! they go to history and to readers. A command that changes a message gets the stored event with it
+//! ([`Evidence`]), so a room of a million messages takes no memory here. The bytes of files are not part of
+//! the state either: they pass through to the disk.
 
 pub mod access;
 pub mod account;

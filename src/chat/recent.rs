@@ -1,17 +1,17 @@
-//! A room's newest messages, as far as it must be known what is unread: who said them, and whom they name.
+//! A room's newest messages, for counting what is unread: who said them, and whom they name.
 //!
-//! How far a member has read is a place in the room; what is unread to them is counted when they ask. So a message
-//! changes nothing of its readers, however many there are. Deleted messages are taken out, an edit changes whom a
-//! message names.
+//! How far a member has read is a place in the room; what is unread is counted when they ask. So a message
+//! changes no rows of its readers, however many there are. Deleted messages are taken out; an edit changes
+//! whom a message names.
 //!
-//! **Blocks.** A row for each message would be one more row to write with each message. So twenty messages that follow
-//! each other have a row together, written once they are complete; until then they stand in the row of the room's
-//! newest event, which every message writes anyway. The row of a block takes the place of the one that has just become
-//! too old.
+//! **Blocks.** A row for each message would be one more row to write with each message. So twenty messages in
+//! a row share one row, written once they are complete. Until then they are in the row of the room's newest
+//! event, which every message writes anyway. The row of a new block replaces that of the block that has just
+//! become too old.
 //!
-//! **What is counted** are the newest [`COUNTED_MAX`] messages of a room, deleted ones included. Of what is further back
-//! it is not known whether it was read or by whom it was: a member who has not read for longer is told that so many
-//! are unread, and nothing of those before.
+//! **What is counted** are the newest [`COUNTED_MAX`] messages of a room, deleted ones included. Of older
+//! ones neither author nor readers are known: a member who is further behind is told of [`COUNTED_MAX`]
+//! unread messages at most.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub(super) struct Recent {
     /// How many messages the room had with it.
     pub number: u64,
     pub author: UserId,
-    /// `None` if it names nobody.
+    /// `None` if it names no member.
     pub named: Option<Box<Named>>,
 }
 
@@ -43,12 +43,12 @@ pub(super) struct Recent {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Named {
     users: Vec<UserId>,
-    /// Everybody who belongs to the room.
+    /// All members of the room.
     all: bool,
 }
 
-/// Messages of a row. Divides [`COUNTED_MAX`], so that a complete block comes just when another one is not counted
-/// any more.
+/// Messages of a row. Divides [`COUNTED_MAX`], so that a complete block comes just when another one is not
+/// counted any more.
 const BLOCK: u64 = 20;
 /// Rows of a room.
 const SLOTS: u64 = COUNTED_MAX / BLOCK;
@@ -116,8 +116,8 @@ impl Room {
         self.messages.saturating_sub(COUNTED_MAX)
     }
 
-    /// Puts stored messages where they were; blocks come in any order, after the number of messages. What is stored
-    /// beside messages that are still counted may be too old itself.
+    /// Takes over stored messages; blocks come in any order, after the number of messages. A block may also
+    /// hold messages that are too old to be counted.
     pub(super) fn load_recent(&mut self, messages: Vec<Recent>) {
         let uncounted = self.uncounted();
         for message in messages.into_iter().filter(|message| message.number > uncounted) {
@@ -130,7 +130,7 @@ impl Room {
     pub(super) fn forget_recent(&mut self, effects: &mut Effects, id: RoomId, before_seq: u64) {
         while self.recent.pop_front_if(|message| message.seq < before_seq).is_some() {}
         let oldest = self.recent.front().map_or(self.open_block(), |oldest| block_of(oldest.number));
-        // Also of blocks that hold nothing any more but what was too old: their rows stay until others replace them.
+        // Also blocks in which all messages are too old: their rows stay until others replace them.
         for block in block_of(self.uncounted() + 1)..=oldest {
             effects.rows.push(self.row_of(id, block));
         }
@@ -155,7 +155,7 @@ impl State {
         }
     }
 
-    /// The message of place `seq` names others from now on.
+    /// The message at `seq` names other members from now on.
     pub(super) fn note_edit(&mut self, effects: &mut Effects, id: RoomId, seq: u64, mentions: &[UserName]) {
         let named = self.named(mentions);
         let room = self.room_mut(id);
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// The message of place `seq` is deleted.
+    /// The message at `seq` is deleted.
     pub(super) fn note_deletion(&mut self, effects: &mut Effects, id: RoomId, seq: u64) {
         let room = self.room_mut(id);
         let Ok(place) = room.recent.binary_search_by_key(&seq, |message| message.seq) else { return };

@@ -1,14 +1,14 @@
-//! Who may do what: one table in two parts, and whatever is not in it is refused.
+//! Who may do what: one table in two parts. What is not in it is refused.
 //!
-//! A request needs one permission in the cluster and, if it is about a room, one or more there. A user comes
-//! down to a role in the cluster and a role in the room, and the room to a kind. The table is all there is:
-//! nothing else in this program decides whether a user may do something.
+//! A request needs one permission in the cluster and, if it is about a room, one or more there. A user has a
+//! role in the cluster and one in the room, and a room has a kind. Nothing but this table decides whether a
+//! user may do something.
 
 use crate::protocol::request;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterRole {
-    /// Has not shown who they are, or is not let act in that name.
+    /// Not logged in, or not allowed to act in that name.
     NotLoggedIn,
     /// Goes by a name that is not registered.
     Guest,
@@ -63,7 +63,7 @@ pub enum ClusterPermission {
     BecomeOperator,
     /// Ask which servers there are and how they are.
     Watch,
-    /// Say what a webhook's token lets its bot say.
+    /// Post by a webhook's token, as its bot.
     PostByHook,
     /// Do something to the own account and its sessions.
     KeepAccount,
@@ -84,7 +84,7 @@ pub enum ClusterPermission {
     Export,
     /// Take out every room.
     ExportAll,
-    /// Be held to no limit of an address, and have one of the places for connections that are kept free.
+    /// Not bound by the limits of an address, and may use the connections that are kept in reserve.
     PassLimits,
     /// Forget what is old or was given up.
     Forget,
@@ -121,8 +121,8 @@ impl ClusterRole {
     }
 }
 
-/// A request that changes nothing in the log, and what it needs in the part of the cluster. Of the others the
-/// operations say it (`chat::command`).
+/// A request that changes nothing in the log, and what it needs in the part of the cluster. For the others,
+/// the operations say it (`chat::command`).
 pub trait NeedsInCluster {
     const PERMISSION: ClusterPermission;
 }
@@ -229,7 +229,7 @@ pub enum Permission {
     Ban,
     /// Keep a member from writing, or let them again.
     Mute,
-    /// Give a member another role, also that of the owner in the user's own place.
+    /// Give a member another role, or hand the room over to them.
     SetRole,
     /// Change its settings and its password.
     Configure,
@@ -239,7 +239,7 @@ pub enum Permission {
     Rename,
     /// Delete it with everything in it.
     DeleteRoom,
-    /// Name everybody in it with one word.
+    /// Name all its members with one word.
     MentionAll,
 }
 
@@ -251,8 +251,8 @@ struct Right {
     direct: &'static str,
     /// Whether it goes on when the room is archived.
     archived: bool,
-    /// Whether an administrator of the cluster may do it, like its owner, in every public room and in the private
-    /// ones that everybody has left.
+    /// Whether an administrator of the cluster may do it, like its owner, in every public room and in private
+    /// ones that all members have left.
     admin: bool,
 }
 
@@ -307,7 +307,7 @@ pub struct Access {
     pub kind: RoomKind,
     /// Whether the room is archived.
     pub archived: bool,
-    /// Whether nobody who could keep it belongs to it any more.
+    /// Whether the room has no owner and no other person among its members.
     pub abandoned: bool,
 }
 
@@ -349,8 +349,8 @@ mod tests {
     const KINDS: [RoomKind; 3] = [RoomKind::Public, RoomKind::Private, RoomKind::Direct];
 
     /// The table once more, written by a person who was asked "who may?", cell by cell: a permission, and for
-    /// public, private and direct rooms whether banned, stranger, invited, muted, member, moderator and
-    /// owner may; then the same where it is archived; then an administrator who is none of these.
+    /// public, private and direct rooms whether banned, stranger, invited, muted, member, moderator and owner
+    /// may; then the same if it is archived; then an administrator who is none of these.
     const EXPECTED: &str = "
         See          0111111 0001111 0001111 | 0111111 0001111 0001111 | 1
         Find         0111111 0011111 0001111 | 0111111 0011111 0001111 | 1

@@ -22,8 +22,8 @@ use crate::{
 /// Pinned messages that a room may have.
 pub const PINS_MAX: usize = 100;
 
-/// Names of a room that are remembered: a message that was sent under one of them is known again, and what is
-/// shown of the room's history is told from what still has the old name.
+/// Names of a room that are remembered: by them a repeated message is recognised, and an event that still has
+/// an old name is shown under the new one.
 pub const OLD_NAMES_MAX: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,13 +33,13 @@ pub struct PinnedMessage {
     pub event: u64,
 }
 
-/// What of a room's settings came with version 2.
+/// The settings of a room that came with version 2.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Settings {
     pub password: Option<Box<Verifier>>,
     /// The log entry that set the password.
     pub password_rev: u64,
-    /// Whether it is only read any more.
+    /// Whether it is archived: it can be read but not written in.
     pub archived: bool,
     /// The least time between two messages of one member, seconds; 0 for none.
     pub slow_s: u32,
@@ -47,19 +47,19 @@ pub struct Settings {
     pub retention: Retention,
     /// The first event that is kept.
     pub first_seq: u64,
-    /// Messages that were pinned, the newest pin last. Those that the room has forgotten count no more: see
-    /// [`Room::pins`].
+    /// Messages that were pinned, the newest pin last. It may hold messages that the room has forgotten;
+    /// [`Room::pins`] leaves them out.
     pub(super) pins: Vec<PinnedMessage>,
 }
 
-/// What an import has left to know of a room.
+/// What a room remembers of its import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Import {
-    /// Whether an import has made the room and nobody has belonged to it since.
+    /// Whether an import has made the room and it has had no members since.
     pub unopened: bool,
     /// The place of the first event of the last batch.
     pub first_seq: u64,
-    /// What that batch held: the same batch is known by it when it comes again.
+    /// The digest of that batch, by which a repeat is recognised.
     pub batch: Digest,
 }
 
@@ -73,7 +73,7 @@ pub struct Room {
     pub(super) creator: UserId,
     /// Whether only invited users may see it.
     pub private: bool,
-    /// What it is about, empty where nobody has said so.
+    /// What it is about; empty if no topic was set.
     pub topic: String,
     pub last_seq: u64,
     /// How many messages it has had.
@@ -86,11 +86,12 @@ pub struct Room {
     pub(super) members: BTreeMap<UserId, Role>,
     /// Which of them may not write.
     pub(super) muted: BTreeMap<UserId, Until>,
-    /// Who may enter it though it is private, and who has said so; `None` where the first versions let them.
+    /// Who may enter it though it is private, and who invited them; `None` for invitations of the first
+    /// versions.
     pub(super) invited: BTreeMap<UserId, Option<UserId>>,
     /// Who is shut out.
     pub(super) banned: BTreeMap<UserId, Until>,
-    /// When members last spoke, milliseconds since the Unix epoch, where the room is slow.
+    /// When members last spoke, milliseconds since the Unix epoch; empty if the room is not slow.
     pub(super) spoke_ms: BTreeMap<UserId, u64>,
     /// What it remembers of the last import.
     pub(super) import: Option<Import>,
@@ -138,8 +139,8 @@ impl Room {
         self.settings.pins.iter().rev().filter(|pinned| pinned.seq >= self.first_seq())
     }
 
-    /// Takes over what its newest event says about pinned messages; whether something changed. Events that are
-    /// imported say it, too, so pins need nothing else to move from one cluster to another.
+    /// Takes over what its newest event says about pinned messages; whether something changed. Imported
+    /// events count, too, so pins move from one cluster to another with the events.
     pub(super) fn note_pin(&mut self, event: &Event) -> bool {
         let first_seq = self.first_seq();
         let pins = &mut self.settings.pins;
@@ -174,7 +175,8 @@ impl Room {
         self.muted.get(&user).is_some_and(|until| until.lasts(now_ms))
     }
 
-    /// What a member is at `now_ms`, in the word that people are told; `None` for whoever is none.
+    /// The word for a member's role at `now_ms`, as people are told it; `None` for a user who is not a
+    /// member.
     pub(super) fn role_word(&self, user: UserId, now_ms: u64) -> Option<&'static str> {
         let role = self.members.get(&user)?;
         let is_muted = *role == Role::Member && self.is_muted(user, now_ms);
@@ -182,8 +184,8 @@ impl Room {
     }
 }
 
-/// Whether a list has no place for `user`. Those whose time is over make room, and a user who is in it
-/// already takes no more.
+/// Whether a list has no place for `user`. Entries whose time is over do not count, and a user who is in the
+/// list needs no new place.
 pub(super) fn is_full(
     list: &BTreeMap<UserId, Until>,
     user: Option<UserId>,
@@ -199,14 +201,14 @@ pub(super) fn full(what: &str, room: &Room) -> Refusal {
     Refusal::new(Code::Forbidden, format!("{} has as many {what} as a room may have", room.name))
 }
 
-/// Those of a list whose time is over.
+/// The users of a list whose time is over.
 pub(super) fn over(list: &BTreeMap<UserId, Until>, now_ms: u64) -> impl Iterator<Item = UserId> + use<> {
     let over = list.iter().filter(|(_, until)| !until.lasts(now_ms)).map(|(id, _)| *id);
     over.collect::<Vec<_>>().into_iter()
 }
 
-/// Forgets when members of a slow room spoke, once they need not wait any more: all of them if it is slow no
-/// longer.
+/// Forgets when members of a slow room spoke if they need not wait any more; all of them if the room is no
+/// longer slow.
 pub(super) fn end_pauses(effects: &mut Effects, id: RoomId, room: &mut Room) {
     let pause_ms = u64::from(room.settings.slow_s) * 1000;
     room.spoke_ms.retain(|user, spoke_ms| {

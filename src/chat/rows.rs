@@ -1,8 +1,8 @@
 //! How the chat state is stored: which rows there are, and how keys and values are written.
 //!
-//! A key is the table's number and then fixed-width big-endian numbers, so that rows sort by table and
-//! number. A value is a version byte and then postcard. What changes with every message (a room's newest
-//! event, the clock) has rows of its own, so that a message rewrites a few bytes and no topic or name.
+//! A key is the table's number and then fixed-width big-endian numbers, so rows sort by table and number. A
+//! value is a version byte and then postcard. What changes with every message (a room's newest event, the
+//! clock) has rows of its own, so that a message rewrites a few bytes and no topic or name.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,9 @@ pub const ORIGIN: u8 = 22;
 pub const ACCOUNT: u8 = 23;
 /// Table of sessions, by user and token.
 pub const SESSION: u8 = 24;
-/// Table of how far members have read, by user and room.
+/// Table of members' reading places, by user and room.
 pub const READING: u8 = 25;
-/// Table of what rooms are set to, by room; those that were never changed have none.
+/// Table of rooms' settings, by room; those that were never changed have none.
 pub const SETTINGS: u8 = 26;
 /// Table of muted members, by room and user.
 pub const MUTED: u8 = 27;
@@ -57,15 +57,15 @@ pub const MUTED: u8 = 27;
 pub const INVITED: u8 = 28;
 /// Table of banned users, by room and user.
 pub const BANNED: u8 = 29;
-/// Table of when members of slow rooms last spoke, by room and user.
+/// Table of the times at which members of slow rooms last spoke, by room and user.
 pub const SPOKE: u8 = 30;
 /// Table of files, by file.
 pub const FILE: u8 = 31;
 /// Table of webhooks, by token.
 pub const HOOK: u8 = 32;
-/// Table of when uploads last went on, by file.
+/// Table of the times at which uploads last went on, by file.
 pub const UPLOAD: u8 = 33;
-/// Table of what rooms remember of the last import, by room.
+/// Table of rooms' last imports, by room.
 pub const IMPORT: u8 = 34;
 /// Table of users from whom others take no direct messages, by the user who takes none and the other one.
 pub const BLOCKED: u8 = 35;
@@ -73,7 +73,7 @@ pub const BLOCKED: u8 = 35;
 pub const RECENT: u8 = 36;
 /// Table of one row: how often the cluster was restored from a backup.
 pub const RESTORES: u8 = 37;
-/// Table of what was done with power over others, by number.
+/// Table of the audit log, by number.
 pub const AUDIT: u8 = 38;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
@@ -107,7 +107,7 @@ pub(super) enum Record {
     Audit(u64, audit::Entry),
 }
 
-/// What of a room changes seldom.
+/// The part of a room that changes seldom.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RoomRecord {
     pub name: RoomName,
@@ -117,7 +117,7 @@ pub(super) struct RoomRecord {
     pub creator: UserId,
 }
 
-/// What of a user changes seldom.
+/// The part of a user that changes seldom.
 #[derive(Serialize, Deserialize)]
 pub(super) struct UserRecord {
     pub name: UserName,
@@ -140,7 +140,7 @@ pub(super) fn room(id: RoomId, room: &Room) -> Row {
     row(key(ROOM, &[id.0]), &record)
 }
 
-/// Takes the row of a room away, and those that no other list of the room's names.
+/// Removes the rows of the room itself, but not those of its lists, such as its members.
 pub(super) fn no_room(id: RoomId) -> impl Iterator<Item = Row> {
     [ROOM, LAST_SEQ, SETTINGS, IMPORT]
         .into_iter()
@@ -181,7 +181,7 @@ pub(super) fn muted(room: RoomId, user: UserId, until: Option<Until>) -> Row {
     maybe(key(MUTED, &[room.0, user.0]), until.as_ref())
 }
 
-/// `by` is who has invited the user; `None` where they are not invited any more.
+/// `by` is who has invited the user; `None` if they are not invited any more.
 pub(super) fn invited(room: RoomId, user: UserId, by: Option<UserId>) -> Row {
     let value = by.map(|by| encode(&by, INVITED_VERSION));
     Row { key: key(INVITED, &[room.0, user.0]), value }
@@ -322,7 +322,7 @@ fn id<const N: usize>(bytes: &[u8]) -> [u8; N] {
     id
 }
 
-/// The numbers of a key; `None` where bytes are left over.
+/// The numbers of a key; `None` if bytes are left over.
 fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     rest.is_empty().then(|| numbers.iter().map(|&number| u64::from_be_bytes(number)).collect())

@@ -1,4 +1,4 @@
-//! The state itself: how it is loaded, and what is asked of it.
+//! The state itself: loading it, and lookups in it.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// So many bits of a cluster's name are part of the number of its data's life.
+/// Bits of the cluster's id in the number of its data's life ([`State::epoch`]).
 const EPOCH_BITS: u32 = 20;
 
-/// Everything the committed commands have come to.
+/// The result of all committed commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
     pub(super) clock: Clock,
@@ -40,8 +40,8 @@ pub struct State {
     /// Whose sessions the tokens open; kept in step with the users' own lists.
     pub(super) tokens: BTreeMap<TokenHash, UserId>,
     pub(super) files: BTreeMap<FileId, File>,
-    /// The files that no message has shown yet, and when something of each last came, in milliseconds since the Unix
-    /// epoch.
+    /// The files that no message has shown yet, and when something of each last came, in milliseconds since
+    /// the Unix epoch.
     pub(super) uploads: BTreeMap<FileId, u64>,
     pub(super) hooks: BTreeMap<TokenHash, Hook>,
     pub(super) audit: Audit,
@@ -109,7 +109,7 @@ impl State {
             Record::Spoke(id, user, at_ms) => drop(self.stored_room(id)?.spoke_ms.insert(user, at_ms)),
             Record::File(id, file) => {
                 self.stored_user(file.uploader)?.file_bytes += file.size;
-                // Of an upload that began before its times were noted nobody knows when it last went on.
+                // For an upload that began before times were noted, it is unknown when it last went on.
                 if file.shown_in() == 0 {
                     self.uploads.insert(id, 0);
                 }
@@ -154,9 +154,9 @@ impl State {
         self.clock.lamport
     }
 
-    /// The life that the data is in: 1, and a greater number after each restore from a backup. What a client was told
-    /// holds within one; in a new one places may fall back. Where one backup is restored twice, two lives begin, and
-    /// they differ by the name of the cluster that each began.
+    /// The life of the data: 1, and a greater number after each restore from a backup. What a client was told
+    /// holds within a life; in a new one, places may fall back. If one backup is restored twice, the two
+    /// lives differ by the id of the cluster that each began.
     pub fn epoch(&self, cluster_id: u64) -> u64 {
         match self.restores {
             0 => 1,
@@ -164,8 +164,8 @@ impl State {
         }
     }
 
-    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the rows that say so.
-    /// The servers of before are forgotten: those of the new cluster are others.
+    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the rows
+    /// that say so. The old servers are forgotten: those of the new cluster are others.
     pub fn begin_epoch(&mut self) -> Vec<Row> {
         self.restores += 1;
         let forgotten = self.origins.clear().into_iter().map(rows::no_origin);
@@ -225,13 +225,13 @@ impl State {
         rooms.filter_map(|id| Some((*id, self.rooms.get(id)?.last_seq)))
     }
 
-    /// How many rooms `user` has created. Its limit is a setting, which may differ between servers for
-    /// a while, so it is asked for before the log and not by the rules.
+    /// How many rooms `user` has created. Its limit is a setting, which may differ between servers for a
+    /// while, so it is checked before the log and not by the rules.
     pub fn rooms_created(&self, user: &UserKey) -> u64 {
         self.user(user).map_or(0, |user| user.rooms_created)
     }
 
-    /// The user of that name, where anybody has spoken of them.
+    /// The user of that name, if an entry has named them.
     pub fn user(&self, user: &UserKey) -> Option<&User> {
         self.users.get(&self.user_id(user)?)
     }
@@ -258,7 +258,7 @@ impl State {
     }
 }
 
-/// What a stored row refers to, or the sentence that says that it is missing.
+/// What a stored row refers to, or an error that says that it is missing.
 fn stored<T>(found: Option<T>, what: &str, id: u64) -> Result<T, String> {
     found.ok_or_else(|| format!("a row of the chat state refers to {what} {id}, which is not stored"))
 }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{disk::RoomId, protocol::name::UserName};
 
-/// A user's number: the log index of the first entry that spoke of them, or the next free number above it
-/// where that entry spoke of several.
+/// A user's number: the log index of the first entry that named them, or the next free number above it if
+/// that entry named several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UserId(pub u64);
 
@@ -28,7 +28,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Notes that everything up to `seq` is read; whether that is news. Reading never goes back.
+    /// Notes that everything up to `seq` is read; whether that changes anything. Reading never goes back.
     pub fn mark(&mut self, seq: u64) -> bool {
         let is_news = seq > self.last_read;
         self.last_read = self.last_read.max(seq);
@@ -44,7 +44,7 @@ pub struct User {
     pub account: Account,
     /// The sessions of the account.
     pub sessions: Sessions,
-    /// Whether somebody has gone by this name; else others have only spoken of it.
+    /// Whether a user has used this name; else others have only named it.
     pub(super) is_used: bool,
     pub rooms_created: u64,
     /// Rooms they are a member of, and how far they have read in each.

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// A room with one of so many users, or more, counts as one in which everybody is.
+/// A room with at least this share of all users (1 of 8) is listed by going through all users.
 const SHARE_OF_ALL: usize = 8;
 
 /// Who looks, and when.
@@ -51,8 +51,7 @@ impl State {
         self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Find)
     }
 
-    /// The room of that name, where the viewer may see it. The refusal is the same for one that does not
-    /// exist.
+    /// The room of that name, if the viewer may see it. The refusal is the same for one that does not exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
         let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
         if self.may_see(viewer, room) {
@@ -80,13 +79,14 @@ impl State {
         seen.map(|(id, _)| *id).collect()
     }
 
-    /// The names of those of `rooms` that had another one before, and so are not called what their older events say.
+    /// The names of those of `rooms` that had another name before, so that their older events need the new
+    /// one.
     pub fn renamed_among(&self, rooms: &BTreeSet<RoomId>) -> BTreeMap<RoomId, RoomName> {
         let rooms = rooms.iter().filter_map(|id| Some((*id, self.rooms.get(id)?)));
         rooms.filter(|(_, room)| room.was_renamed()).map(|(id, room)| (id, room.name.clone())).collect()
     }
 
-    /// The rooms from number `from` on, for what the cluster does to rooms.
+    /// The rooms from number `from` on, for the cluster's own upkeep.
     pub fn rooms_from(&self, from: RoomId) -> impl Iterator<Item = (RoomId, &Room)> {
         self.rooms.range(from..).map(|(id, room)| (*id, room))
     }
@@ -208,8 +208,7 @@ impl State {
             let (username, bot) = (user.name.clone(), created_by.is_some());
             Some(Member { username, role: role.into(), online, away, bot, created_by })
         };
-        // Where about everybody is in the room it is quicker to go through everybody, who are in order
-        // already.
+        // If most users are in the room, it is quicker to go through all users, who are in order already.
         if room.members.len() >= self.user_ids.len() / SHARE_OF_ALL {
             let users = self.user_ids.range::<UserKey, _>(from);
             return page(users.filter_map(|(key, id)| member(key, *id)), limit);
@@ -256,9 +255,9 @@ impl State {
         page(users, limit)
     }
 
-    /// What was done with power over others, below the number `before`, the newest first; and whether there is
-    /// more than `limit`, or than fits into an answer. To a viewer private rooms are hidden that they may not see;
-    /// `None` sees everything.
+    /// The entries of the audit log below the number `before`, the newest first; and whether there are more
+    /// than `limit`, or than fit into an answer. Entries of private rooms that the viewer may not see are
+    /// left out; `None` sees everything.
     pub fn audit(
         &self,
         viewer: Option<Viewer<'_>>,
@@ -286,7 +285,7 @@ impl State {
         page(shown, limit)
     }
 
-    /// A file, where the viewer may read it. The refusal is the same for one that does not exist.
+    /// A file, if the viewer may read it. The refusal is the same for one that does not exist.
     pub fn visible_file(&self, viewer: Viewer<'_>, file_id: FileId) -> Result<FileInfo, Refusal> {
         let user = self.user_id(viewer.user);
         let readable = |file: &&File| self.may_read_file(user, file, viewer.now_ms);
@@ -294,7 +293,7 @@ impl State {
         file.and_then(|file| file.info(file_id)).ok_or_else(no_file)
     }
 
-    /// The webhooks of a room, where the viewer may make some.
+    /// The webhooks of a room, if the viewer may make some.
     pub fn hooks(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<Vec<answer::Hook>, Refusal> {
         let (id, room) = self.visible_room(viewer, name)?;
         if !self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Hook) {
@@ -313,12 +312,12 @@ impl State {
             .collect())
     }
 
-    /// The token of the webhook that people call so.
+    /// The token of the webhook with this id.
     pub fn hook_of_id(&self, id: HookId) -> Option<TokenHash> {
         self.hooks.keys().find(|token| hook_id(token) == id).copied()
     }
 
-    /// Who speaks when the webhook of this token posts.
+    /// The bot of the webhook with this token.
     pub fn hook_user(&self, token: &TokenHash) -> Option<&User> {
         self.users.get(&self.hooks.get(token)?.user)
     }
@@ -360,7 +359,7 @@ fn summary(
         invited: id.is_some_and(|id| room.invited.contains_key(&id)),
         last_read: reading.map_or(0, |reading| reading.last_read),
         unread: reading.map_or(0, |reading| {
-            // What the room has forgotten is not there to be read.
+            // Events that the room has forgotten are not unread.
             room.last_seq.saturating_sub(reading.last_read.max(room.first_seq().saturating_sub(1)))
         }),
         unread_messages: counted.messages,

@@ -1,4 +1,4 @@
-//! A user is banned from a room, or let in again.
+//! Bans of a user from a room, and their end.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ pub struct Unban {
     pub username: UserName,
 }
 
-/// What a ban needs in the cluster: one from all of it is an administrator's.
+/// What a ban needs in the cluster: only an administrator bans from the whole cluster.
 fn needs(room: Option<&RoomName>) -> ClusterPermission {
     if room.is_some() { ClusterPermission::UseRooms } else { ClusterPermission::Administer }
 }

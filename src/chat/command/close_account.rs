@@ -100,7 +100,7 @@ impl Operation for DeleteAccount {
 }
 
 impl State {
-    /// The name stays with what it has said, and nobody has it any more. Its bots go with it.
+    /// The name stays with its messages, but no user has it any more. Its bots are closed with it.
     fn close_account(&mut self, effects: &mut Effects, id: UserId) {
         for bot in self.end_hooks(effects, id) {
             self.close(effects, bot);

@@ -56,7 +56,7 @@ impl Operation for Delete {
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
-        // First whether the room may be seen at all: what is in it must not show otherwise.
+        // First whether the user may see the room at all: else the refusal would show what is in it.
         state.may(context, Permission::See, &self.room)?;
         let (target, message) = context.evidence.message(&self.room)?;
         let is_own = target.author.key() == context.user.key();

@@ -31,8 +31,8 @@ impl Operation for DeleteRoom {
         Ok(Checked::Change(id))
     }
 
-    /// No event says so, since none of the room stays. Who sends a message to it once more is told that there is no
-    /// such room: its number is never given again.
+    /// No event says so, since none of the room stays. A user who repeats a message to it is told that there
+    /// is no such room: its number is never given again.
     fn apply(&self, id: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
         let by = state.user_or_new(effects, user);
         let by = state.user_name(by);
@@ -59,7 +59,7 @@ impl Operation for DeleteRoom {
 }
 
 impl State {
-    /// Ends what the room, which is not among the rooms any more, has to do with users.
+    /// Ends the memberships and other ties of users to the room, which is already removed.
     fn dismiss_all(&mut self, effects: &mut Effects, id: RoomId, room: &Room, by: &UserName) {
         let mut members = Vec::new();
         for member in room.members.keys() {

@@ -11,13 +11,13 @@ use crate::{
     protocol::{moderation::Retention, name::UserName, refusal::Refusal},
 };
 
-/// Events that one [`Expire`] may forget: more would hold the disk for too long at once.
+/// Events that one [`Expire`] may forget: more would keep the disk busy for too long.
 pub const EXPIRE_MAX: u64 = 5_000;
 
-/// Forget the events before one.
+/// Forget the events before `before_seq`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expire {
-    /// The room. Not by its name, which may be another room's by then.
+    /// The room, by its number: by then, its name may be another room's.
     pub room: RoomId,
     /// The first event that stays.
     pub before_seq: u64,
@@ -38,8 +38,8 @@ impl Operation for Expire {
             // It was deleted since.
             return Ok(Checked::Unchanged(Reply::Nothing));
         };
-        // What was proposed long ago must not undo what the room was set to since: neither if its events are
-        // kept in another way now, nor if the same way keeps more than was thought.
+        // An old proposal must not undo newer settings of the room: neither if its retention is another one
+        // now, nor if the same retention keeps more than was thought.
         if self.retention != room.settings.retention {
             return Ok(Checked::Unchanged(Reply::Nothing));
         }
@@ -57,7 +57,7 @@ impl Operation for Expire {
         Ok(Checked::Change(before_seq))
     }
 
-    /// The room's `seq` goes on as if nothing had happened.
+    /// The room's `seq` goes on; it never starts again.
     fn apply(&self, before_seq: u64, state: &mut State, _: &UserName, effects: &mut Effects) -> Reply {
         let (id, room) = (self.room, state.room_mut(self.room));
         room.settings.first_seq = before_seq;

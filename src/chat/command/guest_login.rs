@@ -1,4 +1,4 @@
-//! Somebody is a guest for the first time.
+//! A user is a guest for the first time.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::protocol::{name::UserName, refusal::Refusal};
 
-/// Somebody goes by the name as a guest for the first time: from now on it can be written to. The login is acknowledged
-/// after that, so that no server refuses a message to a guest who is there.
+/// The first login of a guest of this name: from now on others can write to it. The login is acknowledged
+/// after that, so no server refuses a message to a guest who is online.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestLogin;
 

@@ -1,4 +1,4 @@
-//! A room gets a webhook or loses one, and a tool posts by it.
+//! Webhooks: made, removed, and posted by.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ use crate::{
 
 /// Webhooks that one room may have.
 const HOOKS_PER_ROOM: usize = 50;
-/// A tool that sends the same again within this time has not heard the answer; later it means it.
+/// If a tool sends the same text again within this time, it has missed the answer; later it is a new message.
 const REPEAT_MS: u64 = 60_000;
 
 /// Make a web address at which tools post into a room.
@@ -59,11 +59,12 @@ pub struct HookPost {
     pub client_msg_id: String,
     /// What the tool calls itself.
     pub display_name: Option<String>,
-    /// Made of what the tool sent: of the same `repeat_id` there is one message a minute, whatever each is called.
+    /// A digest of what the tool sent: at most one message a minute has the same `repeat_id`, whatever its
+    /// `client_msg_id`.
     pub repeat_id: Option<String>,
 }
 
-/// A webhook's message: who says it, where, and what it is known by when it comes again.
+/// A webhook's message: its author, its room, and the digests by which a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     bot: UserId,
@@ -95,7 +96,7 @@ impl Write for request::HookPost {
 
     fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
         let request::HookPost { token, body, display_name, client_msg_id, repeat_id } = self;
-        // A message that has a name for ever needs none for a minute.
+        // A message with a `client_msg_id` needs no `repeat_id`.
         let repeat_id = repeat_id.filter(|_| client_msg_id.is_none()).map(String::from);
         let client_msg_id = client_msg_id.map_or_else(|| asked.own_msg_id(), String::from);
         let display_name = display_name.map(String::from);
@@ -123,7 +124,7 @@ impl Operation for CreateHook {
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (id, room) = state.may(context, Permission::Hook, &self.room)?;
         state.may_name_bot(context, &self.username)?;
-        // The bot becomes a member, which no banned user does.
+        // The bot becomes a member, so it must not be banned.
         let bot = state.user_id(&self.username.key());
         if state.access(room, bot, context.now_ms).role == RoomRole::Banned {
             let reason = format!("{} is banned from {}; unban them first", self.username, room.name);

@@ -30,17 +30,17 @@ use crate::{
     },
 };
 
-/// Take events over into a room that has just those before them.
+/// Append events to a room that ends just before the first of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// The room, which comes into being if there is none of that name.
+    /// The room, which is created if there is none of that name.
     pub room: RoomName,
     /// The `seq` of the first event.
     pub first_seq: u64,
     pub events: Vec<Imported>,
 }
 
-/// Make a room what it was at another time or in another cluster, but for its events.
+/// Give a room the settings and members that it had at another time or in another cluster; not its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRoom {
     pub room: RoomName,
@@ -95,11 +95,12 @@ impl Operation for Import {
         let Some(end) = end.filter(|_| self.first_seq > 0) else {
             return Err(Refusal::bad_request("first_seq is no place in a room"));
         };
-        // A room does not get back what it has forgotten, so a new one begins with the first of its events.
+        // A room never gets events back that it has forgotten, so a new one begins with the first of these
+        // events.
         let next = room.map_or(self.first_seq, |(_, room)| room.last_seq + 1);
         if self.first_seq != next {
-            // If it is the last batch once more, its answer was lost; anything else would make two histories
-            // one.
+            // If it is the last batch once more, its answer was lost; any other batch would mix two
+            // histories.
             let is_again = |room: &Room| {
                 let batch = Digest::of_events(&self.events);
                 end == next
@@ -226,8 +227,8 @@ impl State {
         }
     }
 
-    /// A message that was imported is known again when its author sends it once more, unless they have used
-    /// its `client_msg_id` for another one meanwhile.
+    /// If the author of an imported message sends it once more, it is recognised, unless they have used its
+    /// `client_msg_id` for another one meanwhile.
     fn remember_imported(&mut self, effects: &mut Effects, author: UserId, room: RoomId, event: &Event) {
         let EventKind::Message(message) = &event.kind else { return };
         let id = Digest::of_id(&message.client_msg_id);
@@ -248,7 +249,7 @@ impl State {
     }
 
     /// A room for events that begin with `first_seq`. It is private and without members until [`ImportRoom`]
-    /// says what it is to be; but a direct conversation always belongs to its two.
+    /// sets it up; but a direct conversation always belongs to its two users.
     fn new_imported_room(
         &mut self,
         effects: &mut Effects,

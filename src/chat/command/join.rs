@@ -1,4 +1,4 @@
-//! A user becomes a member of a room, which comes into being if there is none of that name.
+//! A user becomes a member of a room, which is created if there is none of that name.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,18 +29,18 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     pub room: RoomName,
-    /// What the room is to be if this creates it.
+    /// The settings of the room if this creates it.
     pub new: NewRoom,
-    /// The user knows the room's password: the one that was set by this log entry.
+    /// The log entry that set the room's password, if the user has shown to know it.
     pub password_rev: Option<u64>,
-    /// The client has events of the room: if there is none of this name any more, none comes into being.
+    /// The client has events of the room: if the room is gone, it is not created again.
     pub resumes: bool,
     /// Of a direct conversation: whether the other user was online when it was asked for.
     pub is_here: bool,
 }
 
 impl Join {
-    /// Into the room as it is; a new one is public.
+    /// A join without a password; a new room is public.
     pub fn new(room: RoomName) -> Join {
         Join { room, new: NewRoom::default(), password_rev: None, resumes: false, is_here: false }
     }
@@ -54,10 +54,10 @@ pub struct NewRoom {
     pub password: Option<Box<Verifier>>,
 }
 
-/// What a join comes to.
+/// The plan of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// The room comes into being.
+    /// The room is created.
     Create,
     Enter(RoomId),
 }
@@ -71,7 +71,7 @@ impl Write for request::CreateJoin {
         let mut join = Join { room, new, password_rev: None, resumes, is_here };
         let Some(password) = password else { return Ok(join.into()) };
         let Some((id, found)) = asked.state.room_named(&join.room) else {
-            // What is to open a new room has the length of any other password that is chosen.
+            // The password of a new room follows the rules for any new password.
             password.check_chosen().map_err(|invalid| invalid.of("password"))?;
             join.new.password = Some(Verifier::unmade());
             return Ok(Draft::with(join, Secret::Set(password)));
@@ -131,7 +131,7 @@ impl Operation for Join {
         let mut access = state.access(room, context.id, context.now_ms);
         let settings = &room.settings;
         if access.role == RoomRole::Stranger && settings.password.is_some() {
-            // A password is asked of everybody who was not let in by name.
+            // A user who was not invited needs the password.
             if self.password_rev != Some(settings.password_rev) {
                 return Err(if room.private {
                     no_room(&self.room)

@@ -1,13 +1,14 @@
-//! What users do: one operation, one file. Each says what the log carries of it, who may, what it checks and
+//! The operations, one file each. A file has what the log carries of it, who may do it, what it checks and
 //! what it changes.
 //!
-//! A new operation is a file here and a row in the table below. The log holds an operation by its place in
-//! the table and its fields by theirs: new ones go to the end. If a client asks for it, the file also says how the
-//! request becomes the command ([`draft::Write`]), unless the request is the command.
+//! A new operation is a file here and a row in the table below. The log stores an operation by its place in
+//! the table, and fields by their place in the operation: new ones go to the end. If a client asks for it,
+//! the file also says how the request becomes the command ([`draft::Write`]), unless the request is the
+//! command.
 //!
-//! **What an operation goes through**: [`Operation::check`] only looks, so the same checks serve early
-//! refusals ([`State::check`]) and bind when the entry is applied ([`State::apply`]). What it finds out is
-//! handed to [`Operation::apply`], which cannot fail: half a command must never be left behind.
+//! **What an operation goes through**: [`Operation::check`] changes nothing, so it serves early refusals
+//! ([`State::check`]) as well as the entry itself ([`State::apply`]). Its plan is passed to
+//! [`Operation::apply`], which cannot fail: half a command must never be left behind.
 
 mod target;
 
@@ -36,9 +37,9 @@ use crate::{
 pub(crate) use self::{create_bot::BOTS_MAX, invite::INVITED_BY_ONE_MAX};
 pub use self::{expire::EXPIRE_MAX, join::NewRoom};
 
-/// Something that a user, a program, an operator or the cluster itself does to the state.
+/// A change of the state by a user, a program, an operator or the cluster itself.
 pub trait Operation {
-    /// What the check finds out and the change needs.
+    /// What the change needs to know from the check.
     type Plan
     where
         Self: Sized;
@@ -53,12 +54,12 @@ pub trait Operation {
         None
     }
 
-    /// The users, beside the one who asks, who come into being by it if the state does not know them yet.
+    /// The users, beside the one who asks, that it adds if the state does not know them yet.
     fn names(&self) -> Vec<UserName> {
         Vec::new()
     }
 
-    /// The room that comes into being by it if there is none of this name, for `user`.
+    /// The room that it creates if there is none of this name, for `user`.
     fn creates(&self, _user: &UserName) -> Option<RoomName> {
         None
     }
@@ -77,12 +78,13 @@ pub trait Operation {
         false
     }
 
-    /// What the audit log keeps of it if it changes something; `None` if it takes no power over others.
+    /// The entry of the audit log if it changes something; `None` if it needs no rights over others.
     fn audited(&self, _state: &State, _context: &Context<'_>) -> Option<Deed> {
         None
     }
 
-    /// Whether it is allowed, and what it comes to. The cluster's permission has been checked.
+    /// Whether it is allowed, and the plan for the change. The permission in the cluster has been checked
+    /// before.
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Self::Plan>, Refusal>
     where
         Self: Sized;
@@ -93,11 +95,11 @@ pub trait Operation {
         Self: Sized;
 }
 
-/// What an allowed operation comes to.
+/// The result of a check that allows the operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Checked<P> {
     Change(P),
-    /// What was asked for is so already, or is not to be done any more: this is the answer.
+    /// Nothing to do: it is so already, or not to be done any more. This is the answer.
     Unchanged(Reply),
 }
 
@@ -153,7 +155,7 @@ pub enum Reply {
         seq: u64,
         /// Whether it was so already, and the event is an earlier one.
         duplicate: bool,
-        /// Whether somebody has ever gone by the name.
+        /// Whether a user has ever used the name.
         is_known: bool,
     },
     /// To what changes an account.
@@ -169,18 +171,18 @@ pub enum Reply {
     },
     /// To [`FileEnd`] and [`FileDelete`].
     File(FileInfo),
-    /// To [`Nothing`], and to what the cluster itself does: no client waits for these.
+    /// To [`Nothing`], and to commands of the cluster itself: no client waits for these.
     Nothing,
 }
 
 impl Reply {
-    /// The event says what was done.
+    /// The answer that names the event.
     pub(super) fn placed(event: &Event) -> Reply {
         Reply::Placed { room: event.room.clone(), seq: event.seq, duplicate: false }
     }
 }
 
-/// Makes the table of commands: the enum that the log carries, and how it finds its operation.
+/// Makes the table of commands: the enum that the log carries, and its mapping to operations.
 macro_rules! commands {
     ($($module:ident: $($name:ident),+;)+) => {
         $(mod $module;)+
@@ -204,7 +206,7 @@ macro_rules! commands {
         )+)+
 
         impl Command {
-            /// The operation, for what may be asked of any.
+            /// The operation, for methods that all have.
             pub fn operation(&self) -> &dyn Operation {
                 match self {
                     $($(Command::$name(operation) => operation,)+)+
@@ -225,7 +227,7 @@ macro_rules! commands {
                 }
             }
 
-            /// Carries the operation out if it is allowed; a client that is heard moves the clock.
+            /// Carries the operation out if it is allowed; then the client's timestamp moves the clock.
             pub(super) fn run(
                 &self,
                 state: &mut State,
@@ -265,7 +267,7 @@ fn run<O: Operation>(
     })
 }
 
-// By file: the log holds a command by its place in this table.
+// In the order of their making: the log stores a command by its place in this table.
 commands! {
     nothing: Nothing;
     join: Join;

@@ -24,7 +24,8 @@ use crate::protocol::{
     request,
 };
 
-/// Give the own account another password; its sessions end, and the one that asks goes on under another token.
+/// Give the own account another password; its sessions end, and the one that asks goes on under another
+/// token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangePassword {
     /// The old password that was checked is the one that was set by this log entry.

@@ -74,7 +74,7 @@ impl Operation for Pin {
         Ok(Checked::Change(id))
     }
 
-    /// The event changes the list of pins: see `Room::note_pin`.
+    /// The event itself changes the list of pins: see `Room::note_pin`.
     fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
         let author = state.user_or_new(effects, user);
         state.publish_reply(effects, room, author, EventKind::Pinned { target: self.seq })
@@ -112,7 +112,7 @@ fn pinned_by(room: &Room, seq: u64) -> Option<u64> {
     room.pins().find(|pinned| pinned.seq == seq).map(|pinned| pinned.event)
 }
 
-/// In a direct conversation both users pin, with no power over each other.
+/// In a direct conversation both users may pin, so the audit log has nothing of it.
 fn pinned(action: Action, state: &State, room: &RoomName, seq: u64) -> Option<Deed> {
     let (id, room) = state.room_named(room).filter(|(_, room)| room.kind() != RoomKind::Direct)?;
     Some(Deed { place: Some(Place::of(id, room)), ..Deed::of(action) }.with(format!("#{seq}")))

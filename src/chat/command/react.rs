@@ -30,7 +30,7 @@ const REACTIONS_PER_MESSAGE: usize = 500;
 pub struct React {
     pub room: RoomName,
     pub seq: u64,
-    /// What the reaction shows.
+    /// The reaction, in its one form.
     pub emoji: String,
     /// Whether to take it back.
     pub remove: bool,

@@ -42,7 +42,7 @@ impl Operation for RenameRoom {
         if room.name == self.name {
             return Ok(Checked::already(&room.name, room.last_seq));
         }
-        // In another case it is still its own.
+        // Its own name in another case is not taken.
         if state.room_id(&self.name.key()).is_some_and(|other| other != id) {
             return Err(Refusal::new(Code::NameTaken, format!("there is a room {} already", self.name)));
         }

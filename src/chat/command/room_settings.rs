@@ -36,7 +36,7 @@ pub struct RoomSettings {
     pub changes: moderation::RoomSettings,
 }
 
-/// Change what opens a room.
+/// Change the password of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomPassword {
     pub room: RoomName,

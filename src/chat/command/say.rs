@@ -46,7 +46,7 @@ pub struct Say {
     pub is_here: bool,
 }
 
-/// Where a message goes, and the digests by which it is known when it comes again.
+/// The destination of a message, and the digests by which a repeat is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     place: Place,
@@ -86,7 +86,7 @@ impl Operation for Say {
         }
     }
 
-    /// Of rooms only a direct conversation begins with a message.
+    /// A message creates no rooms but direct conversations.
     fn creates(&self, user: &UserName) -> Option<RoomName> {
         match &self.to {
             Destination::User(with) => Some(RoomName::direct(user, with)),
@@ -103,14 +103,14 @@ impl Operation for Say {
         };
         let Say { client_msg_id, body, reply_to, file_id, .. } = self;
         let sent = Sending::new(&name, client_msg_id, body, *reply_to, *file_id);
-        // Before membership: a user who sends it again after leaving still learns where it stands.
+        // Before membership is checked: a user who sends it again after leaving still learns its place.
         if let Some(reply) = state.sent_before(context.id, &sent, context.now_ms)? {
             return Ok(Checked::Unchanged(reply));
         }
         let digests = sent.digests;
         let place = match (state.room_id(&name.key()), with) {
             (None, Some(with)) => {
-                // A conversation with oneself needs nobody else.
+                // A conversation with oneself needs no other user.
                 if with.key() != context.user.key() && !state.is_known(&with, self.is_here) {
                     return Err(no_user(&with));
                 }
@@ -172,12 +172,12 @@ fn check_reply(room: &Room, reply_to: Option<u64>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What dedup knows a message by.
+/// The digests by which dedup recognises a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digests {
     /// Of its `client_msg_id`.
     pub id: Digest,
-    /// Of what it says and where.
+    /// Of its text and place.
     pub content: Digest,
 }
 
@@ -208,13 +208,13 @@ impl<'a> Sending<'a> {
         Sending { room, client_msg_id, body, reply_to, file_id, digests }
     }
 
-    /// What it would be known by if its room were called so.
+    /// The digest of its content if its room had this name.
     fn content_in(&self, room: &RoomName) -> Digest {
         Digest::of_content(&room.key(), self.body, self.reply_to, self.file_id)
     }
 }
 
-// What is said by a user and what is posted by a webhook have this in common.
+// Shared by messages of users and posts of webhooks.
 impl State {
     /// The answer to a message whose `client_msg_id` the author has used before.
     pub(super) fn sent_before(
@@ -226,10 +226,11 @@ impl State {
         let content = sent.digests.content;
         let Some(slot) = self.slot(author, sent) else { return Ok(None) };
         let named = self.room_id(&sent.room.key());
-        // What rooms are called today is told to those who may see them.
+        // Only users who may see a room are told its present name.
         let is_seen = |room: &Room| self.access(room, author, now_ms).allows(Permission::See);
         let Some(room) = self.rooms.get(&slot.room) else {
-            // Its room was deleted, and the name may be another room's: one that the author may know of, or not.
+            // Its room was deleted, and another room may have the name now, which the author may not be
+            // allowed to see.
             let other = named.and_then(|id| self.rooms.get(&id));
             return Err(if other.is_some_and(is_seen) { used_before() } else { no_room(sent.room) });
         };
@@ -248,8 +249,8 @@ impl State {
         })))
     }
 
-    /// The answer to a message whose like the author has sent less than `within_ms` ago, as their entries tell: a
-    /// clock that was set back does not make it longer.
+    /// The answer to a message that the author has already sent less than `within_ms` ago, by the times of
+    /// the log entries. A clock that was set back does not make this longer.
     pub(super) fn sent_lately(
         &self,
         context: &Context<'_>,
@@ -260,7 +261,7 @@ impl State {
         if slot.said_ms.abs_diff(context.now_ms) >= within_ms {
             return None;
         }
-        // Another text under its name is another message.
+        // Another text under the same id is another message.
         self.sent_before(context.id, sent, context.now_ms).ok().flatten()
     }
 
@@ -268,8 +269,8 @@ impl State {
         self.users.get(&author?)?.sent.find(sent.digests.id)
     }
 
-    /// In a slow room a member waits between two messages; those who keep order do not. A bot counts with the person who
-    /// made it, so that nobody speaks more often by having bots.
+    /// In a slow room a member waits between two messages; those who keep order do not. A bot counts with the
+    /// person who made it, so that bots do not let a person write more often.
     pub(super) fn check_pace(&self, context: &Context<'_>, room: &Room) -> Result<(), Refusal> {
         let pause_ms = u64::from(room.settings.slow_s) * 1000;
         if pause_ms == 0 {

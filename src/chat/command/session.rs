@@ -55,8 +55,8 @@ impl Operation for Login {
 
     fn apply(&self, id: UserId, state: &mut State, _: &UserName, effects: &mut Effects) -> Reply {
         if let Some(rehashed) = &self.rehashed {
-            // It is the same password: a user who was just checked against the old verifier is not turned
-            // away.
+            // It is the same password, so `password_rev` stays: a user who was just checked against the old
+            // verifier is not refused.
             state.user_mut(id).account.holder = Holder::Person(rehashed.clone());
             state.account_changed(effects, id);
         }

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Give a member another role. To make a member the owner hands the room over.
+/// Give a member another role. Making a member the owner hands the room over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetRole {
     pub room: RoomName,
@@ -63,7 +63,7 @@ impl Operation for SetRole {
         if role == Some(&self.role) && target.role != RoomRole::Muted {
             return Ok(Checked::already(&target.room.name, target.room.last_seq));
         }
-        // An owner hands the room over by naming another one, and in no other way.
+        // An owner loses the role only by making another member the owner.
         target.must_be_outranked()?;
         Ok(Checked::Change(target.room_id))
     }

@@ -1,4 +1,4 @@
-//! A member or another user of a room to whom something is done there.
+//! The user of a room who is the target of a command there.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A user, as the room in which something is done to them knows them.
+/// The target of a command, and what the room knows of them.
 pub(super) struct Target<'s> {
     /// The number of the room.
     pub room_id: RoomId,
@@ -32,7 +32,7 @@ pub(super) struct Target<'s> {
     pub role: RoomRole,
     /// Whether they are a member of it.
     pub is_member: bool,
-    /// What the user who does it may do there.
+    /// The rights of the user who acts.
     pub actor: Access,
     name: &'s UserName,
     actor_name: &'s UserName,
@@ -58,11 +58,11 @@ impl Target<'_> {
     }
 }
 
-/// Users of a room to whom something is forbidden, each until some time: the banned and the muted.
+/// The banned or the muted users of a room, each until some time.
 pub(super) type Restricted = BTreeMap<UserId, Until>;
 
 impl Target<'_> {
-    /// What it comes to that the user is restricted for so long: a room may have `most` of these `restrictions`.
+    /// The check of restricting the user until then: a room may have `most` of these `restrictions`.
     pub fn restricted(
         &self,
         list: &Restricted,
@@ -80,7 +80,7 @@ impl Target<'_> {
         Ok(Checked::Change(self.room_id))
     }
 
-    /// What it comes to that the user is restricted no more.
+    /// The check of ending the restriction.
     pub fn set_free(&self, list: &Restricted) -> Checked<RoomId> {
         if self.id.is_some_and(|id| list.contains_key(&id)) {
             return Checked::Change(self.room_id);
@@ -89,7 +89,7 @@ impl Target<'_> {
     }
 }
 
-/// Restricts a user until then. Those whose time is over are forgotten when another one comes. `row` stores one.
+/// Restricts a user until then, and forgets those whose time is over. `row` makes the row of one.
 pub(super) fn restrict(
     list: &mut Restricted,
     user: UserId,

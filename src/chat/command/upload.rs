@@ -1,4 +1,4 @@
-//! A file arrives piece by piece, and is whole or given up in the end.
+//! Uploads: a file arrives piece by piece, and is complete or given up in the end.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ use crate::{
 const OCTET_STREAM: &str = "application/octet-stream";
 /// Uploads that one user may have begun and not ended.
 const UPLOADS_PER_USER: usize = 16;
-/// An upload of which nothing has come for so long makes room for another one of its user. One that goes on never
+/// An upload without new bytes for this long makes room for another one of its user. One that goes on never
 /// does.
 const STALLED_MS: u64 = 5 * 60_000;
 /// When to try again if there are too many.
@@ -48,7 +48,7 @@ pub struct FileBegin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChunk {
     pub file_id: FileId,
-    /// Where in the file they stand.
+    /// The place of the bytes in the file.
     pub offset: u64,
     pub bytes: Vec<u8>,
 }
@@ -61,7 +61,7 @@ pub struct FileEnd {
     pub sha256: [u8; 32],
 }
 
-/// Give up an upload of which nothing more comes, or a file that no message has ever shown.
+/// Give up an upload that does not go on, or a file that no message has ever shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GiveUpUpload {
     pub file_id: FileId,
@@ -123,7 +123,7 @@ impl Operation for FileBegin {
             sha256: None,
             posted: room.map(|room| (room, BTreeSet::new())).into_iter().collect(),
         };
-        // The whole size counts from the beginning, so that several uploads at once cannot overrun a quota.
+        // The whole size counts from the beginning, so several uploads at once cannot exceed a quota.
         state.user_mut(uploader).file_bytes += file.size;
         effects.rows.push(rows::file(self.file_id, Some(&file)));
         state.files.insert(self.file_id, file);
@@ -190,7 +190,7 @@ impl Operation for FileEnd {
         file.sha256 = Some(self.sha256);
         effects.rows.push(rows::file(self.file_id, Some(file)));
         let reply = file.reply(self.file_id);
-        // From now on a message has so much time to show it.
+        // From now on there is [`UPLOAD_IDLE_MS`] for a message to show it.
         state.upload_goes_on(effects, self.file_id);
         reply
     }
@@ -219,8 +219,8 @@ impl Operation for GiveUpUpload {
 }
 
 impl FileBegin {
-    /// The room in which the file will be shown; `None` for a direct conversation that begins with the message that
-    /// shows it.
+    /// The room in which the file will be shown; `None` for a direct conversation that begins with the
+    /// message that shows it.
     fn room(&self, state: &State, context: &Context<'_>) -> Result<Option<RoomId>, Refusal> {
         let name = &self.file.room;
         if let (None, Some(with)) = (state.room_id(&name.key()), other_of_two(context.user, name)) {
@@ -235,7 +235,7 @@ impl FileBegin {
 }
 
 impl State {
-    /// The upload that ends if the user begins another one; `None` where there is room for both.
+    /// The upload that ends if the user begins another one; `None` if there is room for both.
     fn make_room_for_upload(&self, context: &Context<'_>) -> Result<Option<FileId>, Refusal> {
         let own = self.uploads.iter().filter_map(|(id, last_ms)| Some((*id, *last_ms, self.files.get(id)?)));
         let own = own.filter(|(_, _, file)| Some(file.uploader) == context.id && file.sha256.is_none());

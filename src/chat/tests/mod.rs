@@ -63,7 +63,7 @@ impl World {
         evidence
     }
 
-    /// What a restarted server would have.
+    /// The state that a restarted server would have.
     fn loaded(&self) -> State {
         State::load(self.rows.clone()).expect("what was written can be read")
     }

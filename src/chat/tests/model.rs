@@ -1,7 +1,7 @@
 //! Random commands against a model that is too simple to be wrong in the same way.
 //!
-//! One server runs through, another is restarted from its rows at random moments, and both must say the
-//! same, byte for byte, and what the model says.
+//! One server runs through, another is restarted from its rows at random moments. Both must give the same
+//! answers, byte for byte, and those of the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What a command must lead to.
+/// The expected result of a command.
 #[derive(Debug, PartialEq)]
 enum Expected {
     Skipped,
@@ -33,7 +33,7 @@ enum Expected {
     Sent { room: String, seq: u64, lamport: u64, duplicate: bool },
 }
 
-/// Rooms, users and messages, each as plain as can be. Names are folded in keys.
+/// Rooms, users and messages as plain collections. Keys have folded names.
 #[derive(Default)]
 struct Model {
     rooms: BTreeMap<String, ModelRoom>,
@@ -210,7 +210,7 @@ fn random_entry(chance: &mut Chance, newest: u64, lamport: u64) -> Entry {
     entry(seq, user, claimed, command)
 }
 
-/// Plays `seed`; panics where anything is not as it must be.
+/// Plays `seed` and panics if anything is not as it must be.
 fn play(seed: u64) {
     let mut chance = Chance(seed);
     let (mut steady, mut restarted, mut model) = (World::default(), World::default(), Model::default());

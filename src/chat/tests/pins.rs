@@ -20,7 +20,7 @@ fn lobby() -> RoomName {
     RoomName::new("lobby").unwrap()
 }
 
-/// What alice does, all of it allowed but for what is refused with the code given.
+/// A command of alice's: allowed, or refused with the given code.
 fn act(world: &mut World, command: impl Into<Command>) -> Result<Reply, Code> {
     let entry = entry(world.index + 1, "alice", 0, command);
     world.apply(&entry).outcome.expect("nothing is sent twice").map_err(|refusal| refusal.code)

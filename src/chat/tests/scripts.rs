@@ -1,4 +1,4 @@
-//! Runs the scripts in `scripts/`: what is asked stands behind `>`, what comes of it below.
+//! Runs the scripts in `scripts/`: a command is behind `>`, its results are below it.
 //!
 //! After a wanted change of behaviour, run the tests with `UPDATE_SCRIPTS=1` and review the difference.
 
@@ -53,7 +53,7 @@ fn scripts_come_out_as_written() {
     }
 }
 
-/// The script with what it leads to in place of what it says it leads to.
+/// The script with the actual results in place of the written ones.
 fn run(script: &str) -> String {
     let mut run = Run::default();
     let mut trace = String::new();
@@ -80,8 +80,8 @@ struct Run {
 
 impl Run {
     /// `rooms USER`, `members ROOM`, `pins ROOM`, `history ROOM`, `hooks USER ROOM`, `audit all|newest|USER`,
-    /// `restart`, `time MS`, or a command,
-    /// `USER VERB …` as [`parse`] reads it, with the options `lamport=N`, `by=STANDING`, `origin=NODE/BOOT/SEQ`.
+    /// `restart`, `time MS`, or a command, `USER VERB …` as [`parse`] reads it, with the options `lamport=N`,
+    /// `by=STANDING`, `origin=NODE/BOOT/SEQ`.
     fn carry_out(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
         let now_ms = self.now_ms;
@@ -627,7 +627,7 @@ fn rows_of_an_older_version_load() {
     *invited.expect("carol is invited").1 = vec![1];
     run.world.rows = older;
     run.world.state = run.world.loaded();
-    // Nobody knows when it went on, so it counts as idle, until it goes on.
+    // It is unknown when it last went on, so it counts as idle until it does.
     assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), Some(file_id("1")));
     assert_eq!(run.carry_out("alice chunk 1 0 10")[0], "received 10");
     assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), None);

@@ -90,7 +90,8 @@ impl Story {
         self.first_seq = self.first_seq.max(before_seq);
     }
 
-    /// What alice, who has read nothing since she came, has to read; and that the stored rows say the same.
+    /// Checks what is unread to alice, who has read nothing since she joined, and that the stored rows give
+    /// the same.
     fn check(&self) {
         let alice = self.world.state.user_id(&UserName::new("alice").unwrap().key()).unwrap();
         let unread = self.world.state.unread(alice, ROOM);

@@ -1,4 +1,4 @@
-//! Random commands, likely enough to be allowed that something happens.
+//! Random commands, of which enough are allowed that something happens.
 
 use super::model::{Kind, MEvent, MRoom, Model};
 use crate::{
@@ -27,13 +27,13 @@ use crate::{
 
 const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 const BOTS: [&str; 2] = ["helper", "ci"];
-/// All of whom anything is asked, somebody unknown among them.
+/// All users that commands name, an unknown one among them.
 pub const ALL_USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "helper", "ci", "nobody"];
 /// What rooms are renamed to.
 const NAMES: [&str; 7] = ["lobby", "den", "club", "attic", "annex", "loft", "@alice,bob"];
 const ROOMS: [&str; 5] = ["lobby", "den", "club", "attic", "old"];
 
-/// What goes on from command to command.
+/// What is kept from command to command.
 #[derive(Default)]
 pub struct Times {
     now: u64,
@@ -50,7 +50,7 @@ pub fn random_entry(chance: &mut Chance, model: &Model, step: u64, times: &mut T
         _ => {}
     }
     let (user, authority, command) = match step {
-        // An administrator, a person, and rooms with somebody in them.
+        // An administrator, a person, and rooms with members.
         0 => (
             "alice".into(),
             Authority::Operator,
@@ -81,11 +81,11 @@ fn random_request(chance: &mut Chance, model: &Model, times: &mut Times) -> (Str
     let authority = match chance.below(40) {
         0 => Authority::Guest,
         1 => [Authority::Operator, Authority::Cluster][chance.below(2) as usize],
-        // A session of somebody else, or one that has ended.
+        // A session of another user, or one that has ended.
         2..=3 => Authority::Session(TokenHash::of(&format!("t{}", chance.below(times.tokens + 1)))),
         _ => authority_of(model, user),
     };
-    // Something again, as it was.
+    // An earlier message once more.
     if chance.below(15) == 0 && !times.said.is_empty() {
         let (user, command) = &times.said[chance.below(times.said.len() as u64) as usize];
         return (user.clone(), authority_of(model, user), command.clone());
@@ -124,7 +124,7 @@ fn random_request(chance: &mut Chance, model: &Model, times: &mut Times) -> (Str
     (user.into(), authority, command)
 }
 
-/// The best that somebody has.
+/// The user's newest session; without one, a guest.
 fn authority_of(model: &Model, user: &str) -> Authority {
     let own = model.tokens.iter().rev().find(|(_, (whose, _))| whose == user);
     own.map_or(Authority::Guest, |(token, _)| Authority::Session(*token))
@@ -162,7 +162,7 @@ fn user_name(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-/// A text that was never said before, which may name somebody.
+/// A text that was never said before, which may name a user.
 fn text(chance: &mut Chance, times: &mut Times) -> String {
     times.texts += 1;
     match chance.below(12) {
@@ -222,12 +222,12 @@ fn random_command(chance: &mut Chance, model: &Model, times: &mut Times, user: &
         false => files[chance.below(files.len() as u64) as usize],
     };
     let file_id = FileId([file_id; 16]);
-    // Who is not in the room goes there first.
+    // A user who is not in the room joins first.
     let is_outside = found.is_some_and(|room| !room.members.contains_key(user));
     if is_outside && chance.below(3) == 0 {
         return Join { is_here: true, ..Join::new(room) }.into();
     }
-    // Who is kept from speaking tries the next best.
+    // A user who may not speak tries something else.
     if found.is_some_and(|room| model.is_muted(user, room, times.now)) && chance.below(2) == 0 {
         return Command::Edit(Edit {
             seq: some_message(chance, found, user),
@@ -235,7 +235,7 @@ fn random_command(chance: &mut Chance, model: &Model, times: &mut Times, user: &
             room,
         });
     }
-    // What was begun is more often ended than not.
+    // More often than not, an upload that was begun is ended.
     if model.files.values().any(|file| file.uploader == user && !file.whole) && chance.below(3) == 0 {
         return random_file_action(chance, model, room, user, file_id);
     }

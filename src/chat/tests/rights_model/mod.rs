@@ -1,9 +1,9 @@
 //! Random requests of all kinds, by random users in random rooms, against a plain model of rights.
 //!
-//! One server runs through, another is restarted from its rows at random moments. Both must say the same,
-//! and what the model says: what is allowed, with which code it is refused, which events come of it, and who
-//! may see what. Of a refusal nothing is left; a private room that one may not read is refused in the words
-//! for one that does not exist; of a deleted or overwritten text nothing is kept.
+//! One server runs through, another is restarted from its rows at random moments. Both must give the same
+//! results, and those of the model: what is allowed, the code of a refusal, the events, and who may see what.
+//! A refusal leaves nothing behind. A private room that a user may not read is refused in the words for one
+//! that does not exist. Nothing of a deleted or overwritten text is kept.
 
 mod chance;
 mod model;
@@ -67,8 +67,8 @@ fn kind_of(event: &Event) -> String {
     json["kind"].as_str().unwrap().to_owned()
 }
 
-/// Plays `seed`; panics where anything is not as it must be. Says how many commands were allowed, and how
-/// many were refused.
+/// Plays `seed` and panics if anything is not as it must be. Gives how many commands were allowed, and how
+/// many refused.
 fn play(seed: u64) -> (u64, u64) {
     let mut chance = Chance(seed);
     let (mut steady, mut restarted, mut model) = (World::default(), World::default(), Model::default());
@@ -118,12 +118,12 @@ fn play(seed: u64) -> (u64, u64) {
     counts
 }
 
-/// A name like `room`, of a room that there is not.
+/// A name like `room`, of a room that does not exist.
 fn nowhere(room: &str) -> RoomName {
     RoomName::new(if room.starts_with('@') { "@nemo,noone" } else { "nowhere" }).unwrap()
 }
 
-/// The room of what is about a room that has to be there.
+/// The room of a command that needs an existing room.
 fn room_of(command: &mut Command) -> Option<&mut RoomName> {
     match command {
         Command::Leave(Leave { room })
@@ -154,7 +154,7 @@ fn room_of(command: &mut Command) -> Option<&mut RoomName> {
     }
 }
 
-/// The same about another room.
+/// The same command for another room.
 fn elsewhere(command: &Command, to: &RoomName) -> Option<Command> {
     let mut command = command.clone();
     *room_of(&mut command)? = to.clone();
@@ -177,7 +177,7 @@ fn hides_what_is_private(world: &World, model: &Model, entry: &Entry, evidence: 
             return;
         };
         proposal.command = here;
-        // The events of that room are there to be looked up, whoever asks.
+        // The events of that room can be looked up for every user.
         let evidence = if proposal.command == entry.proposal.command {
             evidence.clone()
         } else {
@@ -187,7 +187,7 @@ fn hides_what_is_private(world: &World, model: &Model, entry: &Entry, evidence: 
         proposal.command = there;
         let refused_there = world.state.check(now, &proposal, &Evidence::default());
         let (Err(here), Err(there)) = (refused_here, refused_there) else {
-            // Who sends a message once more learns where their own message stands.
+            // A user who sends a message once more learns the place of their own message.
             assert!(matches!(proposal.command, Command::Say(_)), "{proposal:?} is allowed in {name}");
             return;
         };
@@ -196,7 +196,7 @@ fn hides_what_is_private(world: &World, model: &Model, entry: &Entry, evidence: 
     }
 }
 
-/// Who sees what must be what the model says.
+/// What users see must be what the model says.
 fn compare_views(world: &World, model: &Model, now: u64) {
     let state = &world.state;
     for user in ALL_USERS {
@@ -324,6 +324,6 @@ fn random_requests_do_what_the_model_of_rights_says() {
         allowed += counts.0;
         refused += counts.1;
     }
-    // Otherwise little would have been tried.
+    // Else too little was tried.
     assert!(allowed > refused / 2 && refused > allowed / 4, "{allowed} allowed, {refused} refused");
 }

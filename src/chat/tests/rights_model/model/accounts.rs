@@ -61,7 +61,7 @@ impl Model {
         if is_taken { Err(NameTaken) } else { Ok(()) }
     }
 
-    /// `by` is the administrator, who does some things to others only; `None` for an operator.
+    /// `by` is the administrator, who may do some things only to others; `None` for an operator.
     pub(super) fn administer(&mut self, command: &Command, by: Option<&str>) -> Outcome {
         let (Command::SetAdmin(SetAdmin { username, .. })
         | Command::SetPassword(SetPassword { username, .. })
@@ -100,7 +100,7 @@ impl Model {
         Ok(format!("account {name}"))
     }
 
-    /// The programs of somebody, and their programs, lose their webhooks.
+    /// The programs of a user, and their programs, lose their webhooks.
     pub(super) fn end_hooks(&mut self, name: &str) -> Vec<String> {
         let mut theirs: Vec<String> = vec![name.into()];
         let mut before = 0;

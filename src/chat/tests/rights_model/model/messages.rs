@@ -66,7 +66,7 @@ impl Model {
         let Sent { room, name, seq, said } = self.sent.get(&(user.into(), id.into()))?;
         let named = self.rooms.get(key);
         let Some((now, found)) = self.rooms.iter().find(|(_, other)| other.id == *room) else {
-            // Whether a room that one may not see has the name of one that was deleted is not told.
+            // A user is not told that a room that they may not see has the name of a deleted one.
             let is_seen = named.is_some_and(|named| self.sees(user, named, self.now));
             return Some(Err(if is_seen { BadRequest } else { NotFound }));
         };
@@ -115,7 +115,8 @@ impl Model {
         format!("sent {key} {seq} false")
     }
 
-    /// The bodies of these tests name people as words of their own. Who keeps order names everybody, too.
+    /// The bodies of these tests name people as separate words. Members who keep order may name all members,
+    /// too.
     pub(super) fn named(&self, user: &str, key: &str, body: &str) -> BTreeSet<String> {
         let room = &self.rooms[key];
         let is_named = |name: &&str| match *name {
@@ -252,7 +253,7 @@ impl Model {
         Ok(format!("account {other}"))
     }
 
-    /// Those who keep order pin; in a conversation of two it is both of them.
+    /// Members who keep order may pin; in a direct conversation, both users.
     fn may_pin(&self, user: &str, key: &str) -> Result<&MRoom, Code> {
         self.may(user, key, |model, room| match room.pair {
             Some(_) => !room.archived && room.members.contains_key(user),

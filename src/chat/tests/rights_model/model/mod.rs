@@ -89,7 +89,7 @@ pub struct MMessage {
 pub struct MRoom {
     /// The entry that made it.
     pub id: u64,
-    /// What it was called before.
+    /// Its earlier names.
     pub old_names: Vec<String>,
     pub private: bool,
     pub pair: Option<(String, String)>,
@@ -101,7 +101,7 @@ pub struct MRoom {
     pub topic: String,
     pub members: BTreeMap<String, Membership>,
     pub muted: BTreeMap<String, Until>,
-    /// Who may come, and who has said so.
+    /// Who is invited, and by whom.
     pub invited: BTreeMap<String, String>,
     pub banned: BTreeMap<String, Until>,
     pub spoke: BTreeMap<String, u64>,
@@ -110,7 +110,7 @@ pub struct MRoom {
     pub pins: Vec<(u64, u64)>,
     pub first_seq: u64,
     pub last_seq: u64,
-    /// Whether an import has made it and nobody has been in it.
+    /// Whether an import has made it and it has had no members since.
     pub unopened: bool,
     /// What was imported last, and where it began.
     pub batch: Option<(u64, Vec<Imported>)>,
@@ -151,7 +151,7 @@ pub struct Model {
     /// In the order in which they came into being.
     pub user_order: Vec<String>,
     pub rooms: BTreeMap<String, MRoom>,
-    /// In the order of their making, for what goes through all rooms of somebody.
+    /// In the order of their making, for commands that go through all rooms of a user.
     pub room_order: Vec<String>,
     pub tokens: BTreeMap<TokenHash, (String, Option<u64>)>,
     pub files: BTreeMap<u8, MFile>,
@@ -166,7 +166,7 @@ pub struct Model {
 }
 
 impl Model {
-    // Who may what, in plain words.
+    // Who may do what, in plain words.
 
     pub fn is_admin(&self, user: &str) -> bool {
         self.users.get(user).is_some_and(|user| user.admin)
@@ -198,7 +198,7 @@ impl Model {
         }
     }
 
-    /// The person behind a program; who is a person stands for themselves.
+    /// The person behind a program; for a person, that person.
     pub fn person_of(&self, user: &str) -> String {
         self.makers(user).pop().unwrap_or_else(|| user.into())
     }
@@ -212,13 +212,13 @@ impl Model {
         }
     }
 
-    /// Who is invited finds a room in the list, and no more.
+    /// An invited user finds the room in the list, and no more.
     pub fn finds(&self, user: &str, room: &MRoom, now: u64) -> bool {
         let is_invited = room.invited.contains_key(user) && !self.is_banned(user, room, now);
         self.sees(user, room, now) || is_invited
     }
 
-    /// Nobody is left in it who could keep it; two who speak to each other never leave.
+    /// It has no owner and no person left; a direct conversation is never abandoned.
     fn is_abandoned(&self, room: &MRoom) -> bool {
         let mut members = room.members.iter();
         room.pair.is_none() && !members.any(|(name, it)| it.role == Role::Owner || self.is_person(name))
@@ -262,7 +262,7 @@ impl Model {
         }
     }
 
-    /// As whom somebody keeps order: administrators are as good as owners where anybody may enter.
+    /// The rank of a user who keeps order: administrators count as owners in public rooms.
     fn power(&self, user: &str, room: &MRoom) -> u8 {
         match () {
             () if room.pair.is_some() => 0,
@@ -280,7 +280,7 @@ impl Model {
         file.uploader == user || rooms.into_iter().any(|room| self.sees(user, &self.rooms[room], now))
     }
 
-    /// Why somebody may not do in a room what they may not.
+    /// The code of a refusal in a room.
     fn no(&self, user: &str, room: &str) -> Code {
         let Some(room) = self.rooms.get(room) else { return NotFound };
         let knows = self.sees(user, room, self.now) || !room.private;
@@ -296,7 +296,8 @@ impl Model {
         self.may(user, room, |model, room| model.writes(user, room, model.now))
     }
 
-    /// By a name of nobody's, or by a session that has not ended; and nobody who is shut out.
+    /// A guest by a name that is not registered, or a user by a session that has not ended; neither may be
+    /// banned.
     fn check_authority(&self, user: &str, authority: Authority) -> Result<(), Code> {
         let ok = match authority {
             Authority::Guest => self.users.get(user).is_none_or(|user| user.kind == Kind::Guest),
@@ -332,7 +333,7 @@ impl Model {
     }
 
     fn act(&mut self, user: &str, authority: Authority, command: &Command) -> Outcome {
-        // What opens with a password or a token is for those who are nobody else; all may have an account.
+        // An operator and the cluster do not log in; an operator may register.
         match (command, authority) {
             (Command::Login(_) | Command::HookPost(_), Authority::Operator | Authority::Cluster)
             | (Command::GuestLogin(_), Authority::Operator | Authority::Cluster)

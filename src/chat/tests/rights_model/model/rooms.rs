@@ -45,7 +45,7 @@ impl Model {
         self.room_order.push(name.as_str().into());
     }
 
-    /// The number stays, and all that hangs on it.
+    /// The number stays, and all that is stored under it.
     pub(super) fn rename_room(&mut self, user: &str, key: &str, name: &str) -> Outcome {
         let room = self.may(user, key, |model, room| !room.archived && model.power(user, room) == 3)?;
         if name.starts_with('@') {
@@ -208,7 +208,7 @@ impl Model {
         room.spoke.retain(|_, spoke| now < *spoke + room.slow_ms);
     }
 
-    /// Who is sent out loses there what they made.
+    /// A user who is removed loses the programs that they made there.
     fn send_programs_out(&mut self, by: &str, maker: &str, key: &str) {
         for program in self.user_order.clone() {
             let role = self.rooms[key].members.get(&program).map(|member| member.role);

@@ -124,7 +124,7 @@ impl Model {
         if room.retention != retention {
             return Ok("nothing".into());
         }
-        // All but the newest may go, and of a room that keeps a count no more than is over it.
+        // All but the newest may go; if the room keeps a count, no more than exceed it.
         let settled = match (room.retention.days, room.retention.events) {
             (Some(_), _) => room.last_seq,
             (None, Some(events)) => (room.last_seq + 1).saturating_sub(events),
