@@ -38,14 +38,14 @@ pub struct Point {
 }
 
 impl History {
-    /// The samples that are newer.
+    /// The samples that are newer than `at_ms`.
     pub fn since(&self, at_ms: u64) -> Vec<&Sample> {
         self.samples.iter().filter(|sample| sample.at_ms > at_ms).collect()
     }
 }
 
 impl Content {
-    /// Takes a sample, if it is time to.
+    /// Takes a sample, if [`SAMPLE_MS`] have passed.
     pub fn sample(&mut self, now: Now) {
         if now.mono_ms < self.history.next_ms {
             return;

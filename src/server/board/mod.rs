@@ -29,19 +29,19 @@ use crate::protocol::{
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A server whose last report is older is not heard: some may be lost.
+/// A server whose last report is older counts as not heard. A few reports may get lost.
 const HEARD_MS: u64 = 5_000;
 /// Elections that are remembered.
 const ELECTIONS: usize = 20;
 
-/// Tokens that are remembered to be an administrator's.
+/// How many administrators' tokens are remembered.
 const BELIEVED: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
 
-/// Everything that the dashboard shows, and to whom.
+/// Everything that the dashboard shows, and the tokens of those who may see it.
 #[derive(Debug)]
 pub struct Board {
     content: Mutex<Content>,
-    /// The tokens of administrators, and until when they are not asked for again.
+    /// The tokens of administrators, and until when each need not be checked again.
     believed: Mutex<LruCache<TokenHash, Instant>>,
 }
 
@@ -79,11 +79,11 @@ struct Pace {
 /// A change of the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Election {
-    /// When it was seen here, on the wall clock.
+    /// When this server saw it, on the wall clock.
     at_ms: u64,
     term: u64,
     leader_id: ServerId,
-    /// As the leader says it; `None` as long as that was not heard.
+    /// From the leader's report; `None` until that has come.
     cause: Option<Cause>,
 }
 
@@ -94,27 +94,27 @@ impl Board {
             let Some(status) = context.shared.status() else { continue };
             let report = context.metrics.report(&status, &context.config.data_dir);
             context.board.look(context, &status, report.clone());
-            // A replica thread that is behind tells the next one.
+            // If the replica thread is behind, it sends the next one.
             let _ = control.try_send(Control::Report(Box::new(report)));
         }
     }
 
-    /// For so long it need not be asked again whether a token is an administrator's.
+    /// Remembers for `time` that a token is an administrator's.
     pub fn believe(&self, token: TokenHash, time: Duration) {
         self.believed.lock().put(token, Instant::now() + time);
     }
 
-    /// A token is an administrator's no more.
+    /// Forgets a token.
     pub fn doubt(&self, token: &TokenHash) {
         self.believed.lock().pop(token);
     }
 
-    /// Whether it was asked lately if a token is an administrator's, and it was.
+    /// Whether a token is remembered to be an administrator's.
     pub fn is_believed(&self, token: &TokenHash) -> bool {
         self.believed.lock().get(token).is_some_and(|until| Instant::now() < *until)
     }
 
-    /// Another server tells how it is.
+    /// Takes in the report of another server.
     pub fn hear(&self, now_ms: u64, from: ServerId, report: Report) {
         self.content.lock().hear(now_ms, from, report);
     }
@@ -239,7 +239,7 @@ pub(super) mod tests {
         assert_eq!(content.reports[&id("a")].pace, pace);
         content.hear(3, id("a"), report(Role::Leader, 4_000, 150));
         assert_eq!(content.reports[&id("a")].pace.commit_ms, None);
-        // It was started anew.
+        // It was restarted.
         content.hear(4, id("a"), report(Role::Leader, 500, 7));
         assert_eq!(content.reports[&id("a")].pace, Pace::default());
     }
@@ -255,7 +255,7 @@ pub(super) mod tests {
         let elected = Report { elected: Some((1, Cause::Start)), ..report(Role::Leader, 1, 1) };
         content.hear(40, id("b"), elected);
         assert_eq!(content.elections[0].cause, Some(Cause::Start));
-        // What the leader had said already.
+        // The leader had already said the cause.
         let elected = Report { elected: Some((2, Cause::Handover)), ..report(Role::Leader, 1, 1) };
         content.hear(50, id("c"), elected);
         content.note_leader(60, &status(2, Some("c")));

@@ -19,7 +19,7 @@ use crate::{
     server::context::Context,
 };
 
-/// Everything that the page shows, apart from older samples that it has already.
+/// Everything that the page shows, except samples that it has already.
 #[derive(Debug, Serialize)]
 pub struct View {
     /// The server that was asked.
@@ -168,7 +168,7 @@ pub(super) mod tests {
         server::board::tests::{id, report, status},
     };
 
-    /// Of three servers, of which `a` is asked: what these reports and this status give.
+    /// The view of server `a`, one of three, given these reports and this status.
     pub(in crate::server::board) fn view_of(reports: &[(&str, Report)], status: &Status) -> View {
         let mut content = Content::default();
         for (from, report) in reports {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::view::{OFFLINE, Row, View};
 use crate::protocol::status::{Cause, Role};
 
-/// A server that is further behind does not keep up; less is the work of a moment.
+/// Entries behind the leader from which a server counts as not keeping up. Fewer are caught up in a moment.
 const BEHIND: u64 = 5_000;
-/// A commit that takes so long is felt by people.
+/// A commit that takes so long is noticed by users.
 const SLOW_MS: f64 = 500.0;
 /// Elections without a handover within [`RESTLESS_MS`] that are too many.
 const RESTLESS: usize = 3;
@@ -28,9 +28,9 @@ pub struct Warning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// People cannot write.
+    /// No user can write.
     Critical,
-    /// One more fault may be one too many.
+    /// After one more fault, no user may be able to write.
     Warning,
 }
 
@@ -133,7 +133,6 @@ mod tests {
         },
     };
 
-    /// The first words of all warnings.
     fn texts(reports: &[(&str, Report)], status: &Status) -> Vec<String> {
         let view = view_of(reports, status);
         assert!(warnings(&view, 1_000_000).iter().all(|warning| warning.advice.ends_with('.')));

@@ -1,13 +1,13 @@
-//! What is done for a job. No thread and no clock here: the same code runs in the simulation, with chance of its
-//! own.
+//! Does the jobs: hashes and checks passwords. It has no thread and no clock, and is given its random
+//! numbers, so the simulation runs the same code.
 //!
 //! **A wrong password and an unknown name take the same time.** Both fill argon2's memory with the same
-//! number of blocks and compare 32 bytes in constant time. For an unknown name the verifier is a dummy of
-//! the current parameters; one that was stored under cheaper parameters is padded with the blocks that it
-//! lacks; and once a stored one has been seen that is dearer (the configuration was lowered since, or another
-//! server's is higher), everything is padded up to that. What can still be told apart is the first check of
-//! such a verifier, and that the memory of cheaper parameters fits a cache better: half the memory, padded, was
-//! measured to take 7 % less (`timing`), until that user's next login stores it anew.
+//! number of blocks and compare 32 bytes in constant time. For an unknown name the verifier is a dummy of the
+//! current parameters. One that was stored under cheaper parameters is padded with the blocks that it lacks.
+//! Once a dearer one has been seen (the configuration was lowered since, or another server's is higher),
+//! everything is padded up to that. Two differences remain. The first check of a dearer verifier can be
+//! noticed. And the memory of cheaper parameters fits a cache better: half the memory, padded, was measured
+//! to take 7 % less (`timing`), until that user's next login stores it anew.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHash, Version,
@@ -25,10 +25,10 @@ use crate::protocol::{
 /// Random bytes of a salt, as RFC 9106 recommends.
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// Lanes of argon2id. More would only help on idle cores, and there are none to give away.
+/// Lanes of argon2id. More would only help on idle cores, and a server has none to spare.
 const LANES: u32 = 1;
 
-/// What one password costs those who check it, and those who guess.
+/// The cost of hashing one password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Costs {
     /// Memory of argon2id, in KiB.
@@ -40,18 +40,19 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Less is refused at start.
+    /// The least that a configuration may set.
     pub const LEAST: Costs =
         Costs { memory_kib: Params::DEFAULT_M_COST, iterations: 2, scram_iterations: ITERATIONS_MIN };
-    /// More is refused at start, and in what is stored, so that no log makes a thread work for minutes.
+    /// The most that a configuration or a stored verifier may ask for, so that no log makes a thread work for
+    /// minutes.
     pub const MOST: Costs = Costs { memory_kib: 1024 * 1024, iterations: 64, scram_iterations: 10_000_000 };
 
-    /// Blocks that argon2id writes, which is what it takes in time.
+    /// Blocks that argon2id writes; its time is proportional to them.
     fn blocks(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.iterations)
     }
 
-    /// Whether a verifier of these costs is to be replaced by one of `now`: nothing would fall and something
+    /// Whether a verifier of these costs is to be replaced by one of `now`: no cost would fall and one would
     /// rise. So servers whose configurations differ do not replace each other's for ever.
     fn has_risen_to(self, now: Costs) -> bool {
         self != now
@@ -62,9 +63,9 @@ impl Costs {
 }
 
 impl Default for Costs {
-    /// argon2id as OWASP has it at least. 50,000 iterations of PBKDF2 for SCRAM: RFC 7677 asks for what takes
-    /// a client 0.1 seconds, which was 15,000 when it was written, and for 4,096 at least. The server pays
-    /// once, at registration; a client of that dialect at each login.
+    /// argon2id with the least that OWASP recommends. 50,000 iterations of PBKDF2 for SCRAM: RFC 7677 asks
+    /// for 0.1 seconds on a client, which was 15,000 when it was written, and for 4,096 at least. The server
+    /// pays for them once, at registration; a client that uses SCRAM at each login.
     fn default() -> Self {
         Costs { scram_iterations: 50_000, ..Costs::LEAST }
     }
@@ -73,7 +74,7 @@ impl Default for Costs {
 /// A source of chance: fills the bytes.
 pub type Chance = Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// The system's random numbers. Without them nothing here would be a secret, so the process ends instead.
+/// The system's random numbers. Without them no secret would be safe, so the process ends instead.
 pub fn system_chance() -> Chance {
     Box::new(|bytes| getrandom::fill(bytes).expect("the system gives random numbers"))
 }
@@ -81,7 +82,7 @@ pub fn system_chance() -> Chance {
 /// Does one job after the other.
 pub struct Hasher {
     costs: Costs,
-    /// The key of operators; `None` where the cluster has no secret.
+    /// The key of operators; `None` if the cluster has no secret.
     operators: Option<OperatorKey>,
     chance: Chance,
     /// argon2's memory, kept from job to job.
@@ -100,7 +101,6 @@ struct Stored {
 }
 
 impl Hasher {
-    /// A hasher of these costs.
     pub fn new(costs: Costs, operators: Option<OperatorKey>, mut chance: Chance) -> Self {
         let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
         chance(&mut salt);
@@ -130,7 +130,7 @@ impl Hasher {
         let salt: [u8; SALT_BYTES] = self.random();
         let params = params(self.costs.memory_kib, self.costs.iterations);
         let hash = self.argon2(password, &salt, params);
-        // A salt of its own: what a client of another dialect is told says nothing of argon2's.
+        // A salt of its own: clients are told SCRAM's salt, and must not learn argon2's.
         let scram_salt: [u8; SALT_BYTES] = self.random();
         Verifier {
             argon2: phc(self.costs, &salt, &hash),
@@ -163,7 +163,7 @@ impl Hasher {
         Done::Checked { ok, rehashed, token, token_hash }
     }
 
-    /// Does as much more as the ceiling is higher than what was done.
+    /// Writes the blocks by which `blocks` is below the ceiling.
     fn pad(&mut self, password: &str, salt: &[u8], blocks: u64) {
         if blocks < u64::from(Params::MIN_M_COST) {
             return;
@@ -194,7 +194,7 @@ impl Hasher {
 }
 
 impl Stored {
-    /// Only what [`phc`] writes, within bounds: another algorithm or length would cost something else.
+    /// Accepts only what [`phc`] writes, within bounds: another algorithm or length would cost another time.
     fn parse(text: &str) -> Option<Stored> {
         let phc = PasswordHash::new(text).ok()?;
         let params = Params::try_from(&phc).ok()?;
@@ -327,7 +327,7 @@ mod tests {
             let rehashed = rehashed.unwrap();
             assert!(ok);
             assert_eq!(check(&mut risen, "correct horse", Some(&rehashed)), (true, None));
-            // A server that was told less leaves it as it is.
+            // A server with a lower setting leaves it as it is.
             assert_eq!(check(&mut hasher(CHEAP), "correct horse", Some(&rehashed)), (true, None));
         }
         let mut mixed = hasher(Costs { memory_kib: 32, iterations: 8, ..CHEAP });

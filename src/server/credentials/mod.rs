@@ -5,12 +5,12 @@
 //! client-N: a place in the queue, a hasher, the hash ── Input::Credential ──► replica ── Output::ReadOn ──► client-N
 //! ```
 //!
-//! Between the request and `ReadOn` the thread reads nothing more from its client. So what is sent behind a login
-//! waits in the socket, and nothing has to be kept for it.
+//! Between the request and `ReadOn` the thread reads nothing more from its client. So requests after a login
+//! wait in the socket, and the server need not store them.
 //!
-//! A job knows no address. That no address fills the queue is the replica's doing: it lets a quarter of the queue
-//! of an address hash (`replica/clients/logins.rs`), asks rights and limits before, and counts. So a flood from one
-//! place costs others the time of a quarter of a short queue and never more.
+//! A job knows no address. The replica keeps one address from filling the queue: it checks rights and limits
+//! first, and lets at most a quarter of the queue come from one address (`replica/clients/logins.rs`). So a
+//! flood from one address delays others by a quarter of a short queue at most.
 
 pub mod hasher;
 pub mod semaphore;

@@ -15,7 +15,7 @@ use super::hasher::{Costs, Hasher, system_chance};
 
 /// What a job is taken to last before one has been measured, in microseconds.
 const FIRST_GUESS_US: u64 = 30_000;
-/// What one job may count for in the average, in microseconds: the machine may have slept.
+/// The most that one job may count for in the average, in microseconds: the machine may have slept.
 const JOB_MAX_US: u64 = 60_000_000;
 
 /// How passwords are hashed.
@@ -24,7 +24,7 @@ pub struct Hashing {
     pub costs: Costs,
     /// How many may be hashed at the same time. Each takes [`Costs::memory_kib`], which is kept for the next one.
     pub threads: usize,
-    /// How many may wait for it. Full means that the next one is refused at once.
+    /// How many may wait for it. If it is full the next one is refused at once.
     pub queue: usize,
 }
 
@@ -33,16 +33,16 @@ pub struct Credentials {
     queue: Mutex<Queue>,
     /// Signalled when another one may be served, and at the end.
     changed: Condvar,
-    /// Does what takes no time, so that an operator's login waits behind no password.
+    /// For jobs that take no time, so that an operator's login need not wait behind passwords.
     quick: Mutex<Hasher>,
     hashing: Hashing,
 }
 
 struct Queue {
     free: Vec<Hasher>,
-    /// The number of the next one who comes.
+    /// The number that the next arrival gets.
     next: u64,
-    /// The number of the next one who gets a hasher: those from here to `next` wait.
+    /// The number that is served next: those from here to `next` wait.
     serving: u64,
     /// How long a job lasts, averaged.
     job_us: u64,
@@ -56,7 +56,7 @@ impl Queue {
 }
 
 impl Credentials {
-    /// Hashes as it is told. `operators` is the key of this cluster's operators, if it has any.
+    /// `operators` is the key of this cluster's operators, if it has any.
     pub fn new(hashing: Hashing, operators: Option<OperatorKey>) -> Self {
         let hasher = || Hasher::new(hashing.costs, None, system_chance());
         let free = (0..hashing.threads).map(|_| hasher()).collect();
@@ -69,7 +69,7 @@ impl Credentials {
         }
     }
 
-    /// Does a job, on this thread. What hashes waits for its turn.
+    /// Does a job on this thread. A job that hashes waits for its turn.
     ///
     /// # Errors
     /// `overloaded` if too many wait, with the time to come back; `unavailable` at the end of the server;
@@ -85,7 +85,7 @@ impl Credentials {
         done
     }
 
-    /// Ends the waiting: what waits, and what comes, is refused.
+    /// Refuses all jobs that wait, and all that come later.
     pub fn end(&self) {
         self.queue.lock().is_over = true;
         self.changed.notify_all();
@@ -113,15 +113,15 @@ impl Credentials {
         Ok(Turn { credentials: self, hasher: Some(hasher) })
     }
 
-    /// How long it takes to work on what waits now. A client that comes back then finds the queue empty, unless
-    /// others came first; were it only the time until there is one free place, all would come at once.
+    /// How long the jobs that wait now will take. A client that comes back then finds the queue empty, unless
+    /// others came first. With only the time until one place is free, all would come back at once.
     fn until_empty_ms(&self, queue: &Queue) -> u64 {
         let us = (queue.waiting() + 1) * queue.job_us / self.hashing.threads as u64;
         us.div_ceil(1_000).max(1)
     }
 }
 
-/// A hasher, until it is dropped: also if the thread that has it panics.
+/// A hasher, given back when this is dropped, even if the thread panics.
 struct Turn<'a> {
     credentials: &'a Credentials,
     hasher: Option<Hasher>,
@@ -165,7 +165,7 @@ mod tests {
         credentials.work(Job::Check { password: Password::new("guess guess").unwrap(), verifier: None })
     }
 
-    /// Until so many wait.
+    /// Waits until `count` jobs wait.
     fn wait_for(credentials: &Credentials, count: u64) {
         while credentials.queue.lock().waiting() < count {
             thread::yield_now();

@@ -1,5 +1,5 @@
-//! Whether an unknown name can be told from a wrong password by the time that the check takes. A measurement
-//! and no test of every build, because it takes minutes and wants a quiet machine:
+//! Whether an unknown name can be told from a wrong password by the time that the check takes. It is not part
+//! of every test run, because it takes minutes and needs a quiet machine:
 //!
 //! `cargo test --lib -- --ignored --nocapture known_and_unknown_names`
 

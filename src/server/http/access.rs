@@ -1,9 +1,9 @@
-//! Who may see what is meant for operators: how the cluster is, and the metrics.
+//! Who may see what is meant for operators: the state of the cluster, and the metrics.
 //!
-//! Those at this machine may, without a word. A proxy on this machine is not meant by that: whatever comes through it
-//! would seem to be from here. One that is trusted (`http.trusted_proxies`) says for whom it speaks; of one that is
-//! not, its headers betray it. Nor is a page of a stranger meant whose name leads here (DNS rebinding). Everyone else
-//! has to be an administrator.
+//! Programs on this machine may, without a token. Requests through a proxy on this machine do not count as
+//! such, although they come from here: a trusted proxy (`http.trusted_proxies`) gives the client's address,
+//! and any other is recognised by its headers. Nor does a stranger's page whose name leads here (DNS
+//! rebinding). All other clients need an administrator's token.
 
 use super::{
     exchange::{Exchange, Stop},
@@ -27,7 +27,7 @@ use crate::{
 const OF_PROXIES: [&str; 6] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
-/// Whether a request comes from a program at this machine.
+/// Whether a request comes from a program on this machine, and through no proxy.
 pub fn is_local(exchange: &Exchange<'_>) -> bool {
     let head = &exchange.head;
     exchange.visitor.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
@@ -35,8 +35,8 @@ pub fn is_local(exchange: &Exchange<'_>) -> bool {
         && origin::is_home(&head.host, &exchange.server.context.config.replica.servers)
 }
 
-/// Lets those pass who may read the metrics: at this machine, with the token of the configuration, or as an
-/// administrator.
+/// Refuses a request for the metrics unless it comes from this machine, or with the token of the
+/// configuration or of an administrator.
 pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Stop> {
     if is_local(exchange) {
         return Ok(());

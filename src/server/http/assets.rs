@@ -1,6 +1,6 @@
 //! The files of the web client, built into the program by `build.rs`.
 //!
-//! All of them live under one path that names their content, `/web/HASH/`, so that a browser may keep them for
+//! All of them are under one path that names their content, `/web/HASH/`, so that a browser may keep them for
 //! ever and never mixes two versions. The documents that must not be kept, the pages and the service worker, are
 //! made by [`super::pages`] and [`super::dashboard`].
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-/// Where the files are, before the hash.
+/// The path of the files, up to the hash.
 pub const PREFIX: &str = "/web/";
 
 /// Path under `src/web`, content, the same compressed by gzip.

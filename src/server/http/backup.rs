@@ -28,11 +28,11 @@ use crate::{
 
 /// Bytes that are read and written at a time.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long is waited until what is applied when a backup is asked for is written, and how often is looked.
+/// How long a backup waits until all that is applied now is written to the database, and how often it looks.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Sends a backup to who has answered a challenge, and a challenge to everyone else.
+/// Sends a backup to a client that has answered a challenge, and a challenge to any other.
 pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     check_operator(exchange)?;
     let server = exchange.server;
@@ -74,7 +74,7 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let mut bytes = 0;
     loop {
         let count = backup.read(&mut piece)?;
-        // What is set aside while it is read was found to be no good: its end must not be sent.
+        // The data was set aside meanwhile because it was in doubt: the end must not be sent.
         if !server.backups.readers.is_same(life) {
             log::warn!("a backup was broken off: this server's data was replaced");
             return Err(Stop::Gone(std::io::ErrorKind::Interrupted.into()));
@@ -105,7 +105,7 @@ fn check_operator(exchange: &Exchange<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     if answered.is_some() {
-        log::warn!("somebody asked for a backup and is no operator of this cluster");
+        log::warn!("a client asked for a backup and is no operator of this cluster");
     }
     let challenge = HEXLOWER.encode(&server.backups.challenge(now_ms));
     let reason = "answer the challenge with the cluster's secret, as syncnet-admin backup does";

@@ -4,7 +4,7 @@ use super::head::Bad;
 
 /// Longest line of a size with its extensions, or of a trailer.
 const LINE_MAX: usize = 1_024;
-/// All that is not the body itself: without a bound a body of nothing but extensions would never end.
+/// The most that is not the body itself. Without a limit a body of nothing but extensions would never end.
 const ASIDE_MAX: usize = 64 * 1_024;
 /// Lines behind the last chunk.
 const TRAILERS_MAX: usize = 64;
@@ -41,8 +41,8 @@ impl Chunked {
         self.state == DecoderState::End
     }
 
-    /// Takes from the front of `bytes` what belongs to the body, and adds up to `most` bytes of it to `body`. Stops
-    /// when it has so many, at the end of the body, or when more has to come.
+    /// Takes from the front of `bytes` what belongs to the body, and adds up to `most` bytes of it to `body`.
+    /// Stops after `most` bytes, at the end of the body, or when it needs more bytes.
     pub fn take(&mut self, bytes: &mut Vec<u8>, body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
         let mut rest = bytes.as_slice();
         let result = self.advance(&mut rest, body, most);
@@ -102,7 +102,7 @@ impl Chunked {
             return if rest.len() > LINE_MAX { Err(TOO_LONG) } else { Ok(None) };
         };
         let line = rest[..end].strip_suffix(b"\r").ok_or(BAD)?;
-        // The digits of a size are no more than the size itself deserves.
+        // The digits of a size are not counted.
         self.aside += line.len().saturating_sub(16);
         if line.len() > LINE_MAX || self.aside > ASIDE_MAX {
             return Err(TOO_LONG);
@@ -205,7 +205,7 @@ mod tests {
         let line = format!("1;{}\r\na\r\n", "x".repeat(900));
         assert!(read(line.repeat(100).as_bytes(), 1_000).is_err());
         assert!(read(format!("0\r\n{}", "X: y\r\n".repeat(65)).as_bytes(), 1_000).is_err());
-        // Small chunks are slow, and no more than that.
+        // Small chunks are slow, but allowed.
         let small = format!("{}0\r\n\r\n", "1\r\na\r\n".repeat(20_000));
         assert_eq!(read(small.as_bytes(), 4_096).unwrap().0.len(), 20_000);
     }

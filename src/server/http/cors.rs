@@ -6,7 +6,8 @@ use super::{exchange::Exchange, head::Head, origin::is_known, response::Response
 /// The paths that pages of other servers may ask for.
 const SHARED: &str = "/files";
 
-/// Who may read the answer, beside pages of this server: the origin of the request where it is one of the cluster.
+/// The origin whose pages may read the answer, besides those of this server: the request's, if it is one of
+/// the cluster.
 pub fn reader(exchange: &Exchange<'_>) -> Option<String> {
     let config = &exchange.server.context.config;
     let is_shared = is_shared(&exchange.head.target.path);

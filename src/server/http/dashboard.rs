@@ -1,7 +1,7 @@
 //! The dashboard: its page, what it shows, and the cookie of an administrator who looks at it from elsewhere.
 //!
-//! A page cannot be asked for with a token, so here a cookie carries it: `HttpOnly`, so no script reads it, and
-//! `SameSite=Strict`, so no other site makes use of it. What it opens is looking alone.
+//! A browser asks for a page without a token, so here a cookie carries it: `HttpOnly`, so that no script
+//! reads it, and `SameSite=Strict`, so that no other site can use it. The cookie lets its owner only read.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ use crate::{
 const COOKIE: &str = "syncnet-dashboard";
 /// Longest body of a login.
 const LOGIN_BYTES: usize = 4 * 1024;
-/// How long it is believed of a token that it is an administrator's, before that is asked again.
+/// How long a token counts as an administrator's before it is checked again.
 const BELIEVED: Duration = Duration::from_secs(60);
-/// For those who may not look: the sentence of the page, and the reason of a refusal.
+/// For clients that may not see the dashboard: the sentence of the page, and the reason of a refusal.
 const CLOSED_PAGE: &str = "From here only administrators may see the cluster.";
 const CLOSED: &str = "only administrators may see the cluster from here";
 /// The page asks this server only, and runs its files only.
@@ -94,7 +94,7 @@ pub fn log_in(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let logged_in = ask(&mut session, Login::Password(username, password))?;
     let Some(token) = logged_in.token else { return Err(closed().into()) };
     if let Err(failure) = access::check_administrator(server, visitor, token.clone()) {
-        // A session that opens nothing here is not left behind.
+        // A session that may see nothing here is not left open.
         let _ = ask(&mut session, Logout { everywhere: false });
         return Err(failure.into());
     }
@@ -118,7 +118,7 @@ pub fn log_out(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     Ok(Done::Answer(Response::json(200, &json!({})).with("Set-Cookie", cookie)))
 }
 
-/// Whether somebody may look: at this machine, or with an administrator's token.
+/// Whether the client may see the dashboard: from this machine, or with an administrator's token.
 fn may_look(exchange: &Exchange<'_>) -> Result<(), Failure> {
     if access::is_local(exchange) {
         return Ok(());
@@ -137,7 +137,7 @@ fn may_look(exchange: &Exchange<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether it was refused because of who asked.
+/// Whether the refusal is about the user, not about the state of the server.
 fn is_about_them(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::NotAuthenticated | Code::BadCredentials | Code::Forbidden)
 }
@@ -146,7 +146,7 @@ fn closed() -> Response {
     refused(&Refusal::new(Code::Forbidden, CLOSED))
 }
 
-/// A page of another site must not log anybody in or out.
+/// A page of another site must not log users in or out.
 fn check_origin(exchange: &Exchange<'_>) -> Result<(), Response> {
     let config = &exchange.server.context.config;
     if origin::may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {

@@ -28,7 +28,7 @@ pub enum Done {
     WebSocket(Response),
 }
 
-/// Why an answering function came to no good end.
+/// Why an answering function gave no answer.
 #[derive(Debug)]
 pub enum Stop {
     Answer(Response),
@@ -64,7 +64,6 @@ impl From<Bad> for Stop {
 
 /// A request whose head is read, and the connection that it came over.
 pub struct Exchange<'a> {
-    /// What all client threads share.
     pub server: &'a ServerHandle,
     /// Who is at the other end.
     pub visitor: Visitor,
@@ -77,17 +76,17 @@ pub struct Exchange<'a> {
     begun: Instant,
     /// Bytes of a body without a known length, that came or went.
     moved: u64,
-    /// The other end waits for a word before it sends the body.
+    /// The client waits for `100 Continue` before it sends the body.
     continue_due: bool,
     body_deadline: Instant,
     write_deadline: Instant,
     closes: bool,
-    /// The origin whose pages may read the answer, beside those of this server.
+    /// The origin whose pages may read the answer, besides those of this server.
     reader: Option<String>,
 }
 
 impl<'a> Exchange<'a> {
-    /// After this head; `is_last` where no other request is to come.
+    /// `is_last`: the connection ends after this request.
     pub fn new(
         server: &'a ServerHandle,
         visitor: Visitor,
@@ -97,7 +96,7 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
-        // Of a body in chunks nobody knows how long it will be: it may take as long as the longest file.
+        // The length of a body in chunks is not known: it may take as long as the longest file.
         let longest = server.context.config.replica.limits.file_bytes;
         let chunked = head.is_chunked.then(Chunked::default);
         let body_deadline = deadline(server, visitor, if chunked.is_some() { longest } else { unread });
@@ -129,7 +128,7 @@ impl<'a> Exchange<'a> {
         self.closes = true;
     }
 
-    /// Answers what is no request.
+    /// Answers what cannot be read as a request.
     pub fn refuse(
         server: &ServerHandle,
         visitor: Visitor,
@@ -240,7 +239,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn head_bytes(&mut self, response: &Response, length: u64) -> Vec<u8> {
-        // What has not been read of the body must not be taken for a request.
+        // The unread rest of the body must not be taken for a request.
         self.closes |= self.unread > 0 || self.chunked.as_ref().is_some_and(|chunked| !chunked.is_at_end());
         self.write_deadline = deadline(self.server, self.visitor, length);
         let now = seconds(self.server);
@@ -264,7 +263,7 @@ impl<'a> Exchange<'a> {
         self.write_on(&bytes)
     }
 
-    /// Writes the next piece of such an answer. Who reads too slowly is given up.
+    /// Writes the next piece of such an answer. A client that reads too slowly is cut off.
     pub fn write_on(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.moved += bytes.len() as u64;
         let settings = &self.server.context.config.http;

@@ -1,4 +1,4 @@
-//! Refusals of the chat, as HTTP says them.
+//! Refusals of the chat as answers of HTTP.
 
 use serde_json::json;
 
@@ -11,10 +11,10 @@ use crate::{
     server::local_session::Failure,
 };
 
-/// When to come back where nothing better is known, in milliseconds.
+/// When to come back if nothing better is known, in milliseconds.
 const RETRY_MS: u64 = 1_000;
 
-/// The answer where the chat did not do what was asked of it by a request with this head.
+/// The answer if the chat has not done what a request with this head asked for.
 pub fn response(failure: &Failure, head: &Head, is_encrypted: bool) -> Response {
     match failure {
         Failure::Refused(refusal) => refused(refusal),
@@ -27,8 +27,8 @@ pub fn response(failure: &Failure, head: &Head, is_encrypted: bool) -> Response 
     }
 }
 
-/// The answer to what has to come encrypted. A browser that only looks for a page is led to it; what carries more has
-/// been said aloud already, and its sender should know.
+/// The answer to a request that had to be encrypted. A browser that asks for a page is redirected. Any other
+/// request has already been sent in clear, and its sender should know.
 pub fn unencrypted(head: &Head) -> Response {
     let reason = "this server speaks TLS only: https";
     if head.method == Method::Get && head.bearer().is_none() && !head.host.is_empty() {

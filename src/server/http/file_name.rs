@@ -1,7 +1,8 @@
 //! What a browser is told of a file: its name, and whether it may be shown.
 //!
-//! A file is whatever somebody posted. Shown in the browser as what it claims to be, it could be a page that
-//! acts in the name of whoever opens it. So only types that carry no scripts are shown; all else is saved.
+//! Users may post anything as a file. If the browser showed it as what it claims to be, it could be a page
+//! that acts in the name of the user who opens it. So only types that carry no scripts are shown; all others
+//! are saved.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

@@ -38,9 +38,9 @@ const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 const CHUNKS_AHEAD: usize = 4;
 /// Bytes of a form that are not those of the file.
 const FORM_ASIDE_MAX: u64 = 64 * 1024;
-/// How long is waited at least before what failed is asked again.
+/// Least pause before a failed request is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// What may be done with a file that is looked at: nothing, not even by itself.
+/// The policy of a file that is shown: it may do and load nothing.
 const FILE_CSP: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
@@ -57,7 +57,7 @@ pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     Ok(Done::Answer(answer))
 }
 
-/// What parts the fields, where the body is a form.
+/// The boundary between the fields, if the body is a form.
 fn boundary(head: &Head) -> Result<Option<String>, Stop> {
     match head.once("content-type")? {
         Some(given) if essence(given) == "multipart/form-data" => {
@@ -69,8 +69,8 @@ fn boundary(head: &Head) -> Result<Option<String>, Stop> {
     }
 }
 
-/// Takes a file in that comes in chunks or in a form. The chat wants to know its size first, so it waits on the disk,
-/// without a name, until it is whole.
+/// Takes in a file that comes in chunks or in a form. The chat must know its size first, so it is kept on the
+/// disk, without a name, until it is complete.
 fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Stop> {
     let config = &exchange.server.context.config;
     let most = config.replica.limits.file_bytes;
@@ -125,7 +125,7 @@ pub fn download(exchange: &mut Exchange<'_>, file_id: &str) -> Result<Done, Stop
     download.carry_out(&mut session, exchange)
 }
 
-/// The token, or the answer where there is none.
+/// The token, or the answer if there is none.
 fn token(head: &Head) -> Result<String, Response> {
     head.bearer().map(str::to_owned).ok_or_else(|| {
         refused(&Refusal::new(Code::NotAuthenticated, "send a token: Authorization: Bearer TOKEN"))
@@ -153,7 +153,7 @@ struct Upload {
     room: String,
     /// Empty until a form has named it.
     name: String,
-    /// What parts the fields, where the body is a form.
+    /// The boundary between the fields, if the body is a form.
     boundary: Option<String>,
     content_type: Option<String>,
     size: u64,
@@ -180,7 +180,7 @@ impl Upload {
                 return Err(Response::error(400, "bad_request", reason).into());
             }
         };
-        // A form is what curl calls everything that it is not told anything of.
+        // curl calls every body a form unless it is told another type.
         let content_type = head.once("content-type")?.filter(|given| {
             let essence = essence(given);
             !["", "application/x-www-form-urlencoded", "multipart/form-data"].contains(&essence.as_str())
@@ -196,7 +196,7 @@ impl Upload {
         })
     }
 
-    /// The file is this one of a form. A name in the query counts more.
+    /// Notes what the form says of the file. A name in the query counts more.
     fn is_from(&mut self, found: Found) -> Result<(), Stop> {
         if self.name.is_empty() {
             self.name = found.name.ok_or_else(|| Stop::from(no_field("name")))?;
@@ -207,8 +207,8 @@ impl Upload {
 
     /// Takes the bytes piece by piece from `body` and hands them to the chat.
     ///
-    /// Whoever sends them need not notice that the leader changes: where an outcome is unknown, this asks again on
-    /// a new session, as a client would, while there is time.
+    /// The sender need not notice that the leader changes: if an outcome is unknown, this asks again on a new
+    /// session, as a client would, while there is time.
     fn carry_out(
         &self,
         session: &mut dyn Ask,
@@ -229,7 +229,7 @@ impl Upload {
                 continue;
             }
             if let Some(Begun { file_id, may_be_shown: false, .. }) = begun {
-                // What was sent of it serves nobody. Whether that is heard makes no difference here.
+                // The part that was sent is useless. It does not matter here whether this request arrives.
                 let _ = session.send(FileDelete { file_id }.into());
             }
             return Err(stop);
@@ -245,8 +245,8 @@ impl Upload {
         Ok(Response::json(201, &body).with("Location", format!("/files/{file_id}")))
     }
 
-    /// Does on one session what is left to do. A `file_begin` whose answer was lost is asked again, and the first
-    /// one is given up by the servers; all else is the same however often it is asked.
+    /// Does on one session what is left to do. A `file_begin` whose answer was lost is sent again, and the
+    /// servers give up the first upload; all other requests can be repeated without effect.
     fn hand_over<B: FnMut(usize) -> Result<Vec<u8>, Stop>>(
         &self,
         session: &mut dyn Ask,
@@ -266,7 +266,7 @@ impl Upload {
         };
         let Some(text) = &self.message else { return Ok((file, None)) };
         let sent = self.show(session, text, begun);
-        // What became of the message may be unknown, and a file that it shows must stay.
+        // The message may have been posted, and then its file must stay.
         begun.may_be_shown =
             matches!(&sent, Err(Failure::Refused(refusal)) if refusal.code == Code::Unavailable);
         Ok((file, Some(sent?)))
@@ -308,8 +308,8 @@ impl Upload {
     }
 }
 
-/// Whether to ask again where an upload was refused so. Who may not begin one now is told so; what a server
-/// has taken the beginning of it carries to its end.
+/// Whether to ask again after this refusal. One that may not begin now is told so; one that has begun is
+/// carried to its end.
 fn may_pass(refusal: &Refusal, has_begun: bool) -> bool {
     refusal.code == Code::Unavailable || has_begun && refusal.code.retryable()
 }
@@ -319,7 +319,7 @@ fn may_pass(refusal: &Refusal, has_begun: bool) -> bool {
 struct Begun {
     file_id: FileId,
     chunk_bytes: usize,
-    /// A message that shows it was sent, and nobody knows what became of it.
+    /// A message that shows it was sent, and whether it was posted is unknown.
     may_be_shown: bool,
 }
 
@@ -327,7 +327,7 @@ struct Begun {
 struct Pieces<B> {
     body: B,
     size: u64,
-    /// So many bytes were read from the body.
+    /// How many bytes were read from the body.
     read: u64,
     hash: Sha256,
     /// Pieces that were read and not confirmed, in order, with their places.
@@ -368,7 +368,7 @@ fn send_piece(session: &mut dyn Ask, begun: &Begun, offset: u64, piece: &[u8]) -
     session.send(FileChunk { file_id: begun.file_id, offset, bytes }.into())
 }
 
-/// Where a file goes that is given out.
+/// The connection that a file is written to.
 trait Out {
     /// The head of the answer, before a body of `length` bytes.
     fn begin(&mut self, response: &Response, length: u64) -> io::Result<()>;
@@ -390,12 +390,12 @@ impl Out for Exchange<'_> {
 struct Download {
     token: String,
     file_id: String,
-    /// The validators that the other end has already.
+    /// The validators of the versions that the client has already.
     known: Vec<String>,
     /// The file is only wanted while it has one of these; empty when that does not matter.
     matched: Vec<String>,
     range: Option<String>,
-    /// The range only counts where the file is still this one.
+    /// The range only counts if the file is still this one.
     if_range: Option<String>,
     head_only: bool,
 }
@@ -466,7 +466,7 @@ impl Download {
         };
         out.begin(&response, end - start)?;
         if !self.head_only {
-            // With the answer begun, an end of the connection is the only way left to say that it failed.
+            // Once the answer has begun, closing the connection is the only way to say that it failed.
             self.give(session, out, first, start, end).map_err(|stop| match stop {
                 Stop::Gone(error) => Stop::Gone(error),
                 Stop::Answer(_) | Stop::Failed(_) => {

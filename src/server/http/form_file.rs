@@ -22,15 +22,15 @@ pub struct FormFile {
 /// What the form says of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name, where the form has one; a path has lost its folders.
+    /// Its name, if the form has one; the folders of a path are cut off.
     pub name: Option<String>,
-    /// Its type, where the form has one.
+    /// Its type, if the form has one.
     pub content_type: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParserState {
-    /// In what is not kept: before the first part, or in a part that is no file.
+    /// Before the first part, or in a part that is no file; it is thrown away.
     Aside,
     /// Directly behind a boundary.
     Boundary,
@@ -42,7 +42,6 @@ enum ParserState {
 const BAD: Bad = Bad { status: 400, reason: "the form is malformed" };
 
 impl FormFile {
-    /// A form whose parts are parted by `boundary`.
     pub fn new(boundary: &str) -> Self {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         // The first boundary may be the first line.
@@ -65,12 +64,12 @@ impl FormFile {
         self.found.ok_or(Bad { status: 400, reason: "the form has no file: curl -F file=@FILE" })
     }
 
-    /// Makes one step; whether another one may be possible.
+    /// Makes one step; returns whether another one may be possible.
     fn advance(&mut self, file: &mut Vec<u8>) -> Result<bool, Bad> {
         match self.state {
             ParserState::Aside | ParserState::File => {
                 let end = find(&self.rest, &self.delimiter);
-                // The beginning of a boundary may be the last that has come.
+                // The bytes so far may end with the beginning of a boundary.
                 let held = self.delimiter.len() - 1;
                 let part = end.unwrap_or_else(|| self.rest.len().saturating_sub(held));
                 if self.state == ParserState::File {
@@ -90,7 +89,7 @@ impl FormFile {
                 let blanks = self.rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
                 match &self.rest[blanks..] {
                     [b'\r', b'\n', ..] => {
-                        // The line end stays: with it the end of an empty head looks like that of any other.
+                        // The line end stays, so that the end of an empty head looks like that of any other.
                         self.rest.drain(..blanks);
                         self.state = ParserState::Head;
                         Ok(true)
@@ -118,7 +117,7 @@ impl FormFile {
     }
 }
 
-/// What the head of a part says of the file in it; `None` where it is another field.
+/// What the head of a part says of the file in it; `None` if it is another field.
 fn file_of(head: &[u8]) -> Option<Found> {
     let head = String::from_utf8_lossy(head);
     let header = |wanted: &str| {

@@ -1,7 +1,7 @@
 //! WebSocket frames from a client (RFC 6455), put together to messages. Pure: bytes in, messages out.
 //!
-//! The library's own `WebSocket` wants to own both directions of a socket; here a fan-out thread writes. So
-//! only its codec of heads is used, and the rules for what clients may send stand here.
+//! The library's own `WebSocket` must own both directions of a socket, but here a fan-out thread writes. So
+//! only its codec of heads is used, and the rules for what clients may send are here.
 
 use std::io::Cursor;
 
@@ -22,14 +22,14 @@ pub enum Said {
     Text(String),
     /// A ping, to be answered with the same payload.
     Ping(Vec<u8>),
-    /// It closes; nothing comes after this. With the code to answer with.
+    /// A close, with the code to answer with; nothing comes after it.
     Close(u16),
 }
 
 /// What a client must not send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Something that is no WebSocket.
+    /// A violation of the protocol.
     Protocol(&'static str),
     /// A message that is not text.
     Binary,
@@ -56,7 +56,7 @@ impl Fault {
 pub struct Frames {
     limit: usize,
     buffer: Vec<u8>,
-    /// Where in `buffer` the next frame begins.
+    /// The place in `buffer` at which the next frame begins.
     start: usize,
     message: Vec<u8>,
     in_message: bool,
@@ -68,8 +68,7 @@ impl Frames {
         Frames { limit, buffer: Vec::new(), start: 0, message: Vec::new(), in_message: false }
     }
 
-    /// Takes the next bytes. What they complete comes out of [`Frames::next_said`], to be called until there
-    /// is nothing.
+    /// Takes the next bytes. Then call [`Frames::next_said`] until it gives nothing.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -137,7 +136,7 @@ impl Frames {
         }
     }
 
-    /// Forgets what is used up.
+    /// Drops the bytes that are used up.
     fn tidy(&mut self) {
         self.buffer.drain(..self.start);
         self.start = 0;
@@ -147,7 +146,7 @@ impl Frames {
     }
 }
 
-/// The code to answer a close with: the same, or "normal" where there is none.
+/// The code to answer a close with: the same, or "normal" if there is none.
 fn close_code(payload: &[u8]) -> Result<u16, Fault> {
     let (code, reason) = match payload {
         [] => return Ok(1000),

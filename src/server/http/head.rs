@@ -1,15 +1,15 @@
 //! The head of a request, read strictly.
 //!
-//! A proxy may stand between a client and this server. Where the two read the same bytes differently, a client
+//! A proxy may stand between a client and this server. If the two read the same bytes differently, a client
 //! can smuggle a request past the proxy. So whatever can be read in two ways is refused, and the connection
-//! with it: line ends that are not CR LF, folded headers, a length that is said twice or oddly, a length
+//! ends: line ends that are not CR LF, folded headers, a length that is said twice or oddly, a length
 //! together with an encoding. Pure: bytes in, a head or a refusal out.
 
 use std::borrow::Cow;
 
 use super::target::{self, Target};
 
-/// What a head may be.
+/// Limits of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
     /// Its length, in bytes.
@@ -21,10 +21,8 @@ pub struct HeadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
-    /// Read, but for the body.
     Head,
     Post,
-    /// What may be done with a path.
     Options,
     /// A method of HTTP that nothing here allows.
     Unused,
@@ -62,7 +60,8 @@ pub struct Head {
     /// What is to be done.
     pub method: Method,
     pub target: Target,
-    /// Who is addressed: of the target where it says so, else of the header `Host`. Empty in HTTP/1.0 without.
+    /// The host that is addressed: from the target if it names one, else from the header `Host`. Empty in
+    /// HTTP/1.0 without either.
     pub host: String,
     /// Whether the other end can get more answers on this connection.
     pub keeps_alive: bool,
@@ -89,8 +88,8 @@ const fn bad<T>(status: u16, reason: &'static str) -> Result<T, Bad> {
     Err(Bad { status, reason })
 }
 
-/// Reads the head at the start of `bytes`, and says how long it is, blank lines before it included; `None`
-/// where it is not complete.
+/// Reads the head at the start of `bytes`, and says how long it is, blank lines before it included; `None` if
+/// it is not complete.
 pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Head, usize)>, Bad> {
     let blank = bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2;
     let rest = &bytes[blank..];
@@ -149,7 +148,8 @@ fn find_end(bytes: &[u8]) -> Result<Option<usize>, Bad> {
 fn head_of(request: &httparse::Request<'_, '_>) -> Result<Head, Bad> {
     let mut headers = Vec::with_capacity(request.headers.len());
     for header in request.headers.iter() {
-        // Bytes above 0x7f mean nothing by themselves (RFC 9110, 5.5): what is no UTF-8 stays one character a byte.
+        // Bytes above 0x7f have no meaning of their own (RFC 9110, 5.5): if a value is not UTF-8, each byte
+        // becomes one character.
         let value = match std::str::from_utf8(header.value) {
             Ok(value) => value.to_owned(),
             Err(_) => header.value.iter().map(|byte| char::from(*byte)).collect(),
@@ -231,7 +231,7 @@ impl Head {
         };
         match authority {
             Some(authority) if !is_authority(&authority) => bad(400, "the target names no host"),
-            // What stands in the target counts (RFC 9112, 3.2.2).
+            // The target counts more than the header (RFC 9112, 3.2.2).
             Some(authority) => Ok(authority),
             None => Ok(host.to_owned()),
         }
@@ -403,7 +403,7 @@ mod tests {
         assert!(!read("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").keeps_alive);
     }
 
-    /// Whatever comes, it is read or refused, and the same whether it comes at once or in pieces.
+    /// Any bytes are read or refused, with the same result whether they come at once or in pieces.
     #[test]
     fn rubbish_is_refused_and_nothing_else_happens() {
         let parts = [

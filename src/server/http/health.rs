@@ -1,4 +1,4 @@
-//! Whether this server lives, whether it can do its work, and how it stands.
+//! Whether this server lives (`/healthz`), whether it can serve clients (`/readyz`), and its status.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     Ok(Done::Answer(Response::json(200, &status)))
 }
 
-/// Whether people can be sent here. In layers, of which each needs the one before: the first that fails is
-/// named, and why.
+/// Whether clients can be sent here. It is checked in layers, each of which needs the one before. The answer
+/// names the first that fails, and why.
 pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     let shared = &exchange.server.context.shared;
     if shared.is_leaving() {
@@ -54,15 +54,14 @@ pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     Ok(Done::Answer(ready_answer(state)))
 }
 
-/// A layer, and why it fails.
 type Failing = (Layer, String);
 
 /// The layers, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Layer {
-    /// Its data counts, and its replica works.
+    /// It has data, and its replica works.
     Started,
-    /// Somebody leads, and can be heard.
+    /// A server leads, and is heard here.
     Leader,
     /// It has applied all that is committed.
     CaughtUp,
@@ -80,7 +79,7 @@ impl Layer {
     }
 }
 
-/// What the replica's last words tell.
+/// Judges the first two layers by the replica's latest status.
 fn judge(status: Option<&Status>, idle_ms: u64) -> Result<(), Failing> {
     let failing = |layer, reason: &str| Err((layer, reason.to_owned()));
     let Some(status) = status else { return failing(Layer::Started, "the replica has not begun") };

@@ -1,13 +1,11 @@
 //! HTTP/1.1 on the client port: one request after the other, answered by the connection's own thread.
 //!
-//! [`head`] reads requests strictly, [`wire`] holds what was read and when it is too late for more,
-//! [`routes`] is the one place that says who answers what, and [`exchange`] is what an answering function has
-//! in its hands. Whoever needs the chat opens a local session and speaks ordinary requests on it: this door
-//! only translates. A WebSocket begins here too, and from its handshake on is a connection like one of JSON
-//! lines ([`web_socket`]).
+//! [`head`] reads requests strictly, [`wire`] holds the unread bytes and the deadlines, [`routes`] maps paths
+//! to the functions that answer them, and [`exchange`] is what such a function works with. A function that
+//! needs the chat opens a local session and sends ordinary requests on it: HTTP only translates. A WebSocket
+//! begins here too; after its handshake it is a connection like one of JSON lines ([`web_socket`]).
 //!
-//! Until then nobody else writes to the connection, so answers are written here, and waited for within
-//! deadlines.
+//! Until then no other thread writes to the connection, so answers are written here, with deadlines.
 
 pub mod access;
 pub mod assets;
@@ -79,7 +77,7 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                     .addr
                     .map(|peer| trusted.client(peer, head.all("x-forwarded-for"), head.all("forwarded")));
                 let visitor = Visitor { addr, ..visitor };
-                // A place that is kept for others is not kept busy.
+                // A reserved place is soon given back.
                 let is_last = served >= settings.requests_per_connection || visitor.reserved_until.is_some();
                 let mut exchange = Exchange::new(server, visitor, &mut wire, head, is_last);
                 match routes::answer(&mut exchange) {
@@ -88,7 +86,8 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                     }
                     Ok(Done::Sent) => {}
                     Ok(Done::WebSocket(agreed)) => {
-                        // Said while this is HTTP still: inside a WebSocket the client, or a proxy, would wait on.
+                        // This must be said before the WebSocket begins: inside it the client, or a proxy,
+                        // would go on waiting.
                         if let Some(refusal) = addr.and_then(|addr| conversation.comes_from(addr).err()) {
                             server.context.metrics.refused(refusal.code);
                             exchange.close();

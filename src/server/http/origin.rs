@@ -1,24 +1,25 @@
 //! Which pages may open a WebSocket here.
 //!
 //! A browser lets any page open a WebSocket to anywhere, and says in `Origin` where the page is from. Without
-//! this check a page of a stranger could speak here in the name of whoever looks at it. A program that is no
-//! browser says nothing, and is nobody's accomplice.
+//! this check a stranger's page could send requests here in the name of the user who looks at it. A program
+//! that is no browser sends no `Origin`, and is not checked.
 //!
-//! A page of this server itself is one whose host is the one that was asked for. That alone proves nothing where
-//! the host is a name that a stranger owns: it may lead to the stranger's page first and here a moment later (DNS
-//! rebinding). So the name must be one that nobody outside can own, or that the configuration knows.
+//! A page of this server itself is one whose host is the one that was asked for. That proves nothing if the
+//! host is a name that a stranger owns: it may lead to the stranger's page first and here a moment later (DNS
+//! rebinding). So the name must be one that no stranger can own, or that is in the configuration.
 //!
-//! Pages of the cluster's other servers may too: when its server is gone, a page goes on with another one.
+//! Pages of the cluster's other servers may open one, too: if its server is gone, a page goes on with another
+//! one.
 
 use std::net::IpAddr;
 
 use super::head::Head;
 use crate::config::ServerEntry;
 
-/// Ends of names that are never looked up outside of the own network.
+/// Ends of names that are never looked up outside of the local network.
 const LOCAL_ENDS: [&str; 5] = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
 
-/// Where a page is from: scheme, host, port.
+/// The origin of a page: scheme, host, port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
@@ -40,7 +41,7 @@ impl Origin {
         Some(Origin { scheme, host, port: port.unwrap_or(default_port) })
     }
 
-    /// Whether no stranger can have pages there: an address, a name of the own network, or a host of the
+    /// Whether no stranger can have pages there: an address, a name of the local network, or a host of the
     /// cluster.
     fn is_at_home(&self, servers: &[ServerEntry]) -> bool {
         bare(&self.host).parse::<IpAddr>().is_ok()
@@ -49,7 +50,8 @@ impl Origin {
             || servers.iter().any(|server| server.client_address().0.eq_ignore_ascii_case(&self.host))
     }
 
-    /// Whether it is the client port of a server of the cluster, as seen by who addressed this one as `host`.
+    /// Whether it is the client port of a server of the cluster, as seen by a client that addressed this one
+    /// as `host`.
     fn is_server(&self, host: &str, servers: &[ServerEntry]) -> bool {
         let asked = host_and_port(host).map(|(host, _)| host).unwrap_or_default();
         let told = servers.iter().map(ServerEntry::client_address);
@@ -61,7 +63,7 @@ impl Origin {
     }
 
     /// Whether it is the server that was addressed as `host`. A proxy may have taken TLS off, so the scheme
-    /// only tells which port is meant where none stands.
+    /// only gives the default port.
     fn is_host(&self, host: &str) -> bool {
         let default_port = if self.scheme == "https" { 443 } else { 80 };
         host_and_port(host)
@@ -74,19 +76,19 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Whether a host means "this machine" to those who read it, or all addresses of a listener.
+/// Whether a host means "this machine" to any reader, or all addresses of a listener.
 fn is_this_machine(host: &str) -> bool {
     let is_own = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     host.eq_ignore_ascii_case("localhost") || bare(host).parse().is_ok_and(is_own)
 }
 
-/// The host at which a page finds a server of the cluster. A server that is configured as "this machine" is, for a
-/// page, where the page itself is from.
+/// The host at which a page finds a server of the cluster. If a server is configured as "this machine", a
+/// page finds it at the page's own host.
 pub fn host_for_page<'a>(server_host: &'a str, page_host: &'a str) -> &'a str {
     if is_this_machine(server_host) { page_host } else { server_host }
 }
 
-/// A host in lower case, and its port where one stands.
+/// A host in lower case, and its port if it has one.
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match authority.rfind(':') {
         // A colon inside of brackets belongs to an address of IPv6.
@@ -105,8 +107,8 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     is_host.then(|| (host.to_ascii_lowercase(), port))
 }
 
-/// Whether `host`, which a request was sent to, is no name that a stranger can own. A program that names no host is
-/// no browser, which a stranger's page could have led here.
+/// Whether `host`, which a request was sent to, is no name that a stranger can own. A program that names no
+/// host is no browser, so no stranger's page has sent it here.
 pub fn is_home(host: &str, servers: &[ServerEntry]) -> bool {
     let origin = |(host, port): (String, Option<u16>)| Origin {
         scheme: "http".into(),
@@ -122,7 +124,7 @@ pub fn may_open(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> boo
     head.all("origin").next().is_none() || is_known(head, allowed, servers)
 }
 
-/// Whether a request is from a page that may speak for people here.
+/// Whether a request is from a page that may act for users here.
 pub fn is_known(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> bool {
     let mut origins = head.all("origin");
     let (Some(text), None) = (origins.next(), origins.next()) else { return false };
@@ -177,7 +179,7 @@ mod tests {
             ("tower:8000", "Origin: http://tower:8000\r\n", true),
             ("tower.local:8000", "Origin: http://tower.local:8000\r\n", true),
             ("tower.home.arpa", "Origin: http://tower.home.arpa\r\n", true),
-            // A name that a stranger lets lead here.
+            // A name of a stranger that leads here.
             ("evil.example:8000", "Origin: http://evil.example:8000\r\n", false),
             ("local.evil.example", "Origin: http://local.evil.example\r\n", false),
             ("192.168.1.7.evil.example", "Origin: http://192.168.1.7.evil.example\r\n", false),
@@ -194,7 +196,7 @@ mod tests {
             ("10.0.0.1:7000", "Origin: http://localhost:7002\r\n", true),
             ("10.0.0.1:7000", "Origin: http://127.0.0.1:7002\r\n", true),
             ("tower:7000", "Origin: http://tower:7002\r\n", true),
-            // Where clients are told to find it, and not where its peers do.
+            // At the address that clients are told, not the one that its peers use.
             ("10.0.0.1:7000", "Origin: http://outside.example:9000\r\n", true),
             ("10.0.0.1:7000", "Origin: http://container:7003\r\n", false),
             ("10.0.0.1:7000", "Origin: http://tower:7002\r\n", false),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::ServerEntry;
 
-/// How long a browser keeps what names its content: a year.
+/// How long a browser keeps a file whose path names its content: a year.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Kept, and asked for again each time.
 const ASK_AGAIN: &str = "no-cache";
@@ -65,10 +65,10 @@ pub fn file(exchange: &mut Exchange<'_>, path: &str) -> Result<Done, Stop> {
     Ok(Done::Answer(response.with("Cache-Control", FOR_EVER).with("Vary", "Accept-Encoding")))
 }
 
-/// What the page may do. Scripts and styles are files of this server; nothing from people is ever run or parsed.
-/// It speaks to the servers of the cluster, and to no other machine.
+/// What the page may do. Scripts and styles are files of this server; nothing that users send is run or
+/// parsed as HTML. The page connects to the servers of the cluster only.
 fn policy(servers: &[(String, String, u16)], is_encrypted: bool) -> String {
-    // A page that came encrypted may not ask for what is not.
+    // A page that came encrypted may not use unencrypted connections.
     let schemes = if is_encrypted { ["wss", "https"] } else { ["ws", "http"] };
     let mut connect = String::new();
     for (_, host, port) in servers {
@@ -86,7 +86,7 @@ fn policy(servers: &[(String, String, u16)], is_encrypted: bool) -> String {
     )
 }
 
-/// The servers as a page finds them that was asked for at `page_host`: id, host and client port.
+/// The servers as a page from `page_host` finds them: id, host and client port.
 fn seen_servers(servers: &[ServerEntry], page_host: &str) -> Vec<(String, String, u16)> {
     let seen = |server: &ServerEntry| {
         let (host, port) = server.client_address();
@@ -105,7 +105,7 @@ fn page_host<'a>(head: &'a Head, own: &'a str) -> &'a str {
     if host.is_empty() { own } else { host }
 }
 
-/// With a tag that names the content; or that the browser has it already.
+/// Adds a tag that names the content; if the browser has that already, answers so.
 fn revalidated(head: &Head, response: Response) -> Result<Response, Stop> {
     let tag = format!("W/\"{}\"", HEXLOWER.encode(&Sha256::digest(&response.body)[..8]));
     let mut known = head.all("if-none-match").flat_map(|value| value.split(','));

@@ -1,18 +1,17 @@
 //! Parts of a file: the header `Range` (RFC 9110, 14), for one part at a time.
 
-/// What is asked for of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ByteRange {
     Whole,
     /// From the first number on, before the second one.
     Part(u64, u64),
-    /// What is not in it.
+    /// A part that is not in the file.
     Unsatisfiable,
 }
 
-/// Reads the header. What is not understood, or asks for more than one part, asks for all of it.
+/// Reads the header. One that is not understood, or asks for more than one part, counts as asking for all.
 pub fn byte_range(header: Option<&str>, size: u64) -> ByteRange {
-    // Of nothing there is no part to be asked for: the whole of it is nothing, too.
+    // An empty file has no parts: the answer is the whole file.
     if size == 0 {
         return ByteRange::Whole;
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{date::http_date, head::Bad};
 
-/// Nothing that comes from here may run scripts, load anything, or be put into a frame, unless a route says so.
+/// Unless a route says otherwise, an answer may not run scripts, load anything, or be put into a frame.
 pub const STRICT_CSP: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -75,7 +75,7 @@ impl Response {
         for (name, value) in &self.headers {
             add(name, value);
         }
-        // Where a connection changes its protocol there is no body and nothing to be read by a browser.
+        // If the connection changes its protocol there is no body, and nothing that a browser reads.
         if self.status >= 200 {
             for (name, value) in [
                 ("Cache-Control", "no-store"),

@@ -1,4 +1,4 @@
-//! Who answers what.
+//! Which function answers which path.
 
 use super::{
     assets, backup, cors, dashboard,
@@ -23,7 +23,7 @@ enum Paths {
 /// Answers a request. Of a path under another it is given the name.
 type Answering = fn(&mut Exchange<'_>, &str) -> Result<Done, Stop>;
 
-/// All that can be asked for. Where a path can be read, its head alone can be asked for too.
+/// All routes. A path with GET has HEAD as well.
 const ROUTES: &[(Method, Paths, Answering)] = &[
     (Method::Get, Paths::One("/"), pages::index),
     (Method::Get, Paths::One("/sw.js"), pages::service_worker),
@@ -44,11 +44,11 @@ const ROUTES: &[(Method, Paths, Answering)] = &[
 ];
 
 impl Paths {
-    /// The name behind the path; empty of one that has none.
+    /// The name after the path; empty if the path takes none.
     fn find<'a>(&self, path: &'a str) -> Option<&'a str> {
         match self {
             Paths::One(own) => (path == *own).then_some(""),
-            // People copy addresses with a slash at their end.
+            // Users copy addresses with a slash at their end.
             Paths::Under(own) => {
                 let name = path.strip_prefix(own)?;
                 Some(name.strip_suffix('/').unwrap_or(name))

@@ -1,4 +1,4 @@
-//! What a request is about: a path and a query, decoded once and here.
+//! The target of a request: a path and a query, decoded once and here.
 
 use percent_encoding::percent_decode_str;
 
@@ -26,7 +26,7 @@ impl Target {
 
 const UNREADABLE: Bad = Bad { status: 400, reason: "the target of the request has no form" };
 
-/// Reads a request's target; gives the authority too where it names one.
+/// Reads a request's target; gives the authority too if it names one.
 pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(UNREADABLE);
@@ -54,7 +54,7 @@ pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad
     Ok((Target { path: with_single_slashes(&decode(path)?), raw, query: fields(query)? }, authority))
 }
 
-/// Whoever puts a path behind an address that ends with a slash means the same.
+/// Makes several slashes one: users append paths to addresses that end with a slash.
 fn with_single_slashes(path: &str) -> String {
     let mut single = String::with_capacity(path.len());
     for character in path.chars() {

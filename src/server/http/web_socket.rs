@@ -83,19 +83,19 @@ pub fn talk(conversation: &mut Conversation<'_>, bytes: &[u8]) -> io::Result<()>
                 was_asked = true;
                 continue;
             }
-            // It did not answer the ping, so it is dead, or the way to it is.
+            // It did not answer the ping, so the client or the network is dead.
             result => result?,
         };
         was_asked = false;
         if length == 0 {
-            // Without a close there is nobody left who could read an answer.
+            // The client has left without a close, and cannot read an answer.
             return Ok(());
         }
         frames.push(&buffer[..length]);
     }
 }
 
-/// Does what the client has said so far. Whether nothing more is to be taken from it.
+/// Handles what the client has sent so far. Returns whether nothing more is to be read from it.
 fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<bool> {
     loop {
         if conversation.client.is_closing() {
@@ -127,8 +127,7 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
     }
 }
 
-/// Lets a ping be answered. While an answer waits already the newer one takes its place, so that nobody can
-/// pile them up.
+/// Queues the answer to a ping. It replaces an answer that still waits, so that no client can pile them up.
 fn pong(conversation: &Conversation<'_>, payload: Vec<u8>) {
     let Some(control) = conversation.client.control() else { return };
     if control.lock().pong.replace(payload).is_none() {
@@ -136,14 +135,14 @@ fn pong(conversation: &Conversation<'_>, payload: Vec<u8>) {
     }
 }
 
-/// Lets a silent client be pinged. Whatever it says next, an answer to that or not, shows that it lives.
+/// Queues a ping to a silent client. Anything that it sends next shows that it lives.
 fn ask_whether_it_lives(conversation: &Conversation<'_>) {
     let Some(control) = conversation.client.control() else { return };
     control.lock().ping = true;
     conversation.server.fan_outs.control(conversation.client.conn);
 }
 
-/// Lets the connection be closed, ahead of whatever waits.
+/// Queues a close, ahead of everything that waits.
 fn close(conversation: &Conversation<'_>, words: (u16, &'static str)) {
     let Some(control) = conversation.client.control() else { return };
     control.lock().close = Some(words);

@@ -1,4 +1,4 @@
-//! The bytes of a connection, and when it is too late for more.
+//! The bytes of an HTTP connection, read and written with deadlines.
 
 use std::{
     io,
@@ -15,18 +15,17 @@ use crate::server::stream::Stream;
 /// Capacity that an idle connection may keep.
 const IDLE_BYTES: usize = 4 * 1024;
 
-/// A connection that nobody else writes to.
+/// A connection that no other thread writes to.
 pub struct Wire {
     stream: Arc<Stream>,
     /// Read and not used yet.
     buffer: Vec<u8>,
 }
 
-/// What came where a request was waited for.
 pub enum Next {
     /// A request but for its body.
     Head(Head),
-    /// What is no request, or none in time.
+    /// Not a request, or not in time.
     Bad(Bad),
     /// Nothing: the other end has closed, or has been silent for too long.
     Gone,
@@ -77,8 +76,7 @@ impl Wire {
         }
     }
 
-    /// The next `count` bytes or, where less than that has come by the end of what can be read at once, at
-    /// least one; none at the end of the connection.
+    /// The next `count` bytes. If fewer can be read at once, at least one; none at the end of the connection.
     pub fn read(&mut self, count: usize, deadline: Instant) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {
             self.read_more(deadline)?;
@@ -113,7 +111,7 @@ impl Wire {
     }
 }
 
-/// Whether it was too late for more. Systems call it by different names.
+/// Whether a deadline has passed. Systems report it by different codes.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }

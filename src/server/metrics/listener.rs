@@ -1,5 +1,5 @@
-//! `/metrics` on a port of its own (`metrics.listen`): for a network that only monitoring reaches, so nobody is asked
-//! for a token, and nothing else is there.
+//! `/metrics` on a port of its own (`metrics.listen`), for a network that only monitoring reaches. It needs
+//! no token, and nothing else can be asked for there.
 
 use std::{
     net::{Shutdown, TcpListener},
@@ -23,14 +23,14 @@ use crate::server::{
 
 /// The path, here and on the port for clients.
 pub const PATH: &str = "/metrics";
-/// Scrapes at once. One more is closed without a word; monitoring comes again.
+/// Scrapes at once. One more is closed without an answer; monitoring tries again.
 const AT_ONCE: usize = 8;
 /// How long a request may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The answer to who may ask.
+/// The answer to a client that may read the metrics.
 pub fn page(server: &ServerHandle) -> Response {
     Response::bytes(scrape::CONTENT_TYPE, scrape::text(&server.context).into_bytes())
 }

@@ -1,8 +1,8 @@
-//! What monitoring is shown: every series that there is, declared in one table.
+//! The metrics: every series, declared in one table.
 //!
 //! A series is counted by one line where the thing happens, such as `context.metrics.quarantines.inc()`. The pure
 //! folders know nothing of this: what happens in them comes out as values ([`Counts`], outputs, the status), and
-//! the shell counts it. What is a state and no event is read when somebody asks, see [`scrape`].
+//! the shell counts it. States, as opposed to events, are read at each request, see [`scrape`].
 //!
 //! docs/METRICS.md says what each of them means to an operator.
 
@@ -86,7 +86,7 @@ pub struct Metrics {
     process: Process,
     /// The last term in which this server led, and why.
     elected: Mutex<Option<(u64, Cause)>>,
-    /// What `commit_latency` counts and adds up, which it does not tell.
+    /// The count and the sum of `commit_latency`, which cannot be read from it.
     commits: AtomicU64,
     commits_us: AtomicU64,
 
@@ -125,12 +125,11 @@ pub struct Metrics {
     /// Times that this server's data was in doubt.
     pub quarantines: Counter,
     certificate_expires: Gauge,
-    /// Times that a new certificate was not good and the one from before stayed in use.
+    /// How often a new certificate could not be used and the old one stayed in use.
     pub certificates_refused: Counter,
 }
 
 impl Metrics {
-    /// Of a server that begins, all at 0.
     pub fn new(config: &ReplicaConfig, clock: Clock) -> Metrics {
         let others = config.servers.iter().map(|server| &server.server_id);
         let others = others.filter(|server_id| **server_id != config.server_id);

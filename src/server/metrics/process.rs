@@ -1,4 +1,4 @@
-//! What every exporter tells of its process, under the names that all of them use.
+//! The usual series about the process, under the names that all exporters use.
 
 use std::sync::atomic::AtomicU64;
 #[cfg(unix)]
@@ -8,7 +8,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 use super::table::Table;
 
-/// The series of the process. Where the system does not tell, they stay 0.
+/// The series of the process. They stay 0 if the system does not tell.
 #[derive(Debug)]
 pub struct Process {
     cpu_s: Counter<f64, AtomicU64>,

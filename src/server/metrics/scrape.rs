@@ -1,4 +1,4 @@
-//! What is read when somebody asks: states, beside the events that were counted as they happened.
+//! States, which are read at each request. Events are counted as they happen.
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering};
 
@@ -48,7 +48,7 @@ impl Metrics {
         text
     }
 
-    /// How this server is, for the others to see.
+    /// This server's report for the other servers.
     pub fn report(&self, status: &Status, data_dir: &Path) -> Report {
         let sizes = folder::sizes(data_dir);
         let behind = status.peers.iter().filter_map(|peer| {

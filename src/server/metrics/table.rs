@@ -13,7 +13,7 @@ use prometheus_client::{
 #[derive(Debug)]
 pub struct Labelled<L, M> {
     by: BTreeMap<L, M>,
-    /// What is counted under no value is shown nowhere.
+    /// Counts values that have no series. It is shown nowhere.
     hidden: M,
 }
 
@@ -28,7 +28,6 @@ impl<L: Ord, M> Labelled<L, M> {
     }
 }
 
-/// Under way to a registry.
 #[derive(Debug, Default)]
 pub struct Table(pub Registry);
 
@@ -48,7 +47,7 @@ impl Table {
         self.register(name, help, Histogram::new(bounds.iter().copied()))
     }
 
-    /// One of these for each value of `label`, with the word that it is shown as.
+    /// A series for each value of `label`, which is shown as the given word.
     pub fn labelled<L: Ord, M>(
         &mut self,
         name: &str,

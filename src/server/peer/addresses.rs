@@ -1,8 +1,8 @@
-//! Where the configured servers are. Names are looked up beside those who are in a hurry, and the result is
-//! kept, so that nobody waits for a name server who need not.
+//! The addresses of the configured servers. Names are looked up in the background and the results kept, so
+//! that no thread waits for a name server if it need not.
 //!
-//! A name may lead to another address later: a container that starts again has a new one. So whoever meets a
-//! sign that an address is old asks for another look, which happens on a thread of its own while the old
+//! A name may lead to another address later: a container that starts again has a new one. So a thread that
+//! sees a sign of an old address asks for another look. That happens on a thread of its own, while the old
 //! address stays in use.
 
 use std::{
@@ -39,7 +39,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Of the servers of a configuration. Those that need no name server are known at once.
+    /// Addresses that need no name server are known at once.
     pub fn new(config: &Config) -> Self {
         Addresses::with_resolver(config, Box::new(|host, port| Ok((host, port).to_socket_addrs()?.collect())))
     }
@@ -55,14 +55,14 @@ impl Addresses {
         };
         for (server_id, server) in &addresses.servers {
             if is_fixed(&server.host) {
-                // Should it fail all the same, whoever connects looks again and says so.
+                // If it fails all the same, the next connection looks again and reports it.
                 let _ = addresses.look_up(server_id);
             }
         }
         addresses
     }
 
-    /// Where a port of a server is, as far as is known.
+    /// The address of a server's port, as far as it is known.
     pub fn of(&self, server_id: &ServerId, port: Port) -> Option<SocketAddr> {
         let ip = *self.found.read().get(server_id)?;
         Some(SocketAddr::new(ip, port.of(self.servers.get(server_id)?.port)?))
@@ -111,7 +111,7 @@ impl Addresses {
         }
     }
 
-    /// A server was heard from `ip`. If that is not where it is thought to be, its address may be old.
+    /// A server was heard from `ip`. If that is not its known address, the known one may be old.
     pub fn heard_from(self: &Arc<Self>, server_id: &ServerId, ip: IpAddr) {
         let known = self.found.read().get(server_id).copied();
         if known != Some(ip.to_canonical()) {
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(addresses.of(&b, Port::Peer).unwrap().to_string(), "10.0.0.1:8030");
 
         *now_at.lock() = [10, 0, 0, 2];
-        // Heard from where it is known to be: no reason to look.
+        // Heard from its known address: no reason to look.
         addresses.heard_from(&b, [10, 0, 0, 1].into());
         addresses.heard_from(&c, [10, 0, 0, 7].into());
         assert_eq!(looked.try_iter().collect::<Vec<_>>(), ["10.9.9.9", "b.example"]);

@@ -1,4 +1,4 @@
-//! How often, and how patiently, a link is tried to be made.
+//! The pauses between attempts to make a link.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::protocol::name::ServerId;
 /// Pauses between attempts, in milliseconds. A process that is being killed may for a moment still accept
 /// connections, so the first attempts follow each other closely.
 const PAUSES_MS: [u64; 9] = [0, 1, 3, 10, 25, 50, 100, 200, 400];
-/// A link that stood for so long was a good one.
+/// A link that lasted so long resets the count of attempts.
 const LASTING: Duration = Duration::from_secs(1);
 
 /// Why there is no link.
@@ -36,13 +36,13 @@ impl Attempts {
         Duration::from_micros(pause_ms * 1_000 + pause_ms * u64::from(chance[0]))
     }
 
-    /// A link that lasted ends the count; one that did not may be one of two servers under one id, which
-    /// must not chase each other's links at full speed.
+    /// A link that lasted resets the count. A short one may be due to two servers with one id, which must not
+    /// cut each other's links at full speed.
     pub fn link_ended(&mut self, lasted: Duration) {
         if lasted >= LASTING { *self = Attempts::default() } else { self.count += 1 }
     }
 
-    /// One failed; says so once it is not the passing trouble of a process that starts or ends.
+    /// Counts a failure; logs it once it is more than a process that starts or ends.
     pub fn failed(&mut self, peer_id: &ServerId, failure: &Failure) {
         self.count += 1;
         // The first attempts may meet a process that is just ending or starting.
@@ -62,7 +62,7 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// Says it, unless it was said last.
+    /// Logs `complaint`, unless it was the last one logged.
     pub fn say(&mut self, complaint: &str) {
         if self.last != complaint {
             log::warn!("{complaint}");

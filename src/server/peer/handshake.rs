@@ -2,7 +2,7 @@
 //!
 //! Noise `NNpsk0` (revision 34, section 9): the pre-shared key is in the first message already, so a
 //! stranger gets no answer; the ephemeral keys of both ends are in every later one, so nothing that was
-//! recorded can be replayed. The first message itself could be, and therefore the accepting end trusts the
+//! recorded can be replayed. The first message itself could be replayed, so the accepting end trusts the
 //! other only after it has read one record of the transport phase.
 
 use std::{
@@ -71,7 +71,7 @@ pub struct Session {
 pub enum HandshakeError {
     /// The connection failed or was closed.
     Io(io::Error),
-    /// The other end must not be talked to; one sentence that says why.
+    /// The other end was refused; one sentence that says why.
     Refused(String),
 }
 
@@ -96,7 +96,7 @@ fn refused(reason: impl Into<String>) -> HandshakeError {
     HandshakeError::Refused(reason.into())
 }
 
-/// The end that dialled: proves itself to `to`, and checks that it is `to` that answers.
+/// The end that dialled: proves who it is, and checks that it is `to` that answers.
 pub fn dial<S: Read + Write>(
     stream: &mut S,
     credentials: &Credentials,
@@ -119,7 +119,7 @@ pub fn dial<S: Read + Write>(
     Ok(session)
 }
 
-/// The end that accepted. Who may link is for the caller to check against its configuration.
+/// The end that accepted. The caller must check against its configuration whether the other may link.
 pub fn accept<S: Read + Write>(stream: &mut S, credentials: &Credentials) -> Result<Session, HandshakeError> {
     check_preamble(stream)?;
     stream.write_all(&preamble())?;
@@ -236,7 +236,7 @@ pub(super) mod tests {
         let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (b, _) = listener.accept().unwrap();
         for stream in [&a, &b] {
-            // Only so that a broken test ends.
+            // So that a broken test ends.
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         }
         (a, b)

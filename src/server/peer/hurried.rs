@@ -1,4 +1,4 @@
-//! A connection that is in a hurry.
+//! A connection with one deadline for everything.
 
 use std::{
     io::{self, Read, Write},
@@ -6,15 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A connection on which everything together must be done within a time, so that nobody holds a
-/// handshake up byte by byte.
+/// A connection on which everything together must be done by a deadline, so that no client can prolong a
+/// handshake byte by byte.
 pub(super) struct Hurried<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
 impl<'a> Hurried<'a> {
-    /// Gives `stream` so much time from now on.
     pub fn new(stream: &'a TcpStream, timeout: Duration) -> Self {
         Hurried { stream, deadline: Instant::now() + timeout }
     }

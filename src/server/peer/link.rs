@@ -26,20 +26,20 @@ use super::{
     snapshot::Assembly,
 };
 
-/// Messages that may wait for a peer. Full means dropped: consensus sends again, and so do forwards.
+/// Messages that may wait for a peer. If it is full they are dropped: consensus and forwards send again.
 const QUEUE: usize = 2_048;
-/// Snapshot chunks that may wait. Full holds back the snapshot.
+/// Snapshot chunks that may wait. If it is full the snapshot waits.
 const BULK_QUEUE: usize = 2;
-/// Messages that are written before it is looked at a snapshot again.
+/// Messages that are written between two chunks of a snapshot.
 const MESSAGES_AT_ONCE: usize = 256;
-/// What is encrypted and written at once, about.
+/// About how many bytes are encrypted and written at once.
 const WRITE_BYTES: usize = 1024 * 1024;
-/// What the system may buffer for a link. More would let a snapshot stand between consensus messages
-/// and a slow network.
+/// What the system may buffer for a link. With more, a snapshot would delay consensus messages on a slow
+/// network.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 /// A peer that takes nothing for so long is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long sent bytes, or a probe of an idle link, may stay without a sign of the other machine.
+/// How long sent bytes, or a probe of an idle link, may stay unconfirmed by the other machine.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often an idle link is probed; the system counts whole seconds.
 const KEEPALIVE: Duration = Duration::from_secs(1);
@@ -53,11 +53,7 @@ pub enum PeerEvent {
         outgoing: Outgoing,
     },
     /// A link is gone.
-    Down {
-        /// To whom it was.
-        peer: ServerId,
-        link: u64,
-    },
+    Down { peer: ServerId, link: u64 },
     /// A peer said something.
     Message { peer: ServerId, link: u64, message: PeerMessage },
     /// A snapshot arrived whole.
@@ -78,7 +74,7 @@ impl Outgoing {
         self.link
     }
 
-    /// Sends without waiting; `false` where the queue is full and the message was dropped.
+    /// Sends without waiting; `false` if the queue is full and the message was dropped.
     pub fn send(&self, message: PeerMessage) -> bool {
         !matches!(self.messages.try_send(message), Err(Unsent::Full(_)))
     }
@@ -115,13 +111,13 @@ pub(super) struct Link {
     pub writer_name: String,
     pub stream: Arc<TcpStream>,
     pub session: Session,
-    /// Where an incomplete snapshot is kept.
+    /// The file for an incomplete snapshot.
     pub snapshot_path: PathBuf,
 }
 
 impl Link {
-    /// Reads until the link ends; returns why. Says `Up` first and `Down` last. `lost` is called the moment
-    /// the link is seen to be gone, before anything that might have to wait.
+    /// Reads until the link ends; returns why. Says `Up` first and `Down` last. `lost` is called as soon as
+    /// the link is seen to be gone, before anything that might wait.
     pub fn run(self, events: &Sender<PeerEvent>, lost: impl FnOnce()) -> io::Result<()> {
         let peer = self.session.greeting.from.clone();
         let bell = Bell::default();
@@ -144,7 +140,7 @@ impl Link {
         let _ = self.stream.shutdown(Shutdown::Both);
         outgoing.messages.close();
         outgoing.bulk.close();
-        // Nobody listens any more when the process ends.
+        // When the process ends, the receiver may be gone.
         let _ = events.send(PeerEvent::Down { peer, link: self.number });
         writing.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
         result

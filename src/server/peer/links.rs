@@ -42,12 +42,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a look at a port waits for the other end to hang up.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
-/// Handshakes of accepted connections at the same time; more are hung up on.
+/// Handshakes of accepted connections at the same time; further ones are closed.
 const HANDSHAKES_MAX: usize = 64;
-/// So many of them may be of strangers' addresses: a flood of strangers leaves room for the servers.
+/// How many of these may be from unknown addresses, so that a flood of strangers leaves room for the servers.
 const STRANGERS_MAX: usize = 16;
 
-/// Who is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
+/// Is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
 pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
 
 /// The links of a server.
@@ -60,7 +60,6 @@ pub struct Links {
     folder: PathBuf,
     next_link: AtomicU64,
     handshakes: AtomicUsize,
-    /// Of links that others dialled.
     refusals: Mutex<Refusals>,
     stop: Stop,
 }
@@ -150,7 +149,7 @@ impl Links {
     pub fn hang_up(&self) {
         for peer in self.peers.values() {
             if let Some((stream, _)) = &*peer.current.lock() {
-                // Gone already is as good.
+                // It may be gone already.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
@@ -236,8 +235,8 @@ impl Links {
         }
     }
 
-    /// Looks whether anybody listens at the peer's port. A connection that was accepted proves nothing
-    /// yet: the process may be ending, and then hangs up.
+    /// Checks whether a process listens at the peer's port. An accepted connection proves nothing yet: a
+    /// process that is ending hangs up a moment later.
     fn look(&self, peer_id: &ServerId) -> Failure {
         match self.connect(peer_id) {
             Err(failure) => failure,
@@ -292,15 +291,15 @@ impl Links {
                 Ok((stream, from)) => self.greet(stream, from),
                 Err(error) => {
                     complaints.say(&format!("accepting a peer failed: {error}"));
-                    // Out of descriptors, most likely; that takes a moment to get better.
+                    // Most likely there are no descriptors left; a moment later there may be.
                     self.stop.wait(Duration::from_millis(20));
                 }
             }
         }
     }
 
-    /// Hands a connection to a thread of its own for the handshake, so that nobody who dials and says
-    /// nothing keeps others waiting.
+    /// Hands a connection to a thread of its own for the handshake, so that a silent one keeps no other
+    /// waiting.
     fn greet(self: &Arc<Self>, stream: TcpStream, from: SocketAddr) {
         let room = if self.addresses.is_known(from.ip()) { HANDSHAKES_MAX } else { STRANGERS_MAX };
         if self.handshakes.fetch_add(1, Ordering::Relaxed) >= room {
@@ -320,7 +319,7 @@ impl Links {
         }
     }
 
-    /// The handshake of an accepted connection. Who only connects and hangs up is no error.
+    /// The handshake of an accepted connection. One that only connects and hangs up is no error.
     fn accept(&self, stream: TcpStream, ip: IpAddr) -> Result<(), NotLinked> {
         let credentials = self.credentials.read().clone();
         tune(&stream)?;
@@ -340,7 +339,7 @@ impl Links {
         }
         // Its heartbeats must find it, and it is not dialled from here.
         self.addresses.heard_from(from, ip);
-        // Whoever proved itself later is right about which connection is alive.
+        // The later handshake shows which connection is alive.
         if let Some((old, run)) = &*peer.current.lock() {
             let _ = old.shutdown(Shutdown::Both);
             if run.node_id != session.greeting.run.node_id {

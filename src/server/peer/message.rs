@@ -21,7 +21,7 @@ const RECORD_BYTES: usize = 65_535;
 const TAG_BYTES: usize = 16;
 /// Most that one record can carry.
 const CONTENT_BYTES: usize = RECORD_BYTES - TAG_BYTES;
-/// A buffer that was larger for a moment does not stay so.
+/// Capacity that a buffer keeps; it may grow larger for a moment.
 const KEEP_BYTES: usize = 256 * 1024;
 
 /// Encrypts `content` as record number `number` and appends it to `out`.
@@ -85,8 +85,8 @@ impl<W: Write> MessageWriter<W> {
         }
     }
 
-    /// Puts a message into the buffer; `false`, and nothing is put there, where it is too large to be
-    /// read at the other end.
+    /// Puts a message into the buffer; `false`, without doing so, if it is too large to be read at the other
+    /// end.
     #[must_use]
     pub fn push(&mut self, message: &PeerMessage) -> bool {
         let bytes = peer::encode(message);
@@ -166,7 +166,7 @@ impl<R: Read> MessageReader<R> {
         }
     }
 
-    /// The next message, where it is complete.
+    /// The next message, if it is complete.
     fn take(&mut self) -> io::Result<Option<PeerMessage>> {
         let Some((length, rest)) = self.content[self.start..].split_first_chunk::<4>() else {
             return Ok(None);

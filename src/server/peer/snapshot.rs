@@ -64,9 +64,9 @@ pub enum AssemblyError {
     /// A part is missing.
     #[error("a chunk of offset {came} came where {due} was due")]
     Gap {
-        /// Where the part stands.
+        /// The offset that the chunk has.
         came: u64,
-        /// Where the next one should stand.
+        /// The offset that the next chunk should have.
         due: u64,
     },
     /// It would fill the disk.
@@ -116,7 +116,7 @@ struct Partial {
 }
 
 impl Assembly {
-    /// `path` is where an incomplete snapshot is kept; each link has its own.
+    /// `path` is the file for an incomplete snapshot; each link has its own.
     pub fn new(path: PathBuf) -> Self {
         Assembly { path, current: None }
     }
@@ -154,7 +154,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// It is complete: gives it back for reading, where its checksum is right.
+    /// The snapshot is complete: gives it back for reading, if its checksum is right.
     pub fn end(&mut self, sha256: [u8; 32]) -> Result<(SnapshotHead, File), AssemblyError> {
         let partial = self.current.take().ok_or(AssemblyError::NoBeginning("an end"))?;
         if <[u8; 32]>::from(partial.hash.finalize()) != sha256 {
@@ -166,7 +166,7 @@ impl Assembly {
                 Ok(file)
             });
         let file = rewound.map_err(|source| self.unwritable(source))?;
-        // It is read by its handle. Where the system does not allow this, the next one overwrites it.
+        // It is read by its handle. If the system does not allow this, the next one overwrites it.
         let _ = fs::remove_file(&self.path);
         Ok((partial.head, file))
     }
@@ -175,7 +175,7 @@ impl Assembly {
 impl Drop for Assembly {
     fn drop(&mut self) {
         if self.current.take().is_some() {
-            // Left behind it would only take up space until the next one overwrites it.
+            // If it stays, it only takes up space until the next one overwrites it.
             let _ = fs::remove_file(&self.path);
         }
     }

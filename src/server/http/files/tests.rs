@@ -1,4 +1,4 @@
-//! The door to files, before a small copy of the chat.
+//! Files over HTTP, in front of a small copy of the chat.
 
 use std::collections::BTreeMap;
 
@@ -25,10 +25,10 @@ struct Chat {
     answers: BTreeMap<i64, Result<Answer, Failure>>,
     /// The request with this number is refused with this code.
     refuses: Option<(usize, Code)>,
-    /// Nobody answers any more from the request with this number on, though it may be carried out.
+    /// From the request with this number on there is no answer; that request may be carried out.
     dies: Option<(usize, bool)>,
     is_dead: bool,
-    /// So often it may be begun anew.
+    /// How often it may be opened anew.
     reopens: usize,
     most_waiting: usize,
 }
@@ -319,13 +319,13 @@ fn an_upload_goes_on_where_its_session_was_lost() {
         Err(Stop::Failed(Failure::Refused(refusal))) => Err(refusal.code),
         Err(stop) => panic!("{stop:?}"),
     };
-    // Whichever of its requests is the last that this server hears, and whether it is carried out or not.
+    // For each request as the last one that the server answers, whether it is carried out or not.
     for number in 0..10 {
         for is_carried_out in [false, true] {
             let mut chat = Chat { dies: Some((number, is_carried_out)), reopens: 1, ..Chat::default() };
             assert_eq!(posted(&mut chat), Ok(0), "{number} {is_carried_out}: {:?}", chat.asked);
         }
-        // What is refused for a while is asked again, but not before the file is begun.
+        // A passing refusal is tried again, but not before the file is begun.
         for code in [Code::Overloaded, Code::RateLimited] {
             let mut chat = Chat { refuses: Some((number, code)), reopens: 1, ..Chat::default() };
             let expected = if number < 2 { Err(code) } else { Ok(0) };
@@ -334,7 +334,7 @@ fn an_upload_goes_on_where_its_session_was_lost() {
         let mut chat = Chat { refuses: Some((number, Code::Forbidden)), reopens: 1, ..Chat::default() };
         assert_eq!(posted(&mut chat), Err(Code::Forbidden));
     }
-    // When the time is over it fails as it did.
+    // When the time is over it fails with the refusal.
     let mut chat = Chat { dies: Some((5, true)), ..Chat::default() };
     assert_eq!(posted(&mut chat), Err(Code::Unavailable));
 }

@@ -24,8 +24,8 @@ pub fn render(attachments: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// Adds what an attachment says beside its pretext. Some senders write the same fields beside `text` at the top; then
-/// `text` was said already.
+/// Adds what an attachment has besides its pretext. Some senders write the same fields beside `text` at the
+/// top; then `text` was added already.
 pub fn fields_of(attachment: &Value, with_text: bool, lines: &mut Vec<String>) {
     add(lines, &attachment["author_name"]);
     let title = link_line(text_of(&attachment["title"]), text_of(&attachment["title_link"]));
@@ -68,7 +68,7 @@ fn field(title: Option<String>, value: Option<String>, lines: &mut Vec<String>) 
     lines.extend(text.map(|text| plain(text.trim())));
 }
 
-/// Adds a text where there is one.
+/// Adds a text, if there is one.
 pub fn add(lines: &mut Vec<String>, value: &Value) {
     lines.extend(text_of(value).map(|text| plain(text.trim())).filter(|text| !text.trim().is_empty()));
 }

@@ -1,6 +1,7 @@
 //! Slack's Block Kit as lines of text.
 //!
-//! What is not known is asked for the usual fields (`text`, `title`, `elements`), so a new kind of block is not lost.
+//! In an unknown block the usual fields are looked for (`text`, `title`, `elements`), so a new kind is not
+//! lost.
 
 use serde_json::Value;
 

@@ -50,13 +50,13 @@ pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value,
         return from_fields(parts.into_iter().map(|part| (part.name, text_of(part.body))));
     }
     let text = text_of(bytes);
-    // What calls itself a form may be JSON all the same, and the other way round: curl says so unless it is told
-    // otherwise, and other tools say nothing.
+    // What calls itself a form may be JSON, and the other way round: curl calls everything a form unless it
+    // is told otherwise, and other tools give no type.
     let is_form = kind == "application/x-www-form-urlencoded" && !text.trim_start().starts_with('{');
     if is_form || text.starts_with("payload=") {
         let decoded =
             |part: &str| text_of(&percent_decode(part.replace('+', " ").as_bytes()).collect::<Vec<u8>>());
-        // JSON that was not encoded may have the sign in it that parts fields.
+        // JSON that was not encoded may contain an `&`, which separates fields.
         let unparted = text.strip_prefix("payload=").and_then(|payload| parse(&decoded(payload)));
         if let Some(payload) = unparted {
             return Ok(payload);
@@ -69,13 +69,13 @@ pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value,
     }
     match parse(&text) {
         Some(payload) => Ok(payload),
-        // Broken JSON that calls itself text is shown as it is: somebody wanted it to be read.
+        // Broken JSON that calls itself text is shown as it is, so that the message is not lost.
         None if PLAIN.contains(&kind.as_str()) && !text.trim().is_empty() => Ok(json!({ "text": text })),
         None => Err(Unreadable::Form),
     }
 }
 
-/// The field `payload` of a form; or the form itself, when it says the fields of a payload one by one.
+/// The field `payload` of a form; or the form itself, if it has the fields of a payload one by one.
 fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, Unreadable> {
     let mut object = Map::new();
     for (name, value) in fields {
@@ -106,7 +106,7 @@ fn unpack(encoding: &str, body: &[u8], most: usize) -> Result<Option<Vec<u8>>, U
         "" | "identity" => return Ok(None),
         "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked),
         "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut unpacked).or_else(|_| {
-            // Some leave out what the name has promised around it (RFC 9110, 8.4.1.2).
+            // Some senders leave out zlib's wrapper (RFC 9110, 8.4.1.2).
             unpacked.clear();
             DeflateDecoder::new(body).take(limit).read_to_end(&mut unpacked)
         }),
@@ -135,9 +135,10 @@ fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(&repaired(text)).ok()
 }
 
-/// JSON as people and scripts write it, as JSON: in strings, halves of surrogate pairs become U+FFFD and control
-/// characters their escapes; outside, words such as `NaN` and numbers that would not look the same again become
-/// texts, Python's `None` and `True` what they are, and a comma before an end goes.
+/// Makes correct JSON of what people and scripts write. In strings, halves of surrogate pairs become U+FFFD,
+/// and control characters are escaped. Outside of strings, words such as `NaN` and numbers that would not
+/// look the same again become texts, Python's `None` and `True` become `null` and `true`, and a comma before
+/// an end is dropped.
 fn repaired(text: &str) -> String {
     let mut repaired = String::with_capacity(text.len());
     let mut in_string = false;

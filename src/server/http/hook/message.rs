@@ -11,21 +11,21 @@ use crate::protocol::limits::DISPLAY_NAME_BYTES;
 /// Characters of a text, as many as Slack takes. What is longer is cut.
 const CHARACTERS_MAX: usize = 40_000;
 
-/// What tools that know other chats better call their text.
+/// Names that tools made for other chats use for their text.
 const OTHER_TEXTS: [&str; 5] = ["message", "content", "msg", "body", "description"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its text, not empty.
     pub body: String,
-    /// The name that the tool would like to go by, where there is one. No message is refused for it.
+    /// The name that the tool wants to be shown under, if it sent one. No message is refused for a bad one.
     pub display_name: Option<String>,
 }
 
 /// Reads a payload. `None` when it says nothing.
 pub fn read(payload: &Value) -> Option<Message> {
     let mut lines = Vec::new();
-    // Beside blocks the text is for those who cannot show them.
+    // If there are blocks, the text is for clients that cannot show them.
     blocks::render(&payload["blocks"], &mut lines);
     if lines.iter().all(|line| line == "---") {
         lines.clear();
@@ -52,7 +52,7 @@ pub fn read(payload: &Value) -> Option<Message> {
     Some(Message { body, display_name })
 }
 
-/// A name without what cannot stand in one, cut where it is too long.
+/// A name without characters that are not allowed, cut if it is too long.
 fn short(name: &str) -> String {
     let mut name: String = name.chars().filter(|letter| !letter.is_control()).collect();
     name.truncate(name.floor_char_boundary(DISPLAY_NAME_BYTES));
@@ -69,14 +69,15 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// A text in pieces of at most `most` bytes, parted at line ends where it can be, else at spaces. Only the white
-/// space between two pieces gets lost.
+/// Splits a text into pieces of at most `most` bytes, at line ends if possible, else at spaces. Only the
+/// white space between two pieces gets lost.
 pub fn split(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text.trim_end();
     while rest.len() > most {
         let piece = &rest[..rest.floor_char_boundary(most)];
-        // A line or word that would leave next to nothing in the piece is parted itself.
+        // If the last line end or space is in the first quarter of the piece, the line or word is split
+        // instead.
         let enough = |end: &usize| *end >= piece.len() / 4;
         let end = piece.rfind('\n').filter(enough).or_else(|| piece.rfind(' ').filter(enough));
         let end = end.unwrap_or(piece.len());

@@ -3,14 +3,15 @@
 //! | module | concept |
 //! |---|---|
 //! | `body` | the body of a request as JSON, in whatever wrapping it came |
-//! | `values` | what is meant by JSON of another type than the documented one |
+//! | `values` | what JSON values of undocumented types mean |
 //! | `message` | a payload as text, and a long text in pieces |
 //! | `blocks`, `attachments` | Slack's ways to say more than a text |
 //! | `mrkdwn` | Slack's markup as plain text |
 //!
-//! An alert is worth more than the purity of its form: senders do not try again after a refusal. After a lost
-//! answer they do, and must not post twice: each message has a name that is made of what the sender sent (`Again`),
-//! so the replicated log tells a repeat, whichever server hears it.
+//! Senders do not try again after a refusal, so as much as possible is accepted: an alert must not be lost
+//! for its form. After a lost answer they do try again, and must not post twice. So each message has an id
+//! that is made of what the sender sent (`Again`), and the replicated log recognises a repeat, whichever
+//! server gets it.
 
 mod attachments;
 mod blocks;
@@ -44,7 +45,7 @@ use crate::{
 /// Takes a message in.
 pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
     if exchange.visitor.reserved_until.is_some() {
-        // No webhook is an administrator. It would be refused in any case, but only behind its body.
+        // No webhook is an administrator. It would be refused in any case, but only after its body.
         return Ok(Done::Answer(refused(&Refusal::new(
             Code::Overloaded,
             "this server has no room for another connection",
@@ -68,7 +69,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
     let again = Again::of(key, &body);
     let said = say_all(exchange, token, &message, again);
     if let (Again::Key(_), Err(Failure::Refused(Refusal { code: Code::BadRequest, .. }))) = (again, &said) {
-        // All else was checked before: the key has named another message.
+        // The only check that can still fail: the key was used for another message.
         return Ok(Done::Answer(Response::text(422, "idempotency_key_reused")));
     }
     say(said)
@@ -79,7 +80,8 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
 enum Again<'a> {
     /// By the key in the header `Idempotency-Key`, for ever.
     Key(&'a str),
-    /// By the body of its request, for a minute: a tool without keys may mean it when it says the same later.
+    /// By the body of its request, for a minute: a tool without keys may later send the same text as a new
+    /// message.
     Body(&'a [u8]),
 }
 
@@ -148,7 +150,7 @@ fn answer_to(unreadable: Unreadable) -> Response {
     }
 }
 
-/// The answer as tools of Slack know it.
+/// The answer as Slack gives it.
 fn say(answer: Result<(), Failure>) -> Result<Done, Stop> {
     let refusal = match answer {
         Ok(()) => return Ok(Done::Answer(Response::text(200, "ok"))),

@@ -24,14 +24,14 @@ fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").replace('\0', "")
 }
 
-/// A text with what its links say in their places. Each mark is looked at once, so that no text, however
-/// full of them, is slow.
+/// Replaces links by their labels and addresses. Each mark is looked at once, so that no text is slow,
+/// however many marks it has.
 fn without_links<'a>(text: &str, marks: impl Iterator<Item = (usize, &'a str)>) -> String {
     let mut plain = String::with_capacity(text.len());
     let (mut said, mut opened) = (0, None);
     for (at, mark) in marks {
         match (mark, opened) {
-            // Neither a line end nor another sign stands in a link: the one before was only a sign.
+            // A link contains neither a line end nor another `<`: the one before was only a character.
             ("<", _) => opened = Some(at),
             (">", Some(start)) => {
                 if let Some(shown) = link(&text[start + 1..at]) {
@@ -48,7 +48,7 @@ fn without_links<'a>(text: &str, marks: impl Iterator<Item = (usize, &'a str)>) 
     plain
 }
 
-/// What is shown for what stands between `<` and `>`; `None` where these are only signs: `1 < 2 > 0`, `<b>`.
+/// What is shown for the text between `<` and `>`; `None` if these are only characters: `1 < 2 > 0`, `<b>`.
 fn link(inside: &str) -> Option<String> {
     let (target, label) = match inside.split_once('|') {
         Some((target, label)) => (target, Some(label).filter(|label| !label.is_empty())),
@@ -98,11 +98,11 @@ fn special(target: &str, label: Option<&str>) -> String {
             let seconds = said.parse().ok();
             let format = parts.next().unwrap_or("{date_num} {time_secs}");
             let shown = match (label, seconds.and_then(|seconds| date(seconds, format))) {
-                // What the sender wrote for those who cannot show the date in the reader's time zone.
+                // The sender's text for clients that cannot show the date in the reader's time zone.
                 (Some(label), _) => label.to_owned(),
                 (None, shown) => shown.unwrap_or_else(|| said.to_owned()),
             };
-            // An address may have the sign in it that parts the rest.
+            // The address may contain the separator, `^`.
             let address = parts.collect::<Vec<_>>().join("^");
             labelled(&shown, &address)
         }
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(plain_text("<a|b> &amp;\r\n"), "<a|b> &\n");
     }
 
-    /// If anything of it were looked at again for every sign, this would take minutes.
+    /// If each mark made the text be read again, this would take minutes.
     #[test]
     fn a_text_of_nothing_but_signs_is_looked_at_once() {
         for end in [">", "\n>", ""] {

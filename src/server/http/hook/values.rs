@@ -1,9 +1,9 @@
-//! JSON as senders write it: what is meant by values of another type than the documented one.
+//! What JSON values mean that are of another type than the documented one.
 
 use serde_json::Value;
 
-/// A text: numbers and booleans are written out, of an object it is its `text`, and of a list all of it. `None`
-/// for what is null or says nothing.
+/// The text of a value: numbers and booleans are written out, an object gives its `text`, and a list all its
+/// items. `None` for null and for empty values.
 pub fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => (!text.trim().is_empty()).then(|| text.clone()),
@@ -18,8 +18,8 @@ pub fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// What is in a list. What is null is passed over, and an object or a text in the place of a list is its only item;
-/// an empty object has none.
+/// The items of a list without nulls. An object or a text in place of a list is its only item; an empty
+/// object has none.
 pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     let items = match value {
         Value::Array(items) => items.as_slice(),
