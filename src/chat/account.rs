@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     access::{Context, banned_from_cluster},
     command::Reply,
-    effects::{Effects, Ended, Which},
+    effects::{Effects, Ended, SessionFilter},
     rows,
     state::State,
     user::UserId,
@@ -214,14 +214,14 @@ impl State {
         &mut self,
         effects: &mut Effects,
         id: UserId,
-        which: Which,
+        which: SessionFilter,
         reason: &'static str,
     ) {
         let ends = |token: &TokenHash| match which {
-            Which::All => true,
-            Which::One(one) => *token == one,
-            Which::AllBut(one) => *token != one,
-            Which::Guests => false,
+            SessionFilter::All => true,
+            SessionFilter::One(one) => *token == one,
+            SessionFilter::AllBut(one) => *token != one,
+            SessionFilter::Guests => false,
         };
         let user = self.user_mut(id);
         let key = user.name.key();

@@ -33,10 +33,10 @@ pub(super) type Audit = BTreeMap<u64, Entry>;
 
 /// What was done, to what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deed {
+pub struct Audited {
     pub action: Action,
     /// The room that it was done in.
-    pub place: Option<Place>,
+    pub place: Option<AuditedRoom>,
     /// The user that it was done to.
     pub username: Option<UserName>,
     /// More about it: a role, a time, a name.
@@ -45,7 +45,7 @@ pub struct Deed {
 
 /// A room as it was when something was done in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct AuditedRoom {
     pub id: RoomId,
     pub name: RoomName,
     pub private: bool,
@@ -58,31 +58,31 @@ pub struct Entry {
     /// Who did it; `None` for an operator.
     pub by: Option<UserName>,
     pub standing: Standing,
-    pub deed: Deed,
+    pub audited: Audited,
 }
 
-impl Deed {
+impl Audited {
     /// Something done to the cluster.
-    pub(super) fn of(action: Action) -> Deed {
-        Deed { action, place: None, username: None, detail: None }
+    pub(super) fn of(action: Action) -> Audited {
+        Audited { action, place: None, username: None, detail: None }
     }
 
     /// Something done in a room.
-    pub(super) fn inside(action: Action, state: &State, room: &RoomName) -> Deed {
-        let place = state.room_named(room).map(|(id, room)| Place::of(id, room));
-        Deed { place, ..Deed::of(action) }
+    pub(super) fn inside(action: Action, state: &State, room: &RoomName) -> Audited {
+        let place = state.room_named(room).map(|(id, room)| AuditedRoom::of(id, room));
+        Audited { place, ..Audited::of(action) }
     }
 
-    pub(super) fn to(self, username: &UserName) -> Deed {
-        Deed { username: Some(username.clone()), ..self }
+    pub(super) fn to(self, username: &UserName) -> Audited {
+        Audited { username: Some(username.clone()), ..self }
     }
 
-    pub(super) fn with(self, detail: impl Into<String>) -> Deed {
-        Deed { detail: Some(detail.into()), ..self }
+    pub(super) fn with(self, detail: impl Into<String>) -> Audited {
+        Audited { detail: Some(detail.into()), ..self }
     }
 
     /// What lasts for so long, or until it is ended.
-    pub(super) fn lasting(self, seconds: Option<u32>) -> Deed {
+    pub(super) fn lasting(self, seconds: Option<u32>) -> Audited {
         match seconds {
             Some(seconds) => self.with(format!("{seconds} s")),
             None => self,
@@ -90,16 +90,16 @@ impl Deed {
     }
 }
 
-impl Place {
-    pub(super) fn of(id: RoomId, room: &Room) -> Place {
-        Place { id, name: room.name.clone(), private: room.private }
+impl AuditedRoom {
+    pub(super) fn of(id: RoomId, room: &Room) -> AuditedRoom {
+        AuditedRoom { id, name: room.name.clone(), private: room.private }
     }
 }
 
 impl State {
     /// The entry for what `context` is about to do, while everything is still as it was.
-    pub(super) fn audit_entry(&self, context: &Context<'_>, deed: Deed) -> Entry {
-        let room = deed.place.as_ref().and_then(|place| self.room_by_id(place.id));
+    pub(super) fn audit_entry(&self, context: &Context<'_>, audited: Audited) -> Entry {
+        let room = audited.place.as_ref().and_then(|place| self.room_by_id(place.id));
         let role = room.zip(context.id).and_then(|(room, user)| room.members.get(&user));
         let standing = match (context.authority, role) {
             (Authority::Operator, _) => Standing::Operator,
@@ -109,7 +109,7 @@ impl State {
         };
         let user = || context.id.map_or_else(|| context.user.clone(), |id| self.user_name(id));
         let by = (standing != Standing::Operator).then(user);
-        Entry { at_ms: context.now_ms, by, standing, deed }
+        Entry { at_ms: context.now_ms, by, standing, audited }
     }
 
     pub(super) fn note_deed(&mut self, effects: &mut Effects, entry: Entry) {

@@ -127,14 +127,14 @@ pub struct DeletedRoom {
 pub struct Ended {
     pub user: UserKey,
     /// Which of their sessions.
-    pub which: Which,
+    pub which: SessionFilter,
     /// Why, in one sentence.
     pub reason: &'static str,
 }
 
 /// Which sessions of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum SessionFilter {
     /// All, those of guests too.
     All,
     /// That of this token.

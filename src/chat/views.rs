@@ -265,23 +265,24 @@ impl State {
         limit: usize,
     ) -> (Vec<answer::AuditEntry>, bool) {
         let is_shown = |entry: &audit::Entry| {
-            let place = entry.deed.place.as_ref().filter(|place| place.private);
+            let place = entry.audited.place.as_ref().filter(|place| place.private);
             viewer.zip(place).is_none_or(|(viewer, place)| {
                 entry.by.as_ref().is_some_and(|by| by.key() == *viewer.user)
                     || self.room_by_id(place.id).is_some_and(|room| self.may_see(viewer, room))
             })
         };
         let entries = self.audit.range(..before).rev().filter(|(_, entry)| is_shown(entry));
-        let shown = entries.map(|(number, audit::Entry { at_ms, by, standing, deed })| answer::AuditEntry {
-            action: deed.action.as_str().into(),
-            by: by.clone(),
-            created_at: *at_ms,
-            detail: deed.detail.clone(),
-            number: *number,
-            role: standing.as_str().into(),
-            room: deed.place.as_ref().map(|place| place.name.clone()),
-            username: deed.username.clone(),
-        });
+        let shown =
+            entries.map(|(number, audit::Entry { at_ms, by, standing, audited })| answer::AuditEntry {
+                action: audited.action.as_str().into(),
+                by: by.clone(),
+                created_at: *at_ms,
+                detail: audited.detail.clone(),
+                number: *number,
+                role: standing.as_str().into(),
+                room: audited.place.as_ref().map(|place| place.name.clone()),
+                username: audited.username.clone(),
+            });
         page(shown, limit)
     }
 

@@ -15,21 +15,21 @@ use super::own::Target;
 
 /// A request, and the message that it is about, whose place may not be known yet. `Debug` shows no secrets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct TargetedRequest {
     request: Request,
     target: Option<Target>,
 }
 
-impl<R: Into<Request>> From<R> for Ask {
-    fn from(request: R) -> Ask {
-        Ask { request: request.into(), target: None }
+impl<R: Into<Request>> From<R> for TargetedRequest {
+    fn from(request: R) -> TargetedRequest {
+        TargetedRequest { request: request.into(), target: None }
     }
 }
 
-impl Ask {
+impl TargetedRequest {
     /// `request` is about the message `target`: it gets its place once that is known, whatever it says now.
-    pub fn about(target: impl Into<Target>, request: impl Into<Request>) -> Ask {
-        let mut ask = Ask::from(request);
+    pub fn about(target: impl Into<Target>, request: impl Into<Request>) -> TargetedRequest {
+        let mut ask = TargetedRequest::from(request);
         ask.aim(target.into());
         ask
     }
@@ -129,16 +129,16 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         let (old, new) = (Password::new("hunter22").unwrap(), ChosenPassword::new("hunter33").unwrap());
-        assert!(!format!("{:?}", Ask::from(ChangePassword { old, new })).contains("hunter"));
+        assert!(!format!("{:?}", TargetedRequest::from(ChangePassword { old, new })).contains("hunter"));
     }
 
     #[test]
     fn a_request_gets_its_place_when_that_is_known() {
         let den = RoomName::new("den").unwrap();
         let delete = |seq: u64| Delete { room: den.clone(), seq: Seq::try_from(seq).unwrap() };
-        let mut ask = Ask::about(Target::Last, delete(0));
+        let mut ask = TargetedRequest::about(Target::Last, delete(0));
         ask.aim(Target::Seq(7));
         assert_eq!(ask.request(), &delete(7).into());
-        assert_eq!(Ask::about(u64::MAX, delete(0)).request(), &delete(i64::MAX as u64).into());
+        assert_eq!(TargetedRequest::about(u64::MAX, delete(0)).request(), &delete(i64::MAX as u64).into());
     }
 }

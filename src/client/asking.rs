@@ -10,13 +10,13 @@ use crate::protocol::{
 };
 
 use super::{
-    ask::{Ask, Outcome},
+    ask::{Outcome, TargetedRequest},
     io::{Command, Output},
     limits::{ASKED_MAX, READ_PAUSE_MS},
     link::Pending,
     login::Access,
     outbox::{Message, OutboxChange},
-    own::{Standing, Target},
+    own::{Target, TargetState},
     rooms,
     state::{Asked, ClientState, Phase},
     update::Update,
@@ -113,21 +113,21 @@ impl ClientState {
     fn settle_target(&self, message: &Message) -> Result<Option<Target>, Refusal> {
         let Some(target) = &message.reply_to else { return Ok(None) };
         match self.standing(&message.room, target) {
-            Standing::At(seq) => Ok(Some(Target::Seq(seq))),
-            Standing::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
+            TargetState::At(seq) => Ok(Some(Target::Seq(seq))),
+            TargetState::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
                 Ok(Some(Target::Own(id)))
             }
             // To wait for a file would hold up all that is said meanwhile.
-            Standing::Waits(_) => {
+            TargetState::Waits(_) => {
                 let reason = "the file that you are sending is not there yet; answer it when it is";
                 Err(Refusal::bad_request(reason))
             }
-            Standing::Missing => Err(not_said(&message.room, target)),
+            TargetState::Missing => Err(not_said(&message.room, target)),
         }
     }
 
     /// Takes on a request: which message it is about is clear from now on.
-    fn begin(&mut self, tag: u64, mut ask: Ask) {
+    fn begin(&mut self, tag: u64, mut ask: TargetedRequest) {
         if let Err(refusal) = self.check_ask(&ask) {
             return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
         }
@@ -135,9 +135,9 @@ impl ClientState {
             match self.standing(room, target) {
                 // What is shown until it is written is not known yet.
                 _ if *target == Target::Shown => {}
-                Standing::At(seq) => ask.aim(Target::Seq(seq)),
-                Standing::Waits(id) => ask.aim(Target::Own(id)),
-                Standing::Missing => {
+                TargetState::At(seq) => ask.aim(Target::Seq(seq)),
+                TargetState::Waits(id) => ask.aim(Target::Own(id)),
+                TargetState::Missing => {
                     let refusal = not_said(room, target);
                     return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
                 }
@@ -147,7 +147,7 @@ impl ClientState {
         self.asked.push_back(Asked { tag, ask, sent: false });
     }
 
-    fn check_ask(&self, ask: &Ask) -> Result<(), Refusal> {
+    fn check_ask(&self, ask: &TargetedRequest) -> Result<(), Refusal> {
         let alike = self.asked.iter().filter(|asked| asked.ask.is_write() == ask.is_write());
         if alike.count() >= ASKED_MAX {
             let reason = format!("{ASKED_MAX} requests are waiting for their answers already");
@@ -158,7 +158,7 @@ impl ClientState {
     }
 
     /// Where the message stands that is meant by `target`.
-    fn standing(&self, room: &RoomName, target: &Target) -> Standing {
+    fn standing(&self, room: &RoomName, target: &Target) -> TargetState {
         let key = room.key();
         let shown = self.rooms.get(&key).and_then(|room| room.cursor);
         self.own.find(&key, target, shown.unwrap_or(0))
@@ -301,13 +301,13 @@ impl ClientState {
             }
             if let (Some(target), Some(room)) = (ask.target(), room) {
                 match self.standing(room, target) {
-                    Standing::At(seq) => self.asked[at].ask.aim(Target::Seq(seq)),
+                    TargetState::At(seq) => self.asked[at].ask.aim(Target::Seq(seq)),
                     // It waits for its message, and holds up nothing else.
-                    Standing::Waits(_) => {
+                    TargetState::Waits(_) => {
                         at += 1;
                         continue;
                     }
-                    Standing::Missing => {
+                    TargetState::Missing => {
                         if let Some(Asked { ask, .. }) = self.asked.remove(at) {
                             let reason = "the message that it is about was not sent";
                             let refusal = Refusal::new(Code::NotFound, reason);

@@ -51,7 +51,7 @@ use crate::{
 };
 
 use super::{
-    ask::Ask,
+    ask::TargetedRequest,
     directory::Address,
     driver::{Driver, DriverInput},
     files::{FileError, Hashed, Local},
@@ -226,7 +226,7 @@ impl Client {
     }
 
     /// Asks something of the servers; what becomes of it is an [`Update::Answered`] with `tag`.
-    pub fn ask(&self, tag: u64, ask: impl Into<Ask>) -> io::Result<()> {
+    pub fn ask(&self, tag: u64, ask: impl Into<TargetedRequest>) -> io::Result<()> {
         self.command(Command::Ask { tag, ask: ask.into() })
     }
 

@@ -3,7 +3,7 @@
 use crate::protocol::{FileInfo, RoomName, credential::Password, file::FileId};
 
 use super::{
-    ask::Ask,
+    ask::TargetedRequest,
     directory::Address,
     login::{Login, Secret},
     outbox::{Message, OutboxChange},
@@ -68,7 +68,7 @@ pub enum Command {
     Ask {
         /// Given back with the answer.
         tag: u64,
-        ask: Ask,
+        ask: TargetedRequest,
     },
     /// Log in anew, on a new connection.
     LogIn(Login),

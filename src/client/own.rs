@@ -37,7 +37,7 @@ impl From<u64> for Target {
 
 /// Where a [`Target`] stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum TargetState {
     At(u64),
     /// Nowhere yet: it is not acknowledged. Its `client_msg_id`.
     Waits(String),
@@ -52,8 +52,8 @@ struct Own {
 }
 
 impl Own {
-    fn standing(&self) -> Standing {
-        self.seq.map_or_else(|| Standing::Waits(self.client_msg_id.clone()), Standing::At)
+    fn standing(&self) -> TargetState {
+        self.seq.map_or_else(|| TargetState::Waits(self.client_msg_id.clone()), TargetState::At)
     }
 }
 
@@ -102,17 +102,17 @@ impl OwnMessages {
     }
 
     /// Where `target` stands in a room of which everything up to `shown` was shown.
-    pub fn find(&self, room: &RoomKey, target: &Target, shown: u64) -> Standing {
+    pub fn find(&self, room: &RoomKey, target: &Target, shown: u64) -> TargetState {
         let messages = self.0.get(room);
         let own = match target {
-            Target::Seq(seq) => return Standing::At(*seq),
-            Target::Shown => return Standing::At(shown),
+            Target::Seq(seq) => return TargetState::At(*seq),
+            Target::Shown => return TargetState::At(shown),
             Target::Last => messages.and_then(VecDeque::back),
             Target::Own(id) => {
                 messages.and_then(|messages| messages.iter().rfind(|own| own.client_msg_id == *id))
             }
         };
-        own.map_or(Standing::Missing, Own::standing)
+        own.map_or(TargetState::Missing, Own::standing)
     }
 }
 
@@ -124,21 +124,21 @@ mod tests {
     fn the_last_one_is_the_last_sent_and_not_the_last_acknowledged() {
         let (den, mut own) = (RoomName::new("Den").unwrap(), OwnMessages::default());
         let last = |own: &OwnMessages| own.find(&den.key(), &Target::Last, 0);
-        assert_eq!(last(&own), Standing::Missing);
+        assert_eq!(last(&own), TargetState::Missing);
         own.add(&den, "a");
         own.placed(&den, "a", 7);
-        assert_eq!(last(&own), Standing::At(7));
+        assert_eq!(last(&own), TargetState::At(7));
         own.add(&den, "b");
-        assert_eq!(last(&own), Standing::Waits("b".into()));
+        assert_eq!(last(&own), TargetState::Waits("b".into()));
         own.remove(&den, "b");
-        assert_eq!(last(&own), Standing::At(7), "b was refused");
+        assert_eq!(last(&own), TargetState::At(7), "b was refused");
         // A file is on its way, and something is said meanwhile.
         own.add(&den, "file");
         own.add(&den, "c");
         own.add(&den, "file");
-        assert_eq!(last(&own), Standing::Waits("file".into()));
-        assert_eq!(own.find(&den.key(), &Target::Own("a".into()), 0), Standing::At(7));
-        assert_eq!(own.find(&RoomName::new("lobby").unwrap().key(), &Target::Last, 0), Standing::Missing);
+        assert_eq!(last(&own), TargetState::Waits("file".into()));
+        assert_eq!(own.find(&den.key(), &Target::Own("a".into()), 0), TargetState::At(7));
+        assert_eq!(own.find(&RoomName::new("lobby").unwrap().key(), &Target::Last, 0), TargetState::Missing);
     }
 
     #[test]
@@ -149,10 +149,10 @@ mod tests {
             own.add(&den, &number.to_string());
             own.placed(&den, &number.to_string(), number as u64);
         }
-        assert_eq!(own.find(&den.key(), &Target::Own("waits".into()), 0), Standing::Waits("waits".into()));
+        assert_eq!(own.find(&den.key(), &Target::Own("waits".into()), 0), TargetState::Waits("waits".into()));
         own.placed(&den, "waits", 500);
         assert_eq!(own.0[&den.key()].len(), PLACED_MAX);
-        assert_eq!(own.find(&den.key(), &Target::Own("0".into()), 0), Standing::Missing);
+        assert_eq!(own.find(&den.key(), &Target::Own("0".into()), 0), TargetState::Missing);
     }
 
     #[test]

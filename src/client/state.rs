@@ -46,7 +46,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::protocol::{Limits, Refusal, RoomKey, UserName};
 
 use super::{
-    ask::{Ask, Outcome, Reply},
+    ask::{Outcome, Reply, TargetedRequest},
     directory::{Address, Directory, Jitter},
     io::{Input, Output},
     limits::{DOWN_NOTICE_MS, GAPS_MAX},
@@ -117,7 +117,7 @@ pub(super) struct Down {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub tag: u64,
-    pub ask: Ask,
+    pub ask: TargetedRequest,
     /// On its way on this connection.
     pub sent: bool,
 }
@@ -334,12 +334,12 @@ impl ClientState {
     }
 
     /// Takes what was asked under `tag` off the list, if it is on its way.
-    pub(super) fn take_asked(&mut self, tag: u64) -> Option<Ask> {
+    pub(super) fn take_asked(&mut self, tag: u64) -> Option<TargetedRequest> {
         let at = self.asked.iter().position(|asked| asked.tag == tag && asked.sent)?;
         self.asked.remove(at).map(|asked| asked.ask)
     }
 
-    pub(super) fn tell_outcome(&mut self, tag: u64, ask: Ask, outcome: Outcome) {
+    pub(super) fn tell_outcome(&mut self, tag: u64, ask: TargetedRequest, outcome: Outcome) {
         let reply = Reply { request: ask.into_request(), outcome };
         self.tell(Update::Answered { tag, reply: Box::new(reply) });
     }

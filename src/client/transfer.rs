@@ -55,16 +55,16 @@ pub struct Sending {
 
 /// What a transfer wants next.
 #[derive(Debug, PartialEq)]
-pub enum Want {
+pub enum TransferOutput {
     /// Ask this of the server.
     Ask(Box<Request>),
     /// Read this part of the local file.
     Read { offset: u64, length: usize },
 }
 
-impl Want {
-    fn ask(request: impl Into<Request>) -> Want {
-        Want::Ask(Box::new(request.into()))
+impl TransferOutput {
+    fn ask(request: impl Into<Request>) -> TransferOutput {
+        TransferOutput::Ask(Box::new(request.into()))
     }
 }
 
@@ -145,13 +145,13 @@ impl Upload {
     }
 
     /// What to do next, if anything.
-    pub fn want(&mut self) -> Option<Want> {
+    pub fn want(&mut self) -> Option<TransferOutput> {
         let size = self.sending.file.size;
         match &mut self.step {
             Step::Begin { asked } if !*asked => {
                 *asked = true;
                 self.begins += 1;
-                Some(Want::ask(self.sending.file.clone()))
+                Some(TransferOutput::ask(self.sending.file.clone()))
             }
             Step::Send(file_id, pieces) if pieces.done >= size && pieces.in_flight == 0 => {
                 self.step = Step::End { file_id: *file_id, asked: false };
@@ -161,18 +161,18 @@ impl Upload {
                 let offset = pieces.next;
                 self.reading = Some(offset);
                 let length = (size - offset).min(FILE_CHUNK_BYTES as u64) as usize;
-                Some(Want::Read { offset, length })
+                Some(TransferOutput::Read { offset, length })
             }
             Step::End { file_id, asked } if !*asked => {
                 *asked = true;
-                Some(Want::ask(FileEnd { file_id: *file_id, sha256: self.sending.sha256 }))
+                Some(TransferOutput::ask(FileEnd { file_id: *file_id, sha256: self.sending.sha256 }))
             }
             _ => None,
         }
     }
 
     /// A part of the file was read; the request that sends it, if it is still what is wanted.
-    pub fn read(&mut self, offset: u64, bytes: Vec<u8>) -> Option<Want> {
+    pub fn read(&mut self, offset: u64, bytes: Vec<u8>) -> Option<TransferOutput> {
         if self.reading != Some(offset) {
             return None;
         }
@@ -186,7 +186,7 @@ impl Upload {
         let bytes = ChunkBytes::new(bytes).ok()?;
         pieces.next += length;
         pieces.in_flight += 1;
-        Some(Want::ask(FileChunk { file_id: *file_id, offset, bytes }))
+        Some(TransferOutput::ask(FileChunk { file_id: *file_id, offset, bytes }))
     }
 
     /// The servers have done what was asked. Gives the file once it is whole.
@@ -272,7 +272,7 @@ impl Download {
     }
 
     /// The next request, if there is one to make.
-    pub fn want(&mut self) -> Option<Want> {
+    pub fn want(&mut self) -> Option<TransferOutput> {
         // How long the file is, only its first piece tells.
         let is_more = match self.size {
             None => self.pieces.in_flight == 0,
@@ -284,7 +284,7 @@ impl Download {
         let offset = self.pieces.next;
         self.pieces.next += FILE_CHUNK_BYTES as u64;
         self.pieces.in_flight += 1;
-        Some(Want::ask(FileRead { file_id: self.file_id, offset }))
+        Some(TransferOutput::ask(FileRead { file_id: self.file_id, offset }))
     }
 
     /// A piece has come: the bytes whose turn it is, and whether they are the last.
@@ -367,8 +367,8 @@ mod tests {
         }
     }
 
-    fn begins(want: Option<Want>) -> bool {
-        matches!(want, Some(Want::Ask(request)) if matches!(*request, Request::FileBegin(_)))
+    fn begins(want: Option<TransferOutput>) -> bool {
+        matches!(want, Some(TransferOutput::Ask(request)) if matches!(*request, Request::FileBegin(_)))
     }
 
     fn begun(size: u64) -> Upload {
@@ -384,14 +384,14 @@ mod tests {
         let mut sent = vec![];
         while let Some(want) = upload.want() {
             match want {
-                Want::Read { offset, length } => {
-                    let Some(Want::Ask(request)) = upload.read(offset, vec![1; length]) else {
+                TransferOutput::Read { offset, length } => {
+                    let Some(TransferOutput::Ask(request)) = upload.read(offset, vec![1; length]) else {
                         panic!("a piece that was asked for is sent")
                     };
                     assert!(matches!(*request, Request::FileChunk(chunk) if chunk.offset == offset));
                     sent.push(offset / CHUNK);
                 }
-                Want::Ask(request) => {
+                TransferOutput::Ask(request) => {
                     assert!(matches!(*request, Request::FileEnd(_)), "{request:?}");
                     sent.push(999);
                 }

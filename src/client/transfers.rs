@@ -13,7 +13,7 @@ use super::{
     outbox::Message,
     rooms,
     state::ClientState,
-    transfer::{Download, Sending, Upload, Want},
+    transfer::{Download, Sending, TransferOutput, Upload},
     update::Update,
 };
 
@@ -62,8 +62,8 @@ impl ClientState {
                 && let Some(want) = self.uploads[at].want()
             {
                 match want {
-                    Want::Ask(request) => drop(self.ask(*request, Pending::Upload(tag))),
-                    Want::Read { offset, length } => {
+                    TransferOutput::Ask(request) => drop(self.ask(*request, Pending::Upload(tag))),
+                    TransferOutput::Read { offset, length } => {
                         self.outputs.push_back(Output::Read { tag, offset, length });
                     }
                 }
@@ -72,7 +72,7 @@ impl ClientState {
         for at in 0..self.downloads.len() {
             let tag = self.downloads[at].tag;
             while self.may_ask()
-                && let Some(Want::Ask(request)) = self.downloads[at].want()
+                && let Some(TransferOutput::Ask(request)) = self.downloads[at].want()
             {
                 self.ask(*request, Pending::Download(tag));
             }
@@ -82,7 +82,7 @@ impl ClientState {
     /// A part of a file was read from the disk.
     pub(super) fn bytes_read(&mut self, tag: u64, offset: u64, bytes: Vec<u8>) {
         let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
-        let Some(Want::Ask(request)) = upload.read(offset, bytes) else { return };
+        let Some(TransferOutput::Ask(request)) = upload.read(offset, bytes) else { return };
         match self.fits(&request) {
             Ok(()) => drop(self.ask(*request, Pending::Upload(tag))),
             Err(refusal) => self.fail_transfer(tag, refusal.reason),

@@ -87,7 +87,7 @@ impl ConfChange {
 
 /// What a server is in consensus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum RaftRole {
     /// It leads in its term.
     Leader,
     /// It follows, or waits for somebody to follow.
@@ -160,9 +160,9 @@ impl<S: Storage> Consensus<S> {
 
     /// One tick of the library's clock.
     pub fn tick(&mut self) {
-        let before = self.part();
+        let before = self.raft_role();
         self.raw.tick();
-        if before == Part::Follower && self.part() != before {
+        if before == RaftRole::Follower && self.raft_role() != before {
             self.cause = Cause::Timeout;
         }
     }
@@ -176,7 +176,7 @@ impl<S: Storage> Consensus<S> {
     /// its lease is not waited out: the library's forced campaign (the one of a leadership transfer), which
     /// keeps the rule that an older log loses.
     pub fn campaign(&mut self, term: u64, leader_is_dead: bool) {
-        if self.part() == Part::Leader || !self.is_voter() || self.raw.raft.term != term {
+        if self.raft_role() == RaftRole::Leader || !self.is_voter() || self.raw.raft.term != term {
             return;
         }
         self.cause = if leader_is_dead { Cause::LeaderDied } else { Cause::LeaderSilent };
@@ -278,11 +278,11 @@ impl<S: Storage> Consensus<S> {
     }
 
     /// What this server is.
-    pub fn part(&self) -> Part {
+    pub fn raft_role(&self) -> RaftRole {
         match self.raw.raft.state {
-            StateRole::Leader => Part::Leader,
-            StateRole::Follower => Part::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Part::Candidate,
+            StateRole::Leader => RaftRole::Leader,
+            StateRole::Follower => RaftRole::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => RaftRole::Candidate,
         }
     }
 
@@ -328,7 +328,7 @@ impl<S: Storage> Consensus<S> {
     /// Whether this leader has applied everything up to an entry of its own term: then its state
     /// contains all that was ever acknowledged.
     pub fn has_applied_own_term(&self) -> bool {
-        self.part() == Part::Leader && self.raw.raft.apply_to_current_term()
+        self.raft_role() == RaftRole::Leader && self.raw.raft.apply_to_current_term()
     }
 
     /// The servers that count, as of the last applied entry.
@@ -343,13 +343,13 @@ impl<S: Storage> Consensus<S> {
 
     /// How far a peer's log is known to match; only a leader knows.
     pub fn match_index(&self, peer: NodeId) -> Option<u64> {
-        (self.part() == Part::Leader)
+        (self.raft_role() == RaftRole::Leader)
             .then(|| self.raw.raft.prs().get(peer.0).map(|progress| progress.matched))?
     }
 
     /// Whether entries flow to a peer without hindrance; only a leader knows.
     pub fn is_replicating(&self, peer: NodeId) -> bool {
-        self.part() == Part::Leader
+        self.raft_role() == RaftRole::Leader
             && self
                 .raw
                 .raft
@@ -362,7 +362,7 @@ impl<S: Storage> Consensus<S> {
     /// The entry that a peer's log reaches as soon as what is under way to it has arrived: what comes after
     /// must not be cut from this log. Only a leader knows.
     pub fn reaches(&self, peer: NodeId) -> Option<u64> {
-        let progress = self.raw.raft.prs().get(peer.0).filter(|_| self.part() == Part::Leader)?;
+        let progress = self.raw.raft.prs().get(peer.0).filter(|_| self.raft_role() == RaftRole::Leader)?;
         Some(match progress.state {
             ProgressState::Snapshot => progress.pending_snapshot,
             // After a snapshot was sent: the snapshot's end. It may not be installed yet.

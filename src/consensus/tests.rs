@@ -38,7 +38,7 @@ fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
     turn(&mut consensus).unwrap();
     consensus.step(RaftMessage { kind: 4, term: 2, ..answer() });
     turn(&mut consensus).unwrap();
-    assert_eq!(consensus.part(), Part::Leader);
+    assert_eq!(consensus.raft_role(), RaftRole::Leader);
     consensus
 }
 
@@ -161,7 +161,7 @@ fn a_leader_counts_itself_only_after_its_sync() {
     let mut consensus = follower(&disk, conf);
     // Nobody else has a vote. So it leads without a sync in between, in a term that is not written yet.
     consensus.campaign(consensus.term(), true);
-    assert_eq!(consensus.part(), Part::Leader);
+    assert_eq!(consensus.raft_role(), RaftRole::Leader);
     let (turn_under_way, effects) = consensus.begin().unwrap().unwrap();
     assert_eq!((effects.messages, consensus.commit_index()), (vec![], LAST));
     let effects = consensus.finish(turn_under_way, Batch::default()).unwrap();

@@ -37,7 +37,7 @@
 pub mod membership;
 
 mod in_flight;
-mod outlook;
+mod knowledge;
 mod ring;
 
 use std::collections::VecDeque;
@@ -53,8 +53,8 @@ use crate::{
 
 use self::{
     in_flight::{Late, TokensInFlight, receipt_of},
+    knowledge::Knowledge,
     membership::View,
-    outlook::Outlook,
     ring::{Hop, Ring},
 };
 
@@ -162,15 +162,15 @@ pub struct Election {
     /// What this server waits longer after failures than the one at the top.
     step_ms: u64,
     settle_ms: u64,
-    outlook: Outlook,
+    knowledge: Knowledge,
     stage: Stage,
     round: Round,
     rounds_failed: u32,
     campaigned_ms: Option<u64>,
     campaigns_failed: u32,
     aside_until_ms: u64,
-    better: Option<Better>,
-    kept: Option<Kept>,
+    better: Option<HigherCandidacy>,
+    kept: Option<KeptToken>,
     announced_ms: Option<u64>,
     tokens: TokenLimit,
     in_flight: TokensInFlight,
@@ -202,7 +202,7 @@ struct Round {
 
 /// The highest candidacy that was passed on lately.
 #[derive(Debug)]
-struct Better {
+struct HigherCandidacy {
     initiator: ServerId,
     rank: Rank,
     until_ms: u64,
@@ -210,7 +210,7 @@ struct Better {
 
 /// The best token that could not go on: a leader was heard, or nobody whom it could go to.
 #[derive(Debug)]
-struct Kept {
+struct KeptToken {
     token: Token,
     since_ms: u64,
 }
@@ -229,7 +229,7 @@ impl Election {
             now_ms: 0,
             step_ms: STEP_MS * config.servers_above() as u64,
             settle_ms: SETTLE_MS.max(config.timing.heartbeat_ms),
-            outlook: Outlook::new(config, ring.majority()),
+            knowledge: Knowledge::new(config, ring.majority()),
             ring,
             stage: Stage::Quiet,
             round: Round::default(),
@@ -252,12 +252,12 @@ impl Election {
         match input {
             Input::Tick => {}
             Input::Standing(standing) => {
-                if self.outlook.on_standing(now_ms, standing) {
+                if self.knowledge.on_standing(now_ms, standing) {
                     self.announce(now_ms);
                 }
             }
             Input::View(view) => {
-                for back in self.outlook.on_view(view) {
+                for back in self.knowledge.on_view(view) {
                     self.in_flight.heard(&back);
                 }
                 self.retry_kept(now_ms);
@@ -280,8 +280,8 @@ impl Election {
     /// When the next `Tick` is due, unless something else happens before.
     pub fn due_ms(&self) -> Option<u64> {
         let stage = match self.stage {
-            Stage::Quiet => self.outlook.grace_ends_ms(self.now_ms),
-            Stage::Waiting { until_ms } => self.outlook.may_try().then_some(until_ms),
+            Stage::Quiet => self.knowledge.grace_ends_ms(self.now_ms),
+            Stage::Waiting { until_ms } => self.knowledge.may_try().then_some(until_ms),
             Stage::Round { until_ms } | Stage::Campaigned { until_ms } => Some(until_ms),
             Stage::Chosen { since_ms } => {
                 Some(self.campaign_due_ms(since_ms).min(self.choice_ends_ms(since_ms)))
@@ -291,13 +291,13 @@ impl Election {
     }
 
     fn announce(&mut self, now_ms: u64) {
-        self.outputs.push_back(Output::Announce { term: self.outlook.term() });
+        self.outputs.push_back(Output::Announce { term: self.knowledge.term() });
         self.announced_ms = Some(now_ms);
     }
 
     /// Does what is due, given all that is known.
     fn advance(&mut self, now_ms: u64) {
-        if self.outlook.part().is_none() || self.outlook.hears_leader(now_ms) {
+        if self.knowledge.as_voter().is_none() || self.knowledge.hears_leader(now_ms) {
             self.rest();
             return;
         }
@@ -308,7 +308,7 @@ impl Election {
         self.end_giving_way(now_ms);
         self.resend(now_ms);
         match self.stage {
-            Stage::Waiting { until_ms } if now_ms >= until_ms && self.outlook.may_try() => {
+            Stage::Waiting { until_ms } if now_ms >= until_ms && self.knowledge.may_try() => {
                 self.begin_round(now_ms);
             }
             Stage::Round { until_ms } if now_ms >= until_ms => self.fail_round(now_ms),
@@ -328,7 +328,7 @@ impl Election {
         self.rounds_failed = 0;
         self.campaigns_failed = 0;
         self.aside_until_ms = 0;
-        if self.outlook.part().is_none() {
+        if self.knowledge.as_voter().is_none() {
             self.kept = None;
         }
     }
@@ -339,7 +339,7 @@ impl Election {
             self.stage = Stage::Waiting { until_ms: earliest_ms };
             return;
         }
-        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
+        let (Some(standing), Some(rank)) = (self.knowledge.as_voter(), self.knowledge.rank()) else { return };
         let number = self.round.number + 1;
         let token = Token {
             initiator: self.ring.me().clone(),
@@ -363,14 +363,14 @@ impl Election {
     }
 
     fn on_token(&mut self, now_ms: u64, from: &ServerId, token: Token) {
-        let takes_part = self.outlook.part().is_some();
+        let takes_part = self.knowledge.as_voter().is_some();
         if !takes_part || !self.tokens.admit(now_ms) || !self.ring.is_sound(from, &token) {
             return;
         }
         self.in_flight.heard(from);
         let receipt = Datagram::Receipt(receipt_of(&token));
         self.outputs.push_back(Output::Send { to: from.clone(), datagram: receipt });
-        if self.outlook.leads() {
+        if self.knowledge.leads() {
             self.correct(now_ms);
         } else if self.stage == Stage::Quiet {
             self.keep_under_leader(now_ms, token);
@@ -391,7 +391,7 @@ impl Election {
     /// A leader is heard, so the token goes nowhere; but the leader may turn out to be dead. A token that
     /// does not know this leader's term is left over from its election.
     fn keep_under_leader(&mut self, now_ms: u64, token: Token) {
-        if token.term >= self.outlook.term() && token.initiator != *self.ring.me() {
+        if token.term >= self.knowledge.term() && token.initiator != *self.ring.me() {
             self.keep_best(token, now_ms);
         }
     }
@@ -402,7 +402,7 @@ impl Election {
             .as_ref()
             .is_none_or(|kept| came_ms >= kept.since_ms + KEEP_MS || kept.token.rank <= token.rank);
         if is_best {
-            self.kept = Some(Kept { token, since_ms: came_ms });
+            self.kept = Some(KeptToken { token, since_ms: came_ms });
         }
     }
 
@@ -420,8 +420,8 @@ impl Election {
     /// can not try itself. It came at `came_ms`; should it find no way on, it waits for another view:
     /// servers that have just started hear of each other one after the other.
     fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
-        let Some(mine) = self.outlook.rank() else { return };
-        if self.outlook.is_orphan(&token) {
+        let Some(mine) = self.knowledge.rank() else { return };
+        if self.knowledge.is_orphan(&token) {
             return;
         }
         if token.rank > mine {
@@ -433,7 +433,7 @@ impl Election {
                 return;
             }
             self.give_way(&token, came_ms);
-        } else if self.outlook.may_try() && now_ms >= self.aside_until_ms {
+        } else if self.knowledge.may_try() && now_ms >= self.aside_until_ms {
             self.swallow(now_ms, &token);
             return;
         }
@@ -455,7 +455,8 @@ impl Election {
     /// Lets the owner of a token of a higher rank try first.
     fn give_way(&mut self, token: &Token, came_ms: u64) {
         let until_ms = came_ms + self.settle_ms + GIVE_WAY_MS;
-        self.better = Some(Better { initiator: token.initiator.clone(), rank: token.rank, until_ms });
+        self.better =
+            Some(HigherCandidacy { initiator: token.initiator.clone(), rank: token.rank, until_ms });
         self.stage = Stage::Waiting { until_ms };
         self.in_flight.forget(self.ring.me());
     }
@@ -463,8 +464,8 @@ impl Election {
     /// Takes back the way that was given where its owner died, takes too long, or is no longer the better.
     fn end_giving_way(&mut self, now_ms: u64) {
         let Some(better) = &self.better else { return };
-        let is_passed = self.outlook.rank().is_some_and(|mine| mine > better.rank);
-        let is_over = is_passed || self.outlook.is_gone(&better.initiator);
+        let is_passed = self.knowledge.rank().is_some_and(|mine| mine > better.rank);
+        let is_over = is_passed || self.knowledge.is_gone(&better.initiator);
         if !is_over && now_ms < better.until_ms {
             return;
         }
@@ -487,7 +488,7 @@ impl Election {
     }
 
     fn next_hop(&self, now_ms: u64, token: &Token) -> Option<Hop> {
-        self.ring.next_hop(token, |id| self.outlook.is_in_ring(id) && !self.in_flight.is_silent(now_ms, id))
+        self.ring.next_hop(token, |id| self.knowledge.is_in_ring(id) && !self.in_flight.is_silent(now_ms, id))
     }
 
     fn send_token(&mut self, now_ms: u64, hop: Hop, mut token: Token) {
@@ -509,7 +510,7 @@ impl Election {
 
     /// Our token came home, or what looks like it.
     fn come_home(&mut self, now_ms: u64, mut token: Token) {
-        let (Some(standing), Some(rank)) = (self.outlook.part(), self.outlook.rank()) else { return };
+        let (Some(standing), Some(rank)) = (self.knowledge.as_voter(), self.knowledge.rank()) else { return };
         let is_this_round = matches!(self.stage, Stage::Round { .. })
             && token.round == self.round.number
             && token.run == Run::from(&standing.data);
@@ -533,8 +534,8 @@ impl Election {
 
     /// When a campaign may begin, for a candidacy of `since_ms`.
     fn campaign_due_ms(&self, since_ms: u64) -> u64 {
-        let forced = self.outlook.leader_is_dead();
-        let term_since_ms = self.outlook.term_since_ms();
+        let forced = self.knowledge.leader_is_dead();
+        let term_since_ms = self.knowledge.term_since_ms();
         // A term that began during or after the round is somebody else's attempt.
         let is_contested = self.round.began_ms.is_some_and(|began_ms| term_since_ms > began_ms);
         let settled_ms = match (forced, is_contested) {
@@ -553,18 +554,18 @@ impl Election {
     }
 
     fn campaign_if_due(&mut self, now_ms: u64, since_ms: u64) {
-        if now_ms >= self.choice_ends_ms(since_ms) || !self.outlook.may_try() {
+        if now_ms >= self.choice_ends_ms(since_ms) || !self.knowledge.may_try() {
             self.fail_round(now_ms);
             return;
         }
         if now_ms < self.campaign_due_ms(since_ms) {
             return;
         }
-        let forced = self.outlook.leader_is_dead();
+        let forced = self.knowledge.leader_is_dead();
         let patience_ms = if forced { FORCED_PATIENCE_MS } else { PLAIN_PATIENCE_MS };
         self.campaigned_ms = Some(now_ms);
         self.stage = Stage::Campaigned { until_ms: now_ms + patience_ms + self.step_ms };
-        let term = self.outlook.term();
+        let term = self.knowledge.term();
         self.outputs.push_back(Output::Campaign { term, leader_is_dead: forced });
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::{
     chat::State,
     config::ReplicaConfig,
-    consensus::{Effects, Part, Turn},
+    consensus::{Effects, RaftRole, Turn},
     disk::{Batch, Loaded, Storage, StorageError},
     election::Standing,
     fanout::Instruction,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    clients::{At, Clients, signature},
+    clients::{Clients, Env, signature},
     clocks::{Clocks, agreed_ms},
     counts::Counts,
     describing::{self, Described},
@@ -109,15 +109,15 @@ impl<S: Storage> Replica<S> {
             Input::Tick => self.tick(now),
             Input::Opened { conn, addr, reserved } => {
                 let is_stopping = self.stopping.is_some();
-                self.with_clients(now, |clients, at| clients.open(at, conn, addr, reserved, is_stopping));
+                self.with_clients(now, |clients, env| clients.open(env, conn, addr, reserved, is_stopping));
             }
             Input::Request { conn, head, request, bytes } => {
-                self.with_clients(now, |clients, at| clients.on_request(at, conn, (head, request), bytes));
+                self.with_clients(now, |clients, env| clients.on_request(env, conn, (head, request), bytes));
             }
             Input::Credential { conn, done } => {
-                self.with_clients(now, |clients, at| clients.on_credential(at, conn, done));
+                self.with_clients(now, |clients, env| clients.on_credential(env, conn, done));
             }
-            Input::Closed { conn } => self.with_clients(now, |clients, at| clients.closed(at, conn)),
+            Input::Closed { conn } => self.with_clients(now, |clients, env| clients.closed(env, conn)),
             Input::PeerUp(peer) => {
                 self.node.on_peer_up(peer.clone(), &mut self.outputs);
                 let presence = self.clients.presence();
@@ -227,19 +227,19 @@ impl<S: Storage> Replica<S> {
         let trusts_clock = self.clocks.are_believed(now, &self.node.view);
         self.forget_old_events(now, trusts_clock);
         self.node.wipe(now);
-        self.with_clients(now, |clients, at| clients.tick(at, trusts_clock));
+        self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
     }
 
     /// Lets the clients' part work, with what it needs of the others.
     pub(super) fn with_clients<T>(
         &mut self,
         now: Now,
-        work: impl FnOnce(&mut Clients, &mut At<'_>) -> T,
+        work: impl FnOnce(&mut Clients, &mut Env<'_>) -> T,
     ) -> T {
         let Replica { config, node, state, clients, proposals, unsaved, outputs, .. } = self;
         let started_ms = self.started_ms;
         let mut server = ServerParts { config, node, state, unsaved, started_ms };
-        work(clients, &mut At { now, config, state, proposals, server: &mut server, outputs })
+        work(clients, &mut Env { now, config, state, proposals, server: &mut server, outputs })
     }
 
     /// Proposes what is to be forgotten next, if this server leads and has nothing better to do.
@@ -270,7 +270,7 @@ impl<S: Storage> Replica<S> {
             PeerMessage::Raft(message) => self.node.on_raft(now, &from, *message),
             presence @ PeerMessage::Presence { .. } => self.clients.on_peer_presence(now, &from, presence),
             PeerMessage::Typing { user, room } => {
-                self.with_clients(now, |clients, at| clients.heard_typing(at, &user, &room));
+                self.with_clients(now, |clients, env| clients.heard_typing(env, &user, &room));
             }
             PeerMessage::Forward { node_id, boot, first_seq, commands } => {
                 if let Some(leading) = self.leading.as_mut().filter(|_| self.node.accepts(&from, node_id)) {
@@ -289,7 +289,7 @@ impl<S: Storage> Replica<S> {
     /// Moves what waits for the leader, or for being the leader.
     fn drive(&mut self, now: Now) {
         let term = self.node.consensus.term();
-        if self.node.consensus.part() == Part::Leader {
+        if self.node.consensus.raft_role() == RaftRole::Leader {
             if self.leading.as_ref().is_none_or(|leading| leading.term != term) {
                 self.leading = Some(Leading::new(term));
             }

@@ -25,9 +25,9 @@ pub struct Backups {
 }
 
 /// The right to make a backup. There is one, because a backup keeps the database's log from being cleared.
-pub struct Place<'a>(&'a AtomicBool);
+pub struct BackupSlot<'a>(&'a AtomicBool);
 
-impl Drop for Place<'_> {
+impl Drop for BackupSlot<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -40,8 +40,8 @@ impl Backups {
     }
 
     /// Takes the place; `None` if there is a backup under way.
-    pub fn begin(&self) -> Option<Place<'_>> {
-        (!self.is_busy.swap(true, Ordering::AcqRel)).then_some(Place(&self.is_busy))
+    pub fn begin(&self) -> Option<BackupSlot<'_>> {
+        (!self.is_busy.swap(true, Ordering::AcqRel)).then_some(BackupSlot(&self.is_busy))
     }
 
     /// A challenge for an operator, valid for [`CHALLENGE_MS`]. An eavesdropper could repeat the answer in

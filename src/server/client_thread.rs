@@ -117,7 +117,7 @@ impl Drop for Conversation<'_> {
 
 /// Who a connection comes from, before anything was said on it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Visitor {
+pub struct ConnectionInfo {
     pub addr: Option<IpAddr>,
     /// When an exchange over HTTP must be done, if it has one of the places reserved for operators and
     /// administrators.
@@ -216,13 +216,13 @@ impl Conversation<'_> {
         }
         loop {
             match proxies::read(head) {
-                proxies::Said::Nothing => return Ok(true),
-                proxies::Said::Incomplete => {
+                proxies::ProxyHeader::Nothing => return Ok(true),
+                proxies::ProxyHeader::Incomplete => {
                     if self.stream.read_until(self.deadline, head)? == 0 {
                         return Ok(false);
                     }
                 }
-                proxies::Said::Client(addr, length) => {
+                proxies::ProxyHeader::Client(addr, length) => {
                     head.drain(..length);
                     let Some(refusal) = addr.and_then(|addr| self.comes_from(addr).err()) else {
                         return Ok(true);
@@ -230,7 +230,7 @@ impl Conversation<'_> {
                     self.stream.say_and_close(&self.server.context.turn_away(refusal))?;
                     return Ok(false);
                 }
-                proxies::Said::Malformed => {
+                proxies::ProxyHeader::Malformed => {
                     let refusal =
                         Refusal::new(Code::BadJson, "the header of the PROXY protocol is malformed");
                     self.stream.say_and_close(&self.server.context.turn_away(refusal))?;
@@ -299,8 +299,8 @@ impl Conversation<'_> {
     }
 
     /// Who is at the other end, as far as that can be told from outside.
-    pub fn visitor(&self) -> Visitor {
-        Visitor {
+    pub fn info(&self) -> ConnectionInfo {
+        ConnectionInfo {
             addr: self.addr,
             reserved_until: self.client.is_reserved().then_some(self.deadline),
             is_encrypted: self.stream.is_encrypted(),
@@ -310,7 +310,7 @@ impl Conversation<'_> {
     /// Tells the replica of this connection, if it does not know of it.
     pub fn open(&mut self) -> Result<(), ServerStopping> {
         if !self.is_open {
-            let Visitor { addr, reserved_until, .. } = self.visitor();
+            let ConnectionInfo { addr, reserved_until, .. } = self.info();
             let reserved = reserved_until.is_some();
             self.server.send(Input::Opened { conn: self.client.conn, addr, reserved })?;
             self.is_open = true;

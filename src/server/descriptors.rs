@@ -7,7 +7,7 @@ const BESIDES: u64 = 256;
 
 /// Why there may be too few descriptors. The server runs all the same.
 #[derive(Debug, Error)]
-pub enum Narrow {
+pub enum TooFewDescriptors {
     /// The system does not tell.
     #[error("how many descriptors this process may have is not known: {0}")]
     Unknown(#[source] std::io::Error),
@@ -21,11 +21,11 @@ pub enum Narrow {
 
 /// Raises the limit so that so many connections fit.
 #[cfg(unix)]
-pub fn make_room(connections: usize) -> Result<(), Narrow> {
+pub fn make_room(connections: usize) -> Result<(), TooFewDescriptors> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     let needed = connections as u64 + BESIDES;
-    let unknown = |errno: nix::Error| Narrow::Unknown(errno.into());
+    let unknown = |errno: nix::Error| TooFewDescriptors::Unknown(errno.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(unknown)?;
     let granted = needed.min(hard).max(soft);
     // If this fails the limit stays what it is.
@@ -33,12 +33,12 @@ pub fn make_room(connections: usize) -> Result<(), Narrow> {
     if granted >= needed {
         return Ok(());
     }
-    Err(Narrow::Few { granted, connections })
+    Err(TooFewDescriptors::Few { granted, connections })
 }
 
 /// This system has no such limit.
 #[cfg(not(unix))]
-pub fn make_room(_connections: usize) -> Result<(), Narrow> {
+pub fn make_room(_connections: usize) -> Result<(), TooFewDescriptors> {
     Ok(())
 }
 

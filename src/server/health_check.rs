@@ -27,27 +27,29 @@ pub enum Question {
 
 /// Why the answer is no.
 #[derive(Debug)]
-pub enum Unwell {
+pub enum Unhealthy {
     /// It could not be asked.
     Silent(SocketAddr, io::Error),
     /// It said no, in these words.
     Says(String),
 }
 
-impl fmt::Display for Unwell {
+impl fmt::Display for Unhealthy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unwell::Silent(address, error) => write!(f, "the server at {address} does not answer: {error}"),
-            Unwell::Says(words) => f.write_str(words),
+            Unhealthy::Silent(address, error) => {
+                write!(f, "the server at {address} does not answer: {error}")
+            }
+            Unhealthy::Says(words) => f.write_str(words),
         }
     }
 }
 
-impl std::error::Error for Unwell {
+impl std::error::Error for Unhealthy {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Unwell::Silent(_, error) => Some(error),
-            Unwell::Says(_) => None,
+            Unhealthy::Silent(_, error) => Some(error),
+            Unhealthy::Says(_) => None,
         }
     }
 }
@@ -69,16 +71,16 @@ impl Question {
     ///
     /// # Errors
     /// The outer error: the configuration does not say where that server is.
-    pub fn ask(self, args: &Args) -> Result<Result<(), Unwell>, ConfigError> {
+    pub fn ask(self, args: &Args) -> Result<Result<(), Unhealthy>, ConfigError> {
         let (address, certificate) = config::own_client_address(args)?;
         // Whether the process works is told without encryption in any case.
         let certificate = certificate.filter(|_| self == Question::Ready);
         let answer = get(address, certificate.as_deref(), self.path());
-        let answer = answer.map_err(|error| Unwell::Silent(address, error));
+        let answer = answer.map_err(|error| Unhealthy::Silent(address, error));
         Ok(answer.and_then(|answer| self.judge(&answer)))
     }
 
-    fn judge(self, answer: &str) -> Result<(), Unwell> {
+    fn judge(self, answer: &str) -> Result<(), Unhealthy> {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
         let is_status = |status| head.starts_with("HTTP/1.1 ") && head.split(' ').nth(1) == Some(status);
         // A server that has no room for one more connection says so in a line of JSON. It works all the same.
@@ -87,7 +89,7 @@ impl Question {
             return Ok(());
         }
         let words = if body.is_empty() { head } else { body };
-        Err(Unwell::Says(words.trim().to_owned()))
+        Err(Unhealthy::Says(words.trim().to_owned()))
     }
 }
 

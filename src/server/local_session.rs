@@ -24,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    client_thread::{ServerHandle, ServerStopping, Visitor},
+    client_thread::{ConnectionInfo, ServerHandle, ServerStopping},
     clients::Client,
     mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
     outgoing::Outgoing,
@@ -99,7 +99,7 @@ impl From<ServerStopping> for Failure {
 }
 
 /// Asks requests of the chat. What stands behind it is a server, or in tests a small copy of one.
-pub trait Ask {
+pub trait ChatSession {
     /// Sends a request, and gives the number that its answer will have. Requests that change something are
     /// carried out in the order in which they are sent.
     fn send(&mut self, request: Request) -> Result<i64, Failure>;
@@ -113,13 +113,16 @@ pub trait Ask {
 }
 
 /// Sends a request and waits for its answer.
-pub fn ask<R: Answered>(session: &mut dyn Ask, request: R) -> Result<R::Answer, Failure> {
+pub fn ask<R: Answered>(session: &mut dyn ChatSession, request: R) -> Result<R::Answer, Failure> {
     let number = session.send(request.into())?;
     wait(session, number)
 }
 
 /// Waits for the answer to a request.
-pub fn wait<A: TryFrom<Answer, Error = Answer>>(session: &mut dyn Ask, number: i64) -> Result<A, Failure> {
+pub fn wait<A: TryFrom<Answer, Error = Answer>>(
+    session: &mut dyn ChatSession,
+    number: i64,
+) -> Result<A, Failure> {
     let other = |answer: Answer| {
         let reason = format!("a {} is no answer to this", answer.msg_type());
         Failure::from(Refusal::new(Code::Unavailable, reason))
@@ -129,7 +132,7 @@ pub fn wait<A: TryFrom<Answer, Error = Answer>>(session: &mut dyn Ask, number: i
 
 /// A session on behalf of a visitor. It is closed when it is dropped.
 pub struct LocalSession<'a> {
-    visitor: Visitor,
+    info: ConnectionInfo,
     patience: Duration,
     /// It may be opened anew until then.
     until: Instant,
@@ -138,9 +141,9 @@ pub struct LocalSession<'a> {
 
 impl<'a> LocalSession<'a> {
     /// Opens one on this server, on behalf of a visitor. Each answer may take as long as `patience`.
-    pub fn open(server: &'a ServerHandle, visitor: Visitor, patience: Duration) -> Result<Self, Failure> {
-        let conn = LocalConn::open(server, visitor)?;
-        Ok(LocalSession { visitor, patience, until: Instant::now(), conn })
+    pub fn open(server: &'a ServerHandle, info: ConnectionInfo, patience: Duration) -> Result<Self, Failure> {
+        let conn = LocalConn::open(server, info)?;
+        Ok(LocalSession { info, patience, until: Instant::now(), conn })
     }
 
     /// Lets it be opened anew until then.
@@ -151,7 +154,7 @@ impl<'a> LocalSession<'a> {
     /// When what is asked now must be answered.
     fn deadline(&self) -> Instant {
         let deadline = Instant::now() + self.patience;
-        self.visitor.reserved_until.map_or(deadline, |until| deadline.min(until))
+        self.info.reserved_until.map_or(deadline, |until| deadline.min(until))
     }
 }
 
@@ -166,12 +169,12 @@ struct LocalConn<'a> {
 }
 
 impl<'a> LocalConn<'a> {
-    fn open(server: &'a ServerHandle, visitor: Visitor) -> Result<Self, Failure> {
+    fn open(server: &'a ServerHandle, info: ConnectionInfo) -> Result<Self, Failure> {
         let (sender, answers) = mailbox(ANSWERS, &Bell::default());
         let client = server.context.clients.add_local(Answers(sender));
         let conn = LocalConn { server, client, answers, early: BTreeMap::new(), asked: 0 };
-        let reserved = visitor.reserved_until.is_some();
-        server.send(Input::Opened { conn: conn.client.conn, addr: visitor.addr, reserved })?;
+        let reserved = info.reserved_until.is_some();
+        server.send(Input::Opened { conn: conn.client.conn, addr: info.addr, reserved })?;
         Ok(conn)
     }
 
@@ -197,7 +200,7 @@ impl<'a> LocalConn<'a> {
     }
 }
 
-impl Ask for LocalSession<'_> {
+impl ChatSession for LocalSession<'_> {
     fn send(&mut self, request: Request) -> Result<i64, Failure> {
         let deadline = self.deadline();
         let conn = &mut self.conn;
@@ -226,7 +229,7 @@ impl Ask for LocalSession<'_> {
         }
         std::thread::sleep(pause);
         // If this server is stopping, no thread is left to ask.
-        LocalConn::open(self.conn.server, self.visitor).map(|conn| self.conn = conn).is_ok()
+        LocalConn::open(self.conn.server, self.info).map(|conn| self.conn = conn).is_ok()
     }
 }
 

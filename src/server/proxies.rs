@@ -104,7 +104,7 @@ fn forwarded_hop(item: &str) -> Option<IpAddr> {
 
 /// What the PROXY protocol says at the start of a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum ProxyHeader {
     /// Nothing: the bytes are the client's.
     Nothing,
     /// More bytes are needed.
@@ -116,7 +116,7 @@ pub enum Said {
 }
 
 /// Reads the start of a connection from a trusted proxy.
-pub fn read(bytes: &[u8]) -> Said {
+pub fn read(bytes: &[u8]) -> ProxyHeader {
     if bytes.starts_with(VERSION_1) {
         return version_1(bytes);
     }
@@ -124,20 +124,20 @@ pub fn read(bytes: &[u8]) -> Said {
         return version_2(bytes);
     }
     if VERSION_1.starts_with(bytes) || VERSION_2.starts_with(bytes) {
-        return Said::Incomplete;
+        return ProxyHeader::Incomplete;
     }
-    Said::Nothing
+    ProxyHeader::Nothing
 }
 
-fn version_1(bytes: &[u8]) -> Said {
+fn version_1(bytes: &[u8]) -> ProxyHeader {
     let Some(end) = bytes.iter().take(LINE_MAX).position(|byte| *byte == b'\n') else {
-        return if bytes.len() < LINE_MAX { Said::Incomplete } else { Said::Malformed };
+        return if bytes.len() < LINE_MAX { ProxyHeader::Incomplete } else { ProxyHeader::Malformed };
     };
     let line = std::str::from_utf8(&bytes[..end]).ok().and_then(|line| line.strip_suffix('\r'));
     let words: Vec<&str> = line.unwrap_or_default().split(' ').collect();
     let port = |text: &str| text.parse::<u16>().is_ok();
     match words[..] {
-        ["PROXY", "UNKNOWN", ..] => Said::Client(None, end + 1),
+        ["PROXY", "UNKNOWN", ..] => ProxyHeader::Client(None, end + 1),
         ["PROXY", family @ ("TCP4" | "TCP6"), from, to, from_port, to_port]
             if port(from_port) && port(to_port) =>
         {
@@ -146,36 +146,36 @@ fn version_1(bytes: &[u8]) -> Said {
                 _ => text.parse::<Ipv6Addr>().map(IpAddr::from).ok(),
             };
             match (address(from), address(to)) {
-                (Some(from), Some(_)) => Said::Client(Some(from.to_canonical()), end + 1),
-                _ => Said::Malformed,
+                (Some(from), Some(_)) => ProxyHeader::Client(Some(from.to_canonical()), end + 1),
+                _ => ProxyHeader::Malformed,
             }
         }
-        _ => Said::Malformed,
+        _ => ProxyHeader::Malformed,
     }
 }
 
-fn version_2(bytes: &[u8]) -> Said {
+fn version_2(bytes: &[u8]) -> ProxyHeader {
     let Some([command, family, high, low]) = bytes.get(12..16).and_then(|head| head.first_chunk()) else {
-        return Said::Incomplete;
+        return ProxyHeader::Incomplete;
     };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     if command >> 4 != 2 || command & 15 > 1 || length > EXTENSIONS_MAX {
-        return Said::Malformed;
+        return ProxyHeader::Malformed;
     }
-    let Some(addresses) = bytes.get(16..16 + length) else { return Said::Incomplete };
+    let Some(addresses) = bytes.get(16..16 + length) else { return ProxyHeader::Incomplete };
     let address = match (command & 15, family >> 4) {
         // Version 2 has LOCAL for the proxy's own checks; other families than those of IP have no address here.
         (1, 1) => match addresses.first_chunk::<12>() {
             Some([a, b, c, d, ..]) => Some(IpAddr::from([*a, *b, *c, *d])),
-            None => return Said::Malformed,
+            None => return ProxyHeader::Malformed,
         },
         (1, 2) => match addresses.first_chunk::<36>().and_then(|both| both.first_chunk::<16>()) {
             Some(from) => Some(IpAddr::from(*from).to_canonical()),
-            None => return Said::Malformed,
+            None => return ProxyHeader::Malformed,
         },
         _ => None,
     };
-    Said::Client(address, 16 + length)
+    ProxyHeader::Client(address, 16 + length)
 }
 
 #[cfg(test)]
@@ -255,9 +255,9 @@ mod tests {
         ] {
             let length = bytes.len();
             let whole = [bytes.as_slice(), b"{\"msg_type\""].concat();
-            assert_eq!(read(&whole), Said::Client(address.map(ip), length), "{bytes:?}");
+            assert_eq!(read(&whole), ProxyHeader::Client(address.map(ip), length), "{bytes:?}");
             for end in 0..length {
-                assert_eq!(read(&whole[..end]), Said::Incomplete, "{end} of {bytes:?}");
+                assert_eq!(read(&whole[..end]), ProxyHeader::Incomplete, "{end} of {bytes:?}");
             }
         }
         for bytes in [
@@ -271,10 +271,10 @@ mod tests {
             v2(2, 0x11, &[1; 12]),
             v2(1, 0x11, &[1; 5_000]),
         ] {
-            assert_eq!(read(&bytes), Said::Malformed, "{bytes:?}");
+            assert_eq!(read(&bytes), ProxyHeader::Malformed, "{bytes:?}");
         }
         for bytes in [&b"{"[..], b"GET / HTTP/1.1", b"PROX{", b"\r\n\r\n{", b"PUT "] {
-            assert_eq!(read(bytes), Said::Nothing, "{bytes:?}");
+            assert_eq!(read(bytes), ProxyHeader::Nothing, "{bytes:?}");
         }
     }
 }

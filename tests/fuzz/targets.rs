@@ -21,7 +21,7 @@ use syncnet::{
         dialect,
         framing::Lines,
         http::{
-            frames::{Fault, Frames, Said},
+            frames::{ClientFrame, Fault, Frames},
             head::{self, HeadLimits},
             hook::{body, message},
             range, target,
@@ -146,7 +146,7 @@ fn http_heads() -> Vec<Vec<u8>> {
 fn web_socket(data: &[u8]) {
     let read = |piece: usize| {
         let mut frames = Frames::new(1_000);
-        let mut said: Vec<Result<Said, Fault>> = Vec::new();
+        let mut said: Vec<Result<ClientFrame, Fault>> = Vec::new();
         for bytes in data.chunks(piece.max(1)) {
             frames.push(bytes);
             loop {

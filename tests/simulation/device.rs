@@ -3,7 +3,7 @@
 
 use syncnet::{
     client::{
-        ask::Ask,
+        ask::TargetedRequest,
         directory::Address,
         io::{Command, Input, Output},
         login::Login,
@@ -222,12 +222,12 @@ impl Device {
         Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
     }
 
-    fn ask(&mut self, now: Micros, ask: impl Into<Ask>) -> Vec<Want> {
+    fn ask(&mut self, now: Micros, ask: impl Into<TargetedRequest>) -> Vec<Want> {
         let command = self.question(ask);
         self.tell(now, Input::Command(command))
     }
 
-    fn question(&mut self, ask: impl Into<Ask>) -> Command {
+    fn question(&mut self, ask: impl Into<TargetedRequest>) -> Command {
         self.tags += 1;
         Command::Ask { tag: self.tags, ask: ask.into() }
     }

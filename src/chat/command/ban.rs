@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
+        audit::Audited,
         effects::Effects,
         rights::{ClusterPermission, Permission},
         rows,
@@ -82,8 +82,8 @@ impl Write for request::Unban {
 impl Operation for Ban {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Ban, state, &self.room).to(&self.username).lasting(self.seconds))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Ban, state, &self.room).to(&self.username).lasting(self.seconds))
     }
 
     fn names(&self) -> Vec<UserName> {
@@ -118,8 +118,8 @@ impl Operation for Ban {
 impl Operation for Unban {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Unban, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Unban, state, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -6,8 +6,8 @@ use super::{
     super::{
         access::Context,
         account::{Account, Holder, no_account},
-        audit::Deed,
-        effects::{Effects, Which},
+        audit::Audited,
+        effects::{Effects, SessionFilter},
         rights::ClusterPermission,
         state::State,
         user::UserId,
@@ -68,8 +68,8 @@ impl Operation for CloseAccount {
 impl Operation for DeleteAccount {
     type Plan = ();
 
-    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::of(Action::DeleteAccount).to(&self.username))
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::of(Action::DeleteAccount).to(&self.username))
     }
 
     fn permission(&self) -> ClusterPermission {
@@ -119,6 +119,6 @@ impl State {
         let user = self.user_mut(id);
         user.account = Account { holder: Holder::Closed, ..Account::default() };
         self.account_changed(effects, id);
-        self.end_sessions(effects, id, Which::All, "the account was closed");
+        self.end_sessions(effects, id, SessionFilter::All, "the account was closed");
     }
 }

@@ -6,8 +6,8 @@ use super::{
     super::{
         access::Context,
         account::{Until, no_account},
-        audit::Deed,
-        effects::{Effects, Which},
+        audit::Audited,
+        effects::{Effects, SessionFilter},
         rights::ClusterPermission,
         state::State,
     },
@@ -32,8 +32,8 @@ pub struct ClusterUnban {
 impl Operation for ClusterBan {
     type Plan = ();
 
-    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::of(Action::Ban).to(&self.username).lasting(self.seconds))
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::of(Action::Ban).to(&self.username).lasting(self.seconds))
     }
 
     fn permission(&self) -> ClusterPermission {
@@ -58,11 +58,11 @@ impl Operation for ClusterBan {
         let until = Until::after(effects.created_at_ms, self.seconds);
         state.user_mut(id).account.banned = Some(until);
         state.account_changed(effects, id);
-        state.end_sessions(effects, id, Which::All, "banned from this cluster");
+        state.end_sessions(effects, id, SessionFilter::All, "banned from this cluster");
         // A user who is let in again gives their bots new tokens.
         for bot in state.end_hooks(effects, id) {
             let reason = "whoever made this bot is banned from this cluster";
-            state.end_sessions(effects, bot, Which::All, reason);
+            state.end_sessions(effects, bot, SessionFilter::All, reason);
         }
         state.account_reply(id)
     }
@@ -71,8 +71,8 @@ impl Operation for ClusterBan {
 impl Operation for ClusterUnban {
     type Plan = ();
 
-    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::of(Action::Unban).to(&self.username))
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::of(Action::Unban).to(&self.username))
     }
 
     fn permission(&self) -> ClusterPermission {

@@ -6,7 +6,7 @@ use super::{
     super::{
         access::Context,
         account::{Holder, Session},
-        effects::{Effects, Which},
+        effects::{Effects, SessionFilter},
         rights::ClusterPermission,
         state::State,
         user::{User, UserId},
@@ -69,7 +69,7 @@ impl Operation for CreateBot {
         let id = state.make_bot(effects, made_by, &self.username);
         if !state.user_mut(id).sessions.is_empty() {
             // A lost token must not go on opening anything.
-            state.end_sessions(effects, id, Which::All, "the bot was given another token");
+            state.end_sessions(effects, id, SessionFilter::All, "the bot was given another token");
         }
         let session = Session { used_ms: effects.created_at_ms, expires_ms: None };
         state.begin_session(effects, id, self.token, session);
@@ -111,7 +111,7 @@ impl State {
         self.user_mut(id).account.holder = Holder::Bot { made_by };
         self.name_is_used(effects, id);
         self.account_changed(effects, id);
-        self.end_sessions(effects, id, Which::Guests, "the name is a bot's");
+        self.end_sessions(effects, id, SessionFilter::Guests, "the name is a bot's");
         id
     }
 }

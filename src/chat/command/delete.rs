@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, state::State},
+    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, state::State},
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
@@ -44,11 +44,11 @@ impl Write for request::Delete {
 impl Operation for Delete {
     type Plan = Plan;
 
-    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
         let (target, _) = context.evidence.message(&self.room).ok()?;
         let is_own = target.author.key() == context.user.key();
-        let deed = || Deed::inside(Action::Delete, state, &self.room).to(&target.author);
-        (!is_own).then(|| deed().with(format!("#{}", self.seq)))
+        let audited = || Audited::inside(Action::Delete, state, &self.room).to(&target.author);
+        (!is_own).then(|| audited().with(format!("#{}", self.seq)))
     }
 
     fn target(&self) -> Option<(&RoomName, u64)> {

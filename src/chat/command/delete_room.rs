@@ -3,7 +3,7 @@
 use super::{
     super::{
         access::Context,
-        audit::Deed,
+        audit::Audited,
         effects::{DeletedRoom, Effects, Invitation, MemberChange},
         rights::Permission,
         room::Room,
@@ -22,8 +22,8 @@ pub use crate::protocol::request::DeleteRoom;
 impl Operation for DeleteRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::DeleteRoom, state, &self.room))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::DeleteRoom, state, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         access::Context,
-        audit::{Deed, Place},
+        audit::{Audited, AuditedRoom},
         effects::Effects,
         file::no_file,
         rights::Permission,
@@ -23,10 +23,11 @@ impl Operation for FileDelete {
     /// What the file was.
     type Plan = Reply;
 
-    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
         let file = state.files.get(&self.file_id).filter(|file| Some(file.uploader) != context.id)?;
-        let place = file.posted.keys().find_map(|room| Some(Place::of(*room, state.room_by_id(*room)?)));
-        Some(Deed { place, ..Deed::of(Action::FileDelete).to(&state.user_name(file.uploader)) })
+        let place =
+            file.posted.keys().find_map(|room| Some(AuditedRoom::of(*room, state.room_by_id(*room)?)));
+        Some(Audited { place, ..Audited::of(Action::FileDelete).to(&state.user_name(file.uploader)) })
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Reply>, Refusal> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, banned_from_cluster},
-        audit::Deed,
+        audit::Audited,
         effects::Effects,
         hook::Hook,
         rights::{ClusterPermission, Permission, RoomRole},
@@ -107,8 +107,8 @@ impl Write for request::HookPost {
 impl Operation for CreateHook {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::CreateHook, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::CreateHook, state, &self.room).to(&self.username))
     }
 
     fn makes_bot(&self) -> Option<&UserName> {
@@ -154,8 +154,8 @@ impl Operation for CreateHook {
 impl Operation for DeleteHook {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::DeleteHook, state, &self.room))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::DeleteHook, state, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, no_room, reserved_room},
-        audit::Deed,
+        audit::Audited,
         dedup::{Digest, Slot},
         effects::Effects,
         rights::ClusterPermission,
@@ -163,8 +163,8 @@ impl Operation for Import {
 impl Operation for ImportRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::ImportRoom, state, &self.room))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::ImportRoom, state, &self.room))
     }
 
     fn permission(&self) -> ClusterPermission {

@@ -1,7 +1,7 @@
 //! A member is removed from a room.
 
 use super::{
-    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, state::State},
+    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, state::State},
     Checked, Operation, Reply,
 };
 use crate::{
@@ -14,8 +14,8 @@ pub use crate::protocol::request::Kick;
 impl Operation for Kick {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Kick, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Kick, state, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access::Context,
-    audit::Deed,
+    audit::Audited,
     draft::{self, Made},
     effects::Effects,
     rights::ClusterPermission,
@@ -79,7 +79,7 @@ pub trait Operation {
     }
 
     /// The entry of the audit log if it changes something; `None` if it needs no rights over others.
-    fn audited(&self, _state: &State, _context: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, _state: &State, _context: &Context<'_>) -> Option<Audited> {
         None
     }
 
@@ -256,9 +256,10 @@ fn run<O: Operation>(
     state.clock.hear(lamport_timestamp);
     Ok(match checked {
         Checked::Change(plan) => {
-            let deed = operation.audited(state, context).map(|deed| state.audit_entry(context, deed));
+            let audited =
+                operation.audited(state, context).map(|audited| state.audit_entry(context, audited));
             let reply = operation.apply(plan, state, context.user, effects);
-            if let Some(entry) = deed {
+            if let Some(entry) = audited {
                 state.note_deed(effects, entry);
             }
             reply

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        access::Context, audit::Deed, effects::Effects, rights::Permission, room::Role, rows, state::State,
+        access::Context, audit::Audited, effects::Effects, rights::Permission, room::Role, rows, state::State,
     },
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
@@ -45,8 +45,8 @@ impl Write for request::Mute {
 impl Operation for Mute {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Mute, state, &self.room).to(&self.username).lasting(self.seconds))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Mute, state, &self.room).to(&self.username).lasting(self.seconds))
     }
 
     fn names(&self) -> Vec<UserName> {
@@ -75,8 +75,8 @@ impl Operation for Mute {
 impl Operation for Unmute {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Unmute, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Unmute, state, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -6,8 +6,8 @@ use super::{
     super::{
         access::Context,
         account::{Holder, Session, no_account},
-        audit::Deed,
-        effects::{Effects, Which},
+        audit::Audited,
+        effects::{Effects, SessionFilter},
         rights::ClusterPermission,
         state::State,
         user::UserId,
@@ -98,7 +98,7 @@ impl Operation for ChangePassword {
     fn apply(&self, id: UserId, state: &mut State, _: &UserName, effects: &mut Effects) -> Reply {
         let session = Session { used_ms: effects.created_at_ms, expires_ms: Some(self.expires_ms) };
         state.begin_session(effects, id, self.token, session);
-        state.change_password(effects, id, &self.password, Which::AllBut(self.token));
+        state.change_password(effects, id, &self.password, SessionFilter::AllBut(self.token));
         state.account_reply(id)
     }
 }
@@ -106,8 +106,8 @@ impl Operation for ChangePassword {
 impl Operation for SetPassword {
     type Plan = ();
 
-    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::of(Action::SetPassword).to(&self.username))
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::of(Action::SetPassword).to(&self.username))
     }
 
     fn complete(&mut self, made: Made) {
@@ -137,13 +137,19 @@ impl Operation for SetPassword {
 
     fn apply(&self, (): (), state: &mut State, _: &UserName, effects: &mut Effects) -> Reply {
         let id = state.user_or_new(effects, &self.username);
-        state.change_password(effects, id, &self.password, Which::All);
+        state.change_password(effects, id, &self.password, SessionFilter::All);
         state.account_reply(id)
     }
 }
 
 impl State {
-    fn change_password(&mut self, effects: &mut Effects, id: UserId, password: &Verifier, ends: Which) {
+    fn change_password(
+        &mut self,
+        effects: &mut Effects,
+        id: UserId,
+        password: &Verifier,
+        ends: SessionFilter,
+    ) {
         let account = &mut self.user_mut(id).account;
         account.holder = Holder::Person(Box::new(password.clone()));
         account.password_rev = effects.index;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::{Deed, Place},
+        audit::{Audited, AuditedRoom},
         effects::Effects,
         rights::{Permission, RoomKind},
         room::{PINS_MAX, Room},
@@ -53,7 +53,7 @@ impl Write for request::Unpin {
 impl Operation for Pin {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
         pinned(Action::Pin, state, &self.room, self.seq)
     }
 
@@ -84,7 +84,7 @@ impl Operation for Pin {
 impl Operation for Unpin {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
         pinned(Action::Unpin, state, &self.room, self.seq)
     }
 
@@ -113,7 +113,7 @@ fn pinned_by(room: &Room, seq: u64) -> Option<u64> {
 }
 
 /// In a direct conversation both users may pin, so the audit log has nothing of it.
-fn pinned(action: Action, state: &State, room: &RoomName, seq: u64) -> Option<Deed> {
+fn pinned(action: Action, state: &State, room: &RoomName, seq: u64) -> Option<Audited> {
     let (id, room) = state.room_named(room).filter(|(_, room)| room.kind() != RoomKind::Direct)?;
-    Some(Deed { place: Some(Place::of(id, room)), ..Deed::of(action) }.with(format!("#{seq}")))
+    Some(Audited { place: Some(AuditedRoom::of(id, room)), ..Audited::of(action) }.with(format!("#{seq}")))
 }

@@ -6,8 +6,8 @@ use super::{
     super::{
         access::Context,
         account::Holder,
-        audit::Deed,
-        effects::{Effects, Which},
+        audit::Audited,
+        effects::{Effects, SessionFilter},
         entry::Authority,
         rights::ClusterPermission,
         state::State,
@@ -46,12 +46,12 @@ impl Write for request::Register {
 impl Operation for Register {
     type Plan = ();
 
-    fn audited(&self, _: &State, context: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, _: &State, context: &Context<'_>) -> Option<Audited> {
         if context.authority != Authority::Operator {
             return None;
         }
-        let deed = Deed::of(Action::Register).to(context.user);
-        Some(if self.admin { deed.with("administrator") } else { deed })
+        let audited = Audited::of(Action::Register).to(context.user);
+        Some(if self.admin { audited.with("administrator") } else { audited })
     }
 
     fn permission(&self) -> ClusterPermission {
@@ -75,7 +75,7 @@ impl Operation for Register {
         account.password_rev = effects.index;
         account.admin = self.admin;
         state.account_changed(effects, id);
-        state.end_sessions(effects, id, Which::Guests, "the name has been registered");
+        state.end_sessions(effects, id, SessionFilter::Guests, "the name has been registered");
         state.account_reply(id)
     }
 }

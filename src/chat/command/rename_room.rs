@@ -3,7 +3,7 @@
 use super::{
     super::{
         access::{Context, reserved_room},
-        audit::Deed,
+        audit::Audited,
         effects::Effects,
         rights::Permission,
         room::OLD_NAMES_MAX,
@@ -27,8 +27,8 @@ pub use crate::protocol::request::RenameRoom;
 impl Operation for RenameRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::RenameRoom, state, &self.room).with(self.name.as_str()))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::RenameRoom, state, &self.room).with(self.name.as_str()))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

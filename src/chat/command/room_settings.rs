@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
+        audit::Audited,
         effects::Effects,
         rights::Permission,
         room::{Room, end_pauses},
@@ -67,8 +67,8 @@ impl Write for request::RoomPassword {
 impl Operation for RoomSettings {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::RoomSettings, state, &self.room).with(self.changes.to_string()))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::RoomSettings, state, &self.room).with(self.changes.to_string()))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
@@ -94,9 +94,9 @@ impl Operation for RoomSettings {
 impl Operation for RoomPassword {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
         let detail = if self.password.is_some() { "set" } else { "none" };
-        Some(Deed::inside(Action::RoomPassword, state, &self.room).with(detail))
+        Some(Audited::inside(Action::RoomPassword, state, &self.room).with(detail))
     }
 
     fn complete(&mut self, made: Made) {

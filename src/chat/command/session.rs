@@ -6,7 +6,7 @@ use super::{
     super::{
         access::{Context, banned_from_cluster, reserved},
         account::{Holder, SESSIONS_MAX, Session, oldest},
-        effects::{Effects, Which},
+        effects::{Effects, SessionFilter},
         entry::Authority,
         rights::{ClusterPermission, ClusterRole},
         rows,
@@ -65,7 +65,7 @@ impl Operation for Login {
             && let Some(oldest) = oldest(sessions)
         {
             let reason = "there were too many sessions of this account";
-            state.end_sessions(effects, id, Which::One(oldest), reason);
+            state.end_sessions(effects, id, SessionFilter::One(oldest), reason);
         }
         let session = Session { used_ms: effects.created_at_ms, expires_ms: Some(self.expires_ms) };
         state.begin_session(effects, id, self.token, session);
@@ -117,7 +117,7 @@ impl Operation for Logout {
         _: &UserName,
         effects: &mut Effects,
     ) -> Reply {
-        let which = if self.everywhere { Which::All } else { Which::One(token) };
+        let which = if self.everywhere { SessionFilter::All } else { SessionFilter::One(token) };
         state.end_sessions(effects, id, which, "logged out");
         state.account_reply(id)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        access::Context, account::no_account, audit::Deed, effects::Effects, rights::ClusterPermission,
+        access::Context, account::no_account, audit::Audited, effects::Effects, rights::ClusterPermission,
         state::State,
     },
     Checked, Operation, Reply,
@@ -14,9 +14,9 @@ pub use crate::protocol::request::SetAdmin;
 impl Operation for SetAdmin {
     type Plan = ();
 
-    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Deed> {
+    fn audited(&self, _: &State, _: &Context<'_>) -> Option<Audited> {
         let detail = if self.admin { "administrator" } else { "no administrator" };
-        Some(Deed::of(Action::SetAdmin).to(&self.username).with(detail))
+        Some(Audited::of(Action::SetAdmin).to(&self.username).with(detail))
     }
 
     fn permission(&self) -> ClusterPermission {

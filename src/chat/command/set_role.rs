@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Deed,
+        audit::Audited,
         effects::Effects,
         rights::{Permission, RoomRole},
         room::Role,
@@ -47,8 +47,8 @@ impl Write for request::SetRole {
 impl Operation for SetRole {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::SetRole, state, &self.room).to(&self.username).with(self.role.as_str()))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::SetRole, state, &self.room).to(&self.username).with(self.role.as_str()))
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{access::Context, audit::Deed, effects::Effects, rights::Permission, rows, state::State},
+    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, rows, state::State},
     Checked, Operation, Reply,
     draft::{Asked, Draft, Write},
 };
@@ -36,8 +36,8 @@ impl Write for request::SetTopic {
 impl Operation for Topic {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Deed> {
-        Some(Deed::inside(Action::Topic, state, &self.room))
+    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Topic, state, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

@@ -17,7 +17,7 @@ use crate::{
             RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, Unban, Unblock, Uninvite,
             Unmute, Unpin,
         },
-        effects::{ReadUpTo, Which},
+        effects::{ReadUpTo, SessionFilter},
         entry::{decode, encode},
         rows,
         views::Viewer,
@@ -440,10 +440,10 @@ fn trace(applied: &Applied) -> Vec<String> {
     }
     for ended in &applied.effects.ended {
         let which = match ended.which {
-            Which::One(_) => "one",
-            Which::AllBut(_) => "all but one",
-            Which::All => "all",
-            Which::Guests => "guests",
+            SessionFilter::One(_) => "one",
+            SessionFilter::AllBut(_) => "all but one",
+            SessionFilter::All => "all",
+            SessionFilter::Guests => "guests",
         };
         said.push(format!("  sessions of {} end, {which}: {}", ended.user, ended.reason));
     }

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use Place::{Anywhere, EmptyInput, Input, Message, Over};
+use Place::{Anywhere, EmptyInput, Input, Message, Overlay};
 
 /// Where a key means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Place {
     /// While a message is selected.
     Message,
     /// In whatever lies over the screen: the help, the switcher, a search, a question.
-    Over,
+    Overlay,
 }
 
 impl Place {
@@ -26,13 +26,13 @@ impl Place {
             Input => "While you write",
             EmptyInput => "In an empty input",
             Message => "With a message selected",
-            Over => "In a list or a question",
+            Overlay => "In a list or a question",
         }
     }
 }
 
 /// The places in the order of the help.
-pub const PLACES: [Place; 5] = [Anywhere, Input, EmptyInput, Message, Over];
+pub const PLACES: [Place; 5] = [Anywhere, Input, EmptyInput, Message, Overlay];
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,12 +249,12 @@ pub const BINDINGS: &[Binding] = &[
     binding(Message, &[letter('f')], Action::Fetch, "fetch its file"),
     binding(Message, &[plain(KeyCode::Enter)], Action::Follow, "go to the message that it answers"),
     binding(Message, &[letter('?')], Action::Help, "this help"),
-    binding(Over, &[plain(KeyCode::Up), ctrl('p')], Action::Up, "up"),
-    binding(Over, &[plain(KeyCode::Down), ctrl('n'), plain(KeyCode::Tab)], Action::Down, "down"),
-    binding(Over, &[plain(KeyCode::PageUp)], Action::Older, "a page up"),
-    binding(Over, &[plain(KeyCode::PageDown)], Action::Newer, "a page down"),
-    binding(Over, &[plain(KeyCode::Enter)], Action::Accept, "take it"),
-    binding(Over, &[plain(KeyCode::Esc), ctrl('c')], Action::Escape, "close"),
+    binding(Overlay, &[plain(KeyCode::Up), ctrl('p')], Action::Up, "up"),
+    binding(Overlay, &[plain(KeyCode::Down), ctrl('n'), plain(KeyCode::Tab)], Action::Down, "down"),
+    binding(Overlay, &[plain(KeyCode::PageUp)], Action::Older, "a page up"),
+    binding(Overlay, &[plain(KeyCode::PageDown)], Action::Newer, "a page down"),
+    binding(Overlay, &[plain(KeyCode::Enter)], Action::Accept, "take it"),
+    binding(Overlay, &[plain(KeyCode::Esc), ctrl('c')], Action::Escape, "close"),
 ];
 
 /// What `event` means in `place`.

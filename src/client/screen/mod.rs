@@ -2,20 +2,20 @@
 //!
 //! [`model`] decides, without a terminal, a clock or a socket: what happens goes in, what is wanted comes out.
 //! [`view`] draws it into a buffer. `shell` carries that out with a terminal (`terminal`), threads and files.
-//! [`news`] has the words between them and the client library, which only `seam` knows. The keys are one table,
+//! [`news`] has the words between them and the client library, which only `session` knows. The keys are one table,
 //! [`keys`], from which the help is drawn and `docs/CLIENT.md` is made.
 //!
 //! ```text
 //! keys, pastes, mouse ─┐                        ┌─ picture ─► terminal
-//! updates ─► seam ─────┼─► model ─► view ───────┘
-//! signals, time ───────┘     └─► wishes ─► seam ─► client library
+//! updates ─► session ──┼─► model ─► view ───────┘
+//! signals, time ───────┘     └─► wishes ─► session ─► client library
 //! ```
 
 pub mod keys;
 pub mod model;
 pub mod news;
 mod preferences_file;
-mod seam;
+mod session;
 mod shell;
 mod terminal;
 pub mod view;

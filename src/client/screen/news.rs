@@ -1,6 +1,6 @@
 //! The words between the screen's core and the rest: what it is told, and what it wants.
 //!
-//! They speak in the types of the protocol. Of the client library only `seam` knows anything.
+//! They speak in the types of the protocol. Of the client library only `session` knows anything.
 
 use crate::protocol::{
     Event, Request, RoomName, RoomSummary, UserName,

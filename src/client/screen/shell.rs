@@ -34,7 +34,7 @@ use super::{
     model::{Input, Model, Start, preferences::Preferences},
     news::Wish,
     preferences_file::PreferencesFile,
-    seam::Seam,
+    session::ScreenSession,
     terminal::Screen,
 };
 
@@ -54,23 +54,24 @@ const NOT_DONE: u8 = 1;
 
 /// Runs until the person quits. Gives the exit status.
 pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
-    let seam = Seam::start(settings)?;
-    let preferences_file = PreferencesFile::new(&settings.outbox_folder, seam.user());
+    let session = ScreenSession::start(settings)?;
+    let preferences_file = PreferencesFile::new(&settings.outbox_folder, session.user());
     let preferences = preferences_file.read()?;
     let end = signals.told();
     let screen = Screen::take(preferences.mouse)?;
     let size = screen.size()?;
-    let model = Model::new(now_ms(), start(settings, &seam, size, preferences));
+    let model = Model::new(now_ms(), start(settings, &session, size, preferences));
     let (keys, pause) = read_keys()?;
-    let updates = seam.updates();
-    let mut shell = Shell { seam, model, screen, preferences_file, keys, pause, end, updates, status: None };
-    for news in shell.seam.restored() {
+    let updates = session.updates();
+    let mut shell =
+        Shell { session, model, screen, preferences_file, keys, pause, end, updates, status: None };
+    for news in shell.session.restored() {
         shell.model.handle(now_ms(), Input::News(news));
     }
     let status = shell.run();
-    let Shell { screen, seam, model, .. } = shell;
+    let Shell { screen, session, model, .. } = shell;
     drop(screen);
-    drop(seam);
+    drop(session);
     let waiting: usize = model.rooms.values().map(|room| room.waiting()).sum();
     if waiting > 0 {
         let plural = if waiting == 1 { "" } else { "s" };
@@ -79,9 +80,9 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     status
 }
 
-fn start(settings: &Settings, seam: &Seam, size: Size, preferences: Preferences) -> Start {
+fn start(settings: &Settings, session: &ScreenSession, size: Size, preferences: Preferences) -> Start {
     Start {
-        user: seam.user().clone(),
+        user: session.user().clone(),
         rooms: settings.rooms.clone(),
         size,
         zone: TimeZone::system(),
@@ -143,7 +144,7 @@ impl Pause {
 }
 
 struct Shell {
-    seam: Seam,
+    session: ScreenSession,
     model: Model,
     screen: Screen,
     preferences_file: PreferencesFile,
@@ -209,7 +210,7 @@ impl Shell {
     }
 
     fn take_update(&mut self, update: Update) -> io::Result<()> {
-        for news in self.seam.news(update)? {
+        for news in self.session.news(update)? {
             self.model.handle(now_ms(), Input::News(news));
         }
         Ok(())
@@ -234,13 +235,13 @@ impl Shell {
 
     fn carry_out(&mut self) -> io::Result<()> {
         while let Some(wish) = self.model.poll_wish() {
-            match self.seam.carry_out(wish)? {
+            match self.session.carry_out(wish)? {
                 Ok(news) => {
                     for news in news {
                         self.model.handle(now_ms(), Input::News(news));
                     }
                     // A login as another user is another client.
-                    self.updates = self.seam.updates();
+                    self.updates = self.session.updates();
                 }
                 Err(wish) => self.do_here(wish)?,
             }
@@ -283,7 +284,7 @@ impl Shell {
                 let stopped = self.model.link == super::model::Link::Stopped;
                 self.status = Some(if stopped { NOT_DONE } else { DONE });
             }
-            // The seam carries them out.
+            // The session carries them out.
             _ => {}
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! how it becomes a request. `/help`, errors, the screen and `docs/CLIENT.md` are made from it.
 
 use crate::{
-    client::{ask::Ask, own::Target},
+    client::{ask::TargetedRequest, own::Target},
     protocol::{
         credential::{ChosenPassword, Password},
         request::{
@@ -17,7 +17,7 @@ use crate::{
 use super::{
     line::Line,
     mistake::Mistake,
-    secrets::Wanted,
+    secrets::PasswordKind,
     typed::{Say, Typed},
 };
 
@@ -138,7 +138,7 @@ pub const COMMANDS: &[Command] = &[
     }),
     command("read", "", &[], "mark the room as read", |line| {
         let mark = MarkRead { room: line.here()?, seq: Default::default() };
-        Ok(Typed::ask(Ask::about(Target::Shown, mark)))
+        Ok(Typed::ask(TargetedRequest::about(Target::Shown, mark)))
     }),
     command("who", "[ROOM]", &[Room], "list a room's members", |line| {
         ask(Members { room: line.room_or_here()?, after: None, limit: None })
@@ -195,7 +195,8 @@ pub const COMMANDS: &[Command] = &[
     command("room-password", "[none]", &[Of(&["none"])], "choose what opens the room", |line| {
         let room = line.here()?;
         let opens = !line.optional_word("none")?;
-        let password = if opens { Some(line.secret(Wanted::RoomChosen, ChosenPassword::new)?) } else { None };
+        let password =
+            if opens { Some(line.secret(PasswordKind::RoomChosen, ChosenPassword::new)?) } else { None };
         ask(RoomPassword { room, password })
     }),
     command(
@@ -213,17 +214,19 @@ pub const COMMANDS: &[Command] = &[
             }
         },
     ),
-    command("register", "[NAME]", &[Any], "make an account", |line| line.log_in(Wanted::Chosen)),
-    command("login", "[NAME]", &[User], "log in; a guest has no password", |line| line.log_in(Wanted::Login)),
+    command("register", "[NAME]", &[Any], "make an account", |line| line.log_in(PasswordKind::Chosen)),
+    command("login", "[NAME]", &[User], "log in; a guest has no password", |line| {
+        line.log_in(PasswordKind::Login)
+    }),
     command("logout", "[everywhere]", &[Of(&["everywhere"])], "log out, and forget the token", |line| {
         ask(Logout { everywhere: line.optional_word("everywhere")? })
     }),
     command("password", "", &[], "choose another password", |line| {
-        let old = line.secret(Wanted::Own, Password::new)?;
-        ask(ChangePassword { old, new: line.secret(Wanted::Next, ChosenPassword::new)? })
+        let old = line.secret(PasswordKind::Own, Password::new)?;
+        ask(ChangePassword { old, new: line.secret(PasswordKind::Next, ChosenPassword::new)? })
     }),
     command("close-account", "", &[], "give your account up", |line| {
-        ask(CloseAccount { password: line.secret(Wanted::Own, Password::new)? })
+        ask(CloseAccount { password: line.secret(PasswordKind::Own, Password::new)? })
     }),
     command("bot", "NAME", &[Any], "make an account for a program; shows its token once", |line| {
         ask(CreateBot { username: line.user()? })
@@ -252,7 +255,7 @@ pub const COMMANDS: &[Command] = &[
                 "ban" => ask(Ban { room, username, seconds: line.optional(Line::seconds)? }),
                 "unban" => ask(Unban { room, username }),
                 "password" => {
-                    let password = line.secret(Wanted::Next, ChosenPassword::new)?;
+                    let password = line.secret(PasswordKind::Next, ChosenPassword::new)?;
                     ask(SetPassword { username, password })
                 }
                 "grant" => ask(SetAdmin { username, admin: true }),
@@ -269,7 +272,7 @@ pub const COMMANDS: &[Command] = &[
     command("quit", "", &[], "end", |_| Ok(Typed::Quit)),
 ];
 
-fn ask(request: impl Into<Ask>) -> Result<Typed, Mistake> {
+fn ask(request: impl Into<TargetedRequest>) -> Result<Typed, Mistake> {
     Ok(Typed::ask(request))
 }
 
@@ -308,7 +311,7 @@ mod tests {
     struct Nothing;
 
     impl Secrets for Nothing {
-        fn secret(&mut self, _: Wanted) -> Result<crate::client::login::Secret, NoSecret> {
+        fn secret(&mut self, _: PasswordKind) -> Result<crate::client::login::Secret, NoSecret> {
             Err(NoSecret::NotTyped)
         }
     }

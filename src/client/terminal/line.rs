@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     client::{
-        ask::Ask,
+        ask::TargetedRequest,
         directory::Address,
         login::{Login, Secret},
         own::Target,
@@ -22,7 +22,7 @@ use super::{
     date,
     mistake::Mistake,
     paths,
-    secrets::{Secrets, Wanted},
+    secrets::{PasswordKind, Secrets},
     typed::Typed,
 };
 
@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
     ) -> Result<Typed, Mistake> {
         let (room, target) = (self.here()?, self.target()?);
         let request = make(self, room, Seq::default())?;
-        Ok(Typed::ask(Ask::about(target, request)))
+        Ok(Typed::ask(TargetedRequest::about(target, request)))
     }
 
     /// The number of a message, as it is shown (`#12` too), or `^`.
@@ -186,14 +186,14 @@ impl<'a> Line<'a> {
     /// A password. It is asked for only when all else of the line is known to be right.
     pub fn secret<T>(
         &mut self,
-        wanted: Wanted,
+        wanted: PasswordKind,
         check: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<T, Mistake> {
         let secret = self.raw_secret(wanted)?;
         field(wanted.name(), check(secret.expose()))
     }
 
-    fn raw_secret(&mut self, wanted: Wanted) -> Result<Secret, Mistake> {
+    fn raw_secret(&mut self, wanted: PasswordKind) -> Result<Secret, Mistake> {
         self.end()?;
         Ok(self.secrets.secret(wanted)?)
     }
@@ -202,7 +202,7 @@ impl<'a> Line<'a> {
         let room = self.room()?;
         let password = match self.all() {
             "" => None,
-            "?" => Some(self.secret(Wanted::Room, Password::new)?),
+            "?" => Some(self.secret(PasswordKind::Room, Password::new)?),
             password => Some(field("the password", Password::new(password))?),
         };
         Ok(Typed::Enter { room, private: false, password })
@@ -218,16 +218,16 @@ impl<'a> Line<'a> {
                 _ => return Err(self.misused()),
             }
         }
-        let ask = |line: &mut Self| line.secret(Wanted::RoomChosen, Password::new);
+        let ask = |line: &mut Self| line.secret(PasswordKind::RoomChosen, Password::new);
         let password = opens_by_password.then(|| ask(self)).transpose()?;
         Ok(Typed::Enter { room, private, password })
     }
 
     /// A login by the password that is wanted. Without one the user is a guest.
-    pub fn log_in(&mut self, wanted: Wanted) -> Result<Typed, Mistake> {
+    pub fn log_in(&mut self, wanted: PasswordKind) -> Result<Typed, Mistake> {
         let user = self.optional(Self::user)?;
         let password = self.raw_secret(wanted)?;
-        let login = if wanted == Wanted::Chosen {
+        let login = if wanted == PasswordKind::Chosen {
             Login::by_registering(password)
         } else if password.expose().is_empty() {
             Login::default()
@@ -351,7 +351,7 @@ mod tests {
     struct Knows(u32);
 
     impl Secrets for Knows {
-        fn secret(&mut self, _: Wanted) -> Result<Secret, NoSecret> {
+        fn secret(&mut self, _: PasswordKind) -> Result<Secret, NoSecret> {
             self.0 += 1;
             Ok(Secret::new("hunter22"))
         }
@@ -396,9 +396,12 @@ mod tests {
         let day = |text: &str| Some(Time { at_ms: date::read(text).unwrap() });
         let body = Body::new("two  spaces").unwrap();
         for (line, typed) in [
-            ("/edit #12 two  spaces", Ask::about(12, Edit { room: den.clone(), seq: none, body })),
-            ("/pin #12", Ask::about(12, Pin { room: den.clone(), seq: none })),
-            ("/unpin ^", Ask::about(Target::Last, Unpin { room: den.clone(), seq: none })),
+            (
+                "/edit #12 two  spaces",
+                TargetedRequest::about(12, Edit { room: den.clone(), seq: none, body }),
+            ),
+            ("/pin #12", TargetedRequest::about(12, Pin { room: den.clone(), seq: none })),
+            ("/unpin ^", TargetedRequest::about(Target::Last, Unpin { room: den.clone(), seq: none })),
             ("/pins", Pins { room: den.clone() }.into()),
             (
                 "/ban @bob 60",

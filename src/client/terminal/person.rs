@@ -46,7 +46,7 @@ use super::{
     notes::Notes,
     options::Settings,
     paths,
-    secrets::{NoSecret, Secrets, Wanted},
+    secrets::{NoSecret, PasswordKind, Secrets},
     session::{Outcome, Session},
     show::{self, counted, harmless},
     signals::Signals,
@@ -109,13 +109,13 @@ impl Shared {
 }
 
 /// Completes with the Tab key, and tells the room that the user is typing.
-struct Typist {
+struct TypingHelper {
     notes: Arc<Notes>,
     shared: Arc<Shared>,
     told_at: Mutex<Option<Instant>>,
 }
 
-impl Completer for Typist {
+impl Completer for TypingHelper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -132,7 +132,7 @@ impl Completer for Typist {
     }
 }
 
-impl Hinter for Typist {
+impl Hinter for TypingHelper {
     type Hint = String;
 
     /// Gives no hint; the editor asks after each key, and so it is known that the user is typing.
@@ -151,25 +151,25 @@ impl Hinter for Typist {
     }
 }
 
-impl Highlighter for Typist {}
-impl Validator for Typist {}
-impl Helper for Typist {}
+impl Highlighter for TypingHelper {}
+impl Validator for TypingHelper {}
+impl Helper for TypingHelper {}
 
 /// Asks for passwords at the terminal.
-struct Asked;
+struct PasswordPrompt;
 
-impl Secrets for Asked {
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret> {
+impl Secrets for PasswordPrompt {
+    fn secret(&mut self, wanted: PasswordKind) -> Result<Secret, NoSecret> {
         let (prompt, twice) = match wanted {
-            Wanted::Own => ("Password: ", false),
-            Wanted::Login => ("Password (none for a guest): ", false),
-            Wanted::Chosen | Wanted::Next => ("New password: ", true),
-            Wanted::Room => ("Password of the room: ", false),
-            Wanted::RoomChosen => ("New password of the room: ", true),
+            PasswordKind::Own => ("Password: ", false),
+            PasswordKind::Login => ("Password (none for a guest): ", false),
+            PasswordKind::Chosen | PasswordKind::Next => ("New password: ", true),
+            PasswordKind::Room => ("Password of the room: ", false),
+            PasswordKind::RoomChosen => ("New password of the room: ", true),
         };
         let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(NoSecret::Terminal);
         let password = ask(prompt)?;
-        if password.is_empty() && wanted != Wanted::Login {
+        if password.is_empty() && wanted != PasswordKind::Login {
             return Err(NoSecret::NotTyped);
         }
         if twice && ask("Once more: ")? != password {
@@ -185,8 +185,9 @@ type Printer = Box<dyn ExternalPrinter + Send>;
 pub fn with_password(settings: &Settings) -> io::Result<Settings> {
     let mut settings = settings.clone();
     if settings.login.first != First::Guest && settings.login.password.is_none() {
-        let wanted = if settings.login.first == First::Register { Wanted::Chosen } else { Wanted::Own };
-        let password = Asked.secret(wanted).map_err(io::Error::other)?;
+        let wanted =
+            if settings.login.first == First::Register { PasswordKind::Chosen } else { PasswordKind::Own };
+        let password = PasswordPrompt.secret(wanted).map_err(io::Error::other)?;
         settings.login = Login { password: Some(password), ..settings.login };
     }
     Ok(settings)
@@ -207,7 +208,7 @@ impl ExternalPrinter for Plain {
 pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     let mut session = Session::start(&with_password(settings)?)?;
     let config = Config::builder().completion_type(CompletionType::List).build();
-    let mut editor: Editor<Typist, MemHistory> =
+    let mut editor: Editor<TypingHelper, MemHistory> =
         Editor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
     // The editor has no printer for a terminal that it cannot draw on.
     let printer: Printer = match editor.create_external_printer() {
@@ -221,7 +222,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
         stopped: AtomicBool::new(false),
         line: Mutex::default(),
     });
-    editor.set_helper(Some(Typist {
+    editor.set_helper(Some(TypingHelper {
         notes: session.notes.clone(),
         shared: shared.clone(),
         told_at: Mutex::new(None),
@@ -252,7 +253,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
             editor.add_history_entry(line.as_str()).map_err(io::Error::other)?;
         }
         shared.line.lock().clear();
-        match session.take(&line, &mut Asked)? {
+        match session.take(&line, &mut PasswordPrompt)? {
             Ok(Outcome::Sent(client_msg_id)) => drop(sent.insert(client_msg_id)),
             Ok(Outcome::Quit) => break,
             Ok(Outcome::Text(text)) => println!("{text}"),

@@ -25,7 +25,7 @@ use super::{
     DONE, NOT_DONE, answer, commands, json,
     notes::Notes,
     options::Settings,
-    secrets::{NoSecret, Secrets, Wanted},
+    secrets::{NoSecret, PasswordKind, Secrets},
     session::{Outcome, Session},
     show::{self, counted},
     signals::Signals,
@@ -287,13 +287,15 @@ fn write_line(line: &str) -> io::Result<()> {
 struct Given<'a>(&'a Settings);
 
 impl Secrets for Given<'_> {
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret> {
+    fn secret(&mut self, wanted: PasswordKind) -> Result<Secret, NoSecret> {
         let (given, place) = match wanted {
-            Wanted::Own | Wanted::Login | Wanted::Chosen => {
+            PasswordKind::Own | PasswordKind::Login | PasswordKind::Chosen => {
                 (&self.0.password, "with --password-file or in $SYNCNET_PASSWORD")
             }
-            Wanted::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),
-            Wanted::Room | Wanted::RoomChosen => (&self.0.room_password, "in $SYNCNET_ROOM_PASSWORD"),
+            PasswordKind::Next => (&self.0.next_password, "in $SYNCNET_NEW_PASSWORD"),
+            PasswordKind::Room | PasswordKind::RoomChosen => {
+                (&self.0.room_password, "in $SYNCNET_ROOM_PASSWORD")
+            }
         };
         given.clone().ok_or(NoSecret::NotGiven(place))
     }

@@ -8,7 +8,7 @@ use crate::client::login::Secret;
 
 /// Which password is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum PasswordKind {
     /// The user's own.
     Own,
     /// The user's own, or nothing for a guest.
@@ -22,14 +22,14 @@ pub enum Wanted {
     RoomChosen,
 }
 
-impl Wanted {
+impl PasswordKind {
     /// What a sentence calls it.
     pub fn name(self) -> &'static str {
         match self {
-            Wanted::Own | Wanted::Login => "the password",
-            Wanted::Chosen | Wanted::Next => "the new password",
-            Wanted::Room => "the room's password",
-            Wanted::RoomChosen => "the room's new password",
+            PasswordKind::Own | PasswordKind::Login => "the password",
+            PasswordKind::Chosen | PasswordKind::Next => "the new password",
+            PasswordKind::Room => "the room's password",
+            PasswordKind::RoomChosen => "the room's new password",
         }
     }
 }
@@ -48,7 +48,7 @@ pub enum NoSecret {
     Different,
     /// It has to be typed before the command is carried out.
     #[error("a password is needed")]
-    Needed(Wanted),
+    Needed(PasswordKind),
     /// The terminal gives nothing.
     #[error("no password was read: {0}")]
     Terminal(#[source] io::Error),
@@ -60,5 +60,5 @@ pub trait Secrets {
     ///
     /// # Errors
     /// There is none.
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret>;
+    fn secret(&mut self, wanted: PasswordKind) -> Result<Secret, NoSecret>;
 }

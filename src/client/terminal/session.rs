@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    client::{Client, ClientConfig, ask::Ask, login::Login},
+    client::{Client, ClientConfig, ask::TargetedRequest, login::Login},
     protocol::{RoomName, UserName},
 };
 
@@ -153,7 +153,7 @@ impl Session {
         }))
     }
 
-    fn ask(&mut self, ask: impl Into<Ask>, line: &str) -> io::Result<Outcome> {
+    fn ask(&mut self, ask: impl Into<TargetedRequest>, line: &str) -> io::Result<Outcome> {
         let (tag, ask) = (self.tag(line), ask.into());
         self.notes.may_go_on(tag, ask.request());
         self.client.ask(tag, ask)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    client::{ask::Ask, directory::Address, login::Login, own::Target},
+    client::{ask::TargetedRequest, directory::Address, login::Login, own::Target},
     protocol::{FileId, RoomName, UserName, credential::Password},
 };
 
@@ -20,7 +20,7 @@ pub enum Typed {
     /// An empty line.
     Nothing,
     Say(Say),
-    Ask(Box<Ask>),
+    Ask(Box<TargetedRequest>),
     /// Join a room, which becomes the current one.
     Enter {
         /// Which; where it does not exist, it is made.
@@ -66,7 +66,7 @@ impl Say {
 }
 
 impl Typed {
-    pub(super) fn ask(ask: impl Into<Ask>) -> Typed {
+    pub(super) fn ask(ask: impl Into<TargetedRequest>) -> Typed {
         Typed::Ask(Box::new(ask.into()))
     }
 

@@ -13,7 +13,7 @@ mod world;
 use serde_json::{Value, json};
 
 use super::{
-    ask::Ask,
+    ask::TargetedRequest,
     directory::Address,
     io::{Command, Input, Output},
     login::{Login, Secret},
@@ -148,7 +148,7 @@ impl Rig {
         self.input(Input::Command(command));
     }
 
-    fn ask(&mut self, tag: u64, ask: impl Into<Ask>) {
+    fn ask(&mut self, tag: u64, ask: impl Into<TargetedRequest>) {
         self.command(Command::Ask { tag, ask: ask.into() });
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Rig, accounts::sending, config, room, topic};
 use crate::{
     client::{
-        ask::{Ask, Outcome},
+        ask::{Outcome, TargetedRequest},
         io::Command,
         outbox::Message,
         own::Target,
@@ -16,7 +16,7 @@ use crate::{
 
 fn delete_last(rig: &mut Rig, tag: u64) {
     let delete = Delete { room: room("lobby"), seq: Seq::default() };
-    rig.command(Command::Ask { tag, ask: Ask::about(Target::Last, delete) });
+    rig.command(Command::Ask { tag, ask: TargetedRequest::about(Target::Last, delete) });
 }
 
 fn answer_last(rig: &mut Rig, body: &str) -> Message {

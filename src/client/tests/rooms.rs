@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Rig, bodies, config, event, room, topic};
 use crate::{
     client::{
-        ask::{Ask, Outcome},
+        ask::{Outcome, TargetedRequest},
         io::Command,
         own::Target,
         update::Update,
@@ -114,8 +114,8 @@ fn what_was_asked_about_a_place_before_a_restore_is_refused() {
     }));
     rig.lost();
     let (room, seq) = (room("lobby"), Seq::default());
-    rig.ask(1, Ask::about(31, Delete { room: room.clone(), seq }));
-    rig.ask(2, Ask::about(Target::Shown, MarkRead { room, seq }));
+    rig.ask(1, TargetedRequest::about(31, Delete { room: room.clone(), seq }));
+    rig.ask(2, TargetedRequest::about(Target::Shown, MarkRead { room, seq }));
     rig.ask(3, topic("tea"));
     rig.log_in_to("server2", Some(2));
     let refused = |tag: u64| {

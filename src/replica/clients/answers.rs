@@ -24,8 +24,8 @@ use crate::{
 };
 
 use super::{
-    At, Clients,
-    connection::{Connection, Then, Write, WriteAnswer},
+    Clients, Env,
+    connection::{Connection, FollowUp, Write, WriteAnswer},
     throttle::Guarded,
 };
 
@@ -45,11 +45,11 @@ pub struct Decided<'a> {
 
 impl Clients {
     /// Tells the clients what a command has changed, and the one that asked what became of it.
-    pub fn decided(&mut self, at: &mut At<'_>, decided: Decided<'_>) {
+    pub fn decided(&mut self, env: &mut Env<'_>, decided: Decided<'_>) {
         let Decided { index, command, effects, asker, outcome } = decided;
         let Effects { events, rewritten, membership, invitations, ended, deleted, read, .. } = effects;
         let asking = asker.map(|(conn, _)| conn);
-        self.follow_joined(at, &membership, &events, asking);
+        self.follow_joined(env, &membership, &events, asking);
         let has_spoken = matches!(&outcome, Some(Ok(Reply::Sent(answer))) if !answer.duplicate);
         if let (true, Some(conn), Some(published)) = (has_spoken, asking, events.first())
             && self.speaks_for_itself(conn, command, &published.event.author)
@@ -57,98 +57,98 @@ impl Clients {
             // A user who speaks in a room hears it from then on.
             let before = published.event.seq - 1;
             let (room, name) = (published.room, published.event.room.clone());
-            at.fan_out(Instruction::Follow { conn, room, name, after: before, last_seq: before });
+            env.fan_out(Instruction::Follow { conn, room, name, after: before, last_seq: before });
         }
         for row in rewritten {
-            at.fan_out(Instruction::Rewrite(Box::new(row)));
+            env.fan_out(Instruction::Rewrite(Box::new(row)));
         }
         for published in events {
-            at.fan_out(Instruction::Publish {
+            env.fan_out(Instruction::Publish {
                 room: published.room,
                 seq: published.event.seq,
                 said: Said::event(&published.event, published.json),
             });
         }
-        self.unfollow_left(at, &membership);
+        self.unfollow_left(env, &membership);
         for invitation in invitations {
-            self.tell_of_invitation(at, invitation);
+            self.tell_of_invitation(env, invitation);
         }
         for read in read {
-            self.tell_of_reading(at, read, asking);
+            self.tell_of_reading(env, read, asking);
         }
         for DeletedRoom { room, by, members } in deleted {
-            let said = Said::push(RoomDeleted { by, room }, at.signature());
+            let said = Said::push(RoomDeleted { by, room }, env.signature());
             for conn in members.iter().flat_map(|user| self.connections.of_user(user)) {
-                at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+                env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
             }
         }
         if let (Some(outcome), Some((conn, seq))) = (outcome, asker) {
             if let Err(refusal) = &outcome {
                 self.note_shed(conn, command, refusal);
             }
-            self.answer_write(at, index, conn, seq, outcome);
+            self.answer_write(env, index, conn, seq, outcome);
         }
         for Ended { user, .. } in ended.iter().filter(|_| command.operation().ends_trust()) {
             self.throttle.forget_homes(&Guarded::Account(user.clone()));
         }
         for ended in &ended {
-            self.end_sessions(at, ended, asking);
+            self.end_sessions(env, ended, asking);
         }
     }
 
     /// Lets the connections of new members follow the room, but for the one that asked: it has its answer.
     fn follow_joined(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         membership: &[MemberChange],
         events: &[Published],
         asking: Option<ConnId>,
     ) {
         for change in membership.iter().filter(|change| change.joined) {
             // Without an event that says so they begin with the next one.
-            let next = at.state.room_by_id(change.room).map_or(1, |room| room.last_seq + 1);
+            let next = env.state.room_by_id(change.room).map_or(1, |room| room.last_seq + 1);
             let of_room = events.iter().find(|published| published.room == change.room);
             let seq = of_room.map_or(next, |published| published.event.seq);
             for conn in
                 self.connections.of_user(&change.user).into_iter().filter(|conn| Some(*conn) != asking)
             {
-                self.follow_unasked(at, conn, change.room, seq - 1, seq - 1);
+                self.follow_unasked(env, conn, change.room, seq - 1, seq - 1);
             }
         }
     }
 
-    fn unfollow_left(&mut self, at: &mut At<'_>, membership: &[MemberChange]) {
+    fn unfollow_left(&mut self, env: &mut Env<'_>, membership: &[MemberChange]) {
         for change in membership.iter().filter(|change| !change.joined) {
             for conn in self.connections.of_user(&change.user) {
                 if let Some(connection) = self.connections.get_mut(conn) {
                     connection.leaves(change.room);
                 }
-                at.fan_out(Instruction::Unfollow { conn, room: change.room });
+                env.fan_out(Instruction::Unfollow { conn, room: change.room });
             }
         }
     }
 
-    fn tell_of_invitation(&mut self, at: &mut At<'_>, invitation: Invitation) {
+    fn tell_of_invitation(&mut self, env: &mut Env<'_>, invitation: Invitation) {
         let Invitation { user, room, by, invited } = invitation;
         let push: Push = if invited { Invited { by, room }.into() } else { Uninvited { by, room }.into() };
-        let said = Said::push(push, at.signature());
+        let said = Said::push(push, env.signature());
         for conn in self.connections.of_user(&user) {
-            at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+            env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
         }
     }
 
     /// Tells the user's other connections how far a room has been read.
-    fn tell_of_reading(&mut self, at: &mut At<'_>, read: ReadUpTo, asking: Option<ConnId>) {
+    fn tell_of_reading(&mut self, env: &mut Env<'_>, read: ReadUpTo, asking: Option<ConnId>) {
         let ReadUpTo { user, room, seq } = read;
-        let name = at.state.room_by_id(room).map(|room| room.name.clone());
-        let (Some(name), Some(user_name)) = (name, at.state.name_of(user)) else { return };
-        let unread = at.state.unread(user, room);
+        let name = env.state.room_by_id(room).map(|room| room.name.clone());
+        let (Some(name), Some(user_name)) = (name, env.state.name_of(user)) else { return };
+        let unread = env.state.unread(user, room);
         let (mentions, unread_messages) = (unread.mentions, unread.messages);
         let read = ReadElsewhere { mentions, room: name, seq, unread_messages };
-        let said = Said::push(read, at.signature());
+        let said = Said::push(read, env.signature());
         let conns = self.connections.of_user(&user_name.key());
         for conn in conns.into_iter().filter(|conn| Some(*conn) != asking) {
-            at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+            env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
         }
     }
 
@@ -163,39 +163,39 @@ impl Clients {
     /// The log has decided what `conn` asked for.
     fn answer_write(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         index: u64,
         conn: ConnId,
         seq: u64,
         outcome: Result<Reply, Refusal>,
     ) {
-        let by = at.signature();
+        let by = env.signature();
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let Some(Write { to, then }) = connection.waiting(seq).cloned() else { return };
+        let Some(Write { to, follow_up }) = connection.waiting(seq).cloned() else { return };
         let known = |answer: Answer| WriteAnswer::Known(Said::answer(to.clone(), answer, by.clone()));
-        if let Then::Judge(proposal) = then {
-            let refusal = self.judged(at, conn, &proposal);
+        if let FollowUp::Judge(proposal) = follow_up {
+            let refusal = self.judged(env, conn, &proposal);
             let Some(connection) = self.connections.get_mut(conn) else { return };
             connection.answer(seq, known(refusal.into()));
-            return self.flush_answers(at, conn);
+            return self.flush_answers(env, conn);
         }
-        let renews = matches!(then, Then::Renew(_));
-        if let Then::LogIn(_) | Then::Guest(_) = &then {
+        let renews = matches!(follow_up, FollowUp::Renew(_));
+        if let FollowUp::LogIn(_) | FollowUp::Guest(_) = &follow_up {
             let outcome = match outcome {
                 Ok(Reply::Account { username }) => Ok(username),
                 Err(refusal) => Err(refusal),
                 Ok(_) => Err(not_read()),
             };
-            let token = if let Then::LogIn(token) = then { Some(token) } else { None };
-            let answer = self.login_decided(at, conn, token, outcome);
-            return self.answer_login(at, conn, (seq, to), answer);
+            let token = if let FollowUp::LogIn(token) = follow_up { Some(token) } else { None };
+            let answer = self.login_decided(env, conn, token, outcome);
+            return self.answer_login(env, conn, (seq, to), answer);
         }
         let answer = match outcome {
             Err(refusal) => known(refusal.into()),
             Ok(Reply::Sent(sent)) => known(sent.into()),
             Ok(Reply::Left { room, .. }) => known(Left { room }.into()),
-            Ok(Reply::Placed { room, seq, duplicate }) => known(match then {
-                Then::Token(token) => {
+            Ok(Reply::Placed { room, seq, duplicate }) => known(match follow_up {
+                FollowUp::Token(token) => {
                     let hook_id = hook_id(&token.hash());
                     HookCreated { duplicate, hook_id, room, seq, token }.into()
                 }
@@ -206,9 +206,9 @@ impl Clients {
                     (!is_known).then(|| "nobody has used this name yet; is it spelled right?".to_owned());
                 known(Placed { duplicate, room, seq, warning }.into())
             }
-            Ok(Reply::Account { username }) => known(match then {
-                Then::Token(token) => BotCreated { token, username }.into(),
-                Then::Renew(token) => {
+            Ok(Reply::Account { username }) => known(match follow_up {
+                FollowUp::Token(token) => BotCreated { token, username }.into(),
+                FollowUp::Renew(token) => {
                     connection.authority = Authority::Session(token.hash());
                     PasswordChanged { token, username }.into()
                 }
@@ -221,12 +221,12 @@ impl Clients {
             // A proposal that timed out becomes nothing as well, but its connection was told so then.
             Ok(Reply::Nothing) => known(not_read().into()),
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
-                let (after, history) = match then {
-                    Then::Join { after, history, .. } => (after, history),
+                let (after, history) = match follow_up {
+                    FollowUp::Join { after, history, .. } => (after, history),
                     _ => (None, 0),
                 };
                 connection.joins(room_id);
-                let pins = at.state.room_by_id(room_id).into_iter().flat_map(Room::pins);
+                let pins = env.state.room_by_id(room_id).into_iter().flat_map(Room::pins);
                 let answer = JoinAnswer {
                     room,
                     created,
@@ -244,56 +244,56 @@ impl Clients {
             }
         };
         connection.answer(seq, answer);
-        self.flush_answers(at, conn);
+        self.flush_answers(env, conn);
         if renews {
-            self.answered(conn, at.outputs);
+            self.answered(conn, env.outputs);
         }
     }
 
     /// Answers a login that waited for the log, and lets its client be read from again.
-    fn answer_login(&mut self, at: &mut At<'_>, conn: ConnId, (seq, to): (u64, AnswerTo), answer: Answer) {
-        let said = Said::answer(to, answer, at.signature());
+    fn answer_login(&mut self, env: &mut Env<'_>, conn: ConnId, (seq, to): (u64, AnswerTo), answer: Answer) {
+        let said = Said::answer(to, answer, env.signature());
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.answer(seq, WriteAnswer::Known(said));
-        self.flush_answers(at, conn);
-        self.answered(conn, at.outputs);
+        self.flush_answers(env, conn);
+        self.answered(conn, env.outputs);
     }
 
     /// Tells the clients whose writes have waited too long.
-    pub(super) fn time_out_writes(&mut self, at: &mut At<'_>) {
-        let by = at.signature();
-        for (seq, conn) in at.proposals.time_out(at.now.mono_ms) {
+    pub(super) fn time_out_writes(&mut self, env: &mut Env<'_>) {
+        let by = env.signature();
+        for (seq, conn) in env.proposals.time_out(env.now.mono_ms) {
             let Some(connection) = self.connections.get_mut(conn).filter(|connection| !connection.closing)
             else {
                 continue;
             };
-            let Some(Write { to, then }) = connection.waiting(seq).cloned() else { continue };
-            if let Then::Guest(username) = then {
+            let Some(Write { to, follow_up }) = connection.waiting(seq).cloned() else { continue };
+            if let FollowUp::Guest(username) = follow_up {
                 // A guest may read what a minority has. The log hears of the name with what they say first.
-                let answer = self.login_decided(at, conn, None, Ok(username));
-                self.answer_login(at, conn, (seq, to), answer);
+                let answer = self.login_decided(env, conn, None, Ok(username));
+                self.answer_login(env, conn, (seq, to), answer);
                 continue;
             }
             let reason =
                 "no majority of the servers answered in time; the outcome is unknown, so send it again";
             let said = Said::nack(to, Refusal::new(Code::Unavailable, reason), by.clone());
             connection.answer(seq, WriteAnswer::Last(said));
-            self.flush_answers(at, conn);
+            self.flush_answers(env, conn);
         }
     }
 
     /// Gives out the answers whose turn has come.
-    pub(super) fn flush_answers(&mut self, at: &mut At<'_>, conn: ConnId) {
+    pub(super) fn flush_answers(&mut self, env: &mut Env<'_>, conn: ConnId) {
         while let Some(answer) = self.connections.get_mut(conn).and_then(Connection::next_answer) {
             match answer {
-                WriteAnswer::Known(said) => at.fan_out(Instruction::Answer { conn, said }),
+                WriteAnswer::Known(said) => env.fan_out(Instruction::Answer { conn, said }),
                 WriteAnswer::Last(said) => {
-                    at.fan_out(Instruction::Answer { conn, said });
-                    self.close(conn, at.outputs);
+                    env.fan_out(Instruction::Answer { conn, said });
+                    self.close(conn, env.outputs);
                 }
                 WriteAnswer::Join(join) => {
                     self.queries.push((join.index, Query::Events(join.query())));
-                    at.fan_out(Instruction::Join(join));
+                    env.fan_out(Instruction::Join(join));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    chat::{Authority, Proposal, Room, State, effects::Which},
+    chat::{Authority, Proposal, Room, State, effects::SessionFilter},
     disk::RoomId,
     fanout::{ConnId, Join},
     protocol::{
@@ -46,12 +46,12 @@ pub struct Write {
     /// Where its answer goes.
     pub to: AnswerTo,
     /// What its answer needs beside the decision.
-    pub then: Then,
+    pub follow_up: FollowUp,
 }
 
 /// What the answer to a write needs beside the log's decision.
 #[derive(Debug, Clone)]
-pub enum Then {
+pub enum FollowUp {
     Answer,
     /// Events of the room that was joined.
     Join {
@@ -77,15 +77,15 @@ pub enum Then {
 impl Write {
     /// Whether it is a `create_join` of that room.
     pub fn joins(&self, key: &RoomKey) -> bool {
-        matches!(&self.then, Then::Join { room, .. } if room == key)
+        matches!(&self.follow_up, FollowUp::Join { room, .. } if room == key)
     }
 }
 
-impl Then {
+impl FollowUp {
     /// What the answer to a `create_join` needs.
-    pub fn join(join: &CreateJoin) -> Then {
+    pub fn join(join: &CreateJoin) -> FollowUp {
         let after = join.after.map(Seq::get);
-        Then::Join { room: join.room.key(), after, history: join.history() }
+        FollowUp::Join { room: join.room.key(), after, history: join.history() }
     }
 }
 
@@ -193,12 +193,12 @@ impl Connection {
     }
 
     /// Whether this connection's session is one of those that ended.
-    pub fn is_among(&self, which: Which) -> bool {
+    pub fn is_among(&self, which: SessionFilter) -> bool {
         match (which, self.authority) {
-            (Which::All, _) | (Which::Guests, Authority::Guest) => true,
-            (Which::One(token), authority) => authority == Authority::Session(token),
-            (Which::AllBut(token), authority) => authority != Authority::Session(token),
-            (Which::Guests, _) => false,
+            (SessionFilter::All, _) | (SessionFilter::Guests, Authority::Guest) => true,
+            (SessionFilter::One(token), authority) => authority == Authority::Session(token),
+            (SessionFilter::AllBut(token), authority) => authority != Authority::Session(token),
+            (SessionFilter::Guests, _) => false,
         }
     }
 
@@ -409,7 +409,7 @@ mod tests {
     }
 
     fn write() -> Write {
-        Write { to: AnswerTo::default(), then: Then::Answer }
+        Write { to: AnswerTo::default(), follow_up: FollowUp::Answer }
     }
 
     #[test]
@@ -468,9 +468,9 @@ mod tests {
     #[test]
     fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
         let lobby = RoomName::new("lobby").unwrap();
-        let join = Then::Join { room: lobby.key(), after: None, history: 50 };
+        let join = FollowUp::Join { room: lobby.key(), after: None, history: 50 };
         let mut connection = Connection::new(None);
-        connection.wait_for(Write { then: join, ..write() }, 1);
+        connection.wait_for(Write { follow_up: join, ..write() }, 1);
         assert!(connection.awaits_join(&lobby.key()));
         connection.follow_if_refused(RoomId(1), 5);
         connection.follow_if_refused(RoomId(1), 6);

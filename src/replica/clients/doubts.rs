@@ -8,7 +8,7 @@
 //! - A request whose client is not read from meanwhile is put off until a majority has said how far its log is, and
 //!   only then looked at ([`Clients::put_off`]); so is each read that would be refused.
 //! - What each server watches over by itself is asked again when the log has come past the request: nothing is
-//!   proposed in its place, and decides when ([`Then::Judge`]). Its answer keeps its turn.
+//!   proposed in its place, and decides when ([`FollowUp::Judge`]). Its answer keeps its turn.
 //!
 //! Some refusals never become wrong: a registered name stays registered.
 
@@ -25,8 +25,8 @@ use crate::{
 };
 
 use super::{
-    At, Clients,
-    connection::{Awaited, Then, Write},
+    Clients, Env,
+    connection::{Awaited, FollowUp, Write},
     reads::Waiting,
     writing::{may_propose, within_limits_of_state},
 };
@@ -48,10 +48,10 @@ pub(super) fn may_be_lifted(refusal: &Refusal) -> bool {
 impl Clients {
     /// Lets a request wait until this server knows everything that was acknowledged before it came. Its client is not
     /// read from meanwhile.
-    pub(super) fn put_off(&mut self, at: &mut At<'_>, conn: ConnId, waiting: Waiting) {
+    pub(super) fn put_off(&mut self, env: &mut Env<'_>, conn: ConnId, waiting: Waiting) {
         let to = waiting.to.clone();
         if let Err(refusal) = self.reads.push(waiting) {
-            return self.refuse(at, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal, false);
         }
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.awaited = Some(Awaited::Leader);
@@ -59,7 +59,7 @@ impl Clients {
     }
 
     /// This server knows enough now for a request that was put off.
-    pub(super) fn go_on_with(&mut self, at: &mut At<'_>, waiting: Waiting) {
+    pub(super) fn go_on_with(&mut self, env: &mut Env<'_>, waiting: Waiting) {
         let Waiting { conn, to, request, lamport_timestamp, .. } = waiting;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if !matches!(connection.awaited, Some(Awaited::Leader)) {
@@ -68,51 +68,51 @@ impl Clients {
         connection.awaited = None;
         let known = Known::Everywhere;
         match request {
-            Request::Login(login) => self.log_in(at, conn, to, login, lamport_timestamp, known),
-            request => self.write(at, conn, to, request, lamport_timestamp, known),
+            Request::Login(login) => self.log_in(env, conn, to, login, lamport_timestamp, known),
+            request => self.write(env, conn, to, request, lamport_timestamp, known),
         }
-        self.read_on(conn, at.outputs);
+        self.read_on(conn, env.outputs);
     }
 
     /// A guest is banned, as far as this server knows.
-    pub(super) fn doubt_ban(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, guest: UserName) {
+    pub(super) fn doubt_ban(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, guest: UserName) {
         let proposal = Proposal {
             user: guest,
             authority: Authority::Guest,
             lamport_timestamp: 0,
             command: Nothing.into(),
         };
-        match may_propose(at) {
-            Ok(()) => self.judge_later(at, conn, to, proposal),
-            Err(refusal) => self.refuse(at, conn, to, refusal, false),
+        match may_propose(env) {
+            Ok(()) => self.judge_later(env, conn, to, proposal),
+            Err(refusal) => self.refuse(env, conn, to, refusal, false),
         }
     }
 
     /// A user has as much as one may have, as far as this server knows.
-    pub(super) fn doubt_limit(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, proposal: &Proposal) {
+    pub(super) fn doubt_limit(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, proposal: &Proposal) {
         // What follows a message must not overtake it, should it have to come again.
         if let Some(id) = said_under(&proposal.command)
             && let Some(connection) = self.connections.get_mut(conn)
         {
             connection.shed(Some(&id));
         }
-        self.judge_later(at, conn, to, proposal.clone());
+        self.judge_later(env, conn, to, proposal.clone());
     }
 
-    fn judge_later(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, proposal: Proposal) {
+    fn judge_later(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, proposal: Proposal) {
         let nothing = Proposal { command: Nothing.into(), ..proposal.clone() };
-        self.enqueue(at, conn, Write { to, then: Then::Judge(Box::new(proposal)) }, &nothing);
+        self.enqueue(env, conn, Write { to, follow_up: FollowUp::Judge(Box::new(proposal)) }, &nothing);
     }
 
     /// The log has come past a request that was to be refused: the state is as new as the request.
-    pub(super) fn judged(&mut self, at: &At<'_>, conn: ConnId, proposal: &Proposal) -> Refusal {
+    pub(super) fn judged(&mut self, env: &Env<'_>, conn: ConnId, proposal: &Proposal) -> Refusal {
         let is_guest = proposal.authority == Authority::Guest;
-        let identity = match at.state.may_begin_as(&proposal.user, at.now.wall_ms) {
+        let identity = match env.state.may_begin_as(&proposal.user, env.now.wall_ms) {
             Err(refusal) if is_guest && refusal.code == Code::NameTaken => Err(must_log_in(&proposal.user)),
             Err(refusal) if is_guest => Err(refusal),
             _ => Ok(()),
         };
-        let refused = identity.and_then(|()| within_limits_of_state(at, proposal)).err();
+        let refused = identity.and_then(|()| within_limits_of_state(env, proposal)).err();
         if refused.is_some()
             && let Some(connection) = self.connections.get_mut(conn)
         {

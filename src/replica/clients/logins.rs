@@ -18,7 +18,7 @@ use crate::{
         banned_from_cluster,
         command::{self, GuestLogin},
         draft::{Made, Secret},
-        effects::Which,
+        effects::SessionFilter,
     },
     fanout::{ConnId, Instruction},
     protocol::{
@@ -35,8 +35,8 @@ use crate::{
 
 use super::{
     super::{io::Output, neighbourhood::Neighbourhood, outputs::Outputs},
-    At, Clients,
-    connection::{Awaited, Connection, Then, Write},
+    Clients, Env,
+    connection::{Awaited, Connection, FollowUp, Write},
     doubts::{Known, may_be_lifted},
     reads::Waiting,
     throttle::Guarded,
@@ -144,17 +144,23 @@ impl Shares {
 
 impl Clients {
     /// Lets the connection's thread make or check what a command lacks, if rights and limits allow it.
-    pub(super) fn work_on(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished, secret: Secret) {
+    pub(super) fn work_on(
+        &mut self,
+        env: &mut Env<'_>,
+        conn: ConnId,
+        unfinished: Unfinished,
+        secret: Secret,
+    ) {
         let allowed = match &secret {
-            Secret::Draw => self.may_make_bot(at, conn, &unfinished.command),
-            Secret::Room { .. } => self.may_hash(at, conn),
+            Secret::Draw => self.may_make_bot(env, conn, &unfinished.command),
+            Secret::Room { .. } => self.may_hash(env, conn),
             Secret::Set(_) | Secret::Own { .. } => {
                 let sets = !matches!(secret, Secret::Own { new: None, .. });
-                self.may_hash(at, conn).and_then(|()| self.may_set(at, conn, &unfinished, sets))
+                self.may_hash(env, conn).and_then(|()| self.may_set(env, conn, &unfinished, sets))
             }
         };
         if let Err(refusal) = allowed {
-            return self.refuse(at, conn, unfinished.write.to, refusal, false);
+            return self.refuse(env, conn, unfinished.write.to, refusal, false);
         }
         let (command_job, job, guarded) = match secret {
             Secret::Draw => (CommandJob::Draw, Job::Draw, None),
@@ -169,14 +175,14 @@ impl Clients {
                 (CommandJob::CheckOwn { new }, Job::Check { password, verifier }, guarded)
             }
         };
-        self.work(at, conn, Continuation::Finish(unfinished, command_job), job, guarded);
+        self.work(env, conn, Continuation::Finish(unfinished, command_job), job, guarded);
     }
 
     /// Whether another password from the address of `conn` may be hashed: of the few that may, an address has a
     /// share.
-    fn may_hash(&mut self, at: &At<'_>, conn: ConnId) -> Result<(), Refusal> {
+    fn may_hash(&mut self, env: &Env<'_>, conn: ConnId) -> Result<(), Refusal> {
         let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
-        if self.shares.hashing(addr) < at.config.auth.hashes_per_address {
+        if self.shares.hashing(addr) < env.config.auth.hashes_per_address {
             return Ok(());
         }
         let reason = "too many passwords from your address wait to be checked";
@@ -187,7 +193,7 @@ impl Clients {
     /// no right to it is told so before it costs a hash.
     fn may_set(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         unfinished: &Unfinished,
         sets: bool,
@@ -198,33 +204,33 @@ impl Clients {
         // This server was up to date after the request had come, see `Clients::put_off`. What of the connection still
         // waits may change the rules' answer.
         if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
-            self.check_early(at, &proposal)?;
+            self.check_early(env, &proposal)?;
         }
-        within_limits_of_state(at, &proposal)?;
-        self.admit(at, conn, &proposal)?;
+        within_limits_of_state(env, &proposal)?;
+        self.admit(env, conn, &proposal)?;
         let is_registration = matches!(command, Command::Register(_));
-        if sets && !is_registration && !self.is_privileged(at, conn) {
+        if sets && !is_registration && !self.is_privileged(env, conn) {
             let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
-            self.rates.password(at.now.mono_ms, &at.config.limits, addr)?;
+            self.rates.password(env.now.mono_ms, &env.config.limits, addr)?;
         }
         Ok(())
     }
 
     /// Whether a command may make a bot from the address of `conn`, if it does. Each try counts, since the rules have
     /// to look at all users for it.
-    fn may_make_bot(&mut self, at: &mut At<'_>, conn: ConnId, command: &Command) -> Result<(), Refusal> {
+    fn may_make_bot(&mut self, env: &mut Env<'_>, conn: ConnId, command: &Command) -> Result<(), Refusal> {
         let Some(bot) = command.operation().makes_bot() else { return Ok(()) };
-        let account = at.state.user(&bot.key()).map(|user| &user.account);
-        if account.is_some_and(Account::is_registered) || self.is_privileged(at, conn) {
+        let account = env.state.user(&bot.key()).map(|user| &user.account);
+        if account.is_some_and(Account::is_registered) || self.is_privileged(env, conn) {
             return Ok(());
         }
         let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
-        self.rates.registration(at.now.mono_ms, &at.config.limits, addr)
+        self.rates.registration(env.now.mono_ms, &env.config.limits, addr)
     }
 
     fn work(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         continuation: Continuation,
         job: Job,
@@ -233,30 +239,30 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let addr = connection.addr;
         if let Some(guarded) = &guarded
-            && let Err(refusal) = self.throttle.begin(at.now.mono_ms, guarded, addr)
+            && let Err(refusal) = self.throttle.begin(env.now.mono_ms, guarded, addr)
         {
-            return self.refuse(at, conn, continuation.answer_to(), refusal, false);
+            return self.refuse(env, conn, continuation.answer_to(), refusal, false);
         }
         let hashes = job.hashes();
         if hashes {
             self.shares.take(addr);
         }
         connection.awaited = Some(Awaited::Job(Box::new(PendingJob { continuation, guarded, hashes })));
-        at.outputs.push(Output::Credential { conn, job });
+        env.outputs.push(Output::Credential { conn, job });
     }
 
     pub(super) fn log_in(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         to: AnswerTo,
         login: Login,
         lamport_timestamp: u64,
         known: Known,
     ) {
-        let put_off = |clients: &mut Clients, at: &mut At<'_>, to, login| {
+        let put_off = |clients: &mut Clients, env: &mut Env<'_>, to, login| {
             let request = Request::Login(login);
-            clients.put_off(at, conn, Waiting::new(at.now.mono_ms, conn, to, request, lamport_timestamp));
+            clients.put_off(env, conn, Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp));
         };
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let current = connection.user.clone();
@@ -265,25 +271,25 @@ impl Clients {
             Login::Guest(username) => match current {
                 Some(user) if user.key() != username.key() => {
                     let refusal = already(&user);
-                    self.refuse(at, conn, to, refusal, false);
+                    self.refuse(env, conn, to, refusal, false);
                 }
-                Some(_) if has_session => self.logged_in(at, conn, to, None),
-                _ => match self.may_be_guest(at, &username) {
+                Some(_) if has_session => self.logged_in(env, conn, to, None),
+                _ => match self.may_be_guest(env, &username) {
                     Err(refusal) if known == Known::Here && may_be_lifted(&refusal) => {
-                        put_off(self, at, to, Login::Guest(username));
+                        put_off(self, env, to, Login::Guest(username));
                     }
-                    Err(refusal) => self.refuse(at, conn, to, refusal, false),
+                    Err(refusal) => self.refuse(env, conn, to, refusal, false),
                     // The answer says that others can write to the name, so the log has to know it. If nobody leads,
                     // nobody can write, and the guest may read all the same.
-                    Ok(()) if at.state.is_new_guest(&username) && at.server.leader().is_some() => {
-                        let then = Then::Guest(username.clone());
+                    Ok(()) if env.state.is_new_guest(&username) && env.server.leader().is_some() => {
+                        let follow_up = FollowUp::Guest(username.clone());
                         let (authority, command) = (Authority::Guest, GuestLogin.into());
                         let proposal = Proposal { user: username, authority, lamport_timestamp, command };
-                        self.propose_login(at, conn, Write { to, then }, proposal);
+                        self.propose_login(env, conn, Write { to, follow_up }, proposal);
                     }
                     Ok(()) => {
-                        self.become_user(at, conn, username, Authority::Guest);
-                        self.logged_in(at, conn, to, None);
+                        self.become_user(env, conn, username, Authority::Guest);
+                        self.logged_in(env, conn, to, None);
                     }
                 },
             },
@@ -291,88 +297,88 @@ impl Clients {
                 // A guest may become a user of the same name, but nobody becomes somebody else.
                 Some(user) if has_session || user.key() != username.key() => {
                     let refusal = already(&user);
-                    self.refuse(at, conn, to, refusal, false);
+                    self.refuse(env, conn, to, refusal, false);
                 }
                 // It may have been set on another server just now.
-                _ if known == Known::Here => put_off(self, at, to, Login::Password(username, password)),
+                _ if known == Known::Here => put_off(self, env, to, Login::Password(username, password)),
                 _ => {
-                    if let Err(refusal) = self.may_hash(at, conn) {
-                        return self.refuse(at, conn, to, refusal, false);
+                    if let Err(refusal) = self.may_hash(env, conn) {
+                        return self.refuse(env, conn, to, refusal, false);
                     }
-                    let (verifier, password_rev) = at.state.password_of(&username);
+                    let (verifier, password_rev) = env.state.password_of(&username);
                     let guarded = Some(Guarded::Account(username.key()));
                     let continuation = Continuation::LogIn { to, username, password_rev, lamport_timestamp };
-                    self.work(at, conn, continuation, Job::Check { password, verifier }, guarded);
+                    self.work(env, conn, continuation, Job::Check { password, verifier }, guarded);
                 }
             },
             Login::Token(token) => {
                 if let Some(user) = current {
                     let refusal = already(&user);
-                    return self.refuse(at, conn, to, refusal, false);
+                    return self.refuse(env, conn, to, refusal, false);
                 }
-                match by_token(at, &token) {
+                match by_token(env, &token) {
                     Ok((name, is_stale)) => {
                         let hash = token.hash();
-                        self.become_user(at, conn, name.clone(), Authority::Session(hash));
-                        self.logged_in(at, conn, to, Some(token));
+                        self.become_user(env, conn, name.clone(), Authority::Session(hash));
+                        self.logged_in(env, conn, to, Some(token));
                         if is_stale {
-                            self.touch(at, name, hash);
+                            self.touch(env, name, hash);
                         }
                     }
                     // It may have been given out, or a ban lifted, on another server just now.
-                    Err(_) if known == Known::Here => put_off(self, at, to, Login::Token(token)),
-                    Err(refusal) => self.refuse(at, conn, to, refusal, false),
+                    Err(_) if known == Known::Here => put_off(self, env, to, Login::Token(token)),
+                    Err(refusal) => self.refuse(env, conn, to, refusal, false),
                 }
             }
         }
     }
 
     /// Answers a login that has succeeded.
-    fn logged_in(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, token: Option<Token>) {
+    fn logged_in(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, token: Option<Token>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(username) = connection.user.clone() else { return };
         let account = connection.authority != Authority::Guest;
-        let server_id = at.config.server_id.clone();
-        let leader_id = at.server.leader().cloned();
-        let epoch = at.server.epoch();
-        self.say(at, conn, to, LoggedIn { account, epoch, leader_id, server_id, token, username });
+        let server_id = env.config.server_id.clone();
+        let leader_id = env.server.leader().cloned();
+        let epoch = env.server.epoch();
+        self.say(env, conn, to, LoggedIn { account, epoch, leader_id, server_id, token, username });
     }
 
-    pub(super) fn challenge(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo) {
-        self.work(at, conn, Continuation::Challenge(to), Job::Challenge, None);
+    pub(super) fn challenge(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo) {
+        self.work(env, conn, Continuation::Challenge(to), Job::Challenge, None);
     }
 
-    pub(super) fn prove(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, login: OperatorLogin) {
+    pub(super) fn prove(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, login: OperatorLogin) {
         let challenge = self.connections.get_mut(conn).and_then(|connection| connection.challenge.take());
         let Some(challenge) = challenge else {
             let refusal =
                 Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
-            return self.refuse(at, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal, false);
         };
         let job = Job::Prove { challenge, proof: login.proof.0 };
-        self.work(at, conn, Continuation::Proof(to), job, None);
+        self.work(env, conn, Continuation::Proof(to), job, None);
     }
 
     /// The thread of a connection has done what it was given.
-    pub fn on_credential(&mut self, at: &mut At<'_>, conn: ConnId, done: Result<Done, Refusal>) {
+    pub fn on_credential(&mut self, env: &mut Env<'_>, conn: ConnId, done: Result<Done, Refusal>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.shares.give_back(connection);
         let Some(Awaited::Job(pending)) = connection.awaited.take() else { return };
         let PendingJob { continuation, guarded, .. } = *pending;
         match (&guarded, &done) {
             (Some(guarded), Ok(Done::Checked { ok: true, .. })) => {
-                self.throttle.succeeded(at.now.mono_ms, guarded, connection.addr);
+                self.throttle.succeeded(env.now.mono_ms, guarded, connection.addr);
             }
-            (Some(guarded), Err(_)) => self.throttle.undone(at.now.mono_ms, guarded, connection.addr),
+            (Some(guarded), Err(_)) => self.throttle.undone(env.now.mono_ms, guarded, connection.addr),
             _ => {}
         }
         if !connection.is_over() {
             match done {
-                Err(refusal) => self.refuse(at, conn, continuation.answer_to(), refusal, false),
-                Ok(done) => self.go_on(at, conn, continuation, done),
+                Err(refusal) => self.refuse(env, conn, continuation.answer_to(), refusal, false),
+                Ok(done) => self.go_on(env, conn, continuation, done),
             }
         }
-        self.read_on(conn, at.outputs);
+        self.read_on(conn, env.outputs);
     }
 
     /// What a request waited for, whose client is not read from meanwhile, has come.
@@ -391,36 +397,36 @@ impl Clients {
     }
 
     /// What comes of a request now that the work for it is done.
-    fn go_on(&mut self, at: &mut At<'_>, conn: ConnId, continuation: Continuation, done: Done) {
+    fn go_on(&mut self, env: &mut Env<'_>, conn: ConnId, continuation: Continuation, done: Done) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match (continuation, done) {
             (Continuation::Challenge(to), Done::Challenge { challenge }) => {
                 connection.challenge = Some(challenge);
-                self.say(at, conn, to, Challenge { challenge: Digest(challenge) });
+                self.say(env, conn, to, Challenge { challenge: Digest(challenge) });
             }
             (Continuation::Proof(to), Done::Proved { ok: true }) => {
                 connection.is_operator = true;
-                self.say(at, conn, to, answer::Done {});
+                self.say(env, conn, to, answer::Done {});
             }
             (Continuation::Proof(to), _) => {
                 let refusal = Refusal::new(Code::BadCredentials, "the proof does not answer the challenge");
-                self.refuse(at, conn, to, refusal, false);
+                self.refuse(env, conn, to, refusal, false);
             }
             (Continuation::LogIn { to, .. }, Done::Checked { ok: false, .. }) => {
-                self.refuse(at, conn, to, credential::wrong_password(), false);
+                self.refuse(env, conn, to, credential::wrong_password(), false);
             }
             (
                 Continuation::LogIn { to, username, password_rev, lamport_timestamp },
                 Done::Checked { rehashed, token, token_hash, .. },
             ) => {
-                let expires_ms = at.now.wall_ms.saturating_add(at.config.auth.token_absolute_ms());
+                let expires_ms = env.now.wall_ms.saturating_add(env.config.auth.token_absolute_ms());
                 let command = command::Login { password_rev, token: token_hash, expires_ms, rehashed }.into();
                 let authority = Authority::Guest;
                 let proposal = Proposal { user: username, authority, lamport_timestamp, command };
-                self.propose_login(at, conn, Write { to, then: Then::LogIn(token) }, proposal);
+                self.propose_login(env, conn, Write { to, follow_up: FollowUp::LogIn(token) }, proposal);
             }
             (Continuation::Finish(unfinished, command_job), done) => {
-                self.finish(at, conn, unfinished, command_job, done)
+                self.finish(env, conn, unfinished, command_job, done)
             }
             // No other job is given for these.
             (Continuation::Challenge(_) | Continuation::LogIn { .. }, _) => {}
@@ -430,7 +436,7 @@ impl Clients {
     /// Puts into a command what was made or checked for it, and proposes it.
     fn finish(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         mut unfinished: Unfinished,
         command_job: CommandJob,
@@ -439,32 +445,32 @@ impl Clients {
         match (command_job, done) {
             (CommandJob::Make, Done::Made { verifier }) => {
                 unfinished.command.complete(Made::Verifier(verifier));
-                self.propose_counted(at, conn, unfinished);
+                self.propose_counted(env, conn, unfinished);
             }
             (CommandJob::CheckOwn { .. }, Done::Checked { ok: false, .. }) => {
-                self.refuse(at, conn, unfinished.write.to, credential::wrong_password(), false);
+                self.refuse(env, conn, unfinished.write.to, credential::wrong_password(), false);
             }
             (CommandJob::CheckOwn { new: Some(password) }, Done::Checked { token, token_hash, .. }) => {
-                let expires_ms = at.now.wall_ms.saturating_add(at.config.auth.token_absolute_ms());
+                let expires_ms = env.now.wall_ms.saturating_add(env.config.auth.token_absolute_ms());
                 unfinished.command.complete(Made::Session(token_hash, expires_ms));
-                unfinished.write.then = Then::Renew(token);
+                unfinished.write.follow_up = FollowUp::Renew(token);
                 let continuation = Continuation::Finish(unfinished, CommandJob::Make);
-                self.work(at, conn, continuation, Job::Make { password }, None);
+                self.work(env, conn, continuation, Job::Make { password }, None);
             }
             (CommandJob::CheckOwn { new: None }, Done::Checked { .. }) => {
-                self.propose_counted(at, conn, unfinished);
+                self.propose_counted(env, conn, unfinished);
             }
             (CommandJob::CheckRoom { password_rev }, Done::Checked { ok, .. }) => {
                 // A wrong password is refused by the rules, in the words that hide a private room.
                 if ok {
                     unfinished.command.complete(Made::Entry(password_rev));
                 }
-                self.propose_finished(at, conn, unfinished);
+                self.propose_finished(env, conn, unfinished);
             }
             (CommandJob::Draw, Done::Drawn { token }) => {
                 unfinished.command.complete(Made::TokenHash(token.hash()));
-                unfinished.write.then = Then::Token(token);
-                self.propose_finished(at, conn, unfinished);
+                unfinished.write.follow_up = FollowUp::Token(token);
+                self.propose_finished(env, conn, unfinished);
             }
             // No other job is given for these.
             (
@@ -478,8 +484,8 @@ impl Clients {
     }
 
     /// A login waits for the log like any write, and its client is not read from until then.
-    fn propose_login(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: Proposal) {
-        if self.propose(at, conn, write, &proposal)
+    fn propose_login(&mut self, env: &mut Env<'_>, conn: ConnId, write: Write, proposal: Proposal) {
+        if self.propose(env, conn, write, &proposal)
             && let Some(connection) = self.connections.get_mut(conn)
         {
             connection.awaited = Some(Awaited::Commit);
@@ -489,7 +495,7 @@ impl Clients {
     /// The log has decided about a login.
     pub(super) fn login_decided(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         token: Option<Token>,
         outcome: Result<UserName, Refusal>,
@@ -498,11 +504,11 @@ impl Clients {
             Err(refusal) => Answer::Nack(refusal),
             Ok(username) => {
                 let session = token.as_ref().map(|token| Authority::Session(token.hash()));
-                self.become_user(at, conn, username.clone(), session.unwrap_or(Authority::Guest));
-                let (leader_id, server_id) = (at.server.leader().cloned(), at.config.server_id.clone());
+                self.become_user(env, conn, username.clone(), session.unwrap_or(Authority::Guest));
+                let (leader_id, server_id) = (env.server.leader().cloned(), env.config.server_id.clone());
                 Answer::LoggedIn(LoggedIn {
                     account: token.is_some(),
-                    epoch: at.server.epoch(),
+                    epoch: env.server.epoch(),
                     leader_id,
                     server_id,
                     token,
@@ -516,42 +522,42 @@ impl Clients {
     /// already, or gets it before it is closed. A guest who registered the own name stays, and has to log in
     /// before anything is done for them: they stay among the user's connections, so that whatever ends a
     /// membership reaches them, and what they follow goes on without a hole.
-    pub(super) fn end_sessions(&mut self, at: &mut At<'_>, ended: &Ended, asker: Option<ConnId>) {
+    pub(super) fn end_sessions(&mut self, env: &mut Env<'_>, ended: &Ended, asker: Option<ConnId>) {
         for conn in self.connections.of_user(&ended.user) {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
             if !connection.is_among(ended.which) {
                 continue;
             }
-            if Some(conn) == asker && ended.which == Which::Guests {
+            if Some(conn) == asker && ended.which == SessionFilter::Guests {
                 continue;
             }
             if Some(conn) == asker {
-                self.close(conn, at.outputs);
+                self.close(conn, env.outputs);
             } else {
-                self.end_session(at, conn, ended.reason);
+                self.end_session(env, conn, ended.reason);
             }
         }
     }
 
     /// Ends a connection whose session has ended.
-    pub(super) fn end_session(&mut self, at: &mut At<'_>, conn: ConnId, reason: &str) {
-        let said = Said::push(SessionEnded { reason: reason.into() }, at.signature());
-        at.fan_out(Instruction::Say { conn, said });
-        self.close(conn, at.outputs);
+    pub(super) fn end_session(&mut self, env: &mut Env<'_>, conn: ConnId, reason: &str) {
+        let said = Said::push(SessionEnded { reason: reason.into() }, env.signature());
+        env.fan_out(Instruction::Say { conn, said });
+        self.close(conn, env.outputs);
     }
 }
 
 /// Whose session a token opens, and whether its use is to be noted.
-fn by_token(at: &At<'_>, token: &Token) -> Result<(UserName, bool), Refusal> {
+fn by_token(env: &Env<'_>, token: &Token) -> Result<(UserName, bool), Refusal> {
     let hash = token.hash();
-    let user = at.state.user_of_token(&hash);
+    let user = env.state.user_of_token(&hash);
     let session = user.and_then(|user| user.sessions.get(&hash));
-    let valid = session.filter(|session| session.lasts(at.now.wall_ms, at.config.auth.token_idle_ms()));
+    let valid = session.filter(|session| session.lasts(env.now.wall_ms, env.config.auth.token_idle_ms()));
     let (Some(user), Some(valid)) = (user, valid) else { return Err(Token::refused()) };
-    if user.account.is_banned(at.now.wall_ms) {
+    if user.account.is_banned(env.now.wall_ms) {
         return Err(banned_from_cluster(&user.name));
     }
-    Ok((user.name.clone(), valid.is_stale(at.now.wall_ms)))
+    Ok((user.name.clone(), valid.is_stale(env.now.wall_ms)))
 }
 
 fn already(user: &UserName) -> Refusal {

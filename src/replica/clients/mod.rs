@@ -1,7 +1,7 @@
 //! The clients of this server: their connections, what they ask, and the answers that they wait for.
 //!
 //! [`Clients`] owns all that there is of them. What it needs of the rest of the server is handed in with each call
-//! ([`At`]): the time, the settings, the chat state to look at, the queue towards the log, and [`Server`] for
+//! ([`Env`]): the time, the settings, the chat state to look at, the queue towards the log, and [`Server`] for
 //! questions about the cluster and the disk. Nothing here writes the disk or moves consensus.
 //!
 //! | file | what it does |
@@ -66,7 +66,7 @@ use super::{
 pub use self::answers::Decided;
 
 /// What a call needs of the rest of the server, and where what comes of it goes.
-pub struct At<'a> {
+pub struct Env<'a> {
     pub now: Now,
     pub config: &'a ReplicaConfig,
     /// The chat state, as far as it is applied here.
@@ -78,7 +78,7 @@ pub struct At<'a> {
     pub outputs: &'a mut Outputs,
 }
 
-impl At<'_> {
+impl Env<'_> {
     fn fan_out(&mut self, instruction: Instruction) {
         self.outputs.fan_out(instruction);
     }
@@ -153,7 +153,7 @@ impl Clients {
     /// A connection begins; `is_last` if nothing is to be taken from it any more.
     pub fn open(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         addr: Option<IpAddr>,
         is_reserved: bool,
@@ -161,44 +161,44 @@ impl Clients {
     ) {
         self.connections.open(conn, Connection::new(addr));
         if is_reserved {
-            self.reserved.insert(conn, at.now.mono_ms.saturating_add(RESERVED_MS));
+            self.reserved.insert(conn, env.now.mono_ms.saturating_add(RESERVED_MS));
         }
-        at.fan_out(Instruction::Open { conn });
+        env.fan_out(Instruction::Open { conn });
         if is_stopping {
-            self.close(conn, at.outputs);
+            self.close(conn, env.outputs);
         }
     }
 
     /// A connection is gone.
-    pub fn closed(&mut self, at: &mut At<'_>, conn: ConnId) {
+    pub fn closed(&mut self, env: &mut Env<'_>, conn: ConnId) {
         self.reserved.remove(&conn);
         let connection = self.connections.close(conn);
         if let Some(connection) = &connection {
             self.shares.give_back(connection);
         }
         if let Some(user) = connection.and_then(|connection| connection.user) {
-            self.presence.depart(at.now.mono_ms, &user.key());
+            self.presence.depart(env.now.mono_ms, &user.key());
         }
-        at.proposals.forget_conn(conn);
+        env.proposals.forget_conn(conn);
         self.queries.retain(|(_, query)| query.conn() != conn);
-        at.fan_out(Instruction::Forget { conn });
+        env.fan_out(Instruction::Forget { conn });
     }
 
     /// Time has passed. `trusts_clock`: whether sessions may end by their time.
-    pub fn tick(&mut self, at: &mut At<'_>, trusts_clock: bool) {
-        self.time_out(at);
+    pub fn tick(&mut self, env: &mut Env<'_>, trusts_clock: bool) {
+        self.time_out(env);
         // What the last round had no room for.
-        self.answer_reads(at);
-        self.end_unproven(at);
-        self.look_at_tokens(at, trusts_clock);
-        for (conn, rooms) in self.connections.due(at.now.mono_ms) {
-            self.follow(at, conn, rooms);
+        self.answer_reads(env);
+        self.end_unproven(env);
+        self.look_at_tokens(env, trusts_clock);
+        for (conn, rooms) in self.connections.due(env.now.mono_ms) {
+            self.follow(env, conn, rooms);
         }
         if let Some(change) = self.presence.take_change() {
-            at.server.tell_peers(&change, at.outputs);
+            env.server.tell_peers(&change, env.outputs);
         }
-        self.show_presence(at);
-        at.fan_out(Instruction::Tick);
+        self.show_presence(env);
+        env.fan_out(Instruction::Tick);
     }
 
     /// How many are logged in.
@@ -263,15 +263,15 @@ impl Clients {
     }
 
     /// The server begins to end: clients are sent elsewhere, and those that wait for nothing are let go.
-    pub fn send_away(&mut self, at: &mut At<'_>) {
-        let push = at.server.redirect("this server is shutting down");
-        let push = push.map(|push| Said::push(push, at.signature()));
+    pub fn send_away(&mut self, env: &mut Env<'_>) {
+        let push = env.server.redirect("this server is shutting down");
+        let push = push.map(|push| Said::push(push, env.signature()));
         for conn in self.connections.conns() {
             if let Some(said) = push.clone() {
-                at.fan_out(Instruction::Say { conn, said });
+                env.fan_out(Instruction::Say { conn, said });
             }
             if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
-                self.close(conn, at.outputs);
+                self.close(conn, env.outputs);
             }
         }
     }
@@ -292,20 +292,20 @@ impl Clients {
 
     /// Tells the clients that have waited too long that the outcome is unknown, and ends their connections, so that
     /// nothing sent later on them can overtake.
-    fn time_out(&mut self, at: &mut At<'_>) {
-        self.time_out_writes(at);
-        for read in self.reads.time_out(at.now.mono_ms) {
+    fn time_out(&mut self, env: &mut Env<'_>) {
+        self.time_out_writes(env);
+        for read in self.reads.time_out(env.now.mono_ms) {
             let reason = "no majority of the servers answered in time";
-            self.refuse(at, read.conn, read.to, Refusal::new(Code::Unavailable, reason), true);
+            self.refuse(env, read.conn, read.to, Refusal::new(Code::Unavailable, reason), true);
         }
     }
 
     /// Refuses a request, in its turn behind the writes that wait.
-    fn refuse(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal, last: bool) {
-        let said = Said::nack(to, refusal, at.signature());
+    fn refuse(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal, last: bool) {
+        let said = Said::nack(to, refusal, env.signature());
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.answer_in_turn(if last { WriteAnswer::Last(said) } else { WriteAnswer::Known(said) });
         }
-        self.flush_answers(at, conn);
+        self.flush_answers(env, conn);
     }
 }

@@ -27,12 +27,12 @@ const PAUSE_MS: u64 = 1_000;
 const NEWS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
-struct Here {
+struct UserConnections {
     connections: usize,
     is_away: bool,
 }
 
-impl Here {
+impl UserConnections {
     fn state(&self) -> State {
         if self.is_away { State::Away } else { State::Online }
     }
@@ -41,7 +41,7 @@ impl Here {
 /// The users with open connections, here and elsewhere.
 #[derive(Debug, Default)]
 pub struct Presence {
-    here: BTreeMap<UserKey, Here>,
+    here: BTreeMap<UserKey, UserConnections>,
     elsewhere: BTreeMap<ServerId, BTreeMap<UserKey, State>>,
     /// Users of this server whose state changed since the peers were told.
     untold: BTreeSet<UserKey>,
@@ -91,7 +91,7 @@ impl Presence {
 
     /// What `user` is, seen over all servers.
     pub fn state(&self, user: &UserKey) -> State {
-        let here = self.here.get(user).map(Here::state);
+        let here = self.here.get(user).map(UserConnections::state);
         let elsewhere = self.elsewhere.values().filter_map(|users| users.get(user).copied());
         elsewhere.chain(here).max().unwrap_or_default()
     }
@@ -110,7 +110,7 @@ impl Presence {
     fn told<'a>(&self, whole: bool, users: impl Iterator<Item = &'a UserKey>) -> PeerMessage {
         let (mut online, mut away, mut offline) = (Vec::new(), Vec::new(), Vec::new());
         for user in users {
-            match self.here.get(user).map_or(State::Offline, Here::state) {
+            match self.here.get(user).map_or(State::Offline, UserConnections::state) {
                 State::Online => online.push(user.clone()),
                 State::Away => away.push(user.clone()),
                 State::Offline => offline.push(user.clone()),

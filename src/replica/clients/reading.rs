@@ -27,7 +27,7 @@ use crate::{
 
 use super::{
     super::query::{AnswerQuery, Query, Read},
-    At, Clients, presence,
+    Clients, Env, presence,
     reads::Waiting,
 };
 
@@ -35,15 +35,15 @@ use super::{
 const LOOK_BYTES: usize = 32;
 
 impl Clients {
-    pub(super) fn read(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, request: Request) {
+    pub(super) fn read(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, request: Request) {
         // A room that may not be read is waited for like one that does not exist: an answer at once would
         // tell them apart, and an invitation may be on its way. So is every other refusal: what it lacks may have
         // been granted on another server.
         let connection = self.connections.get_mut(conn);
         let is_operator = connection.as_ref().is_some_and(|connection| connection.is_operator);
         let user = connection.and_then(|connection| connection.user.as_ref()).map(UserName::key);
-        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: at.now.wall_ms });
-        let seen = |room: &RoomName| Some(at.state.visible_room(viewer?, room).ok()?.1);
+        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: env.now.wall_ms });
+        let seen = |room: &RoomName| Some(env.state.visible_room(viewer?, room).ok()?.1);
         let barrier = match &request {
             Request::Ping(ping) => ping.has_barrier(),
             // The client has seen more than this server has applied, or speaks of a room that may be
@@ -58,80 +58,80 @@ impl Clients {
                 last_seq.is_none_or(|last_seq| seen > last_seq)
             }
             Request::Hooks(request::Hooks { room }) => {
-                viewer.is_none_or(|viewer| at.state.hooks(viewer, room).is_err())
+                viewer.is_none_or(|viewer| env.state.hooks(viewer, room).is_err())
             }
             Request::Users(_) => {
-                !at.state.cluster_role_of(user.as_ref(), is_operator).may(ClusterPermission::ListUsers)
+                !env.state.cluster_role_of(user.as_ref(), is_operator).may(ClusterPermission::ListUsers)
             }
             Request::Members(request::Members { room, .. })
             | Request::Pins(request::Pins { room })
             | Request::Search(request::Search { room: Some(room), .. }) => seen(room).is_none(),
             // Nor for an administrator of a room that is not to be seen; to an operator none is hidden.
-            Request::Export(Export { room, .. }) if is_operator => at.state.room(&room.key()).is_none(),
+            Request::Export(Export { room, .. }) if is_operator => env.state.room(&room.key()).is_none(),
             Request::Export(Export { room, .. }) => {
-                let role = at.state.cluster_role_of(user.as_ref(), is_operator);
+                let role = env.state.cluster_role_of(user.as_ref(), is_operator);
                 seen(room).is_none() || !role.may(ClusterPermission::Export)
             }
             // Nothing that is committed may be missing.
             Request::ExportRooms(_) => true,
             Request::FileRead(read) => {
-                viewer.is_none_or(|viewer| at.state.visible_file(viewer, read.file_id).is_err())
+                viewer.is_none_or(|viewer| env.state.visible_file(viewer, read.file_id).is_err())
             }
             _ => false,
         };
         if barrier {
-            let waiting = Waiting::new(at.now.mono_ms, conn, to.clone(), request, 0);
+            let waiting = Waiting::new(env.now.mono_ms, conn, to.clone(), request, 0);
             if let Err(refusal) = self.reads.push(waiting) {
-                self.refuse(at, conn, to, refusal, false);
+                self.refuse(env, conn, to, refusal, false);
             }
         } else {
-            self.answer_read(at, conn, to, request);
+            self.answer_read(env, conn, to, request);
         }
     }
 
     /// Answers the reads that waited for the state to be up to date.
-    pub fn answer_reads(&mut self, at: &mut At<'_>) {
-        while !at.outputs.are_enough()
-            && let Some(read) = self.reads.next_ready(at.server.applied_index())
+    pub fn answer_reads(&mut self, env: &mut Env<'_>) {
+        while !env.outputs.are_enough()
+            && let Some(read) = self.reads.next_ready(env.server.applied_index())
         {
             if read.request.is_awaited() {
-                self.go_on_with(at, read);
+                self.go_on_with(env, read);
             } else {
-                self.answer_read(at, read.conn, read.to, read.request);
+                self.answer_read(env, read.conn, read.to, read.request);
             }
         }
     }
 
-    fn answer_read(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, request: Request) {
+    fn answer_read(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, request: Request) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let is_operator = connection.is_operator;
-        let looked_at = looks_through(at, &request);
+        let looked_at = looks_through(env, &request);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let user = connection.user.as_ref().map(UserName::key);
         if looked_at > 0 {
-            self.charge(at, conn, looked_at * LOOK_BYTES);
-            at.outputs.spend(looked_at * LOOK_BYTES);
+            self.charge(env, conn, looked_at * LOOK_BYTES);
+            env.outputs.spend(looked_at * LOOK_BYTES);
         }
         let answer = match request {
             Request::Ping(ping) => Ok(Pong::new(ping.into_data()).into()),
-            Request::ListServers(_) => Ok(at.server.server_list(self.count()).into()),
-            Request::AskStatus(_) => Ok(Box::new(at.server.status(at.now, self.count())).into()),
-            Request::Users(users) => self.users(at, user.as_ref(), is_operator, &users),
-            Request::Audit(audit) => self.audit(at, user.as_ref(), is_operator, &audit),
+            Request::ListServers(_) => Ok(env.server.server_list(self.count()).into()),
+            Request::AskStatus(_) => Ok(Box::new(env.server.status(env.now, self.count())).into()),
+            Request::Users(users) => self.users(env, user.as_ref(), is_operator, &users),
+            Request::Audit(audit) => self.audit(env, user.as_ref(), is_operator, &audit),
             Request::ExportRooms(export) => self
-                .exporter(at, user.as_ref(), is_operator)
-                .map(|viewer| self.exported_rooms(at, viewer, &export)),
+                .exporter(env, user.as_ref(), is_operator)
+                .map(|viewer| self.exported_rooms(env, viewer, &export)),
             Request::Export(export) => {
                 let limit = export.limit();
                 let Export { room, after, .. } = export;
                 let after = after.get();
-                let viewer = self.exporter(at, user.as_ref(), is_operator);
-                match viewer.and_then(|viewer| at.state.exported(viewer, &room, after == 0)) {
+                let viewer = self.exporter(env, user.as_ref(), is_operator);
+                match viewer.and_then(|viewer| env.state.exported(viewer, &room, after == 0)) {
                     Ok((id, page)) => {
                         let before = page.last_seq + 1;
                         let max_bytes = HISTORY_BYTES;
                         let range = EventRange { after, before, oldest_first: true, limit, max_bytes };
-                        return self.query(at, conn, to, Read::Export { room: id, range, page });
+                        return self.query(env, conn, to, Read::Export { room: id, range, page });
                     }
                     Err(refusal) => Err(refusal),
                 }
@@ -139,48 +139,48 @@ impl Clients {
             request => {
                 // The rest has been asked for a login before.
                 let Some(user) = user else { return };
-                match self.answer_user(at, conn, &to, &user, request) {
+                match self.answer_user(env, conn, &to, &user, request) {
                     Ok(Some(answer)) => Ok(answer),
                     Ok(None) => return,
                     Err(refusal) => Err(refusal),
                 }
             }
         };
-        let said = Said::answer(to, answer.unwrap_or_else(Answer::Nack), at.signature());
+        let said = Said::answer(to, answer.unwrap_or_else(Answer::Nack), env.signature());
         if looked_at > 0 {
-            self.charge(at, conn, said.bytes());
+            self.charge(env, conn, said.bytes());
         }
-        at.fan_out(Instruction::Say { conn, said });
+        env.fan_out(Instruction::Say { conn, said });
     }
 
     /// Lets the connection pay for what it has asked for beyond its line: else short questions with long answers
     /// would cost it nothing.
-    fn charge(&mut self, at: &mut At<'_>, conn: ConnId, bytes: usize) {
+    fn charge(&mut self, env: &mut Env<'_>, conn: ConnId, bytes: usize) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let who = (connection.user.as_ref().map(UserName::key), connection.addr);
-        self.rates.answered(at.now.mono_ms, &at.config.limits, &mut connection.traffic, who, bytes);
+        self.rates.answered(env.now.mono_ms, &env.config.limits, &mut connection.traffic, who, bytes);
     }
 
     /// The answer to a user's question; `None` if it comes later, or not at all.
     fn answer_user(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         to: &AnswerTo,
         user: &UserKey,
         request: Request,
     ) -> Result<Option<Answer>, Refusal> {
-        let viewer = Viewer { user, now_ms: at.now.wall_ms };
+        let viewer = Viewer { user, now_ms: env.now.wall_ms };
         Ok(Some(match request {
             Request::Rooms(rooms) => {
                 let (limit, joined) = (rooms.limit(), rooms.joined);
                 let after = rooms.after.map(|room| room.key());
-                let (rooms, more) = at.state.room_summaries(viewer, after.as_ref(), joined, limit);
+                let (rooms, more) = env.state.room_summaries(viewer, after.as_ref(), joined, limit);
                 RoomList { more, rooms }.into()
             }
             Request::Members(members) => {
                 let limit = members.limit();
-                let (id, room) = at.state.visible_room(viewer, &members.room)?;
+                let (id, room) = env.state.visible_room(viewer, &members.room)?;
                 let room = room.name.clone();
                 let presence = |user: &UserKey| match self.presence.state(user) {
                     PresenceState::Offline => (false, false),
@@ -188,21 +188,21 @@ impl Clients {
                     PresenceState::Online => (true, false),
                 };
                 let after = members.after.map(|user| user.key());
-                let (members, more) = at.state.members(id, at.now.wall_ms, after.as_ref(), limit, presence);
+                let (members, more) = env.state.members(id, env.now.wall_ms, after.as_ref(), limit, presence);
                 MemberList { members, more, room }.into()
             }
             Request::Hooks(request::Hooks { room }) => {
-                let hooks = at.state.hooks(viewer, &room)?;
+                let hooks = env.state.hooks(viewer, &room)?;
                 HookList { hooks, room }.into()
             }
             Request::Pins(request::Pins { room }) => {
-                let (_, room) = at.state.visible_room(viewer, &room)?;
+                let (_, room) = env.state.visible_room(viewer, &room)?;
                 PinList { pins: room.pins().map(|pinned| pinned.seq).collect(), room: room.name.clone() }
                     .into()
             }
             Request::History(history) => {
-                let query = self.history_query(at, viewer, conn, to, &history)?;
-                self.queries.push((at.server.applied_index(), Query::Events(query)));
+                let query = self.history_query(env, viewer, conn, to, &history)?;
+                self.queries.push((env.server.applied_index(), Query::Events(query)));
                 return Ok(None);
             }
             Request::Search(search) => {
@@ -213,15 +213,15 @@ impl Clients {
                 let limit = search.limit();
                 let request::Search { query, room, author, since, until, before, .. } = search;
                 let room =
-                    room.map(|room| at.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
+                    room.map(|room| env.state.visible_room(viewer, &room).map(|(id, _)| id)).transpose()?;
                 let readable = match room {
                     Some(room) => [room].into(),
-                    None => at.state.visible_rooms(viewer),
+                    None => env.state.visible_rooms(viewer),
                 };
-                let renamed = at.state.renamed_among(&readable);
+                let renamed = env.state.renamed_among(&readable);
                 // It is looked up a moment later, when there may be more: what was said after the asker had to
                 // leave a room is not for them, though they were in it when this was judged.
-                let end = at.state.lamport().saturating_add(1);
+                let end = env.state.lamport().saturating_add(1);
                 let search = Search {
                     query: query.into(),
                     room,
@@ -232,78 +232,78 @@ impl Clients {
                     before_lamport: Some(before.map_or(end, |before| before.get().min(end))),
                     limit,
                 };
-                self.query(at, conn, to.clone(), Read::Search { search, renamed });
+                self.query(env, conn, to.clone(), Read::Search { search, renamed });
                 return Ok(None);
             }
             Request::FileRead(request::FileRead { file_id, offset }) => {
-                let file = at.state.visible_file(viewer, file_id)?;
+                let file = env.state.visible_file(viewer, file_id)?;
                 if !offset.is_multiple_of(FILE_CHUNK_BYTES as u64) {
                     let reason = format!("offset must be a multiple of {FILE_CHUNK_BYTES}");
                     return Err(Refusal::bad_request(reason));
                 }
-                self.query(at, conn, to.clone(), Read::FileChunk { file, offset });
+                self.query(env, conn, to.clone(), Read::FileChunk { file, offset });
                 return Ok(None);
             }
             Request::Typing(typing) => {
-                self.typing(at, conn, viewer, &typing.room);
+                self.typing(env, conn, viewer, &typing.room);
                 return Ok(None);
             }
             Request::SetPresence(request::SetPresence { state }) => {
-                self.presence.set_away(at.now.mono_ms, user, state == Presence::Away);
+                self.presence.set_away(env.now.mono_ms, user, state == Presence::Away);
                 PresenceSet { state }.into()
             }
             _ => return Ok(None),
         }))
     }
 
-    fn query(&mut self, at: &At<'_>, conn: ConnId, to: AnswerTo, read: Read) {
+    fn query(&mut self, env: &Env<'_>, conn: ConnId, to: AnswerTo, read: Read) {
         let query = AnswerQuery { conn, to, read };
-        self.queries.push((at.server.applied_index(), Query::Answer(query)));
+        self.queries.push((env.server.applied_index(), Query::Answer(query)));
     }
 
     /// In whose name is exported: an operator in none, and sees everything; an administrator in the own one.
     fn exporter<'a>(
         &self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         user: Option<&'a UserKey>,
         is_operator: bool,
     ) -> Result<Option<Viewer<'a>>, Refusal> {
-        let role = at.state.cluster_role_of(user, is_operator);
+        let role = env.state.cluster_role_of(user, is_operator);
         if role.may(ClusterPermission::ExportAll) {
             return Ok(None);
         }
         match user.filter(|_| role.may(ClusterPermission::Export)) {
-            Some(user) => Ok(Some(Viewer { user, now_ms: at.now.wall_ms })),
+            Some(user) => Ok(Some(Viewer { user, now_ms: env.now.wall_ms })),
             None => Err(Refusal::new(Code::Forbidden, "only an operator or an administrator may export")),
         }
     }
 
     fn users(
         &self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         user: Option<&UserKey>,
         is_operator: bool,
         asked: &Users,
     ) -> Result<Answer, Refusal> {
-        let role = at.state.cluster_role_of(user, is_operator);
+        let role = env.state.cluster_role_of(user, is_operator);
         if !role.may(ClusterPermission::ListUsers) {
             return Err(Refusal::new(Code::Forbidden, "only an administrator may list the users"));
         }
         let after = asked.after.as_ref().map(UserName::key);
         let online = |user: &UserKey| self.presence.state(user) != PresenceState::Offline;
-        let (users, more) = at.state.accounts(at.now.wall_ms, after.as_ref(), asked.limit(), online);
+        let (users, more) = env.state.accounts(env.now.wall_ms, after.as_ref(), asked.limit(), online);
         Ok(UserList { more, users }.into())
     }
 
     fn audit(
         &self,
-        at: &At<'_>,
+        env: &Env<'_>,
         user: Option<&UserKey>,
         is_operator: bool,
         asked: &Audit,
     ) -> Result<Answer, Refusal> {
-        let role = at.state.cluster_role_of(user, is_operator);
-        let viewer = user.map(|user| Viewer { user, now_ms: at.now.wall_ms });
+        let role = env.state.cluster_role_of(user, is_operator);
+        let viewer = user.map(|user| Viewer { user, now_ms: env.now.wall_ms });
         let viewer = if role.may(ClusterPermission::ReadWholeAudit) {
             None
         } else if role.may(ClusterPermission::ReadAudit) && viewer.is_some() {
@@ -312,26 +312,26 @@ impl Clients {
             return Err(Refusal::new(Code::Forbidden, "only an administrator may read the audit log"));
         };
         let before = asked.before.map_or(u64::MAX, Seq::get);
-        let (entries, more) = at.state.audit(viewer, before, asked.limit());
+        let (entries, more) = env.state.audit(viewer, before, asked.limit());
         Ok(AuditPage { entries, more }.into())
     }
 
-    fn exported_rooms(&self, at: &At<'_>, viewer: Option<Viewer<'_>>, asked: &ExportRooms) -> Answer {
+    fn exported_rooms(&self, env: &Env<'_>, viewer: Option<Viewer<'_>>, asked: &ExportRooms) -> Answer {
         let after = asked.after.as_ref().map(RoomName::key);
-        let (rooms, more) = at.state.exported_rooms(viewer, after.as_ref(), asked.limit());
+        let (rooms, more) = env.state.exported_rooms(viewer, after.as_ref(), asked.limit());
         RoomNames { more, rooms }.into()
     }
 
     fn history_query(
         &self,
-        at: &At<'_>,
+        env: &Env<'_>,
         viewer: Viewer<'_>,
         conn: ConnId,
         to: &AnswerTo,
         asked: &History,
     ) -> Result<EventQuery, Refusal> {
         let (range, limit) = (asked.range, asked.limit());
-        let (id, room) = at.state.visible_room(viewer, &asked.room)?;
+        let (id, room) = env.state.visible_room(viewer, &asked.room)?;
         let end = room.last_seq + 1;
         let (after, before, oldest_first) = match range {
             HistoryRange::Last => (0, end, false),
@@ -346,7 +346,7 @@ impl Clients {
             first_seq: room.first_seq(),
             last_seq: room.last_seq,
             more: false,
-            stale: at.server.is_stale(),
+            stale: env.server.is_stale(),
         };
         Ok(EventQuery {
             conn,
@@ -357,55 +357,55 @@ impl Clients {
     }
 
     /// Shows a user typing to the members of the room that are online, here and on the other servers.
-    fn typing(&mut self, at: &mut At<'_>, conn: ConnId, viewer: Viewer<'_>, room: &RoomName) {
-        let Some(id) = at.state.room_id(&room.key()).filter(|id| at.state.may_type(viewer, *id)) else {
+    fn typing(&mut self, env: &mut Env<'_>, conn: ConnId, viewer: Viewer<'_>, room: &RoomName) {
+        let Some(id) = env.state.room_id(&room.key()).filter(|id| env.state.may_type(viewer, *id)) else {
             return;
         };
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(user) = connection.user.clone() else { return };
-        if !connection.types(at.now.mono_ms) {
+        if !connection.types(env.now.mono_ms) {
             return;
         }
-        at.server.tell_peers(&PeerMessage::Typing { user: user.clone(), room: room.key() }, at.outputs);
-        self.show_typing(at, id, &user);
+        env.server.tell_peers(&PeerMessage::Typing { user: user.clone(), room: room.key() }, env.outputs);
+        self.show_typing(env, id, &user);
     }
 
     /// A user of another server is typing.
-    pub fn heard_typing(&mut self, at: &mut At<'_>, user: &UserName, room: &RoomKey) {
-        if let Some(id) = at.state.room_id(room) {
-            self.show_typing(at, id, user);
+    pub fn heard_typing(&mut self, env: &mut Env<'_>, user: &UserName, room: &RoomKey) {
+        if let Some(id) = env.state.room_id(room) {
+            self.show_typing(env, id, user);
         }
     }
 
-    fn show_typing(&mut self, at: &mut At<'_>, id: RoomId, user: &UserName) {
-        let Some(room) = at.state.room_by_id(id) else { return };
+    fn show_typing(&mut self, env: &mut Env<'_>, id: RoomId, user: &UserName) {
+        let Some(room) = env.state.room_by_id(id) else { return };
         let (room, username) = (room.name.clone(), user.clone());
         let typing = TypingShown { room, state: TypingState::Typing, username };
-        let said = Said::push(typing, at.signature());
-        let others = self.connections.members_here(at.state, id, &user.key());
+        let said = Said::push(typing, env.signature());
+        let others = self.connections.members_here(env.state, id, &user.key());
         for conn in others {
-            at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+            env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
         }
     }
 
     /// Shows who has come, gone or stepped away to those who share a room with them.
-    pub(super) fn show_presence(&mut self, at: &mut At<'_>) {
-        for (user, state) in self.presence.news(at.now.mono_ms) {
-            let Some(known) = at.state.user(&user) else { continue };
-            let said = Said::push(PresenceChange { state, username: known.name.clone() }, at.signature());
+    pub(super) fn show_presence(&mut self, env: &mut Env<'_>) {
+        for (user, state) in self.presence.news(env.now.mono_ms) {
+            let Some(known) = env.state.user(&user) else { continue };
+            let said = Said::push(PresenceChange { state, username: known.name.clone() }, env.signature());
             let rooms: Vec<RoomId> = known.rooms.keys().copied().collect();
             let mut conns = BTreeSet::new();
             for room in rooms {
-                let is_small = at
+                let is_small = env
                     .state
                     .room_by_id(room)
                     .is_some_and(|room| room.member_count() <= presence::SHOWN_TO_MAX);
                 if is_small {
-                    conns.extend(self.connections.members_here(at.state, room, &user));
+                    conns.extend(self.connections.members_here(env.state, room, &user));
                 }
             }
             for conn in conns {
-                at.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
+                env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
             }
         }
     }
@@ -413,13 +413,13 @@ impl Clients {
 
 /// How many rooms or users a request may make this server go through, where that is not bounded by the
 /// request.
-fn looks_through(at: &At<'_>, request: &Request) -> usize {
+fn looks_through(env: &Env<'_>, request: &Request) -> usize {
     match request {
         Request::Rooms(_) | Request::ExportRooms(_) | Request::Search(request::Search { room: None, .. }) => {
-            at.state.room_count()
+            env.state.room_count()
         }
         Request::Members(members) => {
-            at.state.room(&members.room.key()).map_or(1, |room| room.member_count() as usize)
+            env.state.room(&members.room.key()).map_or(1, |room| room.member_count() as usize)
         }
         Request::Users(users) => users.limit(),
         Request::Audit(audit) => audit.limit(),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    At, Clients,
+    Clients, Env,
     doubts::{Known, may_be_lifted},
 };
 
@@ -25,21 +25,21 @@ impl Clients {
     /// tells the thread.
     pub fn on_request(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         sent: (RequestHead, Result<Request, BadRequest>),
         bytes: usize,
     ) {
         let is_awaited = sent.1.as_ref().is_ok_and(Request::is_awaited);
-        self.count_request(at, conn, sent, bytes);
+        self.count_request(env, conn, sent, bytes);
         if is_awaited {
-            self.read_on(conn, at.outputs);
+            self.read_on(conn, env.outputs);
         }
     }
 
     fn count_request(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         (head, request): (RequestHead, Result<Request, BadRequest>),
         bytes: usize,
@@ -50,12 +50,12 @@ impl Clients {
         };
         let who = (connection.user.as_ref().map(UserName::key), connection.addr);
         let counted =
-            self.rates.request(at.now.mono_ms, &at.config.limits, &mut connection.traffic, who, bytes);
+            self.rates.request(env.now.mono_ms, &env.config.limits, &mut connection.traffic, who, bytes);
         if let Err((refusal, last)) = counted {
             if let Ok(Request::Chat(Chat { client_msg_id, .. })) = &request {
                 connection.shed(client_msg_id.as_ref());
             }
-            return self.refuse(at, conn, head.answer_to(), refusal, last);
+            return self.refuse(env, conn, head.answer_to(), refusal, last);
         }
         let to = head.answer_to();
         let request = match request {
@@ -64,50 +64,50 @@ impl Clients {
                 let bad_json = refusal.code == Code::BadJson;
                 connection.bad_lines += u32::from(bad_json);
                 let last = refusal.code == Code::TooLarge
-                    || (bad_json && connection.bad_lines >= at.config.limits.bad_lines_in_a_row);
-                return self.refuse(at, conn, to, refusal, last);
+                    || (bad_json && connection.bad_lines >= env.config.limits.bad_lines_in_a_row);
+                return self.refuse(env, conn, to, refusal, last);
             }
             Err(BadRequest::Fields(refusal)) => {
                 connection.bad_lines = 0;
-                return self.refuse(at, conn, to, refusal, false);
+                return self.refuse(env, conn, to, refusal, false);
             }
         };
         connection.bad_lines = 0;
         // Of a write it is checked in its turn.
         if request.kind() != Kind::Write
-            && let Err(refusal) = at.state.check_lamport(head.lamport_timestamp)
+            && let Err(refusal) = env.state.check_lamport(head.lamport_timestamp)
         {
-            return self.refuse(at, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal, false);
         }
-        let identified = if self.is_unproven(at, conn) {
+        let identified = if self.is_unproven(env, conn) {
             for_the_unproven(&request).map_err(NotIdentified::Refused)
         } else {
-            self.identify(at, conn, head.sender_id.as_deref(), &request)
+            self.identify(env, conn, head.sender_id.as_deref(), &request)
         };
         match identified {
             Ok(()) => {}
-            Err(NotIdentified::Refused(refusal)) => return self.refuse(at, conn, to, refusal, false),
-            Err(NotIdentified::Banned(guest)) => return self.doubt_ban(at, conn, to, guest),
+            Err(NotIdentified::Refused(refusal)) => return self.refuse(env, conn, to, refusal, false),
+            Err(NotIdentified::Banned(guest)) => return self.doubt_ban(env, conn, to, guest),
         }
         let known = Known::Here;
         match (request.kind(), request) {
-            (_, Request::Login(login)) => self.log_in(at, conn, to, login, head.lamport_timestamp, known),
-            (_, Request::OperatorChallenge(_)) => self.challenge(at, conn, to),
-            (_, Request::OperatorLogin(login)) => self.prove(at, conn, to, login),
-            (Kind::Read, request) => self.read(at, conn, to, request),
+            (_, Request::Login(login)) => self.log_in(env, conn, to, login, head.lamport_timestamp, known),
+            (_, Request::OperatorChallenge(_)) => self.challenge(env, conn, to),
+            (_, Request::OperatorLogin(login)) => self.prove(env, conn, to, login),
+            (Kind::Read, request) => self.read(env, conn, to, request),
             (Kind::Login | Kind::Write, request) => {
-                self.write(at, conn, to, request, head.lamport_timestamp, known)
+                self.write(env, conn, to, request, head.lamport_timestamp, known)
             }
         }
     }
 
     /// Whether the connection has a place that is kept for operators and administrators and has not proven to
     /// be one's.
-    fn is_unproven(&mut self, at: &At<'_>, conn: ConnId) -> bool {
+    fn is_unproven(&mut self, env: &Env<'_>, conn: ConnId) -> bool {
         if !self.reserved.contains_key(&conn) {
             return false;
         }
-        let has_proven = self.is_privileged(at, conn);
+        let has_proven = self.is_privileged(env, conn);
         if has_proven {
             self.reserved.remove(&conn);
         }
@@ -115,12 +115,12 @@ impl Clients {
     }
 
     /// Ends the connections that hold a place that is not for them.
-    pub(super) fn end_unproven(&mut self, at: &mut At<'_>) {
-        let due = self.reserved.iter().filter(|(_, until_ms)| **until_ms <= at.now.mono_ms);
+    pub(super) fn end_unproven(&mut self, env: &mut Env<'_>) {
+        let due = self.reserved.iter().filter(|(_, until_ms)| **until_ms <= env.now.mono_ms);
         for conn in due.map(|(conn, _)| *conn).collect::<Vec<_>>() {
-            if self.is_unproven(at, conn) {
+            if self.is_unproven(env, conn) {
                 self.reserved.remove(&conn);
-                self.refuse(at, conn, AnswerTo::default(), kept_for_operators(), true);
+                self.refuse(env, conn, AnswerTo::default(), kept_for_operators(), true);
             }
         }
     }
@@ -129,7 +129,7 @@ impl Clients {
     /// names a sender logs that name in as a guest.
     fn identify(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         sender_id: Option<&str>,
         request: &Request,
@@ -144,7 +144,7 @@ impl Clients {
         let guest = connection.user.as_ref().filter(|_| connection.authority == Authority::Guest);
         if needs_login
             && let Some(user) = guest
-            && at.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
+            && env.state.user(&user.key()).is_some_and(|user| user.account.is_registered())
         {
             return Err(must_log_in(user).into());
         }
@@ -164,12 +164,12 @@ impl Clients {
             }
             (None, None) => Ok(()),
             (None, Some(sender)) => match UserName::new(sender) {
-                Some(user) if self.may_be_guest(at, &user).is_ok() => {
-                    self.become_user(at, conn, user, Authority::Guest);
+                Some(user) if self.may_be_guest(env, &user).is_ok() => {
+                    self.become_user(env, conn, user, Authority::Guest);
                     Ok(())
                 }
                 Some(user) if needs_login => {
-                    self.may_be_guest(at, &user).map_err(|refusal| match refusal.code {
+                    self.may_be_guest(env, &user).map_err(|refusal| match refusal.code {
                         // Who names a registered name without a login is asked for one.
                         Code::NameTaken => must_log_in(&user).into(),
                         _ if may_be_lifted(&refusal) => NotIdentified::Banned(user),
@@ -187,9 +187,9 @@ impl Clients {
 
     /// Whether a user may be called so, as far as it is not a matter of who has the name. What the log decides by
     /// itself is asked here, too, since a guest's login is not in the log; the servers' ids only this server knows.
-    pub(super) fn may_be_called(at: &At<'_>, user: &UserName) -> Result<(), Refusal> {
+    pub(super) fn may_be_called(env: &Env<'_>, user: &UserName) -> Result<(), Refusal> {
         must_not_be_reserved(user)?;
-        let mut servers = at.config.servers.iter();
+        let mut servers = env.config.servers.iter();
         if servers.any(|server| server.server_id.as_str().eq_ignore_ascii_case(user.as_str())) {
             let reason = format!("username: {user} is a server's id; choose another name");
             return Err(Refusal::bad_request(reason));
@@ -198,44 +198,44 @@ impl Clients {
     }
 
     /// Whether a client may be `user` without proving it.
-    pub(super) fn may_be_guest(&self, at: &mut At<'_>, user: &UserName) -> Result<(), Refusal> {
-        if at.config.auth.mode == AuthMode::Required {
+    pub(super) fn may_be_guest(&self, env: &mut Env<'_>, user: &UserName) -> Result<(), Refusal> {
+        if env.config.auth.mode == AuthMode::Required {
             let reason = "this cluster has no guests; log in with a password or a token";
             return Err(Refusal::new(Code::NotAuthenticated, reason));
         }
-        Clients::may_be_called(at, user)?;
-        at.state.may_begin_as(user, at.now.wall_ms)
+        Clients::may_be_called(env, user)?;
+        env.state.may_begin_as(user, env.now.wall_ms)
     }
 
     pub(super) fn become_user(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         user: UserName,
         authority: Authority,
     ) {
         let key = user.key();
-        let rooms: Vec<(RoomId, u64)> = at.state.member_rooms(&key).collect();
+        let rooms: Vec<(RoomId, u64)> = env.state.member_rooms(&key).collect();
         if !self.connections.log_in(conn, user, authority) {
             return;
         }
-        self.presence.arrive(at.now.mono_ms, key);
+        self.presence.arrive(env.now.mono_ms, key);
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.follow_later(at.now.mono_ms, rooms);
+            connection.follow_later(env.now.mono_ms, rooms);
         }
     }
 
-    pub(super) fn say(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo, answer: impl Into<Answer>) {
-        let said = Said::answer(to, answer, at.signature());
-        at.fan_out(Instruction::Say { conn, said });
+    pub(super) fn say(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, answer: impl Into<Answer>) {
+        let said = Said::answer(to, answer, env.signature());
+        env.fan_out(Instruction::Say { conn, said });
     }
 
     /// Lets a connection get the events of rooms that it has not asked for, from where they stood at
     /// its login.
-    pub(super) fn follow(&mut self, at: &mut At<'_>, conn: ConnId, rooms: Vec<(RoomId, u64)>) {
+    pub(super) fn follow(&mut self, env: &mut Env<'_>, conn: ConnId, rooms: Vec<(RoomId, u64)>) {
         for (room, after) in rooms {
-            if let Some(last_seq) = at.state.room_by_id(room).map(|room| room.last_seq) {
-                self.follow_unasked(at, conn, room, after, last_seq);
+            if let Some(last_seq) = env.state.room_by_id(room).map(|room| room.last_seq) {
+                self.follow_unasked(env, conn, room, after, last_seq);
             }
         }
     }
@@ -244,18 +244,18 @@ impl Clients {
     /// waits for the answer: events that came before the answer would be in it again, or behind a hole.
     pub(super) fn follow_unasked(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         room: RoomId,
         after: u64,
         last_seq: u64,
     ) {
-        let Some(name) = at.state.room_by_id(room).map(|room| room.name.clone()) else { return };
+        let Some(name) = env.state.room_by_id(room).map(|room| room.name.clone()) else { return };
         match self.connections.get_mut(conn) {
             Some(connection) if connection.awaits_join(&name.key()) => {
                 connection.follow_if_refused(room, after)
             }
-            _ => at.fan_out(Instruction::Follow { conn, room, name, after, last_seq }),
+            _ => env.fan_out(Instruction::Follow { conn, room, name, after, last_seq }),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     protocol::{credential::TokenHash, name::UserName},
 };
 
-use super::{At, Clients};
+use super::{Clients, Env};
 
 /// Connections that a tick looks at.
 const CONNS_A_TICK: usize = 64;
@@ -34,16 +34,16 @@ pub struct Round {
 }
 
 /// A connection's session, where something is to be done about it.
-enum Due {
+enum TokenTask {
     Touch(UserName, TokenHash),
     End(ConnId),
 }
 
 impl Clients {
     /// Looks at the next connections.
-    pub(super) fn look_at_tokens(&mut self, at: &mut At<'_>, trusts_clock: bool) {
-        if self.round.from.is_none() && at.now.mono_ms >= self.round.begun_ms.saturating_add(ROUND_MS) {
-            self.round = Round { begun_ms: at.now.mono_ms, from: Some(ConnId(0)) };
+    pub(super) fn look_at_tokens(&mut self, env: &mut Env<'_>, trusts_clock: bool) {
+        if self.round.from.is_none() && env.now.mono_ms >= self.round.begun_ms.saturating_add(ROUND_MS) {
+            self.round = Round { begun_ms: env.now.mono_ms, from: Some(ConnId(0)) };
         }
         let Some(from) = self.round.from.filter(|_| trusts_clock) else { return };
         let mut due = Vec::new();
@@ -57,30 +57,30 @@ impl Clients {
             let (Some(user), Authority::Session(token)) = (&connection.user, connection.authority) else {
                 continue;
             };
-            let known = at.state.user(&user.key()).and_then(|user| user.sessions.get(&token));
+            let known = env.state.user(&user.key()).and_then(|user| user.sessions.get(&token));
             let Some(known) = known.filter(|_| !connection.closing) else { continue };
-            if !known.lasts(at.now.wall_ms, at.config.auth.token_idle_ms()) {
-                due.push(Due::End(conn));
-            } else if known.is_stale(at.now.wall_ms) {
+            if !known.lasts(env.now.wall_ms, env.config.auth.token_idle_ms()) {
+                due.push(TokenTask::End(conn));
+            } else if known.is_stale(env.now.wall_ms) {
                 touches += 1;
-                due.push(Due::Touch(user.clone(), token));
+                due.push(TokenTask::Touch(user.clone(), token));
             }
         }
         self.round.from = next;
         for due in due {
             match due {
-                Due::End(conn) => self.end_session(at, conn, "the session has expired; log in again"),
-                Due::Touch(user, token) => self.touch(at, user, token),
+                TokenTask::End(conn) => self.end_session(env, conn, "the session has expired; log in again"),
+                TokenTask::Touch(user, token) => self.touch(env, user, token),
             }
         }
     }
 
     /// Proposes to note that a session is in use. Nobody waits for it.
-    pub(super) fn touch(&self, at: &mut At<'_>, user: UserName, token: TokenHash) {
-        if at.proposals.len() < at.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
+    pub(super) fn touch(&self, env: &mut Env<'_>, user: UserName, token: TokenHash) {
+        if env.proposals.len() < env.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
             let authority = Authority::Session(token);
             let touch = Proposal { user, authority, lamport_timestamp: 0, command: Touch.into() };
-            at.proposals.push_own(at.now.mono_ms, &touch);
+            env.proposals.push_own(env.now.mono_ms, &touch);
         }
     }
 }

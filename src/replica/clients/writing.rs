@@ -27,8 +27,8 @@ use crate::{
 
 use super::{
     super::evidence::evidence,
-    At, Clients,
-    connection::{Awaited, Then, Write, WriteAnswer},
+    Clients, Env,
+    connection::{Awaited, FollowUp, Write, WriteAnswer},
     doubts::Known,
     logins::Unfinished,
     reads::Waiting,
@@ -40,55 +40,55 @@ const SHED_RETRY_MS: u64 = 100;
 impl Clients {
     pub(super) fn write(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         to: AnswerTo,
         request: Request,
         lamport_timestamp: u64,
         known: Known,
     ) {
-        if redirects(at) {
-            return self.redirect(at, conn, to);
+        if redirects(env) {
+            return self.redirect(env, conn, to);
         }
         // A hash is made or checked by what the state says, and what the rules refuse is to cost none.
         if known == Known::Here && request.is_awaited() {
             return self.put_off(
-                at,
+                env,
                 conn,
-                Waiting::new(at.now.mono_ms, conn, to, request, lamport_timestamp),
+                Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp),
             );
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let unasked =
             if matches!(request, Request::Chat(_)) { connection.take_unasked(None) } else { vec![] };
-        self.follow(at, conn, unasked);
-        if let Err(refusal) = self.keep_order(at, conn, &request) {
-            return self.refuse(at, conn, to, refusal, false);
+        self.follow(env, conn, unasked);
+        if let Err(refusal) = self.keep_order(env, conn, &request) {
+            return self.refuse(env, conn, to, refusal, false);
         }
-        let then = match &request {
-            Request::CreateJoin(join) => Then::join(join),
-            _ => Then::Answer,
+        let follow_up = match &request {
+            Request::CreateJoin(join) => FollowUp::join(join),
+            _ => FollowUp::Answer,
         };
         let client_msg_id = match &request {
             Request::Chat(chat) => Some(chat.client_msg_id.clone()),
             _ => None,
         };
-        let draft = match self.draft(at, conn, request) {
+        let draft = match self.draft(env, conn, request) {
             Some(Ok(draft)) => draft,
-            Some(Err(refusal)) => return self.refuse(at, conn, to, refusal, false),
+            Some(Err(refusal)) => return self.refuse(env, conn, to, refusal, false),
             // Only writes come here.
             None => return,
         };
         let Draft { command, secret, named } = draft;
         let called = named.as_ref().or(command.operation().makes_bot());
-        if let Some(Err(refusal)) = called.map(|name| Clients::may_be_called(at, name)) {
-            return self.refuse(at, conn, to, refusal, false);
+        if let Some(Err(refusal)) = called.map(|name| Clients::may_be_called(env, name)) {
+            return self.refuse(env, conn, to, refusal, false);
         }
-        let unfinished = Unfinished { write: Write { to, then }, command, named, lamport_timestamp };
+        let unfinished = Unfinished { write: Write { to, follow_up }, command, named, lamport_timestamp };
         if let Some(secret) = secret {
-            return self.work_on(at, conn, unfinished, secret);
+            return self.work_on(env, conn, unfinished, secret);
         }
-        if !self.propose_finished(at, conn, unfinished) {
+        if !self.propose_finished(env, conn, unfinished) {
             return;
         }
         if let (Some(connection), Some(id)) = (self.connections.get_mut(conn), client_msg_id) {
@@ -97,18 +97,23 @@ impl Clients {
     }
 
     /// What is proposed for a request, and what it lacks.
-    fn draft(&mut self, at: &At<'_>, conn: ConnId, request: Request) -> Option<Result<Draft, Refusal>> {
+    fn draft(&mut self, env: &Env<'_>, conn: ConnId, request: Request) -> Option<Result<Draft, Refusal>> {
         let user = self.connections.get_mut(conn)?.user.clone();
-        let origin = at.server.origin(at.proposals.next_seq());
+        let origin = env.server.origin(env.proposals.next_seq());
         let is_online = |user: &UserName| self.presence.state(&user.key()) != PresenceState::Offline;
-        draft_of(request, &Asked { state: at.state, user: user.as_ref(), origin, is_online: &is_online })
+        draft_of(request, &Asked { state: env.state, user: user.as_ref(), origin, is_online: &is_online })
     }
 
     /// Proposes what lacks nothing any more; whether it was proposed.
-    pub(super) fn propose_finished(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished) -> bool {
+    pub(super) fn propose_finished(
+        &mut self,
+        env: &mut Env<'_>,
+        conn: ConnId,
+        unfinished: Unfinished,
+    ) -> bool {
         let Unfinished { write, command, named, lamport_timestamp } = unfinished;
         let proposal = self.proposal(conn, command, lamport_timestamp, named);
-        proposal.is_some_and(|proposal| self.propose(at, conn, write, &proposal))
+        proposal.is_some_and(|proposal| self.propose(env, conn, write, &proposal))
     }
 
     /// The proposal of a connection. `named` is the user it is about, if they need not be logged in.
@@ -137,53 +142,53 @@ impl Clients {
     /// Proposes, unless it is over a limit; whether it was proposed.
     pub(super) fn propose(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         write: Write,
         proposal: &Proposal,
     ) -> bool {
-        let allowed = may_propose(at);
-        if allowed.is_ok() && within_limits_of_state(at, proposal).is_err() {
-            self.doubt_limit(at, conn, write.to, proposal);
+        let allowed = may_propose(env);
+        if allowed.is_ok() && within_limits_of_state(env, proposal).is_err() {
+            self.doubt_limit(env, conn, write.to, proposal);
             return false;
         }
-        if let Err(refusal) = allowed.and_then(|()| self.admit(at, conn, proposal)) {
+        if let Err(refusal) = allowed.and_then(|()| self.admit(env, conn, proposal)) {
             self.note_shed(conn, &proposal.command, &refusal);
-            self.refuse(at, conn, write.to, refusal, false);
+            self.refuse(env, conn, write.to, refusal, false);
             return false;
         }
-        self.enqueue(at, conn, write, proposal);
+        self.enqueue(env, conn, write, proposal);
         true
     }
 
     /// Proposes what was counted before.
-    pub(super) fn propose_counted(&mut self, at: &mut At<'_>, conn: ConnId, unfinished: Unfinished) {
+    pub(super) fn propose_counted(&mut self, env: &mut Env<'_>, conn: ConnId, unfinished: Unfinished) {
         let Unfinished { write, command, named, lamport_timestamp } = unfinished;
         let Some(proposal) = self.proposal(conn, command, lamport_timestamp, named) else { return };
-        if let Err(refusal) = may_propose(at) {
-            return self.refuse(at, conn, write.to, refusal, false);
+        if let Err(refusal) = may_propose(env) {
+            return self.refuse(env, conn, write.to, refusal, false);
         }
-        let renews = matches!(write.then, Then::Renew(_));
-        self.enqueue(at, conn, write, &proposal);
+        let renews = matches!(write.follow_up, FollowUp::Renew(_));
+        self.enqueue(env, conn, write, &proposal);
         if renews && let Some(connection) = self.connections.get_mut(conn) {
             // What comes behind it acts by the new token, once that counts.
             connection.awaited = Some(Awaited::Commit);
         }
     }
 
-    pub(super) fn enqueue(&mut self, at: &mut At<'_>, conn: ConnId, write: Write, proposal: &Proposal) {
-        let seq = at.proposals.push(at.now.mono_ms, conn, proposal);
+    pub(super) fn enqueue(&mut self, env: &mut Env<'_>, conn: ConnId, write: Write, proposal: &Proposal) {
+        let seq = env.proposals.push(env.now.mono_ms, conn, proposal);
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.wait_for(write, seq);
         }
     }
 
-    pub(super) fn check_early(&mut self, at: &mut At<'_>, proposal: &Proposal) -> Result<(), Refusal> {
-        let read = |room, seq| at.server.event(room, seq);
-        match evidence(at.state, &proposal.command, &read) {
-            Ok(evidence) => at.state.check(at.now.wall_ms, proposal, &evidence),
+    pub(super) fn check_early(&mut self, env: &mut Env<'_>, proposal: &Proposal) -> Result<(), Refusal> {
+        let read = |room, seq| env.server.event(room, seq);
+        match evidence(env.state, &proposal.command, &read) {
+            Ok(evidence) => env.state.check(env.now.wall_ms, proposal, &evidence),
             Err(error) => {
-                at.server.broke(error);
+                env.server.broke(error);
                 Ok(())
             }
         }
@@ -201,9 +206,9 @@ impl Clients {
 
     /// Refuses a message for load, if there is too much of it or if the message that it follows was
     /// so refused: a client with several messages on their way must find them in its order, or not at all.
-    fn keep_order(&mut self, at: &At<'_>, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+    fn keep_order(&mut self, env: &Env<'_>, conn: ConnId, request: &Request) -> Result<(), Refusal> {
         let Request::Chat(Chat { client_msg_id, follows, .. }) = request else { return Ok(()) };
-        let full = at.proposals.is_full(at.config.limits.pending_proposals);
+        let full = env.proposals.is_full(env.config.limits.pending_proposals);
         let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
         if !full && !connection.overtakes(follows.as_ref()) {
             return Ok(());
@@ -220,19 +225,19 @@ impl Clients {
     /// How much may be asked for, which each server watches over by itself. What passes is counted.
     pub(super) fn admit(
         &mut self,
-        at: &mut At<'_>,
+        env: &mut Env<'_>,
         conn: ConnId,
         proposal: &Proposal,
     ) -> Result<(), Refusal> {
         let Proposal { user, command, .. } = proposal;
-        let is_privileged = self.is_privileged(at, conn);
+        let is_privileged = self.is_privileged(env, conn);
         let Some(connection) = self.connections.get_mut(conn) else { return Ok(()) };
         let (addr, has_writes) = (connection.addr, connection.has_writes());
-        let limits = &at.config.limits;
-        let now_ms = at.now.mono_ms;
+        let limits = &env.config.limits;
+        let now_ms = env.now.mono_ms;
         if !is_privileged {
             // What is sent before the first write is decided is of the same guest.
-            let is_new = |name: &UserName| at.state.user(&name.key()).is_none();
+            let is_new = |name: &UserName| env.state.user(&name.key()).is_none();
             let own = (proposal.authority == Authority::Guest && !has_writes).then_some(user);
             let names = command.operation().names().into_iter().chain(own.cloned());
             let new = names.filter(is_new).map(|name| name.key()).collect::<BTreeSet<_>>();
@@ -244,7 +249,7 @@ impl Clients {
             }
         }
         let creates = command.operation().creates(user);
-        if creates.is_some_and(|room| at.state.room(&room.key()).is_none()) {
+        if creates.is_some_and(|room| env.state.room(&room.key()).is_none()) {
             self.rates.new_room(now_ms, limits, (user.key(), addr))?;
         }
         if let Command::FileBegin(command::FileBegin { file, .. }) = command {
@@ -259,29 +264,29 @@ impl Clients {
 
     /// Whether a connection makes as many accounts and sets as many passwords as it likes: an operator's or an
     /// administrator's.
-    pub(super) fn is_privileged(&mut self, at: &At<'_>, conn: ConnId) -> bool {
+    pub(super) fn is_privileged(&mut self, env: &Env<'_>, conn: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(conn) else { return false };
         let user = connection.user.as_ref().filter(|_| connection.authority != Authority::Guest);
-        let role = at.state.cluster_role_of(user.map(UserName::key).as_ref(), connection.is_operator);
+        let role = env.state.cluster_role_of(user.map(UserName::key).as_ref(), connection.is_operator);
         role.may(ClusterPermission::PassLimits)
     }
 
-    fn redirect(&mut self, at: &mut At<'_>, conn: ConnId, to: AnswerTo) {
-        let Some(redirect) = at.server.redirect("the leader takes this") else {
+    fn redirect(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo) {
+        let Some(redirect) = env.server.redirect("the leader takes this") else {
             let refusal = Refusal::new(Code::Unavailable, "there is no leader at the moment; try again");
-            return self.refuse(at, conn, to, refusal, true);
+            return self.refuse(env, conn, to, refusal, true);
         };
-        let said = Said::answer(to, redirect, at.signature());
+        let said = Said::answer(to, redirect, env.signature());
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.answer_in_turn(WriteAnswer::Last(said));
         }
-        self.flush_answers(at, conn);
+        self.flush_answers(env, conn);
     }
 }
 
 /// Whether there is room for a proposal.
-pub(super) fn may_propose(at: &At<'_>) -> Result<(), Refusal> {
-    if at.proposals.is_full(at.config.limits.pending_proposals) {
+pub(super) fn may_propose(env: &Env<'_>) -> Result<(), Refusal> {
+    if env.proposals.is_full(env.config.limits.pending_proposals) {
         let reason = "too much waits for its commit; nothing was proposed";
         return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
     }
@@ -290,18 +295,18 @@ pub(super) fn may_propose(at: &At<'_>) -> Result<(), Refusal> {
 
 /// The limits of what one user may have, by the state of this server. They are settings, which may differ between
 /// servers for a while, so they are asked for before the log and not by the rules.
-pub(super) fn within_limits_of_state(at: &At<'_>, proposal: &Proposal) -> Result<(), Refusal> {
+pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Result<(), Refusal> {
     let Proposal { user, command, .. } = proposal;
-    let limits = &at.config.limits;
+    let limits = &env.config.limits;
     let creates = command.operation().creates(user);
-    if creates.is_some_and(|room| at.state.room(&room.key()).is_none())
-        && at.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
+    if creates.is_some_and(|room| env.state.room(&room.key()).is_none())
+        && env.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
     {
         let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
         return Err(Refusal::new(Code::Forbidden, reason));
     }
     if let Command::FileBegin(command::FileBegin { file, .. }) = command {
-        let used = at.state.user(&user.key()).map_or(0, |user| user.file_bytes);
+        let used = env.state.user(&user.key()).map_or(0, |user| user.file_bytes);
         if file.size <= limits.file_bytes && used.saturating_add(file.size) > limits.file_bytes_per_user {
             let reason = format!(
                 "your files have {used} bytes; {} are allowed in all, so delete some first",
@@ -314,6 +319,6 @@ pub(super) fn within_limits_of_state(at: &At<'_>, proposal: &Proposal) -> Result
 }
 
 /// Whether this server takes no writes but sends its clients to the leader.
-fn redirects(at: &At<'_>) -> bool {
-    at.config.followers == Followers::Redirect && at.server.role() != Role::Leader
+fn redirects(env: &Env<'_>) -> bool {
+    env.config.followers == Followers::Redirect && env.server.role() != Role::Leader
 }

@@ -15,7 +15,7 @@
 
 use super::Node;
 use crate::{
-    consensus::Part,
+    consensus::RaftRole,
     disk::Storage,
     election::membership::PeerView,
     replica::{
@@ -66,7 +66,7 @@ impl<S: Storage> Node<S> {
         // While a rebuilt server is being taken in, a majority of the old voters is needed too, and a lost one is
         // among them.
         let is_settled = conf.voters_outgoing.is_empty();
-        if is_settled && self.consensus.part() != Part::Leader && 2 * whole > conf.voters.len() {
+        if is_settled && self.consensus.raft_role() != RaftRole::Leader && 2 * whole > conf.voters.len() {
             let reason = format!("damage was found: {reason}");
             self.quarantine(reason, outputs);
         }

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::{
-    consensus::{APPEND, APPEND_RESPONSE, Part},
+    consensus::{APPEND, APPEND_RESPONSE, RaftRole},
     disk::Storage,
     protocol::{
         name::ServerId,
@@ -59,7 +59,7 @@ impl<S: Storage> Node<S> {
         // log may hold another one in that place, which the peer never had.
         if message.kind == APPEND_RESPONSE
             && !message.reject
-            && self.consensus.part() == Part::Leader
+            && self.consensus.raft_role() == RaftRole::Leader
             && message.term == self.consensus.term()
             && let Some(last_log_term) = self.consensus.term_of(message.index)
         {

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use crate::{
     config::{ReplicaConfig, ServerEntry},
-    consensus::{ConfChange, Consensus, Part},
+    consensus::{ConfChange, Consensus, RaftRole},
     disk::{Applied, Batch, Identity, Loaded, Row, Storage, StorageError},
     election::membership::View,
     protocol::{
@@ -290,11 +290,11 @@ impl<S: Storage> Node<S> {
         if self.identity.cluster.is_none() {
             return Role::Forming;
         }
-        match self.consensus.part() {
-            Part::Leader => Role::Leader,
+        match self.consensus.raft_role() {
+            RaftRole::Leader => Role::Leader,
             _ if !self.consensus.is_voter() => Role::Learner,
-            Part::Candidate => Role::Candidate,
-            Part::Follower => Role::Follower,
+            RaftRole::Candidate => Role::Candidate,
+            RaftRole::Follower => Role::Follower,
         }
     }
 

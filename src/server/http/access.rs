@@ -6,7 +6,7 @@
 //! rebinding). All other clients need an administrator's token.
 
 use super::{
-    exchange::{Exchange, Stop},
+    exchange::{Abort, Exchange},
     failures::refused,
     origin,
 };
@@ -18,7 +18,7 @@ use crate::{
         request::{Login, Users},
     },
     server::{
-        client_thread::{ServerHandle, Visitor},
+        client_thread::{ConnectionInfo, ServerHandle},
         local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
     },
 };
@@ -30,14 +30,14 @@ const OF_PROXIES: [&str; 6] =
 /// Whether a request comes from a program on this machine, and through no proxy.
 pub fn is_local(exchange: &Exchange<'_>) -> bool {
     let head = &exchange.head;
-    exchange.visitor.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
+    exchange.info.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
         && OF_PROXIES.iter().all(|name| head.all(name).next().is_none())
         && origin::is_home(&head.host, &exchange.server.context.config.replica.servers)
 }
 
 /// Refuses a request for the metrics unless it comes from this machine, or with the token of the
 /// configuration or of an administrator.
-pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Stop> {
+pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Abort> {
     if is_local(exchange) {
         return Ok(());
     }
@@ -49,12 +49,12 @@ pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Stop> {
     if exchange.server.context.config.metrics.token == Some(token.hash()) {
         return Ok(());
     }
-    Ok(check_administrator(exchange.server, exchange.visitor, token)?)
+    Ok(check_administrator(exchange.server, exchange.info, token)?)
 }
 
 /// Refuses a token that is not an administrator's.
-pub fn check_administrator(server: &ServerHandle, visitor: Visitor, token: Token) -> Result<(), Failure> {
-    let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+pub fn check_administrator(server: &ServerHandle, info: ConnectionInfo, token: Token) -> Result<(), Failure> {
+    let mut session = LocalSession::open(server, info, ANSWER_WITHIN)?;
     ask(&mut session, Login::Token(token))?;
     // Only an administrator is answered this.
     match ask(&mut session, Users { after: None, limit: Some(Limit::clamped(1)) }) {

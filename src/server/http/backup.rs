@@ -9,7 +9,7 @@ use std::{
 use data_encoding::HEXLOWER;
 
 use super::{
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     failures::with_retry,
     head::Method,
     response::Response,
@@ -33,16 +33,16 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Sends a backup to a client that has answered a challenge, and a challenge to any other.
-pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     check_operator(exchange)?;
     let server = exchange.server;
     let response = Response::bytes("application/octet-stream", Vec::new());
     if exchange.head.method == Method::Head {
         return Ok(Done::Answer(response));
     }
-    let busy = |reason| Stop::Answer(with_retry(Response::error(503, "overloaded", reason), None));
+    let busy = |reason| Abort::Answer(with_retry(Response::error(503, "overloaded", reason), None));
     let place = server.backups.begin().ok_or_else(|| busy("this server makes a backup already"))?;
-    let mut session = LocalSession::open(server, exchange.visitor, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(server, exchange.info, ANSWER_WITHIN)?;
     let applied = ask(&mut session, AskStatus {})?.applied_index;
     let deadline = Instant::now() + WRITTEN_WITHIN;
     let copy = loop {
@@ -77,7 +77,7 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
         // The data was set aside meanwhile because it was in doubt: the end must not be sent.
         if !server.backups.readers.is_same(life) {
             log::warn!("a backup was broken off: this server's data was replaced");
-            return Err(Stop::Gone(std::io::ErrorKind::Interrupted.into()));
+            return Err(Abort::Gone(std::io::ErrorKind::Interrupted.into()));
         }
         if count == 0 {
             break;
@@ -90,7 +90,7 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
     Ok(Done::Sent)
 }
 
-fn check_operator(exchange: &Exchange<'_>) -> Result<(), Stop> {
+fn check_operator(exchange: &Exchange<'_>) -> Result<(), Abort> {
     let server = exchange.server;
     let Some(key) = server.context.config.operator_key() else {
         let reason = "this cluster has no secret, so nobody can prove to be its operator";

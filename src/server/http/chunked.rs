@@ -1,6 +1,6 @@
 //! Bodies in chunks (RFC 9112, 7.1), read strictly and within bounds. Pure: bytes in, the bytes of the body out.
 
-use super::head::Bad;
+use super::head::RequestError;
 
 /// Longest line of a size with its extensions, or of a trailer.
 const LINE_MAX: usize = 1_024;
@@ -26,8 +26,9 @@ enum DecoderState {
     End,
 }
 
-const BAD: Bad = Bad { status: 400, reason: "a chunk of the body is malformed" };
-const TOO_LONG: Bad = Bad { status: 400, reason: "the chunks of the body say too much beside it" };
+const BAD: RequestError = RequestError { status: 400, reason: "a chunk of the body is malformed" };
+const TOO_LONG: RequestError =
+    RequestError { status: 400, reason: "the chunks of the body say too much beside it" };
 
 impl Default for Chunked {
     fn default() -> Self {
@@ -43,7 +44,7 @@ impl Chunked {
 
     /// Takes from the front of `bytes` what belongs to the body, and adds up to `most` bytes of it to `body`.
     /// Stops after `most` bytes, at the end of the body, or when it needs more bytes.
-    pub fn take(&mut self, bytes: &mut Vec<u8>, body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
+    pub fn take(&mut self, bytes: &mut Vec<u8>, body: &mut Vec<u8>, most: usize) -> Result<(), RequestError> {
         let mut rest = bytes.as_slice();
         let result = self.advance(&mut rest, body, most);
         let taken = bytes.len() - rest.len();
@@ -51,7 +52,7 @@ impl Chunked {
         result
     }
 
-    fn advance(&mut self, rest: &mut &[u8], body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
+    fn advance(&mut self, rest: &mut &[u8], body: &mut Vec<u8>, most: usize) -> Result<(), RequestError> {
         loop {
             self.state = match self.state {
                 DecoderState::End => return Ok(()),
@@ -97,7 +98,7 @@ impl Chunked {
     }
 
     /// The next line without its end, once it is complete.
-    fn line<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Bad> {
+    fn line<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RequestError> {
         let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
             return if rest.len() > LINE_MAX { Err(TOO_LONG) } else { Ok(None) };
         };
@@ -114,7 +115,7 @@ impl Chunked {
 }
 
 /// The size at the start of a line. Behind it only extensions may stand, which mean nothing here.
-fn size(line: &[u8]) -> Result<u64, Bad> {
+fn size(line: &[u8]) -> Result<u64, RequestError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let behind = line[digits..].trim_ascii_start();
     if !(1..=15).contains(&digits) || !(behind.is_empty() && digits == line.len() || behind.starts_with(b";"))
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     /// What is read of a body that comes in pieces of `step` bytes: the body, what is left, and whether it ended.
-    fn read(text: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, bool), Bad> {
+    fn read(text: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, bool), RequestError> {
         let (mut chunked, mut body, mut bytes) = (Chunked::default(), Vec::new(), Vec::new());
         for piece in text.chunks(step) {
             bytes.extend_from_slice(piece);

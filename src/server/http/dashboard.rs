@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     access, assets,
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     failures::refused,
     head::Head,
     origin,
@@ -39,7 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The page: the dashboard, or the form that opens it.
-pub fn page(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn page(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let (status, state, sentence) = match may_look(exchange) {
         Ok(()) if access::is_local(exchange) => (200, "here", ""),
         Ok(()) => (200, "entered", ""),
@@ -60,7 +60,7 @@ pub fn page(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 }
 
 /// What it shows: the present, and the samples since the moment in the field `since`.
-pub fn data(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn data(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     match may_look(exchange) {
         Ok(()) => {}
         Err(Failure::Refused(refusal)) if is_about_them(&refusal) => return Err(closed().into()),
@@ -83,17 +83,17 @@ struct Form {
 }
 
 /// Logs an administrator in, for as long as the browser is open.
-pub fn log_in(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn log_in(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     check_origin(exchange)?;
     let body = exchange.whole_body(LOGIN_BYTES)?;
     let Form { username, password } = serde_json::from_slice(&body).map_err(|_| {
         Response::error(400, "bad_request", "a login needs a username and a password, as JSON")
     })?;
-    let (server, visitor) = (exchange.server, exchange.visitor);
-    let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    let (server, info) = (exchange.server, exchange.info);
+    let mut session = LocalSession::open(server, info, ANSWER_WITHIN)?;
     let logged_in = ask(&mut session, Login::Password(username, password))?;
     let Some(token) = logged_in.token else { return Err(closed().into()) };
-    if let Err(failure) = access::check_administrator(server, visitor, token.clone()) {
+    if let Err(failure) = access::check_administrator(server, info, token.clone()) {
         // A session that may see nothing here is not left open.
         let _ = ask(&mut session, Logout { everywhere: false });
         return Err(failure.into());
@@ -104,12 +104,12 @@ pub fn log_in(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 }
 
 /// Ends the session of the cookie, and the cookie.
-pub fn log_out(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn log_out(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     check_origin(exchange)?;
     if let Some(token) = cookie(&exchange.head) {
-        let (server, visitor) = (exchange.server, exchange.visitor);
+        let (server, info) = (exchange.server, exchange.info);
         server.context.board.doubt(&token.hash());
-        let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+        let mut session = LocalSession::open(server, info, ANSWER_WITHIN)?;
         if ask(&mut session, Login::Token(token)).is_ok() {
             ask(&mut session, Logout { everywhere: false })?;
         }
@@ -132,7 +132,7 @@ fn may_look(exchange: &Exchange<'_>) -> Result<(), Failure> {
     if board.is_believed(&hash) {
         return Ok(());
     }
-    access::check_administrator(exchange.server, exchange.visitor, token)?;
+    access::check_administrator(exchange.server, exchange.info, token)?;
     board.believe(hash, BELIEVED);
     Ok(())
 }

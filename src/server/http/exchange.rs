@@ -8,12 +8,12 @@ use std::{
 use super::{
     chunked::Chunked,
     cors::readable,
-    head::{Bad, Head, Method},
+    head::{Head, Method, RequestError},
     response::Response,
     wire::{Wire, is_timeout},
 };
 use crate::server::{
-    client_thread::{ServerHandle, Visitor},
+    client_thread::{ConnectionInfo, ServerHandle},
     local_session::Failure,
 };
 
@@ -30,7 +30,7 @@ pub enum Done {
 
 /// Why an answering function gave no answer.
 #[derive(Debug)]
-pub enum Stop {
+pub enum Abort {
     Answer(Response),
     /// The chat did not do what was asked of it.
     Failed(Failure),
@@ -38,27 +38,27 @@ pub enum Stop {
     Gone(io::Error),
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for Abort {
     fn from(error: io::Error) -> Self {
-        Stop::Gone(error)
+        Abort::Gone(error)
     }
 }
 
-impl From<Response> for Stop {
+impl From<Response> for Abort {
     fn from(response: Response) -> Self {
-        Stop::Answer(response)
+        Abort::Answer(response)
     }
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for Abort {
     fn from(failure: Failure) -> Self {
-        Stop::Failed(failure)
+        Abort::Failed(failure)
     }
 }
 
-impl From<Bad> for Stop {
-    fn from(bad: Bad) -> Self {
-        Stop::Answer(bad.into())
+impl From<RequestError> for Abort {
+    fn from(bad: RequestError) -> Self {
+        Abort::Answer(bad.into())
     }
 }
 
@@ -66,7 +66,7 @@ impl From<Bad> for Stop {
 pub struct Exchange<'a> {
     pub server: &'a ServerHandle,
     /// Who is at the other end.
-    pub visitor: Visitor,
+    pub info: ConnectionInfo,
     pub head: Head,
     wire: &'a mut Wire,
     /// Bytes of the body that have not been read, when its length is known.
@@ -89,7 +89,7 @@ impl<'a> Exchange<'a> {
     /// `is_last`: the connection ends after this request.
     pub fn new(
         server: &'a ServerHandle,
-        visitor: Visitor,
+        info: ConnectionInfo,
         wire: &'a mut Wire,
         head: Head,
         is_last: bool,
@@ -99,11 +99,11 @@ impl<'a> Exchange<'a> {
         // The length of a body in chunks is not known: it may take as long as the longest file.
         let longest = server.context.config.replica.limits.file_bytes;
         let chunked = head.is_chunked.then(Chunked::default);
-        let body_deadline = deadline(server, visitor, if chunked.is_some() { longest } else { unread });
+        let body_deadline = deadline(server, info, if chunked.is_some() { longest } else { unread });
         let (begun, write_deadline, moved) = (Instant::now(), Instant::now(), 0);
         Exchange {
             server,
-            visitor,
+            info,
             head,
             wire,
             unread,
@@ -131,13 +131,13 @@ impl<'a> Exchange<'a> {
     /// Answers what cannot be read as a request.
     pub fn refuse(
         server: &ServerHandle,
-        visitor: Visitor,
+        info: ConnectionInfo,
         wire: &mut Wire,
         response: &Response,
     ) -> io::Result<()> {
         let mut bytes = response.head(response.body.len() as u64, seconds(server), true);
         bytes.extend_from_slice(&response.body);
-        wire.write(&bytes, deadline(server, visitor, bytes.len() as u64))
+        wire.write(&bytes, deadline(server, info, bytes.len() as u64))
     }
 
     /// When the whole body must be there.
@@ -151,7 +151,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The next piece of the body, `count` bytes long but for the last one; empty at its end.
-    pub fn read_body(&mut self, count: usize) -> Result<Vec<u8>, Stop> {
+    pub fn read_body(&mut self, count: usize) -> Result<Vec<u8>, Abort> {
         if self.chunked.is_some() {
             return self.read_chunks(count);
         }
@@ -164,12 +164,12 @@ impl<'a> Exchange<'a> {
             let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
             let deadline = self.body_deadline.min(Instant::now() + idle);
             let read = match self.wire.read(count - piece.len(), deadline) {
-                Ok(read) if read.is_empty() => return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) if read.is_empty() => return Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into())),
                 Ok(read) => read,
                 Err(error) if is_timeout(&error) => {
-                    return Err(Bad { status: 408, reason: "the body took too long" }.into());
+                    return Err(RequestError { status: 408, reason: "the body took too long" }.into());
                 }
-                Err(error) => return Err(Stop::Gone(error)),
+                Err(error) => return Err(Abort::Gone(error)),
             };
             self.unread -= read.len() as u64;
             if piece.is_empty() {
@@ -181,7 +181,7 @@ impl<'a> Exchange<'a> {
         Ok(piece)
     }
 
-    fn read_chunks(&mut self, count: usize) -> Result<Vec<u8>, Stop> {
+    fn read_chunks(&mut self, count: usize) -> Result<Vec<u8>, Abort> {
         let mut piece = Vec::new();
         let Some(chunked) = &mut self.chunked else { return Ok(piece) };
         if std::mem::take(&mut self.continue_due) {
@@ -200,25 +200,27 @@ impl<'a> Exchange<'a> {
             let idle = Instant::now() + Duration::from_millis(settings.idle_ms);
             match self.wire.read_on(self.body_deadline.min(self.begun + time).min(idle)) {
                 Ok(0) => {
-                    return Err(Bad { status: 400, reason: "the body ended before its last chunk" }.into());
+                    return Err(
+                        RequestError { status: 400, reason: "the body ended before its last chunk" }.into()
+                    );
                 }
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => {
-                    return Err(Bad { status: 408, reason: "the body took too long" }.into());
+                    return Err(RequestError { status: 408, reason: "the body took too long" }.into());
                 }
-                Err(error) => return Err(Stop::Gone(error)),
+                Err(error) => return Err(Abort::Gone(error)),
             }
         }
     }
 
     /// The whole body, of at most `most` bytes.
-    pub fn whole_body(&mut self, most: usize) -> Result<Vec<u8>, Stop> {
+    pub fn whole_body(&mut self, most: usize) -> Result<Vec<u8>, Abort> {
         if self.head.body_bytes > most as u64 {
-            return Err(Bad { status: 413, reason: "the body is too long" }.into());
+            return Err(RequestError { status: 413, reason: "the body is too long" }.into());
         }
         let body = self.read_body(most)?;
         if self.chunked.is_some() && !self.read_body(1)?.is_empty() {
-            return Err(Bad { status: 413, reason: "the body is too long" }.into());
+            return Err(RequestError { status: 413, reason: "the body is too long" }.into());
         }
         Ok(body)
     }
@@ -241,7 +243,7 @@ impl<'a> Exchange<'a> {
     fn head_bytes(&mut self, response: &Response, length: u64) -> Vec<u8> {
         // The unread rest of the body must not be taken for a request.
         self.closes |= self.unread > 0 || self.chunked.as_ref().is_some_and(|chunked| !chunked.is_at_end());
-        self.write_deadline = deadline(self.server, self.visitor, length);
+        self.write_deadline = deadline(self.server, self.info, length);
         let now = seconds(self.server);
         match &self.reader {
             Some(reader) => readable(response.clone(), reader).head(length, now, self.closes),
@@ -280,13 +282,13 @@ impl<'a> Exchange<'a> {
 }
 
 /// When so many bytes must have gone over the wire.
-fn deadline(server: &ServerHandle, visitor: Visitor, bytes: u64) -> Instant {
+fn deadline(server: &ServerHandle, info: ConnectionInfo, bytes: u64) -> Instant {
     let settings = &server.context.config.http;
     let seconds = bytes / settings.body_bytes_per_s.max(1);
     // Longer than a week is as good as never, and cannot overflow a clock.
     let time = Duration::from_millis(settings.body_ms) + Duration::from_secs(seconds.min(7 * 86_400));
     let deadline = Instant::now() + time;
-    visitor.reserved_until.map_or(deadline, |until| deadline.min(until))
+    info.reserved_until.map_or(deadline, |until| deadline.min(until))
 }
 
 /// The wall clock, in seconds since the Unix epoch.

@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     failures::refused,
     file_name::{disposition, essence},
     form_file::{FormFile, Found},
@@ -29,7 +29,7 @@ use crate::{
         file::FILE_CHUNK_BYTES,
         request::{Chat, Destination, FileBegin, FileChunk, FileDelete, FileEnd, FileRead, Login},
     },
-    server::local_session::{ANSWER_WITHIN, Ask, Failure, LocalSession, ask, wait},
+    server::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
 };
 
 /// The bytes of a chunk, but for the last one. A read begins at a multiple of it.
@@ -45,20 +45,20 @@ const FILE_CSP: &str =
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 /// Takes a file in.
-pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
-    let (server, visitor) = (exchange.server, exchange.visitor);
+pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
+    let (server, info) = (exchange.server, exchange.info);
     let mut upload = Upload::read(&exchange.head)?;
     if exchange.head.is_chunked || upload.boundary.is_some() {
         return upload_of_unknown_size(exchange, &mut upload);
     }
-    let session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    let session = LocalSession::open(server, info, ANSWER_WITHIN)?;
     let mut session = session.reopening_until(exchange.body_deadline());
     let answer = upload.carry_out(&mut session, |count| exchange.read_body(count))?;
     Ok(Done::Answer(answer))
 }
 
 /// The boundary between the fields, if the body is a form.
-fn boundary(head: &Head) -> Result<Option<String>, Stop> {
+fn boundary(head: &Head) -> Result<Option<String>, Abort> {
     match head.once("content-type")? {
         Some(given) if essence(given) == "multipart/form-data" => {
             let boundary = parameter(given, "boundary").filter(|boundary| !boundary.is_empty());
@@ -71,11 +71,11 @@ fn boundary(head: &Head) -> Result<Option<String>, Stop> {
 
 /// Takes in a file that comes in chunks or in a form. The chat must know its size first, so it is kept on the
 /// disk, without a name, until it is complete.
-fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Stop> {
+fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Abort> {
     let config = &exchange.server.context.config;
     let most = config.replica.limits.file_bytes;
     let too_large =
-        || Stop::from(Response::error(413, "too_large", &format!("a file may have {most} bytes")));
+        || Abort::from(Response::error(413, "too_large", &format!("a file may have {most} bytes")));
     let mut form = upload.boundary.as_deref().map(FormFile::new);
     // Temporary folders may be small, or may not be there at all.
     let mut file = tempfile::tempfile_in(&config.data_dir).map_err(|error| no_space(&error))?;
@@ -101,8 +101,8 @@ fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> R
         upload.is_from(form.end()?)?;
     }
     file.rewind()?;
-    let (server, visitor) = (exchange.server, exchange.visitor);
-    let session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    let (server, info) = (exchange.server, exchange.info);
+    let session = LocalSession::open(server, info, ANSWER_WITHIN)?;
     let mut session = session.reopening_until(exchange.body_deadline());
     let answer = upload.carry_out(&mut session, |count| {
         let mut piece = Vec::new();
@@ -112,16 +112,16 @@ fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> R
     Ok(Done::Answer(answer))
 }
 
-fn no_space(error: &io::Error) -> Stop {
+fn no_space(error: &io::Error) -> Abort {
     log::warn!("a file that comes in could not wait on the disk: {error}");
     refused(&Refusal::new(Code::Overloaded, "this server's disk does not take the file at the moment")).into()
 }
 
 /// Gives a file out, or a part of it.
-pub fn download(exchange: &mut Exchange<'_>, file_id: &str) -> Result<Done, Stop> {
-    let (server, visitor) = (exchange.server, exchange.visitor);
+pub fn download(exchange: &mut Exchange<'_>, file_id: &str) -> Result<Done, Abort> {
+    let (server, info) = (exchange.server, exchange.info);
     let download = Download::read(&exchange.head, file_id)?;
-    let mut session = LocalSession::open(server, visitor, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(server, info, ANSWER_WITHIN)?;
     download.carry_out(&mut session, exchange)
 }
 
@@ -133,7 +133,7 @@ fn token(head: &Head) -> Result<String, Response> {
 }
 
 /// Logs a session in. Any text may be given for a token.
-fn log_in(session: &mut dyn Ask, token: &str) -> Result<(), Failure> {
+fn log_in(session: &mut dyn ChatSession, token: &str) -> Result<(), Failure> {
     ask(session, Login::Token(Token::given(token))).map(drop)
 }
 
@@ -162,7 +162,7 @@ struct Upload {
 }
 
 impl Upload {
-    fn read(head: &Head) -> Result<Upload, Stop> {
+    fn read(head: &Head) -> Result<Upload, Abort> {
         let token = token(head)?;
         let boundary = boundary(head)?;
         let field = |name: &'static str| head.target.field(name).map(str::to_owned).ok_or(no_field(name));
@@ -197,9 +197,9 @@ impl Upload {
     }
 
     /// Notes what the form says of the file. A name in the query counts more.
-    fn is_from(&mut self, found: Found) -> Result<(), Stop> {
+    fn is_from(&mut self, found: Found) -> Result<(), Abort> {
         if self.name.is_empty() {
-            self.name = found.name.ok_or_else(|| Stop::from(no_field("name")))?;
+            self.name = found.name.ok_or_else(|| Abort::from(no_field("name")))?;
         }
         self.content_type = found.content_type;
         Ok(())
@@ -211,9 +211,9 @@ impl Upload {
     /// session, as a client would, while there is time.
     fn carry_out(
         &self,
-        session: &mut dyn Ask,
-        body: impl FnMut(usize) -> Result<Vec<u8>, Stop>,
-    ) -> Result<Response, Stop> {
+        session: &mut dyn ChatSession,
+        body: impl FnMut(usize) -> Result<Vec<u8>, Abort>,
+    ) -> Result<Response, Abort> {
         let mut pieces =
             Pieces { body, size: self.size, read: 0, hash: Sha256::new(), unconfirmed: VecDeque::new() };
         let mut begun = None;
@@ -222,7 +222,7 @@ impl Upload {
                 Ok(ended) => break ended,
                 Err(stop) => stop,
             };
-            if let Stop::Failed(Failure::Refused(refusal)) = &stop
+            if let Abort::Failed(Failure::Refused(refusal)) = &stop
                 && may_pass(refusal, begun.is_some())
                 && session.reopen(PAUSE.max(Duration::from_millis(refusal.retry_after_ms.unwrap_or(0))))
             {
@@ -247,12 +247,12 @@ impl Upload {
 
     /// Does on one session what is left to do. A `file_begin` whose answer was lost is sent again, and the
     /// servers give up the first upload; all other requests can be repeated without effect.
-    fn hand_over<B: FnMut(usize) -> Result<Vec<u8>, Stop>>(
+    fn hand_over<B: FnMut(usize) -> Result<Vec<u8>, Abort>>(
         &self,
-        session: &mut dyn Ask,
+        session: &mut dyn ChatSession,
         begun: &mut Option<Begun>,
         pieces: &mut Pieces<B>,
-    ) -> Result<(FileInfo, Option<SentAnswer>), Stop> {
+    ) -> Result<(FileInfo, Option<SentAnswer>), Abort> {
         log_in(session, &self.token)?;
         let begun = match begun {
             Some(begun) => begun,
@@ -273,7 +273,7 @@ impl Upload {
     }
 
     /// Posts the message that shows the file. Its name is made of the file's, so it can be sent again.
-    fn show(&self, session: &mut dyn Ask, text: &str, begun: &Begun) -> Result<SentAnswer, Failure> {
+    fn show(&self, session: &mut dyn ChatSession, text: &str, begun: &Begun) -> Result<SentAnswer, Failure> {
         let text = if text.is_empty() { &self.name } else { text };
         let body = Body::new(text.to_owned()).map_err(|invalid| invalid.of("text"))?;
         let client_msg_id = ClientMsgId::new(format!("file-{}", begun.file_id));
@@ -292,7 +292,7 @@ impl Upload {
         Ok(RoomName::try_from(self.room.clone()).map_err(|invalid| invalid.of("room"))?)
     }
 
-    fn begin(&self, session: &mut dyn Ask) -> Result<Begun, Failure> {
+    fn begin(&self, session: &mut dyn ChatSession) -> Result<Begun, Failure> {
         let wrong = |field: &'static str| move |invalid: checked::Invalid| invalid.of(field);
         let room = self.room()?;
         let name = FileName::new(self.name.as_str()).map_err(wrong("name"))?;
@@ -334,9 +334,9 @@ struct Pieces<B> {
     unconfirmed: VecDeque<(u64, Vec<u8>)>,
 }
 
-impl<B: FnMut(usize) -> Result<Vec<u8>, Stop>> Pieces<B> {
+impl<B: FnMut(usize) -> Result<Vec<u8>, Abort>> Pieces<B> {
     /// Sends all that was not confirmed on an earlier session, and the rest of the body.
-    fn hand_over(&mut self, session: &mut dyn Ask, begun: &Begun) -> Result<(), Stop> {
+    fn hand_over(&mut self, session: &mut dyn ChatSession, begun: &Begun) -> Result<(), Abort> {
         let mut asked = VecDeque::new();
         for (offset, piece) in &self.unconfirmed {
             asked.push_back(send_piece(session, begun, *offset, piece)?);
@@ -345,7 +345,7 @@ impl<B: FnMut(usize) -> Result<Vec<u8>, Stop>> Pieces<B> {
             if self.read < self.size && asked.len() < CHUNKS_AHEAD {
                 let piece = (self.body)(begun.chunk_bytes)?;
                 if piece.is_empty() {
-                    return Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into()));
+                    return Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into()));
                 }
                 self.hash.update(&piece);
                 let offset = self.read;
@@ -363,7 +363,12 @@ impl<B: FnMut(usize) -> Result<Vec<u8>, Stop>> Pieces<B> {
     }
 }
 
-fn send_piece(session: &mut dyn Ask, begun: &Begun, offset: u64, piece: &[u8]) -> Result<i64, Failure> {
+fn send_piece(
+    session: &mut dyn ChatSession,
+    begun: &Begun,
+    offset: u64,
+    piece: &[u8],
+) -> Result<i64, Failure> {
     let bytes = ChunkBytes::new(piece.to_vec()).map_err(|invalid| invalid.of("bytes"))?;
     session.send(FileChunk { file_id: begun.file_id, offset, bytes }.into())
 }
@@ -401,7 +406,7 @@ struct Download {
 }
 
 impl Download {
-    fn read(head: &Head, file_id: &str) -> Result<Download, Stop> {
+    fn read(head: &Head, file_id: &str) -> Result<Download, Abort> {
         let known = head.all("if-none-match").flat_map(|value| value.split(','));
         Ok(Download {
             token: token(head)?,
@@ -419,13 +424,13 @@ impl Download {
         })
     }
 
-    fn ask(&self, session: &mut dyn Ask, offset: u64) -> Result<i64, Failure> {
+    fn ask(&self, session: &mut dyn ChatSession, offset: u64) -> Result<i64, Failure> {
         let file_id = FileId::parse(&self.file_id)
             .ok_or_else(|| Refusal::bad_request("file_id must be 32 lower-case hexadecimal digits"))?;
         session.send(FileRead { file_id, offset }.into())
     }
 
-    fn carry_out(&self, session: &mut dyn Ask, out: &mut dyn Out) -> Result<Done, Stop> {
+    fn carry_out(&self, session: &mut dyn ChatSession, out: &mut dyn Out) -> Result<Done, Abort> {
         log_in(session, &self.token)?;
         // The beginning is read in any case: it says what the file is.
         let asked = self.ask(session, 0)?;
@@ -468,9 +473,9 @@ impl Download {
         if !self.head_only {
             // Once the answer has begun, closing the connection is the only way to say that it failed.
             self.give(session, out, first, start, end).map_err(|stop| match stop {
-                Stop::Gone(error) => Stop::Gone(error),
-                Stop::Answer(_) | Stop::Failed(_) => {
-                    Stop::Gone(io::Error::other("the file cannot be read on"))
+                Abort::Gone(error) => Abort::Gone(error),
+                Abort::Answer(_) | Abort::Failed(_) => {
+                    Abort::Gone(io::Error::other("the file cannot be read on"))
                 }
             })?;
         }
@@ -480,12 +485,12 @@ impl Download {
     /// Gives the bytes from `start` to `end`. The next chunk is on its way while one is written.
     fn give(
         &self,
-        session: &mut dyn Ask,
+        session: &mut dyn ChatSession,
         out: &mut dyn Out,
         first: FilePiece,
         start: u64,
         end: u64,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Abort> {
         let mut at = start;
         let mut chunk = first;
         if at >= chunk.end() && at < end {

@@ -1,7 +1,7 @@
 //! The file in a form (`multipart/form-data`, RFC 7578) that comes piece by piece. Pure: bytes in, the bytes of the
 //! file out. Of a form with several parts the first file counts.
 
-use super::{head::Bad, multipart::parameter};
+use super::{head::RequestError, multipart::parameter};
 
 /// Longest head of a part.
 const HEAD_MAX: usize = 16 * 1024;
@@ -39,7 +39,7 @@ enum ParserState {
     End,
 }
 
-const BAD: Bad = Bad { status: 400, reason: "the form is malformed" };
+const BAD: RequestError = RequestError { status: 400, reason: "the form is malformed" };
 
 impl FormFile {
     pub fn new(boundary: &str) -> Self {
@@ -49,7 +49,7 @@ impl FormFile {
     }
 
     /// Takes the next bytes of the form and gives those of them that belong to the file.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Bad> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
         self.rest.extend_from_slice(bytes);
         let mut file = Vec::new();
         while self.advance(&mut file)? {}
@@ -57,15 +57,15 @@ impl FormFile {
     }
 
     /// The form is over.
-    pub fn end(self) -> Result<Found, Bad> {
+    pub fn end(self) -> Result<Found, RequestError> {
         if self.state != ParserState::End {
-            return Err(Bad { status: 400, reason: "the form ends before its last boundary" });
+            return Err(RequestError { status: 400, reason: "the form ends before its last boundary" });
         }
-        self.found.ok_or(Bad { status: 400, reason: "the form has no file: curl -F file=@FILE" })
+        self.found.ok_or(RequestError { status: 400, reason: "the form has no file: curl -F file=@FILE" })
     }
 
     /// Makes one step; returns whether another one may be possible.
-    fn advance(&mut self, file: &mut Vec<u8>) -> Result<bool, Bad> {
+    fn advance(&mut self, file: &mut Vec<u8>) -> Result<bool, RequestError> {
         match self.state {
             ParserState::Aside | ParserState::File => {
                 let end = find(&self.rest, &self.delimiter);
@@ -144,7 +144,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn read(form: &[u8], step: usize) -> Result<(Vec<u8>, Found), Bad> {
+    fn read(form: &[u8], step: usize) -> Result<(Vec<u8>, Found), RequestError> {
         let mut reading = FormFile::new("b");
         let mut file = Vec::new();
         for piece in form.chunks(step) {

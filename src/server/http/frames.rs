@@ -17,7 +17,7 @@ const IDLE_BYTES: usize = 4 * 1024;
 
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum ClientFrame {
     /// A whole text message.
     Text(String),
     /// A ping, to be answered with the same payload.
@@ -74,7 +74,7 @@ impl Frames {
     }
 
     /// What was said next. After a fault nothing that follows can be trusted.
-    pub fn next_said(&mut self) -> Result<Option<Said>, Fault> {
+    pub fn next_said(&mut self) -> Result<Option<ClientFrame>, Fault> {
         loop {
             let unread = &self.buffer[self.start..];
             let mut cursor = Cursor::new(unread);
@@ -104,11 +104,11 @@ impl Frames {
                     self.in_message = !header.is_final;
                     if header.is_final {
                         let text = String::from_utf8(std::mem::take(&mut self.message));
-                        return text.map(|text| Some(Said::Text(text))).map_err(|_| Fault::NotUtf8);
+                        return text.map(|text| Some(ClientFrame::Text(text))).map_err(|_| Fault::NotUtf8);
                     }
                 }
-                OpCode::Control(Control::Ping) => return Ok(Some(Said::Ping(payload.to_vec()))),
-                OpCode::Control(Control::Close) => return Ok(Some(Said::Close(close_code(payload)?))),
+                OpCode::Control(Control::Ping) => return Ok(Some(ClientFrame::Ping(payload.to_vec()))),
+                OpCode::Control(Control::Close) => return Ok(Some(ClientFrame::Close(close_code(payload)?))),
                 OpCode::Control(_) => {}
             }
         }
@@ -174,7 +174,7 @@ mod tests {
         client_frame(first, [1, 2, 3, 254], payload)
     }
 
-    fn read(bytes: &[u8], step: usize) -> Result<Vec<Said>, Fault> {
+    fn read(bytes: &[u8], step: usize) -> Result<Vec<ClientFrame>, Fault> {
         let mut frames = Frames::new(LIMIT);
         let mut all = Vec::new();
         for piece in bytes.chunks(step) {
@@ -204,13 +204,13 @@ mod tests {
         ]
         .concat();
         let expected = [
-            Said::Text("{}".into()),
-            Said::Ping(b"are you there".to_vec()),
-            Said::Text("haéllo".into()),
-            Said::Text(String::new()),
-            Said::Text("x".repeat(126)),
-            Said::Text(long),
-            Said::Close(1001),
+            ClientFrame::Text("{}".into()),
+            ClientFrame::Ping(b"are you there".to_vec()),
+            ClientFrame::Text("haéllo".into()),
+            ClientFrame::Text(String::new()),
+            ClientFrame::Text("x".repeat(126)),
+            ClientFrame::Text(long),
+            ClientFrame::Close(1001),
         ];
         for step in [1, 2, 7, 4_096, stream.len()] {
             assert_eq!(read(&stream, step).unwrap(), expected, "in pieces of {step}");

@@ -79,18 +79,18 @@ pub struct Head {
 
 /// A request that is not carried out; the connection ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bad {
+pub struct RequestError {
     pub status: u16,
     pub reason: &'static str,
 }
 
-const fn bad<T>(status: u16, reason: &'static str) -> Result<T, Bad> {
-    Err(Bad { status, reason })
+const fn bad<T>(status: u16, reason: &'static str) -> Result<T, RequestError> {
+    Err(RequestError { status, reason })
 }
 
 /// Reads the head at the start of `bytes`, and says how long it is, blank lines before it included; `None` if
 /// it is not complete.
-pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Head, usize)>, Bad> {
+pub fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Head, usize)>, RequestError> {
     let blank = bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2;
     let rest = &bytes[blank..];
     let end = find_end(rest)?;
@@ -130,7 +130,7 @@ fn as_1_1(head: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The end of the head, behind its blank line. Every line must end with CR LF.
-fn find_end(bytes: &[u8]) -> Result<Option<usize>, Bad> {
+fn find_end(bytes: &[u8]) -> Result<Option<usize>, RequestError> {
     let mut line_start = 0;
     for (place, &byte) in bytes.iter().enumerate() {
         let after_cr = place > line_start && bytes[place - 1] == b'\r';
@@ -145,7 +145,7 @@ fn find_end(bytes: &[u8]) -> Result<Option<usize>, Bad> {
     Ok(None)
 }
 
-fn head_of(request: &httparse::Request<'_, '_>) -> Result<Head, Bad> {
+fn head_of(request: &httparse::Request<'_, '_>) -> Result<Head, RequestError> {
     let mut headers = Vec::with_capacity(request.headers.len());
     for header in request.headers.iter() {
         // Bytes above 0x7f have no meaning of their own (RFC 9110, 5.5): if a value is not UTF-8, each byte
@@ -196,7 +196,7 @@ impl Head {
     }
 
     /// The value of a header that may stand there once.
-    pub fn once(&self, name: &str) -> Result<Option<&str>, Bad> {
+    pub fn once(&self, name: &str) -> Result<Option<&str>, RequestError> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (_, Some(_)) => bad(400, "a header that may stand there once is there twice"),
@@ -220,7 +220,7 @@ impl Head {
         given.eq_ignore_ascii_case(scheme).then_some(credentials.trim()).filter(|text| !text.is_empty())
     }
 
-    fn find_host(&self, authority: Option<String>) -> Result<String, Bad> {
+    fn find_host(&self, authority: Option<String>) -> Result<String, RequestError> {
         let host = match self.once("host")? {
             // Empty when what is addressed has no host (RFC 9110, 7.2).
             Some(host) if !host.is_empty() && !is_authority(host) => {
@@ -238,7 +238,7 @@ impl Head {
     }
 
     /// How long the body is; `None` when it comes in chunks.
-    fn find_body(&self) -> Result<Option<u64>, Bad> {
+    fn find_body(&self) -> Result<Option<u64>, RequestError> {
         let length = self.once("content-length")?;
         if self.all("transfer-encoding").next().is_some() {
             return match self.once("transfer-encoding")? {
@@ -382,7 +382,10 @@ mod tests {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(8));
         assert_eq!(status(&many), 431);
         // Blank lines without end are no head either.
-        assert!(matches!(parse("\r\n".repeat(501).as_bytes(), LIMITS), Err(Bad { status: 414, .. })));
+        assert!(matches!(
+            parse("\r\n".repeat(501).as_bytes(), LIMITS),
+            Err(RequestError { status: 414, .. })
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     response::Response,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         status::{Role, Status},
     },
     server::{
-        client_thread::{ServerHandle, Visitor},
+        client_thread::{ConnectionInfo, ServerHandle},
         local_session::{LocalSession, ask},
     },
 };
@@ -25,7 +25,7 @@ const TURN_MS: u64 = 3_000;
 const PROOF: Duration = Duration::from_secs(2);
 
 /// The process is up and its replica does not hang. Whether there is a majority changes nothing.
-pub fn healthz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn healthz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     if exchange.server.context.shared.hangs() {
         return Ok(Done::Answer(Response::error(503, "unavailable", "the replica hangs")));
     }
@@ -33,7 +33,7 @@ pub fn healthz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 }
 
 /// The whole status of this server.
-pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let Some(status) = exchange.server.context.shared.status() else {
         return Ok(Done::Answer(Response::error(503, "unavailable", "this server is starting")));
     };
@@ -43,14 +43,14 @@ pub fn status(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
 
 /// Whether clients can be sent here. It is checked in layers, each of which needs the one before. The answer
 /// names the first that fails, and why.
-pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let shared = &exchange.server.context.shared;
     if shared.is_leaving() {
         let leaving = (Layer::Started, "this server is stopping; ask another one".to_owned());
         return Ok(Done::Answer(ready_answer(Err(leaving))));
     }
     let state = judge(shared.status().as_ref(), shared.idle_ms())
-        .and_then(|()| prove(exchange.server, exchange.visitor));
+        .and_then(|()| prove(exchange.server, exchange.info));
     Ok(Done::Answer(ready_answer(state)))
 }
 
@@ -97,8 +97,8 @@ fn judge(status: Option<&Status>, idle_ms: u64) -> Result<(), Failing> {
 }
 
 /// A ping with a barrier is answered once this server has applied what was committed before.
-fn prove(server: &ServerHandle, visitor: Visitor) -> Result<(), Failing> {
-    let session = LocalSession::open(server, visitor, PROOF);
+fn prove(server: &ServerHandle, info: ConnectionInfo) -> Result<(), Failing> {
+    let session = LocalSession::open(server, info, PROOF);
     match session.and_then(|mut session| ask(&mut session, Ping::with_barrier())) {
         Ok(_) => Ok(()),
         Err(_) => Err((Layer::CaughtUp, "what is committed was not applied here in time".into())),

@@ -40,13 +40,13 @@ use std::{
 };
 
 use self::{
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     head::HeadLimits,
     response::Response,
     wire::{Next, Wire},
 };
 
-use super::client_thread::{Conversation, Visitor};
+use super::client_thread::{ConnectionInfo, Conversation};
 
 /// Answers the requests of a connection until it ends. The first is complete by `deadline`; `bytes` are the
 /// first of it.
@@ -64,24 +64,24 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                 Duration::from_millis(settings.head_ms),
             ),
         };
-        let (server, visitor) = (conversation.server, conversation.visitor());
+        let (server, info) = (conversation.server, conversation.info());
         match head? {
             Next::Gone => return Ok(()),
-            Next::Bad(bad) => {
-                Exchange::refuse(server, visitor, &mut wire, &Response::from(bad))?;
+            Next::Malformed(bad) => {
+                Exchange::refuse(server, info, &mut wire, &Response::from(bad))?;
                 break;
             }
             Next::Head(head) => {
                 let trusted = &server.context.config.trusted_proxies;
-                let addr = visitor
+                let addr = info
                     .addr
                     .map(|peer| trusted.client(peer, head.all("x-forwarded-for"), head.all("forwarded")));
-                let visitor = Visitor { addr, ..visitor };
+                let info = ConnectionInfo { addr, ..info };
                 // A reserved place is soon given back.
-                let is_last = served >= settings.requests_per_connection || visitor.reserved_until.is_some();
-                let mut exchange = Exchange::new(server, visitor, &mut wire, head, is_last);
+                let is_last = served >= settings.requests_per_connection || info.reserved_until.is_some();
+                let mut exchange = Exchange::new(server, info, &mut wire, head, is_last);
                 match routes::answer(&mut exchange) {
-                    Ok(Done::Answer(response)) | Err(Stop::Answer(response)) => {
+                    Ok(Done::Answer(response)) | Err(Abort::Answer(response)) => {
                         exchange.respond(&response)?
                     }
                     Ok(Done::Sent) => {}
@@ -97,11 +97,11 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                         exchange.respond(&agreed)?;
                         return web_socket::talk(conversation, &wire.take_rest());
                     }
-                    Err(Stop::Failed(failure)) => {
-                        let response = failures::response(&failure, &exchange.head, visitor.is_encrypted);
+                    Err(Abort::Failed(failure)) => {
+                        let response = failures::response(&failure, &exchange.head, info.is_encrypted);
                         exchange.respond(&response)?;
                     }
-                    Err(Stop::Gone(error)) => return Err(error),
+                    Err(Abort::Gone(error)) => return Err(error),
                 }
                 if exchange.closes() {
                     break;

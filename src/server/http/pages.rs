@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     assets,
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     head::Head,
     origin::host_for_page,
     response::Response,
@@ -17,7 +17,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Kept, and asked for again each time.
 const ASK_AGAIN: &str = "no-cache";
 
-pub fn index(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn index(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let head = &exchange.head;
     let config = &exchange.server.context.config;
     let servers = seen_servers(&config.replica.servers, page_host(head, config.me().client_address().0));
@@ -34,13 +34,13 @@ pub fn index(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
         .replace("%SERVERS%", &list.join(", "))
         .replace("%VERSION%", assets::version());
     let response = Response::bytes("text/html; charset=utf-8", text.into_bytes())
-        .with("Content-Security-Policy", policy(&servers, exchange.visitor.is_encrypted))
+        .with("Content-Security-Policy", policy(&servers, exchange.info.is_encrypted))
         .with("Cross-Origin-Opener-Policy", "same-origin");
     Ok(Done::Answer(revalidated(head, response)?))
 }
 
 /// The service worker, whose bytes differ when any file does: so a browser notices a new version.
-pub fn service_worker(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn service_worker(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let root = format!("{}{}", assets::PREFIX, assets::version());
     let files: Vec<String> = assets::paths().map(|path| format!("{root}/{path}")).collect();
     let text =
@@ -52,7 +52,7 @@ pub fn service_worker(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop
 }
 
 /// One of the files.
-pub fn file(exchange: &mut Exchange<'_>, path: &str) -> Result<Done, Stop> {
+pub fn file(exchange: &mut Exchange<'_>, path: &str) -> Result<Done, Abort> {
     let head = &exchange.head;
     let Some(asset) = assets::find(path) else {
         return Err(Response::error(404, "not_found", "there is no such file in this version").into());
@@ -106,7 +106,7 @@ fn page_host<'a>(head: &'a Head, own: &'a str) -> &'a str {
 }
 
 /// Adds a tag that names the content; if the browser has that already, answers so.
-fn revalidated(head: &Head, response: Response) -> Result<Response, Stop> {
+fn revalidated(head: &Head, response: Response) -> Result<Response, Abort> {
     let tag = format!("W/\"{}\"", HEXLOWER.encode(&Sha256::digest(&response.body)[..8]));
     let mut known = head.all("if-none-match").flat_map(|value| value.split(','));
     let is_known = known.any(|candidate| candidate.trim() == tag);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{date::http_date, head::Bad};
+use super::{date::http_date, head::RequestError};
 
 /// Unless a route says otherwise, an answer may not run scripts, load anything, or be put into a frame.
 pub const STRICT_CSP: &str =
@@ -100,8 +100,8 @@ impl Response {
     }
 }
 
-impl From<Bad> for Response {
-    fn from(bad: Bad) -> Self {
+impl From<RequestError> for Response {
+    fn from(bad: RequestError) -> Self {
         let code = match bad.status {
             408 => "timeout",
             411 => "length_required",

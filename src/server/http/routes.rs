@@ -2,7 +2,7 @@
 
 use super::{
     assets, backup, cors, dashboard,
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     failures, files,
     head::Method,
     health, hook, metrics, pages,
@@ -21,7 +21,7 @@ enum Paths {
 }
 
 /// Answers a request. Of a path under another it is given the name.
-type Answering = fn(&mut Exchange<'_>, &str) -> Result<Done, Stop>;
+type Answering = fn(&mut Exchange<'_>, &str) -> Result<Done, Abort>;
 
 /// All routes. A path with GET has HEAD as well.
 const ROUTES: &[(Method, Paths, Answering)] = &[
@@ -60,10 +60,10 @@ impl Paths {
 }
 
 /// Answers a request, whatever it asks for.
-pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Stop> {
+pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Abort> {
     let path = exchange.head.target.path.clone();
     exchange.share_with(cors::reader(exchange));
-    if exchange.server.context.config.tls_required && !exchange.visitor.is_encrypted && path != "/healthz" {
+    if exchange.server.context.config.tls_required && !exchange.info.is_encrypted && path != "/healthz" {
         return Ok(Done::Answer(failures::unencrypted(&exchange.head)));
     }
     let asked = match exchange.head.method {

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::head::{Bad, Method};
+use super::head::{Method, RequestError};
 
 /// A path and a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +24,11 @@ impl Target {
     }
 }
 
-const UNREADABLE: Bad = Bad { status: 400, reason: "the target of the request has no form" };
+const UNREADABLE: RequestError =
+    RequestError { status: 400, reason: "the target of the request has no form" };
 
 /// Reads a request's target; gives the authority too if it names one.
-pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), Bad> {
+pub fn parse(text: &str, method: Method) -> Result<(Target, Option<String>), RequestError> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(UNREADABLE);
     }
@@ -74,7 +75,7 @@ fn scheme_end(text: &str) -> Option<usize> {
 }
 
 /// Percent codes into text. Half a code, or text that is not UTF-8 or holds a NUL, is refused.
-fn decode(text: &str) -> Result<String, Bad> {
+fn decode(text: &str) -> Result<String, RequestError> {
     let well_formed = text.split('%').skip(1).all(|rest| {
         let mut code = rest.bytes().take(2).filter(u8::is_ascii_hexdigit);
         code.by_ref().count() == 2
@@ -84,7 +85,7 @@ fn decode(text: &str) -> Result<String, Bad> {
 }
 
 /// The fields of a query or of a form.
-pub fn fields(text: &str) -> Result<Vec<(String, String)>, Bad> {
+pub fn fields(text: &str) -> Result<Vec<(String, String)>, RequestError> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let decode = |part: &str| decode(&part.replace('+', " "));
     pairs

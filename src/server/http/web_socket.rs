@@ -9,8 +9,8 @@ use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{
-    exchange::{Done, Exchange, Stop},
-    frames::{Fault, Frames, Said},
+    exchange::{Abort, Done, Exchange},
+    frames::{ClientFrame, Fault, Frames},
     head::{Head, Method},
     origin::may_open,
     response::Response,
@@ -21,7 +21,7 @@ use crate::{
     server::{client_thread::Conversation, stream::READ_BYTES},
 };
 
-pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Stop> {
+pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let accept = accept_key(&exchange.head)?;
     let config = &exchange.server.context.config;
     if !may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
@@ -103,9 +103,9 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
         }
         match frames.next_said() {
             Ok(None) => return Ok(false),
-            Ok(Some(Said::Text(text))) => conversation.hand_over(text.as_bytes())?,
-            Ok(Some(Said::Ping(payload))) => pong(conversation, payload),
-            Ok(Some(Said::Close(code))) => {
+            Ok(Some(ClientFrame::Text(text))) => conversation.hand_over(text.as_bytes())?,
+            Ok(Some(ClientFrame::Ping(payload))) => pong(conversation, payload),
+            Ok(Some(ClientFrame::Close(code))) => {
                 close(conversation, (code, ""));
                 return Ok(true);
             }

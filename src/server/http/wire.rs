@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     chunked::Chunked,
-    head::{self, Bad, Head, HeadLimits},
+    head::{self, Head, HeadLimits, RequestError},
 };
 use crate::server::stream::Stream;
 
@@ -26,7 +26,7 @@ pub enum Next {
     /// A request but for its body.
     Head(Head),
     /// Not a request, or not in time.
-    Bad(Bad),
+    Malformed(RequestError),
     /// Nothing: the other end has closed, or has been silent for too long.
     Gone,
 }
@@ -61,7 +61,7 @@ impl Wire {
                     self.buffer.drain(..length);
                     return Ok(Next::Head(head));
                 }
-                Err(bad) => return Ok(Next::Bad(bad)),
+                Err(bad) => return Ok(Next::Malformed(bad)),
                 Ok(None) => {}
             }
             match self.read_more(deadline) {
@@ -69,7 +69,10 @@ impl Wire {
                 Ok(0) => return Ok(Next::Gone),
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => {
-                    return Ok(Next::Bad(Bad { status: 408, reason: "the request took too long" }));
+                    return Ok(Next::Malformed(RequestError {
+                        status: 408,
+                        reason: "the request took too long",
+                    }));
                 }
                 Err(error) => return Err(error),
             }
@@ -87,7 +90,12 @@ impl Wire {
     }
 
     /// Takes what has come of a body in chunks.
-    pub fn take_chunks(&mut self, chunked: &mut Chunked, body: &mut Vec<u8>, most: usize) -> Result<(), Bad> {
+    pub fn take_chunks(
+        &mut self,
+        chunked: &mut Chunked,
+        body: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<(), RequestError> {
         chunked.take(&mut self.buffer, body, most)
     }
 

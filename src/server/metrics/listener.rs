@@ -10,7 +10,7 @@ use std::{
 
 use super::scrape;
 use crate::server::{
-    client_thread::{STACK_BYTES, ServerHandle, Visitor},
+    client_thread::{ConnectionInfo, STACK_BYTES, ServerHandle},
     http::{
         exchange::Exchange,
         head::{HeadLimits, Method},
@@ -75,10 +75,10 @@ fn answer(server: &ServerHandle, stream: &Arc<Stream>) -> std::io::Result<()> {
     let settings = &server.context.config.http;
     let limits = HeadLimits { bytes: settings.head_bytes, headers: settings.headers };
     let mut wire = Wire::new(stream.clone(), Vec::new());
-    let visitor = Visitor { addr: stream.peer(), ..Visitor::default() };
+    let info = ConnectionInfo { addr: stream.peer(), ..ConnectionInfo::default() };
     match wire.head(limits, Instant::now() + PATIENCE)? {
         Next::Gone => return Ok(()),
-        Next::Bad(bad) => Exchange::refuse(server, visitor, &mut wire, &bad.into())?,
+        Next::Malformed(bad) => Exchange::refuse(server, info, &mut wire, &bad.into())?,
         Next::Head(head) => {
             let response = match (head.target.path.as_str(), head.method) {
                 (PATH, Method::Get | Method::Head) => page(server),
@@ -86,7 +86,7 @@ fn answer(server: &ServerHandle, stream: &Arc<Stream>) -> std::io::Result<()> {
                     .with("Allow", "GET, HEAD"),
                 _ => Response::error(404, "not_found", "there is /metrics here and nothing else"),
             };
-            Exchange::new(server, visitor, &mut wire, head, true).respond(&response)?;
+            Exchange::new(server, info, &mut wire, head, true).respond(&response)?;
         }
     }
     stream.linger()

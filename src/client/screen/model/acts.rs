@@ -25,7 +25,7 @@ use super::{
     },
     Model, PAGE,
     composer::Aim,
-    over::{Field, Over, Question, Results, Search},
+    overlay::{Field, Overlay, Question, Results, Search},
     room::{Item, Room, ScrollPosition, State},
 };
 
@@ -46,7 +46,7 @@ impl Model {
         if event.kind == KeyEventKind::Release {
             return;
         }
-        if self.over.is_some() {
+        if self.overlay.is_some() {
             return self.key_over(event);
         }
         let selected = self.current_room().is_some_and(|room| room.selected.is_some());
@@ -98,7 +98,7 @@ impl Model {
                 name.iter().for_each(|name| self.open(name));
             }
             Action::Switch => {
-                self.over = Some(Over::Switcher { field: Field::default(), at: 0 });
+                self.overlay = Some(Overlay::Switcher { field: Field::default(), at: 0 });
                 self.ask_rooms(false);
             }
             Action::RoomAbove => self.step(-1),
@@ -142,7 +142,7 @@ impl Model {
             Action::Repaint => self.wish(Wish::Repaint),
             Action::Interrupt => self.interrupt(),
             Action::Quit => self.wish(Wish::Quit),
-            Action::Help => self.over = Some(Over::help()),
+            Action::Help => self.overlay = Some(Overlay::help()),
             Action::Escape => self.escape(),
             Action::Send => self.send(false),
             Action::NewLine => {
@@ -397,8 +397,8 @@ impl Model {
                     Pin { room: name, seq }.into()
                 }));
             }
-            Action::React => self.over = Some(Over::React { seq, field: Field::default() }),
-            _ => self.over = Some(Over::Question(Question::Delete(seq))),
+            Action::React => self.overlay = Some(Overlay::React { seq, field: Field::default() }),
+            _ => self.overlay = Some(Overlay::Question(Question::Delete(seq))),
         }
     }
 
@@ -443,9 +443,9 @@ impl Model {
     }
 
     pub(super) fn paste(&mut self, text: &str) {
-        match &mut self.over {
-            Some(over) => {
-                if let Some(field) = over.field_mut() {
+        match &mut self.overlay {
+            Some(overlay) => {
+                if let Some(field) = overlay.field_mut() {
                     field.insert(text);
                 }
             }
@@ -468,7 +468,7 @@ impl Model {
             return;
         }
         if count > LINES_UNASKED && !asked {
-            self.over = Some(Over::Question(Question::SendLines(count)));
+            self.overlay = Some(Overlay::Question(Question::SendLines(count)));
             return;
         }
         let (aim, is_command, name) =
@@ -585,14 +585,14 @@ impl Model {
         let number = self.next_search;
         self.next_search += 1;
         let results = if text.is_empty() { Results::None } else { Results::Waiting };
-        self.over = Some(Over::Search(Search { field: Field::new(text), number, results, at: 0 }));
+        self.overlay = Some(Overlay::Search(Search { field: Field::new(text), number, results, at: 0 }));
         if !text.is_empty() {
             self.wish(Wish::Search { search: number, text: text.to_owned() });
         }
     }
 
     pub(super) fn mouse(&mut self, event: MouseEvent) {
-        if self.over.is_some() {
+        if self.overlay.is_some() {
             return;
         }
         match event.kind {

@@ -14,8 +14,8 @@ mod acts;
 pub mod composer;
 mod fuzzy;
 mod news;
-pub mod over;
-mod over_acts;
+pub mod overlay;
+mod overlay_acts;
 pub mod preferences;
 pub mod room;
 mod spans;
@@ -36,7 +36,7 @@ use crate::protocol::{
 };
 
 use self::{
-    over::Over,
+    overlay::Overlay,
     preferences::Preferences,
     room::{Item, Joining, Room, ScrollPosition},
 };
@@ -162,7 +162,7 @@ pub struct Model {
     /// Who types where, and until when that holds.
     pub typing: Vec<(RoomKey, UserName, u64)>,
     /// What lies over the screen.
-    pub over: Option<Over>,
+    pub overlay: Option<Overlay>,
     /// A sentence at the bottom.
     pub notice: Option<Notice>,
     /// Nothing is marked as read.
@@ -195,7 +195,7 @@ impl Model {
             known_rooms: vec![],
             presence: BTreeMap::new(),
             typing: vec![],
-            over: None,
+            overlay: None,
             notice: None,
             peek: false,
             jump: None,

@@ -8,7 +8,7 @@ use crate::protocol::{
 use super::{
     super::news::{News, Wish},
     EVENTS_MS, Leader, Link, Model, TYPING_MS,
-    over::{Over, Results},
+    overlay::{Overlay, Results},
     preferences::Notify,
     room::{Item, Joining, Outgoing, Room, ScrollPosition, State, is_anothers, names},
 };
@@ -126,7 +126,7 @@ impl Model {
             News::Paths { start, candidates } => self.offered(start, candidates),
             News::Said { title, lines } => self.said(title, lines),
             News::SecretNeeded { line, secrets, prompt, twice, optional } => {
-                self.over = Some(Over::secret(line, secrets, prompt, twice, optional));
+                self.overlay = Some(Overlay::secret(line, secrets, prompt, twice, optional));
             }
             News::Search(text) => self.search(&text),
             News::GoTo(room) => {
@@ -139,11 +139,11 @@ impl Model {
                     self.mark_all_read();
                 }
             }
-            News::Help => self.over = Some(Over::help()),
+            News::Help => self.overlay = Some(Overlay::help()),
             News::Quit => self.wish(Wish::Quit),
             News::Stopped { reason } => {
                 self.link = Link::Stopped;
-                self.over = Some(Over::text("The client has stopped".into(), vec![reason]));
+                self.overlay = Some(Overlay::text("The client has stopped".into(), vec![reason]));
             }
         }
     }
@@ -165,8 +165,10 @@ impl Model {
 
     /// What has become of a search, unless the user has gone on to another one.
     fn searched(&mut self, search: u64, results: Results) {
-        if let Some(Over::Search(over)) = self.over.as_mut().filter(|over| over.is_search(search)) {
-            (over.at, over.results) = (0, results);
+        if let Some(Overlay::Search(overlay)) =
+            self.overlay.as_mut().filter(|overlay| overlay.is_search(search))
+        {
+            (overlay.at, overlay.results) = (0, results);
         }
     }
 
@@ -387,7 +389,7 @@ impl Model {
                 Some(reason) => self.complain(reason),
                 None => self.say(line.strip_prefix("* ").unwrap_or(line)),
             },
-            _ => self.over = Some(Over::text(title, lines)),
+            _ => self.overlay = Some(Overlay::text(title, lines)),
         }
     }
 }

@@ -142,8 +142,8 @@ fn ten_thousand_messages_are_one_screen() {
 fn every_size_can_be_drawn_and_typed_in() {
     let mut world = World::team(100, 30);
     world.ctrl('s');
-    for over in [None, Some('?'), Some('k'), Some('f')] {
-        match over {
+    for overlay in [None, Some('?'), Some('k'), Some('f')] {
+        match overlay {
             Some('?') => world.key(KeyCode::F(1)),
             Some(letter) => world.ctrl(letter),
             None => {}

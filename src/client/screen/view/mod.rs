@@ -4,7 +4,7 @@ pub mod clock;
 mod input;
 mod layout;
 mod messages;
-mod over;
+mod overlay;
 pub mod rows;
 mod sides;
 mod status;
@@ -19,7 +19,7 @@ use ratatui::{
 
 use super::model::Model;
 pub use layout::messages_area;
-pub use over::over_lines;
+pub use overlay::overlay_lines;
 pub use sides::room_at;
 
 /// A web address on the screen.
@@ -55,9 +55,9 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
     drawn.cursor = input::draw(model, layout.input, buffer);
     input::offers(model, layout.input, area, buffer);
     status::draw(model, layout.status, buffer);
-    if let Some(over) = &model.over {
+    if let Some(overlay) = &model.overlay {
         drawn.links.clear();
-        drawn.cursor = over::draw(model, over, area, buffer);
+        drawn.cursor = overlay::draw(model, overlay, area, buffer);
     }
     drawn
 }

@@ -113,7 +113,7 @@ impl Chat {
     }
 }
 
-impl Ask for Chat {
+impl ChatSession for Chat {
     fn send(&mut self, request: Request) -> Result<i64, Failure> {
         let msg_type = request.msg_type();
         let mut answer = refuse(Code::Unavailable);
@@ -175,7 +175,7 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 /// Posts a file; gives the answer as it would be written.
-fn post(chat: &mut Chat, first: &str, content: &[u8], pieces: usize) -> Result<Response, Stop> {
+fn post(chat: &mut Chat, first: &str, content: &[u8], pieces: usize) -> Result<Response, Abort> {
     let head = head(&format!("POST {first}\nContent-Length: {}", content.len()));
     let upload = Upload::read(&head)?;
     let mut rest = content;
@@ -186,7 +186,7 @@ fn post(chat: &mut Chat, first: &str, content: &[u8], pieces: usize) -> Result<R
     })
 }
 
-fn get(chat: &mut Chat, text: &str) -> Result<Written, Stop> {
+fn get(chat: &mut Chat, text: &str) -> Result<Written, Abort> {
     let head = head(text);
     let name = head.target.path.strip_prefix("/files/").unwrap().to_owned();
     chat.is_logged_in = false;
@@ -247,7 +247,7 @@ fn parts_heads_and_what_is_known_already() {
         assert!(written.head.contains("Content-Disposition: attachment;"));
     }
     match get(&mut chat, &format!("GET {ask}\nRange: bytes=100000-")) {
-        Err(Stop::Answer(response)) => assert_eq!(response.status, 416),
+        Err(Abort::Answer(response)) => assert_eq!(response.status, 416),
         other => panic!("{:?}", other.map(|written| written.status)),
     }
     let written = get(&mut chat, &format!("HEAD {ask}")).unwrap();
@@ -267,8 +267,8 @@ fn parts_heads_and_what_is_known_already() {
 fn refusals_reach_the_client_and_leave_nothing_behind() {
     let content = content(200_000);
     let good = "/files?room=lobby&name=x HTTP/1.1\nAuthorization: Bearer good";
-    let failed = |result: Result<Response, Stop>| match result {
-        Err(Stop::Failed(Failure::Refused(refusal))) => refusal.code,
+    let failed = |result: Result<Response, Abort>| match result {
+        Err(Abort::Failed(Failure::Refused(refusal))) => refusal.code,
         other => panic!("{other:?}"),
     };
     for number in 0..9 {
@@ -290,7 +290,7 @@ fn refusals_reach_the_client_and_leave_nothing_behind() {
         ("/files?room=a&room=b&name=x HTTP/1.1\nAuthorization: Bearer good", 400),
     ] {
         match post(&mut chat, first, b"x", usize::MAX) {
-            Err(Stop::Answer(response)) => assert_eq!(response.status, status, "{first}"),
+            Err(Abort::Answer(response)) => assert_eq!(response.status, status, "{first}"),
             other => panic!("{other:?}"),
         }
     }
@@ -301,9 +301,9 @@ fn refusals_reach_the_client_and_leave_nothing_behind() {
     let upload = Upload::read(&head).unwrap();
     let result = upload.carry_out(&mut chat, |count| {
         left -= 1;
-        if left > 0 { Ok(vec![0; count]) } else { Err(Stop::Gone(io::ErrorKind::UnexpectedEof.into())) }
+        if left > 0 { Ok(vec![0; count]) } else { Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into())) }
     });
-    assert!(matches!(result, Err(Stop::Gone(_))) && chat.files.is_empty());
+    assert!(matches!(result, Err(Abort::Gone(_))) && chat.files.is_empty());
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn an_upload_goes_on_where_its_session_was_lost() {
             assert!(chat.most_waiting <= CHUNKS_AHEAD, "{} chunks waited", chat.most_waiting);
             Ok(chat.reopens)
         }
-        Err(Stop::Failed(Failure::Refused(refusal))) => Err(refusal.code),
+        Err(Abort::Failed(Failure::Refused(refusal))) => Err(refusal.code),
         Err(stop) => panic!("{stop:?}"),
     };
     // For each request as the last one that the server answers, whether it is carried out or not.
@@ -346,13 +346,13 @@ fn a_read_that_fails_in_the_middle_ends_the_connection() {
     post(&mut chat, good, &content(100_000), usize::MAX).unwrap();
     chat.refuses = Some((chat.asked.len() + 3, Code::Unavailable));
     let ask = &format!("GET /files/{FILE} HTTP/1.1\nAuthorization: Bearer good");
-    assert!(matches!(get(&mut chat, ask), Err(Stop::Gone(_))));
+    assert!(matches!(get(&mut chat, ask), Err(Abort::Gone(_))));
     chat.refuses = None;
     let other = FileId([0; 16]).to_string();
     for (file_id, code) in [(other.as_str(), Code::NotFound), ("beef", Code::BadRequest)] {
         let ask = format!("GET /files/{file_id} HTTP/1.1\nAuthorization: Bearer good");
         match get(&mut chat, &ask) {
-            Err(Stop::Failed(Failure::Refused(refusal))) => assert_eq!(refusal.code, code),
+            Err(Abort::Failed(Failure::Refused(refusal))) => assert_eq!(refusal.code, code),
             other => panic!("{:?}", other.map(|written| written.status)),
         }
     }

@@ -10,7 +10,7 @@
 //!
 //! Senders do not try again after a refusal, so as much as possible is accepted: an alert must not be lost
 //! for its form. After a lost answer they do try again, and must not post twice. So each message has an id
-//! that is made of what the sender sent (`Again`), and the replicated log recognises a repeat, whichever
+//! that is made of what the sender sent (`RetryKey`), and the replicated log recognises a repeat, whichever
 //! server gets it.
 
 mod attachments;
@@ -28,7 +28,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::{
-    exchange::{Done, Exchange, Stop},
+    exchange::{Abort, Done, Exchange},
     failures::with_retry,
     response::Response,
 };
@@ -43,8 +43,8 @@ use crate::{
 };
 
 /// Takes a message in.
-pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
-    if exchange.visitor.reserved_until.is_some() {
+pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Abort> {
+    if exchange.info.reserved_until.is_some() {
         // No webhook is an administrator. It would be refused in any case, but only after its body.
         return Ok(Done::Answer(refused(&Refusal::new(
             Code::Overloaded,
@@ -66,9 +66,10 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
         return Ok(Done::Answer(Response::text(400, "no_text")));
     };
     let key = exchange.head.all("idempotency-key").next().unwrap_or_default();
-    let again = Again::of(key, &body);
+    let again = RetryKey::of(key, &body);
     let said = say_all(exchange, token, &message, again);
-    if let (Again::Key(_), Err(Failure::Refused(Refusal { code: Code::BadRequest, .. }))) = (again, &said) {
+    if let (RetryKey::Key(_), Err(Failure::Refused(Refusal { code: Code::BadRequest, .. }))) = (again, &said)
+    {
         // The only check that can still fail: the key was used for another message.
         return Ok(Done::Answer(Response::text(422, "idempotency_key_reused")));
     }
@@ -77,7 +78,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Stop> {
 
 /// How a message is known when its sender sends it again.
 #[derive(Debug, Clone, Copy)]
-enum Again<'a> {
+enum RetryKey<'a> {
     /// By the key in the header `Idempotency-Key`, for ever.
     Key(&'a str),
     /// By the body of its request, for a minute: a tool without keys may later send the same text as a new
@@ -85,18 +86,18 @@ enum Again<'a> {
     Body(&'a [u8]),
 }
 
-impl<'a> Again<'a> {
+impl<'a> RetryKey<'a> {
     fn of(key: &'a str, body: &'a [u8]) -> Self {
         // The draft of the header quotes the key, most tools do not.
         let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
-        if bare.is_empty() { Again::Body(body) } else { Again::Key(bare) }
+        if bare.is_empty() { RetryKey::Body(body) } else { RetryKey::Key(bare) }
     }
 
     /// The name of a piece of the message.
     fn name(self, token: &str, piece: usize) -> Result<ClientMsgId, Refusal> {
         let (kind, sent) = match self {
-            Again::Key(key) => ("key", key.as_bytes()),
-            Again::Body(body) => ("body", body),
+            RetryKey::Key(key) => ("key", key.as_bytes()),
+            RetryKey::Body(body) => ("body", body),
         };
         let mut hash = Sha256::new_with_prefix(token);
         hash.update((piece as u64).to_be_bytes());
@@ -107,7 +108,12 @@ impl<'a> Again<'a> {
 }
 
 /// Posts a message, in pieces if it is too long for one.
-fn say_all(exchange: &Exchange<'_>, token: &str, message: &Message, again: Again<'_>) -> Result<(), Failure> {
+fn say_all(
+    exchange: &Exchange<'_>,
+    token: &str,
+    message: &Message,
+    again: RetryKey<'_>,
+) -> Result<(), Failure> {
     let most = exchange.server.context.config.replica.limits.body_bytes;
     let pieces = message::split(&message.body, most);
     let requests = pieces.into_iter().enumerate().map(|(number, piece)| {
@@ -115,7 +121,7 @@ fn say_all(exchange: &Exchange<'_>, token: &str, message: &Message, again: Again
         request(token, piece, message.display_name.clone(), (again, name))
     });
     let requests = requests.collect::<Result<Vec<_>, Refusal>>()?;
-    let mut session = LocalSession::open(exchange.server, exchange.visitor, ANSWER_WITHIN)?;
+    let mut session = LocalSession::open(exchange.server, exchange.info, ANSWER_WITHIN)?;
     for request in requests {
         ask(&mut session, request)?;
     }
@@ -126,7 +132,7 @@ fn request(
     token: &str,
     body: &str,
     display_name: Option<String>,
-    (again, name): (Again<'_>, ClientMsgId),
+    (again, name): (RetryKey<'_>, ClientMsgId),
 ) -> Result<HookPost, Refusal> {
     let token = Token::given(token);
     token.check()?;
@@ -134,8 +140,8 @@ fn request(
     let display_name = display_name.map(DisplayName::new).transpose();
     let display_name = display_name.map_err(|invalid| invalid.of("display_name"))?;
     let (client_msg_id, repeat_id) = match again {
-        Again::Key(_) => (Some(name), None),
-        Again::Body(_) => (None, Some(name)),
+        RetryKey::Key(_) => (Some(name), None),
+        RetryKey::Body(_) => (None, Some(name)),
     };
     Ok(HookPost { token, body, display_name, client_msg_id, repeat_id })
 }
@@ -151,7 +157,7 @@ fn answer_to(unreadable: Unreadable) -> Response {
 }
 
 /// The answer as Slack gives it.
-fn say(answer: Result<(), Failure>) -> Result<Done, Stop> {
+fn say(answer: Result<(), Failure>) -> Result<Done, Abort> {
     let refusal = match answer {
         Ok(()) => return Ok(Done::Answer(Response::text(200, "ok"))),
         Err(Failure::Refused(refusal)) => refusal,
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_sent_again_has_the_same_name_and_nothing_else_has() {
         let name = |token: &str, key: &'static str, body: &'static str, piece| {
-            String::from(Again::of(key, body.as_bytes()).name(token, piece).unwrap())
+            String::from(RetryKey::of(key, body.as_bytes()).name(token, piece).unwrap())
         };
         assert_eq!(name("t", "k", "a", 0), name("t", "\"k\"", "another body", 0));
         assert_eq!(name("t", "", "a", 0), name("t", "\"\"", "a", 0));

@@ -15,19 +15,19 @@ use super::{
     },
     Model,
     acts::place,
-    over::{Field, Over, Question, REACTIONS, Results, Search},
+    overlay::{Field, Overlay, Question, REACTIONS, Results, Search},
 };
 
 impl Model {
     pub(super) fn key_over(&mut self, event: KeyEvent) {
-        let action = keys::action(Place::Over, event);
+        let action = keys::action(Place::Overlay, event);
         let page = usize::from(self.size.height.saturating_sub(4)).max(1);
-        let Some(mut over) = self.over.take() else { return };
+        let Some(mut overlay) = self.overlay.take() else { return };
         if action == Some(Action::Escape) {
             return;
         }
-        match (&mut over, action) {
-            (Over::Help { top } | Over::Text { top, .. }, Some(action)) => {
+        match (&mut overlay, action) {
+            (Overlay::Help { top } | Overlay::Text { top, .. }, Some(action)) => {
                 match action {
                     Action::Up => *top = top.saturating_sub(1),
                     Action::Down => *top += 1,
@@ -36,15 +36,15 @@ impl Model {
                     // Enter closes what can only be read.
                     _ => return,
                 }
-                let last = view::over_lines(self, &over).saturating_sub(page);
-                if let Over::Help { top } | Over::Text { top, .. } = &mut over {
+                let last = view::overlay_lines(self, &overlay).saturating_sub(page);
+                if let Overlay::Help { top } | Overlay::Text { top, .. } = &mut overlay {
                     *top = (*top).min(last);
                 }
             }
-            (Over::Help { .. }, None) if keys::action(Place::EmptyInput, event) == Some(Action::Help) => {
+            (Overlay::Help { .. }, None) if keys::action(Place::EmptyInput, event) == Some(Action::Help) => {
                 return;
             }
-            (Over::Switcher { field, at }, Some(action)) => {
+            (Overlay::Switcher { field, at }, Some(action)) => {
                 let entries = self.entries(&field.text());
                 if action == Action::Accept {
                     if let Some(entry) = entries.get(*at) {
@@ -54,11 +54,11 @@ impl Model {
                 }
                 *at = moved(*at, entries.len(), action, page);
             }
-            (Over::Switcher { field, at }, None) => {
+            (Overlay::Switcher { field, at }, None) => {
                 field.type_key(event);
                 *at = 0;
             }
-            (Over::Search(search), action) => {
+            (Overlay::Search(search), action) => {
                 let is_done = action.is_some_and(|action| self.key_in_search(search, action, page));
                 if is_done {
                     return;
@@ -67,7 +67,7 @@ impl Model {
                     search.results = Results::None;
                 }
             }
-            (Over::React { seq, field }, action) => {
+            (Overlay::React { seq, field }, action) => {
                 let digit = keys::digit(event).filter(|_| field.text().is_empty());
                 match digit.and_then(|digit| REACTIONS.get(digit - 1)) {
                     Some(emoji) => return self.react(*seq, emoji),
@@ -81,7 +81,7 @@ impl Model {
                     None => drop(field.type_key(event)),
                 }
             }
-            (Over::Question(question), action) => {
+            (Overlay::Question(question), action) => {
                 let yes = action == Some(Action::Accept) || is_letter(event, 'y');
                 match question {
                     Question::Delete(seq) if yes => return self.delete(*seq),
@@ -90,10 +90,10 @@ impl Model {
                     _ => {}
                 }
             }
-            (Over::Secret { .. }, action) => return self.key_in_secret(over, action, event),
+            (Overlay::Secret { .. }, action) => return self.key_in_secret(overlay, action, event),
             _ => {}
         }
-        self.over = Some(over);
+        self.overlay = Some(overlay);
     }
 
     /// Whether the search is to be closed.
@@ -121,13 +121,13 @@ impl Model {
         }
     }
 
-    fn key_in_secret(&mut self, over: Over, action: Option<Action>, event: KeyEvent) {
-        let Over::Secret { line, mut secrets, prompt, twice, optional, first, mut field } = over else {
+    fn key_in_secret(&mut self, overlay: Overlay, action: Option<Action>, event: KeyEvent) {
+        let Overlay::Secret { line, mut secrets, prompt, twice, optional, first, mut field } = overlay else {
             return;
         };
         if action != Some(Action::Accept) {
             field.type_key(event);
-            self.over = Some(Over::Secret { line, secrets, prompt, twice, optional, first, field });
+            self.overlay = Some(Overlay::Secret { line, secrets, prompt, twice, optional, first, field });
             return;
         }
         let typed = field.text();
@@ -135,7 +135,7 @@ impl Model {
             _ if typed.is_empty() && !optional => self.complain("no password was typed"),
             None if twice => {
                 let (first, field) = (Some(typed), Field::default());
-                self.over = Some(Over::Secret { line, secrets, prompt, twice, optional, first, field });
+                self.overlay = Some(Overlay::Secret { line, secrets, prompt, twice, optional, first, field });
             }
             Some(first) if first != typed => self.complain("the two are not the same"),
             _ => {

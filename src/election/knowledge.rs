@@ -16,7 +16,7 @@ use super::Standing;
 const GRACE_HEARTBEATS: u64 = 3;
 
 #[derive(Debug)]
-pub(super) struct Outlook {
+pub(super) struct Knowledge {
     ring_position: u32,
     majority: usize,
     grace_ms: u64,
@@ -30,9 +30,9 @@ pub(super) struct Outlook {
     leader: Option<(ServerId, Option<Run>)>,
 }
 
-impl Outlook {
+impl Knowledge {
     pub fn new(config: &ReplicaConfig, majority: usize) -> Self {
-        Outlook {
+        Knowledge {
             ring_position: config.ring_position(),
             majority,
             grace_ms: GRACE_HEARTBEATS * config.timing.heartbeat_ms,
@@ -71,7 +71,7 @@ impl Outlook {
     }
 
     /// This server's standing, where it takes part in elections.
-    pub fn part(&self) -> Option<&Standing> {
+    pub fn as_voter(&self) -> Option<&Standing> {
         self.standing.as_ref().filter(|standing| standing.votes)
     }
 
@@ -89,7 +89,7 @@ impl Outlook {
 
     /// This server's rank, where it takes part.
     pub fn rank(&self) -> Option<Rank> {
-        self.part().map(|standing| Rank { log: standing.log, ring_position: self.ring_position })
+        self.as_voter().map(|standing| Rank { log: standing.log, ring_position: self.ring_position })
     }
 
     /// Whether somebody leads; remembers who.

@@ -15,7 +15,7 @@ use super::{
         keys::{BINDINGS, PLACES},
         model::{
             Model,
-            over::{Field, Over, Question, REACTIONS, Results, Search},
+            overlay::{Field, Overlay, Question, REACTIONS, Results, Search},
             preferences::SET_USAGE,
         },
     },
@@ -45,18 +45,18 @@ fn frame(model: &Model, title: &str, area: Rect, size: (u16, u16), buffer: &mut 
 }
 
 /// Draws `over`; where the cursor stands.
-pub fn draw(model: &Model, over: &Over, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    match over {
-        Over::Help { top } => page(model, "Help", help(model, area), *top, area, buffer),
-        Over::Text { title, lines, top } => {
+pub fn draw(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    match overlay {
+        Overlay::Help { top } => page(model, "Help", help(model, area), *top, area, buffer),
+        Overlay::Text { title, lines, top } => {
             let title = if title.is_empty() { "Answer".to_owned() } else { one_line(title) };
             page(model, &title, text_lines(model, lines, area), *top, area, buffer)
         }
-        Over::Switcher { field, at } => switcher(model, field, *at, area, buffer),
-        Over::Search(over) => search(model, over, area, buffer),
-        Over::React { field, .. } => react(model, field, area, buffer),
-        Over::Question(question) => ask(model, question, area, buffer),
-        Over::Secret { prompt, optional, first, field, .. } => {
+        Overlay::Switcher { field, at } => switcher(model, field, *at, area, buffer),
+        Overlay::Search(overlay) => search(model, overlay, area, buffer),
+        Overlay::React { field, .. } => react(model, field, area, buffer),
+        Overlay::Question(question) => ask(model, question, area, buffer),
+        Overlay::Secret { prompt, optional, first, field, .. } => {
             let prompt = if first.is_some() { "Once more" } else { prompt };
             secret(model, prompt, *optional, field, area, buffer)
         }
@@ -64,11 +64,11 @@ pub fn draw(model: &Model, over: &Over, area: Rect, buffer: &mut Buffer) -> Opti
 }
 
 /// How many lines can be scrolled through.
-pub fn over_lines(model: &Model, over: &Over) -> usize {
+pub fn overlay_lines(model: &Model, overlay: &Overlay) -> usize {
     let area = Rect::new(0, 0, model.size.width, model.size.height);
-    match over {
-        Over::Help { .. } => help(model, area).len(),
-        Over::Text { lines, .. } => text_lines(model, lines, area).len(),
+    match overlay {
+        Overlay::Help { .. } => help(model, area).len(),
+        Overlay::Text { lines, .. } => text_lines(model, lines, area).len(),
         _ => 0,
     }
 }
@@ -243,10 +243,10 @@ fn switcher(model: &Model, typed: &Field, at: usize, area: Rect, buffer: &mut Bu
     cursor
 }
 
-fn search(model: &Model, over: &Search, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+fn search(model: &Model, overlay: &Search, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = model.theme;
     let inner = frame(model, "Search", area, (PAGE_COLUMNS, area.height.saturating_sub(1)), buffer);
-    let cursor = field(model, "⌕ ", &over.field.text(), &over.field.before_cursor(), inner, buffer);
+    let cursor = field(model, "⌕ ", &overlay.field.text(), &overlay.field.before_cursor(), inner, buffer);
     let list = Rect { y: inner.y + 2, height: inner.height.saturating_sub(2), ..inner };
     let say = |text: &str, buffer: &mut Buffer| {
         let rows = wrap(&[Piece::new(text, theme.dim())], list.width.into());
@@ -254,13 +254,13 @@ fn search(model: &Model, over: &Search, area: Rect, buffer: &mut Buffer) -> Opti
             buffer.set_line(list.x, y, &Line::from(row.iter().map(span).collect::<Vec<_>>()), list.width);
         }
     };
-    if let Results::Found(_, Some(span)) = &over.results
+    if let Results::Found(_, Some(span)) = &overlay.results
         && inner.height > 2
     {
         let span = cut(span, inner.width.into());
         buffer.set_stringn(inner.x, inner.y + 1, span, inner.width.into(), theme.dim());
     }
-    match &over.results {
+    match &overlay.results {
         Results::None => say(
             "Type words and press Enter. \"several words\" in quotes follow one another, begin* stands for a \
              beginning. in:ROOM by:USER since:2026-11-25 until:2026-11-26T09:30 narrow it down.",
@@ -271,7 +271,7 @@ fn search(model: &Model, over: &Search, area: Rect, buffer: &mut Buffer) -> Opti
         Results::Found(hits, _) if hits.is_empty() => say("Nothing was found.", buffer),
         Results::Found(hits, _) => {
             let fits = usize::from(list.height / 2).max(1);
-            let top = (over.at + 1).saturating_sub(fits);
+            let top = (overlay.at + 1).saturating_sub(fits);
             for (number, hit) in hits.iter().enumerate().skip(top).take(fits) {
                 let y = list.y + u16::try_from(number - top).unwrap_or(0) * 2;
                 if y >= list.bottom() {
@@ -294,12 +294,12 @@ fn search(model: &Model, over: &Search, area: Rect, buffer: &mut Buffer) -> Opti
                     let snippet = snippet(model, &hit.snippet, usize::from(list.width));
                     buffer.set_line(list.x + 1, y + 1, &snippet, list.width.saturating_sub(1));
                 }
-                if number == over.at {
+                if number == overlay.at {
                     let height = 2.min(list.bottom() - y);
                     buffer.set_style(Rect { y, height, ..list }, theme.chosen());
                 }
             }
-            let text = format!(" {} of {} · Enter shows it in its place ", over.at + 1, hits.len());
+            let text = format!(" {} of {} · Enter shows it in its place ", overlay.at + 1, hits.len());
             if usize::from(inner.width) > width(&text) {
                 let x = inner.right() - u16::try_from(width(&text)).unwrap_or(0);
                 buffer.set_string(x, inner.bottom().min(area.bottom() - 1), text, theme.dim());

@@ -87,7 +87,7 @@ pub enum Question {
 
 /// What lies over the screen.
 #[derive(Debug)]
-pub enum Over {
+pub enum Overlay {
     /// The keys and commands, from this line on.
     Help {
         /// The first line that is shown.
@@ -129,15 +129,15 @@ pub enum Over {
     },
 }
 
-impl Over {
+impl Overlay {
     /// The help from its beginning.
-    pub fn help() -> Over {
-        Over::Help { top: 0 }
+    pub fn help() -> Overlay {
+        Overlay::Help { top: 0 }
     }
 
     /// A page of text.
-    pub fn text(title: String, lines: Vec<String>) -> Over {
-        Over::Text { title, lines, top: 0 }
+    pub fn text(title: String, lines: Vec<String>) -> Overlay {
+        Overlay::Text { title, lines, top: 0 }
     }
 
     /// A password for a command.
@@ -147,23 +147,23 @@ impl Over {
         prompt: &'static str,
         twice: bool,
         optional: bool,
-    ) -> Over {
-        Over::Secret { line, secrets, prompt, twice, optional, first: None, field: Field::default() }
+    ) -> Overlay {
+        Overlay::Secret { line, secrets, prompt, twice, optional, first: None, field: Field::default() }
     }
 
     /// Whether it is the search of this number.
     pub fn is_search(&self, number: u64) -> bool {
-        matches!(self, Over::Search(search) if search.number == number)
+        matches!(self, Overlay::Search(search) if search.number == number)
     }
 
     /// The line that is typed in it.
     pub fn field_mut(&mut self) -> Option<&mut Field> {
         match self {
-            Over::Switcher { field, .. } | Over::React { field, .. } | Over::Secret { field, .. } => {
-                Some(field)
-            }
-            Over::Search(search) => Some(&mut search.field),
-            Over::Help { .. } | Over::Text { .. } | Over::Question(_) => None,
+            Overlay::Switcher { field, .. }
+            | Overlay::React { field, .. }
+            | Overlay::Secret { field, .. } => Some(field),
+            Overlay::Search(search) => Some(&mut search.field),
+            Overlay::Help { .. } | Overlay::Text { .. } | Overlay::Question(_) => None,
         }
     }
 }

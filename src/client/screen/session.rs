@@ -6,7 +6,7 @@ use crossbeam_channel::Receiver;
 
 use crate::{
     client::{
-        ask::{Ask, Outcome, Reply},
+        ask::{Outcome, Reply, TargetedRequest},
         connection::Whisper,
         login::Secret,
         outbox::Message,
@@ -16,7 +16,7 @@ use crate::{
             mistake::Mistake,
             options::Settings,
             paths,
-            secrets::{NoSecret, Secrets, Wanted},
+            secrets::{NoSecret, PasswordKind, Secrets},
             session::{self, Session},
             show,
             typed::Typed,
@@ -37,27 +37,27 @@ const TAGS: u64 = 1 << 32;
 const HISTORY: usize = 60;
 
 /// Passwords that were typed for a command, one after the other.
-struct Typist(std::vec::IntoIter<String>);
+struct TypedPasswords(std::vec::IntoIter<String>);
 
-impl Secrets for Typist {
-    fn secret(&mut self, wanted: Wanted) -> Result<Secret, NoSecret> {
+impl Secrets for TypedPasswords {
+    fn secret(&mut self, wanted: PasswordKind) -> Result<Secret, NoSecret> {
         self.0.next().map(Secret::new).ok_or(NoSecret::Needed(wanted))
     }
 }
 
 /// A session of the client library, as the screen sees it.
-pub struct Seam {
+pub struct ScreenSession {
     session: Session,
     /// The numbers of searches, by their tags.
     searches: BTreeMap<u64, u64>,
     next_tag: u64,
 }
 
-impl Seam {
-    pub fn start(settings: &Settings) -> io::Result<Seam> {
+impl ScreenSession {
+    pub fn start(settings: &Settings) -> io::Result<ScreenSession> {
         let settings = Settings { history: HISTORY, ..settings.clone() };
         let session = Session::start(&settings)?;
-        Ok(Seam { session, searches: BTreeMap::new(), next_tag: TAGS })
+        Ok(ScreenSession { session, searches: BTreeMap::new(), next_tag: TAGS })
     }
 
     pub fn user(&self) -> &UserName {
@@ -198,7 +198,8 @@ impl Seam {
             Wish::Ask(request) => drop(self.ask(request)?),
             Wish::Join(room) => self.session.client.join(&room)?,
             Wish::Search { search, text } => {
-                let read = Typed::read(&format!("/search {text}"), None, &mut Typist(vec![].into_iter()));
+                let read =
+                    Typed::read(&format!("/search {text}"), None, &mut TypedPasswords(vec![].into_iter()));
                 match read {
                     Ok(Typed::Ask(ask)) => {
                         let tag = self.ask(*ask)?;
@@ -230,7 +231,7 @@ impl Seam {
         Ok(Ok(vec![]))
     }
 
-    fn ask(&mut self, ask: impl Into<Ask>) -> io::Result<u64> {
+    fn ask(&mut self, ask: impl Into<TargetedRequest>) -> io::Result<u64> {
         self.next_tag += 1;
         self.session.client.ask(self.next_tag, ask)?;
         Ok(self.next_tag)
@@ -252,7 +253,7 @@ impl Seam {
         if let Some(room) = room {
             self.session.turn_to(room);
         }
-        let typed = Typed::read(line, room, &mut Typist(secrets.clone().into_iter()));
+        let typed = Typed::read(line, room, &mut TypedPasswords(secrets.clone().into_iter()));
         let (typed, mut news) = match typed {
             Ok(Typed::Help) => return Ok(vec![News::Help]),
             Ok(Typed::Quit) => return Ok(vec![News::Quit]),
@@ -271,7 +272,7 @@ impl Seam {
             Ok(typed) => (typed, vec![]),
             Err(Mistake::Secret(NoSecret::Needed(wanted))) => {
                 let (prompt, twice) = prompt(wanted);
-                let (line, optional) = (line.to_owned(), wanted == Wanted::Login);
+                let (line, optional) = (line.to_owned(), wanted == PasswordKind::Login);
                 return Ok(vec![News::SecretNeeded { line, secrets, prompt, twice, optional }]);
             }
             Err(mistake) => return Ok(vec![wrong(&mistake)]),
@@ -303,12 +304,12 @@ fn queued(message: &Message) -> News {
     News::Queued { room, client_msg_id, body, reply_to }
 }
 
-fn prompt(wanted: Wanted) -> (&'static str, bool) {
+fn prompt(wanted: PasswordKind) -> (&'static str, bool) {
     match wanted {
-        Wanted::Own => ("Your password", false),
-        Wanted::Login => ("Your password (nothing for a guest)", false),
-        Wanted::Chosen | Wanted::Next => ("A new password", true),
-        Wanted::Room => ("The password of the room", false),
-        Wanted::RoomChosen => ("A new password of the room", true),
+        PasswordKind::Own => ("Your password", false),
+        PasswordKind::Login => ("Your password (nothing for a guest)", false),
+        PasswordKind::Chosen | PasswordKind::Next => ("A new password", true),
+        PasswordKind::Room => ("The password of the room", false),
+        PasswordKind::RoomChosen => ("A new password of the room", true),
     }
 }
