@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Checks that are the same for every command, before its own. `None` for
-    /// [`Nothing`](super::command::Nothing): it took the place of a proposal that timed out, and claims
+    /// [`Nothing`]: it took the place of a proposal that timed out, and claims
     /// nothing that could be checked.
     fn admit<'a>(
         &self,

@@ -6,7 +6,7 @@
 //!
 //! **What counts** is memory: a line that waits for many connections is held once, so each of them counts a
 //! share of it. Counting shares means looking at every line. So it is done only if the lines would pass the
-//! budget if none were shared, and at most once in [`WEIGH_SHARES`] if they fit after all.
+//! budget if none were shared, and at most once in `WEIGH_SHARES` if they fit after all.
 
 use std::time::{Duration, Instant};
 

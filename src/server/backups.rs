@@ -44,7 +44,7 @@ impl Backups {
         (!self.is_busy.swap(true, Ordering::AcqRel)).then_some(BackupSlot(&self.is_busy))
     }
 
-    /// A challenge for an operator, valid for [`CHALLENGE_MS`]. An eavesdropper could repeat the answer in
+    /// A challenge for an operator, valid for `CHALLENGE_MS`. An eavesdropper could repeat the answer in
     /// that time, but would only get what they can hear anyway.
     pub fn challenge(&self, now_ms: u64) -> [u8; PROOF_BYTES] {
         let time = now_ms.to_be_bytes();
