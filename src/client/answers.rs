@@ -63,8 +63,8 @@ impl ClientState {
         }
     }
 
-    /// A line that cannot be read may come from a newer server. It still counts as an event with a place, or as
-    /// the answer to its request: else the client would wait for ever.
+    /// A line that cannot be read may come from a newer server. It still counts as an event with a place, or
+    /// as the answer to its request: else the client would wait for ever.
     fn unreadable(&mut self, unreadable: Unreadable) {
         let request_id = number(&unreadable.to);
         let pending = self.heard(unreadable.lamport_timestamp, request_id);
@@ -103,8 +103,7 @@ impl ClientState {
             (Pending::Upload(tag), Answer::Receiving(answer)) => self.upload_acked(tag, Either::That(answer)),
             (Pending::Upload(tag), Answer::File(answer)) => self.upload_acked(tag, Either::This(answer)),
             (Pending::Download(tag), Answer::FilePiece(piece)) => self.piece_came(tag, piece),
-            // Pongs; and an answer of the wrong kind is nothing to act on: the request counts as answered
-            // by a server that does not know better.
+            // Pongs need nothing. An answer of the wrong kind is ignored: the request counts as answered.
             _ => {}
         }
     }
@@ -115,7 +114,7 @@ impl ClientState {
         }
         let for_load = refusal.code.retryable();
         if refusal.code == Code::NotAuthenticated && !matches!(pending, Pending::Login(_)) {
-            // The session has ended, or the guest's name was registered. What was asked has not happened.
+            // The session has ended, or the guest's name was registered. The request was not carried out.
             if let Pending::Ask(tag) = pending
                 && let Some(ask) = self.take_asked(tag)
             {
@@ -153,11 +152,11 @@ impl ClientState {
         }
     }
 
-    /// A refusal of something that the server could not read far enough to say what it was.
+    /// A refusal that does not say which request it answers, because the server could not read it.
     ///
-    /// A line over the server's limit is refused so and the connection closed. Sent again and again it would
-    /// hold up everything behind it. Where it is not clear which one it was, the next connection asks for one
-    /// thing after the other, so that it is on its way alone.
+    /// A line over the server's limit is refused so, and the connection closed. Sent again and again, it
+    /// would block everything behind it. If it is not clear which line it was, the next connection sends one
+    /// request after the other, so that the long line is on its way alone.
     fn refused_line(&mut self, refusal: Refusal) {
         if refusal.code != Code::TooLarge {
             return;
@@ -186,7 +185,7 @@ impl ClientState {
         self.dropped(message, refusal, false);
     }
 
-    /// A message has left the outbox without a place, and with it go those that answer it.
+    /// A message has left the outbox without a place; the messages that answer it are dropped with it.
     fn dropped(&mut self, message: Message, refusal: Refusal, uncertain: bool) {
         let mut gone = vec![(message, refusal, uncertain)];
         while let Some((message, refusal, uncertain)) = gone.pop() {
@@ -198,7 +197,7 @@ impl ClientState {
         }
     }
 
-    /// Gives up what answers a message of an earlier run that is not there any more.
+    /// Refuses messages that answer a message of an earlier run that is gone.
     pub(super) fn refuse_orphans(&mut self) {
         let known: BTreeSet<String> =
             self.outbox.messages().map(|message| message.client_msg_id.clone()).collect();
@@ -219,7 +218,7 @@ impl ClientState {
         self.rooms_changed |= room.is_some_and(|room| !room.wanted);
     }
 
-    /// Something was pushed that is no event of a room.
+    /// Takes in a push that is no event of a room.
     fn pushed(&mut self, push: Push) {
         match push {
             Push::ServerList(list) => self.listed(list),
@@ -254,8 +253,8 @@ impl ClientState {
         self.tell(Update::Servers(list));
     }
 
-    /// The cluster's data is in the life `epoch`. In another one than before, as after a restore from a backup, a place
-    /// that was known may be another message's: none of them is used again.
+    /// The cluster's data is in the life `epoch`. If it was in another one before, as after a restore from a
+    /// backup, a known place may now be another message's, so none of them is used again.
     pub(super) fn live_in(&mut self, epoch: u64) {
         if epoch == 0 || epoch == self.epoch {
             return;
@@ -296,7 +295,7 @@ impl ClientState {
             self.rooms_changed = true;
             return self.tell(Update::RoomRestarted { room: name });
         }
-        // What the room has forgotten since is gone for good, and no gap.
+        // What the room has forgotten since is gone for good; it is no gap.
         room.cursor = room.cursor.map(|cursor| cursor.max(first_seq.saturating_sub(1)));
         room.phase = Phase::Live;
         (room.private, room.password) = (false, None);
@@ -311,7 +310,7 @@ impl ClientState {
             self.arrived(arrival, !resumed);
         }
         if self.is_idle() {
-            // There was nothing but joins to do, so their success is what was waited for.
+            // There was nothing but joins to do, so their success ends the search.
             self.back_in_touch();
         }
     }
@@ -321,7 +320,7 @@ impl ClientState {
         let (name, seq) = arrival.place();
         let key = name.key();
         self.begin_direct(&name.clone(), seq);
-        // Without an answer to the join it is not known what the event follows; the answer covers it.
+        // Before the answer to the join it is not known what the event follows; the answer will have it.
         let Some(room) = self.rooms.get_mut(&key).filter(|room| room.phase != Phase::Absent) else { return };
         if room.phase == Phase::Joining {
             return;
@@ -347,7 +346,7 @@ impl ClientState {
         }
     }
 
-    /// A message came in a conversation of two that was not opened here: it opens by itself, at that message.
+    /// A message came in a direct conversation that is not open here: it opens by itself, at that message.
     fn begin_direct(&mut self, name: &RoomName, seq: u64) {
         if name.direct_pair().is_some() && self.rooms.get(&name.key()).is_none() {
             let room = self.rooms.want(name, 0);
@@ -356,7 +355,7 @@ impl ClientState {
         }
     }
 
-    /// The room that a pushed event sends the user out of.
+    /// The room from which a pushed event removes the user.
     fn is_sent_away(&self, arrival: &Arrival) -> Option<RoomKey> {
         let Arrival::Event(event) = arrival else { return None };
         match &event.kind {
@@ -367,7 +366,7 @@ impl ClientState {
         }
     }
 
-    /// The user was sent out of a room: it is not joined again by itself.
+    /// The user was removed from a room: the client does not join it again by itself.
     fn sent_away(&mut self, key: &RoomKey) {
         self.room_refused(key, Refusal::new(Code::Forbidden, "you were sent out of the room"));
     }
@@ -397,7 +396,7 @@ impl ClientState {
 
     fn replied(&mut self, tag: u64, answer: Answer) {
         let Some(ask) = self.take_asked(tag) else { return };
-        // What the user is seen as needs no majority.
+        // Presence needs no majority.
         if ask.away().is_none() {
             if ask.is_write() { self.settle() } else { self.back_in_touch() }
         }
@@ -422,8 +421,8 @@ fn unanswerable() -> Refusal {
     Refusal::new(Code::NotFound, "the message that it answers was not sent")
 }
 
-/// What to make of an answer that cannot be read: a code that is not known yet is taken for the kind of
-/// refusal that its `retryable` says.
+/// The refusal for an answer that cannot be read: an unknown code counts as one that may or may not be
+/// retried, as its `retryable` says.
 fn unknown_refusal(unreadable: &Unreadable) -> Refusal {
     #[derive(Deserialize, Default)]
     #[serde(default)]

@@ -1,9 +1,9 @@
-//! What a user asks of the servers, apart from messages: any request, and what became of it.
+//! A user's requests to the servers, apart from messages, and their outcomes.
 //!
-//! A read is asked again on the next connection until it is answered. A write is asked once: if the connection is
-//! lost before the answer, what became of it is not known, and the user is told so, since unlike a message it has
-//! no id by which a server would recognise it. It may be repeated: servers take an edit, a deletion, a reaction or
-//! a moderator's request twice without harm.
+//! A read is asked again on the next connection until it is answered. A write is asked once: if the
+//! connection is lost before the answer, its outcome is unknown, and the user is told so. Unlike a message,
+//! it has no id by which a server would recognise a repeat. The user may repeat it: servers take an edit, a
+//! deletion, a reaction or a moderator's request twice without harm.
 
 use crate::protocol::{
     Answer, Refusal,
@@ -27,7 +27,8 @@ impl<R: Into<Request>> From<R> for TargetedRequest {
 }
 
 impl TargetedRequest {
-    /// `request` is about the message `target`: it gets its place once that is known, whatever it says now.
+    /// `request` is about the message `target`: the place in it is replaced by the target's once that is
+    /// known.
     pub fn about(target: impl Into<Target>, request: impl Into<Request>) -> TargetedRequest {
         let mut ask = TargetedRequest::from(request);
         ask.aim(target.into());
@@ -50,7 +51,7 @@ impl TargetedRequest {
     /// It is about this message.
     pub(super) fn aim(&mut self, target: Target) {
         if let (Target::Seq(seq), Some(place)) = (&target, self.request.place_mut()) {
-            // No room has an event beyond the last place, so that one is as good for what is beyond it.
+            // No room has an event beyond the last place, so a place beyond it becomes the last one.
             *place = Seq::try_from((*seq).min(i64::MAX as u64)).unwrap_or_default();
         }
         self.target = Some(target);
@@ -73,7 +74,7 @@ impl TargetedRequest {
         self.request.kind() == Kind::Write
     }
 
-    /// Whether a server works on it for so long that its silence means nothing: it hashes a password.
+    /// Whether a server may be silent while it works on it, because it hashes a password.
     pub(super) fn takes_long(&self) -> bool {
         self.request.is_awaited()
     }
@@ -87,10 +88,10 @@ impl TargetedRequest {
     }
 }
 
-/// What became of something that was asked.
+/// The outcome of a request.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It is done; which answer it is depends on the request.
+    /// It is done; the type of the answer depends on the request.
     Done(Answer),
     /// It was refused, and nothing has changed.
     Refused(Refusal),
@@ -98,17 +99,17 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A request of the user with what became of it.
+/// A request of the user, and its outcome.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// As it was asked, so that an answer can be shown beside its question.
     pub request: Request,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
 impl Reply {
-    /// What asks for the page behind this one, if there is one.
+    /// The request for the next page, if there is one.
     pub fn next(&self) -> Option<Request> {
         match &self.outcome {
             Outcome::Done(answer) => self.request.next_page(answer),

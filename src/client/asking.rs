@@ -1,4 +1,4 @@
-//! What the user wants, and what is therefore written to the server.
+//! What the user asks for, and the requests that follow from it.
 
 use crate::protocol::{
     Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,
@@ -22,7 +22,7 @@ use super::{
     update::Update,
 };
 
-/// What a line has around its request, at most, beside what is always there.
+/// The most bytes that the envelope adds to a line.
 const ENVELOPE_BYTES: usize = 160;
 
 /// What the user wants.
@@ -109,7 +109,7 @@ impl ClientState {
         self.tell(Update::Queued { message, online: self.is_usable() });
     }
 
-    /// What `message` answers: at a place, or one that goes before it in the outbox.
+    /// The target of a reply: a message at a place, or one before it in the outbox.
     fn settle_target(&self, message: &Message) -> Result<Option<Target>, Refusal> {
         let Some(target) = &message.reply_to else { return Ok(None) };
         match self.standing(&message.room, target) {
@@ -117,7 +117,7 @@ impl ClientState {
             TargetState::Waits(id) if self.outbox.messages().any(|waits| waits.client_msg_id == id) => {
                 Ok(Some(Target::Own(id)))
             }
-            // To wait for a file would hold up all that is said meanwhile.
+            // Waiting for a file would delay all messages behind it.
             TargetState::Waits(_) => {
                 let reason = "the file that you are sending is not there yet; answer it when it is";
                 Err(Refusal::bad_request(reason))
@@ -126,14 +126,14 @@ impl ClientState {
         }
     }
 
-    /// Takes on a request: which message it is about is clear from now on.
+    /// Takes on a request: from now on it is fixed which message it is about.
     fn begin(&mut self, tag: u64, mut ask: TargetedRequest) {
         if let Err(refusal) = self.check_ask(&ask) {
             return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
         }
         if let (Some(target), Some(room)) = (ask.target(), ask.request().room()) {
             match self.standing(room, target) {
-                // What is shown until it is written is not known yet.
+                // What is shown by the time of writing is not known yet.
                 _ if *target == Target::Shown => {}
                 TargetState::At(seq) => ask.aim(Target::Seq(seq)),
                 TargetState::Waits(id) => ask.aim(Target::Own(id)),
@@ -157,14 +157,14 @@ impl ClientState {
         self.fits(ask.request())
     }
 
-    /// Where the message stands that is meant by `target`.
+    /// The place of the message that `target` means.
     fn standing(&self, room: &RoomName, target: &Target) -> TargetState {
         let key = room.key();
         let shown = self.rooms.get(&key).and_then(|room| room.cursor);
         self.own.find(&key, target, shown.unwrap_or(0))
     }
 
-    /// Refuses what no server would take, before it is stored: it would stand in the way of what follows.
+    /// Refuses what no server would take, before it is stored: it would block the messages behind it.
     fn check(&self, message: &Message) -> Result<(), Refusal> {
         let request = chat(message, None)?.into();
         Request::check(&request, &self.config.limits)?;
@@ -176,8 +176,8 @@ impl ClientState {
         Ok(())
     }
 
-    /// Refuses a request whose line no server would take: it could not even say which one it was, and would close
-    /// the connection.
+    /// Refuses a request whose line no server would take. A server could not even say which request it was,
+    /// and would close the connection.
     pub(super) fn fits(&self, request: &Request) -> Result<(), Refusal> {
         let line = json::write_request(&RequestHead::default(), request);
         let (bytes, most) = (line.len() + ENVELOPE_BYTES, self.config.limits.line_bytes);
@@ -229,7 +229,7 @@ impl ClientState {
                 return;
             }
             let Some(room) = self.rooms.get(&key) else { continue };
-            // What was typed before the leave goes out before it.
+            // Messages that were typed before the leave are sent before it.
             let stays = room.wanted || self.outbox.messages().any(|message| message.room.key() == key);
             let (phase, name) = (room.phase, room.name.clone());
             let next = match phase {
@@ -270,7 +270,7 @@ impl ClientState {
             self.outbox.sent(request_id);
             match chat {
                 Ok(chat) => drop(self.ask(chat, Pending::Chat)),
-                // Of an earlier version, which took less care.
+                // Kept by an earlier version, which checked less.
                 Err(refusal) => {
                     self.next_request_id += 1;
                     self.message_refused(request_id, refusal);
@@ -279,8 +279,8 @@ impl ClientState {
         }
     }
 
-    /// Writes what the user has asked, in order. A read waits for nothing; a write waits for its room to be joined,
-    /// and those behind it with it.
+    /// Writes what the user has asked, in order. A read waits for nothing. A write waits for its room to be
+    /// joined, and the writes behind it wait, too.
     fn ask_requests(&mut self) {
         let (mut at, mut writes_wait) = (0, false);
         while self.may_ask()
@@ -302,7 +302,7 @@ impl ClientState {
             if let (Some(target), Some(room)) = (ask.target(), room) {
                 match self.standing(room, target) {
                     TargetState::At(seq) => self.asked[at].ask.aim(Target::Seq(seq)),
-                    // It waits for its message, and holds up nothing else.
+                    // It waits for its message, and delays nothing else.
                     TargetState::Waits(_) => {
                         at += 1;
                         continue;
@@ -328,7 +328,7 @@ impl ClientState {
         }
     }
 
-    /// Whether the user is about to be in the room.
+    /// Whether the room is being joined, or will be.
     fn is_coming(&self, room: &RoomName) -> bool {
         self.rooms.get(&room.key()).is_some_and(|room| {
             room.wanted && matches!(room.phase, rooms::Phase::Absent | rooms::Phase::Joining)
@@ -375,7 +375,7 @@ impl ClientState {
     }
 }
 
-/// For what is to be done with an own message that is not there.
+/// The refusal of a request about an own message that does not exist.
 fn not_said(room: &RoomName, target: &Target) -> Refusal {
     let reason = match target {
         Target::Own(id) => format!("{id:?} is none of your last messages in {room}"),

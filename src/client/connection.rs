@@ -70,14 +70,15 @@ use super::{
 pub const COMMANDS: usize = 1_024;
 /// Updates that may wait for the reader of [`Client::updates`].
 pub const UPDATES: usize = 1_024;
-/// How soon the end of a client is tried again while its driver waits.
+/// How often the end of a client is tried again while its driver waits.
 const END_EVERY: Duration = Duration::from_millis(20);
 
-/// [`ClientConfig::new`] has the usual values: a guest who finds the servers of the local network.
+/// The settings of a [`Client`]. [`ClientConfig::new`] has the usual values: a guest, and the servers of the
+/// local network.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     pub user: UserName,
-    /// How to log in. Without a token the one that `outbox_folder` keeps of this user is used.
+    /// How to log in. Without a token, the one that `outbox_folder` keeps for this user is used.
     pub login: Login,
     /// Where to look for a server first; the others are learned from it. Empty: by discovery on the
     /// network, then at the usual ports of this machine.
@@ -87,9 +88,9 @@ pub struct ClientConfig {
     pub outbox_folder: Option<PathBuf>,
     /// How many of its last events are shown when a room is first joined.
     pub history: usize,
-    /// What the servers take at most, where they are configured to differ from the defaults.
+    /// The servers' limits, if their configuration differs from the defaults.
     pub limits: Limits,
-    /// Whose certificates are believed. `None`: nothing is encrypted.
+    /// The trusted certificates. `None`: nothing is encrypted.
     pub trust: Option<Trust>,
 }
 
@@ -108,14 +109,14 @@ impl ClientConfig {
     }
 }
 
-/// What may be done from anywhere without keeping the client alive.
+/// A handle for notes of reading and typing that does not keep the client alive.
 #[derive(Debug, Clone)]
 pub struct Whisper(Sender<DriverInput>);
 
 impl Whisper {
-    /// Everything in `room` up to `seq` has been read by a person. The servers are told now and then.
+    /// A person has read everything in `room` up to `seq`. The servers are told every few seconds.
     pub fn read(&self, room: &RoomName, seq: u64) {
-        // It is not missed: the next one says more.
+        // It may be lost: the next one says more.
         let _ = self.0.try_send(DriverInput::Command(Command::Read { room: room.clone(), seq }));
     }
 
@@ -123,8 +124,8 @@ impl Whisper {
         let _ = self.0.try_send(DriverInput::Command(Command::Typing(room.clone())));
     }
 
-    /// How many messages are kept and not acknowledged, once all that was sent before is kept. `None` if that is not
-    /// known in time.
+    /// How many messages are kept and not acknowledged, after all that was sent before is kept. `None` if
+    /// that takes longer than `within`.
     pub fn pending(&self, within: Duration) -> Option<u64> {
         let (answers, answer) = bounded(1);
         self.0.send_timeout(DriverInput::Pending(answers), within).ok()?;
@@ -150,8 +151,8 @@ pub struct Client {
 impl Client {
     /// Starts a client. It does not wait for a server: what is sent before there is one is kept.
     ///
-    /// Fails where the outbox cannot be used or the system gives no thread or no random numbers; the error
-    /// is a sentence that says which.
+    /// Fails if the outbox cannot be used, or the system gives no thread or no random numbers; the error is a
+    /// sentence that says which.
     pub fn connect(config: ClientConfig) -> io::Result<Client> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)
@@ -225,17 +226,17 @@ impl Client {
         self.command(Command::Leave(room.clone()))
     }
 
-    /// Asks something of the servers; what becomes of it is an [`Update::Answered`] with `tag`.
+    /// Asks something of the servers; the outcome comes as an [`Update::Answered`] with `tag`.
     pub fn ask(&self, tag: u64, ask: impl Into<TargetedRequest>) -> io::Result<()> {
         self.command(Command::Ask { tag, ask: ask.into() })
     }
 
-    /// Says `body` to `user` alone, in the room that the two have for themselves.
+    /// Says `body` to `user` alone, in the direct conversation of the two.
     pub fn send_to(&self, me: &UserName, user: &UserName, body: &str) -> io::Result<String> {
         self.send(&RoomName::direct(me, user), body)
     }
 
-    /// Joins `room` with its password, or creates it, where it does not exist, with these.
+    /// Joins `room` with its password, or creates it with these settings if it does not exist.
     pub fn enter(&self, room: &RoomName, private: bool, password: Option<Password>) -> io::Result<()> {
         self.command(Command::Enter { room: room.clone(), private, password })
     }
@@ -247,9 +248,9 @@ impl Client {
 
     /// Sends the file at `path` and shows it in `room`. The inner error says why it cannot be read.
     ///
-    /// The file is read once before, for its hash, by a thread of its own. [`Update::Uploaded`] and then that of a
-    /// message follow, or [`Update::TransferFailed`]. An upload goes on after a failover, but not after a restart of
-    /// the program.
+    /// The file is read once before, for its hash, by a thread of its own. [`Update::Uploaded`] and then that
+    /// of a message follow, or [`Update::TransferFailed`]. An upload goes on after a failover, but not after
+    /// a restart of the program.
     pub fn upload(&self, tag: u64, room: &RoomName, path: &Path) -> io::Result<Result<(), FileError>> {
         let local = match Local::open(path) {
             Ok(local) => local,
@@ -266,7 +267,7 @@ impl Client {
                 }
                 Err(error) => DriverInput::NoUpload(tag, error),
             };
-            // It fails if the client has ended meanwhile, and then nobody waits for the file any more.
+            // It fails if the client has ended meanwhile; then the file is not needed any more.
             let _ = inputs.send(input);
         };
         Builder::new().name("client-hash".into()).spawn(hash)?;
@@ -279,7 +280,7 @@ impl Client {
         self.give(DriverInput::Download(tag, file_id, to))
     }
 
-    /// For threads that tell of reading and typing.
+    /// A handle for threads that report reading and typing.
     pub fn whisper(&self) -> Option<Whisper> {
         self.inputs.clone().map(Whisper)
     }
@@ -289,7 +290,7 @@ impl Client {
         self.command(Command::MoveTo(address))
     }
 
-    /// What happens. It must be read: see the table of queues above.
+    /// The updates. They must be read: see the table of queues above.
     pub fn updates(&self) -> &Receiver<Update> {
         &self.updates
     }
@@ -299,7 +300,7 @@ impl Client {
         &self.restored
     }
 
-    /// Ends the client. What it was given before is kept first; what it still tells goes to `last`.
+    /// Ends the client, after it has kept what it was given before. Its remaining updates go to `last`.
     pub fn end(mut self, mut last: impl FnMut(Update)) {
         let updates = self.updates.clone();
         if let Some(inputs) = self.inputs.take() {
@@ -333,8 +334,8 @@ impl Drop for Client {
         // The driver may wait for a reader of its updates.
         self.updates = crossbeam_channel::never();
         if let Some(inputs) = self.inputs.take() {
-            // Others may whisper still, so closing the channel is not enough. It fails where the driver has
-            // ended already.
+            // A [`Whisper`] may still hold the channel, so closing it is not enough. This fails if the driver
+            // has ended already.
             let _ = inputs.send(DriverInput::End);
         }
         if let Some(driver) = self.driver.take() {

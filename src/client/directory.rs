@@ -38,7 +38,7 @@ impl Address {
 
     /// This address as told by the server at `through`.
     ///
-    /// A server configured with a loopback or wildcard host lists the others the same way. Somebody who
+    /// A server configured with a loopback or wildcard host lists the others the same way. A client that
     /// reached it over the network reaches the others at the same host, if at all.
     pub fn seen_through(self, through: &Address) -> Address {
         if self.is_wildcard() || (self.is_loopback() && !through.is_loopback()) {
@@ -69,7 +69,7 @@ impl Jitter {
         Jitter(seed)
     }
 
-    /// A number below `end`, or 0 where `end` is 0. Slightly uneven, which does not matter for jitter.
+    /// A number below `end`, or 0 if `end` is 0. Slightly uneven, which does not matter for jitter.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -83,7 +83,7 @@ impl Jitter {
 struct Known {
     address: Address,
     server_id: Option<ServerId>,
-    /// Given by the user: stays whatever the servers list.
+    /// Given by the user: it stays even if the servers do not list it.
     configured: bool,
     alive: bool,
     /// Tried in this round.
@@ -97,7 +97,7 @@ pub struct Directory {
     jitter: Jitter,
     /// Attempts since a connection last worked.
     attempts: u32,
-    /// Until a first connection worked, the user's order counts and not chance.
+    /// Until a first connection worked, servers are tried in the user's order, not in random order.
     ever_worked: bool,
 }
 
@@ -117,7 +117,7 @@ impl Directory {
         self.known.is_empty()
     }
 
-    /// The address of the server `server_id`, where it is known.
+    /// The address of the server `server_id`, if it is known.
     pub fn address_of(&self, server_id: &str) -> Option<&Address> {
         let is_it = |known: &&Known| known.server_id.as_ref().is_some_and(|id| id.as_str() == server_id);
         self.known.iter().find(is_it).map(|known| &known.address)
@@ -144,7 +144,7 @@ impl Directory {
     pub fn learn(&mut self, list: &ServerList, through: &Address) {
         let old = std::mem::take(&mut self.known);
         let was_tried = |address: &Address| old.iter().any(|known| known.tried && known.address == *address);
-        // The address in use stays even where it is not listed: it works.
+        // The address in use stays even if it is not listed: it works.
         self.known =
             old.iter().filter(|known| known.configured || known.address == *through).cloned().collect();
         for server in &list.servers {
@@ -165,7 +165,7 @@ impl Directory {
         }
     }
 
-    /// The server to try next, or `None` where none is known. It counts as tried in this round.
+    /// The server to try next, or `None` if none is known. It counts as tried in this round.
     pub fn choose(&mut self) -> Option<Address> {
         if self.known.iter().all(|known| known.tried) {
             self.known.iter_mut().for_each(|known| known.tried = false);
@@ -197,7 +197,7 @@ impl Directory {
             return 0;
         }
         let full_ms = BACK_OFF_MAX_MS.min(BACK_OFF_FIRST_MS << (attempt - 1).min(10));
-        // Between a half and the whole: enough to pull apart clients that were cut off together.
+        // Between half and all of it: enough to spread clients that were cut off together.
         full_ms / 2 + self.jitter.below(full_ms / 2 + 1)
     }
 
@@ -210,7 +210,7 @@ impl Directory {
         }
     }
 
-    /// The entry of `address`, new or old; `None` where the directory is full.
+    /// The entry of `address`, new or old; `None` if the directory is full.
     fn add(&mut self, address: Address, server_id: Option<ServerId>, configured: bool) -> Option<&mut Known> {
         let at = match self.known.iter().position(|known| known.address == address) {
             Some(at) => at,

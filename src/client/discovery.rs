@@ -1,4 +1,4 @@
-//! Looking for servers on the network: one question to everybody, the first answer counts.
+//! Looking for servers on the network: a broadcast, of which the first answer counts.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use super::{directory::Address, limits::LOCAL_PORTS};
 const DISCOVERY_OFFSET: u16 = 10;
 /// How long answers are waited for.
 const ANSWERS_MS: u64 = 300;
-/// Everybody on this machine, and everybody on the local network.
+/// Broadcast on this machine, and on the local network.
 const EVERYBODY: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 255, 255, 255), Ipv4Addr::BROADCAST];
 
-/// The servers that the first answer lists, those believed alive first; none where nobody answers or there
-/// is no network.
+/// The servers that the first answer lists, those believed alive first; none if no server answers or there is
+/// no network.
 pub fn discover() -> Vec<Address> {
     let targets = EVERYBODY
         .iter()
@@ -53,7 +53,7 @@ fn ask(targets: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<Address>> {
     }
 }
 
-/// The servers in an answer that came `from` there; none where it is not an answer.
+/// The servers in an answer that came `from` there; none if it is not an answer.
 fn listed(answer: &[u8], from: SocketAddr) -> Vec<Address> {
     let Ok(line) = read_server_line(answer) else { return vec![] };
     let mut list: ServerList = match line.heard {

@@ -30,7 +30,7 @@ use super::{
 
 /// Lines that may wait for the driver.
 pub(super) const LINES: usize = 256;
-/// Updates beyond that after which commands block too.
+/// Updates that may wait beyond the channel; then commands block, too.
 pub(super) const BACKLOG_MAX: usize = 20_000;
 /// Inputs that are taken in before their outputs are carried out: one sync and one write for all of them.
 const BATCH: usize = 64;
@@ -38,7 +38,7 @@ const BATCH: usize = 64;
 /// What the thread is given.
 pub(super) enum DriverInput {
     Command(Command),
-    /// `Command::Upload`, with the file.
+    /// `Command::Upload`, with the open file.
     Upload(u64, Sending, File),
     /// The file of an upload could not be read.
     NoUpload(u64, FileError),
@@ -57,7 +57,7 @@ pub(super) struct Driver {
     token_file: Option<TokenFile>,
     /// The files that are being sent.
     uploads: BTreeMap<u64, File>,
-    /// Where files that are fetched go.
+    /// Where fetched files are saved.
     targets: BTreeMap<u64, Option<PathBuf>>,
     /// The files that are being written.
     saving: BTreeMap<u64, Saving>,
@@ -72,9 +72,9 @@ pub(super) struct Driver {
     transport: Option<Transport>,
     /// Connections so far, attempts included.
     transports: u64,
-    /// Who is to be told how many messages wait, once all before is kept.
+    /// Those who asked how many messages wait; told once all before is kept.
     asked: Vec<Sender<u64>>,
-    /// What the state wants and has not got yet.
+    /// Outputs of the state that are not carried out yet.
     wanted: Vec<Output>,
     started: Instant,
 }
@@ -141,8 +141,8 @@ impl Driver {
 
     /// Waits for the next input and takes it in, with those that are there already.
     ///
-    /// While updates are not read, nothing else than commands is taken in, not even the passing of time:
-    /// the server must not seem silent because its lines are not read.
+    /// While updates are not read, only commands are taken in, not even the passing of time: the server must
+    /// not seem silent because its lines are not read.
     fn wait(&mut self) -> Next {
         let blocked = !self.backlog.is_empty();
         let (inputs, links, updates) = (self.inputs.clone(), self.links.clone(), self.updates.clone());
@@ -217,8 +217,8 @@ impl Driver {
     }
 
     fn take_link(&mut self, (number, said): (u64, FromLink)) {
-        // What an ended connection still says is not the state's business, also when the state has just
-        // ended it and that is not carried out yet.
+        // Lines of an ended connection do not go to the state, even if the state has just ended it and that
+        // is not carried out yet.
         let ended = self.wanted.iter().any(|output| matches!(output, Output::Disconnect));
         let Some(transport) = self.transport.as_mut().filter(|at| at.number == number && !ended) else {
             return;
@@ -268,21 +268,21 @@ impl Driver {
         }
         let pending = self.outbox.as_ref().map_or(0, |outbox| outbox.messages().count() as u64);
         for answers in self.asked.drain(..) {
-            // It fails if that took too long for who has asked.
+            // It fails if the caller has stopped waiting.
             let _ = answers.send(pending);
         }
         Next::GoOn
     }
 
-    /// Without its outbox the client can promise nothing: it ends, and what the disk holds is sent by the next run.
-    /// What it does not hold is given back to the user, so that nothing is lost unseen.
+    /// Without its outbox the client can promise nothing, so it ends. The next run sends what the disk holds.
+    /// What it does not hold is given back to the user, so nothing is lost silently.
     fn stop(&mut self, wanted: Vec<Output>, error: &OutboxError) {
         let reason = error.to_string();
         let mut refused = Vec::new();
         for output in wanted {
             match output {
                 Output::Persist(OutboxChange::Added(message)) => refused.push((message, error.may_be_kept)),
-                // What was acknowledged before is so, whatever the disk says.
+                // What was acknowledged before stays acknowledged, even if the disk fails.
                 Output::Tell(update @ (Update::Acked { .. } | Update::Refused { .. })) => self.tell(update),
                 _ => {}
             }
@@ -311,7 +311,7 @@ impl Driver {
         outbox.append(&changes)
     }
 
-    /// A token that cannot be kept is good for this run all the same; the next one asks for the password.
+    /// A token that cannot be kept is still good for this run; the next one asks for the password.
     fn change_token_file(&mut self, change: impl FnOnce(&TokenFile) -> io::Result<()>) {
         if let Some(file) = &self.token_file
             && let Err(error) = change(file)
@@ -350,7 +350,7 @@ impl Driver {
         let mut saving = match (self.saving.remove(&tag), self.targets.remove(&tag)) {
             (Some(saving), _) => saving,
             (None, Some(to)) => Saving::begin(to.as_deref(), &file.name)?,
-            // It was given up, and this was on its way already.
+            // The transfer was given up while this was on its way.
             (None, None) => return Ok(None),
         };
         saving.write(bytes)?;
@@ -389,7 +389,7 @@ impl Driver {
         }
     }
 
-    /// Opens a connection to `address`, or looks for servers where there is none.
+    /// Opens a connection to `address`, or looks for servers if there is none.
     fn start(&mut self, address: Option<Address>) {
         self.disconnect();
         self.transports += 1;

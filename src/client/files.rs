@@ -1,8 +1,7 @@
 //! Files on this machine's disk: read to be sent, and written when they are fetched.
 //!
-//! A file that is fetched is written under a name of its own, and gets its own name when its
-//! SHA-256 is the right one. A name that the sender chose is made harmless first, and nothing that exists is
-//! ever overwritten.
+//! A fetched file is written under a temporary name, and gets its own name when its SHA-256 is right. A name
+//! that the sender chose is made harmless first. No existing file is ever overwritten.
 
 use std::{
     fs::File,
@@ -25,17 +24,17 @@ use crate::{
 /// Longest name under which a file is saved, in bytes; some file systems allow no more.
 const NAME_BYTES: usize = 200;
 
-/// What can be wrong with a file of this machine.
+/// Errors with a file of this machine.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It is a folder, or something else that has no content to be sent.
+    /// It is a folder, or something else without content to send.
     #[error("{} is no file", .0.display())]
     NoFile(PathBuf),
     /// Its name cannot be given to servers.
@@ -48,7 +47,7 @@ pub enum FileError {
     #[error("cannot write {}: {source}", path.display())]
     Unwritable {
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// Nothing is overwritten.
@@ -150,12 +149,12 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// A name that leads nowhere else, hides nothing, and means nothing special on any usual system.
+/// A name without a path, without invisible letters, and without a special meaning on any usual system.
 pub fn safe_name(name: &str) -> String {
     let is_odd = |c: char| {
         is_harmful(c)
             || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
-            // Not seen: two names would look the same.
+            // Invisible: two names would look the same.
             || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}')
     };
     let mut safe: String = name.chars().map(|c| if is_odd(c) { '_' } else { c }).collect();
@@ -186,8 +185,8 @@ pub struct Saving {
 }
 
 impl Saving {
-    /// Begins to save what is called `name` to `to`: a file that does not exist, a folder, or a device or pipe;
-    /// without it, in the current folder.
+    /// Begins to save what is called `name` to `to`: a file that does not exist, a folder, or a device or
+    /// pipe; without it, in the current folder.
     ///
     /// # Errors
     /// There is a file of that name, or it cannot be written.

@@ -13,7 +13,7 @@ use super::{
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// The connection asked for by `Output::Connect` stands.
+    /// The connection asked for by `Output::Connect` is open.
     Connected,
     /// The connection asked for by `Output::Connect` could not be made.
     ConnectFailed {
@@ -34,7 +34,7 @@ pub enum Input {
     /// What `Output::Read` asked for.
     Bytes {
         tag: u64,
-        /// Where they stand in the file.
+        /// Their place in the file.
         offset: u64,
         /// The bytes, exactly as many as were asked for.
         bytes: Vec<u8>,
@@ -55,10 +55,10 @@ pub enum Command {
     Send(Message),
     /// Be in a room and see what happens there. Joining again asks for what was missed.
     Join(RoomName),
-    /// Like `Join`, and say what the room is to be where it does not exist, and what opens it where it does.
+    /// Like `Join`, with the settings of the room if it does not exist, and its password if it does.
     Enter {
         room: RoomName,
-        /// Whether only who is let in may see it.
+        /// Whether only invited users may see it.
         private: bool,
         password: Option<Password>,
     },
@@ -72,16 +72,16 @@ pub enum Command {
     },
     /// Log in anew, on a new connection.
     LogIn(Login),
-    /// Everything in a room up to this event has been read by a person. Told to the servers now and then.
+    /// A person has read everything in a room up to this event. The servers are told every few seconds.
     Read {
         room: RoomName,
         seq: u64,
     },
-    /// The user is typing in a room. Nothing comes of it where there is no connection.
+    /// The user is typing in a room. Without a connection nothing is sent.
     Typing(RoomName),
     /// Send a file and show it in a message. The bytes are asked for by `Output::Read`.
     Upload {
-        /// Given back with what becomes of it.
+        /// Given back with the outcome.
         tag: u64,
         sending: Sending,
     },
@@ -111,7 +111,7 @@ pub enum Output {
     Persist(OutboxChange),
     /// Keep this token for later runs.
     KeepToken(Secret),
-    /// This token is worth nothing any more: forget it, where it is the one that is kept.
+    /// This token is no longer valid: forget it, if it is the one that is kept.
     ForgetToken(Secret),
     /// Read a part of the file of an upload; say `Bytes` or `ReadFailed`.
     Read {
@@ -123,7 +123,7 @@ pub enum Output {
     Save {
         tag: u64,
         file: FileInfo,
-        /// What comes next in it.
+        /// The next bytes of it.
         bytes: Vec<u8>,
         /// Whether that is all of it.
         last: bool,

@@ -1,4 +1,4 @@
-//! One connection as the pure state sees it: what is asked and unanswered, and whether the server is silent.
+//! One connection as the state sees it: the unanswered requests, and whether the server is silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,11 +31,11 @@ pub enum Pending {
     Upload(u64),
     /// A step of a download, by its tag.
     Download(u64),
-    /// Something by the way; its answer changes nothing.
+    /// A request whose answer changes nothing.
     Aside,
 }
 
-/// What a look at the clock says about a connection.
+/// The health of a connection at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Fine,
@@ -47,24 +47,24 @@ pub enum Health {
     Overdue,
 }
 
-/// A connection whose transport stands.
+/// A connection whose transport is open.
 #[derive(Debug)]
 pub struct Link {
     pub address: Address,
-    /// Who it is; known once logged in.
+    /// The server's id; known after the login.
     pub server_id: Option<String>,
     pub up_ms: u64,
-    /// Whether something committed over it: then the search for a server has succeeded.
+    /// Whether something was committed over it: then the search for a server has succeeded.
     pub settled: bool,
     pending: BTreeMap<i64, (Pending, u64)>,
-    /// Those of them during which the server says nothing, not even to a ping, because it hashes a password.
+    /// The requests during which the server answers nothing, not even a ping, because it hashes a password.
     slow: BTreeSet<i64>,
     heard_ms: u64,
     pinged_ms: Option<u64>,
 }
 
 impl Link {
-    /// A connection to `address` that stands since now.
+    /// A connection to `address` that is open from now on.
     pub fn new(address: Address, now_ms: u64) -> Self {
         Link {
             address,
@@ -78,7 +78,7 @@ impl Link {
         }
     }
 
-    /// The server's id, or its address as long as it has not told.
+    /// The server's id, or its address before the login.
     pub fn name(&self) -> String {
         self.server_id.clone().unwrap_or_else(|| self.address.to_string())
     }
@@ -91,7 +91,7 @@ impl Link {
         self.pending.insert(request_id, (pending, now_ms));
     }
 
-    /// What `request_id` was about; it is answered.
+    /// Takes the request `request_id`, which is answered, off the list.
     pub fn answered(&mut self, request_id: i64) -> Option<Pending> {
         self.slow.remove(&request_id);
         self.pending.remove(&request_id).map(|(pending, _)| pending)
@@ -112,13 +112,13 @@ impl Link {
         self.pending.values().any(|(pending, _)| pending == what)
     }
 
-    /// The unanswered requests that can be long.
+    /// The unanswered requests whose line may be too long.
     pub fn suspects(&self) -> impl Iterator<Item = (i64, &Pending)> {
         let all = self.pending.iter().map(|(&request_id, (pending, _))| (request_id, pending));
         all.filter(|(_, pending)| !matches!(pending, Pending::Directory | Pending::Ping | Pending::Aside))
     }
 
-    /// The server said something, whatever it was.
+    /// The server said something.
     pub fn heard(&mut self, now_ms: u64) {
         self.heard_ms = now_ms;
         self.pinged_ms = None;
@@ -134,7 +134,7 @@ impl Link {
         }
     }
 
-    /// When [`Link::health`] may next say something else than `Fine`.
+    /// When [`Link::health`] may next give something else than `Fine`.
     pub fn next_timeout_ms(&self, reply_ms: u64) -> u64 {
         let silence_ms = match self.pinged_ms {
             Some(pinged_ms) => pinged_ms + reply_ms,
@@ -143,8 +143,7 @@ impl Link {
         silence_ms.min(self.overdue_at_ms())
     }
 
-    /// Since when it has said nothing although it could be expected to: before it owed an answer, silence was
-    /// nothing to wonder at.
+    /// Since when it is silent although it owes an answer. Silence before that does not count.
     pub fn silent_since_ms(&self) -> u64 {
         self.heard_ms.max(self.oldest_asked_ms().unwrap_or(0))
     }

@@ -1,8 +1,8 @@
-//! Who the user is, how a server is told so, and what is tried when it does not believe it.
+//! The login: who the user is, and what to try if a server refuses it.
 //!
-//! A password is used once: the login that it wins gives a token, and every later connection logs in by
-//! that, after a failover too. A token that is refused is forgotten. What can be tried on a connection is
-//! tried in turn; when nothing is left the user is asked, and no connection is opened before the answer.
+//! A password is used once: its login gives a token, and every later connection logs in by that, after a
+//! failover, too. A token that is refused is forgotten. All steps that are possible are tried in turn on a
+//! connection. When none is left, the user is asked, and no connection is opened before the answer.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text itself, for the one place that it goes to.
+    /// The text itself, for the code that sends or stores it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ pub struct Login {
     /// The token of an earlier login, or of a bot. It is tried first.
     pub token: Option<Secret>,
     pub password: Option<Secret>,
-    /// What to do where there is no token.
+    /// What to do without a token.
     pub first: First,
 }
 
@@ -59,10 +59,10 @@ impl Login {
     }
 }
 
-/// What is tried where there is no token.
+/// The first step without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum First {
-    /// To be a guest; where the name is registered or there are no guests, the password, if there is one.
+    /// To be a guest; if the name is registered or guests are not allowed, the password, if there is one.
     #[default]
     Guest,
     Password,
@@ -88,11 +88,11 @@ pub enum Next {
     AskUser,
 }
 
-/// Where the login stands, over all connections.
+/// The state of the login, over all connections.
 #[derive(Debug)]
 pub struct Access {
     login: Login,
-    /// A `register` went out whose answer never came: that the name is taken may be our own doing.
+    /// A `register` was sent and never answered: if the name is taken, it may be by that request.
     maybe_registered: bool,
     /// The user has been told who they are.
     pub told: bool,
@@ -180,7 +180,7 @@ impl Access {
         is_new.then_some(token)
     }
 
-    /// The token is worth nothing any more; gives the one to forget.
+    /// The token is no longer valid; gives it, to be forgotten.
     pub fn take_token(&mut self) -> Option<Secret> {
         self.login.token.take()
     }

@@ -1,9 +1,9 @@
-//! The client: a connection that keeps its promises over lost servers and restarts, for people and for bots.
+//! The client library and the terminal client. Messages survive lost servers and restarts.
 //!
-//! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads (`driver`), a
-//! socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`] puts a person or a
-//! script in front, [`screen`] a person with a whole screen.
-//! Nothing here knows a server's inside: the client depends on [`crate::protocol`] only.
+//! [`state`] decides, without a socket, a clock or a file; [`connection`] carries that out with threads
+//! (`driver`), a socket ([`transport`]) and files ([`outbox_file`], [`token_file`], [`files`]). [`terminal`]
+//! puts a person or a script in front, [`screen`] a person with a whole screen. The client depends on
+//! [`crate::protocol`] only, not on any module of the server.
 
 mod answers;
 pub mod ask;

@@ -1,23 +1,23 @@
 //! Messages that are not yet acknowledged, in the order they were typed.
 //!
 //! # How the order is kept
-//! Messages are sent in order and several may be on their way at once (the *window*). A message leaves
-//! the outbox when it is acknowledged or finally refused. What disturbs the order is handled so:
+//! Messages are sent in order, and several may be on their way at once (the *window*). A message leaves the
+//! outbox when it is acknowledged or finally refused. Three things could disturb the order:
 //!
-//! - **The connection is lost, or a server answers `unavailable`** (and closes, so that nothing later on
-//!   that connection can overtake): whatever was on its way has an unknown outcome. All of it is sent again
-//!   on the next connection, first to last, under the same ids; what had been committed is recognised.
-//!   Since a connection commits in the order it was sent, what had been committed is a prefix of what is
-//!   sent again, and the order stands.
-//! - **A message is refused for load** (`overloaded`, `rate_limited`): it did not happen, but those behind
-//!   it on the same connection may have. Each message therefore names the one before it while that is still
-//!   unanswered (`follows`), and a SyncNet server refuses for load whatever follows a message that it so
-//!   refused. The outbox stops, waits until everything on its way is answered and the server's pause is
-//!   over, and sends again from the refused message on. The window then starts at one.
+//! - **The connection is lost, or a server answers `unavailable`** (and closes, so that nothing later on that
+//!   connection can overtake): all messages on their way have an unknown outcome. They are sent again on the
+//!   next connection, first to last, under the same ids; servers recognise what had been committed. Since a
+//!   connection commits in the order of sending, what had been committed is a prefix of what is sent again,
+//!   so the order is kept.
+//! - **A message is refused for load** (`overloaded`, `rate_limited`): it did not happen, but those behind it
+//!   on the same connection may have. Each message therefore names the one before it while that is still
+//!   unanswered (`follows`), and a server also refuses for load a message that follows one that it refused
+//!   so. The outbox stops, waits until everything on its way is answered and the server's pause is over, and
+//!   sends again from the refused message on. The window then starts at one.
 //! - **A message is refused for good**: it is reported and taken out; those behind it do not depend on it.
 //!
-//! The window starts at one on every connection and grows by one with each acknowledgement, so that the
-//! clients of a lost server do not throw everything they hold at the next one at once.
+//! The window starts at one on every connection and grows by one with each acknowledgement, so the clients of
+//! a lost server do not send everything that they hold to the next one at once.
 
 use std::collections::VecDeque;
 
@@ -30,15 +30,16 @@ use super::{
     own::Target,
 };
 
-/// A message as the user gave it, with the id under which it is sent, however often. Its JSON form is what
-/// the outbox file keeps.
+/// A message as the user gave it, with the id that all its sendings have. The outbox file stores its JSON
+/// form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Together with the user's name it names this message for ever.
     pub client_msg_id: String,
     pub room: RoomName,
     pub body: String,
-    /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes first.
+    /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes
+    /// first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Target>,
     /// The file that it shows.
@@ -55,11 +56,12 @@ pub enum OutboxChange {
     /// The message is done. May be lost in a power cut: the message is then sent again and recognised.
     Removed {
         client_msg_id: String,
-        /// Its place, where it got one: what answers it names that from now on.
+        /// Its place, if it got one: messages that answer it name that from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
-    /// The cluster's data is in this life from now on. What answers a message at a place of another life answers none.
+    /// The cluster's data is in this life from now on. A reply to a place of another life becomes a plain
+    /// message.
     Epoch(u64),
 }
 
@@ -75,10 +77,10 @@ impl Message {
     }
 }
 
-/// Names for messages: an id of this run of the program, then a counter.
+/// Makes ids of messages: an id of this run of the program, then a counter.
 ///
-/// The id must be new in every run (64 random bits, say); so no counter has to survive, and a copied or
-/// restored outbox cannot lead to two messages under one name. Messages restored from disk keep theirs.
+/// The id of the run must be new each time (64 random bits, say). So no counter has to survive, and a copied
+/// or restored outbox cannot lead to two messages with one id. Messages restored from disk keep theirs.
 #[derive(Debug, Clone)]
 pub struct MessageIds {
     instance_id: String,
@@ -86,12 +88,12 @@ pub struct MessageIds {
 }
 
 impl MessageIds {
-    /// Names under `instance_id`, which has at most 32 bytes.
+    /// Ids under `instance_id`, which has at most 32 bytes.
     pub fn new(instance_id: impl Into<String>) -> Self {
         MessageIds { instance_id: instance_id.into(), next: 1 }
     }
 
-    /// A name that was not given before.
+    /// An id that was not given before.
     pub fn next_id(&mut self) -> String {
         let number = self.next;
         self.next += 1;
@@ -104,11 +106,11 @@ struct Entry {
     message: Message,
     /// The request that carries it on this connection.
     in_flight: Option<i64>,
-    /// It was sent on an earlier connection or in an earlier run, and what became of it is not known.
+    /// It was sent on an earlier connection or in an earlier run, and the outcome is unknown.
     uncertain: bool,
 }
 
-/// The outbox, and what of it is on its way on the current connection.
+/// The outbox, and which of its messages are on their way on the current connection.
 #[derive(Debug)]
 pub struct Outbox {
     /// While not `recovering`, those in flight are exactly the first `in_flight`.
@@ -154,7 +156,7 @@ impl Outbox {
 
     /// The message to send next, if one may be sent now, and the unanswered one that goes before it.
     ///
-    /// What answers a message that is still on its way waits until that has its place.
+    /// A reply to a message that is still on its way waits until that has its place.
     pub fn next_to_send(&self) -> Option<(&Message, Option<&Message>)> {
         if self.in_flight >= self.window || (self.recovering && self.in_flight > 0) {
             return None;
@@ -185,7 +187,7 @@ impl Outbox {
         self.entries.remove(at).map(|entry| entry.message)
     }
 
-    /// The message `client_msg_id` got the place `seq`: what answers it can name that.
+    /// The message `client_msg_id` got the place `seq`: replies to it can name that.
     pub fn placed(&mut self, client_msg_id: &str, seq: u64) {
         for entry in self.entries.iter_mut().filter(|entry| entry.message.answers(client_msg_id)) {
             entry.message.reply_to = Some(Target::Seq(seq));
@@ -212,8 +214,8 @@ impl Outbox {
         self.recovering = false;
     }
 
-    /// A room has another name: what was not sent yet goes there. What may have been committed under the old name is
-    /// sent again under it, by which servers recognise it.
+    /// A room has another name: unsent messages go there. What may have been committed under the old name is
+    /// sent again under the old one, by which servers recognise it.
     pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
         for entry in &mut self.entries {
             if entry.in_flight.is_none() && !entry.uncertain && entry.message.room.key() == *key {
@@ -222,15 +224,15 @@ impl Outbox {
         }
     }
 
-    /// The places that messages answer are worth nothing any more.
+    /// The places that replies name are no longer valid.
     pub fn forget_places(&mut self) {
         for entry in &mut self.entries {
             entry.message.forget_place();
         }
     }
 
-    /// Takes out all messages that `goes` says are to go and that are not on their way, each with whether
-    /// an earlier sending of it may have succeeded.
+    /// Takes out all messages that `goes` selects and that are not on their way, each with whether an earlier
+    /// sending of it may have succeeded.
     pub fn take(&mut self, mut goes: impl FnMut(&Message) -> bool) -> Vec<(Message, bool)> {
         let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.entries)
             .into_iter()

@@ -5,9 +5,9 @@
 //! never synced, so nothing of it was sent, and it is dropped.
 //!
 //! One process owns a file, by a lock on a second file beside it (the first is replaced when it is
-//! rewritten). A second client of the same user takes the next free *slot*, and a client that starts takes over
-//! what earlier processes left in slots without an owner: nothing waits for a particular process
-//! to come back.
+//! rewritten). A second client of the same user takes the next free *slot*. A client that starts takes over
+//! what earlier processes left in slots without an owner, so no message waits for a particular process to
+//! come back.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +28,7 @@ use super::{
 
 /// Clients of one user that may run on one machine with one outbox folder.
 const SLOTS: u32 = 32;
-/// A file with this many lines that are of no use any more is rewritten.
+/// A file with this many obsolete lines is rewritten.
 const USELESS_LINES_MAX: usize = 2_000;
 
 /// An outbox file that this process owns.
@@ -43,7 +43,7 @@ pub struct OutboxFile {
     bytes: u64,
 }
 
-/// What a file amounts to.
+/// The content of a file.
 #[derive(Debug, Default)]
 struct Kept {
     /// The life of the cluster's data that places belong to; 0 if none was told.
@@ -58,13 +58,13 @@ struct Kept {
 pub struct OutboxError {
     path: PathBuf,
     source: io::Error,
-    /// Whether messages that were to be added may stand there all the same, and be sent by the next run.
+    /// Whether messages that were to be added may be in the file all the same, and be sent by the next run.
     pub may_be_kept: bool,
 }
 
 impl OutboxFile {
-    /// Takes a slot for `user` in `folder`, which is created if need be, and whatever other processes
-    /// have left there.
+    /// Takes a slot for `user` in `folder`, which is created if need be, and all messages that other
+    /// processes have left there.
     ///
     /// The error says what could not be done, and where.
     pub fn open(folder: &Path, user: &UserName) -> io::Result<OutboxFile> {
@@ -118,7 +118,7 @@ impl OutboxFile {
         let synced =
             self.file.write_all(&lines).and_then(|()| if adds { self.file.sync_data() } else { Ok(()) });
         if let Err(source) = synced {
-            // A part of it may stand there. Cut off, and that synced, it is known not to.
+            // A part of it may be in the file. If it can be cut off and that synced, it is not.
             let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_data());
             return Err(OutboxError { path: self.path.clone(), source, may_be_kept: cut.is_err() });
         }
@@ -130,10 +130,10 @@ impl OutboxFile {
         if self.lines > self.kept.messages.len() + USELESS_LINES_MAX {
             match self.write_new() {
                 Ok(new) => self.replace(new).map_err(|source| {
-                    // Which of the two files a crash would leave is not known.
+                    // It is not known which of the two files a crash would leave.
                     OutboxError { path: self.path.clone(), source, may_be_kept: true }
                 })?,
-                // It is only longer than it need be: the next time it may work.
+                // The file is only longer than it need be; the next time it may work.
                 Err(error) => log::warn!("cannot rewrite the outbox {}: {error}", self.path.display()),
             }
         }
@@ -153,7 +153,7 @@ impl OutboxFile {
     /// Moves what is left in the file at `path`, whose slot this process holds for the moment.
     fn take_over(&mut self, path: &Path) -> io::Result<()> {
         let mut other = read(path)?;
-        // Places of different lives do not stand beside each other: those of the older one go.
+        // Places of different lives must not mix: those of the older one are dropped.
         let epoch = self.kept.epoch.max(other.epoch);
         let change = |kept: &Kept| (kept.epoch != epoch).then_some(OutboxChange::Epoch(epoch));
         let mut changes: Vec<OutboxChange> = change(&self.kept).into_iter().collect();
@@ -217,7 +217,7 @@ fn slot_name(user: &UserName, slot: u32) -> String {
     }
 }
 
-/// The lock of the slot at `path`, or `None` where another process holds it.
+/// The lock of the slot at `path`, or `None` if another process holds it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let lock_path = path.with_extension("outbox.lock");
     let file = open_private(OpenOptions::new().write(true).create(true).truncate(false), &lock_path)
@@ -229,7 +229,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// What the file at `path` amounts to; nothing where there is none.
+/// The content of the file at `path`; empty if there is none.
 fn read(path: &Path) -> io::Result<Kept> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -262,7 +262,7 @@ impl Kept {
         match change {
             OutboxChange::Added(message) => messages.push_back(message),
             OutboxChange::Removed { client_msg_id, seq } => {
-                // Nearly always the first.
+                // It is nearly always the first.
                 let at = messages.iter().position(|message| message.client_msg_id == client_msg_id);
                 at.map(|at| messages.remove(at));
                 if let Some(seq) = seq {
@@ -291,7 +291,7 @@ fn told(error: &io::Error, what: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }
 
-/// Creates `folder` for this user's eyes only: what people write to each other is private.
+/// Creates `folder`, readable by this user only: messages are private.
 pub(in crate::client) fn create_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

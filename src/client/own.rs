@@ -1,8 +1,8 @@
-//! The user's own messages: how a request names one, and what place each got.
+//! The user's own messages: how a request names one, and the place that each got.
 //!
-//! A message has its place only when it is acknowledged, which may take a while if no server works. A request that is about
-//! it before that names it by its `client_msg_id`, and the request waits for the place. What stands here
-//! is of one run of the program: the messages that wait, and the last ones that did.
+//! A message has its place only when it is acknowledged, which may take a while if no server works. Until
+//! then a request names it by its `client_msg_id` and waits for the place. Only messages of this run of the
+//! program are here: those that wait, and the last ones that were acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -35,13 +35,13 @@ impl From<u64> for Target {
     }
 }
 
-/// Where a [`Target`] stands.
+/// The place of a [`Target`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetState {
     At(u64),
-    /// Nowhere yet: it is not acknowledged. Its `client_msg_id`.
+    /// It has none yet, because it is not acknowledged. Its `client_msg_id`.
     Waits(String),
-    /// Nowhere: there is none, or it was refused.
+    /// There is no such message, or it was refused.
     Missing,
 }
 
@@ -62,7 +62,8 @@ impl Own {
 pub struct OwnMessages(BTreeMap<RoomKey, VecDeque<Own>>);
 
 impl OwnMessages {
-    /// A message is going to be sent. One that is here already, because its file was on the way, is the last now.
+    /// A message is going to be sent. One that is here already, because its file was on the way, is the last
+    /// now.
     pub fn add(&mut self, room: &RoomName, client_msg_id: &str) {
         self.remove(room, client_msg_id);
         let own = Own { client_msg_id: client_msg_id.to_owned(), seq: None };
@@ -87,7 +88,7 @@ impl OwnMessages {
         }
     }
 
-    /// The places that messages got are worth nothing any more.
+    /// The places that messages got are no longer valid.
     pub fn forget_places(&mut self) {
         for messages in self.0.values_mut() {
             messages.retain(|own| own.seq.is_none());
@@ -101,7 +102,7 @@ impl OwnMessages {
         }
     }
 
-    /// Where `target` stands in a room of which everything up to `shown` was shown.
+    /// The place of `target` in a room that was shown up to `shown`.
     pub fn find(&self, room: &RoomKey, target: &Target, shown: u64) -> TargetState {
         let messages = self.0.get(room);
         let own = match target {
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(last(&own), TargetState::Waits("b".into()));
         own.remove(&den, "b");
         assert_eq!(last(&own), TargetState::At(7), "b was refused");
-        // A file is on its way, and something is said meanwhile.
+        // A file is on its way, and another message is sent meanwhile.
         own.add(&den, "file");
         own.add(&den, "c");
         own.add(&den, "file");

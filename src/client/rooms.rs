@@ -1,4 +1,4 @@
-//! The rooms a user wants to be in, and how far each has been shown.
+//! The rooms that the user wants to be in, and how far each has been shown.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::protocol::{Event, JoinAnswer, RoomKey, RoomName, credential::Password, json::object::Text};
 
-/// What stands between a room and its being followed on this connection.
+/// The state of a room on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing was asked on this connection yet.
@@ -26,9 +26,9 @@ pub enum Phase {
 pub struct Room {
     /// The name, in the case it was created with once a server has told.
     pub name: RoomName,
-    /// Whether the user wants to be in it; otherwise it is left once its messages are through.
+    /// Whether the user wants to be in it; else it is left once its messages are acknowledged.
     pub wanted: bool,
-    /// Where it stands on this connection.
+    /// Its state on this connection.
     pub phase: Phase,
     /// The `seq` of the last event that was shown: what follows must be this plus one.
     pub cursor: Option<u64>,
@@ -36,9 +36,9 @@ pub struct Room {
     pub history: usize,
     /// Joins in a row that were needed because of a gap, without one event in between.
     pub gaps: u32,
-    /// Where it is created: whether it is to be private. Only until it is joined.
+    /// If it is created: whether it is to be private. Only until it is joined.
     pub private: bool,
-    /// What opens it, or will open it where it is created. Only until it is joined.
+    /// Its password, or that of the room to create. Only until it is joined.
     pub password: Option<Password>,
     /// The last event that the servers were told to be read.
     pub read: u64,
@@ -55,7 +55,7 @@ pub enum Fit {
 }
 
 impl Room {
-    /// Where `seq` belongs; the cursor moves on where it is the next.
+    /// How `seq` fits; if it is the next one, the cursor moves on.
     pub fn place(&mut self, seq: u64) -> Fit {
         match self.cursor {
             Some(cursor) if seq <= cursor => Fit::Repeat,
@@ -99,8 +99,8 @@ impl Rooms {
         self.0.get_mut(key)
     }
 
-    /// The room under `key` has another name from now on. Nothing changes if it has it already: history shows the
-    /// event of a renaming under the name that came of it.
+    /// The room under `key` has another name from now on. Nothing changes if it has it already: history shows
+    /// the event of a renaming under the name that came of it.
     pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
         if let Some(room) = self.0.remove(key) {
             self.0.insert(name.key(), Room { name: name.clone(), ..room });
@@ -116,7 +116,7 @@ impl Rooms {
         self.0.iter()
     }
 
-    /// The places that are known are worth nothing any more: every room is joined anew, from its newest events on.
+    /// Known places are no longer valid: every room is joined anew, from its newest events on.
     pub fn begin_afresh(&mut self) {
         for room in self.0.values_mut() {
             (room.phase, room.cursor, room.gaps, room.read) = (Phase::Absent, None, 0, 0);
@@ -133,8 +133,8 @@ impl Rooms {
 
 /// An event as it came: readable, or at least known by its place.
 ///
-/// A newer server may have kinds of events that this client does not know. They still take a place, and a
-/// client that did not count them would see a gap for ever.
+/// A newer server may have kinds of events that this client does not know. They still take a place; a client
+/// that did not count them would see a gap for ever.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arrival {
     Event(Box<Event>),

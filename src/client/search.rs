@@ -46,7 +46,7 @@ impl ClientState {
             },
             _ => {}
         }
-        // A decision just made may be due at once: the first attempt after a loss waits for nothing.
+        // A decision just made may be due at once: the first attempt after a loss does not wait.
         if matches!(&self.phase, Phase::Waiting { until_ms, .. } if self.now_ms >= *until_ms) {
             self.attempt();
         }
@@ -61,7 +61,7 @@ impl ClientState {
         }
     }
 
-    /// Says when the next attempt comes, where the user waits for it.
+    /// Says when the next attempt comes, if the user waits for it.
     fn tell_of_retry(&mut self) {
         let Phase::Waiting { until_ms, .. } = &self.phase else { return };
         let in_ms = until_ms.saturating_sub(self.now_ms);
@@ -132,7 +132,7 @@ impl ClientState {
     pub(super) fn connect_failed(&mut self, reason: String) {
         let Phase::Connecting { address, .. } = &self.phase else { return };
         let reason = format!("{address}: {reason}");
-        // That there is no majority says more than that one of the servers does not answer.
+        // "No majority" says more than that one of the servers does not answer.
         if let Some(down) = self.down.as_mut().filter(|_| !self.no_majority) {
             down.reason = reason;
         }
@@ -153,7 +153,7 @@ impl ClientState {
 
     pub(super) fn unlink(&mut self, reason: &str, moved: bool) {
         let Phase::Linked(link) = &self.phase else {
-            // The transport broke off before it was said to stand.
+            // The transport failed before it was open.
             return self.connect_failed(reason.to_owned());
         };
         let (address, was_up_ms) = (link.address.clone(), self.now_ms - link.up_ms);
@@ -170,7 +170,7 @@ impl ClientState {
         self.search();
     }
 
-    /// Whatever was on its way on the connection is not any more.
+    /// Nothing is on its way on the connection any more.
     pub(super) fn forget_connection(&mut self) {
         if self.link().is_some_and(|link| link.waits_for(&Pending::Login(Step::Register))) {
             self.access.register_is_uncertain();
@@ -259,7 +259,7 @@ impl ClientState {
 
     /// A step of the login was refused.
     pub(super) fn login_refused(&mut self, step: Step, refusal: Refusal) {
-        // Too many wrong passwords: to knock at one server after the other would only make it longer.
+        // Too many wrong passwords: trying the other servers would only make the wait longer.
         let is_throttled =
             refusal.code == Code::RateLimited && matches!(step, Step::Password | Step::Register);
         if refusal.code.retryable() && !is_throttled {
@@ -286,7 +286,7 @@ impl ClientState {
             self.tell_of_connection();
         }
         self.ask(ListServers {}, Pending::Directory);
-        // It is said by what the user has asked, if that waits still.
+        // If the user's own request for it still waits, that one says it.
         if self.away && !self.asked.iter().any(|asked| asked.ask.away().is_some()) {
             self.ask(SetPresence { state: Presence::Away }, Pending::Aside);
         }
@@ -303,8 +303,8 @@ impl ClientState {
         }
     }
 
-    /// Something that needs a majority has succeeded. After a time without one, the user hears only now of a
-    /// connection that is of use, and not of each server that was tried in vain.
+    /// Something that needs a majority has succeeded. After a time without one, the user is told only now of
+    /// a connection, and not of each server that was tried in vain.
     pub(super) fn back_in_touch(&mut self) {
         if std::mem::take(&mut self.no_majority) && self.is_online() {
             self.tell_of_connection();

@@ -1,4 +1,4 @@
-//! A client without a world: outbox, failover and resume, decided from data alone.
+//! The client's logic without input or output: outbox, failover and resume, decided from data alone.
 //!
 //! # Input, output, timeout
 //! Three words are the whole contract of [`ClientState`]:
@@ -10,36 +10,35 @@
 //!    earlier is fine).
 //! 3. **Timeout.** If nothing happens until [`ClientState::next_timeout_ms`], give it `Input::Timeout`.
 //!
-//! There is no socket, clock, thread, file or chance in here: the time and the seed of the jitter are
-//! handed in. So the same code runs under the threads of [`super::connection`] and in a simulation that
-//! plays a whole cluster from one seed.
+//! There is no socket, clock, thread, file or random number in here: the time and the seed of the jitter are
+//! passed in. So the same code runs under the threads of [`super::connection`] and in a simulation that plays
+//! a whole cluster from one seed.
 //!
-//! The caller owes three things. The time never goes back. Of one connection the inputs come in order
-//! (`Connected`, any `Received`, then `Disconnected`, or only `ConnectFailed`), and after an
-//! `Output::Disconnect` nothing more comes of the connection it ended, nor of the attempt to open it.
-//! And when `Persist` fails, nothing behind it is carried out: the state is then thrown away, and a new one
-//! started from what the disk holds.
+//! The caller must keep three rules. The time never goes back. The inputs of one connection come in order
+//! (`Connected`, any `Received`, then `Disconnected`, or only `ConnectFailed`), and none comes after the
+//! `Output::Disconnect` that ended it. If `Persist` fails, nothing behind it is carried out: the state is
+//! dropped, and a new one started from what the disk holds.
 //!
 //! # What it promises
 //! - Every message that it took (`Update::Queued`) is sent, in the order taken, until a server acknowledges
-//!   or finally refuses it, on whatever server and in whatever run of the program, always under the id it
-//!   had at first. [`super::outbox`] says how the order is kept.
+//!   or finally refuses it, on any server and in any run of the program, always under the same id.
+//!   [`super::outbox`] says how the order is kept.
 //! - Of each room, events are shown in the order of `seq`, each once, without a gap from the first shown.
 //!   A repeat is dropped; a gap leads to a new `create_join` with `after`, never to a skip.
-//! - A server that is gone, silent or without a majority is left for the next one at once; when that does
-//!   not help either, with a growing and jittered pause. It never asks in a tight loop.
+//! - A server that is gone, silent or without a majority is left for the next one at once, and further
+//!   attempts come after a growing pause with jitter. It never asks in a tight loop.
 //!
 //! # What happens on a connection
-//! `login`; when that is acknowledged `server_list` and a `create_join` for every room, with `after` where
+//! `login`; when that is acknowledged `server_list` and a `create_join` for every room, with `after` if
 //! something of it was shown; messages follow as soon as their room is joined. A message whose room is not
-//! joined holds up those behind it, whatever their room: the order is kept over all rooms.
+//! joined delays all messages behind it: the order is kept over all rooms.
 //!
 //! # What is no message
-//! Whatever else is asked is a request ([`super::ask`]), and what became of it is told: of a write that is
-//! "unknown" if the connection is lost before the answer. Files are cut into pieces that may be asked for
-//! twice ([`super::transfer`]), so they survive a failover. A login that is refused for good, and a session
-//! that the servers end, lead to `Update::LoginNeeded` and to no further attempt ([`super::login`]); the
-//! outbox waits.
+//! Everything else is a request ([`super::ask`]). The user is told its outcome, which is "unknown" for a
+//! write if the connection is lost before the answer. Files are cut into pieces that may be asked for twice
+//! ([`super::transfer`]), so they survive a failover. A login that is refused for good, and a session that
+//! the servers end, lead to `Update::LoginNeeded` and to no further attempt ([`super::login`]); the outbox
+//! waits.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -67,21 +66,21 @@ pub struct StateConfig {
     pub login: Login,
     /// Where to look for a server first. Empty: by discovery, then at the local ports.
     pub servers: Vec<Address>,
-    /// Where the jitter starts from; different for each client.
+    /// The start of the jitter; different for each client.
     pub seed: u64,
     /// How many of its last events are shown when a room is first joined, up to
     /// [`HISTORY_MAX`](crate::protocol::limits::HISTORY_MAX).
     pub history: usize,
     /// The life of the cluster's data that an earlier run has seen last; 0 if there was none.
     pub epoch: u64,
-    /// What servers take at most. What is longer is refused here, because a server would cut the connection.
+    /// The servers' limits. What exceeds them is refused here, because a server would cut the connection.
     pub limits: Limits,
 }
 
-/// Where the search for a server stands.
+/// The state of the search for a server.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The next attempt is at this time: at `target`, or wherever the directory says.
+    /// The next attempt is at this time: at `target`, or at the directory's next server.
     Waiting {
         until_ms: u64,
         target: Option<Address>,
@@ -102,7 +101,7 @@ pub(super) enum Phase {
 /// The time without a server.
 #[derive(Debug)]
 pub(super) struct Down {
-    /// For the user: a silent server was gone before it was given up.
+    /// When the last server was lost, for the user: a silent one was gone before it was given up.
     pub since_ms: u64,
     /// Since when another one is looked for.
     pub searching_ms: u64,
@@ -122,7 +121,7 @@ pub(super) struct Asked {
     pub sent: bool,
 }
 
-/// One user's client: see the module's essay.
+/// One user's client; see the module's documentation.
 #[derive(Debug)]
 pub struct ClientState {
     pub(super) config: StateConfig,
@@ -132,7 +131,7 @@ pub struct ClientState {
     /// The life of the cluster's data that places belong to; 0 before a server has told.
     pub(super) epoch: u64,
     pub(super) rooms: Rooms,
-    /// A room may need a `create_join` or a `leave`.
+    /// Whether a room may need a `create_join` or a `leave`.
     pub(super) rooms_changed: bool,
     pub(super) outbox: Outbox,
     pub(super) own: OwnMessages,
@@ -157,11 +156,11 @@ pub struct ClientState {
     pub(super) load_refusals: u32,
     /// Servers lost to silence in a row.
     pub(super) silences: u32,
-    /// A server has said so, and nothing that needs one has succeeded since.
+    /// A server has said that there is none, and nothing that needs one has succeeded since.
     pub(super) no_majority: bool,
     /// Redirects in a row.
     pub(super) redirects: u32,
-    /// A line was too long for a server, and it is not known which: one thing is asked after the other.
+    /// A line was too long for a server, and it is not known which: requests are sent one after the other.
     pub(super) careful: bool,
     /// Discovery has just run: its result is tried before it runs again.
     pub(super) discovered: bool,
@@ -215,7 +214,7 @@ impl ClientState {
         state
     }
 
-    /// Takes in what happened at `now_ms`, a clock that never goes back and whose zero means nothing.
+    /// Takes in what happened at `now_ms`, by a clock that never goes back and may start anywhere.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         self.now_ms = self.now_ms.max(now_ms);
         if self.down.is_none() && self.link().is_none_or(|link| link.server_id.is_none()) {
@@ -265,7 +264,7 @@ impl ClientState {
         self.outbox.len()
     }
 
-    /// Whether what is sent now may be acknowledged at once, as far as is known.
+    /// Whether a message sent now may be acknowledged at once, as far as is known.
     pub fn is_usable(&self) -> bool {
         self.is_online() && !self.no_majority
     }
@@ -286,7 +285,7 @@ impl ClientState {
     }
 }
 
-/// What the answers need (`answers.rs`).
+/// Helpers of `answers.rs`.
 impl ClientState {
     /// When the user is to be told that no server works; not while one is busy with the password.
     pub(super) fn down_notice_ms(&self) -> Option<u64> {
@@ -310,8 +309,8 @@ impl ClientState {
         }
     }
 
-    /// Notes that the server said something at `lamport_timestamp`; what `request_id` was about, if it is
-    /// the answer to a request.
+    /// Notes that the server said something at `lamport_timestamp`. Gives the request, if it is the answer to
+    /// one.
     pub(super) fn heard(&mut self, lamport_timestamp: u64, request_id: Option<i64>) -> Option<Pending> {
         self.lamport_timestamp = self.lamport_timestamp.max(lamport_timestamp);
         let Phase::Linked(link) = &mut self.phase else { return None };
@@ -324,7 +323,7 @@ impl ClientState {
         !self.careful || self.link().is_none_or(|link| link.suspects().next().is_none())
     }
 
-    /// Takes the request off the connection that alone can have been too long; `None` where there are several.
+    /// Takes the request off the connection that must have been too long; `None` if several may have been.
     pub(super) fn take_suspect(&mut self) -> Option<(i64, Pending)> {
         let Phase::Linked(link) = &mut self.phase else { return None };
         let mut suspects = link.suspects().map(|(request_id, _)| request_id);

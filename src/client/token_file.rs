@@ -1,7 +1,7 @@
-//! The token of an account between two runs: one file a user, for that user's eyes only.
+//! The token of an account between two runs: one file for each user, which only that user can read.
 //!
-//! It stands beside the outbox. A program that can read it is logged in as that user until the token expires or the
-//! user logs out, so it is written with mode 0600 from its first byte, and replaced whole.
+//! It is in the outbox's folder. A program that can read it can act as that user until the token expires or
+//! the user logs out, so it has mode 0600 from its first byte, and is replaced as a whole.
 
 use std::{
     fs, io,
@@ -35,7 +35,7 @@ impl TokenFile {
         }
     }
 
-    /// Keeps `token` in the place of the one that was kept.
+    /// Keeps `token` instead of the one that was kept.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -43,7 +43,7 @@ impl TokenFile {
         self.replace(token).map_err(|error| self.told(&error, "cannot write"))
     }
 
-    /// Keeps `token` no longer. Another one, that of another login, stays.
+    /// Forgets `token`. The token of another login stays.
     ///
     /// # Errors
     /// The file cannot be read, or the folder not be written.
@@ -62,7 +62,7 @@ impl TokenFile {
             outbox_file::create_folder(folder)?;
         }
         let draft = self.0.with_extension(format!("token.{}", std::process::id()));
-        // A leftover may have other rights than the new file is to have.
+        // A file left over by a crash may have other permissions than the new one is to have.
         let _ = fs::remove_file(&draft);
         let mut file =
             outbox_file::open_private(fs::OpenOptions::new().write(true).create_new(true), &draft)?;

@@ -1,11 +1,11 @@
-//! Files on their way, one piece after the other, over as many connections as it takes.
+//! Transfers of files, piece by piece, over as many connections as it takes.
 //!
-//! Everything is asked so that it may be asked again. A server takes a piece that it has already and says how
-//! much it has; so after a lost connection an upload goes on with the first piece that was not
-//! acknowledged. A `file_begin` whose answer was lost is asked again, and the first one is given up by the
-//! servers after a while. Pieces go out in order with a few on their way; a piece refused for load makes those
-//! behind it fail, so nothing more is sent until all are answered, and then again from the first missing. As with
-//! messages, only one is on its way at first on every connection, and one more with each answer.
+//! Every request may be repeated. A server accepts a piece that it has already and says how much it has, so
+//! after a lost connection an upload goes on with the first piece that was not acknowledged. A `file_begin`
+//! whose answer was lost is asked again, and the first one is given up by the servers after a while. Pieces
+//! are sent in order, a few at a time. A piece refused for load makes those behind it fail, so nothing more
+//! is sent until all are answered; then sending goes on with the first missing one. As with messages, the
+//! window starts at one on every connection and grows by one with each answer.
 
 use std::collections::BTreeMap;
 
@@ -24,32 +24,32 @@ pub const WINDOW: usize = 4;
 /// Times that an upload is begun anew because the servers have given it up.
 const BEGINS_MAX: u32 = 3;
 
-/// How a server does not keep to what it said about a file.
+/// How a server contradicts what it said about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Broken {
     /// It has the whole file before anything was sent.
     #[error("the server has the file already")]
     HasAlready,
-    /// It misses something, after it took every piece.
+    /// It says that pieces are missing, after it took every one.
     #[error("the server says that the file is not whole")]
     NotWhole,
-    /// It gives something else than it was asked for.
+    /// It answers about another file.
     #[error("the server speaks of another file")]
     AnotherFile,
-    /// It gives more or less than belongs there.
+    /// It gives a piece of the wrong size.
     #[error("the server sent a piece of the wrong length")]
     WrongLength,
 }
 
-/// What an upload is to be.
+/// The plan of an upload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sending {
     pub file: FileBegin,
     /// SHA-256 of its content.
     pub sha256: Digest,
-    /// What is said with it.
+    /// The text of its message.
     pub body: String,
-    /// The name of the message that shows it.
+    /// The id of the message that shows it.
     pub client_msg_id: String,
 }
 
@@ -117,7 +117,7 @@ pub struct Upload {
     /// A part of the file is being read.
     reading: Option<u64>,
     begins: u32,
-    /// It is not begun before this time: the servers took no further upload.
+    /// It does not begin before this time, because the servers took no further upload.
     pub not_before_ms: u64,
 }
 
@@ -139,7 +139,7 @@ impl Upload {
         !matches!(self.step, Step::Begin { asked: false })
     }
 
-    /// Whether the servers have not taken it on yet.
+    /// Whether the servers have not accepted it yet.
     pub fn is_at_its_beginning(&self) -> bool {
         matches!(self.step, Step::Begin { .. })
     }
@@ -181,7 +181,7 @@ impl Upload {
         if pieces.next != offset || !pieces.may_ask() {
             return None;
         }
-        // As many were asked for as a piece may have.
+        // No more were asked for than a piece may have.
         let length = bytes.len() as u64;
         let bytes = ChunkBytes::new(bytes).ok()?;
         pieces.next += length;
@@ -192,7 +192,7 @@ impl Upload {
     /// The servers have done what was asked. Gives the file once it is whole.
     ///
     /// # Errors
-    /// The server does not keep to what it said.
+    /// The server contradicts what it said.
     pub fn acked(&mut self, answer: FileAnswer) -> Result<Option<FileInfo>, Broken> {
         match (&mut self.step, answer) {
             (Step::Begin { .. }, Either::That(receiving)) => {
@@ -230,7 +230,7 @@ impl Upload {
     pub fn refused(&mut self, refusal: &Refusal) -> bool {
         let is_gone = refusal.code == crate::protocol::Code::NotFound && self.begins < BEGINS_MAX;
         match &mut self.step {
-            // Those behind a piece that was refused for load do not fit any more.
+            // Pieces behind one that was refused for load do not fit any more.
             Step::Send(_, pieces) if pieces.recovering => {
                 pieces.answered();
                 false
@@ -273,7 +273,7 @@ impl Download {
 
     /// The next request, if there is one to make.
     pub fn want(&mut self) -> Option<TransferOutput> {
-        // How long the file is, only its first piece tells.
+        // Only the first piece tells how long the file is.
         let is_more = match self.size {
             None => self.pieces.in_flight == 0,
             Some(size) => self.pieces.next < size,
@@ -290,7 +290,7 @@ impl Download {
     /// A piece has come: the bytes whose turn it is, and whether they are the last.
     ///
     /// # Errors
-    /// The server does not keep to what it said.
+    /// The server contradicts what it said.
     pub fn came(&mut self, piece: FilePiece) -> Result<(Vec<u8>, bool), Broken> {
         let size = *self.size.get_or_insert(piece.size);
         if piece.size != size || piece.file_id != self.file_id {

@@ -1,4 +1,4 @@
-//! The files of a client on their way: what [`super::transfer`] wants is asked, and its answers handed on.
+//! The transfers of a client: sends the requests of [`super::transfer`], and passes their answers on.
 
 use crate::protocol::{
     Code, Refusal,
@@ -43,7 +43,7 @@ impl ClientState {
         is_full
     }
 
-    /// Asks for whatever the files on their way want.
+    /// Sends the next requests of all transfers.
     pub(super) fn move_files(&mut self) {
         let mut begun = self.uploads.iter().filter(|upload| upload.is_begun()).count();
         for at in 0..self.uploads.len() {
@@ -107,7 +107,7 @@ impl ClientState {
     pub(super) fn upload_refused(&mut self, tag: u64, refusal: &Refusal) {
         let Some(upload) = self.uploads.iter_mut().find(|upload| upload.tag == tag) else { return };
         if refusal.code == Code::RateLimited && upload.is_at_its_beginning() {
-            // Too many uploads of the user: this one comes again, and all else goes on.
+            // Too many uploads of the user: this one is tried again later, and all else goes on.
             let pause_ms = refusal.retry_after_ms.unwrap_or(LOAD_PAUSE_MS);
             upload.not_before_ms = self.now_ms + pause_ms.clamp(LOAD_PAUSE_MS, LOAD_PAUSE_MAX_MS);
             upload.refused_for_load();
@@ -160,7 +160,7 @@ impl ClientState {
         self.downloads.retain(|download| download.tag != tag);
     }
 
-    /// The user has to log in, or was sent out of the room: nothing moves any more.
+    /// The user has to log in, or was removed from the room: all transfers fail.
     pub(super) fn fail_transfers(&mut self, reason: &str) {
         let uploads = self.uploads.iter().map(|upload| upload.tag);
         let tags: Vec<u64> = uploads.chain(self.downloads.iter().map(|download| download.tag)).collect();

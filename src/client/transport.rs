@@ -21,23 +21,24 @@ use crate::{
 
 use super::{directory::Address, discovery::discover, io::Input, limits::CONNECT_MS};
 
-/// The longest line that is taken from a server; a page of events is the longest there is.
+/// The longest line that is taken from a server; pages of events are the longest lines.
 const LINE_BYTES_MAX: usize = 8 * HISTORY_BYTES;
-/// How long a write may hang. The server does not read, or the network is cut: another server is better.
+/// How long a write may block. Then the server does not read, or the network is cut, and another server is
+/// tried.
 const WRITE_MS: u64 = 500;
-/// How often a reading thread looks whether its connection was given up while it was being opened.
+/// How often a reading thread checks whether its connection was given up.
 const LOOK_MS: u64 = 1_000;
 
 /// What the thread of a connection says.
 pub enum FromLink {
-    /// The connection stands; this is its writing side.
+    /// The connection is open; this is its writing side.
     Opened(ClientStream),
     Said(Input),
 }
 
-/// A connection, or an attempt at one, seen from the side that writes.
+/// The writing side of a connection, or of an attempt at one.
 pub struct Transport {
-    /// Tells what this connection says from what an older one still says.
+    /// Distinguishes lines of this connection from those of an older one.
     pub number: u64,
     /// The writing side, once it is open.
     pub stream: Option<ClientStream>,
@@ -45,11 +46,11 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Opens a connection to `address`, or looks for servers where there is none. What happens is sent to
+    /// Opens a connection to `address`, or looks for servers if there is none. What happens is sent to
     /// `inputs` with `number`.
     ///
-    /// The thread is not joined: opening cannot be interrupted (the resolver of names may take long), and
-    /// after [`Transport::end`] it does nothing but end.
+    /// The thread is not joined: opening cannot be interrupted (resolving the host's name may take long).
+    /// After [`Transport::end`] it only ends.
     pub fn start(
         number: u64,
         address: Option<Address>,
@@ -63,15 +64,15 @@ impl Transport {
             None => drop(link.say(FromLink::Said(Input::Discovered(discover())))),
         });
         if let Err(error) = spawned {
-            // Never blocks for good: the queue's reader is this very thread, and there is room, because a
-            // new connection is begun only when the old one is read to its end or thrown away.
+            // Does not block, although this thread itself reads the queue: a new connection is begun only
+            // when the old one was read to its end or dropped, so the queue has room.
             let reason = format!("the system gives no thread: {error}");
             let _ = inputs.try_send((number, FromLink::Said(Input::ConnectFailed { reason })));
         }
         Transport { number, stream: None, ended }
     }
 
-    /// Ends it, at whatever stage it is.
+    /// Ends it, whether it is open or still being opened.
     pub fn end(self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(stream) = self.stream {
@@ -83,7 +84,7 @@ impl Transport {
 
 struct LinkThread {
     number: u64,
-    /// Whose certificates are believed; without it nothing is encrypted.
+    /// The trusted certificates; without them nothing is encrypted.
     trust: Option<Trust>,
     inputs: Sender<(u64, FromLink)>,
     ended: Arc<AtomicBool>,
@@ -131,7 +132,8 @@ impl LinkThread {
         }
     }
 
-    /// Says the whole lines in `unread` and keeps the rest; the first `searched` bytes hold no line end.
+    /// Passes on the complete lines in `unread` and keeps the rest; the first `searched` bytes hold no line
+    /// end.
     fn say_lines(&self, unread: &mut Vec<u8>, searched: usize) -> bool {
         let mut start = 0;
         let mut from = searched;
@@ -147,13 +149,13 @@ impl LinkThread {
         true
     }
 
-    /// Whether anybody still listens.
+    /// Passes it on; `false` if the driver is gone.
     fn say(&self, said: FromLink) -> bool {
         !self.ended.load(Ordering::Relaxed) && self.inputs.send((self.number, said)).is_ok()
     }
 }
 
-/// Opens a connection to any of the addresses that the host's name stands for.
+/// Opens a connection to one of the addresses of the host's name.
 fn open(address: &Address, trust: Option<&Trust>) -> io::Result<ClientStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the host name stands for no address");
     for target in (address.host.as_str(), address.tcp_port).to_socket_addrs()? {

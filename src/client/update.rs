@@ -1,4 +1,4 @@
-//! What the user of a connection is told.
+//! The updates that a client gives its user.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,7 +6,7 @@ use crate::protocol::{Event, FileInfo, Refusal, RoomName, ServerList, UserName, 
 
 use super::{ask::Reply, directory::Address, outbox::Message};
 
-/// Something the user is told. Of one room, events come in the order of their `seq`, each once.
+/// Something the user is told. The events of a room come in the order of their `seq`, each once.
 #[derive(Debug, Clone)]
 pub enum Update {
     /// The connection changed: one line, as [`fmt::Display`] gives it.
@@ -16,12 +16,12 @@ pub enum Update {
         /// Milliseconds from now.
         in_ms: u64,
     },
-    /// A room is joined. Also after each change of server, where `resumed` is true.
+    /// A room is joined. Also told after each change of server, with `resumed` set.
     Joined {
         room: RoomName,
         /// Whether it did not exist before.
         created: bool,
-        /// Its topic, empty where none was set.
+        /// Its topic, empty if none was set.
         topic: String,
         role: String,
         /// The newest event when it was joined.
@@ -49,8 +49,8 @@ pub enum Update {
     RoomRestarted {
         room: RoomName,
     },
-    /// The servers were restored from a backup: what came after it is gone, and places that were known may be other
-    /// messages' now. Rooms are shown afresh.
+    /// The servers were restored from a backup: what came after it is gone, and known places may now be other
+    /// messages'. Rooms are shown anew.
     Restored,
     Left {
         room: RoomName,
@@ -66,7 +66,7 @@ pub enum Update {
         /// Whether there is a connection that may carry it at once.
         online: bool,
     },
-    /// A message has its place, for ever.
+    /// A message has its place, which never changes.
     Acked {
         message: Message,
         /// Its place in its room.
@@ -81,11 +81,11 @@ pub enum Update {
         /// Whether an earlier sending of it may have succeeded, because its answer was lost.
         uncertain: bool,
     },
-    /// What became of something that was asked.
+    /// The outcome of a request.
     Answered {
         /// The tag given with it.
         tag: u64,
-        /// The request, and what became of it.
+        /// The request, and its outcome.
         reply: Box<Reply>,
     },
     /// The servers of the cluster changed.
@@ -120,7 +120,7 @@ pub enum Update {
         room: RoomName,
         username: UserName,
     },
-    /// A user has come, gone or stepped away.
+    /// A user has come online, gone offline, or is away.
     Presence {
         username: UserName,
         /// What the user is seen as now.
@@ -134,7 +134,7 @@ pub enum Update {
         /// Whether they are invited now.
         invited: bool,
     },
-    /// A file is whole on the servers, and a message that shows it is in the outbox.
+    /// A file is complete on the servers, and a message that shows it is in the outbox.
     Uploaded {
         /// The tag given with the upload.
         tag: u64,
@@ -173,7 +173,7 @@ pub enum Connection {
     },
     /// For a while no server could be reached. The search goes on.
     Down {
-        /// What the last attempt met.
+        /// Why the last attempt failed.
         reason: String,
         /// Whether servers answer, but have no majority: then everything can still be read.
         no_majority: bool,

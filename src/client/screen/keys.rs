@@ -4,17 +4,17 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use Place::{Anywhere, EmptyInput, Input, Message, Overlay};
 
-/// Where a key means something.
+/// The part of the screen in which a key has a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Wherever the user is, unless something lies over the screen.
+    /// Everywhere, unless an overlay is open.
     Anywhere,
     Input,
     /// In the input while it is empty.
     EmptyInput,
     /// While a message is selected.
     Message,
-    /// In whatever lies over the screen: the help, the switcher, a search, a question.
+    /// In an overlay: the help, the switcher, a search, a question.
     Overlay,
 }
 
@@ -82,7 +82,7 @@ pub enum Action {
     No,
 }
 
-/// One key, with what is held down.
+/// One key, with its modifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     code: KeyCode,
@@ -110,7 +110,7 @@ const fn with(modifiers: KeyModifiers, code: KeyCode) -> Key {
 }
 
 impl Key {
-    /// Whether `event` is this key. Terminals say of a letter sometimes that Shift is held, and sometimes not.
+    /// Whether `event` is this key. Some terminals report Shift with a letter, others do not.
     fn is(self, event: KeyEvent) -> bool {
         let held = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
         match (self.code, event.code) {
@@ -153,12 +153,12 @@ impl Key {
 /// A line of the table.
 #[derive(Debug)]
 pub struct Binding {
-    /// Where it holds.
+    /// The part of the screen in which it holds.
     pub place: Place,
     /// The keys, the usual one first.
     pub keys: &'static [Key],
     pub action: Action,
-    /// The same, for people.
+    /// What it does, for the help.
     pub does: &'static str,
 }
 

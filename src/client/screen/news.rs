@@ -1,4 +1,4 @@
-//! The words between the screen's core and the rest: what it is told, and what it wants.
+//! The types between the screen's core and the rest: what it is told, and what it wants.
 //!
 //! They speak in the types of the protocol. Of the client library only `session` knows anything.
 
@@ -22,7 +22,7 @@ pub enum News {
     },
     /// For a while no server could be used. The search goes on.
     Offline {
-        /// What the last attempt met.
+        /// Why the last attempt failed.
         reason: String,
         /// Whether servers answer, but have no majority: then everything can still be read.
         no_majority: bool,
@@ -49,7 +49,7 @@ pub enum News {
     /// A room is joined, or joined again on another server.
     Joined {
         room: RoomName,
-        /// Its topic, empty where none was set.
+        /// Its topic, empty if none was set.
         topic: String,
         last_seq: u64,
         /// The pinned messages, the newest pin first.
@@ -65,7 +65,7 @@ pub enum News {
     },
     /// The servers know less of the room than was shown: it begins anew.
     RoomRestarted(RoomName),
-    /// The servers were restored from a backup: no place that was known counts any more.
+    /// The servers were restored from a backup: known places are no longer valid.
     Restored,
     /// Something happened in a room.
     Event {
@@ -83,7 +83,7 @@ pub enum News {
         room: RoomName,
         client_msg_id: String,
         body: String,
-        /// What it answers, where that has a place.
+        /// The message that it answers, if that has a place.
         reply_to: Option<u64>,
     },
     /// An own message has its place.
@@ -113,7 +113,7 @@ pub enum News {
         room: RoomName,
         user: UserName,
     },
-    /// A user has come, gone or stepped away.
+    /// A user has come online, gone offline, or is away.
     Presence {
         user: UserName,
         /// What the user is seen as now.
@@ -145,12 +145,12 @@ pub enum News {
         /// Whether only the user's own were asked for.
         joined: bool,
     },
-    /// The members of a room; `false`: they begin behind those that came before.
+    /// The members of a room, or a further page of them.
     Members {
         room: RoomName,
         /// Its members, by name.
         members: Vec<Member>,
-        /// Whether these are the first.
+        /// Whether this is the first page.
         first: bool,
     },
     /// What a search found.
@@ -159,7 +159,7 @@ pub enum News {
         search: u64,
         /// The messages, newest first.
         hits: Vec<Hit>,
-        /// From when to when was looked, in the user's time zone, if that was limited.
+        /// The time span of the search, in the user's time zone, if it was limited.
         span: Option<String>,
     },
     /// A search was refused.
@@ -168,20 +168,20 @@ pub enum News {
         search: u64,
         reason: String,
     },
-    /// Files that may stand in the place of a path.
+    /// Candidates for a typed path.
     Paths {
         /// Where the path begins in its line, in bytes.
         start: usize,
         candidates: Vec<String>,
     },
-    /// Something to be said, as lines for people; those of `title` where it answers a command.
+    /// Lines for people; if they answer a command, it is in `title`.
     Said {
         title: String,
         lines: Vec<String>,
     },
     /// A command needs a password.
     SecretNeeded {
-        /// The command, to be given once more with what was typed.
+        /// The command, to be given once more with the passwords.
         line: String,
         /// Passwords that were typed for it before.
         secrets: Vec<String>,
@@ -189,7 +189,7 @@ pub enum News {
         prompt: &'static str,
         /// Whether it is asked for twice, because it is a new one.
         twice: bool,
-        /// Whether nothing may be typed.
+        /// Whether it may be left empty.
         optional: bool,
     },
     /// A command asks for a search.
@@ -227,7 +227,7 @@ pub enum Wish {
         /// Passwords that were typed for it.
         secrets: Vec<String>,
     },
-    /// Be in a room, and see what happens there.
+    /// Join a room and follow its events.
     Join(RoomName),
     /// A search under a number, written as `/search` takes it. `News::Found` follows.
     Search {
@@ -241,11 +241,11 @@ pub enum Wish {
         seq: u64,
     },
     Typing(RoomName),
-    /// Files that may stand in the place of a path; `News::Paths` follows.
+    /// Find candidates for a typed path; `News::Paths` follows.
     Paths {
         /// Where the path begins in its line, in bytes.
         start: usize,
-        /// What is typed of it.
+        /// The typed part of it.
         text: String,
     },
     /// Keep the preferences for later runs.

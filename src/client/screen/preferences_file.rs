@@ -22,7 +22,7 @@ impl PreferencesFile {
         PreferencesFile(folder.join(format!("{}.screen.json", user.key())))
     }
 
-    /// What is kept; what every user begins with, where nothing is.
+    /// The preferences that are kept; the defaults if there are none.
     ///
     /// # Errors
     /// The file is there and cannot be read. The error says what to do.
@@ -38,7 +38,7 @@ impl PreferencesFile {
         })
     }
 
-    /// Keeps `preferences` in the place of what was kept.
+    /// Keeps `preferences` instead of those that were kept.
     ///
     /// # Errors
     /// The folder cannot be written.

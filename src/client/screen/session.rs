@@ -1,4 +1,5 @@
-//! The one place where the screen touches the client library: its updates become [`News`], a [`Wish`] becomes calls.
+//! The one place at which the screen uses the client library: its updates become [`News`], a [`Wish`] becomes
+//! calls.
 
 use std::{collections::BTreeMap, io};
 
@@ -31,9 +32,9 @@ use crate::{
 
 use super::news::{News, Wish};
 
-/// The tags of what the screen asks for itself begin here; those of typed commands are below.
+/// Tags of the screen's own requests begin here; those of typed commands are below.
 const TAGS: u64 = 1 << 32;
-/// Events that each room brings along when it is joined.
+/// Events that are asked for when a room is joined.
 const HISTORY: usize = 60;
 
 /// Passwords that were typed for a command, one after the other.
@@ -64,7 +65,7 @@ impl ScreenSession {
         &self.session.user
     }
 
-    /// What the client tells. Another one after a login as another user.
+    /// The updates of the client; another channel after a login as another user.
     pub fn updates(&self) -> Receiver<Update> {
         self.session.client.updates().clone()
     }
@@ -144,7 +145,8 @@ impl ScreenSession {
         })
     }
 
-    /// What the screen has asked for itself: it knows what to do with a list or a page; of the rest a refusal is told.
+    /// The outcome of the screen's own request. A list or a page is used; for the rest, only a refusal is
+    /// told.
     fn answered(&mut self, tag: u64, reply: Reply) -> io::Result<Vec<News>> {
         let next = reply.next();
         let search = self.searches.remove(&tag);
@@ -174,7 +176,7 @@ impl ScreenSession {
                     }
                 }]
             }
-            // The lists of rooms and members are asked for again anyway.
+            // The lists of rooms and members are requested again anyway.
             (Request::Rooms(_) | Request::Members(_), _) | (_, Outcome::Done(_)) => vec![],
             (request, outcome) => {
                 let lines = answer::lines("", &Reply { request, outcome });
@@ -243,7 +245,7 @@ impl ScreenSession {
         }
     }
 
-    /// Carries out a typed command. Where a password is missing it is asked for, and nothing was done yet.
+    /// Carries out a typed command. If a password is missing, it is asked for, and nothing was done yet.
     fn command(
         &mut self,
         line: &str,

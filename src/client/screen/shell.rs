@@ -1,9 +1,8 @@
-//! The screen in the world: what happens is gathered, the model decides, its wishes are carried out, and the picture
-//! is painted.
+//! Runs the screen: gathers events, lets the model decide, carries out its wishes, and paints the picture.
 //!
 //! # Threads
-//! The main thread owns model, terminal and client. The *keys* thread reads the terminal; while the terminal is lent
-//! to an editor it holds still. The client library has threads of its own. Signals come by a channel.
+//! The main thread owns model, terminal and client. The *keys* thread reads the terminal; it pauses while an
+//! editor has the terminal. The client library has threads of its own. Signals come by a channel.
 
 use std::{
     env, fs, io,
@@ -40,11 +39,11 @@ use super::{
 
 /// Keys that are read ahead.
 const KEYS: usize = 256;
-/// Updates that are taken in before a picture is painted: what pours in must not hold up what is typed.
+/// Updates that are taken in before a picture is painted: many updates must not delay typing.
 const BATCH: usize = 500;
-/// How soon the keys thread notices that it is to hold still.
+/// How soon the keys thread notices that it is to pause.
 const PAUSE: Duration = Duration::from_millis(40);
-/// Pictures are painted at most so often while nothing is typed.
+/// The least time between two pictures while nothing is typed.
 const FRAME: Duration = Duration::from_millis(16);
 
 /// Everything asked for was done.
@@ -96,7 +95,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Begins to read the terminal. What comes is `None` once it is gone.
+/// Begins to read the terminal. Gives `None` once it is gone.
 fn read_keys() -> io::Result<(Receiver<Option<Event>>, Pause)> {
     let (into, keys) = bounded(KEYS);
     let pause = Pause::default();
@@ -152,7 +151,7 @@ struct Shell {
     pause: Pause,
     end: Receiver<()>,
     updates: Receiver<Update>,
-    /// The end, and what the program says at it.
+    /// The exit status, once the program is to end.
     status: Option<u8>,
 }
 
@@ -168,7 +167,7 @@ impl Shell {
         }
     }
 
-    /// Waits for whatever comes first, and takes in what is there then.
+    /// Waits for the first event, and takes in all that is there then.
     fn wait(&mut self) -> io::Result<()> {
         let painted = std::time::Instant::now();
         let due = self.model.next_timeout_ms().map(|due_ms| due_ms.saturating_sub(now_ms()));
@@ -179,7 +178,7 @@ impl Shell {
             recv(updates) -> update => match update {
                 Ok(update) => {
                     self.take_update(update)?;
-                    // What pours in is painted at the pace of a screen, unless a key comes.
+                    // Many updates are painted at the pace of a screen, unless a key comes.
                     let pace = at(painted + FRAME);
                     for _ in 0..BATCH {
                         select! {
@@ -302,12 +301,12 @@ impl Shell {
 fn stop() {
     #[cfg(unix)]
     {
-        // Where the shell knows no jobs, nothing happens.
+        // If the shell has no job control, nothing happens.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTSTP);
     }
 }
 
-/// Why nothing came of the user's editor.
+/// Why the user's editor gave no text.
 #[derive(Debug, Error)]
 enum EditError {
     #[error("cannot make a folder for the editor: {0}")]
@@ -342,7 +341,7 @@ fn edit_at(path: &Path, text: &str) -> Result<String, EditError> {
     }
 }
 
-/// The user's editor with a file, as git starts it: what is in the variable is a piece of a shell's line.
+/// The user's editor with a file, started as git does: the variable holds a piece of a shell command.
 fn editor(command: &str, path: &Path) -> Command {
     let mut editor;
     if cfg!(windows) {

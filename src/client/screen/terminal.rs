@@ -1,4 +1,4 @@
-//! The terminal: taken over, painted, and always given back as it was.
+//! The terminal: taken over, painted, and always restored.
 
 use std::{
     env,
@@ -29,10 +29,10 @@ use super::{
     view::{self, Link, text::one_line},
 };
 
-/// The terminal is ours at the moment.
+/// Whether the program has taken the terminal over.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal while it is ours. Dropped, it is as it was before.
+/// The terminal while the program has it. Dropping this restores it.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     /// The web addresses of the last picture.
@@ -42,7 +42,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. A panic of any thread gives it back before it is reported.
+    /// Takes the terminal over. A panic of any thread restores it before the panic is reported.
     pub fn take(mouse: bool) -> io::Result<Screen> {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -50,7 +50,7 @@ impl Screen {
             report(info);
         }));
         let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        // The console of Linux and old multiplexers show what they do not know.
+        // The console of Linux and old multiplexers print sequences that they do not know.
         let term = env::var("TERM").unwrap_or_default();
         let has_links = !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad));
         let mut screen = Screen { terminal, links: vec![], has_links, mouse: false };
@@ -65,7 +65,7 @@ impl Screen {
         execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)
     }
 
-    /// Whether the program gets what the mouse does.
+    /// Switches on or off that the program gets the mouse's events.
     pub fn set_mouse(&mut self, mouse: bool) -> io::Result<()> {
         if self.mouse == mouse {
             return Ok(());
@@ -135,7 +135,7 @@ impl Screen {
         self.terminal.clear()
     }
 
-    /// Gives the terminal back while `work` uses it.
+    /// Restores the terminal while `work` uses it.
     pub fn lend<T>(&mut self, work: impl FnOnce() -> T) -> io::Result<T> {
         restore();
         let mouse = std::mem::take(&mut self.mouse);
@@ -150,9 +150,9 @@ impl Screen {
         execute!(stdout(), Print("\u{7}"))
     }
 
-    /// Shows a notification on the desktop, where the terminal passes one on: by OSC 777, and by OSC 9.
+    /// Shows a notification on the desktop, if the terminal passes one on: by OSC 777, and by OSC 9.
     pub fn notify(&mut self, title: &str, text: &str) -> io::Result<()> {
-        // A semicolon parts the fields.
+        // A semicolon separates the fields.
         let clean = |text: &str| view::text::cut(&one_line(text).replace(';', ","), 120);
         let (title, text) = (clean(title), clean(text));
         let term = env::var("TERM_PROGRAM").unwrap_or_default();
@@ -173,12 +173,12 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back; does nothing where it is not ours.
+/// Restores the terminal; does nothing if it was not taken over.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // The terminal may be gone; there is nothing to give back then.
+    // The terminal may be gone; then there is nothing to restore.
     let _ = execute!(
         stdout(),
         DisableMouseCapture,

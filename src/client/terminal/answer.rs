@@ -1,4 +1,5 @@
-//! What the servers answered to a request, as lines for people: the line mode prints them, the screen shows them.
+//! What the servers answered to a request, as lines for people: the line mode prints them, the screen shows
+//! them.
 
 use crate::{
     client::{
@@ -20,7 +21,7 @@ use super::{
     show::{self, counted},
 };
 
-/// The lines that tell what became of what was asked by `command`.
+/// The lines that tell the outcome of `command`.
 pub fn lines(command: &str, reply: &Reply) -> Vec<String> {
     let about = if command.is_empty() { reply.request.msg_type() } else { command };
     match &reply.outcome {
@@ -32,7 +33,7 @@ pub fn lines(command: &str, reply: &Reply) -> Vec<String> {
     }
 }
 
-/// Each kind of answer once. What becomes an event of a room is shown as that.
+/// Each type of answer once. A change that becomes an event of a room is shown as that event.
 fn done(command: &str, reply: &Reply, answer: &Answer) -> Vec<String> {
     match answer {
         Answer::History(page) => history_lines(page),
@@ -75,7 +76,7 @@ fn done(command: &str, reply: &Reply, answer: &Answer) -> Vec<String> {
         ],
         Answer::Placed(placed) => placed.warning.iter().map(|warning| format!("* {warning}")).collect(),
         Answer::Pong(_) => vec![],
-        // What follows says it: "you have logged out".
+        // The next line says it: "you have logged out".
         Answer::Account(_) if matches!(reply.request, Request::Logout(_)) => vec![],
         Answer::LoggedIn(_)
         | Answer::Account(_)
@@ -95,7 +96,7 @@ fn done(command: &str, reply: &Reply, answer: &Answer) -> Vec<String> {
     }
 }
 
-/// What is to be said of the page behind what is shown, which may be there.
+/// The hint that there may be a further page.
 pub fn hint(update: &Update) -> Option<&'static str> {
     let Update::Answered { reply, .. } = update else { return None };
     Some(match reply.next()? {
@@ -108,7 +109,7 @@ pub fn hint(update: &Update) -> Option<&'static str> {
     })
 }
 
-/// From when to when a search looks, in the user's time zone; `None` if that is not limited.
+/// The time span of a search, in the user's time zone; `None` if it is not limited.
 pub fn span(search: &request::Search) -> Option<String> {
     let at_ms = |time: Option<Time>| time.map(|time| time.at_ms);
     date::show_span(at_ms(search.since), at_ms(search.until))

@@ -1,5 +1,5 @@
-//! The commands: one table, of which each row says how a command is used, what the Tab key knows of its words, and
-//! how it becomes a request. `/help`, errors, the screen and `docs/CLIENT.md` are made from it.
+//! The commands: one table, of which each row says how a command is used, what the Tab key knows of its
+//! words, and how it becomes a request. `/help`, errors, the screen and `docs/CLIENT.md` are made from it.
 
 use crate::{
     client::{ask::TargetedRequest, own::Target},
@@ -29,7 +29,7 @@ pub enum ArgumentKind {
     Of(&'static [&'static str]),
     /// A file on this machine: the rest of the line.
     File,
-    /// A word to look for, or what the search is limited to.
+    /// A word to look for, or a filter of the search.
     Search,
     Any,
 }
@@ -293,7 +293,7 @@ pub fn usage(name: &str) -> String {
 pub fn help() -> String {
     let lines = COMMANDS.iter().map(|command| {
         let usage = usage(command.name);
-        // What is longer than its column gets a line of its own.
+        // A text longer than its column gets a line of its own.
         let gap = if usage.len() > 32 { format!("\n{:34}", "") } else { String::new() };
         format!("{usage:<34}{gap}{}", command.does)
     });

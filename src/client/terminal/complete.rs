@@ -1,4 +1,4 @@
-//! The Tab key: what may stand in the place of a word that is typed.
+//! The Tab key: candidates for a word that is typed.
 
 use crate::protocol::{RoomName, UserName};
 
@@ -8,7 +8,7 @@ use ArgumentKind::{Any, File, Of, Room, Search, User};
 /// What limits a search.
 const FILTERS: [&str; 4] = ["in:", "by:", "since:", "until:"];
 
-/// What the Tab key can know.
+/// What completion knows.
 #[derive(Debug)]
 pub struct Known<'a> {
     pub user: &'a UserName,
@@ -39,14 +39,14 @@ impl Known<'_> {
     }
 }
 
-/// Those of `names` that begin with `word`, whatever the case.
+/// The `names` that begin with `word`; case does not count.
 fn matching<'a>(names: &'a [String], word: &str) -> impl Iterator<Item = &'a String> {
     names.iter().filter(move |name| {
         name.get(..word.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
     })
 }
 
-/// What the Tab key may put in the place of the last word of `line`: where that word begins, and the candidates.
+/// The candidates of the Tab key for the last word of `line`, and where that word begins.
 pub fn complete(line: &str, known: &Known<'_>) -> (usize, Vec<String>) {
     let start = line
         .rfind(char::is_whitespace)
@@ -71,12 +71,12 @@ pub fn complete(line: &str, known: &Known<'_>) -> (usize, Vec<String>) {
         Some(File | Any) | None if word.starts_with('@') => known.users(word),
         Some(File | Any) | None => vec![],
     };
-    // Another word may follow, but where a value does.
+    // Another word may follow, unless a value does.
     let end = |candidate: &String| if candidate.ends_with(['=', ':']) { "" } else { " " };
     (start, candidates.into_iter().map(|candidate| format!("{candidate}{}", end(&candidate))).collect())
 }
 
-/// What comes next behind `words`, where they begin with a command.
+/// What comes next behind `words`, if they begin with a command.
 fn kind(words: &str) -> Option<ArgumentKind> {
     let mut before = words.split_whitespace();
     let name = before.next()?.strip_prefix('/')?;
@@ -84,7 +84,7 @@ fn kind(words: &str) -> Option<ArgumentKind> {
     command.kinds.get(before.count()).or(command.kinds.last()).copied()
 }
 
-/// Where the path begins that the end of `line` is, if it is one: it goes on to the end, spaces and all.
+/// Where the path at the end of `line` begins, if there is one: it goes on to the end, with its spaces.
 pub fn path_at(line: &str) -> Option<usize> {
     let name = line.strip_prefix('/')?.split(char::is_whitespace).next()?;
     let command = COMMANDS.iter().find(|command| command.name == name)?;

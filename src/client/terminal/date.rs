@@ -2,8 +2,8 @@
 
 use jiff::{Span, Timestamp, civil::DateTime, tz::TimeZone};
 
-/// A day or a minute, `2026-11-25`, `2026-11-25 09:30` or with a `T`, in the time zone of the user; with a `Z`
-/// behind the minute in UTC. Milliseconds since the Unix epoch.
+/// A day or a minute, `2026-11-25`, `2026-11-25 09:30` or with a `T`, in the time zone of the user; with a
+/// `Z` behind the minute in UTC. Milliseconds since the Unix epoch.
 pub fn read(text: &str) -> Option<u64> {
     Moment::read(text)?.begin(&TimeZone::system())
 }
@@ -18,7 +18,7 @@ pub fn show(at_ms: u64) -> String {
     show_in(at_ms, &TimeZone::system())
 }
 
-/// From when to when, and in which time zone; the end is the first moment that is not meant.
+/// A time span and its time zone; `until_ms` is the first moment outside of it.
 pub fn show_span(since_ms: Option<u64>, until_ms: Option<u64>) -> Option<String> {
     show_span_in(since_ms, until_ms, &TimeZone::system())
 }

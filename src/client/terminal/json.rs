@@ -13,9 +13,10 @@ use crate::{
     protocol::{request::Kind, text::is_harmful},
 };
 
-/// The line that tells of `update`, without its line end. `command` is what it answers, where it answers one.
+/// The line that tells of `update`, without its line end. `command` is the command that it answers, if it
+/// answers one.
 ///
-/// Whatever a terminal could act on is escaped, so that the line is also safe to look at.
+/// Everything that a terminal could act on is escaped, so the line is safe to print.
 pub fn line(update: &Update, command: &str) -> String {
     let mut object = object(update);
     if !command.is_empty() {
@@ -29,7 +30,7 @@ pub fn error_line(reason: &str) -> String {
     escaped(&json!({ "type": "error", "reason": reason }).to_string())
 }
 
-/// What JSON itself leaves as it is stands inside strings only, so an escape means the same there.
+/// Characters that JSON leaves unescaped occur only inside strings, so an escape means the same there.
 fn escaped(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for character in json.chars() {
@@ -139,8 +140,8 @@ fn message(kind: &str, message: &Message) -> Value {
     })
 }
 
-/// An answer with a name of its own is an object of that type with the fields that it has on the wire; what becomes
-/// of any other request is a `changed`.
+/// An answer with a name of its own is an object of that type with the fields that it has on the wire; any
+/// other outcome is a `changed`.
 fn reply(reply: &Reply) -> Value {
     let request = &reply.request;
     match &reply.outcome {

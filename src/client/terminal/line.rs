@@ -26,14 +26,14 @@ use super::{
     typed::Typed,
 };
 
-/// Events that `/history` shows where no number is given.
+/// Events that `/history` shows if no number is given.
 const HISTORY: u64 = 20;
 
-/// What of a command is not read yet.
+/// The part of a command that is not read yet.
 pub struct Line<'a> {
     command: &'static str,
     rest: &'a str,
-    /// The room that is written to.
+    /// The current room.
     room: Option<&'a RoomName>,
     secrets: &'a mut dyn Secrets,
 }
@@ -93,7 +93,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The room that is written to.
+    /// The current room.
     pub fn here(&self) -> Result<RoomName, Mistake> {
         self.room.cloned().ok_or(Mistake::NoRoom)
     }
@@ -113,7 +113,7 @@ impl<'a> Line<'a> {
         UserName::new(bare).ok_or_else(|| Mistake::UserName(name.into()))
     }
 
-    /// A request about a user in the room that is written to.
+    /// A request about a user in the current room.
     pub fn of_user<R: Into<Request>>(
         &mut self,
         make: impl FnOnce(&mut Self, RoomName, UserName) -> Result<R, Mistake>,
@@ -122,7 +122,7 @@ impl<'a> Line<'a> {
         make(self, room, user).map(Typed::ask)
     }
 
-    /// A request about a message of the room that is written to: the place in it is filled in when it is known.
+    /// A request about a message of the current room: its place is filled in when it is known.
     pub fn about<R: Into<Request>>(
         &mut self,
         make: impl FnOnce(&mut Self, RoomName, Seq) -> Result<R, Mistake>,
@@ -154,7 +154,7 @@ impl<'a> Line<'a> {
         field("the reaction", Emoji::new(self.needed()?))
     }
 
-    /// Nothing at all clears it.
+    /// The new topic; without text, none.
     pub fn topic(&mut self) -> Result<Topic, Mistake> {
         field("the topic", Topic::new(self.all()))
     }
@@ -183,7 +183,7 @@ impl<'a> Line<'a> {
         Ok(paths::read(self.text()?))
     }
 
-    /// A password. It is asked for only when all else of the line is known to be right.
+    /// A password. It is asked for only when the rest of the line is known to be right.
     pub fn secret<T>(
         &mut self,
         wanted: PasswordKind,
@@ -316,7 +316,7 @@ impl<'a> Line<'a> {
         Ok(settings)
     }
 
-    /// `HOST:PORT`, or `PORT` on this machine; an IPv6 address stands in brackets.
+    /// `HOST:PORT`, or `PORT` on this machine; an IPv6 address is in brackets.
     pub fn address(&mut self) -> Result<Address, Mistake> {
         let text = self.needed()?;
         let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));

@@ -1,4 +1,4 @@
-//! What can be wrong with a line of input.
+//! Mistakes in a line of input.
 
 use thiserror::Error;
 
@@ -54,7 +54,7 @@ pub enum Mistake {
     /// A value is not one that servers take.
     #[error("{}", .0.reason)]
     Field(Refusal),
-    /// Nothing is written to.
+    /// There is no current room.
     #[error("you are in no room: /join one first")]
     NoRoom,
     /// `/more` without a list before it.

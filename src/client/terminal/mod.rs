@@ -1,9 +1,11 @@
-//! The terminal client: a person at a terminal, or a script at a pipe, in front of a [`Client`](super::Client).
+//! The terminal client: a person at a terminal, or a script at a pipe, in front of a
+//! [`Client`](super::Client).
 //!
-//! `options` turns what was typed on the command line into checked settings. `commands` is the table of commands:
-//! by it `typed` reads a line of input, word by word with `line`, `paths` and `date`, and `complete` serves the Tab
-//! key. `session` carries it out, `answer`, `show` and `json` turn an [`Update`](super::update::Update) into text,
-//! `notes` keeps what was seen, and `signals` ends the program in order. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is [`super::screen`].
+//! `options` turns the command line into checked settings. `commands` is the table of commands: with it
+//! `typed` reads a line of input, word by word with `line`, `paths` and `date`, and `complete` serves the Tab
+//! key. `session` carries a line out, `answer`, `show` and `json` turn an [`Update`](super::update::Update)
+//! into text, `notes` keeps what was seen, and `signals` ends the program in order. `person` and `pipe` are
+//! two ways to run all that; the third one, a whole screen, is [`super::screen`].
 
 pub(super) mod answer;
 mod browser;
@@ -76,7 +78,7 @@ pub fn main() -> ExitCode {
     status.map_or_else(|error| ended(&error, NOT_DONE), ExitCode::from)
 }
 
-/// Says why the program ends. It may have no reader any more.
+/// Says why the program ends. Standard error may have no reader any more.
 fn ended(error: &dyn Error, status: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "syncnet-client: {error}");
     ExitCode::from(status)

@@ -1,4 +1,4 @@
-//! What a session has seen: what was asked under which tag, names for the Tab key, places of messages.
+//! What a session has seen: requests by their tags, names for the Tab key, places of messages.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ struct Inner {
     users: BTreeMap<String, String>,
     /// The last event that came, by room.
     last: BTreeMap<RoomKey, u64>,
-    /// Rooms that the user was refused or sent out of.
+    /// Rooms that refused the user or from which the user was removed.
     gone: Vec<RoomName>,
     /// Rooms that have another name: the old and the new one.
     renamed: Vec<(RoomName, RoomName)>,
@@ -43,7 +43,7 @@ struct Asked {
 /// The last answer that may have another page behind it.
 #[derive(Debug)]
 struct Page {
-    /// What it was asked under.
+    /// The tag of its request.
     tag: u64,
     answered: bool,
     next: Option<Request>,
@@ -72,7 +72,7 @@ impl Notes {
         inner.page = None;
     }
 
-    /// What has waited for its answer for so long; each is given once.
+    /// The requests that have waited for this long; each is given once.
     pub fn take_waiting(&self, so_long: Duration) -> Vec<String> {
         let mut inner = self.0.lock();
         let waiting = inner.asked.values_mut().filter(|asked| !asked.shown && asked.at.elapsed() >= so_long);
@@ -84,14 +84,14 @@ impl Notes {
             .collect()
     }
 
-    /// `request` was asked under `tag`. What can be gone on with is its answer from now on, if that has pages.
+    /// `request` was asked under `tag`. If its answer has pages, `/more` goes on from it.
     pub fn may_go_on(&self, tag: u64, request: &Request) {
         if request.is_paged() {
             self.0.lock().page = Some(Page { tag, answered: false, next: None });
         }
     }
 
-    /// What asks for the page behind the last answer.
+    /// The request for the page behind the last answer.
     ///
     /// # Errors
     /// There is none, or none yet.
@@ -119,7 +119,7 @@ impl Notes {
         std::mem::take(&mut self.0.lock().renamed)
     }
 
-    /// The user tries to be in `room`, whatever was before.
+    /// The user tries to join `room`, so an earlier refusal does not count any more.
     pub fn is_coming(&self, room: &RoomName) {
         self.0.lock().gone.retain(|gone| gone.key() != room.key());
     }

@@ -24,16 +24,16 @@ const HISTORY_FOR_PEOPLE: usize = 20;
 
 /// Chat from a terminal or a script.
 ///
-/// On a terminal it fills the screen; ? shows the keys. With --plain, or where TERM is "dumb", it reads and prints
-/// lines instead. What is typed is a message; what begins with / is a command (/help lists them), and //text sends
-/// /text. When standard input or output is no terminal, the client prints one event a line, waits after
-/// the end of the input until everything is acknowledged, and exits with 0 if it was, else with 1.
-/// Messages that are not acknowledged yet are kept on disk and sent by the next run.
+/// On a terminal it fills the screen; ? shows the keys. With --plain, or where TERM is "dumb", it reads and
+/// prints lines instead. What is typed is a message; what begins with / is a command (/help lists them), and
+/// //text sends /text. When standard input or output is no terminal, the client prints one event a line,
+/// waits after the end of the input until everything is acknowledged, and exits with 0 if it was, else with
+/// 1. Messages that are not acknowledged yet are kept on disk and sent by the next run.
 ///
 /// A registered user logs in once by password; the token that this gives is kept beside the outbox for the
 /// next runs, until /logout. Scripts give the password in a file or in $SYNCNET_PASSWORD (one that is to be
-/// chosen in $SYNCNET_NEW_PASSWORD, that of a room in $SYNCNET_ROOM_PASSWORD); a name that is not registered is
-/// a guest's all the same.
+/// chosen in $SYNCNET_NEW_PASSWORD, that of a room in $SYNCNET_ROOM_PASSWORD); a name that is not registered
+/// is a guest's all the same.
 #[derive(Debug, Parser)]
 #[command(name = "syncnet-client", version)]
 pub struct Options {
@@ -88,7 +88,7 @@ pub struct Options {
     wait_s: u32,
 }
 
-/// What is wrong with a command line that clap has taken.
+/// Mistakes in a command line that clap has accepted.
 #[derive(Debug, Error)]
 pub enum OptionError {
     /// It cannot name a room.
@@ -100,14 +100,14 @@ pub enum OptionError {
     /// It cannot be a number of past events.
     #[error("must be a number from 0 to {HISTORY_MAX}")]
     History,
-    /// A script has to give it beforehand.
+    /// A script must give a password beforehand.
     #[error("give the password with --password-file or in $SYNCNET_PASSWORD")]
     NoPassword,
     /// A file with a secret cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// There is no secret in a file.
@@ -119,7 +119,7 @@ pub enum OptionError {
     /// Messages have no place to be kept.
     #[error("there is no home folder: name a folder with --outbox-dir")]
     NoHome,
-    /// Nobody can be believed.
+    /// The trusted certificates cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
 }
@@ -135,9 +135,9 @@ pub struct Settings {
     pub user: UserName,
     /// How to log in.
     pub login: Login,
-    /// The user's password, where a script has given it.
+    /// The user's password, if a script has given it.
     pub password: Option<Secret>,
-    /// The password that the user chooses in its place, where a script has given it.
+    /// The password that the user chooses instead, if a script has given it.
     pub next_password: Option<Secret>,
     /// That of a room.
     pub room_password: Option<Secret>,
@@ -154,12 +154,12 @@ pub struct Settings {
 }
 
 impl Options {
-    /// Where servers are looked for, as far as the command line says.
+    /// The servers that the command line names.
     pub fn servers(&self) -> Vec<Address> {
         servers(self.server_host.clone(), self.server_port)
     }
 
-    /// Whether servers are spoken to by TLS.
+    /// Whether connections use TLS.
     pub fn is_encrypted(&self) -> bool {
         self.tls || self.ca.is_some() || env::var_os("SYNCNET_CA").is_some_and(|path| !path.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Paths behind a command: they go to the end of the line and are taken as they are typed, spaces and all.
+//! Paths behind a command: they go to the end of the line and are taken as they are typed, with spaces.
 
 use std::{
     env, fs,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::protocol::text::is_harmful;
 
-/// The path that `text` means: `~/` stands for the home folder.
+/// The path that `text` means: `~/` is the home folder.
 pub fn read(text: &str) -> PathBuf {
     let home = env::var_os("HOME").map(PathBuf::from);
     match (text.strip_prefix("~/"), home) {
@@ -16,7 +16,7 @@ pub fn read(text: &str) -> PathBuf {
     }
 }
 
-/// What the Tab key may put in the place of `text`, each with what is shown of it. Hidden files are left out, unless
+/// The candidates of the Tab key for `text`, each with the text to show. Hidden files are left out, unless
 /// they are asked for.
 pub fn complete(text: &str) -> Vec<(String, String)> {
     let at = text.rfind(is_separator).map_or(0, |at| at + 1);

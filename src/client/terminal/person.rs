@@ -1,8 +1,8 @@
-//! A person in front: a prompt that what arrives does not garble.
+//! The line mode for a person: a prompt that incoming messages do not garble.
 //!
-//! The main thread edits the line; the printing thread shows updates above it, through the line editor's
-//! own printer. A typed message stays where it was typed, so its event is not shown a second time; only
-//! one that is not acknowledged after a moment is shown as pending, and again when it is through.
+//! The main thread edits the line; the printing thread shows updates above it, through the line editor's own
+//! printer. A typed message stays in its line, so its event is not shown a second time. Only a message that
+//! is not acknowledged after a moment is shown as pending, and again when it is acknowledged.
 //!
 //! Passwords are asked for between two lines, when the editor does not own the terminal, and are neither
 //! shown nor remembered.
@@ -53,38 +53,38 @@ use super::{
     typed::Typed,
 };
 
-/// How long a message may wait for its acknowledgement before it is shown as pending, where there is a
+/// How long a message may wait for its acknowledgement before it is shown as pending, if there is a
 /// connection; without one it is shown at once.
 const PENDING_AFTER: Duration = Duration::from_secs(1);
-/// How long anything else may wait for its answer before it is shown to be on its way.
+/// How long a request may wait for its answer before it is shown to be on its way.
 const WAITS_AFTER: Duration = Duration::from_secs(3);
-/// How often is looked for what has waited so long.
+/// How often waiting messages and requests are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Own messages whose events are waited for, so as not to show them twice. Full: the oldest is forgotten
 /// and its event shown.
 const OWN_MAX: usize = 4_096;
-/// The other users are told at most so often that this one is typing.
+/// The least time between two signs that the user is typing.
 const TYPING_EVERY: Duration = Duration::from_secs(4);
 /// How long the disk may take, after a signal, to keep what was typed last.
 const KEPT_WITHIN: Duration = Duration::from_secs(2);
-/// A user who is typing is shown at most so often.
+/// The least time between two lines that show the same user typing.
 const TYPING_SHOWN_EVERY: Duration = Duration::from_secs(30);
 
 /// What the two threads share.
 struct Shared {
     user: Mutex<UserName>,
-    /// The room that is written to.
+    /// The current room.
     room: Mutex<Option<RoomName>>,
     /// What tells the servers of reading and typing.
     whisper: Mutex<Option<Whisper>>,
     /// The client has stopped for good.
     stopped: AtomicBool,
-    /// The line as it stands, so that Ctrl-C does not throw it away.
+    /// The unfinished line, so that Ctrl-C does not lose it.
     line: Mutex<String>,
 }
 
 impl Shared {
-    /// Says what a signal leaves undone. Nobody may be there to read it.
+    /// Says what a signal leaves undone. Standard error may have no reader any more.
     fn say_last(&self) {
         let mut out = io::stdout();
         let line = std::mem::take(&mut *self.line.lock());
@@ -181,7 +181,7 @@ impl Secrets for PasswordPrompt {
 
 type Printer = Box<dyn ExternalPrinter + Send>;
 
-/// The settings with the password that they need, asked for where it was not given.
+/// The settings with the password that they need; it is asked for if it was not given.
 pub fn with_password(settings: &Settings) -> io::Result<Settings> {
     let mut settings = settings.clone();
     if settings.login.first != First::Guest && settings.login.password.is_none() {
@@ -193,7 +193,7 @@ pub fn with_password(settings: &Settings) -> io::Result<Settings> {
     Ok(settings)
 }
 
-/// Prints where the terminal can do nothing else: the line that is being typed is not drawn again.
+/// Prints on a terminal that can do no more: the line that is being typed is not drawn again.
 struct Plain;
 
 impl ExternalPrinter for Plain {
@@ -275,7 +275,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
         for (old, new) in session.notes.take_renamed() {
             session.rename(&old, &new);
         }
-        // Only now: what was typed to a room that is gone must not go to the one before it.
+        // Only now: a line typed for a room that is gone must not go to the room before it.
         for room in session.notes.take_gone() {
             session.forget(&room);
         }
@@ -294,7 +294,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     Ok(if shared.stopped.load(Ordering::Relaxed) { NOT_DONE } else { DONE })
 }
 
-/// What was shown of the room that is now written to is read.
+/// Marks what was shown of the current room as read.
 fn mark_read(session: &Session, shared: &Shared) {
     if let Some(room) = session.current_room()
         && let (Some(seq), Some(whisper)) = (session.notes.last(room), &*shared.whisper.lock())
@@ -317,7 +317,7 @@ fn begin(session: &Session, shared: &Arc<Shared>, printer: Printer) -> io::Resul
 struct Ended {
     /// Messages that are kept and not acknowledged.
     pending: u64,
-    /// The messages of this run of which it is known that they are kept, or refused.
+    /// The messages of this run that are known to be kept, or refused.
     settled: BTreeSet<String>,
     printer: Printer,
 }
@@ -490,7 +490,7 @@ impl Printing {
         self.own.retain(|_, own| !(own.acked && own.happened));
     }
 
-    /// Shows as pending what has waited for `waited` and was not shown yet.
+    /// Shows as pending the messages that have waited for `waited` and were not shown yet.
     fn show_pending(&mut self, waited: Duration) {
         let due = |own: &&mut Own| !own.acked && !own.shown && own.queued_at.elapsed() >= waited;
         let mut lines = vec![];

@@ -1,4 +1,5 @@
-//! A script in front: lines in, one event a line out, and an exit status that tells whether all is done.
+//! The line mode for a script: lines in, one event a line out, and an exit status that tells whether all is
+//! done.
 //!
 //! However it ends (the end of the input, a signal, an output without a reader, a disk that is full), what
 //! was taken of the input is acknowledged, kept on the disk, or named as neither.
@@ -31,7 +32,7 @@ use super::{
     signals::Signals,
 };
 
-/// The longest line of input, with its line end; a longer one is passed over, and is a failure.
+/// The longest line of input, with its line end; a longer one is skipped, and counts as a failure.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// Lines of input that are read ahead; more are left in the pipe.
 const LINES: usize = 64;
@@ -74,8 +75,8 @@ struct Script<'a> {
     is_over: bool,
 }
 
-/// Runs until the input has ended and everything is answered, the wait is over, or a signal ends it. Gives the exit
-/// status.
+/// Runs until the input has ended and everything is answered, the wait is over, or a signal ends it. Gives
+/// the exit status.
 pub fn run(session: Session, settings: &Settings, signals: &Signals) -> io::Result<u8> {
     let end = signals.told();
     let mut unanswered = Unanswered::default();
@@ -250,7 +251,7 @@ fn print(update: &Update, settings: &Settings, notes: &Notes) -> io::Result<()> 
     if settings.json {
         return write_line(&json::line(update, &command));
     }
-    // Who comes and goes is no news for a script.
+    // Presence is no news for a script.
     if matches!(update, Update::Presence { .. }) {
         return Ok(());
     }
@@ -272,7 +273,7 @@ fn is_done(reply: &Reply) -> bool {
     matches!(reply.outcome, ask::Outcome::Done(_))
 }
 
-/// Says something on standard error, which may have no reader any more.
+/// Prints on standard error, which may have no reader any more.
 fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -306,7 +307,7 @@ impl Unanswered {
         !self.login && self.messages.is_empty() && self.rooms.is_empty() && self.asked.is_empty()
     }
 
-    /// Whether `line` makes sense only when something is answered that is not yet.
+    /// Whether `line` must wait for an answer that has not come yet.
     fn keeps_waiting(&self, line: &str) -> bool {
         match commands::split(line) {
             // It goes on from an answer.

@@ -15,7 +15,7 @@ pub enum PasswordKind {
     Login,
     /// The one that the user chooses for a new account.
     Chosen,
-    /// The one that the user chooses in the place of another.
+    /// The one that the user chooses instead of another.
     Next,
     Room,
     /// The one that is chosen for a room.
@@ -37,7 +37,7 @@ impl PasswordKind {
 /// Why there is no password.
 #[derive(Debug, Error)]
 pub enum NoSecret {
-    /// A script has not given it; where it could.
+    /// A script has not given it; how it can.
     #[error("give the password {0}")]
     NotGiven(&'static str),
     /// The user typed nothing.
@@ -49,12 +49,12 @@ pub enum NoSecret {
     /// It has to be typed before the command is carried out.
     #[error("a password is needed")]
     Needed(PasswordKind),
-    /// The terminal gives nothing.
+    /// The terminal cannot be read.
     #[error("no password was read: {0}")]
     Terminal(#[source] io::Error),
 }
 
-/// Where passwords come from: the terminal, or what a script has set.
+/// The source of passwords: the terminal, or what a script has set.
 pub trait Secrets {
     /// The password.
     ///

@@ -21,14 +21,14 @@ pub struct Session {
     pub user: UserName,
     pub notes: Arc<Notes>,
     settings: Settings,
-    /// The joined rooms, the one written to last.
+    /// The joined rooms, the current one at the end.
     rooms: Vec<RoomName>,
     next_tag: u64,
     /// How often this client has logged in anew.
     pub logins: u64,
 }
 
-/// What became of something that was typed.
+/// The outcome of a typed line.
 pub enum Outcome {
     /// Nothing to wait for.
     Nothing,
@@ -36,7 +36,7 @@ pub enum Outcome {
     Sent(String),
     /// A room is being joined or left.
     Moving(RoomName),
-    /// Something is asked, under this tag.
+    /// A request is on its way, under this tag.
     Asked(u64),
     /// A login is on its way.
     LoggingIn,
@@ -76,16 +76,16 @@ impl Session {
     }
 
     fn join_all(&self) -> io::Result<()> {
-        // The first is written to, and so is the last here.
+        // The first room becomes the current one, so it is joined last.
         self.rooms.iter().rev().try_for_each(|room| self.client.join(room))
     }
 
-    /// The room that is written to.
+    /// The current room.
     pub fn current_room(&self) -> Option<&RoomName> {
         self.rooms.last()
     }
 
-    /// `room` is the one that is written to from now on, whether it is joined or not.
+    /// `room` becomes the current room, whether it is joined or not.
     pub fn turn_to(&mut self, room: &RoomName) {
         self.forget(room);
         self.rooms.push(room.clone());
@@ -99,7 +99,8 @@ impl Session {
         }
     }
 
-    /// Carries out what was typed as `line`. The outer error ends the client, the inner one is for the typist.
+    /// Carries out what was typed as `line`. The outer error ends the client, the inner one is for the
+    /// typist.
     pub fn carry_out(&mut self, typed: Typed, line: &str) -> io::Result<Result<Outcome, Mistake>> {
         Ok(Ok(match typed {
             Typed::Nothing => Outcome::Nothing,
@@ -182,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Conversations of others are nothing that the present user could join.
+    /// Leaves out direct conversations of the former user, which the new one could not join.
     fn leave_other_conversations(&mut self) {
         let key = self.user.key();
         self.rooms.retain(|room| {

@@ -15,7 +15,7 @@ const BEGINNING_CHARS: usize = 60;
 /// What the user is told of a restore.
 pub const RESTORED: &str = "the servers were restored from a backup: what was said after it is gone";
 
-/// `text` without anything that a terminal acts on or that hides what is written.
+/// `text` without letters that a terminal acts on or that hide others.
 ///
 /// Control characters (a body may contain escape sequences and line ends) become their pictures, such as
 /// `␛` and `␊`. The C1 controls, line separators and marks that change the direction of writing have no
@@ -33,8 +33,8 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(picture).collect())
 }
 
-/// The lines that tell of `update`; none where it is no news. Events outside `room` name their room, those in
-/// it have their number in front. `command` is what it answers, where it answers one.
+/// The lines that tell of `update`; none if it is no news. Events outside `room` name their room, those in it
+/// have their number in front. `command` is the command that it answers, if it answers one.
 pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<String> {
     let lines = match update {
         Update::Connection(connection) => vec![format!("* {connection}")],
@@ -91,7 +91,7 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
     lines.iter().map(|line| harmless(line).into_owned()).collect()
 }
 
-/// Enough of a message to know which one is meant; what is refused may be very long.
+/// Enough of a message to recognise it; a refused one may be very long.
 fn beginning(body: &str) -> Cow<'_, str> {
     match body.char_indices().nth(BEGINNING_CHARS) {
         None => Cow::Borrowed(body),
@@ -108,7 +108,7 @@ pub(super) fn event(event: &Event, room: Option<&RoomName>) -> String {
     }
 }
 
-/// What was done by an event, as a sentence. Of a message only that there is one.
+/// The event as a sentence, without the text of a message.
 pub fn deed(event: &Event) -> String {
     let author = &event.author;
     match &event.kind {
@@ -159,7 +159,7 @@ pub fn deed(event: &Event) -> String {
     }
 }
 
-/// A message, with what has become of it.
+/// A message, with its edits and deletion.
 fn said(author: &UserName, message: &Message) -> String {
     let to = message.reply_to.map_or(String::new(), |seq| format!(" (to {seq})"));
     let by = message.display_name.as_ref().map_or(String::new(), |name| format!(" [{name}]"));

@@ -1,5 +1,5 @@
-//! What a signal does that asks the client to end: the terminal is given back as it was, also from the middle of a
-//! password, and nothing that was typed is lost unseen.
+//! Signals that ask the client to end: the terminal is restored, even in the middle of a password, and
+//! nothing that was typed is lost silently.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,30 +12,30 @@ use parking_lot::Mutex;
 
 use super::NOT_DONE;
 
-/// Ctrl-C where it is no key, SIGTERM and SIGHUP, from the start of the program on.
+/// Ctrl-C (if the program does not read it as a key), SIGTERM and SIGHUP, from the start of the program on.
 #[derive(Clone)]
 pub struct Signals(Arc<Mutex<OnSignal>>);
 
 enum OnSignal {
-    /// The terminal is given back, this is done, and the process ends with [`NOT_DONE`].
+    /// The terminal is restored, this is called, and the process ends with [`NOT_DONE`].
     End(Box<dyn FnMut() + Send>),
-    /// Somebody waits for it, and ends the program in order.
+    /// A thread waits for it, and ends the program in order.
     Tell(Sender<()>),
 }
 
 impl Signals {
-    /// Remembers how the terminal is now. Until another wish is told, a signal ends the process.
+    /// Remembers the present mode of the terminal. Until another action is set, a signal ends the process.
     pub fn watch() -> Signals {
         let terminal = TerminalMode::now();
         let end_line = || {
             if io::stdin().is_terminal() {
-                // What comes next begins a line of its own. Nobody may be there to read it.
+                // What is printed next begins a new line. Standard output may have no reader any more.
                 let _ = writeln!(io::stdout());
             }
         };
         let signals = Signals(Arc::new(Mutex::new(OnSignal::End(Box::new(end_line)))));
         let on_signal = signals.0.clone();
-        // It fails if the program has done so before; then signals end it at once, as they do by default.
+        // It fails if a handler was set before; then signals end the program at once, as they do by default.
         let _ = ctrlc::set_handler(move || match &mut *on_signal.lock() {
             // One that waits already says the same.
             OnSignal::Tell(ends) => drop(ends.try_send(())),
@@ -48,20 +48,20 @@ impl Signals {
         signals
     }
 
-    /// From now on a signal is told here, and does nothing else.
+    /// From now on a signal is sent to this channel, and does nothing else.
     pub fn told(&self) -> Receiver<()> {
         let (ends, end) = bounded(1);
         *self.0.lock() = OnSignal::Tell(ends);
         end
     }
 
-    /// From now on a signal gives the terminal back, does `last`, and ends the process.
+    /// From now on a signal restores the terminal, calls `last`, and ends the process.
     pub fn end_with(&self, last: impl FnMut() + Send + 'static) {
         *self.0.lock() = OnSignal::End(Box::new(last));
     }
 }
 
-/// How the terminal treats what is typed: whether it shows it, and whether it hands on lines or keys.
+/// The mode of the terminal: whether it shows typed letters, and whether it gives lines or keys.
 struct TerminalMode {
     #[cfg(unix)]
     mode: Option<nix::sys::termios::Termios>,
@@ -76,13 +76,13 @@ impl TerminalMode {
 
     fn restore(&self) {
         if let Some(mode) = &self.mode {
-            // It fails if the terminal is gone, and then there is nothing to give back.
+            // It fails if the terminal is gone; then there is nothing to restore.
             let _ = nix::sys::termios::tcsetattr(io::stdin(), nix::sys::termios::SetArg::TCSANOW, mode);
         }
     }
 }
 
-/// The console of Windows forgets the mode with the program.
+/// The console of Windows restores the mode itself.
 #[cfg(not(unix))]
 impl TerminalMode {
     fn now() -> TerminalMode {

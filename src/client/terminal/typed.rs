@@ -1,4 +1,4 @@
-//! What a line of input means: a request, or something that the client itself does.
+//! The meaning of a line of input: a request, or something that the client itself does.
 
 use std::path::PathBuf;
 
@@ -23,11 +23,11 @@ pub enum Typed {
     Ask(Box<TargetedRequest>),
     /// Join a room, which becomes the current one.
     Enter {
-        /// Which; where it does not exist, it is made.
+        /// The room; if it does not exist, it is created.
         room: RoomName,
-        /// Whether it is private if it is made.
+        /// Whether it is private if it is created.
         private: bool,
-        /// What opens it, or will open it.
+        /// Its password, or that of the room to create.
         password: Option<Password>,
     },
     Leave(RoomName),
@@ -73,10 +73,10 @@ impl Typed {
     /// Reads a line without its line end, typed by a user who writes to `room`.
     ///
     /// # Errors
-    /// It is a command, and not used as it has to be; or there is no password that it needs.
+    /// It is a command that is not used correctly, or a password that it needs is missing.
     pub fn read(line: &str, room: Option<&RoomName>, secrets: &mut dyn Secrets) -> Result<Typed, Mistake> {
         let Some((name, words)) = commands::split(line) else {
-            // Two slashes stand for one that begins no command.
+            // Two slashes mean one that does not begin a command.
             let text = if line.starts_with("//") { &line[1..] } else { line };
             return Ok(if text.trim().is_empty() { Typed::Nothing } else { Typed::Say(Say::here(text)) });
         };
@@ -88,14 +88,14 @@ impl Typed {
         Ok(typed)
     }
 
-    /// Whether the line holds a password and is to be remembered nowhere.
+    /// Whether the line may hold a password, so that it must not be remembered.
     pub fn is_secret(line: &str) -> bool {
         let mut words = line.split_whitespace();
         let harmless = match words.next() {
             Some("/admin") if words.next() == Some("password") => 1,
             // The first word is a name.
             Some("/join" | "/create" | "/login" | "/register") => 1,
-            // What is typed behind these can only be meant as one.
+            // A word behind these can only be meant as a password.
             Some("/password" | "/room-password" | "/close-account") => 0,
             _ => return false,
         };

@@ -1,4 +1,4 @@
-//! Stories about accounts, changes, files and what is told by the way, line by line.
+//! Stories about accounts, changes, files, reading and typing, line by line.
 
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ fn registering_over_a_lost_connection_ends_in_a_login() {
     assert_eq!(login["data"]["password"], "hunter22");
     let_in(&mut rig, &login);
     assert_eq!(login_needed(&rig), None);
-    // A name that somebody else has is told at once.
+    // A name that another user has is told at once.
     let mut rig = with_login(Login::by_registering(Secret::new("hunter22")));
     let register = open(&mut rig);
     rig.nack(&register, "name_taken", None);
@@ -191,7 +191,7 @@ fn a_change_is_asked_once_and_lost_with_its_connection() {
     assert!(rig.take("react").is_empty(), "the room comes first");
     rig.answer_join(json!({ "last_seq": 0 }));
     assert_eq!(rig.take("react").len(), 1);
-    assert!(rig.take("topic").is_empty(), "nobody knows, so it is not asked again");
+    assert!(rig.take("topic").is_empty(), "the outcome is unknown, so it is not asked again");
     assert!(!rig.state.is_idle());
 }
 
@@ -309,7 +309,7 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
     let mut rig = Rig::in_lobby(&[8000], 0);
     rig.command(Command::Typing(room("lobby")));
     let typing = rig.take("typing").remove(0);
-    assert!(typing["request_id"].is_null(), "nobody answers it");
+    assert!(typing["request_id"].is_null(), "it has no answer");
     rig.line(
         json!({ "msg_type": "typing", "data": { "room": "lobby", "username": "bob", "state": "typing" } }),
     );
@@ -415,7 +415,7 @@ fn uploads_wait_for_their_turn_and_for_servers_that_take_no_more() {
     };
     let begins = rig.take("file_begin");
     assert_eq!(begins.len(), 2, "not all at once");
-    // Another device of the user has uploads, too: what is said meanwhile goes on.
+    // Another device of the user has uploads, too; messages go on meanwhile.
     rig.nack(&begins[0], "rate_limited", Some(200));
     rig.send("lobby", "hello");
     assert_eq!(rig.take("chat").len(), 1);

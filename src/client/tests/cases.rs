@@ -100,7 +100,8 @@ fn the_client_keeps_its_promises() {
     }
 }
 
-/// Does what a step says, or compares what it expects. `ids` and `requests` are of the messages, by their text.
+/// Does what a step says, or compares what it expects. `ids` and `requests` are of the messages, by their
+/// text.
 fn play(
     rig: &mut Rig,
     step: &Value,

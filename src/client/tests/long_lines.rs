@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The server could not read a line to its end, so it does not say which, and hangs up.
+/// The server could not read a line to its end, so it does not say which, and closes the connection.
 fn too_long(rig: &mut Rig) {
     rig.line(json!({ "msg_type": "nack", "data": { "for": "", "code": "too_large", "reason": "line" } }));
 }

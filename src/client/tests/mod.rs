@@ -1,5 +1,5 @@
-//! Stories about one client and the servers it meets, told line by line, and (`world`) a server that is honest but
-//! unlucky for many seeds.
+//! Stories about one client and the servers it meets, told line by line, and (`world`) a server that is
+//! honest but unlucky for many seeds.
 
 mod accounts;
 mod cases;
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::protocol::{Limits, RoomName, UserName, checked::Topic, request::SetTopic};
 
-/// A client, and whatever it wanted and was not yet looked at.
+/// A client, and the outputs that the test has not checked yet.
 struct Rig {
     state: ClientState,
     now_ms: u64,
@@ -54,7 +54,7 @@ fn room(name: &str) -> RoomName {
     RoomName::new(name).unwrap()
 }
 
-/// To say what `lobby` is about.
+/// A request that sets the topic of `lobby`.
 fn topic(text: &str) -> SetTopic {
     SetTopic { room: room("lobby"), topic: Topic::new(text).unwrap() }
 }

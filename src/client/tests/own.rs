@@ -61,13 +61,13 @@ fn the_last_message_is_meant_also_while_no_server_works_and_never_the_one_before
     rig.lost();
     rig.send("lobby", "two");
     delete_last(&mut rig, 7);
-    // What is said after the command does not change what was meant.
+    // A message sent after the command does not change which one was meant.
     rig.send("lobby", "three");
     rig.ask(8, topic("tea"));
     rig.log_in("server2");
     rig.answer_join(json!({ "last_seq": 10 }));
     assert!(rig.take("delete").is_empty(), "two has no place yet");
-    assert_eq!(rig.take("topic").len(), 1, "nobody waits for it");
+    assert_eq!(rig.take("topic").len(), 1, "no request waits for it");
     let two = rig.take("chat").remove(0);
     rig.ack_chat(&two, 11);
     let delete = rig.take("delete").remove(0);

@@ -1,5 +1,5 @@
-//! One client against a server that is honest but unlucky, over a network that cuts, for many seeds: all that is
-//! typed is committed once and in its order, and all that is committed is shown once and in its order.
+//! One client against a server that is honest but unlucky, over a network that cuts, for many seeds. All that
+//! is typed must be committed once and in order, and all that is committed must be shown once and in order.
 
 use std::collections::VecDeque;
 
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// One in `odds`, as long as faults happen.
+    /// True one time in `odds`, as long as faults happen.
     fn unlucky(&mut self, odds: u64) -> bool {
         self.unlucky && self.chance.below(odds) == 0
     }
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Everything on its way is lost.
+    /// Everything that is on its way is lost.
     fn cut(&mut self) {
         if self.wire.take().is_some() {
             self.input(Input::Disconnected { reason: "reset".into() });
@@ -249,7 +249,7 @@ impl World {
         self.wire.as_mut().unwrap().follows = Some(end);
     }
 
-    /// Pushes what a follower has not got; a careless server leaves one out, or says one twice.
+    /// Pushes what a follower has not got; an unlucky server leaves one out, or sends one twice.
     fn push_events(&mut self) {
         while let Some(follows) = self.wire.as_ref().and_then(|wire| wire.follows)
             && follows < self.log.len()

@@ -29,9 +29,9 @@ use super::{
     room::{Item, Room, ScrollPosition, State},
 };
 
-/// More lines than these are sent after a question only.
+/// More lines than these are sent only after a question.
 const LINES_UNASKED: usize = 5;
-/// The others are told at most so often that the user is typing.
+/// The least time between two signs that the user is typing.
 const TYPING_EVERY_MS: u64 = 4_000;
 /// Rows that the wheel of the mouse scrolls.
 const WHEEL_ROWS: isize = 3;
@@ -84,7 +84,7 @@ impl Model {
         }
         match action {
             Some(action) => self.act(action, event),
-            // A letter with nothing to do for the selected message goes on with the text.
+            // A letter that is no command for the selected message goes into the text.
             None => self.type_key(event),
         }
     }
@@ -194,7 +194,7 @@ impl Model {
         let empty = self.current_room().is_none_or(|room| room.composer.is_empty());
         if !empty {
             if let Some(room) = self.current_room_mut() {
-                // What was thrown away by mistake comes back with Ctrl-P.
+                // A text that was cleared by mistake comes back with Ctrl-P.
                 let text = room.composer.take();
                 if !Typed::is_secret(&text) {
                     room.composer.remember(text);
@@ -232,7 +232,7 @@ impl Model {
         self.mark_read(seq);
     }
 
-    /// The newest events may not be known, after a long way into the past.
+    /// Asks for the newest events, which may be unknown after a long way into the past.
     fn ask_for_the_present(&mut self) {
         let Some(room) = self.current_room_mut() else { return };
         let is_known = room.spans.newest().is_some_and(|(_, to)| to >= room.last_seq);
@@ -402,7 +402,7 @@ impl Model {
         }
     }
 
-    /// A message that was refused: away with it, and once more where that is wanted.
+    /// Removes a refused message, and sends it once more if that is wanted.
     fn give_up_failed(&mut self, number: u64, action: Action) {
         let Some(room) = self.current_room_mut() else { return };
         room.selected = None;
@@ -459,7 +459,7 @@ impl Model {
         }
     }
 
-    /// Sends what is written; many lines only if `asked`.
+    /// Sends the text; many lines only if `asked`.
     pub(super) fn send(&mut self, asked: bool) {
         let Some(room) = self.current_room_mut() else { return };
         let text = room.composer.text();
@@ -480,7 +480,7 @@ impl Model {
         if is_command {
             return self.command(text.trim().to_owned());
         }
-        // Two slashes stand for one that begins no command.
+        // Two slashes mean one that does not begin a command.
         let body = if text.starts_with("//") { text[1..].to_owned() } else { text };
         match aim {
             Aim::Edit(seq) => match Body::new(body) {
@@ -516,7 +516,7 @@ impl Model {
         }
     }
 
-    /// What may stand in the place of the word before the cursor.
+    /// Candidates for the word before the cursor.
     fn candidates(&self) -> Option<(usize, Vec<String>)> {
         let room = self.current_room()?;
         let line = room.composer.before_cursor();
@@ -563,7 +563,7 @@ impl Model {
         let Some((start, mut candidates)) = self.candidates() else { return };
         let word = line[start..].to_owned();
         if candidates.is_empty() && !word.is_empty() {
-            // A name without its sign is meant as one.
+            // A word without a sign may be a name.
             let Some(room) = self.current_room() else { return };
             let users = room.members.iter().map(|member| member.username.as_str());
             let fits =
@@ -573,7 +573,7 @@ impl Model {
         self.offered(start, candidates);
     }
 
-    /// Takes the first of what Tab may put in.
+    /// Takes the first candidate of Tab.
     pub(super) fn offered(&mut self, start: usize, candidates: Vec<String>) {
         if let Some(room) = self.current_room_mut() {
             room.composer.offer(start, candidates);

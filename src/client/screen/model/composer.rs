@@ -1,4 +1,4 @@
-//! What a user writes in one room: the text, what it is going to be, what was sent before, and what Tab offers.
+//! What a user writes in one room: the text, its purpose, the texts sent before, and what Tab offers.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::{CursorMove, Input, Key, TextArea, WrapMode};
@@ -8,7 +8,7 @@ use crate::protocol::text::is_harmful;
 /// Texts that were sent and are remembered.
 const HISTORY_MAX: usize = 200;
 
-/// What becomes of the text when it is sent.
+/// The purpose of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Aim {
     #[default]
@@ -22,11 +22,11 @@ pub enum Aim {
 /// What Tab goes through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// Where in its line the word begins, in letters.
+    /// The begin of the word in its line, in letters.
     start: usize,
-    /// What may stand there.
+    /// The candidates for it.
     pub candidates: Vec<String>,
-    /// Which of them does; `None` while they are only offered.
+    /// The one that is put in; `None` while they are only offered.
     pub at: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ pub struct Completion {
 #[derive(Debug)]
 pub struct Composer {
     area: TextArea<'static>,
-    /// What it is going to be.
+    /// Its purpose.
     pub aim: Aim,
     /// What was written before an edit began, to come back to.
     put_aside: Option<String>,
@@ -60,7 +60,7 @@ impl Default for Composer {
 fn area(text: &str) -> TextArea<'static> {
     let mut area = TextArea::new(text.split('\n').map(str::to_owned).collect());
     area.set_cursor_line_style(ratatui::style::Style::default());
-    // The terminal's own cursor stands there: input methods and screen readers follow it.
+    // The terminal's own cursor is there: input methods and screen readers follow it.
     area.set_cursor_style(ratatui::style::Style::default());
     area.set_wrap_mode(WrapMode::WordOrGlyph);
     area.set_max_histories(100);
@@ -96,7 +96,7 @@ impl Composer {
         self.recalled = None;
     }
 
-    /// Takes what is written, to be sent: the input is empty, and what was put aside comes back.
+    /// Takes the text, to be sent: the input is empty, and what was put aside comes back.
     pub fn take(&mut self) -> String {
         let text = self.text();
         let aside = self.put_aside.take().unwrap_or_default();
@@ -124,7 +124,7 @@ impl Composer {
         self.aim = Aim::Edit(seq);
     }
 
-    /// Gives up a reply or an edit; `false` where there is none.
+    /// Gives up a reply or an edit; `false` if there is none.
     pub fn give_up(&mut self) -> bool {
         match std::mem::take(&mut self.aim) {
             Aim::Say => return false,
@@ -190,13 +190,13 @@ impl Composer {
         (cursor.0 + 1, cursor.1) == (lines.len(), last)
     }
 
-    /// Offers what may stand in the place of the word that begins at the byte `start` of the line.
+    /// Offers candidates for the word that begins at the byte `start` of the line.
     pub fn offer(&mut self, start: usize, candidates: Vec<String>) {
         let start = self.before_cursor().get(..start).map_or(0, |head| head.chars().count());
         self.completion = (!candidates.is_empty()).then_some(Completion { start, candidates, at: None });
     }
 
-    /// Puts the first or the next of what is offered in the place of the word; `false` where nothing is offered.
+    /// Replaces the word by the first or the next candidate; `false` if nothing is offered.
     pub fn complete(&mut self) -> bool {
         let Some(mut completion) = self.completion.take() else { return false };
         let at = completion.at.map_or(0, |at| (at + 1) % completion.candidates.len());
@@ -213,7 +213,7 @@ impl Composer {
     }
 }
 
-/// A text from outside without letters that are not read: line ends and tabs stay.
+/// A text from outside without letters that have no shape; line ends and tabs stay.
 fn clean(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     text.chars().filter(|&letter| matches!(letter, '\n' | '\t') || !is_harmful(letter)).collect()

@@ -1,7 +1,8 @@
-//! How well a few typed letters fit a name.
+//! Fuzzy matching: how well a few typed letters fit a name.
 
-/// The fit of `typed` to `name`, higher is better; `None` where its letters do not stand in it in that order. Case
-/// does not count. A beginning beats the beginning of a word, which beats letters that follow each other.
+/// The fit of `typed` to `name`, higher is better; `None` if the name does not have its letters in that
+/// order. Case does not count. A beginning beats the beginning of a word, which beats letters that follow
+/// each other.
 pub fn fit(name: &str, typed: &str) -> Option<i32> {
     let name: Vec<char> = name.to_lowercase().chars().collect();
     let typed: Vec<char> = typed.to_lowercase().chars().filter(|letter| !letter.is_whitespace()).collect();
@@ -20,13 +21,13 @@ pub fn fit(name: &str, typed: &str) -> Option<i32> {
                 _ => 0,
             }
         };
-        // Of two places that are worth the same, the first.
+        // If two places have the same value, the first.
         let at = places.max_by_key(|&at| (value(at), std::cmp::Reverse(at)))?;
         score += value(at) - i32::try_from(at - from).unwrap_or(i32::MAX).min(5);
         last = Some(at);
         from = at + 1;
     }
-    // Of names that fit as well, the shorter one.
+    // If two names fit equally well, the shorter one.
     Some(score * 100 - i32::try_from(name.len()).unwrap_or(0))
 }
 

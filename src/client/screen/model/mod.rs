@@ -1,14 +1,14 @@
-//! The screen's core: what happens goes in, what is wanted comes out, and what is shown can be drawn at any time.
+//! The screen's core: events go in, wishes come out, and it can be drawn at any time.
 //!
 //! # Contract
-//! [`Model::handle`] takes what happened, with the time. Then [`Model::poll_wish`] gives what is to be done, in
-//! order, until there is nothing. If nothing happens until [`Model::next_timeout_ms`], `Input::Tick` is due. There
-//! is no clock, terminal, thread or socket in here; the same inputs lead to the same screen.
+//! [`Model::handle`] takes what happened, with the time. Then [`Model::poll_wish`] gives what is to be done,
+//! in order, until there is nothing. If nothing happens until [`Model::next_timeout_ms`], `Input::Tick` is
+//! due. It uses no clock, terminal, thread or socket; the same inputs lead to the same screen.
 //!
 //! # Reading
-//! A message counts as read when it has been on the screen and the user then does something in that room: write,
-//! scroll, select, or go on with Alt-A. Neither opening a room nor walking through the list does it, and while
-//! peeking nothing does.
+//! A message counts as read when it has been on the screen and the user then does something in that room:
+//! write, scroll, select, or go on with Alt-A. Opening a room or walking through the list does not count, and
+//! while peeking nothing counts.
 
 mod acts;
 pub mod composer;
@@ -45,15 +45,15 @@ use super::{
     view::{self, theme::Theme, window},
 };
 
-/// How long a notice stands.
+/// How long a notice is shown.
 const NOTICE_MS: u64 = 6_000;
 /// How long a user is shown to be typing after the last sign of it.
 const TYPING_MS: u64 = 6_000;
-/// How long the events that a join brings along are waited for, before they are asked for.
+/// How long to wait for the events that come with a join, before asking for them.
 const EVENTS_MS: u64 = 300;
 /// Events of one page of history.
 const PAGE: usize = 100;
-/// Items beyond the edge of the screen that are to be known before they are needed.
+/// Items beyond the edge of the screen that are loaded ahead.
 const AHEAD: usize = 40;
 
 #[derive(Debug)]
@@ -66,13 +66,13 @@ pub enum Input {
     Mouse(MouseEvent),
     /// The terminal has this size.
     Resize(Size),
-    /// The terminal is looked at, or not any more.
+    /// The terminal has got the focus, or lost it.
     Focus(bool),
     /// The client has something to tell.
     News(News),
     /// What was written in the editor.
     Written(String),
-    /// Something that was wished for has not worked; why, for people.
+    /// A wish has failed; why, for people.
     Failed(String),
     Tick,
 }
@@ -86,7 +86,7 @@ pub enum Link {
     Online(String),
     /// The search goes on.
     Offline {
-        /// What the last attempt met.
+        /// Why the last attempt failed.
         reason: String,
         /// Servers answer, but have no majority.
         no_majority: bool,
@@ -100,7 +100,7 @@ pub enum Link {
 /// Who leads the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leader {
-    /// No server has said.
+    /// No server has told.
     Unknown,
     /// There is no leader for the moment.
     None,
@@ -124,7 +124,7 @@ pub struct Start {
     pub rooms: Vec<RoomName>,
     /// How large the terminal is.
     pub size: Size,
-    /// Where the user is.
+    /// The user's time zone.
     pub zone: TimeZone,
     /// Whether there may be colours.
     pub colours: bool,
@@ -132,14 +132,14 @@ pub struct Start {
     pub preferences: Preferences,
 }
 
-/// All that the screen shows: see the module's essay.
+/// All that the screen shows; see the module's documentation.
 #[derive(Debug)]
 pub struct Model {
     /// Milliseconds since 1970.
     pub now_ms: u64,
     /// The size of the terminal.
     pub size: Size,
-    /// Where the user is.
+    /// The user's time zone.
     pub zone: TimeZone,
     pub theme: Theme,
     /// What the user prefers.
@@ -159,13 +159,13 @@ pub struct Model {
     pub known_rooms: Vec<RoomSummary>,
     /// `online`, `away` or `offline`, by user.
     pub presence: BTreeMap<UserKey, (UserName, PresenceState)>,
-    /// Who types where, and until when that holds.
+    /// The users who are typing: the room, the name, and until when that holds.
     pub typing: Vec<(RoomKey, UserName, u64)>,
-    /// What lies over the screen.
+    /// The open overlay.
     pub overlay: Option<Overlay>,
     /// A sentence at the bottom.
     pub notice: Option<Notice>,
-    /// Nothing is marked as read.
+    /// While peeking, nothing is marked as read.
     pub peek: bool,
     /// A message that is to be shown once its place in the room is known.
     jump: Option<(RoomKey, u64)>,
@@ -177,7 +177,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A screen of which nothing is known yet.
+    /// A screen that knows nothing yet.
     pub fn new(now_ms: u64, start: Start) -> Model {
         let mut model = Model {
             now_ms,
@@ -273,18 +273,18 @@ impl Model {
         rooms
     }
 
-    /// Whether the user wants to hear nothing of a room.
+    /// Whether the user gets no notifications of a room.
     pub fn is_silent(&self, room: &Room) -> bool {
         self.preferences.silent.contains(&room.name.key())
     }
 
-    /// Who types in the room that is shown.
+    /// The users who are typing in the room that is shown.
     pub fn typists(&self) -> Vec<&UserName> {
         let here = self.typing.iter().filter(|(room, ..)| Some(room) == self.current.as_ref());
         here.map(|(_, user, _)| user).collect()
     }
 
-    /// The room of this name, which is made where there is none.
+    /// The room of this name, which is added if there is none.
     fn room_of(&mut self, name: &RoomName) -> &mut Room {
         let me = self.me.clone();
         self.rooms.entry(name.key()).or_insert_with(|| Room::new(name.clone(), &me))
@@ -315,7 +315,7 @@ impl Model {
         self.notice = Some(Notice { text, is_bad: true, until_ms });
     }
 
-    /// Shows a room, and joins it where the user is not in it.
+    /// Shows a room, and joins it if the user is not in it.
     fn open(&mut self, name: &RoomName) {
         let key = name.key();
         if self.current.as_ref() == Some(&key) && self.rooms.contains_key(&key) {
@@ -339,7 +339,7 @@ impl Model {
         self.current = Some(key);
     }
 
-    /// What has been on the screen is read, unless the user only peeks.
+    /// Marks what has been on the screen as read, unless the user only peeks.
     fn mark_seen(&mut self) {
         if self.peek {
             return;
@@ -357,7 +357,7 @@ impl Model {
     fn mark_read(&mut self, seq: u64) {
         let me = self.me.clone();
         let Some(room) = self.current_room_mut() else { return };
-        // Before it is known how far it was read, there is nothing to move forward.
+        // Before it is known how far it was read, nothing can be marked.
         let Some(last_read) = room.last_read.filter(|&last_read| last_read < seq) else { return };
         room.last_read = Some(seq);
         if seq >= room.last_seq {

@@ -1,4 +1,4 @@
-//! What the client's news change in a [`Model`].
+//! How news of the client change a [`Model`].
 
 use crate::client::terminal::show::RESTORED;
 use crate::protocol::{
@@ -130,7 +130,7 @@ impl Model {
             }
             News::Search(text) => self.search(&text),
             News::GoTo(room) => {
-                // What it joins by is on its way already.
+                // Its join is on its way already.
                 self.room_of(&room).joining = Joining::Asked;
                 self.open(&room);
             }
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// The line above what is unread stays in the room that is shown: nothing moves under the eyes of a reader.
+    /// In the room that is shown, the line above unread messages stays: nothing moves while it is read.
     fn read_elsewhere(&mut self, name: &RoomName, seq: u64, unread: u64, mentions: u64) {
         let (key, me) = (name.key(), self.me.clone());
         let is_current = self.current.as_ref() == Some(&key);
@@ -163,7 +163,7 @@ impl Model {
         room.recount(&me);
     }
 
-    /// What has become of a search, unless the user has gone on to another one.
+    /// Takes in the outcome of a search, unless the user has begun another one.
     fn searched(&mut self, search: u64, results: Results) {
         if let Some(Overlay::Search(overlay)) =
             self.overlay.as_mut().filter(|overlay| overlay.is_search(search))
@@ -172,7 +172,7 @@ impl Model {
         }
     }
 
-    /// The connection is gone: what was on its way will be sent again.
+    /// The connection is gone: messages on their way will be sent again.
     fn was_cut(&mut self) {
         for room in self.rooms.values_mut() {
             for outgoing in room.outgoing.values_mut().filter(|outgoing| outgoing.state == State::Pending) {
@@ -207,7 +207,7 @@ impl Model {
             // Members come and go unseen while there is no connection.
             room.members_asked = false;
         }
-        // Its summary tells how far it was read.
+        // The room's summary tells how far it was read.
         if room.last_read.is_none() && self.is_online() {
             self.ask_rooms(true);
         }
@@ -283,14 +283,14 @@ impl Model {
         if sends_away {
             room.joining = Joining::Refused("you were sent out of the room".into());
         }
-        // A conversation of two may begin with this event, and with it what is unread.
+        // A direct conversation may begin with this event; then it is the first unread one.
         if room.last_read.is_none() && room.other.is_some() && !past {
             room.last_read = Some(seq.saturating_sub(1));
         }
         if is_news && room.last_read.is_none_or(|last_read| seq > last_read) {
             room.unread += 1;
             room.mentions += u64::from(is_mention);
-            // What comes while the user is elsewhere begins behind a line.
+            // Events that come while the user is elsewhere begin behind a line.
             if !is_current && room.unread_from.is_none() {
                 room.unread_from = room.last_read;
             }
@@ -310,7 +310,7 @@ impl Model {
         }
     }
 
-    /// A room has another name; it stays what it is, with its draft and where it is read.
+    /// A room has another name; its draft and reading place stay.
     fn rename(&mut self, old: &RoomName, new: &RoomName) {
         if let Some(mut room) = self.rooms.remove(&old.key()) {
             room.name = new.clone();
@@ -381,7 +381,7 @@ impl Model {
         }
     }
 
-    /// One line is said at the bottom; more are shown as a page.
+    /// One line is shown at the bottom; more are shown as a page.
     fn said(&mut self, title: String, lines: Vec<String>) {
         match lines.as_slice() {
             [] => {}

@@ -1,4 +1,4 @@
-//! What lies over the screen: the help, a page of text, the switcher, a search, a question, a password.
+//! Overlays: the help, a page of text, the switcher, a search, a question, a password.
 
 use ratatui::crossterm::event::KeyEvent;
 
@@ -41,13 +41,13 @@ impl Field {
     }
 }
 
-/// What the switcher leads to.
+/// An entry of the switcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub room: RoomName,
     /// Its name as it is shown.
     pub title: String,
-    /// The other one, in a conversation of two.
+    /// The other user, in a direct conversation.
     pub person: Option<UserName>,
     /// Whether the user is in it.
     pub joined: bool,
@@ -56,13 +56,13 @@ pub struct Entry {
     pub about: String,
 }
 
-/// What has become of a search.
+/// The outcome of a search.
 #[derive(Debug)]
 pub enum Results {
     /// Nothing was asked yet.
     None,
     Waiting,
-    /// These, newest first; and from when to when was looked, if that was limited.
+    /// The hits, newest first, and the time span of the search, if it was limited.
     Found(Vec<Hit>, Option<String>),
     Failed(String),
 }
@@ -85,7 +85,7 @@ pub enum Question {
     SendLines(usize),
 }
 
-/// What lies over the screen.
+/// An overlay.
 #[derive(Debug)]
 pub enum Overlay {
     /// The keys and commands, from this line on.
@@ -119,9 +119,9 @@ pub enum Overlay {
         secrets: Vec<String>,
         /// What is asked for.
         prompt: &'static str,
-        /// It is asked for twice.
+        /// Whether it is asked for twice.
         twice: bool,
-        /// Nothing may be typed.
+        /// Whether it may be left empty.
         optional: bool,
         /// What was typed the first time.
         first: Option<String>,

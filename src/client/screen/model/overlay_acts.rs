@@ -1,4 +1,4 @@
-//! What the user's keys do in what lies over the screen.
+//! What the user's keys do in an overlay.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
@@ -33,7 +33,7 @@ impl Model {
                     Action::Down => *top += 1,
                     Action::Older => *top = top.saturating_sub(page),
                     Action::Newer => *top += page,
-                    // Enter closes what can only be read.
+                    // Enter closes a page that can only be read.
                     _ => return,
                 }
                 let last = view::overlay_lines(self, &overlay).saturating_sub(page);
@@ -171,7 +171,7 @@ fn is_letter(event: KeyEvent, letter: char) -> bool {
     matches!(event.code, KeyCode::Char(typed) if typed.to_ascii_lowercase() == letter)
 }
 
-/// Where the cursor of a list goes.
+/// The new position of a list's cursor.
 fn moved(at: usize, count: usize, action: Action, page: usize) -> usize {
     let last = count.saturating_sub(1);
     match action {

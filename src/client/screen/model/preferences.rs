@@ -1,4 +1,4 @@
-//! What a user prefers, from one run to the next.
+//! A user's preferences, kept from one run to the next.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::protocol::RoomKey;
 
-/// How a user hears of a message that concerns them while they look elsewhere.
+/// How a user is told of a message that concerns them while the terminal has no focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notify {
@@ -15,7 +15,7 @@ pub enum Notify {
     Off,
     /// By the bell of the terminal.
     Bell,
-    /// By a notification of the desktop, where the terminal passes them on.
+    /// By a notification of the desktop, if the terminal passes them on.
     Desktop,
 }
 
@@ -27,11 +27,11 @@ pub struct Preferences {
     pub notify: Notify,
     /// Whether the program takes the mouse; without it, the terminal marks and copies text by it.
     pub mouse: bool,
-    /// Whether the rooms are listed at the left, where there is room.
+    /// Whether the rooms are listed at the left, if there is room.
     pub show_rooms: bool,
-    /// Whether the members are listed at the right, where there is room.
+    /// Whether the members are listed at the right, if there is room.
     pub show_members: bool,
-    /// Rooms of which the user wants to hear nothing.
+    /// Rooms without notifications.
     pub silent: BTreeSet<RoomKey>,
 }
 

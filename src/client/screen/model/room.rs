@@ -1,8 +1,8 @@
-//! One room: what is known of its events, what of ours is on its way, and how far a person has read it.
+//! One room: its known events, the user's own messages on their way, and how far it was read.
 //!
-//! Events are kept by their place. What is known of a room may have gaps, after a jump to something old for
-//! example; a reader stays inside one interval of `Spans`, and at its edges more is asked for. Edits, deletions
-//! and reactions change the message that they are about; they are shown as what has become of it.
+//! Events are kept by their place. The known places may have gaps, for example after a jump to something old.
+//! A reader stays inside one interval of `Spans`; at its edges more is asked for. Edits, deletions and
+//! reactions are shown in the message that they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub enum Item {
     Outgoing(u64),
 }
 
-/// What has become of an own message.
+/// The state of an own message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Kept, and on its way or waiting.
@@ -49,16 +49,16 @@ pub struct Outgoing {
     pub reply_to: Option<u64>,
     /// Since when, milliseconds since 1970.
     pub at_ms: u64,
-    /// What has become of it.
+    /// Its state.
     pub state: State,
     /// Whether the connection was lost while it was on its way.
     pub again: bool,
 }
 
-/// What stands at the top of the list of messages, or its bottom.
+/// What is at the top of the list of messages, or at its bottom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrollPosition {
-    /// The first unread message is at the top; the present where there is none, or where all of it fits.
+    /// The first unread message is at the top; like `Present` if there is none, or if all unread ones fit.
     FirstUnread,
     /// The newest is at the bottom.
     Present,
@@ -78,13 +78,13 @@ pub enum Joining {
 #[derive(Debug)]
 pub struct Room {
     pub name: RoomName,
-    /// The other one, in a conversation of two.
+    /// The other user, in a direct conversation.
     pub other: Option<UserName>,
     /// What it is about.
     pub topic: String,
     /// Whether the user is in it.
     pub joining: Joining,
-    /// Until then the events that a join brings along may still come.
+    /// Until then the events that come with a join may still arrive.
     pub events_until_ms: u64,
     /// The newest event that is known to exist.
     pub last_seq: u64,
@@ -98,7 +98,7 @@ pub struct Room {
     pub events: BTreeMap<u64, Event>,
     /// Which places are known.
     pub spans: Spans,
-    /// Own messages whose events have not come.
+    /// Own messages whose events have not come yet.
     pub outgoing: BTreeMap<u64, Outgoing>,
     next_outgoing: u64,
     /// The last event that a person has read, once that is known.
@@ -107,7 +107,7 @@ pub struct Room {
     pub unread: u64,
     /// Those of them that name the user.
     pub mentions: u64,
-    /// Behind this event stands the line "unread from here".
+    /// The line "unread from here" is behind this event.
     pub unread_from: Option<u64>,
     pub at: ScrollPosition,
     pub selected: Option<Item>,
@@ -115,14 +115,14 @@ pub struct Room {
     pub composer: Composer,
     /// The places of the pinned messages.
     pub pins: BTreeSet<u64>,
-    /// What was asked for and has not come.
+    /// Pages that are asked for and have not come yet.
     pub asked: Vec<HistoryRange>,
-    /// Members are asked for, or here.
+    /// Whether members were asked for.
     pub members_asked: bool,
 }
 
 impl Room {
-    /// A room of which nothing is known; `me` is the user.
+    /// A room without known events; `me` is the user.
     pub fn new(name: RoomName, me: &UserKey) -> Room {
         let other = name.direct_pair().map(|(one, other)| if one.key() == *me { other } else { one });
         Room {
@@ -152,7 +152,7 @@ impl Room {
         }
     }
 
-    /// The name as it is shown: that of the other one, in a conversation of two.
+    /// The name as it is shown: that of the other user, in a direct conversation.
     pub fn title(&self) -> &str {
         self.other.as_ref().map_or(self.name.as_str(), UserName::as_str)
     }
@@ -194,7 +194,7 @@ impl Room {
             }
             HistoryRange::After(after) => {
                 let end = if more { last } else { Some(last_seq.max(after)) };
-                // What was forgotten by the servers is known to be nothing.
+                // Events that the servers have forgotten count as known: there are none.
                 if let Some(end) = end {
                     self.spans.cover(after + 1, end);
                 }
@@ -210,7 +210,7 @@ impl Room {
         for event in events {
             self.events.entry(event.seq).or_insert(event);
         }
-        // What has happened since the page was made may have come before it.
+        // Events that are newer than the page may have arrived before it.
         let later: Vec<Event> = self.events.range(last_seq + 1..).map(|(_, event)| event.clone()).collect();
         for event in later {
             self.change(&event);
@@ -218,7 +218,7 @@ impl Room {
         self.bound(first, last);
     }
 
-    /// Forgets what is farthest from `first..=last`, where too much is kept.
+    /// Forgets what is farthest from `first..=last`, if too much is kept.
     fn bound(&mut self, first: u64, last: u64) {
         while self.events.len() > EVENTS_MAX {
             let (oldest, newest) = (self.events.keys().next(), self.events.keys().next_back());
@@ -234,7 +234,8 @@ impl Room {
         }
     }
 
-    /// The servers know nothing of what was shown: everything of it is forgotten, but for what is ours.
+    /// The servers do not know the shown events: all are forgotten, except the user's own messages on their
+    /// way.
     pub fn begin_anew(&mut self) {
         self.events.clear();
         self.spans = Spans::default();
@@ -243,7 +244,7 @@ impl Room {
         self.asked.clear();
         self.at = ScrollPosition::Present;
         self.selected = None;
-        // What is answered or edited is not there any more; what was typed is.
+        // The message that is answered or edited is gone; what was typed stays.
         self.composer.aim = Aim::Say;
     }
 
@@ -321,7 +322,7 @@ impl Room {
         match &event.kind {
             EventKind::Joined if at(&self.members, &event.author).is_none() => {
                 let username = event.author.clone();
-                // Who made a bot is told with the list.
+                // The list tells who made a bot.
                 let (role, online, away) = ("member".into(), true, false);
                 self.members.push(Member { username, role, online, away, bot: false, created_by: None });
                 self.member_count += 1;
@@ -352,7 +353,7 @@ impl Room {
         }
     }
 
-    /// A message of ours is kept, to be sent.
+    /// An own message is kept, to be sent.
     pub fn queue(&mut self, outgoing: Outgoing) {
         self.next_outgoing += 1;
         self.outgoing.insert(self.next_outgoing, outgoing);
@@ -363,7 +364,7 @@ impl Room {
         self.outgoing.values().filter(|outgoing| outgoing.state == State::Pending).count()
     }
 
-    /// The own message of this name.
+    /// The own message with this id.
     pub fn outgoing_mut(&mut self, client_msg_id: &str) -> Option<&mut Outgoing> {
         self.outgoing.values_mut().find(|outgoing| outgoing.client_msg_id == client_msg_id)
     }
@@ -397,7 +398,7 @@ impl Room {
         to >= self.last_seq
     }
 
-    /// The interval in which `item` stands.
+    /// The interval that contains `item`.
     fn interval(&self, item: Item) -> Option<(u64, u64)> {
         match item {
             Item::Event(seq) => self.spans.around(seq),
@@ -445,7 +446,7 @@ impl Room {
         }
     }
 
-    /// The last thing that is shown at the present; `None` where that is not known.
+    /// The newest item that is shown; `None` if it is not known.
     pub fn newest(&self) -> Option<Item> {
         if let Some((&number, _)) = self.outgoing.last_key_value() {
             return Some(Item::Outgoing(number));
@@ -454,14 +455,14 @@ impl Room {
         self.last_shown(from, to + 1)
     }
 
-    /// The first thing that is shown of the interval around `seq`, from `seq` on.
+    /// The first shown item of the interval around `seq`, from `seq` on.
     pub fn shown_from(&self, seq: u64) -> Option<Item> {
         let (from, to) = self.spans.around(seq)?;
         let mut events = self.events.range(seq.max(from)..=to);
         events.find(|(_, event)| Room::is_shown(event)).map(|(&seq, _)| Item::Event(seq))
     }
 
-    /// The first message of another user behind the line "unread from here", where it is known.
+    /// The first message of another user behind the line "unread from here", if it is known.
     pub fn first_unread(&self, me: &UserKey) -> Option<u64> {
         let from = self.unread_from?;
         let (_, to) = self.spans.around(from + 1)?;
@@ -469,7 +470,7 @@ impl Room {
         events.find(|(_, event)| is_anothers(event, me)).map(|(&seq, _)| seq)
     }
 
-    /// Counts what is unread anew, where everything behind `last_read` is known.
+    /// Counts unread messages anew, if everything behind `last_read` is known.
     pub fn recount(&mut self, me: &UserKey) {
         let Some(last_read) = self.last_read else { return };
         if last_read >= self.last_seq {

@@ -1,4 +1,4 @@
-//! Which places of a room are known: intervals that never touch, so that a gap is never scrolled over unseen.
+//! Which places of a room are known: intervals that never touch, so no gap is scrolled over unseen.
 
 /// Known intervals, both ends included, in order; between two of them at least one place is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ impl Spans {
         if first > last {
             return;
         }
-        // Nearly always it goes on where the last one ends.
+        // It nearly always follows the last one.
         if let Some(end) = self.0.last_mut()
             && end.0 <= first
             && first <= end.1.saturating_add(1)

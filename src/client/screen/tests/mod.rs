@@ -1,4 +1,4 @@
-//! The screen without a terminal: stories that check what is wished for, and pictures that are compared with files.
+//! The screen without a terminal: stories that check its wishes, and pictures that are compared with files.
 
 mod pictures;
 mod stories;

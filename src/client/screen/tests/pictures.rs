@@ -213,12 +213,12 @@ fn without_colours_there_are_none_and_with_them_sixteen() {
         let is_named = |colour: Color| !matches!(colour, Color::Rgb(..) | Color::Indexed(_));
         assert!(cells.iter().all(|cell| is_named(cell.fg) && is_plain(cell.bg)));
         assert_eq!(cells.iter().all(|cell| is_plain(cell.fg)), !colours);
-        // What matters can be seen without colours, too.
+        // Everything that matters can be seen without colours, too.
         assert!(cells.iter().any(|cell| cell.modifier.contains(Modifier::REVERSED)));
     }
 }
 
-/// The picture in the README is what the program shows.
+/// Compares the picture in the README with what the program shows.
 #[test]
 fn the_picture_in_the_readme_is_true() {
     let mut world = World::team(104, 30);

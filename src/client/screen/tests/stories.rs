@@ -1,4 +1,4 @@
-//! What happens on the screen, and what it wishes for.
+//! Stories of the screen: inputs, and the wishes that follow.
 
 use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
@@ -106,7 +106,7 @@ fn reading_is_what_somebody_does_and_not_what_opens() {
     world.alt('3');
     assert_eq!(reads(&world.take_wishes()), []);
     assert!(world.text().contains("unread from here"));
-    // Peeking, not even scrolling does.
+    // While peeking, not even scrolling does.
     world.alt('p');
     world.key(KeyCode::PageUp);
     world.key(KeyCode::PageDown);
@@ -119,7 +119,7 @@ fn reading_is_what_somebody_does_and_not_what_opens() {
     let lobby = world.model.current_room().unwrap();
     assert_eq!((lobby.unread, lobby.mentions), (0, 0));
     assert!(world.text().contains("unread from here"), "the line stays as long as the room is open");
-    // What comes while nobody does anything is not read yet.
+    // What comes while the user does nothing is not read yet.
     world.happens(message("lobby", 13, "bob", 0, "news"));
     assert_eq!(world.model.current_room().unwrap().unread, 1);
     world.ctrl('u');
@@ -174,7 +174,7 @@ fn a_room_opens_at_the_first_unread_message_even_if_that_is_far_back() {
     world.news(News::History { room: room("lobby"), range, events: page, last_seq: 460, more: true });
     let text = world.text();
     assert!(text.contains("unread from here") && text.contains("m201") && !text.contains("m460"), "{text}");
-    // It counts what was seen, and not more.
+    // It counts what was shown, and not more.
     world.key(KeyCode::PageDown);
     let seen = reads(&world.take_wishes()).last().map(|(_, seq)| *seq).unwrap();
     assert!((205..230).contains(&seen), "{seen}");
@@ -295,7 +295,7 @@ fn a_message_is_pinned_and_the_pin_taken_off() {
     assert!(world.take_wishes().contains(&Wish::Ask(unpin.into())));
     world.happens(event("lobby", 14, "alice", 0, EventKind::Unpinned { target: 12 }));
     assert!(!world.text().contains("pinned)"));
-    // Who joins is told what is pinned, and what is deleted is not any more.
+    // A user who joins is told what is pinned; a deleted message is not pinned any more.
     let (topic, last_seq) = (String::new(), 14);
     world.news(News::Joined { room: room("lobby"), topic, last_seq, pins: vec![10], resumed: true });
     assert!(world.text().contains("Fine with me (pinned)"));
@@ -310,7 +310,7 @@ fn what_is_read_on_another_device_is_not_unread_here() {
     assert_eq!(dev(&world), 1);
     world.news(News::ReadElsewhere { room: room("dev"), seq: 2, unread: 0, mentions: 0 });
     assert_eq!(dev(&world), 0);
-    // What comes late says less, and changes nothing.
+    // A late report says less, and changes nothing.
     world.news(News::ReadElsewhere { room: room("dev"), seq: 1, unread: 1, mentions: 0 });
     assert_eq!(dev(&world), 0);
     world.happens(message("dev", 3, "bob", 0, "more"));
@@ -494,7 +494,7 @@ fn notifications_are_off_until_one_wants_them_and_silent_rooms_stay_silent() {
     world.alt('2');
     assert_eq!(happen(&mut world, 7), 1, "the room is on the screen");
     world.handle(Input::Focus(false));
-    assert_eq!(happen(&mut world, 9), 2, "and nobody looks at it");
+    assert_eq!(happen(&mut world, 9), 2, "and the terminal has no focus");
     world.alt('m');
     assert_eq!(happen(&mut world, 11), 1);
     let desktop = Preferences { notify: Notify::Desktop, ..Preferences::default() };
@@ -602,7 +602,7 @@ fn who_types_is_shown_until_the_message_comes() {
     world.news(News::Typing { room: room("lobby"), user: user("bob") });
     world.tick(10_000);
     assert!(!world.text().contains("is typing"));
-    // One is said to be typing oneself now and then, and never by a command.
+    // The client reports typing every few seconds, and never for a command.
     world.types("hello");
     world.ctrl('c');
     world.types("/who");

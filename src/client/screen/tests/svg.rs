@@ -28,8 +28,8 @@ fn hex(colour: Color) -> &'static str {
     }
 }
 
-/// `buffer` as a picture on a dark ground. Each run of letters says how wide it is, so that the columns stay whatever
-/// font there is.
+/// `buffer` as a picture on a dark ground. Each run of letters says how wide it is, so the columns fit in
+/// every font.
 pub fn svg(buffer: &Buffer, cursor: Option<Position>) -> String {
     let area = buffer.area();
     let (width, height) =

@@ -1,4 +1,4 @@
-//! A screen without a terminal, a client or a clock, and what happens to it in a story.
+//! A screen without a terminal, a client or a clock, for stories.
 
 use std::{fs, path::Path};
 
@@ -34,7 +34,7 @@ pub fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
 }
 
-/// An event of a room, so many minutes before now.
+/// An event of a room, this many minutes before now.
 pub fn event(name: &str, seq: u64, author: &str, minutes: u64, kind: EventKind) -> Event {
     let created_at = NOW_MS - minutes * MINUTE_MS;
     Event { room: room(name), seq, author: user(author), lamport_timestamp: seq, created_at, kind }
@@ -53,7 +53,7 @@ pub fn message(name: &str, seq: u64, author: &str, minutes: u64, body: &str) -> 
     event(name, seq, author, minutes, EventKind::Message(message))
 }
 
-/// What `change` makes of the message in `event`.
+/// The message in `event` after `change`.
 pub fn with(mut event: Event, change: impl FnOnce(&mut Message)) -> Event {
     let EventKind::Message(message) = &mut event.kind else { panic!("it is a message") };
     change(message);
@@ -88,7 +88,7 @@ pub fn summary(name: &str, members: u64, last_seq: u64, last_read: u64, unread: 
     }
 }
 
-/// A model in front of a test, with what it wished for.
+/// A model and its wishes.
 pub struct World {
     pub model: Model,
     pub wishes: Vec<Wish>,
@@ -249,7 +249,7 @@ impl World {
         text.chars().for_each(|letter| self.key(KeyCode::Char(letter)));
     }
 
-    /// What was wished for since the last look.
+    /// The wishes since the last call.
     pub fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.wishes)
     }
@@ -290,8 +290,8 @@ impl World {
     }
 }
 
-/// Compares a text with what a file of the project says. With `SYNCNET_SNAPSHOTS=write` in the environment the file
-/// is written instead: look at the difference before it is committed.
+/// Compares a text with what a file of the project says. With `SYNCNET_SNAPSHOTS=write` in the environment
+/// the file is written instead: look at the difference before it is committed.
 pub fn same(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("SYNCNET_SNAPSHOTS").is_some_and(|value| value == "write") {
@@ -306,8 +306,8 @@ pub fn same(path: &str, text: &str) {
     );
 }
 
-/// The rows of a picture, without blanks at their ends. What stands under the second half of a wide letter is left
-/// out.
+/// The rows of a picture, without blanks at their ends. The cell under the second half of a wide letter is
+/// left out.
 pub fn rows(buffer: &Buffer) -> Vec<String> {
     let area = buffer.area();
     (area.top()..area.bottom())

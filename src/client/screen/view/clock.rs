@@ -28,7 +28,7 @@ pub fn day(at_ms: u64, now_ms: u64, zone: &TimeZone) -> String {
     }
 }
 
-/// `27 Nov 09:30`, for what stands without its day.
+/// `27 Nov 09:30`, for a time without its day beside it.
 pub fn moment(at_ms: u64, zone: &TimeZone) -> String {
     at(at_ms, zone).strftime("%-d %b %H:%M").to_string()
 }

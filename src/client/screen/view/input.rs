@@ -1,4 +1,4 @@
-//! The input, and what stands around it.
+//! The input, and the lines around it.
 
 use ratatui::{
     buffer::Buffer,
@@ -38,7 +38,7 @@ fn width_of(line: &str) -> usize {
     width(&super::text::one_line(line))
 }
 
-/// The line above the input: what is being written, who types, and what is below the screen.
+/// The line above the input: what is being written, who is typing, and what is below the screen.
 pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
@@ -106,7 +106,7 @@ fn below(model: &Model, room: &Room) -> String {
     }
 }
 
-/// The input; where the cursor stands in it.
+/// Draws the input; gives the place of the cursor.
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if area.is_empty() {
         return None;

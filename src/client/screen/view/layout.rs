@@ -1,4 +1,4 @@
-//! Where the parts of the screen are. Columns fold away one by one where it is narrow, rows where it is low.
+//! Where the parts of the screen are. Columns fold away one by one if it is narrow, rows if it is low.
 
 use ratatui::layout::Rect;
 
@@ -35,7 +35,7 @@ pub struct Layout {
 pub fn layout(model: &Model, area: Rect) -> Layout {
     let Rect { x, y, width, height } = area;
     let part = |x, y, width, height| Rect { x, y, width, height };
-    // What goes last where it is low: the input.
+    // The input is the last part to go if the screen is low.
     let status_rows = u16::from(height >= 2);
     let header_rows = u16::from(height >= 5);
     let rule_rows = u16::from(height >= 6);

@@ -115,7 +115,7 @@ fn draw_row(row: &Row, area: Rect, buffer: &mut Buffer, links: &mut Vec<Link>) {
     buffer.set_line(area.x, area.y, &line, area.width);
 }
 
-/// What to say where there are no messages.
+/// What to say if there are no messages.
 fn nothing(model: &Model, room: &Room) -> String {
     match &room.joining {
         Joining::Refused(reason) => format!("You are not in {}: {}", room.title(), one_line(reason)),

@@ -1,4 +1,5 @@
-//! The screen as a picture of a [`Model`], and nothing else: the same model in the same size is the same picture.
+//! The screen as a picture of a [`Model`], and nothing else: the same model in the same size is the same
+//! picture.
 
 pub mod clock;
 mod input;
@@ -31,10 +32,10 @@ pub struct Link {
     pub address: String,
 }
 
-/// What belongs to a picture beside its cells.
+/// The parts of a picture beside its cells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Drawn {
-    /// Where the cursor stands; `None`: nothing can be typed.
+    /// The place of the cursor; `None`: nothing can be typed.
     pub cursor: Option<Position>,
     pub links: Vec<Link>,
 }

@@ -1,4 +1,4 @@
-//! What lies over the screen, as a box.
+//! Draws the overlays, as boxes.
 
 use ratatui::{
     buffer::Buffer,
@@ -44,7 +44,7 @@ fn frame(model: &Model, title: &str, area: Rect, size: (u16, u16), buffer: &mut 
     Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }
 }
 
-/// Draws `over`; where the cursor stands.
+/// Draws `over`; gives the place of the cursor.
 pub fn draw(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     match overlay {
         Overlay::Help { top } => page(model, "Help", help(model, area), *top, area, buffer),
@@ -173,7 +173,7 @@ fn help(model: &Model, area: Rect) -> Vec<Line<'static>> {
     spaced
 }
 
-/// A line that is typed, behind a sign; where its cursor stands.
+/// Draws a line that is typed, behind a sign; gives the place of its cursor.
 fn field(
     model: &Model,
     sign: &str,
@@ -309,7 +309,7 @@ fn search(model: &Model, overlay: &Search, area: Rect, buffer: &mut Buffer) -> O
     cursor
 }
 
-/// A piece of a message; what was found in it stands out.
+/// A piece of a message, with the hits emphasised.
 fn snippet(model: &Model, text: &str, columns: usize) -> Line<'static> {
     let text = cut(&one_line(&text.replace('\n', " ")), columns);
     let spans = text.split("**").enumerate().map(|(at, part)| {

@@ -19,9 +19,9 @@ use crate::client::terminal::show::{deed, size};
 /// One row of the screen.
 pub type Row = Vec<Piece>;
 
-/// Messages of one author that follow each other within this time stand under one name.
+/// Messages of one author that follow each other within this time are shown under one name.
 const TOGETHER_MS: u64 = 5 * 60_000;
-/// The name of an author has at most so many columns.
+/// Most columns of an author's name.
 const NAME_COLUMNS: usize = 12;
 
 /// How the columns of the list are used.
@@ -30,7 +30,7 @@ struct Columns {
     all: usize,
     /// Columns of the time, with the space behind it.
     time: usize,
-    /// Columns of the name. 0: it stands before the text.
+    /// Columns of the name. 0: it is put before the text.
     name: usize,
 }
 
@@ -42,7 +42,7 @@ impl Columns {
         Columns { all, time, name }
     }
 
-    /// Where the text begins: behind the bar, the time, the name and the mark.
+    /// The column at which the text begins: behind the bar, the time, the name and the mark.
     fn indent(self) -> usize {
         match self.name {
             0 => 1 + self.time,
@@ -77,14 +77,14 @@ pub fn rows(model: &Model, room: &Room, item: Item, all: usize) -> Vec<Row> {
     rows
 }
 
-/// The rows of `item` at the top of the screen: a message that stands under the name of one above it says its author
-/// there. As many as [`rows`] gives.
+/// The rows of `item` at the top of the screen, as many as [`rows`] gives. Here a message that shares the
+/// name of one above it shows its author.
 pub fn rows_at_top(model: &Model, room: &Room, item: Item, all: usize) -> Vec<Row> {
     let columns = Columns::new(room, all);
     let usual = rows(model, room, item, all);
     let mut rows = vec![];
     push_item(model, room, item, false, columns, &mut rows);
-    // With rules above it, or a name that takes a place in the text, it is as it was.
+    // With rules above it, or a name within the text, it stays as it is.
     if rows.len() == usual.len() && columns.name > 0 { rows } else { usual }
 }
 
@@ -113,7 +113,7 @@ fn moment(room: &Room, item: Item) -> u64 {
     }
 }
 
-/// Whether `item` stands under the name of the message before it.
+/// Whether `item` is shown under the name of the message before it.
 fn goes_together(room: &Room, before: Item, item: Item, model: &Model) -> bool {
     let author = |item| match item {
         Item::Event(seq) => {
@@ -149,7 +149,7 @@ fn rule(model: &Model, words: &str, all: usize, is_unread: bool) -> Row {
     ]
 }
 
-/// What stands before the text of the first row, and of those behind it.
+/// What is before the text of the first row, and of those behind it.
 fn head(
     model: &Model,
     columns: Columns,
@@ -241,7 +241,7 @@ fn event_rows(
     }
 }
 
-/// The text of a message with what has become of it.
+/// The text of a message, with its state.
 fn body(
     model: &Model,
     message: &Message,
@@ -331,7 +331,7 @@ fn quote(model: &Model, room: &Room, target: u64, rest: &Row, columns: Columns, 
     rows.push(row);
 }
 
-/// A line of a message: addresses are links, and who is named stands out.
+/// A line of a message: addresses are links, and mentions are emphasised.
 fn said(model: &Model, line: &str, named: impl Iterator<Item = Range<usize>>) -> Vec<Piece> {
     let theme = model.theme;
     let links = links(line).into_iter().map(|place| (place, true));
@@ -340,7 +340,7 @@ fn said(model: &Model, line: &str, named: impl Iterator<Item = Range<usize>>) ->
     let mut pieces = vec![];
     let mut from = 0;
     for (place, is_link) in marks {
-        // What is named in an address is part of it.
+        // A mention in an address is part of the address.
         let Some(plain) = line.get(from..place.start) else { continue };
         let text = &line[place.clone()];
         from = place.end;
@@ -369,7 +369,7 @@ fn name_style(model: &Model, name: &str) -> Style {
 /// Wraps `pieces` behind `first`, and behind `rest` in the rows that follow.
 fn push_text(pieces: Vec<Piece>, first: Row, rest: &Row, columns: Columns, rows: &mut Vec<Row>) {
     let mut first = Some(first);
-    // Without a column of its own the name takes its place from the first row.
+    // Without a column of its own, the name is part of the first row.
     let (fixed, mut inline) = match columns.name {
         0 => {
             let row = first.take().unwrap_or_default();

@@ -27,7 +27,7 @@ enum Entry<'a> {
     Room(usize, &'a Room),
 }
 
-/// The list, so far down that the room that is shown is on the screen.
+/// The list, scrolled so that the room that is shown is on the screen.
 fn entries(model: &Model, height: usize) -> Vec<Entry<'_>> {
     let mut entries = vec![];
     let mut in_direct = false;
@@ -128,7 +128,7 @@ pub fn room_at(model: &Model, position: Position) -> Option<RoomName> {
     }
 }
 
-/// The members: who is there first.
+/// The members: those who are online first.
 pub fn members(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! The line at the bottom: how the connection is, and what there is to say.
+//! The line at the bottom: the state of the connection, and notices.
 
 use ratatui::{
     buffer::Buffer,
@@ -23,7 +23,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {
         Some(notice) => (one_line(&notice.text), if notice.is_bad { theme.bad() } else { theme.text() }),
         None => (unread(model), theme.dim()),
     };
-    // What has happened goes before how it is.
+    // A notice goes before the state.
     let text = cut(&text, columns.saturating_sub(4));
     let left = cut(&state, columns.saturating_sub(width(&text) + 5));
     let gap = columns.saturating_sub(width(&left) + width(&text) + 2);
@@ -74,7 +74,7 @@ fn countdown(model: &Model) -> String {
     }
 }
 
-/// What is unread elsewhere: of use where the list of rooms has no place.
+/// What is unread in other rooms, for screens without the list of rooms.
 fn unread(model: &Model) -> String {
     let elsewhere = model.rooms.values().filter(|room| Some(room.name.key()) != model.current);
     let elsewhere: Vec<_> = elsewhere.filter(|room| !model.is_silent(room) && room.unread > 0).collect();

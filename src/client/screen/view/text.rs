@@ -1,4 +1,4 @@
-//! Text on its way to the screen: made harmless, measured and wrapped in columns.
+//! Text for the screen: made harmless, measured and wrapped in columns.
 
 use ratatui::{buffer::CellWidth, style::Style, text::Span};
 use unicode_segmentation::UnicodeSegmentation;
@@ -8,7 +8,7 @@ use crate::client::terminal::show::harmless;
 /// Columns of a tab.
 const TAB: &str = "    ";
 
-/// The columns that `text` takes. Harmful letters must be out of it.
+/// The columns that `text` takes. It must not contain harmful letters.
 pub fn width(text: &str) -> usize {
     text.graphemes(true).map(|grapheme| usize::from(grapheme.cell_width())).sum()
 }
@@ -68,7 +68,7 @@ struct Letter<'a> {
     piece: usize,
 }
 
-/// The pieces broken into rows of at most `columns`: between words where that can be, else between letters.
+/// The pieces broken into rows of at most `columns`: between words if possible, else between letters.
 pub fn wrap(pieces: &[Piece], columns: usize) -> Vec<Vec<Piece>> {
     let columns = columns.max(1);
     let letters = pieces.iter().enumerate().flat_map(|(at, piece)| {

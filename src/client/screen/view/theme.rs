@@ -1,5 +1,5 @@
-//! Colours by what they mean. Sixteen at most, all from the terminal's own palette, so that they fit what the user
-//! has chosen; none at all where `NO_COLOR` is set.
+//! Colours by what they mean. Sixteen at most, all from the terminal's own palette, so that they fit what the
+//! user has chosen; none at all if `NO_COLOR` is set.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -9,7 +9,7 @@ use crate::protocol::UserName;
 const NAMES: [Color; 6] =
     [Color::Cyan, Color::Green, Color::Magenta, Color::LightBlue, Color::LightGreen, Color::LightMagenta];
 
-/// What is shown how.
+/// How things are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
     colours: bool,
@@ -29,22 +29,22 @@ impl Theme {
         Style::new()
     }
 
-    /// What is only looked at when it is needed.
+    /// Details.
     pub fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// Headings, and where the user is.
+    /// Headings, and the user's place.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What can be acted on.
+    /// Things that can be acted on.
     pub fn accent(self) -> Style {
         self.colour(Color::Cyan)
     }
 
-    /// What speaks to the user.
+    /// Mentions of the user.
     pub fn mention(self) -> Style {
         self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
     }
@@ -54,17 +54,17 @@ impl Theme {
         self.colour(Color::Green)
     }
 
-    /// It is not, for the moment.
+    /// A temporary problem.
     pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
-    /// It is not.
+    /// A problem.
     pub fn bad(self) -> Style {
         self.colour(Color::Red)
     }
 
-    /// Where the cursor is in a list.
+    /// The line of the cursor in a list.
     pub fn chosen(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

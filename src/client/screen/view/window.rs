@@ -1,7 +1,7 @@
-//! Which rows of a room's messages are on the screen, and what scrolling makes of that.
+//! Which rows of a room's messages are on the screen, and scrolling.
 //!
-//! Only what is near the screen is laid out, so that a frame costs the same in a room of ten messages and of ten
-//! thousand. What is shown hangs on an item and not on a number of rows: nothing moves when older messages arrive,
+//! Only what is near the screen is laid out, so that a frame costs the same in a room of ten messages and of
+//! ten thousand. The position is an item and not a number of rows: nothing moves when older messages arrive,
 //! or when the width changes.
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 pub struct Window {
     /// From top to bottom, each with what it belongs to.
     pub rows: Vec<(Item, Row)>,
-    /// The row of the first item that stands at the top.
+    /// The row of the first item that is at the top.
     pub skipped: usize,
     /// Whether the newest message is to be seen.
     pub is_present: bool,
@@ -54,7 +54,7 @@ pub fn window(model: &Model, room: &Room, width: usize, height: usize) -> Window
     }
 }
 
-/// What stands at the top where a room opens at what is unread.
+/// What is at the top if a room opens at its first unread message.
 fn first_unread(model: &Model, room: &Room) -> Option<Item> {
     room.first_unread(&model.me).map(Item::Event)
 }
@@ -83,7 +83,7 @@ fn ending(model: &Model, room: &Room, item: Item, width: usize, height: usize) -
     Window { rows: above, skipped, is_present: room.after(item).is_none() && room.newest() == Some(item) }
 }
 
-/// The rows from the one at `skip` of `item` on; the last ones where these do not fill the screen.
+/// The rows from the one at `skip` of `item` on; the last ones if these do not fill the screen.
 fn from(model: &Model, room: &Room, item: Item, skip: usize, width: usize, height: usize) -> Window {
     let mut below: Vec<(Item, Row)> = vec![];
     let (mut next, mut last, mut hidden, mut skipped) = (Some(item), item, skip, 0);
@@ -104,7 +104,7 @@ fn from(model: &Model, room: &Room, item: Item, skip: usize, width: usize, heigh
     Window { rows: below, skipped, is_present }
 }
 
-/// Where `room` stands after scrolling by `delta` rows, down where that is more than 0.
+/// The position of `room` after scrolling by `delta` rows, down if that is more than 0.
 pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: isize) -> ScrollPosition {
     let shown = window(model, room, width, height);
     let Some(mut item) = shown.first() else { return room.at };
@@ -148,7 +148,7 @@ pub fn scroll(model: &Model, room: &Room, width: usize, height: usize, delta: is
     settle(model, room, ScrollPosition::Row(item, row), width, height)
 }
 
-/// Where `room` stands so that `item` is on the screen; as it is, where it is on it already.
+/// The position of `room` that shows `item`; unchanged if it is on the screen already.
 pub fn reveal(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> ScrollPosition {
     let shown = window(model, room, width, height);
     let (Some(first), Some(last)) = (shown.first(), shown.last()) else { return room.at };
@@ -167,14 +167,14 @@ pub fn reveal(model: &Model, room: &Room, item: Item, width: usize, height: usiz
     room.at
 }
 
-/// Where `item` stands in the middle of the screen.
+/// The position that has `item` in the middle of the screen.
 pub fn centre(model: &Model, room: &Room, item: Item, width: usize, height: usize) -> ScrollPosition {
     let above = ending(model, room, item, width, height / 2 + 1);
     let top = above.first().unwrap_or(item);
     settle(model, room, ScrollPosition::Row(top, above.skipped), width, height)
 }
 
-/// The present is the present: what comes then is shown.
+/// At the newest message the position becomes `Present`, so new messages are shown.
 fn settle(model: &Model, room: &Room, at: ScrollPosition, width: usize, height: usize) -> ScrollPosition {
     let ScrollPosition::Row(item, row) = at else { return at };
     let shown = from(model, room, item, row, width, height);
