@@ -1,4 +1,4 @@
-//! Our types and the library's, each made from the other. Nothing is parsed from bytes here.
+//! Converts between our types and the library's. Nothing is parsed from bytes here.
 
 use raft::{INVALID_ID, eraftpb as pb};
 
@@ -167,7 +167,7 @@ pub(super) fn to_library(message: RaftMessage) -> Option<pb::Message> {
         .first()
         .is_some_and(|first| kind == pb::MessageType::MsgAppend && first.index != message.index + 1)
     {
-        // Entries that do not follow the place they are said to follow: never confirmed, sent again.
+        // Entries that do not continue the log at the named place are not confirmed, so they are sent again.
         return None;
     }
     let mut library = pb::Message::default();

@@ -1,4 +1,4 @@
-//! The storage adapter: what the library reads of the log, fed from memory and from the disk.
+//! The storage adapter: the log as the library reads it, from memory and from the disk.
 
 use std::{cell::RefCell, collections::VecDeque};
 
@@ -24,9 +24,8 @@ pub(super) struct Log<S> {
     tail: VecDeque<pb::Entry>,
     /// What is in them, in bytes.
     pub(super) tail_bytes: usize,
-    /// The library cannot be told that a disk failed, so the failure waits here. What the library is given
-    /// instead does not matter, as long as it does not panic: the failure is looked at before anything that
-    /// the library makes of it gets out.
+    /// The library cannot be told that a disk failed, so the failure waits here. The library gets anything
+    /// instead that does not make it panic: the failure is checked before any of its results are used.
     pub(super) failure: RefCell<Option<StorageError>>,
 }
 
@@ -135,8 +134,8 @@ impl<S: Storage> raft::Storage for Log<S> {
                 Ok(entries) => Ok(entries.into_iter().map(to_entry).collect()),
                 Err(error) => {
                     self.note(error);
-                    // Where the library can wait for entries it leaves them out; elsewhere any error is one
-                    // that it panics of, and no entries are none that are to be applied.
+                    // If the library can wait for entries it does without them. In other contexts it panics
+                    // on any error, and an empty list means that no entries are to be applied.
                     if context.can_async() {
                         return Err(raft::Error::Store(raft::StorageError::LogTemporarilyUnavailable));
                     }

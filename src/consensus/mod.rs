@@ -1,7 +1,7 @@
-//! The one door to the consensus library (`raft` 0.7). No file outside this folder names it.
+//! The only interface to the consensus library (`raft` 0.7). No file outside this folder names it.
 //!
-//! [`Consensus`] speaks of proposing, committing and applying in our own types. It keeps the library's
-//! rules (see its "Processing the Ready State") and ours:
+//! [`Consensus`] proposes, commits and applies in our own types. It keeps the library's rules (see its
+//! "Processing the Ready State") and ours:
 //!
 //! - Nothing of the library's protobuf is ever parsed from bytes: peers send `RaftMessage`, the disk holds
 //!   `LogEntry`. A `MsgPropose` from a peer is refused, since the library would parse configuration
@@ -13,8 +13,8 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | this one | what can be asked of consensus, and how the library is set up |
-//! | `turn` | one round of it: what is to be said, written and applied |
+//! | this one | the interface of consensus, and how the library is set up |
+//! | `turn` | one round of it: what is to be sent, written and applied |
 //! | `log` | the log as the library reads it |
 //! | `convert` | our types and the library's |
 
@@ -60,8 +60,8 @@ const INFLIGHT_MESSAGES: usize = 256;
 const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of committed entries that are handed out for applying at once, which is in one transaction.
 ///
-/// Less would not make the replica's rounds shorter: a turn goes on until nothing is ready, and says what it
-/// has to say at its end, so the same entries would be applied in the same round, with a sync for each part.
+/// Less would not make the replica's rounds shorter: a turn goes on until nothing is ready, so the same
+/// entries would be applied in the same round, with a sync for each part.
 const COMMITTED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// One step of a change of the servers that count.
@@ -90,9 +90,9 @@ impl ConfChange {
 pub enum RaftRole {
     /// It leads in its term.
     Leader,
-    /// It follows, or waits for somebody to follow.
+    /// It follows, or waits for a leader to follow.
     Follower,
-    /// It asks for votes, or asks whether asking would help.
+    /// It asks for votes, or asks in a pre-vote whether it would get them.
     Candidate,
 }
 
@@ -105,12 +105,12 @@ pub struct Consensus<S: Storage> {
     raw: RawNode<Log<S>>,
     /// The servers that count, as of the last applied entry.
     conf: ConfState,
-    /// This incarnation and its run. They stand before the number of each question to the leader: the library
-    /// tells questions apart by their bytes alone, and drops one that it takes for another server's.
+    /// This incarnation and its run, the prefix of each question to the leader. The library tells questions
+    /// apart by their bytes alone, and drops one that looks like another server's.
     asker: [u8; 16],
     /// Why this server last asked for votes.
     cause: Cause,
-    /// A complete snapshot that the library was told of and has not yet decided about.
+    /// A complete snapshot that the library knows of and has not yet decided about.
     arrived: Option<(SnapshotHead, Box<dyn Read + Send>)>,
     /// Whether a turn is under way, and how far the state was applied since it began.
     in_turn: bool,
@@ -137,8 +137,8 @@ impl<S: Storage> Consensus<S> {
         })
     }
 
-    /// Starts anew from what the disk holds, as a restart of the process would: after the disk was given
-    /// something that the library has not been told of.
+    /// Starts anew from what the disk holds, as a restart of the process would, after the disk was given
+    /// something that the library does not know.
     ///
     /// # Errors
     /// The disk could not be read. The caller's loop ends with that.
@@ -167,21 +167,21 @@ impl<S: Storage> Consensus<S> {
         }
     }
 
-    /// Why this server last asked for votes. Whether somebody had led before is not known here.
+    /// Why this server last asked for votes. It is not known here whether there was a leader before.
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// Asks for votes, unless `term`, in which this was decided, is over. Where the leader is dead for certain,
-    /// its lease is not waited out: the library's forced campaign (the one of a leadership transfer), which
-    /// keeps the rule that an older log loses.
+    /// Asks for votes, unless `term`, in which this was decided, is over. If the leader is certainly dead,
+    /// its lease is not waited out: this uses the library's forced campaign (that of a leadership transfer),
+    /// which keeps the rule that an older log loses.
     pub fn campaign(&mut self, term: u64, leader_is_dead: bool) {
         if self.raft_role() == RaftRole::Leader || !self.is_voter() || self.raw.raft.term != term {
             return;
         }
         self.cause = if leader_is_dead { Cause::LeaderDied } else { Cause::LeaderSilent };
         if !leader_is_dead {
-            // A refusal only says that there is nothing to do (not promotable).
+            // A refusal only means that this server cannot be elected (not promotable).
             let _ = self.raw.campaign();
             return;
         }
@@ -227,7 +227,7 @@ impl<S: Storage> Consensus<S> {
             if message.get_msg_type() == pb::MessageType::MsgTimeoutNow {
                 self.cause = Cause::Handover;
             }
-            // An error means that the message is of no use now; the sender repeats what matters.
+            // An error means that the message is useless now; the sender repeats it if it matters.
             let _ = self.raw.step(message);
         }
     }
@@ -296,7 +296,7 @@ impl<S: Storage> Consensus<S> {
         self.raw.raft.term
     }
 
-    /// Who leads in this term, where that is known.
+    /// Who leads in this term, if that is known.
     pub fn leader(&self) -> Option<NodeId> {
         match self.raw.raft.leader_id {
             INVALID_ID => None,
@@ -309,7 +309,7 @@ impl<S: Storage> Consensus<S> {
         self.raw.store().last()
     }
 
-    /// The last entry of the log, synced or not: what a vote judges other logs by.
+    /// The last entry of the log, synced or not: votes compare other logs with it.
     pub fn last(&self) -> LogMark {
         let log = &self.raw.raft.raft_log;
         LogMark { last_log_term: log.last_term(), last_log_index: log.last_index() }
@@ -359,19 +359,19 @@ impl<S: Storage> Consensus<S> {
                 .is_some_and(|progress| progress.state == ProgressState::Replicate)
     }
 
-    /// The entry that a peer's log reaches as soon as what is under way to it has arrived: what comes after
-    /// must not be cut from this log. Only a leader knows.
+    /// The last entry that a peer's log has when everything under way to it has arrived: later entries must
+    /// not be cut from this log. Only a leader knows.
     pub fn reaches(&self, peer: NodeId) -> Option<u64> {
         let progress = self.raw.raft.prs().get(peer.0).filter(|_| self.raft_role() == RaftRole::Leader)?;
         Some(match progress.state {
             ProgressState::Snapshot => progress.pending_snapshot,
-            // After a snapshot was sent: the snapshot's end. It may not be installed yet.
+            // After a snapshot was sent, the end of the snapshot. It may not be installed yet.
             ProgressState::Probe => progress.next_idx - 1,
             ProgressState::Replicate => progress.matched,
         })
     }
 
-    /// The term of an entry, where it is still known.
+    /// The term of an entry, if it is still known.
     pub fn term_of(&self, index: u64) -> Option<u64> {
         self.raw.raft.raft_log.term(index).ok().filter(|_| index <= self.last_index())
     }

@@ -1,4 +1,4 @@
-//! A leader whose disk gives back something else than what was written, and what a leader says before it writes.
+//! A leader whose disk does not give back what was written, and what a leader sends before it writes.
 
 use super::*;
 use crate::{
@@ -76,12 +76,12 @@ fn turn(consensus: &mut Consensus<MemoryStorage>) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// What the peer says.
+/// The peer's answer.
 fn answer() -> RaftMessage {
     RaftMessage::empty(PEER, ME, 2)
 }
 
-/// The peer's log ends at `last`, so the leader looks for what comes behind.
+/// The peer's log ends at `last`, so the leader looks for the entries after it.
 fn lags(consensus: &mut Consensus<MemoryStorage>, last: u64) -> Result<(), StorageError> {
     let refused = RaftMessage { index: LAST, reject: true, reject_hint: last, log_term: 1, ..answer() };
     consensus.step(RaftMessage { kind: APPEND_RESPONSE, ..refused });
@@ -159,7 +159,7 @@ fn a_leader_counts_itself_only_after_its_sync() {
     let disk = MemoryDisk::new();
     let conf = ConfState { voters: vec![ME], learners: vec![PEER], ..ConfState::default() };
     let mut consensus = follower(&disk, conf);
-    // Nobody else has a vote. So it leads without a sync in between, in a term that is not written yet.
+    // No other server has a vote. So it leads without a sync in between, in a term that is not written yet.
     consensus.campaign(consensus.term(), true);
     assert_eq!(consensus.raft_role(), RaftRole::Leader);
     let (turn_under_way, effects) = consensus.begin().unwrap().unwrap();

@@ -1,9 +1,9 @@
-//! One turn of the library: what it wants said, written and applied, with everything that is written in one
+//! One turn of the library: what is to be sent, written and applied. Everything is written in one
 //! transaction.
 //!
-//! What a leader says may leave before the turn is written (Raft thesis, section 10.2.1): the peers sync its
-//! entries while it does so itself. It counts its own copy only when [`Consensus::finish`] has returned. What
-//! any other server says promises something, a vote or synced entries, and waits for that.
+//! A leader's messages may leave before the turn is written (Raft thesis, section 10.2.1): the peers sync its
+//! entries while it does so itself. It counts its own copy only when [`Consensus::finish`] has returned.
+//! Messages of other servers promise something, a vote or synced entries, so they wait for the sync.
 
 use raft::{Ready, eraftpb as pb};
 
@@ -16,10 +16,10 @@ use crate::{
     protocol::peer::{LogEntry, NodeId, RaftMessage},
 };
 
-/// What one turn of the library gave, before its part of the disk write.
+/// The results of one turn, before its part of the disk write.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// To be sent to peers: those of [`Consensus::begin`] before the turn is written, if the caller likes.
+    /// To be sent to peers: those of [`Consensus::begin`] may go before the turn is written.
     pub messages: Vec<RaftMessage>,
     /// Peers (by incarnation) that need a snapshot.
     pub snapshots_to: Vec<NodeId>,
@@ -27,15 +27,15 @@ pub struct Effects {
     pub committed: Vec<LogEntry>,
     /// Answers to `read_index`: the question's number and the index that must be applied first.
     pub reads: Vec<(u64, u64)>,
-    /// Why the snapshot of this turn could not be used. The library believes in it all the same: consensus has
-    /// to be opened anew on what the disk holds.
+    /// Why the snapshot of this turn could not be used. The library takes it for installed: consensus has to
+    /// be opened anew on what the disk holds.
     pub unreadable: Option<String>,
 }
 
 /// A turn under way: between [`Consensus::begin`] and [`Consensus::finish`].
 pub struct Turn {
     ready: Ready,
-    /// A leader's messages that have to wait all the same.
+    /// A leader's messages that must wait for the write.
     held: Vec<pb::Message>,
 }
 
@@ -47,11 +47,11 @@ impl Turn {
 }
 
 impl<S: Storage> Consensus<S> {
-    /// Begins a turn where there is something to do.
+    /// Begins a turn, if there is something to do.
     ///
     /// # Errors
-    /// The log could not be read, now or since the last turn: nothing of what the library made of that has
-    /// been said yet.
+    /// The log could not be read, now or since the last turn. No message that the library made after that has
+    /// left.
     pub fn begin(&mut self) -> Result<Option<(Turn, Effects)>, StorageError> {
         self.check()?;
         if !self.raw.has_ready() {
@@ -61,8 +61,8 @@ impl<S: Storage> Consensus<S> {
         self.check()?;
         self.in_turn = true;
         let mut effects = Effects::default();
-        // A term that is new with this turn could be given to another after a power cut. The only voter of a
-        // cluster leads without having waited for anybody, so nothing else keeps its messages back.
+        // A term that is new in this turn could be used by another leader after a power cut. The only voter
+        // of a cluster leads without a vote of others, so nothing else holds its messages back.
         let mut held = ready.take_messages();
         if !self.promises(&ready) {
             effects.take_messages(std::mem::take(&mut held));
@@ -72,7 +72,7 @@ impl<S: Storage> Consensus<S> {
             .take_read_states()
             .into_iter()
             .filter_map(|read| {
-                // What came late for a run before this one is no answer to this one's question.
+                // An answer that comes late for an earlier run is none to this run's question.
                 let question = read.request_ctx.strip_prefix(&self.asker[..])?;
                 Some((u64::from_be_bytes(question.try_into().ok()?), read.index))
             })
@@ -100,7 +100,7 @@ impl<S: Storage> Consensus<S> {
                 Ok(()) => {}
                 Err(InstallError::Storage(error)) => return Err(error),
                 Err(InstallError::Unreadable(why)) => {
-                    // Nothing of this turn was said to anybody. What was applied before it stays.
+                    // No message of this turn has left. What was applied before it stays.
                     self.write(batch)?;
                     return Ok(Effects { unreadable: Some(why), ..Effects::default() });
                 }
@@ -132,7 +132,7 @@ impl<S: Storage> Consensus<S> {
         Ok(effects)
     }
 
-    /// Makes `batch`, which the library has no part in, durable.
+    /// Makes `batch` durable, in which the library has no part.
     pub fn write(&mut self, mut batch: Batch) -> Result<(), StorageError> {
         let store = self.raw.mut_store();
         let mut hard_state = batch.hard_state.take().unwrap_or(store.hard_state);
@@ -168,9 +168,8 @@ impl<S: Storage> Consensus<S> {
         Ok(())
     }
 
-    /// Tells the library how far the state is applied; within a turn, at its end. The library answers
-    /// with an entry of its own where that ends a change of configuration, and the entries of a turn under
-    /// way must not grow.
+    /// Tells the library how far the state is applied; within a turn, at its end. If that ends a change of
+    /// configuration the library adds an entry of its own, and the entries of a turn under way must not grow.
     pub fn applied(&mut self, index: u64) {
         if self.in_turn {
             self.applied_in_turn = Some(index);

@@ -10,12 +10,12 @@ use crate::protocol::{
 /// A token that was not received is sent again after this time. A datagram on a local network takes less
 /// than 1 ms; a loaded server takes some more to answer.
 const RESEND_MS: u64 = 20;
-/// A token is sent so often before the next one counts as silent.
+/// How often a token is sent before the next server counts as silent.
 const TRIES: u32 = 4;
 /// How long a server counts as silent, unless it is heard before.
 const SILENT_MS: u64 = 2_000;
 
-/// The tokens that wait for their receipt: at most one of each initiator, since a newer one replaces it.
+/// The tokens that wait for their receipts: at most one of each initiator, since a newer one replaces it.
 #[derive(Debug, Default)]
 pub(super) struct TokensInFlight {
     waiting: BTreeMap<ServerId, TokenInFlight>,
@@ -44,13 +44,13 @@ pub(super) enum Late {
 }
 
 impl TokensInFlight {
-    /// A token goes out.
+    /// Notes a token that goes out.
     pub fn sent(&mut self, now_ms: u64, to: ServerId, token: Token) {
         let hopping = TokenInFlight { to, tries: 1, again_ms: now_ms + RESEND_MS, token };
         self.waiting.insert(hopping.token.initiator.clone(), hopping);
     }
 
-    /// A receipt came. Anything else than the receipt for what waits is ignored.
+    /// Takes in a receipt. Any that is not for a waiting token is ignored.
     pub fn received(&mut self, from: &ServerId, receipt: &Receipt) {
         self.silent_until_ms.remove(from);
         let is_meant = self
@@ -62,17 +62,17 @@ impl TokensInFlight {
         }
     }
 
-    /// There is a sign that `from` can be reached again: a token of it, or its link came up.
+    /// Notes a sign that `from` can be reached again: a token of it came, or its link came up.
     pub fn heard(&mut self, from: &ServerId) {
         self.silent_until_ms.remove(from);
     }
 
-    /// The token of `initiator` need not arrive any more.
+    /// Drops the token of `initiator`: it need not arrive any more.
     pub fn forget(&mut self, initiator: &ServerId) {
         self.waiting.remove(initiator);
     }
 
-    /// No token need arrive any more; everybody gets a new chance.
+    /// Drops all tokens; no server counts as silent any more.
     pub fn clear(&mut self) {
         self.waiting.clear();
         self.silent_until_ms.clear();
@@ -103,7 +103,7 @@ impl TokensInFlight {
     }
 }
 
-/// What the receiver of this token, as it is sent, answers.
+/// The receipt that the receiver of this token sends.
 pub(super) fn receipt_of(token: &Token) -> Receipt {
     Receipt {
         initiator: token.initiator.clone(),

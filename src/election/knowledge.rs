@@ -1,5 +1,5 @@
-//! What the election knows of the world: this server's standing, the detector's beliefs, and what both
-//! together say about the leader.
+//! What the election knows: this server's standing, the detector's beliefs, and what both together say about
+//! the leader.
 
 use crate::{
     config::ReplicaConfig,
@@ -12,7 +12,7 @@ use crate::{
 
 use super::Standing;
 
-/// A leader that only consensus names is taken for heard during so many times between heartbeats.
+/// A leader that only consensus names counts as heard for so many heartbeat intervals.
 const GRACE_HEARTBEATS: u64 = 3;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Knowledge {
         }
     }
 
-    /// Takes in a new standing; whether this server has become leader by it.
+    /// Takes in a new standing; returns whether this server has become leader.
     pub fn on_standing(&mut self, now_ms: u64, standing: Standing) -> bool {
         let before = self.standing.as_ref();
         if before.is_none_or(|before| before.data.term != standing.data.term) {
@@ -59,7 +59,7 @@ impl Knowledge {
         has_won
     }
 
-    /// Takes in new beliefs; the servers that are back by them, alive again or linked again.
+    /// Takes in new beliefs; returns the servers that are alive or linked again.
     pub fn on_view(&mut self, view: View) -> Vec<ServerId> {
         let before = std::mem::replace(&mut self.view, view);
         let is_back = |id: &ServerId, peer: &PeerView| {
@@ -70,7 +70,7 @@ impl Knowledge {
         back.map(|(id, _)| id.clone()).collect()
     }
 
-    /// This server's standing, where it takes part in elections.
+    /// This server's standing, if it takes part in elections.
     pub fn as_voter(&self) -> Option<&Standing> {
         self.standing.as_ref().filter(|standing| standing.votes)
     }
@@ -87,12 +87,12 @@ impl Knowledge {
         self.term_since_ms
     }
 
-    /// This server's rank, where it takes part.
+    /// This server's rank, if it takes part.
     pub fn rank(&self) -> Option<Rank> {
         self.as_voter().map(|standing| Rank { log: standing.log, ring_position: self.ring_position })
     }
 
-    /// Whether somebody leads; remembers who.
+    /// Whether a leader is heard; remembers which.
     pub fn hears_leader(&mut self, now_ms: u64) -> bool {
         if self.leads() {
             self.leader = None;
@@ -110,8 +110,8 @@ impl Knowledge {
         claims.max_by_key(|(_, peer)| peer.leads_term)
     }
 
-    /// The leader that consensus has named not long ago: its claim may be still on the way. One whose
-    /// process is gone leads no more, and one that was restarted does not either.
+    /// The leader that consensus has named not long ago: its claim may still be on the way. A leader whose
+    /// process is gone or was restarted leads no more.
     fn named(&self, now_ms: u64) -> Option<(&ServerId, &PeerView)> {
         let leader = self.standing.as_ref()?.leader.as_ref()?;
         let (id, peer) = self.view.peers.get_key_value(leader)?;
@@ -120,7 +120,7 @@ impl Knowledge {
         counts.then_some((id, peer))
     }
 
-    /// When a leader that only consensus names is no longer taken for heard.
+    /// When a leader that only consensus names no longer counts as heard.
     pub fn grace_ends_ms(&self, now_ms: u64) -> Option<u64> {
         self.named(now_ms).map(|_| self.named_since_ms + self.grace_ms)
     }
@@ -131,13 +131,13 @@ impl Knowledge {
         leader.is_some_and(|(id, peer)| peer.gone || self.has_restarted(id, peer))
     }
 
-    /// Whether `id` was in another run when it led than it is in now.
+    /// Whether `id` has been restarted since it led.
     fn has_restarted(&self, id: &ServerId, peer: &PeerView) -> bool {
         let run = peer.data.as_ref().map(Run::from);
         self.leader.as_ref().is_some_and(|(leader, then)| leader == id && then.is_some() && *then != run)
     }
 
-    /// Whether enough servers are there to be elected by, and linked to this one to be asked.
+    /// Whether a majority is alive and linked to this server, so that it can be elected.
     pub fn may_try(&self) -> bool {
         let linked = self.view.peers.values().filter(|peer| peer.alive && peer.votes && peer.linked);
         1 + linked.count() >= self.majority

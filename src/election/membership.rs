@@ -3,16 +3,16 @@
 //! A server is believed dead
 //! - at once, when its link was lost *and* its peer port then refuses: its process is gone. Either alone
 //!   may be a fault of the network;
-//! - else when nothing was heard of it for `Timing::failure_detection_ms`.
+//! - otherwise when nothing was heard of it for `Timing::failure_detection_ms`.
 //!
 //! It is believed alive from its first heartbeat on. After a refused link that must be a heartbeat of a
-//! new run: one of the old run may have been under way while its process died. Should the process not
-//! have died after all (a firewall can refuse, too), its link comes up again or its heartbeats simply go
-//! on; then it is believed alive as well.
+//! new run: one of the old run may have been under way while its process died. If the process has not died
+//! after all (a firewall can refuse, too), its link comes up again or its heartbeats go on; then it is
+//! believed alive, too.
 //!
-//! **A belief about others is no better than this server's own pulse.** A server that was stopped for a
-//! second has heard nobody for a second, which tells nothing about them. So the detector watches how
-//! regularly it is called, and after a pause of its own it gives everybody time to be heard again.
+//! **A pause of this server proves nothing about the others.** A server that was stopped for a second has
+//! heard no other for a second, but they may be alive. So the detector watches how regularly it is called,
+//! and after a pause of its own it gives all servers time to be heard again.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// The detector wants to be called at least so often ([`Membership::tick`]).
+/// [`Membership::tick`] must be called at least so often.
 pub const PULSE_MS: u64 = 25;
-/// A longer time without a call is a pause of this server itself.
+/// A longer time without a call counts as a pause of this server itself.
 const PAUSE_MS: u64 = 100;
 
 /// What this server believes of the others, and a copy of their last heartbeats.
@@ -51,7 +51,7 @@ pub struct PeerView {
     pub gone: bool,
     /// Whether a peer link to it stands.
     pub linked: bool,
-    /// The term it leads in, where it is alive and claimed to lead.
+    /// The term it leads in, if it is alive and claims to lead.
     pub leads_term: Option<u64>,
     /// Whether it takes part in elections, as it last said.
     pub votes: bool,
@@ -59,7 +59,7 @@ pub struct PeerView {
     pub data: Option<DataMark>,
     /// What its wall clock showed in its last heartbeat, milliseconds since the Unix epoch.
     pub wall_ms: Option<u64>,
-    /// The ring position it claims; another than the configured one is an operator's mistake.
+    /// The ring position it claims; if it differs from the configured one, an operator has made a mistake.
     pub ring_position: Option<u32>,
 }
 
@@ -70,7 +70,7 @@ pub enum LinkEvent {
     Up,
     /// The link was reset or closed.
     Lost,
-    /// Connecting to the peer's port was refused: nobody listens there. Not for a timeout.
+    /// Connecting to the peer's port was refused: no process listens there. A timeout does not count.
     Refused,
 }
 
@@ -87,24 +87,24 @@ pub struct Membership {
 #[derive(Debug, Default)]
 struct Peer {
     view: PeerView,
-    /// When silence becomes death; of no meaning unless alive.
+    /// When a silent server is believed dead; meaningless unless it is believed alive.
     suspect_at_ms: u64,
-    /// Whether time was added to `suspect_at_ms` since the last heartbeat. Once must do, else a server
-    /// that is always late would never suspect anybody.
+    /// Whether time was added to `suspect_at_ms` since the last heartbeat. It is added once only, or a server
+    /// that is always late would never suspect any other.
     excused: bool,
     /// Whether the link was lost and has not come up again or been followed by a death.
     link_lost: bool,
     /// The run that ended when the port refused, and when that was.
     ended: Option<(Run, u64)>,
-    /// From when on heartbeats are missed, and how many were since.
+    /// Since when heartbeats are missing, and how many.
     awaited_ms: Option<u64>,
     missed: u64,
-    /// How many of them nobody was told of yet.
+    /// How many of them were not reported yet.
     untold: u64,
 }
 
 impl Membership {
-    /// Believes nobody alive yet. Listens to the configured servers only.
+    /// Believes no server alive yet. Listens to the configured servers only.
     pub fn new(config: &ReplicaConfig) -> Self {
         let others = config.servers.iter().filter(|server| server.server_id != config.server_id);
         Membership {
@@ -116,7 +116,7 @@ impl Membership {
         }
     }
 
-    /// Time passed: believes those dead that were silent for too long. Due every [`PULSE_MS`].
+    /// Believes servers dead that were silent for too long. Due every [`PULSE_MS`].
     pub fn tick(&mut self, now_ms: u64) {
         self.excuse_own_pause(now_ms);
         for peer in self.peers.values_mut() {
@@ -158,7 +158,7 @@ impl Membership {
         self.changed |= before != peer.essence();
     }
 
-    /// A leader announced itself; the same as its next heartbeat will say. Ignored unless it is alive.
+    /// A leader announced itself, as its next heartbeat will. Ignored unless it is believed alive.
     pub fn on_announce(&mut self, now_ms: u64, from: &ServerId, announce: &Announce) {
         self.excuse_own_pause(now_ms);
         let Some(peer) = self.peers.get_mut(from) else { return };
@@ -201,32 +201,32 @@ impl Membership {
         View { peers: self.peers.iter().map(|(id, peer)| (id.clone(), peer.view.clone())).collect() }
     }
 
-    /// How many heartbeats of which server did not come in time, since this was last called. One is late when the
-    /// next is due; one that is late or lost counts alike, and those of a server that is down count all the time.
+    /// How many heartbeats of each server did not come in time since the last call. One is late when the next
+    /// is due; late and lost ones count alike, and those of a server that is down go on counting.
     pub fn take_missed(&mut self) -> Vec<(ServerId, u64)> {
         let missed = self.peers.iter_mut().filter(|(_, peer)| peer.untold > 0);
         missed.map(|(id, peer)| (id.clone(), std::mem::take(&mut peer.untold))).collect()
     }
 
-    /// Whether, since this was last asked, something changed that the replica and the election should be
-    /// told at once: who is alive, linked, leads or votes, or a server's run.
+    /// Whether something has changed since the last call that the replica and the election should be told at
+    /// once: who is alive, linked, leads or votes, or a server's run.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// Whether [`Membership::take_changed`] would say so.
+    /// Whether [`Membership::take_changed`] would return true.
     pub fn has_changed(&self) -> bool {
         self.changed
     }
 
-    /// After a pause of this server itself, gives those who are not heard yet the time of three
-    /// heartbeats to be heard.
+    /// After a pause of this server itself, gives the silent servers the time of three heartbeats to be
+    /// heard.
     fn excuse_own_pause(&mut self, now_ms: u64) {
         let last_ms = self.last_call_ms.replace(now_ms).unwrap_or(now_ms);
         if now_ms.saturating_sub(last_ms) <= PAUSE_MS {
             return;
         }
-        // What came meanwhile may still be in the socket.
+        // Heartbeats that came meanwhile may still be in the socket.
         self.peers.values_mut().for_each(|peer| peer.wait_from(now_ms));
         for peer in self.peers.values_mut().filter(|peer| !peer.excused) {
             peer.excused = true;
@@ -256,7 +256,7 @@ impl Peer {
         self.view.leads_term = None;
     }
 
-    /// What of the view others should be told at once when it changes.
+    /// The part of the view whose changes are told at once.
     fn essence(&self) -> (bool, bool, bool, bool, Option<u64>, Option<Run>) {
         let view = &self.view;
         (view.alive, view.gone, view.linked, view.votes, view.leads_term, view.data.as_ref().map(Run::from))
@@ -301,7 +301,7 @@ mod tests {
         membership.view().peers[&id(2)].clone()
     }
 
-    /// Calls the detector as often as it wants to be called.
+    /// Calls the detector as often as it must be called.
     fn run(membership: &mut Membership, from_ms: u64, to_ms: u64) {
         (from_ms..=to_ms).step_by(PULSE_MS as usize).for_each(|now_ms| membership.tick(now_ms));
     }
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(of(&mut membership, 2), 4, "the fifth is not late yet");
         membership.tick(silent_ms + PULSE_MS);
         assert_eq!(of(&mut membership, 2), 0);
-        // After a pause of this server nobody is blamed for it.
+        // After a pause of this server no other is suspected for it.
         membership.on_heartbeat(silent_ms + PULSE_MS, &id(2), &beat(1, None));
         membership.tick(silent_ms + 10_000);
         assert_eq!(of(&mut membership, 2), 0);
@@ -422,7 +422,7 @@ mod tests {
         assert!(peer(&membership).alive);
         membership.tick(2_180);
         assert!(!peer(&membership).alive);
-        // Who is late with every call is excused once, else it would never suspect anybody.
+        // A server that is always late is excused once only, or it would never suspect any other.
         membership.on_heartbeat(3_000, &id(2), &beat(1, None));
         for now_ms in [3_150, 3_300, 3_450] {
             membership.tick(now_ms);

@@ -1,38 +1,39 @@
-//! The ring election: who should ask for votes when nobody leads.
+//! The ring election: which server should ask for votes when none leads.
 //!
-//! It decides who *tries*; only the vote of a majority makes a leader. So nothing here can do harm: lost,
-//! doubled or forged tokens cost time or start a campaign, and campaigns are rate-limited.
+//! It decides which server *tries*; only the votes of a majority make a leader. So nothing here can do harm:
+//! lost, doubled or forged tokens cost time or start a campaign, and campaigns are rate-limited.
 //!
 //! **The algorithm** is that of Le Lann, Chang and Roberts on the ring of the servers believed alive, in the
 //! order of their ring positions. A server that hears no leader sends its token, which carries its rank, to
-//! the next in the ring. Whoever holds a token of a higher rank than its own passes it on and gives way;
-//! one of a lower rank it swallows, since its own is on the way. A token that comes home has been seen by
-//! everybody on its way and found the highest: if these are a majority of the configured servers, its
-//! owner campaigns. Nobody passes anything while it hears a leader; it keeps the best token that came,
-//! for it may be the last to notice that the leader is gone.
+//! the next in the ring. A server that gets a token of a higher rank than its own passes it on and gives way.
+//! It swallows one of a lower rank, since its own is on the way. If a token comes home, every server on its
+//! way has found it the highest: if these are a majority of the configured servers, its owner campaigns. A
+//! server that hears a leader passes nothing on. It keeps the best token that came, because it may be the
+//! last to notice that the leader is gone.
 //!
-//! **A rank can grow on the way.** What a dead leader said last may still be in a queue. A server whose own
-//! rank passes the one it gave way to gives way no longer; and one that swallows a token which its own, as it
-//! was sent, would not have beaten, sends another.
+//! **A rank can grow on the way.** The last messages of a dead leader may still be in a queue. If a server's
+//! own rank passes the one it gave way to, it gives way no longer. If it swallows a token that its own, as it
+//! was sent, would not have beaten, it sends another.
 //!
-//! **Where the world is not a ring.** Each hop is receipted and repeated; a next server that stays silent
-//! is skipped. A token names who had it: it visits nobody twice, so it dies when it can not come home, and
-//! it tells its owner whom it really reached. Where the last holder can not reach the owner it goes back
-//! the way it came (the chain B-A-C). A round that does not end starts anew under a new number.
+//! **If not every server reaches the next.** Each hop is receipted and repeated; a next server that stays
+//! silent is skipped. A token lists the servers that had it. It visits no server twice, so it dies if it
+//! cannot come home, and its owner learns which servers it really reached. If the last holder cannot reach
+//! the owner, the token goes back the way it came (the chain B-A-C). A round that does not end is started
+//! anew under a new number.
 //!
 //! **Who hears a leader:** a server whose peer is alive and *claims* to lead in a term at least its own. A
-//! follower's memory is not enough, it keeps pointing at a leader that was restarted; it counts for the
-//! time of some heartbeats after the follower first heard of that leader, until the claim arrives.
+//! follower's memory is not enough, since it keeps pointing at a leader that was restarted. It counts only
+//! for a few heartbeats after the follower first heard of that leader, until the claim arrives.
 //!
-//! **When the campaign begins.** Where the leader's process is known to be gone, at once, and voters need
-//! not wait for its lease to end. Else [`SETTLE_MS`] after the token came home, if no term has begun
-//! meanwhile: a new term means that somebody else is trying. It is decided for one term: where the replica has
-//! voted in another by the time it hears of it, nothing happens, for the winner would be deposed.
+//! **When the campaign begins.** At once, if the leader's process is known to be gone; then voters need not
+//! wait for its lease to end. Otherwise [`SETTLE_MS`] after the token came home, if no term has begun
+//! meanwhile: a new term means that another server is trying. It is decided for one term. If the replica has
+//! voted in a later one by the time it hears of it, nothing happens, because the winner would be deposed.
 //!
 //! **When it fails** (a voter's log is longer than it was, a vote was lost), the same server tries again
 //! after a while that depends on its place in the ring. After two failures in a row it stands aside, each
-//! time for longer, and lets lower ranks pass: whatever hinders it may not hinder them. Below all this
-//! lie the consensus library's own timers, long and staggered.
+//! time for longer, and lets lower ranks pass: what hinders it may not hinder them. If all this fails, the
+//! consensus library's own timers, long and staggered, start a campaign.
 
 pub mod membership;
 
@@ -58,18 +59,18 @@ use self::{
     ring::{Hop, Ring},
 };
 
-/// How long after a token came home, and after the last new term, a campaign begins whose leader is not
-/// known to be dead; at least the time between two heartbeats, in which better candidates are heard.
+/// If the leader is not known to be dead, a campaign begins this long after the token came home and after the
+/// last new term. At least the time between two heartbeats, in which better candidates are heard.
 pub const SETTLE_MS: u64 = 70;
-/// The same where the leader is known to be dead and yet somebody else has begun a term: it has won by then,
-/// or will not.
+/// The same if the leader is known to be dead and another server has begun a term: it has won by then, or
+/// will not.
 const CONTEST_MS: u64 = 40;
-/// Least time between two campaigns where the leader is known to be dead, or not.
+/// Least time between two campaigns if the leader is known to be dead.
 pub const FORCED_GAP_MS: u64 = 40;
-/// See [`FORCED_GAP_MS`].
+/// The same if it is not.
 pub const PLAIN_GAP_MS: u64 = 300;
-/// A campaign that has made nobody leader after this time has failed. Where nobody waits for a lease it takes
-/// two syncs and two ways.
+/// A campaign that has made no leader after this time has failed. If no server waits for a lease, it takes
+/// two syncs and two round trips.
 const FORCED_PATIENCE_MS: u64 = 60;
 const PLAIN_PATIENCE_MS: u64 = 300;
 /// Doublings of the pauses after failed rounds and campaigns.
@@ -88,9 +89,9 @@ const ROUND_GAP_MS: u64 = 5;
 const ROUND_PAUSE_MS: u64 = 50;
 /// How long, beyond the time to settle, a server gives way to the owner of a token it passed on.
 const GIVE_WAY_MS: u64 = 300;
-/// How long, beyond the time to settle, a candidacy lasts whose campaign is delayed.
+/// How long, beyond the time to settle, a candidacy with a delayed campaign lasts.
 const CHOSEN_MS: u64 = 400;
-/// How long a token is kept that can not go on yet.
+/// How long a token that cannot go on yet is kept.
 const KEEP_MS: u64 = 150;
 /// Tokens that are looked at within [`TOKEN_WINDOW_MS`]. More are dropped: a busy election of five servers
 /// needs a tenth.
@@ -102,7 +103,7 @@ const TOKEN_WINDOW_MS: u64 = 100;
 pub struct Standing {
     /// Its data: run, promised term, and the log that is synced.
     pub data: DataMark,
-    /// The last entry of its log, synced or not: what its vote judges other logs by.
+    /// The last entry of its log, synced or not: its vote compares other logs with it.
     pub log: LogMark,
     /// Whether it leads, in that term.
     pub leads: bool,
@@ -124,7 +125,7 @@ pub enum Input {
         from: ServerId,
         token: Token,
     },
-    /// A token arrived where it was sent to.
+    /// A token arrived at the server that it was sent to.
     Receipt {
         from: ServerId,
         receipt: Receipt,
@@ -146,7 +147,7 @@ pub enum Output {
         term: u64,
         leader_is_dead: bool,
     },
-    /// Tell all servers at once that this one leads: an announcement, and a heartbeat behind it.
+    /// Tell all servers at once that this one leads: an announcement, and then a heartbeat.
     Announce {
         /// The term it leads in.
         term: u64,
@@ -159,7 +160,7 @@ pub struct Election {
     /// When this was last called.
     now_ms: u64,
     ring: Ring,
-    /// What this server waits longer after failures than the one at the top.
+    /// How much longer this server waits after failures than the one at the top.
     step_ms: u64,
     settle_ms: u64,
     knowledge: Knowledge,
@@ -208,7 +209,7 @@ struct HigherCandidacy {
     until_ms: u64,
 }
 
-/// The best token that could not go on: a leader was heard, or nobody whom it could go to.
+/// The best token that could not go on: a leader was heard, or no next server could be reached.
 #[derive(Debug)]
 struct KeptToken {
     token: Token,
@@ -246,7 +247,7 @@ impl Election {
         }
     }
 
-    /// Takes in what happened. What is to be done about it is to be fetched by [`Election::output`].
+    /// Takes in an input. Fetch its outputs with [`Election::output`].
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         self.now_ms = now_ms;
         match input {
@@ -263,7 +264,7 @@ impl Election {
                 self.retry_kept(now_ms);
             }
             Input::Token { from, token } => {
-                // Time may have passed since the last call: what it brings comes before the token.
+                // Time may have passed since the last call: do what is due before taking the token.
                 self.advance(now_ms);
                 self.on_token(now_ms, &from, token);
             }
@@ -272,7 +273,7 @@ impl Election {
         self.advance(now_ms);
     }
 
-    /// The next thing to be done, until there is none.
+    /// The next output, until there is none.
     pub fn output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -320,7 +321,7 @@ impl Election {
         }
     }
 
-    /// Somebody leads, or this server takes no part: nothing is under way.
+    /// Ends what is under way: a leader is heard, or this server takes no part.
     fn rest(&mut self) {
         self.stage = Stage::Quiet;
         self.better = None;
@@ -381,15 +382,15 @@ impl Election {
         }
     }
 
-    /// Somebody is looking for a leader and should hear of this one.
+    /// Announces this leader to a server that looks for one.
     fn correct(&mut self, now_ms: u64) {
         if self.announced_ms.is_none_or(|announced_ms| now_ms >= announced_ms + SETTLE_MS) {
             self.announce(now_ms);
         }
     }
 
-    /// A leader is heard, so the token goes nowhere; but the leader may turn out to be dead. A token that
-    /// does not know this leader's term is left over from its election.
+    /// A leader is heard, so the token is not passed on, but kept: the leader may turn out to be dead. A
+    /// token that does not know this leader's term is left over from its election.
     fn keep_under_leader(&mut self, now_ms: u64, token: Token) {
         if token.term >= self.knowledge.term() && token.initiator != *self.ring.me() {
             self.keep_best(token, now_ms);
@@ -417,8 +418,8 @@ impl Election {
     }
 
     /// Passes on a token of a higher rank and gives way to its owner; swallows others, unless this server
-    /// can not try itself. It came at `came_ms`; should it find no way on, it waits for another view:
-    /// servers that have just started hear of each other one after the other.
+    /// cannot try itself. It came at `came_ms`. If it finds no way on, it waits for another view: servers
+    /// that have just started hear of each other one after the other.
     fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
         let Some(mine) = self.knowledge.rank() else { return };
         if self.knowledge.is_orphan(&token) {
@@ -443,8 +444,9 @@ impl Election {
         self.pass_on(now_ms, token, came_ms);
     }
 
-    /// Ends a token of a lower rank: ours will come to its owner. But where it beats the rank that this server
-    /// had when it sent its own, or asked for votes, its owner has swallowed the one or refused the other.
+    /// Ends a token of a lower rank: ours will come to its owner. But if it beats the rank that this server
+    /// had when it sent its own token or asked for votes, its owner has swallowed that token or refused the
+    /// vote.
     fn swallow(&mut self, now_ms: u64, token: &Token) {
         let is_beaten = self.round.rank.is_some_and(|sent| token.rank > sent);
         if is_beaten && matches!(self.stage, Stage::Round { .. } | Stage::Campaigned { .. }) {
@@ -461,7 +463,7 @@ impl Election {
         self.in_flight.forget(self.ring.me());
     }
 
-    /// Takes back the way that was given where its owner died, takes too long, or is no longer the better.
+    /// Stops giving way if the other has died, takes too long, or no longer has the higher rank.
     fn end_giving_way(&mut self, now_ms: u64) {
         let Some(better) = &self.better else { return };
         let is_passed = self.knowledge.rank().is_some_and(|mine| mine > better.rank);
@@ -475,8 +477,8 @@ impl Election {
         }
     }
 
-    /// Sends a token, ours or one that came at `came_ms`, to where it goes from here. If that is nowhere it
-    /// waits for another view; ours has been wherever it can go.
+    /// Sends a token, ours or one that came at `came_ms`, to its next server. If there is none it waits for
+    /// another view; ours has then been to every server that it can reach.
     fn pass_on(&mut self, now_ms: u64, token: Token, came_ms: u64) {
         if let Some(hop) = self.next_hop(now_ms, &token) {
             self.send_token(now_ms, hop, token);
@@ -518,7 +520,7 @@ impl Election {
             return;
         }
         self.in_flight.forget(&token.initiator);
-        // Its last holder may not have reached everybody that this server does.
+        // Its last holder may not have reached all servers that this one does.
         token.returning = false;
         if let Some(hop) = self.next_hop(now_ms, &token) {
             self.send_token(now_ms, hop, token);
@@ -536,7 +538,7 @@ impl Election {
     fn campaign_due_ms(&self, since_ms: u64) -> u64 {
         let forced = self.knowledge.leader_is_dead();
         let term_since_ms = self.knowledge.term_since_ms();
-        // A term that began during or after the round is somebody else's attempt.
+        // A term that began during or after the round is another server's attempt.
         let is_contested = self.round.began_ms.is_some_and(|began_ms| term_since_ms > began_ms);
         let settled_ms = match (forced, is_contested) {
             (true, false) => since_ms,

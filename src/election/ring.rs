@@ -13,7 +13,7 @@ pub(super) struct Ring {
     order: Vec<(ServerId, u32)>,
 }
 
-/// Where a token goes next.
+/// The next hop of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hop {
     pub to: ServerId,
@@ -44,7 +44,7 @@ impl Ring {
         self.order.iter().find(|(other, _)| other == id).map(|(_, position)| *position)
     }
 
-    /// Whether a token that came from `from` can be one: complete, and on a way that a token can take.
+    /// Whether a token that came from `from` is plausible: complete, and on a way that a token can take.
     pub fn is_sound(&self, from: &ServerId, token: &Token) -> bool {
         let visited = &token.visited;
         let is_a_path = visited.len() <= self.order.len()
@@ -59,9 +59,10 @@ impl Ring {
         is_a_path && visited.contains(from) && may_be_here && is_ranked_right && *from != self.me
     }
 
-    /// Where the token goes from here; `reaches` tells who is believed to answer. To the next in the ring
-    /// that has not had it; where there is none, home. Who can not reach its home gives it back the way it
-    /// came, where each holder tries the same. `None` where that fails too, or it is at home already.
+    /// The next hop of the token from here; `reaches` tells which servers are believed to answer. It goes to
+    /// the next in the ring that has not had it, or home if there is none. If its home cannot be reached it
+    /// goes back the way it came, and each holder tries the same. `None` if that fails, too, or it is at home
+    /// already.
     pub fn next_hop(&self, token: &Token, reaches: impl Fn(&ServerId) -> bool) -> Option<Hop> {
         let mut ahead = self.order.iter().map(|(id, _)| id);
         let next = ahead.find(|id| **id != self.me && !token.visited.contains(id) && reaches(id));

@@ -13,10 +13,11 @@ impl<S: Storage> Replica<S> {
         let Some(last) = entries.last().map(|entry| (entry.index, entry.term)) else { return Ok(()) };
         for entry in entries {
             match entry.kind {
-                // What a new leader writes to commit what it found.
+                // The empty entry by which a new leader commits the entries before it.
                 LogEntryKind::Command if entry.data.is_empty() => {}
                 LogEntryKind::Command => {
-                    // Skipping an entry that others understand would make the states differ for ever.
+                    // If this server skipped an entry that others understand, the states would differ for
+                    // ever.
                     let decoded = decode::<Entry>(&entry.data).map_err(|error| {
                         StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
                     })?;
@@ -25,7 +26,7 @@ impl<S: Storage> Replica<S> {
                 LogEntryKind::Configure => {
                     let (rows, removed) = self.node.apply_configure(&entry, &mut self.outputs)?;
                     self.unsaved.add_rows(rows);
-                    // A snapshot for a server that joins has to know of it.
+                    // A snapshot for a server that joins must contain it.
                     self.unsaved.hurry();
                     for node in removed {
                         self.unsaved.add_rows(self.state.forget_origin(node));

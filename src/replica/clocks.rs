@@ -1,15 +1,14 @@
-//! Whether this server's wall clock may be gone by in what cannot be undone.
+//! Whether this server's wall clock may be trusted with what cannot be undone.
 //!
-//! What is forgotten for its age does not come back when a clock is set right. So nothing is destroyed on the word of
-//! one clock:
+//! What is forgotten for its age does not come back when a clock is set right. So one clock alone must not
+//! destroy anything:
 //!
-//! - A clock that has just been begun with, or has jumped, is not believed for [`DISTRUST_MS`]: whoever set it may set
-//!   it again.
-//! - It is believed only if all servers that are heard have shown the same time for so long, as their heartbeats say,
-//!   but for [`APART_MS`], and only while these are a majority.
+//! - After a start or a jump, a clock is not believed for [`DISTRUST_MS`]: it may be set again.
+//! - It is believed only if all servers that are heard have shown the same time in their heartbeats for so
+//!   long, within [`APART_MS`], and only while these are a majority.
 //!
-//! What is said gets a time that is right, too: a leader whose clock is off goes by that of the others, as far as they
-//! are a majority that agrees. Else its messages would be old, or from the future, for ever.
+//! Messages need a right time, too: a leader whose clock is off uses that of the others, if a majority of
+//! them agrees. Otherwise its messages would be old, or from the future, for ever.
 
 use crate::{
     election::membership::{PeerView, View},
@@ -18,11 +17,11 @@ use crate::{
 
 use super::io::Now;
 
-/// A difference between what both clocks say has passed that is no drift.
+/// If the two clocks measure times that differ by more, one has jumped. Less is drift.
 const JUMP_MS: u64 = 60_000;
 /// How long a clock that has jumped, or has just been begun with, is not believed.
 pub const DISTRUST_MS: u64 = 60 * 60 * 1_000;
-/// Clocks of servers that are further apart do not show the same time.
+/// Clocks of servers that differ by more do not show the same time.
 const APART_MS: u64 = 60_000;
 
 /// Whether the wall clock goes as the other clock does, and as those of the other servers do.
@@ -33,7 +32,8 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Looks at both clocks. Done by every server, so that a new leader knows whether its clock has just jumped.
+    /// Compares both clocks. Every server does it, so that a new leader knows whether its clock has just
+    /// jumped.
     pub fn watch(&mut self, now: Now, view: &View) {
         let jumped = self.last.replace(now).is_none_or(|last| {
             let passed_ms = now.mono_ms.saturating_sub(last.mono_ms);
@@ -44,7 +44,7 @@ impl Clocks {
         }
     }
 
-    /// Whether what cannot be undone may be done by the wall clock.
+    /// Whether the wall clock may be trusted with what cannot be undone.
     pub fn are_believed(&self, now: Now, view: &View) -> bool {
         let heard = 1 + view.peers.values().filter(|peer| offset_ms(now, peer).is_some()).count();
         now.mono_ms >= self.distrusted_until_ms && are_together(now, view) && 2 * heard > view.peers.len() + 1
@@ -75,7 +75,7 @@ pub fn offset_ms(now: Now, peer: &PeerView) -> Option<i64> {
     Some(i64::try_from(i128::from(there_ms) - i128::from(now.wall_ms)).unwrap_or(i64::MAX))
 }
 
-/// Which server's clock is off, in words; `None` where all that are heard show the same time.
+/// Which server's clock is off, in words; `None` if all that are heard show the same time.
 pub fn wrong_clock(now: Now, me: &ServerId, view: &View) -> Option<String> {
     let mut clocks: Vec<(i64, &ServerId)> =
         view.peers.iter().filter_map(|(id, peer)| Some((offset_ms(now, peer)?, id))).collect();
@@ -115,7 +115,7 @@ mod tests {
         ServerId::new(&format!("server{number}")).unwrap()
     }
 
-    /// What server 1 hears: the others' clocks, so far ahead; `None` for one that is not heard.
+    /// The view of server 1, with the others' clocks so far ahead; `None` for a server that is not heard.
     fn view(offsets_ms: &[Option<i64>]) -> View {
         let peer = |offset_ms: &Option<i64>| PeerView {
             alive: offset_ms.is_some(),
@@ -163,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(clocks.are_believed(now, &view(offsets_ms)), believed, "{offsets_ms:?}");
         }
-        // Who has shown another time a moment ago may have been the one that was right.
+        // A server that has shown another time a moment ago may have been right.
         clocks.watch(now, &view(&[Some(0), Some(DAY_MS)]));
         assert!(!clocks.are_believed(now, &view(&[Some(0), Some(0)])));
     }

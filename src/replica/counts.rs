@@ -1,4 +1,4 @@
-//! What has happened in a replica, in numbers. Its shell takes them after each turn, for those who watch the server.
+//! Counts of what has happened in a replica. The server takes them after each turn, for the metrics.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub enum Outcome {
     Repeated,
     /// The state did not allow it.
     Refused,
-    /// It stood in the log for nothing: its server had sent it twice, or had given it up.
+    /// It did nothing: its server had sent it twice, or had given it up.
     Skipped,
 }
 
@@ -49,8 +49,8 @@ pub struct Counts {
     pub proposals: u64,
     /// Commands that it has applied.
     pub applied: BTreeMap<Outcome, u64>,
-    /// Since when each command has waited that one of this server's clients asked for and that is applied now, on the
-    /// monotonic clock in milliseconds.
+    /// For each command of this server's clients that was applied: since when it had waited, on the monotonic
+    /// clock in milliseconds.
     pub decided_since_ms: Vec<u64>,
     /// Times that it asked another server to lead.
     pub handovers: u64,

@@ -17,7 +17,7 @@ use super::{
     unsaved::Unsaved,
 };
 
-/// What there is to be said about, borrowed from the replica.
+/// The parts of the replica that a description needs.
 pub struct Described<'a, S: Storage> {
     pub config: &'a ReplicaConfig,
     /// The member of the cluster.

@@ -1,4 +1,4 @@
-//! Everything that can happen to a replica, and everything it can want. Read these two enums first.
+//! The inputs and outputs of a replica. Read these two enums first.
 
 use core::net::IpAddr;
 use std::io::Read;
@@ -21,7 +21,7 @@ pub use super::query::Query;
 /// The time, as the caller's clocks tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// A clock that only goes forward; its zero means nothing. Everything is timed by it.
+    /// A clock that only goes forward, in milliseconds from any zero. All times are measured with it.
     pub mono_ms: u64,
     /// The wall clock, milliseconds since the Unix epoch. Only ever shown; it may jump.
     pub wall_ms: u64,
@@ -33,20 +33,20 @@ pub enum Input {
     /// A client connected and its dialect is known.
     Opened {
         conn: ConnId,
-        /// Where the client is, as far as it is known: logins are counted by it.
+        /// The client's address, if it is known: logins are counted by it.
         addr: Option<IpAddr>,
-        /// Whether it has one of the places that are kept for operators and administrators.
+        /// Whether it has a place that is reserved for operators and administrators.
         reserved: bool,
     },
-    /// A client asked for something. Behind a request that [is awaited](Request::is_awaited) the next one of the
+    /// A client sent a request. After one that [is awaited](Request::is_awaited) the next one of the
     /// connection comes only after [`Output::ReadOn`].
     Request {
         conn: ConnId,
-        /// What stands around the request, as far as it could be read.
+        /// The request's envelope, as far as it could be read.
         head: RequestHead,
         /// The request, or what is wrong with it.
         request: Result<Request, BadRequest>,
-        /// How long it was on the wire; 0 if that does not count.
+        /// Its length on the wire; 0 if that does not count.
         bytes: usize,
     },
     /// A client connection is gone.
@@ -55,18 +55,18 @@ pub enum Input {
     PeerUp(ServerId),
     /// The link to a peer is gone; what was not yet delivered is lost.
     PeerDown(ServerId),
-    /// A peer said something. Anything of an older link than the last `PeerUp` has been thrown away.
+    /// A peer sent a message. Those of links before the last `PeerUp` have been thrown away.
     Peer { from: ServerId, message: PeerMessage },
     /// The ring has chosen this server: it should ask for votes.
     Campaign {
-        /// The term in which nobody led. It may be over by now: this server has voted for somebody else, who
-        /// may lead already and would be deposed.
+        /// The term in which no server led. It may be over by now: if this server has voted for another, that
+        /// one may lead already and would be deposed.
         term: u64,
         /// The leader is known to be dead (its link was reset and its port refuses), so its lease need
         /// not be waited out.
         leader_is_dead: bool,
     },
-    /// Who is believed alive changed, or some time has passed since this was last said.
+    /// The failure detector's beliefs changed, or some time has passed since the last view.
     View(View),
     /// A snapshot has arrived complete and with the right checksum.
     SnapshotReceived { from: ServerId, head: SnapshotHead, content: Box<dyn Read + Send> },
@@ -76,17 +76,17 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
-    /// Something that was read beside the replica fails its checksum, for a client or for a snapshot.
+    /// Something that another thread read for a client or a snapshot fails its checksum.
     Damage {
         /// What, in one sentence.
         reason: String,
     },
-    /// What an [`Output::Credential`] asked for is done. Comes once for each, unless the connection is gone first;
-    /// not in any order among connections.
+    /// The job of an [`Output::Credential`] is done. Comes once for each, unless the connection is gone
+    /// first; in no fixed order among connections.
     Credential {
         /// The connection that it was for.
         conn: ConnId,
-        /// What became of it; `overloaded` if too many wait to hash, `forbidden` with the reason if this cluster can
+        /// The result; `overloaded` if too many wait to hash, `forbidden` with the reason if this cluster can
         /// have no operators.
         done: Result<Done, Refusal>,
     },
@@ -102,33 +102,33 @@ pub enum Output {
     /// For the fan-out, in order.
     FanOut(Instruction),
     /// Read from the database beside the writer, and give the result to the fan-out ([`Query::carry_out`]).
-    /// Everything it has to see is committed already.
+    /// All that it must find has been written already.
     Query(Query),
-    /// Rights, limits and throttles allow it: let the thread of the connection hash, check or draw, and then say
-    /// [`Input::Credential`]. At most one of a connection is under way, and of one address at most
-    /// `Auth::hashes_per_address` that hash: few may hash at the same time, and no address takes all these places.
+    /// Let the thread of the connection do this job, and then send [`Input::Credential`]. Rights, limits and
+    /// throttles allow it. A connection has at most one job under way, and an address at most
+    /// `Auth::hashes_per_address` that hash, so that no address takes all places.
     Credential { conn: ConnId, job: Job },
-    /// The request that the thread of a connection waits for is answered, or waits for nothing but the log: read on.
+    /// The request that the thread of a connection waits for is answered, or waits only for the log: read on.
     /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone first.
     ReadOn { conn: ConnId },
-    /// Make a snapshot and send it, as long as the link stands; then say `SnapshotSent`.
+    /// Make a snapshot and send it, as long as the link stands; then give `SnapshotSent`.
     SendSnapshot {
         to: ServerId,
         /// This leader's term, for the head.
         term: u64,
     },
-    /// The snapshot that arrived could not be used. This server goes on with what it has, and lets the leader
+    /// The snapshot that arrived could not be used. This server goes on with its data, and lets the leader
     /// send another one after a pause.
     SnapshotUnreadable {
         /// Why, in one sentence.
         reason: String,
     },
-    /// Some of this server's data is damaged. It goes on without leading until it can be rebuilt. Said once.
+    /// Some of this server's data is damaged. It goes on without leading until it can be rebuilt. Given once.
     Damaged {
         /// What, in one sentence.
         reason: String,
     },
-    /// A peer and this server do not belong together; only people can change that.
+    /// A peer and this server do not belong together; only an operator can change that.
     Complaint {
         /// Why, in one sentence.
         reason: String,

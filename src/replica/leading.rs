@@ -1,8 +1,8 @@
-//! What only a leader holds: proposals of all servers on their way into the log.
+//! A leader's queue: proposals of all servers on their way into the log.
 //!
-//! The proposals of each server enter without a hole and without a repeat. What the log already holds is
-//! known from the applied state, so a new leader first waits until it has applied an entry of its own
-//! term; what is passed on to it until then is kept.
+//! The proposals of each server enter without a hole and without a repeat. The applied state says what the
+//! log already holds. So a new leader first waits until it has applied an entry of its own term, and keeps
+//! the proposals that it gets until then.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,12 +15,13 @@ use crate::{
     protocol::{name::UserName, peer::NodeId},
 };
 
-/// Bytes of proposals that are kept until the leader knows its log. Full: dropped, the sender repeats.
+/// Bytes of proposals that are kept until the leader knows its log. More are dropped; the sender repeats
+/// them.
 const EARLY_BYTES: usize = 64 * 1024 * 1024;
-/// What each of these proposals takes beside its bytes.
+/// What each of these proposals takes besides its bytes.
 const EARLY_EACH: usize = 64;
 
-/// Commands that are proposed together at most. Each body is bounded, so this bounds a message to a peer.
+/// Most commands that are proposed together. Each body is bounded, so this bounds a message to a peer.
 const TOGETHER: usize = 256;
 
 /// Proposals that were passed on by one server.
@@ -59,7 +60,7 @@ impl Leading {
         }
     }
 
-    /// The state contains everything that was ever acknowledged, from now on.
+    /// Notes that from now on the state contains everything that was ever acknowledged.
     pub fn knows_log(&mut self, state: &State, wall_ms: u64) {
         if !self.knows_log {
             self.knows_log = true;
@@ -74,7 +75,7 @@ impl Leading {
         self.knows_log
     }
 
-    /// Takes what continues the server's proposals; leaves out repeats, and everything behind a hole.
+    /// Takes the proposals that continue those of the server; drops repeats, and all after a gap.
     pub fn accept(&mut self, forwarded: Forwarded, state: &State, wall_ms: u64) {
         if !self.knows_log {
             let bytes = forwarded.commands.iter().map(|command| command.len() + EARLY_EACH).sum::<usize>();
@@ -100,8 +101,9 @@ impl Leading {
             if seq > last + 1 {
                 break;
             }
-            // What does not decode here would stop every server later: it never enters the log. Its number
-            // does, and its server learns that nothing came of it: else all that it sends behind would wait.
+            // A proposal that cannot be decoded would stop every server later, so it never enters the log. An
+            // empty one with its number does. So its server learns that it failed, and later ones need not
+            // wait.
             let proposal = if decode::<Proposal>(&bytes).is_ok() { bytes } else { encode(&nothing()) };
             self.waiting.push_back(encode_entry(Origin { node_id, boot, seq }, wall_ms, &proposal));
             last = seq;
@@ -121,7 +123,7 @@ impl Leading {
     }
 }
 
-/// What stands in the log in the place of a proposal that this server cannot read.
+/// The empty proposal, in place of one that this server cannot read.
 fn nothing() -> Proposal {
     Proposal {
         user: UserName::new("cluster").expect("a well-formed name"),
@@ -153,7 +155,7 @@ mod tests {
         assert!(leading.early_bytes <= EARLY_BYTES && leading.early_bytes > EARLY_BYTES - 2 * FORWARDED);
         leading.knows_log(&state, 0);
         assert_eq!(leading.waiting.len(), leading.early_bytes / FORWARDED);
-        // What was dropped comes again, behind what was kept.
+        // The dropped proposals come again, behind those that were kept.
         let next = leading.waiting.len() as u64 + 1;
         let again = Forwarded { node_id: NodeId(1), boot: 1, first_seq: next, commands: vec![vec![0]] };
         leading.accept(again, &state, 0);

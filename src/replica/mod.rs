@@ -1,9 +1,9 @@
-//! One server's brain, without a world: no socket, clock, thread, file or random number.
+//! One server's logic, without I/O: no socket, clock, thread, file or random number.
 //!
-//! [`io`] lists everything that can happen and everything that can be wanted. [`Replica`] is a loop over parts that it
-//! owns: its [`node`] in the cluster, its `clients`, the chat state, and the queues between them. Below it are
-//! [`crate::consensus`] and [`crate::disk`], what is asked of a disk. Beside it, and as pure as it, are
-//! [`crate::election`] and [`crate::fanout`]: the shell gives each a thread, the simulation runs all in one.
+//! [`io`] lists its inputs and outputs. [`Replica`] is a loop over parts that it owns: its [`node`] in the
+//! cluster, its `clients`, the chat state, and the queues between them. Below it are [`crate::consensus`] and
+//! [`crate::disk`], the interface of a disk. Beside it, and without I/O as well, are [`crate::election`] and
+//! [`crate::fanout`]: the server gives each a thread, the simulation runs all in one.
 
 pub mod counts;
 pub mod io;

@@ -1,14 +1,13 @@
-//! Addresses that count as one. What is counted by address must not grow with the number of addresses that one
-//! machine has.
+//! Addresses that count as one, so that limits by address do not grow with the addresses of one machine.
 
 use core::net::IpAddr;
 
-/// Addresses that count as one: a user who has one IPv6 address has at least the 2⁶⁴ of its network.
+/// Addresses that count as one: a user who has one IPv6 address has all 2⁶⁴ of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Neighbourhood(Option<IpAddr>);
 
 impl Neighbourhood {
-    /// That of an address. Clients whose address is not known count as one.
+    /// Clients whose address is not known count as one.
     pub fn of(addr: Option<IpAddr>) -> Self {
         Neighbourhood(addr.map(|addr| match addr.to_canonical() {
             IpAddr::V6(addr) => IpAddr::V6((u128::from(addr) >> 64 << 64).into()),

@@ -1,4 +1,4 @@
-//! What is to be done, as it comes together in a round.
+//! The outputs of a round, as they are collected.
 
 use crate::{
     fanout::Instruction,
@@ -7,14 +7,14 @@ use crate::{
 
 use super::io::Output;
 
-/// Bytes of answers, and of what it costs to make them, after which a round takes in nothing more: what waits
-/// behind it must not wait for long.
+/// Bytes of answers, and their cost, after which a round takes nothing more in, so that other inputs need not
+/// wait long.
 const ROUND_BYTES: usize = 4 * 1024 * 1024;
 
-/// What is to be done, in order, and what it has cost so far.
+/// The outputs, in order, and their cost so far.
 ///
-/// Clients hear only of what is committed, so that may be said at once. What a peer is told may promise something
-/// that is not written yet, so it waits for the next sync.
+/// Clients are told only of what is committed, so that may be sent at once. A message to a peer may promise
+/// something that is not written yet, so it waits for the next sync.
 #[derive(Debug, Default)]
 pub struct Outputs {
     released: Vec<Output>,
@@ -33,7 +33,7 @@ impl Outputs {
         queue.push(output);
     }
 
-    /// A message to a peer that promises nothing: it waits only for what was said to that peer before it.
+    /// A message to a peer that promises nothing: it waits only for earlier messages to that peer.
     pub fn push_at_once(&mut self, to: ServerId, message: PeerMessage) {
         let is_to_peer = |output: &Output| matches!(output, Output::Peer { to: peer, .. } if *peer == to);
         let is_behind = self.waiting.iter().any(is_to_peer);
@@ -41,12 +41,11 @@ impl Outputs {
         queue.push(Output::Peer { to, message });
     }
 
-    /// Everything that was handled so far is synced, or nothing of it had to be.
+    /// Releases all messages: everything that was handled so far is synced, or needs no sync.
     pub fn release(&mut self) {
         self.released.append(&mut self.waiting);
     }
 
-    /// Whether something may be done now.
     pub fn are_released(&self) -> bool {
         !self.released.is_empty()
     }
@@ -60,12 +59,12 @@ impl Outputs {
         self.spent_bytes += bytes;
     }
 
-    /// Whether what clients asked for since the last drain is enough for one round.
+    /// Whether the answers since the last drain are enough for one round.
     pub fn are_enough(&self) -> bool {
         self.spent_bytes >= ROUND_BYTES
     }
 
-    /// Takes out what may be done now.
+    /// Takes out the outputs that may be carried out now.
     pub fn drain(&mut self) -> Vec<Output> {
         self.spent_bytes = 0;
         std::mem::take(&mut self.released)

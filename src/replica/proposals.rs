@@ -1,4 +1,4 @@
-//! What this server's clients asked for and the log has not yet decided.
+//! Proposals of this server's clients that the log has not yet decided.
 //!
 //! Each proposal gets a number of this run (1, 2, 3, …). The log takes them in that order, each once and
 //! none skipped: the replicated state counts them (`chat::origin`). So sending them again, to the same
@@ -19,9 +19,9 @@ use crate::{
 
 /// Most bytes of proposals that are passed on in one message.
 const FORWARD_BYTES: usize = 512 * 1024;
-/// Most bytes of proposals that wait, whatever their number.
+/// Most bytes of proposals that wait.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
-/// How long the leader may be silent about what it was sent before it is sent again.
+/// How long proposals may stay undecided before they are sent to the leader again.
 const RESEND_MS: u64 = 250;
 
 /// A proposal that waits for the log's decision.
@@ -55,13 +55,13 @@ pub struct Proposals {
     pushed: u64,
     /// The next one to pass on to the present leader.
     next_send: u64,
-    /// One more than the highest ever passed on to anybody.
+    /// One more than the highest number ever passed on to a leader.
     ever_sent: u64,
-    /// Up to here the clients were told that the outcome is unknown.
+    /// Up to this number the clients were told that the outcome is unknown.
     timed_out: u64,
-    /// The leader (and its term) that `next_send` speaks of.
+    /// The leader that `next_send` is about, and its term.
     leader: Option<(NodeId, u64)>,
-    /// When the log last decided something, or something was sent while nothing waited.
+    /// When the log last decided one of these, or one was sent while none waited.
     progress_ms: u64,
 }
 
@@ -86,7 +86,7 @@ impl Proposals {
         self.pending.len()
     }
 
-    /// Whether no more may wait, of which there may be `most`.
+    /// Whether `most` wait already, or too many bytes.
     pub fn is_full(&self, most: usize) -> bool {
         self.pending.len() >= most || self.bytes >= PENDING_BYTES
     }
@@ -106,7 +106,7 @@ impl Proposals {
         self.push_of(now_ms, Some(conn), proposal)
     }
 
-    /// Takes a proposal of the server itself into the queue: nobody waits for its answer.
+    /// Takes a proposal of the server itself into the queue: no connection waits for its answer.
     pub fn push_own(&mut self, now_ms: u64, proposal: &Proposal) -> u64 {
         self.push_of(now_ms, None, proposal)
     }
@@ -138,7 +138,7 @@ impl Proposals {
     pub fn take_unsent(&mut self, now_ms: u64, leader: NodeId, term: u64) -> Option<(u64, Vec<Vec<u8>>)> {
         let first = self.pending.front()?.seq;
         if self.leader != Some((leader, term)) {
-            // A new leader may not have what the old one had: everything that waits, from the first on.
+            // A new leader may not have what the old one had: send everything that waits, from the first on.
             self.leader = Some((leader, term));
             self.next_send = first;
             self.progress_ms = now_ms;
@@ -168,8 +168,8 @@ impl Proposals {
         Some((first_seq, commands))
     }
 
-    /// Sends again from the first one on where the leader has been silent for too long: a message to it
-    /// may have been lost.
+    /// Sends again from the first one on if the leader has been silent for too long: a message to it may have
+    /// been lost.
     pub fn resend_if_silent(&mut self, now_ms: u64) {
         if let Some(first) = self.pending.front()
             && self.next_send > first.seq
@@ -209,9 +209,9 @@ impl Proposals {
     }
 
     /// The proposals whose connections are to be told that the outcome is unknown: those that have waited too
-    /// long since the last call. They stay in the queue, because they may still happen; but one that was
-    /// never passed on to anybody becomes nothing, so that it does not happen hours later. With it goes
-    /// what its connection asked after it, which would overtake it when it is sent again: that is told with it.
+    /// long since the last call. They stay in the queue, because they may still be carried out. One that was
+    /// never passed on becomes an empty one, so that it is not carried out hours later. So do later proposals
+    /// of its connection, which would overtake it when it is sent again; they are included in the result.
     pub fn time_out(&mut self, now_ms: u64) -> Vec<(u64, ConnId)> {
         let mut told = Vec::new();
         let mut voided = BTreeSet::new();
@@ -241,7 +241,7 @@ impl Proposals {
         told
     }
 
-    /// A connection is gone: its proposals go on, but nobody waits for their answers.
+    /// Forgets a connection that is gone: its proposals go on without it.
     pub fn forget_conn(&mut self, conn: ConnId) {
         for pending in &mut self.pending {
             if pending.conn == Some(conn) {
@@ -309,7 +309,7 @@ mod tests {
             proposals.push(0, ConnId(1), &proposal);
         }
         assert!(proposals.is_full(10) && proposals.is_full(3));
-        // What is never sent becomes nothing, and takes up next to none of it.
+        // A proposal that is never sent becomes empty, and takes up almost no memory.
         proposals.time_out(COMMIT_TIMEOUT_MS);
         assert!(!proposals.is_full(10));
         (1..=3).for_each(|seq| drop(proposals.decided(0, seq).unwrap()));

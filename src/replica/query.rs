@@ -1,4 +1,4 @@
-//! What a query thread reads for a client, and the answer it makes of that.
+//! What a query thread reads for a client, and the answer that it makes.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{
 pub enum Query {
     /// Events, which the fan-out fits into what it sends.
     Events(EventQuery),
-    /// What is answered as it is read, and may overtake other answers.
+    /// A read whose result is the answer, and may overtake other answers.
     Answer(AnswerQuery),
 }
 
@@ -59,7 +59,7 @@ impl Query {
         }
     }
 
-    /// The fan-out's instruction if it cannot be read.
+    /// The fan-out's instruction if this cannot be read.
     pub fn refused(self, refusal: Refusal, by: Signature) -> Instruction {
         match self {
             Query::Events(EventQuery { conn, room, purpose, .. }) => {
@@ -85,12 +85,12 @@ pub struct AnswerQuery {
 pub enum Read {
     Search {
         search: Search,
-        /// The names of those rooms of which stored events may have others.
+        /// The present names of rooms whose stored events may have older ones.
         renamed: BTreeMap<RoomId, RoomName>,
     },
     FileChunk {
         file: FileInfo,
-        /// Where the piece begins; a multiple of the size of a piece.
+        /// The offset of the piece; a multiple of the size of a piece.
         offset: u64,
     },
     /// A page of a room's events.
@@ -166,7 +166,7 @@ fn events(reader: &(impl Reader + ?Sized), query: &EventQuery) -> Result<Queried
     };
     let rows = reader.events(query.room, &range)?;
     let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
-    // Asked for afterwards, so it is at least where those events began.
+    // Read after the events, so it is not lower than when they were read.
     let first_kept = if begins_late { first_kept(reader, query.room)? } else { 0 };
     Ok(QueriedEvents { rows, first_kept })
 }

@@ -1,11 +1,10 @@
-//! One server's brain: everything that happens comes in through [`Replica::handle`], everything that is
-//! to be done goes out through [`Replica::drain_outputs`], and [`Replica::turn`] is the only place where
-//! the disk is written and consensus moves.
+//! One server's logic: inputs go in through [`Replica::handle`], outputs come out through
+//! [`Replica::drain_outputs`], and only [`Replica::turn`] writes to the disk and moves consensus.
 //!
-//! The caller's loop: `handle` what has come in, as much as there is; `turn`; drain the outputs and carry them
-//! out in order; `turn` and drain again as long as it says so. So the disk is waited for when everything is said
-//! that need not wait for it: a leader's entries are on their way while it syncs them itself. A storage error ends
-//! the loop: `Failed` ends the process, `Doubtful` puts the server in quarantine.
+//! The caller's loop: `handle` all inputs that have come; `turn`; drain the outputs and carry them out in
+//! order; `turn` and drain again as long as it says so. So everything that need not wait for the disk is sent
+//! before the sync: a leader's entries are on their way while it syncs them itself. A storage error ends the
+//! loop: `Failed` ends the process, `Doubtful` puts the server in quarantine.
 
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ use super::{
 /// How long a stop waits for the handover and for answers that are still due.
 const STOP_MS: u64 = 1_500;
 
-/// An orderly end under way: hand over, send the clients elsewhere, answer what is still due.
+/// An orderly stop under way: hand over, send the clients elsewhere, give the answers that are due.
 struct Stopping {
     deadline_ms: u64,
     done: bool,
@@ -52,9 +51,9 @@ struct Stopping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum TurnState {
-    /// The disk is next. Something can be done before: the outputs are to be drained, and then the turn goes on.
+    /// The disk is next. First drain the outputs, then continue the turn.
     WillSync,
-    /// Nothing more is to be done until something happens.
+    /// Nothing more is to be done until the next input.
     Done,
 }
 
@@ -72,7 +71,7 @@ pub struct Replica<S: Storage> {
     /// Consensus waits for this part of a turn to be written.
     under_way: Option<Turn>,
     pub(super) counts: Counts,
-    /// Who led and who lived when the clients were last told.
+    /// The leader and the living servers that the clients were last told.
     announced: Option<(Option<ServerId>, Vec<bool>)>,
     started_ms: u64,
     stopping: Option<Stopping>,
@@ -102,7 +101,7 @@ impl<S: Storage> Replica<S> {
         })
     }
 
-    /// Takes in something that happened. Not in the middle of a turn.
+    /// Takes in an input. Not to be called in the middle of a turn.
     pub fn handle(&mut self, now: Now, input: Input) {
         debug_assert!(self.under_way.is_none(), "a turn is under way");
         match input {
@@ -139,8 +138,8 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Moves consensus, writes the disk, applies what is committed, and answers. To be called, with the outputs
-    /// drained each time, until it is [`TurnState::Done`].
+    /// Moves consensus, writes to the disk, applies committed entries, and answers. To be called, with the
+    /// outputs drained each time, until it is [`TurnState::Done`].
     pub fn turn(&mut self, now: Now) -> Result<TurnState, StorageError> {
         if let Some(turn) = self.under_way.take() {
             self.finish(now, turn)?;
@@ -179,10 +178,10 @@ impl<S: Storage> Replica<S> {
         Ok(TurnState::Done)
     }
 
-    /// Writes what consensus wants written, and does what was waiting for it.
+    /// Writes consensus's part of the turn, and does what waited for that.
     fn finish(&mut self, now: Now, turn: Turn) -> Result<(), StorageError> {
         let installs = self.node.consensus.installs(&turn);
-        // If the snapshot is no good, this server goes on from what is written.
+        // If the snapshot cannot be used, this server goes on from what is written.
         let saves = installs || self.must_save(now);
         let batch = if saves { self.take_unsaved() } else { Batch::default() };
         let effects = self.node.consensus.finish(turn, batch)?;
@@ -201,19 +200,18 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// What is to be done, in order.
+    /// The outputs since the last call, in order.
     pub fn drain_outputs(&mut self) -> Vec<Output> {
         self.outputs.drain()
     }
 
-    /// What has happened since this was last called.
     pub fn take_counts(&mut self) -> Counts {
         let proposals = self.proposals.take_pushed();
         Counts { proposals, ..std::mem::take(&mut self.counts) }
     }
 
-    /// Whether what clients asked for since the outputs were last drained is enough for one round: what more of
-    /// them has come should wait for the next.
+    /// Whether the answers since the last drain are enough for one round: further requests should wait for
+    /// the next.
     pub fn has_said_enough(&self) -> bool {
         self.outputs.are_enough()
     }
@@ -230,7 +228,7 @@ impl<S: Storage> Replica<S> {
         self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
     }
 
-    /// Lets the clients' part work, with what it needs of the others.
+    /// Calls the clients' part with what it needs of the others.
     pub(super) fn with_clients<T>(
         &mut self,
         now: Now,
@@ -242,7 +240,7 @@ impl<S: Storage> Replica<S> {
         work(clients, &mut Env { now, config, state, proposals, server: &mut server, outputs })
     }
 
-    /// Proposes what is to be forgotten next, if this server leads and has nothing better to do.
+    /// Proposes what is to be forgotten next, if this server leads and has time for it.
     fn forget_old_events(&mut self, now: Now, clock_is_good: bool) {
         let leads = self.leading.as_ref().is_some_and(Leading::is_ready) && self.stopping.is_none();
         let storage = self.node.consensus.storage();
@@ -278,7 +276,7 @@ impl<S: Storage> Replica<S> {
                     leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
                 }
             }
-            // The bytes of snapshots are moved by the caller, which says `SnapshotReceived`.
+            // The caller moves the bytes of snapshots and gives `SnapshotReceived`.
             PeerMessage::SnapshotBegin(_)
             | PeerMessage::SnapshotChunk { .. }
             | PeerMessage::SnapshotEnd { .. }
@@ -286,7 +284,7 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Moves what waits for the leader, or for being the leader.
+    /// Passes on what waits for a leader, or for this server to lead.
     fn drive(&mut self, now: Now) {
         let term = self.node.consensus.term();
         if self.node.consensus.raft_role() == RaftRole::Leader {
@@ -360,8 +358,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Loads the state anew after a snapshot has replaced it. What clients of this server follow has
-    /// jumped, so they are closed: they resume elsewhere or here, without a gap.
+    /// Loads the state anew after a snapshot has replaced it. The rooms that clients of this server follow
+    /// have jumped, so their connections are closed: they resume elsewhere or here, without a gap.
     fn restart_from_snapshot(&mut self, now: Now) -> Result<(), StorageError> {
         let loaded = self.node.reload()?;
         self.state = load_state(&loaded)?;
@@ -370,23 +368,23 @@ impl<S: Storage> Replica<S> {
         if let crate::chat::Progress::Applied(seq) =
             self.state.progress(self.node.identity.node_id, self.node.identity.boot)
         {
-            // Their outcomes are in the snapshot, but the answers are not; their clients ask again.
+            // Their outcomes are in the snapshot, but not the answers; their clients send them again.
             self.proposals.decided_up_to(now.mono_ms, seq);
         }
         Ok(())
     }
 
-    /// Whether what is applied has to be written now: there is enough of it, or a query needs it.
+    /// Whether applied rows have to be written now: there are enough, or a query needs them.
     fn must_save(&self, now: Now) -> bool {
         self.unsaved.is_due(now) || self.clients.have_queries()
     }
 
-    /// What is applied but not yet on the disk, for the next transaction; with it, how far the log may
-    /// be cut.
+    /// The applied rows that are not yet on the disk, for the next transaction, and how far the log may be
+    /// cut.
     fn take_unsaved(&mut self) -> Batch {
         let mut batch = self.unsaved.take();
         if let Some(applied) = &batch.applied {
-            // What was written last time is certainly in the state on the disk.
+            // The state on the disk certainly contains what was written last time.
             let stored = self.node.consensus.stored_applied().index;
             if applied.index > stored {
                 batch.compact_to = self.node.cut(stored);
@@ -428,7 +426,7 @@ impl<S: Storage> Replica<S> {
         if stopping.done || (waits && now.mono_ms < stopping.deadline_ms) {
             return Ok(());
         }
-        // The next start has nothing to apply again.
+        // So the next start has nothing to apply again.
         self.flush(now, false)?;
         self.clients.close_all(&mut self.outputs);
         self.stopping = Some(Stopping { deadline_ms: now.mono_ms, done: true });
@@ -436,9 +434,9 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Says who leads and who lives, if that has changed.
+    /// Tells the clients which server leads and which live, if that has changed.
     fn announce(&mut self, now: Now) {
-        // How many clients each has changes all the time; that alone is no news.
+        // The numbers of clients change all the time; that alone is not announced.
         let alive = self.config.servers.iter().map(|server| self.node.is_alive(&server.server_id)).collect();
         let news = Some((self.leader(), alive));
         if self.announced == news {

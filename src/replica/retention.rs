@@ -1,20 +1,19 @@
-//! What rooms are to forget: the leader looks for it and proposes it, like any other proposal of its own.
+//! What rooms are to forget: the leader looks for it and proposes it.
 //!
-//! No server forgets anything by itself. When a room's events are too many or too old is decided here, by the
-//! leader and its clock; what is then forgotten is an entry of the log, and so the same everywhere.
+//! No server forgets anything by itself. The leader decides here, with its clock, when a room's events are
+//! too many or too old. What is then forgotten is an entry of the log, and so the same on every server.
 //!
-//! **Pace.** A step looks at a bounded number of rooms and proposes for one of them at most, no step follows
-//! another within [`STEP_MS`], and none comes before the proposal of the one before is decided. So a room
-//! that was just told to forget a million events loses them in pieces that hold nobody up. They are pieces that the
-//! leader's disk has time to wipe: it is waited for.
+//! **Pace.** A step looks at a bounded number of rooms and proposes for one of them at most. No step follows
+//! another within [`STEP_MS`], or before the last proposal is decided. So a room that has to forget a million
+//! events loses them in pieces that delay no other work. The next piece waits until the leader's disk has
+//! wiped enough.
 //!
-//! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. The leaders'
-//! clocks make times grow with seq but for the moment in which a slower clock takes over, and for what was
-//! imported; there an event counts as as old as its neighbours. Until the first event of a room is old enough
-//! the room is not read again.
+//! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. Times grow
+//! with seq, except when a leader with a slower clock takes over, and for imported events; there an event
+//! counts as as old as its neighbours. A room is not read again until its first event is old enough.
 //!
-//! **Clocks.** A clock that jumps forward makes everything old at once, and what is forgotten does not come
-//! back when the clock does. So nothing is forgotten for its age unless the clock is believed (`clocks`).
+//! **Clocks.** A clock that jumps forward makes everything old at once, and forgotten events do not come back
+//! when the clock is set back. So nothing is forgotten for its age unless the clock is believed (`clocks`).
 
 use std::collections::BTreeMap;
 
@@ -31,26 +30,26 @@ use super::{io::Now, proposals::Proposals};
 
 /// Time between two steps.
 const STEP_MS: u64 = 250;
-/// Time between two looks for uploads that do not go on, once there are none.
+/// Time between two searches for abandoned uploads, once there are none.
 const UPLOADS_MS: u64 = 60_000;
 /// Rooms that one step looks at.
 const ROOMS_A_STEP: usize = 1_000;
 /// Events that one step reads. Looking for the first that is young enough takes about a dozen.
 const READS_A_STEP: usize = 64;
-/// With so many proposals on their way there is more urgent work,
+/// With so many proposals on their way there is more urgent work: steps are [`BUSY_STEP_MS`] apart.
 const BUSY_PROPOSALS: usize = 64;
-/// With so many events removed here and not yet wiped, nothing more is forgotten for now: what is promised to be
-/// gone from the disks would fall ever further behind.
+/// With so many events removed here and not yet wiped, nothing more is forgotten for now. Otherwise the
+/// wiping would fall behind more and more.
 const UNWIPED_MAX: u64 = EXPIRE_MAX;
-/// and then so much time is between two steps. A leader that is always busy has rooms that grow, too.
+/// Time between two steps of a busy leader: the rooms of one that is always busy grow, too.
 const BUSY_STEP_MS: u64 = 5_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// How far the leader has come in looking.
+/// How far the leader's search has come.
 #[derive(Debug, Default)]
 pub struct Retention {
     next_ms: u64,
-    /// When to look for uploads that do not go on.
+    /// When to look for abandoned uploads.
     uploads_next_ms: u64,
     from: Option<RoomId>,
     proposed: u64,
@@ -66,10 +65,10 @@ struct Young {
     until_ms: u64,
 }
 
-/// What the leader decides by about what is to be forgotten.
+/// What the leader's decisions depend on.
 pub struct RetentionContext<'a> {
     pub now: Now,
-    /// Whether what cannot be undone may be done by the wall clock.
+    /// Whether the wall clock may be trusted with what cannot be undone.
     pub clock_is_good: bool,
     pub state: &'a State,
     /// When an event of history was made, if it is there.
@@ -77,8 +76,8 @@ pub struct RetentionContext<'a> {
 }
 
 impl Retention {
-    /// Whether the leader has time to look for what is to be forgotten. `unwiped`: the events that are removed from
-    /// its disk and not yet wiped.
+    /// Whether the leader has time to look for what is to be forgotten. `unwiped`: how many events are
+    /// removed from its disk and not yet wiped.
     pub fn is_due(&self, now: Now, proposals: &Proposals, unwiped: u64) -> bool {
         now.mono_ms >= self.next_ms
             && (proposals.len() <= BUSY_PROPOSALS || now.mono_ms >= self.next_ms.saturating_add(BUSY_STEP_MS))
@@ -109,7 +108,7 @@ impl Retention {
         Ok(())
     }
 
-    /// An upload that is to be given up, where it is time to look for one.
+    /// An upload that is to be given up, if it is time to look for one.
     fn next_idle_upload(&mut self, context: &RetentionContext<'_>) -> Option<Command> {
         if !context.clock_is_good || context.now.mono_ms < self.uploads_next_ms {
             return None;
@@ -179,7 +178,7 @@ fn forgets_before(
     Ok(by_count.max(by_age).min(most))
 }
 
-/// The first of the events `first..most` that was made at `since_ms` or later; `most` where none was.
+/// The first of the events `first..most` that was made at `since_ms` or later; `most` if there is none.
 fn first_since(
     context: &RetentionContext<'_>,
     room: RoomId,
@@ -187,7 +186,7 @@ fn first_since(
     since_ms: u64,
 ) -> Result<u64, StorageError> {
     let (mut low, mut high) = (first, most);
-    // Mostly the first is young enough, and all others are.
+    // Usually the first is young enough, and so are all others.
     let mut middle = first;
     while low < high {
         match (context.created_at_ms)(room, middle)? {

@@ -1,4 +1,4 @@
-//! The rest of a server, as its clients' part sees it: what it may ask of the node and the disk.
+//! The rest of a server, as its clients' part sees it: what it may ask the node and the disk.
 
 use crate::{
     chat::{Origin, State},
@@ -21,7 +21,7 @@ use super::{
     unsaved::Unsaved,
 };
 
-/// The parts of a replica beside its clients.
+/// The parts of a replica besides its clients.
 pub struct ServerParts<'a, S: Storage> {
     pub config: &'a ReplicaConfig,
     /// The member of the cluster.
@@ -61,7 +61,7 @@ impl<S: Storage> Server for ServerParts<'_, S> {
         match self.node.leader() {
             None => true,
             Some(leader) if *leader == self.config.server_id => false,
-            // Over a link that is younger than the leader's next heartbeat it has been heard all the same.
+            // A leader whose link stands counts as heard before its first heartbeat has come.
             Some(leader) => self.node.view.peers.get(leader).is_none_or(|peer| {
                 let is_new = peer.linked && peer.last_heartbeat_ms.is_none();
                 !(peer.alive || is_new)

@@ -1,5 +1,5 @@
-//! What is applied and not yet written. It can be made anew from the log, so it waits until there is much of it:
-//! many rows in one transaction cost far less than each in its own, and no answer waits for them.
+//! Rows that are applied and not yet written. They can be made anew from the log, so they wait until there
+//! are many: many rows in one transaction cost far less than each in its own, and no answer waits for them.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::{
     disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError},
 };
 
-/// How long rows may wait. A restart after a power cut applies again what came in that time.
+/// How long rows may wait. After a power cut the entries of that time are applied again.
 const WAIT_MS: u64 = 250;
-/// So many of them are enough for one transaction: more would make a round late.
+/// Rows that are enough for one transaction: more would make a round late.
 const ENOUGH_ROWS: usize = 4_096;
-/// So many bytes of events and files are enough as well.
+/// Bytes of events and files that are enough for one transaction.
 const ENOUGH_BYTES: usize = 1024 * 1024;
 
 /// State that is applied but not yet on the disk.
 #[derive(Default)]
 pub struct Unsaved {
     batch: Batch,
-    /// Where each event's newest form stands in the batch.
+    /// The place of each event's newest form in the batch.
     events: BTreeMap<(RoomId, u64), usize>,
     /// Bytes of events and files in the batch.
     bytes: usize,
@@ -38,7 +38,7 @@ impl Unsaved {
 
     /// What a command has done, apart from its events.
     pub fn add(&mut self, effects: &mut Effects) {
-        // The leader forgets no more than its disk has wiped, and the disk has to know of it for that.
+        // The leader forgets no more than its disk can wipe, and the disk can only wipe what it was told.
         self.is_urgent |= !effects.expired.is_empty() || !effects.removed_files.is_empty();
         self.bytes += effects.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
         self.batch.rows.append(&mut effects.rows);
@@ -55,13 +55,13 @@ impl Unsaved {
         }
     }
 
-    /// How far what was added brings the state.
+    /// Notes how far the added rows bring the state.
     pub fn applied(&mut self, now: Now, applied: Applied) {
         self.batch.applied = Some(applied);
         self.since_ms.get_or_insert(now.mono_ms);
     }
 
-    /// How far it brings the state, if there is something.
+    /// How far the rows bring the state, if there are any.
     pub fn applied_index(&self) -> Option<u64> {
         self.batch.applied.as_ref().map(|applied| applied.index)
     }
@@ -71,7 +71,7 @@ impl Unsaved {
         self.is_urgent = true;
     }
 
-    /// Whether it is time to write it.
+    /// Whether it is time to write them.
     pub fn is_due(&self, now: Now) -> bool {
         let Some(since_ms) = self.since_ms else { return false };
         self.is_urgent
@@ -80,7 +80,7 @@ impl Unsaved {
             || self.bytes >= ENOUGH_BYTES
     }
 
-    /// Takes it, to be written.
+    /// Takes them, to be written.
     pub fn take(&mut self) -> Batch {
         std::mem::take(self).batch
     }

@@ -1,4 +1,4 @@
-//! The log has decided: what its commands mean for the clients of this server, and the answers to those that asked.
+//! What decided commands mean for the clients of this server, and the answers to those that asked.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use super::{
 /// When a client may ask again for what the leader could not read.
 const UNKNOWN_RETRY_MS: u64 = 5_000;
 
-/// A command that the log has decided, and what came of it.
+/// A command that the log has decided, and its outcome.
 pub struct Decided<'a> {
     pub index: u64,
     pub command: &'a Command,
@@ -44,7 +44,7 @@ pub struct Decided<'a> {
 }
 
 impl Clients {
-    /// Tells the clients what a command has changed, and the one that asked what became of it.
+    /// Tells the clients what a command has changed, and gives its answer to the one that asked.
     pub fn decided(&mut self, env: &mut Env<'_>, decided: Decided<'_>) {
         let Decided { index, command, effects, asker, outcome } = decided;
         let Effects { events, rewritten, membership, invitations, ended, deleted, read, .. } = effects;
@@ -54,7 +54,7 @@ impl Clients {
         if let (true, Some(conn), Some(published)) = (has_spoken, asking, events.first())
             && self.speaks_for_itself(conn, command, &published.event.author)
         {
-            // A user who speaks in a room hears it from then on.
+            // A user who posts in a room follows it from then on.
             let before = published.event.seq - 1;
             let (room, name) = (published.room, published.event.room.clone());
             env.fan_out(Instruction::Follow { conn, room, name, after: before, last_seq: before });
@@ -96,7 +96,7 @@ impl Clients {
         }
     }
 
-    /// Lets the connections of new members follow the room, but for the one that asked: it has its answer.
+    /// Lets the connections of new members follow the room, except the one that asked: it has its answer.
     fn follow_joined(
         &mut self,
         env: &mut Env<'_>,
@@ -105,7 +105,7 @@ impl Clients {
         asking: Option<ConnId>,
     ) {
         for change in membership.iter().filter(|change| change.joined) {
-            // Without an event that says so they begin with the next one.
+            // Without an event of the join they begin with the next event.
             let next = env.state.room_by_id(change.room).map_or(1, |room| room.last_seq + 1);
             let of_room = events.iter().find(|published| published.room == change.room);
             let seq = of_room.map_or(next, |published| published.event.seq);
@@ -153,7 +153,7 @@ impl Clients {
     }
 
     /// Whether `author` of a message is the user that the connection is logged in as. A webhook's bot is a member, but
-    /// a client that posts by its token is nobody, and may hear nothing of the room.
+    /// a client that posts by its token is not logged in, and must not get the room's events.
     fn speaks_for_itself(&mut self, conn: ConnId, command: &Command, author: &UserName) -> bool {
         let user = self.connections.get_mut(conn).and_then(|connection| connection.user.as_ref());
         let is_own = user.is_some_and(|user| user.key() == author.key());
@@ -218,7 +218,7 @@ impl Clients {
                 known(Receiving { chunk_bytes: FILE_CHUNK_BYTES as u64, file_id, received }.into())
             }
             Ok(Reply::File(file)) => known(Answer::File(file.into())),
-            // A proposal that timed out becomes nothing as well, but its connection was told so then.
+            // A proposal that timed out also becomes nothing, but its connection was told so then.
             Ok(Reply::Nothing) => known(not_read().into()),
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {
                 let (after, history) = match follow_up {
@@ -269,7 +269,7 @@ impl Clients {
             };
             let Some(Write { to, follow_up }) = connection.waiting(seq).cloned() else { continue };
             if let FollowUp::Guest(username) = follow_up {
-                // A guest may read what a minority has. The log hears of the name with what they say first.
+                // A guest may read what a minority has. The name gets into the log with the first message.
                 let answer = self.login_decided(env, conn, None, Ok(username));
                 self.answer_login(env, conn, (seq, to), answer);
                 continue;
@@ -282,7 +282,6 @@ impl Clients {
         }
     }
 
-    /// Gives out the answers whose turn has come.
     pub(super) fn flush_answers(&mut self, env: &mut Env<'_>, conn: ConnId) {
         while let Some(answer) = self.connections.get_mut(conn).and_then(Connection::next_answer) {
             match answer {
@@ -300,7 +299,7 @@ impl Clients {
     }
 }
 
-/// What is said of a proposal that the leader could not read.
+/// The refusal of a proposal that the leader could not read.
 fn not_read() -> Refusal {
     let reason = "the leader runs an older version, which does not know this; nothing happened";
     Refusal::new(Code::Overloaded, reason).retry_after(UNKNOWN_RETRY_MS)

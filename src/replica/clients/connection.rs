@@ -23,33 +23,33 @@ use crate::{
 use super::{logins::PendingJob, rates::ConnTraffic};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
-/// A client that resumes says `create_join` first, and then that answer is the beginning.
+/// A client that resumes sends `create_join` first, and that answer is where it begins.
 pub const FOLLOW_DELAY_MS: u64 = 300;
 
 /// The answer to a write, held back until the connection's earlier writes are answered.
 #[derive(Debug)]
 pub enum WriteAnswer {
     Known(Arc<Said>),
-    /// It is known, and the connection ends after it.
+    /// The connection ends after it.
     Last(Arc<Said>),
-    /// A `create_join` that was applied: its events have to be found first.
+    /// A `create_join` that was applied: its events have to be read first.
     Join(Box<Join>),
 }
 
-/// A connection is seen typing at most so often; what comes sooner is passed over in silence, since nobody
-/// is answered anyway.
+/// Least time between two typing notices of a connection. One that comes sooner is dropped: these have no
+/// answer.
 const TYPING_PAUSE_MS: u64 = 1_000;
 
 /// A write that waits for the log's decision.
 #[derive(Debug, Clone)]
 pub struct Write {
-    /// Where its answer goes.
+    /// The request that gets the answer.
     pub to: AnswerTo,
-    /// What its answer needs beside the decision.
+    /// What its answer needs besides the decision.
     pub follow_up: FollowUp,
 }
 
-/// What the answer to a write needs beside the log's decision.
+/// What the answer to a write needs besides the log's decision.
 #[derive(Debug, Clone)]
 pub enum FollowUp {
     Answer,
@@ -69,8 +69,7 @@ pub enum FollowUp {
     Token(Token),
     /// The connection goes on under this token.
     Renew(Token),
-    /// It is no answer to what was proposed, which is nothing: what was asked for is to be judged again by the state
-    /// in which the log now is.
+    /// An empty proposal was decided: now judge the request by the state, which is as new as the request.
     Judge(Box<Proposal>),
 }
 
@@ -89,12 +88,12 @@ impl FollowUp {
     }
 }
 
-/// What a request waits for whose client is not read from meanwhile.
+/// What a request waits for. Nothing more is read from its client meanwhile.
 #[derive(Debug)]
 pub enum Awaited {
     /// What the connection's thread is doing for it.
     Job(Box<PendingJob>),
-    /// That this server is up to date: a login by a token that is not known here.
+    /// That this server is up to date, for a login by a token that is not known here.
     Leader,
     /// The log's decision about a login, or about another password.
     Commit,
@@ -107,7 +106,7 @@ enum Slot {
     Answered(WriteAnswer),
 }
 
-/// Rooms to be followed without being asked, from where they stood at the login.
+/// Rooms to follow unasked, each from its last event at the time of the login.
 #[derive(Debug)]
 struct Unasked {
     due_ms: u64,
@@ -124,18 +123,18 @@ pub struct Connection {
     pub is_operator: bool,
     /// What an operator has to answer.
     pub challenge: Option<[u8; 32]>,
-    /// Where the client is.
+    /// The client's address; `None` if it is not known.
     pub addr: Option<IpAddr>,
-    /// Why nothing is read from it, if so: what was sent after a login must not be taken before it.
+    /// What it waits for while nothing is read from it: requests after a login must not be taken before it.
     pub awaited: Option<Awaited>,
     typed_ms: Option<u64>,
     /// Malformed lines since the last good one.
     pub bad_lines: u32,
-    /// The connection ends: nothing more is taken from it.
+    /// The connection ends: its requests are ignored.
     pub closing: bool,
     /// An answer that ends the connection waits for its turn.
     ending: bool,
-    /// What it has sent.
+    /// How much it has sent, for its limits.
     pub traffic: ConnTraffic,
     /// The last message that was refused for load.
     shed: Option<ClientMsgId>,
@@ -165,25 +164,25 @@ impl Connection {
         }
     }
 
-    /// A message was refused for load; without an id nothing can be said to follow it.
+    /// Notes that a message was refused for load. One without an id cannot be followed by another.
     pub fn shed(&mut self, client_msg_id: Option<&ClientMsgId>) {
         self.shed = client_msg_id.cloned();
     }
 
-    /// Whether the message `follows` was refused for load and has not come again since: what says that it
+    /// Whether the message `follows` was refused for load and has not come again since: a message that
     /// follows it would overtake it.
     pub fn overtakes(&self, follows: Option<&ClientMsgId>) -> bool {
         follows.is_some() && self.shed.as_ref() == follows
     }
 
-    /// The message is taken: what follows it may be taken too.
+    /// Notes that a message is taken: one that follows it may be taken, too.
     pub fn taken(&mut self, client_msg_id: Option<&ClientMsgId>) {
         if self.shed.as_ref() == client_msg_id {
             self.shed = None;
         }
     }
 
-    /// Whether the user is to be seen typing, who has just typed.
+    /// Whether the user's typing is to be shown now.
     pub fn types(&mut self, now_ms: u64) -> bool {
         let is_news = self.typed_ms.is_none_or(|typed_ms| now_ms >= typed_ms + TYPING_PAUSE_MS);
         if is_news {
@@ -202,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Whether nothing more is taken from it: it ends, or will end once the answer that ends it has its
-    /// turn. What came behind a request that is so refused would overtake it when it is sent again.
+    /// Whether its requests are ignored: it ends, or will end after an answer that waits for its turn. A
+    /// later request would overtake the refused one when that is sent again.
     pub fn is_over(&self) -> bool {
         self.closing || self.ending
     }
@@ -218,7 +217,7 @@ impl Connection {
         self.writes.push_back(Slot::Waiting(seq, Box::new(write)));
     }
 
-    /// An answer that is known already, in its turn behind the writes that wait.
+    /// Queues an answer that is known already behind the writes that wait.
     pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
         self.ending |= matches!(answer, WriteAnswer::Last(_));
         self.writes.push_back(Slot::Answered(answer));
@@ -251,7 +250,7 @@ impl Connection {
         }
     }
 
-    /// Notes where the user's rooms stand at the login.
+    /// Notes the user's rooms at the login, each with its last event.
     pub fn follow_later(&mut self, now_ms: u64, rooms: Vec<(RoomId, u64)>) {
         self.unasked = Some(Unasked { due_ms: now_ms + FOLLOW_DELAY_MS, rooms });
     }
@@ -275,8 +274,8 @@ impl Connection {
             })
     }
 
-    /// `room` is to be followed from `after` on, but a `create_join` of it waits: its answer is the start.
-    /// Only if it is refused the room is followed without it.
+    /// Notes that `room` is to be followed from `after` on, if the `create_join` of it that waits is refused.
+    /// Otherwise its answer is the start.
     pub fn follow_if_refused(&mut self, room: RoomId, after: u64) {
         let unasked = self.unasked.get_or_insert(Unasked { due_ms: 0, rooms: Vec::new() });
         if unasked.rooms.iter().all(|(other, _)| *other != room) {
@@ -284,13 +283,13 @@ impl Connection {
         }
     }
 
-    /// The connection asked to join `room`: only that answer decides what it follows.
+    /// Notes that the connection asked to join `room`: only that answer decides what it follows.
     pub fn joins(&mut self, room: RoomId) {
         self.joined.insert(room);
         self.forget_unasked(room);
     }
 
-    /// The user is no longer in `room`: it is not to be followed, whatever was planned.
+    /// Notes that the user is no longer in `room`: plans to follow it are dropped.
     pub fn leaves(&mut self, room: RoomId) {
         self.joined.remove(&room);
         self.forget_unasked(room);
@@ -335,7 +334,8 @@ impl Connections {
         self.by_conn.get_mut(&conn)
     }
 
-    /// Logs a connection in; whether it was nobody's before. A guest may only become a user of the same name.
+    /// Logs a connection in; returns whether it was not logged in before. A guest may only become a user of
+    /// the same name.
     pub fn log_in(&mut self, conn: ConnId, user: UserName, authority: Authority) -> bool {
         let Some(connection) = self.by_conn.get_mut(&conn) else { return false };
         let is_new = self.by_user.entry(user.key()).or_default().insert(conn);
@@ -349,12 +349,12 @@ impl Connections {
         self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// The connections of a room's members, but for those of one user.
+    /// The connections of a room's members, except those of one user.
     pub fn members_here(&self, state: &State, room: RoomId, but: &UserKey) -> Vec<ConnId> {
         let members = state.room_by_id(room).map_or(0, Room::member_count);
         let is_other = |user: &UserKey| user != but;
         let conns = |user: &UserKey| self.of_user(user);
-        // By whichever list is shorter: the room's, or that of who is here.
+        // Goes through the shorter list: the room's members, or the users who are here.
         if members > self.by_user.len() as u64 {
             let here = self.by_user.keys().filter(|user| is_other(user) && state.is_member(user, room));
             here.flat_map(conns).collect()
@@ -372,7 +372,7 @@ impl Connections {
         self.by_conn.range(conn..).map(|(conn, connection)| (*conn, connection))
     }
 
-    /// How many are logged in. A probe that only asks for the status is nobody's client.
+    /// How many are logged in. Probes that only ask for the status do not count.
     pub fn logged_in(&self) -> usize {
         self.logged_in
     }

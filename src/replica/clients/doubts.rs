@@ -1,14 +1,14 @@
-//! No refusal for good by a state that may be behind.
+//! No final refusal by a state that may be old.
 //!
-//! What the state of this server says may be old, though it leads: a leader that stood still for a while has been
-//! deposed and does not know it, and what it lacks was acknowledged elsewhere. A refusal that follows from state is
-//! therefore given in one of three ways.
+//! This server's state may be old even if it leads: a leader that was paused for a while may have been
+//! deposed without knowing it, and may lack writes that were acknowledged elsewhere. A refusal that follows
+//! from the state is therefore given in one of three ways.
 //!
-//! - The log gives it. All rules of commands are asked there, and nowhere before.
-//! - A request whose client is not read from meanwhile is put off until a majority has said how far its log is, and
-//!   only then looked at ([`Clients::put_off`]); so is each read that would be refused.
-//! - What each server watches over by itself is asked again when the log has come past the request: nothing is
-//!   proposed in its place, and decides when ([`FollowUp::Judge`]). Its answer keeps its turn.
+//! - The log gives it. All rules of commands are checked there, and nowhere before.
+//! - The request is put off until a majority has confirmed how far the log goes ([`Clients::put_off`]). This
+//!   is done with requests that hold up their connection, and with each read that would be refused.
+//! - For limits that each server checks by itself, an empty proposal takes the request's place in the log.
+//!   When that is applied the request is judged again ([`FollowUp::Judge`]). Its answer keeps its turn.
 //!
 //! Some refusals never become wrong: a registered name stays registered.
 
@@ -31,23 +31,23 @@ use super::{
     writing::{may_propose, within_limits_of_state},
 };
 
-/// How much is known when a request is looked at.
+/// How much is known when a request is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     /// What this server has applied.
     Here,
-    /// All that was acknowledged anywhere before the request came.
+    /// Everything that was acknowledged on any server before the request came.
     Everywhere,
 }
 
-/// Whether a refusal of who somebody is may become wrong: a ban can be lifted.
+/// Whether a refusal of a login may become wrong: a ban can be lifted.
 pub(super) fn may_be_lifted(refusal: &Refusal) -> bool {
     refusal.code == Code::Forbidden
 }
 
 impl Clients {
-    /// Lets a request wait until this server knows everything that was acknowledged before it came. Its client is not
-    /// read from meanwhile.
+    /// Lets a request wait until this server knows everything that was acknowledged before it came. Nothing
+    /// more is read from its client meanwhile.
     pub(super) fn put_off(&mut self, env: &mut Env<'_>, conn: ConnId, waiting: Waiting) {
         let to = waiting.to.clone();
         if let Err(refusal) = self.reads.push(waiting) {
@@ -58,7 +58,7 @@ impl Clients {
         }
     }
 
-    /// This server knows enough now for a request that was put off.
+    /// Goes on with a request that was put off: this server is up to date now.
     pub(super) fn go_on_with(&mut self, env: &mut Env<'_>, waiting: Waiting) {
         let Waiting { conn, to, request, lamport_timestamp, .. } = waiting;
         let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -74,7 +74,7 @@ impl Clients {
         self.read_on(conn, env.outputs);
     }
 
-    /// A guest is banned, as far as this server knows.
+    /// Handles a guest who is banned, as far as this server knows.
     pub(super) fn doubt_ban(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, guest: UserName) {
         let proposal = Proposal {
             user: guest,
@@ -88,9 +88,9 @@ impl Clients {
         }
     }
 
-    /// A user has as much as one may have, as far as this server knows.
+    /// Handles a request over a limit of the state, as far as this server knows.
     pub(super) fn doubt_limit(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, proposal: &Proposal) {
-        // What follows a message must not overtake it, should it have to come again.
+        // A message that follows this one must not overtake it if it has to be sent again.
         if let Some(id) = said_under(&proposal.command)
             && let Some(connection) = self.connections.get_mut(conn)
         {
@@ -104,7 +104,7 @@ impl Clients {
         self.enqueue(env, conn, Write { to, follow_up: FollowUp::Judge(Box::new(proposal)) }, &nothing);
     }
 
-    /// The log has come past a request that was to be refused: the state is as new as the request.
+    /// Judges a request that was to be refused: now the state is as new as the request.
     pub(super) fn judged(&mut self, env: &Env<'_>, conn: ConnId, proposal: &Proposal) -> Refusal {
         let is_guest = proposal.authority == Authority::Guest;
         let identity = match env.state.may_begin_as(&proposal.user, env.now.wall_ms) {

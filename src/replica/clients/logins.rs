@@ -1,12 +1,12 @@
-//! Who somebody is: logins, passwords, tokens, and the sessions that end.
+//! Logins, passwords, tokens, and the sessions that end.
 //!
-//! A password is never checked here. What may be hashed, and with what, is decided here, by rights, limits and
-//! throttles; the thread of the connection does it ([`Output::Credential`]) and says what came of it. It reads nothing
-//! from its client meanwhile, nor until the log has decided about a login ([`Awaited`]); so a client may send a login
-//! and the first requests in one go. [`Output::ReadOn`] lets it read again.
+//! Passwords are not checked here. Rights, limits and throttles decide here what may be hashed; the thread of
+//! the connection does it ([`Output::Credential`]) and returns the result. It reads nothing from its client
+//! meanwhile, nor until the log has decided about a login ([`Awaited`]). So a client may send a login and its
+//! first requests together. [`Output::ReadOn`] lets the thread read again.
 //!
-//! What goes into the log names the password that was checked by the entry that set it. Where another one
-//! was set meanwhile, the log refuses.
+//! A command in the log names the checked password by the entry that set it. If another one was set
+//! meanwhile, the log refuses.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -46,7 +46,7 @@ use super::{
 /// A command that lacks what the thread of its connection makes or checks.
 #[derive(Debug)]
 pub struct Unfinished {
-    /// Where its answer goes.
+    /// The request that gets the answer.
     pub write: Write,
     pub command: Command,
     /// The user it is about, if they need not be logged in.
@@ -59,9 +59,9 @@ pub struct Unfinished {
 #[derive(Debug)]
 pub struct PendingJob {
     continuation: Continuation,
-    /// Whose password is tried, if one is.
+    /// The account or room whose password is tried, if one is.
     guarded: Option<Guarded>,
-    /// Whether it takes the time of a hash, and so has a share of its address.
+    /// Whether it takes the time of a hash, and so counts for its address.
     hashes: bool,
 }
 
@@ -89,7 +89,7 @@ impl Continuation {
     }
 }
 
-/// What is done for a command.
+/// The work that is done for a command.
 #[derive(Debug)]
 enum CommandJob {
     /// The verifier is made of a password that it sets.
@@ -112,11 +112,11 @@ impl PendingJob {
     }
 }
 
-/// When to come back if an address has its share of the hashing: by then the most of it has been worked on.
+/// When to come back if an address has its share of the hashing: most of it will be done by then.
 const SHARE_RETRY_MS: u64 = 500;
 
-/// How many passwords are hashed, or wait for it, for the connections of each address. A connection has one at a
-/// time, and has it until the hash is done: to hang up gives nothing back.
+/// How many passwords are hashed, or wait for it, for the connections of each address. A connection has one
+/// at a time, and keeps it until the hash is done: hanging up gives nothing back.
 #[derive(Debug, Default)]
 pub struct Shares(BTreeMap<Neighbourhood, usize>);
 
@@ -129,7 +129,7 @@ impl Shares {
         *self.0.entry(Neighbourhood::of(addr)).or_default() += 1;
     }
 
-    /// Whatever the connection hashes, it does so no more.
+    /// Notes that the connection hashes nothing any more.
     pub fn give_back(&mut self, connection: &Connection) {
         if matches!(&connection.awaited, Some(Awaited::Job(pending)) if pending.hashes)
             && let Entry::Occupied(mut entry) = self.0.entry(Neighbourhood::of(connection.addr))
@@ -178,8 +178,8 @@ impl Clients {
         self.work(env, conn, Continuation::Finish(unfinished, command_job), job, guarded);
     }
 
-    /// Whether another password from the address of `conn` may be hashed: of the few that may, an address has a
-    /// share.
+    /// Whether another password from the address of `conn` may be hashed: each address has a share of the
+    /// queue.
     fn may_hash(&mut self, env: &Env<'_>, conn: ConnId) -> Result<(), Refusal> {
         let addr = self.connections.get_mut(conn).and_then(|connection| connection.addr);
         if self.shares.hashing(addr) < env.config.auth.hashes_per_address {
@@ -189,8 +189,8 @@ impl Clients {
         Err(Refusal::new(Code::Overloaded, reason).retry_after(SHARE_RETRY_MS))
     }
 
-    /// Whether rules and limits allow what a password is to be hashed for, as far as that is known now. A user who has
-    /// no right to it is told so before it costs a hash.
+    /// Checks rules and limits of a request before a password is hashed for it, as far as they are known now.
+    /// A user without the right is told so before it costs a hash.
     fn may_set(
         &mut self,
         env: &mut Env<'_>,
@@ -201,8 +201,8 @@ impl Clients {
         let Unfinished { command, named, lamport_timestamp, .. } = unfinished;
         let proposal = self.proposal(conn, command.clone(), *lamport_timestamp, named.clone());
         let Some(proposal) = proposal else { return Ok(()) };
-        // This server was up to date after the request had come, see `Clients::put_off`. What of the connection still
-        // waits may change the rules' answer.
+        // This server was up to date after the request had come, see `Clients::put_off`. But writes of the
+        // connection that still wait may change the rules' answer.
         if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
             self.check_early(env, &proposal)?;
         }
@@ -216,8 +216,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Whether a command may make a bot from the address of `conn`, if it does. Each try counts, since the rules have
-    /// to look at all users for it.
+    /// If a command makes a bot, whether it may be made from the address of `conn`. Each try counts, since
+    /// the rules have to look at all users for it.
     fn may_make_bot(&mut self, env: &mut Env<'_>, conn: ConnId, command: &Command) -> Result<(), Refusal> {
         let Some(bot) = command.operation().makes_bot() else { return Ok(()) };
         let account = env.state.user(&bot.key()).map(|user| &user.account);
@@ -279,8 +279,8 @@ impl Clients {
                         put_off(self, env, to, Login::Guest(username));
                     }
                     Err(refusal) => self.refuse(env, conn, to, refusal, false),
-                    // The answer says that others can write to the name, so the log has to know it. If nobody leads,
-                    // nobody can write, and the guest may read all the same.
+                    // After this answer others can write to the name, so the log has to know it. If no server
+                    // leads, no user can write, but the guest may still read.
                     Ok(()) if env.state.is_new_guest(&username) && env.server.leader().is_some() => {
                         let follow_up = FollowUp::Guest(username.clone());
                         let (authority, command) = (Authority::Guest, GuestLogin.into());
@@ -294,7 +294,7 @@ impl Clients {
                 },
             },
             Login::Password(username, password) => match current {
-                // A guest may become a user of the same name, but nobody becomes somebody else.
+                // A guest may become a user of the same name. Nothing else changes a connection's user.
                 Some(user) if has_session || user.key() != username.key() => {
                     let refusal = already(&user);
                     self.refuse(env, conn, to, refusal, false);
@@ -359,7 +359,7 @@ impl Clients {
         self.work(env, conn, Continuation::Proof(to), job, None);
     }
 
-    /// The thread of a connection has done what it was given.
+    /// Takes the result of a job from the thread of a connection.
     pub fn on_credential(&mut self, env: &mut Env<'_>, conn: ConnId, done: Result<Done, Refusal>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.shares.give_back(connection);
@@ -381,7 +381,7 @@ impl Clients {
         self.read_on(conn, env.outputs);
     }
 
-    /// What a request waited for, whose client is not read from meanwhile, has come.
+    /// Notes that a request waits no longer, and lets its client be read from again.
     pub(super) fn answered(&mut self, conn: ConnId, outputs: &mut Outputs) {
         let connection = self.connections.get_mut(conn);
         if connection.is_some_and(|connection| connection.awaited.take().is_some()) {
@@ -396,7 +396,7 @@ impl Clients {
         }
     }
 
-    /// What comes of a request now that the work for it is done.
+    /// Goes on with a request after the work for it is done.
     fn go_on(&mut self, env: &mut Env<'_>, conn: ConnId, continuation: Continuation, done: Done) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match (continuation, done) {
@@ -461,7 +461,7 @@ impl Clients {
                 self.propose_counted(env, conn, unfinished);
             }
             (CommandJob::CheckRoom { password_rev }, Done::Checked { ok, .. }) => {
-                // A wrong password is refused by the rules, in the words that hide a private room.
+                // The rules refuse a wrong password, with a reason that does not reveal a private room.
                 if ok {
                     unfinished.command.complete(Made::Entry(password_rev));
                 }
@@ -483,7 +483,7 @@ impl Clients {
         }
     }
 
-    /// A login waits for the log like any write, and its client is not read from until then.
+    /// Proposes a login. It waits for the log like any write, and nothing is read from its client until then.
     fn propose_login(&mut self, env: &mut Env<'_>, conn: ConnId, write: Write, proposal: Proposal) {
         if self.propose(env, conn, write, &proposal)
             && let Some(connection) = self.connections.get_mut(conn)
@@ -492,7 +492,6 @@ impl Clients {
         }
     }
 
-    /// The log has decided about a login.
     pub(super) fn login_decided(
         &mut self,
         env: &mut Env<'_>,
@@ -519,9 +518,9 @@ impl Clients {
     }
 
     /// Ends the connections whose sessions the log has ended. The one that asked for it has its answer
-    /// already, or gets it before it is closed. A guest who registered the own name stays, and has to log in
-    /// before anything is done for them: they stay among the user's connections, so that whatever ends a
-    /// membership reaches them, and what they follow goes on without a hole.
+    /// already, or gets it before it is closed. A guest whose name was registered keeps the connection, but
+    /// has to log in before the next request. It stays among the user's connections, so that the end of a
+    /// membership reaches it, and the rooms that it follows go on without a hole.
     pub(super) fn end_sessions(&mut self, env: &mut Env<'_>, ended: &Ended, asker: Option<ConnId>) {
         for conn in self.connections.of_user(&ended.user) {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
@@ -547,7 +546,7 @@ impl Clients {
     }
 }
 
-/// Whose session a token opens, and whether its use is to be noted.
+/// The user whose session a token opens, and whether its use is to be noted.
 fn by_token(env: &Env<'_>, token: &Token) -> Result<(UserName, bool), Refusal> {
     let hash = token.hash();
     let user = env.state.user_of_token(&hash);

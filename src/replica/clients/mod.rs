@@ -1,8 +1,8 @@
-//! The clients of this server: their connections, what they ask, and the answers that they wait for.
+//! The clients of this server: their connections, their requests, and the answers that they wait for.
 //!
-//! [`Clients`] owns all that there is of them. What it needs of the rest of the server is handed in with each call
-//! ([`Env`]): the time, the settings, the chat state to look at, the queue towards the log, and [`Server`] for
-//! questions about the cluster and the disk. Nothing here writes the disk or moves consensus.
+//! [`Clients`] owns all their data. What it needs of the rest of the server is passed with each call
+//! ([`Env`]): the time, the settings, the chat state to read, the queue towards the log, and [`Server`] for
+//! questions about the cluster and the disk. Nothing here writes to the disk or moves consensus.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | `requests` | a request comes in: limits, who it is from, and what kind it is |
 //! | `logins` | logins, and all that needs a password hashed |
 //! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
-//! | `reading`, `reads` | what changes nothing; what waits until this server is up to date |
-//! | `doubts` | no refusal for good by a state that may be behind |
+//! | `reading`, `reads` | requests that change nothing; requests that wait until this server is up to date |
+//! | `doubts` | no final refusal by a state that may be old |
 //! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
-//! | `presence`, `tokens` | who is here; sessions whose connections stay open |
+//! | `presence`, `tokens` | who is online; sessions whose connections stay open |
 
 mod answers;
 mod connection;
@@ -65,7 +65,7 @@ use super::{
 
 pub use self::answers::Decided;
 
-/// What a call needs of the rest of the server, and where what comes of it goes.
+/// What a call needs of the rest of the server, and the outputs that it adds to.
 pub struct Env<'a> {
     pub now: Now,
     pub config: &'a ReplicaConfig,
@@ -74,7 +74,6 @@ pub struct Env<'a> {
     /// The queue towards the log.
     pub proposals: &'a mut Proposals,
     pub server: &'a mut dyn Server,
-    /// What is to be done.
     pub outputs: &'a mut Outputs,
 }
 
@@ -110,13 +109,13 @@ pub trait Server {
     /// Whether newer events may exist that this server cannot know of.
     fn is_stale(&self) -> bool;
 
-    /// Where a client should go: to the leader, or else to any other living server.
+    /// The server that a client should go to: the leader, or else any other living one.
     fn redirect(&self, reason: &str) -> Option<Redirect>;
 
-    /// The servers of the cluster, as this one sees them; it has so many clients.
+    /// The servers of the cluster, as this one sees them; `clients` is how many this one has.
     fn server_list(&self, clients: u64) -> ServerList;
 
-    /// All that it says about itself.
+    /// This server's status.
     fn status(&self, now: Now, clients: u64) -> Status;
 
     /// The last entry that is applied.
@@ -125,7 +124,7 @@ pub trait Server {
     /// An event of history, as it is after everything that is applied.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
 
-    /// The disk has failed: the next turn ends with it.
+    /// Notes that the disk has failed: the next turn returns the error.
     fn broke(&mut self, error: StorageError);
 
     /// Tells all other servers to which there is a link.
@@ -144,13 +143,12 @@ pub struct Clients {
     throttle: Throttle,
     rates: Rates,
     round: Round,
-    /// Connections in places kept for operators and administrators that have not proven to be one, and
+    /// Connections in reserved places that have not yet proven to be an operator's or an administrator's, and
     /// until when they may.
     reserved: BTreeMap<ConnId, u64>,
 }
 
 impl Clients {
-    /// A connection begins; `is_last` if nothing is to be taken from it any more.
     pub fn open(
         &mut self,
         env: &mut Env<'_>,
@@ -184,10 +182,10 @@ impl Clients {
         env.fan_out(Instruction::Forget { conn });
     }
 
-    /// Time has passed. `trusts_clock`: whether sessions may end by their time.
+    /// `trusts_clock`: whether sessions may end by their time.
     pub fn tick(&mut self, env: &mut Env<'_>, trusts_clock: bool) {
         self.time_out(env);
-        // What the last round had no room for.
+        // Those that the last round had no room for.
         self.answer_reads(env);
         self.end_unproven(env);
         self.look_at_tokens(env, trusts_clock);
@@ -222,7 +220,7 @@ impl Clients {
         outputs.extend(ready.map(Output::Query));
     }
 
-    /// The question to the leader that the reads which wait have now, if any.
+    /// The question that the waiting reads have for the leader now, if any.
     pub fn question(&mut self, now: Now) -> Option<u64> {
         self.reads.question(now.mono_ms)
     }
@@ -232,12 +230,12 @@ impl Clients {
         self.reads.answered(question, index);
     }
 
-    /// Who is here, for a peer that has just been linked.
+    /// All users of this server, for a peer that has just been linked.
     pub fn presence(&self) -> PeerMessage {
         self.presence.whole()
     }
 
-    /// A peer has told who is there.
+    /// Takes in which users a peer has.
     pub fn on_peer_presence(&mut self, now: Now, from: &ServerId, message: PeerMessage) {
         if let PeerMessage::Presence { whole, online, away, offline } = message {
             self.presence.heard(now.mono_ms, from, whole, online, away, offline);
@@ -249,20 +247,20 @@ impl Clients {
         self.presence.unlinked(now.mono_ms, peer);
     }
 
-    /// Ends all connections: what they follow has jumped, or the server ends.
+    /// Ends all connections: the rooms that they follow have jumped, or the server ends.
     pub fn close_all(&mut self, outputs: &mut Outputs) {
         for conn in self.connections.conns() {
             self.close(conn, outputs);
         }
     }
 
-    /// The state is another one, taken from a snapshot: what was to be looked up is not asked any more.
+    /// The state was replaced by a snapshot: drops the queries that waited.
     pub fn restart(&mut self, outputs: &mut Outputs) {
         self.queries.clear();
         self.close_all(outputs);
     }
 
-    /// The server begins to end: clients are sent elsewhere, and those that wait for nothing are let go.
+    /// The server begins to stop: sends its clients elsewhere, and ends connections that wait for nothing.
     pub fn send_away(&mut self, env: &mut Env<'_>) {
         let push = env.server.redirect("this server is shutting down");
         let push = push.map(|push| Said::push(push, env.signature()));
@@ -290,8 +288,8 @@ impl Clients {
         }
     }
 
-    /// Tells the clients that have waited too long that the outcome is unknown, and ends their connections, so that
-    /// nothing sent later on them can overtake.
+    /// Tells clients that have waited too long that the outcome is unknown, and ends their connections, so
+    /// that no later request can overtake.
     fn time_out(&mut self, env: &mut Env<'_>) {
         self.time_out_writes(env);
         for read in self.reads.time_out(env.now.mono_ms) {

@@ -1,13 +1,13 @@
 //! Who is online, on any server, and who is away. Not replicated: each server tells the others over its links.
 //!
-//! Nothing of this enters the log. A thousand people who come back after a failover would fill it with what is
-//! untrue a second later; and what is lost with a server is only that its clients were there. Each server
-//! tells the others of changes, and everything when a link comes up.
+//! None of this is in the log. A thousand users who come back after a failover would fill it with what is
+//! untrue a second later, and if a server is lost, so are only its connections. Each server tells the others
+//! of changes, and everything when a link comes up.
 //!
 //! **What is shown.** A change is shown to those who share a room with the user, by every server to its own
-//! clients ([`Presence::news`]). Who goes is shown as gone only after a while, so that a client that moves to
-//! another server never seems to have left; rooms with very many members are left out, where everybody's
-//! coming and going would cost more than all messages.
+//! clients ([`Presence::news`]). A user who leaves is shown as gone only after a while, so that a client that
+//! moves to another server never seems to have left. Rooms with very many members are left out: there these
+//! notices would cost more than all messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ use crate::protocol::{
     peer::PeerMessage,
 };
 
-/// Rooms with more members do not show who comes and goes; `members` tells it when asked.
+/// Rooms with more members do not show who comes and goes; `members` lists it on request.
 pub const SHOWN_TO_MAX: u64 = 200;
-/// Whoever is gone for so long is shown to be.
+/// A user who has been gone for this time is shown as gone.
 const GONE_MS: u64 = 5_000;
-/// Whoever goes away and comes back all the time is shown doing so at most so often.
+/// Least time between two changes that are shown of one user.
 const PAUSE_MS: u64 = 1_000;
-/// Changes that are shown at once. When everybody comes back after a failover the rest has time.
+/// Most changes that are shown at once. After a failover, when all users come back, the rest may wait.
 const NEWS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -45,11 +45,11 @@ pub struct Presence {
     elsewhere: BTreeMap<ServerId, BTreeMap<UserKey, State>>,
     /// Users of this server whose state changed since the peers were told.
     untold: BTreeSet<UserKey>,
-    /// What clients were shown last of whoever is not offline, and when.
+    /// What clients were shown last of each user who is not offline, and when.
     shown: BTreeMap<UserKey, (State, u64)>,
-    /// Whose state may be another than was shown, and since when.
+    /// Users whose state may differ from the shown one, and since when.
     changed: BTreeMap<UserKey, u64>,
-    /// With whom the next news begin.
+    /// The user with whom the next round of changes begins.
     next: Option<UserKey>,
 }
 
@@ -74,7 +74,6 @@ impl Presence {
         }
     }
 
-    /// `user` says on this server whether they are away.
     pub fn set_away(&mut self, now_ms: u64, user: &UserKey, is_away: bool) {
         if let Some(here) = self.here.get_mut(user)
             && here.is_away != is_away
@@ -89,19 +88,19 @@ impl Presence {
         self.changed.insert(user, now_ms);
     }
 
-    /// What `user` is, seen over all servers.
+    /// The state of `user` over all servers.
     pub fn state(&self, user: &UserKey) -> State {
         let here = self.here.get(user).map(UserConnections::state);
         let elsewhere = self.elsewhere.values().filter_map(|users| users.get(user).copied());
         elsewhere.chain(here).max().unwrap_or_default()
     }
 
-    /// Everything, for a peer that has just been linked.
+    /// All users of this server, for a peer that has just been linked.
     pub fn whole(&self) -> PeerMessage {
         self.told(true, self.here.keys())
     }
 
-    /// What changed since the last call, for all peers.
+    /// The changes since the last call, for all peers.
     pub fn take_change(&mut self) -> Option<PeerMessage> {
         let untold = std::mem::take(&mut self.untold);
         (!untold.is_empty()).then(|| self.told(false, untold.iter()))
@@ -119,7 +118,7 @@ impl Presence {
         PeerMessage::Presence { whole, online, away, offline }
     }
 
-    /// A peer told of its users.
+    /// Takes in a peer's users.
     pub fn heard(
         &mut self,
         now_ms: u64,
@@ -148,10 +147,10 @@ impl Presence {
         self.changed.extend(gone.into_keys().map(|user| (user, now_ms)));
     }
 
-    /// Whose state is now to be shown as another one: some of them, and the others with the next call.
+    /// Users whose changed state is to be shown now: a bounded number, the others with the next call.
     pub fn news(&mut self, now_ms: u64) -> Vec<(UserKey, State)> {
         let mut changed = std::mem::take(&mut self.changed);
-        // Everybody's turn comes, however many change all the time.
+        // Each user's turn comes, however many change all the time.
         let first = self.next.take().map_or_else(BTreeMap::new, |next| changed.split_off(&next));
         let mut news = Vec::new();
         for (user, since_ms) in first.into_iter().chain(changed) {
@@ -230,7 +229,7 @@ mod tests {
         }
         let mut shown = BTreeSet::new();
         for at_once in [NEWS_MAX, NEWS_MAX, 1, 0] {
-            // Those whose names come first change again all the time.
+            // The users whose names come first change again all the time.
             presence.changed.extend((0..10).map(|number| (user(&format!("u{number}")), 0)));
             let news = presence.news(0);
             assert_eq!(news.len(), at_once);

@@ -1,19 +1,19 @@
 //! How much may be asked: requests and bytes of a connection, a user and an address; rooms made and bytes
-//! uploaded by a user and from an address; accounts registered, passwords set and names that nobody has used
-//! before, from an address. Where guests are let in a name costs nothing, so what is limited for a user is limited
-//! for an address as well.
+//! uploaded by a user and from an address; accounts registered, passwords set and new names used, from an
+//! address. If guests are let in a name costs nothing, so what is limited for a user is limited for an
+//! address as well.
 //!
 //! Bytes are those of requests, and those of answers that list what a server holds in memory: a short question
 //! can have a long answer.
 //!
-//! Each count is a bucket that leaks at a steady rate and holds so much at once. What does not fit is refused
-//! and does not count, and is told when it will fit, which is true unless somebody else of the same user or
-//! address fills the place meanwhile.
+//! Each count is a bucket that leaks at a steady rate and holds a fixed amount. A request that does not fit
+//! is refused and does not count. The refusal says when it will fit, which is true unless other requests of
+//! the same user or address fill the bucket meanwhile.
 //!
-//! What counts for a user is counted over all connections of the user on this server, what counts for an
-//! address over all its connections. Behind a proxy, or in an office, many people have one address, so an
-//! address may do many times what a connection may (`address_times`); it is there to bound one machine with
-//! thousands of connections, and not to be met by people.
+//! A user's counts cover all connections of the user on this server, an address's all connections from it.
+//! Behind a proxy, or in an office, many users have one address, so an address may do many times what a
+//! connection may (`address_times`). That limit is for one machine with thousands of connections; users
+//! should never meet it.
 //!
 //! The counts are this server's own and not replicated: three servers give three times as much.
 
@@ -35,7 +35,7 @@ const SECOND_MS: u64 = 1_000;
 const HOUR_MS: u64 = 60 * 60 * SECOND_MS;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// So many units in so much time, and so many at once.
+/// A rate of units, and how many may be used at once.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     units: u64,
@@ -48,7 +48,7 @@ impl Rate {
         Rate { units, time_ms: SECOND_MS, burst }
     }
 
-    /// Everything that may be done in an hour may be done at once.
+    /// The whole amount of an hour may be used at once.
     fn per_hour(units: u64) -> Rate {
         Rate { units, time_ms: HOUR_MS, burst: units }
     }
@@ -72,8 +72,8 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// How long it takes until so many units fit; 0 where they do. What is more than the bucket holds
-    /// altogether fits when it is empty.
+    /// How long it takes until so many units fit; 0 if they do. More than the bucket holds fits when it is
+    /// empty.
     fn pause_ms(&self, now_ms: u64, rate: Rate, units: u64) -> u64 {
         let wanted_ns = rate.time_ns(units);
         let used_ns = self.empty_ns.saturating_sub(now_ms.saturating_mul(NS_PER_MS));
@@ -87,14 +87,14 @@ impl Bucket {
     }
 }
 
-/// The requests that somebody sends, and their bytes.
+/// The requests of a connection, user or address, and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traffic {
     requests: Bucket,
     bytes: Bucket,
 }
 
-/// What one connection has sent, and how it took being told that it was too much.
+/// What one connection has sent, and how often it was refused in a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnTraffic {
     traffic: Traffic,
@@ -107,7 +107,7 @@ struct OfUser {
     makes: Makes,
 }
 
-/// What of the disks is taken.
+/// What is used of the disks.
 #[derive(Debug, Clone, Copy, Default)]
 struct Makes {
     rooms: Bucket,
@@ -123,7 +123,7 @@ struct OfAddress {
     names: Bucket,
 }
 
-/// All counts but those of single connections.
+/// All counts except those of single connections.
 #[derive(Debug)]
 pub struct Rates {
     users: LruCache<UserKey, OfUser>,
@@ -137,8 +137,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Counts a request of so many bytes. The error is the refusal, and whether the connection goes on in
-    /// spite of being told so many times that it is to be closed.
+    /// Counts a request of so many bytes. The error is the refusal, and whether the connection has been
+    /// refused so often that it is to be closed.
     pub fn request(
         &mut self,
         now_ms: u64,
@@ -182,8 +182,8 @@ impl Rates {
         Ok(())
     }
 
-    /// Counts what a request cost beyond its line, in bytes. It was answered, so it is never refused; but what
-    /// comes next is, until that has leaked away.
+    /// Counts what a request cost beyond its line, in bytes. It was answered, so it is never refused. But
+    /// later requests are, until it has leaked away.
     pub fn answered(
         &mut self,
         now_ms: u64,
@@ -228,7 +228,7 @@ impl Rates {
         take_from_address(now_ms, 1, bucket, limits.passwords_per_hour, "passwords may be set")
     }
 
-    /// Counts names that nobody has used before and that are named from an address: from then on they are stored.
+    /// Counts new names that are used from an address: from then on they are stored.
     ///
     /// # Errors
     /// `rate_limited`: there were too many.
@@ -287,7 +287,7 @@ impl Rates {
     }
 }
 
-/// A bucket, how fast it leaks, and the words for what is in it.
+/// A bucket, its rate, and what it counts in words.
 struct Share<'a> {
     bucket: &'a mut Bucket,
     rate: Rate,
@@ -306,7 +306,7 @@ fn of_both<'a>(
     ]
 }
 
-/// Counts what only addresses are counted for: `what` may be done `per_hour` times in an hour.
+/// Counts something for its address only: `what` may be done `per_hour` times in an hour.
 fn take_from_address(
     now_ms: u64,
     units: u64,
@@ -473,7 +473,7 @@ mod tests {
         rates.upload(HOUR_MS / 2, &limits, alice, 600).unwrap();
     }
 
-    /// Where a name costs nothing, whoever takes another one for each room or file is still one address.
+    /// If a name costs nothing, a client that takes another one for each room or file is still one address.
     #[test]
     fn an_address_is_limited_whatever_its_names() {
         let mut rates = Rates::default();
@@ -490,7 +490,7 @@ mod tests {
         );
         let files = (0..100).filter(|number| rates.upload(0, &limits, guest(*number), 500).is_ok()).count();
         assert_eq!(files, 4);
-        // What an address was refused has not counted for the user.
+        // A request refused for its address has not counted for the user.
         rates.new_room(0, &limits, (user("g99"), address(2))).unwrap();
 
         rates.new_names(0, &limits, address(1), 2).unwrap();

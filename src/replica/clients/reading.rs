@@ -31,14 +31,15 @@ use super::{
     reads::Waiting,
 };
 
-/// What it costs to look at a room or a user of a list, in bytes of an answer: about as much time as these take.
+/// The cost of looking at a room or a user in a list, as the bytes of an answer that take about the same
+/// time.
 const LOOK_BYTES: usize = 32;
 
 impl Clients {
     pub(super) fn read(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, request: Request) {
-        // A room that may not be read is waited for like one that does not exist: an answer at once would
-        // tell them apart, and an invitation may be on its way. So is every other refusal: what it lacks may have
-        // been granted on another server.
+        // A read of a room that may not be read waits like one of a room that does not exist: an answer at
+        // once would tell them apart, and an invitation may be on its way. Every other refusal waits, too:
+        // the right may have been granted on another server.
         let connection = self.connections.get_mut(conn);
         let is_operator = connection.as_ref().is_some_and(|connection| connection.is_operator);
         let user = connection.and_then(|connection| connection.user.as_ref()).map(UserName::key);
@@ -46,8 +47,8 @@ impl Clients {
         let seen = |room: &RoomName| Some(env.state.visible_room(viewer?, room).ok()?.1);
         let barrier = match &request {
             Request::Ping(ping) => ping.has_barrier(),
-            // The client has seen more than this server has applied, or speaks of a room that may be
-            // newer: what it has seen must not be missing from the answer.
+            // The client has seen more than this server has applied, or names a room that may be newer: the
+            // answer must contain what it has seen.
             Request::History(History { room, range, .. }) => {
                 let last_seq = seen(room).map(|room| room.last_seq);
                 let seen = match range {
@@ -66,13 +67,13 @@ impl Clients {
             Request::Members(request::Members { room, .. })
             | Request::Pins(request::Pins { room })
             | Request::Search(request::Search { room: Some(room), .. }) => seen(room).is_none(),
-            // Nor for an administrator of a room that is not to be seen; to an operator none is hidden.
+            // Likewise for an administrator and a hidden room; no room is hidden from an operator.
             Request::Export(Export { room, .. }) if is_operator => env.state.room(&room.key()).is_none(),
             Request::Export(Export { room, .. }) => {
                 let role = env.state.cluster_role_of(user.as_ref(), is_operator);
                 seen(room).is_none() || !role.may(ClusterPermission::Export)
             }
-            // Nothing that is committed may be missing.
+            // No committed room may be missing.
             Request::ExportRooms(_) => true,
             Request::FileRead(read) => {
                 viewer.is_none_or(|viewer| env.state.visible_file(viewer, read.file_id).is_err())
@@ -137,7 +138,7 @@ impl Clients {
                 }
             }
             request => {
-                // The rest has been asked for a login before.
+                // All other requests were refused before if there was no login.
                 let Some(user) = user else { return };
                 match self.answer_user(env, conn, &to, &user, request) {
                     Ok(Some(answer)) => Ok(answer),
@@ -153,8 +154,7 @@ impl Clients {
         env.fan_out(Instruction::Say { conn, said });
     }
 
-    /// Lets the connection pay for what it has asked for beyond its line: else short questions with long answers
-    /// would cost it nothing.
+    /// Counts what an answer cost for the connection: else short questions with long answers would be free.
     fn charge(&mut self, env: &mut Env<'_>, conn: ConnId, bytes: usize) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let who = (connection.user.as_ref().map(UserName::key), connection.addr);
@@ -219,8 +219,8 @@ impl Clients {
                     None => env.state.visible_rooms(viewer),
                 };
                 let renamed = env.state.renamed_among(&readable);
-                // It is looked up a moment later, when there may be more: what was said after the asker had to
-                // leave a room is not for them, though they were in it when this was judged.
+                // It is looked up a moment later, when there may be newer messages. The user may have had to
+                // leave a room by then, and must not get those.
                 let end = env.state.lamport().saturating_add(1);
                 let search = Search {
                     query: query.into(),
@@ -261,7 +261,8 @@ impl Clients {
         self.queries.push((env.server.applied_index(), Query::Answer(query)));
     }
 
-    /// In whose name is exported: an operator in none, and sees everything; an administrator in the own one.
+    /// The user in whose name is exported: none for an operator, who sees everything; for an administrator
+    /// the own.
     fn exporter<'a>(
         &self,
         env: &mut Env<'_>,
@@ -337,7 +338,7 @@ impl Clients {
             HistoryRange::Last => (0, end, false),
             HistoryRange::Before(seq) => (0, seq.min(end), false),
             HistoryRange::After(seq) => (seq, end, true),
-            // Where it begins is found out by whoever looks it up.
+            // The query finds out where it begins.
             HistoryRange::Since(_) => (0, end, true),
         };
         let page = HistoryPage {
@@ -411,8 +412,7 @@ impl Clients {
     }
 }
 
-/// How many rooms or users a request may make this server go through, where that is not bounded by the
-/// request.
+/// How many rooms or users a request may make this server go through, beyond the limit in the request.
 fn looks_through(env: &Env<'_>, request: &Request) -> usize {
     match request {
         Request::Rooms(_) | Request::ExportRooms(_) | Request::Search(request::Search { room: None, .. }) => {

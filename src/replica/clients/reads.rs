@@ -1,8 +1,8 @@
-//! Requests that must first know that this server is up to date (Raft, section 8, "read-only"): reads, and what is
-//! begun only then, because its first step may already end in a refusal.
+//! Requests that wait until this server is known to be up to date (Raft, section 8, "read-only"): reads, and
+//! requests whose first step may already end in a refusal.
 //!
-//! All that wait share one question to the leader; it is repeated, because the library drops it in
-//! silence before a new leader has committed in its own term.
+//! All that wait share one question to the leader. It is repeated, because the library drops it silently
+//! until a new leader has committed in its own term.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ const REPEAT_MS: u64 = 100;
 const WAITING_MAX: usize = 16_384;
 /// What they may hold together, in bytes of memory.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// What names, passwords and tokens of a request take at most.
+/// The most that names, passwords and tokens of a request take, in bytes.
 const SECRETS_BYTES: usize = 1_024;
 
 /// A read that waits.
@@ -44,7 +44,7 @@ impl Waiting {
         Waiting { conn, to, request, lamport_timestamp, since_ms: now_ms }
     }
 
-    /// What it holds, in bytes of memory. Only a `ping` holds whatever was sent.
+    /// What it holds, in bytes of memory. Only a `ping` holds everything that was sent.
     fn weight(&self) -> usize {
         let data = match &self.request {
             Request::Ping(ping) => ping.bytes(),
@@ -55,7 +55,6 @@ impl Waiting {
     }
 }
 
-/// The reads that wait, in the order in which they get further.
 #[derive(Debug, Default)]
 pub struct Reads {
     /// Came after the last question was asked.

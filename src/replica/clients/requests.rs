@@ -21,8 +21,8 @@ use super::{
 };
 
 impl Clients {
-    /// Takes a request, or what is wrong with it. If the connection's thread waits for it and it is answered now,
-    /// tells the thread.
+    /// Takes in a request, or what is wrong with it. If the connection's thread waits for it and it is
+    /// answered at once, tells the thread.
     pub fn on_request(
         &mut self,
         env: &mut Env<'_>,
@@ -73,7 +73,7 @@ impl Clients {
             }
         };
         connection.bad_lines = 0;
-        // Of a write it is checked in its turn.
+        // Writes are checked in their turn.
         if request.kind() != Kind::Write
             && let Err(refusal) = env.state.check_lamport(head.lamport_timestamp)
         {
@@ -101,8 +101,8 @@ impl Clients {
         }
     }
 
-    /// Whether the connection has a place that is kept for operators and administrators and has not proven to
-    /// be one's.
+    /// Whether the connection has a reserved place and has not proven to be an operator's or an
+    /// administrator's.
     fn is_unproven(&mut self, env: &Env<'_>, conn: ConnId) -> bool {
         if !self.reserved.contains_key(&conn) {
             return false;
@@ -114,7 +114,7 @@ impl Clients {
         !has_proven
     }
 
-    /// Ends the connections that hold a place that is not for them.
+    /// Ends connections in reserved places whose time to prove themselves is over.
     pub(super) fn end_unproven(&mut self, env: &mut Env<'_>) {
         let due = self.reserved.iter().filter(|(_, until_ms)| **until_ms <= env.now.mono_ms);
         for conn in due.map(|(conn, _)| *conn).collect::<Vec<_>>() {
@@ -125,8 +125,8 @@ impl Clients {
         }
     }
 
-    /// Makes sure that the request comes from whom it says. Before any login the first request that
-    /// names a sender logs that name in as a guest.
+    /// Checks that the request is from the user that it names. Before any login, the first request that names
+    /// a sender logs that name in as a guest.
     fn identify(
         &mut self,
         env: &mut Env<'_>,
@@ -170,7 +170,7 @@ impl Clients {
                 }
                 Some(user) if needs_login => {
                     self.may_be_guest(env, &user).map_err(|refusal| match refusal.code {
-                        // Who names a registered name without a login is asked for one.
+                        // A registered name needs a login.
                         Code::NameTaken => must_log_in(&user).into(),
                         _ if may_be_lifted(&refusal) => NotIdentified::Banned(user),
                         _ => refusal.into(),
@@ -185,8 +185,8 @@ impl Clients {
         }
     }
 
-    /// Whether a user may be called so, as far as it is not a matter of who has the name. What the log decides by
-    /// itself is asked here, too, since a guest's login is not in the log; the servers' ids only this server knows.
+    /// Whether a user may have this name, apart from who has it already. The log checks this, too, but a
+    /// guest's login is not in the log, and only servers know the servers' ids.
     pub(super) fn may_be_called(env: &Env<'_>, user: &UserName) -> Result<(), Refusal> {
         must_not_be_reserved(user)?;
         let mut servers = env.config.servers.iter();
@@ -230,8 +230,7 @@ impl Clients {
         env.fan_out(Instruction::Say { conn, said });
     }
 
-    /// Lets a connection get the events of rooms that it has not asked for, from where they stood at
-    /// its login.
+    /// Lets a connection follow rooms that it has not asked for, from their last events at its login.
     pub(super) fn follow(&mut self, env: &mut Env<'_>, conn: ConnId, rooms: Vec<(RoomId, u64)>) {
         for (room, after) in rooms {
             if let Some(last_seq) = env.state.room_by_id(room).map(|room| room.last_seq) {
@@ -240,8 +239,8 @@ impl Clients {
         }
     }
 
-    /// Lets a connection get the events of a room above `after`, unless it has asked to join the room and
-    /// waits for the answer: events that came before the answer would be in it again, or behind a hole.
+    /// Lets a connection get the events of a room above `after`, unless it waits for the answer to a join of
+    /// the room: events sent before that answer would be in it again, or leave a hole before it.
     pub(super) fn follow_unasked(
         &mut self,
         env: &mut Env<'_>,
@@ -260,10 +259,10 @@ impl Clients {
     }
 }
 
-/// Why a request has no sender who could be believed.
+/// Why the sender of a request cannot be believed.
 enum NotIdentified {
     Refused(Refusal),
-    /// A guest who is banned, as far as this server knows.
+    /// The guest is banned, as far as this server knows.
     Banned(UserName),
 }
 
@@ -273,7 +272,8 @@ impl From<Refusal> for NotIdentified {
     }
 }
 
-/// What may be asked on a connection in a reserved place before it has proven whose it is.
+/// Refuses all requests except those that a connection in a reserved place may send before it has proven
+/// itself.
 fn for_the_unproven(request: &Request) -> Result<(), Refusal> {
     match request {
         Request::Login(Login::Password(..) | Login::Token(_))

@@ -1,24 +1,24 @@
-//! Who may try a password again, and when: failures are counted, and what is over is `rate_limited`.
+//! When a password may be tried again: failures are counted, and too many are `rate_limited`.
 //!
-//! Three counts, so that guessing is slow and nobody can lock anybody else out:
+//! Three counts make guessing slow without letting one user lock another out:
 //!
-//! - **What is guarded, from one address** (a guesser at work). The first few failures are free, as typing
+//! - **An account or room, from one address** (a guesser). The first few failures are free, as typing
 //!   mistakes; each further one doubles the pause, up to a quarter of an hour.
-//! - **An address** (spraying: one password, many names) and **what is guarded, from everywhere** (a guesser
-//!   with many addresses). Each leaks: so many failures at once, then one in so many seconds.
+//! - **An address** (spraying: one password, many names) and **an account or room, from all addresses** (a
+//!   guesser with many addresses). Each leaks: a number of failures at once, then one in `LEAK_MS`.
 //!
-//! **Nobody is locked out from where they are at home.** Where an account has been logged in to from an
-//! address, only the first count applies there, with more free tries and short pauses: a stranger's failures
-//! elsewhere, or on other names from the same address (an office, a proxy), cost that user nothing. Homes are
-//! kept in a table of their own that only successes get into, so failures cannot push them out.
+//! **No user is locked out from a home address.** If an account has been logged in to from an address, that
+//! is its home: only the first count applies there, with more free tries and short pauses. A stranger's
+//! failures elsewhere, or on other names from the same address (an office, a proxy), cost that user nothing.
+//! Homes have a table of their own that only successes fill, so failures cannot push them out.
 //!
 //! **A try counts before it is checked**, and a success takes it back. Otherwise a thousand tries at the same
-//! time would all be the first. One that was not checked after all, since the queue was full, is taken back
-//! too; one whose connection has gone is checked like any other, and counts.
+//! time would all be the first. A try that was not checked because the queue was full is taken back, too. One
+//! whose connection has gone is checked like any other, and counts.
 //!
-//! Unknown names are counted like known ones, so the answers tell nothing. Every table is bounded: what was
-//! not used for longest goes first. Pushing a count out takes as many failures as the table is long, which
-//! the other counts make slow; what is gained is one round of free tries.
+//! Unknown names are counted like known ones, so the answers tell nothing. Every table is bounded: the least
+//! recently used entry goes first. Pushing a count out takes as many failures as the table is long, which the
+//! other counts make slow, and only gains one round of free tries.
 //!
 //! The counts are this server's own and not replicated: three servers give a guesser three times as much.
 
@@ -37,17 +37,17 @@ use super::super::neighbourhood::Neighbourhood;
 const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// Failures of one address on one account before pauses begin.
 const FREE: u32 = 5;
-/// The same where the account is at home: programs of the same user come all at once.
+/// The same from a home of the account: programs of the same user come all at once.
 const FREE_AT_HOME: u32 = 20;
 const FIRST_PAUSE_MS: u64 = 1_000;
 const PAUSE_MAX_MS: u64 = 15 * 60 * 1_000;
-/// The longest pause where the account is at home.
+/// The longest pause from a home of the account.
 const PAUSE_MAX_AT_HOME_MS: u64 = 30_000;
 /// Failures of one address on one account are forgotten after so long without one.
 const FORGET_MS: u64 = 60 * 60 * 1_000;
 /// Failures of one address that may come at once.
 const ADDRESS_BURST: u64 = 40;
-/// Failures on one account that may come at once, from wherever it is not at home.
+/// Failures on one account that may come at once, from all addresses that are not its homes.
 const GUARDED_BURST: u64 = 30;
 /// One failure of an address or on an account leaks away in this time.
 const LEAK_MS: u64 = 10_000;
@@ -94,11 +94,12 @@ impl Throttle {
         }
     }
 
-    /// Before a password is checked. The try counts as a failure until it is said that it was none.
+    /// Counts a try as a failure before the password is checked, until [`Throttle::succeeded`] or
+    /// [`Throttle::undone`].
     ///
     /// # Errors
     /// `rate_limited`: too many have failed. It has not counted, and the time to come back is true, unless
-    /// somebody else fails meanwhile.
+    /// another try fails meanwhile.
     pub fn begin(&mut self, now_ms: u64, guarded: &Guarded, addr: Option<IpAddr>) -> Result<(), Refusal> {
         let place = Neighbourhood::of(addr);
         let key = (guarded.clone(), place);
@@ -149,7 +150,7 @@ impl Throttle {
         }
     }
 
-    /// An account is gone, or its password is another: nobody is at home there any more.
+    /// Forgets the homes of an account that is gone or has another password.
     pub fn forget_homes(&mut self, guarded: &Guarded) {
         let gone: Vec<_> =
             self.homes.iter().map(|(key, ())| key).filter(|(of, _)| of == guarded).cloned().collect();
@@ -160,7 +161,7 @@ impl Throttle {
 }
 
 impl Pair {
-    /// What is left of it now.
+    /// What of it has not been forgotten.
     fn at(self, now_ms: u64) -> Pair {
         if now_ms.saturating_sub(self.last_ms) >= FORGET_MS { Pair::default() } else { self }
     }
@@ -214,8 +215,8 @@ mod tests {
         Some(IpAddr::V4((0x0a00_0000 + number).into()))
     }
 
-    /// How many wrong passwords get through from `from_ms` for `for_ms`, by a guesser that comes back as soon
-    /// as it is told to; each told time is checked to be the true one.
+    /// How many wrong passwords are checked from `from_ms` for `for_ms`, for a guesser that comes back as
+    /// soon as it is told to. Checks that each time to come back is true.
     fn guesses(
         throttle: &mut Throttle,
         from_ms: u64,
@@ -297,7 +298,7 @@ mod tests {
         let (alice, home) = (account("alice"), address(7));
         throttle.begin(0, &alice, home).unwrap();
         throttle.succeeded(0, &alice, home);
-        // Guessers from everywhere, and somebody in the same house who sprays, and fills the tables.
+        // Guessers from many addresses, and one at the home address who sprays, and fills the tables.
         for number in 0..100_000 {
             let _ = throttle.begin(1_000, &alice, address(100 + number));
             let _ = throttle.begin(1_000, &account(&format!("u{number}")), home);
@@ -307,11 +308,11 @@ mod tests {
         for _ in 0..FREE_AT_HOME {
             throttle.begin(1_000, &alice, home).unwrap();
         }
-        // Somebody at home who guesses holds the others up for half a minute at most.
+        // A guesser at the home address delays the others by half a minute at most.
         guesses(&mut throttle, 1_000, HOUR_MS, &alice, home);
         let refusal = throttle.begin(1_000 + HOUR_MS, &alice, home);
         assert!(refusal.map_or_else(|no| no.retry_after_ms.unwrap(), |()| 0) <= PAUSE_MAX_AT_HOME_MS);
-        // With another password it is nobody's home any more.
+        // With another password it is no home any more.
         throttle.forget_homes(&alice);
         throttle.begin(1_000, &alice, home).unwrap_err();
     }

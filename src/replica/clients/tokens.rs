@@ -1,12 +1,12 @@
-//! The times of tokens whose connections stay open: they are looked at from time to time, and not only at logins.
+//! The times of tokens whose connections stay open: they are checked from time to time, not only at logins.
 //!
-//! An open connection is use: what is old of it is noted in the log, so that a device that was connected for a
-//! month is let in the next time. And a session that has ended by its time ends its connections, like one that
-//! the log has ended.
+//! An open connection counts as use of its token. The log is told of it now and then, so that a device that
+//! was connected for a month is let in the next time. And if a session's time is over its connections end, as
+//! if the log had ended it.
 //!
-//! **Pace.** A tick looks at a bounded number of connections and proposes for a few at most; a round over all of
-//! them begins once a minute. **Clocks.** While the clock is not believed (`replica/retention.rs`), nothing is
-//! done by it: one that jumps by a year is no reason to cut everybody off.
+//! **Pace.** A tick looks at a bounded number of connections and makes few proposals; a round over all
+//! connections begins once a minute. **Clocks.** While the clock is not believed (`replica/clocks.rs`),
+//! nothing is done by it: a clock that jumps by a year must not cut all users off.
 
 use crate::{
     chat::{Authority, Proposal, command::Touch},
@@ -18,7 +18,7 @@ use super::{Clients, Env};
 
 /// Connections that a tick looks at.
 const CONNS_A_TICK: usize = 64;
-/// Uses that a tick proposes to note.
+/// Most uses of tokens that a tick proposes to note.
 const TOUCHES_A_TICK: usize = 8;
 /// With so many proposals on their way there is more urgent work.
 const BUSY_PROPOSALS: usize = 1_024;
@@ -33,7 +33,7 @@ pub struct Round {
     from: Option<ConnId>,
 }
 
-/// A connection's session, where something is to be done about it.
+/// What is to be done about a connection's session.
 enum TokenTask {
     Touch(UserName, TokenHash),
     End(ConnId),
@@ -75,7 +75,7 @@ impl Clients {
         }
     }
 
-    /// Proposes to note that a session is in use. Nobody waits for it.
+    /// Proposes to note that a session is in use. No connection waits for it.
     pub(super) fn touch(&self, env: &mut Env<'_>, user: UserName, token: TokenHash) {
         if env.proposals.len() < env.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
             let authority = Authority::Session(token);

@@ -1,7 +1,7 @@
 //! A request that changes something: it is proposed, and the log decides.
 //!
-//! Nothing is refused for good by what the state of this server says alone. A leader that was deposed while it stood
-//! still does not know it, and may lack what was acknowledged elsewhere: see `doubts`.
+//! No request is finally refused by this server's state alone. A leader that was deposed while it was paused
+//! does not know it, and may lack what was acknowledged elsewhere: see `doubts`.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ impl Clients {
         if redirects(env) {
             return self.redirect(env, conn, to);
         }
-        // A hash is made or checked by what the state says, and what the rules refuse is to cost none.
+        // A hash is made or checked by the state, and a request that the rules refuse must not cost one.
         if known == Known::Here && request.is_awaited() {
             return self.put_off(
                 env,
@@ -96,7 +96,7 @@ impl Clients {
         }
     }
 
-    /// What is proposed for a request, and what it lacks.
+    /// The proposal for a request, and what it lacks.
     fn draft(&mut self, env: &Env<'_>, conn: ConnId, request: Request) -> Option<Result<Draft, Refusal>> {
         let user = self.connections.get_mut(conn)?.user.clone();
         let origin = env.server.origin(env.proposals.next_seq());
@@ -104,7 +104,7 @@ impl Clients {
         draft_of(request, &Asked { state: env.state, user: user.as_ref(), origin, is_online: &is_online })
     }
 
-    /// Proposes what lacks nothing any more; whether it was proposed.
+    /// Proposes a complete command; returns whether it was proposed.
     pub(super) fn propose_finished(
         &mut self,
         env: &mut Env<'_>,
@@ -125,7 +125,7 @@ impl Clients {
         named: Option<UserName>,
     ) -> Option<Proposal> {
         let connection = self.connections.get_mut(conn)?;
-        // What operators may do they do by that right, and the rest as the user whom they have logged in as.
+        // For requests that operators may send, the connection acts as an operator; for others as its user.
         let is_for_operators = ClusterRole::Operator.may(command.operation().permission());
         let authority = if connection.is_operator && is_for_operators {
             Authority::Operator
@@ -133,13 +133,13 @@ impl Clients {
             connection.authority
         };
         let user = named.or_else(|| connection.user.clone()).or_else(|| {
-            // An operator is nobody in particular, and a webhook is known by its token.
+            // An operator has no name, and a webhook is known by its token.
             UserName::new(if connection.is_operator { "operator" } else { "webhook" })
         })?;
         Some(Proposal { user, authority, lamport_timestamp, command })
     }
 
-    /// Proposes, unless it is over a limit; whether it was proposed.
+    /// Proposes, unless it is over a limit; returns whether it was proposed.
     pub(super) fn propose(
         &mut self,
         env: &mut Env<'_>,
@@ -171,7 +171,7 @@ impl Clients {
         let renews = matches!(write.follow_up, FollowUp::Renew(_));
         self.enqueue(env, conn, write, &proposal);
         if renews && let Some(connection) = self.connections.get_mut(conn) {
-            // What comes behind it acts by the new token, once that counts.
+            // Later requests act by the new token, once that is valid.
             connection.awaited = Some(Awaited::Commit);
         }
     }
@@ -194,7 +194,7 @@ impl Clients {
         }
     }
 
-    /// Remembers a message that is refused for load or for a rate: what says that it follows it would overtake it.
+    /// Remembers a message that is refused for load or for a rate: one that follows it would overtake it.
     pub(super) fn note_shed(&mut self, conn: ConnId, command: &Command, refusal: &Refusal) {
         if let Command::Say(command::Say { client_msg_id, .. }) = command
             && matches!(refusal.code, Code::RateLimited | Code::Overloaded)
@@ -204,8 +204,8 @@ impl Clients {
         }
     }
 
-    /// Refuses a message for load, if there is too much of it or if the message that it follows was
-    /// so refused: a client with several messages on their way must find them in its order, or not at all.
+    /// Refuses a message if there is too much load, or if the message that it follows was so refused:
+    /// messages that a client sends ahead must be taken in its order or not at all.
     fn keep_order(&mut self, env: &Env<'_>, conn: ConnId, request: &Request) -> Result<(), Refusal> {
         let Request::Chat(Chat { client_msg_id, follows, .. }) = request else { return Ok(()) };
         let full = env.proposals.is_full(env.config.limits.pending_proposals);
@@ -222,7 +222,7 @@ impl Clients {
         Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS))
     }
 
-    /// How much may be asked for, which each server watches over by itself. What passes is counted.
+    /// Checks the rates, which each server counts by itself. A request that passes is counted.
     pub(super) fn admit(
         &mut self,
         env: &mut Env<'_>,
@@ -236,7 +236,7 @@ impl Clients {
         let limits = &env.config.limits;
         let now_ms = env.now.mono_ms;
         if !is_privileged {
-            // What is sent before the first write is decided is of the same guest.
+            // Requests sent before the first write is decided are of the same guest.
             let is_new = |name: &UserName| env.state.user(&name.key()).is_none();
             let own = (proposal.authority == Authority::Guest && !has_writes).then_some(user);
             let names = command.operation().names().into_iter().chain(own.cloned());
@@ -262,7 +262,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Whether a connection makes as many accounts and sets as many passwords as it likes: an operator's or an
+    /// Whether a connection may make any number of accounts and passwords: an operator's or an
     /// administrator's.
     pub(super) fn is_privileged(&mut self, env: &Env<'_>, conn: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(conn) else { return false };
@@ -293,8 +293,8 @@ pub(super) fn may_propose(env: &Env<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The limits of what one user may have, by the state of this server. They are settings, which may differ between
-/// servers for a while, so they are asked for before the log and not by the rules.
+/// Checks how much one user may have, by the state of this server. These limits are settings, which may
+/// differ between servers for a while, so they are checked before the log and not by the rules.
 pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Result<(), Refusal> {
     let Proposal { user, command, .. } = proposal;
     let limits = &env.config.limits;

@@ -1,17 +1,18 @@
-//! Damage in this server's data that somebody came upon while reading: an event, a piece of a file, a row of state
+//! Damage in this server's data that was found while reading: an event, a piece of a file or a row of state
 //! that fails its checksum.
 //!
-//! Doubt in one place must not cost the majority. The log is whole, so this server goes on voting and acknowledging:
+//! Damage in one place must not cost the majority. The log is whole, so this server goes on voting and
+//! acknowledging:
 //!
 //! 1. It says so once, and in its status.
-//! 2. It stands for no election, and leads only if nobody else can: it hands the lead to a whole voter, and the others
-//!    do not hand it back, since its heartbeats say that it takes no part.
-//! 3. It sends no snapshots, since it cannot make one to the end; it tries again now and then, for what is damaged may
-//!    have been removed.
-//! 4. Once so many others are whole that they are a majority without it, it goes into quarantine and is rebuilt from
-//!    the leader.
+//! 2. It stands for no election, and leads only if no other server can: it hands the lead to an undamaged
+//!    voter, and the others do not hand it back, since its heartbeats say that it takes no part.
+//! 3. It sends no snapshots, since it cannot make one to the end. It tries again now and then, because the
+//!    damaged data may have been removed.
+//! 4. Once the undamaged others are a majority without it, it goes into quarantine and is rebuilt from the
+//!    leader.
 //!
-//! What the state needs to apply an entry cannot be passed over so: there the quarantine is at once.
+//! If damage keeps the state from applying an entry, the quarantine begins at once.
 
 use super::Node;
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     },
 };
 
-/// How long after a snapshot could not be made no other is tried.
+/// Pause after a snapshot that could not be made.
 const SNAPSHOT_PAUSE_MS: u64 = 30_000;
 
 /// What is known to be damaged.
@@ -37,7 +38,7 @@ pub struct Damage {
 }
 
 impl<S: Storage> Node<S> {
-    /// Something that was read is damaged. Said once.
+    /// Notes damaged data. Reported once.
     pub fn on_damage(&mut self, now: Now, reason: String, outputs: &mut Outputs) {
         let no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
         match &mut self.damage {
@@ -49,12 +50,12 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// What is damaged here, if anything is known to be.
     pub fn damage(&self) -> Option<&str> {
         self.damage.as_ref().map(|damage| damage.reason.as_str())
     }
 
-    /// Called at each tick: has damaged data rebuilt as soon as nobody needs it.
+    /// Called at each tick: has damaged data rebuilt as soon as the others are a majority without this
+    /// server.
     pub(super) fn consider_rebuilding(&mut self, outputs: &mut Outputs) {
         let Some(reason) = self.damage() else { return };
         let conf = self.consensus.conf();
@@ -63,8 +64,8 @@ impl<S: Storage> Node<S> {
             peer.alive && peer.votes && is_voter
         };
         let whole = self.view.peers.values().filter(counts).count();
-        // While a rebuilt server is being taken in, a majority of the old voters is needed too, and a lost one is
-        // among them.
+        // While a rebuilt server is being taken in, a majority of the old voters is needed, too, and the lost
+        // one is among them.
         let is_settled = conf.voters_outgoing.is_empty();
         if is_settled && self.consensus.raft_role() != RaftRole::Leader && 2 * whole > conf.voters.len() {
             let reason = format!("damage was found: {reason}");
@@ -72,7 +73,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Whether there is no use in making a snapshot now.
+    /// Whether a snapshot would fail now.
     pub(super) fn makes_no_snapshot(&self, now: Now) -> bool {
         self.damage.as_ref().is_some_and(|damage| now.mono_ms < damage.no_snapshot_before_ms)
     }

@@ -61,7 +61,7 @@ impl<S: Storage> Node<S> {
                 "{from} was restored from a backup, for another cluster than this one; give it an empty data folder"
             );
             self.complain(&from, reason, outputs);
-            // It sees by this that it is none of ours, and says so to its own people.
+            // This shows the peer that it is in another cluster, and it reports that to its own operators.
             return self.welcome(from, mine, outputs);
         }
         let verdict = if self.members.is_removed(mark.node_id) {
@@ -89,7 +89,8 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Tells people, once a link, why a peer is no member of the same cluster: only they can say what is meant.
+    /// Reports, once a link, why a peer is no member of the same cluster: only an operator can decide what is
+    /// right.
     fn complain(&mut self, about: &ServerId, reason: String, outputs: &mut Outputs) {
         if let Some(link) = self.links.get_mut(about)
             && link.complaint.is_none()
@@ -104,9 +105,9 @@ impl<S: Storage> Node<S> {
         self.send(to, PeerMessage::Welcome { cluster_id, founders }, outputs);
     }
 
-    /// Shows this server's data to the peers that have not answered yet; the first `Hello` of a link may
-    /// have come before the peer knew of the link. Without a cluster: looks whether all are here.
-    /// Without being part of one: asks to be.
+    /// Sends `Hello` to the peers that have not answered yet; the first one of a link may have come before
+    /// the peer knew of the link. Without a cluster, checks whether all servers are here. If this server is
+    /// no member of its cluster yet, asks to join.
     pub(super) fn meet(&mut self, now: Now, outputs: &mut Outputs) {
         if let Some(cluster) = self.all_met() {
             self.adopt(cluster, outputs);
@@ -126,8 +127,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// The new cluster, where all configured servers are here, none has data, and it is for this one to
-    /// say so.
+    /// The new cluster, if all configured servers are here, none has data, and this one has the lowest id.
     fn all_met(&self) -> Option<Cluster> {
         if self.identity.cluster.is_some() {
             return None;
@@ -153,7 +153,7 @@ impl<S: Storage> Node<S> {
         Some(Cluster { cluster_id, founders })
     }
 
-    /// A peer has nothing against this server's data. A server without a cluster becomes part of the peer's.
+    /// The peer accepts this server's data. A server without a cluster becomes part of the peer's.
     pub fn on_welcome(
         &mut self,
         from: &ServerId,
@@ -181,7 +181,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Belongs to `cluster` from now on, synced before anything else is said.
+    /// Makes this server belong to `cluster`. This is synced before anything else is sent.
     fn adopt(&mut self, cluster: Cluster, outputs: &mut Outputs) {
         if let Err(error) = self.try_adopt(cluster, outputs) {
             self.broke(error);
@@ -192,7 +192,7 @@ impl<S: Storage> Node<S> {
         let mut voters: Vec<NodeId> = cluster.founders.iter().map(|founder| founder.node_id).collect();
         voters.sort();
         let conf = ConfState { voters, ..ConfState::default() };
-        // The log begins behind what was restored; without that, at the beginning.
+        // The log begins behind the restored state, if there is one.
         let LogMark { last_log_term: term, last_log_index: index } = self.consensus.synced();
         let batch = Batch {
             cluster: Some(cluster),
@@ -203,8 +203,8 @@ impl<S: Storage> Node<S> {
         let loaded = self.consensus.found(&self.config, &batch)?;
         self.members = super::members_of(&loaded)?;
         self.identity = loaded.identity;
-        // The peers have been shown data without a cluster: show them what it is now. Where this server
-        // is the one that says that the cluster begins, the welcome says so.
+        // The peers were shown data without a cluster: show them the new data. If this server begins the
+        // cluster, its welcome says so.
         let hello = PeerMessage::Hello(self.data_mark());
         self.tell_peers(&hello, outputs);
         if let Some(cluster) = self.identity.cluster.clone() {
@@ -221,7 +221,7 @@ impl<S: Storage> Node<S> {
         Ok(())
     }
 
-    /// A server that counts nowhere yet asks to be let in. Only a leader does something about it.
+    /// A server that is no member yet asks to join. Only a leader acts on it.
     pub fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId) {
         let consensus = &mut self.consensus;
         let conf = consensus.conf();
@@ -238,7 +238,7 @@ impl<S: Storage> Node<S> {
         let _ = consensus.propose_configure(&configure.steps, configure.encode());
     }
 
-    /// As the leader: lets a learner that has caught up vote in the place of its old incarnation.
+    /// As the leader: lets a learner that has caught up vote in place of its old incarnation.
     pub(super) fn reconfigure(&mut self) {
         let consensus = &mut self.consensus;
         if !consensus.has_applied_own_term() || consensus.is_reconfiguring() {

@@ -1,9 +1,9 @@
 //! Handing leadership to the highest living ring position, without flapping.
 //!
 //! Raft, section 3.10 of the thesis, "leadership transfer". A leader that sees a living server above it,
-//! replicating and nearly caught up, waits until that has been so for a while and then transfers. A
-//! transfer that did not work doubles the wait. One that takes no part in elections is not asked to lead; and
-//! who has found damage in its own data hands over to whoever is fit.
+//! replicating and nearly caught up, waits until that has been so for a while and then transfers. A transfer
+//! that did not work doubles the wait. A server that takes no part in elections is not asked to lead. A
+//! leader with damaged data hands over to any server that is fit.
 
 use super::Node;
 use crate::{
@@ -72,20 +72,21 @@ impl Handover {
         Some(fit.node_id)
     }
 
-    /// This server leads no more.
+    /// Resets the waits: this server leads no more.
     pub fn stepped_down(&mut self) {
         *self = Handover::default();
     }
 }
 
 impl<S: Storage> Node<S> {
-    /// Called at each tick. As the leader: asks a higher living server to lead, where it is time to. Whether it was.
+    /// Called at each tick. As the leader, if it is time to, asks a higher living server to lead. Returns
+    /// whether it did.
     pub fn consider_handover(&mut self, now: Now) -> bool {
         if !self.consensus.has_applied_own_term() || self.consensus.is_transferring() {
             return false;
         }
         let mine = self.config.ring_position();
-        // Whoever is whole leads rather than a server whose data is damaged.
+        // Any undamaged server should lead rather than a damaged one.
         let is_damaged = self.damage().is_some();
         let above = self.fit_to_lead().into_iter().filter(|fit| is_damaged || fit.ring_position > mine);
         let highest = above.max_by_key(|fit| fit.ring_position);
@@ -95,7 +96,7 @@ impl<S: Storage> Node<S> {
         true
     }
 
-    /// This server leads no more.
+    /// Resets the waits: this server leads no more.
     pub fn stepped_down(&mut self) {
         self.handover.stepped_down();
     }

@@ -14,11 +14,11 @@ use crate::{
 /// A standing link to a peer.
 #[derive(Default)]
 pub(super) struct Link {
-    /// What the peer's data is, as it showed on this link.
+    /// The peer's data, as it showed on this link.
     pub mark: Option<DataMark>,
     /// Whether the peer has answered this server's `Hello` on this link.
     pub welcomed: bool,
-    /// Why the peer does not belong to this cluster, as people have been told.
+    /// Why the peer does not belong to this cluster, as it was reported.
     pub complaint: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl<S: Storage> Node<S> {
         self.send(peer, PeerMessage::Hello(self.data_mark()), outputs);
     }
 
-    /// The link to a peer is gone. Gives whether it was the leader's.
+    /// Returns whether it was the leader's.
     pub fn on_peer_down(&mut self, peer: &ServerId) -> bool {
         self.links.remove(peer);
         self.trust.unlinked(peer);
@@ -55,8 +55,8 @@ impl<S: Storage> Node<S> {
         if !is_member || !known || !self.trust.is_cleared() || is_unwanted {
             return;
         }
-        // Only of what this server sent as the leader of this term it knows which entry that is: later its
-        // log may hold another one in that place, which the peer never had.
+        // Only what this server sent as the leader of this term names a known entry. Later its log may hold
+        // another one in that place, which the peer never had.
         if message.kind == APPEND_RESPONSE
             && !message.reject
             && self.consensus.raft_role() == RaftRole::Leader

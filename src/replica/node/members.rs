@@ -1,4 +1,4 @@
-//! Which incarnation belongs to which configured server: replicated, like everything that the log decides.
+//! Which incarnation belongs to which configured server. The log decides it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// First byte of the rows that name an incarnation.
 const NAMED: u8 = 1;
-/// First byte of the rows that say that an incarnation counts no more, and never will again.
+/// First byte of the rows that say that an incarnation was removed for ever.
 const REMOVED: u8 = 2;
 
 /// What a configuration entry says, in our encoding.
@@ -48,7 +48,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// The founders, and what the stored rows add to them. The error, one sentence, means that the data is in
+    /// The founders, and the changes in the stored rows. An error, one sentence, means that the data is in
     /// doubt.
     pub fn load(founders: &[Founder], rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, String> {
         let mut members = Members::default();
@@ -97,7 +97,7 @@ impl Members {
         self.removed.contains(&node)
     }
 
-    /// The incarnation under which a server counts: its voting one, else the one that learns.
+    /// A server's incarnation that counts: the voting one, else the one that learns.
     pub fn node_of(&self, server_id: &ServerId, conf: &ConfState) -> Option<NodeId> {
         let named =
             |nodes: &[NodeId]| nodes.iter().copied().find(|node| self.names.get(node) == Some(server_id));

@@ -1,7 +1,8 @@
-//! One server as a member of its cluster: consensus with the log, the links to the peers, and whose data counts.
+//! One server as a member of its cluster: consensus with the log, the links to the peers, and whose data is
+//! accepted.
 //!
-//! The node knows nothing of clients and of what an entry means. What it wants done it adds to the outputs it
-//! is handed; what is committed it gives back.
+//! The node knows nothing of clients and of what an entry means. It adds to the outputs that it is handed,
+//! and returns committed entries.
 //!
 //! | file | concept |
 //! |---|---|
@@ -40,13 +41,13 @@ use super::{
     outputs::Outputs,
 };
 
-/// While linked peers are being brought up to date the log may grow to so many times `keep_entries`.
+/// While linked peers catch up, the log may grow to so many times `keep_entries`.
 const HELD_FOR_PEERS: u64 = 20;
-/// How long changes of what is remembered of other servers may wait.
+/// How long changed memories of other servers may wait to be written.
 const REMEMBER_MS: u64 = 1_000;
 /// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
 const WIPE_MS: u64 = 50;
-/// How long a server waits that could not use a snapshot, before it lets another one come.
+/// How long a server that could not use a snapshot waits before it lets another one come.
 const SNAPSHOT_PAUSE_MS: u64 = 5_000;
 
 /// This server as a member of its cluster.
@@ -131,13 +132,13 @@ impl<S: Storage> Node<S> {
     /// A snapshot has come in whole from `from`.
     pub fn on_snapshot(&mut self, from: &ServerId, head: SnapshotHead, content: Box<dyn Read + Send>) {
         let is_ours = self.identity.cluster.as_ref().is_some_and(|mine| mine.cluster_id == head.cluster_id);
-        // A server that begins anew knows the founders only; its leader may be none of them.
+        // A new server only knows the founders; its leader may be none of them.
         if let Some(node) = self.trust.shown_by(from).filter(|_| is_ours) {
             self.consensus.offer_snapshot(node, head, content);
         }
     }
 
-    /// The sending of a snapshot to `to` has ended. One that was made to its end has read all of the data.
+    /// The sending of a snapshot to `to` has ended. If it is complete, all data could be read.
     pub fn on_snapshot_sent(&mut self, to: &ServerId, ok: bool) {
         if ok {
             self.damage = None;
@@ -162,9 +163,9 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Goes on with what is on the disk, if a snapshot could not be used. Its sender is asked for another by
-    /// refusing the entries that follow it; for a while they are not even refused, because sending all of a
-    /// state again at once, and again, would only burden the leader.
+    /// Goes on with the data on the disk, because a snapshot could not be used. Refusing the entries after it
+    /// makes its sender send another. For a while they are not even refused: sending the whole state again
+    /// and again would only burden the leader.
     pub fn go_on_without(
         &mut self,
         now: Now,
@@ -203,16 +204,16 @@ impl<S: Storage> Node<S> {
         Ok((self.members.apply(&configure), removed))
     }
 
-    /// Everything up to this entry is applied; gives what the disk is to know of it.
+    /// Notes that everything up to this entry is applied; returns the mark to store.
     pub fn applied(&mut self, index: u64, term: u64) -> Applied {
         self.consensus.applied(index);
         Applied { index, term, conf: self.consensus.conf().clone() }
     }
 
-    /// How far the log may be cut, if it is time to, when the state on the disk contains it up to `stored`.
+    /// How far the log may be cut, if it is time to. The state on the disk contains the log up to `stored`.
     ///
-    /// What a linked peer needs next stays, within a bound. Else a peer that installs a snapshot under load
-    /// would find the entries after it gone, get the next snapshot, and never catch up.
+    /// The entries that a linked peer needs next stay, up to a limit. Otherwise a peer that installs a
+    /// snapshot under load would find the entries after it gone, get the next snapshot, and never catch up.
     pub fn cut(&self, stored: u64) -> Option<u64> {
         let keep = self.config.keep_entries;
         let truncated = self.consensus.truncated().last_log_index;
@@ -240,7 +241,7 @@ impl<S: Storage> Node<S> {
         self.remembered_ms = now.mono_ms;
     }
 
-    /// Lets the disk wipe what is removed, if no commits do it by the way.
+    /// Lets the disk wipe what is removed, if no commits do it meanwhile.
     pub fn wipe(&mut self, now: Now) {
         if now.mono_ms < self.next_wipe_ms {
             return;
@@ -261,7 +262,7 @@ impl<S: Storage> Node<S> {
         self.broken.take()
     }
 
-    /// Takes this server out of everything: it must be rebuilt from the others. Said once.
+    /// Takes this server out of the cluster: it must be rebuilt from the others. Reported once.
     pub fn quarantine(&mut self, reason: String, outputs: &mut Outputs) {
         if !self.quarantined {
             self.quarantined = true;
@@ -269,12 +270,11 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Whether this server takes no part in anything any more.
     pub fn is_quarantined(&self) -> bool {
         self.quarantined
     }
 
-    /// What this server's data is, for heartbeats and links.
+    /// The mark of this server's data, for heartbeats and links.
     pub fn data_mark(&self) -> DataMark {
         DataMark {
             cluster_id: self.identity.cluster.as_ref().map(|cluster| cluster.cluster_id),
@@ -323,7 +323,7 @@ impl<S: Storage> Node<S> {
         self.links.contains_key(peer)
     }
 
-    /// Whether `node` is what the peer at the other end of a link has shown itself to be.
+    /// Whether the peer at the other end of a link has shown itself as `node`.
     pub fn accepts(&self, from: &ServerId, node: NodeId) -> bool {
         self.trust.accepts(from, node)
     }
@@ -338,7 +338,7 @@ impl<S: Storage> Node<S> {
         self.consensus.match_index(self.members.node_of(server, self.consensus.conf())?)
     }
 
-    /// The server of a node: as the log names it, or else as it has shown itself. A server that joins knows
+    /// The server of a node, as the log names it or else as it has shown itself. A server that joins knows
     /// only the founders' names until it has caught up.
     pub fn server_of(&self, node: NodeId) -> Option<&ServerId> {
         self.members.server_of(node).or_else(|| self.trust.showing(node))

@@ -1,19 +1,19 @@
-//! Whose data may count: the memory that catches a server which lost or rolled back its own.
+//! Whose data is accepted: the memory that catches a server which lost or rolled back its data.
 //!
 //! Every server remembers, on disk, the furthest point to which it has seen each other server's synced
 //! data: run, term, and last log entry, which for one incarnation only ever grow. When a link comes up,
-//! both ends say what their data is (`Hello`). An end that is behind what the other remembers has lost
+//! both ends say what their data is (`Hello`). A server that is behind what the other remembers has lost
 //! something that it had promised: a vote, or an entry that may have been acknowledged. It is told so
 //! (`Doubt`) and must come back empty under a new incarnation. Within one run nothing is lost, because a
-//! process that cannot keep its data ends: what looks older there was sent earlier and came later.
+//! process that cannot keep its data ends: an older mark of the same run was only delivered late.
 //!
-//! A server that starts takes no part in consensus until so many others have found nothing against its
-//! data (`Welcome`) that it makes a majority together with them. Consensus needs those others anyway, so
-//! this costs no availability.
+//! A server that starts takes no part in consensus until so many others have accepted its data (`Welcome`)
+//! that it makes a majority together with them. Consensus needs those others anyway, so this costs no
+//! availability.
 //!
-//! What this cannot find out is an old copy that is put back while everybody who has heard of newer data is
-//! away: those who are left have nothing against it. `docs/design/consensus.md` says how an acknowledged entry can
-//! be lost so, and why nothing is done about it but to tell operators to use an empty folder.
+//! This cannot notice an old copy that is put back while all servers that know of newer data are away.
+//! `docs/design/consensus.md` says how an acknowledged entry can be lost in this way, and why the only remedy
+//! is to tell operators to use an empty folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use crate::protocol::{
 pub struct Trust {
     remembered: BTreeMap<ServerId, DataMark>,
     changed: BTreeSet<ServerId>,
-    /// The incarnation that each linked peer has shown, where nothing speaks against it.
+    /// The incarnation that each linked peer has shown, if its data was accepted.
     shown: BTreeMap<ServerId, NodeId>,
     cleared_by: BTreeSet<ServerId>,
     needed: usize,
@@ -45,7 +45,7 @@ impl Trust {
         }
     }
 
-    /// A peer shows its data. The error says what speaks against it.
+    /// Judges the data that a peer shows. The error says what is wrong with it.
     pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), String> {
         let known = self.remembered.get(from).filter(|old| old.node_id == mark.node_id);
         if let Some(old) = known
@@ -81,8 +81,8 @@ impl Trust {
         Ok(())
     }
 
-    /// A heartbeat told of a peer's data. Only ever adds to what is remembered of the same run: a new run
-    /// has to show its data on a link first.
+    /// Notes a peer's data from its heartbeat. Only ever adds to what is remembered of the same run: a new
+    /// run has to show its data on a link first.
     pub fn heard(&mut self, from: &ServerId, mark: &DataMark) {
         let is_same_run = |old: &&mut DataMark| old.node_id == mark.node_id && old.boot == mark.boot;
         let Some(old) = self.remembered.get_mut(from).filter(is_same_run) else { return };
@@ -110,12 +110,12 @@ impl Trust {
         }
     }
 
-    /// A peer found nothing against this server's data.
+    /// Notes that a peer has accepted this server's data.
     pub fn cleared(&mut self, by: &ServerId) {
         self.cleared_by.insert(by.clone());
     }
 
-    /// The link to a peer is gone: it has to show its data again.
+    /// Forgets what a peer has shown: its link is gone, and it has to show its data again.
     pub fn unlinked(&mut self, peer: &ServerId) {
         self.shown.remove(peer);
     }
@@ -197,7 +197,7 @@ mod tests {
         trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
         trust.heard(&peer, &mark(7, 2, 5, (4, 120)));
         trust.judge(&peer, &mark(7, 2, 5, (4, 110))).expect("a link can be slower than a heartbeat");
-        // What a later run says of itself by datagram does not hide that it lost something.
+        // A heartbeat of a later run does not hide that it lost something.
         trust.heard(&peer, &mark(7, 3, 5, (4, 90)));
         trust.judge(&peer, &mark(7, 3, 5, (4, 110))).unwrap_err();
     }

@@ -38,7 +38,7 @@ pub fn id(number: usize) -> ServerId {
     ServerId::new(&format!("server{number}")).expect("a good name")
 }
 
-/// Passwords cost next to nothing here, and what should be random is counted.
+/// Passwords cost almost nothing here, and random numbers are a counter.
 fn hasher() -> Hasher {
     let costs = Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 };
     let mut count = 0_u64;
@@ -50,7 +50,7 @@ fn hasher() -> Hasher {
     Hasher::new(costs, Some(operator_key()), chance)
 }
 
-/// By what an operator of this cluster proves to be one.
+/// The key by which an operator of this cluster proves to be one.
 pub fn operator_key() -> OperatorKey {
     OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "tests")
 }
@@ -86,7 +86,7 @@ pub struct Cluster {
     pub keep_entries: u64,
     pub followers: Followers,
     pub limits: Limits,
-    /// The jobs that the threads of connections have not done yet, if they are that slow.
+    /// The jobs that the threads of connections have not done yet; `None` if they are done at once.
     pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
     /// How many passwords were hashed.
     pub hashed: usize,
@@ -98,11 +98,11 @@ pub struct Cluster {
     /// Pairs whose links are cut, lower number first.
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
-    /// So many of the next snapshots cannot be read to their end.
+    /// How many of the next snapshots cannot be read to their end.
     pub damaged_snapshots: usize,
     pub unreadable: Vec<(usize, String)>,
     pub damaged: Vec<(usize, String)>,
-    /// Who said that a peer does not belong to its cluster, and why.
+    /// Servers that reported a peer as not of their cluster, and why.
     pub complaints: Vec<(usize, String)>,
     incarnations: u64,
     hasher: Hasher,
@@ -190,7 +190,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// The process is gone; its disk stays.
+    /// Ends the process; its disk stays.
     pub fn kill(&mut self, number: usize) {
         self.servers.remove(&number).expect("it runs");
         for other in self.others(number) {
@@ -227,7 +227,7 @@ impl Cluster {
     pub fn elect_only(&mut self, number: usize) {
         self.campaign(number, self.replica(number).node().consensus.term());
         while self.role(number) != Role::Leader {
-            assert!(!self.round(), "nobody has anything left to do, and server{number} does not lead");
+            assert!(!self.round(), "no server has anything left to do, and server{number} does not lead");
         }
     }
 
@@ -248,12 +248,12 @@ impl Cluster {
         }
     }
 
-    /// Opens a connection, where it is not open, and says its lines, all at once.
+    /// Opens a connection, if it is not open, and sends its lines, all at once.
     pub fn say(&mut self, number: usize, conn: u64, lines: &[&str]) {
         self.say_from(number, conn, None, lines);
     }
 
-    /// The same, where the connection comes from an address.
+    /// The same for a connection from an address.
     pub fn say_from(&mut self, number: usize, conn: u64, addr: Option<IpAddr>, lines: &[&str]) {
         let conn = ConnId(conn);
         if !self.servers[&number].heard.contains_key(&conn) {
@@ -286,7 +286,7 @@ impl Cluster {
         }
     }
 
-    /// The threads of connections do what they have left lying, and go on.
+    /// Lets the threads of connections do the jobs that wait, and go on.
     pub fn hash_all(&mut self) {
         for (number, conn, job) in self.unhashed.take().into_iter().flatten() {
             self.hash(number, conn, job);
@@ -294,7 +294,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// Too many hash already: the jobs that were left lying are refused.
+    /// Refuses the jobs that wait, as if too many did.
     pub fn refuse_to_hash(&mut self) {
         for (number, conn, _) in self.unhashed.take().into_iter().flatten() {
             let refusal = Refusal::new(Code::Overloaded, "too many passwords wait to be checked");
@@ -309,7 +309,7 @@ impl Cluster {
         self.input(number, Input::Credential { conn, done });
     }
 
-    /// Opens a connection in a place that is kept for operators and administrators.
+    /// Opens a connection in a place that is reserved for operators and administrators.
     pub fn open_reserved(&mut self, number: usize, conn: u64) {
         let conn = ConnId(conn);
         self.servers.get_mut(&number).expect("it runs").heard.insert(conn, Vec::new());
@@ -373,12 +373,12 @@ impl Cluster {
         self.replica(number).status(self.now_at(number))
     }
 
-    /// Drives everybody until nothing is left to do at this moment.
+    /// Drives all servers until nothing is left to do at this moment.
     pub fn settle(&mut self) {
         while !self.round() {}
     }
 
-    /// Everybody does what there is to do, once. Whether that was nothing.
+    /// Lets all servers do what there is to do, once. Returns whether that was nothing.
     pub fn round(&mut self) -> bool {
         let mut idle = true;
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
@@ -432,7 +432,7 @@ impl Cluster {
                 }
                 if self.damaged_snapshots > 0 {
                     self.damaged_snapshots -= 1;
-                    // What is synced to the spool file is not what is read from it.
+                    // The spool file gives back less than was written.
                     bytes.truncate(200);
                 }
                 let content = Box::new(io::Cursor::new(bytes));
@@ -498,7 +498,7 @@ impl Cluster {
         }
     }
 
-    /// Tells everybody who is alive.
+    /// Tells all servers which are alive.
     fn see(&mut self) {
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
             let peers = self

@@ -1,13 +1,13 @@
-//! A leader that was deposed and does not know it: what it says for good must not contradict what was acknowledged
-//! elsewhere before it was asked.
+//! A leader that was deposed and does not know it: its final answers must not contradict what was
+//! acknowledged elsewhere before it was asked.
 
 use serde_json::Value;
 
 use super::{JOIN, chat, cluster::Cluster, field};
 use crate::protocol::Limits;
 
-/// A cluster whose server 3 leads and has heard nothing since: what `elsewhere` says is acknowledged by server 2, which
-/// leads now, and then server 3 is asked.
+/// A cluster in which server 3 has led and does not know that server 2 leads now. Server 2 acknowledges what
+/// `elsewhere` sends, and then server 3 is asked.
 struct Deposed {
     cluster: Cluster,
     asked: Vec<u64>,
@@ -17,7 +17,7 @@ const REGISTER: &str = r#"{"msg_type":"register","data":{"username":"alice","pas
 const LOGIN: &str = r#"{"msg_type":"login","data":{"username":"alice","password":"correct horse"}}"#;
 
 impl Deposed {
-    /// Says these on connection 1 of the leader, which is deposed then.
+    /// Sends these on connection 1 of the leader, which is deposed then.
     fn after(before: &[&str]) -> Deposed {
         let mut cluster = Cluster::new(3);
         cluster.limits = Limits { rooms_per_user: 1, ..Limits::default() };
@@ -53,7 +53,7 @@ impl Deposed {
         self.asked.push(conn);
     }
 
-    /// What it has said before it heard of the others, and after.
+    /// What it answered before it heard of the others, and after.
     fn answers(mut self) -> (Vec<Value>, Vec<Value>) {
         let heard = |cluster: &mut Cluster| -> Vec<Value> {
             self.asked.iter().flat_map(|conn| cluster.heard(3, *conn)).collect()
@@ -140,7 +140,7 @@ fn a_room_that_was_given_up_elsewhere_makes_room_for_another() {
     deposed.elsewhere(1, &[r#"{"msg_type":"delete_room","sender_id":"alice","data":{"room":"lobby"}}"#]);
     let den = JOIN.replace("lobby", "den");
     deposed.ask(1, &den);
-    // Two people do not need a room to be given up: it comes into being with the message.
+    // A room of two users need not exist: it is made with the message.
     deposed.ask(1, r#"{"msg_type":"chat","data":{"to":"bob","body":"a","client_msg_id":"a"}}"#);
     let (before, after) = deposed.answers();
     assert!(before.is_empty(), "{before:?}");

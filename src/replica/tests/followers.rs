@@ -41,7 +41,7 @@ fn a_late_acknowledgement_says_nothing_about_a_log_that_was_not_sent() {
     cluster.say(2, 1, &[JOIN, &chat("a"), &chat("b")]);
     cluster.run_ms(40);
     let LogMark { last_log_index, .. } = cluster.replica(1).node().data_mark().log;
-    // What server 3 has there is another entry, if any: server 1 was never told that it is this one.
+    // Server 3 may have another entry there: server 1 was never told that it is this one.
     let (to, from) =
         (cluster.replica(1).node().data_mark().node_id, cluster.replica(3).node().data_mark().node_id);
     cluster.mend(1, 3);
@@ -61,7 +61,7 @@ fn who_catches_up_from_memory_is_not_shown_what_was_deleted() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(1, 1, &[JOIN]);
     cluster.run_ms(40);
-    // Another device of hers: it will follow from here on, and what comes meanwhile is kept for it.
+    // Another device of hers: it follows from here on, and events that come meanwhile are kept for it.
     cluster.say(1, 2, &[BARRIER]);
     let delete = r#"{"msg_type":"delete","data":{"room":"lobby","seq":2}}"#;
     cluster.say(1, 1, &[&chat("secret"), delete]);
@@ -113,7 +113,7 @@ fn a_server_that_lags_refuses_nothing_that_others_have_acknowledged() {
         let answers = cluster.answers(2, conn);
         assert_eq!(answers[0]["msg_type"], "ack", "{answers:?}");
     }
-    // What is not there is refused in its turn, by the log.
+    // A room that does not exist is refused in its turn, by the log.
     cluster.say(3, 1, &[&chat("c").replace("lobby", "nowhere")]);
     assert_eq!(field(&cluster.answers(3, 1), "for").len(), 4);
     cluster.settle();

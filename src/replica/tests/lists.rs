@@ -1,4 +1,4 @@
-//! Questions with long answers: bounded one by one, together, and by what was asked before.
+//! Questions with long answers: each is bounded, all together are, and by what was asked before.
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
@@ -13,7 +13,7 @@ use crate::{
 const ROOMS: usize = 10_000;
 /// The envelope around a list.
 const AROUND: usize = 1_024;
-/// What a round may say, and its last answer.
+/// What a round may send, and its last answer.
 const ROUND: usize = 4 * 1024 * 1024 + LIST_BYTES + AROUND;
 const LIST: &str = r#"{"msg_type":"rooms","sender_id":"bob"}"#;
 

@@ -1,4 +1,5 @@
-//! What is awaited: a login, or a request with a password. Its connection is not read from until it is answered.
+//! Requests that are awaited: a login, or one with a password. Nothing is read from the connection until it
+//! is answered.
 
 use super::{JOIN, chat, cluster::Cluster, field};
 use crate::config::Followers;

@@ -130,7 +130,7 @@ fn nothing_overtakes_a_message_that_was_sent_elsewhere_in_its_turn() {
     cluster.say(3, 1, &[&chat("a")]);
     cluster.run_ms(700);
     assert_ne!(cluster.role(3), Role::Leader, "it has lost its majority");
-    // There is nobody to send the client to, and that is said in its turn: behind what became of a.
+    // There is no server to send the client to, and that is said in its turn: after the answer to a.
     cluster.say(3, 1, &[&chat("b")]);
     cluster.mend(1, 3);
     cluster.mend(2, 3);
@@ -157,7 +157,8 @@ fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
     cluster.kill(1);
     cluster.disk(1).wipe();
     cluster.start(1);
-    // While the change of the voters is under way a second loss would be one too many, and it is told.
+    // While the change of the voters is under way a second loss would be one too many, and the status says
+    // so.
     let mut notes = BTreeSet::new();
     for _ in 0..100 {
         cluster.run_ms(20);
@@ -229,7 +230,7 @@ fn an_answer_does_not_wait_for_its_rows_and_a_read_finds_them() {
     let page = cluster.heard(3, 1).remove(0);
     assert_eq!(field_of(page["data"]["events"].as_array().expect("a list")), [1, 2, 3]);
     assert_eq!(applied(&cluster, 3), applied_in_memory(&cluster, 3));
-    // Without anybody who reads, they are written all the same.
+    // Without a reader, they are written all the same.
     cluster.say(3, 1, &[&chat("c")]);
     cluster.run_ms(400);
     assert_eq!(applied(&cluster, 3), applied_in_memory(&cluster, 3));
@@ -261,7 +262,8 @@ fn what_was_not_written_is_applied_again_after_a_restart() {
     (1..=3).for_each(|number| assert_eq!(applied(&cluster, number), applied(&cluster, 3)));
 }
 
-/// Server 1 is down, and what it lacks is in no log any more. With it, how far it had come, as which incarnation.
+/// Server 1 is down, and the entries that it lacks are in no log any more. Returned with it: how far it had
+/// come, and its incarnation.
 fn one_is_far_behind() -> (Cluster, (u64, NodeId)) {
     let mut cluster = Cluster::new(3);
     cluster.keep_entries = 10;
@@ -287,7 +289,7 @@ fn a_server_that_was_away_too_long_gets_a_snapshot() {
     assert_eq!(applied(&cluster, 1), applied(&cluster, 3));
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
     assert!(cluster.quarantined.is_empty());
-    // What the snapshot must carry beside the rooms: what was said already.
+    // The snapshot must carry which messages were sent already, besides the rooms.
     cluster.say(1, 7, &[JOIN, &chat("m5")]);
     cluster.run_ms(40);
     assert_eq!(cluster.answers(1, 7)[1]["data"]["duplicate"], true);
@@ -393,7 +395,7 @@ fn nothing_of_a_room_is_pushed_ahead_of_the_join_that_was_asked_for() {
     cluster.say(3, 3, &[first]);
     cluster.run_ms(40);
     assert_eq!(shown(&cluster.heard(3, 3)), ["[1, 2]"]);
-    // Where the log takes long to decide, the time after which rooms are followed unasked passes.
+    // The log takes so long to decide that the time after which rooms are followed unasked passes.
     cluster.cut(1, 3);
     cluster.cut(2, 3);
     cluster.say(3, 4, &[login]);
@@ -462,7 +464,7 @@ fn a_room_keeps_as_many_events_as_it_is_told_and_all_servers_the_same() {
     let lines: Vec<String> = (0..50).map(|number| chat(&format!("m{number}"))).collect();
     cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
     cluster.run_ms(2_000);
-    assert_eq!(first_seq(&cluster, 1), 1, "nobody asked for it");
+    assert_eq!(first_seq(&cluster, 1), 1, "no setting asked for it");
     cluster.say(1, 1, &[&settings(r#""keep_events":10"#)]);
     cluster.run_ms(2_000);
     // 52 events with that of the join and that of the settings.
@@ -538,7 +540,7 @@ fn a_server_that_starts_with_a_wrong_clock_and_leads_destroys_nothing() {
         let note = cluster.status(number).note;
         assert!(note.contains("the clock of server3 is 31536000 s ahead"), "{note}");
     }
-    // All of them agree on it, and have for a while.
+    // All of them agree on it, and have done so for a while.
     cluster.ahead_ms = [(1, 365 * DAY_MS as i64), (2, 365 * DAY_MS as i64), (3, 365 * DAY_MS as i64)].into();
     cluster.run_ms(5_000);
     assert_eq!(first_seq(&cluster, 1), 1, "two clocks have just jumped");
@@ -568,7 +570,7 @@ fn a_leader_whose_data_is_damaged_hands_over_and_is_rebuilt_once_nobody_needs_it
     for _ in 0..100 {
         cluster.run_ms(100);
         led.extend((1..=3).filter(|number| cluster.role(*number) == Role::Leader));
-        // Somebody is rebuilt, and of the other two both are needed.
+        // One server is rebuilt, and both of the others are needed.
         let learners = (1..=3).filter(|number| cluster.status(*number).role == Role::Learner).count();
         assert!(learners <= 1);
     }
@@ -615,7 +617,7 @@ fn a_room_is_not_read_again_before_its_first_event_is_old_enough() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b"), &settings(r#""keep_days":2"#)]);
     cluster.run_ms(2_000);
-    // Whoever reads one of these finds it damaged.
+    // Every read of one of these finds it damaged.
     (0..4).for_each(|event| assert!(cluster.disk(3).corrupt(Kept::Event, event, 9)));
     cluster.run_ms(20_000);
     assert!(cluster.quarantined.is_empty());
@@ -639,7 +641,7 @@ fn a_room_of_many_old_events_forgets_them_in_pieces() {
     assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::command::EXPIRE_MAX);
     cluster.run_ms(2_000);
     assert_eq!(first_seq(&cluster, 1), 1 + 2 * crate::chat::command::EXPIRE_MAX);
-    // Nobody writes anything, and still it gets there.
+    // It gets there although no client writes anything.
     cluster.run_ms(40_000);
     assert_eq!(first_seq(&cluster, 1), 11_002);
     assert_eq!(cluster.replica(1).storage().unwiped(), 0);

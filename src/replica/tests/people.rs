@@ -1,4 +1,4 @@
-//! Stories of what people do on one connection.
+//! Stories of what users do on one connection.
 
 use super::{cluster::Cluster, field};
 
@@ -115,11 +115,11 @@ fn a_member_fills_a_room_with_invitations_only_so_far() {
     let answers = cluster.answers(1, 2);
     assert_eq!(answers[most]["data"]["code"], "forbidden");
     assert!(answers[..most].iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
-    // Who keeps order goes on.
+    // The moderator goes on.
     cluster.answers(1, 1);
     say(&mut cluster, 1, &[ask("invite", &invite(most))]);
     assert_eq!(cluster.answers(1, 1)[0]["msg_type"], "ack");
-    // And with each one that is taken back there is a place again.
+    // Each one that is taken back frees a place.
     say(&mut cluster, 2, &[bob("uninvite", &invite(0)), bob("invite", &invite(most + 1))]);
     assert!(cluster.answers(1, 2).iter().all(|answer| answer["msg_type"] == "ack"));
 }
@@ -175,7 +175,7 @@ fn a_guest_waits_for_a_majority_to_know_the_name_but_not_for_ever() {
     cluster.run_ms(100);
     assert_eq!(field(&cluster.answers(1, 2), "for"), ["login"]);
     assert!(cluster.heard(1, 3).is_empty());
-    // Without a majority a guest may read what is there, and nobody is kept waiting for that.
+    // Without a majority a guest may read what is there, without waiting.
     cluster.run_ms(6_000);
     assert_eq!(field(&cluster.answers(1, 3), "for"), ["login"]);
     assert!(!cluster.is_closed(1, 3) && cluster.is_read_from(1, 3));

@@ -1,4 +1,4 @@
-//! Who a connection is, what it hears, and what it costs others.
+//! Whose a connection is, what it gets, and what it costs others.
 
 use core::net::IpAddr;
 
@@ -200,7 +200,8 @@ fn a_guess_counts_though_the_guesser_hangs_up_before_it_is_checked() {
     assert_eq!(cluster.hashed, 5);
 }
 
-/// What becomes of a sixth wrong password in a row from where alice has logged in, once `ending` was done to her.
+/// The answer to a sixth wrong password in a row from an address from which alice has logged in, after
+/// `ending`.
 fn sixth_guess_after(ending: &str) -> String {
     let mut cluster = Cluster::led_by_the_last(1);
     cluster.say_from(1, 1, address(1), &[REGISTER]);
@@ -246,7 +247,7 @@ fn names_that_nobody_used_before_are_counted_by_address() {
     let answers = cluster.answers(1, 1);
     assert!(answers[..6].iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
     assert_eq!(answers[6]["data"]["code"], "rate_limited");
-    // Others come from elsewhere, and whom the servers know she may write to.
+    // Others come from elsewhere, and she may write to users whom the servers know.
     cluster.say_from(1, 2, address(1), &[&JOIN.replace("alice", "eve")]);
     cluster.say_from(1, 3, address(2), &[&JOIN.replace("alice", "eve")]);
     cluster.run_ms(40);
