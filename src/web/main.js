@@ -1,4 +1,4 @@
-// Where the page begins: who is logged in, the chat, what is shown.
+// The entry of the page: the login, the chat, what is shown.
 import { hostForPage } from "./core/directory.js";
 import { startNotifying } from "./io/notify.js";
 import { openStore } from "./io/store.js";
@@ -132,7 +132,7 @@ applyTheme();
 const session = readJson("session");
 if (session?.username) begin(session, true);
 else logIn();
-// Logged out in another tab: here, too.
+// A logout in another tab counts here, too.
 addEventListener("storage", (event) => {
   if (event.key === "syncnet.session" && event.newValue === null && chat) logIn();
   if (event.key === "syncnet.theme") applyTheme();

@@ -1,6 +1,6 @@
-// The service worker: lets the page open while no server answers. The page itself is asked for first and only taken
-// from the cache when no answer comes, so an old page never stands before a new server. The files name their content
-// and are taken from the cache first. A server of another version sends another worker, with another cache.
+// The service worker: lets the page open while no server answers. The page itself is taken from the cache
+// only if no server answers, so an old page never talks to a new server. The files name their content and are
+// taken from the cache first. A server of another version sends another worker, with another cache.
 const VERSION = "%VERSION%";
 const FILES = "%FILES%".split(" ");
 const CACHE = `syncnet-${VERSION}`;

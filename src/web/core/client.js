@@ -1,12 +1,15 @@
-// A client without a world: outbox, failover and resume, decided from data alone, after src/client/state.rs.
+// The client's logic without input or output: outbox, failover and resume, decided from data alone, after
+// src/client/state.rs.
 //
-// Three words are its contract. Input: tell it what happened, with the time (`handle`). Output: carry out what it
-// wants, in order, until `pollOutput` gives null. Timeout: if nothing happens until `nextTimeoutMs`, give it
-// `{type: "timeout"}`. There is no socket, clock, timer or chance in here, so tests play any failure they like.
+// Three words are its contract. Input: tell it what happened, with the time (`handle`). Output: carry out
+// what it wants, in order, until `pollOutput` gives null. Timeout: if nothing happens until `nextTimeoutMs`,
+// give it `{type: "timeout"}`. There is no socket, clock, timer or random number in here, so tests can play
+// any failure.
 //
-// It promises: every message given to it is sent, in order, until a server acknowledges or finally refuses it,
-// always under the same id. Of each followed room events come in the order of `seq`, each once, without a gap. A
-// server that is gone, silent or without a majority is left for the next one at once, then with growing pauses.
+// It promises: every message given to it is sent, in order, until a server acknowledges or finally refuses
+// it, always under the same id. Of each followed room events come in the order of `seq`, each once, without a
+// gap. A server that is gone, silent or without a majority is left for the next one at once, then with
+// growing pauses.
 import { Directory, Jitter } from "./directory.js";
 import * as limits from "./limits.js";
 import { Link } from "./link.js";
@@ -167,7 +170,8 @@ export class ClientState {
     return this.phase.name === "linked" && this.phase.link.serverId !== null;
   }
 
-  // --- the search for a server -------------------------------------------------------------------------------
+  // --- the search for a server
+  // -------------------------------------------------------------------------------
 
   #lookAtTheClock() {
     const phase = this.phase;
@@ -185,7 +189,7 @@ export class ClientState {
       }
       if (health === "overdue") this.#leave("it owes an answer for too long");
     }
-    // The first attempt after a loss waits for nothing.
+    // The first attempt after a loss does not wait.
     if (this.phase.name === "waiting" && this.nowMs >= this.phase.untilMs) this.#attempt();
     if (this.down && !this.down.told && this.nowMs >= this.#downNoticeMs()) {
       this.down.told = true;
@@ -317,7 +321,8 @@ export class ClientState {
     this.#tell({ type: "up", serverId: this.phase.link.serverId });
   }
 
-  // --- what servers say --------------------------------------------------------------------------------------
+  // --- what servers say
+  // --------------------------------------------------------------------------------------
 
   /** @param {string} text */
   #received(text) {
@@ -487,8 +492,8 @@ export class ClientState {
   }
 
   /**
-   * The cluster's data is in the life `epoch`. In another one than before, as after a restore from a backup, a place that
-   * was known may be another message's: none of them is used again.
+   * The cluster's data is in the life `epoch`. If it was in another one before, as after a restore from a
+   * backup, a known place may now be another message's, so none of them is used again.
    * @param {number} epoch 0 if the server does not tell
    */
   #liveIn(epoch) {
@@ -505,7 +510,8 @@ export class ClientState {
     this.#tell({ type: "restored" });
   }
 
-  // --- rooms -------------------------------------------------------------------------------------------------
+  // --- rooms
+  // -------------------------------------------------------------------------------------------------
 
   /**
    * @param {string} key
@@ -517,7 +523,7 @@ export class ClientState {
     const resumed = room.cursor !== null;
     room.name = data.room;
     if (room.cursor !== null && data.last_seq < room.cursor) {
-      // The room has begun anew, as after a restore: what is shown of it is void.
+      // The room has begun anew, as after a restore: what is shown of it is no longer valid.
       room.cursor = null;
       room.phase = "absent";
       return;
@@ -529,7 +535,7 @@ export class ClientState {
     this.#tell({ type: "joined", room: data.room, data: rest, resumed });
     if (!resumed && !events.length) room.cursor = data.last_seq;
     for (const event of events) this.#arrived({ room: data.room, ...event }, resumed);
-    // There was nothing but joins to do, so their success is what was waited for.
+    // There was nothing but joins to do, so their success ends the search.
     const allLive = [...this.rooms.all.values()].every((other) => other.phase === "live");
     if (allLive && this.outbox.size === 0 && this.asks.size === 0) this.#settle();
   }
@@ -542,7 +548,7 @@ export class ClientState {
   #arrived(event, live) {
     const room = this.rooms.get(event.room);
     if (!room) return this.#tell({ type: "news", event });
-    // Without the answer to the join it is not known what the event follows; the answer covers it.
+    // Before the answer to the join it is not known what the event follows; the answer will have it.
     if (room.phase !== "live") return;
     const fit = place(room, event.seq);
     if (fit === "next") {
@@ -573,7 +579,8 @@ export class ClientState {
     }
   }
 
-  // --- what is asked -----------------------------------------------------------------------------------------
+  // --- what is asked
+  // -----------------------------------------------------------------------------------------
 
   #askWhatMayBeAsked() {
     if (!this.isOnline() || this.holdUntilMs > this.nowMs) return;

@@ -38,8 +38,8 @@ function isWildcard(host) {
 }
 
 /**
- * The host as a page finds it: a server that lists itself as "this machine" is where the page is from. The same rule
- * as the server's policy has (src/server/http/origin.rs), which would not allow another host.
+ * The host as the page can reach it: a server that lists itself as "this machine" is on the page's host. The
+ * same rule as the server's policy has (src/server/http/origin.rs), which would not allow another host.
  * @param {string} host
  * @param {string} pageHost
  */

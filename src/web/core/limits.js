@@ -1,5 +1,5 @@
-// Times and counts of the connection, in one place. Times are more patient than the terminal client's: a page may
-// be far away, and its timers late.
+// Times and counts of the connection, in one place. Times are more patient than the terminal client's: a page
+// may be far away, and its timers late.
 
 /** Time in which a connection must be open. */
 export const CONNECT_MS = 2_000;
@@ -13,13 +13,13 @@ export const DOWN_NOTICE_MS = 1_000;
 export const STABLE_MS = 2_000;
 /** How long a server may say nothing while it owes an answer before it is pinged. */
 export const SILENCE_MS = 700;
-/** The same while it owes nothing. */
+/** The same while it owes no answer. */
 export const IDLE_SILENCE_MS = 5_000;
-/** How long a pinged server may take to say anything. Doubled up to three times while servers fall silent in a row. */
+/** How long a pinged server may be silent. Doubled up to three times while servers fall silent in a row. */
 export const REPLY_MS = 1_300;
 /** The longest wait for an answer from a server that answers pings. */
 export const ANSWER_MS = 8_000;
-/** The pause after a refusal for load that names none, doubled with each one in a row. */
+/** The pause after a refusal for load that names no time, doubled with each one in a row. */
 export const LOAD_PAUSE_MS = 100;
 /** The shortest pause after a refusal for load. */
 export const LOAD_PAUSE_MIN_MS = 20;

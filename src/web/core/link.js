@@ -3,7 +3,7 @@
 import { ANSWER_MS, IDLE_SILENCE_MS, SILENCE_MS } from "./limits.js";
 
 /**
- * What a request on its way is about.
+ * The purpose of a request on its way.
  * @typedef {{kind: "login"|"directory"|"ping"|"chat"} | {kind: "join", key: string} | {kind: "ask", tag: number}} Pending
  */
 

@@ -3,7 +3,7 @@
 import { WINDOW_MAX } from "./limits.js";
 
 /**
- * A message as the user gave it, with the id under which it is sent, however often.
+ * A message as the user gave it, with the id that all its sendings have.
  * @typedef {object} Message
  * @property {string} client_msg_id
  * @property {string} room
@@ -14,7 +14,7 @@ import { WINDOW_MAX } from "./limits.js";
 
 /** @typedef {{message: Message, inFlight: number|null}} Entry */
 
-/** The outbox, and what of it is on its way on the current connection. */
+/** The outbox, and which of its messages are on their way on the current connection. */
 export class Outbox {
   /** @param {Message[]} restored messages of an earlier run, oldest first */
   constructor(restored = []) {
@@ -101,7 +101,7 @@ export class Outbox {
   }
 
   /**
-   * Takes out the messages that `goes` names and that are not on their way.
+   * Takes out the messages that `goes` selects and that are not on their way.
    * @param {(message: Message) => boolean} goes
    * @returns {Message[]}
    */

@@ -52,7 +52,7 @@ export class Rooms {
     this.all.delete(keyOf(name));
   }
 
-  /** The places that are known are worth nothing any more: every room is joined anew, from its newest events on. */
+  /** Known places are no longer valid: every room is joined anew, from its newest events on. */
   beginAfresh() {
     for (const room of this.all.values()) Object.assign(room, { phase: "absent", cursor: null, gaps: 0 });
   }
@@ -63,7 +63,7 @@ export class Rooms {
 }
 
 /**
- * Where `seq` belongs; the cursor moves on where it is the next.
+ * How `seq` fits; if it is the next one, the cursor moves on.
  * @param {Room} room
  * @param {number} seq
  * @returns {"next"|"repeat"|"gap"}

@@ -1,4 +1,4 @@
-// What the server tells, asked once a second; older samples are kept here.
+// Asks the server for its figures once a second, and keeps older samples.
 //
 // No DOM: what is shown is told to a listener.
 
@@ -26,7 +26,7 @@ const SAMPLES = 360;
  */
 
 /**
- * Joins what is new to what is known, and lets go of what is older than an hour.
+ * Adds new samples to the known ones, and drops those older than an hour.
  * @param {Sample[]} known
  * @param {Sample[]} fresh
  */

@@ -19,7 +19,7 @@ export function ceiling(most) {
 }
 
 /**
- * The points of a server as pieces of a line: where it was not heard, the line is broken.
+ * The points of a server as pieces of a line; the line is broken while the server was not heard.
  * @param {Sample[]} samples
  * @param {(sample: Sample) => number|null|undefined} value
  */

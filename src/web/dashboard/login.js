@@ -1,4 +1,4 @@
-// The form for those who look from elsewhere.
+// The login form for people at other machines.
 import { h } from "../ui/dom.js";
 
 /** @param {{sentence: string, onEntered: () => void}} options */

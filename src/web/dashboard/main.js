@@ -1,4 +1,4 @@
-// Where the dashboard begins: the form, or the cluster.
+// The entry of the dashboard: the form, or the cluster.
 import { applyTheme } from "../ui/preferences.js";
 import { Board } from "./board.js";
 import { loginForm } from "./login.js";

@@ -7,7 +7,7 @@ import { serversTable } from "./servers_table.js";
 
 /** @typedef {import("./board.js").View} View @typedef {import("./board.js").Warning} Warning */
 
-/** What stands at the top. @param {View} view */
+/** The head of the page. @param {View} view */
 function summary(view) {
   const heard = view.servers.filter((row) => row.role !== "OFFLINE").length;
   const worst = view.warnings[0]?.level ?? "good";
@@ -138,7 +138,7 @@ export class Page {
     );
   }
 
-  /** Shows what differs from what stands there: focus and what is read aloud stay. @param {View} view */
+  /** Changes only what differs: the focus and what a screen reader reads stay. @param {View} view */
   show(view) {
     document.title = `${
       view.warnings.length ? `(${view.warnings.length}) ` : ""
@@ -164,7 +164,7 @@ function sideways(name) {
   return h("div", { class: "wide", tabIndex: 0, role: "group", "aria-label": name });
 }
 
-/** Puts others in the place of what stands there, unless they are the same. @param {Element} place @param {...Element} fresh */
+/** Replaces the children of `place` if they differ. @param {Element} place @param {...Element} fresh */
 function replace(place, ...fresh) {
   const isSame = place.children.length === fresh.length &&
     fresh.every((element, at) => element.isEqualNode(place.children[at]));

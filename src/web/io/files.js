@@ -1,5 +1,5 @@
-// Files in pieces over the same connection as all else: so guests have them too, and an upload goes on with the next
-// server where the last one broke off.
+// Files in pieces over the same connection as everything else. So guests can use them, too, and an upload
+// goes on with the next server at the place at which the last one stopped.
 import { RefusedError } from "./wire.js";
 import { Sha256 } from "./sha256.js";
 

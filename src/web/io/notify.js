@@ -1,4 +1,4 @@
-// What tells people outside of the page: notifications, the title, the icon.
+// What tells people of news while they look elsewhere: notifications, the title, the icon.
 import { isMuted, read } from "../ui/preferences.js";
 import { roomTitle } from "../core/names.js";
 import { clean } from "../model/text.js";
@@ -39,7 +39,7 @@ export function startNotifying(chat, onOpen) {
     const isUrgent = info.name.startsWith("@") || chat.isMentioned(event.mentions ?? []);
     const isLookedAt = document.hasFocus() && chat.current === info.name && chat.isAtBottom;
     if (level === "off" || (level === "mentions" && !isUrgent) || isLookedAt || isMuted(info.name)) return;
-    // Of several tabs one speaks.
+    // Of several tabs, only one notifies.
     if (!chat.outbox.isOwner || !("Notification" in globalThis) || Notification.permission !== "granted") {
       return;
     }

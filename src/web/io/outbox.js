@@ -1,5 +1,5 @@
-// The outbox of all tabs: every message is in IndexedDB before it is sent. One tab, the owner, gives them to its
-// connection; the others hear what became of them over a channel.
+// The outbox of all tabs: every message is in IndexedDB before it is sent. One tab, the owner, gives them to
+// its connection; the others hear of the outcome over a channel.
 import { becomeOwner } from "./owner.js";
 import { upload } from "./files.js";
 
@@ -9,7 +9,7 @@ import { upload } from "./files.js";
  * @typedef {import("./wire.js").Wire} Wire
  */
 
-/** Smaller files keep their place among the messages; larger ones are posted when they have arrived. */
+/** Smaller files keep their place among the messages; larger ones are posted once they are uploaded. */
 const KEEPS_PLACE_BYTES = 1024 * 1024;
 
 /** Letters and digits that no other run of the page has. */
@@ -98,7 +98,7 @@ export class SharedOutbox {
     );
   }
 
-  /** Reads what waits, and as the owner hands over what is new. */
+  /** Reads what waits; the owner also passes new messages on. */
   async refresh() {
     this.waiting = await this.store.waiting(this.user);
     this.onChange();
@@ -129,7 +129,7 @@ export class SharedOutbox {
     await this.refresh();
   }
 
-  /** Gives to the connection what it was not given yet, oldest first. */
+  /** Gives the connection the messages that it does not have yet, oldest first. */
   async #handOver() {
     if (this.isHandingOver) return;
     this.isHandingOver = true;

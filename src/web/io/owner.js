@@ -1,6 +1,6 @@
-// Which of several tabs of one user sends what waits: one, by a Web Lock. Where the origin is not secure there are no
-// locks, and a lease in localStorage takes their place. Should two tabs ever send at once all the same, the ids of the
-// messages keep each of them single, and the order stands, since both send from the first one on.
+// Which of several tabs of one user sends what waits: one, by a Web Lock. If the origin is not secure there
+// are no locks, and a lease in localStorage takes their place. If two tabs ever send at once all the same,
+// the ids keep each message single, and the order is kept, since both send from the first one on.
 
 const LEASE_MS = 3_000;
 

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) over a stream. The browser's own is for secure origins only, and wants a file in one piece.
+// SHA-256 (FIPS 180-4) over a stream. The browser's own is for secure origins only, and wants a file in one
+// piece.
 
 const K = new Uint32Array(64);
 const START = new Uint32Array(8);

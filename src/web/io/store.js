@@ -90,7 +90,7 @@ export class Store {
   }
 
   /**
-   * Keeps what is known of a room, or of the list of rooms ("").
+   * Stores what is known of a room, or the list of rooms ("").
    * @param {string} user
    * @param {string} room
    * @param {unknown} value

@@ -8,7 +8,7 @@ import { ClientState } from "../core/client.js";
  * @typedef {Record<string, any>} Data
  */
 
-/** How late a timer may be before what the network has brought meanwhile is looked at first. */
+/** How late a timer may be before lines that arrived meanwhile are read first. */
 const LATE_MS = 300;
 /** How long an answer is waited for, servers changing included. */
 const ASK_MS = 15_000;
@@ -65,7 +65,7 @@ export class Wire {
   }
 
   /**
-   * Asks a server, and whichever comes next when it is lost.
+   * Asks a server, and the next one if it is lost.
    * @param {string} msgType
    * @param {Data} data
    * @param {{again?: boolean, slow?: boolean}} [how] `again`: harmless when asked twice

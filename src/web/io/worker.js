@@ -1,4 +1,4 @@
-// The service worker, where the origin is secure: the page opens without a server, and learns of a new version.
+// The service worker, if the origin is secure: the page opens without a server, and learns of a new version.
 
 /** @param {(reload: () => void) => void} onNewVersion */
 export async function startWorker(onNewVersion) {

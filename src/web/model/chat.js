@@ -1,4 +1,5 @@
-// Everything the page knows and does, without any DOM: it stands between the connection, the outbox and what is shown.
+// Everything the page knows and does, without any DOM: the layer between the connection, the outbox and what
+// is shown.
 import { HISTORY } from "../core/limits.js";
 import { directRoom, keyOf, partner } from "../core/names.js";
 import { SharedOutbox } from "../io/outbox.js";
@@ -28,9 +29,9 @@ import { KEPT, Timeline } from "./timeline.js";
 
 /** Rooms whose events are followed and kept at the same time. */
 const TIMELINES = 12;
-/** Servers are told at most so often what was read. */
+/** The least time between two reports of what was read. */
 const READ_PAUSE_MS = 1_500;
-/** How long somebody is shown to type after the last sign of it. */
+/** How long a user is shown to type after the last sign of it. */
 const TYPING_MS = 6_000;
 /** How many events one step of scrolling loads. */
 const PAGE = 100;
@@ -118,7 +119,8 @@ export class Chat {
     }
   }
 
-  // --- rooms -------------------------------------------------------------------------------------------------
+  // --- rooms
+  // -------------------------------------------------------------------------------------------------
 
   /** @param {string} name */
   info(name) {
@@ -151,7 +153,7 @@ export class Chat {
   }
 
   /**
-   * Opens a room, and enters or creates it where one is no member.
+   * Opens a room, and enters or creates it if the user is no member.
    * @param {string} name
    * @param {Data} [extra] `private`, `password`
    */
@@ -171,7 +173,7 @@ export class Chat {
     const isThere = !name.startsWith("@") || info !== null;
     if (isNew && isThere) {
       const cursor = await this.#restore(name, timeline);
-      // Another room may have been opened meanwhile; this one is followed all the same.
+      // Another room may have been opened meanwhile; this one is still followed.
       this.wire.input({ type: "want", room: this.info(name)?.name ?? name, cursor, extra });
     }
     this.emit("timeline", name);
@@ -197,7 +199,7 @@ export class Chat {
   }
 
   /**
-   * Lets the window begin before the first event that was not read, if that is far back.
+   * Makes the window begin before the first unread event, if that is far back.
    * @param {string} name
    * @param {Timeline} timeline
    */
@@ -254,7 +256,7 @@ export class Chat {
     });
   }
 
-  /** All rooms that one may see, those one is invited to first. */
+  /** All rooms that the user may see, those with an invitation first. */
   async browse() {
     const answer = await this.ask("rooms", { limit: 500 });
     const rooms = (answer?.rooms ?? []).filter((/** @type {Data} */ room) => !room.joined);
@@ -291,7 +293,7 @@ export class Chat {
     const from = this.info(name)?.lastRead ?? 0;
     const answer = await this.wire.ask("history", { room: name, after: from, limit: 200 }).catch(() => null);
     const info = this.info(name);
-    // What was read or came meanwhile was counted as it happened.
+    // What was read or came meanwhile is counted already.
     if (!answer || !info || answer.more || info.lastRead !== from || info.lastSeq > answer.last_seq) return;
     const unread = answer.events.filter((/** @type {any} */ event) => this.#counts(event));
     info.unread = unread.length;
@@ -318,7 +320,8 @@ export class Chat {
     });
   }
 
-  // --- history -----------------------------------------------------------------------------------------------
+  // --- history
+  // -----------------------------------------------------------------------------------------------
 
   /** Loads what is before the window. @param {string} name */
   async loadOlder(name) {
@@ -375,7 +378,8 @@ export class Chat {
     if (!timeline.isAtEnd) await this.loadNewer(name);
   }
 
-  // --- messages ----------------------------------------------------------------------------------------------
+  // --- messages
+  // ----------------------------------------------------------------------------------------------
 
   /**
    * What waits in a room, oldest first, without what is shown as an event already.
@@ -403,7 +407,7 @@ export class Chat {
     return this.ask(msgType, { room: this.current, seq, ...more });
   }
 
-  /** Tells the others, not too often, that one writes. */
+  /** Tells the others, every few seconds, that the user is typing. */
   typed() {
     if (!this.current || Date.now() - this.typedAt < TYPING_MS / 2) return;
     if (!this.info(this.current)?.joined) return;
@@ -411,7 +415,7 @@ export class Chat {
     this.wire.input({ type: "tell", msgType: "typing", data: { room: this.current } });
   }
 
-  /** Who types in the open room. */
+  /** The users who are typing in the open room. */
   typers() {
     const now = Date.now();
     const all = this.typing.get(keyOf(this.current ?? "")) ?? new Map();
@@ -453,7 +457,8 @@ export class Chat {
     return item.kind === "message" && keyOf(item.author) !== keyOf(this.me);
   }
 
-  // --- people ------------------------------------------------------------------------------------------------
+  // --- people
+  // ------------------------------------------------------------------------------------------------
 
   /** @param {string} name */
   loadMembers(name) {
@@ -484,7 +489,8 @@ export class Chat {
     return directRoom(this.me, username);
   }
 
-  // --- what the connection says ------------------------------------------------------------------------------
+  // --- what the connection says
+  // ------------------------------------------------------------------------------
 
   /** @param {import("../core/client.js").Update} update */
   #update(update) {
@@ -548,7 +554,7 @@ export class Chat {
     }
   }
 
-  /** The cluster was restored from a backup: what was kept of rooms may never have happened. */
+  /** The cluster was restored from a backup: kept events of rooms may not exist any more. */
   #beginAfresh() {
     for (const key of this.timelines.keys()) this.wire.input({ type: "unwant", room: key });
     this.timelines.clear();
@@ -588,7 +594,7 @@ export class Chat {
       lastSeq: Math.max(data.last_seq, known?.lastSeq ?? 0),
       joined: true,
       invited: false,
-      // Whoever comes to a room has read what was before.
+      // A user who joins a room has read what was before.
       lastRead: known?.joined ? known.lastRead : data.last_seq,
       unread: known?.joined ? known.unread : 0,
       mentions: known?.joined ? known.mentions : 0,
@@ -611,7 +617,7 @@ export class Chat {
 
   /** @param {string} room @param {Timeline} timeline */
   async #loadPins(room, timeline) {
-    // A server that does not know of pins has none.
+    // A server that does not know pins has none.
     const answer = await this.wire.ask("pins", { room }).catch(() => null);
     if (!answer) return;
     timeline.pins = answer.pins ?? [];
@@ -664,7 +670,7 @@ export class Chat {
       this.emit("typing");
       if (isOwn) {
         this.#begun(event.room);
-        // Whoever writes has read.
+        // A user who writes has read the room.
         if (event.seq > info.lastRead && info.unread === 0) this.readUpTo(info.name, event.seq);
       } else if (event.seq > info.lastRead && isNew) {
         info.unread += 1;
@@ -774,7 +780,7 @@ export class Chat {
   }
 
   /**
-   * Does it soon, and once for all that want it until then.
+   * Does it soon, once for all that ask for it until then.
    * @param {string} name
    * @param {number} ms
    * @param {() => void} what

@@ -1,4 +1,5 @@
-// A safe subset of Markdown as a tree of plain objects; ui/rich_text.js makes DOM nodes of it. Nothing is ever HTML.
+// A safe subset of Markdown as a tree of plain objects; ui/rich_text.js makes DOM nodes of it. Nothing is
+// ever HTML.
 import { addressAt, nameAt } from "./mentions.js";
 
 /**
@@ -14,7 +15,7 @@ const DEPTH_MAX = 6;
 /** Emphasis and links are at most so long, so that reading takes time in proportion to the text. */
 const REACH = 1_000;
 
-/** What may be a name, for who does not know the people. @param {string} name */
+/** What may be a name, for code that does not know the people. @param {string} name */
 const anyName = (name) => !/[.-]$/.test(name);
 
 /** @param {string} text @param {(name: string) => boolean} isName whom a mention may name @returns {Block[]} */
@@ -220,7 +221,7 @@ function trimUrl(url) {
 }
 
 /**
- * The address where it is one that can be followed without harm.
+ * The address, if it can be followed without harm.
  * @param {string} text
  */
 export function safeHref(text) {

@@ -1,7 +1,7 @@
-// Where a name behind an `@` is a mention: the rule of src/protocol/mentions.rs. What is code or a quote,
-// model/markdown.js knows.
+// Where a name behind an `@` is a mention: the rule of src/protocol/mentions.rs. model/markdown.js knows what
+// is code or a quote.
 
-/** Words that name everybody in a room. */
+/** Words that name all members of a room. */
 export const GROUPS = ["here", "channel"];
 
 const NAME_BYTES = 32;
@@ -35,7 +35,8 @@ export function addressAt(text, at) {
 }
 
 /**
- * The name behind the `@` at `at`, the longest that `isName` knows; `length` is what is used up behind the `@`.
+ * The name behind the `@` at `at`, the longest that `isName` knows; `length` is what is used up behind the
+ * `@`.
  * @param {string} text
  * @param {number} at
  * @param {(name: string) => boolean} isName
@@ -55,7 +56,7 @@ export function nameAt(text, at, isName) {
     const next = at + 1 + length;
     if (isLetterAt(text, next)) continue;
     const name = run.slice(0, length);
-    // A word that names everybody is not the beginning of a longer one.
+    // A word that names all members is not the beginning of a longer one.
     const isBegun = /[-_]/.test(text[next] ?? "") && isLetterAt(text, next + 1);
     if (isBegun && GROUPS.includes(name.toLowerCase())) continue;
     if (isName(name)) return { name, length };

@@ -1,5 +1,5 @@
-// What of a room is in hand: a window of events without a hole, with what edits, deletions and reactions have made of
-// them. It is bounded; what leaves it at one end can be loaded again.
+// The loaded part of a room: a window of events without a hole, changed by edits, deletions and reactions. It
+// is bounded; what leaves it at one end can be loaded again.
 
 /**
  * @typedef {object} Item
@@ -57,7 +57,7 @@ export class Timeline {
     this.items = [];
     /** @type {Map<number, Item>} */
     this.bySeq = new Map();
-    /** The window: the places of its first and last event; empty where `hi < lo`. */
+    /** The window: the places of its first and last event; empty if `hi < lo`. */
     this.lo = 1;
     this.hi = 0;
     /** The first event that the room has not forgotten, and the last that is known of. */
@@ -83,7 +83,7 @@ export class Timeline {
   }
 
   /**
-   * The window is these events now, however they lie to the old ones.
+   * Replaces the window by these events.
    * @param {Event[]} events
    */
   replace(events) {
@@ -130,13 +130,13 @@ export class Timeline {
   }
 
   /**
-   * An event that has just happened. It is shown where the window ends with the newest event; its effect on what is
-   * in the window is seen in any case.
+   * An event that has just happened. It is shown if the window ends with the newest event; its effect on
+   * messages in the window is shown in any case.
    * @param {Event} event
    */
   happened(event) {
     const fits = this.hi === event.seq - 1;
-    // What was forgotten in between is no hole.
+    // Events that the server has forgotten in between are no hole.
     if (!fits && this.isAtEnd && event.seq > this.hi) this.replace([]);
     this.last = Math.max(this.last, event.seq);
     if (fits || this.isEmpty) {

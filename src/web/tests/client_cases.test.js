@@ -18,7 +18,7 @@ const event = (seq) => ({
   client_msg_id: `b-${seq}`,
 });
 
-/** A client, and whatever it wanted and was not yet looked at. */
+/** A client, and the outputs that the test has not checked yet. */
 class Rig {
   /** @param {number|null} lastSeq @param {{epoch?: number, cursor?: number}} [kept] what an earlier run has kept */
   constructor(lastSeq, { epoch, cursor } = {}) {

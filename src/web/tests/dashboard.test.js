@@ -1,4 +1,4 @@
-// What the dashboard makes of what it is told.
+// What the dashboard shows of the server's figures.
 import { Board, join } from "../dashboard/board.js";
 import { ceiling, pieces } from "../dashboard/chart.js";
 import { count, lasting, milliseconds, rate, size } from "../dashboard/format.js";

@@ -1,4 +1,4 @@
-// The page of those who are in: its parts, and what connects them.
+// The page after the login: its parts, and what connects them.
 import { keyOf, partner, roomTitle } from "../core/names.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
@@ -110,7 +110,7 @@ export class App {
     chat.on("timeline", () => this.#drawHead());
     chat.on("notice", notice);
     addEventListener("hashchange", () => this.#follow(), { signal });
-    // On a phone the list covers the room. The link of the room below it changes no address.
+    // On a phone the list covers the room. The link to the room that is open changes no address.
     this.rooms.element.addEventListener("click", (event) => {
       const link = event.target instanceof Element ? event.target.closest("a") : null;
       if (link && link.getAttribute("href") === location.hash) this.#follow();
@@ -161,7 +161,7 @@ export class App {
     );
   }
 
-  /** Away is whoever does not look for some minutes. @param {boolean} isHidden */
+  /** A user who has not looked for some minutes is away. @param {boolean} isHidden */
   #presence(isHidden) {
     clearTimeout(this.awayTimer);
     const say = (/** @type {string} */ state) => {

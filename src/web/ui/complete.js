@@ -1,4 +1,4 @@
-// What completes the word at the cursor: names after @, emoji after a colon.
+// Completion of the word at the cursor: names after @, emoji after a colon.
 import { EMOJI } from "../model/emoji.js";
 import { fill, h } from "./dom.js";
 
@@ -10,7 +10,7 @@ const MOST = 8;
  */
 
 /**
- * What could stand in the place of the word that ends at the cursor.
+ * Candidates for the word that ends at the cursor.
  * @param {string} before the text before the cursor
  * @param {string[]} names
  * @returns {{start: number, choices: Choice[]}|null}

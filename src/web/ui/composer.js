@@ -1,4 +1,4 @@
-// Where one writes: text, the message that it answers, and the files that go with it.
+// The input: text, the message that it answers, and the files that go with it.
 import { BODY_BYTES } from "../core/limits.js";
 import { clean, pieces, sizeText } from "../model/text.js";
 import { Completion } from "./complete.js";
@@ -66,7 +66,7 @@ export class Composer {
     this.field.addEventListener("input", () => this.#typed());
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("paste", (event) => this.#paste(event));
-    // What is answered is not there any more; what was typed is.
+    // The message that is answered is gone; what was typed stays.
     chat.on("restored", () => this.#setReply(null));
   }
 
@@ -136,7 +136,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    // Enter that ends an input method's word is not for us.
+    // Enter that ends a word of an input method does not send.
     if (event.isComposing || event.keyCode === 229) return;
     if (this.completion.key(event)) return;
     const isPlain = !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey;

@@ -95,7 +95,7 @@ export function icon(name) {
 }
 
 /**
- * A button that shows a sign only; its name is for the pointer and for screen readers.
+ * A button with an icon only; its name is for the pointer and for screen readers.
  * @param {keyof typeof PATHS} sign
  * @param {string} name
  * @param {Props} [props]

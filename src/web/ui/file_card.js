@@ -1,5 +1,5 @@
-// A file in a message: pictures are shown in a frame whose size is known before they arrive, so that nothing moves;
-// all else is a name, a size and a button.
+// A file in a message: pictures are shown in a frame whose size is known before they arrive, so that nothing
+// moves; all else is a name, a size and a button.
 import { download, shownType } from "../io/files.js";
 import { clean, sizeText } from "../model/text.js";
 import { fill, h, icon } from "./dom.js";

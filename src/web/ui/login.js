@@ -1,4 +1,4 @@
-// The first visit: a name, and a password for those who have an account.
+// The login: a name, and a password for users with an account.
 import { isName } from "../core/names.js";
 import { h } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Who is in the open room, and what one can do with them.
+// The members of the open room, and what the user can do with them.
 import { keyOf } from "../core/names.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";

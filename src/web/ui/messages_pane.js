@@ -1,4 +1,4 @@
-// The conversation: a bounded window of messages that follows the newest one, or stays where one reads.
+// The conversation: a bounded window of messages that follows the newest one, or stays at the reader's place.
 import { keyOf } from "../core/names.js";
 import { dayOf, dayText } from "../model/text.js";
 import { h, icon } from "./dom.js";
@@ -12,11 +12,11 @@ import { eventNode, messageNode, waitingNode } from "./message.js";
 
 /** So near to an end more is loaded, in pixels. */
 const NEAR = 700;
-/** A picture that takes no longer is not seen to take time. */
+/** A drawing that takes no longer than this goes unnoticed. */
 const FRAME_MS = 16;
 /** So near to the bottom the newest message counts as in view. */
 const AT_BOTTOM = 48;
-/** So many events stand above the newest one while one follows it; who scrolls up gets the rest of the window. */
+/** Events shown above the newest one while following it; scrolling up shows the rest of the window. */
 const FOLLOWED = 200;
 /** Messages of one author in so short a time stand together. */
 const TOGETHER_MS = 5 * 60_000;
@@ -44,7 +44,7 @@ export class MessagesPane {
     this.element = h("div", { class: "log-frame" }, this.log, this.toEnd);
     /** @type {Map<string, Row>} */
     this.rows = new Map();
-    /** @type {number|"unread"|"end"|null} Where to go once it is there. */
+    /** @type {number|"unread"|"end"|null} The place to go to once it is loaded. */
     this.goal = "unread";
     this.editing = 0;
     /** The first seq whose message has the keyboard's attention. */
@@ -58,7 +58,7 @@ export class MessagesPane {
     this.isLoading = false;
     /** Whether all of the window stands in the log. */
     this.isWhole = true;
-    /** Where the log stood when it was looked at last: only a reader who scrolls up stops following. */
+    /** The last known position of the log: only a reader who scrolls up stops following. */
     this.lastTop = 0;
     this.log.addEventListener("scroll", () => this.#readerScrolled(), { passive: true });
     this.log.addEventListener("keydown", (event) => this.#key(event));
@@ -93,7 +93,7 @@ export class MessagesPane {
         this.drawnAt = performance.now();
         this.drawMs = this.drawnAt - began;
       });
-    // A picture that takes long leaves as long to what is typed before the next one.
+    // A slow drawing leaves as much time for typing before the next one.
     const pause = this.drawMs > FRAME_MS ? this.drawnAt + this.drawMs - performance.now() : 0;
     if (pause > 0) setTimeout(draw, pause);
     else draw();
@@ -215,7 +215,7 @@ export class MessagesPane {
     else if (anchor) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     this.#restoreTab();
     this.#looked();
-    // What is laid out late, such as the first emoji, must not leave the newest message out of view.
+    // Late layout, such as of the first emoji, must not push the newest message out of view.
     if (chat.isAtBottom) requestAnimationFrame(() => this.chat.isAtBottom && this.#toBottom());
   }
 
@@ -255,7 +255,7 @@ export class MessagesPane {
     return null;
   }
 
-  /** Goes where one wanted to go. */
+  /** Goes to the wanted place. */
   #reach() {
     const { log, chat, goal } = this;
     if (goal === "end") {
@@ -278,7 +278,7 @@ export class MessagesPane {
     this.goal = null;
   }
 
-  /** The log has moved, by the reader or by us. */
+  /** The log was scrolled, by the reader or by the page. */
   #readerScrolled() {
     if (this.goal !== null) return;
     const isUp = this.log.scrollTop < this.lastTop - 1;
@@ -318,7 +318,7 @@ export class MessagesPane {
     load.finally(() => this.isLoading = false);
   }
 
-  /** What is in view while one looks is read. */
+  /** Marks what is in view as read, if the page has the focus. */
   #read() {
     const { chat, log } = this;
     if (document.hidden || !document.hasFocus() || this.goal !== null || !log.isConnected) return;
@@ -333,13 +333,14 @@ export class MessagesPane {
     }
   }
 
-  // --- the keyboard ------------------------------------------------------------------------------------------
+  // --- the keyboard
+  // ------------------------------------------------------------------------------------------
 
   #messages() {
     return /** @type {HTMLElement[]} */ ([...this.log.querySelectorAll("article")]);
   }
 
-  /** Of all messages one can be reached with the Tab key: that which was looked at last, or the newest. */
+  /** One message can be reached with the Tab key: the one that had the focus last, or the newest. */
   #restoreTab() {
     const nodes = this.#messages();
     const one = nodes.find((node) => Number(node.dataset.seq) === this.focusedSeq) ?? nodes[nodes.length - 1];

@@ -1,4 +1,4 @@
-// Short notes that go by themselves, and the offer to take a new version.
+// Short notices that disappear by themselves, and the offer to load a new version.
 import { h } from "./dom.js";
 
 const SHOWN_MS = 7_000;

@@ -1,6 +1,6 @@
-// What this browser is told once and keeps: who is logged in, the look, notifications, quiet rooms, drafts.
+// Settings that this browser keeps: who is logged in, the look, notifications, quiet rooms, drafts.
 
-/** Storage may be forbidden; then everything holds for this page only. @type {Map<string, string>} */
+/** Storage may be forbidden; then settings hold for this page only. @type {Map<string, string>} */
 const fallback = new Map();
 
 /** @param {string} name @returns {string|null} */

@@ -1,4 +1,4 @@
-// About the open room: what it is, what is pinned, and what its keepers may change.
+// The dialog of the open room: its topic, its pins, and what its moderators may change.
 import { partner } from "../core/names.js";
 import { clean, counted, timeText } from "../model/text.js";
 import { choice, confirm, field, form, openDialog } from "./dialog.js";

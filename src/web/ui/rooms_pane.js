@@ -1,4 +1,4 @@
-// The list at the left: rooms and direct conversations, with what is unread.
+// The list at the left: rooms and direct conversations, with their unread messages.
 import { keyOf, partner } from "../core/names.js";
 import { counted } from "../model/text.js";
 import { fill, h, hiddenText, icon } from "./dom.js";

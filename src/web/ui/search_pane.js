@@ -1,4 +1,4 @@
-// Search: words, `in:room` and `by:name`; the results stand at the right and lead to their places.
+// Search: words, `in:room` and `by:name`; the results are at the right and lead to their places.
 import { keyOf, roomTitle } from "../core/names.js";
 import { clean, dayText, fullTimeText, timeText } from "../model/text.js";
 import { colourClass } from "./avatar.js";
@@ -138,7 +138,7 @@ export class SearchPane {
   }
 }
 
-/** What was found stands between pairs of stars. @param {string} text */
+/** Hits are between pairs of stars. @param {string} text */
 function snippet(text) {
   return text.split("**").map((part, at) => at % 2 ? h("mark", {}, part) : document.createTextNode(part));
 }

@@ -1,4 +1,4 @@
-// One quiet line: which server, and whether what is seen is fresh.
+// The status line: the server, and whether what is shown is up to date.
 import { fill, h } from "./dom.js";
 
 /** @param {import("../model/chat.js").Chat} chat */

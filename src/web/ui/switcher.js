@@ -1,10 +1,11 @@
-// Going somewhere by a few letters of its name: rooms, people.
+// The switcher: finds rooms and people by a few letters of their names.
 import { keyOf, roomTitle } from "../core/names.js";
 import { openDialog } from "./dialog.js";
 import { fill, h } from "./dom.js";
 
 /**
- * How well `text` fits what was typed: its letters in their order, the nearer together the better; null: not at all.
+ * How well `text` fits what was typed: its letters in their order, the nearer together the better; null: not
+ * at all.
  * @param {string} typed
  * @param {string} text
  */
