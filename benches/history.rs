@@ -22,7 +22,7 @@ use syncnet::{
     storage::{SqliteReader, SqliteStorage},
 };
 
-/// The room that everything is about.
+/// The room of all measurements.
 const ROOM: RoomId = RoomId(1);
 /// A room that may not be read. One of ten messages is in it.
 const HIDDEN: RoomId = RoomId(2);
@@ -99,7 +99,7 @@ impl Writer {
         }
         let author = format!("user{}", self.random.below(200));
         let created_at_ms = 1_700_000_000_000 + self.index * 500;
-        // What is no message is stored alike and not found: the difference is what the index costs.
+        // Other events are stored alike and not indexed: the difference is the cost of the index.
         let kind = if is_message { "message" } else { "notable" };
         let json = format!(
             r#"{{"room":"room{}","seq":{seq},"author":"{author}","lamport_timestamp":{},"created_at":{}.500,"kind":"{kind}","body":"{body}","client_msg_id":"{author}-{seq}"}}"#,
@@ -149,8 +149,8 @@ impl Writer {
     }
 }
 
-/// How long something took: on the clock, and of this thread on a processor. On a busy machine the first says
-/// more about its other work.
+/// How long something took: on the clock, and of this thread on a processor. On a busy machine the first
+/// depends on its other work.
 #[derive(Clone, Copy)]
 struct Taken {
     clock: Duration,
@@ -163,7 +163,7 @@ fn timed<T>(action: impl FnOnce() -> T) -> Taken {
     Taken { clock: begin.elapsed(), processor: processor_time().saturating_sub(processor) }
 }
 
-/// Of this thread; zero where the system does not tell.
+/// Of this thread; zero if the system does not tell.
 fn processor_time() -> Duration {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = times.split(' ').next().and_then(|nanos| nanos.parse().ok());
@@ -174,7 +174,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Prints how long something took, mostly and at worst.
+/// Prints the median, the 99th percentile and the longest of the times.
 fn report(what: &str, times: Vec<Taken>) {
     let shown = |of: fn(&Taken) -> Duration| {
         let mut times: Vec<Duration> = times.iter().map(of).collect();
@@ -257,7 +257,7 @@ fn searches(reader: &SqliteReader, messages: u64) {
     });
     search_many("two words of a million messages, never together", reader, || search("left right".into()));
     search_many("a word of 100,000 messages elsewhere", reader, || search("hidden".into()));
-    search_many("the same, from somebody who may read 1,000 rooms", reader, || {
+    search_many("the same, from a user who may read 1,000 rooms", reader, || {
         let readable: BTreeSet<RoomId> = (1..=1_000).map(RoomId).filter(|room| *room != HIDDEN).collect();
         Search { room: None, readable: Arc::new(readable), ..search("hidden".into()) }
     });
@@ -282,7 +282,7 @@ fn pages(reader: &SqliteReader, newest: u64) {
     report("history: jump to a date", times);
 }
 
-/// What the index costs: the same events, once as messages and once as something that is not found.
+/// What the index costs: the same events, once as messages and once as events that are not indexed.
 fn costs(folder: &Path) {
     for in_one in [1, 10, 200] {
         let count = (in_one * 400).max(2_000);

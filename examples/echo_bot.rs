@@ -1,4 +1,4 @@
-//! A bot in fifty lines: it answers whoever names it, and a failover is nothing that it notices.
+//! A bot in fifty lines: it answers users who mention it, and does not notice a failover.
 //!
 //! Make its account with `/bot echo` in `syncnet-client`, put the token that is shown into a file, and run
 //!
@@ -6,8 +6,8 @@
 //! $ cargo run --example echo_bot -- echo lobby token-file [HOST:PORT]
 //! ```
 //!
-//! The token is its login, also after a lost server. Answers stand in an outbox on disk until a server has
-//! acknowledged them, so each is said once, whatever happens meanwhile.
+//! The token is its login, also after a lost server. Answers stay in an outbox on disk until a server has
+//! acknowledged them, so each is posted once, whatever happens meanwhile.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = ClientConfig::new(name.clone());
     config.login = Login::by_token(Secret::new(token.trim()));
     config.servers = servers(server)?;
-    // It answers what is said from now on.
+    // It answers messages from now on.
     config.history = 0;
     config.outbox_folder = Some(PathBuf::from(format!("{token_file}.outbox")));
     let client = Client::connect(config)?;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the bot says to an event: servers tell who is named in a message.
+/// The bot's answer to an event: servers say who is mentioned in a message.
 fn answer(event: &Event, name: &UserName) -> Option<String> {
     let EventKind::Message(message) = &event.kind else { return None };
     let is_named = message.mentions.iter().any(|named| named.key() == name.key());

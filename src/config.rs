@@ -1,4 +1,4 @@
-//! What a replica is told about its cluster and its timing, checked before it starts.
+//! The configuration of a replica, checked before it starts.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,12 @@ pub struct ServerEntry {
     pub host: String,
     /// The base of its ports: it listens for clients here, the other ports are counted from it.
     pub port: u16,
-    /// Its place in the ring; of the living, the highest leads.
+    /// Its place in the ring; the highest living server leads.
     pub ring_position: u32,
-    /// The host that clients are told, if it is not `host`: the servers of a container network have names
-    /// there that mean nothing outside.
+    /// The host that clients are told, if it is not `host`: names in a container network mean nothing outside
+    /// of it.
     pub client_host: Option<String>,
-    /// The port that clients are told, if it is not `port`: the one under which a container's is published.
+    /// The port that clients are told, if it is not `port`, such as the published port of a container.
     pub client_port: Option<u16>,
 }
 
@@ -47,11 +47,11 @@ pub enum Followers {
     /// Pass them on to the leader.
     #[default]
     Forward,
-    /// Tell the client where the leader is.
+    /// Tell the client the leader's address.
     Redirect,
 }
 
-/// Times. `docs/design/consensus.md` says where the defaults come from.
+/// Times. `docs/design/consensus.md` explains the defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
@@ -61,8 +61,8 @@ pub struct Timing {
     pub heartbeat_ticks: usize,
     /// Ticks of a leader's lease: without a majority for so long it steps down.
     pub election_ticks: usize,
-    /// Ticks after which a server campaigns by itself, should the ring ever fail; servers with a lower
-    /// ring position wait `fallback_step_ticks` longer for each one above them.
+    /// Ticks after which a server campaigns by itself, if the ring election fails; it waits
+    /// `fallback_step_ticks` longer for each server above it in the ring.
     pub fallback_ticks: usize,
     /// See `fallback_ticks`.
     pub fallback_step_ticks: usize,
@@ -90,7 +90,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// Checks each value and their relations; the error names the setting and what would do.
+    /// Checks each value and their relations; the error names the setting and what it may be.
     pub fn check(&self) -> Result<(), String> {
         let lease_ms = self.tick_ms.saturating_mul(self.election_ticks as u64);
         let within = |name: &str, value: u64, least: u64, most: u64| {
@@ -140,7 +140,7 @@ impl Timing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMode {
-    /// Whoever names a name that is not registered is let in as a guest.
+    /// A client with a name that is not registered is let in as a guest.
     #[default]
     Open,
     /// Only accounts are let in.
@@ -151,11 +151,11 @@ pub enum AuthMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auth {
     pub mode: AuthMode,
-    /// A session's token that was not used for so many days is not valid any more.
+    /// Days without use after which a session's token ends.
     pub token_idle_days: u32,
-    /// Nor is one that was given out so many days ago, however often it is used.
+    /// Days after which a session's token ends, however often it is used.
     pub token_absolute_days: u32,
-    /// So many passwords from one address may be hashed, or wait for it, at the same time.
+    /// How many passwords from one address may be hashed, or wait for it, at the same time.
     pub hashes_per_address: usize,
 }
 
@@ -184,7 +184,6 @@ impl Auth {
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Everything a replica is told.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
     pub server_id: ServerId,
@@ -201,7 +200,7 @@ pub struct ReplicaConfig {
 }
 
 impl ReplicaConfig {
-    /// The entry of `server_id`, where it is configured.
+    /// The entry of `server_id`, if it is configured.
     pub fn server(&self, server_id: &ServerId) -> Option<&ServerEntry> {
         self.servers.iter().find(|server| server.server_id == *server_id)
     }

@@ -1,7 +1,7 @@
-//! What the replica asks of a disk. `crate::storage` answers it with SQLite, tests with a memory twin.
+//! The interface of a disk. `crate::storage` implements it with SQLite, and for tests in memory.
 //!
 //! **The promise:** when [`Storage::commit`] has returned `Ok`, everything in the batch survives a power
-//! cut; when it has not returned, all of the batch or nothing of it does. Everything else rests on this.
+//! cut; before it has returned, all of the batch or nothing of it does. Everything else depends on this.
 
 use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
 
@@ -40,7 +40,7 @@ pub struct Cluster {
     pub founders: Vec<Founder>,
 }
 
-/// What must not be forgotten between two elections (Raft, section 5, "persistent state").
+/// The persistent state of Raft (section 5) besides the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardState {
     /// The newest term promised.
@@ -109,21 +109,21 @@ pub struct Batch {
     /// Events, in order. One with the room and seq of an older one replaces it, in searches as well.
     pub events: Vec<EventRow>,
     /// Rooms with a number: the events below that number are removed, also those of this batch. From the
-    /// commit on nobody can read them; their rows and their text are wiped in slices, by this commit and
-    /// those after it.
+    /// commit on they cannot be read; their rows and their text are wiped in slices, by this commit and later
+    /// ones.
     pub expired: Vec<(RoomId, u64)>,
     /// Pieces of files, in order.
     pub chunks: Vec<ChunkRow>,
     /// Files that are removed with all their chunks, also those of this batch. As with `expired`, from the
-    /// commit on nobody can read them, and they are wiped in slices. No chunk of such a file comes later.
+    /// commit on they cannot be read, and they are wiped in slices. No chunk of such a file comes later.
     pub removed_files: Vec<FileId>,
     /// How far the rows, events and files above bring the state. Always set together with them.
     pub applied: Option<Applied>,
     /// Entries up to and including this one may be removed from the log.
     pub compact_to: Option<u64>,
-    /// The first meeting: the cluster this data belongs to from now on.
+    /// The cluster that this data belongs to from now on, if it belonged to none.
     pub cluster: Option<Cluster>,
-    /// What other servers' data was last seen to be.
+    /// The last known marks of other servers' data.
     pub peer_marks: Vec<(ServerId, DataMark)>,
 }
 
@@ -157,11 +157,11 @@ pub struct Loaded {
     pub truncated: LogMark,
     /// The last entries of the log, as many as [`fits_tail`], in order and without a hole.
     pub tail: Vec<LogEntry>,
-    /// The last entry (equal to `truncated` where the log is empty).
+    /// The last entry (equal to `truncated` if the log is empty).
     pub last: LogMark,
     /// All rows of state, in the order of their keys.
     pub rows: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What other servers' data was last seen to be.
+    /// The last known marks of other servers' data.
     pub peer_marks: Vec<(ServerId, DataMark)>,
 }
 
@@ -176,11 +176,11 @@ pub fn fits_tail(entries: usize, bytes: usize) -> bool {
     entries <= 1 || (entries <= TAIL_ENTRIES && bytes <= TAIL_BYTES)
 }
 
-/// Why the disk did not do what was asked. The two kinds have different consequences, and no third.
+/// Why a call failed. Each of the two kinds has its own consequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorageError {
     /// Reading, writing or syncing failed. What is on the disk is unknown: the process must end without
-    /// saying anything more.
+    /// sending anything more.
     Failed(String),
     /// What was read is not what was written (checksum, order, bounds). The data must not be used: the
     /// server goes into quarantine and is rebuilt from the others.
@@ -201,10 +201,10 @@ impl std::error::Error for StorageError {}
 /// Why a snapshot was not installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstallError {
-    /// Its content is no good: it is damaged, cannot be read to its end, or is of a form that this program does
-    /// not know. Nothing was changed, and the data that is there is as good as before.
+    /// Its content cannot be used: it is damaged, incomplete, or of a format that this program does not know.
+    /// Nothing was changed.
     Unreadable(String),
-    /// It is the receiver's own disk.
+    /// The receiver's own disk failed.
     Storage(StorageError),
 }
 
@@ -222,20 +222,20 @@ pub trait Storage {
     /// Makes `batch` durable. Returns only when it is (synced), or with the reason why it may not be.
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Wipes a slice of what is removed, as each commit does, where nothing was committed since this was last
-    /// called. To be called now and then: without it deleted text would stay on the disk of a server to which
-    /// nothing more is written.
+    /// Wipes a slice of what is removed, as each commit does, if nothing was committed since the last call.
+    /// To be called now and then: otherwise deleted text would stay on the disk of a server that gets no more
+    /// writes.
     fn wipe_if_idle(&mut self) -> Result<(), StorageError>;
 
-    /// How many removed events are still to be wiped, or about so many.
+    /// About how many removed events are still to be wiped.
     fn unwiped(&self) -> u64;
 
-    /// How far the index of searches is, while it is being made anew.
+    /// The progress of the index of searches, while it is being made anew.
     fn indexing(&self) -> Option<Progress> {
         None
     }
 
-    /// The entries `low..high` of the log, fewer where they would pass `max_bytes` of data (at least one).
+    /// The entries `low..high` of the log, fewer if they would pass `max_bytes` of data (at least one).
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError>;
 
     /// One committed event by its place in its room.
@@ -246,7 +246,7 @@ pub trait Storage {
     /// and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
     ///
     /// `content` is what [`Reader::snapshot`] gave on another server, already checked to be complete;
-    /// where a part of it does not fit its own checksums the result is `Unreadable` and nothing changed.
+    /// if a part of it does not fit its own checksums the result is `Unreadable` and nothing changed.
     fn install(
         &mut self,
         head: &SnapshotHead,
@@ -259,15 +259,15 @@ pub trait Storage {
 ///
 /// It sees what was committed when the call began, and nothing of a batch under way.
 pub trait Reader {
-    /// The newest `limit` events of `room` that are above `after` and below `before`, or the oldest of
-    /// them where `oldest_first` is set; always given in the order of `seq`, without holes. Fewer where
-    /// they would pass `max_bytes` (at least one).
+    /// The newest `limit` events of `room` that are above `after` and below `before`, or the oldest of them
+    /// if `oldest_first` is set; always in the order of `seq`, without holes. Fewer if they would pass
+    /// `max_bytes` (at least one).
     fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError>;
 
-    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` where all are older.
+    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` if all are older.
     ///
-    /// Found by bisection. The leaders' clocks make `created_at_ms` grow with seq, but for the moment in which
-    /// one with a slower clock takes over; around such a moment the result is one of the places that fit.
+    /// Found by bisection. `created_at_ms` grows with seq, except when a leader with a slower clock takes
+    /// over; around such a moment the result is one of the places that fit.
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
 
     /// Messages with certain words in them, newest first.
@@ -302,8 +302,8 @@ pub struct EventRange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// What the user typed: words, all of which have to occur; `"several words"` in quotes, which have to
-    /// follow one another; `begin*` for all words with that beginning. Nothing else has a meaning, no
-    /// text is an error, and without anything to look for nothing is found.
+    /// follow one another; `begin*` for all words with that beginning. Nothing else has a meaning. No text is
+    /// an error; an empty query finds nothing.
     pub query: String,
     /// Only in this room, which must also be one of `readable`.
     pub room: Option<RoomId>,
@@ -326,12 +326,12 @@ pub struct Search {
 pub struct Found {
     /// The hits, newest first.
     pub hits: Vec<Hit>,
-    /// Set where the search had to be ended because it took too long: it has seen everything with a Lamport
-    /// timestamp at or above this one, so the same search with this as `before_lamport` goes on. Where it
-    /// is not below the `before_lamport` of this search (`u64::MAX` where there was none), it did not get
-    /// anywhere, and only a narrower search will.
+    /// Set if the search was ended because it took too long: it has seen everything with a Lamport timestamp
+    /// at or above this one, so the same search with this as `before_lamport` goes on. If it is not below the
+    /// `before_lamport` of this search (`u64::MAX` if there was none), it made no progress, and only a
+    /// narrower search will.
     pub cut_at: Option<u64>,
-    /// Set while the index is being made anew: what it does not have yet was not found.
+    /// Set while the index is being made anew: messages that it does not have yet were not found.
     pub indexing: Option<Progress>,
 }
 
@@ -341,8 +341,8 @@ pub struct Hit {
     pub row: EventRow,
     /// Its place among all messages, for `before_lamport`.
     pub lamport: u64,
-    /// The part of its text around the first word that was found: plain text in one line, with `…` where
-    /// something was left out. What was found stands between `**` and `**`; these are the only asterisks, since
-    /// those of the text are given as `∗` (U+2217).
+    /// The part of its text around the first word that was found: plain text in one line, with `…` for what
+    /// was left out. The words that were found are between `**` and `**`. These are the only asterisks: those
+    /// of the text become `∗` (U+2217).
     pub snippet: String,
 }

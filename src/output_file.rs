@@ -1,9 +1,9 @@
 //! A file that a user names to be written.
 //!
-//! Where a regular file stands, or nothing, the new content is written aside and gets the name once it is whole and
-//! on the disk: nobody ever sees half of it, and a program that is broken off leaves what was there. Links are
-//! followed, so that the file they lead to is replaced and not the link. Whatever else stands there, a device or a
-//! pipe, is written to as it is, and never replaced.
+//! If the name is free or is that of a regular file, the new content is written to a draft, which gets the
+//! name once it is complete and on the disk. So no reader ever sees half of it, and a program that is broken
+//! off leaves the old file. Links are followed, so that the file they lead to is replaced and not the link. A
+//! device or a pipe is written to directly, and never replaced.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use std::{
 /// Links that are followed before they count as a circle, as in the kernel of Linux.
 const LINKS_MAX: u32 = 40;
 
-/// Drafts so far: two of one name at a time are two files.
+/// Numbers the drafts of this process, so that two of one name are two files.
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 /// What to do with a regular file that has the name already.
@@ -50,7 +50,7 @@ impl OutputFile {
     pub fn create(path: &Path, existing: Existing, private: bool) -> io::Result<OutputFile> {
         let is_there = match fs::metadata(path) {
             Ok(there) if there.is_dir() => return Err(ErrorKind::IsADirectory.into()),
-            // As it is: without `truncate`, which means nothing here, and without another name.
+            // Written to directly: without `truncate`, which means nothing here, and without a draft.
             Ok(there) if !there.is_file() => {
                 let file = OpenOptions::new().write(true).open(path)?;
                 return Ok(OutputFile { file, aside: None });
@@ -64,7 +64,7 @@ impl OutputFile {
         }
         let path = if is_there { fs::canonicalize(path)? } else { followed(path)? };
         let draft = draft(&path)?;
-        // One of an earlier run may have other rights, or lead elsewhere.
+        // A draft of an earlier run may have other rights, or be a link.
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -81,7 +81,7 @@ impl OutputFile {
         Ok(OutputFile { file, aside: Some(Aside { draft, path, existing }) })
     }
 
-    /// Where it stands; `None` if nothing can be taken back.
+    /// The present offset; `None` if nothing can be taken back.
     ///
     /// # Errors
     /// The file cannot be asked.
@@ -89,10 +89,10 @@ impl OutputFile {
         self.aside.as_ref().map(|_| self.file.stream_position()).transpose()
     }
 
-    /// Takes back what was written behind `place`.
+    /// Takes back what was written after `place`.
     ///
     /// # Errors
-    /// It is no file of which something can be taken back, or the disk does not do it.
+    /// It is no regular file, or the disk fails.
     pub fn take_back(&mut self, place: u64) -> io::Result<()> {
         if self.aside.is_none() {
             return Err(ErrorKind::Unsupported.into());
@@ -101,11 +101,11 @@ impl OutputFile {
         self.file.set_len(place)
     }
 
-    /// Gives it its name, once it is on the disk. Without this nothing of it stays, unless it went straight to
-    /// where it belongs. Returns where it is.
+    /// Gives it its name, once it is on the disk. Without this nothing of it stays, unless it was written
+    /// directly. Returns the path of the file.
     ///
     /// # Errors
-    /// The disk does not take it, or a file that is to be kept has come there meanwhile (`AlreadyExists`).
+    /// The disk fails, or a file that is to be kept has got the name meanwhile (`AlreadyExists`).
     pub fn finish(mut self) -> io::Result<Option<PathBuf>> {
         let Some(Aside { draft, path, existing }) = &self.aside else {
             self.file.flush()?;
@@ -138,13 +138,13 @@ impl Write for OutputFile {
 impl Drop for OutputFile {
     fn drop(&mut self) {
         if let Some(Aside { draft, .. }) = &self.aside {
-            // If it stays, its name at least says what it is.
+            // If it stays, its name at least says that it is a draft.
             let _ = fs::remove_file(draft);
         }
     }
 }
 
-/// The file that a name leads to at which nothing stands: the end of a chain of links.
+/// The free name at the end of a chain of links.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -212,7 +212,7 @@ mod tests {
         file.finish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        // What is broken off leaves what was there, and nothing else.
+        // A file that is not finished leaves the old one, and nothing else.
         let mut broken = OutputFile::create(&path, Existing::Replace, true).unwrap();
         broken.write_all(b"half").unwrap();
         drop(broken);

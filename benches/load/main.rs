@@ -1,11 +1,11 @@
-//! Load on a cluster of real servers: how much it does a second, and how long it makes people wait.
+//! Load on a cluster of real servers: how much it does a second, and how long clients wait.
 //!
 //! ```console
 //! $ cargo bench --bench load -- writers --servers localhost:8000,localhost:8001,localhost:8002 --levels 64
 //! $ cargo bench --bench load -- failover --rounds 20
 //! ```
 //!
-//! `--help` lists the measurements and what each can be told. It needs Unix.
+//! `--help` lists the measurements and their options. It needs Unix.
 
 #[cfg(unix)]
 mod command;

@@ -1,4 +1,4 @@
-//! `syncnet-admin audit`: what was done with power over others.
+//! `syncnet-admin audit`: what administrators, moderators and operators did.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The command line of `syncnet-admin`: what was typed, turned into what is done.
+//! The command line of `syncnet-admin`.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

@@ -11,7 +11,7 @@ use super::{secret::SecretError, user::password::PasswordError};
 /// A wrong command line or configuration, or a machine that does not let the program work.
 #[derive(Debug, Error)]
 pub enum UsageError {
-    /// A file of the servers is not as they need it.
+    /// A file of the servers cannot be used.
     #[error(transparent)]
     Settings(Box<dyn Error + Send + Sync>),
     /// A variable of the environment names no servers.
@@ -21,7 +21,7 @@ pub enum UsageError {
         /// What is wrong with its value.
         source: AddressError,
     },
-    /// Nothing proves that this is an operator; the folder that was looked into.
+    /// There is no secret to prove with that this is an operator; names the folder that was searched.
     #[error(
         "there is no {0}/cluster.secret here; name the file with --secret-file (a cluster without a secret has no \
          operators)"
@@ -30,7 +30,7 @@ pub enum UsageError {
     /// The cluster's secret cannot be made.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// Nobody can be believed.
+    /// There is no certificate to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A password is not given, or no server would take it.
@@ -71,7 +71,7 @@ impl BadName {
 }
 
 impl UsageError {
-    /// The servers' own words about their files.
+    /// An error of the servers about their files.
     pub fn settings(error: impl Into<Box<dyn Error + Send + Sync>>) -> UsageError {
         UsageError::Settings(error.into())
     }

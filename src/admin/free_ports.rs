@@ -8,8 +8,8 @@ use std::{
 
 use crate::server::ports::PORTS;
 
-/// Below what systems give to outgoing connections (32768 and up on Linux, 49152 elsewhere): a port from there
-/// would be free now, and belong to a connection just when a killed server wants it back.
+/// Below what systems give to outgoing connections (32768 and up on Linux, 49152 elsewhere): a port from
+/// there may be free now, and belong to a connection just when a killed server wants it back.
 const RANGE: Range<u16> = 10_000..32_000;
 /// Draws before giving up.
 const TRIES: usize = 10_000;

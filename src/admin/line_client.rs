@@ -1,4 +1,4 @@
-//! A blocking client of JSON lines: what the tools ask servers with.
+//! A blocking client of JSON lines, with which the tools ask servers.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -26,16 +26,16 @@ const LINE_BYTES: u64 = 4 * 1024 * 1024;
 /// Why a request has no answer.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// The server is not there, or not any more: whether the request was carried out is not known.
+    /// The server cannot be reached, or was lost: it is unknown whether the request was carried out.
     #[error("{}", in_words(.0))]
     Lost(#[source] io::Error),
     /// The server hung up instead of an answer.
     #[error("it closed the connection without an answer")]
     Closed,
-    /// The server said nothing for as long as is waited.
+    /// The server did not answer in time.
     #[error("it does not answer in time")]
     Silent,
-    /// The server wants it to be asked there.
+    /// The server sends the client to another one.
     #[error("it names {0}")]
     Elsewhere(Target),
     /// The server said no.
@@ -71,7 +71,7 @@ impl LineClient {
         Ok(LineClient { lines: BufReader::new(stream), trust, timeout, asked: 0 })
     }
 
-    /// Asks, and waits for the answer; what is pushed meanwhile is passed over.
+    /// Asks, and waits for the answer; pushes are skipped.
     ///
     /// # Errors
     /// There is no answer, or it says that the request was not carried out.

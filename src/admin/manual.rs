@@ -61,7 +61,7 @@ fn pages() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 fn add_pages(command: &Command, pages: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
-    // Of a subcommand the whole, such as syncnet-admin-user-add.
+    // For a subcommand the full name, such as syncnet-admin-user-add.
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).title(name.to_uppercase()).render(&mut page)?;

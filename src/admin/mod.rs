@@ -1,7 +1,7 @@
 //! The operator's tools behind `syncnet-admin`: looking at a cluster, and its accounts.
 //!
-//! Everything here is a client like any other. It speaks the public protocol over TCP and knows nothing
-//! of a server's inside, so what it reports is what users get.
+//! Everything here is a client like any other. It speaks the public protocol over TCP and knows nothing of a
+//! server's internals, so it reports what users get.
 
 pub mod audit;
 pub mod backup;

@@ -1,4 +1,4 @@
-//! What every command asks for that is an operator's.
+//! The options of every command that needs an operator.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Writing to the terminal without trusting what is written or who reads it.
+//! Writing to the terminal without trusting the text, or that a reader is there.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// `text` without harmful characters, so that what a server says cannot steer the terminal.
+/// `text` without harmful characters, so that a server's text cannot control the terminal.
 pub fn clean(text: &str) -> String {
     text.chars().map(|letter| if is_harmful(letter) { '?' } else { letter }).collect()
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::protocol::{Status, request::AskStatus};
 
-/// What came of asking one server.
+/// The result of asking one server.
 #[derive(Debug)]
 pub struct Observation {
     /// The server that was asked.
@@ -18,7 +18,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// The server's own id where it answered, else what the target is called.
+    /// The server's own id if it answered, else the target's label.
     pub fn name(&self) -> String {
         match &self.outcome {
             Ok(status) => status.server_id.to_string(),

@@ -36,7 +36,7 @@ pub enum SecretError {
     },
 }
 
-/// Sees to it that there is a secret in `file`.
+/// Makes sure that there is a secret in `file`.
 ///
 /// # Errors
 /// There is none that a server would take.
@@ -56,8 +56,8 @@ fn ensure(file: &Path) -> Result<bool, SecretError> {
     Ok(false)
 }
 
-/// Writes a new secret beside `file` and links it into place, so that it is there whole or not at all. Returns
-/// whether it was this one that came first.
+/// Writes a new secret beside `file` and links it into place, so that the file is never incomplete. Returns
+/// whether this one came first.
 fn make(file: &Path) -> Result<bool, SecretError> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(SecretError::NoChance)?;

@@ -27,10 +27,10 @@ const REDIRECTS_MAX: usize = 3;
 /// Why no server can be asked as an operator.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// None of them answers; each with what came of it.
+    /// None of them answers; each with its error.
     #[error("no server can be asked ({})", list(.0))]
     NoServer(Vec<(String, CallError)>),
-    /// One of them answers, and does not let this be an operator.
+    /// One of them answers, and does not accept this as an operator.
     #[error("{server}: {source}")]
     Denied { server: String, source: CallError },
 }
@@ -40,7 +40,7 @@ fn list(tried: &[(String, CallError)]) -> String {
     tried.join("; ")
 }
 
-/// Why something was not done.
+/// Why a request was not carried out.
 #[derive(Debug, Error)]
 pub enum AskError {
     /// The cluster said no.
@@ -48,19 +48,14 @@ pub enum AskError {
     Refused(Refusal),
     /// The server was lost before its answer.
     #[error("{server}: {source}; whether {msg_type} was done is not known")]
-    Unknown {
-        server: String,
-        msg_type: &'static str,
-        /// How it was lost.
-        source: CallError,
-    },
+    Unknown { server: String, msg_type: &'static str, source: CallError },
     /// What the server said cannot be understood.
     #[error(transparent)]
     Unreadable(CallError),
-    /// It was to be asked elsewhere, and nothing can be asked there.
+    /// It names another server, and that one cannot be asked.
     #[error(transparent)]
     Moved(#[from] OpenError),
-    /// It was to be asked elsewhere, again and again.
+    /// The servers redirect to each other again and again.
     #[error("the servers send each other's clients in circles; is there a leader?")]
     Circles,
 }
@@ -78,7 +73,7 @@ impl Session {
     /// `timeout`.
     ///
     /// # Errors
-    /// None answers, or one does not believe it.
+    /// None answers, or one does not accept the proof.
     pub fn open(targets: &[Target], key: &OperatorKey, timeout: Duration) -> Result<Session, OpenError> {
         let mut tried = Vec::new();
         for target in targets {
@@ -106,7 +101,7 @@ impl Session {
         &self.target
     }
 
-    /// Asks, also another server if this one says so, and again if that is too fast.
+    /// Asks. Follows redirects to other servers, and tries again after `rate_limited`.
     ///
     /// # Errors
     /// It was not done, or it is not known whether it was.
@@ -168,7 +163,6 @@ pub(super) mod tests {
     /// What a server answers to a request: the line's `msg_type` and data.
     pub(crate) type Script = fn(&Request) -> (&'static str, Value);
 
-    /// What somebody has asked.
     fn read(line: &str) -> (RequestHead, Request) {
         let (head, request) = lines::read_request(line.as_bytes(), &Limits::default());
         (head, request.unwrap())
@@ -271,7 +265,7 @@ pub(super) mod tests {
         let leader = server(|_| ("ack", json!({"username": "leader"})));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let follower = Target { port: listener.local_addr().unwrap().port(), ..leader.clone() };
-        // The script knows no ports, so the first server is a plain one that sends everybody on.
+        // The script knows no ports, so the first server is a plain one that redirects every client.
         let (port, us) = (leader.port, follower.port);
         thread::spawn(move || {
             for number in 0.. {

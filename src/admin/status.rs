@@ -37,7 +37,7 @@ pub fn once(targets: &[Target], timeout: Duration, form: Form) -> io::Result<Ver
     Ok(diagnosis.verdict)
 }
 
-/// Asks and shows for ever; only a signal or a terminal that is gone ends it.
+/// Asks and shows for ever, until a signal comes or the terminal is gone.
 pub fn watch(targets: &[Target], timeout: Duration, form: Form) -> io::Result<()> {
     let redraw = form == Form::Table && io::stdout().is_terminal();
     loop {

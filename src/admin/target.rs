@@ -16,7 +16,7 @@ use super::error::UsageError;
 /// A server's client address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The configured id where it is known before the server has answered.
+    /// The configured id, if it is known before the server has answered.
     pub server_id: Option<String>,
     /// A name or an address.
     pub host: String,

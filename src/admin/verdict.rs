@@ -16,7 +16,7 @@ pub enum Verdict {
     NoLeader,
     /// The cluster waits for the first meeting of all its servers.
     Forming,
-    /// Two servers claim to lead in the same term. This must never be seen: keep the logs and report it.
+    /// Two servers claim to lead in the same term. This must never happen: keep the logs and report it.
     Split,
     Down,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnosis {
     pub verdict: Verdict,
-    /// The one leader, where there is one: its id and its term.
+    /// The one leader, if there is one: its id and its term.
     pub leader: Option<(String, u64)>,
     /// What keeps the cluster from being healthy, and what servers say of themselves; one sentence each.
     pub notes: Vec<String>,
@@ -87,7 +87,7 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     } else if notes.is_empty() {
         Verdict::Healthy
     } else {
-        // Whatever keeps a cluster from being healthy has left a note that says what it is.
+        // Each reason why a cluster is not healthy has a note.
         Verdict::Degraded
     };
     Diagnosis { verdict, leader, notes }
@@ -107,7 +107,7 @@ fn note(seen: &Observation) -> Option<String> {
     }
 }
 
-/// How a server that takes part differs with the leader of the newest term about who leads.
+/// How a server that takes part disagrees with the leader of the newest term about who leads.
 fn disagreement(status: &Status, leader: &Status) -> Option<String> {
     match (status.role, &status.leader_id) {
         (Role::Leader, _) if status.term < leader.term => {

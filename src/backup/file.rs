@@ -1,4 +1,4 @@
-//! What a backup looks like.
+//! The format of a backup.
 //!
 //! ```text
 //! backup = "SNBACKUP" version:u16 length:u32 head  snapshot  sha256:32       numbers little-endian
@@ -63,7 +63,7 @@ impl From<InstallError> for ReadError {
     }
 }
 
-/// A backup as it is made: its bytes, read.
+/// A reader of the bytes of a backup that is being made.
 pub struct Sealing<R> {
     begin: io::Cursor<Vec<u8>>,
     content: R,
@@ -103,12 +103,12 @@ impl<R: Read> Read for Sealing<R> {
     }
 }
 
-/// A backup that is read: its head, and then the snapshot in it. At the snapshot's end the checksum is compared.
+/// A reader of the snapshot in a backup. At the snapshot's end the checksum is compared.
 pub struct Backup<R> {
     head: BackupHead,
     source: R,
     hash: Sha256,
-    /// What was read and not given on; its last bytes may be the checksum.
+    /// Bytes that were read and not given on; the last ones may be the checksum.
     held: Vec<u8>,
     is_at_end: bool,
 }

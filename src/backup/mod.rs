@@ -1,11 +1,11 @@
-//! Backups: one file that holds all that a cluster holds, as of one entry of its log.
+//! Backups: one file with all data of a cluster, as of one entry of its log.
 //!
-//! A server makes it as a snapshot for another server is made (`storage::snapshot`), with a head that says what it is and
-//! a checksum behind it. What it holds is what the servers hold: private rooms, files, what passwords are checked with.
+//! A server makes it like a snapshot for another server (`storage::snapshot`), with a head that says what it
+//! is and a checksum at the end. It holds what the servers hold: private rooms, files and password verifiers.
 //!
 //! | module | concept |
 //! |---|---|
-//! | `file` | what a backup looks like, written and read |
+//! | `file` | the format of a backup, written and read |
 //! | `restore` | a data folder made of one |
 
 pub mod file;

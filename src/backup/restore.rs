@@ -16,7 +16,7 @@ use crate::{
     storage::{OpenError, SqliteStorage},
 };
 
-/// The first byte of the chat state's rows. Those below are the replica's, and speak of the servers of before.
+/// The first byte of the chat state's rows. Those below are the replica's, and are about the old servers.
 const CHAT_ROWS: u8 = 16;
 
 /// Why there is no restored folder.
@@ -45,11 +45,12 @@ pub struct Restored {
     pub files: usize,
 }
 
-/// Makes the data folder of `server_id` of a backup; all of it or nothing. The folder must have no data. The server
-/// belongs to no cluster until it meets the others of its configuration, restored from the same backup.
+/// Makes the data folder of `server_id` from a backup, all of it or nothing. The folder must have no data.
+/// The server belongs to no cluster until it meets the others of its configuration, restored from the same
+/// backup.
 ///
 /// # Errors
-/// The backup is no good, or the folder cannot be used.
+/// The backup or the folder cannot be used.
 pub fn restore(source: impl Read, dir: &Path, server_id: &ServerId) -> Result<Restored, RestoreError> {
     let mut backup = Backup::open(source)?;
     let head = backup.head().clone();
@@ -71,7 +72,7 @@ pub fn verify(source: impl Read, beside: &Path) -> Result<Restored, RestoreError
     restore(source, folder.path(), &server_id)
 }
 
-/// The rows that a new cluster has otherwise: its servers are others, and its data begins another life.
+/// The rows that differ in a new cluster: it has other servers, and its data begins a new epoch.
 fn renewed(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String> {
     let is_chat = |key: &[u8]| key.first().is_some_and(|table| *table >= CHAT_ROWS);
     let (chat, replica): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| is_chat(key));

@@ -1,4 +1,4 @@
-//! `syncnet-admin`: looks at a cluster and measures it. All of it is in [`syncnet::admin`].
+//! `syncnet-admin`: the operator's tools. All of it is in [`syncnet::admin`].
 
 use std::process::ExitCode;
 

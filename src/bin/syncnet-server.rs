@@ -10,11 +10,11 @@ use syncnet::server::{
 };
 use thiserror::Error;
 
-/// Exit status where the command line, the configuration or the machine does not allow a start.
+/// Exit status if the command line, the configuration or the machine does not allow a start.
 const EXIT_CANNOT_START: u8 = 2;
-/// Exit status where something that was started does not work.
+/// Exit status if something that was started does not work.
 const EXIT_FAILED: u8 = 1;
-/// Exit status where a second signal ends the process before it has stopped in order.
+/// Exit status if a second signal ends the process before it has stopped in order.
 const EXIT_INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
@@ -115,7 +115,7 @@ fn test(server: Server) -> ExitCode {
 #[error("signals cannot be handled: {0}")]
 struct SignalError(#[source] ctrlc::Error);
 
-/// Ctrl-C and SIGTERM. The first is handed on, the second ends the process.
+/// Ctrl-C and SIGTERM. The first is passed on, the second ends the process.
 fn signals() -> Result<Receiver<()>, SignalError> {
     let (sender, receiver) = bounded(1);
     let mut is_second = false;

@@ -32,7 +32,7 @@ impl Subscriptions {
         }
     }
 
-    /// A join begins: what was followed of the room ends, and later answers wait.
+    /// Begins a join: following the room ends, and later answers wait.
     pub(super) fn join(&mut self, join: Join) {
         let Join { conn, room, index, .. } = join;
         let (last_seq, name) = (join.answer.last_seq, join.answer.room.clone());
@@ -50,10 +50,10 @@ impl Subscriptions {
         let budget = self.limits.high.saturating_sub(state.pending_bytes());
         let Some((place, join)) = state.unanswered_mut(index) else { return };
         let (said, next) = match found {
-            // What cannot be answered cannot be left out either.
+            // A join that cannot be answered must not be left out either.
             Ok(found) if !begins_rightly(join, &found) => return self.close_unanswered(conn),
             Ok(found) => {
-                // What was forgotten since the join is gone for this answer, too.
+                // Events that were forgotten since the join are gone for this answer, too.
                 let first_seq = &mut join.answer.first_seq;
                 *first_seq = found.first_kept.clamp(*first_seq, join.answer.last_seq.max(*first_seq));
                 join_answer(join, &found.rows, budget, by)
@@ -88,7 +88,7 @@ impl Subscriptions {
     }
 
     /// The answer to a join is written. If nothing has ended it meanwhile, the connection now follows the
-    /// room behind the answer's last event.
+    /// room after the answer's last event.
     fn begin(&mut self, conn: ConnId, Begin { room, index, next }: Begin) {
         let follower = self.rooms.get_mut(&room).and_then(|followed| followed.followers.get_mut(&conn));
         let joining = follower.filter(|follower| follower.cursor == Cursor::Joining(index));
@@ -97,7 +97,7 @@ impl Subscriptions {
         self.catch_up(conn, room);
     }
 
-    /// Ends a connection of which an answer cannot be given: what waits behind it goes with it.
+    /// Ends a connection to which an answer cannot be given; answers that wait after it are dropped.
     fn close_unanswered(&mut self, conn: ConnId) {
         if let Some(state) = self.conns.get_mut(&conn) {
             state.waiting.clear();
@@ -132,7 +132,7 @@ impl Subscriptions {
 
 /// Whether these events are those of `join`.
 fn begins_rightly(join: &Join, QueriedEvents { rows, first_kept }: &QueriedEvents) -> bool {
-    // What the room has forgotten nobody gets any more.
+    // No client gets events that the room has forgotten.
     let first_seq = join.answer.first_seq.max(*first_kept);
     let resumes = |first: &EventRow| join.after.is_none_or(|after| first.seq == (after + 1).max(first_seq));
     rows.first().is_none_or(resumes) && page::is_dense(rows)
@@ -143,7 +143,7 @@ fn begins_rightly(join: &Join, QueriedEvents { rows, first_kept }: &QueriedEvent
 fn join_answer(join: &Join, rows: &[EventRow], budget: usize, by: Signature) -> (Arc<Said>, u64) {
     let mut answer = join.answer.clone();
     let last_seq = answer.last_seq;
-    // What is newer than the join comes as a push.
+    // Events after the join come as pushes.
     let rows = &rows[..rows.partition_point(|row| row.seq <= last_seq)];
     let next;
     match join.after {

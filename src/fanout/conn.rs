@@ -8,24 +8,24 @@ use std::{
 use super::{instruction::Join, outbox::Outbox};
 use crate::{disk::RoomId, protocol::said::Said};
 
-/// What an unanswered join counts for in a connection's outbox, in bytes.
+/// The size that an unanswered join counts as in a connection's outbox, in bytes.
 const JOIN_BYTES: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Conn {
     pub outbox: Outbox,
-    /// Answers to writes that wait behind a join. They count against the outbox.
+    /// Answers to writes that wait for a join. They count against the outbox.
     pub waiting: VecDeque<Waiting>,
     pub waiting_bytes: usize,
     /// The rooms that have a cursor for it.
     pub rooms: BTreeSet<RoomId>,
-    /// The rooms in which its cursor is behind, and what is done about it.
+    /// The rooms in which its cursor is behind, and what is being done about it.
     pub lagging: BTreeMap<RoomId, Lag>,
     /// The page that was asked for and has not come. One at a time, so that pages cannot fill the outbox.
     pub page: Option<AskedPage>,
     /// The room of the last page, so that the next one goes to the next room.
     pub page_room: Option<RoomId>,
-    /// Nothing more is let in.
+    /// Nothing more is queued.
     pub is_closing: bool,
 }
 
@@ -34,7 +34,8 @@ pub(super) struct Conn {
 pub(super) enum Waiting {
     /// It waits for what is before it.
     Ready(Ready),
-    /// It waits for its events. `is_refused`: nobody could look for them, so they are asked for again.
+    /// It waits for its events. `is_refused`: no query thread could look for them, so they are asked for
+    /// again.
     Join { join: Box<Join>, is_refused: bool },
 }
 
@@ -42,7 +43,7 @@ pub(super) enum Waiting {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub said: Arc<Said>,
-    /// Where it answers a join.
+    /// Set if it answers a join.
     pub begin: Option<Begin>,
 }
 
@@ -75,19 +76,18 @@ pub(super) struct AskedPage {
     pub may_skip: bool,
 }
 
-/// What became of something that was to be queued.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Queued {
-    /// It is the only one.
+    /// It is queued, and the only one.
     First,
-    /// It stands behind others.
+    /// It is queued after others.
     Behind,
-    /// The outbox is full: it is not in it, and the connection is to be cut.
+    /// The outbox is full: it is not queued, and the connection is to be cut.
     Full,
 }
 
 impl Conn {
-    /// Queues something. What is longer than the whole outbox still goes into an empty one.
+    /// Queues something. An empty outbox takes even what is longer than its limit.
     pub fn queue(&mut self, said: Arc<Said>, limit: usize) -> Queued {
         let is_first = self.outbox.is_empty();
         if !is_first && self.pending_bytes() + said.bytes() > limit {
@@ -97,7 +97,7 @@ impl Conn {
         if is_first { Queued::First } else { Queued::Behind }
     }
 
-    /// Puts an answer at the end of those that wait. Whether it fits.
+    /// Puts an answer at the end of those that wait; returns whether it fits.
     pub fn wait(&mut self, waiting: Waiting, limit: usize) -> bool {
         self.waiting_bytes += waiting.bytes();
         self.waiting.push_back(waiting);
@@ -120,7 +120,7 @@ impl Conn {
         }
     }
 
-    /// The join of this log entry, where it waits for its events, with its place among the waiting.
+    /// The join of this log entry, if it waits for its events, with its place among the waiting.
     pub fn unanswered_mut(&mut self, index: u64) -> Option<(usize, &mut Join)> {
         self.waiting.iter_mut().enumerate().find_map(|(place, waiting)| match waiting {
             Waiting::Join { join, .. } if join.index == index => Some((place, &mut **join)),
@@ -128,7 +128,7 @@ impl Conn {
         })
     }
 
-    /// Nobody could look for the events of the join of this log entry.
+    /// Notes that no query thread could look for the events of the join of this log entry.
     pub fn note_refused(&mut self, index: u64) {
         for waiting in &mut self.waiting {
             if let Waiting::Join { join, is_refused } = waiting {
@@ -155,7 +155,7 @@ impl Conn {
         })
     }
 
-    /// Puts an answer in the place of the join that waited for it.
+    /// Replaces a join that waited by its answer.
     pub fn make_ready(&mut self, place: usize, ready: Ready) {
         if let Some(waiting) = self.waiting.get_mut(place) {
             self.waiting_bytes -= waiting.bytes();
@@ -164,12 +164,12 @@ impl Conn {
         }
     }
 
-    /// What it has not been given yet, in bytes.
+    /// What waits for it, in bytes.
     pub fn pending_bytes(&self) -> usize {
         self.outbox.bytes() + self.waiting_bytes
     }
 
-    /// What of the memory that waits for it is its own, in bytes.
+    /// Its share of the memory that waits for it, in bytes.
     pub fn share(&self) -> usize {
         let waiting = self.waiting.iter().map(|waiting| match waiting {
             Waiting::Ready(ready) => ready.said.bytes() / Arc::strong_count(&ready.said),
@@ -178,7 +178,7 @@ impl Conn {
         self.outbox.share() + waiting.sum::<usize>()
     }
 
-    /// Whether it is closing and has been given everything.
+    /// Whether it is closing and everything has been taken.
     pub fn is_finished(&self) -> bool {
         self.is_closing && self.waiting.is_empty() && self.outbox.is_empty()
     }

@@ -22,8 +22,8 @@ impl Subscriptions {
     pub(super) fn follow(&mut self, conn: ConnId, room: RoomId, name: RoomName, after: u64, last_seq: u64) {
         let follows = |state: &&super::Conn| !state.is_closing && !state.rooms.contains(&room);
         let Some(state) = self.conns.get(&conn).filter(follows) else { return };
-        // The user left and came back elsewhere while an answer to a join waits for its events: that answer
-        // is still where the pushes begin, so that the first is the one behind it.
+        // The user left and came back on another connection while the answer to a join waits for its events:
+        // the pushes still begin after that answer.
         let cursor = match state.joining(room) {
             Some(index) => Cursor::Joining(index),
             None => Cursor::From(after.min(last_seq) + 1),
@@ -57,7 +57,7 @@ impl Subscriptions {
         self.advance(room, last_seq);
     }
 
-    /// Queues an event for everybody who needs it next.
+    /// Queues an event for every connection that needs it next.
     pub(super) fn publish(&mut self, room: RoomId, seq: u64, said: Arc<Said>) {
         let Some(known) = self.rooms.get(&room).map(|followed| followed.last_seq) else { return };
         if seq <= known {
@@ -69,7 +69,7 @@ impl Subscriptions {
         followed.push(Arc::clone(&said));
         let mut full = Vec::new();
         for (conn, Follower { cursor, .. }) in &mut followed.followers {
-            // Whoever is behind comes to this event later.
+            // A connection that is behind comes to this event later.
             if cursor.next() != Some(seq) {
                 continue;
             }
@@ -85,13 +85,13 @@ impl Subscriptions {
         }
     }
 
-    /// A stored event has become another, in memory as well: who catches up gets what it is now.
+    /// Replaces a stored event in memory as well: connections that catch up get the new form.
     pub(super) fn rewrite(&mut self, row: &EventRow) {
         let Some(followed) = self.rooms.get_mut(&row.room) else { return };
         if followed.recent(row.seq).is_some() {
             match page::said(row, None) {
                 Some(said) => followed.rewrite(row.seq, said),
-                // What cannot be told is looked up by whoever needs it, and they are closed.
+                // The event cannot be shown. A connection that needs it looks it up, and is closed.
                 None => followed.advance(followed.last_seq),
             }
         }
@@ -109,8 +109,8 @@ impl Subscriptions {
         }
     }
 
-    /// Brings the cursor forward as far as memory and outbox allow; asks for a page where memory does not
-    /// reach back far enough.
+    /// Brings the cursor forward as far as memory and outbox allow; asks for a page if memory does not reach
+    /// back far enough.
     pub(super) fn catch_up(&mut self, conn: ConnId, room: RoomId) {
         let (Some(state), Some(followed)) = (self.conns.get_mut(&conn), self.rooms.get_mut(&room)) else {
             return;
@@ -128,7 +128,7 @@ impl Subscriptions {
             match state.queue(said, self.limits.cut) {
                 Queued::First => self.dirty.push(conn),
                 Queued::Behind => {}
-                // What is long for this outbox waits until more of it has been taken.
+                // A long event waits until more of the outbox has been taken.
                 Queued::Full => break,
             }
             next += 1;
@@ -157,8 +157,8 @@ impl Subscriptions {
         }
     }
 
-    /// Catches up in every room in which the connection is behind, beginning behind the room that had
-    /// the last page.
+    /// Catches up in every room in which the connection is behind, beginning after the room that had the last
+    /// page.
     pub(super) fn resume(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get(&conn).filter(|state| !state.lagging.is_empty()) else { return };
         let behind: Vec<RoomId> = match state.page_room {
@@ -178,35 +178,35 @@ impl Subscriptions {
             if let Some(state) = self.conns.get_mut(&conn) {
                 state.lagging.values_mut().for_each(|lag| *lag = Lag::Wants);
                 self.queries.extend(state.take_refused().into_iter().map(Join::query));
-                // Whoever is still behind afterwards is noted again.
+                // A connection that is still behind afterwards is noted again.
                 self.resume(conn);
             }
         }
     }
 
-    /// A page has come. It is only of use where the cursor still stands where it was asked for.
+    /// A page has come. It is only useful if the cursor has not moved since it was asked for.
     pub(super) fn found_page(&mut self, conn: ConnId, room: RoomId, found: QueryResult) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         let Some(asked) = state.page.take_if(|asked| asked.room == room) else { return };
         let follower = self.rooms.get(&room).and_then(|followed| followed.followers.get(&conn));
         if follower.and_then(|follower| follower.cursor.next()) == Some(asked.first) {
             match found {
-                // What cannot be read cannot be skipped either.
+                // Events that cannot be read must not be skipped either.
                 Ok(found) => {
                     if self.queue_page(conn, asked, &found).is_none() {
                         return self.close(conn);
                     }
                 }
-                // Nobody could look.
+                // No query thread could look.
                 Err(_) => drop(state.lagging.insert(room, Lag::Rests)),
             }
         }
         self.resume(conn);
     }
 
-    /// Queues the events of a page, as many as the outbox takes; the rest is asked for again. `None` where the
-    /// page is not what was asked for, or what was asked for is forgotten and the connection cannot do without
-    /// it: it is closed, and its next join tells it what is gone.
+    /// Queues the events of a page, as many as the outbox takes; the rest is asked for again. `None` if the
+    /// page is not the one that was asked for, or its events are forgotten and the connection needs them: it
+    /// is closed, and the answer to its next join says what is gone.
     fn queue_page(&mut self, conn: ConnId, asked: AskedPage, found: &QueriedEvents) -> Option<()> {
         let AskedPage { room, first, may_skip } = asked;
         let QueriedEvents { rows, first_kept } = found;

@@ -21,12 +21,12 @@ pub enum Instruction {
     Open {
         conn: ConnId,
     },
-    /// The answer to a write: it waits for its turn behind a `Join` that waits for its events.
+    /// The answer to a write: it waits for its turn after a `Join` that waits for its events.
     Answer {
         conn: ConnId,
         said: Arc<Said>,
     },
-    /// What may overtake: the answer to a read, or a push that belongs to no room.
+    /// A message that may overtake others: the answer to a read, or a push that belongs to no room.
     Say {
         conn: ConnId,
         said: Arc<Said>,
@@ -37,15 +37,16 @@ pub enum Instruction {
     },
     /// A `create_join` was applied. Its answer is written when its events are found (`QueryResult` with
     /// `Purpose::Join`); until then later `Answer`s of the connection wait. From that answer on the
-    /// connection gets the room's events without hole or repeat; an earlier `Follow` or `Join` of the room ends here.
+    /// connection gets the room's events without gap or repeat; an earlier `Follow` or `Join` of the room
+    /// ends here.
     Join(Box<Join>),
-    /// From now on the connection gets the room's events above `after`, without hole or repeat. Ignored
-    /// where the connection follows the room already. Where a `Join` of the room waits for its events, an
-    /// `Unfollow` ended it and this one lets it go on as if nothing had.
+    /// From now on the connection gets the room's events above `after`, without gap or repeat. Ignored if the
+    /// connection follows the room already. If a `Join` of the room waits for its events and an `Unfollow`
+    /// has ended it, this lets it go on.
     Follow {
         conn: ConnId,
         room: RoomId,
-        /// What the room is called at this point of the instructions.
+        /// The room's name at this point of the instructions.
         name: RoomName,
         /// The last event it does not need.
         after: u64,
@@ -64,8 +65,8 @@ pub enum Instruction {
         seq: u64,
         said: Arc<Said>,
     },
-    /// An earlier event of a room has become another: from now on nobody gets what it was. Whoever had it
-    /// already hears of the change by the event that made it.
+    /// An earlier event of a room was changed: from now on no connection gets the old form. Those that have
+    /// it learn of the change by the event that made it.
     Rewrite(Box<EventRow>),
     QueryResult {
         conn: ConnId,
@@ -98,8 +99,8 @@ pub struct Join {
     /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of
     /// the instructions.
     pub answer: JoinAnswer,
-    /// Whether the request named `after`, and which. On a resume the events in the answer begin at
-    /// `after + 1` and, where not all fit, the rest follows as pushes.
+    /// Whether the request named `after`, and which. On a resume the events in the answer begin at `after +
+    /// 1`. If not all fit, the rest follows as pushes.
     pub after: Option<u64>,
     /// Without `after`: how many events the query was asked for. `more` tells whether there are older ones.
     pub history: usize,

@@ -1,29 +1,30 @@
 //! The fan-out: which connection is in which room, and what is to be written to it.
 //!
-//! The promise to a connection: of each room it follows it gets every event, in the order of `seq`,
-//! from where its `create_join` answer ended, without a hole and without a repeat; and the answers to its
-//! writes come in the order of the writes. A connection for which that cannot be kept is closed.
+//! The promise to a connection: it gets every event of each room that it follows, in the order of `seq`, from
+//! the end of its `create_join` answer on, without gap or repeat. The answers to its writes come in the order
+//! of the writes. If that cannot be kept for a connection, it is closed.
 //!
-//! **Cursors.** Each (connection, room) has a cursor: the next event it needs. Where that is the event
-//! being published, the event is queued, and a publication costs one step for each such follower. A
-//! cursor that is behind *catches up*: from the room's most recent events, which are kept encoded as long
-//! as somebody follows the room, or else by a page from the database. The database may lag behind the
-//! publications; a page that brings nothing is asked for again on the next [`Instruction::Tick`].
+//! **Cursors.** Each (connection, room) has a cursor: the next event it needs. If that is the event being
+//! published, the event is queued, and a publication costs one step for each such follower. A cursor that is
+//! behind *catches up*: from the room's most recent events, which are kept encoded as long as a connection
+//! follows the room, or else by a page from the database. The database may lag behind the publications; a
+//! page that brings nothing is asked for again on the next [`Instruction::Tick`].
 //!
 //! **Joining.** The answer to a `create_join` holds events that must be looked up first. Until they are
-//! found, later answers to writes wait behind it, and the cursor does not exist yet. When the answer is
-//! written, the cursor begins behind its last event and catches up with what was published meanwhile.
+//! found, later answers to writes wait, and the cursor does not exist yet. When the answer is written, the
+//! cursor begins after its last event and catches up with the events published meanwhile.
 //!
-//! **Names.** A room that gets another name keeps its number here. Stored events have the name of their time; who
-//! follows the room is shown what was before under the name by which it came to know the room, and what came
-//! after under the names of then, so that it sees the name change where it changed.
+//! **Names.** A renamed room keeps its number here. Stored events have the name of their time. A connection
+//! that follows the room gets earlier events under the name by which it knows the room, and later events
+//! under their own names, so that it sees the name change at the right event.
 //!
-//! **Outboxes** are bounded. Full means: the connection is cut, because its reader is too slow. That must
-//! not happen to a reader who is merely catching up, so the fan-out never fills more than half an outbox
-//! by its own choice: it shortens pages and answers, and waits for the outbox to drain.
+//! **Outboxes** are bounded. If one is full its connection is cut, because the reader is too slow. That must
+//! not happen to a reader that is only catching up, so the fan-out never fills more than half an outbox with
+//! what it fetches: it shortens pages and answers, and waits for the outbox to drain.
 //!
-//! Instructions ([`Instruction`]) go in by [`Subscriptions::handle`]; what is to be said, wanted pages and ended connections are
-//! drained afterwards. Every [`EventQuery`] must be answered by one [`Instruction::QueryResult`], be it a refusal.
+//! Instructions ([`Instruction`]) go in by [`Subscriptions::handle`]; outboxes, wanted pages and ended
+//! connections are drained afterwards. Every [`EventQuery`] must be answered by one
+//! [`Instruction::QueryResult`], be it a refusal.
 
 mod answering;
 mod conn;
@@ -58,12 +59,12 @@ pub use self::{
     query::{ConnId, EventQuery, Purpose, QueriedEvents, QueryResult},
 };
 
-/// Which connection is in which room, and what is to be written to whom.
+/// Which connections follow which rooms, and what is to be written to them.
 #[derive(Debug)]
 pub struct Subscriptions {
     limits: OutboxLimits,
     conns: BTreeMap<ConnId, Conn>,
-    /// Rooms that somebody follows.
+    /// Rooms that a connection follows.
     rooms: BTreeMap<RoomId, Followed>,
     /// Connections that may have something to catch up with.
     behind: BTreeSet<ConnId>,
@@ -78,7 +79,7 @@ pub struct Subscriptions {
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Everything has been taken: close it when that is written.
+    /// Everything has been taken: close it when all is written.
     Finished,
     /// Its outbox was full: close it at once, whatever was taken.
     TooSlow,
@@ -87,13 +88,13 @@ pub enum End {
 /// What an outbox may hold, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct OutboxLimits {
-    /// What must not be passed.
+    /// The limit: a connection that would pass it is cut.
     cut: usize,
-    /// Up to here the fan-out fills it by its own choice.
+    /// The fan-out fills it up to here with what it fetches.
     high: usize,
     /// Below this a page from the database is asked for.
     low: usize,
-    /// The size of that page. What is said is longer than the event in it, by less than `low`.
+    /// The size of that page. A message is longer than the event in it, by less than `low`.
     page: usize,
 }
 
@@ -144,16 +145,16 @@ impl Subscriptions {
         }
     }
 
-    /// The connections whose outbox has become non-empty since the last call. Whoever gets a connection
-    /// here takes until [`Subscriptions::queued_bytes`] is 0, however long that takes: it is not named again
+    /// The connections whose outbox has become non-empty since the last call. The caller must go on taking
+    /// from each until [`Subscriptions::queued_bytes`] is 0, however long that takes: it is not named again
     /// before. (It may be named twice.)
     pub fn dirty(&mut self) -> Vec<ConnId> {
         mem::take(&mut self.dirty)
     }
 
-    /// Takes what is to be written next to `conn`: as much as fits into `max_bytes`, but at least one thing
-    /// where there is any. What was taken no longer counts against the outbox, so take only what can be
-    /// written soon.
+    /// Takes what is to be written next to `conn`: as much as fits into `max_bytes`, but at least one message
+    /// if there is any. What was taken no longer counts against the outbox, so take only what can be written
+    /// soon.
     pub fn take(&mut self, conn: ConnId, max_bytes: usize) -> Vec<Arc<Said>> {
         let Some(state) = self.conns.get_mut(&conn) else { return Vec::new() };
         let taken = state.outbox.take(max_bytes);
@@ -167,13 +168,13 @@ impl Subscriptions {
         self.conns.get(&conn).map_or(0, |conn| conn.outbox.bytes())
     }
 
-    /// What waits for each connection, in bytes, what waits for its turn included.
+    /// What waits for each connection, in bytes, including answers that wait for their turn.
     pub fn backlogs(&self) -> impl Iterator<Item = (ConnId, usize)> {
         self.conns.iter().map(|(conn, state)| (*conn, state.pending_bytes()))
     }
 
-    /// What of the memory that waits for `conn` is its own, in bytes: what waits for others as well, or is
-    /// kept as one of the recent, is shared.
+    /// The share of `conn` of the memory that waits for it, in bytes: a message that waits for others as
+    /// well, or is kept as a recent event, is divided among them.
     pub fn share(&self, conn: ConnId) -> usize {
         self.conns.get(&conn).map_or(0, Conn::share)
     }
@@ -204,7 +205,7 @@ impl Subscriptions {
         }
     }
 
-    /// Lets nothing more in; the connection ends when what waits has been taken.
+    /// Queues nothing more; the connection ends when what waits has been taken.
     fn close(&mut self, conn: ConnId) {
         let Some(state) = self.conns.get_mut(&conn) else { return };
         state.is_closing = true;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::protocol::said::Said;
 
-/// What is to be written, in order, and about how long it is together.
+/// The messages to be written, in order, and about how long they are together.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Arc<Said>>,
@@ -16,7 +16,7 @@ impl Outbox {
         self.bytes
     }
 
-    /// What of the memory that this takes is this outbox's own.
+    /// This outbox's share of the memory of its messages.
     pub fn share(&self) -> usize {
         self.queue.iter().map(|said| said.bytes() / Arc::strong_count(said)).sum()
     }
@@ -30,7 +30,7 @@ impl Outbox {
         self.queue.push_back(said);
     }
 
-    /// What comes first and fits into `max_bytes`, but at least one.
+    /// The first messages that fit into `max_bytes`, but at least one.
     pub fn take(&mut self, max_bytes: usize) -> Vec<Arc<Said>> {
         let mut taken = Vec::new();
         let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! What a query found: checked, shortened to what fits, and made ready to be said.
+//! The result of a query: checked, shortened to what fits, and made ready to be sent.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -51,8 +51,8 @@ pub(super) fn jsons(rows: &[EventRow], room: &RoomName) -> Vec<Box<RawValue>> {
     rows.iter().map(|row| in_room(&row.json, room)).collect()
 }
 
-/// A stored event, to be pushed under another name of its room or its own; `None` if what is stored is not that
-/// event. Only the fields of the envelope are read: the rest goes out as it is stored.
+/// A stored event, to be pushed under another name of its room or its own; `None` if the stored event is
+/// another one. Only the fields of the envelope are read: the rest goes out as it is stored.
 pub(super) fn said(row: &EventRow, room: Option<&RoomName>) -> Option<Arc<Said>> {
     #[derive(Deserialize)]
     struct Head<'a> {

@@ -1,4 +1,4 @@
-//! A room that somebody follows.
+//! A room that connections follow.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,8 +20,8 @@ pub(super) enum Cursor {
     Joining(u64),
     /// The next event it needs. It has got the answer to a join, or an event.
     At(u64),
-    /// The next event it is to get. It has got nothing of the room yet, so where that event is forgotten
-    /// before it was sent, the first one that is kept is as good a beginning.
+    /// The next event it is to get. It has got nothing of the room yet, so if that event is forgotten before
+    /// it was sent, it may begin with the first one that is kept.
     From(u64),
 }
 
@@ -35,19 +35,19 @@ impl Cursor {
     }
 }
 
-/// Names that are remembered of a room whose followers know it by several.
+/// Names that are remembered of a room that its followers know by several.
 const NAMES_MAX: usize = 16;
 
 /// A connection in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Follower {
     pub cursor: Cursor,
-    /// The room's newest event when it began to follow. It knows the room by the name of then: events up to this one
-    /// are shown under that name, and the later ones under the names that they have.
+    /// The room's newest event when it began to follow. Events up to this one are shown under the name that
+    /// the room had then, later ones under their own names.
     pub known: u64,
 }
 
-/// A room: who follows it from where, and its most recent events.
+/// A room: the cursors of its followers, and its most recent events.
 #[derive(Debug)]
 pub(super) struct Followed {
     /// The newest event that is known of.
@@ -55,7 +55,7 @@ pub(super) struct Followed {
     pub followers: BTreeMap<ConnId, Follower>,
     /// The names by which followers know it, each with the newest event of when the first of them came.
     names: VecDeque<(u64, RoomName)>,
-    /// The events up to `last_seq`, without a hole; full means that the oldest goes.
+    /// The newest events, up to `last_seq`, without a gap; if it is full the oldest goes.
     recent: VecDeque<Arc<Said>>,
     recent_bytes: usize,
 }
@@ -66,7 +66,7 @@ impl Followed {
         Followed { last_seq, followers, names, recent, recent_bytes: 0 }
     }
 
-    /// A follower comes, who knows the room by its name of now.
+    /// Notes the room's present name for a new follower.
     pub fn is_named(&mut self, last_seq: u64, name: RoomName) {
         if self.names.back().is_none_or(|(_, newest)| *newest != name) {
             self.names.push_back((last_seq, name));
@@ -108,7 +108,7 @@ impl Followed {
         }
     }
 
-    /// There are events up to `last_seq`, which are not known.
+    /// Notes that there are events up to `last_seq` that are not in memory.
     pub fn advance(&mut self, last_seq: u64) {
         self.last_seq = last_seq;
         self.recent.clear();

@@ -1,5 +1,5 @@
-//! Where the log and the state begin and end, and how much state there is: what the writer keeps in
-//! mind so that it can tell a batch that fits from one that must never be written.
+//! Where the log and the state begin and end, and how much state there is. The writer keeps this in memory to
+//! tell a batch that fits from one that must never be written.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub(super) const COMPACT_SLICE: u64 = 2_048;
 
 /// Count and sum of rows: a row that vanished has no checksum of its own to fail.
 ///
-/// The sum is of the rows' checksums, and wraps. It depends on no order, so a change of one row changes
-/// it by what was there and what is there now.
+/// The sum is of the rows' checksums, and wraps. It depends on no order, so replacing a row subtracts the old
+/// checksum and adds the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
     pub state: Total,
@@ -36,14 +36,14 @@ pub(super) struct Total {
 }
 
 impl Total {
-    /// A row is there now; `replaced` is the checksum of the one that was there before.
+    /// Adds a row; `replaced` is the checksum of the one that it replaces.
     pub fn put(&mut self, crc: u32, replaced: Option<u32>) {
         self.remove(replaced);
         self.rows += 1;
         self.sum = self.sum.wrapping_add(u64::from(crc));
     }
 
-    /// A row is gone, where there was one.
+    /// Takes a row away, if there was one.
     pub fn remove(&mut self, removed: Option<u32>) {
         if let Some(crc) = removed {
             self.rows = self.rows.wrapping_sub(1);
@@ -72,7 +72,7 @@ pub(super) struct Bounds {
     pub last: LogMark,
     /// The last entry applied.
     pub applied: u64,
-    /// Entries up to here are to be removed; what one commit leaves is taken up by the next.
+    /// Entries up to here are to be removed, by as many commits as it takes.
     pub compact_goal: u64,
     /// How much state there is.
     pub totals: Totals,
@@ -80,7 +80,7 @@ pub(super) struct Bounds {
     pub sweep: Sweep,
     /// Whether the last batch took something away for good: part of an event, of a file, of the log.
     pub wiped: bool,
-    /// How often somebody wanted to wipe since the last batch.
+    /// Calls of [`Storage::wipe_if_idle`](crate::disk::Storage::wipe_if_idle) since the last batch.
     pub idle: u32,
 }
 
@@ -108,8 +108,8 @@ impl Bounds {
         })
     }
 
-    /// Whether the batch's entries continue the log and its applied index stays within. A batch that does
-    /// not fit would make a hole or change what was applied; no caller may want that.
+    /// Checks that the batch's entries continue the log and that its applied index is within it. Any other
+    /// batch would make a hole or change what was applied.
     pub fn check(&self, batch: &Batch) -> Result<(), StorageError> {
         let mut last = self.last;
         if let Some(first) = batch.entries.first() {
@@ -138,7 +138,7 @@ impl Bounds {
     }
 
     /// Up to where the log is to be cut in this commit: towards the goal, a slice at most, and never past
-    /// what is applied. `None` where there is nothing to cut.
+    /// what is applied. `None` if there is nothing to cut.
     pub fn cut(&self) -> Option<u64> {
         let begin = self.truncated.last_log_index;
         let end =
@@ -151,7 +151,7 @@ pub(super) fn mark(entry: &LogEntry) -> LogMark {
     LogMark { last_log_term: entry.term, last_log_index: entry.index }
 }
 
-/// A named value, checked; `None` where it was never stored.
+/// A named value, checked; `None` if it was never stored.
 pub(super) fn stored<V: serde::de::DeserializeOwned>(
     tables: &(impl Tables + ?Sized),
     name: &str,
@@ -174,7 +174,8 @@ fn check_dense(entries: &[LogEntry]) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// A batch that must not be written: the caller is wrong about the log, and so may be about anything.
+/// The error for a batch that must not be written: the caller is wrong about the log, and may be so about
+/// anything.
 fn unfit(what: String) -> StorageError {
     StorageError::Failed(format!("a batch was refused: {what}"))
 }

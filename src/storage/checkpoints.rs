@@ -1,9 +1,9 @@
 //! When pages are copied from the WAL into the database: in the writer, after a commit.
 //!
-//! A WAL that starts over still has, behind what is newly written, the pages of its last round; with them text
-//! that was deleted since. So after something was wiped from the database the next checkpoint also cuts the
-//! WAL to nothing. This costs more than a plain one, because the file has to grow again; it is due after
-//! deletions, and each time the log was cut, which takes away the entries that brought what is deleted.
+//! A WAL that starts over still has the pages of its last round behind the new ones, and with them text that
+//! was deleted since. So after something was wiped from the database the next checkpoint also cuts the WAL to
+//! nothing. This costs more than a plain one, because the file has to grow again. It is due after deletions,
+//! and each time the log was cut, because the cut entries held deleted text, too.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Checkpoints {
         self.start_over(connection, pages)
     }
 
-    /// To be called where nothing has been committed for a while: what was wiped leaves the WAL.
+    /// To be called if nothing has been committed for a while: removes what was wiped from the WAL, too.
     pub fn when_idle(&mut self, connection: &Connection) -> Result<(), Broken> {
         if self.wiped { self.start_over(connection, 0) } else { Ok(()) }
     }
@@ -67,7 +67,7 @@ impl Checkpoints {
         let text =
             if self.wiped { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
         let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");
-        // Wiping is worth no wait: if not now then with one of the next checkpoints there is no reader.
+        // Wiping need not be waited for: there will be no reader at one of the next checkpoints.
         wait(if pages < RESTART_PAGES { Duration::ZERO } else { RESTART_WAIT })?;
         let (left, _) = run_checkpoint(connection, text)?;
         self.wiped &= left != 0;
@@ -76,7 +76,7 @@ impl Checkpoints {
 }
 
 /// Runs one of the checkpoint pragmas. Returns the pages in the WAL, and those of them already copied.
-/// That readers kept it from finishing is no error.
+/// It is no error if readers keep it from finishing.
 fn run_checkpoint(connection: &Connection, text: &str) -> Result<(i64, i64), Broken> {
     let mut statement = connection.prepare_cached(text).during("preparing a checkpoint")?;
     statement.query_row([], |row| Ok((row.get(1)?, row.get(2)?))).map_err(|error| Broken {

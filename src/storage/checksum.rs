@@ -1,10 +1,9 @@
 //! What guards a row: a CRC-32 over its table, its key and its value.
 //!
 //! SQLite guards the frames of its WAL and not the pages of its database, so a bit that flips on the disk
-//! would be read as if it had been written. The key is part of the sum, so that a row that ended up in
-//! another's place is noticed as well; what a row cannot notice is that it is gone, which is what
-//! `bounds::Totals` are for. A CRC is enough against accidents; it is no defence
-//! against somebody who can write to the folder, and none is promised.
+//! would be read as if it had been written. The key is part of the sum, so that a row in another's place is
+//! noticed as well. A missing row is noticed by `bounds::Totals`. A CRC is enough against accidents. It is no
+//! defence against an attacker who can write to the folder, and none is promised.
 
 use crc32fast::Hasher;
 

@@ -1,4 +1,4 @@
-//! The data folder: who uses it, what lies in it, and how damaged data is moved out of the way.
+//! The data folder: its lock, its files, and how damaged data is moved out of the way.
 //!
 //! ```text
 //! lock            held locked while a server uses the folder; contains its process id
@@ -7,8 +7,8 @@
 //! quarantine-<n>  data that was set aside, the newest few
 //! ```
 //!
-//! In it are the messages of private rooms and what passwords are checked with, so on Unix only the owner may
-//! look into it, and into each of its files should somebody copy them elsewhere.
+//! It holds the messages of private rooms and password verifiers. So on Unix only the owner may open it, and
+//! also each of its files, in case they are copied elsewhere.
 
 use std::{
     cell::OnceCell,
@@ -26,21 +26,20 @@ const WAL: &str = "syncnet.db-wal";
 const SHM: &str = "syncnet.db-shm";
 const DOUBT: &str = "doubt";
 const QUARANTINE: &str = "quarantine-";
-/// So many quarantines are kept for whoever wants to find out what happened; older ones are removed.
+/// How many quarantines are kept, to find out later what happened; older ones are removed.
 const QUARANTINES_KEPT: usize = 3;
 
-/// How much of the disk is used, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
     pub database: u64,
     /// By its write-ahead log.
     pub log: u64,
     pub disk: u64,
-    /// What of it is free to this process.
+    /// What this process can still use of it.
     pub disk_free: u64,
 }
 
-/// How much of the disk a data folder uses. What cannot be told is 0.
+/// How much of the disk a data folder uses, in bytes. Unknown sizes are 0.
 pub fn sizes(path: &Path) -> Sizes {
     let bytes = |name: &str| fs::metadata(path.join(name)).map_or(0, |metadata| metadata.len());
     let (disk, disk_free) = disk_bytes(path).unwrap_or_default();
@@ -61,20 +60,20 @@ fn disk_bytes(_path: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// A data folder that this process has to itself, until this is dropped.
+/// A data folder that is locked for this process until this is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     lock: File,
-    /// The files of the data, as they were when this was first looked at.
+    /// The files of the data, as they were at the first check.
     files: OnceCell<Vec<(PathBuf, FileIdentity)>>,
 }
 
-/// Which file stands under a name: the device and the number there. Elsewhere than on Unix only that one does.
+/// The file under a name: its device and inode. On other systems than Unix always the same.
 type FileIdentity = (u64, u64);
 
 impl Folder {
-    /// Makes the folder where it is missing, and takes it.
+    /// Makes the folder if it is missing, and locks it.
     pub fn take(path: &Path) -> Result<Folder, OpenError> {
         make(path).map_err(|error| {
             OpenError::Refused(format!("the data folder {} cannot be made: {error}", path.display()))
@@ -96,8 +95,8 @@ impl Folder {
         self.path.join(SHM)
     }
 
-    /// Whether the files that this process has open still are those in the folder. What is written to a file that was
-    /// removed, or has another one in its place, is gone with the process.
+    /// Checks that the files that this process has open still are those in the folder. What is written to a
+    /// file that was removed or replaced is lost when the process ends.
     pub fn check_in_place(&self) -> Result<(), StorageError> {
         let ours = self.lock.metadata().map(|metadata| identity(&metadata));
         let mut is_in_place = ours.is_ok_and(|ours| stands_at(&self.path.join(LOCK)) == Some(ours));
@@ -115,8 +114,8 @@ impl Folder {
         )))
     }
 
-    /// Whether there is a database. If not, what may be left beside a lost one is removed: SQLite must not
-    /// take it for a part of the new one.
+    /// Whether there is a database. If not, the files left beside a lost one are removed: SQLite must not
+    /// take them for a part of the new one.
     pub fn has_database(&self) -> Result<bool, StorageError> {
         let failed = |error: io::Error| {
             StorageError::Failed(format!("looking into the data folder {}: {error}", self.path.display()))
@@ -130,7 +129,7 @@ impl Folder {
         Ok(false)
     }
 
-    /// Makes an empty file for a new database. What SQLite puts beside it gets the same owner and mode.
+    /// Makes an empty file for a new database. SQLite gives its other files the same owner and mode.
     pub fn make_database(&self) -> Result<(), StorageError> {
         let made = private().write(true).create(true).truncate(false).open(self.database());
         made.map(drop)
@@ -144,8 +143,8 @@ impl Folder {
         })
     }
 
-    /// Remembers beyond the end of this process that a sync failed. A restart might otherwise read from
-    /// the page cache what is not on the disk, and believe it. As well as a failing disk allows.
+    /// Notes on the disk, as well as a failing disk allows, that a sync failed. Otherwise a restart might
+    /// read from the page cache what is not on the disk.
     pub fn remember_doubt(&self, why: &str) {
         let doubt = private().write(true).create(true).truncate(true).open(self.path.join(DOUBT));
         let written = doubt.and_then(|mut file| {
@@ -158,8 +157,8 @@ impl Folder {
         }
     }
 
-    /// Whether an earlier process remembered a doubt. Reading it may fail too, and then its being there
-    /// says enough.
+    /// Checks whether an earlier process noted a doubt. If the note cannot be read, its being there is
+    /// enough.
     pub fn check_doubt(&self) -> Result<(), StorageError> {
         match fs::read(self.path.join(DOUBT)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -175,8 +174,8 @@ impl Folder {
 /// Moves what is in the data folder `path` into a new folder `quarantine-<n>` inside it and returns that
 /// one's path. The next open begins empty. Storage and readers of the folder must be dropped before.
 ///
-/// The database goes first: a crash half-way leaves a WAL without a database, which counts as no data, and
-/// never a database without its WAL, which would look like older data.
+/// The database is moved first. A crash half-way then leaves a WAL without a database, which counts as no
+/// data. A database without its WAL would look like older data.
 pub fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
     let folder = Folder::take(path)?;
     let failed = |error: io::Error| {
@@ -216,7 +215,7 @@ fn quarantines(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Which file stands under a name; `None` if none does.
+/// The file under a name; `None` if there is none.
 fn stands_at(path: &Path) -> Option<FileIdentity> {
     fs::metadata(path).ok().map(|metadata| identity(&metadata))
 }
@@ -249,8 +248,8 @@ fn create_private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Takes from everybody but the owner what they may do in the folder, and says so. An owner who cannot do that
-/// is told; it is no reason not to serve.
+/// Takes all rights in the folder from everyone but its owner, and logs it. If that fails it is logged, but
+/// the server starts all the same.
 #[cfg(unix)]
 fn shut_others_out(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -320,7 +319,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a folder durable. Windows offers nothing of the kind, and orders by itself.
+/// Makes the names in a folder durable. Windows offers no such call, and keeps the order itself.
 fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
 }

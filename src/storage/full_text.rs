@@ -2,7 +2,7 @@
 //! in the same transaction.
 //!
 //! ```text
-//! said (lamport, room, seq, created_at_ms)    where the message is, by its place among all messages
+//! said (lamport, room, seq, created_at_ms)    the place of the message, by its number among all messages
 //! search (rowid = lamport, place, body, part) FTS5: `place` has a word for the room and one for the author, `body`
 //!                                              the terms of the text, and `part` those shorter than its grams
 //! era (number, oldest_ms, newest_ms)          when the messages of so many Lamport timestamps were created
@@ -11,23 +11,23 @@
 //! **Newest first.** Lamport timestamps grow along the log, so the newest hits are the greatest row numbers,
 //! and FTS5 walks its lists backwards from there: a word that occurs a million times costs as much as the hits
 //! that are asked for. Room and author are words as well, so that FTS5 intersects their lists with those of
-//! the text and leaps over what lies elsewhere.
+//! the text and skips all other messages.
 //!
-//! **Dates** do not follow the log: what was imported keeps its old times under new Lamport timestamps, and the
-//! clocks of two leaders differ. So for each [`ERA`] of Lamport timestamps the table says between which times its
-//! messages were created, and a search for a date walks through those eras alone in which there may be one, and
-//! compares each message. Only times in complete disorder make it walk through everything.
+//! **Dates** do not follow the log: imported messages keep their old times under new Lamport timestamps, and
+//! the clocks of two leaders differ. So for each [`ERA`] of Lamport timestamps the table has the times of its
+//! oldest and newest message. A search for a date walks through the eras that may have a hit only, and
+//! compares each message. It only walks through everything if the times are in complete disorder.
 //!
 //! **What is deleted is gone.** The index is contentless: it has the words of messages, and their texts are in
-//! `event` alone. So it must be told the old text of a message to remove it, and with `secure-delete` it then
-//! takes each word's entry out of its pages, where it would only add a note about the removal otherwise.
+//! `event` alone. So it must be given the old text of a message to remove it. With `secure-delete` it then
+//! takes each word's entry out of its pages; otherwise it would only add a note of the removal.
 //!
-//! **Bounded.** Two words that both occur everywhere and never together can be followed for as long as there are
-//! messages. A search has a time after which it ends and says how far it got ([`Watch`]).
+//! **Bounded.** A search for two words that occur everywhere and never together would go through all
+//! messages. So a search has a time limit, and says how far it got ([`Watch`]).
 //!
-//! **Derived.** Nothing of it has a checksum of ours. What it says is compared with the event it points to, and
-//! the rights of the asking user are checked on that event's room; the worst that damage can do is to hide a
-//! message from searches.
+//! **Derived.** Nothing of it has a checksum of ours. A hit is compared with the event it points to, and the
+//! user's rights are checked on that event's room. The worst that damage can do is to hide a message from
+//! searches.
 
 use std::{
     collections::BTreeSet,
@@ -54,11 +54,11 @@ use crate::{
     protocol::search::{Clause, Query, Terms, searchable, snippet},
 };
 
-/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: a beginning of three letters
-/// that many words have would be looked for in the list of each of them. The tokenizer gets terms with spaces between
-/// them, and has nothing to do but to part them: it must not fold or drop a character of a term.
+/// `columnsize=0`: the length of each message would only serve a ranking. `prefix=3`: without it, a search
+/// for a common beginning of three letters would read the list of each word. The tokenizer gets terms with
+/// spaces between them and only splits them: it must not fold or drop a character of a term.
 ///
-/// Of an era only what is added is kept in mind: where messages are removed its times stay as wide as they are.
+/// The times of an era only widen: they stay as they are if messages are removed.
 const TABLES: &str = "
 CREATE TABLE said (
     lamport INTEGER PRIMARY KEY, room INTEGER NOT NULL, seq INTEGER NOT NULL, created_at_ms INTEGER NOT NULL
@@ -71,23 +71,24 @@ CREATE TABLE era (
     number INTEGER PRIMARY KEY, oldest_ms INTEGER NOT NULL, newest_ms INTEGER NOT NULL
 ) STRICT;
 ";
-/// Those of the index, for the comparison of what should be there with what is.
+/// The tables of the index, to compare those that should be there with those that are.
 pub(super) const TABLE_NAMES: &str = "name IN ('said', 'search', 'era') OR name GLOB 'search_*'";
 /// Lamport timestamps of one era.
 const ERA: i64 = 1_024;
 
 /// How long one search may take.
 pub(super) const SEARCH_TIME: Duration = Duration::from_millis(250);
-/// Up to so many readable rooms FTS5 is told to look only there. Else it looks everywhere, and what is in
-/// other rooms is passed over: who may read so many rooms may read most of what is found.
+/// Up to so many readable rooms FTS5 is told to look only there. Otherwise it looks everywhere, and hits in
+/// other rooms are dropped: a user of so many rooms may read most of the hits.
 const ROOMS_NAMED: usize = 64;
-/// After so many steps of SQLite's machine the time is looked at. FTS5 takes a few for each page it reads.
+/// The clock is read after so many steps of SQLite's virtual machine. FTS5 takes a few for each page it
+/// reads.
 const STEPS: i32 = 16;
 
 const INDEX: &str = "writing the index of searches";
 const SEARCH: &str = "searching";
 
-/// Ends what a connection is doing at a certain time.
+/// Interrupts a connection at a certain time.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Watch(Arc<Mutex<Option<Instant>>>);
 
@@ -107,14 +108,14 @@ impl Watch {
 
 /// Lets a message be found.
 pub(super) fn put(connection: &Connection, text: &RawText<'_>) -> Result<(), StorageError> {
-    // Beyond this there is no Lamport timestamp of a message.
+    // No message has a greater Lamport timestamp.
     let Ok(lamport) = i64::try_from(text.lamport) else { return Ok(()) };
     let added = write(
         connection,
         "INSERT INTO said (lamport, room, seq, created_at_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
         params![lamport, sql(text.room)?, sql(text.seq)?, sql(text.created_at_ms)?],
     )?;
-    // No two messages have the same Lamport timestamp; if they had, one would be found.
+    // No two messages have the same Lamport timestamp; if two had, one of them would be found.
     if added > 0 {
         write(
             connection,
@@ -163,7 +164,7 @@ pub(super) fn clear(connection: &Connection) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes the tables of an empty index, in the place of those that are there.
+/// Makes the tables of an empty index in place of those that are there.
 pub(super) fn create(connection: &Connection) -> Result<(), StorageError> {
     let old = "DROP TABLE IF EXISTS said; DROP TABLE IF EXISTS search; DROP TABLE IF EXISTS era;";
     connection.execute_batch(old).and_then(|()| connection.execute_batch(TABLES)).during(INDEX)
@@ -180,7 +181,7 @@ pub(super) fn has_tables(connection: &Connection) -> Result<bool, StorageError> 
     Ok(definitions(connection).during(INDEX)? == definitions(&fresh).during(INDEX)?)
 }
 
-/// The words for where and by whom.
+/// The words for room and author.
 fn place(text: &RawText<'_>) -> String {
     let mut place = room_word(text.room);
     place.push(' ');
@@ -234,7 +235,7 @@ fn events(connection: &Connection) -> Result<u64, StorageError> {
     Ok(stored::<Totals>(connection, name::TOTALS)?.unwrap_or_default().events.rows)
 }
 
-/// What FTS5 is to look for. `None` where nothing may be found.
+/// The query for FTS5. `None` if there can be no hit.
 fn expression(query: &Query, search: &Search) -> Option<String> {
     let mut expression = String::new();
     let mut only_in = |rooms: &mut dyn Iterator<Item = RoomId>| {
@@ -254,7 +255,7 @@ fn expression(query: &Query, search: &Search) -> Option<String> {
         author_word(author.as_str().as_bytes(), &mut expression);
         expression.push_str(" AND ");
     }
-    // Each clause is a string in the language of FTS5, in which nothing has a meaning but the quote; and terms have
+    // Each clause is a string in the language of FTS5, in which only the quote has a meaning; and terms have
     // none.
     for (place, clause) in query.clauses().iter().enumerate() {
         expression.push_str(if place == 0 { "" } else { " AND " });
@@ -285,8 +286,8 @@ fn places(
     let mut places = Vec::new();
     let mut progress = Progress { seen_to: search.before_lamport.unwrap_or(u64::MAX) };
     let mut look = || -> rusqlite::Result<()> {
-        // What is removed and not wiped yet is passed over here, so that it takes no place among the hits, and
-        // for certain where the event is read.
+        // Messages that are removed and not wiped yet are skipped here, so that they do not count as hits.
+        // The check that counts is made when the event is read.
         let mut statement = connection.prepare_cached(
             "SELECT said.lamport, said.room, said.seq, said.created_at_ms
              FROM search CROSS JOIN said ON said.lamport = search.rowid
@@ -303,7 +304,7 @@ fn places(
                     room: number(1)?,
                     seq: number(2)?,
                     created_at_ms: number(3)?,
-                    // FTS5 has seen to it.
+                    // FTS5 has checked the author.
                     author: search.author.as_ref().map_or(&[], |author| author.as_str().as_bytes()),
                     text: "".into(),
                 };
@@ -331,15 +332,14 @@ fn places(
     }
 }
 
-/// How far a search has come, in a number that may be told to whoever asked.
+/// How far a search has come, as a number that the user may be told.
 struct Progress {
     seen_to: u64,
 }
 
 impl Progress {
-    /// A search that goes from the newest to the oldest has come to this timestamp. The exact one of a message
-    /// that the asker may not read would tell when somebody wrote such words elsewhere, so of that one only the
-    /// era is told.
+    /// The search, from the newest to the oldest, has come to this timestamp. That of a message that the user
+    /// may not read would tell when such words were written elsewhere, so only its era is told.
     fn passed(&mut self, lamport: u64, is_readable: bool) {
         let era = ERA.cast_unsigned();
         let seen_to = if is_readable { lamport } else { lamport.div_ceil(era).saturating_mul(era) };
@@ -347,7 +347,7 @@ impl Progress {
     }
 }
 
-/// Where the messages may be that a search wants, by their Lamport timestamps, the newest first.
+/// The ranges of Lamport timestamps that may have hits of a search, the newest first.
 fn spans(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Range<i64>>> {
     let end = search.before_lamport.and_then(|before| before.try_into().ok()).unwrap_or(i64::MAX);
     let mut spans: Vec<Range<i64>> = Vec::new();

@@ -1,4 +1,4 @@
-//! The tables as ordered maps: what the memory twin has on its disk.
+//! The tables as ordered maps, which are the disk of the memory twin.
 
 use std::{collections::BTreeMap, sync::Arc};
 

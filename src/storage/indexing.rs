@@ -1,9 +1,9 @@
-//! The index of searches made anew, beside the running server.
+//! The index of searches made anew, while the server runs.
 //!
-//! The index has the terms of messages as one version of `protocol::search` gives them, and that version is kept with
-//! it. A server that finds another one drops the index at its start and makes it again from the events: a slice with
-//! each commit, and more when nothing else is to be written. What is said meanwhile is indexed as ever. Until all is
-//! there, searches find less, and say so.
+//! The index has the terms of one version of `protocol::search`, and that version is stored with it. If a
+//! server finds another one at its start, it drops the index and makes it anew from the events: a slice with
+//! each commit, and more when nothing else is to be written. New messages are indexed as usual. Until the
+//! index is complete, searches find less, and say so.
 //!
 //! ```text
 //! meta: index = (version, done, next)   next: the room and seq behind which events are still to be indexed
@@ -26,12 +26,12 @@ use crate::{
 
 /// Events that one commit indexes at most.
 const COMMIT_EVENTS: u64 = 16;
-/// How long a slice takes that is made while nothing else is written.
+/// How long a slice takes if nothing else is written.
 const IDLE_TIME: Duration = Duration::from_millis(20);
-/// The progress is logged each time so many events are done.
+/// Events between two lines in the log about the progress.
 const LOGGED_EVENTS: u64 = 100_000;
 
-/// What is stored of it: version, events done, and where to go on.
+/// The stored progress: version, events done, and where to go on.
 pub(super) type IndexRecord = (u32, u64, Option<(u64, u64)>);
 
 /// An index that is not finished.
@@ -46,12 +46,13 @@ pub(super) struct Indexing {
 pub(super) enum Slice {
     /// As much as a commit may cost more.
     ByTheWay,
-    /// As much as can be done while nobody waits.
+    /// As much as can be done while no commit waits.
     Idle,
 }
 
 impl Indexing {
-    /// Doubts tables of the index that are not as this version makes them, though the database says that it did.
+    /// Returns `Doubtful` if the tables of the index are not as this version makes them, though the database
+    /// says that it did.
     pub fn check(connection: &Connection) -> Result<(), StorageError> {
         match stored::<IndexRecord>(connection, name::INDEX)? {
             Some((INDEX_VERSION, ..)) if !full_text::has_tables(connection)? => {
@@ -81,7 +82,7 @@ impl Indexing {
         Ok(indexing)
     }
 
-    /// Goes on. Returns what is left to do.
+    /// Makes the next slice. Returns what is left to do.
     pub fn slice(
         mut self,
         connection: &mut Connection,
@@ -118,7 +119,6 @@ impl Indexing {
         Progress { done: self.done.min(total), total }
     }
 
-    /// What a reader sees of it.
     pub fn read(connection: &Connection) -> Result<Option<Indexing>, StorageError> {
         let record: Option<IndexRecord> = stored(connection, name::INDEX)?;
         Ok(record.and_then(|(_, done, next)| next.map(|next| Indexing { done, next })))

@@ -1,8 +1,8 @@
 //! The twin of the SQLite storage for the simulation: the same rows, checks and snapshots on ordered maps,
 //! with every fault of a disk on demand.
 //!
-//! A [`MemoryDisk`] outlives the process that uses it: opening, crashing and opening again is how a
-//! restart is played. Nothing in it is random; what may go either way is chosen by the caller.
+//! A [`MemoryDisk`] outlives the process that uses it: a restart is to open it, crash, and open it again.
+//! Nothing in it is random; the caller chooses what fails.
 
 use std::{io::Read, sync::Arc};
 
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct MemoryImage(Arc<Image>);
 
-/// What becomes of the next commit or install.
+/// How the next commit or install fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitFault {
     /// Writing fails (disk full, I/O error): nothing of the batch is kept.
@@ -49,7 +49,7 @@ pub struct MemoryDisk(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     image: Arc<Image>,
-    /// What a power cut leaves, where that is something else.
+    /// What a power cut leaves, if that differs.
     synced: Option<Arc<Image>>,
     fault: Option<CommitFault>,
     /// Why the next open is doubtful.
@@ -66,8 +66,8 @@ impl MemoryDisk {
     /// Opens it, as `SqliteStorage::open` does with a folder.
     ///
     /// # Errors
-    /// `Refused` where it is open already or is another server's; `Doubtful` after a failed sync, or where
-    /// it is damaged.
+    /// `Refused` if it is open already or is another server's; `Doubtful` after a failed sync, or if it is
+    /// damaged.
     pub fn open(&self, server_id: &ServerId, fresh_node_id: NodeId) -> Result<MemoryStorage, OpenError> {
         let mut inner = self.0.lock();
         if inner.in_use {
@@ -148,21 +148,21 @@ impl Drop for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// The same where a failure ends this storage.
+    /// The same; a failure ends this storage.
     fn commit_with(
         &mut self,
         work: impl FnOnce(&mut Image) -> Result<Bounds, StorageError>,
     ) -> Result<(), StorageError> {
         self.store(|image| work(Arc::make_mut(image))).map_err(|error| {
             if let StorageError::Doubtful(why) = &error {
-                // A damaged row was met half-way, and there is no transaction to roll back here.
+                // A damaged row was found half-way, and here there is no transaction to roll back.
                 self.disk.0.lock().doubt = Some(why.clone());
             }
             self.failed.keep(error)
         })
     }
 
-    /// Runs `work` on the disk as one commit, with the fault that waits for it.
+    /// Runs `work` on the disk as one commit, with the fault that was set for it.
     fn store<E: From<StorageError>>(
         &mut self,
         work: impl FnOnce(&mut Arc<Image>) -> Result<Bounds, E>,

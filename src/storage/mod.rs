@@ -1,20 +1,20 @@
-//! A server's disk: the [`Storage`](crate::disk::Storage) and
-//! [`Reader`](crate::disk::Reader) of the replica, answered twice.
+//! A server's disk: two implementations of the replica's [`Storage`](crate::disk::Storage) and
+//! [`Reader`](crate::disk::Reader).
 //!
 //! [`SqliteStorage`] is the real one. [`MemoryStorage`] is its twin for the simulation, with faults on
-//! demand. What a batch means, what is checked when data is read, and what a snapshot looks like is
-//! written once, over the small trait in `tables`; the two differ only in where a row is kept.
+//! demand. What a batch means, what is checked when data is read, and what a snapshot looks like is written
+//! once, on top of the small trait in `tables`. The two only differ in where a row is kept.
 //!
 //! | module | concept |
 //! |---|---|
 //! | `tables` | the rows that exist, as a trait: what both kinds of disk can do |
 //! | `checksum`, `record` | what guards a row, and how its value is written |
 //! | `bounds` | where log and state begin and end, and which batches fit there |
-//! | `failure` | why nothing goes any more, once something has failed |
+//! | `failure` | the first failure, after which nothing is done any more |
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
-//! | `sweep` | what is removed at once and wiped bit by bit |
-//! | `search` | which messages a search wants, and the search without an index |
+//! | `sweep` | rows that are removed at once and wiped bit by bit |
+//! | `search` | which messages match a search, and the search without an index |
 //! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
 //! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
@@ -54,10 +54,10 @@ pub use write::Renew;
 /// Why a data folder was not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
-    /// An operator has to decide: the folder is in use, belongs to another server, or is not ours. Nothing
-    /// was changed. One sentence for the console, exit status 2.
+    /// An operator has to decide: the folder is in use, belongs to another server, or is no folder of
+    /// SyncNet. Nothing was changed. One sentence for the console, exit status 2.
     Refused(String),
-    /// The disk failed, or the data is in doubt: see [`StorageError`] for what follows from each.
+    /// The disk failed, or the data is in doubt; [`StorageError`] says what follows from each.
     Storage(StorageError),
 }
 

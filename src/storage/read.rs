@@ -179,8 +179,8 @@ fn read_state(tables: &impl Tables, expected: &Total) -> Result<StateRows, Stora
     Ok(rows)
 }
 
-/// Walks all events and files and checks them and their totals. That takes as long as there are events, so
-/// `load` leaves it out.
+/// Walks all events and files and checks them and their totals. That takes the longer the more events there
+/// are, so `load` leaves it out.
 pub(super) fn check_history(tables: &impl Tables) -> Result<(), StorageError> {
     let totals: Totals = stored(tables, name::TOTALS)?.unwrap_or_default();
     let mut counted = Total::default();
@@ -286,7 +286,7 @@ pub(super) fn event(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Opti
         limit: 1,
         max_bytes: 0,
     };
-    // There is no event 0, and `after` has no bound that would give it.
+    // There is no event 0, and no `after` would give it.
     Ok(events(tables, room, &range)?.pop())
 }
 

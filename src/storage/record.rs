@@ -41,11 +41,11 @@ pub(super) mod name {
     pub const SWEEP: &str = "sweep";
     /// How far the index of searches is made, and by which version of the terms.
     pub const INDEX: &str = "index";
-    /// What another server's data was last seen to be; the server's id follows.
+    /// The last known mark of another server's data; the server's id follows.
     pub const PEER: &str = "peer:";
 }
 
-/// The stored form of `Identity`, but for what changes.
+/// The part of `Identity` that never changes, as it is stored.
 pub(super) type IdentityRecord = (ServerId, NodeId);
 /// The stored form of `HardState`.
 pub(super) type HardStateRecord = (u64, Option<NodeId>, u64);
@@ -167,7 +167,7 @@ pub(super) fn decode_event(raw: &RawEvent<'_>) -> Result<EventRow, StorageError>
     })
 }
 
-/// What of an event can be found by a search, where it can be.
+/// The part of an event that searches can find; `None` if there is none.
 pub(super) fn raw_text<'a>(raw: &RawEvent<'a>) -> Option<RawText<'a>> {
     let (lamport, text) = searchable(std::str::from_utf8(raw.json).ok()?)?;
     Some(RawText {
@@ -196,7 +196,7 @@ pub(super) fn check_chunk(raw: &RawChunk<'_>) -> Result<(), StorageError> {
     }
 }
 
-/// What was read is not what was written.
+/// The error that what was read is not what was written.
 pub(super) fn doubt(what: impl Into<String>) -> StorageError {
     StorageError::Doubtful(what.into())
 }

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::disk::StorageError;
 
-/// What SQLite reports, in the two kinds that matter. `doing` completes "while …".
+/// An error of SQLite as one of the two kinds that matter. `doing` completes "while …".
 ///
-/// A damaged page is a matter of doubt; that the disk does not read or write is a failure, and so is
-/// everything else (a full disk, a lock that somebody else holds), since what follows is unknown.
+/// A damaged page means doubt. A disk that does not read or write is a failure, and so is everything else (a
+/// full disk, a lock of another process), since what follows is unknown.
 pub(super) fn sqlite_error(doing: &str, error: &rusqlite::Error) -> StorageError {
     use rusqlite::{Error, ErrorCode};
     let damaged = match error {
@@ -41,7 +41,7 @@ impl<T> While<T> for rusqlite::Result<T> {
     }
 }
 
-/// SQLite's integers are signed; nothing that is counted here comes near the end of them.
+/// SQLite's integers are signed; no count here comes near their limit.
 pub(super) fn sql(number: u64) -> Result<i64, StorageError> {
     i64::try_from(number).map_err(|_| StorageError::Failed(format!("{number} is too large to be stored")))
 }
@@ -55,7 +55,7 @@ fn crc(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
     row.get(column)
 }
 
-/// A text or blob as it is kept; text is not checked to be UTF-8, its checksum is looked at first.
+/// A text or blob as it is kept. Text is not checked to be UTF-8, because its checksum is checked first.
 fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StorageError> {
     match row.get_ref(column).during("reading a column")? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(bytes),
@@ -138,7 +138,7 @@ impl Tables for Connection {
             "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
              WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC"
         };
-        // Bounds come from clients, who may name any number: nothing is stored beyond the last one.
+        // Bounds come from clients, who may name any number; nothing is stored beyond the greatest.
         let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let mut statement = self.prepare_cached(text).during(READ_EVENTS)?;
         let rows = statement
@@ -177,7 +177,7 @@ impl Tables for Connection {
         above: Option<([u8; 16], u32)>,
         take: &mut dyn FnMut(RawChunk<'_>) -> GoOn,
     ) -> Result<(), StorageError> {
-        // Below all numbers where there is no bound.
+        // Without a bound: below all numbers.
         let (file, number) = above.map_or(([0; 16], -1), |(file, number)| (file, i64::from(number)));
         let mut statement = self
             .prepare_cached(
@@ -412,7 +412,7 @@ fn find_crc(
     statement.query_row(key, |row| crc(row, 0)).optional().during(WRITE)
 }
 
-/// Events of a snapshot come as bytes; whatever is no text was not written by a server.
+/// Events of a snapshot come as bytes. If they are no text, no server has written them.
 fn text(bytes: &[u8]) -> Result<&str, StorageError> {
     std::str::from_utf8(bytes).map_err(|_| doubt("an event is not UTF-8"))
 }

@@ -58,7 +58,8 @@ CREATE TABLE doomed (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// How long a statement waits for a lock. Only a stranger with a database tool can hold one for long.
+/// How long a statement waits for a lock. Only another program, such as a database tool, can hold one for
+/// long.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, in KiB.
 const WRITER_CACHE_KIB: i32 = 32 * 1024;
@@ -68,9 +69,9 @@ const READER_CACHE_KIB: i32 = 8 * 1024;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// More statements than there are in `rows`.
 const STATEMENTS_CACHED: usize = 64;
-/// Only a database of at most so many bytes has its structure and all its events checked at every start.
-/// Log and state are read whole at a start anyway, and guarded by checksums and totals; what is left out in
-/// a larger one is the events, which are checked as they are read and counted when a snapshot is made.
+/// Only a database of at most so many bytes has its structure and all its events checked at every start. Log
+/// and state are always read completely at a start, and have checksums and totals. In a larger database the
+/// events are left out: they are checked when they are read, and counted when a snapshot is made.
 const SMALL_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Refuses an SQLite that is too old to be trusted with a WAL.
@@ -95,8 +96,8 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
             "SQLite keeps journal mode {mode} where WAL was asked for"
         )));
     }
-    // COMMIT returns when the WAL is synced. The value is read back, because a pragma that SQLite does not
-    // understand is ignored in silence, and everything rests on this one.
+    // COMMIT returns when the WAL is synced. The value is read back, because SQLite silently ignores a pragma
+    // that it does not understand, and everything depends on this one.
     connection.pragma_update(None, "synchronous", "FULL").during("asking for synced commits")?;
     let synchronous: i32 = connection
         .pragma_query_value(None, "synchronous", |row| row.get(0))
@@ -110,10 +111,10 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
     connection
         .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
         .during("asking for deleted text to be overwritten")?;
-    // Elsewhere than on macOS these say nothing; there, fsync alone does not reach the platter.
+    // These only matter on macOS, where fsync alone does not reach the disk itself.
     connection.pragma_update(None, "fullfsync", true).during("asking for full syncs")?;
     connection.pragma_update(None, "checkpoint_fullfsync", true).during("asking for full syncs")?;
-    // The writer checkpoints by itself (`sqlite`), because SQLite hides the errors of its own.
+    // The writer makes checkpoints itself (`checkpoints`), because SQLite hides the errors of its own.
     connection.pragma_update(None, "wal_autocheckpoint", 0).during("turning off auto-checkpoints")?;
     connection
         .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))
@@ -126,7 +127,7 @@ pub(super) fn set_up_reader(connection: &Connection) -> Result<(), StorageError>
     connection.pragma_update(None, "query_only", true).during("turning off writing")
 }
 
-/// Memory mapping stays off: an I/O error in a mapped page is a signal, where it has to be an answer.
+/// Memory mapping stays off: an I/O error in a mapped page is a signal and not an error code.
 fn set_up(connection: &Connection, cache_kib: i32) -> Result<(), StorageError> {
     const DOING: &str = "setting up a connection";
     connection.busy_timeout(BUSY_TIMEOUT).during(DOING)?;
@@ -146,7 +147,7 @@ pub(super) enum Age {
     Current,
 }
 
-/// What the database is; refuses what is not ours, and doubts what is not as it was created.
+/// The state of the database. `Refused` if it is not ours, `Doubtful` if it is not as it was created.
 pub(super) fn age(connection: &Connection, path: &Path) -> Result<Age, OpenError> {
     let number = |pragma: &str| {
         connection
@@ -158,7 +159,7 @@ pub(super) fn age(connection: &Connection, path: &Path) -> Result<Age, OpenError
     let objects: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|error| unless_damaged("reading the schema", &error))?;
-    // SQLite does not write where the header asks for a version of the format that it does not know.
+    // SQLite does not write if the header names a version of the format that it does not know.
     if connection.is_readonly(rusqlite::MAIN_DB).during("reading what the database is")?
         && File::options().write(true).open(path).is_ok()
     {
@@ -185,8 +186,8 @@ pub(super) fn age(connection: &Connection, path: &Path) -> Result<Age, OpenError
     }
 }
 
-/// An error of the first statements. They are the same each time, so whatever SQLite finds wrong with one of
-/// them is wrong with the database.
+/// An error of the first statements. They are the same each time, so anything that SQLite finds wrong with
+/// one is wrong with the database.
 fn unless_damaged(doing: &str, error: &rusqlite::Error) -> StorageError {
     match sqlite_error(doing, error) {
         StorageError::Failed(what) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => doubt(what),
@@ -194,8 +195,8 @@ fn unless_damaged(doing: &str, error: &rusqlite::Error) -> StorageError {
     }
 }
 
-/// Whether a database that seems to be another program's, or of a version that is not known, is one of ours
-/// with a damaged header: then it says whose it is, and of which version, under a checksum.
+/// Whether a database that seems to be another program's, or of an unknown version, is one of ours with a
+/// damaged header: then its checked rows say whose it is and of which version.
 fn is_header_damaged(connection: &Connection, application_id: i32, version: i32) -> bool {
     let identity = stored::<IdentityRecord>(connection, name::IDENTITY);
     if !matches!(identity, Ok(Some(_))) {
@@ -212,7 +213,7 @@ const ALL_TABLES: [&str; 3] = [TABLES, FILE_TABLES, NOTE_TABLES];
 /// leave a valid definition of another table, and make sense of rows in another way.
 fn check_tables(connection: &Connection) -> Result<(), StorageError> {
     const DOING: &str = "reading the schema";
-    // The index of searches is derived, and made anew when it is another one.
+    // The index of searches is derived, and made anew if it differs.
     let definitions = |connection: &Connection| -> rusqlite::Result<Vec<String>> {
         let mut statement = connection.prepare(&format!(
             "SELECT concat_ws(' ', type, name, tbl_name, sql) FROM sqlite_schema WHERE NOT ({TABLE_NAMES})
@@ -237,7 +238,7 @@ pub(super) fn create(connection: &mut Connection) -> Result<(), StorageError> {
     connection.pragma_update(None, "user_version", SCHEMA_VERSION).during(DOING)
 }
 
-/// Whether reading all of the database takes no time to speak of.
+/// Whether the database is so small that reading all of it takes almost no time.
 pub(super) fn is_small(connection: &Connection) -> Result<bool, StorageError> {
     let value = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let bytes = value("page_count").and_then(|count| Ok(count.saturating_mul(value("page_size")?)));

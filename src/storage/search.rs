@@ -1,4 +1,4 @@
-//! Messages found by their words, as far as both kinds of disk do it alike.
+//! Messages found by their words: what both kinds of disk have in common.
 
 use std::cmp::Reverse;
 
@@ -12,7 +12,7 @@ use crate::{
     protocol::search::{Query, snippet},
 };
 
-/// Whether a message is where, by whom and of when it is searched.
+/// Whether a message matches the room, author and times of a search.
 pub(super) fn is_wanted(search: &Search, text: &RawText<'_>) -> bool {
     let room = RoomId(text.room);
     search.readable.contains(&room)
@@ -23,7 +23,7 @@ pub(super) fn is_wanted(search: &Search, text: &RawText<'_>) -> bool {
         && search.before_lamport.is_none_or(|before| text.lamport < before)
 }
 
-/// Searches by reading all events: what the memory twin does, and what an index has to agree with.
+/// Searches by reading all events. The memory twin does it, and an index has to agree with it.
 pub(super) fn scan(tables: &impl Tables, search: &Search) -> Result<Found, StorageError> {
     let Some(query) = Query::parse(&search.query) else { return Ok(Found::default()) };
     let removed = Removed::read(tables)?;

@@ -1,10 +1,9 @@
 //! The copy of a whole state that one server sends another: a stream of rows, not of database pages.
 //!
-//! The design has a copy of the database made with SQLite's backup and put in place by rename. Sending
-//! the rows instead is smaller (no log, indexes or free pages), leaves the receiver's file in place, so that
-//! its readers stay valid and installing is one transaction that rolls back whole; it needs no space for a
-//! second database, can be read by a server whose schema is a version apart, and is the same for the
-//! memory twin, so the simulation exercises it.
+//! Rows have advantages over a copy of the database file. They are smaller (no log, indexes or free pages)
+//! and need no space for a second database. The receiver's file stays in place, so its readers stay valid,
+//! and installing is one transaction that rolls back as a whole. A server with a schema that is a version
+//! apart can read them. The memory twin uses the same stream, so the simulation tests it.
 //!
 //! ```text
 //! stream  = "SNSNAP" version:u16  record*
@@ -19,8 +18,8 @@
 //! A record's CRC covers the CRC of the record before it and then its body, so that a record that is
 //! missing, doubled or in another's place is noticed as surely as a flipped bit.
 //!
-//! What a search needs is not sent: it follows from the events, and the receiver makes it anew. Neither is
-//! what is removed and only waits to be wiped.
+//! The index of searches is not sent: the receiver makes it anew from the events. Removed rows that only wait
+//! to be wiped are not sent either.
 
 mod check;
 mod export;
@@ -40,7 +39,7 @@ const EVENT: u8 = 3;
 const END: u8 = 4;
 const CHUNK: u8 = 5;
 
-/// What a record's CRC is: it goes on from the record before.
+/// The CRC of a record, which continues that of the record before.
 fn chained(before: u32, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&before.to_le_bytes());

@@ -1,17 +1,17 @@
 //! The database of a server: one connection that writes and checkpoints, and any number that read.
 //!
-//! **Synced before said.** Log, vote, state and applied index live in one database in WAL mode with
+//! **Synced before said.** Log, vote, state and applied index are in one database in WAL mode with
 //! `synchronous=FULL`, so one transaction is one sync, and when COMMIT has returned its frames are on the
-//! disk. A commit that failed is never tried again and nothing else is either: the kernel may have
-//! dropped the pages that it could not write, and a second sync would find nothing to do and say so.
+//! disk. After a failed commit nothing is tried again: the kernel may have dropped the pages that it could
+//! not write, and a second sync would find nothing to do and report success.
 //!
-//! **Checkpoints** run in the writer after a commit, a thousand pages at a time. SQLite's own ones would do
-//! the same and hide their errors. A reader that stays in its transaction (a snapshot being sent to
-//! a slow peer) keeps the WAL from starting over, but no longer than it lives.
+//! **Checkpoints** run in the writer after a commit, a thousand pages at a time. SQLite's own ones would hide
+//! their errors. A reader that stays in its transaction (a snapshot being sent to a slow peer) keeps the WAL
+//! from starting over until it ends.
 //!
-//! **What SQLite does not notice.** A flipped bit in the database: every row has a checksum, and the
-//! tables have totals. A WAL that lost its end: see `wal`. A whole folder of last week: nothing in it can
-//! tell, and the other servers do (`replica::trust`).
+//! **What SQLite does not notice.** A flipped bit in the database: every row has a checksum, and the tables
+//! have totals. A WAL that lost its end: see `wal`. An old copy of the whole folder: nothing in it shows
+//! that, but the other servers notice (`replica::node::trust`).
 
 use std::{
     fmt,
@@ -50,10 +50,10 @@ use crate::{
     },
 };
 
-/// Where nothing was committed, each so many times that somebody wants to wipe the WAL is looked at as well.
+/// While nothing is committed, one in so many calls of `wipe_if_idle` looks at the WAL as well.
 const IDLE_CHECKPOINT: u32 = 8;
 
-/// Where a database is, for every connection to it.
+/// The path of a database, for every connection to it.
 #[derive(Debug, Clone)]
 struct Place {
     path: PathBuf,
@@ -84,12 +84,11 @@ pub struct SqliteStorage {
     connection: Connection,
     place: Place,
     bounds: Bounds,
-    /// What is left to do of the index of searches.
+    /// What is left to do to make the index of searches.
     indexing: Option<Indexing>,
     checkpoints: Checkpoints,
     /// The first failure; every later call gets it again.
     failed: Failure,
-    /// Told how long each commit took.
     stopwatch: Option<Stopwatch>,
     /// Dropped last, so that the connection is closed while the folder is still ours.
     folder: Option<Folder>,
@@ -98,12 +97,12 @@ pub struct SqliteStorage {
 impl SqliteStorage {
     /// Opens the database in the data folder `dir` and takes the folder for this process.
     ///
-    /// Where there is none, one is made for `server_id` under the incarnation `fresh_node_id`, which the
-    /// caller draws at random. The opening is counted (`Identity::boot`) and synced.
+    /// If there is none, one is made for `server_id` under the incarnation `fresh_node_id`, which the caller
+    /// draws at random. The opening is counted (`Identity::boot`) and synced.
     ///
     /// # Errors
-    /// `Refused` where the folder is in use, cannot be made, or holds the data of another server, program
-    /// or version. `Doubtful` where the data is damaged or its WAL lost something.
+    /// `Refused` if the folder is in use, cannot be made, or holds the data of another server, program or
+    /// version. `Doubtful` if the data is damaged or its WAL lost something.
     pub fn open(dir: &Path, server_id: &ServerId, fresh_node_id: NodeId) -> Result<Self, OpenError> {
         schema::check_library()?;
         let folder = Folder::take(dir)?;
@@ -118,7 +117,7 @@ impl SqliteStorage {
     }
 
     /// Opens the database `path` of a registered SQLite VFS instead of files: for tests that cut the power.
-    /// There is no folder, so neither is there a lock, nor a look at the WAL before SQLite sees it.
+    /// There is no folder, so there is no lock, and the WAL is not checked before SQLite reads it.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
@@ -175,16 +174,17 @@ impl SqliteStorage {
         Ok(SqliteStorage { connection, place, bounds, indexing, checkpoints, failed, stopwatch, folder })
     }
 
-    /// From now on `tell` hears how long each commit took until it was synced, and what was cleared up behind it.
+    /// From now on `tell` is called with the time of each commit, including its sync and the clearing up
+    /// after it.
     pub fn time_commits(&mut self, tell: impl Fn(Duration) + Send + 'static) {
         self.stopwatch = Some(Stopwatch(Box::new(tell)));
     }
 
-    /// Fills a new folder with what a backup holds, all of it or nothing. `renew` is given all rows of state, and gives
-    /// those that are to be otherwise; its error ends this. Afterwards the data belongs to no cluster yet.
+    /// Fills a new folder with the content of a backup, all of it or nothing. `renew` is given all rows of
+    /// state and returns those to change; its error ends this. Afterwards the data belongs to no cluster yet.
     ///
     /// # Errors
-    /// `Unreadable` where the content is no good or the folder has data already. Then nothing was changed.
+    /// `Unreadable` if the content cannot be used or the folder has data already. Then nothing was changed.
     pub fn restore(
         &mut self,
         head: &SnapshotHead,
@@ -197,7 +197,7 @@ impl SqliteStorage {
         self.replaced(restored)
     }
 
-    /// Takes notice of a transaction that has replaced everything, or has not.
+    /// Notes the result of a transaction that was to replace everything.
     fn replaced(&mut self, by: Result<Bounds, Broken<InstallError>>) -> Result<(), InstallError> {
         match by {
             Ok(bounds) => {
@@ -223,7 +223,7 @@ impl SqliteStorage {
     /// Walks all events and files, and checks each of them and that none is missing.
     ///
     /// # Errors
-    /// `Doubtful` where they are not what was written.
+    /// `Doubtful` if they are not what was written.
     pub fn check_history(&self) -> Result<(), StorageError> {
         read::check_history(&self.connection)
     }
@@ -231,7 +231,7 @@ impl SqliteStorage {
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
     ///
     /// # Errors
-    /// `Failed` where the database cannot be opened once more.
+    /// `Failed` if the database cannot be opened once more.
     pub fn reader(&self) -> Result<SqliteReader, StorageError> {
         let mut connection = self.place.reader()?;
         let watch = Watch::over(&mut connection)?;
@@ -251,29 +251,28 @@ impl SqliteStorage {
         self.checkpoints.after_commit(&self.connection)
     }
 
-    /// Whether the files are still where they were opened. To be asked every now and then.
+    /// Checks that the files are still those that were opened. To be called now and then.
     ///
     /// # Errors
-    /// `Failed` if somebody has removed or replaced them: what is written from now on may be nowhere.
+    /// `Failed` if they were removed or replaced: what is written from now on may be lost.
     pub fn check_in_place(&self) -> Result<(), StorageError> {
         self.folder.as_ref().map_or(Ok(()), Folder::check_in_place)
     }
 
-    /// Ends the usefulness of this connection.
+    /// Notes a failure, after which this connection does nothing more.
     fn fail(&self, broken: Broken) -> StorageError {
         if broken.synced_in_vain
             && let Some(folder) = &self.folder
         {
             folder.remember_doubt(&broken.error.to_string());
         }
-        // Closing must not checkpoint what may not be on the disk. Should even this be refused, there is
-        // nothing left to do: the process ends.
+        // Closing must not checkpoint what may not be on the disk. If even this fails, nothing can be done:
+        // the process ends.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         self.failed.keep(broken.error)
     }
 }
 
-/// Who hears how long a commit took.
 struct Stopwatch(Box<dyn Fn(Duration) + Send>);
 
 impl fmt::Debug for Stopwatch {

@@ -1,7 +1,7 @@
-//! What is removed at once and wiped bit by bit: old events of rooms, and files.
+//! Rows that are removed at once and wiped bit by bit: old events of rooms, and files.
 //!
 //! A room whose retention was just set may lose a million events, a file may have thousands of pieces, and
-//! the replica has to go on. So a batch only notes what is gone; from then on no reader sees it and no snapshot
+//! the replica has to go on. So a batch only notes what is removed. From then on no reader and no snapshot
 //! has it, and each commit wipes a slice of it.
 //!
 //! ```text
@@ -9,9 +9,9 @@
 //! doomed (file)         everything of this file
 //! ```
 //!
-//! A note stays until the last row of what it is about is wiped. There may be as many as there are files, so
-//! nobody who reads one event or one piece reads more than the one note that is about it. Their count and sum are
-//! kept beside them: a note that vanished would bring back what was deleted.
+//! A note stays until the last row that it is about is wiped. There may be as many as there are files, so a
+//! read of one event or piece reads only the one note about it. Their count and sum are stored as well: a
+//! lost note would bring back what was deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +23,13 @@ use super::{
 };
 use crate::disk::{Batch, FileId, StorageError};
 
-/// Events that one commit wipes at most. Each word of each is taken out of a page of the index that is found and
-/// written for it alone: up to a millisecond for a message.
+/// Events that one commit wipes at most. For each word a page of the index is found and written: up to a
+/// millisecond for a message.
 const EVENTS_SLICE: usize = 16;
 /// Pieces of files that one commit wipes at most.
 const CHUNKS_SLICE: usize = 32;
 
-/// The first seq of the room that is not removed, as far as is known here.
+/// The first seq of the room that is not removed.
 pub(super) fn floor(tables: &(impl Tables + ?Sized), room: u64) -> Result<u64, StorageError> {
     match tables.floor(room)? {
         Some((below, crc)) => check_floor(room, below, crc).map(|()| below),
@@ -37,7 +37,7 @@ pub(super) fn floor(tables: &(impl Tables + ?Sized), room: u64) -> Result<u64, S
     }
 }
 
-/// Whether the file is removed, as far as is known here.
+/// Whether the file is removed.
 pub(super) fn is_doomed(tables: &(impl Tables + ?Sized), file: [u8; 16]) -> Result<bool, StorageError> {
     match tables.doomed(file)? {
         Some(crc) => check_doomed(file, crc).map(|()| true),
@@ -59,7 +59,7 @@ fn check_doomed(file: [u8; 16], crc: u32) -> Result<(), StorageError> {
     Err(doubt(format!("the note that file {} is removed fails its checksum", FileId(file))))
 }
 
-/// All notes, for whoever reads all events and files.
+/// All notes, for reading all events and files.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     floors: BTreeMap<u64, u64>,
@@ -99,12 +99,12 @@ impl Removed {
     }
 }
 
-/// What is noted, as the writer keeps it in mind.
+/// What the writer keeps of the notes in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sweep {
     /// Count and sum of the notes.
     noted: Total,
-    /// Events that are removed and not wiped yet, mostly; what is removed is not counted anew.
+    /// About how many events are removed and not wiped yet.
     events: u64,
 }
 
@@ -129,12 +129,12 @@ impl Sweep {
         self.noted.rows > 0
     }
 
-    /// Events that are to be wiped, or about so many.
+    /// About how many events are to be wiped.
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// Takes note of what `batch` removes.
+    /// Notes what `batch` removes.
     pub fn add<T: TablesMut>(&mut self, tables: &mut T, batch: &Batch) -> Result<(), StorageError> {
         let before = self.noted;
         for (room, below) in &batch.expired {
@@ -222,8 +222,7 @@ fn first_doomed(tables: &impl Tables) -> Result<Option<[u8; 16]>, StorageError> 
     Ok(first)
 }
 
-/// How many events of a room there are from a seq on and below another, if those below are all there: a room's
-/// events have no holes.
+/// How many events of a room there are from one seq to below another. A room's events have no holes.
 fn events_between(
     tables: &(impl Tables + ?Sized),
     room: u64,

@@ -1,7 +1,7 @@
 //! The tables of a server's disk, as a trait that SQLite and the memory twin both answer.
 //!
-//! Values and checksums pass through here as they are kept. Whoever reads through this trait has to
-//! check them; `read` and `snapshot` are the only ones who do.
+//! Values and checksums pass through here as they are kept. The reader has to check them; only `read` and
+//! `snapshot` read through this trait.
 
 use std::borrow::Cow;
 
@@ -85,7 +85,7 @@ pub(super) trait Tables {
     fn floor(&self, room: u64) -> Result<Option<(u64, u32)>, StorageError>;
     /// All of these: room, seq, checksum.
     fn floors(&self, take: &mut dyn FnMut(u64, u64, u32) -> GoOn) -> Result<(), StorageError>;
-    /// The checksum of the note that a file is removed, where it is.
+    /// The checksum of the note that a file is removed, if it is.
     fn doomed(&self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
     /// All of these: file, checksum.
     fn all_doomed(&self, take: &mut dyn FnMut([u8; 16], u32) -> GoOn) -> Result<(), StorageError>;
@@ -107,13 +107,13 @@ pub(super) trait TablesMut: Tables {
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError>;
     /// Removes a state row.
     fn remove_state(&mut self, key: &[u8]) -> Result<Option<u32>, StorageError>;
-    /// Stores an event where there is none with its room and seq; returns whether there was none.
+    /// Stores an event if there is none with its room and seq; returns whether there was none.
     fn insert_event(&mut self, event: RawEvent<'_>) -> Result<bool, StorageError>;
-    /// Stores an event in the place of the one with its room and seq.
+    /// Replaces the event with its room and seq.
     fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError>;
     /// Removes an event that is there.
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError>;
-    /// Lets a message be found. Who says so has removed what was to be found in its place.
+    /// Lets a message be found. The caller has removed the text that it replaces.
     fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
     /// Lets a message be found no more. It must be given exactly as it was put.
     fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
@@ -127,6 +127,6 @@ pub(super) trait TablesMut: Tables {
     /// Notes that a file is removed.
     fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError>;
     fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
-    /// Empties log, state, events, texts, files and what is noted as removed; named values stay.
+    /// Empties log, state, events, texts, files and notes of removals; named values stay.
     fn clear(&mut self) -> Result<(), StorageError>;
 }

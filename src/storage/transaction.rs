@@ -1,11 +1,11 @@
-//! One transaction, and what its failure says about the disk.
+//! One transaction, and what its failure means for the disk.
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::rows::{While, sqlite_error};
 use crate::disk::StorageError;
 
-/// What went wrong in a transaction, and what that says about the disk.
+/// What went wrong in a transaction, and what that means for the disk.
 #[derive(Debug)]
 pub(super) struct Broken<E = StorageError> {
     pub error: E,
@@ -29,7 +29,7 @@ pub(super) fn transaction<T, E: From<StorageError>>(
     let step = |connection: &Connection, text| -> rusqlite::Result<()> {
         connection.prepare_cached(text)?.execute([]).map(drop)
     };
-    // IMMEDIATE: a stranger's lock is met here, where waiting for it does no harm.
+    // IMMEDIATE: the lock of another process is waited for here, where that does no harm.
     step(connection, "BEGIN IMMEDIATE").during("beginning a transaction").map_err(|error| Broken {
         error: error.into(),
         rolled_back: false,

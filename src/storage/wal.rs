@@ -1,19 +1,19 @@
-//! Whether the WAL lost something that was synced, told before SQLite looks at it.
+//! Whether the WAL lost something that was synced, checked before SQLite reads it.
 //!
 //! SQLite reads its WAL up to the first frame that fails its checksum and takes the rest for what a crash
-//! left unfinished. After a bit has flipped in the middle, or the file was cut short, transactions that were
-//! synced and acknowledged are gone, and SQLite reports nothing. The file itself mostly can tell:
+//! left unfinished. If a bit has flipped in the middle, or the file was cut short, transactions that were
+//! synced and acknowledged are gone, and SQLite reports nothing. The files can mostly show it:
 //!
-//! - **Chains.** Each frame's checksum goes on from the one before. A frame that fails, with a transaction
-//!   behind it whose own end has yet another frame linked to it, was whole once: under `synchronous=FULL` nothing
-//!   is written behind a transaction before that one is synced.
+//! - **Chains.** Each frame's checksum continues that of the one before. If a frame fails, but after it there
+//!   is a whole transaction with another frame linked to its end, the failing frame was whole once: under
+//!   `synchronous=FULL` nothing is written after a transaction before that one is synced.
 //! - **The index.** The `-shm` file beside the WAL says how many frames are committed. SQLite updates it after
 //!   the sync, and it survives a killed process (not a power cut), so a WAL with fewer frames has lost some.
 //!
-//! What remains is the very last transaction before a power cut, and a folder in which everything was put
-//! back together. A small file of our own with the newest vote and log end, synced with every commit, would
-//! catch the first and double the time of every commit; the other servers catch both, because an
-//! acknowledgement or a vote that mattered is remembered by whoever got it (`replica::trust`).
+//! Two losses remain unnoticed here: the very last transaction before a power cut, and an old copy of the
+//! whole folder. A small file with the newest vote and log end, synced with every commit, would catch the
+//! first, but double the time of every commit. The other servers catch both: the server that got an
+//! acknowledgement or a vote remembers it (`replica::node::trust`).
 //!
 //! The format is described at <https://sqlite.org/fileformat2.html#walformat> and
 //! <https://sqlite.org/walformat.html#the_wal_index_header>.
@@ -32,7 +32,7 @@ const FRAME_HEADER_BYTES: usize = 24;
 const MAGIC_LITTLE: u32 = 0x377f_0682;
 const MAGIC_BIG: u32 = 0x377f_0683;
 
-/// Says `Doubtful` where the WAL has demonstrably lost what was synced. Must run while no connection is
+/// Returns `Doubtful` if the WAL has certainly lost what was synced. Must run while no connection is
 /// open: closing a file drops the locks of the whole process on it.
 pub(super) fn check(wal: &Path, shm: &Path) -> Result<(), StorageError> {
     let failed = |error: io::Error| {
@@ -58,8 +58,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 enum Scan {
     /// Nothing: SQLite will use the database as it is.
     Empty,
-    /// There are frames, and the header in front of them is damaged. It was synced before they were
-    /// written, so it was whole.
+    /// There are frames after a damaged header. It was synced before they were written, so it was whole once.
     HeaderDamaged,
     Frames {
         salt: [u8; 8],
@@ -150,7 +149,7 @@ struct Index {
     copied: u32,
 }
 
-/// `None` where there is no index, or one that a crash left half-written: it is not there to be trusted.
+/// `None` if there is no index, or one that a crash left half-written.
 fn read_index(shm: &Path) -> io::Result<Option<Index>> {
     let Some(mut file) = open(shm)? else { return Ok(None) };
     let mut bytes = [0; 100];
@@ -217,10 +216,10 @@ mod tests {
             (Scan::HeaderDamaged, None, false),
             (frames(5, None), None, true),
             (frames(5, None), index(5, 0), true),
-            // Synced, and the process died before it could say so.
+            // Synced, and the process died before it could update the index.
             (frames(6, None), index(5, 0), true),
             (frames(4, None), index(5, 0), false),
-            // The index is of another time.
+            // The index does not belong to this WAL.
             (frames(4, None), other, true),
             (frames(4, Some(5)), None, false),
         ] {

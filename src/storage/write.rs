@@ -78,12 +78,12 @@ fn append<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, batch: &Batch) -> R
         tables.put_log(entry.index, &value, checksum::log(entry.index, &value))?;
     }
     bounds.last = mark(last);
-    // Said beside the log as well: a log whose end is gone looks like a shorter one.
+    // Stored outside the log as well: a log whose end is lost looks like a shorter one.
     put_meta(tables, name::LAST, &bounds.last)
 }
 
-/// A room's newest event and the clock change with every message: of many rows with one key only the last
-/// is written.
+/// A room's newest event and the clock change with every message, so of several rows with one key only the
+/// last is written.
 fn rows<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, rows: &[Row]) -> Result<(), StorageError> {
     let newest: BTreeMap<&[u8], Option<&[u8]>> =
         rows.iter().map(|row| (row.key.as_slice(), row.value.as_deref())).collect();
@@ -110,7 +110,7 @@ fn events<T: TablesMut>(
 ) -> Result<(), StorageError> {
     for event in events {
         let raw = raw_event(event);
-        // Most events are new, and then nothing has to be looked for first.
+        // Most events are new, and then no old one has to be looked for.
         let replaced = if insert_event(tables, raw)? { None } else { Some(replace_event(tables, raw)?) };
         bounds.totals.events.put(raw.crc, replaced);
         bounds.wiped |= replaced.is_some();
@@ -118,7 +118,7 @@ fn events<T: TablesMut>(
     Ok(())
 }
 
-/// Stores an event where there is none yet, and lets it be found. Returns whether there was none.
+/// Stores an event if there is none yet, and lets it be found. Returns whether there was none.
 pub(super) fn insert_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<bool, StorageError> {
     let is_new = tables.insert_event(raw)?;
     if is_new && let Some(text) = raw_text(&raw) {
@@ -127,8 +127,8 @@ pub(super) fn insert_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> R
     Ok(is_new)
 }
 
-/// Stores an event in the place of another, and sees to it that it is found by its new text and no more by the
-/// old one. Returns the checksum of the other.
+/// Replaces an event, so that it is found by its new text and no more by the old one. Returns the checksum of
+/// the old one.
 fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<u32, StorageError> {
     let mut old = None;
     let here = Span {
@@ -180,7 +180,7 @@ fn compact<T: TablesMut>(
     let mark = LogMark { last_log_term: term_at(tables, cut)?, last_log_index: cut };
     put_meta(tables, name::TRUNCATED, &mark)?;
     tables.cut_log_to(cut)?;
-    // Not with each of many slices.
+    // Only after the last of many slices.
     bounds.wiped |= cut - bounds.truncated.last_log_index < COMPACT_SLICE;
     bounds.truncated = mark;
     Ok(())
@@ -222,11 +222,11 @@ pub(super) fn install<T: TablesMut>(
     fill(tables, head, hard_state, content)
 }
 
-/// Is given all rows of state, and gives those that are to be otherwise; or says in a sentence why they are no state.
+/// Is given all rows of state and returns those to change, or a sentence that says why they are no state.
 pub type Renew<'a> = &'a mut dyn FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String>;
 
-/// Fills the tables of a new folder with what a backup holds, and returns the new bounds. Before that `renew` is given
-/// all rows of state, and gives those that are to be otherwise. The data belongs to no cluster yet, and no server
+/// Fills the tables of a new folder with the content of a backup, and returns the new bounds. `renew` is
+/// given all rows of state and returns those to change. The data belongs to no cluster yet, and no server
 /// counts in it. After an error the caller rolls back.
 pub(super) fn restore<T: TablesMut>(
     tables: &mut T,
@@ -276,8 +276,8 @@ fn fill<T: TablesMut>(
 /// Numbers of runs grow by at most this much from one opening to the next.
 const BOOT_STEP_MAX: u64 = 1 << 16;
 
-/// What has to happen before anything else is read: the folder gets an owner, or is found to have this
-/// one, and the opening is counted.
+/// Must be done before anything else is read: makes `server_id` the owner of a new folder, or checks that it
+/// is, and counts the opening.
 pub(super) fn begin<T: TablesMut>(
     tables: &mut T,
     server_id: &ServerId,
@@ -293,7 +293,8 @@ pub(super) fn begin<T: TablesMut>(
         }
         Some(_) => {}
     }
-    // The step is random, so that a start from an old copy is not taken for the run that the copy forgot.
+    // The step is random, so that a start from an old copy does not get the number of a run that the copy
+    // does not know.
     let boot: u64 = stored(tables, name::BOOT)?.unwrap_or(0);
     put_meta(tables, name::BOOT, &(boot + 1 + fresh_node_id.0 % BOOT_STEP_MAX))?;
     Ok(())

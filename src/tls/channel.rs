@@ -1,9 +1,10 @@
-//! One TLS connection between its bytes and those of the wire.
+//! One TLS connection: plain bytes on one side, encrypted ones on the other.
 //!
-//! Reader and writer are different threads, and `rustls` has one state for both. So the state is behind a lock that is
-//! held while bytes are encrypted and decrypted, and never while a socket is waited for. What is encrypted waits in
-//! `State::sealed` for whichever thread writes to the socket; one of them does so at a time, so that records keep
-//! their order. Answers of a handshake, key updates and alerts come into being while reading and go the same way.
+//! Reader and writer are different threads, and `rustls` has one state for both. So the state is behind a
+//! lock, which is held while bytes are encrypted and decrypted, and never while a thread waits for the
+//! socket. Encrypted bytes wait in `State::sealed` until a thread writes them to the socket. Only one does so
+//! at a time, so that records keep their order. Reading can produce answers of a handshake, key updates and
+//! alerts, which go the same way.
 //!
 //! No more than one record waits, so a connection that is not read costs its outbox and 16 KiB.
 
@@ -28,7 +29,7 @@ struct State {
     is_writing: bool,
 }
 
-/// What became of the bytes that waited for the socket.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
     /// None waits any more.
@@ -48,19 +49,19 @@ impl Channel {
         Channel(Mutex::new(state))
     }
 
-    /// Takes decrypted bytes; `None` when more has to come from the wire first, 0 at the end.
+    /// Takes decrypted bytes; `None` if more has to come from the wire first, 0 at the end.
     pub fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.0.lock().tls.reader().read(buffer) {
             Ok(length) => Ok(Some(length)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            // It was cut off without a goodbye. What is said inside knows its own ends.
+            // The connection was cut off without a closing alert. The protocol inside marks its own ends.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(0)),
             Err(error) => Err(error),
         }
     }
 
-    /// Bytes have come from the wire; none at its end. What is to be answered then waits for [`Channel::flush`], also
-    /// where this fails: the other end is told why.
+    /// Takes in bytes from the wire; none at its end. Answers of TLS then wait for [`Channel::flush`], even
+    /// if this fails: the other end is told why.
     pub fn feed(&self, mut bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock();
         loop {
@@ -91,14 +92,14 @@ impl Channel {
         Ok(count)
     }
 
-    /// Says goodbye; it is written by [`Channel::flush`].
+    /// Queues a closing alert, which [`Channel::flush`] writes.
     pub fn close(&self) {
         let mut state = self.0.lock();
         state.tls.send_close_notify();
         let _ = state.collect();
     }
 
-    /// Writes what waits, by `write`, which takes what it can and fails with `WouldBlock` where that is nothing.
+    /// Writes what waits, by `write`, which takes what it can and fails with `WouldBlock` if that is nothing.
     pub fn flush(&self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Flushed> {
         loop {
             let mut taken = {
@@ -116,7 +117,7 @@ impl Channel {
             let mut state = self.0.lock();
             state.is_writing = false;
             taken.drain(..*written.as_ref().unwrap_or(&0));
-            // What was encrypted meanwhile comes behind what is left.
+            // Bytes that were encrypted meanwhile come after the rest.
             taken.append(&mut state.sealed);
             state.sealed = taken;
             written?;

@@ -26,7 +26,7 @@ use super::channel::{Channel, Flushed};
 /// Bytes that are read from the socket at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Why there is nobody to believe.
+/// Why no certificates can be trusted.
 #[derive(Debug, Error)]
 pub enum TrustError {
     /// A file cannot be read as certificates.
@@ -46,7 +46,7 @@ pub enum TrustError {
     /// There is no certificate in a file.
     #[error("there is no certificate in {}", .0.display())]
     Empty(PathBuf),
-    /// The system keeps none.
+    /// The system has none.
     #[error("this machine knows no authorities; name one with --ca FILE")]
     NoAuthorities,
     /// The cryptography and the versions of TLS do not fit together.
@@ -54,7 +54,7 @@ pub enum TrustError {
     Unusable(#[source] rustls::Error),
 }
 
-/// Whose certificates a client believes.
+/// The authorities or the one certificate that a client trusts.
 #[derive(Clone)]
 pub struct Trust(Arc<ClientConfig>);
 
@@ -64,7 +64,7 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Only the same trust is equal.
+/// Two values are equal only if they are clones of one.
 impl PartialEq for Trust {
     fn eq(&self, other: &Trust) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -92,11 +92,11 @@ impl Trust {
         Ok(Trust(Arc::new(config)))
     }
 
-    /// What a command line asks for: `--tls`, or the file of `--ca` or else of the variable `SYNCNET_CA`. `None` where
-    /// nothing is to be encrypted.
+    /// What a command line asks for: `--tls`, or the file of `--ca` or else of the variable `SYNCNET_CA`.
+    /// `None` if nothing is to be encrypted.
     ///
     /// # Errors
-    /// There is nobody to believe.
+    /// There is no certificate to trust.
     pub fn wanted(tls: bool, ca: Option<&Path>) -> Result<Option<Trust>, TrustError> {
         let of_environment = std::env::var_os("SYNCNET_CA").filter(|path| !path.is_empty());
         let ca = ca.map(Path::to_path_buf).or_else(|| of_environment.map(PathBuf::from));
@@ -137,7 +137,7 @@ impl Trust {
     }
 }
 
-/// Believes one certificate, and who proves to have its key.
+/// Trusts one certificate, and any server that proves to have its key.
 #[derive(Debug)]
 struct OnlyThis {
     certificate: CertificateDer<'static>,
@@ -193,11 +193,12 @@ struct Inner {
 }
 
 impl ClientStream {
-    /// A stream over `socket` to the server `host`: as it is, or encrypted where somebody is trusted to say that it is
-    /// that server. Agreeing on that may take until `deadline`; the timeouts of the socket are lost by it.
+    /// A stream over `socket` to the server `host`: as it is, or encrypted if `trust` says whose certificates
+    /// count. The handshake may take until `deadline`; it changes the timeouts of the socket.
     ///
     /// # Errors
-    /// With a sentence: whose certificate it is not, that it has expired, that nobody known has signed it.
+    /// With a sentence: the certificate is for another name, has expired, or is not signed by a trusted
+    /// authority.
     pub fn open(
         socket: TcpStream,
         host: &str,
@@ -260,7 +261,7 @@ impl Inner {
         let mut sealed = [0; READ_BYTES];
         let length = (&self.socket).read(&mut sealed)?;
         let fed = tls.feed(&sealed[..length]);
-        // That the other end is told why matters less than why.
+        // The cause matters more than whether the other end could be told.
         let flushed = self.flush(tls);
         fed.and(flushed).map(|()| length)
     }

@@ -1,4 +1,4 @@
-//! When a certificate expires: the one thing of it that monitoring wants to know, and that the TLS library does not tell.
+//! When a certificate expires. Monitoring needs it, and the TLS library does not tell it.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
@@ -9,8 +9,8 @@ const SEQUENCE: u8 = 0x30;
 /// The version, which the oldest certificates do without.
 const VERSION: u8 = 0xa0;
 
-/// The end of a certificate's validity (RFC 5280, 4.1.2.5), in seconds since the Unix epoch; `None` where it cannot be
-/// read.
+/// The end of a certificate's validity (RFC 5280, 4.1.2.5), in seconds since the Unix epoch; `None` if it
+/// cannot be read.
 pub fn expires_s(der: &[u8]) -> Option<i64> {
     let mut certificate = Der(Der(der).take(SEQUENCE)?);
     let mut signed = Der(certificate.take(SEQUENCE)?);
@@ -41,7 +41,7 @@ impl<'a> Der<'a> {
         let (first, rest) = rest.split_first()?;
         let (length, rest) = match first {
             0..0x80 => (usize::from(*first), rest),
-            // The length stands in so many bytes.
+            // The length is in so many bytes.
             _ => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
                 let long = bytes.iter().try_fold(0_usize, |length, byte| {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_has_no_end() {
         let good = certificate(&value(UTC_TIME, b"251120222000Z"), true);
-        // Cut within the time, or before it: all behind it does not matter.
+        // Cut within the time or before it; the bytes after it do not matter.
         for cut in 0..good.len() - 20 {
             assert_eq!(expires_s(&good[..cut]), None);
         }

@@ -18,7 +18,7 @@ use syncnet::{
 /// How an event's line begins, as servers of this version write it: told apart without parsing it.
 pub const EVENT_STARTS: [&[u8]; 2] = [b"{\"msg_type\":\"chat\"", b"{\"msg_type\":\"room_event\""];
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallError {
     /// The server said no; the connection may go on.
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Where the message of the last call stands.
+    /// The place of the last call's message in its room.
     pub fn sent(&self) -> Result<SentAnswer, CallError> {
         match self.parsed()? {
             Some(Answer::Sent(sent)) => Ok(sent),
@@ -92,7 +92,7 @@ impl Connection {
         }
     }
 
-    /// The bare socket. What was pushed and not yet read is lost, so only where nothing was: see callers.
+    /// The bare socket. Pushes that were not yet read are lost, so call it only if there are none.
     pub fn into_stream(self) -> TcpStream {
         self.lines.into_inner()
     }

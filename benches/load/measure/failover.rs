@@ -1,4 +1,4 @@
-//! How long nobody gets an answer when the leader dies, freezes or hands over.
+//! How long there is no answer when the leader dies, freezes or hands over.
 //!
 //! A cluster of our own runs under the load of closed-loop writers on all its servers. Then, so many times:
 //! the leader is hurt, the time until the next acknowledgement is taken, the leader is mended, and the
@@ -77,7 +77,7 @@ pub fn measure(plan: &Plan) -> Result<Report, String> {
             .collect();
         let measured = rounds(plan, &mut cluster, &log);
         log.stop.store(true, Ordering::Relaxed);
-        // A server that is frozen still would hold its writers up until they lose patience.
+        // A server that is still frozen would delay its writers until their timeouts.
         for writer in writers {
             writer.join().map_err(|_| "a writer panicked".to_owned())?;
         }
@@ -100,7 +100,7 @@ struct Log {
     refused: AtomicU64,
     /// Connections that were lost.
     lost: AtomicU64,
-    /// What must never happen, when it happened.
+    /// The first violation of what must never happen.
     violation: Mutex<Option<String>>,
     stop: AtomicBool,
 }
@@ -127,7 +127,7 @@ struct Figures {
     acked: u64,
     refused_in_handover: u64,
     lost_in_handover: u64,
-    /// Terms that began meanwhile: two a round where every election was needed and succeeded at once.
+    /// Terms that began meanwhile: two a round if every election was needed and succeeded at once.
     terms: u64,
 }
 
@@ -170,7 +170,7 @@ fn rounds(plan: &Plan, cluster: &mut LocalCluster, log: &Log) -> Result<Figures,
     let mut prober = Writer::new(plan.writers, &targets[..leader], log);
     for round in 0..plan.rounds {
         cluster.settle()?;
-        // Once a round, on a connection that is ready: what follows must not measure a login.
+        // Once a round, so that the connection is ready and no login is measured.
         prober.write_one();
         // Different phases of heartbeats and ticks, the same in every run.
         thread::sleep(Duration::from_millis(300 + (round as u64 * 37) % 200));

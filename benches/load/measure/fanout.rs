@@ -95,13 +95,13 @@ fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, String> {
         };
         let measured = load.measure(run);
         stop.store(true, Ordering::Relaxed);
-        // Waiting readers must see that nobody listens any more.
+        // Readers that wait must notice that the channel is closed.
         drop(load);
         let failures = threads.into_iter().filter_map(|thread| match thread.join() {
             Ok(outcome) => outcome.err(),
             Err(_) => Some("a reading thread panicked".to_owned()),
         });
-        // A failed reader is the reason why the load waited in vain.
+        // The load waited in vain because a reader failed.
         match failures.last() {
             Some(failure) => Err(failure),
             None => measured,
@@ -113,7 +113,7 @@ fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, String> {
     Ok(row)
 }
 
-/// What sends, and how far the readers are.
+/// The senders, and how far the readers are.
 struct Load {
     room: String,
     body: String,
@@ -162,7 +162,7 @@ impl Load {
         Ok(())
     }
 
-    /// Waits where `sent` messages since `began_at` are more than `senders` connections may send.
+    /// Waits if `sent` messages since `began_at` are more than `senders` connections may send.
     fn keep_pace(&self, began_at: Instant, sent: u64, senders: usize) {
         let due = Duration::from_secs_f64(sent as f64 / (SENDER_PER_S * senders as f64));
         thread::sleep(due.saturating_sub(began_at.elapsed()));

@@ -1,4 +1,4 @@
-//! Waiting times and what half, nearly all and the unluckiest had to wait.
+//! Waiting times: median, 99th percentile and maximum.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::report::Cell;
 
-/// The longest time that is told apart: an hour. A longer one counts as this.
+/// The longest time that is recorded: an hour. A longer one counts as this.
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// Waiting times in microseconds, to three digits.

@@ -36,8 +36,8 @@ pub struct Reached {
 
 /// Reads a group of sockets until `stop` is set, which is noticed within a tenth of a second.
 ///
-/// After each look at all sockets it says how far the group is. The channel is bounded: where it is full
-/// this waits, and the kernel's socket buffers hold what arrives.
+/// After each look at all sockets it says how far the group is. The channel is bounded: if it is full this
+/// waits, and the kernel's socket buffers hold what arrives.
 pub fn read_group(
     group: usize,
     mut sockets: Vec<TcpStream>,

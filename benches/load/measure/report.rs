@@ -8,7 +8,7 @@ use syncnet::admin::output::{grouped, table};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
     Count(u64),
-    /// A number with one digit behind the point, or three where it is below ten.
+    /// A number with one digit after the point, or three if it is below ten.
     Number(f64),
     Text(String),
     /// There is no such figure in this row.

@@ -28,7 +28,7 @@ use crate::{
     protocol::ServerId,
 };
 
-/// If one could not be made, the next try comes after this at the latest.
+/// Longest pause after a backup that could not be made.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What was typed after `backup`.
@@ -154,7 +154,7 @@ fn held(restored: &Restored) -> String {
     )
 }
 
-/// Says how it ended.
+/// Prints the result.
 fn say(outcome: Result<String, impl std::error::Error>) -> ExitCode {
     match outcome {
         Ok(text) => {

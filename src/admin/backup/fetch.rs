@@ -30,7 +30,7 @@ use crate::{
 
 /// Longest head of an answer.
 const HEAD_BYTES: u64 = 16 * 1024;
-/// How long a server may take to have on its disk what it has applied.
+/// How long a server may take to write what it has applied to its disk.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 const STORED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -67,7 +67,7 @@ pub struct Fetched {
 /// # Errors
 /// No server gives one, or it cannot be written.
 pub fn fetch(operator: &Operator, session: &mut Session, path: &Path) -> Result<Fetched, BackupError> {
-    // After this the server that was asked has applied all that was acknowledged anywhere before.
+    // After this the server has applied everything that was acknowledged before on any server.
     session.ask(Ping::with_barrier())?;
     let wanted = session.ask(AskStatus {})?.applied_index;
     let target = session.target().clone();
@@ -109,7 +109,7 @@ fn attempt(
     Ok(Some(Fetched { checked, bytes: from.moved() }))
 }
 
-/// What is read, written on the way.
+/// Writes what is read to a second place.
 struct Tee<R, W> {
     from: R,
     into: W,
@@ -158,7 +158,7 @@ fn open(target: &Target, key: &OperatorKey, timeout: Duration) -> Result<Body, B
 /// An answer whose head was read.
 struct HttpAnswer {
     status: u16,
-    /// What is to be answered before anything else is said.
+    /// The challenge that must be answered first.
     challenge: Option<String>,
     body: Body,
 }
@@ -166,7 +166,7 @@ struct HttpAnswer {
 impl HttpAnswer {
     fn refused(mut self, server: String) -> BackupError {
         let mut text = String::new();
-        // What cannot be read is not told.
+        // If the reason cannot be read, it is left out.
         let _ = self.body.by_ref().take(HEAD_BYTES).read_to_string(&mut text);
         let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
         let reason = json.and_then(|json| Some(json["error"]["reason"].as_str()?.to_owned()));

@@ -1,4 +1,4 @@
-//! How far long work is, for people who wait for it.
+//! The progress of long work, on a terminal.
 
 use std::{
     io::{self, IsTerminal, Read, Write},
@@ -9,12 +9,12 @@ use crate::admin::output::grouped;
 
 const EVERY: Duration = Duration::from_millis(250);
 
-/// A reader that says how much was read, on a terminal.
+/// A reader that shows on a terminal how much was read.
 pub struct Progress<R> {
     source: R,
     what: &'static str,
     bytes: u64,
-    /// How much there is, where that is known.
+    /// How much there is, if that is known.
     total: Option<u64>,
     next: Instant,
     is_shown: bool,
@@ -34,7 +34,7 @@ impl<R> Progress<R> {
     fn show(&mut self) {
         if self.is_shown && Instant::now() >= self.next {
             self.next = Instant::now() + EVERY;
-            // Nothing depends on its being seen.
+            // It does not matter if this fails.
             let _ = write!(io::stderr(), "\r{}\x1b[K", line(self.what, self.bytes, self.total));
         }
     }

@@ -19,7 +19,6 @@ const EVERY_LEAST: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Every(pub Duration);
 
-/// What was typed is no time.
 #[derive(Debug, Error)]
 #[error("a time is a number with s, m, h or d behind it, such as 6h, and at least 10s")]
 pub struct NoTime;

@@ -105,7 +105,7 @@ fn open(Operator { targets, key, timeout }: &Operator) -> Result<Session, Transf
     Ok(Session::open(targets, key, *timeout)?)
 }
 
-/// Says how it ended. Standard output may be the export itself.
+/// Prints the result to standard error, since standard output may be the export itself.
 fn say(outcome: Result<String, TransferError>) -> ExitCode {
     match outcome {
         Ok(text) => {

@@ -12,7 +12,7 @@ use crate::{
 /// Why an export was not made, or an import not done.
 #[derive(Debug, Error)]
 pub enum TransferError {
-    /// No server lets this be an operator.
+    /// No server accepts this as an operator.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The cluster said no, or nothing.
@@ -31,7 +31,7 @@ pub enum TransferError {
         /// What the system says.
         source: io::Error,
     },
-    /// Events are forgotten while they go to where nothing can be taken back.
+    /// Events are forgotten while they are written to an output that cannot take them back.
     #[error("{0} forgets events just now; export into a file (--output), or try again")]
     ForgetsNow(RoomName),
     /// Events are forgotten again and again.
@@ -56,7 +56,7 @@ pub enum TransferError {
         /// The event behind.
         to: u64,
     },
-    /// The cluster has not all the events that it promises.
+    /// The cluster does not have all the events that it announced.
     #[error("{room} has no event {seq}")]
     Missing { room: RoomName, seq: u64 },
     /// Lines of the file that is imported.
@@ -109,13 +109,13 @@ impl std::fmt::Display for Lines {
 /// What is wrong with lines of a file.
 #[derive(Debug, Error)]
 pub enum LineError {
-    /// They cannot be read from the disk, or are no text.
+    /// They cannot be read from the disk, or are not text.
     #[error("it cannot be read: {0}")]
     Read(#[source] io::Error),
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("not JSON: {0}")]
     NotJson(#[source] serde_json::Error),
-    /// It is JSON, and no object.
+    /// It is JSON, but not an object.
     #[error("not a JSON object")]
     NoObject,
     /// A later version of the program has written it.

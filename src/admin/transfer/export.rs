@@ -24,18 +24,18 @@ use super::{
 /// Rooms that are asked for at once.
 const ROOMS: u64 = 1_000;
 
-/// How often a room is begun that forgets events while it is written.
+/// How often a room that forgets events meanwhile is begun again.
 const BEGINS_MAX: u32 = 20;
 
-/// Where an export goes.
+/// The output of an export.
 pub trait Out: Write {
-    /// Where it stands; `None` where nothing can be taken back.
+    /// The present offset; `None` if nothing can be taken back.
     ///
     /// # Errors
     /// As for a write.
     fn place(&mut self) -> io::Result<Option<u64>>;
 
-    /// Takes back what was written behind a place.
+    /// Takes back what was written after an offset.
     ///
     /// # Errors
     /// As for a write.
@@ -73,7 +73,7 @@ pub struct Written {
 /// The rooms that there are.
 ///
 /// # Errors
-/// The cluster does not tell.
+/// The cluster does not give them.
 pub fn all_rooms(session: &mut Session) -> Result<Vec<RoomName>, TransferError> {
     let mut rooms: Vec<RoomName> = Vec::new();
     loop {
@@ -100,7 +100,7 @@ pub fn export(
     rooms: &[RoomName],
     out: &mut impl Out,
 ) -> Result<Written, TransferError> {
-    // What is committed anywhere is there from now on.
+    // From now on this server has everything that was committed before.
     session.ask(Ping::with_barrier())?;
     let mut written = Written::default();
     for room in rooms {
@@ -130,8 +130,8 @@ fn export_whole_room(
     Err(TransferError::ForgetsFaster(name.clone()))
 }
 
-/// Writes one room as it is now, and gives the number of its events; `None` where it has forgotten some that were
-/// to come.
+/// Writes one room as it is now, and gives the number of its events; `None` if it has forgotten some that
+/// were still to be written.
 fn export_room(
     session: &mut Session,
     name: &RoomName,

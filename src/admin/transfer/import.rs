@@ -1,12 +1,12 @@
 //! Rooms into a cluster.
 //!
-//! Each room's events go in order, so many at a time; `first_seq` says where they belong, so that nothing can
-//! come twice or in another place. What is there already is compared at its end and left out: an import that
-//! was broken off is simply done again. What a room is set to and who belongs to it comes last, so that no member
-//! watches its history pass by.
+//! Each room's events are sent in order, several at a time. `first_seq` says where they belong, so that none
+//! can be added twice or in another place. Events that are there already are compared at their end and left
+//! out: an import that was broken off is simply repeated. Settings and members of a room come last, so that
+//! its history is not pushed to members.
 //!
-//! If the cluster refuses several events at once, they are sent one by one: the one that it does not take is named
-//! with its line, and those before it are taken over.
+//! If the cluster refuses several events at once, they are sent one by one. The error then names the refused
+//! one with its line; those before it are taken over.
 
 use std::io::BufRead;
 
@@ -28,7 +28,8 @@ use super::{
     line::{Line, Mark},
 };
 
-/// Bytes of events in one request: with the rest of it a line that every server takes, whatever it is set to.
+/// Bytes of events in one request: the whole line is within the least limit that a server can be configured
+/// to.
 const BATCH_BYTES: usize = 40 * 1024;
 const _: () = assert!(BATCH_BYTES + IMPORT_MAX + 1024 <= LINE_BYTES_LEAST);
 /// Members in one request.
@@ -107,7 +108,7 @@ struct Room {
     last_seq: u64,
     /// The next event of the file.
     next: u64,
-    /// The last event that was there already, which is to be the same.
+    /// The last event that was there already, which must be the same.
     present: Option<Map<String, Value>>,
     /// Up to here events were there already.
     present_seq: u64,
@@ -183,7 +184,7 @@ impl Room {
         {
             return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
         }
-        // It is said once for all of them.
+        // It is given once for all of them.
         event.remove("room");
         let event: ImportEvent = serde_json::from_value(Value::Object(event))
             .map_err(|source| at(LineError::Event { room: self.name.clone(), seq, source }))?;
@@ -218,7 +219,7 @@ impl Room {
         let all = batch.iter().map(|waiting| waiting.event.clone()).collect();
         match session.ask(import(self.batch_first, all)?) {
             Ok(_) => self.events += batch.len() as u64,
-            // Nothing of it was done; which of them it is shows when each goes by itself.
+            // None of them was added. Sending each by itself shows which one is refused.
             Err(AskError::Refused(_)) => {
                 for (seq, Waiting { line, event }) in (self.batch_first..).zip(batch) {
                     let refused = |source| LineError::Refused {
@@ -271,7 +272,7 @@ fn one_event(room: &RoomName, after: u64) -> Result<Export, LineError> {
     Ok(Export { room: room.clone(), after, limit: Some(Limit::clamped(1)) })
 }
 
-/// Whether two events are one, but for what differs between clusters and what people have added since.
+/// Whether two events are the same, except for what differs between clusters and what users have added since.
 fn same(mut one: Map<String, Value>, mut other: Map<String, Value>) -> bool {
     for event in [&mut one, &mut other] {
         event.retain(|key, _| {

@@ -7,7 +7,7 @@ use crate::protocol::{RoomName, export::RoomInfo};
 
 use super::error::LineError;
 
-/// The form of the file that is written, and the newest that is read.
+/// The version of the format that is written, and the newest that is read.
 pub const VERSION: u32 = 1;
 
 /// A line that is no event. Events have no field `export`.
@@ -34,7 +34,7 @@ pub enum Mark {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
-    /// What is no event.
+    /// A line that is no event.
     Mark(Box<Mark>),
     /// An event of the room that began last, and its place.
     Event { seq: u64, event: Map<String, Value> },
@@ -44,7 +44,7 @@ impl Line {
     /// Reads a line. Of several equal keys the last one counts.
     ///
     /// # Errors
-    /// It is none of an export.
+    /// It is no line of an export.
     pub fn read(text: &str) -> Result<Line, LineError> {
         let value: Value = serde_json::from_str(text).map_err(LineError::NotJson)?;
         let Value::Object(fields) = value else { return Err(LineError::NoObject) };

@@ -1,6 +1,6 @@
 //! `syncnet-admin export` and `import`: rooms as JSON lines, out of a cluster and into one.
 //!
-//! Both are a client of any server that proves to be an operator's, and ask page by page. `docs/EXPORT.md`
+//! Both are clients that prove to be an operator's, and ask any server page by page. `docs/EXPORT.md`
 //! describes the file.
 
 pub mod command;

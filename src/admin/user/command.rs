@@ -100,7 +100,7 @@ fn username(text: &str) -> Result<UserName, BadName> {
 pub fn run(args: UserArgs) -> Result<ExitCode, UsageError> {
     let UserArgs { what, operator } = args;
     let Operator { targets, key, timeout } = operator.load()?;
-    // Asked for before anything is done, so that nothing is half done when it is wrong.
+    // The password is asked for first, so that nothing is half done if it is wrong.
     let password = match &what {
         What::Add { name, password_stdin, .. } | What::Password { name, password_stdin } => {
             Some(password::ask(name.as_str(), *password_stdin)?)
@@ -232,7 +232,7 @@ mod tests {
         Cli::try_parse_from([&["user"], words].concat()).map(|cli| cli.user)
     }
 
-    /// What is said when `words` are typed and the server answers by `script`.
+    /// What is printed when `words` are typed and the server answers by `script`.
     fn typed(words: &[&str], password: Option<&str>, script: Script) -> Result<String, String> {
         let what = parse(words).unwrap().what;
         let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();

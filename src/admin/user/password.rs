@@ -29,8 +29,8 @@ pub enum PasswordError {
     Unfit(Invalid),
 }
 
-/// A new password, from the terminal, where it is asked for twice and not shown, or from the first line of
-/// standard input.
+/// A new password, from the first line of standard input or from the terminal, which asks for it twice and
+/// does not show it.
 ///
 /// # Errors
 /// There is none, or none that a server would take.
@@ -43,7 +43,7 @@ fn from_terminal(username: &str) -> Result<ChosenPassword, PasswordError> {
     let password = prompt(format!("New password of {username}: "))?;
     let password = ChosenPassword::new(&password).map_err(PasswordError::Unfit)?;
     let again = prompt("The same again: ".into())?;
-    // Compared as they are prepared, in case that the two were typed in different ways.
+    // Compared in their prepared form, because the same characters can be typed in different ways.
     let is_same = ChosenPassword::new(&again).is_ok_and(|again| again == password);
     if is_same { Ok(password) } else { Err(PasswordError::Different) }
 }

@@ -1,5 +1,5 @@
-//! Random instructions, with a database that lags behind the publications, pages and events that are found
-//! in any order, and readers that take what they like. Checked is what a client sees, line by line.
+//! Random instructions, with a database that lags behind the publications, pages and events that are found in
+//! any order, and readers that take any amount. Checks what a client sees, line by line.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,7 +16,7 @@ use crate::{
 /// What a client has seen and still expects.
 #[derive(Default)]
 struct Client {
-    /// By room: the next event, where the room is followed.
+    /// By room: the next event, if the room is followed.
     next: BTreeMap<String, u64>,
     /// The rooms that must come to their newest event in the end.
     follows: BTreeSet<RoomId>,
@@ -277,7 +277,7 @@ impl World {
         }
         self.queries.extend(self.fanout.queries());
         for (conn, end) in self.fanout.closed() {
-            assert_eq!(end, End::Finished, "reading cuts nobody");
+            assert_eq!(end, End::Finished, "reading cuts no connection");
             let client = self.clients.remove(&conn).expect("it was open");
             assert!(client.is_closing, "only what is to be closed is");
         }
@@ -300,7 +300,7 @@ impl World {
         }
     }
 
-    /// The readers read, the database is there: everybody comes to the end of everything.
+    /// The readers read and the database answers: every connection gets every event.
     fn settle(&mut self) {
         self.visible = self.rooms.iter().map(History::last_seq).collect();
         for _ in 0..2_000 {

@@ -182,7 +182,7 @@ fn whoever_left_and_came_back_during_a_join_goes_on_behind_its_answer() {
     assert_eq!(story.read(CONN), ["ack 1 [2,3]", "ack 2 [6]", "7", "8"]);
 }
 
-/// What comes of a query where the queue of those who could look is full.
+/// The result of a query if the queues of the query threads are full.
 fn nobody_looked() -> QueryResult {
     Err(Refusal::new(Code::Overloaded, "busy"))
 }
@@ -313,7 +313,7 @@ fn who_has_got_something_is_closed_rather_than_skipped_and_its_resume_tells_what
 #[test]
 fn what_was_deleted_is_not_shown_from_memory() {
     let mut story = Story::new(1 << 20, 500);
-    // Somebody is there all the time, so the newest events are in memory.
+    // A follower is there all the time, so the newest events are in memory.
     let (room, last_seq) = (story.history.room, story.history.last_seq());
     story.fanout.handle(Instruction::Follow {
         conn: OTHER,
@@ -342,7 +342,7 @@ fn what_an_event_has_become_counts_by_its_length_now() {
     for _ in 0..3 {
         story.say();
     }
-    // Of what does not fit into memory the oldest goes, as when it is new.
+    // If the new form does not fit into memory the oldest events go, as with a new event.
     let rewrite = story.history.rewrite(2, &"long ".repeat(60_000));
     story.fanout.handle(rewrite);
     story.read(CONN);

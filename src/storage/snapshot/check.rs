@@ -1,4 +1,4 @@
-//! A snapshot checked as its bytes go by, without a place to put them.
+//! A snapshot checked as it is read, without storing it.
 
 use std::io::Read;
 
@@ -21,8 +21,8 @@ pub struct Contents {
     pub chunks: u64,
 }
 
-/// Reads a snapshot to its end and checks what can be checked of it without a database: every record, their order, and
-/// that none is missing or there twice.
+/// Reads a snapshot to its end and checks all that can be checked without a database: every record, their
+/// order, and that none is missing or there twice.
 ///
 /// # Errors
 /// It is not as it was written, or not the one that `head` announces.
@@ -35,7 +35,8 @@ pub fn check(head: &SnapshotHead, content: &mut dyn Read) -> Result<Contents, In
     let mut totals = Totals::default();
     let mut last: Option<(u8, Vec<u8>)> = None;
     loop {
-        // Each table comes in the order of its keys, so a row that is there twice is one that does not grow.
+        // Each table comes in the order of its keys, so a repeated row has a key that is not greater than the
+        // last.
         let place = match records.next()? {
             (STATE, body) => {
                 let (key, value) = split_state(body).ok_or_else(|| malformed("row of state"))?;

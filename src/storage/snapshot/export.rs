@@ -1,4 +1,4 @@
-//! A snapshot written, row by row as its bytes are asked for.
+//! A snapshot written, row by row as its bytes are read.
 
 use std::{
     io::{self, Read},
@@ -21,7 +21,7 @@ use crate::{
 /// Rows are read from the tables until so many bytes wait to be sent.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What a snapshot of these tables is. Its `term` is 0: only the sender knows it.
+/// The head of a snapshot of these tables. Its `term` is 0: only the sender knows it.
 fn head(tables: &(impl Tables + ?Sized)) -> Result<SnapshotHead, StorageError> {
     let cluster: Option<Cluster> = stored(tables, name::CLUSTER)?;
     let cluster = cluster.ok_or_else(|| {
@@ -32,22 +32,22 @@ fn head(tables: &(impl Tables + ?Sized)) -> Result<SnapshotHead, StorageError> {
     Ok(SnapshotHead { cluster_id: cluster.cluster_id, term: 0, index, index_term, conf })
 }
 
-/// Gives the bytes of a snapshot, reading rows as they are asked for.
+/// Gives the bytes of a snapshot; rows are read as they are needed.
 ///
 /// `source` must not change meanwhile: it is a read transaction, or an image of the twin.
 pub struct Export<S> {
     source: S,
     head: SnapshotHead,
     expected: Totals,
-    /// What is removed is not sent, though it is not wiped yet.
+    /// Rows that are removed and not wiped yet. They are not sent.
     removed: Removed,
     stage: Stage,
     out: Records,
     /// How much of `out` was given away.
     given: usize,
-    /// What was read, to be compared with `expected`.
+    /// The totals of what was read, to be compared with `expected`.
     read: Totals,
-    /// What was sent; the same, but for what is removed.
+    /// The totals of what was sent; the same, except for removed rows.
     sent: Totals,
 }
 
@@ -87,7 +87,7 @@ where
         &self.head
     }
 
-    /// Puts more records into `out`, at least one unless everything was said.
+    /// Puts more records into `out`, at least one until all are there.
     fn advance(&mut self) -> Result<(), StorageError> {
         self.stage = match &self.stage {
             Stage::Head => {

@@ -1,4 +1,4 @@
-//! A snapshot read, record by record, into tables that the caller rolls back should it be no good.
+//! A snapshot read, record by record, into tables. If it cannot be used, the caller rolls them back.
 
 use std::io::{self, Read};
 
@@ -66,7 +66,7 @@ pub fn import<T: TablesMut>(
     }
 }
 
-/// The sender's term is said beside the snapshot and not in it.
+/// The sender's term is announced, but not in the snapshot itself.
 pub(super) fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
     let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
     if (SnapshotHead { term: announced.term, ..found }) == *announced {
@@ -151,7 +151,7 @@ pub(super) fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
     Some(RawChunk { file: *file, number: u32::from_le_bytes(*number), bytes, crc: 0 })
 }
 
-/// Whatever goes wrong in reading it is the content's; the database has not been touched by that.
+/// The error for content that cannot be read, which is no error of the disk.
 fn cut_short(error: io::Error) -> InstallError {
     unreadable(format!("the snapshot cannot be read to its end: {error}"))
 }
