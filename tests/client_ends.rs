@@ -1,5 +1,5 @@
-//! How the terminal client ends in a script when something is in its way: a full disk, a signal, an output that
-//! nobody reads. Nothing is lost in silence: each line of the input is kept on the disk, or said not to be.
+//! How the terminal client ends in a script if something goes wrong: a full disk, a signal, an output without
+//! a reader. Nothing is lost silently: each line of the input is kept on the disk, or reported as lost.
 #![cfg(unix)]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-/// A client of no server: nothing listens on its port. `shell` is done before it in the same process.
+/// A client without a server: nothing listens on its port. `shell` is run before it in the same process.
 fn client(folder: &Path, shell: &str, more: &[&str]) -> Child {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     Command::new("sh")
@@ -34,7 +34,7 @@ fn kept(folder: &Path) -> Vec<String> {
     lines.map(|line| line["added"]["body"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The number before `words` in what was said.
+/// The number before `words` in the output.
 fn number(said: &str, words: &str) -> usize {
     let Some(at) = said.find(words) else { return 0 };
     said[..at].rsplit([' ', ';']).find_map(|word| word.parse().ok()).unwrap()
@@ -47,12 +47,12 @@ fn said(output: &Output) -> &str {
 #[test]
 fn on_a_full_disk_each_message_is_kept_or_said_not_to_be() {
     let folder = tempfile::tempdir().unwrap();
-    // A file may not grow beyond so many blocks; without the trap a signal would end the program there.
+    // A file may not grow beyond this many blocks; without the trap a signal would end the program there.
     let mut child = client(folder.path(), "trap '' XFSZ\nulimit -f 60", &["--wait-s", "0"]);
     let lines: Vec<String> = (1..=300).map(|number| format!("{number} {}", "x".repeat(80))).collect();
     let mut input = child.stdin.take().unwrap();
     let text = lines.join("\n") + "\n";
-    // It stops reading, so the rest may find nobody.
+    // It stops reading, so the rest may find no reader.
     let writing = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
     let output = child.wait_with_output().unwrap();
     writing.join().unwrap();

@@ -1,7 +1,7 @@
-//! The terminal client as a script meets it: the real program against scripted servers on free ports.
+//! The terminal client in scripts: the real program against scripted servers on free ports.
 //!
-//! The servers share one set of rooms, as a cluster does, so that a client can be moved from one to
-//! another and everything it was told can be checked at the end.
+//! The servers share one set of rooms, as a cluster does, so a client can be moved from one to another, and
+//! everything that it was told can be checked at the end.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
-/// What the servers agree on, and what they are told to do.
+/// The servers' shared state, and what they are told to do.
 #[derive(Default)]
 struct Cluster {
     /// The messages, as (room, client_msg_id, body), in their order.

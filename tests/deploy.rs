@@ -1,4 +1,4 @@
-//! What is shipped to run servers says the same as the program.
+//! The shipped configurations agree with the program.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What stands behind `key` in a line of its own, up to a space.
+/// The value behind `key` in a line of its own, up to a space.
 fn setting<'a>(text: &'a str, key: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(key));
     line.and_then(|rest| rest.split_whitespace().next()).unwrap_or_else(|| panic!("there is no {key}"))

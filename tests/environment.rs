@@ -1,4 +1,4 @@
-//! A server that is told everything by its environment, as in a container, and asked about itself.
+//! A server that is configured by its environment, as in a container, and asked about itself.
 
 use std::{
     process::{Child, Command, Output, Stdio},
@@ -54,7 +54,7 @@ impl Drop for Running {
     }
 }
 
-/// The exit status, and all that was said.
+/// The exit status, and all output.
 fn said(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     (output.status.code(), text.concat())

@@ -1,4 +1,4 @@
-//! What is shipped to watch servers names series that there are, and Prometheus takes it.
+//! The shipped monitoring names only series that exist, and Prometheus accepts it.
 
 use std::{
     collections::BTreeSet,
@@ -89,7 +89,8 @@ fn the_rules_and_the_dashboard_ask_for_series_that_there_are() {
         assert_eq!(named.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new(), "{query}");
         shown.extend(named);
     }
-    // Nothing that is measured is left out of the picture, but for sums and counts of histograms and what helps others.
+    // No series is missing in the dashboards, except sums and counts of histograms and series that only help
+    // others.
     let left: Vec<_> = known
         .difference(&shown)
         .filter(|name| !name.ends_with("_sum") && !name.ends_with("_count"))

@@ -88,7 +88,7 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts")
 }
 
-/// The exit status, and all that was said.
+/// The exit status, and all output.
 fn said(output: &Output) -> (i32, String) {
     let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     (output.status.code().unwrap_or(-1), text.concat())
@@ -105,8 +105,8 @@ impl Drop for Bystander {
     }
 }
 
-/// What these make and test is for Linux, from a Linux machine, needs no second machine to hold, or a tool that
-/// Windows does not have.
+/// Scripts without a Windows version: what they make or test is for Linux, or they need a tool that Windows
+/// does not have.
 const LINUX_ONLY: [&str; 7] = [
     "build_release",
     "make_base_images",
@@ -136,14 +136,14 @@ fn text(name: &str) -> String {
     fs::read_to_string(scripts().join(name)).unwrap()
 }
 
-/// The lines of a script that contain `what`, from there on, without what marks a comment.
+/// The lines of a script that contain `what`, from there on, without comment marks.
 fn lines_with(name: &str, what: &str) -> BTreeSet<String> {
     let text = text(name);
     let lines = text.lines().filter_map(|line| line.find(what).map(|start| line[start..].trim().to_owned()));
     lines.map(|line| line.replace("common.bat", "common.sh")).collect()
 }
 
-/// Nobody runs the `.bat` here; what can be seen in the text of both is compared at least.
+/// No `.bat` can be run here, so at least the texts of both are compared.
 #[test]
 fn twins_say_and_take_the_same() {
     let settings = |name: &str| -> BTreeSet<String> {
@@ -175,7 +175,8 @@ fn twins_say_and_take_the_same() {
             .skip(1)
             .filter_map(|rest| rest.split([';', '|', '>', '"', '%', '\n']).next());
         let is_check = |call: &&str| {
-            // What a shell script does for the browser tests, and leaves out if a tool is missing, has no twin.
+            // The steps of a shell script for the browser tests, which it leaves out if a tool is missing,
+            // have no counterpart.
             let is_of_shell = ["install", "build", "--skip"].iter().any(|word| call.contains(word));
             call.contains("--check") || call.contains("--locked") && !is_of_shell
         };
@@ -199,7 +200,7 @@ fn a_misspelt_key_is_named_and_nobody_is_accused() {
 fn stopping_touches_nothing_but_the_servers() {
     let place = Place::new();
     fs::create_dir(place.path("run")).unwrap();
-    // A process id that was given to another program since, even one that talks like a server's.
+    // A process id that was given to another program since, even to one that answers like a server.
     let mut bystander = Bystander(
         Command::new("sh")
             .args(["-c", "read line; :", "x", "--server-id", "server1"])
@@ -258,7 +259,7 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("server2 runs already"), "{text}");
 
-    // From another folder the same cluster is a stranger's.
+    // From another folder the same cluster counts as someone else's.
     let output =
         place.script("start_all_servers.sh").env("SYNCNET_RUN_DIR", place.path("elsewhere")).output();
     let (status, text) = said(&output.unwrap());
@@ -290,7 +291,7 @@ fn a_taken_port_is_named_and_nothing_is_left_running() {
     assert!(text.contains("No server runs here"), "{text}");
 }
 
-/// The demonstration checks what it shows: a client's whole life on a cluster that is hurt in every way of it.
+/// The demonstration checks what it shows: a client's whole life on a cluster with all kinds of faults.
 #[test]
 fn the_demonstration_holds() {
     let place = Place::new();

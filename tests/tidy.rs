@@ -1,6 +1,6 @@
 //! Rules about the source that the compiler does not check.
 //!
-//! The pure folders decide and must stay without a world: what they read there would differ between the
+//! The pure folders must not use clocks, sockets, files or random numbers: these would differ between the
 //! threads of a server and the simulator, and a failing seed would no longer be a bug report.
 
 use std::{
@@ -10,9 +10,10 @@ use std::{
     process::Command,
 };
 
-/// The folders and files in which nothing may touch the world.
+/// The pure folders and files.
 ///
-/// Of the client library the connection's state machine is pure, and the core of its screen; the rest is their shell.
+/// In the client library, the connection's state machine and the core of the screen are pure; the rest is
+/// their shell.
 const PURE: [&str; 28] = [
     "src/protocol",
     "src/disk.rs",
@@ -61,7 +62,7 @@ const FORBIDDEN_IN_PURE: [(&str, &str); 13] = [
     ("rusqlite", "pure code speaks of storage by its trait"),
 ];
 
-/// The types of what only its owner knows. What the log carries is on every server's disk for ever.
+/// The types of secrets. They must not get into the log, which is on every server's disk for ever.
 const SECRETS: [&str; 3] = ["Password", "ChosenPassword", "Token"];
 
 /// Which of the folders and files the code of one of them may name, beside itself: the arrows of
@@ -84,7 +85,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("admin", &["protocol", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
-/// Longer files have two owners' state in them. The tests at the end of a file do not count.
+/// Longer files should be split. The tests at the end of a file do not count.
 const LINES_MAX: usize = 700;
 
 #[test]
@@ -170,7 +171,7 @@ fn files_are_about_one_thing() {
 #[test]
 fn nothing_is_left_for_later() {
     let mut wrong = Vec::new();
-    // Put together, so that this file does not find itself.
+    // Concatenated, so that this file does not find itself.
     let markers =
         [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("TO", "DO")];
     for file in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(folder)) {
@@ -183,7 +184,7 @@ fn nothing_is_left_for_later() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A map that names places that are gone is worse than none.
+/// The documents name only files that exist.
 #[test]
 fn the_documents_name_places_that_exist() {
     let mut wrong = Vec::new();
@@ -204,7 +205,7 @@ fn the_documents_name_places_that_exist() {
     assert!(wrong.is_empty(), "these are gone:\n{}", wrong.join("\n"));
 }
 
-/// A change that moves what a mutant changes has to move the mutant too (`scripts/mutants.sh`).
+/// A change to code that a mutant patches must adapt the mutant, too (`scripts/mutants.sh`).
 #[test]
 fn every_mutant_applies_and_says_what_catches_it() {
     let mut wrong = Vec::new();
@@ -288,8 +289,8 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The files and folders of this project that `text` quotes: Rust, JSON, scripts, recordings, and folders, which
-/// end in a slash. What begins with a slash is a path of HTTP.
+/// The files and folders of this project that `text` quotes: Rust, JSON, scripts, recordings, and folders,
+/// which end in a slash. A path that begins with a slash is one of HTTP.
 fn places_quoted(text: &str) -> Vec<&str> {
     let is_place = |name: &str| {
         let is_file = name.ends_with(".rs")
@@ -308,7 +309,8 @@ fn files_linked(text: &str) -> Vec<&str> {
     files.filter(|file| !file.is_empty() && !file.contains("://")).collect()
 }
 
-/// Whether `way` names a seed of the simulation and a promise, or one of `tests`; `scripts/mutants.sh` runs it.
+/// Whether `way` names a seed of the simulation and a promise, or one of `tests`; `scripts/mutants.sh` runs
+/// it.
 fn is_way_to_catch(way: &str, tests: &BTreeSet<String>) -> bool {
     match way.split(' ').collect::<Vec<_>>()[..] {
         ["simulation", "seed", seed, "breaks", _] => {
@@ -327,12 +329,12 @@ fn tests_in(text: &str) -> Vec<String> {
     behind.filter_map(|(_, part)| Some(part.split_once('(')?.0.to_owned())).collect()
 }
 
-/// Every Rust file under `path`, which may be a file itself; what does not exist has none.
+/// Every Rust file under `path`, which may be a file itself; none if it does not exist.
 fn rust_files(path: &str) -> Vec<PathBuf> {
     files(path, "rs")
 }
 
-/// Every file with this extension under `path`, which may be a file itself; what does not exist has none.
+/// Every file with this extension under `path`, which may be a file itself; none if it does not exist.
 fn files(path: &str, wanted: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![root().join(path)];
@@ -349,8 +351,8 @@ fn files(path: &str, wanted: &str) -> Vec<PathBuf> {
 }
 
 /// The numbered lines of a file that are code of the product: without comments, strings, and all that follows
-/// `#[cfg(test)]` at the start of a line, where the tests of a file begin; none of a file in a folder `tests` or
-/// that is called `tests.rs` or `..._tests.rs`. Tests may touch the world.
+/// `#[cfg(test)]` at the start of a line, where the tests of a file begin; none of a file in a folder `tests`
+/// or that is called `tests.rs` or `..._tests.rs`. Tests may touch the world.
 fn code_lines(file: &Path) -> Vec<(usize, String)> {
     let in_src = file.strip_prefix(root()).unwrap_or(file);
     let is_of_tests = in_src.components().any(|part| part.as_os_str() == "tests")
@@ -363,7 +365,7 @@ fn code_lines(file: &Path) -> Vec<(usize, String)> {
     code.map(|(number, line)| (number + 1, strip(line))).collect()
 }
 
-/// A line without what stands in its strings and after `//`.
+/// A line without the content of its strings and without its comment.
 fn strip(line: &str) -> String {
     let mut code = String::new();
     let mut letters = line.chars().peekable();
@@ -383,7 +385,7 @@ fn strip(line: &str) -> String {
     code
 }
 
-/// The paths within this crate that stand in `code`, those of a `use` one by one.
+/// The paths within this crate in `code`, those of a `use` one by one.
 fn paths_in_crate(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, head) in code.match_indices("crate::") {
@@ -415,14 +417,14 @@ fn take_paths<'a>(before: &str, code: &'a str, paths: &mut Vec<String>) -> &'a s
         }
         _ => {
             paths.push(path);
-            // An alias, or something that is no name, belongs to nothing that is asked here.
+            // An alias, or something that is no name, does not matter here.
             let end = rest.find([',', '}']).unwrap_or(rest.len());
             &rest[end..]
         }
     }
 }
 
-/// Whether `word` stands in `code` as a whole path or identifier and not as a part of another.
+/// Whether `word` is in `code` as a whole path or identifier and not as a part of another.
 fn names(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(at, _)| {
         let before = code[..at].chars().next_back();

@@ -1,5 +1,5 @@
 //! Stories of clients, and of strangers, that send what no client should. Each mistake gets its nack; no
-//! server ends, nothing that belongs to others is disturbed.
+//! server ends, and other clients are not disturbed.
 
 use std::{
     net::{TcpStream, UdpSocket},
@@ -105,7 +105,7 @@ fn every_mistake_gets_its_nack_and_the_connection_stays() {
             );
             expect_pong(&mut wire);
         }
-        // Right at the limits nothing is wrong.
+        // Values at the limits are valid.
         wire.send(&deep(32)).expect("the connection stands");
         let body = "ä".repeat(8 * 1024);
         wire.call("create_join", json!({"room": "limits"}), ANSWER_WITHIN).expect("a good request");
@@ -161,7 +161,7 @@ fn a_line_of_a_mebibyte_is_refused() {
         );
         let mut wire = Wire::open_unjudged(target);
         expect_pong(&mut wire);
-        // A little too long: read in one piece, so that the nack can be seen.
+        // A little too long: read in one piece, so the nack can be seen.
         let line = json!({"msg_type": "ping", "data": {"x": "y".repeat(64 * 1024)}}).to_string();
         wire.send(line.as_bytes()).expect("it is taken off the network");
         assert_eq!(next_code(&mut wire), "too_large");
@@ -196,7 +196,7 @@ fn the_slow_are_served_and_the_silent_are_closed() {
         // 10 s from the beginning, and some time for a busy machine.
         assert!(wire.is_closed_within(Duration::from_secs(25)), "who says nothing is closed after 10 s");
     }
-    // Who has said something once may be silent as long as it likes.
+    // A client that has sent a line may be silent for as long as it likes.
     expect_pong(&mut slow);
     verdict::read_everything(&mut cluster, &judge, load);
 }
@@ -244,7 +244,7 @@ fn who_never_reads_is_cut_and_not_skipped_while_others_go_on() {
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
-/// Joins the room `loud`; gives where it ended.
+/// Joins the room `loud`; gives its last `seq`.
 fn join_loud(wire: &mut Wire, user: &str) -> u64 {
     wire.call("login", json!({"username": user}), ANSWER_WITHIN).expect("a good request");
     let joined = wire.call("create_join", json!({"room": "loud", "history": 0}), ANSWER_WITHIN);
@@ -266,7 +266,7 @@ fn a_flood_of_connections_is_bounded_and_passes() {
     let mut cluster =
         Cluster::start_with(3, json!({"limits": {"connections": 60, "connections_reserved": 0}}));
     let judge = Judge::new(3, cluster.folder());
-    // Writers stay where they are, one on each server; a reader would come by and be turned away.
+    // Writers stay on their servers, one on each; a reader would change servers and be refused.
     let load = Load::start(&cluster, &judge, 3, 0);
     let target = cluster.targets[1].clone();
     let mut flood: Vec<Wire> = (0..300).map(|_| Wire::open_unjudged(&target)).collect();
@@ -302,7 +302,7 @@ fn strangers_on_the_ports_between_servers_change_nothing() {
     let mut links = Vec::new();
     for target in &cluster.targets {
         for round in 0_u32..3_000 {
-            // Of all lengths, with every byte in every place sooner or later.
+            // Of all lengths, with every byte in every place at some time.
             let bytes: Vec<u8> =
                 (0..round % 700).map(|at| (at.wrapping_mul(31) ^ round.wrapping_mul(17)) as u8).collect();
             for offset in [10, 20, 40] {

@@ -24,7 +24,7 @@ fn a_server_that_missed_more_than_the_log_keeps_gets_a_snapshot() {
         let first = databases::first_log_index(&cluster.data_of(victim));
         assert!(
             first.is_none_or(|first| first > had + 1),
-            "it caught up by a log that nobody had: {first:?}"
+            "it caught up by a log that no server had: {first:?}"
         );
     }
     verdict::read_everything(&mut cluster, &judge, load);

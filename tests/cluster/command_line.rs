@@ -1,4 +1,5 @@
-//! Stories of operators: the self-test, and mistakes that are told in one sentence before anything starts.
+//! Stories of operators: the self-test, and mistakes that are reported in one sentence before anything
+//! starts.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What the database file of a stopped server holds, read with nothing but SQLite and a JSON parser.
+//! The content of a stopped server's database file, read with nothing but SQLite and a JSON parser.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,7 +16,7 @@ pub struct Database {
     pub state: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Reads the database in a server's data folder. It must be whole in the eyes of SQLite.
+/// Reads the database in a server's data folder. SQLite must find it intact.
 pub fn read(data: &Path) -> Database {
     let connection = open(data);
     let found: String = connection
@@ -63,7 +63,7 @@ fn state(connection: &Connection) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .collect()
 }
 
-/// What the data in a server's folder says of whose it is. The server may be running.
+/// The identity in a server's data folder. The server may be running.
 pub fn identity(data: &Path) -> Vec<u8> {
     open(data)
         .query_row("SELECT value FROM meta WHERE name = 'identity'", [], |row| row.get(0))

@@ -1,4 +1,4 @@
-//! Stories of processes that stop in their tracks and go on later, as if nothing had happened (SIGSTOP).
+//! Stories of processes that are stopped and go on later, as if nothing had happened (SIGSTOP).
 
 use std::{
     sync::Arc,
@@ -55,8 +55,8 @@ fn a_leader_that_was_frozen_for_five_seconds_finds_itself_replaced() {
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
-/// The frozen leader's kernel takes what is asked meanwhile. It is the first that the leader reads when it goes on,
-/// mostly before it hears that it is deposed.
+/// The frozen leader's kernel accepts requests meanwhile. They are the first that the leader reads when it
+/// goes on, mostly before it hears that it is deposed.
 #[test]
 fn a_leader_that_was_frozen_does_not_deny_what_was_made_meanwhile() {
     let mut cluster = Cluster::start(3);
@@ -95,7 +95,7 @@ fn a_leader_that_was_frozen_does_not_deny_what_was_made_meanwhile() {
     judge.expect_kept();
 }
 
-/// A connection of somebody whom the server knows.
+/// A connection of a user whom the server knows.
 fn hello(cluster: &Cluster, judge: &Arc<Judge>, server: usize, number: usize) -> Wire {
     let mut wire = Wire::open(&cluster.targets, server, judge).expect("the server accepts connections");
     let login = json!({"username": format!("user{number}")});
@@ -153,7 +153,7 @@ fn all_three_freeze_and_go_on() {
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
-/// How long a process stands still is the fault itself, not a wait for something.
+/// The time for which a process is stopped is the fault itself, not a wait for something.
 fn freeze_for(cluster: &Cluster, server: usize, frozen_ms: u64) {
     cluster.freeze(server);
     thread::sleep(Duration::from_millis(frozen_ms));

@@ -26,34 +26,34 @@ use tempfile::TempDir;
 /// One story at a time.
 static TURN: Mutex<()> = parking_lot::const_mutex(());
 
-/// Longest wait for anything that should happen soon. A test that hangs so long has failed.
+/// Longest wait for anything that should happen soon. A test that hangs this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
-/// Pause between two looks at something that has not happened yet.
+/// Pause between two checks of something that has not happened yet.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// A server that says nothing for so long is passed over in a look; it may be frozen.
+/// A server that says nothing for this long is skipped in a look; it may be frozen.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(400);
 /// How far the state of a server under load may be behind and still count as caught up.
 const NEARLY: u64 = 200;
 
 /// The servers `server1`, `server2`, … with ascending ring positions. All are killed when this is dropped;
-/// then the folder is removed, but not where the test has failed.
+/// then the folder is removed, unless the test has failed.
 pub struct Cluster {
     /// The client addresses, by ring position.
     pub targets: Vec<Target>,
     folder: Option<TempDir>,
     servers: Vec<Option<Child>>,
-    /// The servers whose data the story has spoilt.
+    /// The servers whose data the story has damaged.
     spoilt: BTreeSet<usize>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
-    /// Starts so many servers with the default configuration and waits until they have settled.
+    /// Starts this many servers with the default configuration and waits until they have settled.
     pub fn start(servers: usize) -> Cluster {
         Cluster::start_with(servers, json!({}))
     }
 
-    /// Starts so many servers with these keys in their configuration and waits until they have settled.
+    /// Starts this many servers with these keys in their configuration and waits until they have settled.
     pub fn start_with(servers: usize, config: Value) -> Cluster {
         let mut cluster = Cluster::prepare(servers, config);
         for server in 0..servers {
@@ -63,7 +63,7 @@ impl Cluster {
         cluster
     }
 
-    /// Writes everything that so many servers need, and starts none.
+    /// Writes everything that this many servers need, and starts none.
     pub fn prepare(servers: usize, mut config: Value) -> Cluster {
         let turn = TURN.lock();
         let folder =
@@ -245,12 +245,12 @@ impl Cluster {
         }
     }
 
-    /// The data of `server` is not what it was: it is right to set it aside.
+    /// The story has damaged the data of `server`, so the server should set it aside.
     pub fn spoils(&mut self, server: usize) {
         self.spoilt.insert(server);
     }
 
-    /// Checks that those servers, and only those, have set their data aside whose data the story has spoilt.
+    /// Checks that exactly the servers whose data the story has damaged have set it aside.
     #[track_caller]
     pub fn expect_doubts_only_of_the_spoilt(&self) {
         for server in 0..self.servers.len() {
@@ -330,7 +330,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for child in self.servers.iter_mut().flatten() {
-            // Nothing can be done about a process that cannot be killed; the others still must be.
+            // A process that cannot be killed is left; the others must still be killed.
             drop(child.kill());
             drop(child.wait());
         }
@@ -354,7 +354,7 @@ impl Look {
         self.0.iter().filter_map(|(server, status)| Some((*server, status.as_ref().ok()?)))
     }
 
-    /// The server that leads the newest term, where at least `agreeing` servers (itself included) say so.
+    /// The server that leads the newest term, if at least `agreeing` servers (itself included) say so.
     pub fn leader(&self, agreeing: usize) -> Option<usize> {
         let (leader, status) = self
             .statuses()
@@ -366,7 +366,8 @@ impl Look {
         (agree.count() >= agreeing).then_some(leader)
     }
 
-    /// The leader, where all see each other, follow it as voters, wait for nothing, and have applied all but `behind` of what is committed.
+    /// The leader, if all see each other, follow it as voters, wait for nothing, and have applied all but
+    /// `behind` of the committed entries.
     fn settled(&self, behind: u64) -> Option<usize> {
         let leader = self.leader(self.0.len())?;
         let committed = self.statuses().map(|(_, status)| status.commit_index).max()?;

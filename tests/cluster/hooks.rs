@@ -21,7 +21,7 @@ fn a_tool_that_tries_again_after_a_failover_posts_once() {
     for (round, key) in ["", "Idempotency-Key: deploy-7\r\n", ""].into_iter().enumerate() {
         let text = if round == 2 { long.clone() } else { format!("alert {round}") };
         let body = json!({ "text": text }).to_string();
-        // Nobody knows what becomes of this one: the tool goes, and the leader with it.
+        // The outcome of this one is unknown: the tool goes, and the leader with it.
         let follower = (leader + 1) % 3;
         let stream = post(&cluster, follower, &hook, key, &body);
         cluster.kill(leader);
@@ -88,7 +88,7 @@ fn expect_ok(cluster: &Cluster, server: usize, hook: &str, more: &str, body: &st
     assert!(last.starts_with("HTTP/1.1 200 ") && last.ends_with("\r\n\r\nok"), "{last}");
 }
 
-/// What was said in the room, as one server tells it.
+/// The texts in the room, as one server tells them.
 fn bodies(cluster: &Cluster, server: usize) -> Vec<String> {
     let mut wire = Wire::open_unjudged(&cluster.targets[server]);
     wire.call("login", json!({"username": "reader"}), PATIENCE).expect("the connection stands");

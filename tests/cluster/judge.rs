@@ -1,8 +1,8 @@
 //! The history of a run, told to the checker as it happens.
 //!
-//! A line is told before it is written to its socket and after it was read from one, under one lock. So the
-//! order in which the checker hears of things is an order in which they can have happened: what it takes
-//! for acknowledged before another was sent really was.
+//! A line is reported before it is written to its socket and after it was read from one, under one lock. So
+//! the order in which the checker hears of lines is an order in which they can have happened: a message that
+//! it takes for acknowledged before another was sent really was.
 //!
 //! The first broken promise ends the run: it is kept with its time, and every client stops. The whole
 //! history is written to `history.log` beside the servers' logs.
@@ -38,7 +38,7 @@ struct Known {
 }
 
 impl Judge {
-    /// For a cluster of so many servers. The history goes into `folder`.
+    /// For a cluster of this many servers. The history goes into `folder`.
     pub fn new(servers: usize, folder: &Path) -> Arc<Judge> {
         let history = File::create(folder.join("history.log")).expect("the folder is ours");
         Arc::new(Judge {
@@ -53,7 +53,7 @@ impl Judge {
         })
     }
 
-    /// A connection to `server` stands.
+    /// A connection to `server` is open.
     pub fn opened(self: &Arc<Self>, server: usize) -> Tape {
         let conn = self.conns.fetch_add(1, Ordering::Relaxed) + 1;
         self.tell(conn, "opened to", format!("server{}", server + 1).as_bytes(), |checker| {
@@ -79,7 +79,7 @@ impl Judge {
         self.tell(0, "read", what.as_bytes(), |checker| checker.final_read(server, room, events));
     }
 
-    /// Everything was read: judges what can only be judged now.
+    /// Everything was read: checks what can only be checked now.
     pub fn finish(&self) {
         self.tell(0, "finished", b"", |checker| checker.finish());
     }
@@ -89,23 +89,23 @@ impl Judge {
         self.known.lock().checker.chats_acked()
     }
 
-    /// Whether a promise was broken, so that going on is of no use.
+    /// Whether a promise was broken, so that it makes no sense to go on.
     pub fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Something that the contract does not allow was seen by somebody else than the checker.
+    /// Reports a breach of the contract that was seen outside of the checker.
     pub fn object(&self, what: impl Into<String>) {
         let what = what.into();
         self.tell(0, "objection:", what.as_bytes(), |_| Ok(()));
         self.keep(&mut self.known.lock(), &what);
     }
 
-    /// Fails the test where a promise was broken.
+    /// Fails the test if a promise was broken.
     #[track_caller]
     pub fn expect_kept(&self) {
         let mut known = self.known.lock();
-        // What was written so far is worth most when something is wrong.
+        // What was written so far matters most if something is wrong.
         drop(known.history.flush());
         if let Some(violation) = &known.violation {
             panic!("{violation}");
@@ -136,7 +136,7 @@ impl Judge {
     }
 }
 
-/// What one connection tells the judge. Dropping it says that the connection is gone.
+/// What one connection reports to the judge. Dropping it says that the connection is gone.
 pub struct Tape {
     judge: Arc<Judge>,
     conn: u64,

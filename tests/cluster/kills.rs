@@ -19,7 +19,7 @@ fn the_leader_is_killed_twenty_times_under_the_load_of_eight_writers() {
     let judge = Judge::new(3, cluster.folder());
     let load = Load::start(&cluster, &judge, 8, 2);
     for round in 0..rounds {
-        // Half of the time the highest server has taken the lead back; else whoever leads just then.
+        // Half of the time the highest server has taken the lead back; else any server may lead.
         let leader = if round % 2 == 0 { cluster.settle_highest() } else { cluster.settle() };
         load.expect_more_acks(200);
         kill_leader(&mut cluster, leader);
@@ -67,7 +67,7 @@ fn all_three_are_killed_at_once() {
         load.expect_acks("all three were killed");
     }
     let seen = verdict::read_everything(&mut cluster, &judge, load);
-    assert!(seen.lost > 0, "nobody noticed: {seen:?}");
+    assert!(seen.lost > 0, "no client lost a connection: {seen:?}");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_lone_server_acknowledges_nothing_and_says_that_it_may_be_stale() {
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
-/// Kills the leader and checks that somebody else really leads in a newer term.
+/// Kills the leader and checks that another server really leads in a newer term.
 fn kill_leader(cluster: &mut Cluster, leader: usize) {
     let term = cluster.status(leader).term;
     cluster.kill(leader);

@@ -1,4 +1,4 @@
-//! Writers and readers that go on through everything, and how far they have come.
+//! Writers and readers that go on through all faults, and how far they have come.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
     writer::Writer,
 };
 
-/// The rooms that everybody is in, and the rooms of some.
+/// The room of all clients, and the rooms of some.
 pub const LOBBY: &str = "Lobby";
 
 /// What all clients of a load share.
@@ -85,7 +85,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts so many writers and readers, spread over all servers.
+    /// Starts this many writers and readers, spread over all servers.
     pub fn start(cluster: &Cluster, judge: &Arc<Judge>, writers: usize, readers: usize) -> Load {
         let shared = Arc::new(Shared {
             judge: judge.clone(),
@@ -132,7 +132,7 @@ impl Load {
         }
     }
 
-    /// Waits until so many more messages have been acknowledged.
+    /// Waits until this many more messages have been acknowledged.
     #[track_caller]
     pub fn expect_more_acks(&self, more: u64) {
         let due = self.acked() + more;
@@ -189,7 +189,7 @@ impl Drop for Load {
 }
 
 impl Shared {
-    /// Whether going on is of no use.
+    /// Whether the load must end at once.
     pub fn is_over(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) || self.judge.is_broken()
     }

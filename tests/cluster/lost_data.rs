@@ -1,5 +1,5 @@
-//! Stories of servers that lose their data, or get back what is not theirs any more. Such a server must
-//! find out, start anew under a new id, and end as a voter with all data.
+//! Stories of servers that lose their data, or get an old copy back. Such a server must notice, start anew
+//! under a new id, and end as a voter with all data.
 
 use std::{
     fs,
@@ -89,7 +89,7 @@ fn an_old_backup_is_found_out() {
     let lost = id_of(&cluster, victim);
     cluster.start_server(victim);
     cluster.settle();
-    assert_ne!(id_of(&cluster, victim), lost, "nobody noticed the old backup");
+    assert_ne!(id_of(&cluster, victim), lost, "the old backup was not noticed");
     it_counts(&mut cluster, &load, victim);
     verdict::read_everything(&mut cluster, &judge, load);
 }
@@ -145,17 +145,18 @@ fn two_of_three_that_lost_everything_do_not_begin_anew() {
         fs::remove_dir_all(cluster.data_of(victim)).expect("the folder is ours");
     }
     (0..3).for_each(|server| cluster.start_server(server));
-    // They are two of three, and know nothing: together they could acknowledge what the third contradicts.
+    // They are two of three, and know nothing: together they could acknowledge messages that contradict the
+    // third.
     let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
         let look = cluster.look();
         assert!(
             look.leader(1).is_none(),
-            "after {} messages somebody leads without them:\n{look}",
+            "after {} messages a server leads without them:\n{look}",
             seen.acked
         );
     }
-    // What is left is still there to be read.
+    // The data that is left can still be read.
     let mut wire = Wire::open(&cluster.targets, 2, &judge).expect("the survivor accepts connections");
     wire.call("login", json!({"username": "auditor"}), PATIENCE).expect("a login needs no majority");
     let page =
@@ -169,7 +170,7 @@ fn a_second_process_on_one_folder_is_refused() {
     let mut cluster = Cluster::start(3);
     let judge = Judge::new(3, cluster.folder());
     let load = Load::start(&cluster, &judge, 2, 1);
-    // On ports of its own, so that only the folder is in its way.
+    // On ports of its own, so that only the folder stops it.
     let ports = free_base_ports(3).expect("free ports");
     let servers = ports.iter().enumerate().map(|(position, port)| {
         json!({"server_id": name(position), "host": "127.0.0.1", "port": port, "ring_position": position})
@@ -193,7 +194,7 @@ fn a_second_process_on_one_folder_is_refused() {
     verdict::read_everything(&mut cluster, &judge, load);
 }
 
-/// Stops all others that a majority can do without: what goes on now needs `server`.
+/// Stops all others that a majority does not need: from now on it needs `server`.
 fn it_counts(cluster: &mut Cluster, load: &Load, server: usize) {
     cluster.settle();
     let other = (server + 1) % 3;
@@ -203,7 +204,7 @@ fn it_counts(cluster: &mut Cluster, load: &Load, server: usize) {
     cluster.settle();
 }
 
-/// Which incarnation the data of a server is.
+/// The incarnation of a server's data.
 fn id_of(cluster: &Cluster, server: usize) -> Vec<u8> {
     databases::identity(&cluster.data_of(server))
 }

@@ -1,4 +1,4 @@
-//! Clusters of real processes, hurt in every way a process can be hurt, under load.
+//! Clusters of real processes under load, with every fault that a process can have.
 //!
 //! Each test is a story: it starts servers (the program as it is shipped, on free ports, in a folder of its
 //! own), lets clients speak raw protocol lines to them, and does something bad. What clients sent and
@@ -16,9 +16,9 @@
 //! | `verdict` | the full read at the end of a story |
 //! | the others | the stories; in `terminal` people sit in front of real terminals, played by tmux |
 //!
-//! Stories take turns (`harness::TURN`): two clusters at once on a small machine would starve each other
-//! and look like faults. Nothing here waits for a fixed time to pass where it can ask whether what it waits
-//! for has happened; every wait has a deadline and says, when it is missed, what it waited for and what the
+//! Stories take turns (`harness::TURN`): two clusters at once on a small machine would starve each other,
+//! which looks like faults. No test waits for a fixed time if it can check whether the awaited thing has
+//! happened. Every wait has a deadline; if it is missed, the test says what it waited for and what the
 //! servers logged. No story asserts a speed.
 //!
 //! | variable | what it does |

@@ -1,4 +1,4 @@
-//! What monitoring is shown of what happens between servers.
+//! What monitoring sees of events between servers.
 
 use std::{fs, thread, time::Instant};
 
@@ -77,7 +77,7 @@ fn each_series_moves_when_its_event_happens() {
     wait_for(&cluster, heir, "a handover", |shown| shown["syncnet_handovers_total"] >= 1.0);
     wait_for(&cluster, 2, "that it was handed the lead", |shown| shown[&elections("handover")] >= 1.0);
 
-    // The leader is not heard any more, and its process is there.
+    // The leader is not heard any more, but its process exists.
     cluster.freeze(2);
     load.expect_acks("the leader was frozen");
     wait_for(&cluster, heir, "an election of either", |shown| shown["syncnet_term"] > leads["syncnet_term"]);
@@ -85,7 +85,7 @@ fn each_series_moves_when_its_event_happens() {
         .map(|server| wait_for(&cluster, server, "metrics", |_| true)[&elections("leader_silent")])
         .iter()
         .sum();
-    // On a machine that stands still now and then, a server may have been silent before.
+    // On a busy machine, a server may have been silent before.
     assert!(silent >= 1.0);
     cluster.thaw(2);
     cluster.settle_highest();

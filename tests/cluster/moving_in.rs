@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, PATIENCE};
 
-/// Somebody at a line client, which speaks JSON so that it can be understood.
+/// A person at a line client, which writes JSON so that the test can read it.
 struct Person {
     name: &'static str,
     child: Child,
@@ -62,7 +62,7 @@ impl Person {
         writeln!(self.input.as_mut().expect("it is open"), "{line}").expect("the client reads");
     }
 
-    /// Waits for something that `fits`, and passes over whatever comes before.
+    /// Waits for something that `fits`, and skips everything before it.
     #[track_caller]
     fn sees(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
@@ -76,7 +76,7 @@ impl Person {
         }
     }
 
-    /// Waits for a message with this text in it, in whatever room.
+    /// Waits for a message with this text in it, in any room.
     #[track_caller]
     fn hears(&mut self, text: &str) -> Value {
         self.sees(text, |object| {
@@ -92,7 +92,7 @@ impl Person {
         acked["seq"].as_u64().expect("a number")
     }
 
-    /// Gives a command until it is certain that it was carried out, as a person would who is told that the
+    /// Repeats a command until it is certain that it was carried out, as a person does who is told that the
     /// connection was lost before the answer.
     #[track_caller]
     fn does(&mut self, command: &str) -> Value {
@@ -213,11 +213,11 @@ fn a_team_moves_in_while_servers_die() {
     cluster.start_server(dead);
     cluster.settle();
 
-    // A conversation of two opens by itself for the other one.
+    // A direct conversation opens by itself for the other user.
     alice.types("/msg bob between us");
     assert_eq!(bob.hears("between us")["room"], "@alice,bob");
 
-    // One is sent out, and stays out.
+    // A member is removed, and stays out.
     let dead = behead(&mut cluster);
     alice.does("/kick carol");
     carol.sees("the kick", |object| object["type"] == "room_refused" && object["room"] == "den");
@@ -228,7 +228,7 @@ fn a_team_moves_in_while_servers_die() {
     cluster.start_server(dead);
     cluster.settle();
 
-    // An outsider sees nothing of it, however they ask.
+    // An outsider sees nothing of it, with any request.
     let refusal = mallory.is_refused("den", "/join den");
     let nowhere = mallory.is_refused("nowhere-at-all", "/leave nowhere-at-all");
     assert_eq!(refusal["code"], nowhere["code"]);
@@ -248,7 +248,7 @@ fn a_team_moves_in_while_servers_die() {
     }
     assert_eq!(mallory.seen.lock().iter().filter(|object| object["room"] == "den").count(), 1);
 
-    // What was refused on the way is an exit status, and what was not is none.
+    // A refusal on the way gives exit status 1, and none gives 0.
     assert_eq!(mallory.leaves(), Some(1));
     assert_eq!(carol.leaves(), Some(1));
     assert_eq!(bob.leaves(), Some(0));
@@ -259,7 +259,7 @@ fn a_team_moves_in_while_servers_die() {
     let message = bob.hears("wednesday");
     assert_eq!((&message["seq"], &message["reactions"]), (&json!(seq), &json!({ "👍": ["alice"] })));
     assert!(message["edited"].is_u64());
-    // Another session ends with the password, wherever it is.
+    // Another session ends with the password, on any server.
     let mut phone = Person::comes(&cluster, 0, "bob", &["--login", "--room", "den"]);
     phone.is_logged_in();
     phone.does("/logout everywhere");

@@ -1,5 +1,4 @@
-//! A reader: follows all rooms, and takes up where it was whenever its connection ends, which it sees to
-//! itself now and then.
+//! A reader: follows all rooms, and resumes when its connection ends. It also changes its server by itself.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +17,7 @@ use crate::{
 const ROOMS: [&str; 4] = [LOBBY, "room0", "room1", "room2"];
 /// How long an answer may take before another server is tried.
 const UNANSWERED: Duration = Duration::from_millis(1_500);
-/// After so long the reader moves on to the next server by itself.
+/// After this time the reader moves to the next server by itself.
 const RESTLESS: Duration = Duration::from_millis(2_300);
 const BACK_OFF: Duration = Duration::from_millis(10);
 
@@ -64,7 +63,7 @@ impl Reader {
                 Some(after) => json!({"room": room, "after": after}),
                 None => json!({"room": room, "history": 20}),
             };
-            // The first request says who it is; the others need not.
+            // The first request names the user; the others need not.
             wire.ask_as((room == ROOMS[0]).then_some(self.user.as_str()), "create_join", data)?;
         }
         let mut asked = ROOMS.len();
@@ -80,7 +79,7 @@ impl Reader {
                 return Err(Lost);
             }
             if asked == 0 && !pinged {
-                // Once all is resumed: what this server shows from here on is up to date.
+                // Once all rooms are resumed: from here on this server shows the newest state.
                 pinged = true;
                 asked += 2;
                 wire.ask("ping", json!({"barrier": true}))?;

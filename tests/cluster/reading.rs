@@ -9,11 +9,11 @@ use crate::{harness::name, judge::Judge, wire::Wire};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where each room ends.
+/// The last `seq` of each room.
 pub type Ends = BTreeMap<String, u64>;
 
-/// Reads every room of one server, page by page; gives where each ends. Of the rooms `unjudged`, in which clients
-/// wrote of whom the judge was told nothing, only the end is read.
+/// Reads every room of one server, page by page; gives the last `seq` of each. Of the rooms `unjudged`, in
+/// which clients wrote without telling the judge, only the end is read.
 pub fn read_server(targets: &[Target], judge: &Arc<Judge>, server: usize, unjudged: &[&str]) -> Ends {
     let mut wire =
         Wire::open(targets, server, judge).unwrap_or_else(|_| panic!("{} accepts connections", name(server)));

@@ -84,7 +84,7 @@ fn a_name_for_a_message_is_not_used_for_another() {
         );
         let again = answered(wire.call("chat", chat("here", "c1", "the first"), ANSWER_WITHIN));
         assert_eq!((&again["seq"], &again["duplicate"]), (&first["seq"], &json!(true)));
-        // To somebody else the name is free.
+        // Another user may use the same id.
         let mut wire = member(&cluster, &judge, server, &format!("dave{server}"), "there");
         answered(wire.call("chat", chat("there", "c1", "by dave"), ANSWER_WITHIN));
     }
@@ -139,8 +139,7 @@ fn one_user_on_twenty_connections_sees_everything_on_each() {
         last_seq = answered(ack)["seq"].as_u64().expect("an ack has a seq");
     }
     for wire in &mut wires {
-        // The judge counts; here it is only waited for the last one. The author's own may have come
-        // before its ack.
+        // The judge counts; this only waits for the last one. The author's own may have come before its ack.
         wire.ask("ping", json!({"barrier": true})).expect("the server reads");
         let mut shown = 0;
         while shown < last_seq {

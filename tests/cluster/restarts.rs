@@ -16,7 +16,7 @@ fn a_rolling_restart_refuses_no_message() {
     let load = Load::start(&cluster, &judge, 8, 2);
     for round in 0..rounds(2) {
         for server in 0..3 {
-            // Upwards, then downwards: once the leader is the last to go, once the first.
+            // Upwards, then downwards: once the leader is the last to stop, once the first.
             let server = if round % 2 == 0 { server } else { 2 - server };
             cluster.settle_highest();
             load.expect_more_acks(50);
@@ -76,5 +76,5 @@ fn followers_that_redirect_lose_nothing() {
         cluster.start_server(leader);
     }
     let seen = verdict::read_everything(&mut cluster, &judge, load);
-    assert!(seen.redirects > 0, "nobody was sent on: {seen:?}");
+    assert!(seen.redirects > 0, "no client was redirected: {seen:?}");
 }

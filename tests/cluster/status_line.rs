@@ -1,4 +1,4 @@
-//! The probe of old scripts: connect, send `STATUS_REQUEST`, read, look for the word "leader".
+//! The check of old scripts: connect, send `STATUS_REQUEST`, read, look for the word "leader".
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! People in front of real terminals: `tmux` plays them, and what they see is read back.
+//! People at real terminals: `tmux` plays them, and the test reads what they see.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::harness::{Cluster, PATIENCE};
 /// Pause between two looks at a screen.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A tmux of our own, which ends with the story.
+/// A tmux for this story alone, which ends with it.
 struct Tmux {
     socket: PathBuf,
     folder: PathBuf,
@@ -34,7 +34,7 @@ impl Tmux {
         command.output().expect("tmux is installed (Debian: apt install tmux)")
     }
 
-    /// A shell on a terminal of this size, for somebody of this name.
+    /// A shell on a terminal of this size, for a user of this name.
     fn person<'a>(&'a self, name: &'a str, columns: u16, rows: u16) -> Person<'a> {
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let shell = "env PS1='$ ' HISTFILE= EDITOR=./editor bash --norc --noprofile -i";
@@ -103,7 +103,7 @@ impl Person<'_> {
     /// The terminal is as a shell needs it.
     #[track_caller]
     fn is_back_in_the_shell(&self) {
-        // What is typed while the client still ends is the client's: it would be thrown away with it.
+        // Keys that are typed while the client is still ending would be lost with it.
         self.sees("the prompt of the shell", |screen| {
             screen.lines().rfind(|line| !line.trim().is_empty()).is_some_and(|line| line.trim_end() == "$")
         });
@@ -211,7 +211,7 @@ fn the_terminal_is_given_back_whatever_happens() {
     let client = process_of(&tmux.folder, "carol");
     nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGTERM).expect("it runs");
     carol.is_back_in_the_shell();
-    // Lines, where the terminal can do nothing else or the user wants nothing else.
+    // The line mode, if the terminal can do no more or the user wants it.
     for (environment, options) in [("TERM=dumb", ""), ("", "--plain")] {
         carol.types("clear");
         carol.starts(environment, port, options);

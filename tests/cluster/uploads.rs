@@ -15,7 +15,7 @@ use crate::{
     wire::Wire,
 };
 
-/// So much is sent before the servers die, and so much after.
+/// The bytes that are sent before the servers die, and the same number after.
 const HALF: usize = 500_000;
 
 #[test]
@@ -25,7 +25,7 @@ fn who_posts_a_file_does_not_notice_that_the_majority_is_killed() {
     let token = token(&cluster);
     let content: Vec<u8> = (0..2 * HALF).map(|place| (place * 7 % 251) as u8).collect();
 
-    // Through a follower, for whoever is connected to a server that dies notices in any case.
+    // Through a follower, because a client of a server that dies always notices.
     let mut stream = TcpStream::connect((cluster.targets[0].host.as_str(), cluster.targets[0].port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -44,7 +44,7 @@ fn who_posts_a_file_does_not_notice_that_the_majority_is_killed() {
         writer.write_all(&rest).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });
-    // When this is given up as unknown, so are the pieces that were on their way before it.
+    // If this one is given up as unknown, so are the pieces that were on their way before it.
     let mut wire = Wire::open_unjudged(&cluster.targets[0]);
     wire.call("login", json!({"username": "hermit"}), PATIENCE).expect("a login needs no majority");
     let nack = wire.call("create_join", json!({"room": "hut"}), PATIENCE).expect("an answer comes in time");
@@ -65,7 +65,7 @@ fn who_posts_a_file_does_not_notice_that_the_majority_is_killed() {
     assert!(got == content, "{} of {} bytes came back", got.len(), content.len());
 }
 
-/// The token of somebody with an account, who is in the room `den`.
+/// The token of a user with an account, who is in the room `den`.
 fn token(cluster: &Cluster) -> String {
     let mut wire = Wire::open_unjudged(&cluster.targets[0]);
     let account = json!({"username": "alice", "password": "correct horse"});

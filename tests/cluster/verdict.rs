@@ -1,4 +1,5 @@
-//! How every story ends: the load stops, everything is read from everywhere, and it must fit together.
+//! The end of every story: the load stops, everything is read from all servers and databases, and it must fit
+//! together.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! A connection that speaks JSON lines, and tells the judge of each one.
+//! A connection that speaks JSON lines, and reports each one to the judge.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -15,14 +15,14 @@ use crate::judge::{Judge, Tape};
 /// How long connecting may take, and a write that the server does not read.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The connection is of no more use: closed, reset, or the server no longer reads.
+/// The connection cannot be used any more: closed, reset, or the server no longer reads.
 #[derive(Debug)]
 pub struct Lost;
 
 /// A connection to one server.
 pub struct Wire {
     lines: BufReader<TcpStream>,
-    /// What has arrived of a line whose end has not.
+    /// The beginning of a line that has not arrived completely.
     partial: Vec<u8>,
     tape: Option<Tape>,
     requests: u64,
@@ -35,12 +35,12 @@ impl Wire {
         Ok(Wire::over(stream, Some(judge.opened(server))))
     }
 
-    /// Connects; nobody judges what is said, so it must not be messages.
+    /// Connects without a judge, so no messages may be sent.
     pub fn open_unjudged(target: &Target) -> Wire {
         Wire::over(line_client::connect(target, TIMEOUT).expect("the server accepts connections"), None)
     }
 
-    /// Speaks over a connection that stands already.
+    /// Uses a connection that is open already.
     pub fn over(stream: TcpStream, tape: Option<Tape>) -> Wire {
         Wire { lines: BufReader::new(stream), partial: Vec::new(), tape, requests: 0 }
     }
@@ -50,7 +50,7 @@ impl Wire {
         self.ask_as(None, msg_type, data)
     }
 
-    /// Sends a request in somebody's name under a new `request_id` and gives that.
+    /// Sends a request in a user's name under a new `request_id` and gives that.
     pub fn ask_as(&mut self, sender: Option<&str>, msg_type: &str, data: Value) -> Result<u64, Lost> {
         self.requests += 1;
         let mut request = json!({"msg_type": msg_type, "data": data, "request_id": self.requests});
@@ -70,12 +70,12 @@ impl Wire {
         self.lines.get_mut().write_all(&line).map_err(|_| Lost)
     }
 
-    /// Sends bytes of which nobody is told.
+    /// Sends bytes without telling the judge.
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         self.lines.get_mut().write_all(bytes).map_err(|_| Lost)
     }
 
-    /// The next line, or `None` where none comes within `timeout`.
+    /// The next line, or `None` if none comes within `timeout`.
     pub fn receive(&mut self, timeout: Duration) -> Result<Option<Value>, Lost> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -105,7 +105,7 @@ impl Wire {
         }
     }
 
-    /// The answer to the request of this id, passing over everything else, where it comes within `timeout`.
+    /// The answer to the request of this id, if it comes within `timeout`; everything else is skipped.
     pub fn answer(&mut self, request_id: u64, timeout: Duration) -> Result<Value, Lost> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -124,7 +124,7 @@ impl Wire {
         self.answer(request_id, timeout)
     }
 
-    /// Whether the server closes the connection within `timeout`. Lines that come before are passed over.
+    /// Whether the server closes the connection within `timeout`. Lines that come before are skipped.
     pub fn is_closed_within(&mut self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         loop {

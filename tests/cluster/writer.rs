@@ -1,5 +1,5 @@
-//! A writer: composes messages at a steady pace, keeps several under way, and gets every one acknowledged,
-//! whatever happens to the servers, as the contract asks of a client.
+//! A writer: composes messages at a steady pace, keeps several under way, and resends until each is
+//! acknowledged, as the contract asks of a client.
 
 use std::{
     collections::VecDeque,
@@ -19,11 +19,11 @@ use crate::{
 const WINDOW: usize = 12;
 /// Time between two messages of one writer, while fewer than the window are under way.
 const PACE: Duration = Duration::from_millis(8);
-/// A server that answers nothing for so long is left.
+/// A server that answers nothing for this long is left.
 const UNANSWERED: Duration = Duration::from_millis(1_500);
-/// After so long every other writer leaves its server for the next one, in the middle of everything.
+/// After this time every other writer leaves its server for the next one, even with messages under way.
 const RESTLESS: Duration = Duration::from_millis(700);
-/// Pause after a connection that came to nothing.
+/// Pause after a connection that failed.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
 /// A message until it is acknowledged.
@@ -72,7 +72,7 @@ impl Writer {
     pub fn run(mut self) {
         while !self.is_done() {
             if let Some(mut wire) = self.connect() {
-                // Whatever ended it, the next connection begins with what is unanswered.
+                // After any end, the next connection begins with the unanswered messages.
                 if self.converse(&mut wire).is_err() {
                     self.shared.progress.lost();
                 }
@@ -113,7 +113,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes and listens until the connection is lost. Ends well when nothing is left to do, or to move on.
+    /// Writes and listens until the connection is lost. `Ok` if nothing is left to do, or to change the
+    /// server.
     fn converse(&mut self, wire: &mut Wire) -> Result<(), Lost> {
         let mut heard_at = Instant::now();
         let until = heard_at + RESTLESS;
@@ -165,7 +166,7 @@ impl Writer {
         }
     }
 
-    /// Looks at a line. The error means that the server wants the connection to end.
+    /// Handles a line. The error means that the server wants the connection to end.
     fn see(&mut self, line: &Value) -> Result<(), Lost> {
         let data = &line["data"];
         match (line["msg_type"].as_str(), data["for"].as_str()) {
@@ -200,7 +201,7 @@ impl Writer {
         match code {
             "rate_limited" | "overloaded" => {
                 let wait = Duration::from_millis(data["retry_after_ms"].as_u64().unwrap_or(50));
-                // What is not a message is a part of the greeting, which begins anew.
+                // Anything but a message belongs to the greeting, which begins anew.
                 let message = &mut self.waiting[place.ok_or(Lost)?];
                 message.again_at = Some(Instant::now() + wait);
                 Ok(())

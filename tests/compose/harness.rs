@@ -20,13 +20,13 @@ use syncnet::{
 
 /// Longest wait for anything that should happen soon. Containers start and stop more slowly than processes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// Pause between two looks at something that has not happened yet.
+/// Pause between two checks of something that has not happened yet.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How far the state of a server under load may be behind and still count as caught up.
 const NEARLY: u64 = 200;
 
-/// A project of three servers. It is taken down, volumes and all, when this is dropped.
+/// A project of three servers. It is taken down with its volumes when this is dropped.
 pub struct Cluster {
     /// The published client addresses.
     pub targets: Vec<Target>,
@@ -82,7 +82,7 @@ impl Cluster {
         ids.trim().to_owned()
     }
 
-    /// What the engine knows of a server's container, in a form of its own.
+    /// What the engine knows of a server's container, in the given template.
     pub fn inspect(&self, server: usize, form: &str) -> String {
         docker(&["inspect", "--format", form, &self.container(server)])
     }
@@ -130,7 +130,7 @@ impl Cluster {
         docker(&["network", "connect", "--alias", &name(server), &self.network(), &self.container(server)]);
     }
 
-    /// Where the servers are on their network.
+    /// The addresses of the servers on their network.
     pub fn addresses(&self) -> Vec<String> {
         let form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         (0..self.targets.len()).map(|server| self.inspect(server, form)).collect()
@@ -189,7 +189,7 @@ impl Drop for Cluster {
             let logs = self.compose_command().args(["logs", "--tail=60"]).output();
             eprintln!("{}", logs.map_or_else(|error| error.to_string(), |output| said(&output)));
         }
-        // Nothing more can be done about what cannot be removed.
+        // If something cannot be removed, it stays.
         let _ = self.compose_command().args(["down", "--volumes", "--timeout=5"]).output();
     }
 }

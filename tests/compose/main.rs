@@ -1,9 +1,9 @@
-//! The containers of `docker-compose.yml`, as they are shipped: built, started, killed, cut off, restarted and
-//! taken down under the load of clients on the host, and judged like the clusters of processes.
+//! The containers of `docker-compose.yml`, as they are shipped: built, started, killed, cut off, restarted
+//! and taken down under the load of clients on the host, and judged like the clusters of processes.
 //!
-//! It needs a Docker engine and the base images, so it is only run when it is asked for:
-//! `scripts/test_compose.sh` sees to all that. The clients, the judge and the checker are those of
-//! `tests/cluster`. No other cluster is disturbed: the project has a name and ports of its own.
+//! It needs a Docker engine and the base images, so it is only run on request, by `scripts/test_compose.sh`.
+//! The clients, the judge and the checker are those of `tests/cluster`. No other cluster is disturbed: the
+//! project has a name and ports of its own.
 #![cfg(unix)]
 
 #[path = "../simulation/checker/mod.rs"]
@@ -39,7 +39,7 @@ use load::Load;
 use reading::read_server;
 use wire::Wire;
 
-/// The room of the program that people use.
+/// The room that is used through the client program.
 const GREETINGS: &str = "greetings";
 
 #[test]
@@ -63,7 +63,7 @@ fn three_containers_lose_nothing_whatever_happens_to_them() {
     chat_by_program(&cluster, "hello through a failover");
     cluster.settle();
 
-    // A partition: the process lives, and nobody hears it.
+    // A partition: the process lives, but no one hears it.
     let leader = cluster.settle();
     cluster.disconnect(leader);
     load.expect_acks("the leader was cut off");
@@ -74,7 +74,7 @@ fn three_containers_lose_nothing_whatever_happens_to_them() {
     cluster.wait_until("the server to be ready again", |cluster| cluster.says_yes(leader, "--ready"));
     load.expect_acks("the cut off server came back");
 
-    // An orderly stop, within the grace of the file.
+    // An orderly stop, within the grace period of the file.
     let leader = cluster.settle();
     cluster.compose(&["stop", &name(leader)]);
     assert_eq!(cluster.inspect(leader, "{{.State.ExitCode}}"), "0", "{}", cluster.logs(leader));

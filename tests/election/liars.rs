@@ -1,5 +1,5 @@
-//! Whatever peers with the right secret say, true or not, a server campaigns at its own pace and says
-//! little for each thing it hears.
+//! Even if peers with the right secret lie, a server campaigns at its own pace and sends little for each
+//! datagram that it hears.
 
 use syncnet::{
     election::{
@@ -48,7 +48,7 @@ fn some_peer(random: &mut Random) -> PeerView {
     }
 }
 
-/// A token as it could be, or nearly.
+/// A token that is valid, or nearly.
 fn some_token(random: &mut Random) -> Token {
     let initiator = some_id(random);
     let mut visited = vec![initiator.clone()];
@@ -105,7 +105,7 @@ fn lies_start_campaigns_at_an_honest_pace_at_most() {
         for _ in 0..2_000 {
             now_ms += random.below(4);
             let mut input = some_input(&mut random);
-            // The best liar says that everybody has agreed already.
+            // The best liar says that all servers have agreed already.
             if let (Some(token), true) = (&overheard, random.percent(20)) {
                 let visited = (0..COUNT).map(id).collect();
                 input = Input::Token { from: id(1), token: Token { visited, ..Token::clone(token) } };

@@ -1,4 +1,4 @@
-//! The failure detector and the ring election against every small ring, and on networks that misbehave.
+//! The failure detector and the ring election on every small ring, and on faulty networks.
 
 mod liars;
 mod votes;
@@ -22,11 +22,11 @@ fn settled(seed: u64, logs: &[u64]) -> World {
 
 /// The highest of `places`: log first, then ring position.
 fn highest(logs: &[u64], places: impl Iterator<Item = usize>) -> usize {
-    places.max_by_key(|place| (logs[*place], *place)).expect("somebody lives")
+    places.max_by_key(|place| (logs[*place], *place)).expect("a server lives")
 }
 
-/// All logs of `count` servers with three different lengths. With three, everybody can have somebody
-/// above, beside and below himself, at every place of the ring.
+/// All logs of `count` servers with three different lengths. With three, each server can have others above,
+/// equal to and below it, at every place of the ring.
 fn all_logs(count: usize) -> impl Iterator<Item = Vec<u64>> {
     (0..3_u64.pow(count as u32))
         .map(move |number| (0..count).map(|place| number / 3_u64.pow(place as u32) % 3).collect())
@@ -50,7 +50,7 @@ fn a_cold_start_elects_the_highest_of_every_majority() {
                 }
                 let took_ms = world.run_until(1_000, World::is_settled);
                 let what = format!("logs {logs:?} living {living:?} campaigns {:?}", world.campaigns);
-                slowest_ms = slowest_ms.max(took_ms.unwrap_or_else(|| panic!("nobody was elected: {what}")));
+                slowest_ms = slowest_ms.max(took_ms.unwrap_or_else(|| panic!("none was elected: {what}")));
                 let best = highest(&logs, living.iter().copied());
                 assert_eq!(world.leader(), Some(best), "{what}");
                 assert!(world.campaigns.iter().all(|(_, place, _)| *place == best), "{what}");
@@ -78,7 +78,7 @@ fn a_killed_leader_is_replaced_at_once_by_the_highest_of_every_majority() {
                 world.kill(leader);
                 let took_ms = world.run_until(1_000, World::is_settled);
                 let what = format!("logs {logs:?} living {living:?} campaigns {:?}", world.campaigns);
-                slowest_ms = slowest_ms.max(took_ms.unwrap_or_else(|| panic!("nobody was elected: {what}")));
+                slowest_ms = slowest_ms.max(took_ms.unwrap_or_else(|| panic!("none was elected: {what}")));
                 let best = highest(&logs, living.iter().copied());
                 assert_eq!(world.leader(), Some(best), "{what}");
                 assert_eq!(world.campaigns.len(), 1, "{what}");
@@ -106,7 +106,7 @@ fn what_a_dead_leader_said_last_delays_its_successor_little() {
             }
         }
         let took_ms = world.run_until(1_000, World::is_settled);
-        times_ms.push(took_ms.unwrap_or_else(|| panic!("seed {seed}: nobody was elected, {world}")));
+        times_ms.push(took_ms.unwrap_or_else(|| panic!("seed {seed}: none was elected, {world}")));
     }
     times_ms.sort_unstable();
     println!(
@@ -189,7 +189,7 @@ fn bad_networks_delay_an_election_and_do_not_prevent_it() {
             world.is_settled() && (world.leader() != Some(leader) || !stopped_or_dead(world))
         });
         let took_ms =
-            took_ms.unwrap_or_else(|| panic!("seed {seed}: nobody was elected, {:?}", world.campaigns));
+            took_ms.unwrap_or_else(|| panic!("seed {seed}: none was elected, {:?}", world.campaigns));
         slowest_ms = slowest_ms.max(took_ms);
     }
     println!("the slowest election took {slowest_ms} ms");
@@ -227,7 +227,7 @@ fn some_majority(random: &mut Random, count: usize) -> Vec<usize> {
     places
 }
 
-/// Cuts links, datagrams, or one direction of them, but for those within `core`.
+/// Cuts links, datagrams, or one direction of them, except within `core`.
 fn spoil(world: &mut World, random: &mut Random, core: &[usize]) {
     for one in 0..world.servers.len() {
         for other in 0..one {
@@ -260,7 +260,7 @@ fn a_majority_that_talks_both_ways_elects_whatever_the_others_hear() {
         }
         let took_ms = world.run_until(3_000, |world| world.leader().is_some());
         let took_ms = took_ms.unwrap_or_else(|| {
-            panic!("seed {seed}: nobody was elected; logs {logs:?} core {core:?} {world}")
+            panic!("seed {seed}: no server was elected; logs {logs:?} core {core:?} {world}")
         });
         slowest_ms = slowest_ms.max(took_ms);
     }
@@ -305,7 +305,7 @@ fn after_any_chaos_a_healed_cluster_elects() {
         }
         world.heal();
         let took_ms = world.run_until(2_000, World::is_settled);
-        let took_ms = took_ms.unwrap_or_else(|| panic!("seed {seed}: nobody was elected, {world}"));
+        let took_ms = took_ms.unwrap_or_else(|| panic!("seed {seed}: none was elected, {world}"));
         slowest_ms = slowest_ms.max(took_ms);
     }
     println!("the slowest election after the healing took {slowest_ms} ms");

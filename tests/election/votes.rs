@@ -1,9 +1,9 @@
-//! The least of Raft that an election needs: terms, votes, the log rule, leases. Not the real library, so
-//! that this test shows what the ring alone achieves; the simulation runs both together.
+//! The part of Raft that an election needs: terms, votes, the log rule, leases. Not the real library, so this
+//! test shows what the ring alone achieves; the simulation runs both together.
 
 use syncnet::protocol::{ServerId, peer::LogMark};
 
-/// Votes are refused for so long after the leader was heard, unless they are forced.
+/// Votes are refused for this long after the leader was heard, unless they are forced.
 pub const LEASE_MS: u64 = 240;
 /// Time between two leader's heartbeats over the peer links.
 pub const PULSE_MS: u64 = 40;
@@ -33,7 +33,7 @@ pub struct Voter {
     supporters: Vec<ServerId>,
 }
 
-/// What is to be said, and to whom; `None` is everybody.
+/// What to say, and to whom; `None` is all servers.
 pub type Said = Vec<(Option<ServerId>, Say)>;
 
 impl Voter {

@@ -1,4 +1,4 @@
-//! A few servers with their failure detectors and elections on a network that does what a seed says.
+//! A few servers with their failure detectors and elections on a network that follows a seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +41,7 @@ impl Random {
     }
 }
 
-/// What the network does to datagrams. Peer links only take their time.
+/// What the network does to datagrams. Peer links are only slow.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Weather {
     pub loss_percent: u64,
@@ -402,7 +402,7 @@ impl World {
         }
     }
 
-    /// Tells the election what changed, and everybody what they should know at once.
+    /// Tells the election what changed, and all servers what they should know at once.
     fn tell(&mut self, place: usize) {
         let now_ms = self.now_ms;
         let standing = self.standing(place);
@@ -457,7 +457,7 @@ impl World {
         }
     }
 
-    /// Whatever happens, campaigns keep their distance.
+    /// Campaigns always keep their distance.
     fn check_the_gap(&mut self, place: usize, leader_is_dead: bool) {
         let least_ms = if leader_is_dead { FORCED_GAP_MS } else { PLAIN_GAP_MS };
         let before_ms = self.servers[place].campaigned_ms.replace(self.now_ms);
@@ -504,7 +504,7 @@ impl World {
             for place in 0..self.servers.len() {
                 let is_meant = place != from && to.as_ref().is_none_or(|to| *to == self.servers[place].id);
                 if is_meant && self.servers[place].up && self.linked(from, place) {
-                    // The way and the sync of a vote.
+                    // The transport and the sync of a vote.
                     let delay_ms = 1 + self.random.below(3);
                     self.at(delay_ms, Event::Peer { from, to: place, say });
                 }

@@ -1,4 +1,4 @@
-//! A short pass of every fuzz target: examples, and what random changes make of them. The same in every run;
+//! A short run of every fuzz target on examples and random changes of them. It is the same each time;
 //! `SYNCNET_FUZZ_RUNS` sets how many changed examples each target is given.
 
 mod targets;

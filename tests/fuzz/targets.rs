@@ -1,8 +1,8 @@
-//! What is fuzzed: every parser that meets bytes from outside or from the disk. A target takes any bytes and
-//! must come back; what it checks beside that stands in it.
+//! The fuzz targets: every parser of bytes from outside or from the disk. A target takes any bytes and must
+//! return; some check more.
 //!
 //! Two drivers share this file: `main.rs`, which mutates examples for a moment in every run of the tests, and
-//! `libfuzzer/`, which follows the program's branches for as long as it is let (`scripts/fuzz.sh`).
+//! `libfuzzer/`, which follows the program's branches for as long as it is run (`scripts/fuzz.sh`).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -59,7 +59,7 @@ fn line(data: &[u8]) {
     let limits = Limits { line_bytes: 4096, ..Limits::default() };
     let mut framed = Vec::new();
     let whole = Lines::new(limits.line_bytes).feed(data, |line| framed.push(line.to_vec()));
-    // However the bytes arrive, they are the same lines.
+    // The lines are the same, however the bytes are split.
     let mut again = Vec::new();
     let mut lines = Lines::new(limits.line_bytes);
     let pieces = data.chunks(3).try_for_each(|piece| lines.feed(piece, |line| again.push(line.to_vec())));
@@ -117,7 +117,7 @@ fn http_head(data: &[u8]) {
     let parsed = head::parse(data, limits);
     if let Ok(Some((head, used))) = &parsed {
         assert!(*used <= data.len());
-        // The same head stands there, whatever follows it.
+        // The head is the same, whatever follows it.
         let alone = head::parse(&data[..*used], limits);
         assert!(
             matches!(alone, Ok(Some((_, length))) if length == *used),
@@ -209,8 +209,8 @@ fn webhooks() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// A datagram between servers: nobody without the secret gets through, and nothing that a forged one could
-/// hold is misread.
+/// A datagram between servers: none without the secret is accepted, and no content of a forged one is
+/// misread.
 fn datagram(data: &[u8]) {
     let (one, two) = (server("server1"), server("server2"));
     let secret = ClusterSecret::from_bytes([7; 32]);
@@ -243,7 +243,7 @@ fn peer_frames() -> Vec<Vec<u8>> {
     messages.iter().map(|message| postcard::to_stdvec(message).expect("plain data encodes")).collect()
 }
 
-/// What a disk may hold: a log entry, a row of state, a snapshot.
+/// Data of a disk: a log entry, a row of state, a snapshot.
 fn stored_entry(data: &[u8]) {
     let _ = entry::decode::<Entry>(data);
     if let Some((&length, rest)) = data.split_first() {
@@ -294,7 +294,7 @@ fn one_join() -> (Vec<u8>, Vec<Stored>) {
     (entry::encode(&joining), rows.collect())
 }
 
-/// What somebody types into a search: anything is a search, and none is an error.
+/// What a user types into a search: any text is a search, and none is an error.
 fn search(data: &[u8]) {
     thread_local! {
         static STORAGE: (tempfile::TempDir, SqliteStorage) = {

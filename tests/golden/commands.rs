@@ -1,7 +1,7 @@
-//! One of each command of the log as it is written there, and one of each kind of event as it is stored.
+//! One of each command as it is written in the log, and one of each kind of event as it is stored.
 //!
-//! The log holds fields by their position: a change here means that a log of before is read wrongly, unless the
-//! version byte or the place of new variants says otherwise.
+//! The log holds fields by their position. A change here means that older logs are read wrongly, unless the
+//! version byte changes or new variants are at the end.
 
 use std::fmt::Write as _;
 
@@ -57,7 +57,7 @@ fn new_file() -> NewFile {
     NewFile { room: room(), name: "cat.png".into(), size: 70_000, content_type: "image/png".into() }
 }
 
-/// What a command is called.
+/// The name of a command.
 fn name(command: &Command) -> String {
     let debug = format!("{command:?}");
     debug.split(['(', ' ']).next().unwrap_or_default().to_owned()
@@ -277,7 +277,7 @@ pub fn record() -> String {
     let next = u8::try_from(names.len()).expect("fewer commands than that");
     let unknown = postcard::from_bytes::<Command>(&[next]);
     assert_eq!(unknown, Err(postcard::Error::SerdeDeCustom), "a command has no example");
-    text.push_str("\n# The rights by which somebody acts, in the command `touch`.\n");
+    text.push_str("\n# The rights by which a user acts, in the command `touch`.\n");
     for authority in [Authority::Guest, Authority::Session(TOKEN), Authority::Operator, Authority::Cluster] {
         let word = format!("{authority:?}");
         let word = word.split('(').next().unwrap_or_default().to_lowercase();

@@ -1,5 +1,5 @@
-//! Every request in every bad form: each field of a good example missing, `null`, of every wrong kind, out of its
-//! range, named twice; and the line that refuses it.
+//! Every request in every bad form: each field of a good example missing, `null`, of every wrong type, out of
+//! its range, named twice; and the line that refuses it.
 
 use std::fmt::Write as _;
 
@@ -103,7 +103,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("status_request", r#"{}"#),
 ];
 
-/// What is refused for how its fields stand together, or for what is inside them.
+/// Requests that are refused for a combination of fields, or for the content of a field.
 const MORE: &[(&str, &str)] = &[
     ("login", r#"{"token":"x","password":"y"}"#),
     ("login", r#"{"username":"a","password":""}"#),

@@ -1,6 +1,6 @@
 //! Requests over HTTP, and the first lines of other dialects, to a real server of one.
 //!
-//! What differs from run to run stands as `$PORT`, `$TOKEN`, `$TIME` and so on.
+//! Values that differ from run to run are written as `$PORT`, `$TOKEN`, `$TIME` and so on.
 
 use std::{
     fmt::Write as _,
@@ -33,7 +33,7 @@ const CHANGING: [&str; 9] = [
 
 struct Recorder {
     one: OneServer,
-    /// What stands for what.
+    /// The names and the values that they replace.
     names: Vec<(String, String)>,
     text: String,
 }
@@ -57,7 +57,7 @@ impl Recorder {
         self.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name.as_str(), value))
     }
 
-    /// An answer with the names in the place of what changes. Where the body has some, its length changes too.
+    /// An answer with names in the place of changing values. If the body has some, its length changes, too.
     fn masked(&self, answer: &str) -> String {
         let (head, body) = answer.split_once("\n\n").unwrap_or(("", answer));
         let (mut head, mut shown) = (self.named(head), self.named(body));
@@ -138,7 +138,7 @@ impl Recorder {
         let mut stream = self.connect();
         let _ = stream.write_all(bytes);
         let mut all = Vec::new();
-        // What was sent and not read may reset the connection behind the answer.
+        // Unread input of the server may reset the connection behind the answer.
         let _ = stream.read_to_end(&mut all);
         self.answer(&String::from_utf8_lossy(&all));
         self.text.push_str("closed\n");
@@ -231,7 +231,7 @@ fn pages(recorder: &mut Recorder) {
     for path in ["/", "/healthz", "/readyz", "/api/status", "/nowhere", "/healthz/", "/ws"] {
         recorder.ask(&format!("GET {path} HTTP/1.1\nHost: a"), b"");
     }
-    // What those see who may not see more.
+    // What users without rights see.
     for path in ["/metrics", "/dashboard/data"] {
         recorder.ask(&format!("GET {path} HTTP/1.1\nHost: a\nVia: 1.1 b"), b"");
     }
@@ -289,7 +289,7 @@ fn files(recorder: &mut Recorder) {
     {
         let query = format!("?room=lobby&name={name}");
         let posted = {
-            // The answer holds an id that is not known before.
+            // The answer holds an id that is not known beforehand.
             let before = recorder.text.len();
             let posted = recorder
                 .ask(&post(&query, &format!("{bearer}\nContent-Type: {content_type}")), b"0123456789");

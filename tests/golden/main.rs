@@ -1,13 +1,14 @@
-//! Golden files: what a client can see, recorded, so that a change of the inside shows what it changes outside.
+//! Golden files: recordings of what clients see, so that a change of the code shows what it changes for them.
 //!
 //! ```text
 //! cargo test --test golden                  # compares
 //! GOLDEN=write cargo test --test golden     # records anew; the diff of the files is then the change
 //! ```
 //!
-//! Nothing here says what is right: other tests do. A recording says what *is*, and a failure is a question:
-//! was this wanted? What clients see (`scripts`, `forms`, `http`, `sockets`) changes with a reason that a client's
-//! author would accept; what servers store (`commands`) with one that an operator would accept.
+//! Nothing here says what is right: other tests do. A recording says what *is*, and a failure asks: was this
+//! change wanted? Changes of what clients see (`scripts`, `forms`, `http`, `sockets`) need a reason that a
+//! client's author would accept; changes of what servers store (`commands`) one that an operator would
+//! accept.
 //!
 //! | module | recording | what it is |
 //! |---|---|---|

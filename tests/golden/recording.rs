@@ -19,7 +19,8 @@ pub fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_default().replace("\r\n", "\n")
 }
 
-/// Compares what a run gave with its recording. With `GOLDEN=write` in the environment it becomes the recording.
+/// Compares what a run gave with its recording. With `GOLDEN=write` in the environment it becomes the
+/// recording.
 #[track_caller]
 pub fn compare(name: &str, played: &str) {
     if env::var("GOLDEN").is_ok_and(|word| word == "write") {
@@ -61,7 +62,7 @@ fn diff(recorded: &str, played: &str) -> String {
     text
 }
 
-/// How many lines of each are passed over until they are equal again.
+/// How many lines of each are skipped until they are equal again.
 fn next_equal(old: &[&str], new: &[&str]) -> (usize, usize) {
     for distance in 1..LOOK_AHEAD {
         for gone in 0..=distance {

@@ -1,6 +1,7 @@
-//! Scripts: what clients send, in a text file that also holds what they were answered.
+//! Scripts: text files with the lines that clients send, and the answers.
 //!
-//! A line of a script is one of these; `name< …` and `name closed` are what the run gave, and are written anew.
+//! A line of a script is one of these; `name< …` and `name closed` are results of the run, and are written
+//! anew.
 //!
 //! | line | meaning |
 //! |---|---|

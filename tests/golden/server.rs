@@ -1,8 +1,8 @@
 //! A small cluster in one thread, as its clients see it: bytes in, time forward, bytes out.
 //!
-//! **This is the only file of the golden tests for lines that knows the inside of the program.** When requests are
-//! read elsewhere, when the replica's inbox carries something else or when answers are encoded elsewhere, this file
-//! follows, and the recordings stay as they are.
+//! **This is the only file of the golden tests for lines that knows the inside of the program.** If code
+//! moves (the reading of requests, the replica's inbox, the encoding of answers), this file follows, and the
+//! recordings stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ const TICK_MS: u64 = 20;
 /// The wall clock at the start: 2025-11-20.
 const WALL_START_MS: u64 = 1_763_677_200_000;
 
-/// What a cluster is made with. The last server leads.
+/// The settings of a cluster. The last server leads.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
@@ -59,7 +59,7 @@ struct Conn {
     server: usize,
     heard: Vec<Vec<u8>>,
     is_closed: bool,
-    /// What its thread has not handed over yet: it stops behind what must be answered first.
+    /// Input that its thread has not passed on yet: it stops behind a request that must be answered first.
     unread: VecDeque<Input>,
     is_waiting: bool,
 }
@@ -74,7 +74,7 @@ impl Conn {
     }
 }
 
-/// The cluster. Its clock stands still but for [`World::advance`], and its chance is counted.
+/// The cluster. Only [`World::advance`] moves its clock, and its random numbers are counted.
 pub struct World {
     setup: Setup,
     now: Now,
@@ -95,7 +95,7 @@ fn operator_key() -> OperatorKey {
     OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "golden")
 }
 
-/// Passwords cost next to nothing here, and what should be random is counted.
+/// Passwords cost almost nothing here, and random numbers are counted.
 fn hasher() -> Hasher {
     let costs = Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 };
     let mut count = 0_u64;
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    /// Everybody does what there is to do at this moment.
+    /// All servers do what there is to do at this moment.
     pub fn settle(&mut self) {
         while self.round() {}
     }
@@ -256,7 +256,7 @@ impl World {
         self.see();
     }
 
-    /// The link stands again.
+    /// The link is up again.
     pub fn mend(&mut self, one: usize, other: usize) {
         self.cut.remove(&(one.min(other), one.max(other)));
         self.input(one, Input::PeerUp(id(other)));
@@ -280,7 +280,7 @@ impl World {
         }
     }
 
-    /// Everybody does what there is to do, once. Whether there was anything.
+    /// All servers do what there is to do, once. Gives whether there was anything.
     fn round(&mut self) -> bool {
         let mut is_busy = false;
         for number in self.running() {
@@ -299,7 +299,7 @@ impl World {
         is_busy
     }
 
-    /// Does what a server wants. Whether more may come of it.
+    /// Carries out an output of a server. Gives whether more may follow.
     fn carry_out(&mut self, number: usize, output: Output) -> bool {
         match output {
             Output::Peer { to, message } => {
@@ -365,7 +365,7 @@ impl World {
         }
     }
 
-    /// Tells everybody who is alive.
+    /// Tells all servers which are alive.
     fn see(&mut self) {
         for number in self.running() {
             let others = self.running().into_iter().filter(|other| *other != number);

@@ -207,7 +207,7 @@ def test_certificates_that_are_not_good_and_one_that_changes(tmp_path):
 
 
 def complaint(cluster, folder):
-    # The files are looked at when somebody connects.
+    # The files are read when a client connects.
     status(cluster, "--ca", str(folder / "ca.crt"))
     said = (cluster.path / "server1.out").read_text()
     return "server.crt; the one from before stays in use" in said

@@ -42,7 +42,7 @@ def test_apprise(hooks):
     port = hooks.cluster.port(0)
     token = path.removeprefix("/hooks/")
     sender = apprise.Apprise()
-    # Mattermost's webhooks have the form of Slack's; JSON is what Apprise sends to whoever it does not know.
+    # Mattermost's webhooks have the form of Slack's; JSON is what Apprise sends to unknown services.
     for url in [f"mmost://127.0.0.1:{port}/{token}", f"json://127.0.0.1:{port}{path}"]:
         assert sender.add(url)
     assert sender.notify(title="Backup", body="all is well")

@@ -34,7 +34,7 @@ fn run(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_syncnet-admin")).args(words).output().unwrap()
 }
 
-/// What it said when it did what it was told.
+/// Its output; it must succeed.
 #[track_caller]
 fn done(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -42,7 +42,7 @@ fn done(output: &Output) -> String {
     said
 }
 
-/// What it said when it did not.
+/// Its output; it must fail.
 #[track_caller]
 fn not_done(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -168,7 +168,7 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
     let hits = alice.ask("search", json!({"query": "back"}));
     assert_eq!(hits["hits"][0]["body"], "we are back");
 
-    // A server that was restored does not get into the cluster of before, nor does it take anything from it.
+    // A restored server does not get into the old cluster, and takes no data from it.
     old.stop_server(0);
     fs::rename(old.folder.path().join("s0"), old.folder.path().join("aside")).unwrap();
     done(&restore(&backup, &old, 0));
@@ -182,7 +182,7 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
     carol.client = old.client(1);
     carol.ask("login", json!({"username": "carol"}));
     carol.ask("chat", json!({"room": "lobby", "body": "the old ones go on"}));
-    // With its own folder it is let in again.
+    // With its own folder it is accepted again.
     old.stop_server(0);
     fs::remove_dir_all(old.folder.path().join("s0")).unwrap();
     fs::rename(old.folder.path().join("aside"), old.folder.path().join("s0")).unwrap();
@@ -226,7 +226,7 @@ fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
         let empty = tempfile::tempdir().unwrap();
         let restored = run(&["restore", path(&bad), "--data-dir", path(empty.path()), "--server-id", "s0"]);
         assert!(not_done(&restored).contains(why));
-        // Nothing of it stays: the folder can be used for a good one.
+        // Nothing of it stays: the folder can be used for a good backup.
         done(&run(&["restore", path(&backup), "--data-dir", path(empty.path()), "--server-id", "s0"]));
     }
 }

@@ -1,4 +1,4 @@
-//! The dashboard: whom it is shown, and what it tells.
+//! The dashboard: who may see it, and what it tells.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     one_server::{OneServer, PATIENCE},
 };
 
-/// Somebody who is not at the server's machine.
+/// A user who is not at the server's machine.
 const ELSEWHERE: &str = "Host: chat.example\r\nX-Forwarded-For: 192.0.2.7\r\n";
 
 fn send(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
@@ -24,7 +24,7 @@ fn get(port: u16, path: &str, headers: &str) -> Answer {
     send(port, "GET", path, headers, "")
 }
 
-/// Logs somebody in from elsewhere.
+/// Logs a user in from another machine.
 fn log_in(port: u16, name: &str, password: &str) -> Answer {
     let form = json!({"username": name, "password": password}).to_string();
     send(port, "POST", "/dashboard/login", ELSEWHERE, &form)
@@ -69,7 +69,7 @@ fn it_is_open_at_the_servers_machine_and_tells_how_the_cluster_is() {
     for number in ["term", "applied_index", "commit_index", "uptime_ms", "data_bytes", "disk_bytes"] {
         assert!(row[number].as_u64() > Some(0), "{number}: {row}");
     }
-    // The disk of the machine that runs the tests may be as full as it likes.
+    // The disk of the test machine may be full; warnings about that do not count.
     let warnings = told["warnings"].as_array().unwrap();
     let others = warnings.iter().filter(|one| !one["text"].as_str().unwrap().starts_with("The disk of"));
     assert_eq!(others.count(), 0, "{told}");

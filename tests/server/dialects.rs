@@ -1,4 +1,4 @@
-//! What a client port does with what it is sent.
+//! What a client port does with different input.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -161,7 +161,7 @@ fn a_reader_that_never_reads_is_cut_and_others_are_not() {
     writer.send(r#"{"msg_type":"create_join","sender_id":"writer","data":{"room":"lobby"},"request_id":0}"#);
     writer.answer(0);
     let body = "x".repeat(15_000);
-    // Until its outbox and the system's buffers are full; how large these are is the system's secret.
+    // Until its outbox and the system's buffers are full; the size of these is unknown.
     for number in 1.. {
         let line = json!({"msg_type": "chat", "data": {"room": "lobby", "body": body}, "request_id": number});
         writer.send(&line.to_string());

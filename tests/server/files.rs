@@ -1,4 +1,4 @@
-//! Files and webhooks over HTTP, on real servers: what goes in comes out, for those who may see it.
+//! Files and webhooks over HTTP, on real servers: uploads can be read by users who may see them.
 
 use serde_json::{Value, json};
 use syncnet::protocol::credential::Token;
@@ -130,7 +130,7 @@ fn a_post_may_bring_the_message_that_shows_it() {
     assert_eq!(named["room"], "den");
     let silent = post(&one, &token, "room=den&name=x&post=0", "", b"").json();
     assert!(silent.get("seq").is_none() && silent.get("room").is_none(), "{silent}");
-    // Nobody has spoken to bob yet.
+    // No user has written to bob yet.
     let direct = post(&one, &token, "room=%40alice%2Cbob&name=x&post=1&text=hi", "", b"for bob").json();
     assert_eq!(direct["room"], "@alice,bob", "{direct}");
     assert_eq!(get(&one, &other, direct["file_id"].as_str().unwrap(), "").text(), "for bob");
@@ -140,7 +140,7 @@ fn a_post_may_bring_the_message_that_shows_it() {
     assert_eq!(texts, ["cat.png", "look here"]);
     assert_eq!(shown[0]["file"]["file_id"], told["file_id"]);
     assert_eq!(shown[0]["client_msg_id"], format!("file-{}", told["file_id"].as_str().unwrap()));
-    // What cannot be posted leaves no file behind.
+    // An upload that cannot be posted leaves no file behind.
     ask(&mut bob, "create_join", json!({"room": "den"}));
     ask(&mut alice, "mute", json!({"room": "den", "username": "bob"}));
     assert_eq!(post(&one, &other, "room=den&name=x&post=1", "", b"x").status, 403);
@@ -234,7 +234,7 @@ fn a_tool_posts_to_a_room() {
         let answer = http.answer();
         assert_eq!((answer.status, answer.text()), (status, text));
     }
-    // What senders of all kinds do; an address with a slash behind it, too.
+    // The formats of all kinds of senders; also an address with a slash at its end.
     let long: String = (0..3_000).map(|line| format!("line {line}\n")).collect();
     for (more, body) in [
         (

@@ -91,14 +91,14 @@ fn connections_end_where_they_should() {
     old.send("GET /healthz HTTP/1.0\r\n\r\n");
     assert_eq!(old.answer().status, 200);
     assert!(old.is_closed());
-    // A body that nobody wants must not be taken for the next request.
+    // A body that the server does not want must not be taken for the next request.
     let mut smuggler = Http::connect(one.port);
     smuggler.send("POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 41\r\n\r\n");
     smuggler.send("GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n....");
     let answer = smuggler.answer();
     assert_eq!((answer.status, answer.header("Connection")), (405, "close"));
     assert!(smuggler.is_closed());
-    // Who closes the sending half gets the answer.
+    // A client that closes its sending half still gets the answer.
     let mut half = Http::connect(one.port);
     half.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     half.close_half();
@@ -161,7 +161,7 @@ fn the_slow_are_told_and_the_idle_are_closed() {
     let mut slow = Http::connect(one.port);
     slow.get("/healthz");
     let begun = Instant::now();
-    // One byte after the other, for ever: what counts is the whole head.
+    // One byte after the other, for ever: the limit is for the whole head.
     for byte in b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ".iter().chain(std::iter::repeat(&b'y')) {
         if slow.send_bytes(&[*byte]).is_err() || begun.elapsed() > Duration::from_secs(3) {
             break;
@@ -280,7 +280,7 @@ fn a_trusted_proxy_says_where_the_client_is() {
     while !clients.is_empty() {
         std::thread::yield_now();
     }
-    // Behind it HTTP is as ever, and other dialects too.
+    // After it, HTTP works as before, and other dialects, too.
     let mut http = Http::connect(one.port);
     http.send("PROXY TCP4 203.0.113.1 127.0.0.1 1 2\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(http.answer().status, 200);
@@ -320,7 +320,7 @@ fn files_and_hooks_are_asked_for_as_requests() {
     let answer = http.answer();
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (401, Some("not_authenticated")));
     assert!(answer.header("WWW-Authenticate").starts_with("Bearer"));
-    // What the replica refuses comes back as it says it, before the body is asked for.
+    // A refusal of the replica is sent as it is, before the body is asked for.
     http.send("POST /files?room=lobby&name=x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nonsense\r\n");
     http.send("Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
     let answer = http.answer();
@@ -330,7 +330,7 @@ fn files_and_hooks_are_asked_for_as_requests() {
     let mut http = Http::connect(one.port);
     http.send("GET /files/00 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(http.answer().status, 401);
-    // A body that is waited for is asked for.
+    // A client that waits for permission to send its body gets it.
     http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(http.head().status, 100);
     http.send("{}");
@@ -357,7 +357,7 @@ fn connections_of_http_count() {
     }
     let mut seated = [Http::connect(one.port), Http::connect(one.port)];
     for http in &mut seated {
-        // A local session, which this one opens, takes no seat of its own.
+        // A local session, which this request opens, takes no place of its own.
         assert_eq!(http.get("/readyz").status, 200);
     }
     let mut third = one.client();

@@ -1,4 +1,4 @@
-//! A client of HTTP that sends what it is told, byte by byte where that matters, and reads answers strictly.
+//! An HTTP client that sends exactly what it is told, byte by byte if needed, and reads answers strictly.
 
 use std::{
     io::{self, Read, Write},
@@ -94,7 +94,7 @@ impl Http {
         }
     }
 
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
             assert!(self.more() > 0, "the connection ended after {:?}", self.buffer);

@@ -1,4 +1,4 @@
-//! Limits of what somebody may ask for, over real sockets.
+//! Limits of clients, over real sockets.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{http_client::Http, one_server::OneServer};
 
-/// Waits until nobody is connected any more, those included who waited for the server to start.
+/// Waits until no client is connected any more, including those that waited for the server to start.
 fn empty(one: &OneServer) {
     while !one.server().context().clients.is_empty() {
         std::thread::yield_now();
@@ -48,7 +48,7 @@ fn an_administrator_gets_in_where_everybody_else_is_turned_away() {
     while one.server().context().clients.len() > 3 {
         std::thread::yield_now();
     }
-    // Somebody who says nothing keeps no place for long, whatever they speak.
+    // A client that says nothing does not keep its place for long, in any dialect.
     let mut silent = one.client();
     let mut full = one.client();
     assert_eq!(full.read_nack(), "overloaded");
@@ -72,7 +72,7 @@ fn one_address_does_not_take_all_places() {
         client.send(r#"{"msg_type":"ping"}"#);
         assert_eq!(client.read()["msg_type"], "pong");
     }
-    // Not even of those that are kept for administrators.
+    // Not even one of the places for administrators.
     assert_eq!(one.client().read_nack(), "overloaded");
     drop(seated);
 }
@@ -93,7 +93,7 @@ fn over_http_a_reserved_place_is_for_one_answer_and_never_for_a_webhook() {
     assert_eq!(http.get("/healthz").status, 200);
     assert!(http.is_closed());
     left();
-    // A webhook is no administrator: it is told so before its body is there.
+    // A webhook is no administrator: it is refused before its body is sent.
     let mut http = Http::connect(one.port);
     http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
     let answer = http.answer();
@@ -101,7 +101,7 @@ fn over_http_a_reserved_place_is_for_one_answer_and_never_for_a_webhook() {
     assert!(http.is_closed());
 }
 
-/// What may take as long as it likes elsewhere ends with the time of a reserved place, even an administrator's.
+/// A slow request ends with the time of a reserved place, even an administrator's.
 #[test]
 fn over_http_a_reserved_place_is_not_kept_for_long() {
     let one = OneServer::start_with_secret(json!({
@@ -157,7 +157,7 @@ fn what_is_too_fast_is_told_when_to_come_back() {
     assert_eq!(nack["code"], "rate_limited", "{nack}");
     let pause_ms = nack["retry_after_ms"].as_u64().unwrap();
     assert!((1_700_000..=1_800_000).contains(&pause_ms), "{pause_ms}");
-    // A room that is there costs nothing.
+    // A room that exists costs nothing.
     alice.send(r#"{"msg_type":"create_join","data":{"room":"r1"},"request_id":3}"#);
     assert_eq!(alice.answer(3)["msg_type"], "ack");
 
@@ -183,7 +183,7 @@ fn what_is_too_fast_is_told_when_to_come_back() {
         one_of_hers.send(&line(id));
         assert_eq!(one_of_hers.answer(id)["msg_type"], "pong");
     }
-    // The first request of a connection logs in, and counts for nobody yet.
+    // The first request of a connection logs in, and counts for no user yet.
     other.send(r#"{"msg_type":"ping","sender_id":"erin","request_id":1}"#);
     assert_eq!(other.answer(1)["msg_type"], "pong");
     let mut refused = None;
@@ -195,15 +195,15 @@ fn what_is_too_fast_is_told_when_to_come_back() {
             break;
         }
     }
-    let nack = refused.expect("somebody must be told to go slower");
+    let nack = refused.expect("a client must be told to go slower");
     assert_eq!(nack["code"], "rate_limited", "{nack}");
     std::thread::sleep(Duration::from_millis(nack["retry_after_ms"].as_u64().unwrap()));
     other.send(&line(30));
     assert_eq!(other.answer(30)["msg_type"], "pong", "the time that was told was true");
 }
 
-/// Of one address only a part is hashed at the same time, the rest is told to come back. Whatever becomes of a
-/// password, what was sent behind it comes after it.
+/// Only some passwords of one address are hashed at the same time; the others are refused for now. Requests
+/// behind a password are answered after it, whatever its outcome.
 #[test]
 fn passwords_that_come_all_at_once_are_taken_in_turn_and_what_follows_them_waits() {
     let mut one = OneServer::start_with(json!({"auth": {"queue": 8, "threads": 2}}));
@@ -225,7 +225,7 @@ fn passwords_that_come_all_at_once_are_taken_in_turn_and_what_follows_them_waits
         assert_eq!(client.read()["msg_type"], "pong");
     }
     assert!(hashed > 0);
-    // Threads that wait or hash do not hold the end up.
+    // Threads that wait or hash do not delay the end.
     for client in &mut clients {
         client.send(r#"{"msg_type":"login","data":{"username":"bob","password":"wrong horse"}}"#);
     }

@@ -1,4 +1,4 @@
-//! The server's shell over real sockets: clusters of one and of three servers, and the program itself.
+//! The server over real sockets: clusters of one and of three servers, and the program itself.
 
 mod backup;
 #[path = "../support/client_frame.rs"]

@@ -1,4 +1,4 @@
-//! What monitoring is shown, and whom.
+//! Metrics: what they show, and to whom.
 
 use std::{
     io::Write,
@@ -74,7 +74,7 @@ fn prometheus_takes_what_it_is_shown() {
 #[test]
 fn every_series_is_there_before_anything_happens() {
     let one = OneServer::start(json!({}));
-    // States are told some times a second.
+    // States are updated a few times a second.
     wait_for(one.port, "syncnet_leader", |leads| leads == 1.0);
     let shown = series(one.port);
     for zero in [
@@ -140,7 +140,7 @@ fn what_happens_is_counted() {
     }
     assert_eq!(ask(&mut client, "history", json!({"room": "nowhere"}), 4)["data"]["code"], "not_found");
     assert_eq!(ask(&mut client, "nonsense", json!({}), 5)["data"]["code"], "unknown_type");
-    // States are told some times a second.
+    // States are updated a few times a second.
     wait_for(one.port, "syncnet_stored_messages", |count| count == 1.0);
     wait_for(one.port, "syncnet_clients", |count| count == 1.0);
     let after = series(one.port);
@@ -154,7 +154,7 @@ fn what_happens_is_counted() {
     assert_eq!(grown("syncnet_refusals_total{code=\"not_found\"}"), 1.0);
     assert_eq!(grown("syncnet_refusals_total{code=\"unknown_type\"}"), 1.0);
     wait_for(one.port, "syncnet_connections{dialect=\"json_lines\"}", |count| count == 1.0);
-    // That of the look itself.
+    // The connection of the request itself.
     wait_for(one.port, "syncnet_connections{dialect=\"http\"}", |count| count == 1.0);
 
     let port = one.port;
@@ -217,7 +217,8 @@ fn others_than_this_machine_need_a_token() {
     let port = one.port;
     assert_eq!(status(port, "Host: localhost\r\n"), 200);
     assert_eq!(status(port, &format!("Host: 127.0.0.1:{port}\r\n")), 200);
-    // A proxy on this machine that nobody trusts, and the page of a stranger whose name leads here.
+    // A proxy on this machine that is not trusted, and the page of a foreign site whose name resolves to this
+    // machine.
     for headers in [
         "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n",
         "Host: localhost\r\nForwarded: for=192.0.2.1\r\n",
@@ -265,7 +266,7 @@ fn a_port_of_their_own_has_the_metrics_and_nothing_else() {
         assert_eq!(http.answer().status, status, "{request}");
         assert!(http.is_closed());
     }
-    // Somebody who says nothing holds nobody up, not even the end.
+    // A silent client delays nothing, not even the end.
     let silent: Vec<Http> = (0..20).map(|_| Http::connect(port)).collect();
     assert_eq!(one.stop(), Vec::<String>::new());
     drop(silent);

@@ -16,7 +16,7 @@ use syncnet::{
 };
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up. Nothing depends on its length.
+/// How long anything may take before a test gives up. No result depends on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that is its whole cluster; it stops when the test ends.
@@ -144,13 +144,13 @@ impl Client {
         match self.stream.read_line(&mut line) {
             Ok(0) => None,
             Ok(_) => Some(line),
-            // Whether what was unread is lost is the other system's choice.
+            // Whether unread data is lost depends on the system.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// The next line as JSON, but for what is told to everybody when a server comes or goes.
+    /// The next line as JSON; pushes to all clients about servers are skipped.
     pub fn read(&mut self) -> Value {
         loop {
             let line: Value = serde_json::from_str(&self.read_text().expect("a line")).unwrap();

@@ -76,7 +76,7 @@ impl Drop for Running {
 fn start(command: &mut Command, port: u16) -> Running {
     let running = Running(command.spawn().unwrap());
     let deadline = Instant::now() + PATIENCE;
-    // The port is open a moment before the data folder is taken.
+    // The port is open a moment before the data folder is locked.
     while !answers(port) {
         assert!(Instant::now() < deadline, "the server does not come up");
     }
@@ -110,7 +110,7 @@ fn logs_are_lines_of_json_if_that_is_asked_for() {
     assert!(output.status.success(), "{output:?}");
     let console = String::from_utf8(output.stdout).unwrap();
     let file = fs::read_to_string(folder.path().join("logs/server_only.log")).unwrap();
-    // The self test reports to people, on lines of its own.
+    // The self-test writes lines for people.
     let records = console.lines().filter(|line| !line.starts_with("ok: ")).chain(file.lines());
     let mut said = Vec::new();
     for record in records {

@@ -21,14 +21,14 @@ fn admin(one: &OneServer, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it said when it did what it was told.
+/// Its output; it must succeed.
 fn done(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     said
 }
 
-/// What it said when it did not.
+/// Its output; it must fail.
 fn not_done(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -73,7 +73,7 @@ fn fill(one: &OneServer) {
     ask(&mut alice, &mut a, "chat", json!({"room": "den", "body": "x".repeat(16_000)}));
     ask(&mut alice, &mut a, "room_settings", json!({"room": "den", "slow_s": 3, "archived": true}));
     ask(&mut alice, &mut a, "chat", json!({"to": "Bob", "body": "between us"}));
-    // One that has forgotten how it began.
+    // A room that has forgotten its first events.
     ask(&mut bob, &mut b, "create_join", json!({"room": "short"}));
     for number in 0..20 {
         ask(&mut bob, &mut b, "chat", json!({"room": "short", "body": number.to_string()}));
@@ -107,7 +107,7 @@ fn everything_is_the_same_in_another_cluster() {
 
     // The old data is gone: this is a new cluster.
     let one = OneServer::start_with_secret(json!({}));
-    // Broken off, twice: in the middle of a room, and of a line.
+    // Interrupted twice: in the middle of a room, and of a line.
     let lines: Vec<&str> = text.lines().collect();
     let cut = lines.iter().position(|line| line.contains("message 600")).unwrap();
     fs::write(&part, lines[..cut].join("\n")).unwrap();
@@ -193,7 +193,7 @@ fn only_operators_and_administrators_export_and_only_operators_what_is_private()
     let page = ask(&mut root, &mut r, "export", json!({"room": "LOBBY"}));
     assert_eq!(page["info"]["members"], json!([{"username": "alice", "role": "owner"}]));
     assert_eq!(page["events"][0]["kind"], "joined");
-    // What is private is as if it did not exist, and nobody gets in by importing.
+    // A private room seems not to exist, and no user gets in by an import.
     let info = json!({"private": false, "members": [{"username": "root", "role": "owner"}]});
     for (msg_type, data) in
         [("export", json!({"room": "den"})), ("import_room", json!({"room": "den", "info": info}))]

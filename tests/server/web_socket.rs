@@ -21,7 +21,7 @@ use crate::{
     one_server::{OneServer, PATIENCE},
 };
 
-/// A client of another make: the library's own.
+/// Another implementation of a client: the library's own.
 struct Socket(WebSocket<TcpStream>);
 
 impl Socket {
@@ -37,7 +37,7 @@ impl Socket {
         self.0.send(Message::text(value.to_string())).unwrap();
     }
 
-    /// The next message that is not told to everybody.
+    /// The next message that is not a push to all clients.
     fn read(&mut self) -> Value {
         loop {
             match self.0.read().unwrap() {
@@ -75,7 +75,7 @@ impl Socket {
     }
 }
 
-/// A handshake with these headers more.
+/// A handshake with these additional headers.
 fn handshake(http: &mut Http, port: u16, more: &str) -> Answer {
     http.send(&format!(
         "GET /ws HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -84,7 +84,7 @@ fn handshake(http: &mut Http, port: u16, more: &str) -> Answer {
     http.head()
 }
 
-/// A frame of a client. The mask is none that changes anything.
+/// A frame of a client, with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     client_frame(first, [0; 4], payload)
 }
@@ -110,7 +110,7 @@ fn read_frame(http: &mut Http) -> (u8, Vec<u8>) {
     (head[0], http.bytes(length as usize))
 }
 
-/// The next frame that is not told to everybody.
+/// The next frame that is not a push to all clients.
 fn next_frame(http: &mut Http) -> (u8, Vec<u8>) {
     loop {
         let (first, payload) = read_frame(http);
@@ -131,7 +131,7 @@ fn close_code(http: &mut Http) -> u16 {
     }
 }
 
-/// A value without what differs from one moment to the next.
+/// A value without fields that change from moment to moment.
 fn lasting(mut value: Value) -> Value {
     for field in ["created_at", "lamport_timestamp"] {
         value[field].take();
@@ -283,7 +283,7 @@ fn a_ping_behind_a_password_is_answered_after_it() {
     let login = br#"{"msg_type":"login","data":{"username":"bob","password":"wrong horse"}}"#;
     http.send_bytes(&[frame(0x81, login), frame(0x89, b"ping")].concat()).unwrap();
     let mut came = [next_frame(&mut http), next_frame(&mut http)];
-    // The pong overtakes what waits to be written.
+    // The pong overtakes lines that wait to be written.
     came.sort();
     assert!(String::from_utf8_lossy(&came[0].1).contains("bad_credentials"), "{came:?}");
     assert_eq!(came[1], (0x8a, b"ping".to_vec()));
@@ -403,7 +403,7 @@ fn a_stop_says_goodbye_in_frames() {
     let closing = std::thread::spawn(move || match socket.0.read() {
         Ok(Message::Close(frame)) => frame.map(|frame| u16::from(frame.code)),
         Ok(other) => panic!("{other:?}"),
-        // A server that is its whole cluster has nowhere to send its clients, and cuts them off.
+        // A server that is its whole cluster cannot redirect its clients, and cuts them off.
         Err(_) => None,
     });
     assert!(one.stop().is_empty());
@@ -458,7 +458,7 @@ fn connections_come_and_go_without_a_trace() {
     }
     let mut client = one.client();
     client.send(r#"{"msg_type":"status_request"}"#);
-    assert_eq!(client.read()["data"]["clients"], 0, "nobody is logged in any more");
+    assert_eq!(client.read()["data"]["clients"], 0, "no client is logged in any more");
 }
 
 /// The threads of this process whose names are those of clients.

@@ -1,4 +1,4 @@
-//! Looks whether what must hold holds: every now and then during a run, and all of it at the end.
+//! Checks what must always hold: at regular times during a run, and all of it at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,13 @@ use crate::{
     scenario::{CALM_US, LEADER_US, SAFETY_US, SETTLE_US},
 };
 
-/// How often everything is looked at.
+/// The time between two checks.
 pub const AUDIT_US: Micros = 100 * MS;
-/// How long a server may lead that no majority can talk to: its lease, and a slow disk's syncs.
+/// How long a server without a majority may lead: its lease, and a slow disk's syncs.
 const ALONE_US: Micros = 2 * SECOND;
 
-/// What still waits when all should have settled must become less in so long. A server that takes few messages at a
-/// time and has a slow disk needs longer for a backlog than the time that all others are given.
+/// In this time a backlog must become smaller once all should have settled. A server that takes few messages
+/// at a time and has a slow disk needs longer for it than the time that all others are given.
 const LESS_US: Micros = 3 * SECOND;
 /// How long the reader at the end waits after a refusal.
 const PATIENCE_US: Micros = 100 * MS;
@@ -33,7 +33,7 @@ const CHAT_ROWS: u8 = 16;
 
 /// What is remembered between two looks.
 pub struct Audit {
-    /// Who led last.
+    /// The last leader.
     leader: Option<usize>,
     /// Since when a server has had no majority.
     alone_since: Vec<Option<Micros>>,
@@ -64,7 +64,7 @@ impl Audit {
 }
 
 impl Cluster {
-    /// The look that is due every `AUDIT_US`.
+    /// The check that is due every `AUDIT_US`.
     pub fn look(&mut self) -> Verdict {
         self.queue.schedule(self.now + AUDIT_US, Event::Audit);
         for server in 0..self.hosts.len() {
@@ -78,7 +78,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A leader that no majority can talk to steps down in time.
+    /// A leader without a majority steps down in time.
     fn look_for_lonely_leader(&mut self, server: usize) -> Verdict {
         let others = (0..self.hosts.len()).filter(|peer| *peer != server);
         let reached = others
@@ -108,7 +108,7 @@ impl Cluster {
         let deadline = SAFETY_US + LEADER_US;
         if self.now >= deadline && self.now < deadline + AUDIT_US {
             if self.leader().is_none() {
-                return Err(Violation::new(Point::Alive, self.described("nobody leads")));
+                return Err(Violation::new(Point::Alive, self.described("no server leads")));
             }
             let waits = self.devices.iter().any(|device| !device.is_idle());
             if waits && self.checker.chats_acked() == self.audit.acked_at_heal {
@@ -126,7 +126,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What is still missing to a settled cluster, if anything is.
+    /// Why the cluster is not settled yet, if it is not.
     fn unsettled(&self) -> Option<String> {
         let highest = self.hosts.len() - 1;
         if self.leader() != Some(highest) {
@@ -177,7 +177,8 @@ impl Cluster {
         self.checker.finish()
     }
 
-    /// Lets the devices have acknowledged what they have said, for as long as that becomes less: nothing new is said.
+    /// Lets the devices work off their unacknowledged messages, for as long as these become fewer: nothing
+    /// new is said.
     fn work_off(&mut self) -> Verdict {
         let mut waiting = self.unacknowledged();
         if waiting == 0 {
@@ -187,7 +188,7 @@ impl Cluster {
             self.run_until(self.now + LESS_US)?;
             let before = std::mem::replace(&mut waiting, self.unacknowledged());
             if waiting >= before {
-                // With nothing left, this was the time in which the followers hear of it.
+                // With nothing left, this was the time for the followers to hear of it.
                 return Ok(());
             }
         }
@@ -217,8 +218,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// A room as a server has it at the end. One that forgets has no more than it keeps, without a hole, and
-    /// everywhere the same.
+    /// A room as a server has it at the end. A room with retention has no more events than it keeps, without
+    /// a hole, and the same on all servers.
     fn judge_room(&mut self, server: usize, room: &str, events: &[Value]) -> Verdict {
         if !is_forgetful(room) {
             return self.checker.final_read(server, room, events);
@@ -299,7 +300,7 @@ impl Cluster {
             let answer = self.hear(visitor, "history")?;
             let data = &answer["data"];
             if answer["msg_type"] == "nack" {
-                // It asks faster than it may.
+                // It asks faster than its rate limit.
                 self.run_until(self.now + PATIENCE_US)?;
                 continue;
             }
@@ -310,7 +311,7 @@ impl Cluster {
         }
     }
 
-    /// A stranger comes with a question, and is answered.
+    /// A new client sends a request, and is answered.
     pub fn meet(&mut self, server: usize, msg_type: &str, data: Value) -> Result<(u64, Value), Violation> {
         let visitor = self.receive_visitor(server, vec![reading(msg_type, data)], true);
         let answer = match msg_type {
@@ -321,7 +322,7 @@ impl Cluster {
         Ok((visitor, self.hear(visitor, answer)?))
     }
 
-    /// A stranger asks on: again where that was too fast.
+    /// Sends a further request on the connection; again if that was too fast.
     pub fn converse(&mut self, visitor: u64, msg_type: &str, data: Value) -> Result<Value, Violation> {
         loop {
             self.visit_with(visitor, reading(msg_type, data.clone()));
@@ -353,7 +354,7 @@ impl Cluster {
     }
 }
 
-/// What a disk that cannot be read breaks.
+/// The violation of a disk that cannot be read.
 fn unreadable(server: usize) -> impl Fn(StorageError) -> Violation {
     move |error| Violation::new(Point::Durable, format!("server {}: {error}", server + 1))
 }

@@ -1,5 +1,4 @@
-//! The world of one run: servers, their network, their clients, and the one queue of events that drives
-//! them all.
+//! The world of one run: servers, network, clients, and the queue of events that drives them all.
 //!
 //! | file | what it does with the world |
 //! |---|---|
@@ -40,7 +39,7 @@ use crate::{
 pub enum ServerEvent {
     /// The replica's thread looks into its inbox.
     Wake,
-    /// What can be done before the next sync is said, or what waited for the last one.
+    /// Outputs that do not wait for a sync are sent, or those that waited for the last one.
     Speak,
     /// The sync that a turn waits for reaches the disk.
     Sync,
@@ -98,7 +97,7 @@ pub enum ClientEvent {
     Visitor { visitor: u64 },
     /// The next visitors come.
     Visits,
-    /// Somebody comes to a room that keeps few events.
+    /// A visitor comes to a room that keeps few events.
     Forgetful,
     /// The people with accounts go on.
     Company,
@@ -110,7 +109,7 @@ pub enum Event {
     Server { server: usize, life: u64, event: ServerEvent },
     /// A server's process starts.
     Start { server: usize },
-    /// A pair of servers looks whether it needs a link.
+    /// A pair of servers checks whether it needs a link.
     Dial { a: usize, b: usize },
     /// A server asks for a connection.
     Connect { conn: u64 },
@@ -122,7 +121,7 @@ pub enum Event {
     Audit,
 }
 
-/// Counted over a run, to tell whether it was worth anything.
+/// Counts of a run, which tell whether it proves anything.
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
     /// Faults that happened.
@@ -141,7 +140,7 @@ pub struct Tally {
     pub forgotten: u64,
     /// Processes that were started.
     pub starts: u64,
-    /// What of private rooms was shown to people with accounts, and judged.
+    /// Items of private rooms that were shown to people with accounts, and judged.
     pub shown: u64,
     /// Messages whose deletion was acknowledged.
     pub deleted: u64,
@@ -193,14 +192,14 @@ pub struct Cluster {
     pub next_conn: u64,
     pub visitors: BTreeMap<u64, Visitor>,
     pub next_visitor: u64,
-    /// People with accounts, where there are some.
+    /// People with accounts, if there are some.
     pub company: Option<Company>,
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
-    /// Passwords cost next to nothing here.
+    /// Passwords cost almost nothing here.
     pub hasher: Hasher,
-    /// Chance in everything that has no source of its own.
+    /// Random numbers for everything that has no source of its own.
     pub random: Random,
     /// Whether users still do things.
     pub is_lively: bool,
@@ -303,7 +302,7 @@ impl Cluster {
         self.hosts[server].process.is_some()
     }
 
-    /// Whether `server` has a process that gets on.
+    /// Whether `server` has a process that is not stopped.
     pub fn is_moving(&self, server: usize) -> bool {
         self.is_running(server) && !self.hosts[server].frozen
     }

@@ -1,12 +1,12 @@
 //! People with accounts and a private room: they register, log in by password and by token, invite, kick and
 //! ban each other, edit and delete, search, read files, and log out; and they talk to each other alone.
 //!
-//! What they are shown is judged by the log (`judging`): whoever is shown something of a private room was in it.
-//! A text whose deletion was acknowledged is in no answer that knows of the deletion, and in the end nowhere.
-//! What is sent on a session whose end was acknowledged is not done.
+//! What they are shown is checked against the log (`judging`): a user who is shown something of a private
+//! room was in it. A text whose deletion was acknowledged is in no answer that knows of the deletion, and in
+//! the end nowhere. Requests on a session whose end was acknowledged are not carried out.
 //!
-//! Their chance is a stream of their own, and they come in two of seven runs: so the recorded seeds, but for
-//! those that need them, stay the runs that they were.
+//! They have a stream of random numbers of their own, and come in two of seven runs. So the other recorded
+//! seeds stay the same runs as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,23 +26,23 @@ const STEP_US: Micros = 45 * MS;
 /// The private room.
 pub const DEN: &str = "den";
 const NAMES: [&str; 4] = ["Ann", "Ben", "Cat", "Dan"];
-/// The last of them, who is never let in on purpose.
+/// The last of them, who is never invited.
 const OUTSIDER: usize = 3;
 
-/// Whether a line may speak of what not everybody may know.
+/// Whether a room is private.
 pub fn is_private(room: &str) -> bool {
     room == DEN || room.starts_with('@')
 }
 
-/// Something private that somebody was shown.
+/// Something private that a user was shown.
 pub struct Shown {
     pub user: String,
     pub room: String,
-    /// The newest timestamp of the room in what was shown; 0 for a file, which may be of any time.
+    /// The newest timestamp of the room in it; 0 for a file, which may be of any time.
     pub lamport: u64,
-    /// Whether it came by itself, and not as an answer.
+    /// Whether it was a push, and not an answer.
     pub is_push: bool,
-    /// How far any server had got by then.
+    /// The highest applied index of any server at that time.
     pub bound: u64,
 }
 
@@ -59,7 +59,7 @@ struct Asked {
     room: String,
     seq: u64,
     text: String,
-    /// Whether the session that it was sent on had ended, as the one who ended it was told.
+    /// Whether it was sent after the end of its session was acknowledged.
     is_late: bool,
 }
 
@@ -99,9 +99,9 @@ pub struct Company {
 }
 
 impl Company {
-    /// Those who come in the run of `seed`, if anybody does.
+    /// The people of the run of `seed`, if it has some.
     pub fn of(seed: u64) -> Option<Company> {
-        // The seeds that were recorded before there were such people leave these over.
+        // Seeds of the older recordings have other remainders.
         if !matches!(seed % 7, 3 | 6) {
             return None;
         }
@@ -148,7 +148,7 @@ impl Company {
         json!({"msg_type": "login", "data": {"username": name, "password": password}})
     }
 
-    /// What somebody asks for next.
+    /// The next request of a user.
     fn request(&mut self, seat: usize) -> (Value, Asked) {
         let person = self.seats[seat].person;
         let room = if self.random.chance(0.8) { DEN } else { "hall" };
@@ -233,7 +233,7 @@ impl Company {
         (json!({"msg_type": msg_type, "data": data}), asked)
     }
 
-    /// The line of a request, whose answer is waited for from now on.
+    /// The line of a request; from now on its answer is expected.
     fn line(&mut self, seat: usize, mut request: Value, mut asked: Asked) -> Vec<u8> {
         let Seat { token, asked: waiting, next_id, person, .. } = &mut self.seats[seat];
         *next_id += 1;
@@ -247,7 +247,7 @@ impl Company {
         line
     }
 
-    /// Somebody has been sent a line.
+    /// A user has got a line.
     fn hear(&mut self, seat: usize, line: &Value, bound: u64) -> Result<Vec<(Value, Asked)>, Violation> {
         let (msg_type, data) = (line["msg_type"].as_str().unwrap_or(""), &line["data"]);
         let person = self.seats[seat].person;
@@ -321,7 +321,7 @@ impl Company {
         Ok(Vec::new())
     }
 
-    /// Notes what of private rooms is in a push, a page of events or a search.
+    /// Notes what a push, a page of events or a search shows of private rooms.
     fn note_shown(&mut self, person: usize, data: &Value, is_push: bool, bound: u64) {
         let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
         let pages = [&data["events"], &data["hits"]];
@@ -364,14 +364,14 @@ impl Company {
 }
 
 impl Cluster {
-    /// They come.
+    /// The people connect.
     pub fn begin_company(&mut self) {
         if self.company.is_some() {
             self.queue.schedule(500 * MS, Event::Client(ClientEvent::Company));
         }
     }
 
-    /// They hear what came, and ask for more.
+    /// The people read what they got, and ask for more.
     pub fn keep_company(&mut self) -> Verdict {
         let Some(mut company) = self.company.take() else { return Ok(()) };
         let verdict = (0..company.seats.len()).try_for_each(|seat| self.sit(&mut company, seat));

@@ -1,5 +1,5 @@
-//! A client that keeps the protocol: the real client library without its threads, and a user on top who
-//! talks, reads, moves about, and whose program may crash and come back with its durable outbox.
+//! A client that keeps the protocol: the real client library without its threads, and a user who writes,
+//! reads and changes rooms and servers. The program may crash and come back with its durable outbox.
 
 use syncnet::{
     client::{
@@ -121,7 +121,7 @@ impl Device {
         self.ids = MessageIds::new(format!("{:x}", self.random.word()));
         self.state = Some(ClientState::new(config, self.outbox.clone()));
         let mut wants = self.tell(now, Input::Timeout);
-        // Who was in a room wants to see it again after a restart.
+        // A user who was in a room wants to see it again after a restart.
         for room in self.rooms.clone() {
             if self.random.chance(0.8) {
                 wants.extend(self.tell(now, Input::Command(Command::Join(room))));

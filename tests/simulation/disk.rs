@@ -1,5 +1,5 @@
-//! The disk of one server: a `medium` with a memory of its own of what was made durable. It outlives the
-//! process that writes to it.
+//! The disk of one server: a `medium`, and a record of what was made durable. It outlives the process that
+//! writes to it.
 //!
 //! `commit` returns at once here; how long the sync took is added up in `busy`, and the server's outputs
 //! are held back for that time. So a crash in between loses the outputs and keeps the data.
@@ -33,10 +33,10 @@ use crate::{
     scenario::DiskSpeed,
 };
 
-/// Where in its disk work a process dies.
+/// The point of its disk work at which a process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// Before the transaction is synced: nothing of it survives, or where it was all but done, all of it.
+    /// Before the transaction is synced: nothing of it survives, or all of it if it was almost done.
     BeforeCommit,
     /// After it is synced, before anything is said about it.
     AfterCommit,
@@ -44,7 +44,7 @@ pub enum CrashPoint {
     WhileSpeaking,
 }
 
-/// What goes wrong with a disk, after so many commits that go well.
+/// A fault of a disk, after a number of commits without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     /// The process dies at this point of a commit.
@@ -104,12 +104,13 @@ pub struct Disk {
     in_flight: Option<Change>,
     /// How long the commits took since this was last taken.
     pub busy: Micros,
-    /// How much of the next commit's time is over already.
+    /// The part of the next commit's time that is over already.
     begun: Micros,
     /// What became durable since this was last taken.
     pub synced: Vec<Synced>,
-    /// The log entries that were ever applied here, by their place: what is applied is committed, whatever else a
-    /// log held at that place before or, in a newer term and never committed, on another server.
+    /// The log entries that were ever applied here, by their place: an applied entry is committed, even if a
+    /// log held another one at that place before, or another server holds one of a newer term that was never
+    /// committed.
     pub committed: BTreeMap<u64, LogEntry>,
 }
 
@@ -139,7 +140,7 @@ impl Disk {
         Copy { image: self.medium.image(), known: self.known.clone() }
     }
 
-    /// Puts a copy in the place of what it holds.
+    /// Replaces its content by a copy.
     pub fn put_back(&mut self, copy: Copy) {
         self.medium.restore(&copy.image);
         self.known = copy.known;
@@ -161,7 +162,7 @@ impl Disk {
         self.medium.close();
     }
 
-    /// The process is about to be dropped, dead. Without power what was not synced is gone as well.
+    /// The process is dead and about to be dropped. Without power, what was not synced is gone as well.
     pub fn die(&mut self, has_power: bool) {
         if has_power {
             self.medium.kill();
@@ -170,7 +171,7 @@ impl Disk {
         }
     }
 
-    /// From now on it says of every sync that it is done, and does nothing.
+    /// From now on it reports every sync as done without doing it.
     pub fn lie(&mut self) {
         self.medium.lie();
     }
@@ -185,7 +186,7 @@ impl Disk {
         self.fault = fault;
     }
 
-    /// Whether what it holds will not survive for certain.
+    /// Whether its content may not survive.
     pub fn is_in_danger(&self) -> bool {
         self.is_doubtful || matches!(self.fault, Some(DiskFault::Sync(_)))
     }
@@ -217,13 +218,13 @@ impl Disk {
         self.reader()?.events(room, &all)
     }
 
-    /// A commit is about to begin. Gives the time until it is on the disk: what comes in between takes it away.
+    /// A commit is about to begin. Gives the time until it is on the disk; a crash in between loses it.
     pub fn approach(&mut self) -> Micros {
         self.begun = self.random.between(0, self.speed.sync_min);
         self.begun
     }
 
-    /// Counts down to the fault; tells whether it is due.
+    /// Counts down to the fault; gives it if it is due.
     fn take_due_fault(&mut self) -> Option<DiskFault> {
         use DiskFault::{Crash, Sync, Write};
         match &mut self.fault {
@@ -236,7 +237,7 @@ impl Disk {
         }
     }
 
-    /// Before a commit: what goes wrong with it begins here.
+    /// Before a commit: its fault begins here.
     fn begin(&mut self) -> Result<(), StorageError> {
         let is_dead = || StorageError::Failed("the process is dead".into());
         if self.crashed.is_some() {
@@ -334,8 +335,8 @@ impl Change {
         }
     }
 
-    /// Whether a start found it on the disk. One that it does not find in part is found in none: what such a
-    /// start then has is not what was synced, and the judge says so.
+    /// Whether a start found it on the disk. A partial change counts as not found: then the data is not what
+    /// was synced, and the judge reports it.
     fn is_in(&self, loaded: &Loaded) -> bool {
         let promise = |state: HardState| (state.term, state.vote);
         self.last.is_none_or(|last| last == loaded.last)
@@ -344,7 +345,7 @@ impl Change {
     }
 }
 
-/// What the judge is told of an entry. Only here is the product's format of commands needed.
+/// What the judge is told of an entry. Only this needs the product's format of commands.
 fn log_line(entry: &LogEntry) -> LogLine {
     let content = entry.data.iter().chain(&entry.opaque).fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -394,15 +395,15 @@ impl ProcessDisk {
         Ok(ProcessDisk { storage, disk: disk.clone() })
     }
 
-    /// The entries that `batch` is the first to call applied, as the log has them with it. Looked up before the batch
-    /// is written, which may let go of them.
+    /// The entries that `batch` is the first to apply, as the log has them with it. Looked up before the
+    /// batch is written, which may drop them.
     fn committed_by(&self, batch: &Batch) -> Vec<LogEntry> {
         let Some(applied) = &batch.applied else { return Vec::new() };
         let (first, end) = (self.disk.borrow().known.applied.index + 1, applied.index + 1);
         let is_new = |entry: &&LogEntry| (first..end).contains(&entry.index);
         let new: Vec<LogEntry> = batch.entries.iter().filter(is_new).cloned().collect();
         let until = new.first().map_or(end, |entry| entry.index);
-        // A log that cannot be read is the server's to deal with, and the others have the same entries.
+        // If a log cannot be read, the server deals with that; the others have the same entries.
         let mut committed = self.storage.entries(first, until.max(first), u64::MAX).unwrap_or_default();
         committed.extend(new);
         committed

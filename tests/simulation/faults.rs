@@ -1,4 +1,4 @@
-//! Breaks things, and heals them.
+//! Makes faults, and heals them.
 
 use syncnet::{protocol::peer::LogMark, replica::io::Input};
 
@@ -16,13 +16,13 @@ use crate::{
 pub enum FaultEvent {
     /// The next fault.
     Next,
-    /// A fault of whoever leads: without one a run proves little.
+    /// A fault of the leader: without one a run proves little.
     Leader,
     /// A stopped process goes on.
     Thaw { server: usize, life: u64 },
     /// These directions are free again.
     Unblock { directions: Vec<(usize, usize)> },
-    /// The ends of a link lose patience with each other, if it is still blocked.
+    /// The ends of a link time out, if it is still blocked.
     Impatient { a: usize, b: usize },
     /// The weather is as before.
     Clear,
@@ -32,13 +32,13 @@ pub enum FaultEvent {
     Stop { server: usize },
     /// An old copy of a disk may be put back soon, if it is old enough by then.
     Age { server: usize, copy: Box<(Copy, Ledger)> },
-    /// An old copy of a disk is put back; `seen` is what everybody has heard of it.
+    /// An old copy of a disk is put back; `seen` is what all other servers have heard of it.
     PutBack { server: usize, copy: Box<(Copy, Ledger)>, seen: LogMark },
     /// All faults end.
     Heal,
 }
 
-/// Who breaks things.
+/// The source of faults.
 pub struct Nemesis {
     random: Random,
     servers: usize,
@@ -71,12 +71,12 @@ impl Nemesis {
     }
 }
 
-/// How long after a fault a message meets it.
+/// How long after a fault a message counts as hit by it.
 const FRESH_US: Micros = SECOND;
-/// How long after it was last said everybody has heard how far a log is.
+/// The time after which all servers have heard how far a log is.
 const HEARD_US: Micros = 400 * MS;
-/// How long a server that got an old copy back is left in peace: it must be found out by the others, and
-/// it can only be where they are there.
+/// How long there are no other faults after an old copy was put back: the other servers must notice it, so
+/// they must be up.
 const FOUND_OUT_US: Micros = 5 * SECOND;
 
 impl Cluster {
@@ -121,7 +121,7 @@ impl Cluster {
                 }
             }
             FaultEvent::Age { server, copy } => {
-                // Nothing else happens until all have heard how far its log is, and have found out.
+                // No other fault until all have heard how far its log is, and have noticed.
                 if self.may_lose_data() && self.now >= self.nemesis.quiet_until {
                     self.nemesis.quiet_until = self.now + HEARD_US + FOUND_OUT_US;
                     let seen = self.hosts[server].disk.borrow().known.last;
@@ -163,7 +163,7 @@ impl Cluster {
         self.break_server(kind, leader);
     }
 
-    /// Whether a message of now meets a fault.
+    /// Whether a message sent now counts as hit by a fault.
     pub fn has_just_broken(&self) -> bool {
         self.nemesis.broke_at.is_some_and(|at| self.now < at + FRESH_US)
     }
@@ -183,7 +183,7 @@ impl Cluster {
         self.break_server(kind, server);
     }
 
-    /// A fault; where it is one server's, of this one.
+    /// A fault; if it is one of a single server, of this one.
     fn break_server(&mut self, kind: FaultKind, server: usize) {
         match kind {
             FaultKind::Kill => self.kill_for_a_while(server, true),
@@ -394,7 +394,7 @@ impl Cluster {
         })
     }
 
-    /// The old copy of a disk takes its place, where it lacks something that the others have heard of.
+    /// Puts the old copy of a disk back, if it lacks something that the others have heard of.
     fn put_back(&mut self, server: usize, (copy, ledger): (Copy, Ledger), seen: LogMark) {
         let is_old =
             copy.known.last < seen && copy.known.node_id == self.hosts[server].disk.borrow().known.node_id;
@@ -410,7 +410,7 @@ impl Cluster {
         self.queue.schedule(self.now + 300 * MS, Event::Start { server });
     }
 
-    /// All faults end: what is down comes up, what is cut talks again.
+    /// All faults end: stopped servers start, and cut links work again.
     fn heal(&mut self) {
         self.trace.say(self.now, || "*** all is healed".into());
         self.nemesis.is_over = true;

@@ -47,11 +47,11 @@ pub struct Host<E> {
     pub id: ServerId,
     pub disk: Rc<RefCell<Disk>>,
     pub process: Option<Process>,
-    /// Counts processes: what was meant for an earlier one is thrown away.
+    /// Counts processes: events for an earlier one are dropped.
     pub life: u64,
-    /// What its clients and peers still see of it: after a power loss nobody is told that it is gone.
+    /// Whether the machine runs: after a power loss, clients and peers are not told that the server is gone.
     pub has_power: bool,
-    /// Stopped by SIGSTOP; what happens meanwhile waits here.
+    /// Stopped by SIGSTOP.
     pub frozen: bool,
     pub deferred: VecDeque<E>,
     /// How far its wall clock is off.
@@ -61,8 +61,8 @@ pub struct Host<E> {
     pub random: Random,
 }
 
-/// The thread that reads from a connection. Behind what must be answered first it reads nothing, not even that its
-/// client is gone; and it hashes.
+/// The thread that reads from a connection, and hashes. Behind a request that must be answered first it reads
+/// nothing, not even that its client is gone.
 #[derive(Default)]
 pub struct ClientThread {
     unread: VecDeque<Input>,
@@ -78,7 +78,7 @@ impl ClientThread {
         self.unread.push_back(input);
     }
 
-    /// What it hands over next.
+    /// The next input that it passes on.
     pub fn next(&mut self) -> Option<Input> {
         let input = self.unread.pop_front_if(|_| !self.is_waiting)?;
         if let Input::Request { request, .. } = &input {
@@ -103,7 +103,7 @@ impl ClientThread {
         self.is_waiting = false;
     }
 
-    /// The server ends the connection: nothing more is read but that, once its work is done.
+    /// The server ends the connection: once its work is done, only `closed` is passed on.
     pub fn cut(&mut self, closed: Input) {
         self.unread.clear();
         self.unread.push_back(closed);
@@ -123,7 +123,7 @@ pub struct Process {
     pub is_woken: bool,
     /// The replica's thread waits for its disk until then.
     pub busy_until: Micros,
-    /// What it will say when the sync is done.
+    /// Outputs that wait for the sync.
     pub unsaid: VecDeque<Output>,
     /// How far its turn has come.
     pub turn: TurnState,
@@ -157,13 +157,13 @@ impl<E> Host<E> {
         }
     }
 
-    /// What its clocks show.
+    /// The time of its clocks.
     pub fn now(&self, at: Micros) -> Now {
         let wall_ms = (WALL_START_MS + at / MS).saturating_add_signed(self.wall_offset_ms);
         Now { mono_ms: self.mono_ms(at), wall_ms }
     }
 
-    /// What its monotonic clock shows.
+    /// The time of its monotonic clock.
     pub fn mono_ms(&self, at: Micros) -> u64 {
         self.mono_offset_ms + at / MS
     }
@@ -210,7 +210,7 @@ impl Process {
     pub fn heartbeat(&self, number: usize, now: Now) -> Datagram {
         Datagram::Heartbeat(Heartbeat {
             ring_position: number as u32,
-            // As of the last turn: what a turn under way has changed may not be synced yet.
+            // As of the last turn: changes of the present turn may not be synced yet.
             data: self.standing.data.clone(),
             leads_term: self.standing.leads.then_some(self.standing.data.term),
             votes: self.standing.votes,
@@ -226,7 +226,7 @@ pub fn server_id(number: usize) -> ServerId {
     ServerId::new(&format!("server{}", number + 1)).expect("made of letters and a number")
 }
 
-/// What every server of a scenario is told.
+/// The configuration of every server of a scenario.
 pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
     let entry =
         |number: usize| ServerEntry::new(server_id(number), HOST, FIRST_PORT + number as u16, number as u32);
@@ -247,8 +247,8 @@ pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
     }
 }
 
-/// What hashes the passwords of a run; its chance is its own, so that the rest of the run does not depend on
-/// how many passwords there are.
+/// The hasher of a run. It has random numbers of its own, so that the rest of the run does not depend on how
+/// many passwords there are.
 pub fn hasher(seed: u64) -> Hasher {
     let mut random = Random::new(!seed);
     let chance = Box::new(move |bytes: &mut [u8]| {

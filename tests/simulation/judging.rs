@@ -1,4 +1,4 @@
-//! The log is played once more, by a state of its own, and says who was where and what is to be stored.
+//! Replays the log with a state of its own, to find who was in which room and what must be stored.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,7 +22,7 @@ struct Replay {
     events: BTreeMap<(RoomId, u64), Arc<Event>>,
     /// By timestamp: the log entry that made the event.
     indexes: BTreeMap<u64, u64>,
-    /// By room and user, folded: from which entry on they were a member, and from which on no more.
+    /// By room and user, folded: the entries with which memberships began and ended.
     members: BTreeMap<(String, String), Vec<(u64, bool)>>,
 }
 
@@ -57,8 +57,8 @@ impl Replay {
         }
     }
 
-    /// Whether what was shown was to be shown: a push to who was a member when it happened (who comes sees
-    /// the coming, who goes the going), an answer to who was one at some time since what it ends with.
+    /// Whether the user was allowed to see it: a push, if they were a member when it happened (joining and
+    /// leaving included); an answer, if they were a member at some time since its last event.
     fn allows(&self, shown: &Shown) -> bool {
         let is_file = shown.lamport == 0;
         let Some(index) = self.indexes.get(&shown.lamport).copied().or(is_file.then_some(0)) else {
@@ -77,7 +77,7 @@ impl Replay {
 }
 
 impl Cluster {
-    /// Once all is over, on what was shown to whom, and on what is stored.
+    /// After the run: checks what was shown to whom, and what is stored.
     pub fn judge_company(&mut self) -> Verdict {
         let Some(company) = self.company.take() else { return Ok(()) };
         let replay = self.replay()?;
@@ -115,7 +115,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ended sessions open nothing, and a guest is told of no private room.
+    /// Ended sessions give no access, and a guest learns of no private room.
     fn try_what_ended(&mut self, server: usize, revoked: &std::collections::BTreeSet<String>) -> Verdict {
         for token in revoked.iter().take(3) {
             let (visitor, answer) = self.meet(server, "login", json!({"token": token}))?;

@@ -19,7 +19,7 @@ use crate::{
     queue::{MS, Micros},
 };
 
-/// How often a pair of servers looks whether it needs a link.
+/// How often a pair of servers checks whether it needs a link.
 const DIAL_US: Micros = 100 * MS;
 
 /// The numbers of the consensus messages that promise something.
@@ -33,7 +33,7 @@ impl Cluster {
         self.hosts.iter().position(|host| host.id == *id).expect("servers speak only to configured servers")
     }
 
-    /// Makes a link between `a` and `b` where none stands and both can, and looks again later.
+    /// Makes a link between `a` and `b` if there is none and both can, and checks again later.
     pub fn dial(&mut self, a: usize, b: usize) {
         self.queue.schedule(self.now + DIAL_US, Event::Dial { a, b });
         self.try_link(a, b);
@@ -98,8 +98,8 @@ impl Cluster {
         self.tell_view(server, false);
     }
 
-    /// The process of `server` is gone. Its own ends go with it; the other ends hear of it soon where the
-    /// machine lives and can reach them, else when they lose patience.
+    /// The process of `server` is gone. Its own ends go with it. The other ends hear of it soon if the
+    /// machine runs and can reach them, else by a timeout.
     pub fn lose_links(&mut self, server: usize, is_told: bool) {
         for peer in (0..self.hosts.len()).filter(|peer| *peer != server) {
             self.links.down(server, peer);
@@ -115,7 +115,7 @@ impl Cluster {
         }
     }
 
-    /// A link is reset in the middle, or its ends lose patience with it.
+    /// A link is reset, or its ends time out.
     pub fn reset_link(&mut self, a: usize, b: usize, patience: Micros) {
         for (server, peer) in [(a, b), (b, a)] {
             if let Some(generation) = self.links.generation(server, peer) {
@@ -125,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// What was held back between two servers goes on.
+    /// Messages that were held back between two servers go on.
     pub fn release_links(&mut self) {
         for from in 0..self.hosts.len() {
             for to in (0..self.hosts.len()).filter(|to| *to != from) {
@@ -228,7 +228,7 @@ impl Cluster {
 
     fn cast(&mut self, from: usize, to: usize, bytes: &Rc<Vec<u8>>) {
         for at in self.network.datagram(self.now, from, to).into_iter().flatten() {
-            // A datagram finds whatever process has the port when it arrives.
+            // A datagram goes to the process that has the port when it arrives.
             self.schedule_at(at, to, ServerEvent::Datagram(bytes.clone()));
         }
     }

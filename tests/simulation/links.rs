@@ -17,7 +17,7 @@ use crate::{
 pub enum Cargo {
     /// A message.
     Message(Rc<PeerMessage>),
-    /// A whole snapshot; the chunks and their checksum are the business of the real link.
+    /// A whole snapshot; chunks and their checksum belong to the real link.
     Snapshot(SnapshotHead, Rc<Vec<u8>>),
 }
 
@@ -31,8 +31,8 @@ pub struct Delivery {
     pub cargo: Cargo,
 }
 
-/// What a link holds back for a direction that is blocked. Full: what comes is dropped, as from the queue
-/// of the real link, since consensus sends it again.
+/// Messages that a link holds back for a blocked direction. Full: further ones are dropped, as from the queue
+/// of the real link; consensus sends them again.
 const HELD_MAX: usize = 4_096;
 
 /// How long the ends wait for a link that is being made before they try again.
@@ -52,11 +52,11 @@ struct End {
     making_until: Micros,
 }
 
-/// All links between so many servers.
+/// All links between this many servers.
 pub struct Links {
     servers: usize,
     generations: u64,
-    /// The end at `a` of the link to `b` stands at `a * servers + b`.
+    /// The end at `a` of the link to `b` is at `a * servers + b`.
     ends: Vec<End>,
 }
 
@@ -134,7 +134,7 @@ impl Links {
         Some(self.dispatch(now, network, from, to, generation, cargo))
     }
 
-    /// What was held back in this direction, now that it is free.
+    /// Releases what was held back in this direction.
     pub fn release(&mut self, now: Micros, network: &mut Network, from: usize, to: usize) -> Vec<Delivery> {
         let held = std::mem::take(&mut self.end_mut(to, from).held);
         held.into_iter()

@@ -1,4 +1,4 @@
-//! Whole clusters in one thread, from one seed.
+//! The simulation: whole clusters in one thread, from one seed.
 //!
 //! Three or five servers with the real `replica`, `chat` and `protocol` code, clients with the real client
 //! library, and everything around them made up: network, disks, clocks, crashes, and users. A seed decides
@@ -60,8 +60,8 @@ use cluster::Tally;
 use runner::{Outcome, repeat_command, run, run_all};
 use scenario::Seed;
 
-/// Seeds that `many_seeds` plays unless `SYNCNET_SIM_SEEDS` says otherwise, as `scripts/simulate.sh` does: a plain
-/// `cargo test` is not optimised, and takes a look only.
+/// Seeds that `many_seeds` plays, unless `SYNCNET_SIM_SEEDS` says otherwise, as `scripts/simulate.sh` does. A
+/// plain `cargo test` is not optimised, so it plays few.
 const SEEDS: u64 = 20;
 /// The first of them, unless `SYNCNET_SIM_FIRST` says otherwise.
 const FIRST_SEED: u64 = 1;
@@ -69,7 +69,7 @@ const FIRST_SEED: u64 = 1;
 const TWICE: u64 = 5;
 /// Seeds on SQLite that are played twice.
 const TWICE_ON_SQLITE: u64 = 8;
-/// Of a hundred runs at most so many may prove nothing; of fewer, one.
+/// Most runs of a hundred that may prove nothing; of fewer than a hundred, one.
 const VOID_PERCENT_MAX: u64 = 2;
 /// Seeds that failed once, one in a line, each with a word about why.
 const KEPT_SEEDS: &str = include_str!("seeds.txt");
@@ -86,7 +86,7 @@ fn threads() -> usize {
     setting("SYNCNET_SIM_THREADS", 2)
 }
 
-/// What a number of runs came to.
+/// The result of a number of runs.
 #[derive(Default)]
 struct Sum {
     runs: u64,
@@ -178,13 +178,14 @@ fn a_seed_is_always_the_same_run() {
     }
 }
 
-/// So many seeds `traces.txt` holds what their runs came to, on the twin and on SQLite.
+/// Seeds whose runs are recorded in `traces.txt`, on the twin and on SQLite.
 const RECORDED: u64 = 16;
 const RECORDED_ON_SQLITE: u64 = 4;
 
-/// For `scripts/simulate.sh --traces`: whether the recorded seeds are the same runs as they were, to the byte.
+/// For `scripts/simulate.sh --traces`: whether the recorded seeds are the same runs as they were, to the
+/// byte.
 ///
-/// A change of what servers do makes them others, and that is no fault. But where code is only moved, nothing may
+/// A change of what servers do changes them, and that is no fault. But if code is only moved, nothing may
 /// change here. `GOLDEN=write` in the environment records anew.
 #[test]
 #[ignore = "what servers do may change; where it must not, scripts/simulate.sh --traces asks"]
@@ -219,7 +220,7 @@ fn traces_are_as_recorded() {
     );
 }
 
-/// For `scripts/simulate.sh --seed`: plays `SYNCNET_SIM_SEED` and tells everything that happened.
+/// For `scripts/simulate.sh --seed`: plays `SYNCNET_SIM_SEED` and prints everything that happens.
 #[test]
 #[ignore = "plays the one seed that SYNCNET_SIM_SEED names"]
 fn one_seed() {

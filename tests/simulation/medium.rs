@@ -1,5 +1,5 @@
-//! What a simulated disk is made of: the memory twin, or the real SQLite storage on a VFS that loses what
-//! was not synced. Both have the same faults, as far as the twin has them: a twin's commit is one step, and
+//! The storage of a simulated disk: the memory twin, or the real SQLite storage on a VFS that loses what was
+//! not synced. Both have the same faults, as far as the twin has them: a twin's commit is one step, but
 //! SQLite can die between any two of its writes.
 
 use syncnet::{
@@ -15,10 +15,10 @@ use crate::{
     random::Random,
 };
 
-/// SQLite's first page: what kind of database it is, and its tables. Damage there refuses a start instead of
-/// sending the server into quarantine, and nobody comes here to decide.
+/// SQLite's first page: what kind of database it is, and its tables. With damage there a server refuses to
+/// start instead of going into quarantine, and the simulation has no operator to decide.
 const FIRST_PAGE_BYTES: usize = 4_096;
-/// The most writes and syncs of a commit that go well before the process dies in it. Most commits have fewer.
+/// The most writes and syncs of a commit that succeed before the process dies in it. Most commits have fewer.
 const WRITES_MAX: u64 = 24;
 
 /// Where a disk keeps its data.
@@ -31,8 +31,8 @@ pub enum Medium {
 pub struct Sqlite {
     power: PowerDisk,
     reader: Option<SqliteReader>,
-    /// Syncs that had failed when its data was last made anew. On a real disk the product leaves a note in the
-    /// data folder; on a VFS there is no folder.
+    /// Syncs that had failed when its data was last made anew. On a real disk the product leaves a note in
+    /// the data folder; on a VFS there is no folder.
     forgiven: u64,
 }
 
@@ -99,13 +99,14 @@ impl Medium {
         }
     }
 
-    /// The power is cut, and with it the process is gone: of what was not synced, nothing, some or most is
-    /// left, sector by sector.
+    /// The power is cut, and the process is gone: of what was not synced, nothing, some or most survives,
+    /// sector by sector.
     pub fn cut_power(&mut self, random: &Random) {
         match self {
             Medium::Twin { disk, .. } => disk.crash(),
             Medium::Sqlite(sqlite) => {
-                // A stream of its own: how much there is to lose must not shift what a twin draws after it.
+                // A stream of its own: the number of sectors must not shift later random numbers, which a
+                // twin draws, too.
                 let mut random = random.clone().fork();
                 let share = random.pick(&[0.0, 0.5, 0.95]);
                 sqlite.power.cut(&mut || random.chance(share));
@@ -114,8 +115,8 @@ impl Medium {
         }
     }
 
-    /// Lets the process die somewhere in the next commit. Returns whether that has to be played by carrying
-    /// the commit out; else nothing of it is left.
+    /// Lets the process die somewhere in the next commit. Returns whether the commit has to be carried out
+    /// for that; else nothing of it is left.
     pub fn die_in_commit(&mut self, random: &mut Random) -> bool {
         match self {
             Medium::Twin { .. } => false,
@@ -126,7 +127,7 @@ impl Medium {
         }
     }
 
-    /// Lets the next write find no room.
+    /// Makes the next write fail, as on a full disk.
     pub fn fail_write(&mut self) {
         match self {
             Medium::Twin { disk, .. } => disk.fail_next_commit(CommitFault::WriteError),
@@ -134,7 +135,7 @@ impl Medium {
         }
     }
 
-    /// Lets the next sync fail.
+    /// Makes the next sync fail.
     pub fn fail_sync(&mut self) {
         match self {
             Medium::Twin { disk, .. } => disk.fail_next_commit(CommitFault::SyncError),
@@ -142,7 +143,7 @@ impl Medium {
         }
     }
 
-    /// From now on it says of every sync that it is done, and does nothing. A twin does not lie.
+    /// From now on it reports every sync as done without doing it. A twin does not lie.
     pub fn lie(&mut self) {
         if let Medium::Sqlite(sqlite) = self {
             sqlite.power.lie();
@@ -171,7 +172,7 @@ impl Medium {
         }
     }
 
-    /// Puts a copy in the place of what it holds.
+    /// Replaces its content by a copy.
     pub fn restore(&mut self, image: &Image) {
         match (self, image) {
             (Medium::Twin { disk, .. }, Image::Twin(image)) => disk.restore(image),

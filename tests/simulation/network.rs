@@ -1,16 +1,15 @@
-//! The network between servers, and between clients and servers: how long things take, what is lost,
-//! and who cannot reach whom.
+//! The network between servers, and between clients and servers: delays, losses, and blocked directions.
 //!
-//! Datagrams are delayed, lost, doubled and reordered one by one. Streams (peer links, client
-//! connections) keep their order and lose nothing while they stand: a blocked or stalled direction holds
-//! its bytes back, and only a reset loses them.
+//! Datagrams are delayed, lost, doubled and reordered one by one. Streams (peer links, client connections)
+//! keep their order and lose nothing while they are open: a blocked or stalled direction holds its bytes
+//! back, and only a reset loses them.
 
 use crate::{
     queue::{MS, Micros},
     random::Random,
 };
 
-/// How a network behaves when nobody cuts it.
+/// How a network behaves without cuts.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
     /// Least time on the way.
@@ -34,7 +33,7 @@ impl Weather {
     }
 }
 
-/// What of one direction of one link is blocked.
+/// What is blocked in one direction of a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Blocked {
     /// Datagrams.
@@ -109,13 +108,14 @@ impl Network {
         [Some(first), second]
     }
 
-    /// When a piece of a server-to-server stream sent now arrives, at the earliest; its order is the stream's affair.
+    /// When a piece of a server-to-server stream sent now arrives, at the earliest; the stream keeps the
+    /// order.
     pub fn segment(&mut self, now: Micros, from: usize, to: usize) -> Micros {
         let stalled = self.stalled_until[self.link(from, to)];
         now.max(stalled) + self.delay()
     }
 
-    /// How long something takes on the way.
+    /// A random time on the way.
     pub fn delay(&mut self) -> Micros {
         let Weather { latency_min, latency_max, spikes, spike, .. } = self.weather;
         let usual = self.random.between(latency_min, latency_max);

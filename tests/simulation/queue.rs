@@ -1,5 +1,5 @@
-//! What is going to happen, in the order of time; what falls on the same moment happens in the order in
-//! which it was scheduled.
+//! The queue of future events, in the order of time; events of the same moment happen in the order of
+//! scheduling.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 

@@ -1,4 +1,4 @@
-//! The only source of chance in the simulation: everything follows from one seed.
+//! The only source of randomness in the simulation: everything follows from one seed.
 
 /// A small, fast generator (xoshiro256++ by Blackman and Vigna), seeded through splitmix64.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Random {
         Random { state }
     }
 
-    /// A stream of its own, so that a draw more in one place does not shift the draws of another.
+    /// A stream of its own, so that one more draw in one place does not shift the draws of another.
     pub fn fork(&mut self) -> Random {
         Random::new(self.word())
     }
@@ -34,7 +34,7 @@ impl Random {
         result
     }
 
-    /// A number below `end`; 0 where `end` is 0.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         // The high half of a product is unbiased enough for ranges far below 2^64.
         ((u128::from(self.word()) * u128::from(end)) >> 64) as u64
@@ -66,7 +66,7 @@ impl Random {
         choices[self.index(choices.len())]
     }
 
-    /// A waiting time with this mean, as between independent happenings; at most ten times the mean.
+    /// A waiting time with this mean, as between independent events; at most ten times the mean.
     pub fn wait(&mut self, mean: u64) -> u64 {
         ((-(1.0 - self.unit()).ln() * mean as f64) as u64).min(mean * 10)
     }

@@ -1,5 +1,5 @@
-//! Clients that do not keep the protocol, or keep it in ways nobody should: what they send must get its
-//! answer, and must not disturb anybody else.
+//! Clients that do not keep the protocol, or keep it in strange ways. Each request must get its answer, and
+//! other clients must not be disturbed.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub enum Step {
 /// One visit: a connection and what is done on it.
 #[derive(Debug, Clone)]
 pub struct Visit {
-    /// To which server.
+    /// The number of the server.
     pub server: usize,
     /// What is done, in order.
     pub steps: Vec<Step>,
@@ -49,7 +49,7 @@ pub fn visits(random: &mut Random, number: u64, servers: usize, rooms: usize) ->
     visits
 }
 
-/// Gives what is a request a `request_id`, so that its answer can be told from others.
+/// Gives a request a `request_id`, so that its answer can be told from others.
 fn name_request(step: &mut Step, number: usize) {
     if let Step::Line(line) = step
         && let Ok(Value::Object(mut request)) = serde_json::from_slice(line)
@@ -194,25 +194,25 @@ fn wanderer(random: &mut Random, user: &str, room: &str) -> Vec<Step> {
     steps
 }
 
-/// Rooms that keep few events begin so.
+/// The prefix of rooms that keep few events.
 const FORGETFUL: &str = "attic";
-/// At most so many.
+/// The most events that they keep.
 pub const KEPT_MAX: u64 = 12;
 
 /// A room that keeps its events for a day.
 const CALENDAR: &str = "calendar";
 
-/// Whether a room is told to forget: of these the judge does not know what is sent.
+/// Whether a room has retention: the judge does not know what is sent there.
 pub fn is_forgetful(room: &str) -> bool {
     room.starts_with(FORGETFUL) || keeps_days(room)
 }
 
-/// Whether it forgets by age only, so nothing in the time of a run.
+/// Whether it forgets by age only, so it forgets nothing during a run.
 pub fn keeps_days(room: &str) -> bool {
     room == CALENDAR
 }
 
-/// Speaks in a room that keeps few events, and changes its mind about how many.
+/// Writes in a room that keeps few events, and changes how many.
 pub fn forgetful(number: u64) -> Vec<Step> {
     let (user, room) = ("keeper", format!("{FORGETFUL}{}", number % 2));
     let keep = 2 + number % (KEPT_MAX - 1);

@@ -13,7 +13,7 @@ use crate::{
     scenario::{Scenario, Seed},
 };
 
-/// What became of a run.
+/// The outcome of a run.
 pub struct Outcome {
     pub seed: Seed,
     /// The hash of everything that happened.
@@ -23,14 +23,14 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// Plays the run of `seed`; `is_printed` says on standard error what happens.
+/// Plays the run of `seed`; with `is_printed`, prints what happens on standard error.
 pub fn run(seed: Seed, is_printed: bool) -> Outcome {
     run_in(Cluster::new(Scenario::of(seed), is_printed), seed)
 }
 
 /// Plays the run of `seed` in the world that was made for it.
 pub fn run_in(mut cluster: Cluster, seed: Seed) -> Outcome {
-    // A panic of the product is what an assertion found: a failure like any other.
+    // A panic of the product is a failure like any other.
     let verdict = catch_unwind(AssertUnwindSafe(|| cluster.run()));
     let failure = match verdict {
         Ok(Ok(())) => None,

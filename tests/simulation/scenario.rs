@@ -1,8 +1,8 @@
-//! What a seed stands for: sizes, weather, disks, and which faults may happen at all.
+//! What a seed means: sizes, weather, disks, and which faults may happen at all.
 //!
-//! "Swarm testing" (Groce and others, 2012): each seed allows a random subset of the faults. A run in
-//! which everything happens all the time finds less than many runs in each of which something does not:
-//! a partition that is never healed by a crash, a log that is never compacted, a disk that is always fast.
+//! "Swarm testing" (Groce and others, 2012): each seed allows a random subset of the faults. A run with all
+//! faults finds less than many runs in each of which some fault does not happen: a partition that is never
+//! healed by a crash, a log that is never compacted, a disk that is always fast.
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
@@ -16,7 +16,7 @@ use crate::{
 pub const SAFETY_US: Micros = 40 * SECOND;
 /// How long the healed cluster goes on; then nothing new is said.
 pub const CALM_US: Micros = 10 * SECOND;
-/// How long what was said may take to settle after that, before the run counts as hung.
+/// How long messages may take to settle after that, before the run counts as hung.
 pub const SETTLE_US: Micros = 10 * SECOND;
 /// How soon after the healing there must be a leader that acknowledges.
 pub const LEADER_US: Micros = 6 * SECOND;
@@ -30,9 +30,9 @@ pub enum FaultKind {
     KillLeader,
     /// kill -9 of all servers at once.
     KillAll,
-    /// All but the leader are gone for longer than a request may take.
+    /// All but the leader are down for longer than a request may take.
     LoseQuorum,
-    /// The machine loses its power: nobody is told.
+    /// The machine loses its power: clients and peers are not told.
     PowerLoss,
     /// The process dies at a named point of its disk work.
     CrashPoint,
@@ -60,7 +60,7 @@ pub enum FaultKind {
     SlowDisk,
     /// A write or sync fails.
     FailingDisk,
-    /// What is on the disk is found to be damaged at the next start.
+    /// The data is found to be damaged at the next start.
     Corrupt,
     /// The data folder is deleted.
     Wipe,
@@ -117,15 +117,15 @@ pub struct DiskSpeed {
     pub sync_max: Micros,
 }
 
-/// What a run is made from. Written `42`, or `sqlite:42` for the same scenario on the real SQLite storage instead of
-/// its memory twin.
+/// The seed of a run. Written `42`, or `sqlite:42` for the same scenario on the real SQLite storage instead
+/// of its memory twin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seed {
     pub number: u64,
     pub on_sqlite: bool,
 }
 
-/// What stands before the number of a seed on SQLite.
+/// The prefix of a seed on SQLite.
 const ON_SQLITE: &str = "sqlite:";
 
 impl Seed {
@@ -155,10 +155,10 @@ impl FromStr for Seed {
     }
 }
 
-/// Everything that one run is made from.
+/// The parameters of one run.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Where all of it comes from.
+    /// The seed of all of it.
     pub seed: u64,
     /// Whether the servers' storage is SQLite.
     pub on_sqlite: bool,
@@ -176,7 +176,7 @@ pub struct Scenario {
     pub weather: Weather,
     /// The disks between faults.
     pub disk: DiskSpeed,
-    /// Log entries kept behind the applied index: few, so that those who were away need a snapshot.
+    /// Log entries kept behind the applied index: few, so that servers that were away need a snapshot.
     pub keep_entries: u64,
     /// Whether followers redirect their clients instead of forwarding.
     pub redirect: bool,
@@ -186,8 +186,8 @@ pub struct Scenario {
     pub requests_per_s: u32,
     /// Bytes that may wait for a client before it is cut.
     pub outbox_bytes: usize,
-    /// Whether there are rooms that keep few events. Drawn from nothing, so that no other seed is another run
-    /// for it.
+    /// Whether there are rooms that keep few events. No random number is drawn for it, so other seeds stay
+    /// the same runs.
     pub forgets: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,

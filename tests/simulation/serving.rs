@@ -1,4 +1,4 @@
-//! Runs the servers' processes: what the threads of the real server do, one event at a time.
+//! Runs the servers' processes: does what the threads of the real server do, one event at a time.
 
 use std::io::Read;
 
@@ -34,9 +34,9 @@ use crate::{
 
 /// How long the replica's thread needs to notice that there is something to do.
 const WAKE_US: Micros = 30;
-/// Without progress of its replica for so long, a server sends no heartbeats.
+/// Without progress of its replica for this long, a server sends no heartbeats.
 const PROGRESS_US: Micros = 200 * MS;
-/// Of so many looks about one finds the queue of the query threads full.
+/// About one of this many reads finds the queue of the query threads full.
 const LOOKS_FOR_A_REFUSAL: Micros = 40;
 /// Inputs that one turn takes at most.
 const INPUTS_PER_TURN: usize = 4_096;
@@ -58,7 +58,7 @@ impl Cluster {
         match started {
             Ok(()) => {
                 self.checker.booted(server, node)?;
-                // A commit that an earlier process died in may have reached the disk all the same.
+                // A commit in which an earlier process died may still have reached the disk.
                 let synced = std::mem::take(&mut self.hosts[server].disk.borrow_mut().synced);
                 for synced in synced {
                     self.tell_synced(server, synced)?;
@@ -85,7 +85,7 @@ impl Cluster {
         }
     }
 
-    /// Tells the judge what is synced, but for what will be forgotten again: it would miss that at the end.
+    /// Tells the judge what is synced, except events of rooms with retention: it would miss those at the end.
     fn tell_synced(&mut self, server: usize, mut synced: Synced) -> Verdict {
         synced.events.retain(|(_, event)| !is_forgetful(event["room"].as_str().unwrap_or_default()));
         self.checker.synced(server, synced)
@@ -99,8 +99,8 @@ impl Cluster {
         self.trace.say(self.now, || format!("{} begins anew", server + 1));
     }
 
-    /// The process of `server` is gone, between two instructions. `is_told`: whether its machine lives on
-    /// and tells those who are connected.
+    /// The process of `server` is killed. `is_told`: whether its machine lives on and tells the connected
+    /// clients and peers.
     pub fn kill(&mut self, server: usize, is_told: bool) {
         if self.is_running(server) {
             self.hosts[server].disk.borrow_mut().die(is_told);
@@ -128,7 +128,7 @@ impl Cluster {
         self.lose_clients(server, is_told);
     }
 
-    /// Something happens to a process, unless it is another one by now; a stopped one hears it later.
+    /// An event for a process, unless another one runs by now; a stopped process gets it later.
     pub fn at_server(&mut self, server: usize, life: u64, event: ServerEvent) -> Verdict {
         let host = &mut self.hosts[server];
         if host.life != life || host.process.is_none() {
@@ -191,20 +191,20 @@ impl Cluster {
 
     fn tick(&mut self, server: usize) {
         self.schedule_at(self.now + 20 * MS, server, ServerEvent::Tick);
-        // A thread that is behind sees its missed ticks as one.
+        // A thread that is late gets its missed ticks as one.
         if !self.process(server).inbox.iter().any(|input| matches!(input, Input::Tick)) {
             self.input(server, Input::Tick);
         }
     }
 
-    /// A round of the replica's loop: take in what came, then turn.
+    /// A round of the replica's loop: takes in what came, then a turn.
     fn wake(&mut self, server: usize) -> Verdict {
         let now = self.now;
         let clock = self.hosts[server].now(now);
         let process = self.process(server);
         process.is_woken = false;
         if process.busy_until > now || process.turn != TurnState::Done {
-            // The thread is in a turn; it looks again when it is back.
+            // The thread is in a turn; it looks again after it.
             return Ok(());
         }
         let inputs = process.inbox.len().min(INPUTS_PER_TURN);
@@ -215,8 +215,8 @@ impl Cluster {
         self.turn(server)
     }
 
-    /// A turn goes on until it has something to say before its next sync, or is done. What it says, it says when its
-    /// syncs up to there are over.
+    /// A turn goes on until it has outputs before its next sync, or is done. Outputs are sent when the syncs
+    /// before them are over.
     fn turn(&mut self, server: usize) -> Verdict {
         let now = self.now;
         let clock = self.hosts[server].now(now);
@@ -254,7 +254,7 @@ impl Cluster {
         }
     }
 
-    /// The process dies in its disk work, perhaps in the middle of saying what it did.
+    /// The process dies in its disk work, perhaps while it sends its outputs.
     fn die_at(&mut self, server: usize, point: CrashPoint) -> Verdict {
         if point == CrashPoint::WhileSpeaking {
             let process = self.process(server);
@@ -279,8 +279,8 @@ impl Cluster {
         self.queue.schedule(self.now + 200 * MS, Event::Start { server });
     }
 
-    /// Says what waited for the disk, or need not wait for it; then goes on with the turn, or with what has come
-    /// meanwhile.
+    /// Sends the outputs that waited for the disk, or need not wait for it; then goes on with the turn, or
+    /// with new input.
     fn speak(&mut self, server: usize) -> Verdict {
         while let Some(output) = self.process(server).unsaid.pop_front() {
             match output {
@@ -323,7 +323,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Tells the election, the peers and the judge what the replica has become.
+    /// Tells the election, the peers and the judge of the replica's new state.
     fn note_standing(&mut self, server: usize) -> Verdict {
         let process = self.process(server);
         let standing = process.replica.standing();
@@ -383,7 +383,7 @@ impl Cluster {
         self.broadcast(server, &heartbeat);
     }
 
-    /// Gives the election something to think about and carries out what it wants.
+    /// Gives the election an input and carries out its outputs.
     pub fn elect(&mut self, server: usize, input: election::Input) {
         let now_ms = self.hosts[server].mono_ms(self.now);
         self.process(server).election.handle(now_ms, input);
@@ -417,7 +417,7 @@ impl Cluster {
         self.schedule_at(at, server, ServerEvent::Query(Box::new(look)));
     }
 
-    /// What the thread of a connection makes of a job comes later, and not in order. Now and then too many hash.
+    /// The result of a job comes later, and not in order. Sometimes too many hash at once.
     fn hash(&mut self, server: usize, conn: ConnId, job: Job) {
         self.at_thread(server, conn, ClientThread::work);
         let is_full = self.random.chance(0.02);
@@ -440,7 +440,7 @@ impl Cluster {
         if let Err(StorageError::Doubtful(reason)) = &looked {
             self.input(server, Input::Damage { reason: reason.clone() });
         }
-        // Now and then the queue is full. The microsecond decides, which is chance enough.
+        // Sometimes the queue is full. The microsecond decides, which is random enough.
         let is_full = self.now.is_multiple_of(LOOKS_FOR_A_REFUSAL);
         let instruction = looked
             .ok()
@@ -476,8 +476,8 @@ impl Cluster {
         self.at_thread(server, conn, |thread| thread.send(Input::Request { conn, head, request, bytes }));
     }
 
-    /// Something happens at the thread of a connection, which then hands over what it can. A thread that has said that
-    /// its connection is gone has ended.
+    /// An event at the thread of a connection, which then passes on what it can. A thread that has reported
+    /// the end of its connection has ended.
     pub fn at_thread(&mut self, server: usize, conn: ConnId, happens: impl FnOnce(&mut ClientThread)) {
         if let Some(thread) = self.process(server).threads.get_mut(&conn) {
             happens(thread);

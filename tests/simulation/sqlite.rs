@@ -1,7 +1,7 @@
-//! Whole clusters on the real SQLite storage, whose disk forgets what was not synced.
+//! Whole clusters on the real SQLite storage, on a disk that loses what was not synced.
 //!
-//! Such a run is the same as on the twin, event for event, until a commit is cut short or a bit flips: only there
-//! do the twin and SQLite differ.
+//! Such a run is the same as on the twin, event for event, until a commit is cut short or a bit flips: only
+//! then do the twin and SQLite differ.
 
 use parking_lot::Mutex;
 
@@ -45,18 +45,19 @@ fn a_cluster_is_the_same_on_both_storages() {
     }
 }
 
-/// Plays a seed on disks that, once the cluster stands, say of every sync that it is done, and do nothing.
+/// Plays a seed on disks that, once the cluster is up, report every sync as done without doing it.
 fn run_on_liars(seed: Seed) -> Outcome {
     let mut cluster = Cluster::new(Scenario::of(seed), false);
-    cluster.run_until(3 * SECOND).expect("nobody lies yet");
+    cluster.run_until(3 * SECOND).expect("no disk lies yet");
     for host in &cluster.hosts {
         host.disk.borrow_mut().lie();
     }
     run_in(cluster, seed)
 }
 
-/// A lie costs something only if the power fails at the wrong time, so not every seed catches it. It may cost more
-/// than data: two servers of three that know of their loss wait for a leader for ever, and then `Alive` is what fails.
+/// A lie has an effect only if the power fails at the wrong time, so not every seed catches it. It may cost
+/// more than data: if two servers of three know of their loss, they wait for a leader for ever, and `Alive`
+/// fails.
 #[test]
 fn disks_that_lie_about_syncs_are_caught() {
     let seeds = (FIRST_SEED..FIRST_SEED + LIARS).map(Seed::on_sqlite);

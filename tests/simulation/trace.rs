@@ -1,4 +1,4 @@
-//! What happened, as a hash that two runs of one seed share, and as lines for a reader where asked for.
+//! The trace of a run: a hash that is the same for two runs of one seed, and lines for a reader on request.
 
 use crate::queue::{MS, Micros};
 
@@ -22,7 +22,7 @@ impl Trace {
         self.mix_bytes(bytes);
     }
 
-    /// Shows a line to a reader; `text` is only made where somebody reads.
+    /// Shows a line to a reader; `text` is only made if there is one.
     pub fn say(&self, at: Micros, text: impl FnOnce() -> String) {
         if self.printed {
             eprintln!("{:>9.3} ms  {}", at as f64 / MS as f64, text());
@@ -39,7 +39,7 @@ impl Trace {
         self.hash
     }
 
-    /// The multiply-and-rotate of the Firefox hash: fast, and nobody attacks it here.
+    /// The multiply-and-rotate of the Firefox hash: fast, and safe from attacks in a test.
     fn mix(&mut self, word: u64) {
         self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x51_7c_c1_b7_27_22_0a_95);
     }

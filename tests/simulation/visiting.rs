@@ -32,11 +32,11 @@ pub struct Conn {
     pub server: usize,
     /// Which process of the server has it.
     pub life: u64,
-    /// The server's number for it, once and as long as it knows it.
+    /// The server's number for it, while the server knows it.
     id: Option<ConnId>,
     /// Whether the client still has it.
     pub is_open: bool,
-    /// Whether everything that is sent on it is lost, without anybody being told.
+    /// Whether everything that is sent on it is lost, without either side being told.
     pub is_cut: bool,
     reads: bool,
     /// How fast it reads; 0 for at once.
@@ -53,9 +53,9 @@ pub struct Conn {
 pub struct Visitor {
     pub conn: Option<u64>,
     pub steps: VecDeque<Step>,
-    /// What it was sent, where somebody wants to see it.
+    /// What it was sent, if the simulation wants to read it.
     pub heard: Option<Vec<Vec<u8>>>,
-    /// Whether the judge watches: it knows no room that forgets anything.
+    /// Whether the judge watches: it does not know rooms with retention.
     pub is_judged: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct Visitor {
 const SOCKET_BYTES: usize = 128 * 1024;
 
 impl Cluster {
-    /// A client opens a connection. What comes of it, it hears later.
+    /// A client opens a connection, and hears the result later.
     pub fn open_conn(&mut self, client: Client, server: usize) -> u64 {
         self.next_conn += 1;
         let number = self.next_conn;
@@ -92,7 +92,7 @@ impl Cluster {
         number
     }
 
-    /// The server's kernel takes the connection, or says that nobody listens.
+    /// The server's kernel accepts the connection, or refuses it if no process listens.
     pub fn connect(&mut self, number: u64) {
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| conn.is_open) else { return };
         let server = conn.server;
@@ -215,7 +215,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes what the fan-out has ended and reads what it wants to know.
+    /// Closes connections that the fan-out has ended, and does the reads that it asks for.
     fn after_fan(&mut self, server: usize) {
         for (id, _) in self.process(server).fanout.closed() {
             self.close_by_server(server, id);
@@ -265,7 +265,7 @@ impl Cluster {
         process.map_or_else(Vec::new, |process| process.conns.values().copied().collect())
     }
 
-    /// A connection is reset in the middle: both sides hear of it.
+    /// A connection is reset: both sides hear of it.
     pub fn reset_conn(&mut self, number: u64) {
         let Some(conn) = self.conns.get(&number) else { return };
         let (server, life, is_cut) = (conn.server, conn.life, conn.is_cut);
@@ -477,7 +477,7 @@ impl Cluster {
         self.queue.schedule(at, Event::Client(ClientEvent::Visits));
     }
 
-    /// Somebody speaks in a room that keeps few events.
+    /// A visitor writes in a room that keeps few events.
     fn visit_forgetful_room(&mut self) {
         if !self.is_lively {
             return;
@@ -502,7 +502,7 @@ impl Cluster {
         visitor
     }
 
-    /// A visitor does one thing more.
+    /// A visitor gets one more step.
     pub fn visit_with(&mut self, number: u64, step: Step) {
         if let Some(visitor) = self.visitors.get_mut(&number) {
             visitor.steps.push_back(step);
@@ -510,7 +510,7 @@ impl Cluster {
         self.visit(number);
     }
 
-    /// A visitor does what comes next, up to its next pause.
+    /// A visitor does its next steps, up to its next pause.
     fn visit(&mut self, number: u64) {
         loop {
             let Some(visitor) = self.visitors.get_mut(&number) else { return };

@@ -1,4 +1,4 @@
-//! The same batches written to SQLite and to the memory twin must read back the same, always.
+//! The same batches written to SQLite and to the memory twin must always read back the same.
 
 use std::{collections::BTreeSet, io::Read, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::generator::{Generator, Random, cluster, file_id, server_id};
 
 const NODE: NodeId = NodeId(77);
 
-/// Everything that can be seen of a storage, as text, so that two can be compared.
+/// Everything that can be read from a storage, as text, so that two can be compared.
 pub fn seen(storage: &impl Storage, reader: &impl Reader) -> String {
     format!("{:?}\n{}", storage.load().unwrap().identity, seen_data(storage, reader))
 }
@@ -52,9 +52,8 @@ pub fn seen_data(storage: &impl Storage, reader: &impl Reader) -> String {
     text
 }
 
-/// What searches find. Not a part of what can be seen of the data, because the index has no checksums: where
-/// it is damaged, messages may be missing here.
-/// Lets an index that is made anew come to its end, while nothing else is written.
+/// What searches find. Not a part of [`seen_data`], because the index has no checksums: if it is damaged,
+/// messages may be missing here.
 pub fn finish_index(storage: &mut impl Storage) {
     while storage.indexing().is_some() {
         storage.wipe_if_idle().unwrap();
@@ -186,7 +185,7 @@ fn a_snapshot_of_either_installs_in_the_other() {
         for _ in 0..40 {
             sqlite.commit(&generator.batch()).unwrap();
         }
-        // Something else is in the way at the receiver.
+        // The receiver has other data already.
         let mut other = Generator::new(!seed);
         for _ in 0..10 {
             memory.commit(&other.batch()).unwrap();
@@ -447,7 +446,7 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
     assert_eq!(sqlite.event(RoomId(1), 1_001).unwrap().unwrap().seq, 1_001);
     assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
 
-    // Everything may expire, also what the same batch brings.
+    // Everything may expire, even events of the same batch.
     let none = Batch {
         events: vec![generator.event(0, 1_002)],
         expired: vec![(RoomId(1), 1_003)],
@@ -471,14 +470,14 @@ fn what_is_removed_is_wiped_where_nothing_more_is_written() {
         sqlite.commit(&batch).unwrap();
         memory.commit(&batch).unwrap();
     }
-    // What the commit that removed it has wiped already.
+    // The commit that removed it has wiped some already.
     let first = 900 - sqlite.unwiped();
     assert!((1..100).contains(&first), "{first}");
     let mut steps = 0;
     while sqlite.unwiped() > 0 {
         let before = sqlite.unwiped();
         if steps % 5 == 0 {
-            // A busy disk is left alone: what is committed wipes by the way.
+            // A busy disk is left alone: commits wipe on the way.
             let batch = Batch {
                 hard_state: Some(HardState { term: 1 + steps, ..HardState::default() }),
                 ..Batch::default()

@@ -1,4 +1,4 @@
-//! Damaged files: whatever happens to them, data is either as it was or not used.
+//! Damaged files: after any damage, data is either unchanged or not used.
 
 use std::{
     fs,
@@ -22,12 +22,12 @@ use crate::{
 const NODE: NodeId = NodeId(5);
 const FILES: [&str; 3] = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm"];
 
-/// What is found in a folder: all data, or why it must not be used.
+/// The content of a folder: all data, or why it must not be used.
 fn inspect(dir: &Path) -> Result<String, StorageError> {
     let storage = match SqliteStorage::open(dir, &server_id(), NODE) {
         Ok(storage) => storage,
         Err(OpenError::Storage(error)) => return Err(error),
-        // A bit of the application's or the schema's number: refused, so not used either.
+        // A bit of the application id or the schema version: refused, so not used either.
         Err(OpenError::Refused(why)) => return Err(StorageError::Doubtful(why)),
     };
     storage.load()?;
@@ -40,7 +40,7 @@ fn inspect(dir: &Path) -> Result<String, StorageError> {
     Ok(seen_data(&storage, &reader))
 }
 
-/// A copy of a folder's files: of one in use, what a killed process leaves.
+/// A copy of a folder's files. If it is in use, the copy is what a killed process leaves.
 fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     for name in FILES {
@@ -262,14 +262,14 @@ fn a_whole_old_folder_says_how_old_it_is() {
     }
     let now = storage.load().unwrap();
     drop(storage);
-    // It opens, and what it says of itself to the other servers is behind what they have seen.
+    // It opens, and its mark is behind what the other servers have seen.
     let storage = SqliteStorage::open(&backup, &server_id(), NODE).unwrap();
     assert!(storage.load().unwrap().last < now.last);
     drop(storage);
     fs::remove_dir_all(backup).unwrap();
 }
 
-/// Changes the database beside its open storage, as a disk does that forgets or confuses.
+/// Changes the database beside its open storage, as a faulty disk does.
 fn spoil(dir: &Path, sql: &str) {
     Connection::open(dir.join("syncnet.db")).unwrap().execute_batch(sql).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The data folder: who may open it, and what becomes of data that must not be used.
+//! The data folder: who may open it, and what happens to data that must not be used.
 
 use std::{fs, path::Path};
 
@@ -39,7 +39,7 @@ fn a_folder_is_made_and_its_openings_are_counted() {
     let mut boot = 0;
     for number in 1..4 {
         let fresh = NodeId(100 + number);
-        // The step between two runs comes from the random number that was handed in.
+        // The step between two runs comes from the random number that was passed in.
         boot += 1 + fresh.0;
         let storage = SqliteStorage::open(&dir, &server_id(), fresh).unwrap();
         let identity = storage.load().unwrap().identity;
@@ -153,7 +153,7 @@ fn only_the_owner_may_look_into_a_folder() {
     for name in files {
         assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
     }
-    // What an owner has made narrower stays so.
+    // Narrower permissions of an owner stay.
     drop(storage);
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o500)).unwrap();
     let _ = open(&dir);
@@ -166,7 +166,7 @@ fn a_folder_that_cannot_be_written_is_refused() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(refusal(open(&file.join("data"))).contains("cannot be made"));
-    // Nobody can write there, not even root.
+    // No user can write there, not even root.
     #[cfg(target_os = "linux")]
     assert!(refusal(open(Path::new("/proc/self"))).contains("cannot be used"));
 }
@@ -186,7 +186,7 @@ fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
     storage.commit(&cluster()).unwrap();
     set_aside(dir.path()).expect_err("the folder is in use");
     drop(storage);
-    // What a process leaves whose sync failed.
+    // The note of a process whose sync failed.
     fs::write(dir.path().join("doubt"), "disk I/O error").unwrap();
     assert!(doubt(open(dir.path())).contains("disk I/O error"));
 

@@ -1,4 +1,4 @@
-//! The disk: both storages against each other, and the real one against what disks do.
+//! The storage: both storages against each other, and the real one against faulty disks.
 
 mod conformance;
 mod damage;

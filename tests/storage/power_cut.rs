@@ -35,7 +35,7 @@ fn check_integrity(disk: &PowerDisk) {
     assert_eq!(found, "ok");
 }
 
-/// What a power cut leaves is no reason to doubt the WAL, which only a database in a folder has examined.
+/// A power cut is no reason to doubt the WAL.
 fn check_wal_is_believed(disk: &PowerDisk) {
     let folder = tempfile::tempdir().unwrap();
     disk.copy_to(folder.path()).unwrap();
@@ -50,7 +50,7 @@ fn restart(disk: &PowerDisk, random: &mut Random) -> SqliteStorage {
         }
         match open(disk) {
             Ok(storage) => {
-                // The power may still be about to fail; let it be the next commit's.
+                // The power may still be about to fail; then it fails in the next commit.
                 return storage;
             }
             Err(OpenError::Storage(StorageError::Failed(_))) => cut(disk, random),
@@ -161,7 +161,7 @@ fn a_failed_sync_is_never_tried_again() {
     disk.fail_next_sync();
     let error = storage.commit(&generator.batch()).unwrap_err();
     assert!(matches!(error, StorageError::Failed(_)), "{error}");
-    // The disk would work again, but nobody asks it.
+    // The disk would work again, but the storage does not use it any more.
     assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
     assert_eq!(storage.load().unwrap_err(), error);
     assert_eq!(storage.entries(1, 2, 1).unwrap_err(), error);

@@ -72,7 +72,7 @@ fn the_wal_starts_over_and_one_that_grew_is_cut() {
     }
     assert!(wal_mib() < 16, "checkpoints do not let it start over: {} MiB", wal_mib());
 
-    // A snapshot under way holds on to what it reads.
+    // A snapshot under way keeps the data that it reads.
     storage.commit(&cluster()).unwrap();
     let snapshot = storage.reader().unwrap().snapshot().unwrap();
     for number in 0..24 {

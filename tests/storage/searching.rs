@@ -1,4 +1,4 @@
-//! Searches: what is found, what is not, and that nothing anybody can type does harm. Asked of both storages.
+//! Searches, on both storages: what is found, what is not, and that no query does harm.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -177,7 +177,7 @@ fn case_accents_and_the_form_of_letters_do_not_count_in_any_script() {
     assert_eq!(both.lamports(&search("c+++")), NOTHING);
 }
 
-/// The index is made anew when its version is another one: beside everything else that happens.
+/// The index is made anew if its version is another one, while everything else goes on.
 #[test]
 fn an_index_of_another_version_is_made_anew_beside_the_rest() {
     let mut both =
@@ -265,7 +265,7 @@ fn room_author_date_and_page_narrow_a_search() {
     assert_eq!(both.lamports(&Search { limit: 0, ..search("word") }), NOTHING);
 }
 
-/// What was imported keeps its old times under new Lamport timestamps, and a clock may be set back.
+/// Imported messages keep their old times under new Lamport timestamps, and a clock may be set back.
 #[test]
 fn a_date_is_found_in_any_order_of_times() {
     let mut random = Random(4);
@@ -357,7 +357,7 @@ fn an_edited_message_is_found_by_its_new_text_and_a_deleted_one_not_at_all() {
     assert_eq!(both.lamports(&search("word20")), NOTHING);
     assert_eq!(both.lamports(&search("word30")), [30]);
     assert_eq!(both.lamports(&search("newest")), [51]);
-    // Written again as it is, as when somebody reacts to it.
+    // Written again unchanged, as after a reaction.
     both.commit(&Batch { events: vec![message(1, 10, "alice", 10, "new word10")], ..Batch::default() });
     assert_eq!(both.lamports(&search("new")), [30, 10]);
 }
@@ -422,7 +422,7 @@ fn a_search_that_takes_too_long_says_how_far_it_came() {
     let going_on = Search { before_lamport: Some(3_000), ..search("left right") };
     let Found { hits, cut_at, .. } = both.theirs.search_within(&going_on, Duration::ZERO).unwrap();
     assert_eq!((hits.len(), cut_at), (0, Some(3_000)));
-    // The reader is as good as before.
+    // The reader still works.
     assert_eq!(both.lamports(&search("left right")), NOTHING);
     assert_eq!(both.lamports(&search("right")).len(), 100);
 }

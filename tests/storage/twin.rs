@@ -1,4 +1,4 @@
-//! The memory twin's faults: each does to its data what a real disk's would.
+//! The memory twin's faults: each does what a real disk's fault does to the data.
 
 use std::io::Read;
 

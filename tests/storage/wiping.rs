@@ -1,4 +1,4 @@
-//! Deleted text is gone from the files, and not only from answers.
+//! Deleted text is gone from the files, not only from answers.
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
@@ -50,11 +50,11 @@ fn said(messages: &[(u64, String)]) -> Batch {
     }
 }
 
-/// How many bytes of a word count as the word: the index may keep as much of a deleted word as it shares with
+/// Bytes of a word that count as the word: the index may keep as much of a deleted word as it shares with
 /// another one, and one letter more.
 const BEGIN: usize = 8;
 
-/// Where in the files of the folder the secrets still are.
+/// The places in the folder's files at which the secrets still are.
 fn found_in(dir: &Path, secrets: &BTreeSet<String>) -> Vec<String> {
     let begins: BTreeSet<&[u8]> = secrets.iter().map(|secret| &secret.as_bytes()[..BEGIN]).collect();
     let mut found = Vec::new();
@@ -228,8 +228,8 @@ fn nothing_of_a_deleted_room_is_left_in_the_files() {
         secrets.insert(secret.clone());
         secret
     };
-    // Its topic, its people, its files and what was said in it. Its names stay in the audit log: what was deleted is
-    // what that is read for.
+    // Its topic, its people, its files and what was said in it. Its names stay in the audit log: what was
+    // deleted is what that is read for.
     let (old_name, name) = ("before".to_owned(), "after".to_owned());
     let room = |name: &str| RoomName::new(name).unwrap();
     server.carry_out(Join::new(room("lobby")));

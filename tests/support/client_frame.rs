@@ -1,4 +1,4 @@
-//! Frames of WebSocket as clients send them, in any form, also such as no client would.
+//! WebSocket frames of clients, in any form, valid or not.
 
 /// A frame with `first` as its first byte, masked with `mask`.
 pub fn client_frame(first: u8, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {

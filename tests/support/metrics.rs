@@ -1,4 +1,4 @@
-//! Reading a server's metrics as monitoring does.
+//! Reads a server's metrics as monitoring does.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub fn text(port: u16) -> Result<String, String> {
     }
 }
 
-/// What a text says.
+/// The series in a text.
 pub fn parse(text: &str) -> Series {
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from cluster import PROGRAMS, Line
 from test_look import IMAGES, axe_finds_nothing, nothing_sticks_out
 
-# What a proxy adds for somebody who is not at the server's machine.
+# The headers that a proxy adds for a user who is not at the server's machine.
 ELSEWHERE = {"X-Forwarded-For": "192.0.2.7"}
 
 

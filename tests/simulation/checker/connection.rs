@@ -13,19 +13,19 @@ use super::{
 /// A request that waits for its answer.
 struct Asked {
     request_id: Option<String>,
-    /// Empty where the line could not be read.
+    /// Empty if the line could not be read.
     msg_type: String,
     room: Option<String>,
     after: Option<u64>,
     before: Option<u64>,
     /// How many events were asked for.
     limit: u64,
-    /// Which sending of which message.
+    /// The sending of a message that it is.
     attempt: Option<(MessageKey, usize)>,
     /// What an answer must have seen: by room, the least `last_seq`.
     floor: BTreeMap<String, u64>,
     is_barrier: bool,
-    /// Whether it names nothing but a public room, which somebody was told of before.
+    /// Whether it names nothing but a public room that a client was told of before.
     names_known_room: bool,
 }
 
@@ -71,7 +71,7 @@ impl Connection {
             return;
         };
         if self.user.is_none() {
-            // A login by a token says nothing in its data of who it is.
+            // The data of a login by a token does not name the user.
             let named = if line.msg_type == "login" { line.text("username") } else { None };
             let name = named.or(line.sender_id.as_deref());
             self.user = name.map(str::to_ascii_lowercase);
@@ -80,7 +80,7 @@ impl Connection {
         let (after, before) = (line.number("after"), line.number("before"));
         let mut floor = self.known.clone();
         if let (Some(room), Some(after)) = (&room, after) {
-            // A server that is told of an event must know it, unless nobody has ever seen that event.
+            // A server that is told of an event must know it, unless no client has ever seen that event.
             let told = after.min(places.shown_seq(room));
             let least = floor.entry(room.clone()).or_default();
             *least = (*least).max(told);
@@ -151,7 +151,7 @@ impl Connection {
             "nack" => {
                 let room = asked.room.as_deref().unwrap_or_default();
                 ensure!(
-                    // What ends a room may have been on its way at the same time.
+                    // A request that ends the room may have been on its way at the same time.
                     line.text("code") != Some("not_found")
                         || !asked.names_known_room
                         || !places.is_known(room),
@@ -187,7 +187,7 @@ impl Connection {
             (Some(_), None) => false,
         });
         let Some(position) = position else {
-            ensure!(false, Confined, "a {} answers a {answered:?} that nobody waits for", line.msg_type);
+            ensure!(false, Confined, "a {} answers a {answered:?} that no request waits for", line.msg_type);
             unreachable!("the line above returns");
         };
         let earlier = self.asked.iter().take(position).find(|asked| asked.is_write());
@@ -299,7 +299,7 @@ impl Connection {
                     NoGap,
                     "a resume of {room} after {after} begins at {first:?}"
                 );
-                // Whoever claims to have more than there is goes on from what there is.
+                // A client that claims to have more events than exist goes on from the last one.
                 let reached = ends.unwrap_or(after.min(last_seq));
                 ensure!(
                     line.flag("more") || reached >= last_seq,
@@ -309,7 +309,8 @@ impl Connection {
                 reached
             }
             None => {
-                // An answer to a connection whose outbox is full may show nothing, if it says that there is more.
+                // An answer to a connection whose outbox is full may show nothing, if it says that there is
+                // more.
                 let is_shortened = ends.is_none() && line.flag("more");
                 ensure!(
                     asked.limit == 0 || last_seq == 0 || is_shortened || ends == Some(last_seq),
@@ -321,8 +322,8 @@ impl Connection {
             }
         };
         self.know(&room, cursor.min(last_seq));
-        // What is newer than the answer comes behind it, also where the user left and came back on another
-        // connection while it was on its way: the first push is the one behind the answer.
+        // Newer events come behind the answer, even if the user left and came back on another connection
+        // while it was on its way: the first push is the one behind the answer.
         let pushed = self.cursors.get(&room).copied().unwrap_or(0);
         ensure!(
             pushed <= last_seq,
@@ -403,7 +404,7 @@ fn shown_events(line: &Line, room: &str, places: &mut Places) -> Result<Vec<Even
 }
 
 impl Asked {
-    /// A line that is no request, and yet gets one answer.
+    /// A line that is no request, but still gets one answer.
     fn unreadable() -> Asked {
         Asked {
             request_id: None,

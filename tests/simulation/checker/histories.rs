@@ -1,10 +1,10 @@
-//! The judge judged: good histories pass, each kind of broken promise is named as what it is.
+//! Tests of the judge: good histories pass, and each kind of broken promise is named.
 
 use serde_json::{Value, json};
 
 use super::{Checker, Ledger, LogLine, Point, Synced, Verdict};
 
-/// A history being told. Connection 1 belongs to alice, 2 to bob; both are on server 0.
+/// A history in the making. Connection 1 belongs to alice, 2 to bob; both are on server 0.
 struct History {
     checker: Checker,
     verdict: Verdict,
@@ -22,7 +22,7 @@ impl History {
         History { checker, verdict: Ok(()), requests: 0 }
     }
 
-    /// Tells on, unless something was wrong already.
+    /// Goes on with `tell`, unless a violation was found already.
     fn then(&mut self, tell: impl FnOnce(&mut Checker) -> Verdict) -> &mut Self {
         if self.verdict.is_ok() {
             self.verdict = tell(&mut self.checker);
@@ -203,7 +203,7 @@ fn an_ack_needs_a_synced_majority() {
     };
     told(2).passes();
     told(1).breaks(Point::Durable);
-    // What a later leader overwrote is not held any more.
+    // An entry that a later leader overwrote is not held any more.
     let mut history = told(2);
     history.synced(1, Synced { entries: vec![entry(1, "other")], ..Synced::default() });
     history.then(|checker| checker.said(0, 1, said)).breaks(Point::Durable);
@@ -485,7 +485,7 @@ fn data_that_was_put_back_does_not_count() {
     let mut history = told();
     history.checker.lost(1, Ledger::default());
     history.then(|checker| checker.booted(1, 201)).then(|checker| checker.holds(1, 201, 0)).passes();
-    // It takes one only where its data was taken.
+    // It starts as a new one only if its data was lost.
     told().then(|checker| checker.booted(1, 201)).breaks(Point::Durable);
 }
 
@@ -509,7 +509,7 @@ fn a_room_that_somebody_was_told_of_is_not_denied() {
     let mut history = told();
     let request = history.send(1, "a1");
     history.nack(1, request, "overloaded").passes();
-    // Asked before it was told of, or beside what may end it.
+    // Asked before the room was known, or beside a request that may end it.
     let mut history = History::new();
     let request = history.send(1, "a1");
     history.join(2, None, &[], 0, false).nack(1, request, "not_found").passes();

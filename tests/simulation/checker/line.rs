@@ -58,7 +58,7 @@ impl Line {
         self.text("room").map(str::to_ascii_lowercase)
     }
 
-    /// Whether it is about a room alone: of what else it names, nothing could be missing.
+    /// Whether it is about a room alone, so that nothing else could be missing.
     pub fn names_room_only(&self) -> bool {
         let is_about_room =
             matches!(self.msg_type.as_str(), "chat" | "create_join" | "history" | "members" | "pins");
@@ -68,12 +68,12 @@ impl Line {
             && others.iter().all(|field| !self.data.contains_key(*field))
     }
 
-    /// Whether the room that it names may not be there, or not to be seen, afterwards.
+    /// Whether the room that it names may be gone or hidden afterwards.
     pub fn may_end_room(&self) -> bool {
         matches!(self.msg_type.as_str(), "delete_room" | "rename_room" | "room_settings" | "import_room")
     }
 
-    /// The direct conversation of `user` with whom it names as `to`.
+    /// The direct conversation of `user` with the user in `to`.
     pub fn direct(&self, user: &str) -> Option<String> {
         let with = self.text("to")?.to_ascii_lowercase();
         let (one, other) = if *user <= *with { (user, &*with) } else { (&*with, user) };
@@ -90,11 +90,11 @@ pub struct EventFields {
     pub author: String,
     pub message: Option<Message>,
     pub kind: String,
-    /// Whose membership it ended, where it ended one.
+    /// The user whose membership it ended, if it ended one.
     pub gone: Option<String>,
 }
 
-/// What a `message` event says.
+/// The content of a `message` event.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub client_msg_id: String,
@@ -102,7 +102,7 @@ pub struct Message {
 }
 
 /// Whether two forms of one event may both be shown: its author may give a message another text, it may be
-/// deleted, and there may be reactions to it. What nobody has touched is the same for ever.
+/// deleted, and there may be reactions to it. All else stays the same for ever.
 pub fn is_same_event(one: &Value, other: &Value) -> bool {
     let changes = |event: &Value| (event.get("edited").cloned(), event.get("deleted").cloned());
     let was_changed = changes(one) != changes(other);

@@ -1,6 +1,6 @@
 //! The judge: it is told what clients sent and received, and what servers made durable and said to each
-//! other, and it knows what the contract allows. It shares no code with the product: lines are read and
-//! modelled here anew, so that a mistake cannot excuse itself.
+//! other, and it knows what the contract allows. It shares no code with the product: it has a reader and a
+//! model of its own, so that a mistake of the product is not repeated here.
 //!
 //! | file | what it judges |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | `servers` | synced before said, one leader and one vote a term, one log, no amnesia |
 //! | `histories` | tests of the judge itself: good histories are accepted, each planted violation is named |
 //!
-//! Where a client heard nothing, or `unavailable`, anything may have happened, and both outcomes are
-//! accepted until one of them is seen; from then on it stays.
+//! If a client heard nothing, or `unavailable`, both outcomes are accepted until one of them is seen; from
+//! then on it stays.
 
 mod connection;
 #[cfg(test)]
@@ -31,7 +31,7 @@ use line::{Line, event_of};
 use places::{Outcome, Places};
 use servers::Servers;
 
-/// What must hold, and was violated.
+/// The promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
     /// An acknowledged event is in every log, at its place, for ever; it is synced before it is said.
@@ -40,7 +40,7 @@ pub enum Point {
     Once,
     /// (room, seq) is the same event everywhere; `seq` is dense; Lamport timestamps increase along the log.
     OneOrder,
-    /// Of one connection, and of one device, what was sent first comes first.
+    /// Messages of one connection, and of one device, keep their order.
     SenderOrder,
     /// What was acknowledged or shown before another was sent comes before it; reads never fall back.
     RealTime,
@@ -105,7 +105,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Judges a cluster of so many servers.
+    /// Judges a cluster of this many servers.
     pub fn new(servers: usize) -> Checker {
         Checker {
             places: Places::default(),
@@ -131,7 +131,7 @@ impl Checker {
         self.places.given_up(&(user.to_ascii_lowercase(), client_msg_id.to_owned()));
     }
 
-    /// A connection to `server` stands; `user` where it is known already who uses it.
+    /// A connection to `server` stands; `user` if it is known already who uses it.
     pub fn opened(&mut self, conn: ConnNumber, server: usize, user: Option<&str>) {
         self.connections.insert(conn, Connection::new(server, user.map(str::to_ascii_lowercase)));
     }
@@ -200,7 +200,7 @@ impl Checker {
     /// Something became durable on the disk of `server`.
     pub fn synced(&mut self, server: usize, synced: Synced) -> Verdict {
         for (index, event) in &synced.events {
-            // What was seen before may be a message that a later entry has changed.
+            // An event that was seen before may be a message that a later entry has changed.
             let (event, is_new) = self.places.learn(event)?;
             if is_new {
                 self.places.stored(*index, event.lamport)?;
@@ -214,8 +214,8 @@ impl Checker {
         self.servers.ledger(server)
     }
 
-    /// The disk of `server` now holds something else than was last synced: the incarnation that wrote it
-    /// is in doubt from now on.
+    /// The disk of `server` now holds other data than was last synced: from now on the incarnation that wrote
+    /// it is in doubt.
     pub fn lost(&mut self, server: usize, ledger: Ledger) {
         self.servers.lost(server, ledger);
     }

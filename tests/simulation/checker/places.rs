@@ -1,4 +1,4 @@
-//! Which event stands where, and which message became which event.
+//! Which event is at which place, and which message became which event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub type MessageKey = (String, String);
 /// A room, folded, and a `seq`.
 type Place = (String, u64);
 
-/// What became of one sending of a message.
+/// The outcome of one sending of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was heard yet.
@@ -42,12 +42,12 @@ struct Sent {
     acked: bool,
     /// Whether an answer said that it had no place before.
     first_acked: bool,
-    /// The newest timestamp that anybody had been shown when it was first sent.
+    /// The newest timestamp that any client had been shown when it was first sent.
     floor: u64,
 }
 
 impl Sent {
-    /// Whether one of its sendings was refused: then what was sent later may have overtaken it.
+    /// Whether one of its sendings was refused: then later messages may have overtaken it.
     fn was_refused(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.outcome == Outcome::Refused)
     }
@@ -57,9 +57,9 @@ struct Placed {
     /// The event's JSON with its keys in order.
     text: String,
     lamport: u64,
-    /// Who left the room, where this says that somebody did.
+    /// The user who left the room, if the event says so.
     left: Option<String>,
-    /// Who came to the room, where this says that somebody did.
+    /// The user who joined the room, if the event says so.
     joined: Option<String>,
 }
 
@@ -90,9 +90,9 @@ pub struct Places {
     given_up: BTreeSet<MessageKey>,
     shown_lamport: u64,
     shown_seq: BTreeMap<String, u64>,
-    /// Public rooms that somebody was told of.
+    /// Public rooms that a client was told of.
     known_rooms: BTreeSet<String>,
-    /// Rooms that somebody may have deleted, renamed or hidden.
+    /// Rooms that a request may have deleted, renamed or hidden.
     doubtful_rooms: BTreeSet<String>,
     ends: BTreeMap<(usize, String), u64>,
 }
@@ -130,7 +130,7 @@ impl Places {
         self.known_rooms.insert(room.to_owned());
     }
 
-    /// Somebody asked for what may end the room, or hide it.
+    /// A client sent a request that may end or hide the room.
     pub fn may_be_gone(&mut self, room: &str) {
         self.doubtful_rooms.insert(room.to_owned());
     }
@@ -242,7 +242,7 @@ impl Places {
         Ok(())
     }
 
-    /// What a server holds at the end is what all of them hold.
+    /// Every server must hold the same at the end.
     pub fn ends_as(&mut self, server: usize, value: &Value) -> Verdict {
         let event = event_of(value)?;
         let text = value.to_string();
@@ -354,7 +354,7 @@ impl Places {
         Ok(())
     }
 
-    /// `key` stands at `place`, for ever and nowhere else.
+    /// `key` is at `place`, for ever and nowhere else.
     fn settle(&mut self, key: &MessageKey, place: &Place, lamport: u64) -> Verdict {
         if let Some(occupant) = self.occupants.insert(place.clone(), key.clone()) {
             ensure!(occupant == *key, OneOrder, "{place:?} is the place of {occupant:?} and of {key:?}");
@@ -374,7 +374,7 @@ impl Places {
         Ok(())
     }
 
-    /// Nobody puts words into a user's mouth.
+    /// Checks that the user has sent this message.
     fn was_sent(&self, key: &MessageKey, room: &str, body: &str) -> Verdict {
         if let Some(sent) = self.messages.get(key) {
             let all_refused = sent.attempts.iter().all(|attempt| attempt.outcome == Outcome::Refused);
@@ -384,7 +384,7 @@ impl Places {
             sent.attempts.iter().any(|attempt| attempt.room == room && attempt.body == body)
         });
         let nameless = || self.nameless.contains(&(key.0.clone(), room.into(), body.into()));
-        ensure!(named || nameless(), OneOrder, "nobody sent {key:?} with body {body:?} to {room}");
+        ensure!(named || nameless(), OneOrder, "no client sent {key:?} with body {body:?} to {room}");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What servers made durable, and what they promised each other because of it.
+//! What servers made durable, and the promises to each other that depend on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub struct LogLine {
     pub term: u64,
     /// A hash of its content.
     pub content: u64,
-    /// The message it carries, where it carries one.
+    /// The message it carries, if it carries one.
     pub message: Option<MessageKey>,
 }
 
@@ -99,7 +99,7 @@ impl Servers {
         ensure!(
             known == 0 || known == node,
             Durable,
-            "server {server} starts as {node:x}; its data, which nobody took, was {known:x}'s"
+            "server {server} starts as {node:x}; its data, which was not taken, was {known:x}'s"
         );
         self.ledgers[server].node = node;
         Ok(())

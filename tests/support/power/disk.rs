@@ -1,16 +1,17 @@
-//! The model: files with what was written and what was synced, locks, and the shared memory of a WAL.
+//! The model of a disk: files with what was written and what was synced, locks, and the shared memory of a
+//! WAL.
 
 use std::collections::BTreeMap;
 
-/// What a power cut keeps or loses as a whole.
+/// The unit that a power cut keeps or loses as a whole.
 const SECTOR_BYTES: usize = 512;
 
-/// Why something was not done; `vfs` has SQLite's numbers for it.
+/// Why an operation failed; `vfs` has SQLite's numbers for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk did not do it.
+    /// The disk failed.
     Io,
-    /// Somebody else holds a lock.
+    /// Another handle holds a lock.
     Busy,
     /// There is no such file.
     Missing,
@@ -23,7 +24,7 @@ pub enum Fault {
 pub struct Handle {
     name: String,
     id: u64,
-    /// The power has been cut so often when it was opened.
+    /// How often the power had been cut when it was opened.
     cuts: u64,
 }
 
@@ -33,24 +34,25 @@ pub struct Disk {
     files: BTreeMap<String, File>,
     cuts: u64,
     handles: u64,
-    /// How many more writes and syncs go well.
+    /// How many more writes and syncs succeed before the power fails.
     power: Option<u64>,
     sync_fails: bool,
     /// Syncs that failed.
     failed_syncs: u64,
-    /// Syncs are said to be done and are not.
+    /// Whether syncs are reported as done without being done.
     lies: bool,
-    /// Files may grow together to so many bytes.
+    /// Bytes to which files may grow together.
     room: Option<usize>,
-    /// Shared memory of before a cut, or of files that are gone: whoever had it mapped may still look.
+    /// Shared memory from before a cut, or of files that are gone: a process that had it mapped may still
+    /// read it.
     unmapped: Vec<Box<[u64]>>,
 }
 
 #[derive(Debug, Default)]
 struct File {
-    /// What reading gives.
+    /// The content that reads give.
     seen: Vec<u8>,
-    /// What a power cut leaves; nothing where the name itself was never synced.
+    /// The content after a power cut; `None` if the name itself was never synced.
     synced: Option<Vec<u8>>,
     /// What was done since the last sync, in order.
     pending: Vec<Change>,
@@ -87,7 +89,7 @@ impl Change {
         }
     }
 
-    /// The parts that reach the disk or not, each by itself.
+    /// Its sectors, each of which reaches the disk or not by itself.
     fn sectors(&self) -> Vec<Change> {
         match self {
             Change::Truncate { size } => vec![Change::Truncate { size: *size }],
@@ -199,7 +201,7 @@ impl Disk {
         if after > room { Err(Fault::Full) } else { Ok(()) }
     }
 
-    /// One more write or sync.
+    /// Counts one more write or sync.
     fn spend(&mut self) -> Result<(), Fault> {
         match &mut self.power {
             Some(0) => Err(Fault::Io),
@@ -237,8 +239,8 @@ impl Disk {
         }
     }
 
-    /// SQLite never asks for the folder to be synced with it where that matters here: a WAL is deleted only
-    /// after all of it is in the database.
+    /// The deletion survives a power cut at once. SQLite need not sync the folder for it: a WAL is deleted
+    /// only after all of it is in the database.
     pub fn delete(&mut self, name: &str) -> Result<(), Fault> {
         self.spend()?;
         let mut file = self.files.remove(name).ok_or(Fault::Missing)?;
@@ -322,7 +324,7 @@ impl Disk {
         Ok(self.file(handle)?.locks.values().any(|level| *level >= 2))
     }
 
-    /// Shared memory: region `number` of `bytes`, made where `extend` allows.
+    /// Shared memory: region `number` of `bytes`, made if `extend` allows it.
     pub fn region(
         &mut self,
         handle: &Handle,

@@ -1,8 +1,8 @@
 //! A disk whose power can be cut, for the real SQLite: an in-memory VFS that knows what was synced.
 //!
-//! Reading gives what was written. [`PowerDisk::cut`] throws away what was not synced, sector by sector as
-//! the caller decides, and whoever had files open can do nothing with them any more. The disk itself goes
-//! on: opening it again is the restart after the power cut.
+//! Reading gives what was written. [`PowerDisk::cut`] drops what was not synced, sector by sector as the
+//! caller decides; handles from before can do nothing any more. The disk itself goes on: opening it again is
+//! the restart after the power cut.
 //!
 //! The model ([`disk`]) is safe code; [`vfs`] is the glue that SQLite calls, and the only `unsafe` of
 //! the project. (The crate `sqlite-plugin` would have been that glue; it wants libclang on every machine
@@ -73,7 +73,7 @@ impl PowerDisk {
         PowerImage(self.disk.lock().image())
     }
 
-    /// Puts a copy in the place of what it holds; whoever had files open can do nothing any more.
+    /// Puts a copy in the place of what it holds; handles from before can do nothing any more.
     pub fn restore(&self, image: &PowerImage) {
         self.disk.lock().restore(image.0.clone());
     }
@@ -93,18 +93,18 @@ impl PowerDisk {
         self.disk.lock().files().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes))
     }
 
-    /// Lets the power fail by itself: so many writes and syncs from now on go well, the next one fails, and
+    /// Lets the power fail by itself: this many writes and syncs succeed from now on; the next one fails, and
     /// everything after it. [`cut`](Self::cut) must follow.
     pub fn fail_after(&self, operations: u64) {
         self.disk.lock().fail_after(operations);
     }
 
-    /// Lets its files grow to so many bytes together, or without bound.
+    /// Lets its files grow to this many bytes together, or without bound.
     pub fn limit(&self, bytes: Option<usize>) {
         self.disk.lock().limit(bytes);
     }
 
-    /// Lets one sync fail: what it was to write is never written. The disk works again behind it.
+    /// Makes one sync fail: what it was to write is never written. After it, the disk works again.
     pub fn fail_next_sync(&self) {
         self.disk.lock().fail_next_sync();
     }
@@ -114,7 +114,7 @@ impl PowerDisk {
         self.disk.lock().failed_syncs()
     }
 
-    /// From now on it says of every sync that it is done, and does nothing.
+    /// From now on it reports every sync as done without doing it.
     pub fn lie(&self) {
         self.disk.lock().lie();
     }

@@ -1,4 +1,4 @@
-//! What SQLite calls: its VFS interface, passed on to [`Disk`](super::disk::Disk).
+//! SQLite's VFS interface, passed on to [`Disk`](super::disk::Disk).
 //!
 //! <https://sqlite.org/c3ref/vfs.html> and <https://sqlite.org/c3ref/io_methods.html> say what each of
 //! these functions must do. Time, sleep and randomness come from the machine's own VFS.
@@ -191,7 +191,7 @@ unsafe extern "C" fn full_pathname(
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: SQLite closes a file that `open` filled once; nobody uses `ours` after it.
+    // SAFETY: SQLite closes a file that `open` filled once; nothing uses `ours` after it.
     let ours = unsafe { Box::from_raw((*file.cast::<OpenFile>()).ours) };
     ours.disk.lock().close(&ours.handle);
     ffi::SQLITE_OK
@@ -205,7 +205,7 @@ unsafe extern "C" fn read(
 ) -> c_int {
     // SAFETY: SQLite calls this with an open file.
     let ours = unsafe { ours(file) };
-    // SAFETY: SQLite gives a buffer of `count` bytes that nobody else uses; they may be uninitialised, so
+    // SAFETY: SQLite gives a buffer of `count` bytes that nothing else uses; they may be uninitialised, so
     // they are written before they are read.
     let into = unsafe {
         ptr::write_bytes(into.cast::<u8>(), 0, count as usize);

@@ -1,5 +1,5 @@
-//! Runs the target that `SYNCNET_FUZZ_TARGET` names. With `SYNCNET_FUZZ_EXAMPLES=FOLDER` it writes the target's
-//! examples there first, for libFuzzer to begin from.
+//! Runs the target that `SYNCNET_FUZZ_TARGET` names. With `SYNCNET_FUZZ_EXAMPLES=FOLDER` it writes the
+//! target's examples there first, for libFuzzer to begin from.
 
 #![no_main]
 
