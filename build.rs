@@ -37,8 +37,8 @@ fn main() {
     fs::write(out.join("web_files.rs"), table).expect("cargo's folder can be written");
 }
 
-/// The files that are served as they are, with slashes in their names: not the documents that servers fill in,
-/// nor what is only for tests.
+/// The files that are served as they are, with slashes in their names: not the documents that servers fill
+/// in, nor what is only for tests.
 fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("the web client's folder") {
         let path = entry.expect("an entry of a folder").path();

@@ -1,7 +1,7 @@
 //! How long history and searches take in a room of a million messages, and what the index of searches costs.
 //!
-//! `cargo bench --bench history -- [MESSAGES] [FOLDER]`; it needs no cluster, and about 0.6 KB of disk for each
-//! message in a folder of its own below FOLDER (or the system's folder for temporary files).
+//! `cargo bench --bench history -- [MESSAGES] [FOLDER]`; it needs no cluster, and about 0.6 KB of disk for
+//! each message in a folder of its own below FOLDER (or the system's folder for temporary files).
 
 use std::{
     collections::BTreeSet,

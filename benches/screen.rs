@@ -1,7 +1,7 @@
 //! How long the full-screen client takes from a key to the next picture, in a room of ten thousand messages.
 //!
-//! `cargo bench --bench screen -- [MESSAGES]`; it needs no cluster and no terminal: pictures are drawn into memory, in
-//! two sizes. The goal is one frame of a screen with 60 pictures a second, 16 ms.
+//! `cargo bench --bench screen -- [MESSAGES]`; it needs no cluster and no terminal: pictures are drawn into
+//! memory, in two sizes. The goal is one frame of a screen with 60 pictures a second, 16 ms.
 
 use std::{
     env,

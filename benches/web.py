@@ -44,7 +44,7 @@ PAINTED = """
 
 
 class Writer:
-    """Somebody who writes at a steady pace, whatever the answers are."""
+    """A user who writes at a steady pace, whatever the answers are."""
 
     def __init__(self, cluster, number):
         self.line = Line(cluster, number % 3, f"writer{number}")

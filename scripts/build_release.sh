@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the programs for others: the same source gives the same bytes, whatever the folder and the user.
-# What is built lies in target/release, or in $CARGO_TARGET_DIR/release.
+# Builds the programs for others: the same source gives the same bytes, whatever the folder and the user. They
+# are in target/release, or in $CARGO_TARGET_DIR/release.
 #
 # With --check it builds twice, from two copies of the last commit in folders of different names, and fails if
 # the programs differ.

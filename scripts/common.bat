@@ -1,5 +1,5 @@
 @echo off
-rem What the other scripts share: "call common.bat VERB [SERVER] [ARGUMENTS]". The verbs stand below.
+rem What the other scripts share: "call common.bat VERB [SERVER] [ARGUMENTS]". The verbs are below.
 rem
 rem Settings, all optional, the same as in common.sh:
 rem   SYNCNET_CONFIG         configuration file of the servers   [none: three servers on localhost]
@@ -37,7 +37,7 @@ if "%~1"=="healthy" goto healthy
 echo common.bat: there is no verb "%~1" 1>&2
 exit /b 2
 
-rem --- find: sets BIN to the folder with the programs, and builds them only where there are none.
+rem --- find: sets BIN to the folder with the programs, and builds them only if there are none.
 :find
 call :folder
 if exist "%BIN%\syncnet-server.exe" if exist "%BIN%\syncnet-admin.exe" exit /b 0
@@ -59,7 +59,7 @@ if errorlevel 1 (
 if not exist "%BIN%\syncnet-server.exe" echo Building SyncNet; the first time takes a few minutes.
 cargo build --locked --quiet --profile %SYNCNET_PROFILE% --bins
 if errorlevel 1 (
-    echo The build failed; what cargo says stands above. 1>&2
+    echo The build failed; see cargo's output above. 1>&2
     exit /b 1
 )
 exit /b 0
@@ -88,14 +88,14 @@ if not exist "%SYNCNET_DATA_DIR%\cluster.secret" (
 icacls "%SYNCNET_DATA_DIR%\cluster.secret" /inheritance:r /grant:r "%USERNAME%:F" >nul
 exit /b 0
 
-rem --- strangers: refuses to start a cluster where one answers already that is not this one: its answers would
-rem be taken for those of the servers that could not get their ports.
+rem --- strangers: refuses to start a cluster if another one answers already: its answers would be taken for
+rem those of the servers that could not get their ports.
 :strangers
 set "SAID=%TEMP%\syncnet-status-%RANDOM%.txt"
 "%BIN%\syncnet-admin.exe" status --simple %ADMIN_CONFIG% >"%SAID%" 2>&1
 set "STATUS=%errorlevel%"
 set "STRANGERS="
-rem Healthy, degraded or down is an answer; anything else is a sentence about something else.
+rem Healthy, degraded and down are answers; anything else is an error of the tool.
 if "%STATUS%"=="0" goto answered
 if "%STATUS%"=="1" goto answered
 if "%STATUS%"=="3" goto answered
@@ -107,10 +107,10 @@ find "servers=0/" "%SAID%" >nul
 if errorlevel 1 set "STRANGERS=yes"
 del "%SAID%" 2>nul
 if not defined STRANGERS exit /b 0
-echo Somebody answers on these ports already, and was not started from %SYNCNET_RUN_DIR%. 1>&2
+echo Another cluster answers on these ports already, and was not started from %SYNCNET_RUN_DIR%. 1>&2
 exit /b 1
 
-rem --- running SERVER: sets PID to its process and succeeds where it runs, else fails. A PID file may have
+rem --- running SERVER: sets PID to its process and succeeds if it runs, else fails. A PID file may have
 rem outlived its server, so the process must be the program, started for this server.
 :running
 set "PID="
@@ -119,7 +119,7 @@ if not defined PID exit /b 1
 powershell -NoProfile -Command "$found = Get-CimInstance Win32_Process -Filter 'ProcessId = %PID%'; if ($found -and $found.Name -eq 'syncnet-server.exe' -and $found.CommandLine -match '--server-id %~2( |$)') { exit 0 } else { exit 1 }" >nul 2>nul
 exit /b %errorlevel%
 
-rem --- second SERVER: refuses to start it where it runs already.
+rem --- second SERVER: refuses to start it if it runs already.
 :second
 call :running running %2
 if errorlevel 1 exit /b 0
@@ -142,7 +142,7 @@ call :second second %2
 if errorlevel 1 exit /b 1
 set "SERVER=%~2"
 set "ARGUMENTS="
-rem The server takes --log-level once, and what was typed counts.
+rem The server takes --log-level only once, and the typed one counts.
 set "LEVEL= --log-level %SYNCNET_LOG_LEVEL%"
 shift
 shift
@@ -157,7 +157,7 @@ goto next
 powershell -NoProfile -Command "$q = [char]34; $line = '--server-id ' + $env:SERVER + ' --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q + $env:LEVEL; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $line += $env:ARGUMENTS; $how = @{ FilePath = $env:BIN + '\syncnet-server.exe'; ArgumentList = $line; PassThru = $true }; if ($env:BEHIND) { $how.WindowStyle = 'Minimized' } else { $how.NoNewWindow = $true }; $server = Start-Process @how; if (-not $server) { exit 1 }; $null = $server.Handle; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\' + $env:SERVER + '.pid') -Value $server.Id; if ($env:BEHIND) { exit 0 }; $server.WaitForExit(); exit $server.ExitCode"
 exit /b %errorlevel%
 
-rem --- stop SERVER: closes its window, waits, and kills what does not listen. Fails where it had to be killed.
+rem --- stop SERVER: closes its window, waits, and kills it if it does not stop. Fails if it had to be killed.
 :stop
 call :running running %2
 if errorlevel 1 (

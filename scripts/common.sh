@@ -14,7 +14,7 @@
 #   SYNCNET_READY_TIMEOUT  seconds to wait for a leader        [30]
 #   SYNCNET_STOP_TIMEOUT   seconds before a server is killed   [15]
 #
-# Relative folders are relative to the project, wherever a script is called from.
+# Relative folders are relative to the project, not to the folder that a script is called from.
 
 set -euo pipefail
 
@@ -41,7 +41,7 @@ die() {
 # --- Programs -------------------------------------------------------------------------------------
 
 # Sets bin_dir to the folder with the programs. With "build" they are brought up to date first; with
-# "find" they are built only where there are none.
+# "find" they are built only if there are none.
 programs() {
     if [ -n "${SYNCNET_BIN_DIR:-}" ]; then
         bin_dir=$SYNCNET_BIN_DIR
@@ -61,7 +61,7 @@ programs() {
         say "Building SyncNet; the first time takes a few minutes."
     fi
     cargo build --locked --quiet --profile "$profile" --bins ||
-        die "the build failed; what cargo says stands above"
+        die "the build failed; see cargo's output above"
 }
 
 # Runs syncnet-admin against this cluster.
@@ -82,8 +82,8 @@ pid_of() {
     case $pid in '' | *[!0-9]*) ;; *) printf '%s' "$pid" ;; esac
 }
 
-# Whether process $2 really is server $1. A PID file may have outlived its server, and the number may
-# belong to anybody by now.
+# Whether process $2 really is server $1. A PID file may have outlived its server, and another process may
+# have the number by now.
 is_server() {
     local line
     if [ -r "/proc/$2/cmdline" ]; then
@@ -94,26 +94,26 @@ is_server() {
     case "$line " in *syncnet-server*" --server-id $1 "*) return 0 ;; *) return 1 ;; esac
 }
 
-# Prints the process id of server $1 where it runs, else fails.
+# Prints the process id of server $1 if it runs, else fails.
 running() {
     local pid
     pid=$(pid_of "$1")
     [ -n "$pid" ] && is_server "$1" "$pid" && printf '%s' "$pid"
 }
 
-# Refuses to start a cluster where one answers already that is not this one: its answers would be taken
-# for those of the servers that could not get their ports.
+# Refuses to start a cluster if another one answers already: its answers would be taken for those of the
+# servers that could not get their ports.
 refuse_strangers() {
     local line status=0
     line=$(admin status --simple 2>&1) || status=$?
-    # Healthy, degraded or down is an answer; anything else is a sentence about something else.
+    # Healthy, degraded and down are answers; anything else is an error of the tool.
     case $status in
     0 | 1 | 3) ;;
     *) die "$line" ;;
     esac
     case $line in
     *"servers=0/"*) ;;
-    *) die "somebody answers on these ports already, and was not started from $run_dir: $line" ;;
+    *) die "another cluster answers on these ports already, and was not started from $run_dir: $line" ;;
     esac
 }
 
@@ -122,7 +122,8 @@ prepare() {
     mkdir -p "$data_dir" "$log_dir" "$run_dir"
     local secret=$data_dir/cluster.secret
     if [ ! -e "$secret" ]; then
-        # Written aside and linked into place, so that of two scripts at once one wins whole.
+        # Written to a draft and linked into place, so that of two scripts at once one wins and the file is
+        # complete.
         local draft=$secret.$$
         (umask 077 && od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' >"$draft")
         ln "$draft" "$secret" 2>/dev/null || [ -e "$secret" ] || die "$secret cannot be made"
@@ -136,7 +137,7 @@ server_command() {
     shift
     command=("$bin_dir/syncnet-server" --server-id "$name" --data-dir "$data_dir" --log-dir "$log_dir")
     if [ -n "$config" ]; then command+=(--config "$config"); fi
-    # The server takes the option once, and what was typed counts.
+    # The server takes the option only once, and the typed one counts.
     case " $* " in *" --log-level"*) ;; *) command+=(--log-level "$log_level") ;; esac
     command+=("$@")
 }
@@ -149,7 +150,7 @@ refuse_second() {
 }
 
 # Starts server $1 in the background, in a session of its own: Ctrl-C in this terminal is not for it.
-# What it says on its console goes to console.log, each line marked with its name. That file is not rotated,
+# Its console output goes to console.log, each line marked with its name. That file is not rotated,
 # so it takes no more than the first 20,000 lines of each run; the server's own log has them all.
 start_in_background() {
     local name=$1 detach=nohup
@@ -183,8 +184,8 @@ start_one() {
     exec "${command[@]}"
 }
 
-# Stops servers: asks all of them, then waits for each, and kills what does not listen. Fails where one had
-# to be killed.
+# Stops servers: asks all of them, then waits for each, and kills those that do not stop. Fails if one had to
+# be killed.
 stop() {
     local name pid failed=0 asked=()
     for name in "$@"; do
@@ -211,7 +212,7 @@ stop() {
     return "$failed"
 }
 
-# Waits until process $2 is no longer server $1; fails where that takes longer than the stop timeout.
+# Waits until process $2 is no longer server $1; fails if that takes longer than the stop timeout.
 wait_for_end() {
     local waited=0
     while is_server "$1" "$2"; do
@@ -221,7 +222,7 @@ wait_for_end() {
     done
 }
 
-# The end of what a server said, for when it went wrong.
+# Prints the end of a server's output after a failure.
 show_log() {
     say "--- the end of $log_dir/console.log for $1:"
     if [ -f "$log_dir/console.log" ]; then
@@ -230,28 +231,28 @@ show_log() {
     say "---"
 }
 
-# Whether server $1, which was started from here, has ended. It may run and not be seen as a server yet: on a busy
-# machine it takes a while until the process that was forked is the program.
+# Whether server $1, which was started from here, has ended. It may run and not be recognised yet: on a busy
+# machine it takes a while until the forked process is the program.
 has_ended() {
     local pid state
     pid=$(pid_of "$1")
     [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 0
-    # One that has ended and was not waited for yet still has its number.
+    # A process that has ended and was not waited for yet still has its number.
     state=$(ps -p "$pid" -o stat= 2>/dev/null) || return 1
     case $state in Z*) return 0 ;; *) return 1 ;; esac
 }
 
 # Waits until the cluster is healthy: every server answers, exactly one leads, all others follow it.
-# Fails, and says what is wrong, where that takes longer than the ready timeout or a server ends.
+# Fails, and says what is wrong, if that takes longer than the ready timeout or a server ends.
 wait_until_healthy() {
     local name deadline=$((SECONDS + ready_timeout)) line=
     while ! line=$(admin status --simple 2>&1); do
         for name in "${servers[@]}"; do
             if has_ended "$name"; then
-                # Its last words may still be on their way to the log.
+                # Its last lines may still be on their way to the log.
                 sleep 0.3
                 show_log "$name"
-                say "$name has ended; the reason stands above."
+                say "$name has ended; the reason is above."
                 return 1
             fi
         done

@@ -5,7 +5,7 @@
 #
 #   leader   the leader is killed while two people chat
 #   rolling  every server is restarted, one after the other, under a stream of messages
-#   client   the server somebody is connected to is killed, and later every server stops
+#   client   the server that carol is connected to is killed, and later every server stops
 #
 # It plays on a cluster of its own, in a temporary folder and on the ports of SYNCNET_DEMO_PORTS
 # [18000 18001 18002], so a running cluster is not touched. SYNCNET_DEMO_PACE [2] is the pause before each blow,
@@ -41,7 +41,7 @@ clients=()
 clean_up() {
     local status=$? name
     trap - EXIT INT TERM
-    # The clients end with their input; closing it is how a user's Ctrl-D looks to them.
+    # The clients end with their input: closing it is like a user's Ctrl-D.
     exec 7>&- 8>&- 9>&-
     for name in ${clients[@]+"${clients[@]}"}; do kill "$name" 2>/dev/null || true; done
     stop "${servers[@]}" >/dev/null || true
@@ -64,7 +64,7 @@ show_status() { admin status | sed 's/^/        /' || true; }
 
 pause() { sleep "$pace"; }
 
-# Milliseconds, or whole seconds where date knows nothing finer.
+# Milliseconds, or whole seconds if date knows nothing finer.
 now_ms() {
     local ms
     ms=$(date +%s%3N)
@@ -99,7 +99,7 @@ sees() {
     done
 }
 
-# Says $2 with the input $1, and bob sees it; tells how long that took.
+# Sends $2 with the input $1 and waits until bob sees it; prints how long that took.
 exchange() {
     local began
     began=$(now_ms)
@@ -179,7 +179,7 @@ rolling_restart() {
     wait "$writer"
     said=$(cat "$stage/said")
     sees bob "message-$said"
-    # Every message once and in order is the same as: the numbers that bob saw are 1, 2, 3, … said.
+    # Every message once and in order: the numbers that bob saw are 1, 2, 3, … $said.
     if ! diff <(grep -o 'message-[0-9]*' "$stage/bob.out") <(seq -f 'message-%.0f' 1 "$said") >/dev/null; then
         die "bob did not see every message once and in order; compare $stage/bob.out"
     fi

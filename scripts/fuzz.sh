@@ -14,8 +14,8 @@ seconds=${2:-600}
 [[ $seconds =~ ^[0-9]+$ ]] || { printf 'fuzz.sh: %s is no number of seconds\n' "$seconds" >&2; exit 2; }
 command -v c++ >/dev/null || { printf 'fuzz.sh: a C++ compiler is missing (Debian: apt-get install g++)\n' >&2; exit 1; }
 
-# Coverage by LLVM's own pass, which needs no other toolchain. Only where `--target` is given do the flags stay
-# away from build scripts.
+# Coverage by LLVM's own pass, which needs no other toolchain. Only with `--target` do the flags not apply to
+# build scripts.
 host=$(rustc -vV | sed -n 's/^host: //p')
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the base images of the Dockerfile on a machine that can pull none, under the tags that the
-# Dockerfile names, from Debian's packages and the Rust toolchain of this machine. So the files that are
-# shipped are the files that are built and run, without a container registry.
+# Makes the base images of the Dockerfile on a machine that can pull none, under the tags that the Dockerfile
+# names, from Debian's packages and the Rust toolchain of this machine. So the shipped Dockerfile can be built
+# and run without a container registry.
 #
 # An image that has such a tag and was not made here is left as it is: it is the real one. The image with
 # the toolchain is made again when Cargo.lock has changed, because it holds the crates.
@@ -26,8 +26,8 @@ default_of() {
     sed -n "s/^ARG $1=//p" Dockerfile
 }
 
-# What is written on the image $1 about its making; "real" where it was not made here, nothing where there
-# is no such image.
+# The label of image $1 that says what it was made from; "real" if it was not made here, nothing if there is
+# no such image.
 made_of() {
     docker image inspect "$1" >/dev/null 2>&1 || return 0
     local made
@@ -92,7 +92,7 @@ make_compiler_image() {
     local root=$work/compiler log=$work/debootstrap.log
     if ! debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates "$suite" "$root" "$mirror" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
-        die "debootstrap failed; its last words stand above"
+        die "debootstrap failed; its last lines are above"
     fi
     rm -rf -- "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/usr/share/doc" "$root/usr/share/man"
     tar -C "$root" --numeric-owner -c . | docker import --change "LABEL $label=$suite" - "$1" >/dev/null
@@ -137,7 +137,7 @@ build() {
     local log=$work/build.log
     if ! DOCKER_BUILDKIT=0 docker build --tag "$1" "$2" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
-        die "the image $1 cannot be built; the last words stand above"
+        die "the image $1 cannot be built; the last lines are above"
     fi
 }
 

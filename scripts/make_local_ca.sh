@@ -3,12 +3,13 @@
 #
 # usage: scripts/make_local_ca.sh FOLDER [NAME...]
 #
-# NAME is a host name or an address by which clients find the server [default: localhost 127.0.0.1 ::1]. The folder then
-# has ca.crt, which clients are given (--ca FOLDER/ca.crt or SYNCNET_CA), and server.crt and server.key for the
-# configuration (tls.certificate, tls.key). Called again, it keeps the authority and makes another certificate.
+# NAME is a host name or an address by which clients find the server [default: localhost 127.0.0.1 ::1]. The
+# folder then has ca.crt for clients (--ca FOLDER/ca.crt or SYNCNET_CA), and server.crt and server.key for the
+# configuration (tls.certificate, tls.key). Called again, it keeps the authority and makes another
+# certificate.
 #
-# The authority's key lies in the folder without a password. Whoever has it can pass for any server to those who trust
-# ca.crt: for people's real work use an authority that looks after its keys.
+# The authority's key is in the folder without a password. With it, an attacker can pass for any server to
+# clients that trust ca.crt: for real work use an authority that protects its keys.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -42,7 +43,7 @@ for name in "${names[@]}"; do
     esac
 done
 
-# Into new files, so that a running server never finds half of one: first the certificate, then its key.
+# Into new files, so that a running server never reads half of one: first the certificate, then its key.
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=${names[0]}" \
     -keyout server.key.new -out server.csr 2>/dev/null
 printf 'basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=%s\n' "${list#,}" >server.ext

@@ -13,16 +13,16 @@
 #   Caught-by: cargo test --lib chat::tests::model::random_commands_do_what_the_model_says
 #
 # Seeds and tests are some that pass without the bug, so a failure is the bug's. Bugs are built in a worktree of
-# their own, target/mutants/tree, from what git knows of the files here (also what is not committed); the build is
-# kept. Exit status 0: each was caught.
+# their own, target/mutants/tree, from the files that git knows here, uncommitted changes included; the build
+# is kept. Exit status 0: each was caught.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 root=$PWD
 tree=$root/target/mutants/tree
 output=$root/target/mutants/output.txt
-# Never a folder of other builds, not even for the dependencies: cargo calls what it builds of both trees by the same
-# names, and would take a build with a bug in it for one without.
+# Never a folder of other builds, not even for the dependencies: cargo gives builds of both trees the same
+# names, and would take a build with a bug for one without.
 export CARGO_TARGET_DIR=$root/target/mutants/build
 # How long one test may take, its build included.
 seconds_max=1800
@@ -82,14 +82,14 @@ make_tree() {
 
 remove_tree() { git worktree remove --force "$tree"; }
 
-# Runs `cargo test` in the tree; gives what it says in $output.
+# Runs `cargo test` in the tree; its output is in $output.
 in_tree() { (cd "$tree" && timeout --foreground "$seconds_max" cargo test --locked --quiet "$@") >"$output" 2>&1; }
 
 simulate() {
     in_tree --test simulation -- --nocapture --exact "$@"
 }
 
-# Runs what is said to catch the bug; says what became of it: "caught", or else.
+# Runs what should catch the bug; prints "caught", or what happened instead.
 verdict() {
     local status=0 promise
     if [[ $1 =~ ^simulation\ seed\ ([a-z:0-9]+)\ breaks\ ([A-Za-z]+)$ ]]; then
@@ -112,7 +112,7 @@ verdict() {
     printf 'no test was run, or it did not end:\n%s' "$(tail -n 20 "$output")"
 }
 
-# Puts the bug in, runs what is said to catch it, takes it out again.
+# Puts the bug in, runs what should catch it, takes it out again.
 try() {
     local name=$1 began=$SECONDS how said caught=0
     apply "$tree" "$name" || { printf '%s: the patch does not apply\n' "$name"; return 1; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Stops the servers whose PID files are in the run folder, and nothing else: never by a program's name.
-# Each is asked to stop (SIGTERM), and killed only where it does not within SYNCNET_STOP_TIMEOUT seconds.
+# Each is asked to stop (SIGTERM), and killed only if it does not within SYNCNET_STOP_TIMEOUT seconds.
 # Exit status: 0 all have stopped, 1 one had to be killed. Settings: see common.sh.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The one check, the same everywhere: format, lints, documentation, advisories, and all tests.
 #
-# Exit status 0 means that everything here was seen to hold. A missing tool is a failure where CI=true is
-# set; elsewhere it is said and passed over.
+# Exit status 0 means that everything here was seen to hold. A missing tool is a failure if CI=true is set;
+# otherwise it is reported and its checks are left out.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -57,7 +57,7 @@ audit() {
 # Checks licences, sources and banned crates, which the advisory database says nothing of. deny.toml has the reasons.
 deny() {
     if ! cargo deny --version >/dev/null 2>&1; then
-        # It takes longer to build than all that it checks, so it is not installed by the way.
+        # It takes longer to build than all its checks, so it is not installed here.
         printf '!!! NOT CHECKED: licences and sources of dependencies; cargo-deny is not installed:\n' >&2
         printf '!!! cargo install --locked cargo-deny\n' >&2
         return
@@ -185,7 +185,8 @@ senders_tests
 
 step "Web client"
 web_tests
-# The images are built from nothing, which takes longer than all of the above: asked for by name.
+# The images are built from nothing, which takes longer than all of the above, so they have a step of their
+# own.
 if [ "${1:-}" = --containers ]; then
     step "Containers"
     if docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then

@@ -88,7 +88,7 @@ printf 'hello\n' | docker exec --interactive --env HOME=/root "$container" \
     syncnet-client --server-host localhost --server-port 8000 --user alice --room lobby >"$work/log" 2>&1 || die "nothing can be said"
 [ "$(inside stat --format %u "/proc/$(main_pid)")" != 0 ] || die "it runs as root"
 inside test -d /var/lib/syncnet/server1 || die "its data is elsewhere"
-# The watchdog is fed, else this would be empty.
+# If the watchdog were not fed, this would be empty.
 [ -n "$(inside systemctl show --property WatchdogTimestamp --value syncnet)" ] || die "the watchdog is not fed"
 old=$(main_pid)
 inside systemctl kill --signal SIGKILL syncnet

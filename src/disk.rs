@@ -241,9 +241,9 @@ pub trait Storage {
     /// One committed event by its place in its room.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
 
-    /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and begins
-    /// after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is checked,
-    /// and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
+    /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and
+    /// begins after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is
+    /// checked, and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
     ///
     /// `content` is what [`Reader::snapshot`] gave on another server, already checked to be complete;
     /// if a part of it does not fit its own checksums the result is `Unreadable` and nothing changed.

@@ -1,7 +1,7 @@
 //! SyncNet: a chat cluster whose acknowledgement means "synced to disk on a majority".
 //!
-//! Pure modules decide ([`protocol`], [`chat`], [`consensus`], [`election`], [`fanout`], [`replica`]), three shells
-//! carry ([`storage`], [`server`], [`client`]), and the programs in `src/bin` only wire them together.
+//! Pure modules decide ([`protocol`], [`chat`], [`consensus`], [`election`], [`fanout`], [`replica`]), three
+//! shells carry ([`storage`], [`server`], [`client`]), and the programs in `src/bin` only wire them together.
 //! `docs/ARCHITECTURE.md` is the map.
 #![forbid(unsafe_code)]
 

@@ -113,7 +113,8 @@ impl OutputFile {
         };
         self.file.sync_all()?;
         if *existing == Existing::Keep {
-            // The name is taken in one step, which fails if there is a file; only our own empty one is replaced.
+            // The name is taken in one step, which fails if there is a file; only our own empty one is
+            // replaced.
             OpenOptions::new().write(true).create_new(true).open(path)?;
         }
         fs::rename(draft, path)?;
@@ -167,7 +168,7 @@ fn draft(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(draft))
 }
 
-/// Makes a name in the folder of `path` durable, where the system can.
+/// Makes a name in the folder of `path` durable, if the system can.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());

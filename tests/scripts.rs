@@ -264,7 +264,7 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
         place.script("start_all_servers.sh").env("SYNCNET_RUN_DIR", place.path("elsewhere")).output();
     let (status, text) = said(&output.unwrap());
     assert_eq!(status, 1, "{text}");
-    assert!(text.contains("somebody answers on these ports already"), "{text}");
+    assert!(text.contains("another cluster answers on these ports already"), "{text}");
 
     let pid = fs::read_to_string(place.path("run/server1.pid")).unwrap();
     assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());

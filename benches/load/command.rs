@@ -105,7 +105,8 @@ impl LoadArgs {
     }
 }
 
-/// Reads the command line, measures and prints. The exit status is 1 if that failed, and 2 for a wrong command line.
+/// Reads the command line, measures and prints. The exit status is 1 if that failed, and 2 for a wrong
+/// command line.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let show = if cli.json { Report::json } else { Report::text };

@@ -23,7 +23,7 @@ use super::{
 /// What was typed after `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// The newest so many; all that are kept where it is 0.
+    /// How many of the newest entries; 0 for all that are kept.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     /// Lines of JSON instead of the table.

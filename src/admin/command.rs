@@ -42,8 +42,8 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Audit(super::audit::AuditArgs),
-    /// Write all that the cluster holds to a file, accounts and files included; or check such a file. For those who have
-    /// the cluster's secret.
+    /// Write all that the cluster holds to a file, accounts and files included; or check such a file. For
+    /// those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Backup(super::backup::command::BackupArgs),
@@ -51,7 +51,8 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Restore(super::backup::command::RestoreArgs),
-    /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's secret.
+    /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's
+    /// secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Export(super::transfer::command::ExportArgs),
@@ -109,8 +110,8 @@ pub struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// The name of the cluster, which is part of what proves that this is an operator: that of the configuration file, else that
-    /// of the environment, else the default one.
+    /// The name of the cluster, which is part of what proves that this is an operator: that of the
+    /// configuration file, else that of the environment, else the default one.
     pub(super) fn cluster_name(&self) -> Result<String, UsageError> {
         if let Some(path) = &self.config {
             return Ok(ConfigFile::load(path).map_err(UsageError::settings)?.cluster_name);

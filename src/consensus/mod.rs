@@ -118,8 +118,8 @@ pub struct Consensus<S: Storage> {
 }
 
 impl<S: Storage> Consensus<S> {
-    /// Starts from what the disk holds. A server that belongs to no cluster yet has an empty configuration: it
-    /// never campaigns and nothing commits.
+    /// Starts from what the disk holds. A server that belongs to no cluster yet has an empty configuration:
+    /// it never campaigns and nothing commits.
     pub fn open(config: &ReplicaConfig, storage: S, loaded: &Loaded) -> Result<Self, StorageError> {
         let id = loaded.identity.node_id;
         let conf = loaded.applied.conf.clone();

@@ -81,7 +81,8 @@ const STEP_MS: u64 = 20;
 const FAILURES_BEFORE_ASIDE: u32 = 2;
 /// How long it stands aside; doubled after each further failure.
 const ASIDE_MS: u64 = 600;
-/// A round that took longer has failed; the next may take twice as long, since it may have met silent servers.
+/// A round that took longer has failed; the next may take twice as long, since it may have met silent
+/// servers.
 const ROUND_MS: u64 = 200;
 /// Least time between the beginnings of two rounds of one server.
 const ROUND_GAP_MS: u64 = 5;

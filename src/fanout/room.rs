@@ -13,7 +13,7 @@ pub(super) const RECENT_EVENTS: usize = 256;
 /// Most bytes of recent events kept of a room, but at least one event.
 pub(super) const RECENT_BYTES: usize = 256 * 1024;
 
-/// Where a connection stands in a room.
+/// The cursor of a connection in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cursor {
     /// The answer to the join of this log entry is not written yet.
@@ -76,8 +76,8 @@ impl Followed {
         }
     }
 
-    /// The name under which a follower who knows the room up to event `known` is shown event `seq`; `None` for the one
-    /// that the event has.
+    /// The name under which a follower who knows the room up to event `known` is shown event `seq`; `None`
+    /// for the one that the event has.
     pub fn name_for(&self, known: u64, seq: u64) -> Option<&RoomName> {
         let mut names = self.names.iter().rev().filter(|(from, _)| *from <= known);
         names.next().map(|(_, name)| name).filter(|_| seq <= known)

@@ -57,7 +57,8 @@ fn are_together(now: Now, view: &View) -> bool {
     offsets.all(|offset_ms| offset_ms.unsigned_abs() <= APART_MS)
 }
 
-/// The time that the leader gives what is proposed: its own, unless a majority of the servers agrees on another.
+/// The time that the leader gives what is proposed: its own, unless a majority of the servers agrees on
+/// another.
 pub fn agreed_ms(now: Now, view: &View) -> u64 {
     let mut offsets: Vec<i64> = view.peers.values().filter_map(|peer| offset_ms(now, peer)).collect();
     offsets.push(0);

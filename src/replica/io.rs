@@ -109,7 +109,8 @@ pub enum Output {
     /// `Auth::hashes_per_address` that hash, so that no address takes all places.
     Credential { conn: ConnId, job: Job },
     /// The request that the thread of a connection waits for is answered, or waits only for the log: read on.
-    /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone first.
+    /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone
+    /// first.
     ReadOn { conn: ConnId },
     /// Make a snapshot and send it, as long as the link stands; then give `SnapshotSent`.
     SendSnapshot {

@@ -58,7 +58,8 @@ pub struct Args {
     /// configuration file.
     #[arg(long, value_name = "FILE")]
     pub metrics_token_file: Option<PathBuf>,
-    /// The file with this server's certificate, in place of that of the configuration file; docs/TLS.md says more.
+    /// The file with this server's certificate, in place of that of the configuration file; docs/TLS.md says
+    /// more.
     #[arg(long, value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
     /// The file with the key of the certificate, in place of that of the configuration file.

@@ -400,8 +400,8 @@ mod tests {
         Neighbourhood::of(Some(IpAddr::V4(number.into())))
     }
 
-    /// The places of connections that come one after the other from these addresses: `o`rdinary, `r`eserved, or
-    /// `-`.
+    /// The places of connections that come one after the other from these addresses: `o`rdinary, `r`eserved,
+    /// or `-`.
     fn let_in(open: &mut Open, room: Room, addresses: &[u32]) -> (String, Vec<Seat>) {
         let seats: Vec<Option<Seat>> = addresses
             .iter()

@@ -111,7 +111,8 @@ impl Default for AuthSection {
             scram_iterations: costs.scram_iterations,
             // One busy thread leaves the cores of the smallest machine to those who are logged in.
             threads: 1,
-            // A check was measured to take 29 ms of a core: the last in the queue waits for about two seconds.
+            // A check was measured to take 29 ms of a core: the last in the queue waits for about two
+            // seconds.
             queue: 64,
         }
     }
@@ -143,14 +144,14 @@ pub struct Http {
     pub head_ms: u64,
     /// How long a connection may be silent in the middle of a body, in milliseconds.
     pub idle_ms: u64,
-    /// How long a connection may be silent between two requests, in milliseconds. More than a proxy keeps its own
-    /// connections (mostly 60 s), or it sends a request into one that is being closed.
+    /// How long a connection may be silent between two requests, in milliseconds. More than a proxy keeps its
+    /// own connections (mostly 60 s), or it sends a request into one that is being closed.
     pub keep_alive_ms: u64,
     /// Silence after which a WebSocket is sent a ping, in milliseconds. If it stays silent for as long again
     /// it is closed.
     pub ping_ms: u64,
-    /// Proxies that may say for whom they speak, by `X-Forwarded-For`, `Forwarded` or the PROXY protocol: a list of
-    /// addresses and networks such as `10.0.0.0/8`.
+    /// Proxies that may say for whom they speak, by `X-Forwarded-For`, `Forwarded` or the PROXY protocol: a
+    /// list of addresses and networks such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
     /// How long a stopping server goes on accepting while `/readyz` says 503, in milliseconds, so that
     /// balancers move first. Only if `/readyz` was asked for in the last minute.

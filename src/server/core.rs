@@ -5,8 +5,8 @@
 //! transaction and one sync for everything in it. It passes the outputs on in batches; those that need not
 //! wait for the sync go before it. What comes in during the sync is the next round.
 //!
-//! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers, clients.
-//! They are emptied in this order.
+//! **Three inboxes**, so that a flood of one kind never delays another: control (few and short), peers,
+//! clients. They are emptied in this order.
 
 use std::{
     collections::{BTreeMap, VecDeque},

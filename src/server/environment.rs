@@ -2,8 +2,8 @@
 //! line of their own.
 //!
 //! Each variable stands for an option of the command line and is read as that is. An option that was typed
-//! counts more than its variable, a variable more than the configuration file, and that more than the default.
-//! An empty variable is as good as none.
+//! counts more than its variable, a variable more than the configuration file, and that more than the
+//! default. An empty variable is as good as none.
 
 use std::ffi::OsStr;
 

@@ -21,8 +21,8 @@ impl Lines {
     }
 
     /// Takes the next bytes and hands each line that they complete to `each`, without its line end
-    /// (`\n` or `\r\n`). Blank lines are left out. What has not come with its line end is no line: the rest of it may
-    /// be missing, so it is never handed out.
+    /// (`\n` or `\r\n`). Blank lines are left out. What has not come with its line end is no line: the rest
+    /// of it may be missing, so it is never handed out.
     pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), TooLong> {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);

@@ -1,5 +1,5 @@
-//! `--health` and `--ready`: a look at the server that runs on this machine, for container engines and scripts
-//! that have no HTTP client.
+//! `--health` and `--ready`: a look at the server that runs on this machine, for container engines and
+//! scripts that have no HTTP client.
 
 use std::{
     fmt,

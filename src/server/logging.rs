@@ -5,7 +5,8 @@
 //!
 //! Records that repeat are counted instead (`repeats`).
 //!
-//! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`, `thread`, `text`.
+//! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`,
+//! `thread`, `text`.
 
 use std::{
     fmt::Write as _,

@@ -224,8 +224,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Waits for the next item, at most until `deadline`; `None` if there is none by then, or the mailbox is closed
-    /// and empty. The bell must not be shared.
+    /// Waits for the next item, at most until `deadline`; `None` if there is none by then, or the mailbox is
+    /// closed and empty. The bell must not be shared.
     pub fn receive_until(&self, deadline: Instant) -> Option<T> {
         self.wait_until(deadline);
         let mut state = self.0.state.lock();

@@ -164,7 +164,8 @@ fn version_2(bytes: &[u8]) -> ProxyHeader {
     }
     let Some(addresses) = bytes.get(16..16 + length) else { return ProxyHeader::Incomplete };
     let address = match (command & 15, family >> 4) {
-        // Version 2 has LOCAL for the proxy's own checks; other families than those of IP have no address here.
+        // Version 2 has LOCAL for the proxy's own checks; other families than those of IP have no address
+        // here.
         (1, 1) => match addresses.first_chunk::<12>() {
             Some([a, b, c, d, ..]) => Some(IpAddr::from([*a, *b, *c, *d])),
             None => return ProxyHeader::Malformed,

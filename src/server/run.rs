@@ -231,7 +231,7 @@ impl Server {
         })
     }
 
-    /// Where the server listens, in words.
+    /// The addresses on which the server listens, in words.
     pub fn listening(&self) -> &[String] {
         &self.listening
     }
@@ -264,8 +264,8 @@ impl Server {
     /// 2. the replica hands leadership over, sends its clients elsewhere and answers what is due, while
     ///    links, heartbeats and fan-out still work for it;
     /// 3. clients that are still there are cut off;
-    /// 4. passwords that wait are not hashed any more; links, heartbeats, election and discovery end, and the others
-    ///    see the links close;
+    /// 4. passwords that wait are not hashed any more; links, heartbeats, election and discovery end, and the
+    ///    others see the links close;
     /// 5. the query and fan-out threads end, now that no thread is left to give them work.
     ///
     /// Returns the names of threads that did not end in time. They die with the process.

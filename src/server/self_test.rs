@@ -71,8 +71,8 @@ fn check_threads(server: &Server) -> Result<String, Failure> {
     }
 }
 
-/// Checks what a server that was stopped has left behind: `late` are the threads that did not end in time. Says
-/// what was checked.
+/// Checks what a server that was stopped has left behind: `late` are the threads that did not end in time.
+/// Says what was checked.
 pub fn check_stopped(late: &[String]) -> Result<String, Failure> {
     match late {
         [] => Ok("all threads have stopped".into()),

@@ -1,5 +1,5 @@
-//! What systemd is told (sd_notify(3)): that the server has started, that it works, that it stops. Without such
-//! a manager nothing is said.
+//! What systemd is told (sd_notify(3)): that the server has started, that it works, that it stops. Without
+//! such a manager nothing is said.
 //!
 //! The watchdog is fed by turns of the replica and by nothing else. A process whose replica thread or disk
 //! hangs is restarted. One that waits for a majority is not, because its replica goes on taking turns.

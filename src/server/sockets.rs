@@ -78,7 +78,7 @@ impl Sockets {
         })
     }
 
-    /// Where the server listens, in words.
+    /// The addresses on which the server listens, in words.
     pub fn describe(&self) -> Vec<String> {
         let tcp = |listener: &TcpListener, port: Port| (listener.local_addr(), port);
         let udp = |socket: &UdpSocket, port: Port| (socket.local_addr(), port);

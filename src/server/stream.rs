@@ -1,8 +1,8 @@
 //! The bytes of one client connection, whatever carries them: a socket, or TLS on it.
 //!
-//! One thread reads. What is written is written by another one without waiting ([`Stream::write_now`]), or, while
-//! no other thread knows of the connection or while HTTP is spoken on it, by the reader with a deadline. So every
-//! method takes `&self`, and nothing outside this file knows what kind of socket it is.
+//! One thread reads. What is written is written by another one without waiting ([`Stream::write_now`]), or,
+//! while no other thread knows of the connection or while HTTP is spoken on it, by the reader with a
+//! deadline. So every method takes `&self`, and nothing outside this file knows what kind of socket it is.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -117,8 +117,8 @@ impl Stream {
         self.socket.set_read_timeout(None)
     }
 
-    /// Writes as much as the other end takes at once; `WouldBlock` if that is nothing. Inside TLS, up to a record of
-    /// what was taken may wait: [`Stream::flush_now`] says so.
+    /// Writes as much as the other end takes at once; `WouldBlock` if that is nothing. Inside TLS, up to a
+    /// record of what was taken may wait: [`Stream::flush_now`] says so.
     pub fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = self.tls.get() else { return self.write_socket_now(slices) };
         self.flush_now()?;

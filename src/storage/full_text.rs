@@ -3,23 +3,24 @@
 //!
 //! ```text
 //! said (lamport, room, seq, created_at_ms)    the place of the message, by its number among all messages
-//! search (rowid = lamport, place, body, part) FTS5: `place` has a word for the room and one for the author, `body`
-//!                                              the terms of the text, and `part` those shorter than its grams
+//! search (rowid = lamport, place, body, part) FTS5: `place` has a word for the room and one for the author,
+//!                                              `body` the terms of the text, and `part` those shorter than
+//!                                              its grams
 //! era (number, oldest_ms, newest_ms)          when the messages of so many Lamport timestamps were created
 //! ```
 //!
 //! **Newest first.** Lamport timestamps grow along the log, so the newest hits are the greatest row numbers,
-//! and FTS5 walks its lists backwards from there: a word that occurs a million times costs as much as the hits
-//! that are asked for. Room and author are words as well, so that FTS5 intersects their lists with those of
-//! the text and skips all other messages.
+//! and FTS5 walks its lists backwards from there: a word that occurs a million times costs as much as the
+//! hits that are asked for. Room and author are words as well, so that FTS5 intersects their lists with those
+//! of the text and skips all other messages.
 //!
 //! **Dates** do not follow the log: imported messages keep their old times under new Lamport timestamps, and
 //! the clocks of two leaders differ. So for each [`ERA`] of Lamport timestamps the table has the times of its
 //! oldest and newest message. A search for a date walks through the eras that may have a hit only, and
 //! compares each message. It only walks through everything if the times are in complete disorder.
 //!
-//! **What is deleted is gone.** The index is contentless: it has the words of messages, and their texts are in
-//! `event` alone. So it must be given the old text of a message to remove it. With `secure-delete` it then
+//! **What is deleted is gone.** The index is contentless: it has the words of messages, and their texts are
+//! in `event` alone. So it must be given the old text of a message to remove it. With `secure-delete` it then
 //! takes each word's entry out of its pages; otherwise it would only add a note of the removal.
 //!
 //! **Bounded.** A search for two words that occur everywhere and never together would go through all

@@ -62,8 +62,8 @@ impl Indexing {
         }
     }
 
-    /// Makes sure that there is an index of this version, empty if it was missing or of another one. Returns what is
-    /// left to do. Part of the transaction in which a database is opened.
+    /// Makes sure that there is an index of this version, empty if it was missing or of another one. Returns
+    /// what is left to do. Part of the transaction in which a database is opened.
     pub fn begin(connection: &mut Connection) -> Result<Option<Indexing>, StorageError> {
         let record: Option<IndexRecord> = stored(connection, name::INDEX)?;
         if let Some((INDEX_VERSION, done, next)) = record {

@@ -29,7 +29,7 @@ pub(super) fn transaction<T, E: From<StorageError>>(
     let step = |connection: &Connection, text| -> rusqlite::Result<()> {
         connection.prepare_cached(text)?.execute([]).map(drop)
     };
-    // IMMEDIATE: the lock of another process is waited for here, where that does no harm.
+    // IMMEDIATE: the lock of another process is waited for here, and not in the middle.
     step(connection, "BEGIN IMMEDIATE").during("beginning a transaction").map_err(|error| Broken {
         error: error.into(),
         rolled_back: false,

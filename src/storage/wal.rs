@@ -7,8 +7,9 @@
 //! - **Chains.** Each frame's checksum continues that of the one before. If a frame fails, but after it there
 //!   is a whole transaction with another frame linked to its end, the failing frame was whole once: under
 //!   `synchronous=FULL` nothing is written after a transaction before that one is synced.
-//! - **The index.** The `-shm` file beside the WAL says how many frames are committed. SQLite updates it after
-//!   the sync, and it survives a killed process (not a power cut), so a WAL with fewer frames has lost some.
+//! - **The index.** The `-shm` file beside the WAL says how many frames are committed. SQLite updates it
+//!   after the sync, and it survives a killed process (not a power cut), so a WAL with fewer frames has lost
+//!   some.
 //!
 //! Two losses remain unnoticed here: the very last transaction before a power cut, and an old copy of the
 //! whole folder. A small file with the newest vote and log end, synced with every commit, would catch the

@@ -80,8 +80,8 @@ impl Channel {
         !self.0.lock().tls.is_handshaking()
     }
 
-    /// Encrypts from the front of `slices` what fits into a record, to be written by [`Channel::flush`]. `WouldBlock`
-    /// while an earlier record waits.
+    /// Encrypts from the front of `slices` what fits into a record, to be written by [`Channel::flush`].
+    /// `WouldBlock` while an earlier record waits.
     pub fn seal(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.is_writing || !state.sealed.is_empty() {

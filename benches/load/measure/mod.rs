@@ -1,7 +1,7 @@
-//! The measurements. Their load comes over the public protocol from raw sockets, without the client library, so that the
-//! figures are the servers' and not the library's. All loops are closed: a writer sends its next message
-//! when the last one was acknowledged, so latency is never hidden in a growing queue of the bench itself.
-//! The bench shares the machine with the servers it measures; its own cost counts against them.
+//! The measurements. Their load comes over the public protocol from raw sockets, without the client library,
+//! so that the figures are the servers' and not the library's. All loops are closed: a writer sends its next
+//! message when the last one was acknowledged, so latency is never hidden in a growing queue of the bench
+//! itself. The bench shares the machine with the servers it measures; its own cost counts against them.
 //!
 //! Rooms and users are named after the run, because messages stay in the cluster for ever.
 

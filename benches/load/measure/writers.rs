@@ -116,7 +116,8 @@ fn open_all(run: &Run, writers: usize) -> Result<Vec<Connection>, String> {
     Ok(connections)
 }
 
-/// One writer: sends, waits, sends the next, until `until`. Only what was sent from `measured_from` on counts.
+/// One writer: sends, waits, sends the next, until `until`. Only what was sent from `measured_from` on
+/// counts.
 fn write(
     run: &Run,
     writers: usize,

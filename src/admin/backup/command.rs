@@ -47,7 +47,8 @@ pub struct BackupArgs {
     /// Go on, and make one so often: 30m, 6h, 1d.
     #[arg(long, value_name = "TIME", requires = "folder", conflicts_with_all = ["output", "verify"])]
     every: Option<Every>,
-    /// Make no backup, but check this one: restore it beside itself, check everything in it, and remove it again.
+    /// Make no backup, but check this one: restore it beside itself, check everything in it, and remove it
+    /// again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "folder"])]
     verify: Option<PathBuf>,
     #[command(flatten)]

@@ -62,7 +62,8 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Writes a backup of everything that was committed before this began. The file appears once it is whole and checked.
+/// Writes a backup of everything that was committed before this began. The file appears once it is whole and
+/// checked.
 ///
 /// # Errors
 /// No server gives one, or it cannot be written.

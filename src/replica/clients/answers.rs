@@ -152,8 +152,8 @@ impl Clients {
         }
     }
 
-    /// Whether `author` of a message is the user that the connection is logged in as. A webhook's bot is a member, but
-    /// a client that posts by its token is not logged in, and must not get the room's events.
+    /// Whether `author` of a message is the user that the connection is logged in as. A webhook's bot is a
+    /// member, but a client that posts by its token is not logged in, and must not get the room's events.
     fn speaks_for_itself(&mut self, conn: ConnId, command: &Command, author: &UserName) -> bool {
         let user = self.connections.get_mut(conn).and_then(|connection| connection.user.as_ref());
         let is_own = user.is_some_and(|user| user.key() == author.key());

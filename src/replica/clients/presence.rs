@@ -1,4 +1,5 @@
-//! Who is online, on any server, and who is away. Not replicated: each server tells the others over its links.
+//! Who is online, on any server, and who is away. Not replicated: each server tells the others over its
+//! links.
 //!
 //! None of this is in the log. A thousand users who come back after a failover would fill it with what is
 //! untrue a second later, and if a server is lost, so are only its connections. Each server tells the others

@@ -3,8 +3,8 @@
 //! address. If guests are let in a name costs nothing, so what is limited for a user is limited for an
 //! address as well.
 //!
-//! Bytes are those of requests, and those of answers that list what a server holds in memory: a short question
-//! can have a long answer.
+//! Bytes are those of requests, and those of answers that list what a server holds in memory: a short
+//! question can have a long answer.
 //!
 //! Each count is a bucket that leaks at a steady rate and holds a fixed amount. A request that does not fit
 //! is refused and does not count. The refusal says when it will fit, which is true unless other requests of

@@ -5,10 +5,10 @@
 //! data; the one with the lowest id then says `Welcome` with the founders' incarnations. A server without
 //! data that meets one with data is welcomed too, but is no founder: it has to join.
 //!
-//! **Restored servers.** A folder that a backup was restored into holds a state and belongs to no cluster. Such servers
-//! begin one together in the same way, if all of them hold the same state; its log goes on behind that state. They are
-//! let into no other cluster, in particular not into the one that the backup was made of: there, other entries may have
-//! come behind that state.
+//! **Restored servers.** A folder that a backup was restored into holds a state and belongs to no cluster.
+//! Such servers begin one together in the same way, if all of them hold the same state; its log goes on
+//! behind that state. They are let into no other cluster, in particular not into the one that the backup was
+//! made of: there, other entries may have come behind that state.
 //!
 //! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
 //! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).

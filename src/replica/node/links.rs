@@ -39,7 +39,8 @@ impl<S: Storage> Node<S> {
         was_leader
     }
 
-    /// A peer remembers more of a node's data than that node has. It may speak of an earlier node of this server.
+    /// A peer remembers more of a node's data than that node has. It may speak of an earlier node of this
+    /// server.
     pub fn on_doubt(&mut self, from: &ServerId, node_id: NodeId, reason: &str, outputs: &mut Outputs) {
         if node_id == self.identity.node_id {
             let reason = format!("{from} has seen data of this server that is gone: {reason}");

@@ -55,7 +55,8 @@ pub fn operator_key() -> OperatorKey {
     OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "tests")
 }
 
-/// The thread of a connection: it hands over what its client sends, and stops behind what must be answered first.
+/// The thread of a connection: it hands over what its client sends, and stops behind what must be answered
+/// first.
 #[derive(Default)]
 struct ClientThread {
     is_waiting: bool,

@@ -1,8 +1,9 @@
-//! The cluster at a glance, for the dashboard: what each server says of itself, the last hour, and the last elections.
+//! The cluster at a glance, for the dashboard: what each server says of itself, the last hour, and the last
+//! elections.
 //!
-//! A thread of its own ([`Board::watch`]) looks at this server once a second and tells the others what it sees, over
-//! the links ([`Report`]). So every server knows the whole cluster, as far as it hears the others, and a page asks one
-//! server only. Nothing here is replicated or kept on the disk.
+//! A thread of its own ([`Board::watch`]) looks at this server once a second and tells the others what it
+//! sees, over the links ([`Report`]). So every server knows the whole cluster, as far as it hears the others,
+//! and a page asks one server only. Nothing here is replicated or kept on the disk.
 
 mod history;
 mod view;

@@ -141,7 +141,7 @@ impl Hasher {
     fn check(&mut self, password: &str, verifier: Option<&Verifier>) -> Done {
         let known = verifier.and_then(|verifier| Stored::parse(&verifier.argon2));
         if verifier.is_some() && known.is_none() {
-            log::error!("a stored password cannot be read; nobody can log in with it until it is set anew");
+            log::error!("a stored password cannot be read; its user cannot log in until it is set anew");
         }
         let is_known = known.is_some();
         let stored =

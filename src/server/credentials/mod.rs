@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! client-N ── Input::Request ──► replica ── Output::Credential ──► client-N, which waits for it
-//! client-N: a place in the queue, a hasher, the hash ── Input::Credential ──► replica ── Output::ReadOn ──► client-N
+//! client-N: a place in the queue, a hasher, the hash ── Input::Credential ──► replica ── Output::ReadOn ──►
+//! client-N
 //! ```
 //!
 //! Between the request and `ReadOn` the thread reads nothing more from its client. So requests after a login

@@ -1,5 +1,5 @@
-//! As many threads hash at the same time as there are hashers, each with its own memory; the others wait in the
-//! order in which they came. If too many wait, the next one is refused at once.
+//! As many threads hash at the same time as there are hashers, each with its own memory; the others wait in
+//! the order in which they came. If too many wait, the next one is refused at once.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ const JOB_MAX_US: u64 = 60_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashing {
     pub costs: Costs,
-    /// How many may be hashed at the same time. Each takes [`Costs::memory_kib`], which is kept for the next one.
+    /// How many may be hashed at the same time. Each takes [`Costs::memory_kib`], which is kept for the next
+    /// one.
     pub threads: usize,
     /// How many may wait for it. If it is full the next one is refused at once.
     pub queue: usize,

@@ -1,8 +1,8 @@
 //! The files of the web client, built into the program by `build.rs`.
 //!
 //! All of them are under one path that names their content, `/web/HASH/`, so that a browser may keep them for
-//! ever and never mixes two versions. The documents that must not be kept, the pages and the service worker, are
-//! made by [`super::pages`] and [`super::dashboard`].
+//! ever and never mixes two versions. The documents that must not be kept, the pages and the service worker,
+//! are made by [`super::pages`] and [`super::dashboard`].
 
 use std::sync::LazyLock;
 

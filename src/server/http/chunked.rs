@@ -1,4 +1,5 @@
-//! Bodies in chunks (RFC 9112, 7.1), read strictly and within bounds. Pure: bytes in, the bytes of the body out.
+//! Bodies in chunks (RFC 9112, 7.1), read strictly and within bounds. Pure: bytes in, the bytes of the body
+//! out.
 
 use super::head::RequestError;
 
@@ -138,7 +139,8 @@ fn is_field(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What is read of a body that comes in pieces of `step` bytes: the body, what is left, and whether it ended.
+    /// What is read of a body that comes in pieces of `step` bytes: the body, what is left, and whether it
+    /// ended.
     fn read(text: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, bool), RequestError> {
         let (mut chunked, mut body, mut bytes) = (Chunked::default(), Vec::new(), Vec::new());
         for piece in text.chunks(step) {

@@ -1,5 +1,5 @@
-//! Files for pages of the cluster's other servers: what the browser needs to hear before it lets such a page read
-//! an answer (Fetch standard, CORS). No other page may.
+//! Files for pages of the cluster's other servers: what the browser needs to hear before it lets such a page
+//! read an answer (Fetch standard, CORS). No other page may.
 
 use super::{exchange::Exchange, head::Head, origin::is_known, response::Response};
 

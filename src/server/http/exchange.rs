@@ -257,7 +257,8 @@ impl<'a> Exchange<'a> {
         self.wire.write(bytes, self.write_deadline.min(Instant::now() + idle))
     }
 
-    /// Writes the head of an answer whose body follows with [`Exchange::write_on`] and ends with the connection.
+    /// Writes the head of an answer whose body follows with [`Exchange::write_on`] and ends with the
+    /// connection.
     pub fn begin_endless(&mut self, response: &Response) -> io::Result<()> {
         self.closes = true;
         (self.begun, self.moved) = (Instant::now(), 0);

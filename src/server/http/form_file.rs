@@ -1,5 +1,5 @@
-//! The file in a form (`multipart/form-data`, RFC 7578) that comes piece by piece. Pure: bytes in, the bytes of the
-//! file out. Of a form with several parts the first file counts.
+//! The file in a form (`multipart/form-data`, RFC 7578) that comes piece by piece. Pure: bytes in, the bytes
+//! of the file out. Of a form with several parts the first file counts.
 
 use super::{head::RequestError, multipart::parameter};
 

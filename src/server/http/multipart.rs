@@ -11,7 +11,8 @@ pub struct Part<'a> {
 /// Parts of a form that are looked at.
 const PARTS_MAX: usize = 64;
 
-/// The parts between the lines of a boundary; `None` when it is no such form. A missing last line is passed over.
+/// The parts between the lines of a boundary; `None` when it is no such form. A missing last line is passed
+/// over.
 pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let line = [b"--", boundary.as_bytes()].concat();
     let inner = [b"\r\n", line.as_slice()].concat();

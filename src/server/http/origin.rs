@@ -118,8 +118,8 @@ pub fn is_home(host: &str, servers: &[ServerEntry]) -> bool {
     host.is_empty() || host_and_port(host).map(origin).is_some_and(|origin| origin.is_at_home(servers))
 }
 
-/// Whether a request may open a WebSocket: it is from no page, or from one of this server, of another server of the
-/// cluster or of `allowed`.
+/// Whether a request may open a WebSocket: it is from no page, or from one of this server, of another server
+/// of the cluster or of `allowed`.
 pub fn may_open(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> bool {
     head.all("origin").next().is_none() || is_known(head, allowed, servers)
 }

@@ -1,8 +1,8 @@
 //! The metrics: every series, declared in one table.
 //!
-//! A series is counted by one line where the thing happens, such as `context.metrics.quarantines.inc()`. The pure
-//! folders know nothing of this: what happens in them comes out as values ([`Counts`], outputs, the status), and
-//! the shell counts it. States, as opposed to events, are read at each request, see [`scrape`].
+//! A series is counted by one line where the thing happens, such as `context.metrics.quarantines.inc()`. The
+//! pure folders know nothing of this: what happens in them comes out as values ([`Counts`], outputs, the
+//! status), and the shell counts it. States, as opposed to events, are read at each request, see [`scrape`].
 //!
 //! docs/METRICS.md says what each of them means to an operator.
 

@@ -8,8 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// A series for each value of a label. The values are known from the start, so that none appears later, and nothing
-/// that users choose can become one.
+/// A series for each value of a label. The values are known from the start, so that none appears later, and
+/// nothing that users choose can become one.
 #[derive(Debug)]
 pub struct Labelled<L, M> {
     by: BTreeMap<L, M>,

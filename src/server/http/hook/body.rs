@@ -119,8 +119,8 @@ fn unpack(encoding: &str, body: &[u8], most: usize) -> Result<Option<Vec<u8>>, U
     }
 }
 
-/// Bytes as text: by their byte order mark, else by the charset that the sender names, else as UTF-8. What is no
-/// character becomes U+FFFD.
+/// Bytes as text: by their byte order mark, else by the charset that the sender names, else as UTF-8. What is
+/// no character becomes U+FFFD.
 fn text(bytes: &[u8], charset: Option<&str>) -> String {
     let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
     encoding.decode(bytes).0.into_owned()
