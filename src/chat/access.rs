@@ -69,7 +69,7 @@ impl State {
         Err(Refusal::new(Code::Forbidden, reserved(permission, role)))
     }
 
-    /// What a user is to the cluster, once it is certain who they are.
+    /// A user's role in the cluster, once it is certain who they are.
     fn cluster_role(&self, user: Option<UserId>) -> ClusterRole {
         match user.and_then(|id| self.users.get(&id)).map(|user| &user.account) {
             Some(account) if account.admin => ClusterRole::Administrator,
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// What a connection's user is to the cluster; `None` if no user has logged in on it.
+    /// The role in the cluster of a connection's user; `None` if no user has logged in on it.
     pub fn cluster_role_of(&self, user: Option<&UserKey>, is_operator: bool) -> ClusterRole {
         match (is_operator, user) {
             (true, _) => ClusterRole::Operator,
@@ -114,7 +114,7 @@ impl State {
         Ok(())
     }
 
-    /// What a user is in a room, and what that room is.
+    /// A user's role in a room, and the kind of the room.
     pub(super) fn access(&self, room: &Room, user: Option<UserId>, now_ms: u64) -> Access {
         Access {
             role: self.room_role(room, user, now_ms),
@@ -187,7 +187,6 @@ pub(super) fn reserved(permission: ClusterPermission, role: ClusterRole) -> &'st
     }
 }
 
-/// The refusal of a user who is banned from the cluster.
 pub(crate) fn banned_from_cluster(user: &UserName) -> Refusal {
     Refusal::new(Code::Forbidden, format!("{user} is banned from this cluster"))
 }

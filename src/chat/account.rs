@@ -1,4 +1,4 @@
-//! What a user is to the cluster: a guest, a person with an account, a program; and their sessions.
+//! Accounts: a guest, a person with an account, a program; and their sessions.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub const SESSIONS_MAX: usize = 50;
 /// make every login a write.
 pub const TOUCH_MS: u64 = 3_600_000;
 
-/// How long something lasts.
+/// The end of something, such as a ban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
     /// Until a user ends it.
@@ -34,12 +34,11 @@ pub enum Until {
 }
 
 impl Until {
-    /// What begins at `now_ms` and lasts for `seconds`, or until it is ended.
+    /// The end of what begins at `now_ms` and lasts for `seconds`; `None`: until it is ended.
     pub fn after(now_ms: u64, seconds: Option<u32>) -> Until {
         seconds.map_or(Until::Ended, |seconds| Until::Ms(now_ms.saturating_add(u64::from(seconds) * 1000)))
     }
 
-    /// Whether it still lasts.
     pub fn lasts(self, now_ms: u64) -> bool {
         match self {
             Until::Ended => true,

@@ -31,7 +31,7 @@ pub const AUDIT_MAX: usize = 10_000;
 /// The entries, by their numbers: 1, 2, 3, … since the cluster began.
 pub(super) type Audit = BTreeMap<u64, Entry>;
 
-/// What was done, to what.
+/// A deed and its targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audited {
     pub action: Action,
@@ -81,7 +81,7 @@ impl Audited {
         Audited { detail: Some(detail.into()), ..self }
     }
 
-    /// What lasts for so long, or until it is ended.
+    /// Notes the duration; `None`: until it is ended.
     pub(super) fn lasting(self, seconds: Option<u32>) -> Audited {
         match seconds {
             Some(seconds) => self.with(format!("{seconds} s")),

@@ -100,7 +100,7 @@ impl Sent {
         let place = self.next;
         match self.slots.get_mut(place) {
             Some(oldest) => {
-                // What a webhook repeats later than after a minute is another message of the same id.
+                // A repeat of a webhook after more than a minute is another message of the same id.
                 if self.places.get(&oldest.id) == Some(&place) {
                     self.places.remove(&oldest.id);
                 }

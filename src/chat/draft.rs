@@ -163,7 +163,7 @@ macro_rules! by_kind {
             }
         }
 
-        /// What is proposed for a request; `None` if it changes nothing in the log.
+        /// The command for a request; `None` if it changes nothing in the log.
         pub fn draft_of(request: Request, asked: &Asked<'_>) -> Option<Result<Draft, Refusal>> {
             match request {
                 $(Request::$name(request) => by_kind!(@draft $kind request asked),)*

@@ -126,7 +126,6 @@ pub struct DeletedRoom {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub user: UserKey,
-    /// Which of their sessions.
     pub which: SessionFilter,
     /// Why, in one sentence.
     pub reason: &'static str,

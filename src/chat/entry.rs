@@ -11,7 +11,7 @@ use crate::protocol::{credential::TokenHash, name::UserName, peer::NodeId};
 /// The first byte of every encoded entry and proposal.
 pub const ENTRY_VERSION: u8 = 2;
 
-/// What a client asked for, as the server that it is connected to passes it on.
+/// A client's command, as its server passes it on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// The user who asks.
@@ -21,7 +21,6 @@ pub struct Proposal {
     pub authority: Authority,
     /// The client's Lamport clock.
     pub lamport_timestamp: u64,
-    /// What they ask for.
     pub command: Command,
 }
 
@@ -54,7 +53,6 @@ pub struct Entry {
     pub origin: Origin,
     /// The leader's wall clock at proposal, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
-    /// What was asked for.
     pub proposal: Proposal,
 }
 

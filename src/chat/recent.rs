@@ -64,7 +64,7 @@ impl Recent {
     }
 }
 
-/// What of a room is unread to a member.
+/// The unread messages of a room, for one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unread {
     /// Messages of others that are not deleted.
@@ -76,7 +76,7 @@ pub struct Unread {
 }
 
 impl Room {
-    /// What is unread to `user`, who has read up to `last_read`.
+    /// The unread messages of `user`, who has read up to `last_read`.
     pub(super) fn unread(&self, user: UserId, last_read: u64) -> Unread {
         let read = last_read.max(self.first_seq().saturating_sub(1));
         let newer = self.recent.iter().rev().take_while(|message| message.seq > read);
@@ -188,7 +188,7 @@ impl State {
         (named != Named::default()).then(|| Box::new(named))
     }
 
-    /// What is unread to a user in a room that they belong to.
+    /// The unread messages of a user in a room that they belong to.
     pub fn unread(&self, user: UserId, room: RoomId) -> Unread {
         let reading = self.users.get(&user).and_then(|user| user.rooms.get(&room));
         match (self.room_by_id(room), reading) {

@@ -14,10 +14,10 @@ pub enum ClusterRole {
     Guest,
     /// Has an account.
     User,
-    /// Is a program.
+    /// A program's account.
     Bot,
     Administrator,
-    /// Knows the cluster's secret.
+    /// Has proved to know the cluster's secret.
     Operator,
     /// Is the cluster itself.
     Cluster,
@@ -48,7 +48,7 @@ impl ClusterRole {
     }
 }
 
-/// What may be done in the cluster.
+/// The permissions in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterPermission {
     /// Go into rooms and do there what the part of rooms allows.
@@ -75,10 +75,10 @@ pub enum ClusterPermission {
     /// Read the audit log, but for what was done in private rooms that the user may not see.
     ReadAudit,
     ReadWholeAudit,
-    /// Take events and rooms over: into public rooms, and those that an import has made and that had no
+    /// Import events and rooms: into public rooms, and into those that an import has made and that had no
     /// members since.
     Import,
-    /// The same into every room.
+    /// Import into every room.
     ImportAnywhere,
     /// Take out the rooms that the user sees.
     Export,
@@ -86,7 +86,7 @@ pub enum ClusterPermission {
     ExportAll,
     /// Not bound by the limits of an address, and may use the connections that are kept in reserve.
     PassLimits,
-    /// Forget what is old or was given up.
+    /// Forget old events and abandoned uploads.
     Forget,
 }
 
@@ -147,9 +147,9 @@ need! {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoomRole {
-    /// Kept out.
+    /// Banned from the room.
     Banned,
-    /// Has nothing to do with it.
+    /// Neither a member nor invited.
     Stranger,
     /// Was let in by name or by the room's password.
     Invited,
@@ -197,7 +197,7 @@ pub enum RoomKind {
     Direct,
 }
 
-/// What may be done in a room.
+/// The permissions in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Read it, search it, list its members.
@@ -297,7 +297,7 @@ const RIGHTS: [Right; 24] = [
     right(Permission::MentionAll, "ow", "ow", "", false, true),
 ];
 
-/// What a user is in a room, and what that room is.
+/// A user's role in a room, and the kind of the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
     /// The user's role in the room.

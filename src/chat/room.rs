@@ -82,18 +82,17 @@ pub struct Room {
     pub(super) recent: VecDeque<Recent>,
     /// The rest of what it is set to.
     pub settings: Settings,
-    /// Who belongs to it, and as what.
+    /// The members and their roles.
     pub(super) members: BTreeMap<UserId, Role>,
     /// Which of them may not write.
     pub(super) muted: BTreeMap<UserId, Until>,
     /// Who may enter it though it is private, and who invited them; `None` for invitations of the first
     /// versions.
     pub(super) invited: BTreeMap<UserId, Option<UserId>>,
-    /// Who is shut out.
+    /// The banned users.
     pub(super) banned: BTreeMap<UserId, Until>,
     /// When members last spoke, milliseconds since the Unix epoch; empty if the room is not slow.
     pub(super) spoke_ms: BTreeMap<UserId, u64>,
-    /// What it remembers of the last import.
     pub(super) import: Option<Import>,
 }
 
@@ -124,7 +123,6 @@ impl Room {
         !self.old_names.is_empty()
     }
 
-    /// How many members it has.
     pub fn member_count(&self) -> u64 {
         self.members.len() as u64
     }

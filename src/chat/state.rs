@@ -214,7 +214,6 @@ impl State {
         self.rooms.keys().copied()
     }
 
-    /// Whether `user` is a member of `room`.
     pub fn is_member(&self, user: &UserKey, room: RoomId) -> bool {
         self.user(user).is_some_and(|user| user.rooms.contains_key(&room))
     }

@@ -33,7 +33,7 @@ use crate::{
 /// A room with at least this share of all users (1 of 8) is listed by going through all users.
 const SHARE_OF_ALL: usize = 8;
 
-/// Who looks, and when.
+/// Who asks for a view, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Viewer<'a> {
     pub user: &'a UserKey,

@@ -35,7 +35,7 @@ impl TargetedRequest {
         ask
     }
 
-    /// The request as it stands.
+    /// The request in its present form.
     pub fn request(&self) -> &Request {
         &self.request
     }

@@ -25,7 +25,6 @@ use super::{
 /// The most bytes that the envelope adds to a line.
 const ENVELOPE_BYTES: usize = 160;
 
-/// What the user wants.
 impl ClientState {
     pub(super) fn command(&mut self, command: Command) {
         if let Phase::LoggedOut(refusal) = &self.phase

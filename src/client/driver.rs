@@ -35,7 +35,7 @@ pub(super) const BACKLOG_MAX: usize = 20_000;
 /// Inputs that are taken in before their outputs are carried out: one sync and one write for all of them.
 const BATCH: usize = 64;
 
-/// What the thread is given.
+/// Inputs of the driver's thread.
 pub(super) enum DriverInput {
     Command(Command),
     /// `Command::Upload`, with the open file.
@@ -121,7 +121,7 @@ impl Driver {
         self.take_in(Input::Timeout);
         while self.carry_out() == Next::GoOn {
             if self.wait() == Next::End {
-                // What was taken in before the end is kept.
+                // Input from before the end is kept.
                 self.carry_out();
                 break;
             }

@@ -53,7 +53,7 @@ pub enum FileError {
     /// Nothing is overwritten.
     #[error("{} exists already; name another place", .0.display())]
     Exists(PathBuf),
-    /// What was fetched is not what was posted.
+    /// The fetched content is not the posted one.
     #[error("what came is not what was posted (its SHA-256 differs)")]
     Differs,
 }
@@ -77,7 +77,7 @@ pub struct Hashed {
     pub size: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,
-    /// What it seems to be, by the end of its name.
+    /// Its likely type, by the extension of its name.
     pub content_type: Option<ContentType>,
 }
 

@@ -10,7 +10,7 @@ use super::{
     login::Step,
 };
 
-/// What a request on its way is about.
+/// The purpose of a request on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
     /// A login, or what goes before it.

@@ -104,7 +104,7 @@ impl Access {
         Access { login, maybe_registered: false, told: false }
     }
 
-    /// What a new connection begins with.
+    /// The first step on a new connection.
     pub fn begin(&self) -> Step {
         match (&self.login.token, &self.login.password, self.login.first) {
             (Some(_), ..) => Step::Token,

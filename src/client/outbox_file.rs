@@ -48,7 +48,7 @@ pub struct OutboxFile {
 struct Kept {
     /// The life of the cluster's data that places belong to; 0 if none was told.
     epoch: u64,
-    /// What is not done, oldest first.
+    /// The messages that are not done, oldest first.
     messages: VecDeque<Message>,
 }
 
@@ -449,7 +449,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
         outbox.append(&[added("1")]).unwrap();
-        // A handle that reads only stands for a disk that is full.
+        // A read-only handle plays a disk that is full.
         outbox.file = File::open(&outbox.path).unwrap();
         let error = outbox.append(&[added("2")]).unwrap_err();
         assert!(error.to_string().contains("alice.outbox"), "{error}");

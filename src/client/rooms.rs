@@ -147,7 +147,7 @@ pub enum Arrival {
     },
 }
 
-/// Something in the place of an event of which not even the place can be read.
+/// An event of which not even the place can be read.
 #[derive(Debug, Error)]
 #[error("an event: {0}")]
 pub struct NoEvent(#[source] serde_json::Error);
@@ -188,7 +188,7 @@ fn place(event: &RawValue) -> Option<(RoomName, u64)> {
 /// The events of the answer to a `create_join`, oldest first.
 ///
 /// # Errors
-/// Of one of them not even the place can be read.
+/// The place of one of them cannot be read.
 pub fn arrivals(answer: &JoinAnswer) -> Result<Vec<Arrival>, NoEvent> {
     answer.events.iter().map(|event| Arrival::read(event)).collect()
 }

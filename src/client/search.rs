@@ -257,7 +257,6 @@ impl ClientState {
         self.logged_in(server_id.to_string());
     }
 
-    /// A step of the login was refused.
     pub(super) fn login_refused(&mut self, step: Step, refusal: Refusal) {
         // Too many wrong passwords: trying the other servers would only make the wait longer.
         let is_throttled =

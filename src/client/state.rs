@@ -58,7 +58,7 @@ use super::{
     update::Update,
 };
 
-/// What a client is given at its start.
+/// The settings of a client.
 #[derive(Debug, Clone)]
 pub struct StateConfig {
     pub user: UserName,
@@ -143,7 +143,7 @@ pub struct ClientState {
     pub(super) logins: u64,
     /// The user is not at the keyboard.
     pub(super) away: bool,
-    /// What was read and not told yet, by room.
+    /// Reading places that are not reported yet, by room.
     pub(super) unsaid_reads: BTreeMap<RoomKey, u64>,
     /// Nothing is told of it before this time.
     pub(super) read_due_ms: u64,
@@ -332,7 +332,7 @@ impl ClientState {
         link.answered(only).map(|pending| (only, pending))
     }
 
-    /// Takes what was asked under `tag` off the list, if it is on its way.
+    /// Takes the request `tag` off the list, if it is on its way.
     pub(super) fn take_asked(&mut self, tag: u64) -> Option<TargetedRequest> {
         let at = self.asked.iter().position(|asked| asked.tag == tag && asked.sent)?;
         self.asked.remove(at).map(|asked| asked.ask)
@@ -366,7 +366,7 @@ impl ClientState {
         self.outputs.push_back(Output::KeepToken(token));
     }
 
-    /// What was asked under `tag` was refused for load: it is asked again.
+    /// The request `tag` was refused for load: it is sent again.
     pub(super) fn ask_again(&mut self, tag: u64) {
         for asked in self.asked.iter_mut().filter(|asked| asked.tag == tag) {
             asked.sent = false;

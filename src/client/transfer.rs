@@ -53,7 +53,7 @@ pub struct Sending {
     pub client_msg_id: String,
 }
 
-/// What a transfer wants next.
+/// The next wish of a transfer.
 #[derive(Debug, PartialEq)]
 pub enum TransferOutput {
     /// Ask this of the server.

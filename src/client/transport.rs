@@ -29,7 +29,7 @@ const WRITE_MS: u64 = 500;
 /// How often a reading thread checks whether its connection was given up.
 const LOOK_MS: u64 = 1_000;
 
-/// What the thread of a connection says.
+/// Messages of the thread of a connection.
 pub enum FromLink {
     /// The connection is open; this is its writing side.
     Opened(ClientStream),

@@ -168,7 +168,7 @@ pub enum Connection {
     Up {
         server_id: String,
         address: Address,
-        /// What was before; `None` at the first connection.
+        /// The connection before; `None` at the first one.
         before: Option<Before>,
     },
     /// For a while no server could be reached. The search goes on.

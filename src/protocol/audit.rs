@@ -11,7 +11,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word for it on the wire.
+            /// Its word in the client protocol.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $($name::$variant => $word,)+
@@ -22,7 +22,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What was done, called as the request that asks for it. Stored by position: new ones go to the end.
+    /// The kind of deed, named as the request that asks for it. Stored by position: new ones go to the end.
     Action {
         Kick = "kick",
         Ban = "ban",

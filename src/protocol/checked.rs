@@ -1,5 +1,5 @@
-//! Checked values: one of these types was checked once, when it was made. Names, passwords and tokens stand
-//! in files of their own.
+//! Checked values: one of these types was checked once, when it was made. Names, passwords and tokens have
+//! files of their own.
 //!
 //! In JSON each is what the contract says (a string, a number); in the log it is written by position, without
 //! the name of its type. What depends on the configuration, such as the longest body, is not checked here but
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Why a value cannot be of its type: the predicate of a sentence, such as "is empty". Its subject is the
-/// field that the value stands in, which only the code that reads the field knows.
+/// field of the value, which only the code that reads the field knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(Cow<'static, str>);
 

@@ -31,12 +31,12 @@ pub const TOKEN_BYTES: usize = 32;
 /// Length of a token's text: the prefix, and base64 without padding.
 pub const TOKEN_CHARS: usize = TOKEN_PREFIX.len() + (TOKEN_BYTES * 8).div_ceil(6);
 
-/// What is stored of a password.
+/// The stored form of a password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verifier {
     /// Argon2id, as a PHC string: parameters, salt and hash.
     pub argon2: String,
-    /// What dialects need that log in by SCRAM-SHA-256.
+    /// For dialects that log in by SCRAM-SHA-256.
     pub scram: ScramVerifier,
 }
 
@@ -227,7 +227,7 @@ impl Token {
         }
     }
 
-    /// What is said of every token that opens nothing, whatever is wrong with it.
+    /// The refusal of every wrong token: the same for all reasons.
     pub fn refused() -> Refusal {
         Refusal::new(Code::BadCredentials, "this token is not valid, or not any more; log in again")
     }
@@ -288,7 +288,7 @@ impl Job {
     }
 }
 
-/// What became of a [`Job`]. Never holds the password.
+/// The result of a [`Job`]. Never holds the password.
 #[derive(Debug, Clone)]
 pub enum Done {
     /// Of [`Job::Make`].
@@ -316,8 +316,7 @@ pub enum Done {
     Proved { ok: bool },
 }
 
-/// What is said of every password that opens nothing: the same words for an unknown name and a wrong
-/// password.
+/// The refusal of a login by password: the same words for an unknown name and a wrong password.
 pub fn wrong_password() -> Refusal {
     Refusal::new(Code::BadCredentials, "the name or the password is wrong")
 }

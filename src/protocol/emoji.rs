@@ -5,9 +5,9 @@
 //! same heart, so the selectors are put where the standard wants them (its "fully-qualified" form). Skin
 //! tones stay: they are another emoji.
 
-/// Shows what stands before it as an emoji.
+/// Shows the letter before it as an emoji.
 const AS_EMOJI: char = '\u{fe0f}';
-/// Shows what stands before it as text.
+/// Shows the letter before it as text.
 const AS_TEXT: char = '\u{fe0e}';
 /// Puts a digit into a key.
 const KEYCAP: char = '\u{20e3}';

@@ -18,7 +18,7 @@ pub enum RequestId {
 /// The part of a request that is the same for all requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestHead {
-    /// What is asked; empty if that could not be read.
+    /// The type of the request; empty if it could not be read.
     pub msg_type: Cow<'static, str>,
     /// The user that the client claims to be.
     pub sender_id: Option<String>,
@@ -40,7 +40,7 @@ impl RequestHead {
 pub enum BadRequest {
     /// Its envelope cannot be read, so it is not known what it asks.
     Envelope(Refusal),
-    /// What it asks is not known, or a field of it is wrong.
+    /// Its type is unknown, or a field is wrong.
     Fields(Refusal),
 }
 

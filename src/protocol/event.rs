@@ -160,9 +160,7 @@ pub enum EventKind {
     },
     /// The room's settings changed.
     Settings {
-        /// Whether it is private.
         private: bool,
-        /// Whether it is archived.
         archived: bool,
         /// The least time between two messages of one member, seconds.
         slow_s: u32,
@@ -192,7 +190,7 @@ pub fn in_room(json: &RawValue, room: &RoomName) -> Box<RawValue> {
     }
 }
 
-/// What the JSON of every event begins with.
+/// The beginning of the JSON of every event.
 const ROOM_FIELD: &str = r#"{"room":""#;
 
 /// Milliseconds since the Unix epoch, written as seconds with a fraction.

@@ -18,12 +18,10 @@ const TIME_END_S: f64 = super::limits::TIME_END_S;
 /// A room without its name and its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
-    /// Whether it is private.
     pub private: bool,
     /// Its topic, empty if none was set. It is checked when it is read.
     #[serde(default, deserialize_with = "topic")]
     pub topic: String,
-    /// Whether it is archived.
     #[serde(default)]
     pub archived: bool,
     /// The least time between two messages of one member, seconds.
@@ -72,7 +70,7 @@ mod role_word {
 pub struct ExportPage {
     /// The room, in the case it was created with.
     pub room: RoomName,
-    /// What it is. The members are there on the first page only.
+    /// Its settings. The members are there on the first page only.
     pub info: RoomInfo,
     /// The first event that the room still has.
     pub first_seq: u64,
@@ -83,13 +81,11 @@ pub struct ExportPage {
     pub more: bool,
 }
 
-/// What a room is to be, as the log carries it.
+/// The settings of an imported room, as the log carries them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedRoom {
-    /// Whether it is private.
     pub private: bool,
     pub topic: String,
-    /// Whether it is archived.
     pub archived: bool,
     /// The least time between two messages of one member, seconds.
     pub slow_s: u32,
@@ -230,7 +226,7 @@ mod tests {
 
     fn read(value: serde_json::Value) -> Result<(Imported, Option<u64>), String> {
         let read = serde_json::from_value::<ImportEvent>(value).map_err(|error| error.to_string())?;
-        // What is written is the same event.
+        // Writing it gives the same event.
         let again = serde_json::to_value(&read).expect("an event");
         assert_eq!(serde_json::from_value::<ImportEvent>(again).expect("an event"), read);
         Ok((read.event, read.seq))

@@ -14,16 +14,16 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Malformed lines in a row after which a connection is closed.
     pub bad_lines_in_a_row: u32,
-    /// What may wait to be written to one connection before it is closed as too slow, in bytes.
+    /// Bytes that may wait to be written to one connection before it is closed as too slow.
     pub outbox_bytes: usize,
-    /// What may wait to be written to all connections of one server together, in bytes of memory. Above it,
-    /// the connections that hold most are closed.
+    /// Bytes of memory that may wait to be written to all connections of one server together. Above it, the
+    /// connections that hold most are closed.
     pub outboxes_bytes: usize,
     /// Requests a connection may send a second, on average.
     pub requests_per_s: u32,
     /// Requests a connection may send at once after a pause.
     pub requests_burst: u32,
-    /// Bytes of requests a connection may send a second, on average. Files that come over HTTP are not
+    /// Bytes of requests that a connection may send a second, on average. Files that come over HTTP are not
     /// counted here, but in `upload_bytes_per_hour`.
     pub bytes_per_s: u64,
     /// Bytes of requests a connection may send at once after a pause.
@@ -53,11 +53,11 @@ pub struct Limits {
     pub address_rooms_per_hour: u32,
     /// Largest file, in bytes.
     pub file_bytes: u64,
-    /// What all files of one user may have, in bytes.
+    /// Bytes that all files of one user may have together.
     pub file_bytes_per_user: u64,
-    /// What one user may upload in an hour, in bytes.
+    /// Bytes that one user may upload in an hour.
     pub upload_bytes_per_hour: u64,
-    /// What may be uploaded from one address in an hour, in bytes.
+    /// Bytes that may be uploaded from one address in an hour.
     pub address_upload_bytes_per_hour: u64,
     /// Proposals of one server that may wait for their commit before it sheds load.
     pub pending_proposals: usize,

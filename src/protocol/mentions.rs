@@ -3,8 +3,8 @@
 //! Servers, the terminal client and the web client (`src/web/model/mentions.js`) follow the same rule, and
 //! `tests/cases/mentions.json` holds all of them to it.
 //!
-//! **No mention** is what stands in a code block, a code span, a quote (a line that begins with `>`) or an
-//! address (of the web or of mail), and what stands behind a letter or a digit.
+//! **Not a mention** is a name in a code block, a code span, a quote (a line that begins with `>`) or an
+//! address (of the web or of mail), or behind a letter or a digit.
 //!
 //! **The name** is the longest one that fits: of `@bob.Thanks` it is `bob.Thanks` if there is a user of that
 //! name, else `bob`. A name ends before punctuation and never in the middle of a word.
@@ -83,7 +83,7 @@ fn paragraphs(text: &str) -> Vec<Range<usize>> {
     paragraphs
 }
 
-/// The fence that opens a code block: its character, and how often it stands there.
+/// The fence that opens a code block: its character and its length.
 fn fence(line: &str) -> Option<(char, usize)> {
     let mark = line.chars().next().filter(|mark| matches!(mark, '`' | '~'))?;
     let rest = line.trim_start_matches(mark);
@@ -114,8 +114,8 @@ fn is_list_item(line: &str) -> bool {
     behind.is_some_and(|behind| behind.starts_with(' ') && !behind.trim().is_empty())
 }
 
-/// Hands each name that may be meant in the paragraph from `begin` to the end of `text` to `take`, of those
-/// at one place the longest first until it is one. `left` is how many places are still looked at.
+/// Passes each possible name in the paragraph from `begin` to the end of `text` to `take`; at one place the
+/// longest first, until `take` accepts one. `left` is how many places are still looked at.
 fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut(Range<usize>) -> bool) {
     let mut at = begin;
     while let Some(letter) = text[at..].chars().next() {
@@ -197,8 +197,8 @@ fn is_domain(text: &str) -> bool {
     is_top && (1..=8).contains(&others.len()) && others.iter().all(is_label)
 }
 
-/// Looks for the name at the beginning of `text`, which stands behind an `@`: hands the lengths that fit to
-/// `take`. Gives the length of what was used up.
+/// Looks for the name at the beginning of `text`, behind an `@`: passes the lengths that fit to `take`. Gives
+/// the length of what was used up.
 fn name_behind(before: &str, text: &str, take: &mut dyn FnMut(usize) -> bool) -> usize {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
     let run = text.find(|letter| !is_part(letter)).unwrap_or(text.len());
@@ -225,7 +225,7 @@ fn name_behind(before: &str, text: &str, take: &mut dyn FnMut(usize) -> bool) ->
     names.find(|length| take(*length)).unwrap_or(0)
 }
 
-/// The first bytes of a text, at most so many, up to the end of a letter.
+/// At most the first `most` bytes of a text, up to the end of a letter.
 fn head(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a member is in a room. Stored by position: new roles go to the end.
+/// The role of a member in a room. Stored by position: new roles go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Owns the room.
@@ -16,7 +16,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word for it on the wire.
+    /// Its word in the client protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Owner => "owner",

@@ -131,7 +131,7 @@ impl LogEntry {
     }
 }
 
-/// What a snapshot is, ahead of its bytes.
+/// The head of a snapshot, sent before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHead {
     /// The cluster it belongs to.
@@ -185,7 +185,7 @@ pub enum LogEntryKind {
 /// The mirror of the consensus library's message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RaftMessage {
-    /// What it is, numbered as in the library.
+    /// The type of the message, numbered as in the library.
     pub kind: u8,
     pub to: NodeId,
     pub from: NodeId,

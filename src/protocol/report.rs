@@ -42,7 +42,6 @@ pub struct Report {
     pub data_bytes: u64,
     /// The disk that these are on.
     pub disk_bytes: u64,
-    /// What of that disk is free.
     pub disk_free_bytes: u64,
     pub version: String,
 }

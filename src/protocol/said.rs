@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
 };
 
-/// What a line takes beside its `data`, in bytes.
+/// About how many bytes a line takes beside its `data`.
 const ENVELOPE_BYTES: usize = 128;
 
 /// Something said to a client, or to many.
@@ -47,7 +47,6 @@ pub enum Content {
 /// An event on its way to the followers of its room: its JSON as it is stored, and its envelope.
 #[derive(Debug, Clone)]
 pub struct Pushed {
-    /// Whether it is a message.
     pub is_message: bool,
     /// The user who did it.
     pub author: UserName,

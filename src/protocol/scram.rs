@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 /// Fewest iterations that RFC 7677 allows.
 pub const ITERATIONS_MIN: u32 = 4_096;
 
-/// What a server keeps to check SCRAM-SHA-256 proofs and to prove itself. A password cannot be logged in
-/// with from it, but it can be guessed against it.
+/// What a server keeps to check SCRAM-SHA-256 proofs and to prove itself. It does not suffice for a login,
+/// but passwords can be guessed against it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScramVerifier {
     /// Iterations of PBKDF2; the client is told.

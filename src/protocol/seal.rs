@@ -125,7 +125,7 @@ impl Sealer {
         Sealer { mac, me, run, counter: 0, peers }
     }
 
-    /// Takes note that an authenticated peer link stands to `peer` in this run of it.
+    /// Notes that an authenticated peer link is open to `peer` in this run of it.
     pub fn met(&mut self, peer: &ServerId, run: Run) {
         if let Some(peer) = self.peers.get_mut(peer) {
             // The answer matters only to datagrams: an older run than known is not taken up.

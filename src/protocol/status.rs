@@ -15,7 +15,6 @@ pub struct ServerInfo {
     pub ring_position: u32,
     /// Whether it is believed alive.
     pub alive: bool,
-    /// Whether it leads.
     pub is_leader: bool,
     /// Its client connections that are logged in, when it last told.
     pub clients: u64,

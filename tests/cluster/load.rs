@@ -209,7 +209,6 @@ pub struct Seen {
     pub shown: u64,
     /// Connections lost or given up.
     pub lost: u64,
-    /// Redirects.
     pub redirects: u64,
     /// Refusals by their code.
     pub refused: BTreeMap<String, u64>,

@@ -40,7 +40,7 @@ fn who_posts_a_file_does_not_notice_that_the_majority_is_killed() {
     let rest = content[HALF..].to_vec();
     let mut writer = stream.try_clone().unwrap();
     let writing = thread::spawn(move || {
-        // What the socket does not hold waits for the servers.
+        // Bytes that the socket does not hold wait for the servers.
         writer.write_all(&rest).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });

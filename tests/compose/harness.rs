@@ -87,7 +87,7 @@ impl Cluster {
         docker(&["inspect", "--format", form, &self.container(server)])
     }
 
-    /// What a server said on its console.
+    /// The console output of a server.
     pub fn logs(&self, server: usize) -> String {
         let output = output(Command::new("docker").args(["logs", "--tail", "40", &self.container(server)]));
         said(&output)
@@ -199,7 +199,7 @@ pub fn name(server: usize) -> String {
     format!("server{}", server + 1)
 }
 
-/// What a server answers to a browser on the host.
+/// A server's answer to a browser on the host.
 pub fn http_get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the port is published");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -168,7 +168,7 @@ fn expect_page(cluster: &Cluster) {
     }
 }
 
-/// What the program said is on every server.
+/// The program's messages are on every server.
 fn expect_greetings(cluster: &Cluster, expected: &[&str]) {
     for target in &cluster.targets {
         let mut wire = Wire::open_unjudged(target);

@@ -32,7 +32,6 @@ use syncnet::{
 
 /// A target, its name on the command line, and examples to begin from.
 pub struct Target {
-    /// The name.
     pub name: &'static str,
     /// What it does with bytes. A panic is a finding.
     pub run: fn(&[u8]),
@@ -40,7 +39,6 @@ pub struct Target {
     pub examples: fn() -> Vec<Vec<u8>>,
 }
 
-/// All targets.
 pub const TARGETS: [Target; 9] = [
     Target { name: "line", run: line, examples: lines },
     Target { name: "server_line", run: server_line, examples: server_lines },
@@ -66,7 +64,7 @@ fn line(data: &[u8]) {
     assert_eq!((&framed, whole), (&again, pieces));
     for line in framed {
         let (head, request) = json::read_request(&line, &limits);
-        // What is written again is the same request. A ping is given back in the spelling that it came in.
+        // Writing it gives the same request. A ping is given back in its original spelling.
         if let Ok(request) = request
             && !matches!(request, Request::Ping(_))
         {

@@ -57,7 +57,6 @@ fn new_file() -> NewFile {
     NewFile { room: room(), name: "cat.png".into(), size: 70_000, content_type: "image/png".into() }
 }
 
-/// The name of a command.
 fn name(command: &Command) -> String {
     let debug = format!("{command:?}");
     debug.split(['(', ' ']).next().unwrap_or_default().to_owned()

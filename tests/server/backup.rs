@@ -140,7 +140,7 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
     assert!(said.contains("events up to entry"), "{said}");
     let (rooms, deeds) = (exported(&old, "before.jsonl"), audited(&old));
     assert!(deeds.contains(r#""action":"mute""#), "{deeds}");
-    // What comes later is not in it.
+    // Later messages are not in it.
     let (mut carol, answer) = User::log_in(&old, 0, json!({"username": "carol"}));
     assert_eq!(answer["epoch"], 1);
     carol.ask("create_join", json!({"room": "lobby"}));

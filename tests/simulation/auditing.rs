@@ -31,13 +31,13 @@ const ANSWER_US: Micros = 3 * SECOND;
 /// Rows whose key begins with less are not chat state (`disk::Row`).
 const CHAT_ROWS: u8 = 16;
 
-/// What is remembered between two looks.
+/// What is kept between two checks.
 pub struct Audit {
     /// The last leader.
     leader: Option<usize>,
     /// Since when a server has had no majority.
     alone_since: Vec<Option<Micros>>,
-    /// What was acknowledged when all was healed.
+    /// The count of acknowledged messages when all was healed.
     acked_at_heal: u64,
     /// When each server last led or followed with nothing missing.
     pub settled_at: Option<Micros>,
@@ -164,7 +164,7 @@ impl Cluster {
     /// The whole run: faults, healing, calm, and the reading of everything.
     pub fn run(&mut self) -> Verdict {
         self.run_until(SAFETY_US + CALM_US)?;
-        // What was said settles; the run goes on to its full length all the same.
+        // Messages settle; the run still goes on to its full length.
         self.run_until(SAFETY_US + CALM_US + SETTLE_US)?;
         self.work_off()?;
         self.tally.acked = self.checker.chats_acked();

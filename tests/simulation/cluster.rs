@@ -34,7 +34,7 @@ use crate::{
     visiting::{Conn, Visitor},
 };
 
-/// Something that happens to one server's process. `life` tells which process was meant.
+/// An event for one server's process. `life` tells which process was meant.
 #[derive(Clone)]
 pub enum ServerEvent {
     /// The replica's thread looks into its inbox.
@@ -79,7 +79,7 @@ pub enum ServerEvent {
 
 /// Something that happens to a client.
 pub enum ClientEvent {
-    /// Its connection stands.
+    /// Its connection is open.
     Connected { conn: u64 },
     /// Its connection was refused.
     Refused { conn: u64 },
@@ -151,7 +151,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether the run proves nothing.
+    /// Whether the run proves nothing: no acknowledged message, no change of the leader, or no fault while a
+    /// message waited.
     pub fn is_void(&self) -> bool {
         self.acked == 0 || self.leader_changes == 0 || self.overlaps == 0
     }
@@ -173,7 +174,7 @@ impl Tally {
     }
 }
 
-/// Everything there is.
+/// The whole world of a run.
 pub struct Cluster {
     pub scenario: Scenario,
     pub now: Micros,
@@ -201,12 +202,12 @@ pub struct Cluster {
     pub hasher: Hasher,
     /// Random numbers for everything that has no source of its own.
     pub random: Random,
-    /// Whether users still do things.
+    /// Whether users are still active.
     pub is_lively: bool,
 }
 
 impl Cluster {
-    /// The world of a scenario at its first moment.
+    /// The world of a scenario at its start.
     pub fn new(scenario: Scenario, is_printed: bool) -> Cluster {
         let mut random = Random::new(scenario.seed);
         let (servers, devices) = (scenario.servers, scenario.devices);
@@ -262,7 +263,7 @@ impl Cluster {
         self.queue.schedule(crate::auditing::AUDIT_US, Event::Audit);
     }
 
-    /// Lets everything happen up to `until`, or until something is wrong.
+    /// Carries out all events up to `until`, or until a violation.
     pub fn run_until(&mut self, until: Micros) -> Verdict {
         while let Some((at, event)) = self.queue.next_before(until) {
             self.now = at;
@@ -291,7 +292,7 @@ impl Cluster {
         }
     }
 
-    /// Lets something happen to the present process of `server`.
+    /// Schedules an event for the present process of `server`.
     pub fn schedule_at(&mut self, at: Micros, server: usize, event: ServerEvent) {
         let life = self.hosts[server].life;
         self.queue.schedule(at, Event::Server { server, life, event });

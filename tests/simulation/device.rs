@@ -30,7 +30,7 @@ pub const HOST: &str = "sim";
 /// The client port of the first server.
 pub const FIRST_PORT: u16 = 8_000;
 
-/// Something a device wants from the world.
+/// A wish of a device.
 pub enum Want {
     /// Open a connection to this server.
     Connect(usize),
@@ -46,7 +46,6 @@ pub enum Want {
 
 /// One device.
 pub struct Device {
-    /// Its user.
     pub user: String,
     /// How fast it reads; 0 for at once.
     pub bytes_per_ms: u64,
@@ -97,7 +96,7 @@ impl Device {
         self.outbox.len()
     }
 
-    /// What it still waits for, for a reader.
+    /// What it still waits for, for the report of a failure.
     pub fn waits_for(&self) -> String {
         let first = self.outbox.first().map(|message| &message.client_msg_id);
         let online = self.state.as_ref().map(ClientState::is_online);
@@ -140,7 +139,7 @@ impl Device {
         self.state.as_ref()?.next_timeout_ms().map(|due_ms| due_ms * MS)
     }
 
-    /// When the user next does something.
+    /// Gives the time of the user's next action.
     pub fn next_action(&mut self, now: Micros) -> Micros {
         now + self.random.wait(self.pace).max(MS)
     }

@@ -100,7 +100,7 @@ pub struct Disk {
     pub crashed: Option<CrashPoint>,
     /// Whether the crash in a commit takes the power with it.
     pub loses_power: bool,
-    /// What the commit that a process died in would have changed; the next start shows whether it did.
+    /// The change of the commit in which a process died; the next start shows whether it survived.
     in_flight: Option<Change>,
     /// How long the commits took since this was last taken.
     pub busy: Micros,
@@ -148,7 +148,7 @@ impl Disk {
         self.in_flight = None;
     }
 
-    /// Everything is gone, as if the folder had been deleted or set aside.
+    /// Removes everything, as if the folder had been deleted or set aside.
     pub fn wipe(&mut self) {
         self.medium.wipe();
         self.known = Known::default();
@@ -176,12 +176,12 @@ impl Disk {
         self.medium.lie();
     }
 
-    /// A bit flips somewhere.
+    /// Flips a bit somewhere.
     pub fn damage(&mut self) {
         self.is_doubtful |= self.medium.damage(&mut self.random);
     }
 
-    /// Lets something go wrong.
+    /// Sets the next fault.
     pub fn set_fault(&mut self, fault: Option<DiskFault>) {
         self.fault = fault;
     }
@@ -191,7 +191,7 @@ impl Disk {
         self.is_doubtful || matches!(self.fault, Some(DiskFault::Sync(_)))
     }
 
-    /// Changes how fast it is.
+    /// Changes its speed.
     pub fn set_speed(&mut self, speed: DiskSpeed) {
         self.speed = speed;
     }

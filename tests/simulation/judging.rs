@@ -15,7 +15,7 @@ use crate::{
     company::{DEN, Shown, is_private},
 };
 
-/// What the log says.
+/// The result of the replay.
 #[derive(Default)]
 struct Replay {
     state: State,

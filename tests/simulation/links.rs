@@ -61,7 +61,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// No link stands.
+    /// No link is up.
     pub fn new(servers: usize) -> Links {
         Links { servers, generations: 0, ends: (0..servers * servers).map(|_| End::default()).collect() }
     }

@@ -196,7 +196,6 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The scenario of `seed`.
     pub fn of(seed: Seed) -> Scenario {
         let Seed { number: seed, on_sqlite } = seed;
         let mut random = Random::new(seed ^ 0x5ce7_a210);

@@ -423,7 +423,7 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
     assert!(left("event") > 100 && left("said") > 100 && left("chunk") > 0, "one commit wiped everything");
     for round in 0..70 {
         if round == 3 {
-            // What is left is taken up after a restart.
+            // The rest is wiped after a restart.
             drop((sqlite, memory));
             (sqlite, memory) = open_both(dir.path(), &disk);
         }

@@ -170,7 +170,7 @@ fn case_accents_and_the_form_of_letters_do_not_count_in_any_script() {
         let hit = found.iter().find(|(found, _)| *found == lamport);
         let hit = hit.unwrap_or_else(|| panic!("{typed:?} does not find {text:?} but {found:?}"));
         assert!(hit.1.contains("**"), "{hit:?}");
-        // What was written finds itself as well.
+        // The whole text finds the message, too.
         assert!(both.lamports(&search(text)).contains(&lamport), "{text}");
     }
     assert_eq!(both.lamports(&search("日本の")), NOTHING);

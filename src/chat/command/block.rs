@@ -1,4 +1,4 @@
-//! A user takes no direct messages from another, or takes them again.
+//! A user blocks direct messages of another user, or ends that.
 
 use super::{
     super::{

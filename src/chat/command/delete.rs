@@ -1,4 +1,4 @@
-//! A message loses its text: an author deletes it, or a user who keeps order in the room.
+//! A message is deleted, by its author or by a user who keeps order in the room.
 
 use std::sync::Arc;
 

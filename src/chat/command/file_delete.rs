@@ -20,7 +20,7 @@ use crate::protocol::{
 pub use crate::protocol::request::FileDelete;
 
 impl Operation for FileDelete {
-    /// What the file was.
+    /// The answer, which tells what the file was.
     type Plan = Reply;
 
     fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {

@@ -44,7 +44,7 @@ pub trait Operation {
     where
         Self: Sized;
 
-    /// What the user needs in the cluster; what they need in a room is a matter of the check.
+    /// The permission that it needs in the cluster; the check looks at those in the room.
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::UseRooms
     }
@@ -121,7 +121,6 @@ pub enum Reply {
         room: RoomName,
         /// Whether this command created it.
         created: bool,
-        /// Whether it is private.
         private: bool,
         topic: String,
         /// The user's role in it, in the word that `members` has for it.

@@ -1,4 +1,4 @@
-//! A message is pinned, so that newcomers see it first, or is not any more.
+//! A message is pinned, so that newcomers see it first, or unpinned.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! An account is made an administrator's, or is one no more.
+//! An account becomes an administrator's, or stops being one.
 
 use super::{
     super::{

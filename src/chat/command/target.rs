@@ -30,7 +30,6 @@ pub(super) struct Target<'s> {
     /// The user's number; `None` for a name that the state does not know yet.
     pub id: Option<UserId>,
     pub role: RoomRole,
-    /// Whether they are a member of it.
     pub is_member: bool,
     /// The rights of the user who acts.
     pub actor: Access,

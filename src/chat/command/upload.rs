@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What a file is if its uploader does not say it.
+/// The content type of a file if its uploader names none.
 const OCTET_STREAM: &str = "application/octet-stream";
 /// Uploads that one user may have begun and not ended.
 const UPLOADS_PER_USER: usize = 16;

@@ -161,7 +161,7 @@ fn fold(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// What the server said, in the model's words.
+/// The server's answer, in the model's words.
 fn said(applied: &Applied) -> Expected {
     match &applied.outcome {
         None => Expected::Skipped,

@@ -232,7 +232,6 @@ pub enum Wish {
     /// A search under a number, written as `/search` takes it. `News::Found` follows.
     Search {
         search: u64,
-        /// What is looked for.
         text: String,
     },
     /// Everything in a room up to an event has been read by a person.

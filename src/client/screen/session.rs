@@ -75,7 +75,7 @@ impl ScreenSession {
         self.session.client.restored().iter().map(queued).collect()
     }
 
-    /// What an update says to the screen.
+    /// The news for the screen in an update.
     pub fn news(&mut self, update: Update) -> io::Result<Vec<News>> {
         self.session.notes.note(&update);
         for (old, new) in self.session.notes.take_renamed() {

@@ -21,7 +21,7 @@ use super::{
     typed::{Say, Typed},
 };
 
-/// What a word of a command is, as far as the Tab key can help with it.
+/// The kind of a command's word, for completion by the Tab key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArgumentKind {
     Room,

@@ -45,7 +45,7 @@ const NOT_DONE: u8 = 1;
 /// The command line asks for something impossible.
 const BAD_ARGUMENTS: u8 = 2;
 
-/// What can be typed on the command line.
+/// The command line's options.
 pub fn command_line() -> clap::Command {
     Options::command()
 }

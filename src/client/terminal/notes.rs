@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What was asked, by its tag, as it was typed.
+    /// Requests as they were typed, by their tags.
     asked: BTreeMap<u64, Asked>,
     rooms: BTreeMap<RoomKey, String>,
     users: BTreeMap<String, String>,
@@ -54,18 +54,18 @@ struct Page {
 pub struct Notes(Mutex<Inner>);
 
 impl Notes {
-    /// Something was asked under `tag`.
+    /// Notes a request under `tag`.
     pub fn asked(&self, tag: u64, what: &str) {
         let asked = Asked { what: what.to_owned(), at: Instant::now(), shown: false };
         self.0.lock().asked.insert(tag, asked);
     }
 
-    /// What was asked under `tag`; it is answered.
+    /// Takes the text of the request `tag`, which is answered.
     pub fn answered(&self, tag: u64) -> String {
         self.0.lock().asked.remove(&tag).map(|asked| asked.what).unwrap_or_default()
     }
 
-    /// The client is another one: what the one before was asked is not answered any more.
+    /// The client is another one: requests to the old one are not answered any more.
     pub fn restarted(&self) {
         let mut inner = self.0.lock();
         inner.asked.clear();

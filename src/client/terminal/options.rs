@@ -124,7 +124,7 @@ pub enum OptionError {
     Trust(#[from] TrustError),
 }
 
-/// What the client is to do, checked.
+/// The checked settings of the client.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to look first; empty: by discovery.

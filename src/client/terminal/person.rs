@@ -313,7 +313,7 @@ fn begin(session: &Session, shared: &Arc<Shared>, printer: Printer) -> io::Resul
     Builder::new().name("client-print".into()).spawn(move || printing.run())
 }
 
-/// What the printing thread leaves.
+/// The results of the printing thread.
 struct Ended {
     /// Messages that are kept and not acknowledged.
     pending: u64,

@@ -39,7 +39,7 @@ const LINES: usize = 64;
 /// Unacknowledged messages at which no further input is read: far below what the outbox holds.
 const PENDING_MAX: usize = 1_000;
 
-/// What is read from the input.
+/// An input of the script.
 #[derive(Debug, PartialEq)]
 enum Input {
     /// A line, without its end.
@@ -48,7 +48,7 @@ enum Input {
     TooLong,
 }
 
-/// What was asked for and is not answered yet.
+/// The requests that are not answered yet.
 #[derive(Default)]
 struct Unanswered {
     /// Messages, each with whether it is on the disk.
@@ -355,7 +355,7 @@ impl Unanswered {
         }
     }
 
-    /// What is not done.
+    /// The reasons why not all is done.
     fn reasons(&self, settings: &Settings) -> Vec<String> {
         let mut reasons: Vec<String> = self.stopped.iter().cloned().collect();
         if self.refused > 0 {

@@ -23,7 +23,7 @@ pub enum PasswordKind {
 }
 
 impl PasswordKind {
-    /// What a sentence calls it.
+    /// Its name in a sentence.
     pub fn name(self) -> &'static str {
         match self {
             PasswordKind::Own | PasswordKind::Login => "the password",

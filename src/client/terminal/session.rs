@@ -80,7 +80,6 @@ impl Session {
         self.rooms.iter().rev().try_for_each(|room| self.client.join(room))
     }
 
-    /// The current room.
     pub fn current_room(&self) -> Option<&RoomName> {
         self.rooms.last()
     }

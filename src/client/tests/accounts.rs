@@ -184,7 +184,7 @@ fn a_change_is_asked_once_and_lost_with_its_connection() {
     assert!(matches!(&told[0], (1, Outcome::Done(Answer::Placed(placed))) if placed.seq == 5));
     assert!(matches!(&told[1], (2, Outcome::Refused(refusal)) if refusal.code == Code::Forbidden));
     assert!(matches!(told[2], (3, Outcome::Unknown)));
-    // What was typed without a connection is asked on the next one.
+    // Requests that were typed without a connection are sent on the next one.
     rig.ask(4, React { room: lobby, seq: place(1), emoji: Emoji::new("+1").unwrap(), remove: false });
     rig.written.clear();
     rig.log_in("server2");

@@ -29,7 +29,7 @@ struct Rig {
     state: ClientState,
     now_ms: u64,
     ids: MessageIds,
-    /// What was written, as JSON.
+    /// The lines that were written, as JSON.
     written: Vec<Value>,
     told: Vec<Update>,
     /// The last connection asked for, until it is taken.

@@ -34,7 +34,7 @@ struct Wire {
 struct World {
     chance: Chance,
     now_ms: u64,
-    /// What is committed: (client_msg_id, body). The place is the `seq`, from 1.
+    /// The committed messages: (client_msg_id, body). The place is the `seq`, from 1.
     log: Vec<(String, String)>,
     wire: Option<Wire>,
     connecting: bool,

@@ -9,7 +9,7 @@ use crate::protocol::{
     status::Progress,
 };
 
-/// What a hit takes beside its texts, in bytes.
+/// About how many bytes a hit takes beside its texts.
 const HIT_BYTES: usize = 256;
 
 /// The answer to a `chat`: the place of the message, which never changes.

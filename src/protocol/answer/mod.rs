@@ -64,7 +64,6 @@ macro_rules! said {
         })*
 
         $(impl TryFrom<$said> for $type {
-            /// What was said instead.
             type Error = $said;
             fn try_from(said: $said) -> Result<$type, $said> {
                 match said {
@@ -139,7 +138,6 @@ where
     A: TryFrom<Answer, Error = Answer>,
     B: TryFrom<Answer, Error = Answer>,
 {
-    /// What was said instead.
     type Error = Answer;
     fn try_from(answer: Answer) -> Result<Self, Answer> {
         match A::try_from(answer) {
@@ -201,7 +199,7 @@ pub struct Signature {
     pub now_ms: u64,
 }
 
-/// What a room or a user of a list takes beside its texts, in bytes.
+/// About how many bytes a room or a user of a list takes beside its texts.
 const ITEM_BYTES: usize = 96;
 
 impl Answer {

@@ -17,7 +17,6 @@ pub struct JoinAnswer {
     /// Whether this request created it.
     #[serde(default)]
     pub created: bool,
-    /// Whether it is private.
     #[serde(default)]
     pub private: bool,
     /// Its topic, empty if none was set.
@@ -90,7 +89,6 @@ pub struct RoomList {
 /// A line of `rooms`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSummary {
-    /// Whether it is archived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub archived: bool,
     /// The first of `unread_messages`.
@@ -104,12 +102,10 @@ pub struct RoomSummary {
     /// The last event the asking user has marked as read.
     pub last_read: u64,
     pub last_seq: u64,
-    /// How many members it has.
     pub members: u64,
     /// How many of `unread_messages` name the asking user.
     #[serde(default)]
     pub mentions: u64,
-    /// Whether it is private.
     pub private: bool,
     /// The asking user's role in it; empty if they are no member.
     #[serde(skip_serializing_if = "String::is_empty", default)]
@@ -149,7 +145,7 @@ pub struct Member {
     pub created_by: Option<UserName>,
     /// Whether a connection of the user is open on any server.
     pub online: bool,
-    /// What the user is in the room.
+    /// The user's role in the room.
     pub role: String,
     pub username: UserName,
 }

@@ -92,7 +92,7 @@ impl<'de> Text<'de> {
         Ok(fields)
     }
 
-    /// Hands each field of an object to `take`, in order.
+    /// Passes each field of an object to `take`, in order.
     pub fn each_field(self, mut take: impl FnMut(Cow<'de, str>, &'de RawValue)) -> Result<(), Fault> {
         if !self.is_object() {
             return Err(Fault::custom("must be an object"));

@@ -94,7 +94,6 @@ pub struct Unblock {
 pub struct ChangePassword {
     /// The password that the account has.
     pub old: Password,
-    /// The password that it is to have.
     pub new: ChosenPassword,
 }
 
@@ -127,7 +126,6 @@ pub struct SetAdmin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetPassword {
     pub username: UserName,
-    /// The password that it is to have.
     pub password: ChosenPassword,
 }
 

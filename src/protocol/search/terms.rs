@@ -22,7 +22,7 @@ use super::fold::fold;
 pub(super) enum Kind {
     Word,
     Symbol,
-    /// Of a run that is cut into grams of so many characters.
+    /// Of a run that is cut into grams of this many characters.
     Gram(usize),
 }
 

@@ -42,7 +42,8 @@ pub enum Point {
     OneOrder,
     /// Messages of one connection, and of one device, keep their order.
     SenderOrder,
-    /// What was acknowledged or shown before another was sent comes before it; reads never fall back.
+    /// A message that was acknowledged or shown before another was sent comes before it; reads never fall
+    /// back.
     RealTime,
     /// The events of a connection go +1.
     NoGap,
@@ -209,7 +210,7 @@ impl Checker {
         self.servers.synced(server, synced)
     }
 
-    /// What the disk of `server` holds, to be put back with `restored`.
+    /// The content of the disk of `server`, to be put back with `restored`.
     pub fn ledger(&self, server: usize) -> Ledger {
         self.servers.ledger(server)
     }

@@ -78,7 +78,7 @@ impl PowerDisk {
         self.disk.lock().restore(image.0.clone());
     }
 
-    /// Flips a bit of the database file, synced or not; tells whether the file is so long.
+    /// Flips a bit of the database file, synced or not; tells whether the file has this byte.
     pub fn flip(&self, byte: usize, bit: u8) -> bool {
         self.disk.lock().flip(DATABASE, byte, bit)
     }

@@ -41,7 +41,7 @@ const STEPS: u64 = 160;
 /// Plays of one test.
 const SEEDS: u64 = 200;
 
-/// What the server said, in the model's words.
+/// The server's answer, in the model's words.
 fn said(applied: &Applied) -> Outcome {
     match applied.outcome.as_ref().expect("no command is a repeat") {
         Err(refusal) => Err(refusal.code),

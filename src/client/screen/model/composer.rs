@@ -24,7 +24,6 @@ pub enum Aim {
 pub struct Completion {
     /// The begin of the word in its line, in letters.
     start: usize,
-    /// The candidates for it.
     pub candidates: Vec<String>,
     /// The one that is put in; `None` while they are only offered.
     pub at: Option<usize>,
@@ -36,7 +35,7 @@ pub struct Composer {
     area: TextArea<'static>,
     /// Its purpose.
     pub aim: Aim,
-    /// What was written before an edit began, to come back to.
+    /// The text from before an edit, which comes back after it.
     put_aside: Option<String>,
     history: Vec<String>,
     /// Which text of the history is shown, and what was written before.

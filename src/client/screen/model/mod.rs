@@ -70,7 +70,7 @@ pub enum Input {
     Focus(bool),
     /// The client has something to tell.
     News(News),
-    /// What was written in the editor.
+    /// A text was written in the editor.
     Written(String),
     /// A wish has failed; why, for people.
     Failed(String),
@@ -116,7 +116,7 @@ pub struct Notice {
     until_ms: u64,
 }
 
-/// What a model is given at its start.
+/// The start values of a model.
 #[derive(Debug)]
 pub struct Start {
     pub user: UserName,
@@ -128,7 +128,7 @@ pub struct Start {
     pub zone: TimeZone,
     /// Whether there may be colours.
     pub colours: bool,
-    /// What the user prefers.
+    /// The user's preferences.
     pub preferences: Preferences,
 }
 
@@ -142,7 +142,7 @@ pub struct Model {
     /// The user's time zone.
     pub zone: TimeZone,
     pub theme: Theme,
-    /// What the user prefers.
+    /// The user's preferences.
     pub preferences: Preferences,
     pub user: UserName,
     /// The same, to compare by.

@@ -69,14 +69,13 @@ pub enum Results {
 
 #[derive(Debug)]
 pub struct Search {
-    /// What is looked for.
     pub field: Field,
     pub number: u64,
     pub results: Results,
     pub at: usize,
 }
 
-/// What a question is about.
+/// The purpose of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// Delete the message at this place.
@@ -123,7 +122,7 @@ pub enum Overlay {
         twice: bool,
         /// Whether it may be left empty.
         optional: bool,
-        /// What was typed the first time.
+        /// The password that was typed the first time.
         first: Option<String>,
         field: Field,
     },
@@ -172,7 +171,7 @@ impl Overlay {
 pub const REACTIONS: [&str; 8] = ["👍", "❤", "😂", "🎉", "👀", "✅", "🙏", "👎"];
 
 impl Model {
-    /// What the switcher offers for `typed`, the best first.
+    /// The switcher's entries for `typed`, the best first.
     pub fn entries(&self, typed: &str) -> Vec<Entry> {
         let typed = typed.trim().trim_start_matches(['#', '@']);
         let mut entries: Vec<Entry> = self

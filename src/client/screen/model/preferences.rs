@@ -19,7 +19,6 @@ pub enum Notify {
     Desktop,
 }
 
-/// What a user prefers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Preferences {

@@ -49,7 +49,6 @@ pub struct Outgoing {
     pub reply_to: Option<u64>,
     /// Since when, milliseconds since 1970.
     pub at_ms: u64,
-    /// Its state.
     pub state: State,
     /// Whether the connection was lost while it was on its way.
     pub again: bool,
@@ -269,7 +268,7 @@ impl Room {
         }
     }
 
-    /// What an event changes in the message that it is about.
+    /// Applies an event to the message that it is about.
     fn change(&mut self, event: &Event) {
         let (target, author) = match &event.kind {
             EventKind::Edited { target, .. }
@@ -406,7 +405,7 @@ impl Room {
         }
     }
 
-    /// What is shown above `item`, as far as it is known.
+    /// The item above `item`, if it is known.
     pub fn before(&self, item: Item) -> Option<Item> {
         let (from, to) = self.interval(item)?;
         let end = match item {
@@ -426,7 +425,7 @@ impl Room {
         events.find(|(_, event)| Room::is_shown(event)).map(|(&seq, _)| Item::Event(seq))
     }
 
-    /// What is shown below `item`, as far as it is known.
+    /// The item below `item`, if it is known.
     pub fn after(&self, item: Item) -> Option<Item> {
         match item {
             Item::Outgoing(number) => {

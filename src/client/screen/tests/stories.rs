@@ -220,7 +220,7 @@ fn history_goes_on_as_one_scrolls_and_nothing_moves_when_it_comes() {
     (0..40).for_each(|_| world.key(KeyCode::PageUp));
     assert!(world.text().contains("m1\n"), "{}", world.text());
     assert!(before(world.take_wishes()).is_empty(), "the beginning is the beginning");
-    // What comes meanwhile does not move it, and End goes to it.
+    // New messages do not move the view, and End goes to them.
     let messages = |world: &World| -> Vec<String> {
         world.text().lines().take(10).map(|line| line.chars().skip(20).collect()).collect()
     };

@@ -89,7 +89,7 @@ fn typists(model: &Model) -> String {
     }
 }
 
-/// What is not on the screen any more, or not yet.
+/// The hint of messages below the screen.
 fn below(model: &Model, room: &Room) -> String {
     let area = super::messages_area(model);
     let shown = window(model, room, area.width.into(), area.height.into());

@@ -27,7 +27,6 @@ pub use sides::room_at;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     pub at: Position,
-    /// How many columns it has.
     pub columns: u16,
     pub address: String,
 }

@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What a command leads to: a line that says what, or why not.
+/// The outcome of a command: a line that describes it, or the code of the refusal.
 pub type Outcome = Result<String, Code>;
 
 /// Guests have no session, and none of what goes with it.
@@ -133,13 +133,13 @@ pub struct MHook {
     pub made_by: String,
 }
 
-/// What was said: the text, what it answers, the file that it shows.
+/// A message: the text, the place that it answers, the file that it shows.
 type Said = (String, Option<u64>, Option<u8>);
 
 /// A message as it is remembered.
 pub struct Sent {
     room: u64,
-    /// What the room was called in the request.
+    /// The name of the room in the request.
     name: String,
     seq: u64,
     said: Said,
@@ -245,7 +245,7 @@ impl Model {
         (unread.len() as u64, unread.first().map(|(seq, _)| *seq), mentions)
     }
 
-    /// What a member is called.
+    /// The word for a member's role.
     pub fn role_word(&self, user: &str, room: &MRoom, now: u64) -> &'static str {
         if self.is_muted(user, room, now) { "muted" } else { room.members[user].role.as_str() }
     }

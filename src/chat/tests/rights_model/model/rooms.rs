@@ -228,7 +228,7 @@ impl Model {
         gone.iter().for_each(|token| drop(self.hooks.remove(token)));
     }
 
-    /// What is done to a room or to one of its people.
+    /// Commands about a room or its members.
     pub(super) fn moderate(&mut self, user: &str, command: &Command) -> Outcome {
         let (room, target) = match command {
             Command::Topic(Topic { room, .. }) | Command::RoomSettings(RoomSettings { room, .. }) => {
