@@ -1,4 +1,4 @@
-//! An entry of the log changes the state, or is refused.
+//! Applies an entry of the log to the state, or refuses it.
 
 use super::{
     access::Context,

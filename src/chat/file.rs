@@ -22,7 +22,7 @@ pub const UPLOAD_IDLE_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Messages that may show one file.
 const MESSAGES_PER_FILE: usize = 1_000;
 
-/// A file, whole or on its way.
+/// A file, complete or being uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     pub uploader: UserId,
@@ -35,19 +35,19 @@ pub struct File {
     pub size: u64,
     /// How many of them have arrived.
     pub received: u64,
-    /// SHA-256 of its content; `None` while it is on its way.
+    /// SHA-256 of its content; `None` until the upload is complete.
     pub sha256: Option<[u8; 32]>,
     /// The rooms in which it may be read, and the messages of each that show it.
     pub posted: BTreeMap<RoomId, BTreeSet<u64>>,
 }
 
 impl File {
-    /// In how many messages it is shown.
+    /// The number of messages that show it.
     pub fn shown_in(&self) -> usize {
         self.posted.values().map(BTreeSet::len).sum()
     }
 
-    /// What readers are told of it; `None` while it is on its way.
+    /// What readers are told of it; `None` until the upload is complete.
     pub fn info(&self, id: FileId) -> Option<FileInfo> {
         Some(FileInfo {
             file_id: id,
@@ -58,7 +58,7 @@ impl File {
         })
     }
 
-    /// The answer that says what it is: whole, or how far it has come.
+    /// The answer about it: the complete file, or how much has arrived.
     pub(super) fn reply(&self, file_id: FileId) -> Reply {
         match self.info(file_id) {
             Some(info) => Reply::File(info),
@@ -95,7 +95,7 @@ impl State {
         self.uploads.get(&upload).is_some_and(|last_ms| last_ms.saturating_add(UPLOAD_IDLE_MS) <= now_ms)
     }
 
-    /// An upload, or a file without a message, that is to be given up at `now_ms`.
+    /// An upload, or a file without a message, that has been idle for too long at `now_ms`.
     pub fn idle_upload(&self, now_ms: u64) -> Option<FileId> {
         self.uploads.keys().copied().find(|upload| self.is_idle(*upload, now_ms))
     }
@@ -115,7 +115,7 @@ impl State {
         effects.removed_files.push(file_id);
     }
 
-    /// What a message tells of the file that it shows; `None` for one that is on its way.
+    /// What a message tells of the file that it shows; `None` if the upload is not complete.
     pub(super) fn file_info(&self, file_id: FileId) -> Option<FileInfo> {
         self.files.get(&file_id)?.info(file_id)
     }
@@ -129,8 +129,8 @@ impl State {
         }
     }
 
-    /// Messages of the room that showed the file are gone: those of which `gone` says so. With the last one
-    /// goes the file.
+    /// Removes the messages of the room that `gone` selects from those that show the file. The file goes with
+    /// the last one.
     pub(super) fn hide_file(
         &mut self,
         effects: &mut Effects,

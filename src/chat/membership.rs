@@ -37,7 +37,7 @@ impl State {
         id
     }
 
-    /// A direct conversation, to which its two users always belong. It has no owner.
+    /// Creates a direct conversation, to which its two users always belong. It has no owner.
     pub(super) fn begin_conversation(
         &mut self,
         effects: &mut Effects,

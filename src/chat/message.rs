@@ -41,7 +41,7 @@ impl State {
 }
 
 impl Effects {
-    /// Stores the message as `change` makes it.
+    /// Changes a stored message by `change`.
     pub(super) fn change_message(&mut self, room: RoomId, target: &Event, change: impl FnOnce(&mut Message)) {
         let mut event = target.clone();
         if let EventKind::Message(message) = &mut event.kind {
@@ -50,7 +50,7 @@ impl Effects {
         }
     }
 
-    /// The text of an edit that is not the newest any more is kept nowhere.
+    /// Removes the text of an edit that is not the newest any more.
     pub(super) fn empty_edit(&mut self, room: RoomId, edit: Option<&Event>) {
         let Some(mut edit) = edit.cloned() else { return };
         if let EventKind::Edited { body, .. } = &mut edit.kind {

@@ -1,4 +1,4 @@
-//! Which proposals of which server were applied: once each, in order, without a hole.
+//! Which proposals of each server were applied: each once, in order, without a hole.
 //!
 //! A server numbers what it proposes within one run (`boot`). When the leader changes, what is not yet
 //! committed is sent again, in order, and may arrive twice or overtake a lost message on the way. Skipping

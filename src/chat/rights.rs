@@ -220,7 +220,7 @@ pub enum Permission {
     /// Note what has been read.
     MarkRead,
     Type,
-    /// Say what it is about.
+    /// Set its topic.
     Topic,
     /// Let a user in, or take that back.
     Invite,

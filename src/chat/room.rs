@@ -1,4 +1,4 @@
-//! Rooms: what they are set to, and who belongs to them.
+//! Rooms: their settings and their members.
 
 use std::collections::{BTreeMap, VecDeque};
 

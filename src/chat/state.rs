@@ -48,8 +48,8 @@ pub struct State {
 }
 
 impl State {
-    /// The state whose rows these are: all rows ever emitted, of each key the latest, without the
-    /// removed ones, in the order of their keys. The error, one sentence, means that the data is in doubt.
+    /// The state from its rows: the latest row of each key, without the removed ones, in the order of their
+    /// keys. The error, one sentence, means that the data is in doubt.
     pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, String> {
         let mut state = State::default();
         for (key, value) in rows {
@@ -164,7 +164,7 @@ impl State {
         }
     }
 
-    /// A new life begins: part of a restore, before any server starts on the restored data. Gives the rows
+    /// Begins a new life: part of a restore, before any server starts on the restored data. Gives the rows
     /// that say so. The old servers are forgotten: those of the new cluster are others.
     pub fn begin_epoch(&mut self) -> Vec<Row> {
         self.restores += 1;

@@ -1,4 +1,4 @@
-//! What people may look at: each view shows its asker what the table of rights lets them see.
+//! Views: each shows a user what the table of rights lets them see.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,7 +96,7 @@ impl State {
         self.users.len()
     }
 
-    /// All files, whole or on their way.
+    /// All files, complete or being uploaded.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
         self.files.iter().map(|(id, file)| (*id, file))
     }

@@ -1,4 +1,4 @@
-//! What a line from a server changes in a [`ClientState`].
+//! Applies the lines from servers to a [`ClientState`].
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the user asks for, and the requests that follow from it.
+//! The user's commands, and the requests that follow from them.
 
 use crate::protocol::{
     Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,

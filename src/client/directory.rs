@@ -1,4 +1,4 @@
-//! Which servers there are, which one to try next, and how long to wait before that.
+//! The known servers, which one to try next, and how long to wait before that.
 //!
 //! A directory holds what the user configured (never forgotten), what discovery found and what the
 //! servers themselves list. Attempts go in *rounds*: each known server is tried once a round, those

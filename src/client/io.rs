@@ -1,4 +1,4 @@
-//! Everything that can happen to a client, and everything it can want. Read these enums first.
+//! The inputs and outputs of a client. Read these enums first.
 
 use crate::protocol::{FileInfo, RoomName, credential::Password, file::FileId};
 

@@ -1,4 +1,4 @@
-//! The search for a server: from one that is gone to the next that works, at once but without hammering.
+//! The search for a server: from one that is gone to the next that works, at once but without a tight loop.
 
 use crate::protocol::{
     Answer, Code, Refusal, ServerId,

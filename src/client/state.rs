@@ -274,7 +274,7 @@ impl ClientState {
         self.link().is_some_and(|link| link.server_id.is_some())
     }
 
-    /// Whether everything the user wanted is answered: messages, rooms, requests and files.
+    /// Whether everything that the user asked for is answered: messages, rooms, requests and files.
     pub fn is_idle(&self) -> bool {
         let settled = |phase, wanted| wanted && phase == rooms::Phase::Live;
         self.outbox.is_empty()

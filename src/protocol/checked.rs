@@ -1,9 +1,9 @@
 //! Checked values: one of these types was checked once, when it was made. Names, passwords and tokens have
 //! files of their own.
 //!
-//! In JSON each is what the contract says (a string, a number); in the log it is written by position, without
-//! the name of its type. What depends on the configuration, such as the longest body, is not checked here but
-//! by [`super::Request::check`].
+//! In JSON each has the form of the contract (a string, a number); in the log it is written by position,
+//! without the name of its type. Limits of the configuration, such as the longest body, are not checked here
+//! but by [`super::Request::check`].
 
 use std::{borrow::Cow, fmt};
 
@@ -110,7 +110,7 @@ checked_text! {
     Words, check_words
 }
 checked_text! {
-    /// A client's own name for a message: any text of 1 to [`CLIENT_MSG_ID_BYTES`] bytes.
+    /// A client's own id for a message: any text of 1 to [`CLIENT_MSG_ID_BYTES`] bytes.
     ClientMsgId, check_client_msg_id
 }
 checked_text! {
@@ -223,7 +223,7 @@ impl TryFrom<u64> for Seq {
 #[serde(try_from = "u64")]
 pub struct Whole<const LEAST: u64, const MOST: u64>(u64);
 
-/// How many of something an answer may hold: 1 to `MOST`.
+/// How many items an answer may hold: 1 to `MOST`.
 pub type Limit<const MOST: u64> = Whole<1, MOST>;
 /// How long a ban or a mute lasts.
 pub type Seconds = Whole<1, { u32::MAX as u64 }>;

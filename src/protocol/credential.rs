@@ -26,7 +26,7 @@ pub const PASSWORD_BYTES: usize = 1_024;
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// What a token of a session begins with, so that it is recognised where it should not be.
 pub const TOKEN_PREFIX: &str = "snt_";
-/// Random bytes of a token.
+/// Random bytes of a token; they make its text together with the prefix.
 pub const TOKEN_BYTES: usize = 32;
 /// Length of a token's text: the prefix, and base64 without padding.
 pub const TOKEN_CHARS: usize = TOKEN_PREFIX.len() + (TOKEN_BYTES * 8).div_ceil(6);
@@ -77,10 +77,10 @@ impl TokenHash {
 ///
 /// **The same password is the same bytes.** Two devices may send the same letters differently. So a password
 /// is prepared as the `OpaqueString` profile of RFC 8265 has it: spaces of other scripts become the ASCII
-/// space, all is brought into the normal form NFC, and control characters are refused. Case and width stay
-/// as they are. For ASCII this is what SASLprep (RFC 4013) makes of it, too, so a SCRAM client of either
-/// kind computes the same; of letters that only NFKC unites (such as `ﬁ` and `fi`) a SASLprep client
-/// computes something else and has to send the plain letters.
+/// space, all is brought into the normal form NFC, and control characters are refused. Case and width stay as
+/// they are. For ASCII this is what SASLprep (RFC 4013) makes of it, too, so a SCRAM client of either kind
+/// computes the same; a SASLprep client computes something else for letters that only NFKC unites (such as
+/// `ﬁ` and `fi`), so it has to send the plain letters.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Password(String);

@@ -13,7 +13,7 @@ use super::{
 /// Most servers that a cluster may have: as many as one datagram can name.
 pub const SERVERS_MAX: usize = 9;
 
-/// One run of one incarnation of a server: it never comes a second time.
+/// One run of one incarnation of a server; no two runs have the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
     pub node_id: NodeId,
@@ -35,7 +35,7 @@ pub enum Datagram {
     Heartbeat(Heartbeat),
     /// A token on its way round the ring.
     Token(Token),
-    /// "Your token is here"; what is not answered so is sent again.
+    /// "Your token is here"; without it the token is sent again.
     Receipt(Receipt),
     /// "I lead", ahead of the next heartbeat. To all servers.
     Announce(Announce),
@@ -82,7 +82,7 @@ pub struct Token {
     pub term: u64,
     /// The servers that have had it, in order, the initiator first. No server is in it twice.
     pub visited: Vec<ServerId>,
-    /// Whether it goes back the way it came, because its last holder can not reach the initiator.
+    /// Whether it goes back along its path, because its last holder cannot reach the initiator.
     pub returning: bool,
 }
 

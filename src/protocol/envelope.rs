@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
 
-/// The client's own name for a request, echoed in its answer.
+/// The client's own id for a request, echoed in its answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RequestId {

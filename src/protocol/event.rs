@@ -13,7 +13,7 @@ use super::{
 /// The `kind` of an event that is a message.
 pub const MESSAGE: &str = "message";
 
-/// One change in a room. Its JSON form is at once what clients are sent and what the database keeps.
+/// One change in a room. Clients are sent the same JSON form that the database keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The room it happened in.
@@ -48,7 +48,7 @@ impl Event {
 pub struct Message {
     /// The text; empty once it is deleted.
     pub body: String,
-    /// The sender's own name for this message: (author, `client_msg_id`) has one place for ever.
+    /// The sender's own id for this message: (author, `client_msg_id`) has one place for ever.
     pub client_msg_id: String,
     /// The `seq` of the message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ pub struct Message {
     pub reactions: BTreeMap<String, Vec<UserName>>,
 }
 
-/// What happened. The wire form carries the variant's name in `kind`.
+/// What happened. In JSON, `kind` has the variant's name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "nearly all events are messages")]

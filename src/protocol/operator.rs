@@ -1,9 +1,9 @@
-//! How an operator of a cluster proves to be one: by the cluster's secret, without saying it.
+//! How an operator of a cluster proves to be one: by the cluster's secret, without sending it.
 //!
 //! The server draws a challenge, the operator's tool answers with an HMAC-SHA-256 of it under a key of this
 //! one use. Both compute it here. A challenge is good for one answer on one connection, so an answer that was
-//! overheard is worth nothing afterwards. If a client's connection is not encrypted, an attacker who can
-//! change its bytes can act as an operator: `syncnet-admin user` belongs on a server's machine.
+//! overheard is useless afterwards. If a client's connection is not encrypted, an attacker who can change its
+//! bytes can act as an operator: `syncnet-admin user` belongs on a server's machine.
 
 use std::fmt;
 

@@ -120,7 +120,7 @@ pub enum PeerMessage {
         /// SHA-256 of all its bytes.
         sha256: [u8; 32],
     },
-    /// How the sender is.
+    /// The state of the sender.
     Report(Box<Report>),
 }
 
@@ -170,7 +170,7 @@ pub struct LogEntry {
     pub kind: LogEntryKind,
     /// An encoded command (`Command`) or an encoded configuration change (`Configure`).
     pub data: Vec<u8>,
-    /// Bytes that only the consensus library reads; never parsed by us.
+    /// Bytes that only the consensus library reads.
     pub opaque: Vec<u8>,
 }
 

@@ -122,13 +122,13 @@ impl Said {
         }
     }
 
-    /// About how long it is when it is written out, in bytes. A connection's outbox counts it, so that
-    /// nothing is written out for a client that never gets to read it.
+    /// About how many bytes it has when it is written out. A connection's outbox counts it, so that nothing
+    /// is written out for a client that never gets to read it.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// It as one line of JSON, with its line end: written when it is first asked for.
+    /// The line of JSON, with its line end: made at the first call.
     pub fn json(&self) -> Arc<[u8]> {
         self.json.get_or_init(|| json::write_said(&self.content).into()).clone()
     }

@@ -1,4 +1,4 @@
-//! A user makes an account for a program.
+//! Bots: a user makes an account for a program.
 
 use serde::{Deserialize, Serialize};
 

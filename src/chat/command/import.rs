@@ -1,4 +1,4 @@
-//! Events and rooms of another time or cluster are taken over.
+//! Imports: events and rooms of another time or cluster.
 
 use serde::{Deserialize, Serialize};
 

@@ -50,7 +50,7 @@ impl Join {
 pub struct NewRoom {
     /// Whether only its members see it.
     pub private: bool,
-    /// What opens it; `None` if it is entered without a password.
+    /// The verifier of its password; `None` if it has none.
     pub password: Option<Box<Verifier>>,
 }
 

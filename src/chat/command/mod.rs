@@ -267,7 +267,7 @@ fn run<O: Operation>(
     })
 }
 
-// In the order of their making: the log stores a command by its place in this table.
+// New rows go to the end: the log stores a command by its place in this table.
 commands! {
     nothing: Nothing;
     join: Join;

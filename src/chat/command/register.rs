@@ -17,7 +17,7 @@ use super::{
 };
 use crate::protocol::{audit::Action, credential::Verifier, name::UserName, refusal::Refusal, request};
 
-/// Make an account of the name that asks.
+/// Register an account for the name that asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {
     /// What checks its password.
@@ -26,7 +26,7 @@ pub struct Register {
     pub admin: bool,
 }
 
-/// What it needs in the cluster to make an account, of an administrator or not.
+/// The permission to make an account, of an administrator or not.
 fn needs(admin: bool) -> ClusterPermission {
     if admin { ClusterPermission::RegisterAdministrator } else { ClusterPermission::Register }
 }

@@ -1,4 +1,4 @@
-//! A message is said in a room or to another user, exactly once.
+//! Messages: in a room or to another user, exactly once.
 
 use serde::{Deserialize, Serialize};
 
@@ -269,8 +269,8 @@ impl State {
         self.users.get(&author?)?.sent.find(sent.digests.id)
     }
 
-    /// In a slow room a member waits between two messages; those who keep order do not. A bot counts with the
-    /// person who made it, so that bots do not let a person write more often.
+    /// In a slow room a member waits between two messages; owners and moderators do not. A bot counts with
+    /// the person who made it, so that bots do not let a person write more often.
     pub(super) fn check_pace(&self, context: &Context<'_>, room: &Room) -> Result<(), Refusal> {
         let pause_ms = u64::from(room.settings.slow_s) * 1000;
         if pause_ms == 0 {

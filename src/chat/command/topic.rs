@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Say what a room is about.
+/// Set the topic of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
     pub room: RoomName,

@@ -1,9 +1,9 @@
 //! The full-screen client: a person at a terminal, with rooms, messages, members and an input on one screen.
 //!
-//! [`model`] decides, without a terminal, a clock or a socket: what happens goes in, what is wanted comes
-//! out. [`view`] draws it into a buffer. `shell` carries that out with a terminal (`terminal`), threads and
-//! files. [`news`] has the words between them and the client library, which only `session` knows. The keys
-//! are one table, [`keys`], from which the help is drawn and `docs/CLIENT.md` is made.
+//! [`model`] decides, without a terminal, a clock or a socket: events go in, wishes come out. [`view`] draws
+//! it into a buffer. `shell` carries the wishes out with a terminal (`terminal`), threads and files. [`news`]
+//! has the types between them and the client library, which only `session` knows. The keys are one table,
+//! [`keys`], from which the help is drawn and `docs/CLIENT.md` is made.
 //!
 //! ```text
 //! keys, pastes, mouse ─┐                        ┌─ picture ─► terminal

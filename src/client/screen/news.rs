@@ -1,6 +1,6 @@
 //! The types between the screen's core and the rest: what it is told, and what it wants.
 //!
-//! They speak in the types of the protocol. Of the client library only `session` knows anything.
+//! They use the types of the protocol. Only `session` knows the client library.
 
 use crate::protocol::{
     Event, Request, RoomName, RoomSummary, UserName,

@@ -58,7 +58,7 @@ pub struct Challenge {
     pub challenge: Digest,
 }
 
-/// An answer that says no more than that it is done.
+/// An answer that only says that it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 

@@ -26,7 +26,7 @@ impl Pong {
 
 impl Serialize for Pong {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // By way of values: in what is said the spelling is ours, whatever the client's was.
+        // By way of values: the answer has the server's spelling of JSON, not the client's.
         let mut data: Map<String, Value> = serde_json::from_str(self.data.get()).map_err(S::Error::custom)?;
         data.remove("for");
         data.serialize(serializer)

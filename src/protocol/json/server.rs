@@ -133,7 +133,7 @@ pub fn read_server_line(line: &[u8]) -> Result<ServerLine, Unreadable> {
         Answer::read(&msg_type, &asked, Text(data))
             .map(|answer| answer.map(|answer| Heard::Answer(to.clone(), answer)))
     } else if matches!(&*msg_type, "chat" | "room_event") {
-        // By way of serde's own reader: events are what servers store, in their spelling.
+        // By serde's own reader: events have the spelling of servers.
         let event = serde_json::from_str::<Event>(data.get());
         Some(event.map(|event| Heard::Event(Box::new(event))).map_err(serde::de::Error::custom))
     } else {

@@ -10,7 +10,7 @@ use crate::protocol::{
     refusal::Refusal,
 };
 
-/// Says what the room is about.
+/// Sets the topic of the room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetTopic {
     pub room: RoomName,

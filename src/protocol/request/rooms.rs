@@ -61,11 +61,11 @@ pub struct DeleteRoom {
     pub room: RoomName,
 }
 
-/// Changes what opens a room.
+/// Changes the password of a room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoomPassword {
     pub room: RoomName,
-    /// `None`: nothing opens it any more.
+    /// `None`: the room has no password any more.
     pub password: Option<ChosenPassword>,
 }
 
@@ -121,7 +121,7 @@ pub struct Typing {
     pub room: RoomName,
 }
 
-/// Says whether the user is at the keyboard.
+/// Tells whether the user is at the keyboard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SetPresence {
     /// What the user is seen as from now on.

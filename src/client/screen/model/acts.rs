@@ -1,4 +1,4 @@
-//! What the user's keys, pastes and mouse do to a [`Model`].
+//! The effects of the user's keys, pastes and mouse on a [`Model`].
 
 use ratatui::{
     crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind},

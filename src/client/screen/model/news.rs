@@ -1,4 +1,4 @@
-//! How news of the client change a [`Model`].
+//! The effects of the client's news on a [`Model`].
 
 use crate::client::terminal::show::RESTORED;
 use crate::protocol::{

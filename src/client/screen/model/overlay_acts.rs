@@ -1,4 +1,4 @@
-//! What the user's keys do in an overlay.
+//! The effects of the user's keys in an overlay.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
