@@ -8,7 +8,7 @@ rem   SYNCNET_LOG_DIR        logs                                [logs]
 rem   SYNCNET_RUN_DIR        PID files                           [run]
 rem   SYNCNET_BIN_DIR        programs to use as they are         [none: they are built]
 rem   SYNCNET_PROFILE        cargo profile to build              [release]
-rem   SYNCNET_LOG_LEVEL      error, warn, info, debug or trace   [info]
+rem   SYNCNET_LOG_LEVEL      error, warn, info, debug or trace   [that of the configuration, else info]
 rem   SYNCNET_READY_TIMEOUT  seconds to wait for a leader        [30]
 rem   SYNCNET_STOP_TIMEOUT   seconds before a server is killed   [15]
 
@@ -18,7 +18,6 @@ if not defined SYNCNET_DATA_DIR set "SYNCNET_DATA_DIR=data"
 if not defined SYNCNET_LOG_DIR set "SYNCNET_LOG_DIR=logs"
 if not defined SYNCNET_RUN_DIR set "SYNCNET_RUN_DIR=run"
 if not defined SYNCNET_PROFILE set "SYNCNET_PROFILE=release"
-if not defined SYNCNET_LOG_LEVEL set "SYNCNET_LOG_LEVEL=info"
 if not defined SYNCNET_READY_TIMEOUT set "SYNCNET_READY_TIMEOUT=30"
 if not defined SYNCNET_STOP_TIMEOUT set "SYNCNET_STOP_TIMEOUT=15"
 set "ADMIN_CONFIG="
@@ -142,19 +141,16 @@ call :second second %2
 if errorlevel 1 exit /b 1
 set "SERVER=%~2"
 set "ARGUMENTS="
-rem The server takes --log-level only once, and the typed one counts.
-set "LEVEL= --log-level %SYNCNET_LOG_LEVEL%"
 shift
 shift
 if "%~1"=="--background" shift
 :next
 if "%~1"=="" goto launch
-if "%~1"=="--log-level" set "LEVEL="
 set "ARGUMENTS=%ARGUMENTS% %1"
 shift
 goto next
 :launch
-powershell -NoProfile -Command "$q = [char]34; $line = '--server-id ' + $env:SERVER + ' --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q + $env:LEVEL; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $line += $env:ARGUMENTS; $how = @{ FilePath = $env:BIN + '\syncnet-server.exe'; ArgumentList = $line; PassThru = $true }; if ($env:BEHIND) { $how.WindowStyle = 'Minimized' } else { $how.NoNewWindow = $true }; $server = Start-Process @how; if (-not $server) { exit 1 }; $null = $server.Handle; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\' + $env:SERVER + '.pid') -Value $server.Id; if ($env:BEHIND) { exit 0 }; $server.WaitForExit(); exit $server.ExitCode"
+powershell -NoProfile -Command "$q = [char]34; $line = '--server-id ' + $env:SERVER + ' --data-dir ' + $q + $env:SYNCNET_DATA_DIR + $q + ' --log-dir ' + $q + $env:SYNCNET_LOG_DIR + $q; if ($env:SYNCNET_CONFIG) { $line += ' --config ' + $q + $env:SYNCNET_CONFIG + $q }; $line += $env:ARGUMENTS; $how = @{ FilePath = $env:BIN + '\syncnet-server.exe'; ArgumentList = $line; PassThru = $true }; if ($env:BEHIND) { $how.WindowStyle = 'Minimized' } else { $how.NoNewWindow = $true }; $server = Start-Process @how; if (-not $server) { exit 1 }; $null = $server.Handle; Set-Content -Encoding ascii -Path ($env:SYNCNET_RUN_DIR + '\' + $env:SERVER + '.pid') -Value $server.Id; if ($env:BEHIND) { exit 0 }; $server.WaitForExit(); exit $server.ExitCode"
 exit /b %errorlevel%
 
 rem --- stop SERVER: closes its window, waits, and kills it if it does not stop. Fails if it had to be killed.

@@ -10,7 +10,7 @@
 #   SYNCNET_RUN_DIR        PID files                           [run]
 #   SYNCNET_BIN_DIR        programs to use as they are         [none: they are built]
 #   SYNCNET_PROFILE        cargo profile to build              [release]
-#   SYNCNET_LOG_LEVEL      error, warn, info, debug or trace   [info]
+#   SYNCNET_LOG_LEVEL      error, warn, info, debug or trace   [that of the configuration, else info]
 #   SYNCNET_READY_TIMEOUT  seconds to wait for a leader        [30]
 #   SYNCNET_STOP_TIMEOUT   seconds before a server is killed   [15]
 #
@@ -26,7 +26,6 @@ data_dir=${SYNCNET_DATA_DIR:-data}
 log_dir=${SYNCNET_LOG_DIR:-logs}
 run_dir=${SYNCNET_RUN_DIR:-run}
 profile=${SYNCNET_PROFILE:-release}
-log_level=${SYNCNET_LOG_LEVEL:-info}
 ready_timeout=${SYNCNET_READY_TIMEOUT:-30}
 stop_timeout=${SYNCNET_STOP_TIMEOUT:-15}
 servers=(server1 server2 server3)
@@ -137,8 +136,6 @@ server_command() {
     shift
     command=("$bin_dir/syncnet-server" --server-id "$name" --data-dir "$data_dir" --log-dir "$log_dir")
     if [ -n "$config" ]; then command+=(--config "$config"); fi
-    # The server takes the option only once, and the typed one counts.
-    case " $* " in *" --log-level"*) ;; *) command+=(--log-level "$log_level") ;; esac
     command+=("$@")
 }
 

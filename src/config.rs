@@ -205,6 +205,12 @@ impl ReplicaConfig {
         self.servers.iter().find(|server| server.server_id == *server_id)
     }
 
+    /// The same, with what may change while a server runs taken from `other`.
+    pub fn adjusted(&self, other: &ReplicaConfig) -> ReplicaConfig {
+        let ReplicaConfig { limits, auth, followers, keep_entries, .. } = other.clone();
+        ReplicaConfig { limits, auth, followers, keep_entries, ..self.clone() }
+    }
+
     /// This server's ring position.
     pub fn ring_position(&self) -> u32 {
         self.server(&self.server_id).map_or(0, |server| server.ring_position)

@@ -51,6 +51,12 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     Restore(super::backup::command::RestoreArgs),
+    /// Let the servers read their configuration again, each its own file, and say what has changed. For those
+    /// who have the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 a server did not do it (the reason is said), 2 wrong usage, or a new
+    /// configuration is no good and the server keeps the one from before.
+    Reload(super::reload::ReloadArgs),
     /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's
     /// secret.
     ///
@@ -185,6 +191,7 @@ pub fn run() -> ExitCode {
         Command::Audit(args) => super::audit::run(args),
         Command::Backup(args) => super::backup::command::backup(args),
         Command::Restore(args) => super::backup::command::restore(args),
+        Command::Reload(args) => super::reload::run(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
         Command::Secret { file } => secret::run(&file),

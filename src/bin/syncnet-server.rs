@@ -2,28 +2,30 @@
 
 use std::{error::Error, process::ExitCode};
 
-use crossbeam_channel::{Receiver, bounded};
-use flexi_logger::LoggerHandle;
+use crossbeam_channel::Receiver;
 use syncnet::server::{
-    args::Args, config::Config, environment, health_check::Question, logging, run::Server, self_test,
+    args::Args,
+    config::Config,
+    environment,
+    health_check::Question,
+    logging,
+    run::Server,
+    self_test,
     service_manager::Managed,
+    signals::{self, Signal},
 };
-use thiserror::Error;
 
 /// Exit status if the command line, the configuration or the machine does not allow a start.
 const EXIT_CANNOT_START: u8 = 2;
 /// Exit status if something that was started does not work.
 const EXIT_FAILED: u8 = 1;
-/// Exit status if a second signal ends the process before it has stopped in order.
-const EXIT_INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let args = environment::read_args();
     if let Some(question) = Question::of(&args) {
         return look(question, &args);
     }
-    // The log ends with the handle.
-    let (config, _logger) = match prepare(&args) {
+    let (config, signals) = match prepare(&args) {
         Ok(prepared) => prepared,
         Err(error) => {
             // There is no log yet.
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CANNOT_START);
         }
     };
-    match run(&args, config) {
+    match run(&args, config, &signals) {
         Ok(status) => status,
         Err(error) => {
             log::error!("{error}");
@@ -56,15 +58,14 @@ fn look(question: Question, args: &Args) -> ExitCode {
     }
 }
 
-fn prepare(args: &Args) -> Result<(Config, LoggerHandle), Box<dyn Error>> {
+fn prepare(args: &Args) -> Result<(Config, Receiver<Signal>), Box<dyn Error>> {
     let config = Config::load(args)?;
-    let logger =
-        logging::start(args.log_level, args.log_format, config.server_id(), &config.log_file, &config.log)?;
-    Ok((config, logger))
+    let signals = signals::receive()?;
+    logging::start(args.log_format, config.server_id(), &config.log_file, &config.log)?;
+    Ok((config, signals))
 }
 
-fn run(args: &Args, config: Config) -> Result<ExitCode, Box<dyn Error>> {
-    let signals = signals()?;
+fn run(args: &Args, config: Config, signals: &Receiver<Signal>) -> Result<ExitCode, Box<dyn Error>> {
     let (server_id, secret_is_public) = (config.server_id().clone(), config.secret_is_public);
     let server = Server::start(config)?;
     for place in server.listening() {
@@ -79,7 +80,10 @@ fn run(args: &Args, config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let managed = Managed::started(server.context())
         .inspect_err(|error| log::warn!("the service manager cannot be told of the start: {error}"));
     // Signals can only stop coming when the process ends.
-    let _ = signals.recv();
+    while let Ok(Signal::Reload) = signals.recv() {
+        // What came of it is in the log.
+        let _ = server.reloader().reload();
+    }
     if let Ok(managed) = managed {
         managed.stopping();
     }
@@ -108,25 +112,4 @@ fn test(server: Server) -> ExitCode {
     }
     log::logger().flush();
     status
-}
-
-/// The system does not let signals be handled.
-#[derive(Debug, Error)]
-#[error("signals cannot be handled: {0}")]
-struct SignalError(#[source] ctrlc::Error);
-
-/// Ctrl-C and SIGTERM. The first is passed on, the second ends the process.
-fn signals() -> Result<Receiver<()>, SignalError> {
-    let (sender, receiver) = bounded(1);
-    let mut is_second = false;
-    ctrlc::set_handler(move || {
-        if is_second {
-            std::process::exit(EXIT_INTERRUPTED);
-        }
-        is_second = true;
-        // There is room for the first.
-        let _ = sender.try_send(());
-    })
-    .map_err(SignalError)?;
-    Ok(receiver)
 }

@@ -98,17 +98,23 @@ struct OutboxLimits {
     page: usize,
 }
 
+impl OutboxLimits {
+    fn of(outbox_bytes: usize) -> Self {
+        OutboxLimits {
+            cut: outbox_bytes,
+            high: outbox_bytes / 2,
+            low: outbox_bytes / 4,
+            page: (outbox_bytes / 4).min(HISTORY_BYTES),
+        }
+    }
+}
+
 impl Subscriptions {
     /// A fan-out without connections. `outbox_bytes` is what may wait to be written to one connection
     /// (`Limits::outbox_bytes`).
     pub fn new(outbox_bytes: usize) -> Self {
         Subscriptions {
-            limits: OutboxLimits {
-                cut: outbox_bytes,
-                high: outbox_bytes / 2,
-                low: outbox_bytes / 4,
-                page: (outbox_bytes / 4).min(HISTORY_BYTES),
-            },
+            limits: OutboxLimits::of(outbox_bytes),
             conns: BTreeMap::new(),
             rooms: BTreeMap::new(),
             behind: BTreeSet::new(),
@@ -116,6 +122,12 @@ impl Subscriptions {
             queries: Vec::new(),
             closed: Vec::new(),
         }
+    }
+
+    /// Changes what may wait to be written to one connection. One that holds more already is closed when more
+    /// is said to it.
+    pub fn limit(&mut self, outbox_bytes: usize) {
+        self.limits = OutboxLimits::of(outbox_bytes);
     }
 
     /// Carries out an instruction. One for a connection that is not open, or no longer, does nothing.

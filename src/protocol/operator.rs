@@ -14,7 +14,7 @@ use super::secret::{ClusterSecret, KEY_BYTES, OPERATOR_LABEL};
 
 /// How the answer to a challenge is named in HTTP: `Authorization: SyncNet-Operator CHALLENGE:PROOF`, in
 /// hexadecimal digits.
-pub const BACKUP_SCHEME: &str = "SyncNet-Operator";
+pub const OPERATOR_SCHEME: &str = "SyncNet-Operator";
 
 /// Length of a challenge and of a proof, in bytes.
 pub const PROOF_BYTES: usize = 32;

@@ -1,9 +1,10 @@
 //! The inputs and outputs of a replica. Read these two enums first.
 
 use core::net::IpAddr;
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use crate::{
+    config::ReplicaConfig,
     election::membership::View,
     fanout::{ConnId, Instruction},
     protocol::{
@@ -90,6 +91,8 @@ pub enum Input {
         /// have no operators.
         done: Result<Done, Refusal>,
     },
+    /// This server's operator has changed what may change while it runs ([`ReplicaConfig::adjusted`]).
+    Reconfigured(Arc<ReplicaConfig>),
     /// The process is to end: hand over, tell the clients, finish what waits.
     Stop,
 }

@@ -134,6 +134,10 @@ impl<S: Storage> Replica<S> {
             Input::SnapshotReceived { from, head, content } => self.node.on_snapshot(&from, head, content),
             Input::SnapshotSent { to, ok } => self.node.on_snapshot_sent(&to, ok),
             Input::Damage { reason } => self.node.on_damage(now, reason, &mut self.outputs),
+            Input::Reconfigured(config) => {
+                self.config = Arc::new(self.config.adjusted(&config));
+                self.node.use_config(Arc::clone(&self.config));
+            }
             Input::Stop => self.stop(now),
         }
     }

@@ -63,7 +63,7 @@ enum TurnedAway {
 
 /// Gives a connection a thread, or a nack if there is no room.
 fn admit(stream: Stream, addr: IpAddr, server: &Arc<ServerHandle>) -> Result<(), TurnedAway> {
-    let is_proxy = server.context.config.trusted_proxies.contains(addr);
+    let is_proxy = server.context.config().trusted_proxies.contains(addr);
     let (client, stream) = match server.context.clients.add(stream, addr, is_proxy) {
         Ok(added) => added,
         Err(stream) => {

@@ -68,9 +68,9 @@ pub struct Args {
     /// Whether clients must speak TLS, in place of what the configuration file says.
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub tls_required: Option<bool>,
-    /// How much is logged: error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
-    pub log_level: LevelFilter,
+    /// How much is logged: error, warn, info, debug or trace; in place of what the configuration file says.
+    #[arg(long, value_name = "LEVEL", ignore_case = true)]
+    pub log_level: Option<LevelFilter>,
     /// How it is logged: as text for people, or as lines of JSON for programs that collect logs.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", ignore_case = true)]
     pub log_format: Format,
@@ -96,7 +96,7 @@ mod tests {
         let args = Args::try_parse_from(["syncnet-server", "--server-id", "server3", "--log-level", "DEBUG"])
             .unwrap();
         assert_eq!(args.server_id.as_str(), "server3");
-        assert_eq!(args.log_level, LevelFilter::Debug);
+        assert_eq!(args.log_level, Some(LevelFilter::Debug));
         assert_eq!(args.data_dir, PathBuf::from("data"));
         assert!(!args.test_mode);
     }

@@ -92,6 +92,12 @@ impl Certificates {
         Ok(Certificates { certificate: certificate.into(), key: key.into(), current: Mutex::new(current) })
     }
 
+    /// Whether both read the same files, and found the same in them when they last looked.
+    pub fn is_of_same_files(&self, other: &Certificates) -> bool {
+        let seen = |certificates: &Certificates| certificates.current.lock().seen;
+        self.certificate == other.certificate && self.key == other.key && seen(self) == seen(other)
+    }
+
     /// The server's side of a new connection. `refused` counts new pairs that cannot be used.
     pub fn connection(&self, refused: &Counter) -> Result<ServerConnection, rustls::Error> {
         let config = self.current(refused).config.clone();

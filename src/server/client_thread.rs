@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     backups::Backups,
+    challenges::Challenges,
     clients::{Client, ReaderTask, Speaks},
     context::Context,
     credentials::Credentials,
@@ -33,6 +34,7 @@ use super::{
     http,
     mailbox::Sender,
     proxies,
+    reload::Reloader,
     stream::{READ_BYTES, Stream},
 };
 
@@ -51,6 +53,10 @@ pub struct ServerHandle {
     pub fan_outs: FanOutQueues,
     pub credentials: Arc<Credentials>,
     pub backups: Backups,
+    /// How operators prove over HTTP that they are.
+    pub challenges: Challenges,
+    /// Reads the configuration again.
+    pub reloader: Arc<Reloader>,
     pub context: Arc<Context>,
 }
 
@@ -168,7 +174,7 @@ impl Conversation<'_> {
                 break Dialect::Unknown;
             }
         };
-        let must_encrypt = self.server.context.config.tls_required && !self.stream.is_encrypted();
+        let must_encrypt = self.server.context.config().tls_required && !self.stream.is_encrypted();
         match dialect {
             Dialect::Http => {
                 self.client.speak(Speaks::Http);
@@ -198,7 +204,8 @@ impl Conversation<'_> {
     /// Goes on inside TLS, which the client begins with `head`. `false` if it cannot: there is no
     /// certificate, or the connection is encrypted already.
     fn begin_tls(&self, head: &[u8]) -> io::Result<bool> {
-        let Some(certificates) = &self.server.context.config.certificates else { return Ok(false) };
+        let config = self.server.context.config();
+        let Some(certificates) = &config.certificates else { return Ok(false) };
         if self.stream.is_encrypted() {
             return Ok(false);
         }
@@ -210,7 +217,7 @@ impl Conversation<'_> {
 
     /// Lets a trusted proxy say for whom it speaks. Returns whether the connection goes on.
     fn hear_proxy(&mut self, head: &mut Vec<u8>) -> io::Result<bool> {
-        let is_trusted = |addr| self.server.context.config.trusted_proxies.contains(addr);
+        let is_trusted = |addr| self.server.context.config().trusted_proxies.contains(addr);
         if !self.addr.is_some_and(is_trusted) {
             return Ok(true);
         }
@@ -254,7 +261,7 @@ impl Conversation<'_> {
 
     /// JSON lines, of which `head` are the first bytes.
     fn talk(&mut self, deadline: Instant, head: &[u8]) -> io::Result<()> {
-        let mut lines = Lines::new(self.server.context.config.replica.limits.line_bytes);
+        let mut lines = Lines::new(self.server.context.config().replica.limits.line_bytes);
         let mut last = None;
         let mut more = head.to_vec();
         while !self.is_open {
@@ -291,7 +298,7 @@ impl Conversation<'_> {
         });
         result?;
         if framed == Err(TooLong) {
-            let limit = self.server.context.config.replica.limits.line_bytes;
+            let limit = self.server.context.config().replica.limits.line_bytes;
             self.refuse(Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes")))?;
             self.drain()?;
         }
@@ -322,7 +329,7 @@ impl Conversation<'_> {
     /// answered when this returns.
     pub fn hand_over(&mut self, line: &[u8]) -> Result<(), ServerStopping> {
         self.open()?;
-        let request = json::read_request(line, &self.server.context.config.replica.limits);
+        let request = json::read_request(line, &self.server.context.config().replica.limits);
         self.server.hand_over(&self.client, request, line.len(), None)
     }
 

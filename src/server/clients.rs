@@ -13,7 +13,11 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::{fanout::ConnId, protocol::credential::Job, replica::neighbourhood::Neighbourhood};
+use crate::{
+    fanout::ConnId,
+    protocol::{credential::Job, limits::Limits},
+    replica::neighbourhood::Neighbourhood,
+};
 
 use super::{
     local_session::Answers,
@@ -205,7 +209,6 @@ const RESERVED_OF_ONE_ADDRESS: usize = 2;
 pub struct Clients {
     open: RwLock<Open>,
     next: AtomicU64,
-    room: Room,
 }
 
 /// How many connections there may be at the same time.
@@ -218,8 +221,25 @@ pub struct Room {
     pub reserved: usize,
 }
 
-#[derive(Debug, Default)]
+impl Room {
+    /// As the configuration limits it.
+    pub fn of(limits: &Limits) -> Room {
+        Room {
+            ordinary: limits.connections,
+            of_one_address: limits.connections_per_address,
+            reserved: limits.connections_reserved,
+        }
+    }
+
+    /// How many connections there can be.
+    pub fn total(&self) -> usize {
+        self.ordinary + self.reserved
+    }
+}
+
+#[derive(Debug)]
 struct Open {
+    room: Room,
     by_conn: BTreeMap<ConnId, Arc<Client>>,
     /// How many of them have an ordinary place.
     ordinary: usize,
@@ -239,8 +259,20 @@ struct OfAddress {
 }
 
 impl Open {
+    fn new(room: Room) -> Open {
+        Open {
+            room,
+            by_conn: BTreeMap::new(),
+            ordinary: 0,
+            reserved: 0,
+            behind_proxies: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+        }
+    }
+
     /// The place for another connection from there, if there is one.
-    fn seat(&self, place: Neighbourhood, room: Room) -> Option<Seat> {
+    fn seat(&self, place: Neighbourhood) -> Option<Seat> {
+        let room = self.room;
         let of_address = self.by_address.get(&place).copied().unwrap_or_default();
         if of_address.ordinary >= room.of_one_address {
             // This address took all its places itself. The reserved ones are for those whom others shut out.
@@ -298,7 +330,12 @@ impl Open {
 
 impl Clients {
     pub fn new(room: Room) -> Self {
-        Clients { open: RwLock::default(), next: AtomicU64::new(1), room }
+        Clients { open: RwLock::new(Open::new(room)), next: AtomicU64::new(1) }
+    }
+
+    /// Lets so many in from now on. Those who are there stay, though there may be more of them.
+    pub fn resize(&self, room: Room) {
+        self.open.write().room = room;
     }
 
     /// Adds a connection that was accepted from `addr`; gives the stream back if there are too many.
@@ -311,10 +348,10 @@ impl Clients {
         is_proxy: bool,
     ) -> Result<(Arc<Client>, Arc<Stream>), Stream> {
         let mut open = self.open.write();
-        let seat = if is_proxy && open.ordinary < self.room.ordinary {
+        let seat = if is_proxy && open.ordinary < open.room.ordinary {
             Some(Seat::Proxy)
         } else {
-            open.seat(Neighbourhood::of(Some(addr)), self.room)
+            open.seat(Neighbourhood::of(Some(addr)))
         };
         let Some(seat) = seat else { return Err(stream) };
         let stream = Arc::new(stream);
@@ -333,7 +370,7 @@ impl Clients {
         }
         let of_address = open.by_address.entry(place).or_default();
         of_address.ordinary += 1;
-        of_address.ordinary <= self.room.of_one_address
+        of_address.ordinary <= open.room.of_one_address
     }
 
     pub fn add_local(&self, answers: Answers) -> Arc<Client> {
@@ -402,11 +439,11 @@ mod tests {
 
     /// The places of connections that come one after the other from these addresses: `o`rdinary, `r`eserved,
     /// or `-`.
-    fn let_in(open: &mut Open, room: Room, addresses: &[u32]) -> (String, Vec<Seat>) {
+    fn let_in(open: &mut Open, addresses: &[u32]) -> (String, Vec<Seat>) {
         let seats: Vec<Option<Seat>> = addresses
             .iter()
             .map(|&from| {
-                let seat = open.seat(place(from), room);
+                let seat = open.seat(place(from));
                 seat.into_iter().for_each(|seat| open.take(seat));
                 seat
             })
@@ -422,20 +459,23 @@ mod tests {
     #[test]
     fn the_last_places_are_kept_and_no_address_takes_all_others() {
         let room = Room { ordinary: 5, of_one_address: 3, reserved: 3 };
-        let mut open = Open::default();
-        let (places, seats) = let_in(&mut open, room, &[1, 1, 1, 1, 2, 3]);
+        let mut open = Open::new(room);
+        let (places, seats) = let_in(&mut open, &[1, 1, 1, 1, 2, 3]);
         assert_eq!(places, "ooo-oo", "an address that has all its places gets no reserved one");
-        let (places, more) = let_in(&mut open, room, &[1, 4, 4, 4, 5, 6]);
+        let (places, more) = let_in(&mut open, &[1, 4, 4, 4, 5, 6]);
         assert_eq!(places, "-rr-r-", "no address has more than two of those");
         // A place that is given back can be given again.
         open.give_back(seats[0]);
-        let (places, ordinary) = let_in(&mut open, room, &[4]);
+        let (places, ordinary) = let_in(&mut open, &[4]);
         assert_eq!(places, "o");
         open.give_back(more[0]);
-        let (places, again) = let_in(&mut open, room, &[4, 7]);
+        let (places, again) = let_in(&mut open, &[4, 7]);
         assert_eq!(places, "r-");
         let rest = seats[1..].iter().chain(&more[1..]).chain(&ordinary).chain(&again);
         rest.chain(&[Seat::Local]).for_each(|seat| open.give_back(*seat));
         assert!(open.ordinary == 0 && open.reserved == 0 && open.by_address.is_empty(), "{open:?}");
+        // What the configuration says anew counts for those who come later.
+        open.room.of_one_address = 1;
+        assert_eq!(let_in(&mut open, &[1, 1, 2]).0, "o-o");
     }
 }

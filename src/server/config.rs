@@ -26,12 +26,14 @@ use crate::{
 use super::{
     args::{Args, DATA_DIR},
     certificates::Certificates,
+    clients::Room,
     config_error::{ConfigError, SecretFileError, SettingError, Unfit},
-    config_file::{AuthSection, ConfigFile, Heartbeat, Http, LogFiles, Threads, Tls},
+    config_file::{AuthSection, ConfigFile, Heartbeat, Http, Log, Threads, Tls},
     credentials::{Costs, Hashing},
     http::origin::Origin,
     ports::{PORTS, Port},
     proxies::TrustedProxies,
+    reload::{Change, Changes, merge},
     server_address::ServerAddress,
 };
 
@@ -41,6 +43,8 @@ const METRICS_TOKEN_CHARS: usize = 16;
 /// Everything a server is told, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What all else is made of.
+    source: Source,
     pub replica: ReplicaConfig,
     /// The name of the cluster.
     pub cluster_name: String,
@@ -66,8 +70,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How heartbeats travel.
     pub heartbeat: Heartbeat,
-    /// The log files.
-    pub log: LogFiles,
+    /// The log.
+    pub log: Log,
     /// Threads whose number may be chosen.
     pub threads: Threads,
     /// How passwords are hashed.
@@ -76,6 +80,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// This server's log file. Its folder exists.
     pub log_file: PathBuf,
+}
+
+/// What a configuration was made of.
+#[derive(Debug, Clone)]
+struct Source {
+    args: Args,
+    /// The configuration file, with what the command line and the environment put in place of its settings.
+    file: ConfigFile,
+    /// What to call that in an error.
+    place: String,
 }
 
 /// Who may read the metrics, besides clients on this machine and administrators.
@@ -102,10 +116,45 @@ impl Config {
         let _ = fs::create_dir(&args.log_dir);
         check_folder(&args.log_dir, "log", "--log-dir")?;
         let secret = load_secret(args.secret_file.as_deref(), &args.data_dir)?;
-        Config::check(args, file, secret).map_err(|source| ConfigError::Setting { place, source })
+        Config::check(Source { args: args.clone(), file, place }, secret)
     }
 
-    fn check(args: &Args, file: ConfigFile, secret: Option<ClusterSecret>) -> Result<Config, SettingError> {
+    /// What the files say now, as far as it can be used without a restart; the rest is as it is in this one.
+    /// And what is different.
+    ///
+    /// # Errors A server could not be started with what the files say now.
+    pub fn reload(&self) -> Result<(Config, Changes), ConfigError> {
+        let told = Config::load(&self.source.args)?;
+        let (file, mut changes) = merge(&self.source.file, &told.source.file);
+        let secret = (!self.secret_is_public).then(|| self.secret.clone());
+        let config = Config::check(Source { file, ..told.source }, secret)?;
+        if told.secret != self.secret {
+            changes.needs_restart.push(Change::of_content("--secret-file"));
+        }
+        let is_named = |setting| changes.changed.iter().any(|change| change.setting == setting);
+        let tls = (&self.certificates, &config.certificates);
+        let mut other_content = Vec::new();
+        if self.metrics.token != config.metrics.token && !is_named("metrics.token_file") {
+            other_content.push("metrics.token_file");
+        }
+        if let (Some(was), Some(is)) = tls
+            && !was.is_of_same_files(is)
+            && !is_named("tls.certificate")
+            && !is_named("tls.key")
+        {
+            other_content.push("tls.certificate");
+        }
+        changes.changed.extend(other_content.into_iter().map(Change::of_content));
+        Ok((config, changes))
+    }
+
+    fn check(source: Source, secret: Option<ClusterSecret>) -> Result<Config, ConfigError> {
+        let place = source.place.clone();
+        Config::checked(source, secret).map_err(|source| ConfigError::Setting { place, source })
+    }
+
+    fn checked(source: Source, secret: Option<ClusterSecret>) -> Result<Config, SettingError> {
+        let (args, file) = (&source.args, source.file.clone());
         let ConfigFile { mut servers, .. } = file;
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
@@ -174,12 +223,18 @@ impl Config {
                 followers: file.followers,
                 keep_entries: file.keep_entries,
             },
+            source,
         })
     }
 
     /// The key of this cluster's operators; `None` if there is no secret to prove anything with.
     pub fn operator_key(&self) -> Option<OperatorKey> {
         (!self.secret_is_public).then(|| OperatorKey::new(&self.secret, &self.cluster_name))
+    }
+
+    /// How many connections there may be.
+    pub fn room(&self) -> Room {
+        Room::of(&self.replica.limits)
     }
 
     /// This server's id.
@@ -242,6 +297,7 @@ fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
         file.cluster_name.clone_from(name);
     }
     file.bind = args.bind.or(file.bind);
+    file.log.level = args.log_level.unwrap_or(file.log.level);
     file.metrics.listen = args.metrics_listen.or(file.metrics.listen);
     if args.tls_certificate.is_some() || args.tls_key.is_some() {
         // The two belong together: one from the file must not be mixed with one from the command line.
@@ -415,7 +471,7 @@ fn check_auth(auth: &AuthSection) -> Result<(), SettingError> {
     within("auth.queue", auth.queue as u64, 1, 1_024)
 }
 
-fn check_ranges(log: &LogFiles, threads: &Threads, keep_entries: u64) -> Result<(), SettingError> {
+fn check_ranges(log: &Log, threads: &Threads, keep_entries: u64) -> Result<(), SettingError> {
     within("log.file_bytes", log.file_bytes, 4096, 1 << 40)?;
     within("log.files", log.files.into(), 1, 1_000)?;
     within("threads.fan_out", threads.fan_out as u64, 1, 64)?;

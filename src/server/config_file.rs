@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -45,7 +46,8 @@ pub struct ConfigFile {
     /// Who may read the metrics, besides clients on this machine and administrators.
     pub metrics: MetricsSection,
     pub heartbeat: Heartbeat,
-    pub log: LogFiles,
+    /// What is logged, and where.
+    pub log: Log,
     /// Threads whose number may be chosen.
     pub threads: Threads,
     /// Entries of the replicated log that are kept for servers that were away; one that was away for
@@ -67,7 +69,7 @@ impl Default for ConfigFile {
             tls: Tls::default(),
             metrics: MetricsSection::default(),
             heartbeat: Heartbeat::default(),
-            log: LogFiles::default(),
+            log: Log::default(),
             threads: Threads::default(),
             keep_entries: TAIL_ENTRIES as u64,
         }
@@ -240,19 +242,21 @@ pub enum Transport {
     Multicast,
 }
 
-/// The log files: a bounded number of bounded files.
+/// The log: what is in it, and a bounded number of bounded files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct LogFiles {
+pub struct Log {
+    /// How much is logged.
+    pub level: LevelFilter,
     /// Size at which a new file is begun, in bytes.
     pub file_bytes: u64,
     /// How many files are kept, the current one included.
     pub files: u32,
 }
 
-impl Default for LogFiles {
+impl Default for Log {
     fn default() -> Self {
-        LogFiles { file_bytes: 10 * 1024 * 1024, files: 5 }
+        Log { level: LevelFilter::Info, file_bytes: 10 * 1024 * 1024, files: 5 }
     }
 }
 

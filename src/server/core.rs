@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    config::ReplicaConfig,
     disk::{Reader, StorageError},
     election::membership::View,
     fanout::{ConnId, Instruction},
@@ -79,6 +80,8 @@ pub enum Control {
     Broken(StorageError),
     /// This server's report for its peers.
     Report(Box<Report>),
+    /// See [`Input::Reconfigured`].
+    Reconfigured(Arc<ReplicaConfig>),
     /// See [`Input::Stop`].
     Stop,
 }
@@ -245,7 +248,7 @@ impl Core {
         if now.mono_ms < self.next_tick_ms {
             return;
         }
-        let tick_ms = self.context.config.replica.timing.tick_ms;
+        let tick_ms = self.context.config().replica.timing.tick_ms;
         self.next_tick_ms = (self.next_tick_ms + tick_ms).max(now.mono_ms);
         if now.mono_ms >= self.next_folder_check_ms {
             self.next_folder_check_ms = now.mono_ms + FOLDER_MS;
@@ -268,6 +271,7 @@ impl Core {
             Control::Broken(StorageError::Doubtful(reason)) => Input::Damage { reason },
             Control::Broken(error) => return self.storage_failed(error),
             Control::Report(report) => return self.tell_peers(&report),
+            Control::Reconfigured(config) => Input::Reconfigured(config),
             Control::Stop => Input::Stop,
         };
         self.replica.handle(self.context.clock.now(), input);
@@ -461,10 +465,10 @@ impl Core {
         drop(replica);
         // The new replica ignores what the old connections still send: it knows none of them, and no number
         // is used twice.
-        let opened = data::set_aside(&context.config)
-            .and_then(|()| data::open(&context.config, context.clock, &context.metrics));
+        let opened = data::set_aside(&context.config())
+            .and_then(|()| data::open(&context.config(), context.clock, &context.metrics));
         let readers = opened.and_then(|replica| {
-            let readers = data::readers(&replica, context.config.threads.query)?;
+            let readers = data::readers(&replica, context.config().threads.query)?;
             Ok((replica, readers))
         });
         let (replica, readers) = readers.unwrap_or_else(|error| data::end_process(&error));

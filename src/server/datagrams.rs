@@ -87,7 +87,7 @@ impl Datagrams {
         run: Run,
         control: Sender<Control>,
     ) -> io::Result<Self> {
-        if context.config.peer_ip.is_ipv4() {
+        if context.config().peer_ip.is_ipv4() {
             socket.set_broadcast(true)?;
             socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
         }
@@ -96,8 +96,8 @@ impl Datagrams {
         let events = mailbox(QUEUE, &wake);
         context.metrics.watch(Queue::Election, events.1.depth());
         Ok(Datagrams {
-            sealer: Mutex::new(sealer(&context.config, run)),
-            membership: RwLock::new(Membership::new(&context.config.replica)),
+            sealer: Mutex::new(sealer(&context.config(), run)),
+            membership: RwLock::new(Membership::new(&context.config().replica)),
             context,
             addresses,
             socket,
@@ -110,7 +110,7 @@ impl Datagrams {
 
     /// This server goes on under another run.
     pub fn restart(&self, run: Run) {
-        *self.sealer.lock() = sealer(&self.context.config, run);
+        *self.sealer.lock() = sealer(&self.context.config(), run);
     }
 
     /// Something happened to a peer link. Called on the link's own thread.
@@ -130,7 +130,8 @@ impl Datagrams {
 
     /// Sends heartbeats until it is stopped.
     pub fn send_heartbeats(&self, stop: &Stop) {
-        let timing = &self.context.config.replica.timing;
+        let config = self.context.config();
+        let timing = &config.replica.timing;
         let interval = Duration::from_millis(timing.heartbeat_ms);
         let works_ms = WORKS_MS.max(WORKS_TICKS * timing.tick_ms);
         let mut due = Instant::now();
@@ -149,7 +150,8 @@ impl Datagrams {
 
     fn send_heartbeat(&self) {
         let Standing { data, leads, votes, .. } = self.context.shared.standing();
-        let me = self.context.config.me();
+        let config = self.context.config();
+        let me = config.me();
         self.send_to_all(&Datagram::Heartbeat(Heartbeat {
             ring_position: me.ring_position,
             leads_term: leads.then_some(data.term),
@@ -163,8 +165,8 @@ impl Datagrams {
 
     fn send_to_all(&self, datagram: &Datagram) {
         let bytes = self.sealer.lock().seal(None, datagram);
-        let to_each =
-            self.context.config.peers().filter_map(|peer| self.addresses.of(&peer.server_id, Port::Datagram));
+        let config = self.context.config();
+        let to_each = config.peers().filter_map(|peer| self.addresses.of(&peer.server_id, Port::Datagram));
         for address in to_each.chain(self.group_addresses()) {
             self.send(&bytes, address);
         }
@@ -173,15 +175,15 @@ impl Datagrams {
     /// The addresses for heartbeats besides each server's own. On loopback a broadcast does not reach a
     /// socket that is bound to one address, so there it is only sent if it is configured.
     fn group_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        let heartbeat = &self.context.config.heartbeat;
-        let usual = (!self.context.config.on_loopback).then_some(Ipv4Addr::BROADCAST);
+        let config = self.context.config();
+        let heartbeat = &config.heartbeat;
+        let usual = (!config.on_loopback).then_some(Ipv4Addr::BROADCAST);
         let (group, port) = match heartbeat.transport {
             Transport::Broadcast => (heartbeat.broadcast_address.or(usual), Port::Datagram),
             Transport::Multicast => (Some(heartbeat.multicast_group), Port::Multicast),
         };
-        let group = group.filter(|_| !self.context.config.peer_ip.is_ipv6());
-        let ports: BTreeSet<u16> =
-            self.context.config.peers().filter_map(|peer| port.of(peer.port)).collect();
+        let group = group.filter(|_| !config.peer_ip.is_ipv6());
+        let ports: BTreeSet<u16> = config.peers().filter_map(|peer| port.of(peer.port)).collect();
         group.into_iter().flat_map(move |group| {
             ports.clone().into_iter().map(move |port| SocketAddr::new(IpAddr::V4(group), port))
         })
@@ -239,7 +241,7 @@ impl Datagrams {
 
     /// Runs failure detector and election until it is stopped.
     pub fn elect(&self, stop: &Stop) {
-        let mut election = Election::new(&self.context.config.replica);
+        let mut election = Election::new(&self.context.config().replica);
         let mut standing = None;
         let mut pulse_ms = 0;
         let mut viewed_ms = 0;

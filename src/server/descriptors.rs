@@ -19,6 +19,13 @@ pub enum TooFewDescriptors {
     Few { granted: u64, connections: usize },
 }
 
+/// Makes room for so many connections, or says in the log how much there is.
+pub fn make_room_or_warn(connections: usize) {
+    if let Err(error) = make_room(connections) {
+        log::warn!("{error}");
+    }
+}
+
 /// Raises the limit so that so many connections fit.
 #[cfg(unix)]
 pub fn make_room(connections: usize) -> Result<(), TooFewDescriptors> {

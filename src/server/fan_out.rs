@@ -26,6 +26,7 @@ use crate::{
 use super::{
     backlog::{Budget, Pace},
     clients::Client,
+    config::Config,
     context::Context,
     mailbox::{Bell, Receiver, Sender, mailbox},
     outgoing::Outgoing,
@@ -120,9 +121,17 @@ fn conn_of(instruction: &Instruction) -> Option<ConnId> {
     }
 }
 
+/// What one fan-out thread may hold for its connections. One outbox may always be full.
+fn budget_bytes(config: &Config) -> usize {
+    let limits = &config.replica.limits;
+    (limits.outboxes_bytes / config.threads.fan_out.max(1)).max(limits.outbox_bytes)
+}
+
 pub struct FanOutThread {
     fanout: Subscriptions,
     context: Arc<Context>,
+    /// Whose limits are in use.
+    config: Arc<Config>,
     queries: QueryQueues,
     sockets: BTreeMap<ConnId, Socket>,
     /// Connections whose sockets are full.
@@ -152,12 +161,11 @@ struct Blocked {
 
 impl FanOutThread {
     pub fn new(context: Arc<Context>, queries: QueryQueues) -> Self {
-        let limits = &context.config.replica.limits;
-        let share = limits.outboxes_bytes / context.config.threads.fan_out.max(1);
+        let config = context.config();
         FanOutThread {
-            fanout: Subscriptions::new(limits.outbox_bytes),
-            // One outbox may always be full.
-            budget: Budget::new(share.max(limits.outbox_bytes)),
+            fanout: Subscriptions::new(config.replica.limits.outbox_bytes),
+            budget: Budget::new(budget_bytes(&config)),
+            config,
             context,
             queries,
             sockets: BTreeMap::new(),
@@ -175,6 +183,7 @@ impl FanOutThread {
                 self.sockets.values().for_each(|socket| socket.client.cut());
                 return;
             }
+            self.look_at_config();
             let mut batches = Vec::new();
             instructions.take(BATCHES_MAX, &mut batches);
             for task in batches {
@@ -189,6 +198,16 @@ impl FanOutThread {
             self.try_blocked(Instant::now());
             self.keep_budget(Instant::now());
             self.end_lingering(Instant::now());
+        }
+    }
+
+    /// Uses the limits of a configuration that was reloaded.
+    fn look_at_config(&mut self) {
+        let config = self.context.config();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.fanout.limit(config.replica.limits.outbox_bytes);
+            self.budget = Budget::new(budget_bytes(&config));
+            self.config = config;
         }
     }
 

@@ -207,7 +207,7 @@ impl ChatSession for LocalSession<'_> {
         conn.asked += 1;
         let request_id = Some(RequestId::Number(conn.asked));
         let head = RequestHead { msg_type: request.msg_type().into(), request_id, ..RequestHead::default() };
-        let checked = request.check(&conn.server.context.config.replica.limits);
+        let checked = request.check(&conn.server.context.config().replica.limits);
         let request = checked.map(|()| request).map_err(BadRequest::Fields);
         // The bytes came over HTTP, which has its own limits. Only the requests are counted here.
         conn.server.hand_over(&conn.client, (head, request), 0, Some(deadline))?;

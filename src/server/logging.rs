@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::protocol::{name::ServerId, text::is_harmful};
 
-use super::{config_file::LogFiles, repeats::Repeats};
+use super::{config_file::Log, repeats::Repeats};
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,6 +40,9 @@ pub enum Format {
 /// Whose log this is. It is global because formats are plain functions and a process has one log.
 static SERVER_ID: OnceLock<ServerId> = OnceLock::new();
 
+/// Writes the log of this process.
+static LOGGER: OnceLock<LoggerHandle> = OnceLock::new();
+
 /// A log file cannot be used.
 #[derive(Debug, Error)]
 #[error("the log file {} cannot be written: {source}", path.display())]
@@ -48,26 +51,29 @@ pub struct LogFileError {
     source: FlexiLoggerError,
 }
 
-/// Starts logging to the console and to `path`, for as long as the handle lives.
+/// Starts logging to the console and to `path`, until the process ends.
 ///
 /// A file of an earlier run is continued. A full one is renamed to the time of its end, and the oldest of
 /// these is deleted.
-pub fn start(
-    level: LevelFilter,
-    format: Format,
-    server_id: &ServerId,
-    path: &Path,
-    files: &LogFiles,
-) -> Result<LoggerHandle, LogFileError> {
+pub fn start(format: Format, server_id: &ServerId, path: &Path, settings: &Log) -> Result<(), LogFileError> {
     SERVER_ID.get_or_init(|| server_id.clone());
-    let logger = Logger::with(specification(level)).filter(Box::new(Repeats::default()));
-    let logger = to_files(logger, format, path, files).and_then(Logger::start);
-    let logger = logger.map_err(|source| LogFileError { path: path.into(), source })?;
+    let logger = Logger::with(specification(settings.level)).filter(Box::new(Repeats::default()));
+    let logger = to_files(logger, format, path, settings).and_then(Logger::start);
+    let handle = logger.map_err(|source| LogFileError { path: path.into(), source })?;
+    // A second log cannot be started, so there is room.
+    LOGGER.get_or_init(|| handle);
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         log::error!("thread {} panicked: {panic}", thread.name().unwrap_or("without a name"));
     }));
-    Ok(logger)
+    Ok(())
+}
+
+/// Logs so much from now on.
+pub fn set_level(level: LevelFilter) {
+    if let Some(logger) = LOGGER.get() {
+        logger.set_new_spec(specification(level));
+    }
 }
 
 /// Only records of this program, none of its libraries.
@@ -97,12 +103,7 @@ impl LogWriter for Console {
     }
 }
 
-fn to_files(
-    logger: Logger,
-    format: Format,
-    path: &Path,
-    files: &LogFiles,
-) -> Result<Logger, FlexiLoggerError> {
+fn to_files(logger: Logger, format: Format, path: &Path, files: &Log) -> Result<Logger, FlexiLoggerError> {
     let file = FileSpec::try_from(path)?;
     let aside = Naming::TimestampsCustomFormat { current_infix: Some(""), format: "%Y-%m-%d_%H-%M-%S" };
     let kept_aside = files.files.saturating_sub(1) as usize;
@@ -205,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server.log");
         std::fs::write(&path, "of an earlier run\n").unwrap();
-        let files = LogFiles { file_bytes: 400, files: 3 };
+        let files = Log { level: LevelFilter::Info, file_bytes: 400, files: 3 };
         let logger = Logger::with(specification(LevelFilter::Info));
         let (logger, handle) = to_files(logger, Format::Text, &path, &files).unwrap().build().unwrap();
         for number in 0..100 {

@@ -21,8 +21,8 @@ use super::{
     acceptor::accept_all,
     backups::Backups,
     board::Board,
+    challenges::Challenges,
     client_thread::ServerHandle,
-    clients::{Clients, Room},
     clock::Clock,
     config::Config,
     context::Context,
@@ -39,6 +39,7 @@ use super::{
         links::{Links, Watcher},
     },
     query::{QueryQueues, QueryThread, Readers},
+    reload::Reloader,
     shared::Shared,
     sockets::{BindError, Sockets},
     threads::{Stop, Stopper, Threads},
@@ -73,6 +74,7 @@ pub struct Server {
     links: Arc<Links>,
     queries: QueryQueues,
     credentials: Arc<Credentials>,
+    reloader: Arc<Reloader>,
     accepting: Stopper,
     running: Stopper,
     client_address: SocketAddr,
@@ -96,30 +98,16 @@ impl Server {
     /// # Errors
     /// A port, the data or a thread cannot be had. Nothing is left running.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let limits = &config.replica.limits;
-        let room = Room {
-            ordinary: limits.connections,
-            of_one_address: limits.connections_per_address,
-            reserved: limits.connections_reserved,
-        };
-        if let Err(error) = descriptors::make_room(room.ordinary + room.reserved) {
-            log::warn!("{error}");
-        }
+        descriptors::make_room_or_warn(config.room().total());
         let sockets = Sockets::bind(&config)?;
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::new(&config.replica, clock));
         let replica = data::open(&config, clock, &metrics)?;
         let run = Run::from(&replica.node().data_mark());
-        let context = Arc::new(Context {
-            clock,
-            shared: Shared::new(clock, config.server_id().clone(), replica.standing()),
-            clients: Clients::new(room),
-            board: Board::default(),
-            metrics,
-            config,
-        });
+        let shared = Shared::new(clock, config.server_id().clone(), replica.standing());
+        let context = Arc::new(Context::new(config, clock, shared, metrics));
         let readers = Arc::new(Readers::default());
-        readers.set(data::readers(&replica, context.config.threads.query).map_err(OpenError::from)?);
+        readers.set(data::readers(&replica, context.config().threads.query).map_err(OpenError::from)?);
         Server::spawn(context, sockets, replica, run, readers).map_err(StartError::Thread)
     }
 
@@ -148,18 +136,18 @@ impl Server {
         let (stopped_sender, stopped) = bounded(0);
         let (running, stop) = Stopper::new();
         let (accepting, stop_accepting) = Stopper::new();
-        let (fan_outs, instructions) = FanOutQueues::new(context.config.threads.fan_out);
+        let (fan_outs, instructions) = FanOutQueues::new(context.config().threads.fan_out);
         let wiring = Wiring { context, threads, control, fan_outs, readers };
 
         let queries = wiring.start_queries()?;
-        let config = &wiring.context.config;
+        let config = wiring.context.config();
         let credentials = Arc::new(Credentials::new(config.hashing, config.operator_key()));
         for (number, instructions) in instructions.into_iter().enumerate() {
             wiring.context.metrics.watch(Queue::FanOut, instructions.depth());
             let fan_out = FanOutThread::new(wiring.context.clone(), queries.clone());
             wiring.threads.spawn(&format!("fanout-{number}"), move || fan_out.run(&instructions))?;
         }
-        let addresses = Arc::new(Addresses::new(&wiring.context.config));
+        let addresses = Arc::new(Addresses::new(&wiring.context.config()));
         let datagrams = Arc::new(Datagrams::new(
             wiring.context.clone(),
             addresses.clone(),
@@ -169,8 +157,8 @@ impl Server {
         )?);
         let watched = datagrams.clone();
         let watcher: Watcher = Arc::new(move |peer, event: LinkEvent, run| watched.on_link(peer, event, run));
-        let config = &wiring.context.config;
-        let links = Links::new(config, run, addresses, peer_events, watcher, stop.clone());
+        let config = wiring.context.config();
+        let links = Links::new(&config, run, addresses, peer_events, watcher, stop.clone());
         let core = Core::new(
             wiring.context.clone(),
             replica,
@@ -192,11 +180,14 @@ impl Server {
         wiring.start_board(&stop)?;
         let mut drawn = [0; 32];
         getrandom::fill(&mut drawn).map_err(|error| io::Error::other(error.to_string()))?;
+        let reloader = Arc::new(Reloader::new(wiring.context.clone(), wiring.control.clone()));
         let server = Arc::new(ServerHandle {
             inbox: client_inputs,
             fan_outs: wiring.fan_outs.clone(),
             credentials: credentials.clone(),
-            backups: Backups::new(wiring.readers.clone(), drawn),
+            backups: Backups::new(wiring.readers.clone()),
+            challenges: Challenges::new(drawn),
+            reloader: reloader.clone(),
             context: wiring.context.clone(),
         });
         let metrics_address = match sockets.metrics {
@@ -222,6 +213,7 @@ impl Server {
             links,
             queries,
             credentials,
+            reloader,
             accepting,
             running,
             client_address,
@@ -234,6 +226,11 @@ impl Server {
     /// The addresses on which the server listens, in words.
     pub fn listening(&self) -> &[String] {
         &self.listening
+    }
+
+    /// What reads its configuration again.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
     }
 
     /// What its threads share.
@@ -271,7 +268,7 @@ impl Server {
     /// Returns the names of threads that did not end in time. They die with the process.
     pub fn stop(self) -> Vec<String> {
         if self.context.shared.leave() {
-            std::thread::sleep(Duration::from_millis(self.context.config.http.leaving_ms));
+            std::thread::sleep(Duration::from_millis(self.context.config().http.leaving_ms));
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
         let Server {
@@ -323,7 +320,7 @@ impl Server {
 
 impl Wiring {
     fn start_queries(&self) -> io::Result<QueryQueues> {
-        let (queries, inboxes) = QueryQueues::new(self.context.config.threads.query);
+        let (queries, inboxes) = QueryQueues::new(self.context.config().threads.query);
         for (number, inbox) in inboxes.into_iter().enumerate() {
             self.context.metrics.watch(Queue::QueryQueues, inbox.depth());
             let thread = QueryThread {
@@ -366,7 +363,7 @@ impl Wiring {
     fn start_discovery(&self, socket: std::net::UdpSocket, stop: &Stop) -> io::Result<()> {
         let (context, stop) = (self.context.clone(), stop.clone());
         self.threads.spawn("discovery", move || {
-            let loopback_only = context.config.client_ip.is_loopback();
+            let loopback_only = context.config().client_ip.is_loopback();
             if let Err(error) = discovery::answer_all(&socket, loopback_only, &context.shared, &stop) {
                 log::error!("discovery does not work: {error}");
             }

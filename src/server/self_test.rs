@@ -93,7 +93,8 @@ fn ask_for_status(address: SocketAddr) -> Result<String, Failure> {
 }
 
 fn ask_for_servers(server: &Server) -> Result<(), Failure> {
-    let port = Port::Discovery.of(server.context().config.me().port).expect("the configuration was checked");
+    let port =
+        Port::Discovery.of(server.context().config().me().port).expect("the configuration was checked");
     let ip = match server.client_address() {
         SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),

@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod one_server;
 mod program;
+mod reload;
 #[path = "../support/metrics.rs"]
 mod support_metrics;
 mod three_servers;

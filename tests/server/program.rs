@@ -11,7 +11,10 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::one_server::{PATIENCE, arguments};
+use crate::{
+    one_server::{PATIENCE, arguments},
+    reload::change,
+};
 
 /// A command that runs the program on `folder`, and the server's port.
 fn program(folder: &TempDir) -> (Command, u16) {
@@ -140,4 +143,42 @@ fn a_signal_stops_it_in_order() {
         assert_eq!(status.code(), Some(0), "{said}");
         assert!(said.contains("has stopped"), "{said}");
     }
+}
+
+/// Sends a signal to a server that runs.
+#[cfg(unix)]
+fn signal(running: &Running, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(running.0.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_reloads_the_configuration_and_ends_nothing() {
+    use nix::sys::signal::Signal;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, port) = program(&folder);
+    let mut running = start(&mut command, port);
+    let log = folder.path().join("logs/server_only.log");
+    let wait_for = |words: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while !fs::read_to_string(&log).unwrap().contains(words) {
+            assert!(Instant::now() < deadline, "{words}: {}", fs::read_to_string(&log).unwrap());
+            std::thread::yield_now();
+        }
+    };
+    change(folder.path(), |config| config["log"] = json!({"level": "debug", "files": 7}));
+    signal(&running, Signal::SIGHUP);
+    wait_for("reloaded: log.level was \"INFO\" and is \"DEBUG\"");
+    wait_for("log.files was 5 and is 7; restart the server to use that");
+    // The new level counts.
+    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port + 30)).unwrap());
+    wait_for("[DEBUG]");
+    change(folder.path(), |config| config["log"] = json!({"level": "loud"}));
+    signal(&running, Signal::SIGHUP);
+    wait_for("the configuration was not reloaded, and the one from before stays in use");
+    assert!(answers(port));
+    signal(&running, Signal::SIGTERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
 }

@@ -112,6 +112,11 @@ impl<S: Storage> Node<S> {
         self.consider_rebuilding(outputs);
     }
 
+    /// What may change while this server runs has changed.
+    pub fn use_config(&mut self, config: Arc<ReplicaConfig>) {
+        self.config = config;
+    }
+
     /// The election asks this server to try to lead, see [`Consensus::campaign`].
     pub fn campaign(&mut self, term: u64, leader_is_dead: bool) {
         if self.trust.is_cleared() {

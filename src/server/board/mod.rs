@@ -93,7 +93,7 @@ impl Board {
     pub fn watch(context: &Context, control: &Sender<Control>, stop: &Stop) {
         while !stop.wait(LOOK_EVERY) {
             let Some(status) = context.shared.status() else { continue };
-            let report = context.metrics.report(&status, &context.config.data_dir);
+            let report = context.metrics.report(&status, &context.config().data_dir);
             context.board.look(context, &status, report.clone());
             // If the replica thread is behind, it sends the next one.
             let _ = control.try_send(Control::Report(Box::new(report)));
@@ -123,7 +123,7 @@ impl Board {
     fn look(&self, context: &Context, status: &Status, report: Report) {
         let now = context.clock.now();
         let mut content = self.content.lock();
-        content.hear(now.mono_ms, context.config.server_id().clone(), report);
+        content.hear(now.mono_ms, context.config().server_id().clone(), report);
         content.note_leader(now.wall_ms, status);
         content.sample(now);
     }

@@ -81,9 +81,13 @@ impl Board {
     /// The board, with the samples that are newer than `since_ms`; `None` before the first look.
     pub fn view(&self, context: &Context, since_ms: u64) -> Option<View> {
         let status = context.shared.status()?;
-        let view =
-            self.content.lock().view(context.clock.now(), &status, &context.config.replica.servers, since_ms);
-        Some(View { cluster_name: context.config.cluster_name.clone(), ..view })
+        let view = self.content.lock().view(
+            context.clock.now(),
+            &status,
+            &context.config().replica.servers,
+            since_ms,
+        );
+        Some(View { cluster_name: context.config().cluster_name.clone(), ..view })
     }
 }
 

@@ -32,7 +32,7 @@ pub fn is_local(exchange: &Exchange<'_>) -> bool {
     let head = &exchange.head;
     exchange.info.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
         && OF_PROXIES.iter().all(|name| head.all(name).next().is_none())
-        && origin::is_home(&head.host, &exchange.server.context.config.replica.servers)
+        && origin::is_home(&head.host, &exchange.server.context.config().replica.servers)
 }
 
 /// Refuses a request for the metrics unless it comes from this machine, or with the token of the
@@ -46,7 +46,7 @@ pub fn may_read_metrics(exchange: &Exchange<'_>) -> Result<(), Abort> {
                       administrator's";
         return Err(refused(&Refusal::new(Code::NotAuthenticated, reason)).into());
     };
-    if exchange.server.context.config.metrics.token == Some(token.hash()) {
+    if exchange.server.context.config().metrics.token == Some(token.hash()) {
         return Ok(());
     }
     Ok(check_administrator(exchange.server, exchange.info, token)?)

@@ -6,20 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_encoding::HEXLOWER;
-
 use super::{
     exchange::{Abort, Done, Exchange},
     failures::with_retry,
     head::Method,
+    operators::check_operator,
     response::Response,
 };
 use crate::{
     backup::{BackupHead, Sealing},
-    protocol::{
-        operator::{BACKUP_SCHEME, PROOF_BYTES},
-        request::AskStatus,
-    },
+    protocol::request::AskStatus,
     server::{
         local_session::{ANSWER_WITHIN, LocalSession, ask},
         query::Copy,
@@ -60,7 +56,7 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     };
     let Copy { head: snapshot, content, life } = copy;
     let index = snapshot.index;
-    let config = &server.context.config;
+    let config = server.context.config();
     let head = BackupHead {
         made_at_ms: server.context.clock.now().wall_ms,
         cluster_name: config.cluster_name.clone(),
@@ -88,31 +84,4 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     drop(place);
     log::info!("a backup of {bytes} bytes was sent, up to entry {index}");
     Ok(Done::Sent)
-}
-
-fn check_operator(exchange: &Exchange<'_>) -> Result<(), Abort> {
-    let server = exchange.server;
-    let Some(key) = server.context.config.operator_key() else {
-        let reason = "this cluster has no secret, so nobody can prove to be its operator";
-        return Err(Response::error(403, "forbidden", reason).into());
-    };
-    let now_ms = server.context.clock.now().mono_ms;
-    let answered = exchange.head.credentials(BACKUP_SCHEME).and_then(|text| {
-        let (challenge, proof) = text.split_once(':')?;
-        Some((digest(challenge)?, digest(proof)?))
-    });
-    if answered.is_some_and(|(challenge, proof)| server.backups.accepts(now_ms, &key, &challenge, &proof)) {
-        return Ok(());
-    }
-    if answered.is_some() {
-        log::warn!("a client asked for a backup and is no operator of this cluster");
-    }
-    let challenge = HEXLOWER.encode(&server.backups.challenge(now_ms));
-    let reason = "answer the challenge with the cluster's secret, as syncnet-admin backup does";
-    let refusal = Response::error(401, "not_authenticated", reason);
-    Err(refusal.with("WWW-Authenticate", format!("{BACKUP_SCHEME} {challenge}")).into())
-}
-
-fn digest(text: &str) -> Option<[u8; PROOF_BYTES]> {
-    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }

@@ -9,7 +9,7 @@ const SHARED: &str = "/files";
 /// The origin whose pages may read the answer, besides those of this server: the request's, if it is one of
 /// the cluster.
 pub fn reader(exchange: &Exchange<'_>) -> Option<String> {
-    let config = &exchange.server.context.config;
+    let config = exchange.server.context.config();
     let is_shared = is_shared(&exchange.head.target.path);
     let is_known = |head: &Head| is_known(head, &config.allowed_origins, &config.replica.servers);
     (is_shared && is_known(&exchange.head))

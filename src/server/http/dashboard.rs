@@ -148,7 +148,7 @@ fn closed() -> Response {
 
 /// A page of another site must not log users in or out.
 fn check_origin(exchange: &Exchange<'_>) -> Result<(), Response> {
-    let config = &exchange.server.context.config;
+    let config = exchange.server.context.config();
     if origin::may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
         return Ok(());
     }

@@ -97,7 +97,7 @@ impl<'a> Exchange<'a> {
         let (unread, continue_due) = (head.body_bytes, head.expects_continue);
         let closes = is_last || !head.keeps_alive;
         // The length of a body in chunks is not known: it may take as long as the longest file.
-        let longest = server.context.config.replica.limits.file_bytes;
+        let longest = server.context.config().replica.limits.file_bytes;
         let chunked = head.is_chunked.then(Chunked::default);
         let body_deadline = deadline(server, info, if chunked.is_some() { longest } else { unread });
         let (begun, write_deadline, moved) = (Instant::now(), Instant::now(), 0);
@@ -161,7 +161,7 @@ impl<'a> Exchange<'a> {
         }
         let mut piece = Vec::new();
         while piece.len() < count {
-            let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
+            let idle = Duration::from_millis(self.server.context.config().http.idle_ms);
             let deadline = self.body_deadline.min(Instant::now() + idle);
             let read = match self.wire.read(count - piece.len(), deadline) {
                 Ok(read) if read.is_empty() => return Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into())),
@@ -187,7 +187,8 @@ impl<'a> Exchange<'a> {
         if std::mem::take(&mut self.continue_due) {
             self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", self.body_deadline)?;
         }
-        let settings = &self.server.context.config.http;
+        let config = self.server.context.config();
+        let settings = &config.http;
         loop {
             self.wire.take_chunks(chunked, &mut piece, count)?;
             if piece.len() >= count || chunked.is_at_end() {
@@ -253,7 +254,7 @@ impl<'a> Exchange<'a> {
 
     /// Writes the next piece of an answer that was begun.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let idle = Duration::from_millis(self.server.context.config.http.idle_ms);
+        let idle = Duration::from_millis(self.server.context.config().http.idle_ms);
         self.wire.write(bytes, self.write_deadline.min(Instant::now() + idle))
     }
 
@@ -269,7 +270,8 @@ impl<'a> Exchange<'a> {
     /// Writes the next piece of such an answer. A client that reads too slowly is cut off.
     pub fn write_on(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.moved += bytes.len() as u64;
-        let settings = &self.server.context.config.http;
+        let config = self.server.context.config();
+        let settings = &config.http;
         let pace = Duration::from_secs(self.moved / settings.body_bytes_per_s.max(1));
         let due = self.begun + Duration::from_millis(settings.body_ms) + pace;
         let idle = Instant::now() + Duration::from_millis(settings.idle_ms);
@@ -284,7 +286,8 @@ impl<'a> Exchange<'a> {
 
 /// When so many bytes must have gone over the wire.
 fn deadline(server: &ServerHandle, info: ConnectionInfo, bytes: u64) -> Instant {
-    let settings = &server.context.config.http;
+    let config = server.context.config();
+    let settings = &config.http;
     let seconds = bytes / settings.body_bytes_per_s.max(1);
     // Longer than a week is as good as never, and cannot overflow a clock.
     let time = Duration::from_millis(settings.body_ms) + Duration::from_secs(seconds.min(7 * 86_400));

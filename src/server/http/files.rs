@@ -72,7 +72,7 @@ fn boundary(head: &Head) -> Result<Option<String>, Abort> {
 /// Takes in a file that comes in chunks or in a form. The chat must know its size first, so it is kept on the
 /// disk, without a name, until it is complete.
 fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Abort> {
-    let config = &exchange.server.context.config;
+    let config = exchange.server.context.config();
     let most = config.replica.limits.file_bytes;
     let too_large =
         || Abort::from(Response::error(413, "too_large", &format!("a file may have {most} bytes")));

@@ -25,6 +25,7 @@ pub mod health;
 pub mod hook;
 pub mod metrics;
 pub mod multipart;
+mod operators;
 pub mod origin;
 pub mod pages;
 pub mod range;
@@ -51,7 +52,8 @@ use super::client_thread::{ConnectionInfo, Conversation};
 /// Answers the requests of a connection until it ends. The first is complete by `deadline`; `bytes` are the
 /// first of it.
 pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<u8>) -> io::Result<()> {
-    let settings = &conversation.server.context.config.http;
+    let config = conversation.server.context.config();
+    let settings = &config.http;
     let limits = HeadLimits { bytes: settings.head_bytes, headers: settings.headers };
     let mut wire = Wire::new(conversation.stream.clone(), bytes);
     let mut deadline = Some(deadline);
@@ -72,7 +74,8 @@ pub fn serve(conversation: &mut Conversation<'_>, deadline: Instant, bytes: Vec<
                 break;
             }
             Next::Head(head) => {
-                let trusted = &server.context.config.trusted_proxies;
+                let config = server.context.config();
+                let trusted = &config.trusted_proxies;
                 let addr = info
                     .addr
                     .map(|peer| trusted.client(peer, head.all("x-forwarded-for"), head.all("forwarded")));

@@ -5,7 +5,7 @@ use super::{
     exchange::{Abort, Done, Exchange},
     failures, files,
     head::Method,
-    health, hook, metrics, pages,
+    health, hook, metrics, operators, pages,
     response::Response,
     web_socket,
 };
@@ -37,6 +37,7 @@ const ROUTES: &[(Method, Paths, Answering)] = &[
     (Method::Post, Paths::One("/dashboard/logout"), dashboard::log_out),
     (Method::Get, Paths::One("/metrics"), metrics::metrics),
     (Method::Get, Paths::One("/backup"), backup::send),
+    (Method::Post, Paths::One("/reload"), operators::reload),
     (Method::Get, Paths::One("/ws"), web_socket::open),
     (Method::Post, Paths::One("/files"), files::upload),
     (Method::Get, Paths::Under("/files/"), files::download),
@@ -63,7 +64,7 @@ impl Paths {
 pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Abort> {
     let path = exchange.head.target.path.clone();
     exchange.share_with(cors::reader(exchange));
-    if exchange.server.context.config.tls_required && !exchange.info.is_encrypted && path != "/healthz" {
+    if exchange.server.context.config().tls_required && !exchange.info.is_encrypted && path != "/healthz" {
         return Ok(Done::Answer(failures::unencrypted(&exchange.head)));
     }
     let asked = match exchange.head.method {

@@ -23,7 +23,7 @@ use crate::{
 
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let accept = accept_key(&exchange.head)?;
-    let config = &exchange.server.context.config;
+    let config = exchange.server.context.config();
     if !may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
         let reason = "pages of other origins may not connect here; see http.allowed_origins";
         return Err(Response::error(403, "forbidden", reason).into());
@@ -66,10 +66,10 @@ fn accept_key(head: &Head) -> Result<String, Response> {
 pub fn talk(conversation: &mut Conversation<'_>, bytes: &[u8]) -> io::Result<()> {
     let stream = conversation.stream.clone();
     stream.write_without_waiting()?;
-    stream.read_with_patience(Duration::from_millis(conversation.server.context.config.http.ping_ms))?;
+    stream.read_with_patience(Duration::from_millis(conversation.server.context.config().http.ping_ms))?;
     conversation.client.speak_web_socket();
     conversation.open()?;
-    let mut frames = Frames::new(conversation.server.context.config.replica.limits.line_bytes);
+    let mut frames = Frames::new(conversation.server.context.config().replica.limits.line_bytes);
     frames.push(bytes);
     let mut buffer = [0; READ_BYTES];
     let mut was_asked = false;
@@ -114,7 +114,7 @@ fn take(conversation: &mut Conversation<'_>, frames: &mut Frames) -> io::Result<
                 if let Some(control) = conversation.client.control() {
                     control.lock().last_words = Some(Fault::TooLong.close());
                 }
-                let limit = conversation.server.context.config.replica.limits.line_bytes;
+                let limit = conversation.server.context.config().replica.limits.line_bytes;
                 let reason = format!("a message is longer than {limit} bytes");
                 conversation.refuse(Refusal::new(Code::TooLarge, reason))?;
                 return Ok(true);

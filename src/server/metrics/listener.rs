@@ -72,7 +72,8 @@ pub fn serve(listener: &TcpListener, server: &Arc<ServerHandle>, stop: &Stop) {
 
 /// Answers one request and closes.
 fn answer(server: &ServerHandle, stream: &Arc<Stream>) -> std::io::Result<()> {
-    let settings = &server.context.config.http;
+    let config = server.context.config();
+    let settings = &config.http;
     let limits = HeadLimits { bytes: settings.head_bytes, headers: settings.headers };
     let mut wire = Wire::new(stream.clone(), Vec::new());
     let info = ConnectionInfo { addr: stream.peer(), ..ConnectionInfo::default() };

@@ -28,13 +28,14 @@ pub fn text(context: &Context) -> String {
     }
     metrics.show_queues();
     metrics.show_connections(&context.clients);
-    let sizes = folder::sizes(&context.config.data_dir);
+    let sizes = folder::sizes(&context.config().data_dir);
     metrics.log_bytes.set(whole(sizes.log));
     metrics.database_bytes.set(whole(sizes.database));
     metrics.disk_free_bytes.set(whole(sizes.disk_free));
     metrics.disk_size_bytes.set(whole(sizes.disk));
-    let certificates = context.config.certificates.as_ref();
-    let expires_s = certificates.and_then(|files| files.expires_s(&metrics.certificates_refused));
+    let config = context.config();
+    let expires_s =
+        config.certificates.as_ref().and_then(|files| files.expires_s(&metrics.certificates_refused));
     metrics.certificate_expires.set(expires_s.unwrap_or(0));
     metrics.process.read();
     metrics.text()

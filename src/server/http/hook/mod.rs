@@ -51,7 +51,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Abort> {
             "this server has no room for another connection",
         ))));
     }
-    let most = exchange.server.context.config.http.hook_bytes;
+    let most = exchange.server.context.config().http.hook_bytes;
     if exchange.body_bytes() > most as u64 {
         return Ok(Done::Answer(Response::text(413, "payload_too_large")));
     }
@@ -114,7 +114,7 @@ fn say_all(
     message: &Message,
     again: RetryKey<'_>,
 ) -> Result<(), Failure> {
-    let most = exchange.server.context.config.replica.limits.body_bytes;
+    let most = exchange.server.context.config().replica.limits.body_bytes;
     let pieces = message::split(&message.body, most);
     let requests = pieces.into_iter().enumerate().map(|(number, piece)| {
         let name = again.name(token, number)?;
