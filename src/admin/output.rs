@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::protocol::text::is_harmful;
+use crate::protocol::text::{is_harmful, plural};
 
 /// Writes `text` to standard output at once. A reader that has gone away, such as `head`, is no error.
 pub fn print(text: &str) -> io::Result<()> {
@@ -29,6 +29,12 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number with thousands marked, and what it counts: `1 room`, `12,345 rooms`. `one` is the word for one of
+/// them.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{} {}", grouped(count), plural(count, one))
 }
 
 /// Lines up `rows` under `header`: the first `left` columns to the left, the others, numbers, to the right.

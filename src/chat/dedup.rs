@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     disk::RoomId,
-    protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
+    protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey, text::counted},
 };
 
 /// The first 128 bits of a SHA-256.
@@ -116,7 +116,10 @@ impl Sent {
     /// Takes over a stored slot; the slots of a user come in the order of their numbers.
     pub fn load(&mut self, place: usize, slot: Slot) -> Result<(), String> {
         if place != self.slots.len() || place >= SLOTS {
-            return Err(format!("slot {place} of a user's messages follows {} others", self.slots.len()));
+            return Err(format!(
+                "slot {place} of a user's messages follows {}",
+                counted(self.slots.len() as u64, "other")
+            ));
         }
         let newest = self.next.checked_sub(1).and_then(|newest| self.slots.get(newest));
         if newest.is_none_or(|newest| slot.lamport > newest.lamport) {

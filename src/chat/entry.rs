@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
-use crate::protocol::{credential::TokenHash, name::UserName, peer::NodeId};
+use crate::protocol::{credential::TokenHash, name::UserName, peer::NodeId, text::counted};
 
 /// The first byte of every encoded entry and proposal.
 pub const ENTRY_VERSION: u8 = 2;
@@ -79,7 +79,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     }
     match postcard::take_from_bytes(body) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("a log entry has {} bytes too many", rest.len())),
+        Ok((_, rest)) => Err(format!("a log entry has {} too many", counted(rest.len() as u64, "byte"))),
         Err(error) => Err(format!("a log entry does not decode: {error}")),
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
+        text::counted,
     },
 };
 
@@ -336,7 +337,9 @@ fn decode_version<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8], known: u8
     match value.split_first() {
         Some((version, body)) if *version == known => match postcard::take_from_bytes(body) {
             Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => Err(format!("{} has {} bytes too many", shown(key), rest.len())),
+            Ok((_, rest)) => {
+                Err(format!("{} has {} too many", shown(key), counted(rest.len() as u64, "byte")))
+            }
             Err(error) => Err(format!("{} does not decode: {error}", shown(key))),
         },
         Some((version, _)) => {

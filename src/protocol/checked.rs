@@ -14,7 +14,7 @@ use super::{
     file::{FILE_CHUNK_BYTES, FILE_NAME_BYTES, is_content_type, is_file_name},
     limits::{CLIENT_MSG_ID_BYTES, DISPLAY_NAME_BYTES, EMOJI_BYTES, QUERY_BYTES, TIME_END_S, TOPIC_BYTES},
     refusal::Refusal,
-    text::is_visible,
+    text::{counted, is_visible},
 };
 
 /// Why a value cannot be of its type: the predicate of a sentence, such as "is empty". Its subject is the
@@ -139,7 +139,7 @@ fn check_visible(text: &str) -> Result<(), Invalid> {
 /// A text of one line for people to read.
 fn check_line(text: &str, most: usize) -> Result<(), Invalid> {
     if text.len() > most {
-        Err(format!("has {} bytes; at most {most} are allowed", text.len()).into())
+        Err(format!("has {}; at most {most} are allowed", counted(text.len() as u64, "byte")).into())
     } else if text.chars().any(char::is_control) {
         Err("contains a control character".into())
     } else {

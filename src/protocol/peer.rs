@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     name::{RoomKey, ServerId, UserKey, UserName},
     report::Report,
+    text::counted,
 };
 
 /// The version of this module's encoding; ends that differ do not talk.
@@ -239,7 +240,7 @@ pub fn encode(message: &PeerMessage) -> Vec<u8> {
 pub fn decode(bytes: &[u8]) -> Result<PeerMessage, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(format!("a peer message has {} bytes too many", rest.len())),
+        Ok((_, rest)) => Err(format!("a peer message has {} too many", counted(rest.len() as u64, "byte"))),
         Err(error) => Err(format!("a peer message does not decode: {error}")),
     }
 }

@@ -9,6 +9,8 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::text::counted;
+
 /// Length of the secret and of every derived key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
@@ -41,8 +43,8 @@ impl ClusterSecret {
         let digits = text.trim().as_bytes();
         if digits.len() != 2 * KEY_BYTES {
             return Err(format!(
-                "the cluster secret has {} characters; it must be {} hexadecimal digits",
-                digits.len(),
+                "the cluster secret has {}; it must be {} hexadecimal digits",
+                counted(digits.len() as u64, "character"),
                 2 * KEY_BYTES
             ));
         }

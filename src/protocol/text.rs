@@ -10,6 +10,20 @@ pub fn is_harmful(letter: char) -> bool {
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
+/// A number with what it counts: `1 room`, `2 rooms`, `0 entries`. `one` is the word for one of them.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {}", plural(count, one))
+}
+
+/// The word for so many of what one is called `one`.
+pub fn plural(count: u64, one: &str) -> String {
+    match one.strip_suffix('y') {
+        _ if count == 1 => one.into(),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{one}s"),
+    }
+}
+
 /// Whether people would see something of the text.
 pub fn is_visible(text: &str) -> bool {
     !text.chars().all(is_unseen)
@@ -31,6 +45,20 @@ fn is_unseen(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_one_or_several() {
+        for (count, one, text) in [
+            (0, "room", "0 rooms"),
+            (1, "room", "1 room"),
+            (2, "room", "2 rooms"),
+            (1, "entry", "1 entry"),
+            (2, "entry", "2 entries"),
+            (2, "day", "2 days"),
+        ] {
+            assert_eq!(counted(count, one), text);
+        }
+    }
 
     #[test]
     fn what_shows_nothing_is_told_from_what_does() {

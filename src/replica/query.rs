@@ -16,6 +16,7 @@ use crate::{
         refusal::{Code, Refusal},
         request::HistoryRange,
         said::Said,
+        text::counted,
     },
 };
 
@@ -145,7 +146,7 @@ fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Resul
         return Ok(if is_empty {
             given(Vec::new())
         } else {
-            Answer::Nack(Refusal::bad_request(format!("the file has {} bytes", file.size)))
+            Answer::Nack(Refusal::bad_request(format!("the file has {}", counted(file.size, "byte"))))
         });
     }
     let number = (offset / FILE_CHUNK_BYTES as u64) as u32;

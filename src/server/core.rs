@@ -26,6 +26,7 @@ use crate::{
         peer::PeerMessage,
         report::Report,
         status::{Cause, Role},
+        text::counted,
     },
     replica::{
         Replica, TurnState,
@@ -235,8 +236,9 @@ impl Core {
         if now_ms - begun_ms >= SLOW_ROUND_MS {
             let (taking_in, rest) = (turn_ms - begun_ms, now_ms - turn_ms);
             log::warn!(
-                "this server is slow: a round took {taking_in} ms to take in {count} messages and {rest} ms \
-                 to sync and apply them"
+                "this server is slow: a round took {taking_in} ms to take in {} and {rest} ms \
+                 to sync and apply them",
+                counted(count as u64, "message")
             );
         }
     }
@@ -380,7 +382,7 @@ impl Core {
             self.described_ms = now.mono_ms;
             self.context.shared.described(self.replica.status(now), self.replica.server_list());
             if self.dropped > 0 {
-                log::warn!("{} messages to peers were dropped: their queues were full", self.dropped);
+                log::warn!("dropped, as the queues to peers were full: {}", counted(self.dropped, "message"));
                 self.dropped = 0;
             }
         }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     disk::StorageError,
-    protocol::{search::INDEX_VERSION, status::Progress},
+    protocol::{search::INDEX_VERSION, status::Progress, text::counted},
 };
 
 /// Events that one commit indexes at most.
@@ -107,9 +107,9 @@ impl Indexing {
         let left = (!is_end).then_some(self);
         store(connection, left)?;
         if left.is_none() {
-            log::info!("the index of searches is done: {} events", self.done);
+            log::info!("the index of searches is done: {}", counted(self.done, "event"));
         } else if self.done / LOGGED_EVENTS > before / LOGGED_EVENTS {
-            log::info!("the index of searches is being made anew: {} events are done", self.done);
+            log::info!("the index of searches is being made anew: {} so far", counted(self.done, "event"));
         }
         Ok(left)
     }

@@ -15,6 +15,7 @@ use crate::{
         name::{ServerId, UserKey},
         peer::{ConfState, LogEntry, LogEntryKind, NodeId},
         search::searchable,
+        text::counted,
     },
 };
 
@@ -82,7 +83,7 @@ pub(super) fn read_meta<V: DeserializeOwned>(name: &str, value: &[u8], crc: u32)
 pub(super) fn exact<'a, V: Deserialize<'a>>(bytes: &'a [u8]) -> Result<V, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Ok((_, rest)) => Err(format!("{} too many", counted(rest.len() as u64, "byte"))),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -4,6 +4,7 @@ import { startNotifying } from "./io/notify.js";
 import { openStore } from "./io/store.js";
 import { startWorker } from "./io/worker.js";
 import { Chat } from "./model/chat.js";
+import { counted } from "./model/text.js";
 import { App } from "./ui/app.js";
 import { loginPage } from "./ui/login.js";
 import { notice, offerReload } from "./ui/notices.js";
@@ -114,7 +115,7 @@ async function begin(login, isKnown) {
 /** @param {Chat} current @param {boolean} everywhere */
 async function logOut(current, everywhere) {
   const waiting = current.outbox.waiting.length;
-  if (waiting > 0 && !globalThis.confirm(`${waiting} messages are not sent and will be lost. Log out?`)) {
+  if (waiting > 0 && !globalThis.confirm(`${counted(waiting, "message is", "messages are")} not sent and will be lost. Log out?`)) {
     return;
   }
   if (current.hasAccount) {

@@ -145,7 +145,7 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
     assert_eq!(answer["epoch"], 1);
     carol.ask("create_join", json!({"room": "lobby"}));
     let said = done(&run(&["backup", "--verify", path(&backup)]));
-    assert!(said.contains("is good: 3 rooms, 2 users, 153 messages and 1 files of"), "{said}");
+    assert!(said.contains("is good: 3 rooms, 2 users, 153 messages and 1 file of"), "{said}");
 
     let mut new = Cluster::prepare();
     for place in 0..3 {
@@ -218,11 +218,12 @@ fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
     for (bytes, why) in [
         (&good[..good.len() - 1], "checksum"),
         (&good[..good.len() / 2], "checksum"),
-        (&b"SQLite format 3\0"[..], "no backup"),
+        (&[&good[..], b"more"].concat(), "this backup is damaged: take another one"),
+        (&b"SQLite format 3\0"[..], "this is no backup; name a file"),
     ] {
         fs::write(&bad, bytes).unwrap();
         let said = not_done(&run(&["backup", "--verify", path(&bad)]));
-        assert!(said.contains(why), "{said}");
+        assert!(said.contains(why) && said.contains(path(&bad)), "{said}");
         let empty = tempfile::tempdir().unwrap();
         let restored = run(&["restore", path(&bad), "--data-dir", path(empty.path()), "--server-id", "s0"]);
         assert!(not_done(&restored).contains(why));

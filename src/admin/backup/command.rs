@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::BufReader,
+    io::{self, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -11,6 +11,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use thiserror::Error;
 
 use super::{
     fetch::{BackupError, Fetched, fetch},
@@ -21,10 +22,10 @@ use crate::{
     admin::{
         error::{BadName, UsageError},
         operator::{Operator, OperatorArgs},
-        output::{clean, grouped},
+        output::{clean, counted, grouped},
         session::Session,
     },
-    backup::{self, Restored},
+    backup::{self, ReadError, RestoreError, Restored},
     protocol::ServerId,
 };
 
@@ -73,6 +74,38 @@ fn server_id(text: &str) -> Result<ServerId, BadName> {
     ServerId::new(text).ok_or_else(|| BadName::of("must be 1 to 32 of A-Z a-z 0-9 _ . -"))
 }
 
+/// Nothing was made of a backup, and what to do.
+#[derive(Debug, Error)]
+#[error("{}", self.in_words())]
+struct NotMade {
+    path: PathBuf,
+    source: RestoreError,
+}
+
+/// What reading says of a file that is cut off or changed, and not of the disk that it is on.
+const DAMAGED: [io::ErrorKind; 2] = [io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
+
+impl NotMade {
+    fn in_words(&self) -> String {
+        let NotMade { path, source } = self;
+        let advice = match source {
+            // It is about the folder, which is named.
+            RestoreError::Folder(_) | RestoreError::Storage(_) | RestoreError::Chance(_) => {
+                return source.to_string();
+            }
+            RestoreError::Read(ReadError::Io(error)) if !DAMAGED.contains(&error.kind()) => "",
+            RestoreError::Read(ReadError::NoBackup) => "; name a file that syncnet-admin backup has written",
+            RestoreError::Read(ReadError::Version(_)) => {
+                "; use the version of the program that has written it"
+            }
+            RestoreError::Read(_) | RestoreError::State(_) | RestoreError::File(_) => {
+                "; this backup is damaged: take another one, or copy it again from where it came from"
+            }
+        };
+        format!("{}: {source}{advice}", path.display())
+    }
+}
+
 /// Makes a backup, or checks one. The exit status is 1 if that did not work.
 ///
 /// # Errors
@@ -83,6 +116,7 @@ pub fn backup(args: BackupArgs) -> Result<ExitCode, UsageError> {
         let source = open(&path, "checking")?;
         let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let checked = backup::verify(source, beside.unwrap_or(Path::new(".")));
+        let checked = checked.map_err(|source| NotMade { path: path.clone(), source });
         return Ok(say(checked.map(|restored| format!("{} is good: {}", path.display(), held(&restored)))));
     }
     let operator = operator.load()?;
@@ -113,6 +147,7 @@ pub fn restore(args: RestoreArgs) -> Result<ExitCode, UsageError> {
     let source = open(&file, "restoring")?;
     let data_dir = data_dir.join(server_id.as_str());
     let restored = backup::restore(source, &data_dir, &server_id);
+    let restored = restored.map_err(|source| NotMade { path: file, source });
     Ok(say(restored.map(|restored| {
         format!(
             "{} holds {}; restore every server of the new cluster from the same file before you start them",
@@ -133,10 +168,10 @@ fn make(operator: &Operator, path: &Path) -> Result<String, BackupError> {
     let mut session = Session::open(&operator.targets, &operator.key, operator.timeout)?;
     let Fetched { checked, bytes } = fetch(operator, &mut session, path)?;
     Ok(format!(
-        "{} was written: {} bytes with {} events up to entry {}, from {}",
+        "{} was written: {} with {} up to entry {}, from {}",
         path.display(),
-        grouped(bytes),
-        grouped(checked.contents.events),
+        counted(bytes, "byte"),
+        counted(checked.contents.events, "event"),
         grouped(checked.head.snapshot.index),
         checked.head.server_id
     ))
@@ -145,11 +180,11 @@ fn make(operator: &Operator, path: &Path) -> Result<String, BackupError> {
 fn held(restored: &Restored) -> String {
     let Restored { head, rooms, users, messages, files } = restored;
     format!(
-        "{} rooms, {} users, {} messages and {} files of {}, up to entry {}",
-        grouped(*rooms as u64),
-        grouped(*users as u64),
-        grouped(*messages),
-        grouped(*files as u64),
+        "{}, {}, {} and {} of {}, up to entry {}",
+        counted(*rooms as u64, "room"),
+        counted(*users as u64, "user"),
+        counted(*messages, "message"),
+        counted(*files as u64, "file"),
         clean(&head.cluster_name),
         grouped(head.snapshot.index)
     )

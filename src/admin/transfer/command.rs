@@ -13,7 +13,7 @@ use crate::{
     admin::{
         error::{BadName, UsageError},
         operator::{Operator, OperatorArgs},
-        output::{clean, grouped},
+        output::{clean, counted},
         session::Session,
     },
     output_file::{Existing, OutputFile},
@@ -73,7 +73,7 @@ pub fn export(args: ExportArgs) -> Result<ExitCode, UsageError> {
         }
     });
     Ok(say(exported.map(|Written { rooms, events }| {
-        format!("{} rooms with {} events were written", grouped(rooms), grouped(events))
+        format!("written: {} with {}", counted(rooms, "room"), counted(events, "event"))
     })))
 }
 
@@ -95,9 +95,9 @@ pub fn import(args: ImportArgs) -> Result<ExitCode, UsageError> {
     Ok(say(imported.map(|Taken { rooms, events, present }| {
         let present = match present {
             0 => String::new(),
-            present => format!("; {} were there already", grouped(present)),
+            present => format!("; there already: {}", counted(present, "event")),
         };
-        format!("{} rooms with {} events were taken over{present}", grouped(rooms), grouped(events))
+        format!("taken over: {} with {}{present}", counted(rooms, "room"), counted(events, "event"))
     })))
 }
 

@@ -5,7 +5,10 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
-    admin::session::{AskError, OpenError},
+    admin::{
+        output::counted,
+        session::{AskError, OpenError},
+    },
     protocol::{RoomName, checked::Invalid},
 };
 
@@ -189,8 +192,10 @@ pub enum LineError {
     Room { room: RoomName, source: Box<AskError> },
     /// The end counts something else than the file holds.
     #[error(
-        "the end counts {rooms} rooms with {events} events, and before it stand {seen_rooms} with {seen_events}: \
-         something was cut out of the file, or put in"
+        "the end counts {} with {}, and before it stand {seen_rooms} with {seen_events}: something was cut out of the \
+         file, or put in",
+        counted(*rooms, "room"),
+        counted(*events, "event")
     )]
     Counts {
         /// Rooms that it counts.

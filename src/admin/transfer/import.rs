@@ -350,7 +350,7 @@ mod tests {
             ),
             (vec![room(1, 3), event(1, "a"), event(3, "b")], "line 3: event 3 of den, where event 2 belongs"),
             (vec![room(1, 3), event(1, "a"), end(1, 1)], "line 3: den ends before its event 2"),
-            (vec![room(1, 1), event(1, "a"), end(1, 2)], "line 3: the end counts 1 rooms with 2 events"),
+            (vec![room(1, 1), event(1, "a"), end(1, 2)], "line 3: the end counts 1 room with 2 events"),
             (vec![room(1, 1), event(1, "a"), end(2, 1)], "line 3: the end counts 2 rooms"),
             (
                 vec![room(1, 1), event(1, "a"), end(1, 1), end(1, 1)],

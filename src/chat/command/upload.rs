@@ -24,6 +24,7 @@ use crate::{
         name::UserName,
         refusal::{Code, Refusal},
         request,
+        text::counted,
     },
 };
 
@@ -140,7 +141,10 @@ impl Operation for FileChunk {
         let file = state.own_upload(context, self.file_id)?;
         let end = self.offset.checked_add(self.bytes.len() as u64).filter(|end| *end <= file.size);
         let end = end.ok_or_else(|| {
-            Refusal::bad_request(format!("offset and bytes reach beyond the file's {} bytes", file.size))
+            Refusal::bad_request(format!(
+                "offset and bytes reach beyond the file's {}",
+                counted(file.size, "byte")
+            ))
         })?;
         // All pieces but the last are of one size, so that a reader finds each by its number.
         let is_piece = self.offset.is_multiple_of(FILE_CHUNK_BYTES as u64)
@@ -179,7 +183,7 @@ impl Operation for FileEnd {
             return Ok(Checked::Unchanged(file.reply(self.file_id)));
         }
         if file.sha256.is_some() || file.received < file.size {
-            let reason = format!("{} of {} bytes have arrived", file.received, file.size);
+            let reason = format!("{} of {} have arrived", file.received, counted(file.size, "byte"));
             return Err(Refusal::bad_request(reason));
         }
         Ok(Checked::Change(()))

@@ -24,9 +24,12 @@ use ratatui::{
 };
 use thiserror::Error;
 
-use crate::client::{
-    terminal::{options::Settings, signals::Signals},
-    update::Update,
+use crate::{
+    client::{
+        terminal::{options::Settings, signals::Signals},
+        update::Update,
+    },
+    protocol::text::counted,
 };
 
 use super::{
@@ -73,8 +76,8 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     drop(session);
     let waiting: usize = model.rooms.values().map(|room| room.waiting()).sum();
     if waiting > 0 {
-        let plural = if waiting == 1 { "" } else { "s" };
-        println!("* {waiting} message{plural} not acknowledged yet; the next run sends what is left");
+        let messages = counted(waiting as u64, "message");
+        println!("* {messages} not acknowledged yet; the next run sends what is left");
     }
     status
 }

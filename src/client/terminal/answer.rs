@@ -13,13 +13,11 @@ use crate::{
         checked::Time,
         request::{self, HistoryRange},
         status::Progress,
+        text::counted,
     },
 };
 
-use super::{
-    date,
-    show::{self, counted},
-};
+use super::{date, show};
 
 /// The lines that tell the outcome of `command`.
 pub fn lines(command: &str, reply: &Reply) -> Vec<String> {

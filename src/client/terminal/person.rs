@@ -37,7 +37,7 @@ use crate::{
         outbox::Message,
         update::Update,
     },
-    protocol::{EventKind, RoomName, UserName},
+    protocol::{EventKind, RoomName, UserName, text::counted},
 };
 
 use super::{
@@ -48,7 +48,7 @@ use super::{
     paths,
     secrets::{NoSecret, PasswordKind, Secrets},
     session::{Outcome, Session},
-    show::{self, counted, harmless},
+    show::{self, harmless},
     signals::Signals,
     typed::Typed,
 };

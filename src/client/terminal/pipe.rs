@@ -19,7 +19,7 @@ use crate::{
         login::Secret,
         update::Update,
     },
-    protocol::RoomKey,
+    protocol::{RoomKey, text::counted},
 };
 
 use super::{
@@ -28,7 +28,7 @@ use super::{
     options::Settings,
     secrets::{NoSecret, PasswordKind, Secrets},
     session::{Outcome, Session},
-    show::{self, counted},
+    show,
     signals::Signals,
 };
 

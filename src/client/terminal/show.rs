@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use crate::{
     client::update::Update,
-    protocol::{Event, EventKind, Message, RoomName, UserName, text::is_harmful},
+    protocol::{
+        Event, EventKind, Message, RoomName, UserName,
+        text::{counted, is_harmful},
+    },
 };
 
 use super::answer;
@@ -186,12 +189,6 @@ pub fn size(bytes: u64) -> String {
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
-}
-
-/// `1 event`, `2 events`.
-pub fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use super::{
     name::RoomName,
     refusal::{Code, Refusal},
     status::{ServerList, Status},
+    text::counted,
 };
 
 /// What becomes of a request.
@@ -320,7 +321,7 @@ impl Request {
 fn check_body(body: &Body, limits: &Limits) -> Result<(), Refusal> {
     let (bytes, most) = (body.as_str().len(), limits.body_bytes);
     if bytes > most {
-        let reason = format!("body has {bytes} bytes; at most {most} are allowed");
+        let reason = format!("body has {}; at most {most} are allowed", counted(bytes as u64, "byte"));
         return Err(Refusal::new(Code::TooLarge, reason));
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::protocol::{
     limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits},
     name::RoomName,
     refusal::Refusal,
+    text::counted,
 };
 
 /// Appends events of another time or cluster to a room. The room must end just before the first of them.
@@ -35,7 +36,10 @@ impl Import {
             if let Ok(EventKind::Message(message)) = event.event.event_kind()
                 && (message.body.len() > limits.body_bytes || message.body.contains('\0'))
             {
-                return Err(wrong(format!("a body has at most {} bytes and no NUL", limits.body_bytes)));
+                return Err(wrong(format!(
+                    "a body has at most {} and no NUL",
+                    counted(limits.body_bytes as u64, "byte")
+                )));
             }
         }
         Ok(())

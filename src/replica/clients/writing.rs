@@ -22,6 +22,7 @@ use crate::{
         request::{Chat, Request},
         said::Said,
         status::Role,
+        text::counted,
     },
 };
 
@@ -254,7 +255,7 @@ impl Clients {
         }
         if let Command::FileBegin(command::FileBegin { file, .. }) = command {
             if file.size > limits.file_bytes {
-                let reason = format!("a file may have {} bytes", limits.file_bytes);
+                let reason = format!("a file may have {}", counted(limits.file_bytes, "byte"));
                 return Err(Refusal::new(Code::TooLarge, reason));
             }
             self.rates.upload(now_ms, limits, (user.key(), addr), file.size)?;
@@ -302,14 +303,18 @@ pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Resu
     if creates.is_some_and(|room| env.state.room(&room.key()).is_none())
         && env.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
     {
-        let reason = format!("you have created {} rooms; no more are allowed", limits.rooms_per_user);
+        let reason = format!(
+            "you have created {}; no more are allowed",
+            counted(limits.rooms_per_user as u64, "room")
+        );
         return Err(Refusal::new(Code::Forbidden, reason));
     }
     if let Command::FileBegin(command::FileBegin { file, .. }) = command {
         let used = env.state.user(&user.key()).map_or(0, |user| user.file_bytes);
         if file.size <= limits.file_bytes && used.saturating_add(file.size) > limits.file_bytes_per_user {
             let reason = format!(
-                "your files have {used} bytes; {} are allowed in all, so delete some first",
+                "your files have {}; {} are allowed in all, so delete some first",
+                counted(used, "byte"),
                 limits.file_bytes_per_user
             );
             return Err(Refusal::new(Code::TooLarge, reason));

@@ -28,6 +28,7 @@ use crate::{
         credential::Token,
         file::FILE_CHUNK_BYTES,
         request::{Chat, Destination, FileBegin, FileChunk, FileDelete, FileEnd, FileRead, Login},
+        text::counted,
     },
     server::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
 };
@@ -74,8 +75,9 @@ fn boundary(head: &Head) -> Result<Option<String>, Abort> {
 fn upload_of_unknown_size(exchange: &mut Exchange<'_>, upload: &mut Upload) -> Result<Done, Abort> {
     let config = exchange.server.context.config();
     let most = config.replica.limits.file_bytes;
-    let too_large =
-        || Abort::from(Response::error(413, "too_large", &format!("a file may have {most} bytes")));
+    let too_large = || {
+        Abort::from(Response::error(413, "too_large", &format!("a file may have {}", counted(most, "byte"))))
+    };
     let mut form = upload.boundary.as_deref().map(FormFile::new);
     // Temporary folders may be small, or may not be there at all.
     let mut file = tempfile::tempfile_in(&config.data_dir).map_err(|error| no_space(&error))?;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
     disk::InstallError,
-    protocol::peer::SnapshotHead,
+    protocol::{peer::SnapshotHead, text::counted},
     storage::{
         bounds::Totals,
         checksum,
@@ -108,7 +108,10 @@ impl<'a> Incoming<'a> {
     pub fn next(&mut self) -> Result<(u8, &[u8]), InstallError> {
         let length = u32::from_le_bytes(self.array()?) as usize;
         if !(1..=RECORD_BYTES_MAX).contains(&length) {
-            return Err(unreadable(format!("the snapshot has a record of {length} bytes")));
+            return Err(unreadable(format!(
+                "the snapshot has a record of {}",
+                counted(length as u64, "byte")
+            )));
         }
         let crc = u32::from_le_bytes(self.array()?);
         self.body.resize(length, 0);

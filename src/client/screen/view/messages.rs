@@ -6,6 +6,8 @@ use ratatui::{
     text::{Line, Span},
 };
 
+use crate::protocol::text::counted;
+
 use super::{
     super::model::{
         Model,
@@ -36,8 +38,7 @@ pub fn header(model: &Model, area: Rect, buffer: &mut Buffer) {
         marks.push(format!("{} pinned", room.pins.len()));
     }
     if room.other.is_none() && room.member_count > 0 {
-        let plural = if room.member_count == 1 { "" } else { "s" };
-        marks.push(format!("{} member{plural}", room.member_count));
+        marks.push(counted(room.member_count, "member"));
     }
     let marks = marks.join(" · ");
     let sign = if room.other.is_some() { "@" } else { "#" };

@@ -8,7 +8,10 @@ use ratatui::{
     widgets::{Block, BorderType, Widget},
 };
 
-use crate::client::terminal::commands::{COMMANDS, usage};
+use crate::{
+    client::terminal::commands::{COMMANDS, usage},
+    protocol::text::counted,
+};
 
 use super::{
     super::{
@@ -334,7 +337,9 @@ fn react(model: &Model, typed: &Field, area: Rect, buffer: &mut Buffer) -> Optio
 fn ask(model: &Model, question: &Question, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let (title, text) = match question {
         Question::Delete(_) => ("Delete", "Delete this message for everyone?".to_owned()),
-        Question::SendLines(count) => ("Send", format!("Send {count} lines as one message?")),
+        Question::SendLines(count) => {
+            ("Send", format!("Send {} as one message?", counted(*count as u64, "line")))
+        }
     };
     let inner = frame(model, title, area, (48, 5), buffer);
     buffer.set_stringn(inner.x, inner.y, text, inner.width.into(), model.theme.text());
