@@ -195,7 +195,7 @@ pub struct ReplicaConfig {
     pub auth: Auth,
     /// What followers do with writes.
     pub followers: Followers,
-    /// Entries of the log that are kept behind the applied index for peers that were away.
+    /// Applied entries of the log that are kept for peers that were away.
     pub keep_entries: u64,
 }
 

@@ -58,7 +58,7 @@ pub enum UsageError {
     Manual(#[source] io::Error),
 }
 
-/// A name on the command line that is none.
+/// A name on the command line that is not allowed.
 #[derive(Debug, Error)]
 #[error("a name {0}")]
 pub struct BadName(String);

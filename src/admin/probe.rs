@@ -29,7 +29,7 @@ impl Observation {
 
 /// Asks every target, each in a thread of its own; takes little longer than `timeout` in all.
 ///
-/// The observations stand in the order of the targets.
+/// The observations are in the order of the targets.
 pub fn ask_all(targets: &[Target], timeout: Duration) -> Vec<Observation> {
     thread::scope(|scope| {
         let asked: Vec<_> =

@@ -39,7 +39,7 @@ pub enum SecretError {
 /// Makes sure that there is a secret in `file`.
 ///
 /// # Errors
-/// There is none that a server would take.
+/// There is no secret that a server would take.
 pub fn run(file: &Path) -> Result<ExitCode, UsageError> {
     let is_new = ensure(file)?;
     let what = if is_new { "was made" } else { "has a secret already and stays as it is" };

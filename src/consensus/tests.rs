@@ -127,7 +127,7 @@ fn the_tail_in_memory_is_bounded_by_its_bytes() {
         turn(&mut consensus).unwrap();
     }
     assert_eq!((before, consensus.raw.store().tail_bytes), (0, 4 * large));
-    // What is not in memory is on the disk.
+    // Entries that are not in memory are on the disk.
     lags(&mut consensus, 5).unwrap();
     drop(consensus);
     let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();

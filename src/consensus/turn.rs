@@ -72,7 +72,7 @@ impl<S: Storage> Consensus<S> {
             .take_read_states()
             .into_iter()
             .filter_map(|read| {
-                // An answer that comes late for an earlier run is none to this run's question.
+                // A late answer to an earlier run's question must not count for this run's.
                 let question = read.request_ctx.strip_prefix(&self.asker[..])?;
                 Some((u64::from_be_bytes(question.try_into().ok()?), read.index))
             })

@@ -420,7 +420,7 @@ impl Election {
 
     /// Passes on a token of a higher rank and gives way to its owner; swallows others, unless this server
     /// cannot try itself. It came at `came_ms`. If it finds no way on, it waits for another view: servers
-    /// that have just started hear of each other one after the other.
+    /// that have just started learn of each other one by one.
     fn judge(&mut self, now_ms: u64, mut token: Token, came_ms: u64) {
         let Some(mine) = self.knowledge.rank() else { return };
         if self.knowledge.is_orphan(&token) {

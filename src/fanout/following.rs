@@ -63,7 +63,7 @@ impl Subscriptions {
         if seq <= known {
             return;
         }
-        // Normally there is nothing in between.
+        // Usually no event is missing in between.
         self.advance(room, seq - 1);
         let Some(followed) = self.rooms.get_mut(&room) else { return };
         followed.push(Arc::clone(&said));

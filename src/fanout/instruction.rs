@@ -96,7 +96,7 @@ pub struct Join {
     /// The log entry of the join, which tells it from others of the connection.
     pub index: u64,
     pub to: AnswerTo,
-    /// The answer but for `events` and `more`; `last_seq` is the room's newest event at this point of
+    /// The answer without `events` and `more`; `last_seq` is the room's newest event at this point of
     /// the instructions.
     pub answer: JoinAnswer,
     /// Whether the request named `after`, and which. On a resume the events in the answer begin at `after +

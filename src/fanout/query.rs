@@ -35,7 +35,7 @@ pub enum Purpose {
         to: AnswerTo,
         /// Which events were asked for: `more` looks in this direction.
         range: HistoryRange,
-        /// The answer but for its events and `more`.
+        /// The answer without its events and `more`.
         page: HistoryPage,
     },
 }

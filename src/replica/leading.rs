@@ -117,7 +117,7 @@ impl Leading {
         (!entries.is_empty()).then_some(entries)
     }
 
-    /// So many of the next commands were proposed.
+    /// Removes the next `count` commands, which were proposed.
     pub fn proposed(&mut self, count: usize) {
         self.waiting.drain(..count);
     }

@@ -98,7 +98,7 @@ pub enum Read {
     Export {
         room: RoomId,
         range: EventRange,
-        /// The answer but for its events and `more`.
+        /// The answer without its events and `more`.
         page: ExportPage,
     },
 }

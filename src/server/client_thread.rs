@@ -305,7 +305,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Who is at the other end, as far as that can be told from outside.
+    /// The client's address, and what else is known before any login.
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo {
             addr: self.addr,

@@ -137,7 +137,7 @@ impl Client {
         matches!(self.sink, Sink::Socket(_)).then(|| *self.speaks.lock())
     }
 
-    /// From now on it speaks WebSocket. To be said before the replica hears of it.
+    /// From now on it speaks WebSocket. Must be called before the replica is told of the connection.
     pub fn speak_web_socket(&self) {
         self.speak(Speaks::WebSocket);
         self.control.get_or_init(Mutex::default);
@@ -437,7 +437,7 @@ mod tests {
         Neighbourhood::of(Some(IpAddr::V4(number.into())))
     }
 
-    /// The places of connections that come one after the other from these addresses: `o`rdinary, `r`eserved,
+    /// The places of connections that come one by one from these addresses: `o`rdinary, `r`eserved,
     /// or `-`.
     fn let_in(open: &mut Open, addresses: &[u32]) -> (String, Vec<Seat>) {
         let seats: Vec<Option<Seat>> = addresses

@@ -107,10 +107,10 @@ pub enum SettingError {
     /// Two have one place in the ring.
     #[error("{one} and {other} have the same ring_position {position}")]
     SamePosition { one: ServerId, other: ServerId, position: u32 },
-    /// What cannot be a host.
+    /// A text that cannot be a host.
     #[error("the {what} of {server_id} is {host:?}; it must be a name or an IP address")]
     Host { what: &'static str, server_id: ServerId, host: String },
-    /// What cannot be a port.
+    /// A number that cannot be a port.
     #[error("the {what} of {server_id} is {port}; it must be 1 to {most}")]
     Port {
         what: &'static str,
@@ -158,12 +158,12 @@ pub enum SettingError {
     /// The certificate and its key.
     #[error(transparent)]
     Certificate(#[from] UnfitCertificate),
-    /// What is no origin.
+    /// An allowed origin is none.
     #[error("http.allowed_origins has {0:?} in it; an origin is like https://chat.example.org:8443")]
     Origin(String),
     #[error("http.trusted_proxies has {:?} in it; name an address, or a network such as 10.0.0.0/8", .0.0)]
     Proxy(NoAddress),
-    /// What is no group of multicasts.
+    /// The multicast group is none.
     #[error("heartbeat.multicast_group is {0}; it must be in 224.0.0.0/4")]
     MulticastGroup(Ipv4Addr),
     /// The file with the token for the metrics.

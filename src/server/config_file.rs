@@ -306,7 +306,7 @@ pub enum FileError {
         /// What the system says.
         source: io::Error,
     },
-    /// What stands in it is wrong.
+    /// Its content is wrong.
     #[error("the configuration {}: {source}", path.display())]
     Text { path: PathBuf, source: TextError },
 }

@@ -1,9 +1,9 @@
 //! Settings from the environment, for containers and service managers, which start servers without a command
 //! line of their own.
 //!
-//! Each variable stands for an option of the command line and is read as that is. An option that was typed
-//! counts more than its variable, a variable more than the configuration file, and that more than the
-//! default. An empty variable is as good as none.
+//! Each variable stands for an option of the command line and is read as that is. An option on the command
+//! line counts more than its variable, a variable more than the configuration file, and that more than the
+//! default. An empty variable counts as none.
 
 use std::ffi::OsStr;
 
@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, error::ContextKind};
 
 use super::{args::Args, config_file::distance};
 
-/// The variables, each with the id of the option that it stands for.
+/// The variables, each with the id of its option.
 pub const VARIABLES: [(&str, &str); 16] = [
     ("SYNCNET_SERVER_ID", "server_id"),
     ("SYNCNET_SERVERS", "servers"),

@@ -98,7 +98,7 @@ impl From<ServerStopping> for Failure {
     }
 }
 
-/// Asks requests of the chat. What stands behind it is a server, or in tests a small copy of one.
+/// Sends requests to the chat: to a server, or in tests to a small copy of one.
 pub trait ChatSession {
     /// Sends a request, and gives the number that its answer will have. Requests that change something are
     /// carried out in the order in which they are sent.

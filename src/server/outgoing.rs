@@ -42,7 +42,7 @@ pub struct Outgoing {
     written: usize,
 }
 
-/// A line with what stands in front of it.
+/// A line with the head of its frame.
 #[derive(Debug)]
 struct Piece {
     head: [u8; HEAD_BYTES],

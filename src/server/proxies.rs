@@ -80,7 +80,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address as it stands in such lists: with or without brackets and a port.
+/// An address as it is written in such lists: with or without brackets and a port.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inside, _)| inside);

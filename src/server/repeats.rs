@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 /// How long a text is not written again.
 const WINDOW: Duration = Duration::from_secs(10);
-/// So many different texts of one place are written in that time.
+/// How many different texts of one place are written in that time.
 const TEXTS_MAX: usize = 20;
 
 /// A place that logs: file and line.

@@ -19,9 +19,9 @@ pub struct ServerAddress {
 pub enum AddressError {
     /// There is no `=` in it.
     NoId(String),
-    /// What is before the `=` is no server id.
+    /// The text before the `=` is no server id.
     BadId(String),
-    /// What should be `host:port` is not.
+    /// The text after it is no `host:port`.
     NoPort(String),
 }
 

@@ -59,7 +59,7 @@ impl Stream {
         self.tls.get().is_some()
     }
 
-    /// Reads what there is, and waits if there is nothing. A signal is no reason to fail. 0 is the end.
+    /// Reads what there is, and waits if there is nothing. Signals do not make it fail. 0 is the end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_after(buffer, || Ok(()))
     }

@@ -40,7 +40,7 @@ CREATE TABLE event (
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
 ";
-/// `crc` stands before `bytes`, so that it is read without the pages that these overflow into.
+/// `crc` comes before `bytes`, so that it is read without the overflow pages of these.
 const FILE_TABLES: &str = "
 CREATE TABLE chunk (
     file BLOB NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL,

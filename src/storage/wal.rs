@@ -65,7 +65,7 @@ enum Scan {
         salt: [u8; 8],
         /// Frames up to the end of the last transaction that is whole.
         committed: u32,
-        /// A frame behind them fails, though a later transaction was begun.
+        /// A later frame fails, though another transaction was begun after it.
         lost: Option<u32>,
     },
 }

@@ -181,7 +181,7 @@ pub enum LineError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// A place is none that a room can have.
+    /// No room can have an event with this place.
     #[error("a place {0}")]
     Place(Invalid),
     /// The cluster does not take an event.

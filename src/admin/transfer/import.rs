@@ -93,7 +93,7 @@ pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, Trans
     if is_whole { Ok(taken) } else { Err(TransferError::EndsEarly) }
 }
 
-/// An event that waits to be sent, with the line that it stands in.
+/// An event that waits to be sent, with its line.
 struct Waiting {
     line: u64,
     event: ImportEvent,
@@ -240,7 +240,7 @@ impl Room {
         Ok(())
     }
 
-    /// The room's last event was read, and `line` is the one behind it.
+    /// The room's last event was read, and `line` is the next line.
     fn end(mut self, session: &mut Session, line: u64, taken: &mut Taken) -> Result<(), TransferError> {
         self.send(session)?;
         if self.next <= self.last_seq {

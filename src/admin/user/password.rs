@@ -33,7 +33,7 @@ pub enum PasswordError {
 /// does not show it.
 ///
 /// # Errors
-/// There is none, or none that a server would take.
+/// There is no password, or a server would not take it.
 pub fn ask(username: &str, from_stdin: bool) -> Result<ChosenPassword, PasswordError> {
     if from_stdin { from_line(io::stdin().lock()) } else { from_terminal(username) }
 }

@@ -458,7 +458,7 @@ fn catching_up_never_cuts_its_own_reader() {
 #[test]
 fn catching_up_leaves_out_no_long_line() {
     let mut story = Story::new(16 << 10, 1);
-    // Few lines wait, and yet the long one does not fit behind them.
+    // Few lines wait, but the long one does not fit after them.
     for body in ["x".repeat(6 << 10), "y".repeat(12 << 10), "z".into()] {
         story.history.say(&body);
     }

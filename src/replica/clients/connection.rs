@@ -217,7 +217,7 @@ impl Connection {
         self.writes.push_back(Slot::Waiting(seq, Box::new(write)));
     }
 
-    /// Queues an answer that is known already behind the writes that wait.
+    /// Queues an answer that is known already after those of the writes that wait.
     pub fn answer_in_turn(&mut self, answer: WriteAnswer) {
         self.ending |= matches!(answer, WriteAnswer::Last(_));
         self.writes.push_back(Slot::Answered(answer));

@@ -298,7 +298,7 @@ impl Clients {
         }
     }
 
-    /// Refuses a request, in its turn behind the writes that wait.
+    /// Refuses a request, in its turn after the writes that wait.
     fn refuse(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal, last: bool) {
         let said = Said::nack(to, refusal, env.signature());
         if let Some(connection) = self.connections.get_mut(conn) {

@@ -46,7 +46,7 @@ pub struct Presence {
     elsewhere: BTreeMap<ServerId, BTreeMap<UserKey, State>>,
     /// Users of this server whose state changed since the peers were told.
     untold: BTreeSet<UserKey>,
-    /// What clients were shown last of each user who is not offline, and when.
+    /// The last state that clients were shown of each user who is not offline, and when.
     shown: BTreeMap<UserKey, (State, u64)>,
     /// Users whose state may differ from the shown one, and since when.
     changed: BTreeMap<UserKey, u64>,

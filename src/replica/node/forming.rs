@@ -6,9 +6,9 @@
 //! data that meets one with data is welcomed too, but is no founder: it has to join.
 //!
 //! **Restored servers.** A folder that a backup was restored into holds a state and belongs to no cluster.
-//! Such servers begin one together in the same way, if all of them hold the same state; its log goes on
-//! behind that state. They are let into no other cluster, in particular not into the one that the backup was
-//! made of: there, other entries may have come behind that state.
+//! Such servers begin one together in the same way, if all of them hold the same state; its log continues
+//! after that state. No other cluster accepts them, in particular not the one that the backup was made from:
+//! there, other entries may have followed that state.
 //!
 //! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
 //! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).
@@ -192,7 +192,7 @@ impl<S: Storage> Node<S> {
         let mut voters: Vec<NodeId> = cluster.founders.iter().map(|founder| founder.node_id).collect();
         voters.sort();
         let conf = ConfState { voters, ..ConfState::default() };
-        // The log begins behind the restored state, if there is one.
+        // The log begins after the restored state, if there is one.
         let LogMark { last_log_term: term, last_log_index: index } = self.consensus.synced();
         let batch = Batch {
             cluster: Some(cluster),

@@ -67,7 +67,7 @@ pub struct Node<S: Storage> {
     /// When what is remembered of other servers was last stored.
     remembered_ms: u64,
     next_wipe_ms: u64,
-    /// Until when the leader's entries are passed over, see [`Node::go_on_without`].
+    /// Until when the leader's entries are ignored, see [`Node::go_on_without`].
     no_entries_until_ms: u64,
     quarantined: bool,
     damage: Option<Damage>,

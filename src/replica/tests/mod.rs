@@ -66,7 +66,7 @@ fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
     cluster.say(1, 1, &[JOIN]);
     cluster.run_ms(40);
     cluster.heard(1, 1);
-    // The leader is gone before it hears of these.
+    // The leader is gone before these reach it.
     cluster.kill(3);
     cluster.say(1, 1, &[&chat("a"), &chat("b")]);
     cluster.run_ms(100);

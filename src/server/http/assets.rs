@@ -70,7 +70,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     all_paths().filter(|path| !path.starts_with(OF_DASHBOARD))
 }
 
-/// The file at `path`, which is what stands behind [`PREFIX`]: the version and a path under `src/web`.
+/// The file at `path`, which is the part after [`PREFIX`]: the version and a path under `src/web`.
 pub fn find(path: &str) -> Option<Asset> {
     let (version, path) = path.split_once('/')?;
     if version != *VERSION {

@@ -7,14 +7,14 @@ use super::head::RequestError;
 const LINE_MAX: usize = 1_024;
 /// The most that is not the body itself. Without a limit a body of nothing but extensions would never end.
 const ASIDE_MAX: usize = 64 * 1_024;
-/// Lines behind the last chunk.
+/// Most lines after the last chunk.
 const TRAILERS_MAX: usize = 64;
 
 /// A body of which some has been read.
 #[derive(Debug)]
 pub struct Chunked {
     state: DecoderState,
-    /// Bytes of lines so far, but for the shortest possible line of each chunk.
+    /// Bytes of lines so far, without the digits of the sizes.
     aside: usize,
 }
 

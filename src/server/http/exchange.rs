@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
         self.reader = reader;
     }
 
-    /// The connection ends behind the answer.
+    /// The connection ends after the answer.
     pub fn close(&mut self) {
         self.closes = true;
     }
@@ -150,7 +150,7 @@ impl<'a> Exchange<'a> {
         self.head.body_bytes
     }
 
-    /// The next piece of the body, `count` bytes long but for the last one; empty at its end.
+    /// The next piece of the body, `count` bytes long except for the last one; empty at its end.
     pub fn read_body(&mut self, count: usize) -> Result<Vec<u8>, Abort> {
         if self.chunked.is_some() {
             return self.read_chunks(count);

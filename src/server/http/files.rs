@@ -33,7 +33,7 @@ use crate::{
     server::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
 };
 
-/// The bytes of a chunk, but for the last one. A read begins at a multiple of it.
+/// The bytes of each chunk except the last. A read begins at a multiple of it.
 const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 /// Chunks that are on their way to the log at once.
 const CHUNKS_AHEAD: usize = 4;
@@ -149,7 +149,7 @@ fn wrong_answer() -> Failure {
     Refusal::new(Code::Unavailable, "an answer of this server is about something else").into()
 }
 
-/// A post of a file, but for its bytes.
+/// A post of a file, without its bytes.
 struct Upload {
     token: String,
     room: String,

@@ -14,7 +14,7 @@ pub struct FormFile {
     /// What ends a part: a line end and the boundary.
     delimiter: Vec<u8>,
     state: ParserState,
-    /// What has come and is not used yet; no longer than the head of a part.
+    /// Bytes that are not used yet; never more than the head of a part.
     rest: Vec<u8>,
     found: Option<Found>,
 }

@@ -42,7 +42,7 @@ impl Method {
         }
     }
 
-    /// As it stands in `Allow`.
+    /// As it is written in `Allow`.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -54,7 +54,7 @@ impl Method {
     }
 }
 
-/// A request but for its body.
+/// A request without its body.
 #[derive(Debug, PartialEq)]
 pub struct Head {
     /// What is to be done.
@@ -214,7 +214,7 @@ impl Head {
         self.credentials("bearer")
     }
 
-    /// What stands in `Authorization` behind this scheme.
+    /// The credentials in `Authorization` for this scheme.
     pub fn credentials(&self, scheme: &str) -> Option<&str> {
         let (given, credentials) = self.once("authorization").ok()??.split_once(' ')?;
         given.eq_ignore_ascii_case(scheme).then_some(credentials.trim()).filter(|text| !text.is_empty())

@@ -28,7 +28,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads an origin as browsers write it; `null`, and whatever has more in it, is none.
+    /// Reads an origin as browsers write it; `null` is none, nor is a text with more in it.
     pub fn parse(text: &str) -> Option<Origin> {
         let (scheme, authority) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();

@@ -43,7 +43,7 @@ impl Response {
         Response::json(status, &json!({"error": {"code": code, "reason": reason}}))
     }
 
-    /// With one more header. What cannot stand in a header is left out of its value.
+    /// With one more header. Characters that a header cannot have are left out of its value.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let mut value = value.into();
         value.retain(|letter| !letter.is_control());

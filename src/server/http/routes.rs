@@ -14,9 +14,9 @@ use super::{
 #[derive(Debug, Clone, Copy)]
 enum Paths {
     One(&'static str),
-    /// Those with one more name behind it.
+    /// Paths with one more name after it.
     Under(&'static str),
-    /// Those with a path of any length behind it.
+    /// Paths with any number of names after it.
     Tree(&'static str),
 }
 

@@ -39,7 +39,7 @@ pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     ))
 }
 
-/// The answer to the key of a handshake, or why it is none.
+/// The answer to the key of a handshake, or the refusal of the handshake.
 fn accept_key(head: &Head) -> Result<String, Response> {
     let needed = |reason: &str| {
         Response::error(426, "upgrade_required", reason)

@@ -23,7 +23,7 @@ pub struct Wire {
 }
 
 pub enum Next {
-    /// A request but for its body.
+    /// A request without its body.
     Head(Head),
     /// Not a request, or not in time.
     Malformed(RequestError),
@@ -65,7 +65,7 @@ impl Wire {
                 Ok(None) => {}
             }
             match self.read_more(deadline) {
-                // Half a request is none.
+                // An incomplete request counts as none.
                 Ok(0) => return Ok(Next::Gone),
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => {

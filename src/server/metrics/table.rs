@@ -32,7 +32,7 @@ impl<L: Ord, M> Labelled<L, M> {
 pub struct Table(pub Registry);
 
 impl Table {
-    /// Something that only grows. The name is shown with `_total` behind it.
+    /// Something that only grows. The name is shown with `_total` added.
     pub fn counter(&mut self, name: &str, help: &str) -> Counter {
         self.register(name, help, Counter::default())
     }

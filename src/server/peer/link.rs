@@ -130,7 +130,7 @@ impl Link {
             if let Err(error) = queues.write_all(writer) {
                 log::debug!("writing to a peer failed: {error}");
             }
-            // The reader must not wait for a peer that can not be written to.
+            // The reader must not wait for a peer that cannot be written to.
             let _ = stream.shutdown(Shutdown::Both);
         })?;
         let outgoing = Outgoing { link: self.number, messages, bulk };

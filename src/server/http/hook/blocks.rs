@@ -68,7 +68,7 @@ fn joined(elements: &Value, between: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(between))
 }
 
-/// What stands in a block: a text, an image, a button or another thing to press.
+/// The text of an element of a block: a text, an image, a button or another control.
 fn element(value: &Value) -> Option<String> {
     match kind(value) {
         "image" => text_of(&value["alt_text"]).or_else(|| text_of(&value["image_url"])),
@@ -89,7 +89,7 @@ fn image(block: &Value) -> Option<String> {
     link_line(said, text_of(&block["image_url"]))
 }
 
-/// A label and the address behind it, as far as they are there.
+/// A label and its address, as far as they are there.
 pub fn link_line(label: Option<String>, address: Option<String>) -> Option<String> {
     (label.is_some() || address.is_some())
         .then(|| labelled(&label.unwrap_or_default(), &address.unwrap_or_default()))
