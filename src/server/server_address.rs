@@ -21,7 +21,7 @@ pub enum AddressError {
     NoId(String),
     /// The text before the `=` is no server id.
     BadId(String),
-    /// The text after it is no `host:port`.
+    /// The text, or the part after the `=`, is no `host:port`.
     NoPort(String),
 }
 
