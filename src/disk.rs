@@ -281,7 +281,6 @@ pub trait Reader {
     fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError>;
 }
 
-/// Which events of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRange {
     /// Only events above this seq.

@@ -22,7 +22,6 @@ static DRAFTS: AtomicU64 = AtomicU64::new(0);
 /// What to do with a regular file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// It is replaced.
     Replace,
     /// It stays, and nothing is written.
     Keep,

@@ -29,7 +29,6 @@ pub struct OperatorArgs {
 #[derive(Debug)]
 pub struct Operator {
     pub targets: Vec<Target>,
-    /// The proof.
     pub key: OperatorKey,
     /// How long an answer may take.
     pub timeout: Duration,

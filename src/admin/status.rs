@@ -25,7 +25,6 @@ pub enum Form {
     /// A table, a summary and a verdict.
     Table,
     Simple,
-    /// One line of JSON.
     Json,
 }
 

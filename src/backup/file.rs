@@ -29,7 +29,6 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub struct BackupHead {
     /// When it was begun, milliseconds since the Unix epoch.
     pub made_at_ms: u64,
-    /// The configured name of the cluster.
     pub cluster_name: String,
     /// The server that made it.
     pub server_id: ServerId,

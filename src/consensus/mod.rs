@@ -277,7 +277,6 @@ impl<S: Storage> Consensus<S> {
         self.raw.raft.lead_transferee.is_some()
     }
 
-    /// What this server is.
     pub fn raft_role(&self) -> RaftRole {
         match self.raw.raft.state {
             StateRole::Leader => RaftRole::Leader,

@@ -149,13 +149,9 @@ pub enum Output {
         leader_is_dead: bool,
     },
     /// Tell all servers at once that this one leads: an announcement, and then a heartbeat.
-    Announce {
-        /// The term it leads in.
-        term: u64,
-    },
+    Announce { term: u64 },
 }
 
-/// The election on one server.
 #[derive(Debug)]
 pub struct Election {
     /// When this was last called.

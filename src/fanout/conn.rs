@@ -66,7 +66,6 @@ pub(super) enum Lag {
     Rests,
 }
 
-/// A page of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedPage {
     pub room: RoomId,

@@ -76,7 +76,6 @@ pub struct Subscriptions {
     closed: Vec<(ConnId, End)>,
 }
 
-/// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Everything has been taken: close it when all is written.

@@ -16,7 +16,6 @@ pub struct EventQuery {
     pub conn: ConnId,
     pub room: RoomId,
     pub range: EventRange,
-    /// What the result is for.
     pub purpose: Purpose,
 }
 

@@ -21,7 +21,6 @@ pub enum Outcome {
 impl Outcome {
     pub const ALL: [Outcome; 4] = [Outcome::Done, Outcome::Repeated, Outcome::Refused, Outcome::Skipped];
 
-    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
             Outcome::Done => "done",
@@ -57,7 +56,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// A command was applied.
     pub(super) fn applied(&mut self, decision: Option<&Result<Reply, Refusal>>) {
         *self.applied.entry(Outcome::of(decision)).or_default() += 1;
     }

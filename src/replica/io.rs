@@ -101,8 +101,10 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Output {
     /// Send this to a peer. May be lost, but what arrives arrives in order.
-    Peer { to: ServerId, message: PeerMessage },
-    /// For the fan-out, in order.
+    Peer {
+        to: ServerId,
+        message: PeerMessage,
+    },
     FanOut(Instruction),
     /// Read from the database beside the writer, and give the result to the fan-out ([`Query::carry_out`]).
     /// All that it must find has been written already.
@@ -110,11 +112,16 @@ pub enum Output {
     /// Let the thread of the connection do this job, and then send [`Input::Credential`]. Rights, limits and
     /// throttles allow it. A connection has at most one job under way, and an address at most
     /// `Auth::hashes_per_address` that hash, so that no address takes all places.
-    Credential { conn: ConnId, job: Job },
+    Credential {
+        conn: ConnId,
+        job: Job,
+    },
     /// The request that the thread of a connection waits for is answered, or waits only for the log: read on.
     /// Comes once for each request that [is awaited](Request::is_awaited), unless the connection is gone
     /// first.
-    ReadOn { conn: ConnId },
+    ReadOn {
+        conn: ConnId,
+    },
     /// Make a snapshot and send it, as long as the link stands; then give `SnapshotSent`.
     SendSnapshot {
         to: ServerId,

@@ -456,7 +456,6 @@ impl<S: Storage> Replica<S> {
         &self.node
     }
 
-    /// What this server is.
     pub fn role(&self) -> Role {
         self.node.role()
     }

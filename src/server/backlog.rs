@@ -30,7 +30,6 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// For so many bytes.
     pub fn new(bytes: usize) -> Self {
         Budget { bytes, next: None }
     }
@@ -84,7 +83,6 @@ impl Pace {
         self.taken += bytes;
     }
 
-    /// Whether it was too slow.
     pub fn is_too_slow(&mut self, now: Instant) -> bool {
         if now.duration_since(self.since) < PACE {
             return false;

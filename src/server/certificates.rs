@@ -31,11 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub enum UnfitCertificate {
     /// A file cannot be read as PEM.
     #[error("{}: {source}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
+    Unreadable { path: PathBuf, source: pem::Error },
     /// There is no certificate in a file.
     #[error("there is no certificate in {}", .0.display())]
     Empty(PathBuf),
@@ -44,17 +40,12 @@ pub enum UnfitCertificate {
     Open { key: PathBuf, mode: u32 },
     /// The two are not of one pair.
     #[error("the key {} is not that of the certificate {}", key.display(), certificate.display())]
-    OtherKey {
-        /// The file of the certificate.
-        certificate: PathBuf,
-        key: PathBuf,
-    },
+    OtherKey { certificate: PathBuf, key: PathBuf },
     /// They are of a kind that is not known here.
     #[error("the certificate {}: {source}", path.display())]
     Unfit {
         /// The file of the certificate.
         path: PathBuf,
-        /// What is wrong with it.
         source: rustls::Error,
     },
 }

@@ -46,9 +46,7 @@ pub struct Config {
     /// What all else is made of.
     source: Source,
     pub replica: ReplicaConfig,
-    /// The name of the cluster.
     pub cluster_name: String,
-    /// The secret of the cluster.
     pub secret: ClusterSecret,
     /// Whether there is no secret, so that the public one is used on loopback.
     pub secret_is_public: bool,
@@ -59,7 +57,6 @@ pub struct Config {
     /// Whether all servers are on this machine.
     pub on_loopback: bool,
     pub http: Http,
-    /// The origins in it.
     pub allowed_origins: Vec<Origin>,
     /// Proxies that may say for whom they speak.
     pub trusted_proxies: TrustedProxies,
@@ -68,13 +65,11 @@ pub struct Config {
     /// Whether clients must speak TLS.
     pub tls_required: bool,
     pub metrics: Metrics,
-    /// How heartbeats travel.
     pub heartbeat: Heartbeat,
     /// The log.
     pub log: Log,
     /// Threads whose number may be chosen.
     pub threads: Threads,
-    /// How passwords are hashed.
     pub hashing: Hashing,
     /// This server's own data folder. Its parent exists.
     pub data_dir: PathBuf,
@@ -237,12 +232,10 @@ impl Config {
         Room::of(&self.replica.limits)
     }
 
-    /// This server's id.
     pub fn server_id(&self) -> &ServerId {
         &self.replica.server_id
     }
 
-    /// This server's entry.
     pub fn me(&self) -> &ServerEntry {
         self.replica.server(&self.replica.server_id).expect("the check found it")
     }

@@ -19,7 +19,6 @@ pub enum ConfigError {
         what: &'static str,
         /// Where it should be.
         path: PathBuf,
-        /// The option that names it.
         option: &'static str,
     },
     /// A folder is not there, or cannot be looked into.
@@ -28,7 +27,6 @@ pub enum ConfigError {
         what: &'static str,
         /// Where it should be.
         path: PathBuf,
-        /// The option that names it.
         option: &'static str,
         /// What the system says.
         source: io::Error,
@@ -42,7 +40,6 @@ pub enum ConfigError {
     /// An option names a server twice.
     #[error("--client-addresses (SYNCNET_CLIENT_ADDRESSES) names {0} twice")]
     Twice(ServerId),
-    /// A setting is wrong.
     #[error("{place}: {source}")]
     Setting {
         /// Where the settings come from.
@@ -51,13 +48,11 @@ pub enum ConfigError {
     },
 }
 
-/// A file that holds a secret.
 #[derive(Debug, Error)]
 #[error("{what} {}: {source}", path.display())]
 pub struct SecretFileError {
     pub what: &'static str,
     pub path: PathBuf,
-    /// What is wrong with it.
     pub source: Unfit,
 }
 
@@ -75,18 +70,11 @@ pub enum Unfit {
     Content(String),
 }
 
-/// What is wrong with a setting.
 #[derive(Debug, Error)]
 pub enum SettingError {
     /// A number is too small or too large.
     #[error("{name} is {value}; it must be {least} to {most}")]
-    OutOfRange {
-        name: &'static str,
-        value: u64,
-        /// The least that it may be.
-        least: u64,
-        most: u64,
-    },
+    OutOfRange { name: &'static str, value: u64, least: u64, most: u64 },
     /// Times that do not fit together.
     #[error("{0}")]
     Timing(String),
@@ -155,7 +143,6 @@ pub enum SettingError {
         has: &'static str,
         lacks: &'static str,
     },
-    /// The certificate and its key.
     #[error(transparent)]
     Certificate(#[from] UnfitCertificate),
     /// An allowed origin is none.
@@ -163,10 +150,8 @@ pub enum SettingError {
     Origin(String),
     #[error("http.trusted_proxies has {:?} in it; name an address, or a network such as 10.0.0.0/8", .0.0)]
     Proxy(NoAddress),
-    /// The multicast group is none.
     #[error("heartbeat.multicast_group is {0}; it must be in 224.0.0.0/4")]
     MulticastGroup(Ipv4Addr),
-    /// The file with the token for the metrics.
     #[error(transparent)]
     MetricsToken(#[from] SecretFileError),
 }

@@ -27,7 +27,6 @@ use super::credentials::Costs;
 pub struct ConfigFile {
     /// Clusters of different names do not talk to each other, even with the same secret.
     pub cluster_name: String,
-    /// All servers of the cluster.
     pub servers: Vec<ServerEntry>,
     /// The address that this server's ports are bound to. Without it: loopback if this server's host is
     /// loopback, else all addresses of the machine.
@@ -314,7 +313,6 @@ pub enum FileError {
 /// What is wrong with the text of a configuration file.
 #[derive(Debug, Error)]
 pub enum TextError {
-    /// It is no JSON.
     #[error("not JSON: {0}")]
     NotJson(#[source] serde_json::Error),
     /// It is another kind of JSON.

@@ -94,7 +94,6 @@ pub struct Inboxes {
     /// From the server itself.
     pub control: Receiver<Control>,
     pub peers: Receiver<PeerEvent>,
-    /// From the threads of the clients.
     pub clients: Receiver<Input>,
 }
 

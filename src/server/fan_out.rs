@@ -58,7 +58,6 @@ pub enum FanOutTask {
     Control(ConnId),
 }
 
-/// The queues of the fan-out threads.
 #[derive(Debug, Clone)]
 pub struct FanOutQueues {
     queues: Vec<Sender<FanOutTask>>,

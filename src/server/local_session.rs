@@ -118,7 +118,6 @@ pub fn ask<R: Answered>(session: &mut dyn ChatSession, request: R) -> Result<R::
     wait(session, number)
 }
 
-/// Waits for the answer to a request.
 pub fn wait<A: TryFrom<Answer, Error = Answer>>(
     session: &mut dyn ChatSession,
     number: i64,

@@ -142,7 +142,6 @@ fn write_line(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>, le
     write!(to, "{time} [{level}] ({}) {text}", thread.name().unwrap_or("unnamed"))
 }
 
-/// A record as an object of JSON.
 fn json(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
     let object = json!({
         "time": now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),

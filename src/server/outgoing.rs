@@ -21,7 +21,6 @@ const HEAD_BYTES: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// As lines of JSON.
     Lines,
     /// Each line as one text message of WebSocket.
     Messages,
@@ -93,7 +92,6 @@ impl Outgoing {
         self.pieces.is_empty() && self.values.is_empty()
     }
 
-    /// Appends what is said.
     pub fn push(&mut self, said: Arc<Said>) {
         if self.framing == Framing::Values {
             self.bytes += said.bytes();

@@ -1,6 +1,5 @@
 //! The ports of a server, all counted from its base port.
 
-/// One of the ports of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Port {
     /// TCP, base + 0: clients, in every dialect.
@@ -15,7 +14,6 @@ pub enum Port {
     Multicast,
 }
 
-/// All ports of a server.
 pub const PORTS: [Port; 5] = [Port::Client, Port::Discovery, Port::Datagram, Port::Peer, Port::Multicast];
 
 impl Port {

@@ -30,7 +30,6 @@ use super::{
 /// Queries that may wait for one thread. If it is full, a query is answered `overloaded`.
 const QUEUE: usize = 512;
 
-/// The queues of the query threads.
 #[derive(Debug, Clone)]
 pub struct QueryQueues {
     queues: Vec<Sender<Query>>,

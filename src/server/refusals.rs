@@ -50,7 +50,6 @@ impl Refusals {
         (*count == 1).then(|| format!("{} from {from} was refused: {reason}", self.what))
     }
 
-    /// The lines that are due.
     fn due(&mut self, now: Instant) -> Vec<String> {
         if now.saturating_duration_since(self.reported) < REPORT_EVERY {
             return Vec::new();

@@ -64,7 +64,6 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// A server that runs.
 pub struct Server {
     context: Arc<Context>,
     threads: Arc<Threads>,

@@ -17,7 +17,6 @@ pub struct ServerAddress {
 /// Why a text is no address.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// There is no `=` in it.
     NoId(String),
     /// The text before the `=` is no server id.
     BadId(String),

@@ -36,15 +36,12 @@ pub enum BindError {
     },
 }
 
-/// The sockets of a server.
 pub struct Sockets {
-    /// For clients.
     pub clients: TcpListener,
     /// For clients that look for a server.
     pub discovery: UdpSocket,
     /// For heartbeats and election.
     pub datagrams: UdpSocket,
-    /// For peer links.
     pub peers: TcpListener,
     /// For heartbeats by multicast, if they are configured.
     pub multicast: Option<UdpSocket>,

@@ -54,7 +54,6 @@ impl Stream {
         self.feed(tls, head)
     }
 
-    /// Whether it is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.tls.get().is_some()
     }

@@ -231,7 +231,6 @@ pub(super) fn find(
     Ok(Found { hits, cut_at, indexing })
 }
 
-/// How many events there are.
 fn events(connection: &Connection) -> Result<u64, StorageError> {
     Ok(stored::<Totals>(connection, name::TOTALS)?.unwrap_or_default().events.rows)
 }

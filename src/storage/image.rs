@@ -35,7 +35,6 @@ pub enum Kept {
     /// Vote, applied index and the like.
     Meta,
     Log,
-    /// A row of state.
     State,
     Event,
     /// A piece of a file.

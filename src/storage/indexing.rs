@@ -34,7 +34,6 @@ const LOGGED_EVENTS: u64 = 100_000;
 /// The stored progress: version, events done, and where to go on.
 pub(super) type IndexRecord = (u32, u64, Option<(u64, u64)>);
 
-/// An index that is not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Indexing {
     done: u64,

@@ -245,7 +245,6 @@ impl Storage for MemoryStorage {
     }
 }
 
-/// A reader of a [`MemoryDisk`].
 #[derive(Debug, Clone)]
 pub struct MemoryReader {
     disk: MemoryDisk,

@@ -199,7 +199,6 @@ pub(super) fn check_history(tables: &impl Tables) -> Result<(), StorageError> {
     totals.chunks.check(&counted, "pieces of files")
 }
 
-/// Checks a state row.
 pub(super) fn check_state(key: &[u8], value: &[u8], crc: u32) -> Result<(), StorageError> {
     if checksum::state(key, value) == crc {
         return Ok(());

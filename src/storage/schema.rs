@@ -85,7 +85,6 @@ pub(super) fn check_library() -> Result<(), OpenError> {
     )))
 }
 
-/// Sets up the connection that writes.
 pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError> {
     set_up(connection, WRITER_CACHE_KIB)?;
     let mode: String = connection

@@ -65,7 +65,6 @@ pub(super) trait Tables {
     fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError>;
     /// State rows above a key, or all: key, value, checksum.
     fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError>;
-    /// Events of one room.
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError>;
     /// Events of all rooms above (room, seq).
     fn all_events(

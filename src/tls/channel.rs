@@ -29,7 +29,6 @@ struct State {
     is_writing: bool,
 }
 
-/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flushed {
     /// None waits any more.

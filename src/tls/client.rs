@@ -31,18 +31,10 @@ const READ_BYTES: usize = 16 * 1024;
 pub enum TrustError {
     /// A file cannot be read as certificates.
     #[error("the certificates in {}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
+    File { path: PathBuf, source: pem::Error },
     /// A certificate in it cannot be an authority's.
     #[error("the certificates in {}: {source}", path.display())]
-    Unfit {
-        path: PathBuf,
-        /// What is wrong with it.
-        source: rustls::Error,
-    },
+    Unfit { path: PathBuf, source: rustls::Error },
     /// There is no certificate in a file.
     #[error("there is no certificate in {}", .0.display())]
     Empty(PathBuf),

@@ -42,11 +42,7 @@ pub enum TransferError {
     ForgetsFaster(RoomName),
     /// The cluster gives an event that cannot be read.
     #[error("an event of {room}: {source}")]
-    Event {
-        room: RoomName,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Event { room: RoomName, source: serde_json::Error },
     /// The cluster gives an event without its place.
     #[error("an event of {0} without its seq")]
     NoPlace(RoomName),
@@ -64,11 +60,7 @@ pub enum TransferError {
     Missing { room: RoomName, seq: u64 },
     /// Lines of the file that is imported.
     #[error("{lines}: {source}")]
-    Lines {
-        lines: Lines,
-        /// What is wrong with them.
-        source: Box<LineError>,
-    },
+    Lines { lines: Lines, source: Box<LineError> },
     /// The file has no end.
     #[error(
         "the file ends early: it was not written to its end; what it has is taken over but for the settings and \
@@ -80,9 +72,7 @@ pub enum TransferError {
 /// Lines of a file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lines {
-    /// The first of them.
     pub first: u64,
-    /// The last of them.
     pub last: u64,
 }
 
@@ -115,7 +105,6 @@ pub enum LineError {
     /// They cannot be read from the disk, or are not text.
     #[error("it cannot be read: {0}")]
     Read(#[source] io::Error),
-    /// It is not JSON.
     #[error("not JSON: {0}")]
     NotJson(#[source] serde_json::Error),
     /// It is JSON, but not an object.
@@ -123,19 +112,13 @@ pub enum LineError {
     NoObject,
     /// A later version of the program has written it.
     #[error("it has version {version}; this program knows {known}")]
-    Version {
-        /// That of the file.
-        version: u64,
-        /// The newest that is known.
-        known: u32,
-    },
+    Version { version: u64, known: u32 },
     /// Its fields are not those of such a line.
     #[error("{0}")]
     Fields(#[source] serde_json::Error),
     /// An event does not say its place.
     #[error("an event without its seq")]
     NoPlace,
-    /// An event has no room.
     #[error("an event before any room")]
     NoRoom,
     /// A room cannot have these events.
@@ -175,12 +158,7 @@ pub enum LineError {
     AnotherRoom { room: RoomName, seq: u64 },
     /// An event cannot be read.
     #[error("event {seq} of {room}: {source}")]
-    Event {
-        room: RoomName,
-        seq: u64,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Event { room: RoomName, seq: u64, source: serde_json::Error },
     /// No room can have an event with this place.
     #[error("a place {0}")]
     Place(Invalid),

@@ -35,7 +35,6 @@ const _: () = assert!(BATCH_BYTES + IMPORT_MAX + 1024 <= LINE_BYTES_LEAST);
 /// Members in one request.
 const MEMBERS: usize = 500;
 
-/// What was taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Taken {
     pub rooms: u64,

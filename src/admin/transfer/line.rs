@@ -25,11 +25,7 @@ pub enum Mark {
         last_seq: u64,
     },
     /// The file is whole.
-    End {
-        /// How many rooms it has.
-        rooms: u64,
-        events: u64,
-    },
+    End { rooms: u64, events: u64 },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -62,7 +62,6 @@ impl History {
         Instruction::Publish { room: self.room, seq, said: Said::event(&event, json) }
     }
 
-    /// The instruction that publishes event `seq`.
     fn publish(&self, seq: u64) -> Instruction {
         let (event, json) = &self.events[seq as usize - 1];
         Instruction::Publish { room: self.room, seq, said: Said::event(event, Arc::clone(json)) }

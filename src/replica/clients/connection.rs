@@ -302,7 +302,6 @@ impl Connection {
     }
 }
 
-/// All connections of this server.
 #[derive(Debug, Default)]
 pub struct Connections {
     by_conn: BTreeMap<ConnId, Connection>,
@@ -329,7 +328,6 @@ impl Connections {
         Some(connection)
     }
 
-    /// A connection, if it is open.
     pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
         self.by_conn.get_mut(&conn)
     }
@@ -344,7 +342,6 @@ impl Connections {
         is_new
     }
 
-    /// The connections of a user.
     pub fn of_user(&self, user: &UserKey) -> Vec<ConnId> {
         self.by_user.get(user).map(|conns| conns.iter().copied().collect()).unwrap_or_default()
     }

@@ -67,7 +67,6 @@ pub struct PendingJob {
 
 #[derive(Debug)]
 enum Continuation {
-    /// A challenge for an operator.
     Challenge(AnswerTo),
     Proof(AnswerTo),
     /// A login by the password that this log entry set.

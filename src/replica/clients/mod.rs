@@ -131,7 +131,6 @@ pub trait Server {
     fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs);
 }
 
-/// The clients of this server.
 #[derive(Default)]
 pub struct Clients {
     connections: Connections,

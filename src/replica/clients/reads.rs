@@ -26,7 +26,6 @@ const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// The most that names, passwords and tokens of a request take, in bytes.
 const SECRETS_BYTES: usize = 1_024;
 
-/// A read that waits.
 #[derive(Debug)]
 pub struct Waiting {
     /// The connection that asked.
@@ -39,7 +38,6 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// A request that waits from now on.
     pub fn new(now_ms: u64, conn: ConnId, to: AnswerTo, request: Request, lamport_timestamp: u64) -> Waiting {
         Waiting { conn, to, request, lamport_timestamp, since_ms: now_ms }
     }

@@ -52,7 +52,6 @@ const GUARDED_BURST: u64 = 30;
 /// One failure of an address or on an account leaks away in this time.
 const LEAK_MS: u64 = 10_000;
 
-/// What a password guards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guarded {
     /// The account of a name, whether it exists or not.

@@ -23,7 +23,6 @@ const HOLD_FACTOR_MAX: u64 = 32;
 pub struct Successor {
     pub server_id: ServerId,
     pub node_id: NodeId,
-    /// Its place in the ring.
     pub ring_position: u32,
 }
 

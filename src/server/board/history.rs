@@ -24,7 +24,6 @@ pub struct History {
 pub struct Sample {
     /// On the wall clock.
     pub at_ms: u64,
-    /// By server.
     pub servers: BTreeMap<ServerId, Point>,
 }
 

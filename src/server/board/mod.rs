@@ -105,7 +105,6 @@ impl Board {
         self.believed.lock().put(token, Instant::now() + time);
     }
 
-    /// Forgets a token.
     pub fn doubt(&self, token: &TokenHash) {
         self.believed.lock().pop(token);
     }

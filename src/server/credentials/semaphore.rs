@@ -18,7 +18,6 @@ const FIRST_GUESS_US: u64 = 30_000;
 /// The most that one job may count for in the average, in microseconds: the machine may have slept.
 const JOB_MAX_US: u64 = 60_000_000;
 
-/// How passwords are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashing {
     pub costs: Costs,

@@ -28,7 +28,6 @@ pub const SERVICE_WORKER: &str = include_str!("../../web/sw.js");
 /// A file as it is served.
 #[derive(Debug)]
 pub struct Asset {
-    /// For `Content-Type`.
     pub content_type: &'static str,
     /// As it is in the tree.
     pub plain: &'static [u8],

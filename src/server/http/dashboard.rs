@@ -75,7 +75,6 @@ pub fn data(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     Ok(Done::Answer(Response::json(200, &view)))
 }
 
-/// What the form sends.
 #[derive(Deserialize)]
 struct Form {
     username: UserName,
@@ -155,7 +154,6 @@ fn check_origin(exchange: &Exchange<'_>) -> Result<(), Response> {
     Err(Response::error(403, "forbidden", "pages of another origin may not do this"))
 }
 
-/// The token in the cookie.
 fn cookie(head: &Head) -> Option<Token> {
     let pairs = head.all("cookie").flat_map(|value| value.split(';'));
     let mut named = pairs.filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));

@@ -38,7 +38,6 @@ pub fn unencrypted(head: &Head) -> Response {
     refused(&Refusal::new(Code::Forbidden, reason))
 }
 
-/// The status that goes with a code.
 pub fn status(code: Code) -> u16 {
     match code {
         Code::BadJson | Code::BadRequest => 400,

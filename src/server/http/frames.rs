@@ -15,7 +15,6 @@ const CONTROL_BYTES: u64 = 125;
 /// Capacity that an idle connection may keep.
 const IDLE_BYTES: usize = 4 * 1024;
 
-/// What a client said.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientFrame {
     /// A whole text message.
@@ -29,11 +28,9 @@ pub enum ClientFrame {
 /// What a client must not send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A violation of the protocol.
     Protocol(&'static str),
     /// A message that is not text.
     Binary,
-    /// Text that is not UTF-8.
     NotUtf8,
     /// A message over the limit.
     TooLong,

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use super::target::{self, Target};
 
-/// Limits of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
     /// Its length, in bytes.
@@ -57,7 +56,6 @@ impl Method {
 /// A request without its body.
 #[derive(Debug, PartialEq)]
 pub struct Head {
-    /// What is to be done.
     pub method: Method,
     pub target: Target,
     /// The host that is addressed: from the target if it names one, else from the header `Host`. Empty in

@@ -1,9 +1,7 @@
 //! Forms with parts (`multipart/form-data`, RFC 7578), whole in memory. Pure.
 
-/// A part of a form.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// The name of the field.
     pub name: String,
     pub body: &'a [u8],
 }

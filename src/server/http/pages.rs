@@ -51,7 +51,6 @@ pub fn service_worker(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abor
     Ok(Done::Answer(revalidated(&exchange.head, response)?))
 }
 
-/// One of the files.
 pub fn file(exchange: &mut Exchange<'_>, path: &str) -> Result<Done, Abort> {
     let head = &exchange.head;
     let Some(asset) = assets::find(path) else {

@@ -10,7 +10,6 @@ use super::{
     web_socket,
 };
 
-/// Which paths a route is for.
 #[derive(Debug, Clone, Copy)]
 enum Paths {
     One(&'static str),

@@ -261,7 +261,6 @@ impl Metrics {
         }
     }
 
-    /// This server has won an election.
     pub fn won_election(&self, term: u64, cause: Cause) {
         self.elections.of(&cause).inc();
         *self.elected.lock() = Some((term, cause));

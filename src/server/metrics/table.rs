@@ -18,7 +18,6 @@ pub struct Labelled<L, M> {
 }
 
 impl<L: Ord, M> Labelled<L, M> {
-    /// The series of this value.
     pub fn of(&self, value: &L) -> &M {
         self.by.get(value).unwrap_or(&self.hidden)
     }

@@ -58,9 +58,7 @@ pub struct Greeting {
 pub struct Session {
     /// Encrypts and decrypts; the counters belong to the reader and the writer.
     pub(super) keys: Arc<StatelessTransportState>,
-    /// Records that were read already.
     pub(super) records_read: u64,
-    /// Records that were written already.
     pub(super) records_written: u64,
     /// Who is at the other end.
     pub greeting: Greeting,

@@ -52,12 +52,23 @@ pub enum PeerEvent {
         /// For what is to be sent there.
         outgoing: Outgoing,
     },
-    /// A link is gone.
-    Down { peer: ServerId, link: u64 },
+    Down {
+        peer: ServerId,
+        link: u64,
+    },
     /// A peer said something.
-    Message { peer: ServerId, link: u64, message: PeerMessage },
+    Message {
+        peer: ServerId,
+        link: u64,
+        message: PeerMessage,
+    },
     /// A snapshot arrived whole.
-    Snapshot { peer: ServerId, link: u64, head: SnapshotHead, content: File },
+    Snapshot {
+        peer: ServerId,
+        link: u64,
+        head: SnapshotHead,
+        content: File,
+    },
 }
 
 /// The sending end of a link. The link may be gone: then everything sent is lost, until `Down` says so.

@@ -50,7 +50,6 @@ const STRANGERS_MAX: usize = 16;
 /// Is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
 pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
 
-/// The links of a server.
 pub struct Links {
     credentials: RwLock<Credentials>,
     addresses: Arc<Addresses>,

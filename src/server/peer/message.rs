@@ -98,7 +98,6 @@ impl<W: Write> MessageWriter<W> {
         true
     }
 
-    /// Bytes in the buffer.
     pub fn buffered(&self) -> usize {
         self.content.len()
     }

@@ -143,7 +143,6 @@ impl ChatSession for Chat {
     }
 }
 
-/// What is written out.
 #[derive(Default)]
 struct Written {
     head: String,
