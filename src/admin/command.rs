@@ -55,7 +55,7 @@ enum Command {
     /// who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 a server did not do it (the reason is said), 2 wrong usage, or a new
-    /// configuration is no good and the server keeps the one from before.
+    /// configuration cannot be used and the server keeps the old one.
     Reload(super::reload::ReloadArgs),
     /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's
     /// secret.

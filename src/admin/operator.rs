@@ -38,7 +38,7 @@ impl OperatorArgs {
     /// Reads the files that are named.
     ///
     /// # Errors
-    /// One of them is not there, or not as it has to be.
+    /// One of them is missing or cannot be used.
     pub fn load(self) -> Result<Operator, UsageError> {
         let OperatorArgs { cluster, secret_file, timeout_ms } = self;
         let secret_file =

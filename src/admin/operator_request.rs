@@ -15,10 +15,10 @@ use crate::{
     tls::client::ClientStream,
 };
 
-/// Longest head of an answer, and of an answer that says no.
+/// Longest head of an answer, and longest body of a refusal.
 const HEAD_BYTES: u64 = 16 * 1024;
 
-/// Why there is no answer that says yes.
+/// Why a request was not carried out.
 #[derive(Debug, Error)]
 pub enum RequestError {
     #[error("{server}: {}", in_words(.source))]
@@ -29,13 +29,13 @@ pub enum RequestError {
     NoAnswer { server: String },
 }
 
-/// What a server answers, as it comes.
+/// The body of an answer, read as it comes.
 pub type Body = BufReader<ClientStream>;
 
 /// Asks for `what`, a method and a path, answers the server's challenge, and gives the body of its answer.
 ///
 /// # Errors
-/// The server is lost, or says no.
+/// The server is lost, or refuses.
 pub fn ask(target: &Target, key: &OperatorKey, timeout: Duration, what: &str) -> Result<Body, RequestError> {
     let server = target.label();
     let first = send(target, timeout, what, None)?;
@@ -62,7 +62,7 @@ pub fn ask(target: &Target, key: &OperatorKey, timeout: Duration, what: &str) ->
 /// An answer whose head was read.
 struct HttpAnswer {
     status: u16,
-    /// What is to be answered before anything else is said.
+    /// The challenge that must be answered first.
     challenge: Option<String>,
     body: Body,
 }
@@ -70,7 +70,7 @@ struct HttpAnswer {
 impl HttpAnswer {
     fn refused(mut self, server: String) -> RequestError {
         let mut text = String::new();
-        // What cannot be read is not told.
+        // If the reason cannot be read, it is left out.
         let _ = self.body.by_ref().take(HEAD_BYTES).read_to_string(&mut text);
         let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
         let reason = json.and_then(|json| Some(json["error"]["reason"].as_str()?.to_owned()));

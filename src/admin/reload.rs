@@ -17,9 +17,9 @@ use crate::{network_error::in_words, server::reload::Changes};
 
 /// Longest answer: a configuration has some hundred settings, and all may have changed.
 const ANSWER_BYTES: u64 = 1024 * 1024;
-/// What a server answers whose new configuration is no good.
+/// The status of an answer if the new configuration cannot be used.
 const BAD_CONFIGURATION: u16 = 422;
-/// The exit status then, as that of a server that does not start with it.
+/// The exit status then: that of a server that does not start with it.
 const EXIT_BAD_CONFIGURATION: u8 = 2;
 
 /// What was typed after `reload`.
@@ -47,10 +47,11 @@ struct Reloaded {
     changes: Changes,
 }
 
-/// Lets each of the servers reload. The exit status is 2 if the new configuration of one is no good, else 1
-/// if one did not reload.
+/// Lets each of the servers reload. The exit status is 2 if the new configuration of one cannot be used, else
+/// 1 if one did not reload.
 ///
-/// # Errors The command line or the configuration is wrong.
+/// # Errors
+/// The command line or the configuration is wrong.
 pub fn run(args: ReloadArgs) -> Result<ExitCode, UsageError> {
     let operator = args.operator.load()?;
     let mut status = ExitCode::SUCCESS;

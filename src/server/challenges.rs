@@ -1,4 +1,4 @@
-//! Challenges that an operator answers to be allowed one thing over HTTP.
+//! Challenges for operators: the answer to one allows one kind of request over HTTP.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -10,7 +10,7 @@ const CHALLENGE_MS: u64 = 30_000;
 /// The part of a challenge that says when it was made.
 const TIME_BYTES: usize = 8;
 
-/// What makes challenges and knows them again, so that none has to be remembered.
+/// Makes challenges and recognises them, so that none has to be stored.
 pub struct Challenges {
     /// Marks challenges as ours. Drawn when the server starts.
     key: [u8; 32],
@@ -22,8 +22,8 @@ impl Challenges {
         Challenges { key }
     }
 
-    /// A challenge for an operator who wants `what`, and may answer it for a while. Who overhears the answer
-    /// could give it once more in that time, for the same and for nothing else.
+    /// A challenge for the request `what`, valid for `CHALLENGE_MS`. An eavesdropper could repeat the answer
+    /// in that time, but only for the same request.
     pub fn make(&self, now_ms: u64, what: &str) -> [u8; PROOF_BYTES] {
         let time = now_ms.to_be_bytes();
         let mark: [u8; 32] = self.mac(&time, what).finalize().into_bytes().into();
@@ -33,7 +33,8 @@ impl Challenges {
         challenge
     }
 
-    /// Whether this server's challenge for `what` was answered in time by who knows the cluster's secret.
+    /// Whether this server's challenge for `what` was answered in time by a client that knows the cluster's
+    /// secret.
     pub fn accepts(
         &self,
         now_ms: u64,

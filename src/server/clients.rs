@@ -333,7 +333,7 @@ impl Clients {
         Clients { open: RwLock::new(Open::new(room)), next: AtomicU64::new(1) }
     }
 
-    /// Lets so many in from now on. Those who are there stay, though there may be more of them.
+    /// Changes the limits. Connections that are there stay, even if there are more than the new limits.
     pub fn resize(&self, room: Room) {
         self.open.write().room = room;
     }
@@ -474,7 +474,7 @@ mod tests {
         let rest = seats[1..].iter().chain(&more[1..]).chain(&ordinary).chain(&again);
         rest.chain(&[Seat::Local]).for_each(|seat| open.give_back(*seat));
         assert!(open.ordinary == 0 && open.reserved == 0 && open.by_address.is_empty(), "{open:?}");
-        // What the configuration says anew counts for those who come later.
+        // The new limits count for later connections.
         open.room.of_one_address = 1;
         assert_eq!(let_in(&mut open, &[1, 1, 2]).0, "o-o");
     }

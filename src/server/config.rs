@@ -77,11 +77,11 @@ pub struct Config {
     pub log_file: PathBuf,
 }
 
-/// What a configuration was made of.
+/// The sources of a configuration.
 #[derive(Debug, Clone)]
 struct Source {
     args: Args,
-    /// The configuration file, with what the command line and the environment put in place of its settings.
+    /// The configuration file, with the settings that the command line and the environment replace.
     file: ConfigFile,
     /// What to call that in an error.
     place: String,
@@ -114,10 +114,10 @@ impl Config {
         Config::check(Source { args: args.clone(), file, place }, secret)
     }
 
-    /// What the files say now, as far as it can be used without a restart; the rest is as it is in this one.
-    /// And what is different.
+    /// This configuration with the changes in the files that need no restart, and all changes.
     ///
-    /// # Errors A server could not be started with what the files say now.
+    /// # Errors
+    /// A server could not start with the files as they are now.
     pub fn reload(&self) -> Result<(Config, Changes), ConfigError> {
         let told = Config::load(&self.source.args)?;
         let (file, mut changes) = merge(&self.source.file, &told.source.file);

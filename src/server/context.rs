@@ -10,7 +10,7 @@ use crate::protocol::Refusal;
 /// What all threads of a server share. Nothing in it makes a thread wait for another.
 pub struct Context {
     pub clock: Clock,
-    /// What the server was told last.
+    /// The configuration in use.
     config: RwLock<Arc<Config>>,
     /// The latest state of the replica.
     pub shared: Shared,
@@ -21,14 +21,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// For a server that was just told `config`.
     pub fn new(config: Config, clock: Clock, shared: Shared, metrics: Arc<Metrics>) -> Self {
         let clients = Clients::new(config.room());
         let config = RwLock::new(Arc::new(config));
         Context { clock, config, shared, clients, board: Board::default(), metrics }
     }
 
-    /// What the server was told last. What is asked for later may have been reloaded in between.
+    /// The configuration in use. A reload may replace it between two calls.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read())
     }

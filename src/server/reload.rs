@@ -1,7 +1,7 @@
 //! Reading the configuration again while the server runs: by `syncnet-admin reload`, or by SIGHUP.
 //!
-//! [`SETTINGS`] says of every setting whether it can change without a restart. A configuration that would not
-//! do for a start changes nothing.
+//! [`SETTINGS`] says of every setting whether it can change without a restart. A configuration with which a
+//! server would not start changes nothing.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::{
     logging, mailbox::Sender,
 };
 
-/// When a setting that was changed counts.
+/// When a changed setting takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counts {
     /// From a reload on.
@@ -25,7 +25,7 @@ pub enum Counts {
 
 /// Every setting of the configuration file, or the section that it is in.
 ///
-/// `AtOnce` means for what comes later: a connection that is there keeps what it was let in with.
+/// `AtOnce` is about later connections: one that is there keeps the limits with which it was let in.
 pub const SETTINGS: &[(&str, Counts)] = &[
     ("cluster_name", Counts::AtStart),
     ("servers", Counts::AtStart),
@@ -53,21 +53,21 @@ pub const SETTINGS: &[(&str, Counts)] = &[
     ("keep_entries", Counts::AtOnce),
 ];
 
-/// What a reload has changed.
+/// The changes that a reload found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
-    /// What is in use now.
+    /// Changes that are in use now.
     pub changed: Vec<Change>,
-    /// What is in use after a restart.
+    /// Changes that need a restart.
     pub needs_restart: Vec<Change>,
 }
 
-/// A setting that is not what it was.
+/// A changed setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Its name, with the section that it is in.
     pub setting: String,
-    /// What it was and what it is; `None` if it names the same file as before and that has another content,
+    /// The old and the new value; `None` if it names the same file as before, and that has another content,
     /// which is not shown.
     pub values: Option<(Value, Value)>,
 }
@@ -88,7 +88,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// What a server uses that was started with `running` and is told `file` now, and what is different.
+/// The configuration that a server uses which was started with `running` and reads `file` now, and the
+/// changes.
 pub fn merge(running: &ConfigFile, file: &ConfigFile) -> (ConfigFile, Changes) {
     let plain = |file| serde_json::to_value(file).expect("plain data always encodes");
     let (mut merged, told) = (plain(running), plain(file));
@@ -129,7 +130,7 @@ fn settings(file: &Value) -> BTreeMap<String, Value> {
     settings
 }
 
-/// When a change of this setting counts. One that the table does not know needs a restart.
+/// When a change of this setting takes effect. A setting that is not in the table needs a restart.
 fn counts(setting: &str) -> Counts {
     let known = SETTINGS.iter().find(|(name, _)| covers(name, setting));
     known.map_or(Counts::AtStart, |(_, counts)| *counts)
@@ -152,21 +153,21 @@ impl Reloader {
         Reloader { context, control, one_at_a_time: Mutex::default() }
     }
 
-    /// Reads the configuration again and uses what of it can be used. It is said in the log.
+    /// Reads the configuration again and uses the changes that need no restart. All changes are logged.
     ///
     /// # Errors
-    /// The new configuration is no good. The old one stays in use.
+    /// The new configuration cannot be used. The old one stays in use.
     pub fn reload(&self) -> Result<Changes, ConfigError> {
         let _held = self.one_at_a_time.lock();
         let (config, changes) = self.context.config().reload().inspect_err(|error| {
             log::error!("the configuration was not reloaded, and the one from before stays in use: {error}");
         })?;
         descriptors::make_room_or_warn(config.room().total());
-        // What is said below is said at the new level.
+        // The lines below are logged at the new level.
         logging::set_level(config.log.level);
         let config = Arc::new(config);
         self.context.reconfigure(Arc::clone(&config));
-        // A replica that is gone needs no configuration.
+        // If the replica is gone, it needs no configuration.
         let _ = self.control.send(Control::Reconfigured(Arc::new(config.replica.clone())));
         log::info!(
             "the configuration was reloaded; {} in use now",

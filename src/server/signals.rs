@@ -28,7 +28,8 @@ pub struct SignalError(#[source] io::Error);
 /// To be called while this is the only thread: those that it starts later leave the signals to the one that
 /// waits for them here.
 ///
-/// # Errors The system does not do it.
+/// # Errors
+/// The system does not do it.
 #[cfg(unix)]
 pub fn receive() -> Result<Receiver<Signal>, SignalError> {
     use nix::sys::signal::{self, SigSet};

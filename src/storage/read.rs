@@ -100,7 +100,7 @@ impl Named {
                 _ => {
                     let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
                     let id =
-                        id.ok_or_else(|| doubt(format!("there is a stored {key:?} that nobody wrote")))?;
+                        id.ok_or_else(|| doubt(format!("there is a stored {key:?} that no server wrote")))?;
                     peer_marks.push((id, read_meta(key, value, crc)?));
                 }
             }

@@ -333,7 +333,7 @@ fn in_words(error: io::Error, host: &str) -> io::Error {
                 format!("the certificate is for {}, and not for {host}", names.join(", "))
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the certificate of {host} is signed by nobody who is trusted here; name its authority with --ca FILE"
+                "the certificate of {host} is signed by no authority that is trusted here; name its authority with --ca FILE"
             ),
             other => format!("the certificate of {host} is not good: {other}"),
         },

@@ -153,7 +153,7 @@ def test_the_programs_verify(cluster, folder, tmp_path):
     # On a busy machine one of them may be behind for a moment.
     wait_for("a good verdict", lambda: status(cluster, "--ca", ca)[0] == 0)
     wait_for("a good verdict", lambda: status(cluster, SYNCNET_CA=ca)[0] == 0)
-    assert "signed by nobody who is trusted here" in status(cluster, "--tls")[1]
+    assert "signed by no authority that is trusted here" in status(cluster, "--tls")[1]
     missing = status(cluster, "--ca", str(tmp_path / "none"))
     assert missing[0] == 2 and "none" in missing[2]
     client = ["--server-host", "127.0.0.1", "--server-port", str(cluster.port(0)), "--outbox-dir", str(tmp_path)]
@@ -162,7 +162,7 @@ def test_the_programs_verify(cluster, folder, tmp_path):
     other = tmp_path / "other"
     make_certificate(other)
     done = run("syncnet-client", *client, "--ca", str(other / "ca.crt"), "--user", "lena", "--wait-s", "1", stdin="x\n")
-    assert done[0] == 1 and "signed by nobody who is trusted here" in done[1] + done[2], done
+    assert done[0] == 1 and "signed by no authority that is trusted here" in done[1] + done[2], done
     # A server without TLS is told apart.
     plain = socket.create_server(("127.0.0.1", 0))
     with plain:

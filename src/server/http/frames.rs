@@ -192,7 +192,7 @@ mod tests {
             frame(0x01, "ha\u{e9}".as_bytes().get(..3).unwrap()),
             frame(0x89, b"are you there"),
             frame(0x00, b""),
-            frame(0x8a, b"a pong that nobody asked for"),
+            frame(0x8a, b"a pong without a ping"),
             frame(0x80, "ha\u{e9}llo".as_bytes().get(3..).unwrap()),
             frame(0x81, b""),
             frame(0x81, &[b'x'; 126]),

@@ -1,4 +1,4 @@
-//! What only operators of the cluster may ask for over HTTP, and `/reload`, which is one of these.
+//! Requests over HTTP that only operators may make: the check, and `/reload`.
 
 use data_encoding::HEXLOWER;
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::protocol::operator::{OPERATOR_SCHEME, PROOF_BYTES};
 
-/// Lets those pass who have answered a challenge for this path, and gives a challenge to everyone else.
+/// Lets a client pass that has answered a challenge for this path, and gives a challenge to any other.
 pub fn check_operator(exchange: &Exchange<'_>) -> Result<(), Abort> {
     let server = exchange.server;
     let Some(key) = server.context.config().operator_key() else {
@@ -25,7 +25,7 @@ pub fn check_operator(exchange: &Exchange<'_>) -> Result<(), Abort> {
         if server.challenges.accepts(now_ms, path, &key, (challenge, proof)) {
             return Ok(());
         }
-        log::warn!("somebody asked for {path} and is no operator of this cluster");
+        log::warn!("a client asked for {path} and is no operator of this cluster");
     }
     let challenge = HEXLOWER.encode(&server.challenges.make(now_ms, path));
     let reason = "answer the challenge with the cluster's secret, as syncnet-admin does";
