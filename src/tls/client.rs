@@ -333,9 +333,10 @@ fn in_words(error: io::Error, host: &str) -> io::Error {
                 format!("the certificate is for {}, and not for {host}", names.join(", "))
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the certificate of {host} is signed by no authority that is trusted here; name its authority with --ca FILE"
+                "the certificate of {host} is signed by no authority that is trusted here; name its authority \
+                 with --ca FILE"
             ),
-            other => format!("the certificate of {host} is not good: {other}"),
+            other => format!("the certificate of {host} cannot be used: {other}"),
         },
         rustls::Error::InvalidMessage(_) => format!("{host} does not speak TLS; leave --tls and --ca out"),
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
