@@ -1,4 +1,4 @@
-//! What happens to connections, in the words of every program: the same cause has the same name everywhere.
+//! Errors of connections in words: every program uses the same words for the same cause.
 
 use std::io::{self, ErrorKind};
 

@@ -178,7 +178,6 @@ struct StatusArgs {
     timeout_ms: u64,
 }
 
-/// What can be typed.
 pub fn command_line() -> clap::Command {
     Cli::command()
 }

@@ -50,7 +50,7 @@ pub enum UsageError {
         /// What the system says.
         source: io::Error,
     },
-    /// What was asked for cannot be shown.
+    /// The output cannot be written.
     #[error("standard output: {0}")]
     Output(#[source] io::Error),
     /// The description of a command line makes no manual page.

@@ -49,7 +49,7 @@ pub enum AskError {
     /// The server was lost before its answer.
     #[error("{server}: {source}; whether {msg_type} was done is not known")]
     Unknown { server: String, msg_type: &'static str, source: CallError },
-    /// What the server said cannot be understood.
+    /// The server's answer cannot be understood.
     #[error(transparent)]
     Unreadable(CallError),
     /// It names another server, and that one cannot be asked.
@@ -160,7 +160,7 @@ pub(super) mod tests {
         OperatorKey::new(&ClusterSecret::from_bytes([3; 32]), "syncnet")
     }
 
-    /// What a server answers to a request: the line's `msg_type` and data.
+    /// The answer of a server to a request: the line's `msg_type` and data.
     pub(crate) type Script = fn(&Request) -> (&'static str, Value);
 
     fn read(line: &str) -> (RequestHead, Request) {

@@ -51,7 +51,7 @@ pub fn watch(targets: &[Target], timeout: Duration, form: Form) -> io::Result<()
     }
 }
 
-/// What is shown, with its line end.
+/// The text that is shown, with its line end.
 fn show(observations: &[Observation], diagnosis: &Diagnosis, form: Form) -> String {
     match form {
         Form::Table => show_table(observations, diagnosis),

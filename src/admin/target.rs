@@ -51,7 +51,7 @@ impl Target {
         Ok(ConfigFile::load(path).map_err(UsageError::settings)?.servers.into_iter().map(target).collect())
     }
 
-    /// What to call it in a table: its id, else its address.
+    /// Its name in a table: its id, else its address.
     pub fn label(&self) -> String {
         self.server_id.clone().unwrap_or_else(|| self.to_string())
     }

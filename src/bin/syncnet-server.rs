@@ -81,7 +81,7 @@ fn run(args: &Args, config: Config, signals: &Receiver<Signal>) -> Result<ExitCo
         .inspect_err(|error| log::warn!("the service manager cannot be told of the start: {error}"));
     // Signals can only stop coming when the process ends.
     while let Ok(Signal::Reload) = signals.recv() {
-        // What came of it is in the log.
+        // The result is in the log.
         let _ = server.reloader().reload();
     }
     if let Ok(managed) = managed {

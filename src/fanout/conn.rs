@@ -163,7 +163,7 @@ impl Conn {
         }
     }
 
-    /// What waits for it, in bytes.
+    /// How much waits for it, in bytes.
     pub fn pending_bytes(&self) -> usize {
         self.outbox.bytes() + self.waiting_bytes
     }

@@ -1,4 +1,4 @@
-//! What the fan-out is told.
+//! The instructions to the fan-out.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ pub struct Join {
 }
 
 impl Join {
-    /// What has to be looked up for it.
+    /// The query for its events.
     pub fn query(&self) -> EventQuery {
         let range = EventRange {
             after: self.after.unwrap_or(0),

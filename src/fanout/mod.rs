@@ -84,7 +84,7 @@ pub enum End {
     TooSlow,
 }
 
-/// What an outbox may hold, in bytes.
+/// The limits of an outbox, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct OutboxLimits {
     /// The limit: a connection that would pass it is cut.
@@ -174,12 +174,12 @@ impl Subscriptions {
         taken
     }
 
-    /// What waits to be taken for `conn`, in bytes.
+    /// How much waits to be taken for `conn`, in bytes.
     pub fn queued_bytes(&self, conn: ConnId) -> usize {
         self.conns.get(&conn).map_or(0, |conn| conn.outbox.bytes())
     }
 
-    /// What waits for each connection, in bytes, including answers that wait for their turn.
+    /// How much waits for each connection, in bytes, including answers that wait for their turn.
     pub fn backlogs(&self) -> impl Iterator<Item = (ConnId, usize)> {
         self.conns.iter().map(|(conn, state)| (*conn, state.pending_bytes()))
     }

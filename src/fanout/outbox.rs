@@ -1,4 +1,4 @@
-//! What waits to be written to one connection.
+//! The messages that wait to be written to one connection.
 
 use std::{collections::VecDeque, sync::Arc};
 

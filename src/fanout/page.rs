@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Which end of a page stays when it is too long.
+/// Which end of a page is kept if it is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     Oldest,

@@ -32,7 +32,7 @@ pub enum Purpose {
     /// The answer to `history`.
     History {
         to: AnswerTo,
-        /// Which events were asked for: `more` looks in this direction.
+        /// The events that were asked for: `more` looks in this direction.
         range: HistoryRange,
         /// The answer without its events and `more`.
         page: HistoryPage,

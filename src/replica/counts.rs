@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::proposals::Pending;
 use crate::{chat::Reply, protocol::refusal::Refusal};
 
-/// What became of a command of the log.
+/// The outcome of a command of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// It was carried out.
@@ -41,7 +41,7 @@ impl Outcome {
     }
 }
 
-/// What has happened since this was last taken.
+/// The counts since they were last taken.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Commands that this server put on their way to the log.

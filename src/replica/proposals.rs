@@ -48,7 +48,7 @@ impl Pending {
 #[derive(Debug)]
 pub struct Proposals {
     pending: VecDeque<Pending>,
-    /// What they are together, in bytes.
+    /// Their sum, in bytes.
     bytes: usize,
     next_seq: u64,
     /// How many came in since this was last asked.
@@ -133,7 +133,7 @@ impl Proposals {
         seq
     }
 
-    /// What is to be passed on to the leader of `term` now: the first number and the encoded proposals.
+    /// The next proposals to pass on to the leader of `term`: the first number and the encoded proposals.
     /// Call until it gives nothing.
     pub fn take_unsent(&mut self, now_ms: u64, leader: NodeId, term: u64) -> Option<(u64, Vec<Vec<u8>>)> {
         let first = self.pending.front()?.seq;

@@ -36,7 +36,7 @@ impl Unsaved {
         self.batch.rows.extend(rows);
     }
 
-    /// What a command has done, apart from its events.
+    /// Adds the changes of a command, except its events.
     pub fn add(&mut self, effects: &mut Effects) {
         // The leader forgets no more than its disk can wipe, and the disk can only wipe what it was told.
         self.is_urgent |= !effects.expired.is_empty() || !effects.removed_files.is_empty();
@@ -66,7 +66,7 @@ impl Unsaved {
         self.batch.applied.as_ref().map(|applied| applied.index)
     }
 
-    /// What was applied is to be written with the next transaction.
+    /// Lets the rows be written with the next transaction.
     pub fn hurry(&mut self) {
         self.is_urgent = true;
     }

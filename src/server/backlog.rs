@@ -1,4 +1,4 @@
-//! What waits to be written to all connections together, and how fast each must take it.
+//! Limits of what waits for all connections together, and of how slowly each may read.
 //!
 //! Each outbox is bounded, but ten thousand of them are not small together. So there is a budget for all
 //! (`limits.outboxes_bytes`): if it is passed, the connections that hold most are closed until the rest fits.
@@ -19,7 +19,7 @@ const WEIGH_SHARES: Duration = Duration::from_secs(1);
 
 /// How long a reader for whom something waits all the time may take for `PACE_BYTES`.
 pub const PACE: Duration = Duration::from_secs(30);
-/// What it must take in that time. A modem of the nineties does.
+/// Bytes that it must take in that time. Even a modem of the nineties does.
 const PACE_BYTES: u64 = 32 * 1024;
 
 /// The budget of one fan-out thread.

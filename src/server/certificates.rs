@@ -63,7 +63,7 @@ struct Current {
     config: Arc<ServerConfig>,
     /// When the first certificate of the chain to expire does, in seconds since the Unix epoch.
     expires_s: Option<i64>,
-    /// What the files looked like when they were last read, whether they were good or not.
+    /// The stamps of the files when they were last read, whether they could be used or not.
     seen: [Stamp; 2],
     looked: Instant,
 }

@@ -96,9 +96,8 @@ pub fn serve(server: &ServerHandle, client: Arc<Client>, stream: Arc<Stream>) {
     }
 }
 
-/// What one connection says, whatever its dialect.
+/// One connection, whatever its dialect.
 pub struct Conversation<'a> {
-    /// What all client threads share.
     pub server: &'a ServerHandle,
     pub client: Arc<Client>,
     pub stream: Arc<Stream>,
@@ -121,7 +120,7 @@ impl Drop for Conversation<'_> {
     }
 }
 
-/// Who a connection comes from, before anything was said on it.
+/// The client of a connection, as far as it is known before any request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnectionInfo {
     pub addr: Option<IpAddr>,

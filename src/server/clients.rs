@@ -33,7 +33,7 @@ pub struct Client {
     sink: Sink,
     /// The place that it takes.
     seat: Seat,
-    /// What comes in is thrown away; only the rest of what is written matters.
+    /// Input is thrown away; only the rest of the output matters.
     closing: AtomicBool,
     writes: AtomicU64,
     speaks: Mutex<Speaks>,
@@ -52,7 +52,7 @@ pub enum ReaderTask {
     ReadOn,
 }
 
-/// What a connection speaks, as far as that is known.
+/// The dialect of a connection, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Speaks {
     Nothing,
@@ -132,7 +132,7 @@ impl Client {
         *self.speaks.lock() = speaks;
     }
 
-    /// What it speaks; `None` of a thread of this server.
+    /// Its dialect; `None` for a thread of this server.
     pub fn speaks(&self) -> Option<Speaks> {
         matches!(self.sink, Sink::Socket(_)).then(|| *self.speaks.lock())
     }

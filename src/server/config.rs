@@ -43,7 +43,7 @@ const METRICS_TOKEN_CHARS: usize = 16;
 /// Everything a server is told, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What all else is made of.
+    /// The sources of all other fields.
     source: Source,
     pub replica: ReplicaConfig,
     pub cluster_name: String,
@@ -83,7 +83,7 @@ struct Source {
     args: Args,
     /// The configuration file, with the settings that the command line and the environment replace.
     file: ConfigFile,
-    /// What to call that in an error.
+    /// Its name in errors.
     place: String,
 }
 

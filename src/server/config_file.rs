@@ -1,6 +1,6 @@
 //! The configuration file: its form, its defaults, and the search for misspelt keys.
 //!
-//! What the values mean together is checked in `config`.
+//! Whether the values fit together is checked in `config`.
 
 use std::{
     fs, io,

@@ -69,7 +69,7 @@ const DESCRIBE_MS: u64 = 50;
 /// How often the data folder is checked to be still there.
 const FOLDER_MS: u64 = 250;
 
-/// What the server itself tells its replica.
+/// Messages of the server itself to its replica.
 pub enum Control {
     /// See [`Input::View`].
     View(View),

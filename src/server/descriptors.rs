@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// What a server needs besides its clients: database, links, logs, and room for accidents.
+/// Descriptors that a server needs besides those of its clients: for the database, links, logs, and a
+/// reserve.
 const BESIDES: u64 = 256;
 
 /// Why there may be too few descriptors. The server runs all the same.

@@ -47,7 +47,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(32);
 /// How long a connection that was ended may take to close its half.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What a WebSocket is closed with if nothing else was set: the last message says why.
+/// The code of a WebSocket's close if no other was set: the last message says why.
 const GOODBYE: (u16, &str) = (1000, "");
 
 #[derive(Debug)]

@@ -55,7 +55,7 @@ impl std::error::Error for Unhealthy {
 }
 
 impl Question {
-    /// What the command line asks, if it asks anything.
+    /// The question on the command line, if there is one.
     pub fn of(args: &Args) -> Option<Question> {
         if args.health { Some(Question::Health) } else { args.ready.then_some(Question::Ready) }
     }

@@ -150,7 +150,7 @@ impl Outgoing {
         usize::from(self.written > 0)
     }
 
-    /// What is to be written next, in pieces.
+    /// The bytes to be written next, in pieces.
     pub fn slices(&self) -> Vec<IoSlice<'_>> {
         let mut slices = Vec::with_capacity(2 * self.pieces.len().min(LINES));
         let mut skip = self.written;

@@ -17,7 +17,7 @@ const EXTENSIONS_MAX: usize = 4_096;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// What is neither an address nor a network.
+/// A text that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no address and no network")]
 pub struct NoAddress(pub String);

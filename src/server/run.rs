@@ -227,12 +227,11 @@ impl Server {
         &self.listening
     }
 
-    /// What reads its configuration again.
+    /// Reloads its configuration.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
     }
 
-    /// What its threads share.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }

@@ -28,7 +28,7 @@ pub enum Failure {
     /// A port does not answer.
     #[error("{what} at {address} is not answered: {source}")]
     Unanswered {
-        /// Who asked there.
+        /// The name of the port.
         what: &'static str,
         address: SocketAddr,
         /// What the system says.

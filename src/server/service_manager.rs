@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)): that the server has started, that it works, that it stops. Without
+//! Tells systemd (sd_notify(3)) that the server has started, that it works, and that it stops. Without
 //! such a manager nothing is said.
 //!
 //! The watchdog is fed by turns of the replica and by nothing else. A process whose replica thread or disk
@@ -65,7 +65,6 @@ fn feed_watchdog(context: &Context, pause: Duration, stop: &Stop) {
     }
 }
 
-/// What there is to tell.
 #[derive(Debug, Clone, Copy)]
 enum News {
     Started,

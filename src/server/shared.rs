@@ -127,7 +127,7 @@ impl Shared {
         Said::nack(AnswerTo::default(), refusal, self.signature()).json().to_vec()
     }
 
-    /// What lines are signed with that do not come from the replica.
+    /// The signature of lines that do not come from the replica.
     pub fn signature(&self) -> Signature {
         Signature {
             server_id: self.server_id.clone(),

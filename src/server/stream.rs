@@ -16,7 +16,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::tls::channel::{Channel, Flushed};
 
-/// What is read at once. It lies on the stack of every connection.
+/// Bytes that are read at once. The buffer is on the stack of every connection's thread.
 pub const READ_BYTES: usize = 4 * 1024;
 /// Written at once under a deadline: a write waits for less than this to be taken.
 const WRITE_BYTES: usize = 64 * 1024;

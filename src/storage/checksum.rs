@@ -1,4 +1,4 @@
-//! What guards a row: a CRC-32 over its table, its key and its value.
+//! The checksum of a row: a CRC-32 over its table, its key and its value.
 //!
 //! SQLite guards the frames of its WAL and not the pages of its database, so a bit that flips on the disk
 //! would be read as if it had been written. The key is part of the sum, so that a row in another's place is

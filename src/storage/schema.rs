@@ -106,7 +106,7 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
             "SQLite says synchronous={synchronous} where FULL was set"
         )));
     }
-    // What is deleted is overwritten, in pages and in freed pages.
+    // Deleted content is overwritten, in pages and in freed pages.
     connection
         .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
         .during("asking for deleted text to be overwritten")?;
@@ -137,7 +137,7 @@ fn set_up(connection: &Connection, cache_kib: i32) -> Result<(), StorageError> {
     connection.pragma_update(None, "cell_size_check", true).during(DOING)
 }
 
-/// What a database is before it is used.
+/// The state of a database before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     /// Still to be [created](create).

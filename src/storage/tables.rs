@@ -92,7 +92,7 @@ pub(super) trait Tables {
 
 /// Writing, always inside a transaction of the caller's.
 ///
-/// What replaces or removes a row returns the checksum of the row it found, for the totals.
+/// Methods that replace or remove a row return the checksum of the old one, for the totals.
 pub(super) trait TablesMut: Tables {
     /// Stores a named value.
     fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError>;

@@ -54,7 +54,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// What a WAL holds.
+/// The content of a WAL.
 #[derive(Debug, PartialEq, Eq)]
 enum Scan {
     /// Nothing: SQLite will use the database as it is.
@@ -140,7 +140,7 @@ fn scan(wal: &mut impl Read) -> io::Result<Scan> {
     Ok(Scan::Frames { salt, committed, lost: None })
 }
 
-/// What the `-shm` file says.
+/// The content of the `-shm` file.
 #[derive(Debug, PartialEq, Eq)]
 struct Index {
     salt: [u8; 8],

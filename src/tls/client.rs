@@ -84,8 +84,8 @@ impl Trust {
         Ok(Trust(Arc::new(config)))
     }
 
-    /// What a command line asks for: `--tls`, or the file of `--ca` or else of the variable `SYNCNET_CA`.
-    /// `None` if nothing is to be encrypted.
+    /// The trust that a command line names: `--tls`, or the file of `--ca` or else of the variable
+    /// `SYNCNET_CA`. `None` if nothing is to be encrypted.
     ///
     /// # Errors
     /// There is no certificate to trust.

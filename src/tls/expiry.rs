@@ -26,7 +26,7 @@ pub fn expires_s(der: &[u8]) -> Option<i64> {
     time(validity.take_any()?)
 }
 
-/// What is left of a DER encoding.
+/// The rest of a DER encoding.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {

@@ -6,7 +6,7 @@
 //! | `client` | a stream to a server, encrypted or not, and whom a client trusts |
 //! | `expiry` | when a certificate expires |
 //!
-//! What a server needs beside it (certificate and key from files) is in `server/certificates`.
+//! The server's certificate and key are in `server/certificates`.
 
 pub mod channel;
 pub mod client;

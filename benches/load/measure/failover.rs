@@ -92,7 +92,8 @@ struct Ack {
     acked_at: Instant,
 }
 
-/// What the writers tell. Emptied at the start of each round, so it holds some seconds of acknowledgements.
+/// The results of the writers. Emptied at the start of each round, so it holds some seconds of
+/// acknowledgements.
 #[derive(Default)]
 struct Log {
     acks: Mutex<Vec<Ack>>,

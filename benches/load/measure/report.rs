@@ -42,7 +42,7 @@ impl Cell {
     fn json(&self) -> Value {
         match self {
             Cell::Count(count) => (*count).into(),
-            // What is not finite has no form in JSON and becomes null.
+            // A number that is not finite has no form in JSON and becomes null.
             Cell::Number(number) => (*number).into(),
             Cell::Text(text) => text.as_str().into(),
             Cell::Nothing => Value::Null,

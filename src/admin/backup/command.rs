@@ -82,7 +82,7 @@ struct NotMade {
     source: RestoreError,
 }
 
-/// What reading says of a file that is cut off or changed, and not of the disk that it is on.
+/// The kinds of read errors that mean a cut off or changed file, not a failing disk.
 const DAMAGED: [io::ErrorKind; 2] = [io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
 
 impl NotMade {

@@ -1,4 +1,4 @@
-//! What can go wrong between a cluster and a file of its rooms.
+//! Errors of export and import.
 
 use std::{io, path::PathBuf};
 

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn each_command_is_one_request() {
-        // What is null counts as left out.
+        // Null counts as left out.
         let script: Script = |request| {
             let mut data = serde_json::to_value(request).unwrap();
             data.as_object_mut().unwrap().retain(|_, value| !value.is_null());

@@ -121,7 +121,7 @@ pub struct Connection {
     pub authority: Authority,
     /// Whether the connection has proved to be an operator's.
     pub is_operator: bool,
-    /// What an operator has to answer.
+    /// The challenge that an operator has to answer.
     pub challenge: Option<[u8; 32]>,
     /// The client's address; `None` if it is not known.
     pub addr: Option<IpAddr>,

@@ -87,12 +87,12 @@ impl Env<'_> {
     }
 }
 
-/// What lines of this server are signed with now.
+/// The present signature of this server's lines.
 pub fn signature(config: &ReplicaConfig, state: &State, now: Now) -> Signature {
     Signature { server_id: config.server_id.clone(), lamport_timestamp: state.lamport(), now_ms: now.wall_ms }
 }
 
-/// What the clients' part asks of its server.
+/// The questions of the clients' part to its server.
 pub trait Server {
     /// The run of this server's node, which its proposals carry.
     fn origin(&self, seq: u64) -> crate::chat::Origin;

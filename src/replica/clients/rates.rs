@@ -107,7 +107,7 @@ struct OfUser {
     makes: Makes,
 }
 
-/// What is used of the disks.
+/// Rooms and uploaded bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Makes {
     rooms: Bucket,

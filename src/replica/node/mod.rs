@@ -61,7 +61,7 @@ pub struct Node<S: Storage> {
     trust: Trust,
     links: BTreeMap<ServerId, Link>,
     handover: Handover,
-    /// What the failure detector believes of the others.
+    /// The failure detector's beliefs about the others.
     pub view: View,
     hello: Hello,
     /// When what is remembered of other servers was last stored.
@@ -112,7 +112,7 @@ impl<S: Storage> Node<S> {
         self.consider_rebuilding(outputs);
     }
 
-    /// What may change while this server runs has changed.
+    /// Takes over the settings of a reload.
     pub fn use_config(&mut self, config: Arc<ReplicaConfig>) {
         self.config = config;
     }
@@ -124,7 +124,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// What the failure detector believes of the others now.
+    /// Takes in the failure detector's beliefs about the others.
     pub fn on_view(&mut self, view: View) {
         for (peer, peer_view) in &view.peers {
             if let Some(mark) = &peer_view.data {
@@ -183,7 +183,7 @@ impl<S: Storage> Node<S> {
         Ok(())
     }
 
-    /// What the disk holds now that a snapshot has replaced everything.
+    /// Reads the disk again after a snapshot has replaced everything.
     pub fn reload(&mut self) -> Result<Loaded, StorageError> {
         let loaded = self.consensus.storage().load()?;
         self.members = members_of(&loaded)?;

@@ -91,7 +91,7 @@ pub struct Cluster {
     pub unhashed: Option<Vec<(usize, ConnId, Job)>>,
     /// How many passwords were hashed.
     pub hashed: usize,
-    /// What was said to clients in all, and the most in one round, in bytes.
+    /// How much was sent to clients in all, and the most in one round, in bytes.
     pub said: usize,
     pub most_said: usize,
     disks: Vec<MemoryDisk>,
@@ -332,7 +332,7 @@ impl Cluster {
         assert_eq!(self.heard(number, conn)[0]["msg_type"], "ack");
     }
 
-    /// What the connection has heard since this was last asked, without the lists of servers.
+    /// What the connection got since the last call, without the lists of servers.
     pub fn heard(&mut self, number: usize, conn: u64) -> Vec<Value> {
         let heard = self.servers.get_mut(&number).expect("it runs").heard.get_mut(&ConnId(conn));
         let mut heard = std::mem::take(heard.expect("the connection was opened"));

@@ -94,7 +94,7 @@ fn a_login_behind_what_timed_out_is_voided_and_decided_without_harm() {
     cluster.run_ms(4_100);
     assert_eq!(field(&cluster.answers(3, 2), "code"), ["unavailable"]);
     assert!(cluster.is_closed(3, 2));
-    // That it is closed is not yet known to the server when the log decides.
+    // The server does not know yet that it is closed when the log decides.
     cluster.start(1);
     cluster.run_ms(300);
     cluster.elect(3);

@@ -60,7 +60,7 @@ struct Content {
     history: History,
 }
 
-/// What a server said last.
+/// The last report of a server.
 #[derive(Debug)]
 struct Heard {
     at_ms: u64,

@@ -49,12 +49,12 @@ pub struct Row {
     heartbeat_age_ms: Option<u64>,
     /// How many entries it is behind the leader, as the leader says.
     pub(super) lag: Option<u64>,
-    /// What it says of itself.
+    /// Its last report.
     #[serde(flatten)]
     pub(super) told: Option<SelfReport>,
 }
 
-/// What a server says of itself.
+/// The parts of a server's report that the page shows.
 #[derive(Debug, Serialize)]
 pub struct SelfReport {
     pub(super) term: u64,

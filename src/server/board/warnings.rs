@@ -20,7 +20,7 @@ const RESTLESS_MS: u64 = 15 * 60 * 1_000;
 pub struct Warning {
     pub level: Level,
     pub text: String,
-    /// What to do about it.
+    /// The advice to the operator.
     pub advice: String,
 }
 

@@ -87,7 +87,7 @@ pub struct Hasher {
     chance: Chance,
     /// argon2's memory, kept from job to job.
     memory: Vec<Block>,
-    /// What an unknown name's password is compared with.
+    /// The verifier for unknown names.
     dummy: String,
     /// The dearest verifier that was checked, in blocks: all checks cost as much.
     ceiling_blocks: u64,

@@ -13,7 +13,7 @@ use crate::protocol::{
 
 use super::hasher::{Costs, Hasher, system_chance};
 
-/// What a job is taken to last before one has been measured, in microseconds.
+/// The assumed time of a job before one has been measured, in microseconds.
 const FIRST_GUESS_US: u64 = 30_000;
 /// The most that one job may count for in the average, in microseconds: the machine may have slept.
 const JOB_MAX_US: u64 = 60_000_000;

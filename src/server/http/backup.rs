@@ -44,7 +44,7 @@ pub fn send(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let copy = loop {
         match server.backups.readers.snapshot() {
             Some(Ok(copy)) if copy.head.index >= applied => break copy,
-            // What is applied is written to the database a moment later.
+            // Applied entries are written to the database a moment later.
             Some(Ok(_)) if Instant::now() < deadline => thread::sleep(LOOK_EVERY),
             Some(Ok(_)) => return Err(busy("this server's disk is too slow now; ask another one")),
             Some(Err(error)) => {

@@ -139,7 +139,7 @@ fn is_field(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What is read of a body that comes in pieces of `step` bytes: the body, what is left, and whether it
+    /// Reads a body that comes in pieces of `step` bytes. Returns the body, what is left, and whether it
     /// ended.
     fn read(text: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, bool), RequestError> {
         let (mut chunked, mut body, mut bytes) = (Chunked::default(), Vec::new(), Vec::new());

@@ -59,7 +59,7 @@ pub fn page(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     Ok(Done::Answer(page))
 }
 
-/// What it shows: the present, and the samples since the moment in the field `since`.
+/// The data of the page: the present, and the samples since the time in the field `since`.
 pub fn data(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     match may_look(exchange) {
         Ok(()) => {}

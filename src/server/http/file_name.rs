@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::protocol::text::is_harmful;
 
-/// What may stand unencoded in a parameter (RFC 5987, `attr-char`).
+/// Characters that must be encoded in a parameter: all but `attr-char` of RFC 5987.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')

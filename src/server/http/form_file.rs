@@ -19,7 +19,7 @@ pub struct FormFile {
     found: Option<Found>,
 }
 
-/// What the form says of the file.
+/// The name and type of the file in the form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Its name, if the form has one; the folders of a path are cut off.

@@ -25,7 +25,7 @@ pub enum ClientFrame {
     Close(u16),
 }
 
-/// What a client must not send.
+/// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Protocol(&'static str),
@@ -70,7 +70,7 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// What was said next. After a fault nothing that follows can be trusted.
+    /// The next complete frame or message. After a fault nothing that follows can be trusted.
     pub fn next_said(&mut self) -> Result<Option<ClientFrame>, Fault> {
         loop {
             let unread = &self.buffer[self.start..];

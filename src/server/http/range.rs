@@ -25,7 +25,7 @@ pub fn byte_range(header: Option<&str>, size: u64) -> ByteRange {
     let Some((first, last)) = range.split_once('-') else { return ByteRange::Whole };
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        // What is too long for a number is beyond the end of every file.
+        // A number that is too long is beyond the end of every file.
         is_number.then(|| digits.parse::<u64>().unwrap_or(u64::MAX))
     };
     let (start, end) = match (number(first), number(last)) {

@@ -90,7 +90,7 @@ pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Abort> {
     Ok(Done::Answer(response.with("Allow", allow(&allowed))))
 }
 
-/// What may be done, as a list.
+/// The allowed methods, as a list.
 fn allow(methods: &[Method]) -> String {
     let mut names: Vec<_> = methods.iter().map(|method| method.name()).collect();
     if methods.contains(&Method::Get) {

@@ -109,7 +109,7 @@ impl Wire {
         self.stream.write_until(deadline, bytes)
     }
 
-    /// What was read and belongs to no request.
+    /// The bytes that were read after the last request.
     pub fn take_rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }

@@ -54,15 +54,15 @@ const SPEAKS: [(Speaks, &str); 4] = [
 /// The queues between threads. Those of threads of one kind are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {
-    /// What the server tells its replica.
+    /// From the server itself to its replica.
     Control,
-    /// What peers tell the replica.
+    /// From peers to the replica.
     Peers,
-    /// What clients ask the replica.
+    /// From clients to the replica.
     Clients,
-    /// What the replica tells the fan-out threads.
+    /// From the replica to the fan-out threads.
     FanOut,
-    /// What is to be read from the disk.
+    /// Reads for the query threads.
     QueryQueues,
     /// Tokens on their way to the election.
     Election,
@@ -271,7 +271,7 @@ impl Metrics {
         self.refusals.of(&code).inc();
     }
 
-    /// What has happened in the replica; its answers are about to be passed on.
+    /// Takes in the replica's counts of a turn, before its answers are passed on.
     pub fn happened(&self, counts: &Counts) {
         let now_ms = self.clock.mono_ms();
         self.proposals.inc_by(counts.proposals);

@@ -286,7 +286,7 @@ pub(super) mod tests {
         }
     }
 
-    /// What was recorded of one link opens no other: the accepting end answers a replayed greeting, but
+    /// A recording of one link opens no other: the accepting end answers a replayed greeting, but
     /// the records that follow are of other keys.
     #[test]
     fn a_recorded_link_cannot_be_replayed() {

@@ -34,8 +34,8 @@ const BULK_QUEUE: usize = 2;
 const MESSAGES_AT_ONCE: usize = 256;
 /// About how many bytes are encrypted and written at once.
 const WRITE_BYTES: usize = 1024 * 1024;
-/// What the system may buffer for a link. With more, a snapshot would delay consensus messages on a slow
-/// network.
+/// Bytes that the system may buffer for a link. With more, a snapshot would delay consensus messages on a
+/// slow network.
 const SEND_BUFFER_BYTES: usize = 512 * 1024;
 /// A peer that takes nothing for so long is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -188,7 +188,7 @@ impl Link {
     }
 }
 
-/// What waits to be written to a link.
+/// The messages that wait to be written to a link.
 struct Queues {
     bell: Bell,
     messages: Receiver<PeerMessage>,

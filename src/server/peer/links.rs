@@ -63,7 +63,6 @@ pub struct Links {
     stop: Stop,
 }
 
-/// What is kept for each other server.
 struct Peer {
     ring_position: u32,
     /// Whether this server dials it; else it dials this server.

@@ -1,4 +1,4 @@
-//! What an incoming webhook says, in Slack's format, as plain text. Pure.
+//! The message of an incoming webhook in Slack's format, as plain text. Pure.
 
 use serde_json::Value;
 
