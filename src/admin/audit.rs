@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::{Timestamp, tz::TimeZone};
 use thiserror::Error;
 
 use crate::protocol::{
@@ -16,7 +15,7 @@ use crate::protocol::{
 use super::{
     error::UsageError,
     operator::{Operator, OperatorArgs},
-    output::{clean, print, table},
+    output::{clean, print, table, time},
     session::{AskError, OpenError, Session},
 };
 
@@ -105,14 +104,6 @@ fn shown(entries: &[AuditEntry]) -> String {
         })
         .collect();
     table(&["TIME", "BY", "AS", "DID", "USER", "ROOM", "DETAIL"], &rows, 7)
-}
-
-/// In UTC, as the servers' logs have it.
-fn time(at_ms: u64) -> String {
-    let at = i64::try_from(at_ms).ok().and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok());
-    let shown =
-        |at: Timestamp| at.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    at.map_or_else(|| "?".to_owned(), shown)
 }
 
 #[cfg(test)]

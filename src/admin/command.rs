@@ -57,6 +57,11 @@ enum Command {
     /// Exit status: 0 done, 1 a server did not do it (the reason is said), 2 wrong usage, or a new
     /// configuration cannot be used and the server keeps the old one.
     Reload(super::reload::ReloadArgs),
+    /// Let one server lead, whatever its place in the ring, for a while or until the next time: for
+    /// maintenance. For those who have the cluster's secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    TransferLeader(super::transfer_leader::TransferLeaderArgs),
     /// Write rooms with their members and events to a file of JSON lines. For those who have the cluster's
     /// secret.
     ///
@@ -191,6 +196,7 @@ pub fn run() -> ExitCode {
         Command::Backup(args) => super::backup::command::backup(args),
         Command::Restore(args) => super::backup::command::restore(args),
         Command::Reload(args) => super::reload::run(args),
+        Command::TransferLeader(args) => super::transfer_leader::run(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
         Command::Secret { file } => secret::run(&file),

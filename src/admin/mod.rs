@@ -20,5 +20,6 @@ pub mod session;
 pub mod status;
 pub mod target;
 pub mod transfer;
+pub mod transfer_leader;
 pub mod user;
 pub mod verdict;

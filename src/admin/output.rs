@@ -1,6 +1,12 @@
 //! Writing to the terminal without trusting the text, or that a reader is there.
 
-use std::io::{self, Write};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::protocol::text::{is_harmful, plural};
 
@@ -11,6 +17,25 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Says how something ended, on standard error: standard output may be what was asked for. 1 if it was not
+/// done.
+pub fn say(outcome: Result<String, impl Error>) -> ExitCode {
+    let (text, status) = match outcome {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(error) => (clean(&error.to_string()), ExitCode::FAILURE),
+    };
+    eprintln!("syncnet-admin: {text}");
+    status
+}
+
+/// A time in UTC, as the servers' logs have it. Milliseconds since the Unix epoch.
+pub fn time(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok());
+    let shown =
+        |at: Timestamp| at.to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    at.map_or_else(|| "?".to_owned(), shown)
 }
 
 /// `text` without harmful characters, so that a server's text cannot control the terminal.

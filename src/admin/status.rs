@@ -9,12 +9,12 @@ use std::{
 use serde_json::json;
 
 use super::{
-    output::{clean, grouped, print, table},
+    output::{clean, grouped, print, table, time},
     probe::{self, Observation},
     target::Target,
     verdict::{self, Diagnosis, Verdict},
 };
-use crate::protocol::Status;
+use crate::protocol::{Status, status::WantedLeader};
 
 /// Pause between two pictures of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +68,11 @@ fn show_table(observations: &[Observation], diagnosis: &Diagnosis) -> String {
     text.push('\n');
     for note in &diagnosis.notes {
         text.push_str(&format!("  ! {}\n", clean(note)));
+    }
+    let wanted = |seen: &Observation| seen.outcome.as_ref().ok()?.wanted_leader.clone();
+    if let Some(WantedLeader { server_id, until }) = observations.iter().find_map(wanted) {
+        let until = time((until * 1_000.0) as u64);
+        text.push_str(&format!("{server_id} is to lead until {until}, whatever its place in the ring\n"));
     }
     text.push_str(&format!("{}\n", clean(&summary(observations, diagnosis))));
     text.push_str(&format!("Verdict: {}\n", diagnosis.verdict));

@@ -151,6 +151,7 @@ pub(super) mod tests {
                 udp_port: 8019 + number,
                 peers: vec![],
                 note: String::new(),
+                wanted_leader: None,
                 indexing: None,
                 version: "5.0.0".into(),
             }),

@@ -88,11 +88,13 @@ pub enum ClusterPermission {
     PassLimits,
     /// Forget old events and abandoned uploads.
     Forget,
+    /// Say what only who runs the servers can know or decide.
+    Operate,
 }
 
 /// The part of the cluster. Letters: **n**ot logged in, **g**uest, **u**ser with an account, **b**ot,
 /// **a**dministrator, **o**perator, the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterPermission, &str); 19] = [
+const CLUSTER_RIGHTS: [(ClusterPermission, &str); 20] = [
     (ClusterPermission::UseRooms, "guba"),
     (ClusterPermission::Register, "ngubao"),
     (ClusterPermission::RegisterAdministrator, "o"),
@@ -112,6 +114,7 @@ const CLUSTER_RIGHTS: [(ClusterPermission, &str); 19] = [
     (ClusterPermission::ExportAll, "o"),
     (ClusterPermission::PassLimits, "ao"),
     (ClusterPermission::Forget, "c"),
+    (ClusterPermission::Operate, "o"),
 ];
 
 impl ClusterRole {
@@ -442,6 +445,7 @@ mod tests {
         ExportAll             0000010
         PassLimits            0000110
         Forget                0000001
+        Operate               0000010
     ";
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     account::{Account, Session, Until},
     audit,
     clock::Clock,
+    command::Lead,
     dedup::Slot,
     file::File,
     hook::Hook,
@@ -76,6 +77,8 @@ pub const RECENT: u8 = 36;
 pub const RESTORES: u8 = 37;
 /// Table of the audit log, by number.
 pub const AUDIT: u8 = 38;
+/// Table of one row: which server leads by an operator's word.
+pub const LEAD: u8 = 39;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
@@ -106,6 +109,7 @@ pub(super) enum Record {
     Recent(RoomId, Vec<Recent>),
     Restores(u64),
     Audit(u64, audit::Entry),
+    Lead(Lead),
 }
 
 /// The part of a room that changes seldom.
@@ -228,6 +232,10 @@ pub(super) fn audit(number: u64, entry: Option<&audit::Entry>) -> Row {
     maybe(key(AUDIT, &[number]), entry)
 }
 
+pub(super) fn lead(lead: Option<&Lead>) -> Row {
+    maybe(key(LEAD, &[]), lead)
+}
+
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
     row(key(SENT, &[user.0, place as u64]), slot)
 }
@@ -310,6 +318,7 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         }
         (RESTORES, Some([])) => Record::Restores(decode(key, value)?),
         (AUDIT, Some(&[number])) => Record::Audit(number, decode(key, value)?),
+        (LEAD, Some([])) => Record::Lead(decode(key, value)?),
         (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
         _ => return Err(format!("{} is not one that this program knows", shown(key))),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     audit::Audit,
     clock::Clock,
+    command::Lead,
     file::File,
     hook::Hook,
     origin::{Origins, Progress},
@@ -45,6 +46,8 @@ pub struct State {
     pub(super) uploads: BTreeMap<FileId, u64>,
     pub(super) hooks: BTreeMap<TokenHash, Hook>,
     pub(super) audit: Audit,
+    /// The server that leads by an operator's word, the newest of these.
+    pub(super) lead: Option<Lead>,
 }
 
 impl State {
@@ -123,6 +126,7 @@ impl State {
             Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
             Record::Restores(restores) => self.restores = restores,
             Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
+            Record::Lead(lead) => self.lead = Some(lead),
             Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;

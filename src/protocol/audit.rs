@@ -46,6 +46,7 @@ words! {
         SetPassword = "set_password",
         DeleteAccount = "delete_account",
         ImportRoom = "import_room",
+        TransferLeader = "transfer_leader",
     }
 }
 

@@ -116,6 +116,15 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// A server that an operator wants to lead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WantedLeader {
+    /// The server.
+    pub server_id: ServerId,
+    /// Until when, in seconds since the Unix epoch.
+    pub until: f64,
+}
+
 /// The whole status of one server, the JSON form of section 6 of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -149,6 +158,9 @@ pub struct Status {
     /// What waits, in words; empty if all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// The server that leads by an operator's word, whatever its place in the ring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_leader: Option<WantedLeader>,
     /// How far the index of searches is, while it is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
@@ -221,6 +233,7 @@ mod tests {
             udp_port: 8022,
             peers: vec![],
             note: String::new(),
+            wanted_leader: None,
             indexing: None,
             version: "5.0.0".into(),
         }

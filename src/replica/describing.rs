@@ -7,11 +7,11 @@ use crate::{
     config::ReplicaConfig,
     disk::Storage,
     election::Standing,
-    protocol::status::{PeerStatus, Role, ServerInfo, ServerList, Status},
+    protocol::status::{PeerStatus, Role, ServerInfo, ServerList, Status, WantedLeader},
 };
 
 use super::{
-    clocks::{offset_ms, wrong_clock},
+    clocks::{agreed_ms, offset_ms, wrong_clock},
     io::Now,
     node::Node,
     unsaved::Unsaved,
@@ -98,6 +98,10 @@ impl<S: Storage> Described<'_, S> {
             udp_port: port.saturating_add(20),
             peers: self.peer_statuses(now),
             note: self.note(now),
+            wanted_leader: self.state.lead(agreed_ms(now, &self.node.view)).map(|lead| WantedLeader {
+                server_id: lead.server_id.clone(),
+                until: lead.until_ms as f64 / 1000.0,
+            }),
             indexing: self.node.consensus.storage().indexing(),
             version: env!("CARGO_PKG_VERSION").into(),
         }

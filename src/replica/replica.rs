@@ -223,7 +223,8 @@ impl<S: Storage> Replica<S> {
     fn tick(&mut self, now: Now) {
         self.node.tick(now, &mut self.outputs);
         if self.stopping.is_none() {
-            self.counts.handovers += u64::from(self.node.consider_handover(now));
+            let lead = self.state.lead(agreed_ms(now, &self.node.view)).map(|lead| &lead.server_id);
+            self.counts.handovers += u64::from(self.node.consider_handover(now, lead));
         }
         self.clocks.watch(now, &self.node.view);
         let trusts_clock = self.clocks.are_believed(now, &self.node.view);

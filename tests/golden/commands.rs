@@ -14,14 +14,14 @@ use syncnet::{
             Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk, FileDelete,
             FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite, Join, Kick, Leave,
             Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register, RenameRoom, RoomPassword,
-            RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, Unban, Unblock, Uninvite,
-            Unmute, Unpin,
+            RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, TransferLeader, Unban, Unblock,
+            Uninvite, Unmute, Unpin,
         },
         entry::{decode, encode},
     },
     disk::RoomId,
     protocol::{
-        Event, EventKind, FileId, FileInfo, Message, Role, RoomName, UserName,
+        Event, EventKind, FileId, FileInfo, Message, Role, RoomName, ServerId, UserName,
         credential::{ScramVerifier, TokenHash, Verifier},
         export::{Imported, ImportedRoom},
         file::NewFile,
@@ -176,7 +176,7 @@ fn moderations() -> Vec<Command> {
     commands
 }
 
-fn administrations() -> [Command; 6] {
+fn administrations() -> [Command; 8] {
     let username = || user("bob");
     [
         SetAdmin { username: username(), admin: true }.into(),
@@ -185,6 +185,8 @@ fn administrations() -> [Command; 6] {
         ClusterBan { username: username(), seconds: None }.into(),
         ClusterUnban { username: username() }.into(),
         DeleteAccount { username: username() }.into(),
+        TransferLeader { server_id: ServerId::new("server1"), seconds: 3_600 }.into(),
+        TransferLeader { server_id: None, seconds: 3_600 }.into(),
     ]
 }
 

@@ -28,6 +28,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("delete_account", r#"{"username":"a"}"#),
     ("users", r#"{"after":"a","limit":5}"#),
     ("audit", r#"{"before":9,"limit":5}"#),
+    ("transfer_leader", r#"{"server_id":"server1","seconds":5}"#),
     ("block", r#"{"username":"b"}"#),
     ("unblock", r#"{"username":"alice"}"#),
     ("create_bot", r#"{"username":"robot"}"#),

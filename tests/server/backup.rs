@@ -17,7 +17,7 @@ use crate::{
 const PASSWORD: &str = "correct horse battery";
 
 /// `syncnet-admin` with these words, as the operator of a cluster.
-fn admin(cluster: &Cluster, words: &[&str]) -> Output {
+pub fn admin(cluster: &Cluster, words: &[&str]) -> Output {
     let servers: Vec<String> = cluster.ports.iter().map(|port| format!("localhost:{port}")).collect();
     run(&[words, &["--servers", &servers.join(","), "--secret-file", path(&secret(cluster))]].concat())
 }
@@ -36,7 +36,7 @@ fn run(words: &[&str]) -> Output {
 
 /// Its output; it must succeed.
 #[track_caller]
-fn done(output: &Output) -> String {
+pub fn done(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     said
@@ -44,7 +44,7 @@ fn done(output: &Output) -> String {
 
 /// Its output; it must fail.
 #[track_caller]
-fn not_done(output: &Output) -> String {
+pub fn not_done(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     said

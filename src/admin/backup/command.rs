@@ -22,7 +22,7 @@ use crate::{
     admin::{
         error::{BadName, UsageError},
         operator::{Operator, OperatorArgs},
-        output::{clean, counted, grouped},
+        output::{clean, counted, grouped, say},
         session::Session,
     },
     backup::{self, ReadError, RestoreError, Restored},
@@ -188,20 +188,6 @@ fn held(restored: &Restored) -> String {
         clean(&head.cluster_name),
         grouped(head.snapshot.index)
     )
-}
-
-/// Prints the result.
-fn say(outcome: Result<String, impl std::error::Error>) -> ExitCode {
-    match outcome {
-        Ok(text) => {
-            eprintln!("syncnet-admin: {text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("syncnet-admin: {}", clean(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     admin::{
         error::{BadName, UsageError},
         operator::{Operator, OperatorArgs},
-        output::{clean, counted},
+        output::{counted, say},
         session::Session,
     },
     output_file::{Existing, OutputFile},
@@ -103,20 +103,6 @@ pub fn import(args: ImportArgs) -> Result<ExitCode, UsageError> {
 
 fn open(Operator { targets, key, timeout }: &Operator) -> Result<Session, TransferError> {
     Ok(Session::open(targets, key, *timeout)?)
-}
-
-/// Prints the result to standard error, since standard output may be the export itself.
-fn say(outcome: Result<String, TransferError>) -> ExitCode {
-    match outcome {
-        Ok(text) => {
-            eprintln!("syncnet-admin: {text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("syncnet-admin: {}", clean(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// Writes a file for its owner only: private rooms are in it.

@@ -35,7 +35,7 @@ use crate::{
 
 #[cfg(test)]
 pub(crate) use self::{create_bot::BOTS_MAX, invite::INVITED_BY_ONE_MAX};
-pub use self::{expire::EXPIRE_MAX, join::NewRoom};
+pub use self::{expire::EXPIRE_MAX, join::NewRoom, transfer_leader::Lead};
 
 /// A change of the state by a user, a program, an operator or the cluster itself.
 pub trait Operation {
@@ -170,6 +170,8 @@ pub enum Reply {
     },
     /// To [`FileEnd`] and [`FileDelete`].
     File(FileInfo),
+    /// To what changes nothing that users see.
+    Done,
     /// To [`Nothing`], and to commands of the cluster itself: no client waits for these.
     Nothing,
 }
@@ -301,4 +303,5 @@ commands! {
     rename_room: RenameRoom;
     delete_room: DeleteRoom;
     guest_login: GuestLogin;
+    transfer_leader: TransferLeader;
 }

@@ -488,6 +488,7 @@ fn trace_reply(reply: &Reply) -> String {
         Reply::Account { username } => format!("account {username}"),
         Reply::Receiving { received, .. } => format!("received {received}"),
         Reply::File(file) => format!("file {} of {} bytes", file.name, file.size),
+        Reply::Done => "done".into(),
         Reply::Nothing => "nothing".into(),
     }
 }

@@ -13,11 +13,13 @@ mod cluster;
 mod files;
 mod messages;
 mod moderation;
+mod operations;
 mod rooms;
 mod transfer;
 
 pub use self::{
-    accounts::*, audit::*, cluster::*, files::*, messages::*, moderation::*, rooms::*, transfer::*,
+    accounts::*, audit::*, cluster::*, files::*, messages::*, moderation::*, operations::*, rooms::*,
+    transfer::*,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -127,6 +129,7 @@ macro_rules! requests {
             "server_list" or "client_discovery" => ListServers: Read -> ServerList;
             "status_request" => AskStatus: Read -> Box<Status>;
             "ping" => Ping: Read -> Pong;
+            "transfer_leader" => TransferLeader: Write -> Done;
         }
     };
 }

@@ -11,8 +11,8 @@ use crate::{
     fanout::{ConnId, Instruction, Join},
     protocol::{
         answer::{
-            AccountName, Answer, BotCreated, HookCreated, Invited, JoinAnswer, Left, PasswordChanged, Placed,
-            Push, ReadElsewhere, Receiving, RoomDeleted, Uninvited,
+            AccountName, Answer, BotCreated, Done, HookCreated, Invited, JoinAnswer, Left, PasswordChanged,
+            Placed, Push, ReadElsewhere, Receiving, RoomDeleted, Uninvited,
         },
         envelope::AnswerTo,
         file::FILE_CHUNK_BYTES,
@@ -218,6 +218,7 @@ impl Clients {
                 known(Receiving { chunk_bytes: FILE_CHUNK_BYTES as u64, file_id, received }.into())
             }
             Ok(Reply::File(file)) => known(Answer::File(file.into())),
+            Ok(Reply::Done) => known(Done {}.into()),
             // A proposal that timed out also becomes nothing, but its connection was told so then.
             Ok(Reply::Nothing) => known(not_read().into()),
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {

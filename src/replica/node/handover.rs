@@ -3,7 +3,8 @@
 //! Raft, section 3.10 of the thesis, "leadership transfer". A leader that sees a living server above it,
 //! replicating and nearly caught up, waits until that has been so for a while and then transfers. A transfer
 //! that did not work doubles the wait. A server that takes no part in elections is not asked to lead. A
-//! leader with damaged data hands over to any server that is fit.
+//! leader with damaged data hands over to any server that is fit. A server that
+//! an operator wants to lead (`chat::command::Lead`) comes before the highest, as long as that is wanted.
 
 use super::Node;
 use crate::{
@@ -78,18 +79,26 @@ impl Handover {
 }
 
 impl<S: Storage> Node<S> {
-    /// Called at each tick. As the leader, if it is time to, asks a higher living server to lead. Returns
-    /// whether it did.
-    pub fn consider_handover(&mut self, now: Now) -> bool {
+    /// Called at each tick. As the leader: asks a server to lead that should rather lead, where it is time
+    /// to. Whether it was. `wanted` is the one that an operator wants to lead now.
+    pub fn consider_handover(&mut self, now: Now, wanted: Option<&ServerId>) -> bool {
         if !self.consensus.has_applied_own_term() || self.consensus.is_transferring() {
             return false;
         }
         let mine = self.config.ring_position();
         // Any undamaged server should lead rather than a damaged one.
         let is_damaged = self.damage().is_some();
-        let above = self.fit_to_lead().into_iter().filter(|fit| is_damaged || fit.ring_position > mine);
-        let highest = above.max_by_key(|fit| fit.ring_position);
-        let successor = self.handover.consider(now.mono_ms, &self.config, highest.as_ref());
+        let is_wanted = wanted == Some(&self.config.server_id);
+        let fit = self.fit_to_lead();
+        let better = match fit.iter().find(|fit| Some(&fit.server_id) == wanted) {
+            Some(wanted) => Some(wanted),
+            None if is_wanted && !is_damaged => None,
+            None => fit
+                .iter()
+                .filter(|fit| is_damaged || fit.ring_position > mine)
+                .max_by_key(|fit| fit.ring_position),
+        };
+        let successor = self.handover.consider(now.mono_ms, &self.config, better);
         let Some(successor) = successor else { return false };
         self.consensus.transfer(successor);
         true

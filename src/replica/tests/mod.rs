@@ -3,6 +3,7 @@
 mod cluster;
 mod deposed;
 mod followers;
+mod leads;
 mod lists;
 mod logins;
 mod people;

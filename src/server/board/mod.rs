@@ -224,6 +224,7 @@ pub(super) mod tests {
             udp_port: 2,
             peers: Vec::new(),
             note: String::new(),
+            wanted_leader: None,
             indexing: None,
             version: String::new(),
         }

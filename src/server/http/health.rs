@@ -155,6 +155,7 @@ mod tests {
                 clock_offset_ms: None,
             }],
             note: "being rebuilt".into(),
+            wanted_leader: None,
             indexing: None,
             version: String::new(),
         }

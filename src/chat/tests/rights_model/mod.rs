@@ -58,6 +58,7 @@ fn said(applied: &Applied) -> Outcome {
             Reply::Account { username } => format!("account {username}"),
             Reply::Receiving { received, .. } => format!("receiving {received}"),
             Reply::File(file) => format!("file {}", file.size),
+            Reply::Done => "done".into(),
         }),
     }
 }
