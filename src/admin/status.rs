@@ -74,6 +74,10 @@ fn show_table(observations: &[Observation], diagnosis: &Diagnosis) -> String {
         let until = time((until * 1_000.0) as u64);
         text.push_str(&format!("{server_id} is to lead until {until}, whatever its place in the ring\n"));
     }
+    let made = observations.iter().filter_map(|seen| seen.outcome.as_ref().ok()?.last_backup);
+    if let Some(newest) = made.max_by(f64::total_cmp) {
+        text.push_str(&format!("last backup {}\n", time((newest * 1_000.0) as u64)));
+    }
     text.push_str(&format!("{}\n", clean(&summary(observations, diagnosis))));
     text.push_str(&format!("Verdict: {}\n", diagnosis.verdict));
     text

@@ -152,6 +152,7 @@ pub(super) mod tests {
                 peers: vec![],
                 note: String::new(),
                 wanted_leader: None,
+                last_backup: None,
                 indexing: None,
                 version: "5.0.0".into(),
             }),

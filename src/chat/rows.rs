@@ -79,6 +79,8 @@ pub const RESTORES: u8 = 37;
 pub const AUDIT: u8 = 38;
 /// Table of one row: which server leads by an operator's word.
 pub const LEAD: u8 = 39;
+/// Table of one row: when the last backup was made.
+pub const LAST_BACKUP: u8 = 40;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
@@ -110,6 +112,7 @@ pub(super) enum Record {
     Restores(u64),
     Audit(u64, audit::Entry),
     Lead(Lead),
+    LastBackup(u64),
 }
 
 /// The part of a room that changes seldom.
@@ -236,6 +239,10 @@ pub(super) fn lead(lead: Option<&Lead>) -> Row {
     maybe(key(LEAD, &[]), lead)
 }
 
+pub(super) fn last_backup(at_ms: u64) -> Row {
+    row(key(LAST_BACKUP, &[]), &at_ms)
+}
+
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
     row(key(SENT, &[user.0, place as u64]), slot)
 }
@@ -318,6 +325,7 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
         }
         (RESTORES, Some([])) => Record::Restores(decode(key, value)?),
         (AUDIT, Some(&[number])) => Record::Audit(number, decode(key, value)?),
+        (LAST_BACKUP, Some([])) => Record::LastBackup(decode(key, value)?),
         (LEAD, Some([])) => Record::Lead(decode(key, value)?),
         (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(key, value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),

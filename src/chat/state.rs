@@ -48,6 +48,8 @@ pub struct State {
     pub(super) audit: Audit,
     /// The server that leads by an operator's word, the newest of these.
     pub(super) lead: Option<Lead>,
+    /// When the last backup was made, milliseconds since the Unix epoch.
+    pub(super) last_backup_ms: Option<u64>,
 }
 
 impl State {
@@ -126,6 +128,7 @@ impl State {
             Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
             Record::Restores(restores) => self.restores = restores,
             Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
+            Record::LastBackup(at_ms) => self.last_backup_ms = Some(at_ms),
             Record::Lead(lead) => self.lead = Some(lead),
             Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {

@@ -47,6 +47,7 @@ words! {
         DeleteAccount = "delete_account",
         ImportRoom = "import_room",
         TransferLeader = "transfer_leader",
+        BackupMade = "backup_made",
     }
 }
 

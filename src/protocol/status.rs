@@ -161,6 +161,9 @@ pub struct Status {
     /// The server that leads by an operator's word, whatever its place in the ring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted_leader: Option<WantedLeader>,
+    /// When `syncnet-admin` last made a backup of the cluster and found it whole, in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<f64>,
     /// How far the index of searches is, while it is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
@@ -234,6 +237,7 @@ mod tests {
             peers: vec![],
             note: String::new(),
             wanted_leader: None,
+            last_backup: None,
             indexing: None,
             version: "5.0.0".into(),
         }

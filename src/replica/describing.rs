@@ -102,6 +102,7 @@ impl<S: Storage> Described<'_, S> {
                 server_id: lead.server_id.clone(),
                 until: lead.until_ms as f64 / 1000.0,
             }),
+            last_backup: self.state.last_backup_ms().map(|at_ms| at_ms as f64 / 1000.0),
             indexing: self.node.consensus.storage().indexing(),
             version: env!("CARGO_PKG_VERSION").into(),
         }

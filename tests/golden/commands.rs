@@ -10,12 +10,12 @@ use syncnet::{
     chat::{
         Authority, Command, Entry, Origin, Proposal,
         command::{
-            Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot, CreateHook,
-            Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk, FileDelete,
-            FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite, Join, Kick, Leave,
-            Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register, RenameRoom, RoomPassword,
-            RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, TransferLeader, Unban, Unblock,
-            Uninvite, Unmute, Unpin,
+            BackupMade, Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot,
+            CreateHook, Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk,
+            FileDelete, FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite, Join, Kick,
+            Leave, Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register, RenameRoom,
+            RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, TransferLeader,
+            Unban, Unblock, Uninvite, Unmute, Unpin,
         },
         entry::{decode, encode},
     },
@@ -176,7 +176,7 @@ fn moderations() -> Vec<Command> {
     commands
 }
 
-fn administrations() -> [Command; 8] {
+fn administrations() -> [Command; 9] {
     let username = || user("bob");
     [
         SetAdmin { username: username(), admin: true }.into(),
@@ -187,6 +187,7 @@ fn administrations() -> [Command; 8] {
         DeleteAccount { username: username() }.into(),
         TransferLeader { server_id: ServerId::new("server1"), seconds: 3_600 }.into(),
         TransferLeader { server_id: None, seconds: 3_600 }.into(),
+        BackupMade {}.into(),
     ]
 }
 

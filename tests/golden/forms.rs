@@ -29,6 +29,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("users", r#"{"after":"a","limit":5}"#),
     ("audit", r#"{"before":9,"limit":5}"#),
     ("transfer_leader", r#"{"server_id":"server1","seconds":5}"#),
+    ("backup_made", r#"{}"#),
     ("block", r#"{"username":"b"}"#),
     ("unblock", r#"{"username":"alice"}"#),
     ("create_bot", r#"{"username":"robot"}"#),

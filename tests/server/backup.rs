@@ -4,13 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     http_client::{Answer, Http},
-    one_server::Client,
+    one_server::{Client, PATIENCE},
     three_servers::Cluster,
 };
 
@@ -136,9 +137,20 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
     old.wait_for(0, |status| status["leader_id"] == "s2");
     let file_id = fill(&old);
     let backup = old.folder.path().join("all.backup");
+    let (rooms, deeds) = (exported(&old, "before.jsonl"), audited(&old));
     let said = done(&admin(&old, &["backup", "--output", path(&backup)]));
     assert!(said.contains("events up to entry"), "{said}");
-    let (rooms, deeds) = (exported(&old, "before.jsonl"), audited(&old));
+    for place in 0..3 {
+        let status = old.wait_for(place, |status| status["last_backup"].is_number());
+        let made_s = status["last_backup"].as_f64().unwrap() as u64;
+        let series = format!("\nsyncnet_last_backup_timestamp_seconds {made_s}\n");
+        let deadline = Instant::now() + PATIENCE;
+        // A server describes itself to the metrics a moment later.
+        while !get(&mut Http::connect(old.ports[place]), "/metrics", "Accept: */*").text().contains(&series) {
+            assert!(Instant::now() < deadline, "{series} does not come");
+        }
+    }
+    assert!(audited(&old).contains(r#""action":"backup_made""#));
     assert!(deeds.contains(r#""action":"mute""#), "{deeds}");
     // Later messages are not in it.
     let (mut carol, answer) = User::log_in(&old, 0, json!({"username": "carol"}));

@@ -166,9 +166,13 @@ fn open(path: &Path, what: &'static str) -> Result<Progress<BufReader<File>>, Us
 
 fn make(operator: &Operator, path: &Path) -> Result<String, BackupError> {
     let mut session = Session::open(&operator.targets, &operator.key, operator.timeout)?;
-    let Fetched { checked, bytes } = fetch(operator, &mut session, path)?;
+    let Fetched { checked, bytes, noted } = fetch(operator, &mut session, path)?;
+    let noted = noted.map_or_else(
+        |error| format!("; it is good, but the cluster does not know its age: {}", clean(&error.to_string())),
+        |()| String::new(),
+    );
     Ok(format!(
-        "{} was written: {} with {} up to entry {}, from {}",
+        "{} was written: {} with {} up to entry {}, from {}{noted}",
         path.display(),
         counted(bytes, "byte"),
         counted(checked.contents.events, "event"),

@@ -19,7 +19,10 @@ use crate::{
     },
     backup::{Backup, Checked, ReadError},
     output_file::{Existing, OutputFile},
-    protocol::request::{AskStatus, Ping},
+    protocol::{
+        answer::Done,
+        request::{AskStatus, BackupMade, Ping},
+    },
 };
 
 /// How long a server may take to write what it has applied to its disk.
@@ -48,6 +51,8 @@ pub enum BackupError {
 pub struct Fetched {
     pub checked: Checked,
     pub bytes: u64,
+    /// Whether the cluster was told of it. The backup is as good without.
+    pub noted: Result<(), AskError>,
 }
 
 /// Writes a backup of everything that was committed before this began. The file appears once it is whole and
@@ -63,7 +68,10 @@ pub fn fetch(operator: &Operator, session: &mut Session, path: &Path) -> Result<
     let deadline = Instant::now() + STORED_WITHIN;
     loop {
         match attempt(operator, &target, path, wanted)? {
-            Some(fetched) => return Ok(fetched),
+            Some((checked, bytes)) => {
+                let noted = session.ask(BackupMade {}).map(|Done {}| ());
+                return Ok(Fetched { checked, bytes, noted });
+            }
             None if Instant::now() < deadline => thread::sleep(STORED_PAUSE),
             None => return Err(BackupError::Behind { server: target.label() }),
         }
@@ -76,7 +84,7 @@ fn attempt(
     target: &Target,
     path: &Path,
     wanted: u64,
-) -> Result<Option<Fetched>, BackupError> {
+) -> Result<Option<(Checked, u64)>, BackupError> {
     let Operator { key, timeout, .. } = operator;
     let content = |source| BackupError::Content { server: target.label(), source };
     let unwritable = |source| BackupError::Output { path: path.to_owned(), source };
@@ -95,7 +103,7 @@ fn attempt(
     let Some(checked) = checked.map_err(content)? else { return Ok(None) };
     let file = into.into_inner().map_err(|error| unwritable(error.into_error()))?;
     file.finish().map_err(unwritable)?;
-    Ok(Some(Fetched { checked, bytes: from.moved() }))
+    Ok(Some((checked, from.moved())))
 }
 
 /// Writes what is read to a second place.

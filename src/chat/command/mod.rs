@@ -304,4 +304,5 @@ commands! {
     delete_room: DeleteRoom;
     guest_login: GuestLogin;
     transfer_leader: TransferLeader;
+    backup_made: BackupMade;
 }

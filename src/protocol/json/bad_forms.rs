@@ -31,6 +31,7 @@ pub(super) const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("users", r#"{"after":"a","limit":5}"#, &[]),
     ("audit", r#"{"before":9,"limit":5}"#, &[]),
     ("transfer_leader", r#"{"server_id":"a","seconds":5}"#, &[]),
+    ("backup_made", r#"{}"#, &[]),
     ("create_bot", r#"{"username":"a"}"#, &["username"]),
     ("create_hook", r#"{"room":"a","username":"b"}"#, &["room", "username"]),
     ("delete_hook", r#"{"room":"a","hook_id":"0123456789abcdef"}"#, &["room", "hook_id"]),

@@ -130,6 +130,7 @@ macro_rules! requests {
             "status_request" => AskStatus: Read -> Box<Status>;
             "ping" => Ping: Read -> Pong;
             "transfer_leader" => TransferLeader: Write -> Done;
+            "backup_made" => BackupMade: Write -> Done;
         }
     };
 }

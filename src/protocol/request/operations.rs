@@ -16,6 +16,10 @@ pub struct TransferLeader {
     pub seconds: Option<Seconds>,
 }
 
+/// A backup of the cluster was written and found whole. It is noted, so that every server knows its age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupMade {}
+
 /// The id of a server. A reason does not repeat what it refuses.
 fn server_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ServerId>, D::Error> {
     let checked = |text: String| {

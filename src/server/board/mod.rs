@@ -225,6 +225,7 @@ pub(super) mod tests {
             peers: Vec::new(),
             note: String::new(),
             wanted_leader: None,
+            last_backup: None,
             indexing: None,
             version: String::new(),
         }

@@ -156,6 +156,7 @@ mod tests {
             }],
             note: "being rebuilt".into(),
             wanted_leader: None,
+            last_backup: None,
             indexing: None,
             version: String::new(),
         }

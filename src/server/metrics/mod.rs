@@ -124,6 +124,7 @@ pub struct Metrics {
     pub peer_messages_dropped: Counter,
     /// Times that this server's data was in doubt.
     pub quarantines: Counter,
+    last_backup: Gauge,
     certificate_expires: Gauge,
     /// How often a new certificate could not be used and the old one stayed in use.
     pub certificates_refused: Counter,
@@ -216,6 +217,10 @@ impl Metrics {
             peer_messages_dropped: t.counter(
                 "syncnet_peer_messages_dropped",
                 "Messages to peers that were dropped because their queue was full",
+            ),
+            last_backup: t.gauge(
+                "syncnet_last_backup_timestamp_seconds",
+                "When the last backup of the cluster was made and found whole, since the Unix epoch; 0 for never",
             ),
             certificate_expires: t.gauge(
                 "syncnet_certificate_expiry_timestamp_seconds",

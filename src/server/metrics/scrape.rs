@@ -88,6 +88,7 @@ impl Metrics {
         self.applied_index.set(whole(status.applied_index));
         self.clients.set(whole(status.clients));
         self.stored_messages.set(whole(status.messages));
+        self.last_backup.set(status.last_backup.map_or(0, |at_s| at_s as i64));
         for peer in &status.peers {
             let behind = peer.match_index.map(|index| status.last_index.saturating_sub(index));
             self.replication_lag_entries.of(&peer.server_id).set(whole(behind.unwrap_or(0)));
