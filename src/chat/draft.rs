@@ -58,8 +58,7 @@ pub struct Asked<'a> {
 impl Asked<'_> {
     /// The id of a message whose client gave it none.
     pub(super) fn own_msg_id(&self) -> String {
-        let Origin { node_id, boot, seq } = self.origin;
-        format!("{node_id}-{boot}-{seq}")
+        self.origin.to_string()
     }
 
     /// An id that no other file has: it is made of the proposal's number, which is given once. It need not be

@@ -3,6 +3,8 @@
 //! A server encodes a [`Proposal`] and passes it on; the leader adds its origin and the time, and proposes
 //! the [`Entry`]. The encoding is postcard behind a version byte.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
@@ -44,6 +46,14 @@ pub struct Origin {
     pub boot: u64,
     /// 1, 2, 3, … within the run, without a hole.
     pub seq: u64,
+}
+
+/// What logs call the request that it came from.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { node_id, boot, seq } = self;
+        write!(f, "{node_id}-{boot}-{seq}")
+    }
 }
 
 /// One entry of the replicated log.

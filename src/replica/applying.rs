@@ -6,7 +6,7 @@ use crate::{
     protocol::peer::{LogEntry, LogEntryKind},
 };
 
-use super::{clients::Decided, evidence::evidence, io::Now, replica::Replica};
+use super::{clients::Decided, evidence::evidence, io::Now, passages::Step, replica::Replica};
 
 impl<S: Storage> Replica<S> {
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
@@ -43,7 +43,8 @@ impl<S: Storage> Replica<S> {
         let read = |room, seq| self.unsaved.event(self.node.consensus.storage(), room, seq);
         let evidence = evidence(&self.state, command, &read)?;
         let Outcome { origin, outcome, mut effects } = self.state.apply(index, entry, &evidence);
-        self.counts.applied(outcome.as_ref());
+        let counted = self.counts.applied(outcome.as_ref());
+        self.passages.keep(origin, Step::Applied { index, outcome: counted });
         self.unsaved.add(&mut effects);
         self.unsaved.add_events(effects.events.iter().map(Published::row));
         self.unsaved.add_events(effects.rewritten.iter().cloned());

@@ -56,8 +56,11 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn applied(&mut self, decision: Option<&Result<Reply, Refusal>>) {
-        *self.applied.entry(Outcome::of(decision)).or_default() += 1;
+    /// Counts a command that was applied, and returns its outcome.
+    pub(super) fn applied(&mut self, decision: Option<&Result<Reply, Refusal>>) -> Outcome {
+        let outcome = Outcome::of(decision);
+        *self.applied.entry(outcome).or_default() += 1;
+        outcome
     }
 
     /// A command that a client of this server waits for was applied.

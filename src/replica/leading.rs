@@ -44,8 +44,8 @@ pub struct Leading {
     early_bytes: usize,
     /// Up to where each server's proposals were taken: (run, number).
     accepted: BTreeMap<NodeId, (u64, u64)>,
-    /// Entries, encoded.
-    waiting: VecDeque<Vec<u8>>,
+    /// Entries, encoded, and where they came from.
+    waiting: VecDeque<(Origin, Vec<u8>)>,
 }
 
 impl Leading {
@@ -105,7 +105,8 @@ impl Leading {
             // empty one with its number does. So its server learns that it failed, and later ones need not
             // wait.
             let proposal = if decode::<Proposal>(&bytes).is_ok() { bytes } else { encode(&nothing()) };
-            self.waiting.push_back(encode_entry(Origin { node_id, boot, seq }, wall_ms, &proposal));
+            let origin = Origin { node_id, boot, seq };
+            self.waiting.push_back((origin, encode_entry(origin, wall_ms, &proposal)));
             last = seq;
         }
         self.accepted.insert(node_id, (boot, last));
@@ -113,13 +114,14 @@ impl Leading {
 
     /// The next entries for the log: as many as are proposed together.
     pub fn next(&self) -> Option<Vec<Vec<u8>>> {
-        let entries: Vec<Vec<u8>> = self.waiting.iter().take(TOGETHER).cloned().collect();
+        let entries: Vec<Vec<u8>> =
+            self.waiting.iter().take(TOGETHER).map(|(_, entry)| entry.clone()).collect();
         (!entries.is_empty()).then_some(entries)
     }
 
-    /// Removes the next `count` commands, which were proposed.
-    pub fn proposed(&mut self, count: usize) {
-        self.waiting.drain(..count);
+    /// Removes the next `count` commands, which were proposed, and returns their origins.
+    pub fn proposed(&mut self, count: usize) -> impl Iterator<Item = Origin> {
+        self.waiting.drain(..count).map(|(origin, _)| origin)
     }
 }
 
@@ -159,7 +161,7 @@ mod tests {
         let next = leading.waiting.len() as u64 + 1;
         let again = Forwarded { node_id: NodeId(1), boot: 1, first_seq: next, commands: vec![vec![0]] };
         leading.accept(again, &state, 0);
-        let last = leading.waiting.back().map(|entry| decode::<Entry>(entry).unwrap());
+        let last = leading.waiting.back().map(|(_, entry)| decode::<Entry>(entry).unwrap());
         assert_eq!(last.map(|entry| entry.origin.seq), Some(next));
     }
 }

@@ -9,6 +9,7 @@ pub mod counts;
 pub mod io;
 pub mod neighbourhood;
 pub mod node;
+pub mod passages;
 pub mod query;
 
 mod applying;

@@ -32,6 +32,8 @@ pub struct Pending {
     pub conn: Option<ConnId>,
     /// The connection that asked.
     asker: ConnId,
+    /// What it asks for.
+    operation: &'static str,
     command: Vec<u8>,
     /// Since when it waits.
     pub since_ms: u64,
@@ -53,6 +55,8 @@ pub struct Proposals {
     next_seq: u64,
     /// How many came in since this was last asked.
     pushed: u64,
+    /// The first that `take_new` has not given yet.
+    next_new: u64,
     /// The next one to pass on to the present leader.
     next_send: u64,
     /// One more than the highest number ever passed on to a leader.
@@ -72,6 +76,7 @@ impl Default for Proposals {
             bytes: 0,
             next_seq: 1,
             pushed: 0,
+            next_new: 1,
             next_send: 1,
             ever_sent: 1,
             timed_out: 0,
@@ -101,6 +106,15 @@ impl Proposals {
         std::mem::take(&mut self.pushed)
     }
 
+    /// Those of clients that came since this was last called: number, connection, operation.
+    pub fn take_new(&mut self) -> Vec<(u64, ConnId, &'static str)> {
+        let first = std::mem::replace(&mut self.next_new, self.next_seq);
+        let newest = self.pending.iter().rev().take_while(|pending| pending.seq >= first);
+        let mut new: Vec<_> = newest.filter_map(|new| Some((new.seq, new.conn?, new.operation))).collect();
+        new.reverse();
+        new
+    }
+
     /// Takes a proposal into the queue.
     pub fn push(&mut self, now_ms: u64, conn: ConnId, proposal: &Proposal) -> u64 {
         self.push_of(now_ms, Some(conn), proposal)
@@ -127,6 +141,7 @@ impl Proposals {
             conn,
             // No connection has this number.
             asker: conn.unwrap_or(ConnId(0)),
+            operation: proposal.command.name(),
             command,
             since_ms: now_ms,
         });

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::State,
+    chat::{Origin, State},
     config::ReplicaConfig,
     consensus::{Effects, RaftRole, Turn},
     disk::{Batch, Loaded, Storage, StorageError},
@@ -32,6 +32,7 @@ use super::{
     leading::{Forwarded, Leading},
     node::Node,
     outputs::Outputs,
+    passages::{Passage, Passages, Step},
     proposals::Proposals,
     retention::{Retention, RetentionContext},
     server_parts::ServerParts,
@@ -71,6 +72,7 @@ pub struct Replica<S: Storage> {
     /// Consensus waits for this part of a turn to be written.
     under_way: Option<Turn>,
     pub(super) counts: Counts,
+    pub(super) passages: Passages,
     /// The leader and the living servers that the clients were last told.
     announced: Option<(Option<ServerId>, Vec<bool>)>,
     started_ms: u64,
@@ -94,6 +96,7 @@ impl<S: Storage> Replica<S> {
             outputs: Outputs::default(),
             under_way: None,
             counts: Counts::default(),
+            passages: Passages::default(),
             announced: None,
             started_ms: now.mono_ms,
             stopping: None,
@@ -214,6 +217,20 @@ impl<S: Storage> Replica<S> {
         Counts { proposals, ..std::mem::take(&mut self.counts) }
     }
 
+    /// Keeps the passages of requests from now on, or keeps none.
+    pub fn follow_requests(&mut self, follow: bool) {
+        if follow && !self.passages.are_kept {
+            // Of those that came before nothing is told.
+            self.proposals.take_new();
+        }
+        self.passages.are_kept = follow;
+    }
+
+    /// The passages of requests since this was last called, in order.
+    pub fn take_passages(&mut self) -> Vec<Passage> {
+        self.passages.take()
+    }
+
     /// Whether the answers since the last drain are enough for one round: further requests should wait for
     /// the next.
     pub fn has_said_enough(&self) -> bool {
@@ -299,6 +316,12 @@ impl<S: Storage> Replica<S> {
         } else if self.leading.take().is_some() {
             self.node.stepped_down();
         }
+        if self.passages.are_kept {
+            let (node_id, boot) = (self.node.identity.node_id, self.node.identity.boot);
+            for (seq, conn, operation) in self.proposals.take_new() {
+                self.passages.keep(Origin { node_id, boot, seq }, Step::Taken { conn, operation });
+            }
+        }
         if let Some(leader) = self.node.consensus.leader() {
             self.pass_on(now, leader, term);
         }
@@ -311,7 +334,9 @@ impl<S: Storage> Replica<S> {
                 if self.node.consensus.propose(commands).is_err() {
                     break;
                 }
-                leading.proposed(count);
+                for request in leading.proposed(count) {
+                    self.passages.keep(request, Step::Proposed);
+                }
             }
         }
         if let Some(question) = self.clients.question(now) {

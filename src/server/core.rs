@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use log::Level;
+
 use crate::{
     config::ReplicaConfig,
     disk::{Reader, StorageError},
@@ -31,6 +33,7 @@ use crate::{
     replica::{
         Replica, TurnState,
         io::{Input, Now, Output, Query},
+        passages::{Passage, Step},
     },
     storage::{SqliteReader, SqliteStorage},
 };
@@ -186,6 +189,7 @@ impl Core {
 
     /// One turn. Each output is passed on as soon as it may be.
     fn turn(&mut self, now: Now) -> Result<(), StorageError> {
+        self.replica.follow_requests(log::log_enabled!(Level::Debug));
         while self.doubt.is_none() {
             let state = self.replica.turn(now)?;
             self.pass_on();
@@ -351,6 +355,7 @@ impl Core {
             }
         }
         self.context.metrics.happened(&self.replica.take_counts());
+        self.replica.take_passages().iter().for_each(log_passage);
         // The result of a query must not reach the fan-out before the instruction that needs it.
         self.outlets.fan_outs.hand_over(instructions);
         self.ask(looks);
@@ -478,6 +483,21 @@ impl Core {
         outlets.links.restart(run);
         outlets.readers.set(readers);
         Core::new(context, replica, inboxes, outlets)
+    }
+}
+
+/// The id is a field of its own in logs of JSON (`logging`).
+fn log_passage(passage: &Passage) {
+    let Passage { request, step } = passage;
+    match step {
+        Step::Taken { conn, operation } => {
+            log::debug!(request:% = request; "request {request} is {operation}, of connection {}", conn.0);
+        }
+        Step::Proposed => log::debug!(request:% = request; "request {request} is on its way into the log"),
+        Step::Applied { index, outcome } => {
+            let outcome = outcome.word();
+            log::debug!(request:% = request; "request {request} is entry {index} of the log: {outcome}");
+        }
     }
 }
 

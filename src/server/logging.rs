@@ -6,7 +6,7 @@
 //! Records that repeat are counted instead (`repeats`).
 //!
 //! As JSON ([`Format::Json`]) a record is an object in one line: `time` (UTC), `level`, `server_id`,
-//! `thread`, `text`.
+//! `thread`, `text`, and `request` if it is about one (`replica::passages`).
 
 use std::{
     fmt::Write as _,
@@ -20,7 +20,7 @@ use flexi_logger::{
     Cleanup, Criterion, DeferredNow, FileSpec, FlexiLoggerError, FormatFunction, LogSpecification, Logger,
     LoggerHandle, Naming, style, writers::LogWriter,
 };
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Record, kv::Key};
 use serde_json::json;
 use thiserror::Error;
 
@@ -143,13 +143,16 @@ fn write_line(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>, le
 }
 
 fn json(to: &mut dyn Write, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
-    let object = json!({
+    let mut object = json!({
         "time": now.now_utc_owned().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         "level": record.level().as_str().to_ascii_lowercase(),
         "server_id": SERVER_ID.get(),
         "thread": std::thread::current().name().unwrap_or("unnamed"),
         "text": escape(&record.args().to_string()),
     });
+    if let Some(request) = record.key_values().get(Key::from_str("request")) {
+        object["request"] = json!(escape(&request.to_string()));
+    }
     write!(to, "{object}")
 }
 
@@ -195,9 +198,22 @@ mod tests {
         assert!(!line.chars().any(is_harmful), "{line}");
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(object["level"], "warn");
+        assert_eq!(object.get("request"), None);
         assert_eq!(object["text"], r#"he said "no"\u{a}{"level":"error"}\u{202e}\u{1b}[2J\"#);
         let time = object["time"].as_str().unwrap();
         assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_a_field_of_its_own() {
+        let mut line = Vec::new();
+        let mut record = Record::builder();
+        let request = [("request", "a-1-2")];
+        record.level(Level::Debug).target("syncnet::server").key_values(&request);
+        json(&mut line, &mut DeferredNow::new(), &record.args(format_args!("request a-1-2")).build())
+            .unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(object["request"], "a-1-2");
     }
 
     #[test]

@@ -214,6 +214,13 @@ macro_rules! commands {
                 }
             }
 
+            /// What the operation is called, for logs.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($(Command::$name(_) => stringify!($name),)+)+
+                }
+            }
+
             /// Takes what was made or checked for the operation.
             pub fn complete(&mut self, made: Made) {
                 match self {

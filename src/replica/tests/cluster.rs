@@ -27,6 +27,7 @@ use crate::{
     replica::{
         Replica, TurnState,
         io::{Input, Now, Output, Query},
+        passages::Passage,
     },
     server::credentials::{Costs, Hasher},
     storage::{MemoryDisk, MemoryStorage},
@@ -368,6 +369,16 @@ impl Cluster {
 
     pub fn replica(&self, number: usize) -> &Replica<MemoryStorage> {
         &self.servers[&number].replica
+    }
+
+    /// From now on all servers keep the passages of requests.
+    pub fn follow_requests(&mut self) {
+        self.servers.values_mut().for_each(|server| server.replica.follow_requests(true));
+    }
+
+    /// The passages of requests on a server since this was last asked.
+    pub fn passages(&mut self, number: usize) -> Vec<Passage> {
+        self.servers.get_mut(&number).expect("it runs").replica.take_passages()
     }
 
     pub fn status(&self, number: usize) -> Status {

@@ -6,6 +6,7 @@ mod followers;
 mod leads;
 mod lists;
 mod logins;
+mod passages;
 mod people;
 mod sessions;
 
