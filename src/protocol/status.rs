@@ -161,7 +161,8 @@ pub struct Status {
     /// The server that leads by an operator's word, whatever its place in the ring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted_leader: Option<WantedLeader>,
-    /// When `syncnet-admin` last made a backup of the cluster and found it whole, in seconds since the Unix epoch.
+    /// When `syncnet-admin` last made a backup of the cluster and found it whole, in seconds since the Unix
+    /// epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<f64>,
     /// How far the index of searches is, while it is made anew.

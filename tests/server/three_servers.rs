@@ -149,7 +149,8 @@ fn an_operator_moves_the_lead_and_it_stays_there() {
     for place in 0..3 {
         cluster.wait_for(place, |status| status["leader_id"] == "s0");
     }
-    // Long after a higher server would have got the lead back, messages are taken and the lead is where it was.
+    // Long after a higher server would have got the lead back, messages are taken and the lead is where it
+    // was.
     say(&cluster, 1, "alice", 200);
     let status = cluster.wait_for(2, |status| status["wanted_leader"]["server_id"] == "s0");
     assert_eq!(status["leader_id"], "s0");

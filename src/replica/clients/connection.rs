@@ -121,6 +121,10 @@ pub struct Connection {
     pub authority: Authority,
     /// Whether the connection has proved to be an operator's.
     pub is_operator: bool,
+    /// When it was opened, on the monotonic clock.
+    pub opened_ms: u64,
+    /// Whether it was offered another server, see `balance`.
+    pub was_asked_to_move: bool,
     /// The challenge that an operator has to answer.
     pub challenge: Option<[u8; 32]>,
     /// The client's address; `None` if it is not known.
@@ -149,6 +153,8 @@ impl Connection {
             user: None,
             authority: Authority::Guest,
             is_operator: false,
+            opened_ms: 0,
+            was_asked_to_move: false,
             challenge: None,
             addr,
             awaited: None,

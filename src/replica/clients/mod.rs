@@ -13,9 +13,11 @@
 //! | `reading`, `reads` | requests that change nothing; requests that wait until this server is up to date |
 //! | `doubts` | no final refusal by a state that may be old |
 //! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
+//! | `balance` | some clients are offered another server |
 //! | `presence`, `tokens` | who is online; sessions whose connections stay open |
 
 mod answers;
+mod balance;
 mod connection;
 mod doubts;
 mod logins;
@@ -49,6 +51,7 @@ use crate::{
 };
 
 use self::{
+    balance::Balance,
     connection::{Awaited, Connection, Connections, WriteAnswer},
     logins::Shares,
     presence::Presence,
@@ -142,6 +145,7 @@ pub struct Clients {
     throttle: Throttle,
     rates: Rates,
     round: Round,
+    balance: Balance,
     /// Connections in reserved places that have not yet proven to be an operator's or an administrator's, and
     /// until when they may.
     reserved: BTreeMap<ConnId, u64>,
@@ -156,7 +160,9 @@ impl Clients {
         is_reserved: bool,
         is_stopping: bool,
     ) {
-        self.connections.open(conn, Connection::new(addr));
+        let mut connection = Connection::new(addr);
+        connection.opened_ms = env.now.mono_ms;
+        self.connections.open(conn, connection);
         if is_reserved {
             self.reserved.insert(conn, env.now.mono_ms.saturating_add(RESERVED_MS));
         }
@@ -195,6 +201,7 @@ impl Clients {
             env.server.tell_peers(&change, env.outputs);
         }
         self.show_presence(env);
+        self.spread(env);
         env.fan_out(Instruction::Tick);
     }
 

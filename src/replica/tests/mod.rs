@@ -1,5 +1,6 @@
 //! Stories of whole clusters: what must hold when servers and links come and go.
 
+mod balance;
 mod cluster;
 mod deposed;
 mod followers;
