@@ -2,8 +2,8 @@
 //!
 //! A directory holds what the user configured (never forgotten), what discovery found and what the
 //! servers themselves list. Attempts go in *rounds*: each known server is tried once a round, those
-//! believed alive first, otherwise in random order, so that the clients of a lost server spread over the
-//! others. The first attempt after a working connection is immediate; each further one waits twice as
+//! believed alive first. Of two that are drawn at random, the one with fewer clients is next, so that the
+//! clients of a lost server spread over the others, and do not all go to the same one. The first attempt after a working connection is immediate; each further one waits twice as
 //! long as the one before, with jitter, up to [`BACK_OFF_MAX_MS`].
 
 use std::fmt;
@@ -86,6 +86,8 @@ struct Known {
     /// Given by the user: it stays even if the servers do not list it.
     configured: bool,
     alive: bool,
+    /// Its clients, as the servers last said.
+    clients: u64,
     /// Tried in this round.
     tried: bool,
 }
@@ -150,7 +152,7 @@ impl Directory {
         for server in &list.servers {
             let same = |known: &&mut Known| known.server_id.as_ref() == Some(&server.server_id);
             if let Some(known) = self.known.iter_mut().find(same) {
-                known.alive = server.alive;
+                (known.alive, known.clients) = (server.alive, server.clients);
                 continue;
             }
             if server.tcp_port == 0 {
@@ -159,7 +161,7 @@ impl Directory {
             let address = Address::new(server.host.clone(), server.tcp_port).seen_through(through);
             let tried = was_tried(&address);
             if let Some(known) = self.add(address, Some(server.server_id.clone()), false) {
-                known.alive = server.alive;
+                (known.alive, known.clients) = (server.alive, server.clients);
                 known.tried |= tried;
             }
         }
@@ -178,7 +180,11 @@ impl Directory {
         let chosen = match candidates.len() {
             0 => return None,
             _ if !self.ever_worked => candidates[0],
-            count => candidates[self.jitter.below(count as u64) as usize],
+            count => {
+                let mut draw = || candidates[self.jitter.below(count as u64) as usize];
+                let (one, other) = (draw(), draw());
+                if self.known[other].clients < self.known[one].clients { other } else { one }
+            }
         };
         self.known[chosen].tried = true;
         Some(self.known[chosen].address.clone())
@@ -216,7 +222,14 @@ impl Directory {
             Some(at) => at,
             None if self.known.len() >= SERVERS_MAX => return None,
             None => {
-                self.known.push(Known { address, server_id: None, configured, alive: true, tried: false });
+                self.known.push(Known {
+                    address,
+                    server_id: None,
+                    configured,
+                    alive: true,
+                    clients: 0,
+                    tried: false,
+                });
                 self.known.len() - 1
             }
         };
@@ -248,6 +261,23 @@ mod tests {
 
     fn list(servers: Vec<ServerInfo>) -> ServerList {
         ServerList { servers, leader_id: None, term: 1, epoch: 1 }
+    }
+
+    #[test]
+    fn those_with_few_clients_are_tried_first_more_often() {
+        let here = Address::new("localhost", 8000);
+        let mut directory = Directory::new(std::slice::from_ref(&here), 7);
+        directory.identify(&here, &ServerId::new("server1").unwrap());
+        let crowded = ServerInfo { clients: 500, ..info(2, "localhost", true) };
+        let idle = ServerInfo { clients: 3, ..info(3, "localhost", true) };
+        directory.learn(&list(vec![info(1, "localhost", true), crowded, idle]), &here);
+        let mut to_idle = 0;
+        for _ in 0..1_000 {
+            directory.works(&here);
+            to_idle += u32::from(directory.choose().unwrap().tcp_port == 8002);
+        }
+        // Three of four draws of two have the idle one among them; the crowded one gets some, too.
+        assert!((650..850).contains(&to_idle), "{to_idle}");
     }
 
     #[test]

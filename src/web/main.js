@@ -115,7 +115,12 @@ async function begin(login, isKnown) {
 /** @param {Chat} current @param {boolean} everywhere */
 async function logOut(current, everywhere) {
   const waiting = current.outbox.waiting.length;
-  if (waiting > 0 && !globalThis.confirm(`${counted(waiting, "message is", "messages are")} not sent and will be lost. Log out?`)) {
+  if (
+    waiting > 0 &&
+    !globalThis.confirm(
+      `${counted(waiting, "message is", "messages are")} not sent and will be lost. Log out?`,
+    )
+  ) {
     return;
   }
   if (current.hasAccount) {

@@ -3,8 +3,8 @@ import { BACK_OFF_FIRST_MS, BACK_OFF_MAX_MS, SERVERS_MAX } from "./limits.js";
 
 /**
  * @typedef {{host: string, port: number}} Address
- * @typedef {{server_id: string, host: string, tcp_port: number, alive: boolean, is_leader: boolean}} ServerInfo
- * @typedef {{address: Address, id: string|null, configured: boolean, alive: boolean, tried: boolean}} Known
+ * @typedef {{server_id: string, host: string, tcp_port: number, alive: boolean, is_leader: boolean, clients?: number}} ServerInfo
+ * @typedef {{address: Address, id: string|null, configured: boolean, alive: boolean, clients: number, tried: boolean}} Known
  */
 
 /** Numbers for jitter: the same seed gives the same ones (mulberry32). */
@@ -98,6 +98,7 @@ export class Directory {
       const same = this.known.find((known) => known.id === server.server_id);
       if (same) {
         same.alive = server.alive;
+        same.clients = server.clients ?? 0;
         continue;
       }
       if (!server.tcp_port) continue;
@@ -105,12 +106,13 @@ export class Directory {
       const known = this.#add(address, server.server_id, false);
       if (!known) continue;
       known.alive = server.alive;
+      known.clients = server.clients ?? 0;
       known.tried ||= old.some((other) => other.tried && isSame(other.address, address));
     }
   }
 
   /**
-   * The server to try next; it counts as tried in this round.
+   * The server to try next: of two that are drawn, the one with fewer clients. It counts as tried in this round.
    * @returns {Address|null}
    */
   choose() {
@@ -119,7 +121,9 @@ export class Directory {
     const alive = untried.filter((known) => known.alive);
     const candidates = alive.length ? alive : untried;
     if (!candidates.length) return null;
-    const chosen = candidates[this.everWorked ? this.jitter.below(candidates.length) : 0];
+    const draw = () => candidates[this.everWorked ? this.jitter.below(candidates.length) : 0];
+    const [one, other] = [draw(), draw()];
+    const chosen = other.clients < one.clients ? other : one;
     chosen.tried = true;
     return chosen.address;
   }
@@ -155,7 +159,7 @@ export class Directory {
     let known = this.known.find((other) => isSame(other.address, address));
     if (!known) {
       if (this.known.length >= SERVERS_MAX) return null;
-      known = { address, id: null, configured: false, alive: true, tried: false };
+      known = { address, id: null, configured: false, alive: true, clients: 0, tried: false };
       this.known.push(known);
     }
     if (id) known.id = id;

@@ -91,6 +91,26 @@ Deno.test("servers that list themselves as this machine are where the page is fr
   assertEquals(directory.addressOf("server3"), { host: "tower", port: 8002 });
 });
 
+Deno.test("servers with few clients are tried first more often", () => {
+  const here = { host: "tower", port: 8000 };
+  const directory = new Directory([{ id: "server1", address: here }], 7, "tower");
+  const server = (/** @type {number} */ number, /** @type {number} */ clients) => ({
+    server_id: `server${number}`,
+    host: "tower",
+    tcp_port: 7999 + number,
+    alive: true,
+    is_leader: false,
+    clients,
+  });
+  directory.learn([server(1, 0), server(2, 500), server(3, 3)], here);
+  let toIdle = 0;
+  for (let round = 0; round < 1_000; round++) {
+    directory.works(here);
+    if (directory.choose()?.port === 8002) toIdle++;
+  }
+  assert(toIdle > 650 && toIdle < 850, `${toIdle}`);
+});
+
 /** @param {number} seq @param {Record<string, unknown>} [more] */
 const event = (seq, more = {}) => ({
   seq,
