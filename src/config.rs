@@ -1,6 +1,7 @@
 //! The configuration of a replica, checked before it starts.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::protocol::{limits::Limits, name::ServerId};
 
@@ -91,14 +92,10 @@ impl Default for Timing {
 
 impl Timing {
     /// Checks each value and their relations; the error names the setting and what it may be.
-    pub fn check(&self) -> Result<(), String> {
-        let lease_ms = self.tick_ms.saturating_mul(self.election_ticks as u64);
-        let within = |name: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                Ok(())
-            } else {
-                Err(format!("timing.{name} is {value}; it must be {least} to {most}"))
-            }
+    pub fn check(&self) -> Result<(), TimingError> {
+        let within = |name: &'static str, value: u64, least: u64, most: u64| {
+            let is_within = (least..=most).contains(&value);
+            is_within.then_some(()).ok_or(TimingError::OutOfRange { name, value, least, most })
         };
         within("tick_ms", self.tick_ms, 1, 1_000)?;
         within("heartbeat_ticks", self.heartbeat_ticks as u64, 1, 100)?;
@@ -108,32 +105,49 @@ impl Timing {
         within("heartbeat_ms", self.heartbeat_ms, 10, 60_000)?;
         within("failure_detection_ms", self.failure_detection_ms, 30, 600_000)?;
         within("handover_hold_ms", self.handover_hold_ms, 0, 3_600_000)?;
-        if self.election_ticks < 3 * self.heartbeat_ticks {
-            return Err(format!(
-                "timing.election_ticks is {}; it must be at least three times heartbeat_ticks ({})",
-                self.election_ticks, self.heartbeat_ticks
-            ));
+        let Timing { heartbeat_ticks, election_ticks, fallback_ticks, .. } = *self;
+        let Timing { heartbeat_ms, failure_detection_ms, .. } = *self;
+        if election_ticks < 3 * heartbeat_ticks {
+            return Err(TimingError::ElectionTicks { election_ticks, heartbeat_ticks });
         }
-        if self.fallback_ticks < 2 * self.election_ticks {
-            return Err(format!(
-                "timing.fallback_ticks is {}; it must be at least twice election_ticks ({})",
-                self.fallback_ticks, self.election_ticks
-            ));
+        if fallback_ticks < 2 * election_ticks {
+            return Err(TimingError::FallbackTicks { fallback_ticks, election_ticks });
         }
-        if self.failure_detection_ms < 3 * self.heartbeat_ms {
-            return Err(format!(
-                "timing.failure_detection_ms is {}; it must be at least three times heartbeat_ms ({})",
-                self.failure_detection_ms, self.heartbeat_ms
-            ));
+        if failure_detection_ms < 3 * heartbeat_ms {
+            return Err(TimingError::FailureDetection { failure_detection_ms, heartbeat_ms });
         }
-        if self.failure_detection_ms <= lease_ms {
-            return Err(format!(
-                "timing.failure_detection_ms is {}; it must outlast the lease of tick_ms x election_ticks = {lease_ms}",
-                self.failure_detection_ms
-            ));
+        let lease_ms = self.tick_ms.saturating_mul(election_ticks as u64);
+        if failure_detection_ms <= lease_ms {
+            return Err(TimingError::Lease { failure_detection_ms, lease_ms });
         }
         Ok(())
     }
+}
+
+/// Why timings cannot be used. Names the setting, and what would do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TimingError {
+    #[error("timing.{name} is {value}; it must be {least} to {most}")]
+    OutOfRange { name: &'static str, value: u64, least: u64, most: u64 },
+    #[error(
+        "timing.election_ticks is {election_ticks}; it must be at least three times heartbeat_ticks ({heartbeat_ticks})"
+    )]
+    ElectionTicks { election_ticks: usize, heartbeat_ticks: usize },
+    #[error(
+        "timing.fallback_ticks is {fallback_ticks}; it must be at least twice election_ticks ({election_ticks})"
+    )]
+    FallbackTicks { fallback_ticks: usize, election_ticks: usize },
+    #[error(
+        "timing.failure_detection_ms is {failure_detection_ms}; \
+         it must be at least three times heartbeat_ms ({heartbeat_ms})"
+    )]
+    FailureDetection { failure_detection_ms: u64, heartbeat_ms: u64 },
+    /// A leader whose lease runs must not be believed dead.
+    #[error(
+        "timing.failure_detection_ms is {failure_detection_ms}; \
+         it must outlast the lease of tick_ms x election_ticks = {lease_ms}"
+    )]
+    Lease { failure_detection_ms: u64, lease_ms: u64 },
 }
 
 /// Whether guests may come in.
@@ -231,8 +245,8 @@ mod tests {
     fn defaults_are_sound_and_bad_pairs_are_named() {
         Timing::default().check().unwrap();
         let slow = Timing { failure_detection_ms: 200, ..Timing::default() };
-        assert!(slow.check().unwrap_err().contains("outlast the lease"));
+        assert!(slow.check().unwrap_err().to_string().contains("outlast the lease"));
         let rare = Timing { heartbeat_ms: 200, ..Timing::default() };
-        assert!(rare.check().unwrap_err().contains("three times heartbeat_ms"));
+        assert!(rare.check().unwrap_err().to_string().contains("three times heartbeat_ms"));
     }
 }

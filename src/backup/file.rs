@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     disk::InstallError,
-    protocol::{name::ServerId, peer::SnapshotHead},
+    protocol::{binary, name::ServerId, peer::SnapshotHead},
     storage::snapshot::{self, Contents},
 };
 
@@ -137,10 +137,7 @@ impl<R: Read> Backup<R> {
         }
         let mut encoded = vec![0; length];
         source.read_exact(&mut encoded)?;
-        let head = match postcard::take_from_bytes(&encoded) {
-            Ok((head, [])) => head,
-            _ => return Err(ReadError::Head),
-        };
+        let head = binary::decode(&encoded).map_err(|_| ReadError::Head)?;
         let mut hash = Sha256::new();
         hash.update(fixed);
         hash.update(&encoded);

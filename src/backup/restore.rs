@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::file::{Backup, BackupHead, ReadError};
 use crate::{
-    chat::State,
+    chat::{State, StateError},
     disk::{FileId, Reader, Row, Storage, StorageError},
     protocol::{name::ServerId, peer::NodeId},
     storage::{OpenError, SqliteStorage},
@@ -29,7 +29,7 @@ pub enum RestoreError {
     #[error("what was restored: {0}")]
     Storage(#[from] StorageError),
     #[error("what was restored is no state of a chat: {0}")]
-    State(String),
+    State(#[from] StateError),
     #[error("the file {0} is not whole")]
     File(FileId),
     #[error("the system gives no random numbers: {0}")]
@@ -56,7 +56,7 @@ pub fn restore(source: impl Read, dir: &Path, server_id: &ServerId) -> Result<Re
     let head = backup.head().clone();
     let mut storage = SqliteStorage::open(dir, server_id, fresh_node_id().map_err(RestoreError::Chance)?)?;
     storage
-        .restore(&head.snapshot, &mut backup, &mut |rows| renewed(rows))
+        .restore(&head.snapshot, &mut backup, &mut |rows| Ok(renewed(rows)?))
         .map_err(|error| RestoreError::Read(error.into()))?;
     look_over(&storage, head)
 }
@@ -73,7 +73,7 @@ pub fn verify(source: impl Read, beside: &Path) -> Result<Restored, RestoreError
 }
 
 /// The rows that differ in a new cluster: it has other servers, and its data begins a new epoch.
-fn renewed(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String> {
+fn renewed(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, StateError> {
     let is_chat = |key: &[u8]| key.first().is_some_and(|table| *table >= CHAT_ROWS);
     let (chat, replica): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| is_chat(key));
     let mut state = State::load(chat)?;
@@ -85,7 +85,7 @@ fn renewed(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String> {
 fn look_over(storage: &SqliteStorage, head: BackupHead) -> Result<Restored, RestoreError> {
     storage.check_history()?;
     let loaded = storage.load()?;
-    let state = State::load(loaded.rows).map_err(RestoreError::State)?;
+    let state = State::load(loaded.rows)?;
     let reader = storage.reader()?;
     let mut files = 0;
     for (id, file) in state.files() {

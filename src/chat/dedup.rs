@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::state_error::StateError;
 use crate::{
     disk::RoomId,
-    protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey, text::counted},
+    protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
 };
 
 /// The first 128 bits of a SHA-256.
@@ -114,12 +115,9 @@ impl Sent {
     }
 
     /// Takes over a stored slot; the slots of a user come in the order of their numbers.
-    pub fn load(&mut self, place: usize, slot: Slot) -> Result<(), String> {
+    pub fn load(&mut self, place: usize, slot: Slot) -> Result<(), StateError> {
         if place != self.slots.len() || place >= SLOTS {
-            return Err(format!(
-                "slot {place} of a user's messages follows {}",
-                counted(self.slots.len() as u64, "other")
-            ));
+            return Err(StateError::Slot { slot: place, before: self.slots.len() });
         }
         let newest = self.next.checked_sub(1).and_then(|newest| self.slots.get(newest));
         if newest.is_none_or(|newest| slot.lamport > newest.lamport) {

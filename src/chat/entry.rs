@@ -6,9 +6,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::command::Command;
-use crate::protocol::{credential::TokenHash, name::UserName, peer::NodeId, text::counted};
+use crate::protocol::{
+    binary::{self, DecodeError},
+    credential::TokenHash,
+    name::UserName,
+    peer::NodeId,
+};
 
 /// The first byte of every encoded entry and proposal.
 pub const ENTRY_VERSION: u8 = 2;
@@ -66,6 +72,18 @@ pub struct Entry {
     pub proposal: Proposal,
 }
 
+/// Why bytes are no proposal or entry.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EntryError {
+    #[error("a log entry is empty")]
+    Empty,
+    /// A newer or much older program wrote it.
+    #[error("a log entry has version {0}; this program knows {ENTRY_VERSION}")]
+    Version(u8),
+    #[error("a log entry {0}")]
+    Value(#[from] DecodeError),
+}
+
 /// Encodes a proposal or an entry.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![ENTRY_VERSION];
@@ -80,18 +98,13 @@ pub fn encode_entry(origin: Origin, created_at_ms: u64, proposal: &[u8]) -> Vec<
     bytes
 }
 
-/// Decodes a proposal or an entry; the error is one sentence. Unknown versions and bytes left over are
-/// errors.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
-    let (&version, body) = bytes.split_first().ok_or("a log entry is empty")?;
+/// Decodes a proposal or an entry. Unknown versions and bytes left over are errors.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, EntryError> {
+    let (&version, body) = bytes.split_first().ok_or(EntryError::Empty)?;
     if version != ENTRY_VERSION {
-        return Err(format!("a log entry has version {version}; this program knows {ENTRY_VERSION}"));
+        return Err(EntryError::Version(version));
     }
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("a log entry has {} too many", counted(rest.len() as u64, "byte"))),
-        Err(error) => Err(format!("a log entry does not decode: {error}")),
-    }
+    Ok(binary::decode(body)?)
 }
 
 #[cfg(test)]

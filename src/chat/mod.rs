@@ -42,6 +42,7 @@ mod dedup;
 mod membership;
 mod message;
 mod origin;
+mod state_error;
 
 pub(crate) use access::{banned_from_cluster, must_log_in};
 pub(crate) use account::must_not_be_reserved;
@@ -53,6 +54,7 @@ pub use evidence::Evidence;
 pub use origin::Progress;
 pub use room::{Role, Room};
 pub use state::State;
+pub use state_error::{RowError, StateError};
 
 #[cfg(test)]
 mod tests;

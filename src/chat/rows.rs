@@ -4,6 +4,7 @@
 //! value is a version byte and then postcard. What changes with every message (a room's newest event, the
 //! clock) has rows of its own, so that a message rewrites a few bytes and no topic or name.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,16 +18,17 @@ use super::{
     origin::Newest,
     recent::Recent,
     room::{Import, Role, Room, Settings},
+    state_error::{RowError, StateError},
     user::{Reading, User, UserId},
 };
 use crate::{
     disk::{RoomId, Row},
     protocol::{
+        binary,
         credential::TokenHash,
         file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
-        text::counted,
     },
 };
 
@@ -286,50 +288,55 @@ fn encode<T: Serialize>(value: &T, version: u8) -> Vec<u8> {
     postcard::to_extend(value, vec![version]).expect("plain data always encodes")
 }
 
-/// Reads a stored row; the error is one sentence.
-pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, String> {
-    let (&table, rest) = key.split_first().ok_or("a row of the chat state has an empty key")?;
+/// Reads a stored row.
+pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Record, StateError> {
+    let (&table, rest) = key.split_first().ok_or(StateError::NoKey)?;
+    record(table, rest, value).map_err(|source| StateError::Row { key: HEXLOWER.encode(key), source })
+}
+
+/// Reads a row of a table; `rest` is its key behind the table's number.
+fn record(table: u8, rest: &[u8], value: &[u8]) -> Result<Record, RowError> {
     Ok(match (table, numbers(rest).as_deref()) {
-        (CLOCK, Some([])) => Record::Clock(decode(key, value)?),
-        (ROOM, Some(&[id])) => Record::Room(RoomId(id), decode(key, value)?),
-        (USER, Some(&[id])) => Record::User(UserId(id), decode(key, value)?),
-        (LAST_SEQ, Some(&[id])) => Record::LastSeq(RoomId(id), decode(key, value)?),
-        (MEMBER, Some(&[room, user])) => Record::Member(RoomId(room), UserId(user), decode(key, value)?),
+        (CLOCK, Some([])) => Record::Clock(decode(value)?),
+        (ROOM, Some(&[id])) => Record::Room(RoomId(id), decode(value)?),
+        (USER, Some(&[id])) => Record::User(UserId(id), decode(value)?),
+        (LAST_SEQ, Some(&[id])) => Record::LastSeq(RoomId(id), decode(value)?),
+        (MEMBER, Some(&[room, user])) => Record::Member(RoomId(room), UserId(user), decode(value)?),
         (SENT, Some(&[user, place])) => {
-            let place = usize::try_from(place).map_err(|_| format!("{} has no such slot", shown(key)))?;
-            Record::Sent(UserId(user), place, decode(key, value)?)
+            let place = usize::try_from(place).map_err(|_| RowError::NoSlot)?;
+            Record::Sent(UserId(user), place, decode(value)?)
         }
-        (ORIGIN, Some(&[node_id])) => Record::Origin(NodeId(node_id), decode(key, value)?),
-        (ACCOUNT, Some(&[user])) => Record::Account(UserId(user), decode(key, value)?),
+        (ORIGIN, Some(&[node_id])) => Record::Origin(NodeId(node_id), decode(value)?),
+        (ACCOUNT, Some(&[user])) => Record::Account(UserId(user), decode(value)?),
         (SESSION, Some(&[user, ..])) if rest.len() == 8 + 32 => {
-            Record::Session(UserId(user), TokenHash(id(&rest[8..])), decode(key, value)?)
+            Record::Session(UserId(user), TokenHash(id(&rest[8..])), decode(value)?)
         }
-        (READING, Some(&[user, room])) => Record::Reading(UserId(user), RoomId(room), decode(key, value)?),
-        (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(key, value)?),
-        (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(key, value)?),
+        (READING, Some(&[user, room])) => Record::Reading(UserId(user), RoomId(room), decode(value)?),
+        (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(value)?),
+        (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(value)?),
         (INVITED, Some(&[room, user])) => {
             let by = match value {
                 [VALUE_VERSION] => None,
-                value => Some(decode_version(key, value, INVITED_VERSION)?),
+                value => Some(decode_version(value, INVITED_VERSION)?),
             };
             Record::Invited(RoomId(room), UserId(user), by)
         }
-        (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(key, value)?),
-        (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(key, value)?),
-        (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(key, value)?),
-        (UPLOAD, Some(_)) if rest.len() == 16 => Record::Upload(FileId(id(rest)), decode(key, value)?),
-        (IMPORT, Some(&[id])) => Record::Import(RoomId(id), decode(key, value)?),
+        (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(value)?),
+        (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(value)?),
+        (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(value)?),
+        (UPLOAD, Some(_)) if rest.len() == 16 => Record::Upload(FileId(id(rest)), decode(value)?),
+        (IMPORT, Some(&[id])) => Record::Import(RoomId(id), decode(value)?),
         (BLOCKED, Some(&[user, other])) => {
-            let () = decode(key, value)?;
+            let () = decode(value)?;
             Record::Blocked(UserId(user), UserId(other))
         }
-        (RESTORES, Some([])) => Record::Restores(decode(key, value)?),
-        (AUDIT, Some(&[number])) => Record::Audit(number, decode(key, value)?),
-        (LAST_BACKUP, Some([])) => Record::LastBackup(decode(key, value)?),
-        (LEAD, Some([])) => Record::Lead(decode(key, value)?),
-        (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(key, value)?),
-        (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(key, value)?),
-        _ => return Err(format!("{} is not one that this program knows", shown(key))),
+        (RESTORES, Some([])) => Record::Restores(decode(value)?),
+        (AUDIT, Some(&[number])) => Record::Audit(number, decode(value)?),
+        (LAST_BACKUP, Some([])) => Record::LastBackup(decode(value)?),
+        (LEAD, Some([])) => Record::Lead(decode(value)?),
+        (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(value)?),
+        (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(value)?),
+        _ => return Err(RowError::Unknown),
     })
 }
 
@@ -346,28 +353,14 @@ fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
     rest.is_empty().then(|| numbers.iter().map(|&number| u64::from_be_bytes(number)).collect())
 }
 
-fn decode<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, String> {
-    decode_version(key, value, VALUE_VERSION)
+fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RowError> {
+    decode_version(value, VALUE_VERSION)
 }
 
-fn decode_version<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8], known: u8) -> Result<T, String> {
+fn decode_version<'a, T: Deserialize<'a>>(value: &'a [u8], known: u8) -> Result<T, RowError> {
     match value.split_first() {
-        Some((version, body)) if *version == known => match postcard::take_from_bytes(body) {
-            Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => {
-                Err(format!("{} has {} too many", shown(key), counted(rest.len() as u64, "byte")))
-            }
-            Err(error) => Err(format!("{} does not decode: {error}", shown(key))),
-        },
-        Some((version, _)) => {
-            Err(format!("{} has version {version}; this program knows {known}", shown(key)))
-        }
-        None => Err(format!("{} is empty", shown(key))),
+        Some((version, body)) if *version == known => Ok(binary::decode(body)?),
+        Some((&found, _)) => Err(RowError::Version { found, known }),
+        None => Err(RowError::Empty),
     }
-}
-
-/// A key as errors name it.
-fn shown(key: &[u8]) -> String {
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("the row {hex} of the chat state")
 }

@@ -11,6 +11,7 @@ use super::{
     origin::{Origins, Progress},
     room::Room,
     rows::{self, Record},
+    state_error::StateError,
     user::{Reading, User, UserId},
 };
 use crate::{
@@ -54,8 +55,8 @@ pub struct State {
 
 impl State {
     /// The state from its rows: the latest row of each key, without the removed ones, in the order of their
-    /// keys. The error, one sentence, means that the data is in doubt.
-    pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, String> {
+    /// keys.
+    pub fn load(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, StateError> {
         let mut state = State::default();
         for (key, value) in rows {
             state.load_record(rows::read(&key, &value)?)?;
@@ -64,13 +65,13 @@ impl State {
     }
 
     /// Tables are numbered so that what a row refers to has been loaded before it.
-    fn load_record(&mut self, record: Record) -> Result<(), String> {
+    fn load_record(&mut self, record: Record) -> Result<(), StateError> {
         match record {
             Record::Clock(clock) => self.clock = clock,
             Record::Origin(node_id, newest) => self.origins.set(node_id, newest),
             Record::Room(id, record) => {
                 if let Some(other) = self.room_ids.insert(record.name.key(), id) {
-                    return Err(format!("rooms {} and {} have the same name", other.0, id.0));
+                    return Err(StateError::SameName { kind: "room", first: other.0, second: id.0 });
                 }
                 let mut room = Room::new(record.name, record.private, record.creator);
                 room.topic = record.topic;
@@ -79,7 +80,7 @@ impl State {
             }
             Record::User(id, record) => {
                 if let Some(other) = self.user_ids.insert(record.name.key(), id) {
-                    return Err(format!("users {} and {} have the same name", other.0, id.0));
+                    return Err(StateError::SameName { kind: "user", first: other.0, second: id.0 });
                 }
                 let mut user = User::new(record.name);
                 user.is_used = record.is_used;
@@ -122,7 +123,7 @@ impl State {
             }
             Record::Upload(id, last_ms) => match self.uploads.get_mut(&id) {
                 Some(noted_ms) => *noted_ms = last_ms,
-                None => return Err("a row of the chat state refers to an upload that is not stored".into()),
+                None => return Err(StateError::NoUpload),
             },
             Record::Import(id, import) => self.stored_room(id)?.import = Some(import),
             Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
@@ -140,11 +141,11 @@ impl State {
         Ok(())
     }
 
-    fn stored_room(&mut self, id: RoomId) -> Result<&mut Room, String> {
+    fn stored_room(&mut self, id: RoomId) -> Result<&mut Room, StateError> {
         stored(self.rooms.get_mut(&id), "room", id.0)
     }
 
-    fn stored_user(&mut self, id: UserId) -> Result<&mut User, String> {
+    fn stored_user(&mut self, id: UserId) -> Result<&mut User, StateError> {
         stored(self.users.get_mut(&id), "user", id.0)
     }
 
@@ -265,6 +266,6 @@ impl State {
 }
 
 /// What a stored row refers to, or an error that says that it is missing.
-fn stored<T>(found: Option<T>, what: &str, id: u64) -> Result<T, String> {
-    found.ok_or_else(|| format!("a row of the chat state refers to {what} {id}, which is not stored"))
+fn stored<T>(found: Option<T>, kind: &'static str, id: u64) -> Result<T, StateError> {
+    found.ok_or(StateError::Missing { kind, id })
 }

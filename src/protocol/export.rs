@@ -120,9 +120,9 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// What happened; the error is one sentence.
-    pub fn event_kind(&self) -> Result<EventKind, String> {
-        serde_json::from_str(&self.kind).map_err(|error| error.to_string())
+    /// What happened.
+    pub fn event_kind(&self) -> Result<EventKind, serde_json::Error> {
+        serde_json::from_str(&self.kind)
     }
 
     /// A message of which only the text is known.
@@ -243,7 +243,7 @@ mod tests {
         let EventKind::Message(message) = imported.event_kind().unwrap() else { panic!("a message") };
         assert_eq!((message.body.as_str(), message.edited, message.reactions.len()), ("hi", Some(9), 1));
         let (joined, _) = read(json!({"author": "a", "created_at": 5, "kind": "joined"})).unwrap();
-        assert_eq!(joined.event_kind(), Ok(EventKind::Joined));
+        assert_eq!(joined.event_kind().unwrap(), EventKind::Joined);
         let (plain, seq) = read(json!({"author": "a", "created_at": 5, "body": "x"})).unwrap();
         assert_eq!((plain, seq), (Imported::message(UserName::new("a").unwrap(), 5_000, "x".into()), None));
     }

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod audit;
+pub mod binary;
 pub mod checked;
 pub mod credential;
 pub mod datagram;

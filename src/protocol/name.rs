@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{checked::Invalid, limits::NAME_BYTES, mentions::is_group};
 
@@ -153,6 +154,11 @@ impl RoomName {
     }
 }
 
+/// A text that is not a server's id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not a server id: use 1 to 32 of A-Z a-z 0-9 _ . -")]
+pub struct NoServerId(String);
+
 /// The configured id of a server, such as `server3`. Compared as written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -179,10 +185,9 @@ impl From<ServerId> for String {
     }
 }
 impl TryFrom<String> for ServerId {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        ServerId::new(&text)
-            .ok_or_else(|| format!("{text:?} is not a server id: use 1 to 32 of A-Z a-z 0-9 _ . -"))
+    type Error = NoServerId;
+    fn try_from(text: String) -> Result<Self, NoServerId> {
+        ServerId::new(&text).ok_or(NoServerId(text))
     }
 }
 

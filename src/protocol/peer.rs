@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    binary::{self, DecodeError},
     name::{RoomKey, ServerId, UserKey, UserName},
     report::Report,
-    text::counted,
 };
 
 /// The version of this module's encoding; ends that differ do not talk.
@@ -236,13 +236,9 @@ pub fn encode(message: &PeerMessage) -> Vec<u8> {
     postcard::to_stdvec(message).expect("plain data always encodes")
 }
 
-/// Decodes a message; the error is one sentence. Bytes that are left over are an error.
-pub fn decode(bytes: &[u8]) -> Result<PeerMessage, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Ok(message),
-        Ok((_, rest)) => Err(format!("a peer message has {} too many", counted(rest.len() as u64, "byte"))),
-        Err(error) => Err(format!("a peer message does not decode: {error}")),
-    }
+/// Decodes a message. Bytes that are left over are an error.
+pub fn decode(bytes: &[u8]) -> Result<PeerMessage, DecodeError> {
+    binary::decode(bytes)
 }
 
 #[cfg(test)]

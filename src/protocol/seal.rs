@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{
+    binary,
     datagram::{Datagram, Run, SERVERS_MAX},
     name::ServerId,
     secret::{ClusterSecret, DATAGRAM_LABEL},
@@ -186,10 +187,7 @@ impl Sealer {
             return Err(Rejected::Unknown);
         }
         self.code(bytes).verify_slice(&bytes[1..HEAD_BYTES]).map_err(|_| Rejected::Forged)?;
-        match postcard::take_from_bytes(&bytes[HEAD_BYTES..]) {
-            Ok((sealed, [])) => Ok(sealed),
-            _ => Err(Rejected::Malformed),
-        }
+        binary::decode(&bytes[HEAD_BYTES..]).map_err(|_| Rejected::Malformed)
     }
 
     /// The authentication code over all of `bytes` but the place of the code itself.

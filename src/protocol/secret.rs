@@ -8,6 +8,7 @@ use std::fmt;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use thiserror::Error;
 
 use super::text::counted;
 
@@ -20,6 +21,19 @@ pub const DATAGRAM_LABEL: &str = "syncnet datagram v1";
 pub const LINK_LABEL: &str = "syncnet link v1";
 /// The label of the key by which operators prove themselves.
 pub const OPERATOR_LABEL: &str = "syncnet operator v1";
+
+/// Why a text is no cluster secret. Repeats nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidSecret {
+    /// It has this many characters.
+    #[error("the cluster secret has {}; it must be 64 hexadecimal digits", counted(*.0 as u64, "character"))]
+    Length(usize),
+    #[error("the cluster secret has a character that is no hexadecimal digit")]
+    Digit,
+    /// Nobody draws such a secret at random.
+    #[error("the cluster secret repeats one byte; use 32 random bytes")]
+    Weak,
+}
 
 /// The secret of a cluster. Shows nothing of itself in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,23 +51,19 @@ impl ClusterSecret {
         ClusterSecret([0; KEY_BYTES])
     }
 
-    /// Reads a secret: 64 hexadecimal digits, white space around them allowed. The error is one sentence
-    /// and repeats nothing of the text.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a secret: 64 hexadecimal digits, white space around them allowed. The error
+    /// repeats nothing of the text.
+    pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let digits = text.trim().as_bytes();
         if digits.len() != 2 * KEY_BYTES {
-            return Err(format!(
-                "the cluster secret has {}; it must be {} hexadecimal digits",
-                counted(digits.len() as u64, "character"),
-                2 * KEY_BYTES
-            ));
+            return Err(InvalidSecret::Length(digits.len()));
         }
         let mut bytes = [0; KEY_BYTES];
         if HEXLOWER_PERMISSIVE.decode_mut(digits, &mut bytes).is_err() {
-            return Err("the cluster secret has a character that is no hexadecimal digit".into());
+            return Err(InvalidSecret::Digit);
         }
         if bytes.iter().all(|&byte| byte == bytes[0]) {
-            return Err("the cluster secret repeats one byte; use 32 random bytes".into());
+            return Err(InvalidSecret::Weak);
         }
         Ok(ClusterSecret(bytes))
     }
@@ -89,7 +99,7 @@ mod tests {
         assert_eq!(secret.0[31], 0xff);
         for bad in ["", "00", &text[1..], &text.replace('0', "g"), &"é".repeat(32), &"07".repeat(32)] {
             let error = ClusterSecret::parse(bad).unwrap_err();
-            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
         }
         assert!(!format!("{secret:?}").contains("11"));
     }

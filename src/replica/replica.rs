@@ -533,5 +533,5 @@ impl<S: Storage> Replica<S> {
 
 fn load_state(loaded: &Loaded) -> Result<State, StorageError> {
     let chat = loaded.rows.iter().filter(|(key, _)| key.first().is_some_and(|&tag| tag >= 16)).cloned();
-    State::load(chat).map_err(StorageError::Doubtful)
+    State::load(chat).map_err(|error| StorageError::Doubtful(error.to_string()))
 }

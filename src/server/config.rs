@@ -27,7 +27,7 @@ use super::{
     args::{Args, DATA_DIR},
     certificates::Certificates,
     clients::Room,
-    config_error::{ConfigError, SecretFileError, SettingError, Unfit},
+    config_error::{ConfigError, METRICS_TOKEN_CHARS, SecretFileError, SettingError, Unfit},
     config_file::{AuthSection, ConfigFile, Heartbeat, Http, Log, Threads, Tls},
     credentials::{Costs, Hashing},
     http::origin::Origin,
@@ -36,9 +36,6 @@ use super::{
     reload::{Change, Changes, merge},
     server_address::ServerAddress,
 };
-
-/// The shortest token for the metrics. Guesses are not slowed down, so it must be long.
-const METRICS_TOKEN_CHARS: usize = 16;
 
 /// Everything a server is told, checked.
 #[derive(Debug, Clone)]
@@ -153,7 +150,7 @@ impl Config {
         let ConfigFile { mut servers, .. } = file;
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
-        file.timing.check().map_err(SettingError::Timing)?;
+        file.timing.check().map_err(SettingError::from)?;
         check_limits(&file.limits)?;
         check_auth(&file.auth)?;
         check_ranges(&file.log, &file.threads, file.keep_entries)?;
@@ -510,7 +507,7 @@ pub fn load_secret(
     if secret_file.is_none() && matches!(fs::exists(path), Ok(false)) {
         return Ok(None);
     }
-    let read = || ClusterSecret::parse(&read_private(path)?).map_err(Unfit::Content);
+    let read = || Ok(ClusterSecret::parse(&read_private(path)?)?);
     let what = "the secret file";
     read().map(Some).map_err(|source| SecretFileError { what, path: path.into(), source })
 }
@@ -521,8 +518,7 @@ fn load_metrics_token(path: &Path) -> Result<TokenHash, SecretFileError> {
         let text = read_private(path)?;
         let token = text.trim();
         if token.len() < METRICS_TOKEN_CHARS || token.contains(char::is_whitespace) {
-            let reason = format!("it must hold one word of at least {METRICS_TOKEN_CHARS} characters");
-            return Err(Unfit::Content(reason));
+            return Err(Unfit::MetricsToken);
         }
         Ok(TokenHash::of(token))
     };

@@ -5,7 +5,13 @@ use std::{io, net::Ipv4Addr, path::PathBuf};
 use thiserror::Error;
 
 use super::{certificates::UnfitCertificate, config_file::FileError, proxies::NoAddress};
-use crate::protocol::{datagram::SERVERS_MAX, name::ServerId};
+use crate::{
+    config::TimingError,
+    protocol::{datagram::SERVERS_MAX, name::ServerId, secret::InvalidSecret},
+};
+
+/// Shortest token for the metrics: a shorter one can be guessed.
+pub(super) const METRICS_TOKEN_CHARS: usize = 16;
 
 /// Why there is no configuration to start with.
 #[derive(Debug, Error)]
@@ -65,9 +71,10 @@ pub enum Unfit {
     /// Others than its owner can read or write it.
     #[error("others can read it (mode {0:o}); run chmod 600 on it")]
     Open(u32),
-    /// It holds no secret.
-    #[error("{0}")]
-    Content(String),
+    #[error(transparent)]
+    ClusterSecret(#[from] InvalidSecret),
+    #[error("it must hold one word of at least {METRICS_TOKEN_CHARS} characters")]
+    MetricsToken,
 }
 
 #[derive(Debug, Error)]
@@ -76,8 +83,8 @@ pub enum SettingError {
     #[error("{name} is {value}; it must be {least} to {most}")]
     OutOfRange { name: &'static str, value: u64, least: u64, most: u64 },
     /// Times that do not fit together.
-    #[error("{0}")]
-    Timing(String),
+    #[error(transparent)]
+    Timing(#[from] TimingError),
     #[error("cluster_name is {0:?}; it must be 1 to 64 of visible ASCII")]
     ClusterName(String),
     /// There are no servers, or too many.

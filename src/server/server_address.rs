@@ -1,8 +1,10 @@
 //! `server1=192.0.2.1:8000`: a server and its address, as it is written on command lines and in variables.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-use crate::protocol::name::ServerId;
+use thiserror::Error;
+
+use crate::protocol::name::{NoServerId, ServerId};
 
 /// A server and a host and port of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,37 +17,22 @@ pub struct ServerAddress {
 }
 
 /// Why a text is no address.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
+    #[error("{0:?} names no server: write ID=HOST:PORT, such as server1=192.0.2.1:8000")]
     NoId(String),
-    /// The text before the `=` is no server id.
-    BadId(String),
-    /// The text, or the part after the `=`, is no `host:port`.
+    #[error(transparent)]
+    BadId(#[from] NoServerId),
+    #[error("{0:?} is not an address: write host:port, such as localhost:8000")]
     NoPort(String),
 }
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AddressError::NoId(text) => {
-                write!(f, "{text:?} names no server: write ID=HOST:PORT, such as server1=192.0.2.1:8000")
-            }
-            AddressError::BadId(reason) => f.write_str(reason),
-            AddressError::NoPort(text) => {
-                write!(f, "{text:?} is not an address: write host:port, such as localhost:8000")
-            }
-        }
-    }
-}
-
-impl std::error::Error for AddressError {}
 
 impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (server_id, address) = text.split_once('=').ok_or_else(|| AddressError::NoId(text.into()))?;
-        let server_id = ServerId::try_from(server_id.to_owned()).map_err(AddressError::BadId)?;
+        let server_id = ServerId::try_from(server_id.to_owned())?;
         let (host, port) = host_and_port(address)?;
         Ok(ServerAddress { server_id, host, port })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
@@ -12,10 +12,10 @@ use super::{
 use crate::{
     disk::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
     protocol::{
+        binary,
         name::{ServerId, UserKey},
         peer::{ConfState, LogEntry, LogEntryKind, NodeId},
         search::searchable,
-        text::counted,
     },
 };
 
@@ -76,16 +76,7 @@ pub(super) fn read_meta<V: DeserializeOwned>(name: &str, value: &[u8], crc: u32)
     if checksum::meta(name, value) != crc {
         return Err(doubt(format!("the stored {name} fails its checksum")));
     }
-    exact(value).map_err(|error| doubt(format!("the stored {name} does not decode: {error}")))
-}
-
-/// Decodes all of `bytes`.
-pub(super) fn exact<'a, V: Deserialize<'a>>(bytes: &'a [u8]) -> Result<V, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} too many", counted(rest.len() as u64, "byte"))),
-        Err(error) => Err(error.to_string()),
-    }
+    binary::decode(value).map_err(|error| doubt(format!("the stored {name} {error}")))
 }
 
 /// Writes a log entry's value; its index is the key. Fixed fields first, so that the term can be read

@@ -1,6 +1,6 @@
 //! A batch or a snapshot written, for both kinds of disk, inside a transaction of the caller's.
 
-use std::{collections::BTreeMap, io::Read};
+use std::{collections::BTreeMap, error::Error, io::Read};
 
 use super::{
     bounds::{Bounds, COMPACT_SLICE, Totals, mark, stored},
@@ -222,8 +222,9 @@ pub(super) fn install<T: TablesMut>(
     fill(tables, head, hard_state, content)
 }
 
-/// Is given all rows of state and returns those to change, or a sentence that says why they are no state.
-pub type Renew<'a> = &'a mut dyn FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, String>;
+/// Is given all rows of state and returns those to change, or why they are no state.
+pub type Renew<'a> =
+    &'a mut dyn FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, Box<dyn Error + Send + Sync>>;
 
 /// Fills the tables of a new folder with the content of a backup, and returns the new bounds. `renew` is
 /// given all rows of state and returns those to change. The data belongs to no cluster yet, and no server
@@ -245,7 +246,7 @@ pub(super) fn restore<T: TablesMut>(
         state.push((key.to_vec(), value.to_vec()));
         Ok(true)
     })?;
-    let changed = renew(state).map_err(InstallError::Unreadable)?;
+    let changed = renew(state).map_err(|error| InstallError::Unreadable(error.to_string()))?;
     rows(tables, &mut bounds, &changed)?;
     put_meta(tables, name::TOTALS, &bounds.totals)?;
     put_meta(tables, name::APPLIED, &(head.index, head.index_term, &ConfState::default()))?;

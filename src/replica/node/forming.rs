@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-use super::{Node, handover::BEHIND_MAX, members::Configure};
+use super::{Node, handover::BEHIND_MAX, members::Configure, trust::DataLost};
 
 /// Time between two tries to be noticed by the others.
 const HELLO_MS: u64 = 200;
@@ -65,11 +65,12 @@ impl<S: Storage> Node<S> {
             return self.welcome(from, mine, outputs);
         }
         let verdict = if self.members.is_removed(mark.node_id) {
-            Err("it was replaced and counts no more".to_owned())
+            Err(DataLost::Replaced)
         } else {
             self.trust.judge(&from, &mark)
         };
-        if let Err(reason) = verdict {
+        if let Err(lost) = verdict {
+            let reason = lost.to_string();
             self.send(from, PeerMessage::Doubt { node_id: mark.node_id, reason }, outputs);
             return;
         }

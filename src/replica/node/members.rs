@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::{
     consensus::ConfChange,
     disk::Row,
     protocol::{
+        binary::{self, DecodeError},
         name::ServerId,
         peer::{ConfState, Founder, NodeId},
     },
@@ -32,12 +34,21 @@ impl Configure {
     }
 
     /// From the log. No bytes are the end of a joint configuration, which the library writes itself.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Ok(Configure::default());
         }
-        postcard::from_bytes(bytes).map_err(|error| format!("a configuration entry does not decode: {error}"))
+        binary::decode(bytes)
     }
+}
+
+/// Why stored rows do not say which incarnations there are: the data is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MemberError {
+    #[error("a member row has a key of the wrong length")]
+    Key,
+    #[error("a member row has a value that is no server id")]
+    Value,
 }
 
 /// The incarnations known to the log.
@@ -50,20 +61,20 @@ pub struct Members {
 impl Members {
     /// The founders, and the changes in the stored rows. An error, one sentence, means that the data is in
     /// doubt.
-    pub fn load(founders: &[Founder], rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, String> {
+    pub fn load(founders: &[Founder], rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, MemberError> {
         let mut members = Members::default();
         for founder in founders {
             members.names.insert(founder.node_id, founder.server_id.clone());
         }
         for (key, value) in rows.iter().filter(|(key, _)| matches!(key.first(), Some(&(NAMED | REMOVED)))) {
             let node = key[1..].try_into().map(u64::from_be_bytes).map(NodeId);
-            let node = node.map_err(|_| "a member row has a key of the wrong length".to_owned())?;
+            let node = node.map_err(|_| MemberError::Key)?;
             if key[0] == REMOVED {
                 members.removed.insert(node);
                 members.names.remove(&node);
             } else {
                 let name = String::from_utf8(value.clone()).ok().and_then(|name| ServerId::new(&name));
-                members.names.insert(node, name.ok_or("a member row has a value that is no server id")?);
+                members.names.insert(node, name.ok_or(MemberError::Value)?);
             }
         }
         Ok(members)

@@ -199,7 +199,10 @@ impl<S: Storage> Node<S> {
         outputs: &mut Outputs,
     ) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
         let configure = members::Configure::decode(&entry.data).map_err(|error| {
-            StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
+            StorageError::Failed(format!(
+                "entry {} cannot be applied: the configuration {error}",
+                entry.index
+            ))
         })?;
         self.consensus.apply_configure(&configure.steps)?;
         let removed = configure.steps.iter().filter_map(ConfChange::removed).collect::<Vec<_>>();
@@ -376,5 +379,5 @@ impl<S: Storage> Node<S> {
 
 fn members_of(loaded: &Loaded) -> Result<Members, StorageError> {
     let founders = loaded.identity.cluster.as_ref().map_or(&[][..], |cluster| &cluster.founders);
-    Members::load(founders, &loaded.rows).map_err(StorageError::Doubtful)
+    Members::load(founders, &loaded.rows).map_err(|error| StorageError::Doubtful(error.to_string()))
 }

@@ -17,10 +17,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use thiserror::Error;
+
 use crate::protocol::{
     name::ServerId,
     peer::{DataMark, LogMark, NodeId},
 };
+
+/// What speaks against a server's data: something that it had promised is not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DataLost {
+    #[error("it was part of a cluster and does not know it")]
+    Cluster,
+    #[error("it had begun run {begun} and knows of {known}")]
+    Run { begun: u64, known: u64 },
+    #[error("it had promised term {promised} and knows of {known}")]
+    Term { promised: u64, known: u64 },
+    #[error(
+        "its log reached entry {} of term {} and ends at entry {} of term {}",
+        reached.last_log_index, reached.last_log_term, end.last_log_index, end.last_log_term
+    )]
+    Log { reached: LogMark, end: LogMark },
+    /// Other data has taken its place in the cluster.
+    #[error("it was replaced and counts no more")]
+    Replaced,
+}
 
 /// What one server remembers of the others' data, and what they said of its own.
 #[derive(Debug)]
@@ -46,23 +67,19 @@ impl Trust {
     }
 
     /// Judges the data that a peer shows. The error says what is wrong with it.
-    pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), String> {
+    pub fn judge(&mut self, from: &ServerId, mark: &DataMark) -> Result<(), DataLost> {
         let known = self.remembered.get(from).filter(|old| old.node_id == mark.node_id);
         if let Some(old) = known
             && old.boot != mark.boot
         {
             let lost = if old.cluster_id.is_some() && mark.cluster_id.is_none() {
-                Some("it was part of a cluster and does not know it".to_owned())
+                Some(DataLost::Cluster)
             } else if mark.boot < old.boot {
-                Some(format!("it had begun run {} and knows of {}", old.boot, mark.boot))
+                Some(DataLost::Run { begun: old.boot, known: mark.boot })
             } else if mark.term < old.term {
-                Some(format!("it had promised term {} and knows of {}", old.term, mark.term))
+                Some(DataLost::Term { promised: old.term, known: mark.term })
             } else if mark.log < old.log {
-                let (old, new) = (old.log, mark.log);
-                Some(format!(
-                    "its log reached entry {} of term {} and ends at entry {} of term {}",
-                    old.last_log_index, old.last_log_term, new.last_log_index, new.last_log_term
-                ))
+                Some(DataLost::Log { reached: old.log, end: mark.log })
             } else {
                 None
             };

@@ -177,7 +177,7 @@ impl<R: Read> MessageReader<R> {
             )));
         }
         let Some(bytes) = rest.get(..length) else { return Ok(None) };
-        let message = peer::decode(bytes).map_err(invalid)?;
+        let message = peer::decode(bytes).map_err(|error| invalid(format!("a message {error}")))?;
         self.start += 4 + length;
         Ok(Some(message))
     }
