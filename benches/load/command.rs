@@ -8,6 +8,7 @@ use syncnet::admin::{command::ClusterArgs, output::print};
 use super::measure::{
     Run,
     failover::{self, Harm, Plan},
+    failure::{During, Failure},
     fanout, idle,
     report::Report,
     writers,
@@ -94,14 +95,9 @@ struct LoadArgs {
 }
 
 impl LoadArgs {
-    fn run(self) -> Result<Run, String> {
+    fn run(self) -> Result<Run, Failure> {
         let (warm_up, duration) = (Duration::from_secs(self.warm_up), Duration::from_secs(self.duration));
-        Ok(Run::new(
-            self.cluster.targets().map_err(|error| error.to_string())?,
-            warm_up,
-            duration,
-            self.body as usize,
-        ))
+        Ok(Run::new(self.cluster.targets().during("which servers")?, warm_up, duration, self.body as usize))
     }
 }
 
@@ -110,10 +106,7 @@ impl LoadArgs {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let show = if cli.json { Report::json } else { Report::text };
-    let printed = cli
-        .what
-        .measure()
-        .and_then(|report| print(&show(&report)).map_err(|error| format!("standard output: {error}")));
+    let printed = cli.what.measure().and_then(|report| print(&show(&report)).during("standard output"));
     match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -124,17 +117,13 @@ pub fn run() -> ExitCode {
 }
 
 impl What {
-    fn measure(self) -> Result<Report, String> {
+    fn measure(self) -> Result<Report, Failure> {
         match self {
             What::Writers { load, levels } => writers::measure(&load.run()?, &levels),
             What::Fanout { load, levels } => fanout::measure(&load.run()?, &levels),
             What::Idle { cluster, server_pid, levels } => {
-                let run = Run::new(
-                    cluster.targets().map_err(|error| error.to_string())?,
-                    Duration::ZERO,
-                    Duration::ZERO,
-                    0,
-                );
+                let run =
+                    Run::new(cluster.targets().during("which servers")?, Duration::ZERO, Duration::ZERO, 0);
                 idle::measure(&run, &levels, server_pid)
             }
             What::Failover { server_binary: binary, rounds, writers, freeze } => {

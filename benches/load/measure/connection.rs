@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use thiserror::Error;
+
 use syncnet::{
     admin::{line_client::connect, target::Target},
     protocol::{
@@ -19,11 +21,13 @@ use syncnet::{
 pub const EVENT_STARTS: [&[u8]; 2] = [b"{\"msg_type\":\"chat\"", b"{\"msg_type\":\"room_event\""];
 
 /// Why a request failed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Error)]
 pub enum CallError {
     /// The server said no; the connection may go on.
+    #[error("refused: {0}")]
     Refused(Refusal),
     /// No answer, and whether the request was carried out is not known. The connection is of no more use.
+    #[error("{0}")]
     Lost(String),
 }
 
@@ -113,13 +117,4 @@ pub fn chat_line(room: &str, client_msg_id: &str, body: &str) -> String {
     format!(
         "{{\"msg_type\":\"chat\",\"data\":{{\"room\":\"{room}\",\"client_msg_id\":\"{client_msg_id}\",\"body\":\"{body}\"}}}}\n"
     )
-}
-
-impl std::fmt::Display for CallError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            CallError::Refused(refusal) => write!(f, "refused: {refusal}"),
-            CallError::Lost(reason) => f.write_str(reason),
-        }
-    }
 }

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 
 use super::{
     connection::{CallError, Connection, chat_line},
+    failure::Failure,
     latency::Latencies,
     local_cluster::LocalCluster,
     report::{Cell, Report},
@@ -64,7 +65,7 @@ pub struct Plan {
 }
 
 /// Starts a cluster, hurts its leader again and again, and reports the times.
-pub fn measure(plan: &Plan) -> Result<Report, String> {
+pub fn measure(plan: &Plan) -> Result<Report, Failure> {
     let mut cluster = LocalCluster::start(&plan.binary)?;
     let log = Log::default();
     let targets = cluster.targets.clone();
@@ -79,11 +80,11 @@ pub fn measure(plan: &Plan) -> Result<Report, String> {
         log.stop.store(true, Ordering::Relaxed);
         // A server that is still frozen would delay its writers until their timeouts.
         for writer in writers {
-            writer.join().map_err(|_| "a writer panicked".to_owned())?;
+            writer.join().map_err(|_| Failure::new("a writer panicked"))?;
         }
         measured
     });
-    measured.map(|figures| figures.report(plan)).map_err(|reason| cluster.failed(&reason))
+    measured.map(|figures| figures.report(plan)).map_err(|failure| cluster.failed(failure))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,8 +108,8 @@ struct Log {
 }
 
 impl Log {
-    fn check(&self) -> Result<(), String> {
-        self.violation.lock().clone().map_or(Ok(()), Err)
+    fn check(&self) -> Result<(), Failure> {
+        self.violation.lock().clone().map_or(Ok(()), |violation| Err(Failure::new(violation)))
     }
 
     fn refused(&self) -> u64 {
@@ -162,7 +163,7 @@ impl Figures {
     }
 }
 
-fn rounds(plan: &Plan, cluster: &mut LocalCluster, log: &Log) -> Result<Figures, String> {
+fn rounds(plan: &Plan, cluster: &mut LocalCluster, log: &Log) -> Result<Figures, Failure> {
     let targets = cluster.targets.clone();
     let mut figures = Figures::default();
     // The highest ring position leads a settled cluster, and the settling checks that it does.
@@ -210,7 +211,7 @@ fn take_acks(log: &Log) -> u64 {
 }
 
 /// The time from `hurt_at` to the first acknowledgement of a message that was sent after it.
-fn next_ack(log: &Log, hurt_at: Instant) -> Result<Duration, String> {
+fn next_ack(log: &Log, hurt_at: Instant) -> Result<Duration, Failure> {
     let deadline = hurt_at + ROUND_TIMEOUT;
     loop {
         log.check()?;
@@ -222,7 +223,10 @@ fn next_ack(log: &Log, hurt_at: Instant) -> Result<Duration, String> {
             return Ok(acked_at - hurt_at);
         }
         if Instant::now() > deadline {
-            return Err(format!("no message was acknowledged for {} s", ROUND_TIMEOUT.as_secs()));
+            return Err(Failure::new(format!(
+                "no message was acknowledged for {} s",
+                ROUND_TIMEOUT.as_secs()
+            )));
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -235,8 +239,8 @@ fn handover(
     log: &Log,
     targets: &[Target],
     figures: &mut Figures,
-) -> Result<(), String> {
-    let (returning, survivors) = targets.split_last().ok_or("a cluster has servers")?;
+) -> Result<(), Failure> {
+    let (returning, survivors) = targets.split_last().ok_or_else(|| Failure::new("a cluster has servers"))?;
     // A thawed server believes for a moment that it still leads: only a newer term is the handover.
     let term = super::term(survivors);
     let deadline = Instant::now() + ROUND_TIMEOUT;
@@ -261,7 +265,10 @@ fn handover(
             Ok(_) | Err(_) => {}
         }
         if now > deadline {
-            return Err(format!("{returning} did not lead again within {} s", ROUND_TIMEOUT.as_secs()));
+            return Err(Failure::new(format!(
+                "{returning} did not lead again within {} s",
+                ROUND_TIMEOUT.as_secs()
+            )));
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -15,6 +15,7 @@ use super::{
     Run,
     connection::{Connection, chat_line},
     election_note,
+    failure::{During, Failure},
     latency::Latencies,
     poller::{Reached, read_group},
     report::{Cell, Report},
@@ -33,7 +34,7 @@ const SENDERS: usize = 16;
 const SENDER_PER_S: f64 = 1_800.0;
 
 /// Measures with each number of readers in turn.
-pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, String> {
+pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, Failure> {
     let term_before = term(&run.targets);
     let rows = levels.iter().map(|readers| measure_level(run, readers.get())).collect::<Result<_, _>>()?;
     Ok(Report {
@@ -50,7 +51,7 @@ pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, String> {
     })
 }
 
-fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, String> {
+fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, Failure> {
     let room = format!("{}.r{readers}", run.name);
     let mut groups: Vec<Vec<TcpStream>> = (0..GROUPS).map(|_| Vec::new()).collect();
     let mut senders = Vec::new();
@@ -62,10 +63,9 @@ fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, String> {
             Ok(connection)
         };
         // Nothing but joins was pushed so far, and those are not counted: losing some is harmless.
-        let stream =
-            join().map_err(|error| format!("reader {number} cannot connect: {error}"))?.into_stream();
+        let stream = join().during(format!("reader {number} cannot connect"))?.into_stream();
         if senders.len() < SENDERS {
-            senders.push(stream.try_clone().map_err(|error| format!("a socket cannot be cloned: {error}"))?);
+            senders.push(stream.try_clone().during("a socket cannot be cloned")?);
         }
         groups[number % GROUPS].push(stream);
     }
@@ -99,7 +99,7 @@ fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, String> {
         drop(load);
         let failures = threads.into_iter().filter_map(|thread| match thread.join() {
             Ok(outcome) => outcome.err(),
-            Err(_) => Some("a reading thread panicked".to_owned()),
+            Err(_) => Some(Failure::new("a reading thread panicked")),
         });
         // The load waited in vain because a reader failed.
         match failures.last() {
@@ -128,7 +128,7 @@ struct Load {
 
 impl Load {
     /// First one message at a time, for latency; then many at once, for deliveries a second.
-    fn measure(&mut self, run: &Run) -> Result<(Latencies, u64), String> {
+    fn measure(&mut self, run: &Run) -> Result<(Latencies, u64), Failure> {
         self.one_at_a_time(run.warm_up)?;
         let latencies = self.one_at_a_time(run.duration)?;
         self.many_at_once(run.warm_up)?;
@@ -139,7 +139,7 @@ impl Load {
         Ok((latencies, per_s.round() as u64))
     }
 
-    fn one_at_a_time(&mut self, duration: Duration) -> Result<Latencies, String> {
+    fn one_at_a_time(&mut self, duration: Duration) -> Result<Latencies, Failure> {
         let began_at = Instant::now();
         let mut latencies = Latencies::default();
         while began_at.elapsed() < duration {
@@ -152,7 +152,7 @@ impl Load {
         Ok(latencies)
     }
 
-    fn many_at_once(&mut self, duration: Duration) -> Result<(), String> {
+    fn many_at_once(&mut self, duration: Duration) -> Result<(), Failure> {
         let (began_at, sent_before) = (Instant::now(), self.sent);
         while began_at.elapsed() < duration {
             self.send()?;
@@ -168,8 +168,7 @@ impl Load {
         thread::sleep(due.saturating_sub(began_at.elapsed()));
     }
 
-    fn send(&mut self) -> Result<(), String> {
-        let failed = |error: io::Error| format!("a sender's connection failed: {error}");
+    fn send(&mut self) -> Result<(), Failure> {
         let line = chat_line(&self.room, &format!("m{}", self.sent), &self.body);
         let number = (self.sent % self.senders.len() as u64) as usize;
         let mut rest = line.as_bytes();
@@ -177,9 +176,8 @@ impl Load {
         // for long.
         while !rest.is_empty() {
             match self.senders[number].write(rest) {
-                Ok(written) => rest = &rest[written..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::yield_now(),
-                Err(error) => return Err(failed(error)),
+                written => rest = &rest[written.during("a sender's connection failed")?..],
             }
         }
         self.sent += 1;
@@ -194,7 +192,7 @@ impl Load {
     ///
     /// With several messages under way the figure of a group is a sum, so "every reader" is then true only
     /// on average, which is all that the window needs.
-    fn wait_for(&mut self, messages: u64) -> Result<Instant, String> {
+    fn wait_for(&mut self, messages: u64) -> Result<Instant, Failure> {
         let mut last = Instant::now();
         let deadline = last + TIMEOUT;
         loop {
@@ -207,12 +205,12 @@ impl Load {
             match self.reached.recv_deadline(deadline) {
                 Ok(news) => self.take(&news, &mut last),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!(
+                    return Err(Failure::new(format!(
                         "a message did not reach every reader within {} s",
                         TIMEOUT.as_secs()
-                    ));
+                    )));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err("the readers ended".into()),
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("the readers ended")),
             }
         }
     }

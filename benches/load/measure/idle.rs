@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::{
     Run,
     connection::Connection,
+    failure::{During, Failure},
     report::{Cell, Report},
 };
 
@@ -18,7 +19,7 @@ const OPENERS: usize = 8;
 
 /// Opens the given numbers of connections to the first server, whose process is `server_pid`, and reads how
 /// its resident memory grew. The connections are logged in as guests and members of no room.
-pub fn measure(run: &Run, levels: &[NonZeroUsize], server_pid: u32) -> Result<Report, String> {
+pub fn measure(run: &Run, levels: &[NonZeroUsize], server_pid: u32) -> Result<Report, Failure> {
     raise_descriptor_limit(levels.iter().max().map_or(0, |level| level.get()))?;
     let mut connections: Vec<TcpStream> = Vec::new();
     let before = resident_bytes(server_pid)?;
@@ -45,21 +46,25 @@ fn row(connections: usize, before: u64, resident: u64) -> Vec<Cell> {
     vec![Cell::Count(connections as u64), Cell::Number(resident as f64 / (1024.0 * 1024.0)), per_connection]
 }
 
-fn open_up_to(run: &Run, level: usize, connections: &mut Vec<TcpStream>) -> Result<(), String> {
+fn open_up_to(run: &Run, level: usize, connections: &mut Vec<TcpStream>) -> Result<(), Failure> {
     let (first, target) = (connections.len(), run.target(0));
-    let opened: Vec<Result<Vec<TcpStream>, String>> = thread::scope(|scope| {
+    let opened: Vec<Result<Vec<TcpStream>, Failure>> = thread::scope(|scope| {
         let open = |opener: usize| {
             let numbers = (first + opener..level).step_by(OPENERS);
             numbers
-                .map(|number| match Connection::open(target, &format!("{}.i{number}", run.name), TIMEOUT) {
-                    Ok(connection) => Ok(connection.into_stream()),
-                    Err(error) => Err(format!("idle connection {number} cannot be opened: {error}")),
+                .map(|number| {
+                    let connection = Connection::open(target, &format!("{}.i{number}", run.name), TIMEOUT);
+                    let connection =
+                        connection.during(format!("idle connection {number} cannot be opened"))?;
+                    Ok(connection.into_stream())
                 })
                 .collect()
         };
         let threads: Vec<_> = (0..OPENERS).map(|opener| scope.spawn(move || open(opener))).collect();
         let joined = threads.into_iter().map(|thread| thread.join());
-        joined.map(|outcome| outcome.unwrap_or_else(|_| Err("a connecting thread panicked".into()))).collect()
+        joined
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(Failure::new("a connecting thread panicked"))))
+            .collect()
     });
     for streams in opened {
         connections.extend(streams?);
@@ -68,29 +73,28 @@ fn open_up_to(run: &Run, level: usize, connections: &mut Vec<TcpStream>) -> Resu
 }
 
 /// The resident memory of a process in bytes, as Linux tells it.
-pub fn resident_bytes(pid: u32) -> Result<u64, String> {
+pub fn resident_bytes(pid: u32) -> Result<u64, Failure> {
     let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).map_err(|error| {
-        format!("{path}: {error}; is --server-pid the server's process, on this machine?")
-    })?;
+    let text = fs::read_to_string(&path)
+        .during(format!("{path} (is --server-pid the server's process, on this machine?)"))?;
     let field = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = field.and_then(|field| field.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse().ok());
-    kib.map(|kib: u64| kib * 1024).ok_or_else(|| format!("{path} has no VmRSS in kB"))
+    kib.map(|kib: u64| kib * 1024).ok_or_else(|| Failure::new(format!("{path} has no VmRSS in kB")))
 }
 
 /// Raises this process's limit of open files as far as `connections` need.
-pub fn raise_descriptor_limit(connections: usize) -> Result<(), String> {
+pub fn raise_descriptor_limit(connections: usize) -> Result<(), Failure> {
     let needed = connections as u64 + OTHER_DESCRIPTORS;
-    let failed = |errno| format!("the limit of open files cannot be read or raised: {errno}");
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    let what = "the limit of open files cannot be read or raised";
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).during(what)?;
     if soft >= needed {
         return Ok(());
     }
     if hard < needed {
-        return Err(format!(
+        return Err(Failure::new(format!(
             "{connections} connections need {needed} open files and the hard limit is {hard}: \
              raise it with `ulimit -Hn {needed}` as root, for the server as well, or measure fewer with --levels"
-        ));
+        )));
     }
-    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).map_err(failed)
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).during(what)
 }

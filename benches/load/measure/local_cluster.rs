@@ -16,6 +16,7 @@ use nix::{
 };
 use serde_json::json;
 
+use super::failure::{During, Failure};
 use syncnet::admin::{
     free_ports::free_base_ports,
     probe,
@@ -43,9 +44,9 @@ pub struct LocalCluster {
 
 impl LocalCluster {
     /// Starts the servers from `binary` and waits until they have settled.
-    pub fn start(binary: &Path) -> Result<LocalCluster, String> {
+    pub fn start(binary: &Path) -> Result<LocalCluster, Failure> {
         let folder = std::env::temp_dir().join(format!("syncnet-{}", super::fresh_name()));
-        let ports = free_base_ports(3).map_err(|error| format!("no free ports: {error}"))?;
+        let ports = free_base_ports(3).during("no free ports")?;
         let targets: Vec<Target> = (1..)
             .zip(&ports)
             .map(|(number, &port)| Target {
@@ -55,7 +56,7 @@ impl LocalCluster {
                 trust: None,
             })
             .collect();
-        write_setup(&folder, &targets).map_err(|error| format!("{}: {error}", folder.display()))?;
+        write_setup(&folder, &targets).during(folder.display())?;
         let mut cluster = LocalCluster {
             binary: binary.into(),
             folder,
@@ -66,24 +67,24 @@ impl LocalCluster {
         let started = (0..3).try_for_each(|number| cluster.start_server(number));
         match started.and_then(|()| cluster.settle()) {
             Ok(()) => Ok(cluster),
-            Err(reason) => Err(cluster.failed(&reason)),
+            Err(failure) => Err(cluster.failed(failure)),
         }
     }
 
     /// Keeps the folder, because its logs tell what went wrong, and says where it is.
-    pub fn failed(&mut self, reason: &str) -> String {
+    pub fn failed(&mut self, failure: Failure) -> Failure {
         self.keep_folder = true;
-        format!("{reason}; the logs are kept in {}", self.folder.display())
+        failure.during(format!("the logs are kept in {}", self.folder.display()))
     }
 
     /// Starts one server that is not running; `number` counts from 0.
-    pub fn start_server(&mut self, number: usize) -> Result<(), String> {
+    pub fn start_server(&mut self, number: usize) -> Result<(), Failure> {
         let console = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.folder.join(format!("console{}.log", number + 1)))
-            .map_err(|error| format!("{}: {error}", self.folder.display()))?;
-        let errors = console.try_clone().map_err(|error| format!("the console log: {error}"))?;
+            .during(self.folder.display())?;
+        let errors = console.try_clone().during("the console log")?;
         let child = Command::new(&self.binary)
             .args(["--server-id", &format!("server{}", number + 1)])
             .arg("--config")
@@ -96,33 +97,35 @@ impl LocalCluster {
             .stdout(console)
             .stderr(errors)
             .spawn()
-            .map_err(|error| format!("{}: {error}", self.binary.display()))?;
+            .during(self.binary.display())?;
         self.servers[number] = Some(child);
         Ok(())
     }
 
     /// Kills one server with SIGKILL. When this returns the kernel has the signal; the process may take a
     /// moment more to be gone, so [`LocalCluster::bury`] it before it is started again.
-    pub fn kill(&mut self, number: usize) -> Result<(), String> {
+    pub fn kill(&mut self, number: usize) -> Result<(), Failure> {
         self.signal(number, Signal::SIGKILL)
     }
 
     /// Waits until a killed server's process is gone.
-    pub fn bury(&mut self, number: usize) -> Result<(), String> {
-        let mut server = self.servers[number].take().ok_or("the server is not running")?;
-        server.wait().map(drop).map_err(|error| format!("waiting for a killed server: {error}"))
+    pub fn bury(&mut self, number: usize) -> Result<(), Failure> {
+        let mut server =
+            self.servers[number].take().ok_or_else(|| Failure::new("the server is not running"))?;
+        server.wait().map(drop).during("waiting for a killed server")
     }
 
     /// Sends `signal` to one server.
-    pub fn signal(&self, number: usize, signal: Signal) -> Result<(), String> {
-        let server = self.servers[number].as_ref().ok_or("the server is not running")?;
-        let pid = i32::try_from(server.id()).map_err(|_| "a process id is out of range".to_owned())?;
-        kill(Pid::from_raw(pid), signal).map_err(|errno| format!("{signal} to server{}: {errno}", number + 1))
+    pub fn signal(&self, number: usize, signal: Signal) -> Result<(), Failure> {
+        let server =
+            self.servers[number].as_ref().ok_or_else(|| Failure::new("the server is not running"))?;
+        let pid = i32::try_from(server.id()).map_err(|_| Failure::new("a process id is out of range"))?;
+        kill(Pid::from_raw(pid), signal).during(format!("{signal} to server{}", number + 1))
     }
 
     /// Waits until the cluster is healthy, led by its highest ring position, and every server has applied
     /// all that the leader had committed when it was asked.
-    pub fn settle(&mut self) -> Result<(), String> {
+    pub fn settle(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             let seen = probe::ask_all(&self.targets, PROBE_TIMEOUT);
@@ -143,25 +146,26 @@ impl LocalCluster {
             }
             self.check_alive()?;
             if Instant::now() > deadline {
-                return Err(format!(
+                return Err(Failure::new(format!(
                     "the cluster did not settle within {} s: {} {:?}",
                     SETTLE_TIMEOUT.as_secs(),
                     diagnosis.verdict,
                     diagnosis.notes
-                ));
+                )));
             }
             thread::sleep(SETTLE_EVERY);
         }
     }
 
     /// A server that ended by itself is a finding, not a state to wait out.
-    fn check_alive(&mut self) -> Result<(), String> {
+    fn check_alive(&mut self) -> Result<(), Failure> {
         for (number, server) in self.servers.iter_mut().enumerate() {
             let Some(server) = server else { continue };
-            match server.try_wait() {
-                Ok(None) => {}
-                Ok(Some(status)) => return Err(format!("server{} ended by itself: {status}", number + 1)),
-                Err(error) => return Err(format!("server{}: {error}", number + 1)),
+            match server.try_wait().during(format!("server{}", number + 1))? {
+                None => {}
+                Some(status) => {
+                    return Err(Failure::new(format!("server{} ended by itself: {status}", number + 1)));
+                }
             }
         }
         Ok(())

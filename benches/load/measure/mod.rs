@@ -7,6 +7,7 @@
 
 pub mod connection;
 pub mod failover;
+pub mod failure;
 pub mod fanout;
 pub mod idle;
 pub mod latency;

@@ -17,7 +17,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::connection::EVENT_STARTS;
+use super::{
+    connection::EVENT_STARTS,
+    failure::{During, Failure},
+};
 
 /// Bytes of a line that are looked at: enough to tell a message from all else.
 const START_BYTES: usize = 18;
@@ -43,22 +46,21 @@ pub fn read_group(
     mut sockets: Vec<TcpStream>,
     reached: &Sender<Reached>,
     stop: &AtomicBool,
-) -> Result<(), String> {
-    let failed = |error: io::Error| format!("a reader's connection failed: {error}");
+) -> Result<(), Failure> {
+    let what = "a reader's connection failed";
     for socket in &sockets {
-        socket.set_nonblocking(true).map_err(failed)?;
+        socket.set_nonblocking(true).during(what)?;
     }
     let mut counters = vec![LineCounter::default(); sockets.len()];
     let mut buffer = vec![0; 64 * 1024];
     let mut deliveries = 0;
     while !stop.load(Ordering::Relaxed) {
         let before = deliveries;
-        for number in readable(&sockets).map_err(failed)? {
+        for number in readable(&sockets).during(what)? {
             match sockets[number].read(&mut buffer) {
-                Ok(0) => return Err("a server closed a reader's connection".into()),
-                Ok(bytes) => deliveries += counters[number].count(&buffer[..bytes])?,
+                Ok(0) => return Err(Failure::new("a server closed a reader's connection")),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(failed(error)),
+                read => deliveries += counters[number].count(&buffer[..read.during(what)?])?,
             }
         }
         if deliveries > before && reached.send(Reached { group, deliveries, at: Instant::now() }).is_err() {
@@ -90,7 +92,7 @@ pub struct LineCounter {
 
 impl LineCounter {
     /// The messages that end in `bytes`. A refusal is an error, because the bench waits for what it refused.
-    pub fn count(&mut self, mut bytes: &[u8]) -> Result<u64, String> {
+    pub fn count(&mut self, mut bytes: &[u8]) -> Result<u64, Failure> {
         let mut messages = 0;
         while !bytes.is_empty() {
             let end = bytes.iter().position(|&byte| byte == b'\n');
@@ -102,7 +104,7 @@ impl LineCounter {
             if self.start[..self.length] == *EVENT_STARTS[0] {
                 messages += 1;
             } else if self.start[..self.length] == *NACK_START {
-                return Err("a server refused a message of the fan-out".into());
+                return Err(Failure::new("a server refused a message of the fan-out"));
             }
             self.length = 0;
             bytes = &bytes[end + 1..];

@@ -10,6 +10,7 @@ use super::{
     Run,
     connection::{CallError, Connection, chat_line},
     election_note,
+    failure::{During, Failure},
     latency::Latencies,
     report::{Cell, Report},
     term,
@@ -24,7 +25,7 @@ const STACK_BYTES: usize = 128 * 1024;
 ///
 /// Each writer has its own connection, user and room, so that the figures are those of writing and not of
 /// fan-out; the author's own copy of each message is still delivered.
-pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, String> {
+pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, Failure> {
     let mut rows = Vec::new();
     let term_before = term(&run.targets);
     for writers in levels {
@@ -47,7 +48,7 @@ struct Tally {
     lost: Option<String>,
 }
 
-fn measure_level(run: &Run, writers: usize) -> Result<Vec<Cell>, String> {
+fn measure_level(run: &Run, writers: usize) -> Result<Vec<Cell>, Failure> {
     let connections = open_all(run, writers)?;
     let measured_from = Instant::now() + run.warm_up;
     let until = measured_from + run.duration;
@@ -64,10 +65,10 @@ fn measure_level(run: &Run, writers: usize) -> Result<Vec<Cell>, String> {
                     })
             })
             .collect();
-        let threads = threads.map_err(|error| format!("a writer's thread cannot be started: {error}"))?;
+        let threads = threads.during("a writer's thread cannot be started")?;
         let tallies =
-            threads.into_iter().map(|thread| thread.join().map_err(|_| "a writer panicked".to_owned()));
-        tallies.collect::<Result<Vec<Tally>, String>>()
+            threads.into_iter().map(|thread| thread.join().map_err(|_| Failure::new("a writer panicked")));
+        tallies.collect::<Result<Vec<Tally>, Failure>>()
     })?;
 
     let (mut latencies, mut refused, mut lost) = (Latencies::default(), 0, 0);
@@ -92,7 +93,7 @@ fn name(run: &Run, writers: usize, number: usize) -> String {
 }
 
 /// Opens a connection for each writer, some at a time.
-fn open_all(run: &Run, writers: usize) -> Result<Vec<Connection>, String> {
+fn open_all(run: &Run, writers: usize) -> Result<Vec<Connection>, Failure> {
     const AT_ONCE: usize = 16;
     let open = |number: usize| -> Result<Connection, CallError> {
         let name = name(run, writers, number);
@@ -109,8 +110,8 @@ fn open_all(run: &Run, writers: usize) -> Result<Vec<Connection>, String> {
             threads.into_iter().map(|thread| thread.join()).collect()
         });
         for outcome in opened {
-            let connection = outcome.map_err(|_| "a connecting thread panicked".to_owned())?;
-            connections.push(connection.map_err(|error| format!("a writer cannot connect: {error}"))?);
+            let connection = outcome.map_err(|_| Failure::new("a connecting thread panicked"))?;
+            connections.push(connection.during("a writer cannot connect")?);
         }
     }
     Ok(connections)
