@@ -29,8 +29,10 @@
 //! | queue | holds | full |
 //! |---|---|---|
 //! | commands | [`COMMANDS`] | [`Client::send`] and the others block |
-//! | lines read | `driver::LINES` | the link thread stops reading; the server notices and, in the end, hangs up |
-//! | updates | [`UPDATES`], then a backlog | the driver takes no more lines until they are read; commands still work until the backlog has `driver::BACKLOG_MAX` |
+//! | lines read | `driver::LINES` | the link thread stops reading, and in the end the server hangs up |
+//! | updates | [`UPDATES`], then a backlog | the driver takes no more lines until they are read |
+//!
+//! Commands still work until the backlog of updates has `driver::BACKLOG_MAX`.
 
 use std::{
     io,

@@ -15,8 +15,8 @@ pub enum DecodeError {
     TooLong(usize),
 }
 
-/// Reads a value that takes all of `bytes`. Bytes left over mean that the writer knew more than this program, or that
-/// something was damaged.
+/// Reads a value that takes all of `bytes`. Bytes left over mean that the writer knew more than this program,
+/// or that something was damaged.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),

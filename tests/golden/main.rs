@@ -12,10 +12,10 @@
 //!
 //! | module | recording | what it is |
 //! |---|---|---|
-//! | `script` | `files/scripts/*.txt` | conversations of several clients with a cluster in memory, a topic each |
+//! | `script` | `files/scripts/*.txt` | conversations of clients with a cluster in memory, a topic each |
 //! | `forms` | `files/forms.txt` | every request in every bad form, and the line that refuses it |
-//! | `commands` | `files/commands.txt` | each command of the log, encoded, and each kind of event as it is stored |
-//! | `http` | `files/http.txt`, `files/sockets.txt` | requests over HTTP, and what ends other dialects, at a real server |
+//! | `commands` | `files/commands.txt` | each command of the log, encoded; each kind of event as stored |
+//! | `http` | `files/http.txt`, `files/sockets.txt` | a real server: HTTP, and what ends other dialects |
 //! | `server` | | the cluster in memory: all that `script` and `forms` know of the program's inside |
 //! | `recording` | | compares, and shows what differs |
 //!

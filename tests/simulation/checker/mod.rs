@@ -5,7 +5,7 @@
 //! | file | what it judges |
 //! |---|---|
 //! | `places` | durable, once, one order, sender order, real time: which message stands where, for ever |
-//! | `connection` | no gap, no repeat, one answer for each request, answers in order, reads that never fall back |
+//! | `connection` | no gap, no repeat, one answer a request, answers in order, reads that never fall back |
 //! | `servers` | synced before said, one leader and one vote a term, one log, no amnesia |
 //! | `histories` | tests of the judge itself: good histories are accepted, each planted violation is named |
 //!
