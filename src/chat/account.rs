@@ -167,6 +167,16 @@ impl State {
         }
     }
 
+    /// Spells a name as it is registered. A guest has no claim to the spelling of the first use. What was
+    /// said under the old one stays as it is.
+    pub(super) fn spell(&mut self, effects: &mut Effects, id: UserId, name: &UserName) {
+        let user = self.user_mut(id);
+        if user.name != *name {
+            user.name = name.clone();
+            effects.rows.push(rows::user(id, user));
+        }
+    }
+
     /// Refuses a user whose account was closed: they cannot be let in.
     pub(super) fn must_be_open(&self, user: &UserName) -> Result<(), Refusal> {
         match self.user(&user.key()) {

@@ -247,7 +247,7 @@ impl State {
         self.users.get_mut(&id).expect("a user's number is only given once there is one")
     }
 
-    /// A user's name, in the case of its first use.
+    /// A user's name; see [`User::name`].
     pub(super) fn user_name(&self, id: UserId) -> UserName {
         self.users.get(&id).expect("a user's number is only given once there is one").name.clone()
     }

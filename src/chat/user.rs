@@ -38,7 +38,7 @@ impl Reading {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The name, in the case of its first use.
+    /// The name, in the case in which it was registered, else in that of its first use.
     pub name: UserName,
     /// Who may use it.
     pub account: Account,

@@ -108,6 +108,9 @@ impl State {
 
     pub(super) fn make_bot(&mut self, effects: &mut Effects, made_by: UserId, username: &UserName) -> UserId {
         let id = self.user_or_new(effects, username);
+        if !self.user_mut(id).account.is_registered() {
+            self.spell(effects, id, username);
+        }
         self.user_mut(id).account.holder = Holder::Bot { made_by };
         self.name_is_used(effects, id);
         self.account_changed(effects, id);

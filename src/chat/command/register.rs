@@ -70,6 +70,7 @@ impl Operation for Register {
 
     fn apply(&self, (): (), state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
         let id = state.user_or_new(effects, user);
+        state.spell(effects, id, user);
         let account = &mut state.user_mut(id).account;
         account.holder = Holder::Person(self.password.clone());
         account.password_rev = effects.index;
