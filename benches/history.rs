@@ -28,6 +28,8 @@ const ROOM: RoomId = RoomId(1);
 const HIDDEN: RoomId = RoomId(2);
 /// Different words that are used.
 const WORDS: u64 = 50_000;
+/// Each such message names a version and the hash of a commit.
+const RELEASES: u64 = 20;
 /// Log entries that stay when the log is cut.
 const KEPT: u64 = 20_000;
 
@@ -67,6 +69,16 @@ fn word(number: u64) -> String {
     word
 }
 
+/// A version, such as those that many releases have: `v1.24.3`.
+fn version(number: u64) -> String {
+    format!("v{}.{}.{}", number % 4, number % 60, number % 11)
+}
+
+/// The hash of a commit: eight hexadecimal digits.
+fn hash(number: u64) -> String {
+    format!("{:08x}", Random(number).next() as u32)
+}
+
 /// Writes messages as a replica does: log, event, state and applied index in one transaction.
 struct Writer {
     storage: SqliteStorage,
@@ -96,6 +108,10 @@ impl Writer {
         body.push_str(["left ", "right "][(self.index / 2 % 2) as usize]);
         for _ in 0..3 + self.random.below(15) {
             write!(body, "{} ", word(self.random.word())).expect("a string takes all");
+        }
+        if self.index.is_multiple_of(RELEASES) {
+            let number = self.index / RELEASES;
+            write!(body, "released {} as {}", version(number), hash(number)).expect("a string takes all");
         }
         let author = format!("user{}", self.random.below(200));
         let created_at_ms = 1_700_000_000_000 + self.index * 500;
@@ -254,6 +270,12 @@ fn searches(reader: &SqliteReader, messages: u64) {
     });
     search_many("the beginning of a word, five letters", reader, || {
         search(format!("{}*", &(word(300 + random.below(200)) + "xx")[..5]))
+    });
+    search_many("a version", reader, || search(version(random.below(10_000))));
+    search_many("a version without its v", reader, || search(version(random.below(10_000))[1..].to_owned()));
+    search_many("the hash of a commit", reader, || search(hash(random.below(messages / RELEASES))));
+    search_many("the beginning of a hash", reader, || {
+        search(format!("{}*", &hash(random.below(messages / RELEASES))[..7]))
     });
     search_many("two words of a million messages, never together", reader, || search("left right".into()));
     search_many("a word of 100,000 messages elsewhere", reader, || search("hidden".into()));

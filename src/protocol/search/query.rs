@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::terms::{Kind, Run, Term, Terms};
+use super::terms::{Run, Term, Terms};
 
 /// Bytes of what was typed that are looked at.
 const QUERY_BYTES: usize = 1_024;
@@ -62,7 +62,7 @@ impl Query {
             let is_last = place == runs.iter().filter(|run| run.is_short()).count();
             let terms: Vec<String> = phrase.iter().flat_map(Run::terms).map(|term| term.text).collect();
             if !terms.is_empty() {
-                let ends_in_word = phrase.last().is_some_and(|run| run.kind == Kind::Word);
+                let ends_in_word = phrase.last().is_some_and(Run::has_beginning);
                 self.clauses.push(Clause::Phrase { terms, begins: begins && is_last && ends_in_word });
             }
         }
@@ -182,5 +182,32 @@ mod tests {
         assert!(fits("학교", "우리 학교에서는"));
         assert!(fits("c++", "I like C++."));
         assert!(!fits("c++", "I like C."));
+    }
+
+    /// People type the part that they remember, with the punctuation inside it or without.
+    #[test]
+    fn versions_addresses_paths_and_names_are_found_by_what_is_typed_of_them() {
+        for (text, found, not) in [
+            ("deploy v1.2.3 now", "1.2.3|v1.2.3|1.2|V1.2|1.2.*|v1*", "2.3.1|1.2.30|11.2.3|1.2.3.4"),
+            ("app-1.2.30-rc1", "1.2.30|1.2.3*|rc1|rc|app-1", "1.2.3|rc12"),
+            ("Python3.11 on x86_64", "3.11|python|python3|x86|\"python 3.11\"", "3.1|x8"),
+            ("fixes #123 and GH-45", "#123|123|GH-45|gh45|45", "#12|#45|1234"),
+            ("see foo.bar() in src/a_b.rs", "foo.bar|bar|src/a_b.rs|a_b|a_b.rs|\"src a b\"", "bar.foo|b_a"),
+            ("I like C++, C# and .NET", "c++|c#|.net|C", "c+++|d#"),
+            ("mail a.b@c.de please", "a.b@c.de|a.b|c.de|@c.de", "b@c.d|b.a@c.de"),
+            ("at 10.0.0.1:8000, fe80::1", "10.0.0.1|10.0.0.1:8000|8000|fe80::1", "10.0.1.0|10.0.0.10"),
+            ("it took 10ms (5GB)", "10ms|\"10 ms\"|10|5gb", "10 min|100ms"),
+            (r"C:\Users\Bob --no-verify", r"c:\users|users\bob|--no-verify|no-verify", "verify-no"),
+            ("commit 3f2a9c1d, 0xff", "3f2a9c1d|3f2a9c*|3f2a*|0xff", "3f2b*|f2b"),
+            ("H.264 of iPhone15Pro", "h264|h.264|iphone|iphone15|\"iphone 15 pro\"", "h26|iphone 16"),
+        ] {
+            let fits = |typed: &str| Query::parse(typed).unwrap().fits(text);
+            for typed in found.split('|') {
+                assert!(fits(typed), "{typed} is in {text}");
+            }
+            for typed in not.split('|') {
+                assert!(!fits(typed), "{typed} is not in {text}");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     query::Query,
-    terms::{Kind, Run, Terms},
+    terms::{Run, Terms},
 };
 
 /// Put around what was found. The text's own asterisks are shown as [`ASTERISK`].
@@ -26,7 +26,7 @@ pub fn snippet(query: &Query, text: &str) -> String {
     let found = query.places(&terms, &all);
     let first = found.first().map_or(0, |place| place.start);
 
-    let weight = |run: &Run| if run.kind == Kind::Word { WORD } else { 1 };
+    let weight = |run: &Run| if run.has_beginning() { WORD } else { 1 };
     let weighed = || terms.runs.iter().flat_map(|run| run.terms().map(move |term| (weight(run), term.place)));
     let before: usize =
         weighed().take_while(|(_, place)| place.start < first).map(|(weight, _)| weight).sum();
@@ -58,7 +58,7 @@ pub fn snippet(query: &Query, text: &str) -> String {
     let mut marked = found.into_iter().peekable();
     while let Some(mut place) = marked.next() {
         // Places that follow one another are marked as one.
-        while let Some(next) = marked.next_if(|next| text[place.end..next.start].trim().is_empty()) {
+        while let Some(next) = marked.next_if(|next| is_joint(&text[place.end..next.start])) {
             place.end = next.end;
         }
         if place.start < start || place.end > stop {
@@ -75,6 +75,13 @@ pub fn snippet(query: &Query, text: &str) -> String {
         shown.push(LEFT_OUT);
     }
     shown
+}
+
+/// Whether what stands between two places belongs to what was found: white space, or one sign such as the dots of
+/// `1.2.3`.
+fn is_joint(between: &str) -> bool {
+    let is_sign = |char: char| !char.is_alphanumeric() && char != '*';
+    between.trim().is_empty() || between.chars().all(is_sign) && between.chars().count() == 1
 }
 
 /// One line without anything that could be taken for a mark.
@@ -100,6 +107,8 @@ mod tests {
         assert_eq!(shown("\"one two\"", "(one two) three"), "(**one two**) three");
         assert_eq!(shown("a", "**a** <b>A</b> \u{1b}[0m"), "∗∗**a**∗∗ <b>**A**</b>  [0m");
         assert_eq!(shown("gone", "one two"), "one two");
+        assert_eq!(shown("1.2.3 b", "v1.2.3, a-b: b"), "v**1.2.3**, a-**b**: **b**");
+        assert_eq!(shown("a@b.c", "mail a@b.c!"), "mail **a@b.c**!");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A text split into the terms of the index.
 //!
-//! - A **word** is a run of letters and digits: one term.
+//! - A **word** is a run of letters: one term.
+//! - A **number** is a run of digits: one term. So `1.2.3` is found in `v1.2.3`, `10 ms` in `10ms`, and `3.11` in
+//!   `python3.11`.
 //! - A **symbol**, such as an emoji, an arrow or `€`, is a term of its own. `C++` is three terms.
 //! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping
 //!   **grams**: pairs of characters for Han, Kana and Hangul, and three at a time for the alphabets of Thai,
@@ -21,6 +23,7 @@ use super::fold::fold;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Word,
+    Number,
     Symbol,
     /// Of a run that is cut into grams of this many characters.
     Gram(usize),
@@ -42,6 +45,11 @@ impl Run {
         self.chars.len()
     }
 
+    /// Whether more may follow in the same word: the beginning of it can be looked for.
+    pub(super) fn has_beginning(&self) -> bool {
+        matches!(self.kind, Kind::Word | Kind::Number)
+    }
+
     /// Whether it is shorter than the grams of its script.
     pub(super) fn is_short(&self) -> bool {
         matches!(self.kind, Kind::Gram(size) if self.len() < size)
@@ -61,7 +69,7 @@ impl Run {
     /// Its terms, in order. A run that is shorter than a gram is one term.
     pub(super) fn terms(&self) -> impl Iterator<Item = Term> {
         self.windows(match self.kind {
-            Kind::Word => self.len(),
+            Kind::Word | Kind::Number => self.len(),
             Kind::Symbol => 1,
             Kind::Gram(size) => size.min(self.len()),
         })
@@ -184,20 +192,21 @@ pub fn is_ascii_symbol(char: char) -> bool {
 /// What a folded character belongs to. `None` when it separates.
 fn kind_of(char: char) -> Option<Kind> {
     if char.is_ascii() {
-        return if char.is_ascii_alphanumeric() {
-            Some(Kind::Word)
-        } else {
-            is_ascii_symbol(char).then_some(Kind::Symbol)
+        return match char {
+            'a'..='z' => Some(Kind::Word),
+            '0'..='9' => Some(Kind::Number),
+            _ => is_ascii_symbol(char).then_some(Kind::Symbol),
         };
     }
     match char.general_category_group() {
-        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number => Some(match char.script() {
+        group @ (GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number) => Some(match char.script() {
             Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul | Script::Bopomofo => {
                 Kind::Gram(2)
             }
             Script::Thai | Script::Lao | Script::Khmer | Script::Myanmar => Kind::Gram(3),
             // The sound mark that Hiragana and Katakana share.
             _ if char == 'ー' => Kind::Gram(2),
+            _ if group == GeneralCategoryGroup::Number => Kind::Number,
             _ => Kind::Word,
         }),
         GeneralCategoryGroup::Symbol => Some(Kind::Symbol),
@@ -225,6 +234,10 @@ mod tests {
             (" .,\0 -/()", "", ""),
             ("C++ and C#, 5% of $3 → €", "c + + and c # 5 % of $ 3 → €", ""),
             ("done👍👍🏽 ❤\u{fe0f}", "done 👍 👍 ❤", ""),
+            ("v1.2.3-rc1, 10ms; H.264", "v 1 2 3 rc 1 10 ms h 264", ""),
+            ("GET /api/v2/x?id=7#top", "get api v 2 x id = 7 # top", ""),
+            ("10.0.0.1:8000 [2001:db8::1] a.b@c.de", "10 0 0 1 8000 2001 db 8 1 a b @ c de", ""),
+            ("٣ف १२क", "٣ ف १२ क", ""),
             ("日本語が", "日本 本語 語か", "か 日 本 語"),
             ("買iPhone手机", "買 iphone 手机", "手 机 買"),
             ("第3回", "第 3 回", "回 第"),
