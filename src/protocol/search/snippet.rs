@@ -77,8 +77,8 @@ pub fn snippet(query: &Query, text: &str) -> String {
     shown
 }
 
-/// Whether what stands between two places belongs to what was found: white space, or one sign such as the dots of
-/// `1.2.3`.
+/// Whether what stands between two places belongs to what was found: white space, or one sign such as the
+/// dots of `1.2.3`.
 fn is_joint(between: &str) -> bool {
     let is_sign = |char: char| !char.is_alphanumeric() && char != '*';
     between.trim().is_empty() || between.chars().all(is_sign) && between.chars().count() == 1

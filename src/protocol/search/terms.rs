@@ -1,8 +1,8 @@
 //! A text split into the terms of the index.
 //!
 //! - A **word** is a run of letters: one term.
-//! - A **number** is a run of digits: one term. So `1.2.3` is found in `v1.2.3`, `10 ms` in `10ms`, and `3.11` in
-//!   `python3.11`.
+//! - A **number** is a run of digits: one term. So `1.2.3` is found in `v1.2.3`, `10 ms` in `10ms`, and
+//!   `3.11` in `python3.11`.
 //! - A **symbol**, such as an emoji, an arrow or `€`, is a term of its own. `C++` is three terms.
 //! - Scripts that put no spaces between words, or much behind their stems, are cut into overlapping
 //!   **grams**: pairs of characters for Han, Kana and Hangul, and three at a time for the alphabets of Thai,
