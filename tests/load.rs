@@ -90,9 +90,9 @@ fn waiting_times_are_told_apart_from_a_microsecond_to_an_hour() {
 
 #[test]
 fn what_cannot_be_measured_is_said() {
-    let sentence = idle::raise_descriptor_limit(usize::MAX / 2).unwrap_err();
+    let sentence = idle::raise_descriptor_limit(usize::MAX / 2).unwrap_err().to_string();
     assert!(sentence.contains("hard limit"), "{sentence}");
-    let sentence = idle::resident_bytes(u32::MAX).unwrap_err();
+    let sentence = idle::resident_bytes(u32::MAX).unwrap_err().to_string();
     assert!(sentence.contains("--server-pid"), "{sentence}");
 }
 
