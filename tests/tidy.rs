@@ -85,9 +85,6 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("admin", &["protocol", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
-/// Columns of a comment, in letters; those of code are in `rustfmt.toml`.
-const WIDTH: usize = 110;
-
 /// Longer files should be split. The tests at the end of a file do not count.
 const LINES_MAX: usize = 700;
 
@@ -169,35 +166,6 @@ fn files_are_about_one_thing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// rustfmt breaks lines of code, but neither comments nor strings.
-#[test]
-fn comments_fit_the_width() {
-    let mut wrong = Vec::new();
-    for file in ["src", "tests", "benches", "examples", "build.rs"].iter().flat_map(|place| rust_files(place))
-    {
-        for (number, line) in read(&file).lines().enumerate() {
-            if is_long_comment(line) {
-                wrong.push(format!("{}:{}", file.display(), number + 1));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "break these comments at {WIDTH} columns:\n{}", wrong.join("\n"));
-}
-
-/// Production code says what went wrong by a type that has a source and can be matched.
-#[test]
-fn errors_have_types() {
-    let mut wrong = Vec::new();
-    for file in ["src", "benches"].iter().flat_map(|folder| rust_files(folder)) {
-        for (number, line) in code_lines(&file) {
-            if has_text_as_error(&line) {
-                wrong.push(format!("{}:{number}: {}", file.display(), line.trim()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "make types of these errors:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -296,45 +264,8 @@ fn the_rules_find_what_they_forbid() {
     assert!(is_way_to_catch("simulation seed 7 breaks NoGap", &tests));
     assert!(is_way_to_catch("simulation seed sqlite:7 breaks NoGap", &tests));
     assert!(!is_way_to_catch("simulation seed x breaks NoGap", &tests));
-    let long = format!("    /// a {}", "b".repeat(WIDTH));
-    assert!(is_long_comment(&long) && !is_long_comment(&long[..WIDTH]));
-    assert!(!is_long_comment(&format!("// {}", "https://a.b/".repeat(20))), "an address cannot be broken");
-    assert!(!is_long_comment(&format!("let a = \"{long}\";")), "rustfmt looks after code");
-    assert!(has_text_as_error("fn a() -> Result<Vec<(A, B)>, String> {"));
-    assert!(has_text_as_error("type Error = String;"));
-    assert!(
-        !has_text_as_error("Result<Option<(A, String)>, B>") && !has_text_as_error("BTreeMap<A, String>")
-    );
-    assert!(!has_text_as_error("Result<BTreeMap<A, String>, B>") && !has_text_as_error("Result<String, B>"));
     assert_eq!(strip("let a = 1; // HashMap"), "let a = 1; ");
     assert_eq!(strip("let a = \"http://HashMap\"; // b"), "let a = \"\"; ");
-}
-
-/// Whether a line is a comment and too long for the screen. An address cannot be broken.
-fn is_long_comment(line: &str) -> bool {
-    let words = line.trim_start().strip_prefix("//").map(|text| text.trim_start_matches(['/', '!']).trim());
-    line.chars().count() > WIDTH && words.is_some_and(|words| words.contains(' '))
-}
-
-/// Whether a line names a `Result` whose error is a text made on the spot.
-fn has_text_as_error(code: &str) -> bool {
-    let code = code.replace(' ', "");
-    let mut ends = code.match_indices(",String>");
-    ends.any(|(at, _)| is_second_of_result(&code[..at])) || code.contains("typeError=String;")
-}
-
-/// Whether what stands before a comma is a `Result` that is still open.
-fn is_second_of_result(before: &str) -> bool {
-    let mut depth = 0;
-    for (at, letter) in before.char_indices().rev() {
-        match letter {
-            '>' if !before[..at].ends_with('-') => depth += 1,
-            '<' if depth == 0 => return before[..at].ends_with("Result"),
-            '<' => depth -= 1,
-            _ => {}
-        }
-    }
-    false
 }
 
 fn root() -> PathBuf {

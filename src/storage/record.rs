@@ -12,12 +12,13 @@ use super::{
 use crate::{
     disk::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
     protocol::{
-        binary,
         name::{ServerId, UserKey},
         peer::{ConfState, LogEntry, LogEntryKind, NodeId},
         search::searchable,
     },
 };
+
+pub(super) use crate::protocol::binary::decode as exact;
 
 /// Names of the named values.
 pub(super) mod name {
@@ -76,7 +77,7 @@ pub(super) fn read_meta<V: DeserializeOwned>(name: &str, value: &[u8], crc: u32)
     if checksum::meta(name, value) != crc {
         return Err(doubt(format!("the stored {name} fails its checksum")));
     }
-    binary::decode(value).map_err(|error| doubt(format!("the stored {name} {error}")))
+    exact(value).map_err(|error| doubt(format!("the stored {name} {error}")))
 }
 
 /// Writes a log entry's value; its index is the key. Fixed fields first, so that the term can be read

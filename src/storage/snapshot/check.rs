@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     disk::InstallError,
-    protocol::{binary, peer::SnapshotHead},
-    storage::{bounds::Totals, checksum},
+    protocol::peer::SnapshotHead,
+    storage::{bounds::Totals, checksum, record::exact},
 };
 
 /// How much a snapshot holds.
@@ -54,7 +54,7 @@ pub fn check(head: &SnapshotHead, content: &mut dyn Read) -> Result<Contents, In
                 (CHUNK, [&chunk.file[..], &chunk.number.to_be_bytes()].concat())
             }
             (END, body) => {
-                let sent: Totals = binary::decode(body).map_err(|_| malformed("end"))?;
+                let sent: Totals = exact(body).map_err(|_| malformed("end"))?;
                 if sent != totals {
                     return Err(unreadable("the snapshot has other rows than were put into it"));
                 }

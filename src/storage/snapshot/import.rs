@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
     disk::InstallError,
-    protocol::{binary, peer::SnapshotHead, text::counted},
+    protocol::{peer::SnapshotHead, text::counted},
     storage::{
         bounds::Totals,
         checksum,
+        record::exact,
         tables::{RawChunk, RawEvent, TablesMut},
         write::insert_event,
     },
@@ -53,7 +54,7 @@ pub fn import<T: TablesMut>(
                 totals.chunks.put(chunk.crc, replaced);
             }
             (END, body) => {
-                let sent: Totals = binary::decode(body).map_err(|_| malformed("end"))?;
+                let sent: Totals = exact(body).map_err(|_| malformed("end"))?;
                 if sent != totals {
                     return Err(unreadable("the snapshot has other rows than were put into it"));
                 }
@@ -67,7 +68,7 @@ pub fn import<T: TablesMut>(
 
 /// The sender's term is announced, but not in the snapshot itself.
 pub(super) fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
-    let found: SnapshotHead = binary::decode(body).map_err(|_| malformed("head"))?;
+    let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
     if (SnapshotHead { term: announced.term, ..found }) == *announced {
         return Ok(());
     }
