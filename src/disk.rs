@@ -1,7 +1,12 @@
 //! The interface of a disk. `crate::storage` implements it with SQLite, and for tests in memory.
 //!
-//! **The promise:** when [`Storage::commit`] has returned `Ok`, everything in the batch survives a power
-//! cut; before it has returned, all of the batch or nothing of it does. Everything else depends on this.
+//! **The promise:** when [`Storage::commit`] has returned `Ok`, what the batch says of the *log* survives a
+//! power cut: entries, term and vote, what is remembered of other servers, the cluster. When it has not
+//! returned, all of that or nothing of it does. Everything else rests on this.
+//!
+//! What the batch says of the *state* can be read at once, but a power cut may take it away, and with it what
+//! was written to the state after it: then the state is that of an earlier applied index, and the log has the
+//! entries behind it.
 
 use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
 
@@ -96,8 +101,8 @@ pub struct ChunkRow {
     pub bytes: Arc<[u8]>,
 }
 
-/// Everything that one transaction makes durable, all of it or nothing.
-#[derive(Debug, Default)]
+/// What is written at once: first what it says of the log, then what it says of the state.
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// Log entries, in order and without a hole. What the log holds from the first one's index on is
     /// replaced.
@@ -119,7 +124,8 @@ pub struct Batch {
     pub removed_files: Vec<FileId>,
     /// How far the rows, events and files above bring the state. Always set together with them.
     pub applied: Option<Applied>,
-    /// Entries up to and including this one may be removed from the log.
+    /// Entries up to and including this one may be removed from the log, once the state that contains them is
+    /// durable.
     pub compact_to: Option<u64>,
     /// The cluster that this data belongs to from now on, if it belonged to none.
     pub cluster: Option<Cluster>,
@@ -130,17 +136,24 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-            && self.hard_state.is_none()
-            && self.rows.is_empty()
-            && self.events.is_empty()
-            && self.expired.is_empty()
-            && self.chunks.is_empty()
-            && self.removed_files.is_empty()
-            && self.applied.is_none()
-            && self.compact_to.is_none()
-            && self.cluster.is_none()
-            && self.peer_marks.is_empty()
+        !self.changes_log() && !self.changes_state()
+    }
+
+    /// Whether it says something of the log, or of what must be durable with it.
+    pub fn changes_log(&self) -> bool {
+        !self.entries.is_empty() || self.hard_state.is_some() || !self.peer_marks.is_empty()
+    }
+
+    /// Whether it says something of the state.
+    pub fn changes_state(&self) -> bool {
+        !self.rows.is_empty()
+            || !self.events.is_empty()
+            || !self.expired.is_empty()
+            || !self.chunks.is_empty()
+            || !self.removed_files.is_empty()
+            || self.applied.is_some()
+            || self.compact_to.is_some()
+            || self.cluster.is_some()
     }
 }
 
@@ -219,12 +232,13 @@ pub trait Storage {
     /// Reads everything a start needs.
     fn load(&self) -> Result<Loaded, StorageError>;
 
-    /// Makes `batch` durable. Returns only when it is (synced), or with the reason why it may not be.
+    /// Writes `batch`. Returns only when what it says of the log is synced, or with the reason why it may not
+    /// be.
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// Wipes a slice of what is removed, as each commit does, if nothing was committed since the last call.
-    /// To be called now and then: otherwise deleted text would stay on the disk of a server that gets no more
-    /// writes.
+    /// Wipes a slice of what is removed, as each commit to the state does, where there was none since this
+    /// was last called. To be called now and then: without it deleted text would stay on the disk of a server
+    /// to which nothing more is written.
     fn wipe_if_idle(&mut self) -> Result<(), StorageError>;
 
     /// About how many removed events are still to be wiped.

@@ -1,10 +1,11 @@
 //! The known servers, which one to try next, and how long to wait before that.
 //!
-//! A directory holds what the user configured (never forgotten), what discovery found and what the
-//! servers themselves list. Attempts go in *rounds*: each known server is tried once a round, those
-//! believed alive first. Of two that are drawn at random, the one with fewer clients is next, so that the
-//! clients of a lost server spread over the others, and do not all go to the same one. The first attempt after a working connection is immediate; each further one waits twice as
-//! long as the one before, with jitter, up to [`BACK_OFF_MAX_MS`].
+//! A directory holds what the user configured (never forgotten), what discovery found and what the servers
+//! themselves list. Attempts go in *rounds*: each known server is tried once a round, those believed alive
+//! first. Of two that are drawn at random, the one with fewer clients is next, so that the clients of a lost
+//! server spread over the others, and do not all go to the same one. The first attempt after a working
+//! connection is immediate; each further one waits twice as long as the one before, with jitter, up to
+//! [`BACK_OFF_MAX_MS`].
 
 use std::fmt;
 

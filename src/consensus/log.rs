@@ -82,13 +82,20 @@ impl<S: Storage> Log<S> {
         if let Some(applied) = &batch.applied {
             self.applied = applied.clone();
         }
-        if let Some(index) = batch.compact_to
-            && let Ok(term) = raft::Storage::term(self, index)
-        {
-            self.truncated = LogMark { last_log_term: term, last_log_index: index };
-            while let Some(entry) = self.tail.pop_front_if(|entry| entry.index <= index) {
-                self.tail_bytes -= size(&entry);
-            }
+    }
+
+    /// The entry at which `batch` cuts the log. To be asked before it is written: afterwards the disk may not have it.
+    pub(super) fn mark_of_cut(&self, batch: &Batch) -> Option<LogMark> {
+        let last_log_index = batch.compact_to?;
+        let last_log_term = raft::Storage::term(self, last_log_index).ok()?;
+        Some(LogMark { last_log_term, last_log_index })
+    }
+
+    /// Follows a cut of the log.
+    pub(super) fn cut(&mut self, at: LogMark) {
+        self.truncated = at;
+        while let Some(entry) = self.tail.pop_front_if(|entry| entry.index <= at.last_log_index) {
+            self.tail_bytes -= size(&entry);
         }
     }
 

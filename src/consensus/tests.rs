@@ -8,7 +8,7 @@ use crate::{
         Limits, ServerId,
         peer::{Founder, LogEntry, LogEntryKind},
     },
-    storage::{Kept, MemoryDisk, MemoryStorage},
+    storage::{MemoryDisk, MemoryStorage},
 };
 
 const ME: NodeId = NodeId(1);
@@ -30,6 +30,9 @@ fn config() -> ReplicaConfig {
         keep_entries: 1_000,
     }
 }
+
+/// A bit in the record of the first entries.
+const AN_ENTRY: u64 = 900 * 8;
 
 /// The leader of two, of whose log only the last ten entries are in memory.
 fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
@@ -90,14 +93,11 @@ fn lags(consensus: &mut Consensus<MemoryStorage>, last: u64) -> Result<(), Stora
 
 #[test]
 fn an_old_entry_that_is_damaged_puts_the_data_in_doubt() {
-    // One of the entries that are to be sent, and the one whose term is looked at before.
-    for damaged in [6, 5, 30] {
-        let disk = MemoryDisk::new();
-        let mut consensus = leader(&disk);
-        assert!(disk.corrupt(Kept::Log, damaged - 1, 3));
-        let result = lags(&mut consensus, 5);
-        assert!(matches!(result, Err(StorageError::Doubtful(_))), "entry {damaged}: {result:?}");
-    }
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    assert!(disk.corrupt_log(0, AN_ENTRY));
+    let result = lags(&mut consensus, 5);
+    assert!(matches!(result, Err(StorageError::Doubtful(_))), "{result:?}");
     let disk = MemoryDisk::new();
     lags(&mut leader(&disk), 5).unwrap();
 }
@@ -106,7 +106,7 @@ fn an_old_entry_that_is_damaged_puts_the_data_in_doubt() {
 fn damage_is_noticed_where_entries_are_to_be_applied() {
     let disk = MemoryDisk::new();
     let consensus = leader(&disk);
-    assert!(disk.corrupt(Kept::Log, 6, 3));
+    assert!(disk.corrupt_log(0, AN_ENTRY));
     // The library panics of an error here, so it is given none.
     let entries = consensus.raw.raft.raft_log.next_entries_since(3, None);
     assert_eq!(entries, Some(Vec::new()));
@@ -132,6 +132,34 @@ fn the_tail_in_memory_is_bounded_by_its_bytes() {
     drop(consensus);
     let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
     assert_eq!(loaded.tail.iter().map(LogEntry::size).sum::<usize>(), 4 * large);
+}
+
+#[test]
+fn the_log_is_cut_at_an_entry_that_is_not_in_memory() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    consensus.write(Batch { compact_to: Some(20), ..Batch::default() }).unwrap();
+    assert_eq!(consensus.truncated(), LogMark { last_log_term: 1, last_log_index: 20 });
+    // The entries after it are still there for a peer that lags.
+    lags(&mut consensus, 25).unwrap();
+    drop(consensus);
+    let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
+    assert_eq!(loaded.truncated.last_log_index, 20);
+}
+
+#[test]
+fn the_commit_index_is_written_with_entries_and_never_for_its_own_sake() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    let kept = |consensus: &Consensus<MemoryStorage>| consensus.storage().load().unwrap().hard_state.commit;
+    consensus.step(RaftMessage { kind: APPEND_RESPONSE, index: LAST + 1, ..answer() });
+    turn(&mut consensus).unwrap();
+    let applied = Applied { index: LAST, term: 1, conf: consensus.conf().clone() };
+    consensus.write(Batch { applied: Some(applied), ..Batch::default() }).unwrap();
+    assert_eq!((consensus.commit_index(), kept(&consensus)), (LAST + 1, LAST));
+    consensus.propose(vec![vec![7]]).unwrap();
+    turn(&mut consensus).unwrap();
+    assert_eq!(kept(&consensus), LAST + 1);
 }
 
 #[test]

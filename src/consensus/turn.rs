@@ -139,16 +139,24 @@ impl<S: Storage> Consensus<S> {
         if let Some(applied) = &batch.applied {
             hard_state.commit = hard_state.commit.max(applied.index);
         }
-        if hard_state != store.stored_hard_state {
+        // The commit index is a hint, which a restart learns anew. So it is written with entries, and no write is
+        // for its sake.
+        let stored = store.stored_hard_state;
+        let is_vote = (hard_state.term, hard_state.vote) != (stored.term, stored.vote);
+        if is_vote || (hard_state != stored && !batch.entries.is_empty()) {
             batch.hard_state = Some(hard_state);
         }
         store.hard_state = hard_state;
+        let cut = store.mark_of_cut(&batch);
         if batch.is_empty() {
             return Ok(());
         }
         store.db_mut().commit(&batch)?;
-        store.stored_hard_state = hard_state;
+        store.stored_hard_state = batch.hard_state.unwrap_or(stored);
         store.remember(&batch);
+        if let Some(cut) = cut {
+            store.cut(cut);
+        }
         Ok(())
     }
 

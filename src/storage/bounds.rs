@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    record::{AppliedRecord, decode_entry, doubt, name, read_meta},
+    log_files::Log,
+    record::{AppliedRecord, doubt, name, read_meta},
     sweep::Sweep,
     tables::Tables,
 };
@@ -12,10 +13,6 @@ use crate::{
     disk::{Batch, StorageError},
     protocol::peer::{LogEntry, LogMark},
 };
-
-/// Log entries that one commit removes at most. Compaction of a long log is spread over many commits, so
-/// that none of them is late; the rows of one slice fill a few hundred pages, which are freed unread.
-pub(super) const COMPACT_SLICE: u64 = 2_048;
 
 /// Count and sum of rows: a row that vanished has no checksum of its own to fail.
 ///
@@ -72,13 +69,15 @@ pub(super) struct Bounds {
     pub last: LogMark,
     /// The last entry applied.
     pub applied: u64,
-    /// Entries up to here are to be removed, by as many commits as it takes.
+    /// Entries up to here are to be removed, once they are in the state.
     pub compact_goal: u64,
+    /// How many transactions were written.
+    pub written: u64,
     /// How much state there is.
     pub totals: Totals,
     /// What is removed and not wiped yet.
     pub sweep: Sweep,
-    /// Whether the last batch took something away for good: part of an event, of a file, of the log.
+    /// Whether the last batch took something away for good: part of an event or of a file.
     pub wiped: bool,
     /// Calls of [`Storage::wipe_if_idle`](crate::disk::Storage::wipe_if_idle) since the last batch.
     pub idle: u32,
@@ -86,21 +85,15 @@ pub(super) struct Bounds {
 
 impl Bounds {
     /// Reads them, and checks what they are read from.
-    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Bounds, StorageError> {
+    pub fn read(tables: &(impl Tables + ?Sized), log: &Log) -> Result<Bounds, StorageError> {
         let truncated: LogMark = stored(tables, name::TRUNCATED)?.unwrap_or_default();
         let applied: Option<AppliedRecord> = stored(tables, name::APPLIED)?;
-        let last = match tables.log_last()? {
-            Some((index, value, crc)) => {
-                let entry = decode_entry(index, &value, crc)?;
-                LogMark { last_log_term: entry.term, last_log_index: index }
-            }
-            None => truncated,
-        };
         Ok(Bounds {
             truncated,
-            last,
+            last: log.last(),
             applied: applied.map_or(0, |(index, _, _)| index),
             compact_goal: truncated.last_log_index,
+            written: stored(tables, name::WRITTEN)?.unwrap_or_default(),
             totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
             sweep: Sweep::read(tables)?,
             wiped: false,
@@ -137,12 +130,11 @@ impl Bounds {
         }
     }
 
-    /// Up to where the log is to be cut in this commit: towards the goal, a slice at most, and never past
-    /// what is applied. `None` if there is nothing to cut.
+    /// Up to where the log is to be cut in this commit: towards the goal, and never past what is applied. `None`
+    /// where there is nothing to cut.
     pub fn cut(&self) -> Option<u64> {
         let begin = self.truncated.last_log_index;
-        let end =
-            self.compact_goal.min(self.applied).min(self.last.last_log_index).min(begin + COMPACT_SLICE);
+        let end = self.compact_goal.min(self.applied).min(self.last.last_log_index);
         (end > begin).then_some(end)
     }
 }
@@ -215,14 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn cutting_goes_in_slices_and_stops_at_what_is_applied() {
+    fn cutting_stops_at_what_is_applied() {
         let at = |last_log_index| LogMark { last_log_term: 1, last_log_index };
         let mut bounds = Bounds { last: at(10_000), applied: 5_000, ..Bounds::default() };
         assert_eq!(bounds.cut(), None);
         bounds.compact_goal = 9_000;
-        assert_eq!(bounds.cut(), Some(COMPACT_SLICE));
-        bounds.truncated = at(4_999);
         assert_eq!(bounds.cut(), Some(5_000));
+        bounds.compact_goal = 3_000;
+        assert_eq!(bounds.cut(), Some(3_000));
+        bounds.compact_goal = 9_000;
         bounds.truncated = at(5_000);
         assert_eq!(bounds.cut(), None);
     }

@@ -1,9 +1,9 @@
 //! When pages are copied from the WAL into the database: in the writer, after a commit.
 //!
-//! A WAL that starts over still has the pages of its last round behind the new ones, and with them text that
-//! was deleted since. So after something was wiped from the database the next checkpoint also cuts the WAL to
-//! nothing. This costs more than a plain one, because the file has to grow again. It is due after deletions,
-//! and each time the log was cut, because the cut entries held deleted text, too.
+//! A WAL that starts over still has, behind what is newly written, the pages of its last round; with them
+//! text that was deleted since. So after something was wiped from the database the next checkpoint also cuts
+//! the WAL to nothing. This costs more than a plain one, because the file has to grow again; it is due after
+//! deletions.
 
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ const RESTART_PAGES: i64 = 16 * 1024;
 /// How long it waits at most. A query takes less; for a snapshot under way no wait would be enough.
 const RESTART_WAIT: Duration = Duration::from_millis(50);
 
+/// A checkpoint that is due, with the pages that are in the WAL.
+#[derive(Debug)]
+pub(super) struct Due(i64);
+
 /// When to copy pages from the WAL into the database.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
@@ -38,32 +42,32 @@ impl Checkpoints {
         self.wiped = true;
     }
 
-    /// To be called after every commit.
-    pub fn after_commit(&mut self, connection: &Connection) -> Result<(), Broken> {
+    /// Whether there is enough to copy. To be asked after every commit.
+    pub fn after_commit(&mut self, connection: &Connection) -> Result<Option<Due>, Broken> {
         let (pages, copied) = run_checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
         if pages < self.tried_at {
             // The WAL has started over.
             self.tried_at = 0;
         }
-        if pages - copied < CHECKPOINT_PAGES && pages < RESTART_PAGES
-            || pages - self.tried_at < CHECKPOINT_PAGES
-        {
-            return Ok(());
-        }
-        self.tried_at = pages;
-        if pages < RESTART_PAGES && !self.wiped {
+        let is_due = (pages - copied >= CHECKPOINT_PAGES || pages >= RESTART_PAGES)
+            && pages - self.tried_at >= CHECKPOINT_PAGES;
+        Ok(is_due.then_some(Due(pages)))
+    }
+
+    /// Whether something that was wiped is to leave the WAL. To be asked where nothing has been committed for
+    /// a while.
+    pub fn when_idle(&self) -> Option<Due> {
+        self.wiped.then_some(Due(0))
+    }
+
+    /// Copies. Everything that is in the WAL must be known to be synced, and the log must have noted it: a
+    /// damaged WAL that lost some of what was copied from it is found out by that alone.
+    pub fn run(&mut self, connection: &Connection, Due(pages): Due) -> Result<(), Broken> {
+        self.tried_at = self.tried_at.max(pages);
+        if (1..RESTART_PAGES).contains(&pages) && !self.wiped {
             run_checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
             return Ok(());
         }
-        self.start_over(connection, pages)
-    }
-
-    /// To be called if nothing has been committed for a while: removes what was wiped from the WAL, too.
-    pub fn when_idle(&mut self, connection: &Connection) -> Result<(), Broken> {
-        if self.wiped { self.start_over(connection, 0) } else { Ok(()) }
-    }
-
-    fn start_over(&mut self, connection: &Connection, pages: i64) -> Result<(), Broken> {
         let text =
             if self.wiped { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
         let wait = |time| connection.busy_timeout(time).during("setting how long to wait for readers");

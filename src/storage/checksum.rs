@@ -14,11 +14,6 @@ pub(super) fn meta(name: &str, value: &[u8]) -> u32 {
     keyed(b'm', name.as_bytes(), value)
 }
 
-/// The sum over a log entry.
-pub(super) fn log(index: u64, value: &[u8]) -> u32 {
-    keyed(b'l', &index.to_le_bytes(), value)
-}
-
 /// The sum over a state row.
 pub(super) fn state(key: &[u8], value: &[u8]) -> u32 {
     keyed(b's', key, value)
@@ -71,7 +66,6 @@ mod tests {
     #[test]
     fn place_and_content_both_count() {
         assert_ne!(state(b"ab", b"c"), state(b"a", b"bc"));
-        assert_ne!(log(1, b"x"), log(2, b"x"));
         assert_ne!(meta("a", b""), state(b"a", b""));
         let one =
             RawEvent { room: 1, seq: 2, index: 3, created_at_ms: 4, author: b"al", json: b"{}", crc: 0 };

@@ -3,6 +3,7 @@
 //! ```text
 //! lock            held locked while a server uses the folder; contains its process id
 //! syncnet.db      the database, with syncnet.db-wal and syncnet.db-shm beside it while it is open
+//! log-<n>         the segments of the log; log-spare is made ready to be the next one
 //! doubt           there only after a failed sync: why the data must not be used
 //! quarantine-<n>  data that was set aside, the newest few
 //! ```
@@ -11,13 +12,14 @@
 //! also each of its files, in case they are copied elsewhere.
 
 use std::{
-    cell::OnceCell,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{OpenError, log_files::is_log_file};
 use crate::disk::StorageError;
 
 const LOCK: &str = "lock";
@@ -32,7 +34,7 @@ const QUARANTINES_KEPT: usize = 3;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
     pub database: u64,
-    /// By its write-ahead log.
+    /// By the log, and by the write-ahead log of the database.
     pub log: u64,
     pub disk: u64,
     /// What this process can still use of it.
@@ -43,7 +45,8 @@ pub struct Sizes {
 pub fn sizes(path: &Path) -> Sizes {
     let bytes = |name: &str| fs::metadata(path.join(name)).map_or(0, |metadata| metadata.len());
     let (disk, disk_free) = disk_bytes(path).unwrap_or_default();
-    Sizes { database: bytes(DATABASE), log: bytes(WAL), disk, disk_free }
+    let log = log_names(path).unwrap_or_default().iter().map(|name| bytes(name)).sum::<u64>() + bytes(WAL);
+    Sizes { database: bytes(DATABASE), log, disk, disk_free }
 }
 
 /// How large the disk is that a folder is on, and how much of it is free.
@@ -65,8 +68,8 @@ fn disk_bytes(_path: &Path) -> Option<(u64, u64)> {
 pub(super) struct Folder {
     path: PathBuf,
     lock: File,
-    /// The files of the data, as they were at the first check.
-    files: OnceCell<Vec<(PathBuf, FileIdentity)>>,
+    /// The files of the data, as they were when each was first looked at.
+    files: RefCell<BTreeMap<PathBuf, FileIdentity>>,
 }
 
 /// The file under a name: its device and inode. On other systems than Unix always the same.
@@ -80,30 +83,42 @@ impl Folder {
         })?;
         let lock = take_lock(path)?;
         shut_others_out(path);
-        Ok(Folder { path: path.to_owned(), lock, files: OnceCell::new() })
+        Ok(Folder { path: path.to_owned(), lock, files: RefCell::default() })
     }
 
     pub fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
     }
 
-    pub fn wal(&self) -> PathBuf {
+    fn wal(&self) -> PathBuf {
         self.path.join(WAL)
     }
 
-    pub fn shm(&self) -> PathBuf {
-        self.path.join(SHM)
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Checks that the files that this process has open still are those in the folder. What is written to a
-    /// file that was removed or replaced is lost when the process ends.
-    pub fn check_in_place(&self) -> Result<(), StorageError> {
+    /// Whether the files that this process has open still are those in the folder, those of the log with
+    /// these names among them. What is written to a file that was removed, or has another one in its place,
+    /// is gone with the process.
+    pub fn check_in_place(&self, log: impl Iterator<Item = String>) -> Result<(), StorageError> {
         let ours = self.lock.metadata().map(|metadata| identity(&metadata));
         let mut is_in_place = ours.is_ok_and(|ours| stands_at(&self.path.join(LOCK)) == Some(ours));
-        let files = self.files.get_or_init(|| {
-            let files = [self.database(), self.wal()].into_iter();
-            files.filter_map(|file| stands_at(&file).map(|identity| (file, identity))).collect()
-        });
+        let mut files = self.files.borrow_mut();
+        let log: BTreeSet<PathBuf> = log.map(|name| self.path.join(name)).collect();
+        if files.is_empty() {
+            let here = [self.database(), self.wal()].into_iter();
+            files.extend(here.filter_map(|file| stands_at(&file).map(|identity| (file, identity))));
+        }
+        // Segments come and go.
+        files.retain(|file, _| log.contains(file) || !file_name(file).is_some_and(is_log_file));
+        for segment in log {
+            match stands_at(&segment) {
+                Some(identity) => drop(files.entry(segment).or_insert(identity)),
+                None => is_in_place = false,
+            }
+        }
         is_in_place &= files.iter().all(|(file, identity)| stands_at(file) == Some(*identity));
         if is_in_place {
             return Ok(());
@@ -123,8 +138,13 @@ impl Folder {
         if self.database().try_exists().map_err(failed)? {
             return Ok(true);
         }
-        for left in [self.wal(), self.shm()] {
-            remove_if_there(&left).map_err(failed)?;
+        if let Some(name) = log_names(&self.path).map_err(failed)?.first() {
+            return Err(StorageError::Doubtful(format!(
+                "the database is gone, and {name} of the log is there"
+            )));
+        }
+        for left in [WAL, SHM] {
+            remove_if_there(&self.path.join(left)).map_err(failed)?;
         }
         Ok(false)
     }
@@ -174,8 +194,9 @@ impl Folder {
 /// Moves what is in the data folder `path` into a new folder `quarantine-<n>` inside it and returns that
 /// one's path. The next open begins empty. Storage and readers of the folder must be dropped before.
 ///
-/// The database is moved first. A crash half-way then leaves a WAL without a database, which counts as no
-/// data. A database without its WAL would look like older data.
+/// The database goes first: a crash half-way leaves a log without a database, which is set aside again, or a
+/// WAL without one, which counts as no data; and never a database without the rest, which would look like
+/// older data.
 pub fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
     let folder = Folder::take(path)?;
     let failed = |error: io::Error| {
@@ -185,8 +206,10 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
     let number = older.last().map_or(1, |(number, _)| number + 1);
     let aside = path.join(format!("{QUARANTINE}{number}"));
     fs::create_dir(&aside).map_err(failed)?;
-    for name in [DATABASE, WAL, SHM, DOUBT] {
-        match fs::rename(path.join(name), aside.join(name)) {
+    let data = [DATABASE, WAL, SHM].map(str::to_owned).into_iter();
+    let log = log_names(path).map_err(failed)?;
+    for name in data.chain(log).chain([DOUBT.to_owned()]) {
+        match fs::rename(path.join(&name), aside.join(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error).into()),
             _ => {}
         }
@@ -198,6 +221,20 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
         fs::remove_dir_all(&old).map_err(failed)?;
     }
     Ok(aside)
+}
+
+/// The names of the log's files in a data folder, in order.
+fn log_names(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        names.extend(entry?.file_name().into_string().ok().filter(|name| is_log_file(name)));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// The quarantines in a data folder, oldest first.
@@ -232,7 +269,7 @@ fn identity(_: &Metadata) -> FileIdentity {
 }
 
 /// How to open a file that only its owner may read.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     #[allow(unused_mut, reason = "elsewhere than on Unix files belong to whom the folder belongs to")]
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -319,7 +356,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a folder durable. Windows offers no such call, and keeps the order itself.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the names in a folder durable. Windows offers nothing of the kind, and orders by itself.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
 }

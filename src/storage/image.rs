@@ -12,7 +12,6 @@ type Sealed = (Arc<[u8]>, u32);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image {
     metas: BTreeMap<String, Sealed>,
-    log: BTreeMap<u64, Sealed>,
     state: BTreeMap<Vec<u8>, Sealed>,
     events: BTreeMap<(u64, u64), KeptEvent>,
     chunks: BTreeMap<([u8; 16], u32), Sealed>,
@@ -34,7 +33,6 @@ struct KeptEvent {
 pub enum Kept {
     /// Vote, applied index and the like.
     Meta,
-    Log,
     State,
     Event,
     /// A piece of a file.
@@ -64,7 +62,6 @@ impl Image {
         }
         let found = match kind {
             Kept::Meta => nth_of(&mut self.metas, nth).map(|(value, crc)| (value, crc)),
-            Kept::Log => nth_of(&mut self.log, nth).map(|(value, crc)| (value, crc)),
             Kept::State => nth_of(&mut self.state, nth).map(|(value, crc)| (value, crc)),
             Kept::Chunk => nth_of(&mut self.chunks, nth).map(|(bytes, crc)| (bytes, crc)),
             Kept::Event => nth_of(&mut self.events, nth).map(|event| (&mut event.json, &mut event.crc)),
@@ -86,14 +83,6 @@ impl Tables for Image {
 
     fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
         Ok(self.metas.get(name).map(|(value, crc)| (value.to_vec(), *crc)))
-    }
-
-    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
-        walk(self.log.range(from..), |(index, (value, crc))| take(*index, value, *crc))
-    }
-
-    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError> {
-        Ok(self.log.last_key_value().map(|(index, (value, crc))| (*index, value.to_vec(), *crc)))
     }
 
     fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError> {
@@ -186,21 +175,6 @@ impl TablesMut for Image {
         Ok(())
     }
 
-    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError> {
-        self.log.insert(index, (value.into(), crc));
-        Ok(())
-    }
-
-    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError> {
-        self.log.split_off(&index);
-        Ok(())
-    }
-
-    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError> {
-        self.log = self.log.split_off(&(index + 1));
-        Ok(())
-    }
-
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError> {
         Ok(self.state.insert(key.to_vec(), (value.into(), crc)).map(|(_, crc)| crc))
     }
@@ -277,7 +251,6 @@ impl TablesMut for Image {
         self.floors.clear();
         self.doomed.clear();
         self.chunks.clear();
-        self.log.clear();
         self.state.clear();
         self.events.clear();
         Ok(())

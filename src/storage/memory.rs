@@ -13,6 +13,10 @@ use super::{
     bounds::Bounds,
     failure::Failure,
     image::{Image, Kept},
+    log_files::{
+        self, Append, Log,
+        memory::{Contents, MemoryFiles},
+    },
     read, search,
     snapshot::Export,
     write,
@@ -30,7 +34,19 @@ use crate::{
 
 /// A copy of a disk, to be put back later. Cheap to make and to clone.
 #[derive(Debug, Clone)]
-pub struct MemoryImage(Arc<Image>);
+pub struct MemoryImage(Content);
+
+/// All that is on a disk.
+#[derive(Debug, Clone, Default)]
+struct Content {
+    state: Arc<Image>,
+    log: Contents,
+}
+
+/// How long a segment of the log is: short, so that it is often begun anew.
+const SEGMENT_BYTES: u64 = 32 * 1024;
+/// After so many commits the state is synced at the latest, as a database is by its checkpoints.
+const UNSYNCED_MAX: u32 = 16;
 
 /// How the next commit or install fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +64,14 @@ pub struct MemoryDisk(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// The state, as reading gives it.
     image: Arc<Image>,
-    /// What a power cut leaves, if that differs.
-    synced: Option<Arc<Image>>,
+    /// The state that a power cut leaves for certain.
+    synced_image: Arc<Image>,
+    /// The log. A power cut takes nothing from it.
+    log: MemoryFiles,
+    /// What a power cut leaves after a sync that failed.
+    before_failure: Option<Content>,
     fault: Option<CommitFault>,
     /// Why the next open is doubtful.
     doubt: Option<String>,
@@ -76,11 +97,13 @@ impl MemoryDisk {
         if let Some(why) = &inner.doubt {
             return Err(StorageError::Doubtful(why.clone()).into());
         }
-        let image = Arc::make_mut(&mut inner.image);
-        write::begin(image, server_id, fresh_node_id)?;
-        let bounds = Bounds::read(image)?;
+        let beside = write::begin(Arc::make_mut(&mut inner.image), server_id, fresh_node_id)?;
+        inner.synced_image = inner.image.clone();
+        let files = Box::new(inner.log.clone());
+        let log = log_files::open(files, SEGMENT_BYTES, fresh_node_id.0, &beside)?;
+        let bounds = Bounds::read(&*inner.image, &log)?;
         inner.in_use = true;
-        Ok(MemoryStorage { disk: self.clone(), bounds, failed: Failure::default() })
+        Ok(MemoryStorage { disk: self.clone(), log, bounds, unsynced: 0, failed: Failure::default() })
     }
 
     /// A reader beside the writer.
@@ -88,11 +111,15 @@ impl MemoryDisk {
         MemoryReader { disk: self.clone() }
     }
 
-    /// Cuts the power: what was not synced is gone. Drop the storage first or after, but do not use it.
-    pub fn crash(&self) {
+    /// Cuts the power. What was not synced of the state is gone if `loses_state` says so. Drop the storage first or
+    /// after, but do not use it.
+    pub fn crash(&self, loses_state: bool) {
         let mut inner = self.0.lock();
-        if let Some(synced) = inner.synced.take() {
-            inner.image = synced;
+        if let Some(content) = inner.before_failure.take() {
+            inner.put(content);
+        }
+        if loses_state {
+            inner.image = inner.synced_image.clone();
         }
         inner.fault = None;
     }
@@ -107,29 +134,33 @@ impl MemoryDisk {
     pub fn corrupt(&self, kind: Kept, nth: u64, bit: u64) -> bool {
         let mut inner = self.0.lock();
         let damaged = Arc::make_mut(&mut inner.image).flip(kind, nth, bit);
-        if let Some(synced) = &mut inner.synced {
-            Arc::make_mut(synced).flip(kind, nth, bit);
-        }
+        inner.synced_image = inner.image.clone();
+        inner.before_failure = None;
         damaged
+    }
+
+    /// Flips bit `bit` (counted around) of what is written of the log. Returns whether there was something.
+    pub fn corrupt_log(&self, nth: u64, bit: u64) -> bool {
+        self.0.lock().log.flip(nth, bit)
     }
 
     /// A copy of what a power cut at this moment would leave.
     pub fn image(&self) -> MemoryImage {
         let inner = self.0.lock();
-        MemoryImage(inner.synced.as_ref().unwrap_or(&inner.image).clone())
+        MemoryImage(inner.before_failure.clone().unwrap_or_else(|| inner.content()))
     }
 
     /// Puts a copy back.
     pub fn restore(&self, image: &MemoryImage) {
         let mut inner = self.0.lock();
-        inner.image = image.0.clone();
-        inner.synced = None;
+        inner.put(image.0.clone());
+        inner.before_failure = None;
         inner.doubt = None;
     }
 
     /// Makes it empty, as if the folder had been deleted or set aside.
     pub fn wipe(&self) {
-        self.restore(&MemoryImage(Arc::default()));
+        self.restore(&MemoryImage(Content::default()));
     }
 }
 
@@ -137,7 +168,10 @@ impl MemoryDisk {
 #[derive(Debug)]
 pub struct MemoryStorage {
     disk: MemoryDisk,
+    log: Log,
     bounds: Bounds,
+    /// Commits since the state was last synced.
+    unsynced: u32,
     failed: Failure,
 }
 
@@ -147,13 +181,25 @@ impl Drop for MemoryStorage {
     }
 }
 
+impl Inner {
+    fn content(&self) -> Content {
+        Content { state: self.image.clone(), log: self.log.contents() }
+    }
+
+    fn put(&mut self, content: Content) {
+        self.image = content.state.clone();
+        self.synced_image = content.state;
+        self.log.restore(content.log);
+    }
+}
+
 impl MemoryStorage {
-    /// The same; a failure ends this storage.
+    /// Runs `work` as one commit, with the fault that waits for it. A failure ends this storage.
     fn commit_with(
         &mut self,
-        work: impl FnOnce(&mut Image) -> Result<Bounds, StorageError>,
+        work: impl FnOnce(&mut Self) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        self.store(|image| work(Arc::make_mut(image))).map_err(|error| {
+        self.with_fault(work).map_err(|error| {
             if let StorageError::Doubtful(why) = &error {
                 // A damaged row was found half-way, and here there is no transaction to roll back.
                 self.disk.0.lock().doubt = Some(why.clone());
@@ -162,34 +208,75 @@ impl MemoryStorage {
         })
     }
 
-    /// Runs `work` on the disk as one commit, with the fault that was set for it.
-    fn store<E: From<StorageError>>(
+    /// Runs `work` with the fault that waits for it.
+    fn with_fault<E: From<StorageError>>(
         &mut self,
-        work: impl FnOnce(&mut Arc<Image>) -> Result<Bounds, E>,
+        work: impl FnOnce(&mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut inner = self.disk.0.lock();
         let failed = |what: &str| Err(StorageError::Failed(format!("{what} while committing")).into());
-        match inner.fault.take() {
-            None => {
-                self.bounds = work(&mut inner.image)?;
-                Ok(())
-            }
+        let fault = self.disk.0.lock().fault.take();
+        match fault {
+            None => work(self),
             Some(CommitFault::WriteError) => failed("disk I/O error: write"),
             Some(CommitFault::SyncError) => {
-                let before = inner.image.clone();
-                inner.synced.get_or_insert(before);
-                work(&mut inner.image)?;
+                let before = self.disk.0.lock().content();
+                work(self)?;
+                let mut inner = self.disk.0.lock();
+                inner.before_failure.get_or_insert(before);
                 inner.doubt = Some("an earlier process could not sync it".to_owned());
                 failed("disk I/O error: sync")
             }
         }
+    }
+
+    /// As `SqliteStorage` does: first the log, then the state.
+    fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.bounds.check(batch)?;
+        if batch.changes_log() {
+            let Batch { entries, hard_state, peer_marks, .. } = batch;
+            let append = Append { entries, hard_state: *hard_state, marks: peer_marks };
+            self.log.append(&append).map_err(|broken| broken.error)?;
+            self.bounds.last = self.log.last();
+        }
+        if !batch.changes_state() {
+            return Ok(());
+        }
+        let truncated = self.bounds.truncated;
+        self.change(|image, log, bounds| write::batch(image, log, bounds, batch))?;
+        let is_cut = self.bounds.truncated != truncated;
+        if is_cut || batch.cluster.is_some() || self.unsynced >= UNSYNCED_MAX {
+            self.sync_state()?;
+        }
+        if is_cut {
+            self.log.cut(self.bounds.truncated.last_log_index).map_err(|broken| broken.error)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the state.
+    fn change(
+        &mut self,
+        work: impl FnOnce(&mut Image, &Log, &Bounds) -> Result<Bounds, StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut inner = self.disk.0.lock();
+        self.bounds = work(Arc::make_mut(&mut inner.image), &self.log, &self.bounds)?;
+        self.unsynced += 1;
+        Ok(())
+    }
+
+    /// Nothing of the state is lost any more.
+    fn sync_state(&mut self) -> Result<(), StorageError> {
+        let mut inner = self.disk.0.lock();
+        inner.synced_image = inner.image.clone();
+        self.unsynced = 0;
+        self.log.note_state(self.bounds.written).map_err(|broken| broken.error)
     }
 }
 
 impl Storage for MemoryStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
         self.failed.check()?;
-        read::load(&*self.disk.0.lock().image)
+        read::load(&*self.disk.0.lock().image, &self.log)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
@@ -197,8 +284,7 @@ impl Storage for MemoryStorage {
         if batch.is_empty() {
             return Ok(());
         }
-        let bounds = self.bounds.clone();
-        self.commit_with(|image| bounds.check(batch).and_then(|()| write::batch(image, &bounds, batch)))
+        self.commit_with(|storage| storage.write(batch))
     }
 
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
@@ -207,8 +293,7 @@ impl Storage for MemoryStorage {
         if self.bounds.idle == 1 || !self.bounds.sweep.is_pending() {
             return Ok(());
         }
-        let bounds = self.bounds.clone();
-        self.commit_with(|image| write::wipe(image, &bounds))
+        self.commit_with(|storage| storage.change(|image, _, bounds| write::wipe(image, bounds)))
     }
 
     fn unwiped(&self) -> u64 {
@@ -217,7 +302,7 @@ impl Storage for MemoryStorage {
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
         self.failed.check()?;
-        read::entries(&*self.disk.0.lock().image, self.bounds.truncated, (low, high), max_bytes)
+        read::entries(&self.log, self.bounds.truncated, (low, high), max_bytes)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
@@ -232,11 +317,16 @@ impl Storage for MemoryStorage {
         content: &mut dyn Read,
     ) -> Result<(), InstallError> {
         self.failed.check()?;
-        let installed = self.store(|image| {
-            let mut new = image.named();
-            let bounds = write::install(&mut new, head, hard_state, content)?;
-            *image = Arc::new(new);
-            Ok(bounds)
+        let installed = self.with_fault(|storage| {
+            let mut inner = storage.disk.0.lock();
+            let mut new = inner.image.named();
+            storage.bounds = write::install(&mut new, head, hard_state, content)?;
+            inner.image = Arc::new(new);
+            drop(inner);
+            storage.sync_state()?;
+            let hard_state = HardState { commit: hard_state.commit.max(head.index), ..hard_state };
+            let begun = storage.log.begin_anew(storage.bounds.truncated, hard_state);
+            begun.map_err(|broken| InstallError::Storage(broken.error))
         });
         installed.map_err(|error| match error {
             InstallError::Unreadable(_) => error,

@@ -17,7 +17,8 @@
 //! | `search` | which messages match a search, and the search without an index |
 //! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
-//! | [`folder`], `wal` | the data folder: its lock, its quarantine, and whether its WAL lost something |
+//! | [`log_files`] | the replicated log, in files of its own |
+//! | [`folder`] | the data folder: its lock, its quarantine |
 //! | [`memory`], `image` | the twin |
 
 mod bounds;
@@ -28,6 +29,7 @@ pub mod folder;
 mod full_text;
 mod image;
 mod indexing;
+pub mod log_files;
 pub mod memory;
 mod read;
 mod record;
@@ -39,7 +41,6 @@ pub mod sqlite;
 mod sweep;
 mod tables;
 mod transaction;
-mod wal;
 mod write;
 
 use std::fmt;
@@ -48,7 +49,7 @@ use crate::disk::StorageError;
 
 pub use image::Kept;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
-pub use sqlite::{SqliteReader, SqliteStorage};
+pub use sqlite::{LogPlace, SqliteReader, SqliteStorage};
 pub use write::Renew;
 
 /// Why a data folder was not opened.

@@ -6,35 +6,26 @@ use super::{
     bounds::{Total, Totals, mark, stored},
     checksum,
     indexing::IndexRecord,
+    log_files::Log,
     record::{
-        AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_entry, decode_event,
-        doubt, name, read_meta,
+        AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_event, doubt, name,
+        read_meta,
     },
     sweep,
     tables::{RawChunk, Span, Tables},
 };
 use crate::{
     disk::{
-        Applied, Cluster, EventRange, EventRow, FileId, HardState, Identity, Loaded, RoomId, StorageError,
-        fits_tail,
+        Applied, Cluster, EventRange, EventRow, FileId, Identity, Loaded, RoomId, StorageError, fits_tail,
     },
-    protocol::{
-        name::ServerId,
-        peer::{DataMark, LogEntry, LogMark},
-    },
+    protocol::peer::{LogEntry, LogMark},
 };
 
 /// Reads and checks everything a start needs: each checksum, that the log is dense and its terms do not
 /// fall, that the state ends within the log, and that no row of state is gone.
-pub(super) fn load(tables: &impl Tables) -> Result<Loaded, StorageError> {
+pub(super) fn load(tables: &impl Tables, log: &Log) -> Result<Loaded, StorageError> {
     let named = Named::read(tables)?;
-    let (tail, last, applied_term) = read_log(tables, named.truncated, named.applied.index)?;
-    if last != named.last {
-        return Err(doubt(format!(
-            "the log ends with entry {} of term {}, and was written up to entry {} of term {}",
-            last.last_log_index, last.last_log_term, named.last.last_log_index, named.last.last_log_term
-        )));
-    }
+    let (tail, last, applied_term) = read_log(log, named.truncated, named.applied.index)?;
     let applied = named.applied;
     if !(named.truncated.last_log_index..=last.last_log_index).contains(&applied.index) {
         return Err(doubt(format!(
@@ -48,7 +39,7 @@ pub(super) fn load(tables: &impl Tables) -> Result<Loaded, StorageError> {
             applied.index, applied.term
         )));
     }
-    let mut hard_state = named.hard_state;
+    let mut hard_state = log.hard_state();
     hard_state.commit = hard_state.commit.clamp(applied.index, last.last_log_index);
     Ok(Loaded {
         identity: named.identity,
@@ -58,19 +49,16 @@ pub(super) fn load(tables: &impl Tables) -> Result<Loaded, StorageError> {
         tail,
         last,
         rows: read_state(tables, &named.totals.state)?,
-        peer_marks: named.peer_marks,
+        peer_marks: log.marks().map(|(server, mark)| (server.clone(), mark.clone())).collect(),
     })
 }
 
 /// What is stored under a name.
 struct Named {
     identity: Identity,
-    hard_state: HardState,
     applied: Applied,
     truncated: LogMark,
-    last: LogMark,
     totals: Totals,
-    peer_marks: Vec<(ServerId, DataMark)>,
 }
 
 impl Named {
@@ -78,52 +66,40 @@ impl Named {
         let mut identity: Option<IdentityRecord> = None;
         let mut boot: u64 = 0;
         let mut cluster: Option<Cluster> = None;
-        let mut hard_state: HardStateRecord = (0, None, 0);
         let mut applied = AppliedRecord::default();
         let mut truncated = LogMark::default();
-        let mut last = LogMark::default();
         let mut totals = Totals::default();
-        let mut peer_marks = Vec::new();
         tables.metas(&mut |key, value, crc| {
             match key {
                 name::IDENTITY => identity = Some(read_meta(key, value, crc)?),
                 name::SCHEMA => drop(read_meta::<i32>(key, value, crc)?),
                 name::BOOT => boot = read_meta(key, value, crc)?,
                 name::CLUSTER => cluster = Some(read_meta(key, value, crc)?),
-                name::HARD_STATE => hard_state = read_meta(key, value, crc)?,
+                name::HARD_STATE => drop(read_meta::<HardStateRecord>(key, value, crc)?),
+                name::GENERATION | name::WRITTEN => drop(read_meta::<u64>(key, value, crc)?),
                 name::APPLIED => applied = read_meta(key, value, crc)?,
                 name::TRUNCATED => truncated = read_meta(key, value, crc)?,
-                name::LAST => last = read_meta(key, value, crc)?,
                 name::TOTALS => totals = read_meta(key, value, crc)?,
                 name::SWEEP => drop(read_meta::<Total>(key, value, crc)?),
                 name::INDEX => drop(read_meta::<IndexRecord>(key, value, crc)?),
-                _ => {
-                    let id = key.strip_prefix(name::PEER).and_then(ServerId::new);
-                    let id =
-                        id.ok_or_else(|| doubt(format!("there is a stored {key:?} that no server wrote")))?;
-                    peer_marks.push((id, read_meta(key, value, crc)?));
-                }
+                _ => return Err(doubt(format!("there is a stored {key:?} that nobody wrote"))),
             }
             Ok(true)
         })?;
         let (server_id, node_id) = identity.ok_or_else(|| doubt("the data does not say whose it is"))?;
-        let (term, vote, commit) = hard_state;
         let (index, applied_term, conf) = applied;
         Ok(Named {
             identity: Identity { server_id, node_id, boot, cluster },
-            hard_state: HardState { term, vote, commit },
             applied: Applied { index, term: applied_term, conf },
             truncated,
-            last,
             totals,
-            peer_marks,
         })
     }
 }
 
 /// Walks the whole log. Returns its tail, its end, and the term of the entry `applied`.
 fn read_log(
-    tables: &impl Tables,
+    log: &Log,
     truncated: LogMark,
     applied: u64,
 ) -> Result<(Vec<LogEntry>, LogMark, Option<u64>), StorageError> {
@@ -131,11 +107,14 @@ fn read_log(
     let mut tail_bytes = 0;
     let mut last = truncated;
     let mut applied_term = (applied == truncated.last_log_index).then_some(truncated.last_log_term);
-    tables.log(0, &mut |index, value, crc| {
-        let entry = decode_entry(index, value, crc)?;
-        follows(last, &entry)?;
+    let mut sound = Ok(());
+    log.walk(truncated.last_log_index + 1, &mut |entry| {
+        sound = follows(last, &entry);
+        if sound.is_err() {
+            return false;
+        }
         last = mark(&entry);
-        if index == applied {
+        if entry.index == applied {
             applied_term = Some(entry.term);
         }
         tail_bytes += entry.size();
@@ -143,8 +122,9 @@ fn read_log(
         while !fits_tail(tail.len(), tail_bytes) {
             tail_bytes -= tail.pop_front().map_or(0, |entry| entry.size());
         }
-        Ok(true)
+        true
     })?;
+    sound?;
     Ok((tail.into(), last, applied_term))
 }
 
@@ -207,9 +187,9 @@ pub(super) fn check_state(key: &[u8], value: &[u8], crc: u32) -> Result<(), Stor
     Err(doubt(format!("the state row with key {shown} fails its checksum")))
 }
 
-/// Reads `low..high` of a log that goes from `truncated` to `last`.
+/// Reads `low..high` of a log of which nothing is needed up to `truncated`.
 pub(super) fn entries(
-    tables: &impl Tables,
+    log: &Log,
     truncated: LogMark,
     (low, high): (u64, u64),
     max_bytes: u64,
@@ -220,25 +200,7 @@ pub(super) fn entries(
             truncated.last_log_index
         )));
     }
-    let mut found: Vec<LogEntry> = Vec::new();
-    let mut bytes = 0;
-    tables.log(low, &mut |index, value, crc| {
-        if index >= high {
-            return Ok(false);
-        }
-        let expected = low + found.len() as u64;
-        if index != expected {
-            return Err(doubt(format!("log entry {expected} is missing")));
-        }
-        let entry = decode_entry(index, value, crc)?;
-        bytes += entry.data.len() as u64;
-        if bytes > max_bytes && !found.is_empty() {
-            return Ok(false);
-        }
-        found.push(entry);
-        Ok(true)
-    })?;
-    Ok(found)
+    log.entries(low, high, max_bytes)
 }
 
 /// Reads events of a room, as `Reader::events` promises them.

@@ -63,7 +63,6 @@ fn bytes<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StorageError> 
     }
 }
 
-const READ_LOG: &str = "reading the log";
 const READ_STATE: &str = "reading the state";
 const READ_EVENTS: &str = "reading events";
 const READ_FILES: &str = "reading files";
@@ -89,30 +88,6 @@ impl Tables for Connection {
         let mut statement =
             self.prepare_cached("SELECT value, crc FROM meta WHERE name = ?1").during(READ_META)?;
         statement.query_row([name], |row| Ok((row.get(0)?, crc(row, 1)?))).optional().during(READ_META)
-    }
-
-    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError> {
-        let mut statement = self
-            .prepare_cached("SELECT idx, entry, crc FROM log WHERE idx >= ?1 ORDER BY idx")
-            .during(READ_LOG)?;
-        let mut rows = statement.query([sql(from)?]).during(READ_LOG)?;
-        while let Some(row) = rows.next().during(READ_LOG)? {
-            let index = number(row, 0).during(READ_LOG)?;
-            if !take(index, bytes(row, 1)?, crc(row, 2).during(READ_LOG)?)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError> {
-        let mut statement = self
-            .prepare_cached("SELECT idx, entry, crc FROM log ORDER BY idx DESC LIMIT 1")
-            .during(READ_LOG)?;
-        statement
-            .query_row([], |row| Ok((number(row, 0)?, row.get(1)?, crc(row, 2)?)))
-            .optional()
-            .during(READ_LOG)
     }
 
     fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError> {
@@ -269,19 +244,6 @@ impl TablesMut for Connection {
         write(self, text, params![name, value, crc]).map(drop)
     }
 
-    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError> {
-        let text = "INSERT INTO log (idx, entry, crc) VALUES (?1, ?2, ?3)";
-        write(self, text, params![sql(index)?, value, crc]).map(drop)
-    }
-
-    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError> {
-        write(self, "DELETE FROM log WHERE idx >= ?1", [sql(index)?]).map(drop)
-    }
-
-    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError> {
-        write(self, "DELETE FROM log WHERE idx <= ?1", [sql(index)?]).map(drop)
-    }
-
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError> {
         let old = find_crc(self, "SELECT crc FROM state WHERE key = ?1", [key])?;
         let text = match old {
@@ -373,7 +335,6 @@ impl TablesMut for Connection {
 
     fn clear(&mut self) -> Result<(), StorageError> {
         for text in [
-            "DELETE FROM log",
             "DELETE FROM state",
             "DELETE FROM event",
             "DELETE FROM chunk",

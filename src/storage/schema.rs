@@ -17,20 +17,17 @@ use crate::disk::StorageError;
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
 const APPLICATION_ID: i32 = 0x5379_6e35;
 /// The version of the tables below. A start refuses any other one.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 /// Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment
 /// (<https://sqlite.org/wal.html>, "the WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// `crc` covers the rest of its row, see `checksum`. Tables that are read in the order of their key keep
-/// their rows in it (`WITHOUT ROWID`); the log is in the order of its index anyway.
+/// their rows in it (`WITHOUT ROWID`).
 const TABLES: &str = "
 CREATE TABLE meta (
     name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE log (
-    idx INTEGER PRIMARY KEY, entry BLOB NOT NULL, crc INTEGER NOT NULL
-) STRICT;
 CREATE TABLE state (
     key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -95,17 +92,7 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
             "SQLite keeps journal mode {mode} where WAL was asked for"
         )));
     }
-    // COMMIT returns when the WAL is synced. The value is read back, because SQLite silently ignores a pragma
-    // that it does not understand, and everything depends on this one.
-    connection.pragma_update(None, "synchronous", "FULL").during("asking for synced commits")?;
-    let synchronous: i32 = connection
-        .pragma_query_value(None, "synchronous", |row| row.get(0))
-        .during("reading back whether commits are synced")?;
-    if synchronous != 2 {
-        return Err(StorageError::Failed(format!(
-            "SQLite says synchronous={synchronous} where FULL was set"
-        )));
-    }
+    set_sync(connection, Sync::AtCommit)?;
     // Deleted content is overwritten, in pages and in freed pages.
     connection
         .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))
@@ -118,6 +105,33 @@ pub(super) fn set_up_writer(connection: &Connection) -> Result<(), StorageError>
     connection
         .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))
         .during("limiting the WAL")
+}
+
+/// When SQLite syncs its WAL. What is in the database itself is synced before the WAL starts over, either
+/// way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    /// Before COMMIT returns; with it everything that was committed before.
+    AtCommit,
+    /// Before a checkpoint. A power cut takes away what was committed since, in whole transactions.
+    AtCheckpoint,
+}
+
+/// Sets when SQLite syncs, from the next transaction on.
+pub(super) fn set_sync(connection: &Connection, sync: Sync) -> Result<(), StorageError> {
+    let (name, expected) = match sync {
+        Sync::AtCommit => ("FULL", 2),
+        Sync::AtCheckpoint => ("NORMAL", 1),
+    };
+    connection.pragma_update(None, "synchronous", name).during("saying when to sync")?;
+    // Read back, because a pragma that SQLite does not understand is ignored in silence.
+    let found: i32 = connection
+        .pragma_query_value(None, "synchronous", |row| row.get(0))
+        .during("reading back when SQLite syncs")?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(StorageError::Failed(format!("SQLite says synchronous={found} where {name} was set")))
 }
 
 /// Sets up a connection that only reads.

@@ -1,17 +1,22 @@
-//! The database of a server: one connection that writes and checkpoints, and any number that read.
+//! The disk of a server: its log, and its database with one connection that writes and checkpoints, and any
+//! number that read.
 //!
-//! **Synced before said.** Log, vote, state and applied index are in one database in WAL mode with
-//! `synchronous=FULL`, so one transaction is one sync, and when COMMIT has returned its frames are on the
-//! disk. After a failed commit nothing is tried again: the kernel may have dropped the pages that it could
-//! not write, and a second sync would find nothing to do and report success.
+//! **Synced before said.** What must not be lost is in the log (`log_files`), and is there before the
+//! database hears of it. The database has the state, up to some applied index, and is not synced with every
+//! commit: a power cut takes away its last transactions, and the next start makes them anew from the log. So
+//! the log is cut only up to what the database is known to have on the disk (`sync_state`).
+//!
+//! A commit that failed is never tried again and nothing else is either: the kernel may have dropped the
+//! pages that it could not write, and a second sync would find nothing to do and say so.
 //!
 //! **Checkpoints** run in the writer after a commit, a thousand pages at a time. SQLite's own ones would hide
 //! their errors. A reader that stays in its transaction (a snapshot being sent to a slow peer) keeps the WAL
 //! from starting over until it ends.
 //!
 //! **What SQLite does not notice.** A flipped bit in the database: every row has a checksum, and the tables
-//! have totals. A WAL that lost its end: see `wal`. An old copy of the whole folder: nothing in it shows
-//! that, but the other servers notice (`replica::node::trust`).
+//! have totals. A WAL that lost what was synced: transactions are counted, and the log has noted how many
+//! there must be. A whole folder of last week: nothing in it can tell, and the other servers do
+//! (`replica::trust`).
 
 use std::{
     fmt,
@@ -25,17 +30,20 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use super::{
     OpenError,
     bounds::Bounds,
-    checkpoints::Checkpoints,
+    checkpoints::{Checkpoints, Due},
     failure::Failure,
     folder::Folder,
     full_text::{self, SEARCH_TIME, Watch},
     indexing::{Indexing, Slice},
+    log_files::{
+        self, Append, Log, SEGMENT_BYTES,
+        files::{Files, FolderFiles},
+    },
     read,
     rows::{While, sqlite_error},
-    schema::{self, Age},
+    schema::{self, Age, Sync},
     snapshot::Export,
     transaction::{Broken, transaction},
-    wal,
     write::{self, Renew},
 };
 use crate::{
@@ -53,7 +61,16 @@ use crate::{
 /// While nothing is committed, one in so many calls of `wipe_if_idle` looks at the WAL as well.
 const IDLE_CHECKPOINT: u32 = 8;
 
-/// The path of a database, for every connection to it.
+/// Where the files of the log are, in the place of a data folder: for tests that cut the power.
+#[derive(Debug)]
+pub struct LogPlace {
+    /// What is asked of the folder.
+    pub files: Box<dyn Files>,
+    /// How long a segment is.
+    pub segment_bytes: u64,
+}
+
+/// Where a database is, for every connection to it.
 #[derive(Debug, Clone)]
 struct Place {
     path: PathBuf,
@@ -78,13 +95,16 @@ impl Place {
     }
 }
 
-/// The writer of a server's database.
+/// The writer of a server's disk.
 #[derive(Debug)]
 pub struct SqliteStorage {
     connection: Connection,
     place: Place,
+    log: Log,
     bounds: Bounds,
-    /// What is left to do to make the index of searches.
+    /// So many transactions are known to be on the disk, and the log has noted it.
+    synced: u64,
+    /// What is left to do of the index of searches.
     indexing: Option<Indexing>,
     checkpoints: Checkpoints,
     /// The first failure; every later call gets it again.
@@ -101,39 +121,40 @@ impl SqliteStorage {
     /// draws at random. The opening is counted (`Identity::boot`) and synced.
     ///
     /// # Errors
-    /// `Refused` if the folder is in use, cannot be made, or holds the data of another server, program or
-    /// version. `Doubtful` if the data is damaged or its WAL lost something.
+    /// `Refused` where the folder is in use, cannot be made, or holds the data of another server, program
+    /// or version. `Doubtful` where the data is damaged, or the log does not fit the database.
     pub fn open(dir: &Path, server_id: &ServerId, fresh_node_id: NodeId) -> Result<Self, OpenError> {
         schema::check_library()?;
         let folder = Folder::take(dir)?;
         folder.check_doubt()?;
-        if folder.has_database()? {
-            wal::check(&folder.wal(), &folder.shm())?;
-        } else {
+        if !folder.has_database()? {
             folder.make_database()?;
         }
         let place = Place { path: folder.database(), vfs: None };
-        Self::open_at(place, Some(folder), server_id, fresh_node_id)
+        let log = LogPlace { files: Box::new(FolderFiles::new(folder.path())), segment_bytes: SEGMENT_BYTES };
+        Self::open_at(place, log, Some(folder), server_id, fresh_node_id)
     }
 
-    /// Opens the database `path` of a registered SQLite VFS instead of files: for tests that cut the power.
-    /// There is no folder, so there is no lock, and the WAL is not checked before SQLite reads it.
+    /// Opens the database `path` of a registered SQLite VFS instead of files, with the log at a place of the
+    /// caller's: for tests that cut the power. There is no folder, so there is no lock either.
     ///
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_on_vfs(
         vfs: &str,
         path: &Path,
+        log: LogPlace,
         server_id: &ServerId,
         fresh_node_id: NodeId,
     ) -> Result<Self, OpenError> {
         schema::check_library()?;
         let place = Place { path: path.to_owned(), vfs: Some(vfs.to_owned()) };
-        Self::open_at(place, None, server_id, fresh_node_id)
+        Self::open_at(place, log, None, server_id, fresh_node_id)
     }
 
     fn open_at(
         place: Place,
+        log: LogPlace,
         folder: Option<Folder>,
         server_id: &ServerId,
         fresh_node_id: NodeId,
@@ -146,15 +167,15 @@ impl SqliteStorage {
         if is_small {
             schema::quick_check(&connection)?;
         }
-        let indexing = transaction(&mut connection, |connection| {
+        let (beside, indexing) = transaction(&mut connection, |connection| {
             if age == Age::New {
                 schema::create(connection)?;
             }
             if is_small {
                 read::check_history(connection)?;
             }
-            write::begin(connection, server_id, fresh_node_id)?;
-            Ok(Indexing::begin(connection)?)
+            let beside = write::begin(connection, server_id, fresh_node_id)?;
+            Ok((beside, Indexing::begin(connection)?))
         })
         .map_err(|broken: Broken<OpenError>| {
             if broken.synced_in_vain
@@ -167,11 +188,23 @@ impl SqliteStorage {
         if let Some(folder) = &folder {
             folder.sync()?;
         }
-        let bounds = Bounds::read(&connection)?;
-        let checkpoints = Checkpoints::default();
-        let failed = Failure::default();
-        let stopwatch = None;
-        Ok(SqliteStorage { connection, place, bounds, indexing, checkpoints, failed, stopwatch, folder })
+        // That transaction was synced, and everything before it. From here on the log keeps what must be
+        // kept.
+        schema::set_sync(&connection, Sync::AtCheckpoint)?;
+        let log = log_files::open(log.files, log.segment_bytes, fresh_node_id.0, &beside)?;
+        let bounds = Bounds::read(&connection, &log)?;
+        Ok(SqliteStorage {
+            connection,
+            place,
+            log,
+            bounds,
+            synced: 0,
+            indexing,
+            checkpoints: Checkpoints::default(),
+            failed: Failure::default(),
+            stopwatch: None,
+            folder,
+        })
     }
 
     /// From now on `tell` is called with the time of each commit, including its sync and the clearing up
@@ -194,18 +227,31 @@ impl SqliteStorage {
         self.failed.check()?;
         let restored =
             transaction(&mut self.connection, |connection| write::restore(connection, head, content, renew));
-        self.replaced(restored)
+        let hard_state = HardState { term: head.index_term, vote: None, commit: head.index };
+        self.replaced(restored, hard_state)
     }
 
-    /// Notes the result of a transaction that was to replace everything.
-    fn replaced(&mut self, by: Result<Bounds, Broken<InstallError>>) -> Result<(), InstallError> {
+    /// Takes notice of a transaction that has replaced everything, or has not.
+    ///
+    /// First the state is made durable and says that the log is to be begun anew, then that is done. A
+    /// process that ends in between leaves a log of one generation less, which the next start begins anew.
+    fn replaced(
+        &mut self,
+        by: Result<Bounds, Broken<InstallError>>,
+        hard_state: HardState,
+    ) -> Result<(), InstallError> {
         match by {
             Ok(bounds) => {
+                let before = bounds.truncated;
                 self.bounds = bounds;
                 self.indexing = None;
                 self.checkpoints.note_wiped();
-                let checkpointed = self.checkpoints.after_commit(&self.connection);
-                checkpointed.map_err(|broken| self.fail(broken).into())
+                let begun = self
+                    .sync_database()
+                    .and_then(|()| self.log.begin_anew(before, hard_state))
+                    .and_then(|()| self.note_synced())
+                    .and_then(|()| self.checkpoint());
+                begun.map_err(|broken| self.fail(broken).into())
             }
             Err(Broken { error, rolled_back, synced_in_vain }) => {
                 let error = match error {
@@ -238,17 +284,87 @@ impl SqliteStorage {
         Ok(SqliteReader { connection, watch, place: self.place.clone() })
     }
 
+    /// Writes what a batch says: first of the log, which is synced, then of the state.
+    fn write(&mut self, batch: &Batch) -> Result<(), Broken> {
+        self.bounds.check(batch)?;
+        if batch.changes_log() {
+            let Batch { entries, hard_state, peer_marks, .. } = batch;
+            self.log.append(&Append { entries, hard_state: *hard_state, marks: peer_marks })?;
+            self.bounds.last = self.log.last();
+        }
+        if !batch.changes_state() {
+            return Ok(());
+        }
+        let truncated = self.bounds.truncated;
+        let (log, bounds) = (&self.log, &self.bounds);
+        let (bounds, indexing) = transaction(&mut self.connection, |connection| {
+            let bounds = write::batch(connection, log, bounds, batch)?;
+            Ok::<_, StorageError>((bounds, go_on(self.indexing, connection, Slice::ByTheWay)?))
+        })?;
+        self.indexing = indexing;
+        if bounds.wiped {
+            self.checkpoints.note_wiped();
+        }
+        self.bounds = bounds;
+        let is_cut = self.bounds.truncated != truncated;
+        if is_cut || batch.cluster.is_some() {
+            self.sync_state()?;
+        }
+        if is_cut {
+            self.log.cut(self.bounds.truncated.last_log_index)?;
+        }
+        self.checkpoint()
+    }
+
+    /// Makes durable everything that was written to the database, and lets the log note it.
+    fn sync_state(&mut self) -> Result<(), Broken> {
+        self.sync_database()?;
+        self.note_synced()
+    }
+
+    /// Makes durable everything that was written to the database. A sync of the WAL covers all that is in it.
+    fn sync_database(&mut self) -> Result<(), Broken> {
+        schema::set_sync(&self.connection, Sync::AtCommit)?;
+        let bounds = &mut self.bounds;
+        transaction(&mut self.connection, |connection| write::count(connection, bounds))?;
+        schema::set_sync(&self.connection, Sync::AtCheckpoint)?;
+        Ok(())
+    }
+
+    fn note_synced(&mut self) -> Result<(), Broken> {
+        self.log.note_state(self.bounds.written)?;
+        self.synced = self.bounds.written;
+        Ok(())
+    }
+
+    /// Copies from the WAL into the database, if there is enough.
+    fn checkpoint(&mut self) -> Result<(), Broken> {
+        let due = self.checkpoints.after_commit(&self.connection)?;
+        self.run_checkpoint(due)
+    }
+
+    fn run_checkpoint(&mut self, due: Option<Due>) -> Result<(), Broken> {
+        let Some(due) = due else { return Ok(()) };
+        if self.synced < self.bounds.written {
+            self.sync_state()?;
+        }
+        self.checkpoints.run(&self.connection, due)
+    }
+
     fn wipe(&mut self) -> Result<(), Broken> {
         let bounds = &self.bounds;
         self.bounds = transaction(&mut self.connection, |connection| write::wipe(connection, bounds))?;
         self.checkpoints.note_wiped();
-        self.checkpoints.after_commit(&self.connection)
+        self.checkpoint()
     }
 
     fn index(&mut self) -> Result<(), Broken> {
-        self.indexing =
-            transaction(&mut self.connection, |connection| go_on(self.indexing, connection, Slice::Idle))?;
-        self.checkpoints.after_commit(&self.connection)
+        let (bounds, indexing) = (&mut self.bounds, self.indexing);
+        self.indexing = transaction(&mut self.connection, |connection| {
+            write::count(connection, bounds)?;
+            go_on(indexing, connection, Slice::Idle)
+        })?;
+        self.checkpoint()
     }
 
     /// Checks that the files are still those that were opened. To be called now and then.
@@ -256,7 +372,7 @@ impl SqliteStorage {
     /// # Errors
     /// `Failed` if they were removed or replaced: what is written from now on may be lost.
     pub fn check_in_place(&self) -> Result<(), StorageError> {
-        self.folder.as_ref().map_or(Ok(()), Folder::check_in_place)
+        self.folder.as_ref().map_or(Ok(()), |folder| folder.check_in_place(self.log.names()))
     }
 
     /// Notes a failure, after which this connection does nothing more.
@@ -293,7 +409,7 @@ fn go_on(
 impl Storage for SqliteStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
         self.failed.check()?;
-        read::load(&self.connection)
+        read::load(&self.connection, &self.log)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
@@ -302,22 +418,7 @@ impl Storage for SqliteStorage {
             return Ok(());
         }
         let begun = Instant::now();
-        let bounds = &self.bounds;
-        let written = bounds.check(batch).map_err(Broken::from).and_then(|()| {
-            transaction(&mut self.connection, |connection| {
-                let bounds = write::batch(connection, bounds, batch)?;
-                Ok((bounds, go_on(self.indexing, connection, Slice::ByTheWay)?))
-            })
-        });
-        let checkpointed = written.and_then(|(bounds, indexing)| {
-            self.indexing = indexing;
-            if bounds.wiped {
-                self.checkpoints.note_wiped();
-            }
-            self.bounds = bounds;
-            self.checkpoints.after_commit(&self.connection)
-        });
-        checkpointed.map_err(|broken| self.fail(broken))?;
+        self.write(batch).map_err(|broken| self.fail(broken))?;
         self.stopwatch.iter().for_each(|stopwatch| (stopwatch.0)(begun.elapsed()));
         Ok(())
     }
@@ -325,6 +426,7 @@ impl Storage for SqliteStorage {
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
         self.failed.check()?;
         self.bounds.idle = self.bounds.idle.saturating_add(1);
+        self.log.prepare_spare();
         let done = if self.bounds.idle == 1 {
             // Something was committed since the last time.
             Ok(())
@@ -333,7 +435,7 @@ impl Storage for SqliteStorage {
         } else if self.indexing.is_some() {
             self.index()
         } else if self.bounds.idle.is_multiple_of(IDLE_CHECKPOINT) {
-            self.checkpoints.when_idle(&self.connection)
+            self.run_checkpoint(self.checkpoints.when_idle())
         } else {
             Ok(())
         };
@@ -350,7 +452,7 @@ impl Storage for SqliteStorage {
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
         self.failed.check()?;
-        read::entries(&self.connection, self.bounds.truncated, (low, high), max_bytes)
+        read::entries(&self.log, self.bounds.truncated, (low, high), max_bytes)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
@@ -368,7 +470,7 @@ impl Storage for SqliteStorage {
         let installed = transaction(&mut self.connection, |connection| {
             write::install(connection, head, hard_state, content)
         });
-        self.replaced(installed)
+        self.replaced(installed, HardState { commit: hard_state.commit.max(head.index), ..hard_state })
     }
 }
 

@@ -59,10 +59,6 @@ pub(super) trait Tables {
     /// All named values: name, value, checksum.
     fn metas(&self, take: &mut dyn FnMut(&str, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
     fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
-    /// Log entries from an index on: index, value, checksum.
-    fn log(&self, from: u64, take: &mut dyn FnMut(u64, &[u8], u32) -> GoOn) -> Result<(), StorageError>;
-    /// The log entry with the highest index.
-    fn log_last(&self) -> Result<Option<(u64, Vec<u8>, u32)>, StorageError>;
     /// State rows above a key, or all: key, value, checksum.
     fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError>;
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError>;
@@ -96,12 +92,6 @@ pub(super) trait Tables {
 pub(super) trait TablesMut: Tables {
     /// Stores a named value.
     fn put_meta(&mut self, name: &str, value: &[u8], crc: u32) -> Result<(), StorageError>;
-    /// Stores a log entry under an index that is free.
-    fn put_log(&mut self, index: u64, value: &[u8], crc: u32) -> Result<(), StorageError>;
-    /// Removes the entries from an index on.
-    fn cut_log_from(&mut self, index: u64) -> Result<(), StorageError>;
-    /// Removes the entries up to and including an index.
-    fn cut_log_to(&mut self, index: u64) -> Result<(), StorageError>;
     /// Stores a state row.
     fn put_state(&mut self, key: &[u8], value: &[u8], crc: u32) -> Result<Option<u32>, StorageError>;
     /// Removes a state row.
@@ -126,6 +116,6 @@ pub(super) trait TablesMut: Tables {
     /// Notes that a file is removed.
     fn put_doomed(&mut self, file: [u8; 16], crc: u32) -> Result<Option<u32>, StorageError>;
     fn remove_doomed(&mut self, file: [u8; 16]) -> Result<Option<u32>, StorageError>;
-    /// Empties log, state, events, texts, files and notes of removals; named values stay.
+    /// Empties state, events, texts, files and notes of removals; named values stay.
     fn clear(&mut self) -> Result<(), StorageError>;
 }

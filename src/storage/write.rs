@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, error::Error, io::Read};
 
 use super::{
-    bounds::{Bounds, COMPACT_SLICE, Totals, mark, stored},
+    bounds::{Bounds, Totals, stored},
     checksum,
-    record::{
-        self, check_event, decode_entry, doubt, encode_entry, name, put_meta, raw_chunk, raw_event, raw_text,
-    },
+    log_files::{Beside, Log},
+    record::{self, check_event, doubt, name, put_meta, raw_chunk, raw_event, raw_text},
     snapshot,
     sweep::Sweep,
     tables::{RawEvent, Span, Tables, TablesMut},
@@ -20,9 +19,11 @@ use crate::{
     },
 };
 
-/// Writes `batch`, which [`Bounds::check`] has found to fit, and returns the new bounds.
+/// Writes what `batch` says of the state, and returns the new bounds. [`Bounds::check`] has found it to fit,
+/// and what it says of the log is in `log` already.
 pub(super) fn batch<T: TablesMut>(
     tables: &mut T,
+    log: &Log,
     bounds: &Bounds,
     batch: &Batch,
 ) -> Result<Bounds, StorageError> {
@@ -30,7 +31,7 @@ pub(super) fn batch<T: TablesMut>(
     let totals_before = bounds.totals;
     bounds.wiped = false;
     bounds.idle = 0;
-    append(tables, &mut bounds, batch)?;
+    count(tables, &mut bounds)?;
     rows(tables, &mut bounds, &batch.rows)?;
     events(tables, &mut bounds, &batch.events)?;
     chunks(tables, &mut bounds, &batch.chunks)?;
@@ -41,16 +42,10 @@ pub(super) fn batch<T: TablesMut>(
         put_meta(tables, name::APPLIED, &record::applied(applied))?;
         bounds.applied = applied.index;
     }
-    if let Some(hard_state) = batch.hard_state {
-        put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
-    }
     if let Some(cluster) = &batch.cluster {
         put_meta(tables, name::CLUSTER, cluster)?;
     }
-    for (server_id, mark) in &batch.peer_marks {
-        put_meta(tables, &format!("{}{server_id}", name::PEER), mark)?;
-    }
-    compact(tables, &mut bounds, batch.compact_to)?;
+    compact(tables, log, &mut bounds, batch.compact_to)?;
     Ok(bounds)
 }
 
@@ -58,6 +53,7 @@ pub(super) fn batch<T: TablesMut>(
 pub(super) fn wipe<T: TablesMut>(tables: &mut T, bounds: &Bounds) -> Result<Bounds, StorageError> {
     let mut bounds = bounds.clone();
     let totals_before = bounds.totals;
+    count(tables, &mut bounds)?;
     bounds.wiped = bounds.sweep.slice(tables, &mut bounds.totals)?;
     put_totals(tables, &bounds, totals_before)?;
     Ok(bounds)
@@ -67,19 +63,11 @@ fn put_totals(tables: &mut impl TablesMut, bounds: &Bounds, before: Totals) -> R
     if bounds.totals == before { Ok(()) } else { put_meta(tables, name::TOTALS, &bounds.totals) }
 }
 
-fn append<T: TablesMut>(tables: &mut T, bounds: &mut Bounds, batch: &Batch) -> Result<(), StorageError> {
-    let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) else { return Ok(()) };
-    if first.index <= bounds.last.last_log_index {
-        tables.cut_log_from(first.index)?;
-    }
-    let mut value = Vec::new();
-    for entry in &batch.entries {
-        encode_entry(entry, &mut value);
-        tables.put_log(entry.index, &value, checksum::log(entry.index, &value))?;
-    }
-    bounds.last = mark(last);
-    // Stored outside the log as well: a log whose end is lost looks like a shorter one.
-    put_meta(tables, name::LAST, &bounds.last)
+/// Counts one more transaction. The log notes how many of them are synced, so a state that lost some is found
+/// out.
+pub(super) fn count(tables: &mut impl TablesMut, bounds: &mut Bounds) -> Result<(), StorageError> {
+    bounds.written += 1;
+    put_meta(tables, name::WRITTEN, &bounds.written)
 }
 
 /// A room's newest event and the clock change with every message, so of several rows with one key only the
@@ -172,32 +160,19 @@ fn chunks<T: TablesMut>(
 
 fn compact<T: TablesMut>(
     tables: &mut T,
+    log: &Log,
     bounds: &mut Bounds,
     compact_to: Option<u64>,
 ) -> Result<(), StorageError> {
     bounds.compact_goal = bounds.compact_goal.max(compact_to.unwrap_or(0));
     let Some(cut) = bounds.cut() else { return Ok(()) };
-    let mark = LogMark { last_log_term: term_at(tables, cut)?, last_log_index: cut };
+    let mark = LogMark { last_log_term: log.term(cut)?, last_log_index: cut };
     put_meta(tables, name::TRUNCATED, &mark)?;
-    tables.cut_log_to(cut)?;
-    // Only after the last of many slices.
-    bounds.wiped |= cut - bounds.truncated.last_log_index < COMPACT_SLICE;
     bounds.truncated = mark;
     Ok(())
 }
 
-fn term_at<T: Tables>(tables: &T, index: u64) -> Result<u64, StorageError> {
-    let mut term = None;
-    tables.log(index, &mut |found, value, crc| {
-        if found == index {
-            term = Some(decode_entry(found, value, crc)?.term);
-        }
-        Ok(false)
-    })?;
-    term.ok_or_else(|| doubt(format!("log entry {index} is missing")))
-}
-
-/// Replaces state, events and log by a snapshot and returns the new bounds. After an error the caller
+/// Replaces the state by a snapshot and returns the new bounds. After an error the caller
 /// rolls back.
 pub(super) fn install<T: TablesMut>(
     tables: &mut T,
@@ -253,7 +228,12 @@ pub(super) fn restore<T: TablesMut>(
     Ok(bounds)
 }
 
-/// Replaces state, events and log by a snapshot.
+/// How often the log was begun anew.
+pub(super) fn generation(tables: &impl Tables) -> Result<u64, StorageError> {
+    Ok(stored(tables, name::GENERATION)?.unwrap_or_default())
+}
+
+/// Replaces state, events and files by a snapshot, and says that the log is to be begun anew behind it.
 fn fill<T: TablesMut>(
     tables: &mut T,
     head: &SnapshotHead,
@@ -264,26 +244,39 @@ fn fill<T: TablesMut>(
     let totals = snapshot::import(tables, head, content)?;
     let mark = LogMark { last_log_term: head.index_term, last_log_index: head.index };
     put_meta(tables, name::TRUNCATED, &mark)?;
-    put_meta(tables, name::LAST, &mark)?;
     put_meta(tables, name::APPLIED, &(head.index, head.index_term, &head.conf))?;
     put_meta(tables, name::HARD_STATE, &record::hard_state(hard_state))?;
+    put_meta(tables, name::GENERATION, &(generation(tables)? + 1))?;
     put_meta(tables, name::TOTALS, &totals)?;
     let sweep = Sweep::default();
     sweep.store(tables)?;
     let (applied, compact_goal) = (head.index, head.index);
-    Ok(Bounds { truncated: mark, last: mark, applied, compact_goal, totals, sweep, wiped: true, idle: 0 })
+    let written = stored(tables, name::WRITTEN)?.unwrap_or_default();
+    let mut bounds = Bounds {
+        truncated: mark,
+        last: mark,
+        applied,
+        compact_goal,
+        written,
+        totals,
+        sweep,
+        wiped: true,
+        idle: 0,
+    };
+    count(tables, &mut bounds)?;
+    Ok(bounds)
 }
 
 /// Numbers of runs grow by at most this much from one opening to the next.
 const BOOT_STEP_MAX: u64 = 1 << 16;
 
-/// Must be done before anything else is read: makes `server_id` the owner of a new folder, or checks that it
-/// is, and counts the opening.
+/// What has to happen before anything else is read: the folder gets an owner, or is found to have this
+/// one, and the opening is counted. Gives what the state says of the log.
 pub(super) fn begin<T: TablesMut>(
     tables: &mut T,
     server_id: &ServerId,
     fresh_node_id: NodeId,
-) -> Result<(), super::OpenError> {
+) -> Result<Beside, super::OpenError> {
     let identity: Option<record::IdentityRecord> = stored(tables, name::IDENTITY)?;
     match identity {
         None => put_meta(tables, name::IDENTITY, &(server_id, fresh_node_id))?,
@@ -298,5 +291,26 @@ pub(super) fn begin<T: TablesMut>(
     // does not know.
     let boot: u64 = stored(tables, name::BOOT)?.unwrap_or(0);
     put_meta(tables, name::BOOT, &(boot + 1 + fresh_node_id.0 % BOOT_STEP_MAX))?;
-    Ok(())
+    let beside = beside(tables)?;
+    put_meta(tables, name::WRITTEN, &(beside.written + 1))?;
+    Ok(beside)
+}
+
+/// What the state says of the log.
+fn beside(tables: &impl Tables) -> Result<Beside, StorageError> {
+    let identity: Option<record::IdentityRecord> = stored(tables, name::IDENTITY)?;
+    let (_, owner) = identity.ok_or_else(|| doubt("the data does not say whose it is"))?;
+    let applied: Option<record::AppliedRecord> = stored(tables, name::APPLIED)?;
+    let hard_state: record::HardStateRecord = stored(tables, name::HARD_STATE)?.unwrap_or_default();
+    let (term, vote, commit) = hard_state;
+    let cluster: Option<Cluster> = stored(tables, name::CLUSTER)?;
+    Ok(Beside {
+        owner,
+        generation: generation(tables)?,
+        truncated: stored(tables, name::TRUNCATED)?.unwrap_or_default(),
+        applied: applied.map_or(0, |(index, ..)| index),
+        hard_state: HardState { term, vote, commit },
+        written: stored(tables, name::WRITTEN)?.unwrap_or_default(),
+        is_expected: cluster.is_some(),
+    })
 }

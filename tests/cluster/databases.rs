@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use serde_json::Value;
+use syncnet::protocol::peer::LogMark;
 
 /// Keys of state rows that begin with less are the consensus's own, and differ between servers.
 const CHAT_ROWS: u8 = 16;
@@ -26,12 +27,17 @@ pub fn read(data: &Path) -> Database {
     Database { rooms: rooms(&connection), state: state(&connection) }
 }
 
-/// The lowest index that the log in a server's data folder still holds. The server may be running.
+/// The lowest index that is still needed of the log in a server's data folder, once it was cut. The server
+/// may be running.
 pub fn first_log_index(data: &Path) -> Option<u64> {
-    open(data)
-        .query_row("SELECT min(idx) FROM log", [], |row| row.get::<_, Option<i64>>(0))
-        .expect("the log can be read")
-        .map(|index| u64::try_from(index).expect("indexes are not negative"))
+    let truncated: Option<Vec<u8>> = open(data)
+        .query_row("SELECT value FROM meta WHERE name = 'truncated'", [], |row| row.get(0))
+        .optional()
+        .expect("the database can be read");
+    truncated.map(|mark| {
+        let mark: LogMark = postcard::from_bytes(&mark).expect("it says where the log was cut");
+        mark.last_log_index + 1
+    })
 }
 
 /// Opens the database in a server's data folder for reading only.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -103,11 +103,19 @@ fn damaged_data_is_not_used() {
     let judge = Judge::new(3, cluster.folder());
     let load = Load::start(&cluster, &judge, 6, 1);
     let damages: [(&str, Damage); 3] = [
-        ("a log entry with a flipped bit", |database| {
-            change(
-                database,
-                "UPDATE log SET entry = CAST(entry || 'x' AS BLOB) WHERE idx = (SELECT max(idx) FROM log)",
-            );
+        ("a log with a flipped bit", |database| {
+            let data = database.parent().expect("a database is in a folder");
+            let names = fs::read_dir(data)
+                .expect("the folder can be read")
+                .map(|file| file.expect("it is there").path());
+            let is_segment = |path: &PathBuf| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-0"))
+            };
+            let segment = names.filter(is_segment).max().expect("there is a log");
+            let mut bytes = fs::read(&segment).expect("the log can be read");
+            let last = bytes.iter().rposition(|byte| *byte != 0).expect("something is written");
+            bytes[last] ^= 1;
+            fs::write(&segment, bytes).expect("the file is ours");
         }),
         ("a row of state that is gone", |database| {
             change(database, "DELETE FROM state WHERE key = (SELECT max(key) FROM state)");

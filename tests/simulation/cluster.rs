@@ -146,6 +146,8 @@ pub struct Tally {
     pub deleted: u64,
     /// Sessions whose end was acknowledged.
     pub logouts: u64,
+    /// Servers whose machine lost its power, and with it what was not synced.
+    pub power_losses: u64,
     /// Events that were carried out.
     pub events: u64,
 }
@@ -165,6 +167,7 @@ impl Tally {
         self.overlaps += other.overlaps;
         self.snapshots += other.snapshots;
         self.quarantines += other.quarantines;
+        self.power_losses += other.power_losses;
         self.forgotten += other.forgotten;
         self.starts += other.starts;
         self.shown += other.shown;

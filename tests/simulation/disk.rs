@@ -186,7 +186,12 @@ impl Disk {
         self.fault = fault;
     }
 
-    /// Whether its content may not survive.
+    /// Whether what it holds is damaged or in doubt.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// Whether what it holds will not survive for certain.
     pub fn is_in_danger(&self) -> bool {
         self.is_doubtful || matches!(self.fault, Some(DiskFault::Sync(_)))
     }
@@ -335,13 +340,26 @@ impl Change {
         }
     }
 
-    /// Whether a start found it on the disk. A partial change counts as not found: then the data is not what
-    /// was synced, and the judge reports it.
-    fn is_in(&self, loaded: &Loaded) -> bool {
+    /// What of it a start found on the disk. The log is written first, all of it or nothing; then the state, which a
+    /// power cut may take away again.
+    fn found_in(self, loaded: &Loaded) -> Option<Change> {
         let promise = |state: HardState| (state.term, state.vote);
-        self.last.is_none_or(|last| last == loaded.last)
-            && self.hard_state.is_none_or(|state| promise(state) == promise(loaded.hard_state))
-            && self.applied.as_ref().is_none_or(|applied| *applied == loaded.applied)
+        let is_in_log = self.last.is_none_or(|last| last == loaded.last)
+            && self.hard_state.is_none_or(|state| promise(state) == promise(loaded.hard_state));
+        let is_in_state = self.applied.as_ref().is_none_or(|applied| *applied == loaded.applied);
+        if is_in_log && is_in_state {
+            return Some(self);
+        }
+        if !is_in_log || self.synced.installed.is_some() {
+            return None;
+        }
+        let Change { last, hard_state, synced: Synced { entries, vote, .. }, .. } = self;
+        Some(Change {
+            last,
+            hard_state,
+            synced: Synced { entries, vote, ..Synced::default() },
+            ..Change::default()
+        })
     }
 }
 
@@ -382,7 +400,7 @@ impl ProcessDisk {
         let loaded = storage.load()?;
         // All of it has been read.
         inner.is_doubtful = false;
-        if let Some(change) = inner.in_flight.take().filter(|change| change.is_in(&loaded)) {
+        if let Some(change) = inner.in_flight.take().and_then(|change| change.found_in(&loaded)) {
             inner.record(change);
         }
         inner.known = Known {

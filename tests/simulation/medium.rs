@@ -67,7 +67,8 @@ impl Medium {
                     return Err(StorageError::Doubtful(why).into());
                 }
                 let database = sqlite.power.database();
-                let storage = SqliteStorage::open_on_vfs(VFS, &database, server_id, fresh_node_id)?;
+                let log = sqlite.power.log();
+                let storage = SqliteStorage::open_on_vfs(VFS, &database, log, server_id, fresh_node_id)?;
                 sqlite.reader = Some(storage.reader()?);
                 Ok(Box::new(storage))
             }
@@ -103,10 +104,9 @@ impl Medium {
     /// sector by sector.
     pub fn cut_power(&mut self, random: &Random) {
         match self {
-            Medium::Twin { disk, .. } => disk.crash(),
+            Medium::Twin { disk, .. } => disk.crash(random.clone().fork().chance(0.5)),
             Medium::Sqlite(sqlite) => {
-                // A stream of its own: the number of sectors must not shift later random numbers, which a
-                // twin draws, too.
+                // A stream of its own: how much there is to lose must not shift what is drawn after it.
                 let mut random = random.clone().fork();
                 let share = random.pick(&[0.0, 0.5, 0.95]);
                 sqlite.power.cut(&mut || random.chance(share));
@@ -153,9 +153,12 @@ impl Medium {
     /// A bit flips somewhere; tells whether there was one. No process may have it open.
     pub fn damage(&mut self, random: &mut Random) -> bool {
         match self {
-            Medium::Twin { disk, .. } => {
-                let kind = random.pick(&[Kept::Meta, Kept::Log, Kept::State]);
-                disk.corrupt(kind, random.word(), random.word())
+            Medium::Twin { disk, .. } => match random.pick(&[Some(Kept::Meta), None, Some(Kept::State)]) {
+                Some(kind) => disk.corrupt(kind, random.word(), random.word()),
+                None => disk.corrupt_log(random.word(), random.word()),
+            },
+            Medium::Sqlite(sqlite) if random.chance(0.5) => {
+                sqlite.power.flip_log(random.index(8), random.index(1 << 20), random.below(8) as u8)
             }
             Medium::Sqlite(sqlite) => {
                 let rest = sqlite.power.database_bytes().saturating_sub(FIRST_PAGE_BYTES);

@@ -73,7 +73,8 @@ impl Cluster {
                 self.schedule_at(now + MS, server, ServerEvent::Beat);
                 Ok(())
             }
-            Err(StorageError::Doubtful(_)) => {
+            Err(StorageError::Doubtful(why)) => {
+                self.checker.doubts(server, self.hosts[server].disk.borrow().is_doubtful(), &why)?;
                 self.set_aside(server);
                 self.queue.schedule(now + 100 * MS, Event::Start { server });
                 Ok(())
@@ -122,6 +123,7 @@ impl Cluster {
         host.frozen = false;
         host.deferred.clear();
         host.has_power = is_told;
+        self.tally.power_losses += u64::from(!is_told);
         self.trace.step(self.now, "kill", server as u64, &[u8::from(is_told)]);
         self.trace.say(self.now, || format!("{} is dead, told {is_told}", server + 1));
         self.lose_links(server, is_told);

@@ -7,7 +7,10 @@ use syncnet::{
         Batch, ChunkRow, EventRange, EventRow, Found, HardState, Hit, InstallError, Loaded, Reader, RoomId,
         Row, Search, Storage, StorageError,
     },
-    protocol::{name::UserName, peer::NodeId},
+    protocol::{
+        name::UserName,
+        peer::{LogEntry, NodeId},
+    },
     storage::{MemoryDisk, MemoryStorage, SqliteStorage},
 };
 
@@ -20,14 +23,54 @@ pub fn seen(storage: &impl Storage, reader: &impl Reader) -> String {
     format!("{:?}\n{}", storage.load().unwrap().identity, seen_data(storage, reader))
 }
 
+/// What a power cut takes nothing from: the log behind `cut`, term and vote, what is remembered of other
+/// servers.
+pub fn seen_log(storage: &(impl Storage + ?Sized), cut: u64) -> String {
+    whole_log(storage).behind(cut)
+}
+
+/// What a log has, to be compared behind a cut that is not known yet.
+pub struct WholeLog {
+    facts: String,
+    entries: Vec<LogEntry>,
+}
+
+/// Everything that is in a log.
+pub fn whole_log(storage: &(impl Storage + ?Sized)) -> WholeLog {
+    let Loaded { hard_state, truncated, last, peer_marks, .. } = storage.load().unwrap();
+    let entries = storage.entries(truncated.last_log_index + 1, last.last_log_index + 1, u64::MAX).unwrap();
+    WholeLog { facts: format!("{} {:?} {last:?} {peer_marks:?}", hard_state.term, hard_state.vote), entries }
+}
+
+impl WholeLog {
+    /// Without the entries up to `cut`.
+    pub fn behind(&self, cut: u64) -> String {
+        let entries: Vec<&LogEntry> = self.entries.iter().filter(|entry| entry.index > cut).collect();
+        format!("{} {entries:?}", self.facts)
+    }
+}
+
+/// What can be made anew from the log.
+pub fn seen_state(storage: &impl Storage, reader: &impl Reader) -> String {
+    let Loaded { identity, applied, rows, .. } = storage.load().unwrap();
+    format!("{:?} {applied:?} {rows:?}\n{}", identity.cluster, seen_history(storage, reader))
+}
+
 /// The same without the identity, which counts how often it was opened.
 pub fn seen_data(storage: &impl Storage, reader: &impl Reader) -> String {
     let Loaded { identity: _, hard_state, applied, truncated, tail, last, rows, peer_marks } =
         storage.load().unwrap();
     let entries = storage.entries(truncated.last_log_index + 1, last.last_log_index + 1, u64::MAX).unwrap();
     assert_eq!(entries, tail, "the tail is the end of the log");
-    let mut text =
-        format!("{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n");
+    format!(
+        "{hard_state:?}\n{applied:?}\n{truncated:?}\n{tail:?}\n{last:?}\n{rows:?}\n{peer_marks:?}\n{}",
+        seen_history(storage, reader)
+    )
+}
+
+/// Events and files.
+fn seen_history(storage: &impl Storage, reader: &impl Reader) -> String {
+    let mut text = String::new();
     for room in 1..=5 {
         for at_ms in (0..6).map(|number| 1_700_000_000_000 + number * 20_000_000) {
             text.push_str(&format!(
@@ -427,8 +470,7 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
             drop((sqlite, memory));
             (sqlite, memory) = open_both(dir.path(), &disk);
         }
-        let batch =
-            Batch { hard_state: Some(HardState { term: round, ..HardState::default() }), ..Batch::default() };
+        let batch = Batch { applied: Some(sqlite.load().unwrap().applied), ..Batch::default() };
         sqlite.commit(&batch).unwrap();
         memory.commit(&batch).unwrap();
         check(&sqlite);
@@ -477,11 +519,8 @@ fn what_is_removed_is_wiped_where_nothing_more_is_written() {
     while sqlite.unwiped() > 0 {
         let before = sqlite.unwiped();
         if steps % 5 == 0 {
-            // A busy disk is left alone: commits wipe on the way.
-            let batch = Batch {
-                hard_state: Some(HardState { term: 1 + steps, ..HardState::default() }),
-                ..Batch::default()
-            };
+            // A busy disk is left alone: what is committed to the state wipes by the way.
+            let batch = Batch { applied: Some(sqlite.load().unwrap().applied), ..Batch::default() };
             sqlite.commit(&batch).unwrap();
             memory.commit(&batch).unwrap();
             let after = sqlite.unwiped();

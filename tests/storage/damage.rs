@@ -1,6 +1,7 @@
 //! Damaged files: after any damage, data is either unchanged or not used.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -15,12 +16,11 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::seen_data,
+    conformance::{seen_data, seen_log, seen_state},
     generator::{Generator, Random, cluster, file_id, server_id},
 };
 
 const NODE: NodeId = NodeId(5);
-const FILES: [&str; 3] = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm"];
 
 /// The content of a folder: all data, or why it must not be used.
 fn inspect(dir: &Path) -> Result<String, StorageError> {
@@ -43,12 +43,25 @@ fn inspect(dir: &Path) -> Result<String, StorageError> {
 /// A copy of a folder's files. If it is in use, the copy is what a killed process leaves.
 fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
-    for name in FILES {
-        if from.join(name).exists() {
-            fs::copy(from.join(name), to.path().join(name)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "lock" {
+            fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
         }
     }
     to
+}
+
+/// A copy of the log beside a database that is to be looked at.
+fn copy_log(from: &Path, to: &Path) {
+    let log = newest_segment(from);
+    fs::copy(from.join(&log), to.join(&log)).unwrap();
+}
+
+/// The newest file of the log.
+fn newest_segment(dir: &Path) -> String {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("log-0")).max().unwrap()
 }
 
 fn flip(path: &Path, random: &mut Random) -> String {
@@ -60,12 +73,11 @@ fn flip(path: &Path, random: &mut Random) -> String {
     format!("bit {bit} of byte {place}")
 }
 
-/// A folder with some data, its storage still open, and what a batch before the last looked like.
+/// A folder with some data, its storage still open.
 struct Written {
     dir: tempfile::TempDir,
     storage: SqliteStorage,
     generator: Generator,
-    before: String,
     now: String,
 }
 
@@ -86,7 +98,7 @@ fn written(seed: u64, commits: u32) -> Written {
             break now;
         }
     };
-    Written { dir, storage, generator, before, now }
+    Written { dir, storage, generator, now }
 }
 
 #[test]
@@ -121,6 +133,7 @@ fn no_damage_to_the_header_makes_a_database_somebody_elses() {
         let mut bytes = database.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(dir.path().join("syncnet.db"), bytes).unwrap();
+        copy_log(written.dir.path(), dir.path());
         let what = format!("bit {} of byte {}", bit % 8, bit / 8);
         match SqliteStorage::open(dir.path(), &server_id(), NODE) {
             Ok(storage) => {
@@ -181,56 +194,107 @@ fn a_truncated_database_is_noticed() {
 }
 
 #[test]
-fn an_emptied_database_is_a_new_incarnation() {
+fn an_emptied_database_beside_its_log_is_doubted() {
     let written = written(3, 10);
     drop(written.storage);
     fs::File::create(written.dir.path().join("syncnet.db")).unwrap();
-    let storage = SqliteStorage::open(written.dir.path(), &server_id(), NodeId(6)).unwrap();
-    assert_eq!(storage.load().unwrap().identity.node_id, NodeId(6));
+    for _ in 0..2 {
+        let found = SqliteStorage::open(written.dir.path(), &server_id(), NodeId(6)).map(drop);
+        assert!(matches!(found, Err(OpenError::Storage(StorageError::Doubtful(_)))), "{found:?}");
+    }
+}
+
+/// What a folder is found to be whose WAL was harmed: the log whole, and the state as it once was. Gives
+/// whether it was doubted instead.
+fn check_log_is_whole(dir: &Path, what: &str, states: &BTreeSet<String>, log: &str, cut: u64) -> bool {
+    let storage = match SqliteStorage::open(dir, &server_id(), NODE) {
+        Ok(storage) => storage,
+        Err(OpenError::Storage(StorageError::Doubtful(_))) => return true,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    match storage.load() {
+        Ok(_) => {}
+        Err(StorageError::Doubtful(_)) => return true,
+        Err(error) => panic!("{what}: {error}"),
+    }
+    assert_eq!(seen_log(&storage, cut), log, "{what}");
+    assert!(states.contains(&seen_state(&storage, &storage.reader().unwrap())), "{what}");
+    false
 }
 
 #[test]
-fn after_a_kill_no_damage_to_the_wal_goes_unnoticed() {
-    let written = written(4, 40);
-    let wal_bytes = fs::metadata(written.dir.path().join("syncnet.db-wal")).unwrap().len();
-    assert_eq!(inspect(copy(written.dir.path()).path()).unwrap(), written.now);
+fn what_a_damaged_wal_loses_is_in_the_log_or_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    let reader = storage.reader().unwrap();
+    let mut generator = Generator::new(4);
+    let mut states = BTreeSet::new();
+    storage.commit(&cluster()).unwrap();
+    for _ in 0..40 {
+        storage.commit(&generator.batch()).unwrap();
+        states.insert(seen_state(&storage, &reader));
+    }
+    let (log, cut) = (seen_log(&storage, 0), storage.load().unwrap().truncated.last_log_index);
+    let wal_bytes = fs::metadata(dir.path().join("syncnet.db-wal")).unwrap().len();
     let mut random = Random(4);
-    for round in 0..100 {
-        let copy = copy(written.dir.path());
+    let (mut doubted, mut replayed) = (0, 0);
+    for round in 0..150 {
+        let copy = copy(dir.path());
         let wal = copy.path().join("syncnet.db-wal");
+        if round % 2 == 0 {
+            // As after a power cut; else as after a kill.
+            let _ = fs::remove_file(copy.path().join("syncnet.db-shm"));
+        }
         let what = match round {
             0 => {
                 fs::remove_file(&wal).unwrap();
                 "its removal".to_owned()
             }
-            1..20 => {
+            1..40 => {
                 let length = random.below(wal_bytes);
                 fs::File::options().write(true).open(&wal).unwrap().set_len(length).unwrap();
                 format!("a cut at {length}")
             }
             _ => flip(&wal, &mut random),
         };
-        let found = inspect(copy.path());
-        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{what}: {found:?}");
+        let is_doubted = check_log_is_whole(copy.path(), &what, &states, &log, cut);
+        doubted += u32::from(is_doubted);
+        replayed += u32::from(!is_doubted);
     }
+    assert!(doubted > 20 && replayed > 3, "{doubted} doubted, {replayed} replayed");
 }
 
 #[test]
-fn after_a_power_cut_only_the_last_transaction_can_be_lost_unnoticed() {
-    let written = written(5, 40);
+fn damage_to_the_log_is_noticed_or_harmless() {
+    let written = written(5, 60);
+    drop(written.storage);
     let mut random = Random(5);
-    let mut doubted = 0;
-    for _ in 0..100 {
+    let mut noticed = 0;
+    let log = newest_segment(written.dir.path());
+    let segment = fs::read(written.dir.path().join(&log)).unwrap();
+    let used = segment.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    for round in 0..120 {
         let copy = copy(written.dir.path());
-        fs::remove_file(copy.path().join("syncnet.db-shm")).unwrap();
-        let what = flip(&copy.path().join("syncnet.db-wal"), &mut random);
+        let mut bytes = segment.clone();
+        let place = random.below(used) as usize;
+        let what = if round % 4 == 0 {
+            bytes.truncate(place);
+            format!("a cut at {place}")
+        } else {
+            bytes[place] ^= 1 << random.below(8);
+            format!("a flip in byte {place}")
+        };
+        fs::write(copy.path().join(&log), bytes).unwrap();
         match inspect(copy.path()) {
-            Ok(data) => assert!(data == written.before, "{what} lost more than one transaction"),
-            Err(StorageError::Doubtful(_)) => doubted += 1,
+            Ok(data) => assert!(data == written.now, "{what} changed the data"),
+            Err(StorageError::Doubtful(_)) => noticed += 1,
             Err(error) => panic!("{what}: {error}"),
         }
     }
-    assert!(doubted > 80, "{doubted}");
+    assert!(noticed > 80, "{noticed}");
+    fs::remove_file(written.dir.path().join(&log)).unwrap();
+    let found = inspect(written.dir.path());
+    assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use syncnet::{
 use crate::generator::{cluster, put_meta, server_id};
 
 const NODE: NodeId = NodeId(5);
+/// The first file of a log.
+const SEGMENT: &str = "log-0000000000000001";
 
 fn open(dir: &Path) -> Result<SqliteStorage, OpenError> {
     SqliteStorage::open(dir, &server_id(), NODE)
@@ -57,12 +59,14 @@ fn a_folder_that_is_removed_or_replaced_under_its_user_is_noticed() {
         fs::copy(&aside, file).unwrap();
     };
     type Harm<'a> = &'a dyn Fn(&Path);
-    let harms: [(&str, Harm<'_>); 6] = [
+    let harms: [(&str, Harm<'_>); 8] = [
         ("the folder is removed", &|dir| fs::remove_dir_all(dir).unwrap()),
         ("the folder is moved", &|dir| fs::rename(dir, dir.with_extension("moved")).unwrap()),
         ("the database is removed", &|dir| fs::remove_file(dir.join("syncnet.db")).unwrap()),
         ("the database is replaced", &|dir| copy_over(&dir.join("syncnet.db"))),
         ("the WAL is removed", &|dir| fs::remove_file(dir.join("syncnet.db-wal")).unwrap()),
+        ("the log is removed", &|dir| fs::remove_file(dir.join(SEGMENT)).unwrap()),
+        ("the log is replaced", &|dir| copy_over(&dir.join(SEGMENT))),
         ("the lock is replaced", &|dir| copy_over(&dir.join("lock"))),
     ];
     for (what, harm) in harms {
@@ -132,7 +136,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn only_the_owner_may_look_into_a_folder() {
     use std::os::unix::fs::PermissionsExt;
-    let files = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm", "lock"];
+    let files = ["syncnet.db", "syncnet.db-wal", "syncnet.db-shm", "lock", SEGMENT];
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("server1");
     let mut storage = open(&dir).unwrap();
@@ -193,7 +197,7 @@ fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
     for number in 1..=5 {
         let aside = set_aside(dir.path()).unwrap();
         assert_eq!(aside, dir.path().join(format!("quarantine-{number}")));
-        assert!(aside.join("syncnet.db").exists());
+        assert!(aside.join("syncnet.db").exists() && aside.join(SEGMENT).exists());
         let fresh = NodeId(1_000 + number);
         let storage = SqliteStorage::open(dir.path(), &server_id(), fresh).unwrap();
         let identity = storage.load().unwrap().identity;
@@ -212,6 +216,9 @@ fn a_wal_without_its_database_is_not_taken_for_a_part_of_the_next() {
     drop(storage);
     fs::remove_file(dir.path().join("syncnet.db")).unwrap();
     fs::write(dir.path().join("syncnet.db-wal"), wal).unwrap();
+    // Nor is the log: it is set aside.
+    assert!(doubt(open(dir.path())).contains("the database is gone"));
+    fs::remove_file(dir.path().join(SEGMENT)).unwrap();
     let identity = open(dir.path()).unwrap().load().unwrap().identity;
     assert_eq!((identity.boot, identity.cluster), (1 + NODE.0, None));
 }

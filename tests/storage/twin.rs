@@ -9,7 +9,7 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::seen_data,
+    conformance::{seen_data, seen_log, seen_state},
     generator::{Generator, Random, cluster, server_id},
 };
 
@@ -32,10 +32,36 @@ fn written() -> (MemoryDisk, MemoryStorage, Generator, String) {
     (disk, storage, generator, data)
 }
 
+#[test]
+fn a_power_cut_takes_state_and_no_log() {
+    let (disk, storage, mut generator, _) = written();
+    drop(storage);
+    let mut storage = open(&disk).unwrap();
+    let mut states = vec![seen_state(&storage, &disk.reader())];
+    let mut lost = 0;
+    for _ in 0..40 {
+        storage.commit(&generator.batch()).unwrap();
+        states.push(seen_state(&storage, &disk.reader()));
+        let (log, cut) = (seen_log(&storage, 0), storage.load().unwrap().truncated.last_log_index);
+        let whole = disk.image();
+        drop(storage);
+        disk.crash(true);
+        storage = open(&disk).unwrap();
+        assert_eq!(seen_log(&storage, cut), log);
+        let state = seen_state(&storage, &disk.reader());
+        lost += u32::from(state != *states.last().unwrap());
+        assert!(states.contains(&state));
+        drop(storage);
+        disk.restore(&whole);
+        storage = open(&disk).unwrap();
+    }
+    assert!(lost > 5, "{lost}");
+}
+
 /// What is on the disk after a restart.
 fn restarted(disk: &MemoryDisk, storage: MemoryStorage) -> String {
     drop(storage);
-    disk.crash();
+    disk.crash(false);
     seen_data(&open(disk).unwrap(), &disk.reader())
 }
 
@@ -59,7 +85,7 @@ fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
     for _ in 0..2 {
         let error = open(&disk).unwrap_err();
         assert!(matches!(error, OpenError::Storage(StorageError::Doubtful(_))), "{error}");
-        disk.crash();
+        disk.crash(true);
     }
     disk.wipe();
     let identity = disk.open(&server_id(), NodeId(6)).unwrap().load().unwrap().identity;
@@ -88,19 +114,27 @@ fn a_disk_has_one_writer() {
 
 #[test]
 fn every_flipped_bit_is_noticed() {
-    let (disk, storage, ..) = written();
+    let (disk, storage, _, data) = written();
     drop(storage);
     let whole = disk.image();
     let mut random = Random(2);
-    for kind in [Kept::Meta, Kept::Log, Kept::State] {
+    for kind in [Some(Kept::Meta), Some(Kept::State), None] {
         for _ in 0..50 {
             disk.restore(&whole);
-            assert!(disk.corrupt(kind, random.next(), random.next()));
+            match kind {
+                Some(kind) => assert!(disk.corrupt(kind, random.next(), random.next())),
+                None => assert!(disk.corrupt_log(random.next(), random.next())),
+            }
             let found = match open(&disk) {
                 Ok(storage) => storage.load().map(drop),
                 Err(OpenError::Storage(error)) => Err(error),
                 Err(refused) => panic!("{refused}"),
             };
+            if kind.is_none() && found.is_ok() {
+                // Between two records there is nothing.
+                assert!(seen_data(&open(&disk).unwrap(), &disk.reader()) == data);
+                continue;
+            }
             assert!(matches!(found, Err(StorageError::Doubtful(_))), "{kind:?}: {found:?}");
         }
     }

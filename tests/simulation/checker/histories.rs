@@ -459,6 +459,24 @@ fn a_start_finds_what_was_synced() {
     history.synced(1, Synced { entries: vec![entry(1, "a1")], ..Synced::default() });
     history.then(|checker| checker.starts_with(1, 1, 0, (0, None))).passes();
     history.then(|checker| checker.starts_with(1, 0, 0, (0, None))).breaks(Point::Durable);
+
+    // A power cut may take away what was applied, but not what came by a snapshot.
+    let applied = |index| Synced { applied: Some((index, vec![])), ..Synced::default() };
+    let mut history = History::new();
+    history.synced(1, Synced { entries: vec![entry(1, "a1")], ..applied(1) });
+    history.then(|checker| checker.starts_with(1, 1, 2, (0, None))).breaks(Point::Durable);
+    let mut history = History::new();
+    history.synced(1, Synced { entries: vec![entry(1, "a1")], ..applied(1) });
+    history.then(|checker| checker.starts_with(1, 1, 0, (0, None))).passes();
+    let mut history = History::new();
+    history.synced(1, Synced { installed: Some(3), ..applied(3) });
+    history.then(|checker| checker.starts_with(1, 3, 2, (0, None))).breaks(Point::Durable);
+}
+
+#[test]
+fn data_is_doubted_for_a_reason() {
+    History::new().then(|checker| checker.doubts(1, true, "a bit flipped")).passes();
+    History::new().then(|checker| checker.doubts(1, false, "nothing")).breaks(Point::Durable);
 }
 
 #[test]

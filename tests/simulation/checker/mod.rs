@@ -181,13 +181,19 @@ impl Checker {
         }
     }
 
+    /// The process of `server` finds that its data must not be used. `is_harmed`: whether something was done to it.
+    pub fn doubts(&self, server: usize, is_harmed: bool, why: &str) -> Verdict {
+        ensure!(is_harmed, Durable, "server {server} doubts data to which nothing was done: {why}");
+        Ok(())
+    }
+
     /// The process of `server` started on data of this incarnation.
     pub fn booted(&mut self, server: usize, node: u64) -> Verdict {
         self.servers.booted(server, node)
     }
 
     /// What the process of `server` found on its disk as it started: the end of the log, how far the state
-    /// goes, term and vote. It must be what was last synced there.
+    /// goes, term and vote. Log and vote must be what was last synced there; the state may be older.
     pub fn starts_with(
         &mut self,
         server: usize,

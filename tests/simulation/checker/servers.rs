@@ -105,21 +105,24 @@ impl Servers {
         Ok(())
     }
 
+    /// `server` starts with what its disk holds. Of its state a power cut may have taken away what was not synced; the
+    /// log must have it.
     pub fn starts_with(
-        &self,
+        &mut self,
         server: usize,
         last_index: u64,
         applied: u64,
         vote: (u64, Option<u64>),
     ) -> Verdict {
-        let ledger = &self.ledgers[server];
+        let ledger = &mut self.ledgers[server];
         let synced = (ledger.last_index(), ledger.applied, ledger.vote);
         ensure!(
-            synced == (last_index, applied, vote),
+            (synced.0, synced.2) == (last_index, vote) && (ledger.installed..=synced.1).contains(&applied),
             Durable,
             "server {server} starts with {:x?}; synced was {synced:x?} (log, applied, vote)",
             (last_index, applied, vote)
         );
+        ledger.applied = applied;
         Ok(())
     }
 

@@ -43,8 +43,9 @@ pub struct Disk {
     lies: bool,
     /// Bytes to which files may grow together.
     room: Option<usize>,
-    /// Shared memory from before a cut, or of files that are gone: a process that had it mapped may still
-    /// read it.
+    /// Changes of names since the names were last synced, in order.
+    names_pending: Vec<NameChange>,
+    /// Shared memory of before a cut, or of files that are gone: whoever had it mapped may still look.
     unmapped: Vec<Box<[u64]>>,
 }
 
@@ -59,6 +60,13 @@ struct File {
     /// Lock levels (SQLite's numbers) by handle.
     locks: BTreeMap<u64, i32>,
     shared: Shared,
+}
+
+/// A change of names that a power cut may undo.
+#[derive(Debug)]
+enum NameChange {
+    Renamed { from: String, to: String },
+    Removed { name: String, file: File },
 }
 
 #[derive(Debug)]
@@ -129,6 +137,20 @@ impl Disk {
 
     pub fn cut(&mut self, survives: &mut dyn FnMut() -> bool) {
         self.kill();
+        // A folder's changes reach the disk in order, if they do.
+        let mut undone = std::mem::take(&mut self.names_pending);
+        while undone.first().is_some_and(|_| survives()) {
+            undone.remove(0);
+        }
+        for change in undone.into_iter().rev() {
+            match change {
+                NameChange::Renamed { from, to } => {
+                    let file = self.files.remove(&to).expect("it was renamed to this");
+                    self.files.insert(from, file);
+                }
+                NameChange::Removed { name, file } => drop(self.files.insert(name, file)),
+            }
+        }
         for file in self.files.values_mut() {
             for sector in file.pending.iter().flat_map(Change::sectors) {
                 if survives() {
@@ -150,6 +172,7 @@ impl Disk {
 
     pub fn restore(&mut self, image: BTreeMap<String, Vec<u8>>) {
         self.kill();
+        self.names_pending.clear();
         let file = |bytes: Vec<u8>| File { seen: bytes.clone(), synced: Some(bytes), ..File::default() };
         self.files = image.into_iter().map(|(name, bytes)| (name, file(bytes))).collect();
     }
@@ -245,6 +268,32 @@ impl Disk {
         self.spend()?;
         let mut file = self.files.remove(name).ok_or(Fault::Missing)?;
         self.unmapped.append(&mut file.shared.regions);
+        Ok(())
+    }
+
+    /// Removes a file of the log. Until the names are synced it may come back.
+    pub fn remove(&mut self, name: &str) -> Result<(), Fault> {
+        self.spend()?;
+        let file = self.files.remove(name).ok_or(Fault::Missing)?;
+        self.names_pending.push(NameChange::Removed { name: name.to_owned(), file });
+        Ok(())
+    }
+
+    /// Gives a file of the log another name. Until the names are synced this may be undone.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.spend()?;
+        let file = self.files.remove(from).ok_or(Fault::Missing)?;
+        self.files.insert(to.to_owned(), file);
+        self.names_pending.push(NameChange::Renamed { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    /// Makes the changes of names durable.
+    pub fn sync_names(&mut self) -> Result<(), Fault> {
+        self.spend()?;
+        if !self.lies {
+            self.names_pending.clear();
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! that runs the tests.)
 
 mod disk;
+mod log_files;
 mod vfs;
 
 use std::{
@@ -23,6 +24,8 @@ use std::{
 use parking_lot::Mutex;
 
 use disk::Disk;
+use log_files::PowerFiles;
+use syncnet::storage::LogPlace;
 
 /// The name under which SQLite knows the VFS, once there is a [`PowerDisk`].
 pub const VFS: &str = "power";
@@ -31,6 +34,9 @@ pub const VFS: &str = "power";
 static DISKS: Mutex<BTreeMap<String, Arc<Mutex<Disk>>>> = Mutex::new(BTreeMap::new());
 
 const DATABASE: &str = "syncnet.db";
+
+/// How long a segment of the log is: short, so that it is often begun anew.
+const SEGMENT_BYTES: u64 = 16 * 1024;
 
 /// A copy of a disk, to be put back later.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +64,11 @@ impl PowerDisk {
         Path::new(&self.folder).join(DATABASE)
     }
 
+    /// Where the log lies, on the same disk.
+    pub fn log(&self) -> LogPlace {
+        LogPlace { files: Box::new(PowerFiles(self.disk.clone())), segment_bytes: SEGMENT_BYTES }
+    }
+
     /// Cuts the power. Of what was not synced, each sector that was written stays if `survives` says so.
     pub fn cut(&self, survives: &mut dyn FnMut() -> bool) {
         self.disk.lock().cut(survives);
@@ -81,6 +92,21 @@ impl PowerDisk {
     /// Flips a bit of the database file, synced or not; tells whether the file has this byte.
     pub fn flip(&self, byte: usize, bit: u8) -> bool {
         self.disk.lock().flip(DATABASE, byte, bit)
+    }
+
+    /// Flips a bit of what is written of the log, counted around; tells whether there is a log.
+    pub fn flip_log(&self, nth: usize, byte: usize, bit: u8) -> bool {
+        let mut disk = self.disk.lock();
+        let written = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let segments: Vec<(String, usize)> = disk
+            .files()
+            .filter(|(name, _)| name.starts_with("log-"))
+            .map(|(name, bytes)| (name.to_owned(), written(bytes)))
+            .filter(|(_, written)| *written > 0)
+            .collect();
+        let Some(place) = nth.checked_rem(segments.len()) else { return false };
+        let (name, written) = &segments[place];
+        disk.flip(name, byte % written, bit)
     }
 
     /// The length of the database file.
