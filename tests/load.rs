@@ -10,8 +10,10 @@ mod measure;
 
 use measure::{
     Run,
+    body::Bodies,
+    compare,
     failover::{self, Harm, Plan},
-    fanout, idle,
+    fanout, growth, idle,
     latency::Latencies,
     local_cluster::LocalCluster,
     poller::LineCounter,
@@ -35,7 +37,7 @@ fn figures(report: &Report) -> Value {
 fn a_running_cluster_is_measured() {
     let cluster = LocalCluster::start(Path::new(SERVER)).unwrap();
     let moment = Duration::from_millis(300);
-    let run = Run::new(cluster.targets.clone(), Duration::ZERO, moment, 100);
+    let run = Run::new(cluster.targets.clone(), Duration::ZERO, moment, Bodies { size: 100, words: false });
 
     let report = writers::measure(&run, &level(2)).unwrap();
     let written = figures(&report);
@@ -49,6 +51,38 @@ fn a_running_cluster_is_measured() {
     // Any process will do: what is read is its memory.
     let report = idle::measure(&run, &level(10), process::id()).unwrap();
     assert_eq!(report.rows.len(), 2, "before, and with ten connections");
+}
+
+#[test]
+fn systems_are_compared() {
+    let moment = Duration::from_millis(300);
+    let plan = compare::Plan {
+        binary: SERVER.into(),
+        nats_binary: None,
+        rounds: NonZeroUsize::MIN,
+        levels: level(2).into(),
+        warm_up: Duration::ZERO,
+        duration: moment,
+        bodies: Bodies { size: 100, words: true },
+    };
+    let report = compare::measure(&plan).unwrap();
+    let row = figures(&report);
+    assert_eq!(
+        (&row["system"], &row["syncnet_ratio"]),
+        (&"SyncNet".into(), &1.0.into()),
+        "{}",
+        report.text()
+    );
+}
+
+#[test]
+fn growth_is_measured() {
+    let bodies = Bodies { size: 100, words: true };
+    let plan = growth::Plan { binary: SERVER.into(), writers: NonZeroUsize::MIN, steps: vec![1], bodies };
+    let report = growth::measure(&plan).unwrap();
+    let row = figures(&report);
+    assert!(row["stored"].as_u64() >= Some(1), "{}", report.text());
+    assert!(row["page_p99_ms"].is_number() && row["search_p99_ms"].is_number(), "{}", report.text());
 }
 
 #[test]

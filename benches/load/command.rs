@@ -1,15 +1,17 @@
 //! What can be typed.
 
-use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use syncnet::admin::{command::ClusterArgs, output::print};
 
 use super::measure::{
     Run,
+    body::Bodies,
+    compare,
     failover::{self, Harm, Plan},
     failure::{During, Failure},
-    fanout, idle,
+    fanout, growth, idle,
     report::Report,
     writers,
 };
@@ -23,6 +25,9 @@ struct Cli {
     /// One line of JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
+    /// The same line of JSON in a file, beside what is shown.
+    #[arg(long, global = true, value_name = "FILE")]
+    json_file: Option<PathBuf>,
     /// What cargo says to every bench.
     #[arg(long, global = true, hide = true)]
     bench: bool,
@@ -61,6 +66,39 @@ enum What {
         #[arg(long, value_delimiter = ',', value_name = "N,...", default_value = "1000,10000")]
         levels: Vec<NonZeroUsize>,
     },
+    /// SyncNet beside JetStream: writers on clusters of their own, in alternated rounds, with ratios.
+    Compare {
+        #[command(flatten)]
+        programs: Programs,
+        /// Rounds of each system; medians are reported.
+        #[arg(long, value_name = "N", default_value = "5")]
+        rounds: NonZeroUsize,
+        /// Numbers of writers, measured one after the other.
+        #[arg(long, value_delimiter = ',', value_name = "N,...", default_value = "1,16,64,256")]
+        levels: Vec<NonZeroUsize>,
+        #[command(flatten)]
+        time: TimeArgs,
+        #[command(flatten)]
+        bodies: BodyArgs,
+    },
+    /// Fill a cluster of its own, and take the figures with more and more messages stored.
+    Growth {
+        /// The server program.
+        #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_syncnet-server"))]
+        server_binary: PathBuf,
+        #[arg(long, value_name = "N", default_value = "64")]
+        writers: NonZeroUsize,
+        /// Stored messages at which the figures are taken, rising.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "N,...",
+            default_value = "10000,100000,250000,500000,1000000"
+        )]
+        steps: Vec<u64>,
+        #[command(flatten)]
+        bodies: BodyArgs,
+    },
     /// Start a cluster of its own, hurt its leader again and again under load, measure the silence.
     Failover {
         /// The server program.
@@ -83,21 +121,65 @@ enum What {
 struct LoadArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+    #[command(flatten)]
+    bodies: BodyArgs,
+}
+
+/// The programs of a comparison.
+#[derive(Debug, Args)]
+struct Programs {
+    /// The server program.
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_syncnet-server"))]
+    server_binary: PathBuf,
+    /// The program nats-server. Without it SyncNet is measured alone.
+    #[arg(long, value_name = "FILE")]
+    nats_binary: Option<PathBuf>,
+}
+
+/// How long to measure.
+#[derive(Debug, Args)]
+struct TimeArgs {
     /// How long each level is measured.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     duration: u64,
     /// Load before the measuring begins.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     warm_up: u64,
+}
+
+impl TimeArgs {
+    fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm_up)
+    }
+
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.duration)
+    }
+}
+
+/// What messages say.
+#[derive(Debug, Args)]
+struct BodyArgs {
     /// Size of a message's body.
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=16_384))]
     body: u64,
+    /// Bodies of words, for the index of searches; else one long word.
+    #[arg(long)]
+    words: bool,
+}
+
+impl BodyArgs {
+    fn bodies(&self) -> Bodies {
+        Bodies { size: self.body as usize, words: self.words }
+    }
 }
 
 impl LoadArgs {
     fn run(self) -> Result<Run, Failure> {
-        let (warm_up, duration) = (Duration::from_secs(self.warm_up), Duration::from_secs(self.duration));
-        Ok(Run::new(self.cluster.targets().during("which servers")?, warm_up, duration, self.body as usize))
+        let targets = self.cluster.targets().during("which servers")?;
+        Ok(Run::new(targets, self.time.warm_up(), self.time.duration(), self.bodies.bodies()))
     }
 }
 
@@ -106,8 +188,14 @@ impl LoadArgs {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let show = if cli.json { Report::json } else { Report::text };
-    let printed = cli.what.measure().and_then(|report| print(&show(&report)).during("standard output"));
-    match printed {
+    let json_file = cli.json_file;
+    let done = cli.what.measure().and_then(|report| {
+        if let Some(path) = json_file {
+            fs::write(&path, report.json()).during(path.display())?;
+        }
+        print(&show(&report)).during("standard output")
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("load: {reason}");
@@ -122,9 +210,22 @@ impl What {
             What::Writers { load, levels } => writers::measure(&load.run()?, &levels),
             What::Fanout { load, levels } => fanout::measure(&load.run()?, &levels),
             What::Idle { cluster, server_pid, levels } => {
-                let run =
-                    Run::new(cluster.targets().during("which servers")?, Duration::ZERO, Duration::ZERO, 0);
+                let targets = cluster.targets().during("which servers")?;
+                // Nothing is said.
+                let run = Run::new(targets, Duration::ZERO, Duration::ZERO, Bodies { size: 0, words: false });
                 idle::measure(&run, &levels, server_pid)
+            }
+            What::Compare { programs, rounds, levels, time, bodies } => compare::measure(&compare::Plan {
+                binary: programs.server_binary,
+                nats_binary: programs.nats_binary,
+                rounds,
+                levels,
+                warm_up: time.warm_up(),
+                duration: time.duration(),
+                bodies: bodies.bodies(),
+            }),
+            What::Growth { server_binary: binary, writers, steps, bodies } => {
+                growth::measure(&growth::Plan { binary, writers, steps, bodies: bodies.bodies() })
             }
             What::Failover { server_binary: binary, rounds, writers, freeze } => {
                 let harm = if freeze { Harm::Freeze } else { Harm::Kill };

@@ -60,10 +60,15 @@ impl Connection {
         }
     }
 
-    /// Sends one request line and waits for its answer, passing over what is pushed meanwhile.
-    ///
-    /// An ack is not read further, because parsing it would cost the bench more than sending the request.
+    /// Sends one request line and waits for its ack, passing over what is pushed meanwhile.
     pub fn call(&mut self, request: &str) -> Result<(), CallError> {
+        self.call_for(request, b"{\"msg_type\":\"ack\"")
+    }
+
+    /// As [`Connection::call`], for a request whose answer begins with `answer`.
+    ///
+    /// It is not read further, because parsing it would cost the bench more than sending the request.
+    pub fn call_for(&mut self, request: &str, answer: &[u8]) -> Result<(), CallError> {
         let lost = |error: std::io::Error| CallError::Lost(error.to_string());
         self.lines.get_mut().write_all(request.as_bytes()).map_err(lost)?;
         loop {
@@ -71,7 +76,7 @@ impl Connection {
             if self.lines.read_until(b'\n', &mut self.line).map_err(lost)? == 0 {
                 return Err(CallError::Lost("the server closed the connection".into()));
             }
-            if self.line.starts_with(b"{\"msg_type\":\"ack\"") {
+            if self.line.starts_with(answer) {
                 return Ok(());
             }
             if EVENT_STARTS.iter().any(|start| self.line.starts_with(start)) {

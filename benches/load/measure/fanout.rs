@@ -40,7 +40,7 @@ pub fn measure(run: &Run, levels: &[NonZeroUsize]) -> Result<Report, Failure> {
     Ok(Report {
         title: format!(
             "Fan-out: one room, {}-byte messages, readers spread over the servers",
-            run.body_bytes
+            run.bodies.size
         ),
         columns: vec!["readers", "deliveries_per_s", "last_reader_p50_ms", "p99_ms", "max_ms"],
         rows,
@@ -86,7 +86,7 @@ fn measure_level(run: &Run, readers: usize) -> Result<Vec<Cell>, Failure> {
         drop(tell);
         let mut load = Load {
             room,
-            body: "x".repeat(run.body_bytes),
+            body: run.bodies.body(0),
             senders,
             sent: 0,
             sizes,

@@ -37,12 +37,11 @@ impl Latencies {
 
     /// Median, 99th percentile and maximum in milliseconds, the cells of a report's last columns.
     pub fn cells(&self) -> [Cell; 3] {
-        [0.50, 0.99, 1.0].map(|quantile| {
-            if self.0.is_empty() {
-                Cell::Nothing
-            } else {
-                Cell::Number(self.0.value_at_quantile(quantile) as f64 / 1_000.0)
-            }
-        })
+        [0.50, 0.99, 1.0].map(|quantile| self.quantile_ms(quantile).map_or(Cell::Nothing, Cell::Number))
+    }
+
+    /// `None` if there are none.
+    pub fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1_000.0)
     }
 }

@@ -123,6 +123,12 @@ impl LocalCluster {
         kill(Pid::from_raw(pid), signal).during(format!("{signal} to server{}", number + 1))
     }
 
+    /// The process of a running server; `number` counts from 0.
+    pub fn pid(&self, number: usize) -> Result<u32, Failure> {
+        let server = self.servers[number].as_ref();
+        server.map(Child::id).ok_or_else(|| Failure::new("the server is not running"))
+    }
+
     /// Waits until the cluster is healthy, led by its highest ring position, and every server has applied
     /// all that the leader had committed when it was asked.
     pub fn settle(&mut self) -> Result<(), Failure> {
@@ -200,7 +206,14 @@ fn write_setup(folder: &Path, targets: &[Target]) -> io::Result<()> {
             })
         })
         .collect();
-    fs::write(folder.join("config.json"), json!({ "servers": servers }).to_string())?;
+    // Raised so that no limit is what is measured. All else is the default.
+    let limits = json!({
+        "requests_per_s": 10_000_000, "requests_burst": 10_000_000,
+        "bytes_per_s": 1_u64 << 36, "bytes_burst": 1_u64 << 37, "user_times": 1_000, "address_times": 1_000,
+        "new_names_per_hour": 10_000_000, "rooms_per_hour": 1_000_000, "rooms_per_user": 1_000_000,
+        "address_rooms_per_hour": 10_000_000, "connections": 15_000, "connections_per_address": 14_900,
+    });
+    fs::write(folder.join("config.json"), json!({ "servers": servers, "limits": limits }).to_string())?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
     let path = data.join("cluster.secret");

@@ -5,11 +5,15 @@
 //!
 //! Rooms and users are named after the run, because messages stay in the cluster for ever.
 
+pub mod body;
+pub mod compare;
 pub mod connection;
 pub mod failover;
 pub mod failure;
 pub mod fanout;
+pub mod growth;
 pub mod idle;
+pub mod jetstream;
 pub mod latency;
 pub mod local_cluster;
 pub mod poller;
@@ -19,6 +23,8 @@ pub mod writers;
 use std::time::Duration;
 
 use syncnet::admin::{probe, target::Target};
+
+use self::body::Bodies;
 
 /// What all measurements of one run share.
 #[derive(Debug, Clone)]
@@ -31,14 +37,13 @@ pub struct Run {
     pub warm_up: Duration,
     /// How long each measurement takes.
     pub duration: Duration,
-    /// Size of a message's body in bytes.
-    pub body_bytes: usize,
+    pub bodies: Bodies,
 }
 
 impl Run {
     /// A run against `targets` with a fresh random name.
-    pub fn new(targets: Vec<Target>, warm_up: Duration, duration: Duration, body_bytes: usize) -> Run {
-        Run { targets, name: fresh_name(), warm_up, duration, body_bytes }
+    pub fn new(targets: Vec<Target>, warm_up: Duration, duration: Duration, bodies: Bodies) -> Run {
+        Run { targets, name: fresh_name(), warm_up, duration, bodies }
     }
 
     /// The server for the `number`th connection.
