@@ -3,43 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::protocol::{limits::Limits, name::ServerId};
+use crate::protocol::{directory::Directory, limits::Limits, name::ServerId};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerEntry {
-    pub server_id: ServerId,
-    /// The host that peers reach it at; clients too, unless `client_host` says otherwise.
-    pub host: String,
-    /// The base of its ports: it listens for clients here, the other ports are counted from it.
-    pub port: u16,
-    /// Its place in the ring; the highest living server leads.
-    pub ring_position: u32,
-    /// The host that clients are told, if it is not `host`: names in a container network mean nothing outside
-    /// of it.
-    pub client_host: Option<String>,
-    /// The port that clients are told, if it is not `port`, such as the published port of a container.
-    pub client_port: Option<u16>,
-}
-
-impl ServerEntry {
-    /// A server that clients and peers reach at the same address.
-    pub fn new(server_id: ServerId, host: impl Into<String>, port: u16, ring_position: u32) -> Self {
-        ServerEntry {
-            server_id,
-            host: host.into(),
-            port,
-            ring_position,
-            client_host: None,
-            client_port: None,
-        }
-    }
-
-    /// The host and the port that clients are told.
-    pub fn client_address(&self) -> (&str, u16) {
-        (self.client_host.as_deref().unwrap_or(&self.host), self.client_port.unwrap_or(self.port))
-    }
-}
+pub use crate::protocol::directory::ServerEntry;
 
 /// What followers do with requests that only a leader can commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -201,8 +167,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
     pub server_id: ServerId,
-    /// All servers, this one included, by ring position.
-    pub servers: Vec<ServerEntry>,
+    /// All servers, this one included: those of the configuration file, until the log says otherwise.
+    pub servers: Directory,
+    /// Whether this server begins no cluster: without data it waits to be let into one that is there.
+    pub joins: bool,
     pub timing: Timing,
     pub limits: Limits,
     /// Who is let in.
@@ -214,9 +182,9 @@ pub struct ReplicaConfig {
 }
 
 impl ReplicaConfig {
-    /// The entry of `server_id`, if it is configured.
+    /// The entry of `server_id`, if the cluster has it.
     pub fn server(&self, server_id: &ServerId) -> Option<&ServerEntry> {
-        self.servers.iter().find(|server| server.server_id == *server_id)
+        self.servers.entry(server_id)
     }
 
     /// The same, with what may change while a server runs taken from `other`.

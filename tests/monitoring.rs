@@ -26,7 +26,8 @@ fn series() -> BTreeSet<String> {
     let file = ConfigFile::default();
     let config = ReplicaConfig {
         server_id: file.servers[0].server_id.clone(),
-        servers: file.servers,
+        servers: file.servers.into(),
+        joins: false,
         timing: file.timing,
         limits: file.limits,
         auth: Default::default(),

@@ -38,6 +38,11 @@ enum Command {
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
     User(super::user::command::UserArgs),
+    /// The servers of the cluster: list, add, remove, replace, drain. For those who have the cluster's
+    /// secret.
+    ///
+    /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
+    Server(super::server::ServerArgs),
     /// List what administrators, moderators and operators did. For those who have the cluster's secret.
     ///
     /// Exit status: 0 done, 1 not done (the reason is said), 2 wrong usage.
@@ -192,6 +197,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Status(args) => run_status(args),
         Command::User(args) => super::user::command::run(args),
+        Command::Server(args) => super::server::run(args),
         Command::Audit(args) => super::audit::run(args),
         Command::Backup(args) => super::backup::command::backup(args),
         Command::Restore(args) => super::backup::command::restore(args),

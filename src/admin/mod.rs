@@ -16,6 +16,7 @@ pub mod output;
 pub mod probe;
 pub mod reload;
 pub mod secret;
+pub mod server;
 pub mod session;
 pub mod status;
 pub mod target;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::protocol::{
     credential::{Password, TokenHash, Verifier},
+    directory::{Directory, ServerChange},
     file::FileId,
     name::{RoomKey, RoomName, UserName},
     refusal::Refusal,
@@ -53,6 +54,10 @@ pub struct Asked<'a> {
     pub origin: Origin,
     /// Whether a user is online, on any server. The state does not know guests who have done nothing yet.
     pub is_online: &'a dyn Fn(&UserName) -> bool,
+    /// The servers of the cluster, as this server knows them.
+    pub servers: &'a Directory,
+    /// Whether a majority that lives would be left by a change of the servers, as far as this server sees.
+    pub would_live: &'a dyn Fn(&ServerChange) -> Result<(), Refusal>,
 }
 
 impl Asked<'_> {

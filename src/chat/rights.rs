@@ -84,6 +84,8 @@ pub enum ClusterPermission {
     Export,
     /// Take out every room.
     ExportAll,
+    /// See which servers the cluster has, and change that.
+    ManageServers,
     /// Not bound by the limits of an address, and may use the connections that are kept in reserve.
     PassLimits,
     /// Forget old events and abandoned uploads.
@@ -94,7 +96,7 @@ pub enum ClusterPermission {
 
 /// The part of the cluster. Letters: **n**ot logged in, **g**uest, **u**ser with an account, **b**ot,
 /// **a**dministrator, **o**perator, the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterPermission, &str); 20] = [
+const CLUSTER_RIGHTS: [(ClusterPermission, &str); 21] = [
     (ClusterPermission::UseRooms, "guba"),
     (ClusterPermission::Register, "ngubao"),
     (ClusterPermission::RegisterAdministrator, "o"),
@@ -112,6 +114,7 @@ const CLUSTER_RIGHTS: [(ClusterPermission, &str); 20] = [
     (ClusterPermission::ImportAnywhere, "o"),
     (ClusterPermission::Export, "ao"),
     (ClusterPermission::ExportAll, "o"),
+    (ClusterPermission::ManageServers, "o"),
     (ClusterPermission::PassLimits, "ao"),
     (ClusterPermission::Forget, "c"),
     (ClusterPermission::Operate, "o"),
@@ -142,6 +145,7 @@ need! {
     LogIn: Login;
     BecomeOperator: OperatorChallenge, OperatorLogin;
     Watch: ListServers, AskStatus, Ping;
+    ManageServers: Servers, PlanServers;
     ListUsers: Users;
     ReadAudit: Audit;
     Export: Export, ExportRooms;
@@ -443,6 +447,7 @@ mod tests {
         ImportAnywhere        0000010
         Export                0000110
         ExportAll             0000010
+        ManageServers         0000010
         PassLimits            0000110
         Forget                0000001
         Operate               0000010

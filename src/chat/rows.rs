@@ -26,6 +26,7 @@ use crate::{
     protocol::{
         binary,
         credential::TokenHash,
+        directory::Directory,
         file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
@@ -83,6 +84,8 @@ pub const AUDIT: u8 = 38;
 pub const LEAD: u8 = 39;
 /// Table of one row: when the last backup was made.
 pub const LAST_BACKUP: u8 = 40;
+/// Table of one row: which servers the cluster has, once that was changed.
+pub const SERVERS: u8 = 41;
 /// The first byte of every value, but for those of [`INVITED`].
 const VALUE_VERSION: u8 = 1;
 /// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
@@ -115,6 +118,7 @@ pub(super) enum Record {
     Audit(u64, audit::Entry),
     Lead(Lead),
     LastBackup(u64),
+    Servers(Directory),
 }
 
 /// The part of a room that changes seldom.
@@ -245,6 +249,10 @@ pub(super) fn last_backup(at_ms: u64) -> Row {
     row(key(LAST_BACKUP, &[]), &at_ms)
 }
 
+pub(super) fn servers(servers: Option<&Directory>) -> Row {
+    maybe(key(SERVERS, &[]), servers)
+}
+
 pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
     row(key(SENT, &[user.0, place as u64]), slot)
 }
@@ -334,6 +342,7 @@ fn record(table: u8, rest: &[u8], value: &[u8]) -> Result<Record, RowError> {
         (AUDIT, Some(&[number])) => Record::Audit(number, decode(value)?),
         (LAST_BACKUP, Some([])) => Record::LastBackup(decode(value)?),
         (LEAD, Some([])) => Record::Lead(decode(value)?),
+        (SERVERS, Some([])) => Record::Servers(decode(value)?),
         (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(value)?),
         _ => return Err(RowError::Unknown),

@@ -18,8 +18,9 @@ use crate::{
     disk::{RoomId, Row},
     protocol::{
         credential::{TokenHash, Verifier},
+        directory::Directory,
         file::FileId,
-        name::{RoomKey, RoomName, UserKey, UserName},
+        name::{RoomKey, RoomName, ServerId, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
     },
@@ -51,6 +52,8 @@ pub struct State {
     pub(super) lead: Option<Lead>,
     /// When the last backup was made, milliseconds since the Unix epoch.
     pub(super) last_backup_ms: Option<u64>,
+    /// Which servers the cluster has, once that was changed.
+    pub(super) servers: Option<Directory>,
 }
 
 impl State {
@@ -131,6 +134,7 @@ impl State {
             Record::Audit(number, entry) => drop(self.audit.insert(number, entry)),
             Record::LastBackup(at_ms) => self.last_backup_ms = Some(at_ms),
             Record::Lead(lead) => self.lead = Some(lead),
+            Record::Servers(servers) => self.servers = Some(servers),
             Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
@@ -176,8 +180,30 @@ impl State {
     /// that say so. The old servers are forgotten: those of the new cluster are others.
     pub fn begin_epoch(&mut self) -> Vec<Row> {
         self.restores += 1;
+        self.servers = None;
         let forgotten = self.origins.clear().into_iter().map(rows::no_origin);
-        forgotten.chain([rows::restores(self.restores)]).collect()
+        forgotten.chain([rows::restores(self.restores), rows::servers(None)]).collect()
+    }
+
+    /// Which servers the cluster has; `None` if those of its configuration were never changed.
+    pub fn servers(&self) -> Option<&Directory> {
+        self.servers.as_ref()
+    }
+
+    /// Settles the change of the servers that is under way, if those that count by the entry `index` are what
+    /// it wants: those whose nodes vote, and those that have any node that counts. Gives the rows that say
+    /// so. Part of applying that entry.
+    pub fn settle_servers(
+        &mut self,
+        index: u64,
+        votes: impl Fn(&ServerId) -> bool,
+        counts: impl Fn(&ServerId) -> bool,
+    ) -> Vec<Row> {
+        let settled = self.servers.as_ref().and_then(|servers| servers.settled(index, votes, counts));
+        let Some(settled) = settled else { return Vec::new() };
+        let row = rows::servers(Some(&settled));
+        self.servers = Some(settled);
+        vec![row]
     }
 
     /// How many messages there are in all rooms.

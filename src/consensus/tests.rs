@@ -22,7 +22,8 @@ fn config() -> ReplicaConfig {
     };
     ReplicaConfig {
         server_id: server(1).server_id,
-        servers: vec![server(1), server(2)],
+        servers: vec![server(1), server(2)].into(),
+        joins: false,
         timing: Timing::default(),
         limits: Limits::default(),
         auth: Default::default(),

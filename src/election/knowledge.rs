@@ -44,6 +44,12 @@ impl Knowledge {
         }
     }
 
+    /// The servers are those of `config` from now on.
+    pub fn follow(&mut self, config: &ReplicaConfig, majority: usize) {
+        self.ring_position = config.ring_position();
+        self.majority = majority;
+    }
+
     /// Takes in a new standing; returns whether this server has become leader.
     pub fn on_standing(&mut self, now_ms: u64, standing: Standing) -> bool {
         let before = self.standing.as_ref();

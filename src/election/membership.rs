@@ -116,6 +116,16 @@ impl Membership {
         }
     }
 
+    /// The servers are those of `config` from now on. Those that stay are believed to be what they were.
+    pub fn follow(&mut self, config: &ReplicaConfig) {
+        let is_other = |id: &ServerId| *id != config.server_id;
+        self.peers.retain(|id, _| is_other(id) && config.servers.entry(id).is_some());
+        for server in config.servers.iter().filter(|server| is_other(&server.server_id)) {
+            self.peers.entry(server.server_id.clone()).or_default();
+        }
+        self.changed = true;
+    }
+
     /// Believes servers dead that were silent for too long. Due every [`PULSE_MS`].
     pub fn tick(&mut self, now_ms: u64) {
         self.excuse_own_pause(now_ms);
@@ -283,6 +293,7 @@ mod tests {
         Membership::new(&ReplicaConfig {
             server_id: id(1),
             servers: (1..=3).map(server).collect(),
+            joins: false,
             timing: Timing::default(),
             limits: Limits::default(),
             auth: Default::default(),

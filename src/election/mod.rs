@@ -244,6 +244,15 @@ impl Election {
         }
     }
 
+    /// The servers are those of `config` from now on. What is under way ends: the ring is another one.
+    pub fn follow(&mut self, config: &ReplicaConfig) {
+        self.ring = Ring::new(config);
+        self.step_ms = STEP_MS * config.servers_above() as u64;
+        self.knowledge.follow(config, self.ring.majority());
+        self.rest();
+        self.kept = None;
+    }
+
     /// Takes in an input. Fetch its outputs with [`Election::output`].
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         self.now_ms = now_ms;

@@ -5,7 +5,7 @@ use crate::{
     protocol::{datagram::Token, name::ServerId},
 };
 
-/// All configured servers in the order of their ring positions, seen from one of them.
+/// All servers that vote, in the order of their ring positions, seen from one of them.
 #[derive(Debug)]
 pub(super) struct Ring {
     me: ServerId,
@@ -24,7 +24,7 @@ pub(super) struct Hop {
 impl Ring {
     pub fn new(config: &ReplicaConfig) -> Self {
         let mut order: Vec<_> =
-            config.servers.iter().map(|server| (server.server_id.clone(), server.ring_position)).collect();
+            config.servers.voting().map(|server| (server.server_id.clone(), server.ring_position)).collect();
         order.sort_by_key(|(_, position)| *position);
         let after_me = order.iter().position(|(id, _)| *id == config.server_id).map_or(0, |place| place + 1);
         order.rotate_left(after_me);
@@ -35,7 +35,7 @@ impl Ring {
         &self.me
     }
 
-    /// More than half of the configured servers.
+    /// More than half of them.
     pub fn majority(&self) -> usize {
         self.order.len() / 2 + 1
     }

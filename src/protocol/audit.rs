@@ -22,7 +22,8 @@ macro_rules! words {
 }
 
 words! {
-    /// The kind of deed, named as the request that asks for it. Stored by position: new ones go to the end.
+    /// The kind of deed, mostly named as the request that asks for it. Stored by position: new ones go to the
+    /// end.
     Action {
         Kick = "kick",
         Ban = "ban",
@@ -48,6 +49,10 @@ words! {
         ImportRoom = "import_room",
         TransferLeader = "transfer_leader",
         BackupMade = "backup_made",
+        ServerAdd = "server_add",
+        ServerRemove = "server_remove",
+        ServerReplace = "server_replace",
+        ServerDrain = "server_drain",
     }
 }
 

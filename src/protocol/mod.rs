@@ -10,6 +10,7 @@ pub mod binary;
 pub mod checked;
 pub mod credential;
 pub mod datagram;
+pub mod directory;
 pub mod emoji;
 pub mod envelope;
 pub mod event;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     binary::{self, DecodeError},
+    directory::Directory,
     name::{RoomKey, ServerId, UserKey, UserName},
     report::Report,
 };
@@ -123,6 +124,14 @@ pub enum PeerMessage {
     },
     /// The state of the sender.
     Report(Box<Report>),
+    /// Which servers the cluster has, as the sender has applied it. An answer, too, to a server that links
+    /// and is not among them, or should not be the one that dials.
+    Servers {
+        /// The sender's cluster; `None` before the first meeting.
+        cluster_id: Option<u64>,
+        /// All of them.
+        servers: Directory,
+    },
 }
 
 impl LogEntry {

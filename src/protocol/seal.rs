@@ -126,6 +126,15 @@ impl Sealer {
         Sealer { mac, me, run, counter: 0, peers }
     }
 
+    /// Only these are listened to from now on. Of those that stay, what is known of their runs stays as well.
+    pub fn follow(&mut self, peers: impl IntoIterator<Item = ServerId>) {
+        let mut known = std::mem::take(&mut self.peers);
+        for peer in peers.into_iter().filter(|peer| *peer != self.me) {
+            let of_peer = known.remove(&peer).unwrap_or_default();
+            self.peers.insert(peer, of_peer);
+        }
+    }
+
     /// Notes that an authenticated peer link is open to `peer` in this run of it.
     pub fn met(&mut self, peer: &ServerId, run: Run) {
         if let Some(peer) = self.peers.get_mut(peer) {

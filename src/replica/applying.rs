@@ -1,7 +1,7 @@
 //! Committed entries become state, rows, events and answers.
 
 use crate::{
-    chat::{Applied as Outcome, Entry, Published, entry::decode},
+    chat::{Applied as Outcome, Command, Entry, Published, entry::decode},
     disk::{Storage, StorageError},
     protocol::peer::{LogEntry, LogEntryKind},
 };
@@ -24,8 +24,12 @@ impl<S: Storage> Replica<S> {
                     self.apply_command(now, entry.index, &decoded)?;
                 }
                 LogEntryKind::Configure => {
-                    let (rows, removed) = self.node.apply_configure(&entry, &mut self.outputs)?;
+                    let (rows, removed) = self.node.apply_configure(&entry)?;
                     self.unsaved.add_rows(rows);
+                    if removed.contains(&self.node.identity.node_id) {
+                        self.node.node_removed(self.state.servers(), &mut self.outputs);
+                    }
+                    self.settle_servers(entry.index);
                     // A snapshot for a server that joins must contain it.
                     self.unsaved.hurry();
                     for node in removed {
@@ -35,7 +39,19 @@ impl<S: Storage> Replica<S> {
             }
         }
         self.unsaved.applied(now, self.node.applied(last.0, last.1));
+        self.follow_log();
         Ok(())
+    }
+
+    /// The change of the servers that is under way has reached its end, if the nodes that count say so: the
+    /// same on all servers, since the log has decided both.
+    fn settle_servers(&mut self, index: u64) {
+        let node = &self.node;
+        if node.is_between_voters() {
+            return;
+        }
+        let rows = self.state.settle_servers(index, |id| node.votes(id), |id| node.counts(id));
+        self.unsaved.add_rows(rows);
     }
 
     fn apply_command(&mut self, now: Now, index: u64, entry: &Entry) -> Result<(), StorageError> {
@@ -46,6 +62,12 @@ impl<S: Storage> Replica<S> {
         let counted = self.counts.applied(outcome.as_ref());
         self.passages.keep(origin, Step::Applied { index, outcome: counted });
         self.unsaved.add(&mut effects);
+        if let Command::ChangeServers(_) = command {
+            // A server that is taken back before it came has no node that could go.
+            self.settle_servers(index);
+            // A snapshot for a server that joins has to know of it.
+            self.unsaved.hurry();
+        }
         self.unsaved.add_events(effects.events.iter().map(Published::row));
         self.unsaved.add_events(effects.rewritten.iter().cloned());
         let here = origin.node_id == self.node.identity.node_id && origin.boot == self.node.identity.boot;

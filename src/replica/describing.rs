@@ -54,7 +54,8 @@ impl<S: Storage> Described<'_, S> {
         let servers = self
             .config
             .servers
-            .iter()
+            .for_clients()
+            .into_iter()
             .map(|server| {
                 let me = server.server_id == self.config.server_id;
                 let (host, tcp_port) = server.client_address();
@@ -132,6 +133,9 @@ impl<S: Storage> Described<'_, S> {
             Role::Forming => {
                 if let Some(complaint) = self.node.complaint() {
                     return complaint.into();
+                }
+                if let Some(waits) = self.node.waits() {
+                    return waits.into();
                 }
                 let missing: BTreeSet<&str> = self
                     .config

@@ -9,6 +9,7 @@ use crate::{
     fanout::{ConnId, Instruction},
     protocol::{
         credential::{Done, Job},
+        directory::Directory,
         envelope::{BadRequest, RequestHead},
         name::ServerId,
         peer::{PeerMessage, SnapshotHead},
@@ -147,6 +148,13 @@ pub enum Output {
     /// This server's data must not be used: set it aside and start anew, empty, under a new incarnation.
     Quarantine {
         /// Why, in one sentence.
+        reason: String,
+    },
+    /// The servers of the cluster are these from now on: links, heartbeats and the election follow.
+    Servers(Box<Directory>),
+    /// This server belongs to its cluster no more, and ends.
+    Removed {
+        /// How that is known and what can be done, in one sentence.
         reason: String,
     },
     /// After `Stop`: nothing more is waited for.

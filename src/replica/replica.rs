@@ -16,6 +16,7 @@ use crate::{
     election::Standing,
     fanout::Instruction,
     protocol::{
+        directory::Directory,
         name::ServerId,
         peer::{NodeId, PeerMessage, RaftMessage},
         said::Said,
@@ -30,7 +31,7 @@ use super::{
     describing::{self, Described},
     io::{Input, Now, Output},
     leading::{Forwarded, Leading},
-    node::Node,
+    node::{Heard, Node},
     outputs::Outputs,
     passages::{Passage, Passages, Step},
     proposals::Proposals,
@@ -41,6 +42,9 @@ use super::{
 
 /// How long a stop waits for the handover and for answers that are still due.
 const STOP_MS: u64 = 1_500;
+
+/// How often a server that should have no clients sends those elsewhere that have come.
+const MOVE_MS: u64 = 1_000;
 
 /// An orderly stop under way: hand over, send the clients elsewhere, give the answers that are due.
 struct Stopping {
@@ -58,6 +62,14 @@ pub enum TurnState {
     Done,
 }
 
+/// What the clients were last told.
+#[derive(PartialEq, Eq)]
+struct Announced {
+    leader: Option<ServerId>,
+    /// The servers that they may use, and which of them lived.
+    servers: Vec<(ServerId, bool)>,
+}
+
 pub struct Replica<S: Storage> {
     config: Arc<ReplicaConfig>,
     pub(super) node: Node<S>,
@@ -73,20 +85,25 @@ pub struct Replica<S: Storage> {
     under_way: Option<Turn>,
     pub(super) counts: Counts,
     pub(super) passages: Passages,
-    /// The leader and the living servers that the clients were last told.
-    announced: Option<(Option<ServerId>, Vec<bool>)>,
+    announced: Option<Announced>,
     started_ms: u64,
+    /// When clients are sent elsewhere next, if this server should have none.
+    next_move_ms: u64,
     stopping: Option<Stopping>,
 }
 
 impl<S: Storage> Replica<S> {
-    /// Starts from what the disk holds.
+    /// Starts from what the disk holds. The servers are those of its log, if that has any.
     pub fn open(config: ReplicaConfig, storage: S, now: Now) -> Result<Self, StorageError> {
         let loaded = storage.load()?;
-        let config = Arc::new(config);
-        Ok(Replica {
+        let state = load_state(&loaded)?;
+        let known = config.servers.version;
+        let servers = state.servers().filter(|servers| servers.version > known).cloned();
+        let servers = servers.unwrap_or_else(|| config.servers.clone());
+        let config = Arc::new(ReplicaConfig { servers, ..config });
+        let mut replica = Replica {
             node: Node::open(Arc::clone(&config), storage, &loaded, now)?,
-            state: load_state(&loaded)?,
+            state,
             clients: Clients::default(),
             proposals: Proposals::default(),
             leading: None,
@@ -99,9 +116,14 @@ impl<S: Storage> Replica<S> {
             passages: Passages::default(),
             announced: None,
             started_ms: now.mono_ms,
+            next_move_ms: now.mono_ms,
             stopping: None,
             config,
-        })
+        };
+        if replica.config.servers.entry(&replica.config.server_id).is_none() {
+            replica.node.remove("its log says so", &mut replica.outputs);
+        }
+        Ok(replica)
     }
 
     /// Takes in an input. Not to be called in the middle of a turn.
@@ -248,6 +270,11 @@ impl<S: Storage> Replica<S> {
         self.forget_old_events(now, trusts_clock);
         self.node.wipe(now);
         self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
+        let has_clients = self.config.servers.is_for_clients(&self.config.server_id);
+        if !has_clients && self.stopping.is_none() && now.mono_ms >= self.next_move_ms {
+            self.next_move_ms = now.mono_ms + MOVE_MS;
+            self.with_clients(now, Clients::move_away);
+        }
     }
 
     /// Calls the clients' part with what it needs of the others.
@@ -286,6 +313,11 @@ impl<S: Storage> Replica<S> {
             PeerMessage::Welcome { cluster_id, founders } => {
                 self.node.on_welcome(&from, cluster_id, founders, outputs);
             }
+            PeerMessage::Servers { cluster_id, servers } => {
+                if let Heard::News(servers) = self.node.on_servers(&from, cluster_id, servers, outputs) {
+                    self.follow_servers(servers);
+                }
+            }
             PeerMessage::Join { server_id, node_id } => self.node.on_join(&from, server_id, node_id),
             PeerMessage::Raft(message) => self.node.on_raft(now, &from, *message),
             presence @ PeerMessage::Presence { .. } => self.clients.on_peer_presence(now, &from, presence),
@@ -304,6 +336,28 @@ impl<S: Storage> Replica<S> {
             | PeerMessage::SnapshotEnd { .. }
             | PeerMessage::Report(_) => {}
         }
+    }
+
+    /// Follows the servers that the log has, if it is ahead of what is known here.
+    pub(super) fn follow_log(&mut self) {
+        let known = self.config.servers.version;
+        if let Some(servers) = self.state.servers().filter(|servers| servers.version > known).cloned() {
+            if servers.entry(&self.config.server_id).is_none() {
+                return self.node.remove("its log says so", &mut self.outputs);
+            }
+            self.follow_servers(servers);
+        }
+    }
+
+    /// The servers are these from now on. Those that are no more among them are told before their links end.
+    fn follow_servers(&mut self, servers: Directory) {
+        let config = ReplicaConfig { servers: servers.clone(), ..ReplicaConfig::clone(&self.config) };
+        self.config = Arc::new(config);
+        self.node.follow_servers(&self.config);
+        if let Some(message) = self.node.servers_message() {
+            self.node.tell_peers(&message, &mut self.outputs);
+        }
+        self.outputs.push(Output::Servers(Box::new(servers)));
     }
 
     /// Passes on what waits for a leader, or for this server to lead.
@@ -395,6 +449,7 @@ impl<S: Storage> Replica<S> {
         self.state = load_state(&loaded)?;
         self.unsaved = Unsaved::default();
         self.clients.restart(&mut self.outputs);
+        self.follow_log();
         if let crate::chat::Progress::Applied(seq) =
             self.state.progress(self.node.identity.node_id, self.node.identity.boot)
         {
@@ -467,14 +522,20 @@ impl<S: Storage> Replica<S> {
     /// Tells the clients which server leads and which live, if that has changed.
     fn announce(&mut self, now: Now) {
         // The numbers of clients change all the time; that alone is not announced.
-        let alive = self.config.servers.iter().map(|server| self.node.is_alive(&server.server_id)).collect();
-        let news = Some((self.leader(), alive));
+        let shown = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);
+        let servers = shown.map(|id| (id.clone(), self.node.is_alive(id))).collect();
+        let news = Some(Announced { leader: self.leader(), servers });
         if self.announced == news {
             return;
         }
         self.announced = news;
         let said = Said::push(self.server_list(), signature(&self.config, &self.state, now));
         self.outputs.fan_out(Instruction::SayAll { said });
+    }
+
+    /// The servers of the cluster, as the log has them or, before it was changed, the configuration.
+    pub fn servers(&self) -> &Directory {
+        &self.config.servers
     }
 
     /// This server as a member of its cluster.

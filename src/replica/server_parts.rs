@@ -5,7 +5,8 @@ use crate::{
     config::ReplicaConfig,
     disk::{EventRow, RoomId, Storage, StorageError},
     protocol::{
-        answer::Redirect,
+        answer::{Redirect, ServerPlan, ServerTable},
+        directory::ServerChange,
         name::ServerId,
         peer::PeerMessage,
         status::{Role, ServerList, Status},
@@ -71,7 +72,8 @@ impl<S: Storage> Server for ServerParts<'_, S> {
 
     fn redirect(&self, reason: &str) -> Option<Redirect> {
         let leader = self.node.leader().filter(|leader| **leader != self.config.server_id);
-        let alive = || self.node.view.peers.iter().filter(|(_, peer)| peer.alive).map(|(id, _)| id).max();
+        let serving = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);
+        let alive = || serving.filter(|id| **id != self.config.server_id && self.node.is_alive(id)).max();
         let to = leader.or_else(alive)?;
         let (host, tcp_port) = self.config.server(to)?.client_address();
         Some(Redirect { host: host.into(), tcp_port, server_id: to.clone(), reason: reason.into() })
@@ -79,6 +81,14 @@ impl<S: Storage> Server for ServerParts<'_, S> {
 
     fn server_list(&self, clients: u64) -> ServerList {
         self.described(clients).server_list()
+    }
+
+    fn server_table(&self) -> ServerTable {
+        self.node.server_table()
+    }
+
+    fn plan_servers(&self, change: &ServerChange) -> ServerPlan {
+        self.node.plan_servers(change)
     }
 
     fn status(&self, now: Now, clients: u64) -> Status {

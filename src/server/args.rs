@@ -32,6 +32,11 @@ pub struct Args {
     /// The addresses that clients are told, if they differ, as with the published ports of containers.
     #[arg(long, value_name = "ID=HOST:PORT,...", value_delimiter = ',')]
     pub client_addresses: Vec<ServerAddress>,
+    /// Join a cluster that is there: the configuration names this server and at least one of that cluster,
+    /// and without data this server begins none. It waits until it is let in by `syncnet-admin server add` or
+    /// `server replace`.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub join: Option<bool>,
     /// The name of the cluster, in place of that of the configuration file. Clusters of different names do
     /// not talk to each other, even with the same secret.
     #[arg(long, value_name = "NAME")]

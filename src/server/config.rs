@@ -16,6 +16,7 @@ use crate::{
     protocol::{
         credential::TokenHash,
         datagram::SERVERS_MAX,
+        directory::Directory,
         limits::{HISTORY_BYTES, LINE_BYTES_LEAST, Limits},
         name::ServerId,
         operator::OperatorKey,
@@ -43,6 +44,7 @@ pub struct Config {
     /// The sources of all other fields.
     source: Source,
     pub replica: ReplicaConfig,
+    me: ServerEntry,
     pub cluster_name: String,
     pub secret: ClusterSecret,
     /// Whether there is no secret, so that the public one is used on loopback.
@@ -147,7 +149,7 @@ impl Config {
 
     fn checked(source: Source, secret: Option<ClusterSecret>) -> Result<Config, SettingError> {
         let (args, file) = (&source.args, source.file.clone());
-        let ConfigFile { mut servers, .. } = file;
+        let ConfigFile { servers, .. } = file;
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
         file.timing.check().map_err(SettingError::from)?;
@@ -165,6 +167,9 @@ impl Config {
             return Err(SettingError::MulticastGroup(file.heartbeat.multicast_group));
         }
         let me = find_server(&servers, &args.server_id)?.clone();
+        if file.join && servers.len() == 1 {
+            return Err(SettingError::JoinsNone(me.server_id));
+        }
         let (secret, secret_is_public) = match secret {
             Some(secret) => (secret, false),
             None => (public_secret(&servers, &args.data_dir)?, true),
@@ -172,7 +177,6 @@ impl Config {
         let client_ip = listening_ip(&file.bind, &me);
         let loopback = loopback_like(client_ip);
         let on_loopback = servers.iter().all(|server| is_loopback(&server.host));
-        servers.sort_by_key(|server| server.ring_position);
         Ok(Config {
             cluster_name: file.cluster_name,
             secret,
@@ -201,8 +205,9 @@ impl Config {
             data_dir: args.data_dir.join(me.server_id.as_str()),
             log_file: args.log_dir.join(format!("server_{}.log", me.server_id)),
             replica: ReplicaConfig {
-                server_id: me.server_id,
-                servers,
+                server_id: me.server_id.clone(),
+                servers: servers.into(),
+                joins: file.join,
                 timing: file.timing,
                 limits: file.limits,
                 auth: Auth {
@@ -216,6 +221,7 @@ impl Config {
                 keep_entries: file.keep_entries,
             },
             source,
+            me,
         })
     }
 
@@ -233,8 +239,25 @@ impl Config {
         &self.replica.server_id
     }
 
+    /// This server's entry in its own configuration.
     pub fn me(&self) -> &ServerEntry {
-        self.replica.server(&self.replica.server_id).expect("the check found it")
+        &self.me
+    }
+
+    /// The servers are those of the log from now on, if it has any. The own ports stay those of the
+    /// configuration.
+    pub fn follow(&mut self, servers: &Directory) {
+        let me = &self.me;
+        if let Some(listed) = servers.entry(&me.server_id).filter(|listed| listed.port != me.port) {
+            log::warn!(
+                "the others look for {} at {}:{}, and it listens at port {}: one of the two is wrong",
+                me.server_id,
+                listed.host,
+                listed.port,
+                me.port
+            );
+        }
+        self.replica.servers = servers.clone();
     }
 
     /// All servers but this one.
@@ -286,6 +309,7 @@ fn read_settings(args: &Args) -> Result<(ConfigFile, String), ConfigError> {
     if let Some(name) = &args.cluster_name {
         file.cluster_name.clone_from(name);
     }
+    file.join = args.join.unwrap_or(file.join);
     file.bind = args.bind.or(file.bind);
     file.log.level = args.log_level.unwrap_or(file.log.level);
     file.metrics.listen = args.metrics_listen.or(file.metrics.listen);

@@ -90,6 +90,9 @@ pub enum SettingError {
     /// There are no servers, or too many.
     #[error("there are {0} servers; there must be 1 to {SERVERS_MAX}")]
     Servers(usize),
+    /// There is no cluster that it could join.
+    #[error("{0} is to join a cluster and its configuration names no server of one; name at least one")]
+    JoinsNone(ServerId),
     #[error("--server-id {server_id} is not among the servers ({known})")]
     NotAmong {
         server_id: ServerId,

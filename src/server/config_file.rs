@@ -27,7 +27,12 @@ use super::credentials::Costs;
 pub struct ConfigFile {
     /// Clusters of different names do not talk to each other, even with the same secret.
     pub cluster_name: String,
+    /// All servers of the cluster, when it begins. Once its servers were changed its log says which there
+    /// are.
     pub servers: Vec<ServerEntry>,
+    /// Whether this server is to join a cluster that is there: then `servers` names this one and at least one
+    /// of that cluster.
+    pub join: bool,
     /// The address that this server's ports are bound to. Without it: loopback if this server's host is
     /// loopback, else all addresses of the machine.
     pub bind: Option<IpAddr>,
@@ -59,6 +64,7 @@ impl Default for ConfigFile {
         ConfigFile {
             cluster_name: "syncnet".into(),
             servers: local_servers(),
+            join: false,
             bind: None,
             timing: Timing::default(),
             limits: Limits::default(),

@@ -24,6 +24,7 @@ use crate::{
     fanout::{ConnId, Instruction},
     protocol::{
         datagram::Run,
+        directory::Directory,
         name::ServerId,
         peer::PeerMessage,
         report::Report,
@@ -131,6 +132,9 @@ pub struct Core {
     led_term: Option<u64>,
     has_seen_leader: bool,
     is_stopped: bool,
+    /// What a server is told that links and should not: of which cluster, and which entry made its servers
+    /// so.
+    told: Option<(Option<u64>, u64)>,
     /// Why the data must not be used any more.
     doubt: Option<String>,
 }
@@ -157,6 +161,7 @@ impl Core {
             led_term: None,
             has_seen_leader: false,
             is_stopped: false,
+            told: None,
             doubt: None,
         }
     }
@@ -295,6 +300,10 @@ impl Core {
             PeerEvent::Message { peer, message: PeerMessage::Report(report), .. } => {
                 return self.context.board.hear(self.context.clock.mono_ms(), peer, *report);
             }
+            // It may be the answer to a question, which has no link.
+            PeerEvent::Message { peer, message: message @ PeerMessage::Servers { .. }, .. } => {
+                Input::Peer { from: peer, message }
+            }
             PeerEvent::Message { peer, link, message } if self.is_current(&peer, link) => {
                 Input::Peer { from: peer, message }
             }
@@ -351,6 +360,8 @@ impl Core {
                 Output::Quarantine { reason } => self.doubt = Some(reason),
                 Output::Credential { conn, job } => self.give(conn, ReaderTask::Work(job)),
                 Output::ReadOn { conn } => self.give(conn, ReaderTask::ReadOn),
+                Output::Servers(servers) => self.follow(*servers),
+                Output::Removed { reason } => data::end_removed(&reason),
                 Output::Stopped => self.is_stopped = true,
             }
         }
@@ -385,6 +396,7 @@ impl Core {
         if is_news || now.mono_ms >= self.described_ms + DESCRIBE_MS {
             self.described_ms = now.mono_ms;
             self.context.shared.described(self.replica.status(now), self.replica.server_list());
+            self.tell_servers();
             if self.dropped > 0 {
                 log::warn!("dropped, as the queues to peers were full: {}", counted(self.dropped, "message"));
                 self.dropped = 0;
@@ -394,6 +406,34 @@ impl Core {
             self.note_election();
             self.log_standing();
             self.outlets.datagrams.standing_changed();
+        }
+    }
+
+    /// The servers of the cluster are these from now on.
+    fn follow(&mut self, servers: Directory) {
+        let names: Vec<_> = servers.iter().map(|server| server.server_id.as_str()).collect();
+        log::info!("the servers of the cluster are {} now (entry {})", names.join(", "), servers.version);
+        let Context { shared, metrics, .. } = &*self.context;
+        let config = ReplicaConfig { servers, ..self.context.config().replica.clone() };
+        shared.set_servers(config.servers.clone());
+        metrics.follow(&config.servers, &config.server_id);
+        self.outlets.datagrams.follow(&config);
+        if let Err(error) = self.outlets.links.follow(&config.servers) {
+            data::end_process(&format!("there is no thread for a new server: {error}"));
+        }
+        // They were told why; the links end behind that.
+        let gone = self.outgoing.iter().filter(|(peer, _)| config.servers.entry(peer).is_none());
+        gone.for_each(|(_, outgoing)| outgoing.close());
+        self.tell_servers();
+    }
+
+    fn tell_servers(&mut self) {
+        let cluster_id = self.replica.node().identity.cluster.as_ref().map(|cluster| cluster.cluster_id);
+        let servers = self.replica.servers();
+        let told = Some((cluster_id, servers.version));
+        if self.told != told {
+            self.told = told;
+            self.outlets.links.tell(cluster_id, servers);
         }
     }
 
@@ -468,11 +508,12 @@ impl Core {
             .hand_over(clients.iter().map(|client| Instruction::Forget { conn: client.conn }).collect());
         outlets.links.hang_up();
         outlets.readers.set(Vec::new());
+        let servers = replica.servers().clone();
         drop(replica);
         // The new replica ignores what the old connections still send: it knows none of them, and no number
         // is used twice.
         let opened = data::set_aside(&context.config())
-            .and_then(|()| data::open(&context.config(), context.clock, &context.metrics));
+            .and_then(|()| data::open(&context.config(), &servers, context.clock, &context.metrics));
         let readers = opened.and_then(|replica| {
             let readers = data::readers(&replica, context.config().threads.query)?;
             Ok((replica, readers))

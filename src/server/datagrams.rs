@@ -19,12 +19,14 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    config::ReplicaConfig,
     election::{
         self, Election, Standing,
         membership::{LinkEvent, Membership, PULSE_MS},
     },
     protocol::{
         datagram::{Announce, Datagram, Heartbeat, Receipt, Run, Token},
+        directory::Directory,
         name::ServerId,
         seal::{DATAGRAM_BYTES, Rejected, Sealer},
     },
@@ -96,7 +98,7 @@ impl Datagrams {
         let events = mailbox(QUEUE, &wake);
         context.metrics.watch(Queue::Election, events.1.depth());
         Ok(Datagrams {
-            sealer: Mutex::new(sealer(&context.config(), run)),
+            sealer: Mutex::new(sealer(&context.config(), &context.shared.servers(), run)),
             membership: RwLock::new(Membership::new(&context.config().replica)),
             context,
             addresses,
@@ -110,7 +112,15 @@ impl Datagrams {
 
     /// This server goes on under another run.
     pub fn restart(&self, run: Run) {
-        *self.sealer.lock() = sealer(&self.context.config(), run);
+        *self.sealer.lock() = sealer(&self.context.config(), &self.context.shared.servers(), run);
+    }
+
+    /// The servers are those of `config` from now on. The election follows when it wakes.
+    pub fn follow(&self, config: &ReplicaConfig) {
+        self.sealer.lock().follow(config.servers.iter().map(|server| server.server_id.clone()));
+        self.membership.write().follow(config);
+        self.wake.ring();
+        self.beat_now.ring();
     }
 
     /// Something happened to a peer link. Called on the link's own thread.
@@ -152,8 +162,10 @@ impl Datagrams {
         let Standing { data, leads, votes, .. } = self.context.shared.standing();
         let config = self.context.config();
         let me = config.me();
+        let servers = self.context.shared.servers();
+        let ring_position = servers.entry(&me.server_id).unwrap_or(me).ring_position;
         self.send_to_all(&Datagram::Heartbeat(Heartbeat {
-            ring_position: me.ring_position,
+            ring_position,
             leads_term: leads.then_some(data.term),
             data,
             votes,
@@ -165,16 +177,16 @@ impl Datagrams {
 
     fn send_to_all(&self, datagram: &Datagram) {
         let bytes = self.sealer.lock().seal(None, datagram);
-        let config = self.context.config();
-        let to_each = config.peers().filter_map(|peer| self.addresses.of(&peer.server_id, Port::Datagram));
-        for address in to_each.chain(self.group_addresses()) {
+        let servers = self.context.shared.servers();
+        let to_each = servers.iter().filter_map(|peer| self.addresses.of(&peer.server_id, Port::Datagram));
+        for address in to_each.chain(self.group_addresses(&servers)) {
             self.send(&bytes, address);
         }
     }
 
     /// The addresses for heartbeats besides each server's own. On loopback a broadcast does not reach a
     /// socket that is bound to one address, so there it is only sent if it is configured.
-    fn group_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    fn group_addresses(&self, servers: &Directory) -> impl Iterator<Item = SocketAddr> {
         let config = self.context.config();
         let heartbeat = &config.heartbeat;
         let usual = (!config.on_loopback).then_some(Ipv4Addr::BROADCAST);
@@ -183,7 +195,8 @@ impl Datagrams {
             Transport::Multicast => (Some(heartbeat.multicast_group), Port::Multicast),
         };
         let group = group.filter(|_| !config.peer_ip.is_ipv6());
-        let ports: BTreeSet<u16> = config.peers().filter_map(|peer| port.of(peer.port)).collect();
+        let others = servers.iter().filter(|server| server.server_id != *config.server_id());
+        let ports: BTreeSet<u16> = others.filter_map(|peer| port.of(peer.port)).collect();
         group.into_iter().flat_map(move |group| {
             ports.clone().into_iter().map(move |port| SocketAddr::new(IpAddr::V4(group), port))
         })
@@ -242,6 +255,7 @@ impl Datagrams {
     /// Runs failure detector and election until it is stopped.
     pub fn elect(&self, stop: &Stop) {
         let mut election = Election::new(&self.context.config().replica);
+        let mut version = self.context.config().replica.servers.version;
         let mut standing = None;
         let mut pulse_ms = 0;
         let mut viewed_ms = 0;
@@ -255,13 +269,19 @@ impl Datagrams {
             self.events.1.take(QUEUE, &mut events);
             let now_ms = self.context.clock.mono_ms();
             pulse_ms = now_ms;
+            let servers = self.context.shared.servers();
+            if servers.version != version {
+                version = servers.version;
+                let servers = Directory::clone(&servers);
+                election.follow(&ReplicaConfig { servers, ..self.context.config().replica.clone() });
+            }
             let (changed, view, missed) = {
                 let mut membership = self.membership.write();
                 membership.tick(now_ms);
                 (membership.take_changed(), membership.view(), membership.take_missed())
             };
             for (peer, count) in missed {
-                self.context.metrics.heartbeats_lost.of(&peer).inc_by(count);
+                self.context.metrics.heartbeats_lost(&peer, count);
             }
             let told = self.context.shared.standing();
             if standing.as_ref() != Some(&told) {
@@ -310,8 +330,8 @@ impl Datagrams {
     }
 }
 
-fn sealer(config: &Config, run: Run) -> Sealer {
-    let peers = config.peers().map(|peer| peer.server_id.clone());
+fn sealer(config: &Config, servers: &Directory, run: Run) -> Sealer {
+    let peers = servers.iter().map(|peer| peer.server_id.clone());
     Sealer::new(&config.secret, &config.cluster_name, config.server_id().clone(), run, peers)
 }
 

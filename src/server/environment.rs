@@ -12,10 +12,11 @@ use clap::{CommandFactory, FromArgMatches, error::ContextKind};
 use super::{args::Args, config_file::distance};
 
 /// The variables, each with the id of its option.
-pub const VARIABLES: [(&str, &str); 16] = [
+pub const VARIABLES: [(&str, &str); 17] = [
     ("SYNCNET_SERVER_ID", "server_id"),
     ("SYNCNET_SERVERS", "servers"),
     ("SYNCNET_CLIENT_ADDRESSES", "client_addresses"),
+    ("SYNCNET_JOIN", "join"),
     ("SYNCNET_CLUSTER_NAME", "cluster_name"),
     ("SYNCNET_BIND", "bind"),
     ("SYNCNET_CONFIG", "config"),

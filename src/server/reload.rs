@@ -29,6 +29,7 @@ pub enum Counts {
 pub const SETTINGS: &[(&str, Counts)] = &[
     ("cluster_name", Counts::AtStart),
     ("servers", Counts::AtStart),
+    ("join", Counts::AtStart),
     ("bind", Counts::AtStart),
     ("timing", Counts::AtStart),
     ("limits", Counts::AtOnce),

@@ -101,9 +101,18 @@ impl Server {
         let sockets = Sockets::bind(&config)?;
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::new(&config.replica, clock));
-        let replica = data::open(&config, clock, &metrics)?;
+        let mut config = config;
+        let replica = data::open(&config, &config.replica.servers, clock, &metrics)?;
+        // From here on the log says which servers there are.
+        config.follow(replica.servers());
+        metrics.follow(replica.servers(), config.server_id());
         let run = Run::from(&replica.node().data_mark());
-        let shared = Shared::new(clock, config.server_id().clone(), replica.standing());
+        let shared = Shared::new(
+            clock,
+            config.server_id().clone(),
+            replica.standing(),
+            config.replica.servers.clone(),
+        );
         let context = Arc::new(Context::new(config, clock, shared, metrics));
         let readers = Arc::new(Readers::default());
         readers.set(data::readers(&replica, context.config().threads.query).map_err(OpenError::from)?);
@@ -157,7 +166,8 @@ impl Server {
         let watched = datagrams.clone();
         let watcher: Watcher = Arc::new(move |peer, event: LinkEvent, run| watched.on_link(peer, event, run));
         let config = wiring.context.config();
-        let links = Links::new(&config, run, addresses, peer_events, watcher, stop.clone());
+        let links =
+            Links::new(&config, run, addresses, peer_events, watcher, wiring.threads.clone(), stop.clone());
         let core = Core::new(
             wiring.context.clone(),
             replica,
@@ -174,7 +184,7 @@ impl Server {
         );
         wiring.threads.spawn("replica", move || core.run())?;
         wiring.start_datagrams(&datagrams, sockets.multicast, &stop)?;
-        links.start(&wiring.threads, sockets.peers)?;
+        links.start(sockets.peers)?;
         wiring.start_discovery(sockets.discovery, &stop)?;
         wiring.start_board(&stop)?;
         let mut drawn = [0; 32];

@@ -1,6 +1,9 @@
 //! What the replica thread tells all other threads about this server.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use parking_lot::RwLock;
 
@@ -8,6 +11,7 @@ use crate::{
     election::Standing,
     protocol::{
         answer::Signature,
+        directory::Directory,
         envelope::AnswerTo,
         name::ServerId,
         refusal::Refusal,
@@ -37,11 +41,12 @@ pub struct Shared {
     is_leaving: AtomicBool,
     readyz_ms: AtomicU64,
     standing: RwLock<Standing>,
+    servers: RwLock<Arc<Directory>>,
     status: RwLock<Option<(Status, ServerList)>>,
 }
 
 impl Shared {
-    pub fn new(clock: Clock, server_id: ServerId, standing: Standing) -> Self {
+    pub fn new(clock: Clock, server_id: ServerId, standing: Standing, servers: Directory) -> Self {
         Shared {
             clock,
             server_id,
@@ -51,6 +56,7 @@ impl Shared {
             is_leaving: AtomicBool::new(false),
             readyz_ms: AtomicU64::new(0),
             standing: RwLock::new(standing),
+            servers: RwLock::new(Arc::new(servers)),
             status: RwLock::new(None),
         }
     }
@@ -100,6 +106,16 @@ impl Shared {
     /// The end of the replica's last turn, on the monotonic clock.
     pub fn turned_ms(&self) -> u64 {
         self.turned_ms.load(Ordering::Relaxed)
+    }
+
+    /// The servers of the cluster, as the replica has them.
+    pub fn servers(&self) -> Arc<Directory> {
+        Arc::clone(&self.servers.read())
+    }
+
+    /// The servers of the cluster are these from now on.
+    pub fn set_servers(&self, servers: Directory) {
+        *self.servers.write() = Arc::new(servers);
     }
 
     /// What the election needs to know of the replica.

@@ -63,13 +63,28 @@ impl Cluster {
         cluster
     }
 
-    /// Writes everything that this many servers need, and starts none.
-    pub fn prepare(servers: usize, mut config: Value) -> Cluster {
+    /// Starts so many servers and waits until they have settled. So many more machines are ready for servers
+    /// that join; each of those knows itself and the first server.
+    pub fn start_with_spare(servers: usize, spare: usize) -> Cluster {
+        let mut cluster = Cluster::prepare_with_spare(servers, spare, json!({}));
+        for server in 0..servers {
+            cluster.start_server(server);
+        }
+        cluster.settle();
+        cluster
+    }
+
+    /// Writes everything that so many servers need, and starts none.
+    pub fn prepare(servers: usize, config: Value) -> Cluster {
+        Cluster::prepare_with_spare(servers, 0, config)
+    }
+
+    fn prepare_with_spare(servers: usize, spare: usize, mut config: Value) -> Cluster {
         let turn = TURN.lock();
         let folder =
             tempfile::Builder::new().prefix("syncnet-cluster-").tempdir().expect("a temporary folder");
         let targets: Vec<Target> = (1..)
-            .zip(free_base_ports(servers).expect("free ports"))
+            .zip(free_base_ports(servers + spare).expect("free ports"))
             .map(|(number, port)| Target {
                 server_id: Some(format!("server{number}")),
                 host: "127.0.0.1".into(),
@@ -80,8 +95,15 @@ impl Cluster {
         let entries = targets.iter().enumerate().map(|(position, target)| {
             json!({"server_id": target.server_id, "host": target.host, "port": target.port, "ring_position": position})
         });
-        config["servers"] = entries.collect();
+        let entries: Vec<Value> = entries.collect();
+        config["servers"] = entries[..servers].into();
         fs::write(folder.path().join("config.json"), config.to_string()).expect("the folder is ours");
+        for server in servers..servers + spare {
+            config["servers"] = json!([entries[0], entries[server]]);
+            config["join"] = true.into();
+            let path = folder.path().join(format!("{}.json", name(server)));
+            fs::write(path, config.to_string()).expect("the folder is ours");
+        }
         for name in ["data", "logs"] {
             fs::create_dir(folder.path().join(name)).expect("the folder is new");
         }
@@ -107,6 +129,11 @@ impl Cluster {
         self.folder().join("data").join(name(server))
     }
 
+    fn config_of(&self, server: usize) -> PathBuf {
+        let own = self.folder().join(format!("{}.json", name(server)));
+        if own.exists() { own } else { self.folder().join("config.json") }
+    }
+
     /// What one server wrote to its console, all its lives after each other.
     pub fn console_of(&self, server: usize) -> String {
         fs::read_to_string(self.console_path(server)).unwrap_or_default()
@@ -130,7 +157,7 @@ impl Cluster {
         command
             .args(["--server-id", &name(server)])
             .arg("--config")
-            .arg(self.folder().join("config.json"))
+            .arg(self.config_of(server))
             .arg("--data-dir")
             .arg(self.folder().join("data"))
             .arg("--log-dir")

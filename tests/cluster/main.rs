@@ -50,6 +50,7 @@ mod freezes;
 mod hooks;
 mod kills;
 mod lost_data;
+mod membership;
 mod metrics;
 mod moving_in;
 mod repeats;

@@ -130,6 +130,7 @@ pub fn config(count: usize, me: usize) -> ReplicaConfig {
     ReplicaConfig {
         server_id: id(me),
         servers: servers.collect(),
+        joins: false,
         timing: Timing::default(),
         limits: Limits::default(),
         auth: Default::default(),

@@ -10,12 +10,12 @@ use syncnet::{
     chat::{
         Authority, Command, Entry, Origin, Proposal,
         command::{
-            BackupMade, Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot,
-            CreateHook, Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk,
-            FileDelete, FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite, Join, Kick,
-            Leave, Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register, RenameRoom,
-            RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, TransferLeader,
-            Unban, Unblock, Uninvite, Unmute, Unpin,
+            BackupMade, Ban, Block, ChangePassword, ChangeServers, CloseAccount, ClusterBan, ClusterUnban,
+            CreateBot, CreateHook, Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin,
+            FileChunk, FileDelete, FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite,
+            Join, Kick, Leave, Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register,
+            RenameRoom, RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch,
+            TransferLeader, Unban, Unblock, Uninvite, Unmute, Unpin,
         },
         entry::{decode, encode},
     },
@@ -23,6 +23,7 @@ use syncnet::{
     protocol::{
         Event, EventKind, FileId, FileInfo, Message, Role, RoomName, ServerId, UserName,
         credential::{ScramVerifier, TokenHash, Verifier},
+        directory::{ServerChange, ServerEntry},
         export::{Imported, ImportedRoom},
         file::NewFile,
         moderation::{self, Retention},
@@ -55,6 +56,18 @@ fn verifier() -> Box<Verifier> {
 
 fn new_file() -> NewFile {
     NewFile { room: room(), name: "cat.png".into(), size: 70_000, content_type: "image/png".into() }
+}
+
+fn server(number: u16) -> ServerEntry {
+    let server_id = ServerId::new(&format!("server{number}")).expect("an id");
+    ServerEntry {
+        client_port: Some(443),
+        ..ServerEntry::new(server_id, "host", 8_000 + number, number.into())
+    }
+}
+
+fn change_servers(change: ServerChange) -> Command {
+    Command::ChangeServers(ChangeServers { change, configured: vec![server(1)] })
 }
 
 fn name(command: &Command) -> String {
@@ -145,6 +158,10 @@ fn commands() -> Vec<Command> {
         Command::RenameRoom(RenameRoom { room: room(), name: RoomName::new("den").unwrap() }),
         Command::DeleteRoom(DeleteRoom { room: room() }),
         Command::GuestLogin(GuestLogin),
+        change_servers(ServerChange::Add(server(4))),
+        change_servers(ServerChange::Remove(server(3).server_id)),
+        change_servers(ServerChange::Replace { old: server(1).server_id, new: server(6) }),
+        change_servers(ServerChange::Drain { server_id: server(2).server_id, drained: true }),
     ];
     commands.extend(moderations());
     commands.extend(administrations());

@@ -99,6 +99,12 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("export_rooms", r#"{"after":"a","limit":5}"#),
     ("rename_room", r#"{"room":"a","name":"d"}"#),
     ("delete_room", r#"{"room":"d"}"#),
+    ("servers", r#"{}"#),
+    (
+        "plan_servers",
+        r#"{"change":"replace","server_id":"d","replaces":"a","host":"h","port":1,"ring_position":1,"client_host":"h","client_port":1}"#,
+    ),
+    ("change_servers", r#"{"change":"drain","server_id":"a"}"#),
     ("ping", r#"{"barrier":false}"#),
     ("server_list", r#"{}"#),
     ("client_discovery", r#"{}"#),

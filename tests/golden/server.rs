@@ -205,6 +205,7 @@ impl World {
         let config = ReplicaConfig {
             server_id: id(server),
             servers: (1..=self.setup.servers).map(entry).collect(),
+            joins: false,
             timing: Timing::default(),
             limits: self.setup.limits.clone(),
             auth: Auth { mode: self.setup.auth, ..Auth::default() },
@@ -328,6 +329,8 @@ impl World {
             | Output::SnapshotUnreadable { .. }
             | Output::Damaged { .. }
             | Output::Complaint { .. }
+            | Output::Servers(_)
+            | Output::Removed { .. }
             | Output::Quarantine { .. } => {
                 panic!("no script goes so far: {output:?}");
             }

@@ -9,6 +9,7 @@ mod files;
 mod http;
 mod http_client;
 mod limits;
+mod membership;
 mod metrics;
 mod one_server;
 mod program;

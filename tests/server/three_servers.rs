@@ -86,7 +86,7 @@ impl Drop for Cluster {
 }
 
 /// Sends `count` messages on a connection of its own, one after the other; returns their places.
-fn say(cluster: &Cluster, place: usize, user: &str, count: u64) -> Vec<u64> {
+pub fn say(cluster: &Cluster, place: usize, user: &str, count: u64) -> Vec<u64> {
     let mut client = cluster.client(place);
     let join =
         json!({"msg_type": "create_join", "sender_id": user, "data": {"room": "lobby"}, "request_id": 0});

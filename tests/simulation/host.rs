@@ -233,6 +233,7 @@ pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
     ReplicaConfig {
         server_id: server_id(number),
         servers: (0..scenario.servers).map(entry).collect(),
+        joins: false,
         timing: Timing::default(),
         limits: Limits {
             outbox_bytes: scenario.outbox_bytes,

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use syncnet::{
+    config::ReplicaConfig,
     disk::{HardState, Reader, StorageError},
     election::{
         self,
@@ -14,6 +15,7 @@ use syncnet::{
         answer::Signature,
         credential::Job,
         datagram::{Announce, Datagram},
+        directory::Directory,
         json,
     },
     replica::{
@@ -299,6 +301,12 @@ impl Cluster {
                 Output::Complaint { reason } => {
                     self.trace.say(self.now, || format!("{} complains: {reason}", server + 1));
                 }
+                Output::Servers(servers) => self.follow(server, *servers),
+                Output::Removed { reason } => {
+                    self.trace.say(self.now, || format!("{} ends: {reason}", server + 1));
+                    self.kill(server, true);
+                    return Ok(());
+                }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
                     return Ok(());
@@ -323,6 +331,16 @@ impl Cluster {
             self.schedule_at(self.now, server, ServerEvent::Wake);
         }
         Ok(())
+    }
+
+    /// The servers of the cluster are these from now on.
+    fn follow(&mut self, server: usize, servers: Directory) {
+        let config = ReplicaConfig { servers, ..self.config(server) };
+        let process = self.process(server);
+        process.sealer.follow(config.servers.iter().map(|entry| entry.server_id.clone()));
+        process.membership.follow(&config);
+        process.election.follow(&config);
+        self.tell_view(server, false);
     }
 
     /// Tells the election, the peers and the judge of the replica's new state.

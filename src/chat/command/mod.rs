@@ -172,6 +172,11 @@ pub enum Reply {
     File(FileInfo),
     /// To what changes nothing that users see.
     Done,
+    /// To [`ChangeServers`].
+    ServersChanged {
+        /// The log entry that says so.
+        version: u64,
+    },
     /// To [`Nothing`], and to commands of the cluster itself: no client waits for these.
     Nothing,
 }
@@ -312,4 +317,5 @@ commands! {
     guest_login: GuestLogin;
     transfer_leader: TransferLeader;
     backup_made: BackupMade;
+    change_servers: ChangeServers;
 }

@@ -489,6 +489,7 @@ fn trace_reply(reply: &Reply) -> String {
         Reply::Receiving { received, .. } => format!("received {received}"),
         Reply::File(file) => format!("file {} of {} bytes", file.name, file.size),
         Reply::Done => "done".into(),
+        Reply::ServersChanged { version } => format!("servers as of entry {version}"),
         Reply::Nothing => "nothing".into(),
     }
 }
@@ -518,6 +519,7 @@ fn table(number: u8) -> &'static str {
         rows::RECENT => "recent",
         rows::RESTORES => "restores",
         rows::AUDIT => "audit",
+        rows::SERVERS => "servers",
         other => panic!("table {other} has no name"),
     }
 }

@@ -89,6 +89,10 @@ fn done(command: &str, reply: &Reply, answer: &Answer) -> Vec<String> {
         | Answer::File(_)
         | Answer::FilePiece(_)
         | Answer::Export(_)
+        // These are asked for by `syncnet-admin` only.
+        | Answer::ServerTable(_)
+        | Answer::ServerPlan(_)
+        | Answer::ServersChanged(_)
         | Answer::Redirect(_)
         | Answer::Nack(_) => vec![format!("* {command}: done")],
     }

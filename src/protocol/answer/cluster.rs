@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::protocol::name::ServerId;
+use crate::protocol::{directory::Majority, name::ServerId};
 
 /// The answer to `ping`: what the ping held, but for `for`, which belongs to the answer.
 #[derive(Debug, Clone)]
@@ -49,4 +49,59 @@ pub struct Redirect {
     pub reason: String,
     pub server_id: ServerId,
     pub tcp_port: u16,
+}
+
+/// The answer to `servers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerTable {
+    /// Who of those that vote lives.
+    pub majority: Majority,
+    /// By ring position.
+    pub servers: Vec<ServerRow>,
+    /// The log entry that made them so; 0 if they are those of the configuration files.
+    pub version: u64,
+}
+
+/// A line of `servers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRow {
+    /// Whether it is believed alive.
+    pub alive: bool,
+    /// The host that clients are told.
+    pub client_host: String,
+    /// The port that clients are told.
+    pub client_port: u16,
+    /// Whether it gives its clients and the lead away.
+    pub drained: bool,
+    /// The host that peers reach it at.
+    pub host: String,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// The base of its ports.
+    pub port: u16,
+    pub ring_position: u32,
+    pub server_id: ServerId,
+    /// `votes`, `joins`, `leaves`, or `is replaced`.
+    pub state: String,
+}
+
+/// The answer to `plan_servers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerPlan {
+    /// Who votes when it is done, and who of them lives.
+    pub after: Majority,
+    /// Who votes now, and who of them lives.
+    pub before: Majority,
+    /// Why it would not be done now; absent if it would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// What would be done, in one sentence.
+    pub says: String,
+}
+
+/// The answer to `change_servers`: it is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServersChanged {
+    /// The log entry that says so.
+    pub version: u64,
 }

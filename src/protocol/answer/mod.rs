@@ -103,6 +103,9 @@ said! {
     Export(ExportPage) in "export";
     ExportRooms(RoomNames) in "export_rooms";
     FilePiece(FilePiece) in "file";
+    ServerTable(ServerTable) in "servers";
+    ServerPlan(ServerPlan) in "plan_servers";
+    ServersChanged(ServersChanged) in "ack";
     ServerList(ServerList) in "server_list";
     Status(Box<Status>) in "status";
     Pong(Pong) in "pong";
@@ -231,6 +234,7 @@ impl Answer {
             Answer::Search(page) => page.hits.iter().map(Hit::weight).sum(),
             Answer::FilePiece(piece) => piece.bytes.len().div_ceil(3) * 4 + 2 * ITEM_BYTES,
             Answer::Pong(pong) => pong.bytes(),
+            Answer::ServerTable(table) => items(2 * table.servers.len() + 1, 0),
             Answer::ServerList(list) => items(list.servers.len(), 0),
             Answer::Status(status) => items(status.peers.len() + 3, 0),
             Answer::Nack(refusal) => ITEM_BYTES + refusal.reason.len(),

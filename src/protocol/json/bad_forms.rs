@@ -120,6 +120,12 @@ pub(super) const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ),
     ("export", r#"{"room":"a","after":5,"limit":5}"#, &["room"]),
     ("export_rooms", r#"{"after":"a","limit":5}"#, &[]),
+    (
+        "plan_servers",
+        r#"{"change":"replace","server_id":"d","replaces":"a","host":"h","port":1,"ring_position":1,"client_host":"h","client_port":1}"#,
+        &["change", "server_id", "replaces", "host", "port", "ring_position"],
+    ),
+    ("change_servers", r#"{"change":"drain","server_id":"a"}"#, &["change", "server_id"]),
     ("ping", r#"{"barrier":true}"#, &[]),
 ];
 
@@ -201,7 +207,7 @@ fn every_request_refuses_every_bad_form_and_names_the_field() {
 
 #[test]
 fn every_request_has_an_example() {
-    let without_data = ["server_list", "client_discovery", "status_request", "operator_challenge"];
+    let without_data = ["server_list", "client_discovery", "servers", "status_request", "operator_challenge"];
     for name in Request::MSG_TYPES.iter().filter(|name| !without_data.contains(name)) {
         assert!(EXAMPLES.iter().any(|(msg_type, ..)| msg_type == name), "{name} has no example here");
     }

@@ -1,9 +1,17 @@
 //! Requests about the servers themselves.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::RawValue;
 
-use crate::protocol::json::object::Text;
+use thiserror::Error;
+
+use crate::protocol::{
+    directory::{ChangeError, ServerChange, ServerEntry},
+    json::object::Text,
+    name::ServerId,
+};
 
 /// Lists the servers. `client_discovery` asks the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,3 +82,131 @@ impl<'de> Deserialize<'de> for Ping {
         Ok(Ping { barrier, data })
     }
 }
+
+/// Lists the servers as the log has them, for those who look after the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Servers {}
+
+/// Asks what a change of the servers would do, and whether it would be made now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ChangeFields", into = "ChangeFields")]
+pub struct PlanServers {
+    pub change: ServerChange,
+}
+
+/// Changes the servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ChangeFields", into = "ChangeFields")]
+pub struct ChangeServers {
+    pub change: ServerChange,
+}
+
+/// A change as it is asked for: which fields there are depends on the change.
+#[derive(Debug, Serialize, Deserialize)]
+struct ChangeFields {
+    change: Cow<'static, str>,
+    server_id: ServerId,
+    /// For a `replace`: the server that goes.
+    replaces: Option<ServerId>,
+    /// For an `add` or a `replace`: where the new server is.
+    host: Option<String>,
+    port: Option<u16>,
+    ring_position: Option<u32>,
+    client_host: Option<String>,
+    client_port: Option<u16>,
+}
+
+/// The fields do not make a change.
+#[derive(Debug, Error)]
+enum NoChange {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Server(#[from] ChangeError),
+    #[error("change must be add, remove, replace, drain or undrain")]
+    Word,
+}
+
+impl TryFrom<ChangeFields> for ServerChange {
+    type Error = NoChange;
+
+    fn try_from(fields: ChangeFields) -> Result<ServerChange, NoChange> {
+        let ChangeFields { change, server_id, replaces, host, port, ring_position, client_host, client_port } =
+            fields;
+        let server = |server_id| -> Result<ServerEntry, NoChange> {
+            let server = ServerEntry {
+                server_id,
+                host: host.ok_or(NoChange::Missing("host"))?,
+                port: port.ok_or(NoChange::Missing("port"))?,
+                ring_position: ring_position.ok_or(NoChange::Missing("ring_position"))?,
+                client_host,
+                client_port,
+            };
+            server.check()?;
+            Ok(server)
+        };
+        Ok(match &*change {
+            "add" => ServerChange::Add(server(server_id)?),
+            "replace" => ServerChange::Replace {
+                old: replaces.ok_or(NoChange::Missing("replaces"))?,
+                new: server(server_id)?,
+            },
+            "remove" => ServerChange::Remove(server_id),
+            "drain" | "undrain" => ServerChange::Drain { server_id, drained: change == "drain" },
+            _ => return Err(NoChange::Word),
+        })
+    }
+}
+
+impl From<ServerChange> for ChangeFields {
+    fn from(change: ServerChange) -> ChangeFields {
+        let fields = |change: &'static str, server_id| ChangeFields {
+            change: change.into(),
+            server_id,
+            replaces: None,
+            host: None,
+            port: None,
+            ring_position: None,
+            client_host: None,
+            client_port: None,
+        };
+        let with = |change, replaces, server: ServerEntry| {
+            let ServerEntry { server_id, host, port, ring_position, client_host, client_port } = server;
+            ChangeFields {
+                replaces,
+                host: Some(host),
+                port: Some(port),
+                ring_position: Some(ring_position),
+                client_host,
+                client_port,
+                ..fields(change, server_id)
+            }
+        };
+        match change {
+            ServerChange::Add(new) => with("add", None, new),
+            ServerChange::Replace { old, new } => with("replace", Some(old), new),
+            ServerChange::Remove(server_id) => fields("remove", server_id),
+            ServerChange::Drain { server_id, drained: true } => fields("drain", server_id),
+            ServerChange::Drain { server_id, drained: false } => fields("undrain", server_id),
+        }
+    }
+}
+
+macro_rules! change_is_flat {
+    ($($request:ident)+) => {
+        $(impl TryFrom<ChangeFields> for $request {
+            type Error = NoChange;
+
+            fn try_from(fields: ChangeFields) -> Result<$request, NoChange> {
+                ServerChange::try_from(fields).map(|change| $request { change })
+            }
+        }
+
+        impl From<$request> for ChangeFields {
+            fn from(request: $request) -> ChangeFields {
+                request.change.into()
+            }
+        })+
+    };
+}
+change_is_flat! { PlanServers ChangeServers }

@@ -28,7 +28,8 @@ use super::{
     answer::{
         AccountName, Answer, AuditPage, BanAnswer, BotCreated, Challenge, Done, FileAnswer, FilePiece,
         HistoryPage, HookCreated, HookList, JoinAnswer, Left, LoggedIn, MemberList, PasswordChanged, PinList,
-        Placed, Pong, PresenceSet, Redirect, RoomList, RoomNames, SearchPage, SentAnswer, UserList,
+        Placed, Pong, PresenceSet, Redirect, RoomList, RoomNames, SearchPage, SentAnswer, ServerPlan,
+        ServerTable, ServersChanged, UserList,
     },
     checked::{Body, Seq},
     export::ExportPage,
@@ -126,6 +127,9 @@ macro_rules! requests {
             "export" => Export: Read -> ExportPage;
             "export_rooms" => ExportRooms: Read -> RoomNames;
 
+            "servers" => Servers: Read -> ServerTable;
+            "plan_servers" => PlanServers: Read -> ServerPlan;
+            "change_servers" => ChangeServers: Write -> ServersChanged;
             "server_list" or "client_discovery" => ListServers: Read -> ServerList;
             "status_request" => AskStatus: Read -> Box<Status>;
             "ping" => Ping: Read -> Pong;

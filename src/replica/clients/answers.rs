@@ -12,7 +12,7 @@ use crate::{
     protocol::{
         answer::{
             AccountName, Answer, BotCreated, Done, HookCreated, Invited, JoinAnswer, Left, PasswordChanged,
-            Placed, Push, ReadElsewhere, Receiving, RoomDeleted, Uninvited,
+            Placed, Push, ReadElsewhere, Receiving, RoomDeleted, ServersChanged, Uninvited,
         },
         envelope::AnswerTo,
         file::FILE_CHUNK_BYTES,
@@ -219,6 +219,7 @@ impl Clients {
             }
             Ok(Reply::File(file)) => known(Answer::File(file.into())),
             Ok(Reply::Done) => known(Done {}.into()),
+            Ok(Reply::ServersChanged { version }) => known(ServersChanged { version }.into()),
             // A proposal that timed out also becomes nothing, but its connection was told so then.
             Ok(Reply::Nothing) => known(not_read().into()),
             Ok(Reply::Joined { room_id, room, created, private, topic, role, first_seq, last_seq }) => {

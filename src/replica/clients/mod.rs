@@ -31,7 +31,7 @@ mod tokens;
 mod writing;
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     chat::State,
@@ -39,7 +39,8 @@ use crate::{
     disk::{EventRow, RoomId, StorageError},
     fanout::{ConnId, Instruction},
     protocol::{
-        answer::{Redirect, Signature},
+        answer::{Redirect, ServerPlan, ServerTable, Signature},
+        directory::ServerChange,
         envelope::AnswerTo,
         limits::RESERVED_MS,
         name::ServerId,
@@ -117,6 +118,12 @@ pub trait Server {
 
     /// The servers of the cluster, as this one sees them; `clients` is how many this one has.
     fn server_list(&self, clients: u64) -> ServerList;
+
+    /// The servers, for those who look after them.
+    fn server_table(&self) -> ServerTable;
+
+    /// What a change of the servers would do.
+    fn plan_servers(&self, change: &ServerChange) -> ServerPlan;
 
     /// This server's status.
     fn status(&self, now: Now, clients: u64) -> Status;
@@ -275,6 +282,22 @@ impl Clients {
                 env.fan_out(Instruction::Say { conn, said });
             }
             if self.connections.get_mut(conn).is_some_and(|connection| !connection.has_writes()) {
+                self.close(conn, env.outputs);
+            }
+        }
+    }
+
+    /// This server should have no clients, and goes on: those who are logged in and wait for nothing are sent
+    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it.
+    pub fn move_away(&mut self, env: &mut Env<'_>) {
+        let Some(push) = env.server.redirect("this server gives its clients away") else { return };
+        let said = Said::push(push, env.signature());
+        for conn in self.connections.conns() {
+            let moves = self.connections.get_mut(conn).is_some_and(|connection| {
+                connection.user.is_some() && !connection.is_operator && !connection.has_writes()
+            });
+            if moves {
+                env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
                 self.close(conn, env.outputs);
             }
         }

@@ -118,6 +118,12 @@ impl Clients {
             Request::ListServers(_) => Ok(env.server.server_list(self.count()).into()),
             Request::AskStatus(_) => Ok(Box::new(env.server.status(env.now, self.count())).into()),
             Request::Users(users) => self.users(env, user.as_ref(), is_operator, &users),
+            Request::Servers(_) => self
+                .manages_servers(env, user.as_ref(), is_operator)
+                .map(|()| env.server.server_table().into()),
+            Request::PlanServers(plan) => self
+                .manages_servers(env, user.as_ref(), is_operator)
+                .map(|()| env.server.plan_servers(&plan.change).into()),
             Request::Audit(audit) => self.audit(env, user.as_ref(), is_operator, &audit),
             Request::ExportRooms(export) => self
                 .exporter(env, user.as_ref(), is_operator)
@@ -294,6 +300,18 @@ impl Clients {
         let online = |user: &UserKey| self.presence.state(user) != PresenceState::Offline;
         let (users, more) = env.state.accounts(env.now.wall_ms, after.as_ref(), asked.limit(), online);
         Ok(UserList { more, users }.into())
+    }
+
+    fn manages_servers(
+        &self,
+        env: &Env<'_>,
+        user: Option<&UserKey>,
+        is_operator: bool,
+    ) -> Result<(), Refusal> {
+        if env.state.cluster_role_of(user, is_operator).may(ClusterPermission::ManageServers) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, "only an operator may look after the servers"))
     }
 
     fn audit(

@@ -17,6 +17,7 @@ use crate::{
         UserName,
         answer::PresenceState,
         checked::ClientMsgId,
+        directory::ServerChange,
         envelope::AnswerTo,
         refusal::{Code, Refusal},
         request::{Chat, Request},
@@ -102,7 +103,16 @@ impl Clients {
         let user = self.connections.get_mut(conn)?.user.clone();
         let origin = env.server.origin(env.proposals.next_seq());
         let is_online = |user: &UserName| self.presence.state(&user.key()) != PresenceState::Offline;
-        draft_of(request, &Asked { state: env.state, user: user.as_ref(), origin, is_online: &is_online })
+        let would_live = |change: &ServerChange| match env.server.plan_servers(change).refusal {
+            Some(reason) => Err(Refusal::new(Code::Forbidden, reason)),
+            None => Ok(()),
+        };
+        let servers = &env.config.servers;
+        let (is_online, would_live) = (&is_online, &would_live);
+        draft_of(
+            request,
+            &Asked { state: env.state, user: user.as_ref(), origin, is_online, servers, would_live },
+        )
     }
 
     /// Proposes a complete command; returns whether it was proposed.

@@ -13,12 +13,13 @@
 //! **Joining.** The leader adds the new incarnation as a learner, and once it has caught up makes it a
 //! voter and removes the server's old incarnation, in one joint change (Raft thesis, section 4.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     consensus::ConfChange,
     disk::{Applied, Batch, Cluster, Storage, StorageError},
     protocol::{
+        directory::UnderWay,
         name::ServerId,
         peer::{ConfState, DataMark, Founder, LogMark, NodeId, PeerMessage},
     },
@@ -63,6 +64,10 @@ impl<S: Storage> Node<S> {
             self.complain(&from, reason, outputs);
             // This shows the peer that it is in another cluster, and it reports that to its own operators.
             return self.welcome(from, mine, outputs);
+        }
+        if self.members.is_removed(mark.node_id) && self.config.servers.goes(&from) {
+            // It is about to hear that it was removed.
+            return;
         }
         let verdict = if self.members.is_removed(mark.node_id) {
             Err(DataLost::Replaced)
@@ -130,7 +135,8 @@ impl<S: Storage> Node<S> {
 
     /// The new cluster, if all configured servers are here, none has data, and this one has the lowest id.
     fn all_met(&self) -> Option<Cluster> {
-        if self.identity.cluster.is_some() {
+        // What is to join a cluster begins none.
+        if self.identity.cluster.is_some() || self.config.joins || self.config.servers.version > 0 {
             return None;
         }
         let mut founders = BTreeMap::from([(self.config.server_id.clone(), self.identity.node_id)]);
@@ -226,8 +232,12 @@ impl<S: Storage> Node<S> {
     pub fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId) {
         let consensus = &mut self.consensus;
         let conf = consensus.conf();
-        let allowed =
-            *from == server_id && self.trust.accepts(from, node_id) && !self.members.is_removed(node_id);
+        let servers = &self.config.servers;
+        let is_wanted = servers.entry(&server_id).is_some() && !servers.goes(&server_id);
+        let allowed = is_wanted
+            && *from == server_id
+            && self.trust.accepts(from, node_id)
+            && !self.members.is_removed(node_id);
         let known = conf.voters.contains(&node_id) || conf.learners.contains(&node_id);
         if !allowed || known || !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
             return;
@@ -239,24 +249,60 @@ impl<S: Storage> Node<S> {
         let _ = consensus.propose_configure(&configure.steps, configure.encode());
     }
 
-    /// As the leader: lets a learner that has caught up vote in place of its old incarnation.
+    /// As the leader: lets those that count follow the servers that the cluster is to have, in one change at
+    /// a time. A server that leaves is taken out. A learner that has caught up votes, in the place of its own
+    /// old node, and of the server that it replaces.
+    ///
+    /// A leader does not take itself out: it hands over first (`handover`).
     pub(super) fn reconfigure(&mut self) {
-        let consensus = &mut self.consensus;
-        if !consensus.has_applied_own_term() || consensus.is_reconfiguring() {
+        if !self.consensus.has_applied_own_term() || self.consensus.is_reconfiguring() {
             return;
         }
+        let steps = self.take_out_leaving().or_else(|| self.let_vote());
+        let Some(steps) = steps.filter(|steps| self.keeps_majority(steps)) else { return };
+        let configure = Configure { steps, named: Vec::new() };
+        let _ = self.consensus.propose_configure(&configure.steps, configure.encode());
+    }
+
+    /// What takes out the server that is to leave; `None` if none is, or it counts no more.
+    fn take_out_leaving(&self) -> Option<Vec<ConfChange>> {
+        let Some(UnderWay::Leaves(server_id)) = &self.config.servers.under_way else { return None };
+        let steps: Vec<_> = self.nodes_of(server_id).into_iter().map(ConfChange::Remove).collect();
+        (!steps.is_empty()).then_some(steps)
+    }
+
+    /// What lets a learner vote that has caught up; `None` if there is none.
+    fn let_vote(&self) -> Option<Vec<ConfChange>> {
+        let consensus = &self.consensus;
         let conf = consensus.conf();
         let last_index = consensus.last_index();
-        let caught_up = conf.learners.iter().copied().find(|&node| {
+        let has_caught_up = |node: NodeId| {
             consensus.is_replicating(node)
                 && consensus.match_index(node).is_some_and(|index| index + BEHIND_MAX >= last_index)
-        });
-        let Some(node_id) = caught_up else { return };
-        let Some(server_id) = self.members.server_of(node_id) else { return };
+        };
+        let wanted = conf.learners.iter().filter_map(|node| Some((*node, self.members.server_of(*node)?)));
+        let (node_id, server_id) = wanted
+            .filter(|(_, server_id)| self.config.server(server_id).is_some())
+            .find(|(node, _)| has_caught_up(*node))?;
+        let replaced = self.config.servers.replaced_by(server_id).map(|old| self.nodes_of(old));
         let mut steps = vec![ConfChange::AddVoter(node_id)];
         steps.extend(self.members.of_server(server_id, &conf.voters).map(ConfChange::Remove));
-        let configure = Configure { steps, named: Vec::new() };
-        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+        steps.extend(replaced.into_iter().flatten().map(ConfChange::Remove));
+        Some(steps)
+    }
+
+    /// The nodes of a server that count.
+    pub(super) fn nodes_of(&self, server_id: &ServerId) -> Vec<NodeId> {
+        let conf = self.consensus.conf();
+        let of = |nodes| self.members.of_server(server_id, nodes).collect::<Vec<_>>();
+        [of(&conf.voters), of(&conf.learners)].concat()
+    }
+
+    /// Whether this leader stays, and the living are a majority when these steps are made. What comes lives.
+    fn keeps_majority(&self, steps: &[ConfChange]) -> bool {
+        let gone: BTreeSet<NodeId> = steps.iter().filter_map(ConfChange::removed).collect();
+        let comes = steps.iter().any(|step| matches!(step, ConfChange::AddVoter(_)));
+        !gone.contains(&self.identity.node_id) && (comes || self.lives_without(&gone))
     }
 }
 

@@ -87,15 +87,19 @@ impl<S: Storage> Node<S> {
         }
         let mine = self.config.ring_position();
         // Any undamaged server should lead rather than a damaged one.
-        let is_damaged = self.damage().is_some();
+        let servers = &self.config.servers;
+        // So does one that stays and is not drained.
+        let gives_away = self.damage().is_some() || !servers.should_lead(&self.config.server_id);
+        let wanted = wanted.filter(|wanted| servers.should_lead(wanted));
         let is_wanted = wanted == Some(&self.config.server_id);
-        let fit = self.fit_to_lead();
+        let mut fit = self.fit_to_lead();
+        fit.retain(|fit| servers.should_lead(&fit.server_id));
         let better = match fit.iter().find(|fit| Some(&fit.server_id) == wanted) {
             Some(wanted) => Some(wanted),
-            None if is_wanted && !is_damaged => None,
+            None if is_wanted && !gives_away => None,
             None => fit
                 .iter()
-                .filter(|fit| is_damaged || fit.ring_position > mine)
+                .filter(|fit| gives_away || fit.ring_position > mine)
                 .max_by_key(|fit| fit.ring_position),
         };
         let successor = self.handover.consider(now.mono_ms, &self.config, better);
@@ -111,7 +115,9 @@ impl<S: Storage> Node<S> {
 
     /// The server that should lead after this one, if this one leads.
     pub fn best_successor(&self) -> Option<NodeId> {
-        self.fit_to_lead().into_iter().max_by_key(|fit| fit.ring_position).map(|fit| fit.node_id)
+        let servers = &self.config.servers;
+        let rank = |fit: &Successor| (servers.should_lead(&fit.server_id), fit.ring_position);
+        self.fit_to_lead().into_iter().max_by_key(rank).map(|fit| fit.node_id)
     }
 
     /// The other servers that are alive, replicating and nearly caught up; only a leader knows.
@@ -148,7 +154,8 @@ mod tests {
     fn waits_for_stability_and_longer_after_a_failure() {
         let config = ReplicaConfig {
             server_id: ServerId::new("a").unwrap(),
-            servers: vec![],
+            servers: vec![].into(),
+            joins: false,
             timing: Timing { handover_hold_ms: 100, ..Timing::default() },
             limits: Limits::default(),
             auth: Default::default(),

@@ -11,7 +11,8 @@
 //! | `forming` | how servers become a cluster, and how one that lost its data gets back in |
 //! | `handover` | who leads in the end |
 //! | `links` | what comes over a peer link |
-//! | `members` | which node belongs to which configured server, as the log has it |
+//! | `members` | which node belongs to which server, as the log has it |
+//! | `servers` | which servers the cluster has, and what a change of them would do |
 //! | `trust` | the memory that catches a server which lost or rolled back its data |
 
 mod damage;
@@ -19,6 +20,7 @@ mod forming;
 mod handover;
 mod links;
 mod members;
+mod servers;
 mod trust;
 
 use std::{collections::BTreeMap, io::Read, sync::Arc};
@@ -35,6 +37,7 @@ use crate::{
     },
 };
 
+pub use self::servers::Heard;
 use self::{damage::Damage, forming::Hello, handover::Handover, links::Link, members::Members, trust::Trust};
 use super::{
     io::{Now, Output},
@@ -70,6 +73,8 @@ pub struct Node<S: Storage> {
     /// Until when the leader's entries are ignored, see [`Node::go_on_without`].
     no_entries_until_ms: u64,
     quarantined: bool,
+    /// Why this server is in no cluster yet, if it was told that it has to be added.
+    waits: Option<String>,
     damage: Option<Damage>,
     /// An error of the disk that came up outside a turn; the next turn ends with it.
     broken: Option<StorageError>,
@@ -86,7 +91,7 @@ impl<S: Storage> Node<S> {
         Ok(Node {
             consensus: Consensus::open(&config, storage, loaded)?,
             members: members_of(loaded)?,
-            trust: Trust::new(config.servers.len(), loaded.peer_marks.clone()),
+            trust: Trust::new(config.servers.voting().count(), loaded.peer_marks.clone()),
             identity: loaded.identity.clone(),
             links: BTreeMap::new(),
             handover: Handover::default(),
@@ -96,6 +101,7 @@ impl<S: Storage> Node<S> {
             next_wipe_ms: now.mono_ms,
             no_entries_until_ms: now.mono_ms,
             quarantined: false,
+            waits: None,
             damage: None,
             broken: None,
             config,
@@ -193,11 +199,7 @@ impl<S: Storage> Node<S> {
 
     /// Applies a committed change of the servers that count. Gives the rows that say so, and the nodes that
     /// count no more.
-    pub fn apply_configure(
-        &mut self,
-        entry: &LogEntry,
-        outputs: &mut Outputs,
-    ) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
+    pub fn apply_configure(&mut self, entry: &LogEntry) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
         let configure = members::Configure::decode(&entry.data).map_err(|error| {
             StorageError::Failed(format!(
                 "entry {} cannot be applied: the configuration {error}",
@@ -206,9 +208,6 @@ impl<S: Storage> Node<S> {
         })?;
         self.consensus.apply_configure(&configure.steps)?;
         let removed = configure.steps.iter().filter_map(ConfChange::removed).collect::<Vec<_>>();
-        if removed.contains(&self.identity.node_id) {
-            self.quarantine("the cluster has replaced this server's data".into(), outputs);
-        }
         Ok((self.members.apply(&configure), removed))
     }
 
@@ -358,7 +357,7 @@ impl<S: Storage> Node<S> {
         [&conf.voters, &conf.learners, &conf.voters_outgoing].iter().any(|nodes| nodes.contains(&me))
     }
 
-    /// The configured servers but this one.
+    /// The servers but this one.
     fn others(&self) -> impl Iterator<Item = &ServerEntry> {
         self.config.servers.iter().filter(|server| server.server_id != self.config.server_id)
     }

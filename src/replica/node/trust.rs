@@ -52,10 +52,12 @@ pub struct Trust {
     shown: BTreeMap<ServerId, NodeId>,
     cleared_by: BTreeSet<ServerId>,
     needed: usize,
+    /// Whether enough have vouched for this run's data: what they found does not change with the servers.
+    is_cleared: bool,
 }
 
 impl Trust {
-    /// For a cluster of `servers`, from what the disk remembers.
+    /// For a cluster in which `servers` vote, from what the disk remembers.
     pub fn new(servers: usize, remembered: Vec<(ServerId, DataMark)>) -> Self {
         Trust {
             remembered: remembered.into_iter().collect(),
@@ -63,7 +65,14 @@ impl Trust {
             shown: BTreeMap::new(),
             cleared_by: BTreeSet::new(),
             needed: servers / 2,
+            is_cleared: servers / 2 == 0,
         }
+    }
+
+    /// So many servers vote from now on.
+    pub fn servers_changed(&mut self, servers: usize) {
+        self.needed = servers / 2;
+        self.is_cleared |= self.cleared_by.len() >= self.needed;
     }
 
     /// Judges the data that a peer shows. The error says what is wrong with it.
@@ -130,6 +139,7 @@ impl Trust {
     /// Notes that a peer has accepted this server's data.
     pub fn cleared(&mut self, by: &ServerId) {
         self.cleared_by.insert(by.clone());
+        self.is_cleared |= self.cleared_by.len() >= self.needed;
     }
 
     /// Forgets what a peer has shown: its link is gone, and it has to show its data again.
@@ -139,7 +149,7 @@ impl Trust {
 
     /// Whether this server may take part in consensus.
     pub fn is_cleared(&self) -> bool {
-        self.cleared_by.len() >= self.needed
+        self.is_cleared
     }
 
     /// Whether messages of `node` over the link of `from` may be used.

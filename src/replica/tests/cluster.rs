@@ -35,6 +35,16 @@ use crate::{
 
 const TICK_MS: u64 = 20;
 
+fn pair(one: usize, other: usize) -> (usize, usize) {
+    (one.min(other), one.max(other))
+}
+
+/// How a server is configured.
+pub fn entry(number: usize) -> ServerEntry {
+    let offset = u16::try_from(number).expect("a small number");
+    ServerEntry::new(id(number), "localhost", 8_000 + offset, offset.into())
+}
+
 pub fn id(number: usize) -> ServerId {
     ServerId::new(&format!("server{number}")).expect("a good name")
 }
@@ -96,10 +106,16 @@ pub struct Cluster {
     pub said: usize,
     pub most_said: usize,
     disks: Vec<MemoryDisk>,
+    /// So many servers are configured; those above join.
+    founders: usize,
     servers: BTreeMap<usize, Server>,
+    /// Pairs whose links stand, lower number first.
+    links: BTreeSet<(usize, usize)>,
     /// Pairs whose links are cut, lower number first.
     cut: BTreeSet<(usize, usize)>,
     pub quarantined: Vec<(usize, String)>,
+    /// Who has heard to be removed, and how.
+    pub removed: Vec<(usize, String)>,
     /// How many of the next snapshots cannot be read to their end.
     pub damaged_snapshots: usize,
     pub unreadable: Vec<(usize, String)>,
@@ -126,9 +142,12 @@ impl Cluster {
             said: 0,
             most_said: 0,
             disks: (0..size).map(|_| MemoryDisk::new()).collect(),
+            founders: size,
             servers: BTreeMap::new(),
+            links: BTreeSet::new(),
             cut: BTreeSet::new(),
             quarantined: Vec::new(),
+            removed: Vec::new(),
             damaged_snapshots: 0,
             unreadable: Vec::new(),
             damaged: Vec::new(),
@@ -138,6 +157,12 @@ impl Cluster {
             garbled: false,
             ahead_ms: BTreeMap::new(),
         }
+    }
+
+    /// One more machine, whose server is not configured.
+    pub fn add_machine(&mut self) -> usize {
+        self.disks.push(MemoryDisk::new());
+        self.disks.len()
     }
 
     /// All servers started, and the last one leads.
@@ -157,12 +182,12 @@ impl Cluster {
         self.incarnations += 1;
         let config = ReplicaConfig {
             server_id: id(number),
-            servers: (1..=self.disks.len())
-                .map(|number| {
-                    let number = u16::try_from(number).expect("a small number");
-                    ServerEntry::new(id(number.into()), "localhost", 8_000 + number, number.into())
-                })
-                .collect(),
+            servers: if number <= self.founders {
+                (1..=self.founders).map(entry).collect()
+            } else {
+                [1, number].into_iter().map(entry).collect()
+            },
+            joins: number > self.founders,
             timing: Timing::default(),
             limits: self.limits.clone(),
             auth: Default::default(),
@@ -183,26 +208,64 @@ impl Cluster {
             },
         );
         for other in self.others(number) {
-            if !self.is_cut(number, other) {
-                self.input(number, Input::PeerUp(id(other)));
-                self.input(other, Input::PeerUp(id(number)));
-            }
+            self.link(number, other);
         }
         self.see();
         self.settle();
+    }
+
+    /// Links two servers that run, if each has the other among its servers. One that the other does not know
+    /// asks.
+    fn link(&mut self, one: usize, other: usize) {
+        if self.is_cut(one, other) || self.links.contains(&pair(one, other)) {
+            return;
+        }
+        let knows = |cluster: &Cluster, one: usize, other: usize| {
+            cluster.servers[&one].replica.servers().entry(&id(other)).is_some()
+        };
+        if knows(self, one, other) && knows(self, other, one) {
+            self.links.insert(pair(one, other));
+            self.input(one, Input::PeerUp(id(other)));
+            self.input(other, Input::PeerUp(id(one)));
+            return;
+        }
+        for (asks, asked) in [(one, other), (other, one)] {
+            if knows(self, asks, asked) {
+                let replica = &self.servers[&asked].replica;
+                let cluster_id = replica.node().identity.cluster.as_ref().map(|cluster| cluster.cluster_id);
+                let message = PeerMessage::Servers { cluster_id, servers: replica.servers().clone() };
+                self.input(asks, Input::Peer { from: id(asked), message });
+            }
+        }
+    }
+
+    /// The servers of the cluster have changed for `number`: its links follow.
+    fn follow(&mut self, number: usize) {
+        for other in self.others(number) {
+            let is_known = self.servers[&number].replica.servers().entry(&id(other)).is_some();
+            if is_known {
+                self.link(number, other);
+            } else if self.links.remove(&pair(number, other)) {
+                self.input(number, Input::PeerDown(id(other)));
+                self.input(other, Input::PeerDown(id(number)));
+            }
+        }
     }
 
     /// Ends the process; its disk stays.
     pub fn kill(&mut self, number: usize) {
         self.servers.remove(&number).expect("it runs");
         for other in self.others(number) {
-            self.input(other, Input::PeerDown(id(number)));
+            if self.links.remove(&pair(number, other)) {
+                self.input(other, Input::PeerDown(id(number)));
+            }
         }
         self.see();
     }
 
     pub fn cut(&mut self, one: usize, other: usize) {
-        self.cut.insert((one.min(other), one.max(other)));
+        self.cut.insert(pair(one, other));
+        self.links.remove(&pair(one, other));
         for (from, to) in [(one, other), (other, one)] {
             if self.servers.contains_key(&from) {
                 self.input(from, Input::PeerDown(id(to)));
@@ -212,9 +275,8 @@ impl Cluster {
     }
 
     pub fn mend(&mut self, one: usize, other: usize) {
-        self.cut.remove(&(one.min(other), one.max(other)));
-        self.input(one, Input::PeerUp(id(other)));
-        self.input(other, Input::PeerUp(id(one)));
+        self.cut.remove(&pair(one, other));
+        self.link(one, other);
         self.see();
         self.settle();
     }
@@ -394,6 +456,9 @@ impl Cluster {
     pub fn round(&mut self) -> bool {
         let mut idle = true;
         for number in self.servers.keys().copied().collect::<Vec<_>>() {
+            if !self.servers.contains_key(&number) {
+                continue;
+            }
             let now = self.now_at(number);
             let server = self.servers.get_mut(&number).expect("it runs");
             let mut outputs = Vec::new();
@@ -412,7 +477,9 @@ impl Cluster {
             self.most_said = self.most_said.max(said);
             for output in outputs {
                 idle &= matches!(output, Output::FanOut(Instruction::Tick));
-                self.carry_out(number, output);
+                if self.servers.contains_key(&number) {
+                    self.carry_out(number, output);
+                }
             }
             self.deliver(number);
         }
@@ -426,7 +493,7 @@ impl Cluster {
                 if let (true, PeerMessage::Forward { commands, .. }) = (self.garbled, &mut message) {
                     commands.iter_mut().for_each(|command| command[0] = 0);
                 }
-                if self.servers.contains_key(&to) && !self.is_cut(number, to) {
+                if self.links.contains(&pair(number, to)) {
                     self.input(to, Input::Peer { from: id(number), message });
                 }
             }
@@ -451,6 +518,11 @@ impl Cluster {
                 let to_number = self.number(&to);
                 self.input(to_number, Input::SnapshotReceived { from: id(number), head, content });
                 self.input(number, Input::SnapshotSent { to, ok: true });
+            }
+            Output::Servers(_) => self.follow(number),
+            Output::Removed { reason } => {
+                self.removed.push((number, reason));
+                self.kill(number);
             }
             Output::Quarantine { reason } => {
                 self.quarantined.push((number, reason));
@@ -557,7 +629,7 @@ impl Cluster {
     }
 
     fn is_cut(&self, one: usize, other: usize) -> bool {
-        self.cut.contains(&(one.min(other), one.max(other)))
+        self.cut.contains(&pair(one, other))
     }
 
     fn number(&self, server: &ServerId) -> usize {

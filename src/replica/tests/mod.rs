@@ -9,6 +9,7 @@ mod lists;
 mod logins;
 mod passages;
 mod people;
+mod servers;
 mod sessions;
 
 use std::{collections::BTreeSet, io::Read};

@@ -81,12 +81,9 @@ impl Board {
     /// The board, with the samples that are newer than `since_ms`; `None` before the first look.
     pub fn view(&self, context: &Context, since_ms: u64) -> Option<View> {
         let status = context.shared.status()?;
-        let view = self.content.lock().view(
-            context.clock.now(),
-            &status,
-            &context.config().replica.servers,
-            since_ms,
-        );
+        // One that is to join does not count yet.
+        let servers: Vec<ServerEntry> = context.shared.servers().voting().cloned().collect();
+        let view = self.content.lock().view(context.clock.now(), &status, &servers, since_ms);
         Some(View { cluster_name: context.config().cluster_name.clone(), ..view })
     }
 }

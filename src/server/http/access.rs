@@ -32,7 +32,7 @@ pub fn is_local(exchange: &Exchange<'_>) -> bool {
     let head = &exchange.head;
     exchange.info.addr.is_some_and(|addr| addr.to_canonical().is_loopback())
         && OF_PROXIES.iter().all(|name| head.all(name).next().is_none())
-        && origin::is_home(&head.host, &exchange.server.context.config().replica.servers)
+        && origin::is_home(&head.host, &exchange.server.context.shared.servers())
 }
 
 /// Refuses a request for the metrics unless it comes from this machine, or with the token of the

@@ -10,8 +10,9 @@ const SHARED: &str = "/files";
 /// the cluster.
 pub fn reader(exchange: &Exchange<'_>) -> Option<String> {
     let config = exchange.server.context.config();
+    let servers = exchange.server.context.shared.servers();
     let is_shared = is_shared(&exchange.head.target.path);
-    let is_known = |head: &Head| is_known(head, &config.allowed_origins, &config.replica.servers);
+    let is_known = |head: &Head| is_known(head, &config.allowed_origins, &servers);
     (is_shared && is_known(&exchange.head))
         .then(|| exchange.head.all("origin").next().map(str::to_owned))
         .flatten()

@@ -148,7 +148,8 @@ fn closed() -> Response {
 /// A page of another site must not log users in or out.
 fn check_origin(exchange: &Exchange<'_>) -> Result<(), Response> {
     let config = exchange.server.context.config();
-    if origin::may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
+    let servers = exchange.server.context.shared.servers();
+    if origin::may_open(&exchange.head, &config.allowed_origins, &servers) {
         return Ok(());
     }
     Err(Response::error(403, "forbidden", "pages of another origin may not do this"))

@@ -49,6 +49,10 @@ pub fn readyz(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
         let leaving = (Layer::Started, "this server is stopping; ask another one".to_owned());
         return Ok(Done::Answer(ready_answer(Err(leaving))));
     }
+    if !shared.servers().is_for_clients(exchange.server.context.config().server_id()) {
+        let drained = (Layer::Started, "this server gives its clients away; ask another one".to_owned());
+        return Ok(Done::Answer(ready_answer(Err(drained))));
+    }
     let state = judge(shared.status().as_ref(), shared.idle_ms())
         .and_then(|()| prove(exchange.server, exchange.info));
     Ok(Done::Answer(ready_answer(state)))

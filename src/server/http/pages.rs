@@ -20,7 +20,8 @@ const ASK_AGAIN: &str = "no-cache";
 pub fn index(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let head = &exchange.head;
     let config = exchange.server.context.config();
-    let servers = seen_servers(&config.replica.servers, page_host(head, config.me().client_address().0));
+    let servers = exchange.server.context.shared.servers();
+    let servers = seen_servers(&servers, page_host(head, config.me().client_address().0));
     let list: Vec<String> = servers.iter().map(|(id, host, port)| format!("{id} {host} {port}")).collect();
     let root = format!("{}{}", assets::PREFIX, assets::version());
     let preload: String = assets::paths()

@@ -24,7 +24,8 @@ use crate::{
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let accept = accept_key(&exchange.head)?;
     let config = exchange.server.context.config();
-    if !may_open(&exchange.head, &config.allowed_origins, &config.replica.servers) {
+    let servers = exchange.server.context.shared.servers();
+    if !may_open(&exchange.head, &config.allowed_origins, &servers) {
         let reason = "pages of other origins may not connect here; see http.allowed_origins";
         return Err(Response::error(403, "forbidden", reason).into());
     }

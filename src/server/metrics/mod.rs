@@ -24,7 +24,7 @@ use prometheus_client::{
 
 use self::{
     process::Process,
-    table::{Labelled, Table},
+    table::{Labelled, OfServers, Table},
 };
 use super::{clients::Speaks, clock::Clock, mailbox::Depth};
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     fanout::Instruction,
     protocol::{
         Answer, Code, ServerId,
+        directory::Directory,
         said::{Content, Said},
         status::Cause,
     },
@@ -96,8 +97,8 @@ pub struct Metrics {
     last_log_index: Gauge,
     commit_index: Gauge,
     applied_index: Gauge,
-    replication_lag_entries: Labelled<ServerId, Gauge>,
-    peer_up: Labelled<ServerId, Gauge>,
+    replication_lag_entries: OfServers<Gauge>,
+    peer_up: OfServers<Gauge>,
     clients: Gauge,
     stored_messages: Gauge,
     connections: Labelled<Speaks, Gauge>,
@@ -116,8 +117,7 @@ pub struct Metrics {
     pub log_sync: Histogram,
     messages: Counter,
     elections: Labelled<Cause, Counter>,
-    /// Heartbeats that did not come in time.
-    pub heartbeats_lost: Labelled<ServerId, Counter>,
+    heartbeats_lost: OfServers<Counter>,
     /// Connections that were turned away at the door.
     pub turned_away: Counter,
     /// Messages to peers that found their queue full.
@@ -132,27 +132,23 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn new(config: &ReplicaConfig, clock: Clock) -> Metrics {
-        let others = config.servers.iter().map(|server| &server.server_id);
-        let others = others.filter(|server_id| **server_id != config.server_id);
-        let peers = || others.clone().map(|server_id| (server_id.clone(), server_id.to_string()));
         let mut table = Table::default();
         let t = &mut table;
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         t.0.register("syncnet_build", "The version of the program, always 1", version);
-        Metrics {
+        let metrics = Metrics {
             leader: t.gauge("syncnet_leader", "1 if this server leads"),
             has_leader: t.gauge("syncnet_has_leader", "1 if this server leads or hears the server that does"),
             term: t.gauge("syncnet_term", "The newest term of consensus"),
             last_log_index: t.gauge("syncnet_last_log_index", "The last entry of the log"),
             commit_index: t.gauge("syncnet_commit_index", "The last entry known to be committed"),
             applied_index: t.gauge("syncnet_applied_index", "The last entry that this server has applied"),
-            replication_lag_entries: t.labelled(
+            replication_lag_entries: t.of_servers(
                 "syncnet_replication_lag_entries",
                 "How many entries a peer is behind the log of this server, if this server leads; else 0",
                 "peer",
-                peers(),
             ),
-            peer_up: t.labelled("syncnet_peer_up", "1 if the peer is believed alive", "peer", peers()),
+            peer_up: t.of_servers("syncnet_peer_up", "1 if the peer is believed alive", "peer"),
             clients: t.gauge("syncnet_clients", "Connections that are logged in"),
             stored_messages: t.gauge("syncnet_stored_messages", "Messages in the replicated state"),
             queue_depth: t.labelled(
@@ -198,11 +194,10 @@ impl Metrics {
                 "cause",
                 Cause::ALL.map(|cause| (cause, cause.word().to_owned())),
             ),
-            heartbeats_lost: t.labelled(
+            heartbeats_lost: t.of_servers(
                 "syncnet_heartbeats_lost",
                 "Heartbeats of a peer that did not come in time",
                 "peer",
-                peers(),
             ),
             connections: t.labelled(
                 "syncnet_connections",
@@ -241,7 +236,22 @@ impl Metrics {
             elected: Mutex::new(None),
             commits: AtomicU64::new(0),
             commits_us: AtomicU64::new(0),
-        }
+        };
+        metrics.follow(&config.servers, &config.server_id);
+        metrics
+    }
+
+    /// The servers are these from now on; `me` is this one.
+    pub fn follow(&self, servers: &Directory, me: &ServerId) {
+        let others = || servers.iter().map(|server| &server.server_id).filter(|id| *id != me);
+        self.replication_lag_entries.follow(others());
+        self.peer_up.follow(others());
+        self.heartbeats_lost.follow(others());
+    }
+
+    /// So many heartbeats of a peer did not come in time.
+    pub fn heartbeats_lost(&self, peer: &ServerId, count: u64) {
+        self.heartbeats_lost.of(peer).inc_by(count);
     }
 
     /// Shows from now on how many items wait in a queue.
@@ -302,7 +312,8 @@ mod tests {
         let file = ConfigFile::default();
         let config = ReplicaConfig {
             server_id: file.servers[0].server_id.clone(),
-            servers: file.servers,
+            servers: file.servers.into(),
+            joins: false,
             timing: file.timing,
             limits: file.limits,
             auth: Default::default(),
@@ -317,12 +328,23 @@ mod tests {
         let metrics = metrics();
         let series = |metrics: &Metrics| metrics.text().lines().count();
         let before = series(&metrics);
-        metrics.heartbeats_lost.of(&ServerId::new("stranger").unwrap()).inc();
-        metrics.heartbeats_lost.of(&ServerId::new("server2").unwrap()).inc();
+        let id = |name: &str| ServerId::new(name).unwrap();
+        metrics.heartbeats_lost(&id("stranger"), 1);
+        metrics.heartbeats_lost(&id("server2"), 1);
         assert_eq!(series(&metrics), before);
         let text = metrics.text();
         assert!(text.contains("syncnet_heartbeats_lost_total{peer=\"server2\"} 1\n"), "{text}");
         assert!(!text.contains("stranger") && !text.contains("peer=\"server1\""), "{text}");
+        // The series follow the servers; one that stays goes on.
+        let servers = ["server1", "server2", "server9"];
+        let entries = servers.map(|name| crate::config::ServerEntry::new(id(name), "x", 8000, 0));
+        metrics.follow(&entries.into_iter().collect(), &id("server1"));
+        let text = metrics.text();
+        assert!(text.contains("syncnet_heartbeats_lost_total{peer=\"server2\"} 1\n"), "{text}");
+        assert!(
+            text.contains("syncnet_peer_up{peer=\"server9\"} 0\n") && !text.contains("server3"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
+use parking_lot::RwLock;
 use prometheus_client::{
     encoding::EncodeMetric,
     metrics::{TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+use crate::protocol::name::ServerId;
 
 /// A series for each value of a label. The values are known from the start, so that none appears later, and
 /// nothing that users choose can become one.
@@ -24,6 +27,35 @@ impl<L: Ord, M> Labelled<L, M> {
 
     pub fn all(&self) -> impl Iterator<Item = (&L, &M)> {
         self.by.iter()
+    }
+}
+
+/// A series for each server but this one, as long as the cluster has it.
+#[derive(Debug)]
+pub struct OfServers<M> {
+    family: Family<[(&'static str, String); 1], M>,
+    label: &'static str,
+    by: RwLock<BTreeMap<ServerId, M>>,
+}
+
+impl<M: Clone + Default> OfServers<M> {
+    /// The series of this server. What is counted of any other is shown nowhere.
+    pub fn of(&self, server_id: &ServerId) -> M {
+        self.by.read().get(server_id).cloned().unwrap_or_default()
+    }
+
+    /// The others are these from now on.
+    pub fn follow<'a>(&self, others: impl Iterator<Item = &'a ServerId>) {
+        let labels = |id: &ServerId| [(self.label, id.to_string())];
+        let mut by = self.by.write();
+        let mut before = std::mem::take(&mut *by);
+        for id in others {
+            let series = before.remove(id).unwrap_or_else(|| self.family.get_or_create_owned(&labels(id)));
+            by.insert(id.clone(), series);
+        }
+        for id in before.keys() {
+            self.family.remove(&labels(id));
+        }
     }
 }
 
@@ -61,6 +93,15 @@ impl Table {
         let by =
             values.into_iter().map(|(value, word)| (value, family.get_or_create_owned(&[(label, word)])));
         Labelled { by: by.collect(), hidden: M::default() }
+    }
+
+    /// One of these for each other server.
+    pub fn of_servers<M>(&mut self, name: &str, help: &str, label: &'static str) -> OfServers<M>
+    where
+        M: EncodeMetric + TypedMetric + Default + Clone + Debug + Send + Sync + 'static,
+    {
+        let family = self.register(name, help, Family::default());
+        OfServers { family, label, by: RwLock::default() }
     }
 
     /// Registers a series of any kind.

@@ -29,7 +29,7 @@ type Resolver = Box<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sy
 
 /// The addresses of the other servers.
 pub struct Addresses {
-    servers: BTreeMap<ServerId, ServerEntry>,
+    servers: RwLock<BTreeMap<ServerId, ServerEntry>>,
     found: RwLock<BTreeMap<ServerId, IpAddr>>,
     /// When a look at each name began, and whether it goes on.
     looks: Mutex<BTreeMap<ServerId, (Instant, bool)>>,
@@ -45,27 +45,39 @@ impl Addresses {
     }
 
     fn with_resolver(config: &Config, resolver: Resolver) -> Self {
-        let servers = config.peers().map(|server| (server.server_id.clone(), server.clone())).collect();
         let addresses = Addresses {
-            servers,
+            servers: RwLock::default(),
             found: RwLock::default(),
             looks: Mutex::default(),
             is_v6: config.peer_ip.is_ipv6(),
             resolver,
         };
-        for (server_id, server) in &addresses.servers {
-            if is_fixed(&server.host) {
-                // If it fails all the same, the next connection looks again and reports it.
-                let _ = addresses.look_up(server_id);
-            }
-        }
+        addresses.follow(config.peers());
         addresses
+    }
+
+    /// The other servers are these from now on.
+    pub fn follow<'a>(&self, peers: impl Iterator<Item = &'a ServerEntry>) {
+        let mut servers: BTreeMap<_, _> =
+            peers.map(|server| (server.server_id.clone(), server.clone())).collect();
+        std::mem::swap(&mut *self.servers.write(), &mut servers);
+        let before = servers;
+        let now = self.servers.read().clone();
+        let moved = |id: &ServerId| {
+            before.get(id).map(|server| &server.host) != now.get(id).map(|server| &server.host)
+        };
+        self.found.write().retain(|id, _| !moved(id));
+        self.looks.lock().retain(|id, _| now.contains_key(id));
+        for (server_id, _) in now.iter().filter(|(id, server)| moved(id) && is_fixed(&server.host)) {
+            // Should it fail all the same, the thread that connects looks again and says so.
+            let _ = self.look_up(server_id);
+        }
     }
 
     /// The address of a server's port, as far as it is known.
     pub fn of(&self, server_id: &ServerId, port: Port) -> Option<SocketAddr> {
         let ip = *self.found.read().get(server_id)?;
-        Some(SocketAddr::new(ip, port.of(self.servers.get(server_id)?.port)?))
+        Some(SocketAddr::new(ip, port.of(self.servers.read().get(server_id)?.port)?))
     }
 
     /// Whether a configured server is at this address, as far as is known.
@@ -79,7 +91,7 @@ impl Addresses {
     /// The name leads nowhere, or only to addresses that this server's sockets cannot use.
     pub fn look_up(&self, server_id: &ServerId) -> io::Result<()> {
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "no address of this server's kind");
-        let server = self.servers.get(server_id).ok_or_else(unknown)?;
+        let server = self.servers.read().get(server_id).cloned().ok_or_else(unknown)?;
         let found = (self.resolver)(&server.host, server.port)?;
         let fitting = found.iter().find(|address| address.is_ipv6() == self.is_v6);
         let ip = fitting.ok_or_else(unknown)?.ip();
@@ -94,7 +106,7 @@ impl Addresses {
     /// A server's address may be old: looks its host up again on a thread of its own, unless that was done a
     /// moment ago or goes on.
     pub fn refresh(self: &Arc<Self>, server_id: &ServerId) {
-        let is_fixed = self.servers.get(server_id).is_none_or(|server| is_fixed(&server.host));
+        let is_fixed = self.servers.read().get(server_id).is_none_or(|server| is_fixed(&server.host));
         if is_fixed || !self.begin_look(server_id) {
             return;
         }

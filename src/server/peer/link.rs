@@ -90,6 +90,11 @@ impl Outgoing {
         !matches!(self.messages.try_send(message), Err(Unsent::Full(_)))
     }
 
+    /// Ends the link once all that waits is written.
+    pub fn close(&self) {
+        self.messages.close();
+    }
+
     /// The queue for the messages of a snapshot: it holds the sender back, and everything else goes first.
     pub fn bulk(&self) -> &Sender<PeerMessage> {
         &self.bulk

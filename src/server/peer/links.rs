@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,8 +17,9 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::{
+    config::ServerEntry,
     election::membership::LinkEvent,
-    protocol::{datagram::Run, name::ServerId},
+    protocol::{datagram::Run, directory::Directory, name::ServerId, peer::PeerMessage},
     server::{
         config::Config,
         mailbox::Sender,
@@ -34,6 +35,7 @@ use super::{
     handshake::{self, Credentials, HandshakeError, Session},
     hurried::Hurried,
     link::{Link, PeerEvent, tune},
+    message::{MessageReader, MessageWriter},
 };
 
 /// How long connecting may take.
@@ -46,6 +48,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
 const HANDSHAKES_MAX: usize = 64;
 /// How many of these may be from unknown addresses, so that a flood of strangers leaves room for the servers.
 const STRANGERS_MAX: usize = 16;
+/// How long a server waits without any link before it asks its peers which servers there are, and then how
+/// often.
+const ASK_FIRST: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// Is told of links that come and go, at once and on the link's own thread. The run is given with `Up`.
 pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
@@ -53,7 +59,11 @@ pub type Watcher = Arc<dyn Fn(&ServerId, LinkEvent, Option<Run>) + Send + Sync>;
 pub struct Links {
     credentials: RwLock<Credentials>,
     addresses: Arc<Addresses>,
-    peers: BTreeMap<ServerId, Peer>,
+    me: ServerId,
+    peers: RwLock<BTreeMap<ServerId, Arc<Peer>>>,
+    threads: Arc<Threads>,
+    /// What a server is told that links and should not: which servers there are.
+    told: RwLock<PeerMessage>,
     events: Sender<PeerEvent>,
     watcher: Watcher,
     folder: PathBuf,
@@ -67,6 +77,8 @@ struct Peer {
     ring_position: u32,
     /// Whether this server dials it; else it dials this server.
     is_dialled: bool,
+    /// Whether it is no server of the cluster any more, or another one of the same id: its thread ends.
+    is_over: AtomicBool,
     /// The connection of the link that stands, and the peer's run.
     current: Mutex<Option<(Arc<TcpStream>, Run)>>,
     /// Accepted links on their way to the peer's thread. One: a newer one replaces it.
@@ -89,30 +101,28 @@ enum NotLinked {
 }
 
 impl Links {
-    /// Prepares the links of a configured server; none is made yet.
+    /// Prepares the links of a server; none is made yet.
     pub fn new(
         config: &Config,
         run: Run,
         addresses: Arc<Addresses>,
         events: Sender<PeerEvent>,
         watcher: Watcher,
+        threads: Arc<Threads>,
         stop: Stop,
     ) -> Arc<Links> {
         let me = config.me();
-        let peer = |ring_position: u32| Peer {
-            ring_position,
-            is_dialled: me.ring_position < ring_position,
-            current: Mutex::new(None),
-            accepted: bounded(1),
-        };
         let credentials = Credentials::new(&config.secret, &config.cluster_name, me.server_id.clone(), run);
         Arc::new(Links {
             credentials: RwLock::new(credentials),
             addresses,
-            peers: config
-                .peers()
-                .map(|server| (server.server_id.clone(), peer(server.ring_position)))
-                .collect(),
+            me: me.server_id.clone(),
+            peers: RwLock::new(peers_of(&config.replica.servers, config.server_id(), config.replica.joins)),
+            threads,
+            told: RwLock::new(PeerMessage::Servers {
+                cluster_id: None,
+                servers: config.replica.servers.clone(),
+            }),
             events,
             watcher,
             folder: config.data_dir.clone(),
@@ -124,17 +134,58 @@ impl Links {
     }
 
     /// Starts a thread for each peer, and one that accepts on `listener`.
-    pub fn start(self: &Arc<Self>, threads: &Threads, listener: TcpListener) -> io::Result<()> {
-        for (peer_id, peer) in &self.peers {
-            let (links, peer_id) = (self.clone(), peer_id.clone());
-            let body = move || {
-                let peer = &links.peers[&peer_id];
-                if peer.is_dialled { links.keep_dialling(&peer_id) } else { links.keep_waiting(&peer_id) }
-            };
-            threads.spawn(&format!("peer-{}-read", peer.ring_position), body)?;
+    pub fn start(self: &Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        let peers = self.peers.read().clone();
+        for (peer_id, peer) in peers {
+            self.start_peer(peer_id, peer)?;
         }
         let links = self.clone();
-        threads.spawn("peer-accept", move || links.keep_accepting(&listener))
+        self.threads.spawn("peer-accept", move || links.keep_accepting(&listener))
+    }
+
+    fn start_peer(self: &Arc<Self>, peer_id: ServerId, peer: Arc<Peer>) -> io::Result<()> {
+        let links = self.clone();
+        self.threads.spawn(&format!("peer-{}-read", peer.ring_position), move || {
+            if peer.is_dialled {
+                links.keep_dialling(&peer_id, &peer)
+            } else {
+                links.keep_waiting(&peer_id, &peer)
+            }
+        })
+    }
+
+    /// The servers are these from now on. The link to one that is no more among them is left to its end,
+    /// which is for the caller to bring about: what was said to it last is to arrive. Other links that are to
+    /// be made in another way than before end at once.
+    ///
+    /// # Errors
+    /// The system gives no thread for a new peer.
+    pub fn follow(self: &Arc<Self>, servers: &Directory) -> io::Result<()> {
+        self.addresses.follow(servers.iter().filter(|server| server.server_id != self.me));
+        let mut wanted = peers_of(servers, &self.me, false);
+        let mut peers = self.peers.write();
+        peers.retain(|peer_id, peer| {
+            let stays = wanted.get(peer_id).is_some_and(|other| other.is_made_as(peer));
+            if stays {
+                wanted.remove(peer_id);
+            } else {
+                peer.is_over.store(true, Ordering::Relaxed);
+                if wanted.contains_key(peer_id) {
+                    peer.hang_up();
+                }
+            }
+            stays
+        });
+        for (peer_id, peer) in wanted {
+            self.start_peer(peer_id.clone(), peer.clone())?;
+            peers.insert(peer_id, peer);
+        }
+        Ok(())
+    }
+
+    /// What a server is told from now on that links and should not.
+    pub fn tell(&self, cluster_id: Option<u64>, servers: &Directory) {
+        *self.told.write() = PeerMessage::Servers { cluster_id, servers: servers.clone() };
     }
 
     /// This server goes on under another run: all links are made anew, so that the others learn of it.
@@ -145,19 +196,14 @@ impl Links {
 
     /// Ends all links that stand. Unless the server stops, they are made anew.
     pub fn hang_up(&self) {
-        for peer in self.peers.values() {
-            if let Some((stream, _)) = &*peer.current.lock() {
-                // It may be gone already.
-                let _ = stream.shutdown(Shutdown::Both);
-            }
-        }
+        self.peers.read().values().for_each(|peer| peer.hang_up());
     }
 
-    fn keep_dialling(&self, peer_id: &ServerId) {
+    fn keep_dialling(&self, peer_id: &ServerId, peer: &Peer) {
         let mut attempts = Attempts::default();
-        while !self.stop.wait(attempts.pause()) {
+        while !self.stop.wait(attempts.pause()) && !peer.is_over() {
             match self.dial(peer_id) {
-                Ok((stream, session)) => attempts.link_ended(self.run(peer_id, stream, session)),
+                Ok((stream, session)) => attempts.link_ended(self.run(peer_id, peer, stream, session)),
                 Err(failure) => {
                     attempts.failed(peer_id, &failure);
                     self.note(peer_id, &failure);
@@ -209,16 +255,26 @@ impl Links {
 
     /// Runs the links that a peer dials. When one is lost, looks at the peer's port until a new link
     /// comes or the port refuses.
-    fn keep_waiting(&self, peer_id: &ServerId) {
-        let accepted = &self.peers[peer_id].accepted.1;
+    ///
+    /// A server to which none links may be no server of the cluster, yet or any more: it asks.
+    fn keep_waiting(&self, peer_id: &ServerId, peer: &Peer) {
+        let accepted = &peer.accepted.1;
         let mut lost: Option<Attempts> = None;
-        while !self.stop.is_set() {
+        let mut ask_at = Instant::now() + ASK_FIRST;
+        while !self.stop.is_set() && !peer.is_over() {
             let pause = lost.as_ref().map_or(Duration::from_millis(100), Attempts::pause);
             match accepted.recv_timeout(pause) {
                 Ok((stream, session)) => {
-                    lost.get_or_insert_default().link_ended(self.run(peer_id, stream, session));
+                    lost.get_or_insert_default().link_ended(self.run(peer_id, peer, stream, session));
+                    ask_at = Instant::now() + ASK_FIRST;
                 }
                 Err(RecvTimeoutError::Timeout) => {
+                    if Instant::now() >= ask_at {
+                        if self.is_alone() {
+                            self.ask(peer_id);
+                        }
+                        ask_at = Instant::now() + ASK_EVERY;
+                    }
                     if let Some(attempts) = &mut lost {
                         let failure = self.look(peer_id);
                         attempts.failed(peer_id, &failure);
@@ -230,6 +286,23 @@ impl Links {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.peers.read().values().all(|peer| peer.current.lock().is_none())
+    }
+
+    /// Asks a peer which servers there are. It need not know this one, and need not answer.
+    fn ask(&self, peer_id: &ServerId) {
+        let Ok((stream, session)) = self.dial(peer_id) else { return };
+        if stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).is_err() {
+            return;
+        }
+        if let Ok(Some(message @ PeerMessage::Servers { .. })) = MessageReader::new(&stream, &session).read()
+        {
+            // No thread listens any more when the process ends.
+            let _ = self.events.send(PeerEvent::Message { peer: peer_id.clone(), link: 0, message });
         }
     }
 
@@ -247,13 +320,12 @@ impl Links {
     }
 
     /// Runs a link until it ends; returns how long that was.
-    fn run(&self, peer_id: &ServerId, stream: TcpStream, session: Session) -> Duration {
+    fn run(&self, peer_id: &ServerId, peer: &Peer, stream: TcpStream, session: Session) -> Duration {
         let begun = Instant::now();
-        let peer = &self.peers[peer_id];
         let number = self.next_link.fetch_add(1, Ordering::Relaxed);
         let stream = Arc::new(stream);
         *peer.current.lock() = Some((stream.clone(), session.greeting.run));
-        if self.stop.is_set() {
+        if self.stop.is_set() || peer.is_over() {
             return begun.elapsed();
         }
         log::info!("link {number} to {peer_id} stands");
@@ -331,8 +403,14 @@ impl Links {
         };
         stream.set_read_timeout(None)?;
         let from = &session.greeting.from;
-        let peer = self.peers.get(from).ok_or_else(|| NotLinked::Stranger(from.clone()))?;
+        let peer = self.peers.read().get(from).cloned();
+        // It may be to join, may have been removed, or know other ring positions than there are now.
+        let Some(peer) = peer else {
+            self.answer(&stream, &session);
+            return Err(NotLinked::Stranger(from.clone()));
+        };
         if peer.is_dialled {
+            self.answer(&stream, &session);
             return Err(NotLinked::Dials(from.clone()));
         }
         // Its heartbeats must find it, and it is not dialled from here.
@@ -353,6 +431,49 @@ impl Links {
         }
         Ok(())
     }
+
+    /// Says which servers there are, to one that links and should not.
+    fn answer(&self, stream: &TcpStream, session: &Session) {
+        let mut writer = MessageWriter::new(stream, session);
+        let fits = writer.push(&self.told.read());
+        if let Err(error) = if fits { writer.flush() } else { Ok(()) } {
+            log::debug!("{} was not told which servers there are: {error}", session.greeting.from);
+        }
+    }
+}
+
+impl Peer {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether links to both are made in the same way.
+    fn is_made_as(&self, other: &Peer) -> bool {
+        (self.ring_position, self.is_dialled) == (other.ring_position, other.is_dialled)
+    }
+
+    fn hang_up(&self) {
+        if let Some((stream, _)) = &*self.current.lock() {
+            // Gone already is as good.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The peers of `me` among `servers`. A server that is to join and does not know yet which servers there are
+/// dials none: it asks.
+fn peers_of(servers: &Directory, me: &ServerId, joins: bool) -> BTreeMap<ServerId, Arc<Peer>> {
+    let mine = servers.entry(me).map_or(0, |server| server.ring_position);
+    let may_dial = !joins || servers.version > 0;
+    let peer = |server: &ServerEntry| Peer {
+        ring_position: server.ring_position,
+        is_dialled: may_dial && mine < server.ring_position,
+        is_over: AtomicBool::new(false),
+        current: Mutex::new(None),
+        accepted: bounded(1),
+    };
+    let others = servers.iter().filter(|server| server.server_id != *me);
+    others.map(|server| (server.server_id.clone(), Arc::new(peer(server)))).collect()
 }
 
 #[cfg(test)]
@@ -377,7 +498,7 @@ mod tests {
     /// One server's links and what they say.
     struct End {
         links: Arc<Links>,
-        threads: Threads,
+        threads: Arc<Threads>,
         stopper: Stopper,
         events: Receiver<PeerEvent>,
         changes: crossbeam_channel::Receiver<LinkEvent>,
@@ -436,10 +557,10 @@ mod tests {
         });
         let run = Run { node_id: NodeId(1), boot: 1 };
         let addresses = Arc::new(Addresses::new(&config));
-        let links = Links::new(&config, run, addresses, events_in, watcher, stop);
-        let threads = Threads::default();
+        let threads = Arc::new(Threads::default());
+        let links = Links::new(&config, run, addresses, events_in, watcher, threads.clone(), stop);
         let port = listener.local_addr().unwrap().port();
-        links.start(&threads, listener).unwrap();
+        links.start(listener).unwrap();
         End { links, threads, stopper, events, changes, port }
     }
 

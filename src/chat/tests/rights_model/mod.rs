@@ -59,6 +59,7 @@ fn said(applied: &Applied) -> Outcome {
             Reply::Receiving { received, .. } => format!("receiving {received}"),
             Reply::File(file) => format!("file {}", file.size),
             Reply::Done => "done".into(),
+            Reply::ServersChanged { .. } => "servers changed".into(),
         }),
     }
 }
