@@ -11,6 +11,7 @@ use super::{
     operator::{Operator, OperatorArgs},
     operator_request::{RequestError, ask},
     output::{clean, print},
+    probe,
     target::Target,
 };
 use crate::{network_error::in_words, server::reload::Changes};
@@ -56,8 +57,8 @@ pub fn run(args: ReloadArgs) -> Result<ExitCode, UsageError> {
     let operator = args.operator.load()?;
     let mut status = ExitCode::SUCCESS;
     let mut is_bad = false;
-    for target in &operator.targets {
-        match reload(&operator, target) {
+    for server in probe::ask_cluster(&operator.targets, operator.timeout) {
+        match reload(&operator, &server.target) {
             Ok(reloaded) => print(&clean_lines(&shown(&reloaded))).map_err(UsageError::Output)?,
             Err(error) => {
                 is_bad |= matches!(error, ReloadError::BadConfiguration { .. });

@@ -30,7 +30,7 @@ pub enum Form {
 
 /// Asks once, shows it, and says what to exit with.
 pub fn once(targets: &[Target], timeout: Duration, form: Form) -> io::Result<Verdict> {
-    let observations = probe::ask_all(targets, timeout);
+    let observations = probe::ask_cluster(targets, timeout);
     let diagnosis = verdict::diagnose(&observations);
     print(&show(&observations, &diagnosis, form))?;
     Ok(diagnosis.verdict)
@@ -40,7 +40,7 @@ pub fn once(targets: &[Target], timeout: Duration, form: Form) -> io::Result<Ver
 pub fn watch(targets: &[Target], timeout: Duration, form: Form) -> io::Result<()> {
     let redraw = form == Form::Table && io::stdout().is_terminal();
     loop {
-        let observations = probe::ask_all(targets, timeout);
+        let observations = probe::ask_cluster(targets, timeout);
         let mut text = show(&observations, &verdict::diagnose(&observations), form);
         if redraw {
             // Home, each line cleared to its end, then the rest of the screen: redrawing without flicker.

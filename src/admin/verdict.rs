@@ -56,7 +56,7 @@ pub struct Diagnosis {
     pub notes: Vec<String>,
 }
 
-/// Judges what was observed of all configured servers.
+/// Judges what was observed of all servers.
 pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     let answers: Vec<&Status> = observations.iter().filter_map(|seen| seen.outcome.as_ref().ok()).collect();
     let mut notes: Vec<String> = observations.iter().filter_map(note).collect();

@@ -96,6 +96,14 @@ impl Cause {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     pub server_id: ServerId,
+    /// The host that peers reach it at.
+    pub host: String,
+    /// The base of its ports.
+    pub port: u16,
+    /// The host that clients are told.
+    pub client_host: String,
+    /// The port that clients are told.
+    pub client_port: u16,
     /// Whether it is believed alive.
     pub alive: bool,
     /// Time since its last heartbeat; absent if none was ever heard.
@@ -154,6 +162,7 @@ pub struct Status {
     pub tcp_port: u16,
     /// Its server-to-server UDP port.
     pub udp_port: u16,
+    /// All other servers of the cluster, by ring position, as this one knows them from its log.
     pub peers: Vec<PeerStatus>,
     /// What waits, in words; empty if all is well.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -114,8 +114,13 @@ impl<S: Storage> Described<'_, S> {
         others
             .map(|server| {
                 let view = self.node.view.peers.get(&server.server_id);
+                let (client_host, client_port) = server.client_address();
                 PeerStatus {
                     server_id: server.server_id.clone(),
+                    host: server.host.clone(),
+                    port: server.port,
+                    client_host: client_host.into(),
+                    client_port,
                     alive: view.is_some_and(|view| view.alive),
                     last_heartbeat_age_ms: view
                         .and_then(|view| view.last_heartbeat_ms)

@@ -95,6 +95,22 @@ fn admin(cluster: &Cluster, words: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
+/// `syncnet-admin status`, begun at these servers: who is shown, and the verdict.
+fn shown(cluster: &Cluster, begin: &[usize], and: &str) -> (Vec<String>, Value) {
+    let mut servers: Vec<String> =
+        begin.iter().map(|place| format!("localhost:{}", cluster.ports[*place])).collect();
+    servers.push(and.into());
+    let output = Command::new(env!("CARGO_BIN_EXE_syncnet-admin"))
+        .args(["status", "--json", "--timeout-ms", "20000", "--servers", &servers.join(",")])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+    let names = status["servers"].as_array().unwrap().iter();
+    let mut names: Vec<String> = names.map(|server| server["server_id"].as_str().unwrap().into()).collect();
+    names.sort();
+    (names, status["verdict"].clone())
+}
+
 #[track_caller]
 fn done(cluster: &Cluster, words: &[&str]) -> String {
     let (is_done, said) = admin(cluster, words);
@@ -176,12 +192,22 @@ fn servers_join_are_replaced_and_leave_while_people_write() {
     assert_eq!(back.wait_for_exit(&cluster).code(), Some(REMOVED), "{}", back.log(&cluster));
     assert!(back.log(&cluster).contains("s3 was removed from its cluster"), "{}", back.log(&cluster));
 
+    // The one that is gone is shown no more, though it was named; the one that came is, though it was not.
+    let gone = format!("s3=localhost:{}", first.port);
+    assert_eq!(shown(&cluster, &[1], &gone).0, ["s0", "s1", "s2", "s4"]);
+
     // The leader is told to go: it hands over, ends, and the others need no edit.
     cluster.wait_for(0, |status| status["leader_id"] == "s4");
     done(&cluster, &["remove", "s4"]);
     assert_eq!(second.wait_for_exit(&cluster).code(), Some(REMOVED), "{}", second.log(&cluster));
     wait_for_voters(&cluster, &["s0", "s1", "s2"]);
     said.extend(say(&cluster, 2, "erin", 50));
+    cluster.wait_for(0, |status| status["leader_id"] == "s2");
+    let gone = format!("localhost:{}", second.port);
+    assert_eq!(
+        shown(&cluster, &[0, 1, 2], &gone),
+        (vec!["s0".into(), "s1".into(), "s2".into()], "HEALTHY".into())
+    );
     assert!(said.is_sorted(), "a place was given twice, or out of order");
     // Pushes say the same as answers.
     let mut reader = cluster.client(0);

@@ -153,6 +153,10 @@ mod tests {
             udp_port: 2,
             peers: vec![PeerStatus {
                 server_id: id("b"),
+                host: "b".into(),
+                port: 8000,
+                client_host: "b".into(),
+                client_port: 8000,
                 alive,
                 last_heartbeat_age_ms: None,
                 match_index: None,
