@@ -327,7 +327,12 @@ impl<S: Storage> Consensus<S> {
     /// Whether this leader has applied everything up to an entry of its own term: then its state
     /// contains all that was ever acknowledged.
     pub fn has_applied_own_term(&self) -> bool {
-        self.raft_role() == RaftRole::Leader && self.raw.raft.apply_to_current_term()
+        self.raft_role() == RaftRole::Leader && self.has_applied_entry_of_term()
+    }
+
+    /// Whether an entry of the present term is applied here.
+    pub fn has_applied_entry_of_term(&self) -> bool {
+        self.raw.raft.apply_to_current_term()
     }
 
     /// The servers that count, as of the last applied entry.

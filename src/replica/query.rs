@@ -88,6 +88,8 @@ pub enum Read {
         search: Search,
         /// The present names of rooms whose stored events may have older ones.
         renamed: BTreeMap<RoomId, RoomName>,
+        /// Whether there may be messages that this server does not know of.
+        stale: bool,
     },
     FileChunk {
         file: FileInfo,
@@ -106,7 +108,10 @@ pub enum Read {
 impl AnswerQuery {
     fn answer(&self, reader: &(impl Reader + ?Sized)) -> Result<Answer, StorageError> {
         Ok(match &self.read {
-            Read::Search { search, renamed } => found(reader, search, renamed)?,
+            Read::Search { search, renamed, stale } => {
+                let page = found(reader, search, renamed)?;
+                SearchPage { stale: *stale, ..page }.into()
+            }
             Read::FileChunk { file, offset } => piece(reader, file, *offset)?,
             Read::Export { room, range, page } => {
                 let rows = reader.events(*room, range)?;
@@ -122,7 +127,7 @@ fn found(
     reader: &(impl Reader + ?Sized),
     search: &Search,
     renamed: &BTreeMap<RoomId, RoomName>,
-) -> Result<Answer, StorageError> {
+) -> Result<SearchPage, StorageError> {
     let found = reader.search(search)?;
     let hits = found.hits.into_iter().map(|hit| {
         let mut event: Event = serde_json::from_str(hit.row.json.get())
@@ -134,7 +139,7 @@ fn found(
     });
     let hits = hits.collect::<Result<_, StorageError>>()?;
     let (before, more) = (found.cut_at, found.cut_at.is_some());
-    Ok(Answer::Search(SearchPage { before, hits, more, indexing: found.indexing }))
+    Ok(SearchPage { before, hits, more, indexing: found.indexing, stale: false })
 }
 
 fn piece(reader: &(impl Reader + ?Sized), file: &FileInfo, offset: u64) -> Result<Answer, StorageError> {

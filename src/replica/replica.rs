@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    clients::{Clients, Env, signature},
+    clients::{Clients, Env, Prospect, signature},
     clocks::{Clocks, agreed_ms},
     counts::Counts,
     describing::{self, Described},
@@ -393,7 +393,9 @@ impl<S: Storage> Replica<S> {
                 }
             }
         }
-        if let Some(question) = self.clients.question(now) {
+        let consensus = &self.node.consensus;
+        let (leader, has_own_entry) = (consensus.leader(), consensus.has_applied_entry_of_term());
+        if let Some(question) = self.clients.question(now, Prospect { term, leader, has_own_entry }) {
             self.node.consensus.read_index(question);
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! What they are shown is checked against the log (`judging`): a user who is shown something of a private
 //! room was in it. A text whose deletion was acknowledged is in no answer that knows of the deletion, and in
-//! the end nowhere. Requests on a session whose end was acknowledged are not carried out.
+//! the end nowhere. Requests by a session whose end was acknowledged are refused, reads and logins too.
 //!
 //! They have a stream of random numbers of their own, and come in two of seven runs. So the other recorded
 //! seeds stay the same runs as before.
@@ -92,7 +92,8 @@ pub struct Company {
     registered: BTreeSet<usize>,
     said: Vec<Said>,
     gone: Vec<Gone>,
-    pub revoked: BTreeSet<String>,
+    /// Tokens whose end was acknowledged, and the person that each was of.
+    pub revoked: BTreeMap<String, usize>,
     pub shown: Vec<Shown>,
     files: Vec<(String, String)>,
     number: u64,
@@ -114,7 +115,7 @@ impl Company {
             registered: BTreeSet::new(),
             said: Vec::new(),
             gone: Vec::new(),
-            revoked: BTreeSet::new(),
+            revoked: BTreeMap::new(),
             shown: Vec::new(),
             files: Vec::new(),
             number: 0,
@@ -139,6 +140,12 @@ impl Company {
         self.seats[seat].token = None;
         if !self.registered.contains(&person) && self.random.chance(0.7) {
             return json!({"msg_type": "register", "data": {"username": name, "password": password}});
+        }
+        let mut of_person = self.revoked.iter().filter(|(_, owner)| **owner == person);
+        let ended = of_person.next_back().map(|(token, _)| token.clone());
+        if let Some(token) = ended.filter(|_| self.random.chance(0.1)) {
+            self.seats[seat].token = Some(token.clone());
+            return json!({"msg_type": "login", "data": {"token": token}});
         }
         let token = self.tokens[person].clone();
         if let Some(token) = token.filter(|_| self.random.chance(0.7)) {
@@ -237,8 +244,8 @@ impl Company {
     fn line(&mut self, seat: usize, mut request: Value, mut asked: Asked) -> Vec<u8> {
         let Seat { token, asked: waiting, next_id, person, .. } = &mut self.seats[seat];
         *next_id += 1;
-        let has_ended = token.as_ref().is_some_and(|token| self.revoked.contains(token));
-        asked.is_late = has_ended && !matches!(asked.what, "login" | "register" | "other" | "file_read");
+        let has_ended = token.as_ref().is_some_and(|token| self.revoked.contains_key(token));
+        asked.is_late = has_ended;
         request["request_id"] = (*next_id).into();
         request["sender_id"] = NAMES[*person].into();
         waiting.insert(*next_id, asked);
@@ -259,8 +266,8 @@ impl Company {
         };
         self.shows_nothing_gone(data)?;
         let (is_ack, code) = (msg_type == "ack", data["code"].as_str().unwrap_or(""));
-        if is_ack && asked.is_late && asked.what != "login" {
-            let text = format!("{} sent a {} on a session that had ended: {line}", NAMES[person], asked.what);
+        if asked.is_late && msg_type != "nack" && data["stale"] != true {
+            let text = format!("{} sent a {} by a session that had ended: {line}", NAMES[person], asked.what);
             return Err(Violation::new(Point::Refused, text));
         }
         match (asked.what, is_ack) {
@@ -272,7 +279,10 @@ impl Company {
                 self.seats[seat].token.clone_from(&token);
                 self.tokens[person] = token;
             }
-            ("login", false) if code == "bad_credentials" => self.tokens[person] = None,
+            ("login", false) if code == "bad_credentials" => {
+                let tried = &self.seats[seat].token;
+                self.tokens[person].take_if(|token| tried.as_ref() == Some(token));
+            }
             ("chat", true) => {
                 let room = data["room"].as_str().unwrap_or("").to_ascii_lowercase();
                 let seq = data["seq"].as_u64().unwrap_or(0);
@@ -289,7 +299,7 @@ impl Company {
             ("logout", true) => {
                 let token = self.seats[seat].token.clone();
                 self.tokens[person] = None;
-                self.revoked.extend(token);
+                self.revoked.extend(token.map(|token| (token, person)));
             }
             ("file_read", _) if msg_type == "file" => {
                 let user = NAMES[person].to_ascii_lowercase();

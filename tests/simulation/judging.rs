@@ -116,8 +116,8 @@ impl Cluster {
     }
 
     /// Ended sessions give no access, and a guest learns of no private room.
-    fn try_what_ended(&mut self, server: usize, revoked: &std::collections::BTreeSet<String>) -> Verdict {
-        for token in revoked.iter().take(3) {
+    fn try_what_ended(&mut self, server: usize, revoked: &BTreeMap<String, usize>) -> Verdict {
+        for token in revoked.keys().take(3) {
             let (visitor, answer) = self.meet(server, "login", json!({"token": token}))?;
             if answer["data"]["code"] != "bad_credentials" {
                 let text = format!("a token that had ended is answered: {answer}");

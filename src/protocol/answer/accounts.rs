@@ -26,6 +26,9 @@ pub struct LoggedIn {
     pub token: Option<Token>,
     /// The name the connection now goes by.
     pub username: UserName,
+    /// Whether this server has lost the majority, so that it may not know who has the name by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// The answer to what changes an account.

@@ -63,6 +63,9 @@ pub struct SearchPage {
     /// Set while the index is made anew: the search did not see what is not in it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
+    /// Whether this server has lost the majority, so that newer messages may exist elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// What a search found.

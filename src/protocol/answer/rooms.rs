@@ -84,6 +84,9 @@ pub struct RoomList {
     pub more: bool,
     /// The rooms, by name.
     pub rooms: Vec<RoomSummary>,
+    /// Whether this server has lost the majority, so that it may be different by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// A line of `rooms`.
@@ -129,6 +132,9 @@ pub struct MemberList {
     #[serde(default)]
     pub more: bool,
     pub room: RoomName,
+    /// Whether this server has lost the majority, so that it may be different by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// A line of `members`.
@@ -174,6 +180,9 @@ pub struct PinList {
     /// The places of the pinned messages, the newest pin first.
     pub pins: Vec<u64>,
     pub room: RoomName,
+    /// Whether this server has lost the majority, so that it may be different by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// The answer to `export_rooms`.

@@ -26,6 +26,7 @@ use crate::{
 use super::{
     Clients, Env,
     connection::{Connection, FollowUp, Write, WriteAnswer},
+    doubts::Known,
     throttle::Guarded,
 };
 
@@ -187,7 +188,7 @@ impl Clients {
                 Ok(_) => Err(not_read()),
             };
             let token = if let FollowUp::LogIn(token) = follow_up { Some(token) } else { None };
-            let answer = self.login_decided(env, conn, token, outcome);
+            let answer = self.login_decided(env, conn, token, outcome, Known::Everywhere);
             return self.answer_login(env, conn, (seq, to), answer);
         }
         let answer = match outcome {
@@ -272,7 +273,7 @@ impl Clients {
             let Some(Write { to, follow_up }) = connection.waiting(seq).cloned() else { continue };
             if let FollowUp::Guest(username) = follow_up {
                 // A guest may read what a minority has. The name gets into the log with the first message.
-                let answer = self.login_decided(env, conn, None, Ok(username));
+                let answer = self.login_decided(env, conn, None, Ok(username), Known::Here);
                 self.answer_login(env, conn, (seq, to), answer);
                 continue;
             }

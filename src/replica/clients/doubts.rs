@@ -1,16 +1,19 @@
-//! No final refusal by a state that may be old.
+//! No final answer by a state that may be old.
 //!
 //! This server's state may be old even if it leads: a leader that was paused for a while may have been
-//! deposed without knowing it, and may lack writes that were acknowledged elsewhere. A refusal that follows
+//! deposed without knowing it, and may lack writes that were acknowledged elsewhere. An answer that follows
 //! from the state is therefore given in one of three ways.
 //!
 //! - The log gives it. All rules of commands are checked there, and nowhere before.
-//! - The request is put off until a majority has confirmed how far the log goes ([`Clients::put_off`]). This
-//!   is done with requests that hold up their connection, and with each read that would be refused.
+//! - The request waits until a majority has confirmed how far the log goes: each read that tells of the state
+//!   ([`Clients::read`]), and each request that holds up its connection, logins included
+//!   ([`Clients::put_off`]).
 //! - For limits that each server checks by itself, an empty proposal takes the request's place in the log.
 //!   When that is applied the request is judged again ([`FollowUp::Judge`]). Its answer keeps its turn.
 //!
-//! Some refusals never become wrong: a registered name stays registered.
+//! Some refusals never become wrong: a registered name stays registered. And a server that knows that it has
+//! lost the majority lets guests in and lets them read: such an answer says that it may be `stale`, and so is
+//! not final.
 
 use crate::{
     chat::{Authority, Command, Proposal, command, command::Nothing, must_log_in},

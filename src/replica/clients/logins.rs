@@ -266,32 +266,41 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let current = connection.user.clone();
         let has_session = matches!(connection.authority, Authority::Session(_));
+        if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
+            return match known {
+                Known::Here => put_off(self, env, to, login),
+                Known::Everywhere => self.refuse(env, conn, to, refusal, false),
+            };
+        }
         match login {
-            Login::Guest(username) => match current {
-                Some(user) if user.key() != username.key() => {
-                    let refusal = already(&user);
-                    self.refuse(env, conn, to, refusal, false);
+            Login::Guest(username) => {
+                if let Some(user) = current.as_ref().filter(|user| user.key() != username.key()) {
+                    let refusal = already(user);
+                    return self.refuse(env, conn, to, refusal, false);
                 }
-                Some(_) if has_session => self.logged_in(env, conn, to, None),
-                _ => match self.may_be_guest(env, &username) {
-                    Err(refusal) if known == Known::Here && may_be_lifted(&refusal) => {
-                        put_off(self, env, to, Login::Guest(username));
-                    }
-                    Err(refusal) => self.refuse(env, conn, to, refusal, false),
-                    // After this answer others can write to the name, so the log has to know it. If no server
-                    // leads, no user can write, but the guest may still read.
-                    Ok(()) if env.state.is_new_guest(&username) && env.server.leader().is_some() => {
-                        let follow_up = FollowUp::Guest(username.clone());
-                        let (authority, command) = (Authority::Guest, GuestLogin.into());
-                        let proposal = Proposal { user: username, authority, lamport_timestamp, command };
-                        self.propose_login(env, conn, Write { to, follow_up }, proposal);
-                    }
-                    Ok(()) => {
-                        self.become_user(env, conn, username, Authority::Guest);
-                        self.logged_in(env, conn, to, None);
-                    }
-                },
-            },
+                let allowed = if has_session { Ok(()) } else { self.may_be_guest(env, &username) };
+                // After this answer others can write to the name, so the log has to know it. If no server
+                // leads, no user can write, but the guest may still read.
+                let is_for_log = !has_session && env.state.is_new_guest(&username);
+                if allowed.is_ok() && is_for_log && env.server.leader().is_some() {
+                    let follow_up = FollowUp::Guest(username.clone());
+                    let (authority, command) = (Authority::Guest, GuestLogin.into());
+                    let proposal = Proposal { user: username, authority, lamport_timestamp, command };
+                    return self.propose_login(env, conn, Write { to, follow_up }, proposal);
+                }
+                // The name may have been registered or banned, or a ban lifted, on another server just now.
+                let is_doubtful = !env.server.is_stale() || allowed.as_ref().is_err_and(may_be_lifted);
+                if known == Known::Here && is_doubtful {
+                    return put_off(self, env, to, Login::Guest(username));
+                }
+                if let Err(refusal) = allowed {
+                    return self.refuse(env, conn, to, refusal, false);
+                }
+                if !has_session {
+                    self.become_user(env, conn, username, Authority::Guest);
+                }
+                self.logged_in(env, conn, to, None, known);
+            }
             Login::Password(username, password) => match current {
                 // A guest may become a user of the same name. Nothing else changes a connection's user.
                 Some(user) if has_session || user.key() != username.key() => {
@@ -315,17 +324,19 @@ impl Clients {
                     let refusal = already(&user);
                     return self.refuse(env, conn, to, refusal, false);
                 }
+                // It may have ended or been given out on another server just now.
+                if known == Known::Here {
+                    return put_off(self, env, to, Login::Token(token));
+                }
                 match by_token(env, &token) {
                     Ok((name, is_stale)) => {
                         let hash = token.hash();
                         self.become_user(env, conn, name.clone(), Authority::Session(hash));
-                        self.logged_in(env, conn, to, Some(token));
+                        self.logged_in(env, conn, to, Some(token), known);
                         if is_stale {
                             self.touch(env, name, hash);
                         }
                     }
-                    // It may have been given out, or a ban lifted, on another server just now.
-                    Err(_) if known == Known::Here => put_off(self, env, to, Login::Token(token)),
                     Err(refusal) => self.refuse(env, conn, to, refusal, false),
                 }
             }
@@ -333,14 +344,19 @@ impl Clients {
     }
 
     /// Answers a login that has succeeded.
-    fn logged_in(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, token: Option<Token>) {
+    fn logged_in(
+        &mut self,
+        env: &mut Env<'_>,
+        conn: ConnId,
+        to: AnswerTo,
+        token: Option<Token>,
+        known: Known,
+    ) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(username) = connection.user.clone() else { return };
         let account = connection.authority != Authority::Guest;
-        let server_id = env.config.server_id.clone();
-        let leader_id = env.server.leader().cloned();
-        let epoch = env.server.epoch();
-        self.say(env, conn, to, LoggedIn { account, epoch, leader_id, server_id, token, username });
+        let answer = LoggedIn { account, ..let_in(env, username, token, known) };
+        self.say(env, conn, to, answer);
     }
 
     pub(super) fn challenge(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo) {
@@ -491,27 +507,21 @@ impl Clients {
         }
     }
 
+    /// The answer to a login that the log has decided, or that is allowed without the log.
     pub(super) fn login_decided(
         &mut self,
         env: &mut Env<'_>,
         conn: ConnId,
         token: Option<Token>,
         outcome: Result<UserName, Refusal>,
+        known: Known,
     ) -> Answer {
         match outcome {
             Err(refusal) => Answer::Nack(refusal),
             Ok(username) => {
                 let session = token.as_ref().map(|token| Authority::Session(token.hash()));
                 self.become_user(env, conn, username.clone(), session.unwrap_or(Authority::Guest));
-                let (leader_id, server_id) = (env.server.leader().cloned(), env.config.server_id.clone());
-                Answer::LoggedIn(LoggedIn {
-                    account: token.is_some(),
-                    epoch: env.server.epoch(),
-                    leader_id,
-                    server_id,
-                    token,
-                    username,
-                })
+                Answer::LoggedIn(let_in(env, username, token, known))
             }
         }
     }
@@ -542,6 +552,19 @@ impl Clients {
         let said = Said::push(SessionEnded { reason: reason.into() }, env.signature());
         env.fan_out(Instruction::Say { conn, said });
         self.close(conn, env.outputs);
+    }
+}
+
+/// The answer to a login of a user with or without an account.
+fn let_in(env: &Env<'_>, username: UserName, token: Option<Token>, known: Known) -> LoggedIn {
+    LoggedIn {
+        account: token.is_some(),
+        epoch: env.server.epoch(),
+        leader_id: env.server.leader().cloned(),
+        server_id: env.config.server_id.clone(),
+        token,
+        username,
+        stale: known == Known::Here,
     }
 }
 

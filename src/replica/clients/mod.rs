@@ -11,7 +11,7 @@
 //! | `logins` | logins, and all that needs a password hashed |
 //! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
 //! | `reading`, `reads` | requests that change nothing; requests that wait until this server is up to date |
-//! | `doubts` | no final refusal by a state that may be old |
+//! | `doubts` | no final answer by a state that may be old |
 //! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
 //! | `balance` | some clients are offered another server |
 //! | `presence`, `tokens` | who is online; sessions whose connections stay open |
@@ -67,7 +67,7 @@ use super::{
     proposals::Proposals,
 };
 
-pub use self::answers::Decided;
+pub use self::{answers::Decided, reads::Prospect};
 
 /// What a call needs of the rest of the server, and the outputs that it adds to.
 pub struct Env<'a> {
@@ -234,8 +234,8 @@ impl Clients {
     }
 
     /// The question that the waiting reads have for the leader now, if any.
-    pub fn question(&mut self, now: Now) -> Option<u64> {
-        self.reads.question(now.mono_ms)
+    pub fn question(&mut self, now: Now, prospect: Prospect) -> Option<u64> {
+        self.reads.question(now.mono_ms, prospect)
     }
 
     /// The leader's answer to a question.

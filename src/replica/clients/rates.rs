@@ -203,6 +203,39 @@ impl Rates {
         }
     }
 
+    /// Whether a connection has not used up its bytes.
+    ///
+    /// # Errors
+    /// `rate_limited`: it has.
+    pub fn volume(
+        &mut self,
+        now_ms: u64,
+        limits: &Limits,
+        conn: &ConnTraffic,
+        (user, addr): (Option<UserKey>, Option<IpAddr>),
+    ) -> Result<(), Refusal> {
+        let volume = Rate::per_second(limits.bytes_per_s, limits.bytes_burst);
+        let of_address =
+            self.addresses.get_or_insert_mut(Neighbourhood::of(addr), OfAddress::default).traffic;
+        let of_user = user.map(|user| self.users.get_or_insert_mut(user, OfUser::default).traffic);
+        let counts = [
+            Some((1, conn.traffic)),
+            of_user.map(|traffic| (limits.user_times, traffic)),
+            Some((limits.address_times, of_address)),
+        ];
+        let pauses = counts
+            .iter()
+            .flatten()
+            .map(|(times, traffic)| traffic.bytes.pause_ms(now_ms, volume.times(*times), 1));
+        match pauses.max() {
+            Some(pause_ms) if pause_ms > 0 => {
+                let reason = "the answers to your other requests have used up your bytes a second";
+                Err(Refusal::new(Code::RateLimited, reason).retry_after(pause_ms))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Counts an account that is to be registered from an address, a bot's included.
     ///
     /// # Errors

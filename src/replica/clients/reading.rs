@@ -1,4 +1,5 @@
-//! Requests that change nothing: answered from memory, or looked up beside the writer.
+//! Requests that change nothing: answered from memory, or looked up beside the writer, once this server is
+//! known to be up to date.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -27,7 +28,9 @@ use crate::{
 
 use super::{
     super::query::{AnswerQuery, Query, Read},
-    Clients, Env, presence,
+    Clients, Env,
+    doubts::Known,
+    presence,
     reads::Waiting,
 };
 
@@ -36,57 +39,58 @@ use super::{
 const LOOK_BYTES: usize = 32;
 
 impl Clients {
-    pub(super) fn read(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, request: Request) {
-        // A read of a room that may not be read waits like one of a room that does not exist: an answer at
-        // once would tell them apart, and an invitation may be on its way. Every other refusal waits, too:
-        // the right may have been granted on another server.
+    /// Answers a read, or lets it wait until this server knows everything that was acknowledged before it
+    /// came: this server's state may be old even if it leads, see `doubts`.
+    pub(super) fn read(
+        &mut self,
+        env: &mut Env<'_>,
+        conn: ConnId,
+        to: AnswerTo,
+        request: Request,
+        lamport_timestamp: u64,
+    ) {
+        let is_free = !tells_of_state(&request) || self.may_be_stale(env, conn, &request);
+        let read = Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp);
+        if is_free && env.state.check_lamport(lamport_timestamp).is_ok() {
+            return self.answer_read(env, read, Known::Here);
+        }
+        let to = read.to.clone();
+        if let Err(refusal) = self.reads.push(read) {
+            self.refuse(env, conn, to, refusal, false);
+        }
+    }
+
+    /// Whether a read may be answered by what this server has: it knows that it has lost the majority, and
+    /// the answer says so.
+    fn may_be_stale(&mut self, env: &mut Env<'_>, conn: ConnId, request: &Request) -> bool {
+        if !env.server.is_stale() {
+            return false;
+        }
         let connection = self.connections.get_mut(conn);
         let is_operator = connection.as_ref().is_some_and(|connection| connection.is_operator);
         let user = connection.and_then(|connection| connection.user.as_ref()).map(UserName::key);
         let viewer = user.as_ref().map(|user| Viewer { user, now_ms: env.now.wall_ms });
+        // A room that may not be read is like one that does not exist. Either refusal would be final.
         let seen = |room: &RoomName| Some(env.state.visible_room(viewer?, room).ok()?.1);
-        let barrier = match &request {
-            Request::Ping(ping) => ping.has_barrier(),
-            // The client has seen more than this server has applied, or names a room that may be newer: the
-            // answer must contain what it has seen.
+        match request {
+            Request::Rooms(_) | Request::Search(request::Search { room: None, .. }) => true,
+            Request::Members(request::Members { room, .. })
+            | Request::Pins(request::Pins { room })
+            | Request::Search(request::Search { room: Some(room), .. }) => seen(room).is_some(),
+            // The answer must contain what the client has seen.
             Request::History(History { room, range, .. }) => {
-                let last_seq = seen(room).map(|room| room.last_seq);
-                let seen = match range {
+                let known = match range {
                     HistoryRange::Last | HistoryRange::Since(_) => 0,
                     HistoryRange::Before(seq) => seq.saturating_sub(1),
                     HistoryRange::After(seq) => *seq,
                 };
-                last_seq.is_none_or(|last_seq| seen > last_seq)
+                seen(room).is_some_and(|room| room.last_seq >= known)
             }
-            Request::Hooks(request::Hooks { room }) => {
-                viewer.is_none_or(|viewer| env.state.hooks(viewer, room).is_err())
-            }
-            Request::Users(_) => {
-                !env.state.cluster_role_of(user.as_ref(), is_operator).may(ClusterPermission::ListUsers)
-            }
-            Request::Members(request::Members { room, .. })
-            | Request::Pins(request::Pins { room })
-            | Request::Search(request::Search { room: Some(room), .. }) => seen(room).is_none(),
-            // Likewise for an administrator and a hidden room; no room is hidden from an operator.
-            Request::Export(Export { room, .. }) if is_operator => env.state.room(&room.key()).is_none(),
-            Request::Export(Export { room, .. }) => {
-                let role = env.state.cluster_role_of(user.as_ref(), is_operator);
-                seen(room).is_none() || !role.may(ClusterPermission::Export)
-            }
-            // No committed room may be missing.
-            Request::ExportRooms(_) => true,
-            Request::FileRead(read) => {
-                viewer.is_none_or(|viewer| env.state.visible_file(viewer, read.file_id).is_err())
+            // These are for finding out what is wrong. They show that no server leads.
+            Request::Servers(_) | Request::PlanServers(_) => {
+                self.manages_servers(env, user.as_ref(), is_operator).is_ok()
             }
             _ => false,
-        };
-        if barrier {
-            let waiting = Waiting::new(env.now.mono_ms, conn, to.clone(), request, 0);
-            if let Err(refusal) = self.reads.push(waiting) {
-                self.refuse(env, conn, to, refusal, false);
-            }
-        } else {
-            self.answer_read(env, conn, to, request);
         }
     }
 
@@ -98,17 +102,33 @@ impl Clients {
             if read.request.is_awaited() {
                 self.go_on_with(env, read);
             } else {
-                self.answer_read(env, read.conn, read.to, read.request);
+                self.answer_read(env, read, Known::Everywhere);
             }
         }
     }
 
-    fn answer_read(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, request: Request) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
+    fn answer_read(&mut self, env: &mut Env<'_>, read: Waiting, known: Known) {
+        let Waiting { conn, to, request, lamport_timestamp, .. } = read;
+        if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
+            return self.refuse(env, conn, to, refusal, false);
+        }
+        // While it waited its session may have ended.
+        let Some(connection) = self.connections.get_mut(conn).filter(|connection| !connection.closing) else {
+            return;
+        };
         let is_operator = connection.is_operator;
         let looked_at = looks_through(env, &request);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let user = connection.user.as_ref().map(UserName::key);
+        if looked_at > 0 && known == Known::Everywhere {
+            // What was answered while it waited was not counted yet when it was let in.
+            let who = (user.clone(), connection.addr);
+            if let Err(refusal) =
+                self.rates.volume(env.now.mono_ms, &env.config.limits, &connection.traffic, who)
+            {
+                return self.refuse(env, conn, to, refusal, false);
+            }
+        }
         if looked_at > 0 {
             self.charge(env, conn, looked_at * LOOK_BYTES);
             env.outputs.spend(looked_at * LOOK_BYTES);
@@ -146,7 +166,7 @@ impl Clients {
             request => {
                 // All other requests were refused before if there was no login.
                 let Some(user) = user else { return };
-                match self.answer_user(env, conn, &to, &user, request) {
+                match self.answer_user(env, (conn, &to), &user, request, known) {
                     Ok(Some(answer)) => Ok(answer),
                     Ok(None) => return,
                     Err(refusal) => Err(refusal),
@@ -171,18 +191,19 @@ impl Clients {
     fn answer_user(
         &mut self,
         env: &mut Env<'_>,
-        conn: ConnId,
-        to: &AnswerTo,
+        (conn, to): (ConnId, &AnswerTo),
         user: &UserKey,
         request: Request,
+        known: Known,
     ) -> Result<Option<Answer>, Refusal> {
         let viewer = Viewer { user, now_ms: env.now.wall_ms };
+        let stale = known == Known::Here;
         Ok(Some(match request {
             Request::Rooms(rooms) => {
                 let (limit, joined) = (rooms.limit(), rooms.joined);
                 let after = rooms.after.map(|room| room.key());
                 let (rooms, more) = env.state.room_summaries(viewer, after.as_ref(), joined, limit);
-                RoomList { more, rooms }.into()
+                RoomList { more, rooms, stale }.into()
             }
             Request::Members(members) => {
                 let limit = members.limit();
@@ -195,7 +216,7 @@ impl Clients {
                 };
                 let after = members.after.map(|user| user.key());
                 let (members, more) = env.state.members(id, env.now.wall_ms, after.as_ref(), limit, presence);
-                MemberList { members, more, room }.into()
+                MemberList { members, more, room, stale }.into()
             }
             Request::Hooks(request::Hooks { room }) => {
                 let hooks = env.state.hooks(viewer, &room)?;
@@ -203,11 +224,11 @@ impl Clients {
             }
             Request::Pins(request::Pins { room }) => {
                 let (_, room) = env.state.visible_room(viewer, &room)?;
-                PinList { pins: room.pins().map(|pinned| pinned.seq).collect(), room: room.name.clone() }
-                    .into()
+                let pins = room.pins().map(|pinned| pinned.seq).collect();
+                PinList { pins, room: room.name.clone(), stale }.into()
             }
             Request::History(history) => {
-                let query = self.history_query(env, viewer, conn, to, &history)?;
+                let query = self.history_query(env, viewer, (conn, to), &history, stale)?;
                 self.queries.push((env.server.applied_index(), Query::Events(query)));
                 return Ok(None);
             }
@@ -238,7 +259,7 @@ impl Clients {
                     before_lamport: Some(before.map_or(end, |before| before.get().min(end))),
                     limit,
                 };
-                self.query(env, conn, to.clone(), Read::Search { search, renamed });
+                self.query(env, conn, to.clone(), Read::Search { search, renamed, stale });
                 return Ok(None);
             }
             Request::FileRead(request::FileRead { file_id, offset }) => {
@@ -345,9 +366,9 @@ impl Clients {
         &self,
         env: &Env<'_>,
         viewer: Viewer<'_>,
-        conn: ConnId,
-        to: &AnswerTo,
+        (conn, to): (ConnId, &AnswerTo),
         asked: &History,
+        stale: bool,
     ) -> Result<EventQuery, Refusal> {
         let (range, limit) = (asked.range, asked.limit());
         let (id, room) = env.state.visible_room(viewer, &asked.room)?;
@@ -365,7 +386,7 @@ impl Clients {
             first_seq: room.first_seq(),
             last_seq: room.last_seq,
             more: false,
-            stale: env.server.is_stale(),
+            stale,
         };
         Ok(EventQuery {
             conn,
@@ -427,6 +448,17 @@ impl Clients {
                 env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
             }
         }
+    }
+}
+
+/// Whether the answer to a read tells of what the servers have in common, and so of what was acknowledged.
+fn tells_of_state(request: &Request) -> bool {
+    match request {
+        Request::Ping(ping) => ping.has_barrier(),
+        Request::ListServers(_) | Request::AskStatus(_) | Request::Typing(_) | Request::SetPresence(_) => {
+            false
+        }
+        _ => true,
     }
 }
 

@@ -2,7 +2,7 @@
 //! requests whose first step may already end in a refusal.
 //!
 //! All that wait share one question to the leader. It is repeated, because the library drops it silently
-//! until a new leader has committed in its own term.
+//! until a new leader has committed in its own term; at once, if a question has better prospects now.
 
 use std::collections::VecDeque;
 
@@ -11,6 +11,7 @@ use crate::{
     protocol::{
         envelope::AnswerTo,
         limits::COMMIT_TIMEOUT_MS,
+        peer::NodeId,
         refusal::{Code, Refusal},
         request::Request,
     },
@@ -24,7 +25,7 @@ const WAITING_MAX: usize = 16_384;
 /// What they may hold together, in bytes of memory.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// The most that names, passwords and tokens of a request take, in bytes.
-const SECRETS_BYTES: usize = 1_024;
+const NAMES_BYTES: usize = 1_024;
 
 #[derive(Debug)]
 pub struct Waiting {
@@ -46,11 +47,20 @@ impl Waiting {
     fn weight(&self) -> usize {
         let data = match &self.request {
             Request::Ping(ping) => ping.bytes(),
-            request if request.is_awaited() => SECRETS_BYTES,
-            _ => 0,
+            Request::Search(search) => NAMES_BYTES + search.query.as_str().len(),
+            _ => NAMES_BYTES,
         };
         size_of::<Waiting>() + data
     }
+}
+
+/// What the answer to a question hangs on: if this changes, one that was dropped may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prospect {
+    pub term: u64,
+    pub leader: Option<NodeId>,
+    /// Whether an entry of this term is applied here: then the leader has committed one.
+    pub has_own_entry: bool,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +71,7 @@ pub struct Reads {
     asked: Vec<Waiting>,
     question: u64,
     asked_ms: u64,
+    prospect: Prospect,
     /// Answered by an index that may not be applied yet.
     known: Vec<(u64, VecDeque<Waiting>)>,
     /// How many wait, and what they hold.
@@ -82,13 +93,13 @@ impl Reads {
     }
 
     /// The question to ask now, if any.
-    pub fn question(&mut self, now_ms: u64) -> Option<u64> {
+    pub fn question(&mut self, now_ms: u64, prospect: Prospect) -> Option<u64> {
         if self.asked.is_empty() {
             if self.new.is_empty() {
                 return None;
             }
             self.asked = std::mem::take(&mut self.new);
-        } else if now_ms.saturating_sub(self.asked_ms) < REPEAT_MS {
+        } else if now_ms.saturating_sub(self.asked_ms) < REPEAT_MS && prospect == self.prospect {
             return None;
         } else {
             // A new question covers those that came meanwhile as well.
@@ -96,6 +107,7 @@ impl Reads {
         }
         self.question += 1;
         self.asked_ms = now_ms;
+        self.prospect = prospect;
         Some(self.question)
     }
 
@@ -152,16 +164,33 @@ mod tests {
         let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), 0);
         let push = |reads: &mut Reads| reads.push(waiting()).unwrap();
         push(&mut reads);
-        let older = reads.question(0).unwrap();
+        let prospect = Prospect::default();
+        let older = reads.question(0, prospect).unwrap();
         push(&mut reads);
-        assert_eq!(reads.question(REPEAT_MS - 1), None, "not before it is repeated");
-        let newer = reads.question(REPEAT_MS).unwrap();
+        assert_eq!(reads.question(REPEAT_MS - 1, prospect), None, "not before it is repeated");
+        let newer = reads.question(REPEAT_MS, prospect).unwrap();
         // The older answer may be from before something that was acknowledged when the second read came.
         reads.answered(older, 7);
         assert!(reads.next_ready(u64::MAX).is_none());
         reads.answered(newer, 8);
         assert!(reads.next_ready(7).is_none());
         assert!(reads.next_ready(8).is_some() && reads.next_ready(8).is_some());
+    }
+
+    #[test]
+    fn a_question_is_repeated_at_once_when_it_can_be_answered_now() {
+        let mut reads = Reads::default();
+        reads.push(Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), 0)).unwrap();
+        let nobody = Prospect { term: 1, ..Prospect::default() };
+        reads.question(0, nobody).unwrap();
+        assert_eq!(reads.question(0, nobody), None);
+        let elected = Prospect { term: 2, leader: Some(NodeId(3)), has_own_entry: false };
+        reads.question(0, elected).unwrap();
+        let ready = Prospect { has_own_entry: true, ..elected };
+        let question = reads.question(0, ready).unwrap();
+        assert_eq!(reads.question(0, ready), None);
+        reads.answered(question, 7);
+        assert!(reads.next_ready(7).is_some());
     }
 
     #[test]
@@ -173,7 +202,7 @@ mod tests {
         for _ in 0..3 {
             push(&mut reads).unwrap();
         }
-        let question = reads.question(0).unwrap();
+        let question = reads.question(0, Prospect::default()).unwrap();
         reads.answered(question, 7);
         assert_eq!(push(&mut reads).unwrap_err().code, Code::Overloaded, "they are known, and still here");
         assert!(reads.next_ready(6).is_none());

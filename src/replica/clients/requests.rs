@@ -73,12 +73,6 @@ impl Clients {
             }
         };
         connection.bad_lines = 0;
-        // Writes are checked in their turn.
-        if request.kind() != Kind::Write
-            && let Err(refusal) = env.state.check_lamport(head.lamport_timestamp)
-        {
-            return self.refuse(env, conn, to, refusal, false);
-        }
         let identified = if self.is_unproven(env, conn) {
             for_the_unproven(&request).map_err(NotIdentified::Refused)
         } else {
@@ -94,7 +88,7 @@ impl Clients {
             (_, Request::Login(login)) => self.log_in(env, conn, to, login, head.lamport_timestamp, known),
             (_, Request::OperatorChallenge(_)) => self.challenge(env, conn, to),
             (_, Request::OperatorLogin(login)) => self.prove(env, conn, to, login),
-            (Kind::Read, request) => self.read(env, conn, to, request),
+            (Kind::Read, request) => self.read(env, conn, to, request, head.lamport_timestamp),
             (Kind::Login | Kind::Write, request) => {
                 self.write(env, conn, to, request, head.lamport_timestamp, known)
             }

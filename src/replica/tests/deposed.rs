@@ -11,10 +11,16 @@ use crate::protocol::Limits;
 struct Deposed {
     cluster: Cluster,
     asked: Vec<u64>,
+    /// What the leader answered before it was deposed.
+    first: Vec<Value>,
 }
 
 const REGISTER: &str = r#"{"msg_type":"register","data":{"username":"alice","password":"correct horse"}}"#;
 const LOGIN: &str = r#"{"msg_type":"login","data":{"username":"alice","password":"correct horse"}}"#;
+
+fn by_token(token: &str) -> String {
+    format!(r#"{{"msg_type":"login","data":{{"token":"{token}"}}}}"#)
+}
 
 impl Deposed {
     /// Sends these on connection 1 of the leader, which is deposed then.
@@ -29,12 +35,12 @@ impl Deposed {
         cluster.become_operator(3, 2);
         cluster.say(3, 2, &[r#"{"msg_type":"ban","data":{"username":"spy"}}"#]);
         cluster.run_ms(100);
-        let answers = [cluster.answers(3, 1), cluster.answers(3, 2)].concat();
-        assert!(answers.iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
+        let first = [cluster.answers(3, 1), cluster.answers(3, 2)].concat();
+        assert!(first.iter().all(|answer| answer["msg_type"] == "ack"), "{first:?}");
         cluster.cut(3, 1);
         cluster.cut(3, 2);
         cluster.elect(2);
-        Deposed { cluster, asked: Vec::new() }
+        Deposed { cluster, asked: Vec::new(), first }
     }
 
     /// Acknowledged by the new leader.
@@ -45,6 +51,12 @@ impl Deposed {
         assert!(answers.len() == lines.len(), "{answers:?}");
         assert!(answers.iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
         answers
+    }
+
+    /// The token that the leader gave before it was deposed.
+    fn token(&self) -> &str {
+        let mut tokens = self.first.iter().filter_map(|answer| answer["data"]["token"].as_str());
+        tokens.next_back().expect("somebody has logged in")
     }
 
     fn ask(&mut self, conn: u64, line: &str) {
@@ -107,7 +119,6 @@ fn a_password_and_a_token_of_elsewhere_are_good() {
     deposed.elsewhere(1, &[change]);
     let another = deposed.elsewhere(3, &[&LOGIN.replace("correct", "other")]);
     let fresh = another[0]["data"]["token"].as_str().expect("a token");
-    let by_token = |token: &str| format!(r#"{{"msg_type":"login","data":{{"token":"{token}"}}}}"#);
     deposed.ask(3, &LOGIN.replace("correct", "other"));
     deposed.ask(4, &by_token(fresh));
     deposed.ask(5, LOGIN);
@@ -167,4 +178,121 @@ fn who_is_over_a_limit_is_told_so_for_good() {
         [&Value::from("forbidden"), &Value::Null],
         "in their turn: {answers:?}"
     );
+}
+
+#[test]
+fn no_read_leaves_out_what_was_acknowledged_elsewhere() {
+    let mut deposed = Deposed::after(&[JOIN, &chat("a")]);
+    let by_bob = |line: &str| line.replace("alice", "bob");
+    let pin = r#"{"msg_type":"pin","sender_id":"alice","data":{"room":"lobby","seq":2}}"#;
+    deposed.elsewhere(1, &[JOIN, pin]);
+    deposed.elsewhere(3, &[&by_bob(JOIN), &by_bob(&chat("b"))]);
+    let reads = [
+        (1, r#"{"msg_type":"rooms","data":{}}"#, "\"last_seq\":5"),
+        (1, r#"{"msg_type":"members","data":{"room":"lobby"}}"#, "\"bob\""),
+        (1, r#"{"msg_type":"pins","data":{"room":"lobby"}}"#, "\"pins\":[2]"),
+        (1, r#"{"msg_type":"history","data":{"room":"lobby"}}"#, "\"body\":\"b\""),
+        (1, r#"{"msg_type":"history","data":{"room":"lobby","since":0}}"#, "\"body\":\"b\""),
+        (1, r#"{"msg_type":"search","data":{"query":"b"}}"#, "\"body\":\"b\""),
+        (2, r#"{"msg_type":"users","data":{}}"#, "\"bob\""),
+        (2, r#"{"msg_type":"export","data":{"room":"lobby"}}"#, "\"body\":\"b\""),
+        (2, r#"{"msg_type":"export_rooms","data":{}}"#, "lobby"),
+        (2, r#"{"msg_type":"audit","data":{}}"#, "\"ban\""),
+        (2, r#"{"msg_type":"servers","data":{}}"#, "server3"),
+    ];
+    for (conn, read, _) in reads {
+        deposed.ask(conn, read);
+    }
+    let (before, after) = deposed.answers();
+    assert!(before.is_empty(), "{before:?}");
+    for (_, read, part) in reads {
+        let asked: Value = serde_json::from_str(read).unwrap();
+        let mut answers = after.iter().filter(|answer| answer["data"]["for"] == asked["msg_type"]);
+        assert!(answers.any(|answer| answer.to_string().contains(part)), "{read}: {after:?}");
+    }
+    assert!(after.iter().all(|answer| answer["data"]["stale"].is_null()), "{after:?}");
+}
+
+#[test]
+fn a_session_that_was_ended_elsewhere_lets_nobody_in_and_reads_nothing() {
+    for end in [
+        r#"{"msg_type":"logout","data":{"everywhere":true}}"#,
+        r#"{"msg_type":"change_password","data":{"old":"correct horse","new":"other horse"}}"#,
+        r#"{"msg_type":"ban","data":{"username":"alice"}}"#,
+    ] {
+        let mut deposed = Deposed::after(&[REGISTER, LOGIN]);
+        let token = deposed.token().to_owned();
+        if end.contains("\"ban\"") {
+            deposed.cluster.become_operator(2, 1);
+        } else {
+            deposed.elsewhere(1, &[LOGIN]);
+        }
+        deposed.elsewhere(1, &[end]);
+        deposed.ask(1, r#"{"msg_type":"rooms","data":{}}"#);
+        deposed.ask(3, &by_token(&token));
+        let (before, after) = deposed.answers();
+        assert!(before.is_empty(), "{end}: {before:?}");
+        let types: Vec<_> = after.iter().map(|line| line["msg_type"].as_str().unwrap_or("")).collect();
+        assert_eq!(types, ["session_ended", "nack"], "{end}: {after:?}");
+        assert_eq!(field(&after[1..], "code"), ["bad_credentials"], "{end}: {after:?}");
+    }
+}
+
+#[test]
+fn a_name_that_was_registered_or_banned_elsewhere_is_no_guests() {
+    let guest = |name: &str| format!(r#"{{"msg_type":"login","data":{{"username":"{name}"}}}}"#);
+    let mut deposed = Deposed::after(&[&guest("alice"), &guest("alice")]);
+    deposed.elsewhere(1, &[REGISTER]);
+    deposed.cluster.become_operator(2, 2);
+    deposed.elsewhere(3, &[&guest("bob")]);
+    deposed.elsewhere(2, &[r#"{"msg_type":"ban","data":{"username":"bob"}}"#]);
+    deposed.ask(3, &guest("alice"));
+    deposed.ask(4, &guest("bob"));
+    let (before, after) = deposed.answers();
+    assert!(before.is_empty(), "{before:?}");
+    assert_eq!(field(&after, "code"), ["name_taken", "forbidden"], "{after:?}");
+}
+
+#[test]
+fn a_server_that_knows_to_be_alone_says_that_it_may_be_stale_or_nothing_final() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[REGISTER, LOGIN]);
+    cluster.run_ms(100);
+    let token = cluster.answers(3, 1)[1]["data"]["token"].as_str().expect("a token").to_owned();
+    cluster.say(3, 2, &[&JOIN.replace("alice", "bob")]);
+    cluster.run_ms(100);
+    cluster.heard(3, 2);
+    cluster.kill(1);
+    cluster.kill(2);
+    cluster.run_ms(1_000);
+    let guest = r#"{"msg_type":"login","data":{"username":"bob"}}"#;
+    let of_lobby = |msg_type: &str| format!(r#"{{"msg_type":"{msg_type}","data":{{"room":"lobby"}}}}"#);
+    let of_all = |msg_type: &str| format!(r#"{{"msg_type":"{msg_type}","data":{{"query":"a"}}}}"#);
+    let stale = [
+        guest,
+        &of_lobby("history"),
+        &of_lobby("members"),
+        &of_lobby("pins"),
+        &of_all("rooms"),
+        &of_all("search"),
+    ];
+    cluster.say(3, 3, &stale);
+    cluster.settle();
+    let heard = cluster.heard(3, 3);
+    let marks: Vec<_> = heard.iter().filter(|line| line["data"]["stale"] == true).collect();
+    assert_eq!(marks.len(), stale.len(), "{heard:?}");
+    let unsure = [
+        by_token(&token),
+        of_lobby("hooks").replace("\"data\"", "\"sender_id\":\"bob\",\"data\""),
+        of_lobby("members").replace("lobby", "attic").replace("\"data\"", "\"sender_id\":\"bob\",\"data\""),
+    ];
+    for (conn, line) in (4..).zip(&unsure) {
+        cluster.say(3, conn, &[line]);
+        cluster.run_ms(100);
+        assert!(cluster.heard(3, conn).is_empty(), "{line}");
+    }
+    cluster.run_ms(6_000);
+    for (conn, line) in (4..).zip(&unsure) {
+        assert_eq!(field(&cluster.answers(3, conn), "code"), ["unavailable"], "{line}");
+    }
 }

@@ -55,7 +55,7 @@ fn no_request_may_be_far_ahead_of_the_servers_clock_not_even_one_that_only_asks(
     for msg_type in ["ping", "status_request", "server_list", "rooms", "typing", "login"] {
         let far = 1_u64 << 40;
         let line = format!(
-            r#"{{"msg_type":"{msg_type}","request_id":"x","lamport_timestamp":{far},"data":{{"room":"lobby","topic":"","username":"zed"}}}}"#
+            r#"{{"msg_type":"{msg_type}","sender_id":"zed","request_id":"x","lamport_timestamp":{far},"data":{{"room":"lobby","topic":"","username":"zed"}}}}"#
         );
         say(&mut cluster, 1, &[line]);
         let answers = cluster.answers(1, 1);
@@ -81,6 +81,7 @@ fn whoever_is_invited_is_told_at_once_and_finds_the_room_later() {
     let mut cluster = Cluster::led_by_the_last(3);
     let bob = r#"{"msg_type":"rooms","sender_id":"bob","request_id":"rooms"}"#;
     cluster.say(2, 7, &[bob]);
+    cluster.run_ms(40);
     let make = ask("create_join", r#"{"room":"den","private":true}"#);
     let invite = ask("invite", r#"{"room":"den","username":"bob"}"#);
     say(&mut cluster, 1, &[make, invite]);

@@ -24,6 +24,8 @@ struct Asked {
     attempt: Option<(MessageKey, usize)>,
     /// What an answer must have seen: by room, the least `last_seq`.
     floor: BTreeMap<String, u64>,
+    /// The newest event of its room that any client had been shown when it was sent.
+    shown: u64,
     is_barrier: bool,
     /// Whether it names nothing but a public room that a client was told of before.
     names_known_room: bool,
@@ -108,6 +110,7 @@ impl Connection {
             },
             _ => None,
         };
+        let shown = room.as_ref().map_or(0, |room| places.shown_seq(room));
         self.asked.push_back(Asked {
             request_id: line.request_id.clone(),
             limit: line.number("limit").or(line.number("history")).unwrap_or(50),
@@ -117,6 +120,7 @@ impl Connection {
             before,
             attempt,
             floor,
+            shown,
             is_barrier,
             names_known_room,
         });
@@ -356,7 +360,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The `last_seq` of an answer, which must not fall behind what this connection knew when it asked.
+    /// The `last_seq` of an answer, which must not fall behind what clients had been shown when it was asked
+    /// for. If it says that it may be stale, what counts is what this connection knew.
     fn last_seq(&self, asked: &Asked, line: &Line, room: &str) -> Result<u64, Violation> {
         let last_seq = line.number("last_seq").unwrap_or(0);
         let floor = asked.floor.get(room).copied().unwrap_or(0);
@@ -364,6 +369,12 @@ impl Connection {
             last_seq >= floor,
             RealTime,
             "{room} ends at {last_seq} for a connection that knew of {floor} when it asked"
+        );
+        ensure!(
+            last_seq >= asked.shown || line.flag("stale"),
+            RealTime,
+            "{room} ends at {last_seq} for a connection that asked when {} had been shown elsewhere",
+            asked.shown
         );
         Ok(last_seq)
     }
@@ -415,6 +426,7 @@ impl Asked {
             limit: 0,
             attempt: None,
             floor: BTreeMap::new(),
+            shown: 0,
             is_barrier: false,
             names_known_room: false,
         }

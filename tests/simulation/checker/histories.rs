@@ -347,6 +347,28 @@ fn reads_do_not_fall_back() {
 }
 
 #[test]
+fn a_read_contains_what_others_were_acked_before_or_says_that_it_may_not() {
+    for stale in [false, true] {
+        let mut history = History::new();
+        let first = history.send(1, "a1");
+        history.ack(1, first, "a1", 1);
+        let read = history.ask(2, "history", json!({"room": "lobby"}));
+        let mut page = json!({"room": "lobby", "events": [], "last_seq": 0});
+        if stale {
+            page["stale"] = true.into();
+        }
+        history.answer(2, read, "history", "history", page).read_by_all(&[event("alice", "a1", 1)]);
+        if stale { history.passes() } else { history.breaks(Point::RealTime) }
+    }
+    let mut history = History::new();
+    let first = history.send(1, "a1");
+    let read = history.ask(2, "history", json!({"room": "lobby"}));
+    history.ack(1, first, "a1", 1);
+    let page = json!({"room": "lobby", "events": [], "last_seq": 0});
+    history.answer(2, read, "history", "history", page).read_by_all(&[event("alice", "a1", 1)]).passes();
+}
+
+#[test]
 fn a_barrier_covers_what_others_were_acked() {
     let mut history = History::new();
     let first = history.send(1, "a1");
@@ -355,7 +377,14 @@ fn a_barrier_covers_what_others_were_acked() {
     history.answer(2, ping, "pong", "ping", json!({}));
     let read = history.ask(2, "history", json!({"room": "lobby"}));
     history
-        .answer(2, read, "history", "history", json!({"room": "lobby", "events": [], "last_seq": 0}))
+        // What the barrier covers counts though the answer says that it may be stale.
+        .answer(
+            2,
+            read,
+            "history",
+            "history",
+            json!({"room": "lobby", "events": [], "last_seq": 0, "stale": true}),
+        )
         .breaks(Point::RealTime);
 }
 

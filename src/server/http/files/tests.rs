@@ -55,8 +55,15 @@ impl Chat {
         if let Request::Login(login) = &request {
             self.is_logged_in = *login == Login::Token(Token::given("good"));
             let (server_id, username) = (ServerId::new("server1").unwrap(), UserName::new("alice").unwrap());
-            let answer =
-                LoggedIn { account: true, epoch: 1, leader_id: None, server_id, token: None, username };
+            let answer = LoggedIn {
+                account: true,
+                epoch: 1,
+                leader_id: None,
+                server_id,
+                stale: false,
+                token: None,
+                username,
+            };
             return if self.is_logged_in { Ok(answer.into()) } else { refuse(Code::BadCredentials) };
         }
         if !self.is_logged_in {
