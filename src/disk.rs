@@ -278,10 +278,9 @@ pub trait Reader {
     /// `max_bytes` (at least one).
     fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError>;
 
-    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` if all are older.
-    ///
-    /// Found by bisection. `created_at_ms` grows with seq, except when a leader with a slower clock takes
-    /// over; around such a moment the result is one of the places that fit.
+    /// The lowest seq in `room` whose event was created at `at_ms` or later; `None` if all are older. Later
+    /// events may be older, if a leader's clock went back. If an event that is removed by now was not older,
+    /// it is the first event that is left.
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
 
     /// Messages with certain words in them, newest first.

@@ -23,7 +23,8 @@ pub(super) fn state(key: &[u8], value: &[u8]) -> u32 {
 pub(super) fn event(event: &RawEvent<'_>) -> u32 {
     let mut hasher = Hasher::new();
     hasher.update(b"e");
-    for number in [event.room, event.seq, event.index, event.created_at_ms, event.author.len() as u64] {
+    let RawEvent { room, seq, index, created_at_ms, newest_ms, author, .. } = event;
+    for number in [*room, *seq, *index, *created_at_ms, *newest_ms, author.len() as u64] {
         hasher.update(&number.to_le_bytes());
     }
     hasher.update(event.author);
@@ -67,8 +68,16 @@ mod tests {
     fn place_and_content_both_count() {
         assert_ne!(state(b"ab", b"c"), state(b"a", b"bc"));
         assert_ne!(meta("a", b""), state(b"a", b""));
-        let one =
-            RawEvent { room: 1, seq: 2, index: 3, created_at_ms: 4, author: b"al", json: b"{}", crc: 0 };
+        let one = RawEvent {
+            room: 1,
+            seq: 2,
+            index: 3,
+            created_at_ms: 4,
+            newest_ms: 5,
+            author: b"al",
+            json: b"{}",
+            crc: 0,
+        };
         assert_ne!(event(&one), event(&RawEvent { room: 2, seq: 1, ..one }));
         assert_ne!(event(&one), event(&RawEvent { author: b"a", json: b"l{}", ..one }));
         assert_eq!(event(&one), event(&RawEvent { crc: 9, ..one }));

@@ -23,6 +23,7 @@ pub(super) struct Image {
 struct KeptEvent {
     index: u64,
     created_at_ms: u64,
+    newest_ms: u64,
     author: Arc<[u8]>,
     json: Arc<[u8]>,
     crc: u32,
@@ -159,6 +160,7 @@ impl KeptEvent {
             seq,
             index: self.index,
             created_at_ms: self.created_at_ms,
+            newest_ms: self.newest_ms,
             author: &self.author,
             json: &self.json,
             crc: self.crc,
@@ -195,6 +197,7 @@ impl TablesMut for Image {
         let kept = KeptEvent {
             index: event.index,
             created_at_ms: event.created_at_ms,
+            newest_ms: event.newest_ms,
             author: event.author.into(),
             json: event.json.into(),
             crc: event.crc,

@@ -262,27 +262,39 @@ pub(super) fn chunk(
     Ok((!sweep::is_doomed(tables, file.0)?).then_some(bytes))
 }
 
-/// Finds the first event that is not older than `at_ms`, as `Reader::first_since` promises.
+/// Finds the first event that is not older than `at_ms`, as `Reader::first_since` promises: by bisection. The
+/// newest time up to an event never falls back.
 pub(super) fn first_since(
     tables: &impl Tables,
     room: RoomId,
     at_ms: u64,
 ) -> Result<Option<u64>, StorageError> {
-    let one = |after, oldest_first| -> Result<Option<EventRow>, StorageError> {
-        let range = EventRange { after, before: u64::MAX, oldest_first, limit: 1, max_bytes: 0 };
-        Ok(events(tables, room, &range)?.pop())
+    let one = |span: Span| -> Result<Option<(u64, u64)>, StorageError> {
+        let mut found = None;
+        tables.events(span, &mut |raw| {
+            check_event(&raw)?;
+            found = Some((raw.seq, raw.newest_ms));
+            Ok(false)
+        })?;
+        Ok(found)
     };
-    let (Some(first), Some(last)) = (one(0, true)?, one(0, false)?) else { return Ok(None) };
-    if last.created_at_ms < at_ms {
+    let after = sweep::floor(tables, room.0)?.saturating_sub(1);
+    let all = Span { room: room.0, after, before: u64::MAX, ascending: true };
+    let (Some((first, _)), Some((last, newest_ms))) = (one(all)?, one(Span { ascending: false, ..all })?)
+    else {
+        return Ok(None);
+    };
+    if newest_ms < at_ms {
         return Ok(None);
     }
     // `low` is below the result or the result itself, `high` is no older than `at_ms`.
-    let (mut low, mut high) = (first.seq, last.seq);
+    let (mut low, mut high) = (first, last);
     while low < high {
         let middle = low + (high - low) / 2;
-        let found = one(middle - 1, true)?.ok_or_else(|| doubt("an event went away while it was read"))?;
-        if found.created_at_ms < at_ms {
-            low = found.seq + 1;
+        let found = one(Span::of(room.0, middle))?;
+        let (_, newest_ms) = found.ok_or_else(|| doubt("an event went away while it was read"))?;
+        if newest_ms < at_ms {
+            low = middle + 1;
         } else {
             high = middle;
         }

@@ -118,13 +118,14 @@ pub(super) fn split_entry(index: u64, value: &[u8]) -> Option<LogEntry> {
     Some(LogEntry { term, index, kind, data: data.to_vec(), opaque: opaque.to_vec() })
 }
 
-/// An event as it is kept, with its checksum.
-pub(super) fn raw_event(event: &EventRow) -> RawEvent<'_> {
+/// An event as it is kept, with its checksum. `newest_ms` is the newest time in its room before it.
+pub(super) fn raw_event(event: &EventRow, newest_ms: u64) -> RawEvent<'_> {
     let mut raw = RawEvent {
         room: event.room.0,
         seq: event.seq,
         index: event.index,
         created_at_ms: event.created_at_ms,
+        newest_ms: newest_ms.max(event.created_at_ms),
         author: event.author.as_str().as_bytes(),
         json: event.json.get().as_bytes(),
         crc: 0,

@@ -107,10 +107,10 @@ impl Tables for Connection {
 
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError> {
         let text = if span.ascending {
-            "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+            "SELECT room, seq, idx, created_at_ms, newest_ms, author, json, crc FROM event
              WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq"
         } else {
-            "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+            "SELECT room, seq, idx, created_at_ms, newest_ms, author, json, crc FROM event
              WHERE room = ?1 AND seq > ?2 AND seq < ?3 ORDER BY seq DESC"
         };
         // Bounds come from clients, who may name any number; nothing is stored beyond the greatest.
@@ -129,7 +129,7 @@ impl Tables for Connection {
     ) -> Result<(), StorageError> {
         let mut statement = self
             .prepare_cached(
-                "SELECT room, seq, idx, created_at_ms, author, json, crc FROM event
+                "SELECT room, seq, idx, created_at_ms, newest_ms, author, json, crc FROM event
                  WHERE (room, seq) > (?1, ?2) ORDER BY room, seq",
             )
             .during(READ_EVENTS)?;
@@ -226,9 +226,10 @@ fn walk_events(
             seq: number(row, 1).during(READ_EVENTS)?,
             index: number(row, 2).during(READ_EVENTS)?,
             created_at_ms: number(row, 3).during(READ_EVENTS)?,
-            author: bytes(row, 4)?,
-            json: bytes(row, 5)?,
-            crc: crc(row, 6).during(READ_EVENTS)?,
+            newest_ms: number(row, 4).during(READ_EVENTS)?,
+            author: bytes(row, 5)?,
+            json: bytes(row, 6)?,
+            crc: crc(row, 7).during(READ_EVENTS)?,
         };
         if !take(event)? {
             break;
@@ -263,13 +264,14 @@ impl TablesMut for Connection {
     }
 
     fn insert_event(&mut self, event: RawEvent<'_>) -> Result<bool, StorageError> {
-        let text = "INSERT INTO event (room, seq, idx, created_at_ms, author, json, crc)
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        let text = "INSERT INTO event (room, seq, idx, created_at_ms, newest_ms, author, json, crc)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
         Ok(write_event(self, text, event)? > 0)
     }
 
     fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError> {
-        let text = "UPDATE event SET idx = ?3, created_at_ms = ?4, author = ?5, json = ?6, crc = ?7
+        let text =
+            "UPDATE event SET idx = ?3, created_at_ms = ?4, newest_ms = ?5, author = ?6, json = ?7, crc = ?8
                     WHERE room = ?1 AND seq = ?2";
         write_event(self, text, event).map(drop)
     }
@@ -351,8 +353,9 @@ impl TablesMut for Connection {
 fn write_event(connection: &Connection, sql_text: &str, event: RawEvent<'_>) -> Result<usize, StorageError> {
     let (author, json) = (text(event.author)?, text(event.json)?);
     let (room, seq) = (sql(event.room)?, sql(event.seq)?);
-    let (index, created_at_ms) = (sql(event.index)?, sql(event.created_at_ms)?);
-    write(connection, sql_text, params![room, seq, index, created_at_ms, author, json, event.crc])
+    let (index, created_at_ms, newest_ms) =
+        (sql(event.index)?, sql(event.created_at_ms)?, sql(event.newest_ms)?);
+    write(connection, sql_text, params![room, seq, index, created_at_ms, newest_ms, author, json, event.crc])
 }
 
 /// Runs a statement and returns how many rows it changed.

@@ -17,7 +17,7 @@ use crate::disk::StorageError;
 /// "Syn5", at offset 68 of the file, so that `file(1)` and a start can tell whose database it is.
 const APPLICATION_ID: i32 = 0x5379_6e35;
 /// The version of the tables below. A start refuses any other one.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 /// Older versions can corrupt a WAL database when two connections write or checkpoint at the same moment
 /// (<https://sqlite.org/wal.html>, "the WAL-reset bug").
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -33,7 +33,7 @@ CREATE TABLE state (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE event (
     room INTEGER NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL, created_at_ms INTEGER NOT NULL,
-    author TEXT NOT NULL, json TEXT NOT NULL, crc INTEGER NOT NULL,
+    newest_ms INTEGER NOT NULL, author TEXT NOT NULL, json TEXT NOT NULL, crc INTEGER NOT NULL,
     PRIMARY KEY (room, seq)
 ) STRICT, WITHOUT ROWID;
 ";

@@ -31,7 +31,7 @@ pub(super) use import::import;
 
 const MAGIC: &[u8; 6] = b"SNSNAP";
 /// The version of the format; any other one is refused.
-pub const SNAPSHOT_VERSION: u16 = 2;
+pub const SNAPSHOT_VERSION: u16 = 3;
 
 const HEAD: u8 = 1;
 const STATE: u8 = 2;

@@ -252,13 +252,14 @@ fn wipe_events<T: TablesMut>(
         Ok(found.len() < most)
     })?;
     for (seq, created_at_ms, author, json, crc) in &found {
-        let raw =
-            RawEvent { room, seq: *seq, index: 0, created_at_ms: *created_at_ms, author, json, crc: *crc };
+        let (seq, created_at_ms, crc) = (*seq, *created_at_ms, *crc);
+        // Of these, searches know only the place, the time and the text.
+        let raw = RawEvent { room, seq, index: 0, created_at_ms, newest_ms: 0, author, json, crc };
         if let Some(text) = raw_text(&raw) {
             tables.remove_text(&text)?;
         }
-        tables.remove_event(room, *seq)?;
-        totals.events.remove(Some(*crc));
+        tables.remove_event(room, seq)?;
+        totals.events.remove(Some(crc));
     }
     Ok(found.len())
 }

@@ -14,6 +14,8 @@ pub(super) struct RawEvent<'a> {
     pub seq: u64,
     pub index: u64,
     pub created_at_ms: u64,
+    /// The newest time of the room's events up to this one. Unlike `created_at_ms` it never falls back.
+    pub newest_ms: u64,
     pub author: &'a [u8],
     pub json: &'a [u8],
     pub crc: u32,
@@ -26,6 +28,14 @@ pub(super) struct Span {
     pub after: u64,
     pub before: u64,
     pub ascending: bool,
+}
+
+impl Span {
+    /// The one event of a room at this place.
+    pub fn of(room: u64, seq: u64) -> Span {
+        // There is no event 0, and no `after` would give it.
+        Span { room, after: seq.wrapping_sub(1), before: seq.saturating_add(1), ascending: true }
+    }
 }
 
 /// A piece of a file as it is kept.

@@ -12,7 +12,7 @@ use super::{
     tables::{RawEvent, Span, Tables, TablesMut},
 };
 use crate::{
-    disk::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, Row, StorageError},
+    disk::{Batch, ChunkRow, Cluster, EventRow, HardState, InstallError, RoomId, Row, StorageError},
     protocol::{
         name::ServerId,
         peer::{ConfState, LogMark, NodeId, SnapshotHead},
@@ -96,10 +96,18 @@ fn events<T: TablesMut>(
     bounds: &mut Bounds,
     events: &[EventRow],
 ) -> Result<(), StorageError> {
+    // By room: the last event that was written here, and its newest time.
+    let mut written: BTreeMap<RoomId, (u64, u64)> = BTreeMap::new();
     for event in events {
-        let raw = raw_event(event);
+        let before = event.seq.saturating_sub(1);
+        let newest_ms = match written.get(&event.room) {
+            Some((seq, newest_ms)) if *seq == before => *newest_ms,
+            _ => newest_ms(tables, event.room, before)?.unwrap_or(0),
+        };
+        let mut raw = raw_event(event, newest_ms);
         // Most events are new, and then no old one has to be looked for.
-        let replaced = if insert_event(tables, raw)? { None } else { Some(replace_event(tables, raw)?) };
+        let replaced = if insert_event(tables, raw)? { None } else { Some(replace_event(tables, &mut raw)?) };
+        written.insert(event.room, (raw.seq, raw.newest_ms));
         bounds.totals.events.put(raw.crc, replaced);
         bounds.wiped |= replaced.is_some();
     }
@@ -115,23 +123,32 @@ pub(super) fn insert_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> R
     Ok(is_new)
 }
 
-/// Replaces an event, so that it is found by its new text and no more by the old one. Returns the checksum of
-/// the old one.
-fn replace_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<u32, StorageError> {
-    let mut old = None;
-    let here = Span {
-        room: raw.room,
-        after: raw.seq.wrapping_sub(1),
-        before: raw.seq.saturating_add(1),
-        ascending: true,
-    };
-    tables.events(here, &mut |found| {
+/// The newest time of a room's events up to this one, if it is there.
+fn newest_ms(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Option<u64>, StorageError> {
+    let mut newest_ms = None;
+    tables.events(Span::of(room.0, seq), &mut |found| {
         check_event(&found)?;
-        old = Some((found.created_at_ms, found.author.to_vec(), found.json.to_vec(), found.crc));
+        newest_ms = Some(found.newest_ms);
         Ok(false)
     })?;
-    let (created_at_ms, author, json, crc) =
+    Ok(newest_ms)
+}
+
+/// Replaces an event, so that it is found by its new text and no more by the old one. Its newest time stays:
+/// the events before it may be gone. Returns the checksum of the old one.
+fn replace_event<T: TablesMut>(tables: &mut T, raw: &mut RawEvent<'_>) -> Result<u32, StorageError> {
+    let mut old = None;
+    tables.events(Span::of(raw.room, raw.seq), &mut |found| {
+        check_event(&found)?;
+        let (created_at_ms, newest_ms) = (found.created_at_ms, found.newest_ms);
+        old = Some((created_at_ms, newest_ms, found.author.to_vec(), found.json.to_vec(), found.crc));
+        Ok(false)
+    })?;
+    let (created_at_ms, newest_ms, author, json, crc) =
         old.ok_or_else(|| doubt(format!("event {} of room {} is there and is not", raw.seq, raw.room)))?;
+    raw.newest_ms = newest_ms;
+    raw.crc = checksum::event(raw);
+    let raw = *raw;
     let old = RawEvent { created_at_ms, author: &author, json: &json, ..raw };
     let (old, new) = (raw_text(&old), raw_text(&raw));
     let (gone, come) = if old == new { (None, None) } else { (old, new) };

@@ -574,3 +574,42 @@ fn the_first_event_since_a_time_is_found_in_any_room() {
     }
     assert_eq!(disk.reader().first_since(RoomId(2), 0).unwrap(), None);
 }
+
+#[test]
+fn the_first_event_since_a_time_is_found_though_a_clock_went_back() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), MemoryDisk::new());
+    let mut sqlite = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
+    let mut memory = disk.open(&server_id(), NODE).unwrap();
+    let mut generator = Generator::new(1);
+    // Leaders whose clocks are ahead and behind, and a room that was imported: older than it says at first.
+    let times = [100, 90, 110, 120, 400, 130, 140, 500, 510, 20, 520, 910, 515, 905, 1_000, 950];
+    let events: Vec<EventRow> = (1..)
+        .zip(times)
+        .map(|(seq, created_at_ms)| EventRow { created_at_ms, ..generator.event(0, seq) })
+        .collect();
+    let edited = generator.event(0, 7).json;
+    // In several batches, one of which replaces an event.
+    for part in events.chunks(5) {
+        let mut part = part.to_vec();
+        let again = part.iter().find(|event| event.seq == 7).cloned();
+        part.extend(again.map(|event| EventRow { json: edited.clone(), ..event }));
+        let batch = Batch { events: part, ..Batch::default() };
+        sqlite.commit(&batch).unwrap();
+        memory.commit(&batch).unwrap();
+    }
+    let expired = Batch { expired: vec![(RoomId(1), 5)], ..Batch::default() };
+    for first in [1, 5] {
+        for at_ms in (0..1_100).step_by(5) {
+            let expected =
+                events.iter().find(|event| event.created_at_ms >= at_ms).map(|event| event.seq.max(first));
+            for found in [
+                sqlite.reader().unwrap().first_since(RoomId(1), at_ms).unwrap(),
+                disk.reader().first_since(RoomId(1), at_ms).unwrap(),
+            ] {
+                assert_eq!(found, expected, "since {at_ms}, from {first}");
+            }
+        }
+        sqlite.commit(&expired).unwrap();
+        memory.commit(&expired).unwrap();
+    }
+}

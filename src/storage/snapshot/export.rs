@@ -189,7 +189,8 @@ where
 }
 
 fn push_event(out: &mut Records, event: &RawEvent<'_>) {
-    let numbers = [event.room, event.seq, event.index, event.created_at_ms].map(u64::to_le_bytes);
+    let RawEvent { room, seq, index, created_at_ms, newest_ms, .. } = *event;
+    let numbers = [room, seq, index, created_at_ms, newest_ms].map(u64::to_le_bytes);
     out.push(EVENT, &[numbers.as_flattened(), &len32(event.author), event.author, event.json]);
 }
 

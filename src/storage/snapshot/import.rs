@@ -139,13 +139,13 @@ pub(super) fn split_state(body: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 pub(super) fn split_event(body: &[u8]) -> Option<RawEvent<'_>> {
-    let (numbers, rest) = body.split_first_chunk::<32>()?;
+    let (numbers, rest) = body.split_first_chunk::<40>()?;
     let mut numbers = numbers.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-    let (room, seq, index, created_at_ms) =
-        (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
+    let (room, seq, index) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    let (created_at_ms, newest_ms) = (numbers.next()?, numbers.next()?);
     let (author, json) = split_state(rest)?;
     let is_text = std::str::from_utf8(author).is_ok() && std::str::from_utf8(json).is_ok();
-    is_text.then_some(RawEvent { room, seq, index, created_at_ms, author, json, crc: 0 })
+    is_text.then_some(RawEvent { room, seq, index, created_at_ms, newest_ms, author, json, crc: 0 })
 }
 
 pub(super) fn split_chunk(body: &[u8]) -> Option<RawChunk<'_>> {
