@@ -78,7 +78,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("fanout", &["protocol", "disk"]),
     ("replica", &["protocol", "disk", "config", "chat", "consensus", "election", "fanout"]),
     ("storage", &["protocol", "disk"]),
-    ("backup", &["protocol", "disk", "chat", "storage"]),
+    ("backup", &["protocol", "disk", "chat", "replica", "storage"]),
     ("server", &["protocol", "disk", "config", "election", "fanout", "replica", "storage", "backup", "tls"]),
     ("tls", &[]),
     ("client", &["protocol", "tls"]),

@@ -7,11 +7,14 @@
 //! |---|---|
 //! | `file` | the format of a backup, written and read |
 //! | `restore` | a data folder made of one |
+//! | `rescue` | one made of the folder of a server that does not run |
 
 pub mod file;
+pub mod rescue;
 pub mod restore;
 
 pub use self::{
     file::{Backup, BackupHead, Checked, ReadError, Sealing},
+    rescue::{RescueError, rescue},
     restore::{RestoreError, Restored, restore, verify},
 };

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The first byte of the chat state's rows. Those below are the replica's, and are about the old servers.
-const CHAT_ROWS: u8 = 16;
+pub(super) const CHAT_ROWS: u8 = 16;
 
 /// Why there is no restored folder.
 #[derive(Debug, Error)]
@@ -82,7 +82,7 @@ fn renewed(rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Row>, StateError> {
 }
 
 /// Reads back what was restored, and checks every row, event and file of it.
-fn look_over(storage: &SqliteStorage, head: BackupHead) -> Result<Restored, RestoreError> {
+pub(super) fn look_over(storage: &SqliteStorage, head: BackupHead) -> Result<Restored, RestoreError> {
     storage.check_history()?;
     let loaded = storage.load()?;
     let state = State::load(loaded.rows)?;
@@ -114,7 +114,7 @@ fn look_over(storage: &SqliteStorage, head: BackupHead) -> Result<Restored, Rest
     })
 }
 
-fn fresh_node_id() -> Result<NodeId, getrandom::Error> {
+pub(super) fn fresh_node_id() -> Result<NodeId, getrandom::Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)?;
     Ok(NodeId(u64::from_le_bytes(bytes).max(1)))

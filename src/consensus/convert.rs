@@ -140,6 +140,8 @@ const KINDS: [(u8, pb::MessageType); 12] = [
 pub const APPEND: u8 = 1;
 /// The number of `MsgAppendResponse` in `RaftMessage::kind`: the acknowledgement of synced entries.
 pub const APPEND_RESPONSE: u8 = 2;
+/// The number of `MsgRequestVoteResponse` in `RaftMessage::kind`: a vote, or the refusal of one.
+pub const VOTE_RESPONSE: u8 = 4;
 
 pub(super) fn from_library(mut message: pb::Message) -> RaftMessage {
     let kind = message.get_msg_type();

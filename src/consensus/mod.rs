@@ -48,7 +48,7 @@ use self::{
 };
 
 pub use self::{
-    convert::{APPEND, APPEND_RESPONSE},
+    convert::{APPEND, APPEND_RESPONSE, VOTE_RESPONSE},
     turn::{Effects, Turn},
 };
 

@@ -11,6 +11,7 @@ pub mod neighbourhood;
 pub mod node;
 pub mod passages;
 pub mod query;
+pub mod replay;
 
 mod applying;
 mod clients;

@@ -212,7 +212,11 @@ impl<S: Storage> Replica<S> {
         let installs = self.node.consensus.installs(&turn);
         // If the snapshot cannot be used, this server goes on from what is written.
         let saves = installs || self.must_save(now);
-        let batch = if saves { self.take_unsaved() } else { Batch::default() };
+        let mut batch = if saves { self.take_unsaved() } else { Batch::default() };
+        if turn.must_sync() && !installs {
+            // It costs no sync of its own, and a term that begins with the others' votes begins with it.
+            self.node.remember(now, &mut batch);
+        }
         let effects = self.node.consensus.finish(turn, batch)?;
         if let Some(reason) = effects.unreadable {
             self.node.go_on_without(now, reason, &mut self.outputs)?;

@@ -63,6 +63,11 @@ fn disk_bytes(_path: &Path) -> Option<(u64, u64)> {
     None
 }
 
+/// Whether a folder has a database.
+pub(super) fn has_database(path: &Path) -> bool {
+    path.join(DATABASE).is_file()
+}
+
 /// A data folder that is locked for this process until this is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {

@@ -32,7 +32,7 @@ use super::{
     bounds::Bounds,
     checkpoints::{Checkpoints, Due},
     failure::Failure,
-    folder::Folder,
+    folder::{self, Folder},
     full_text::{self, SEARCH_TIME, Watch},
     indexing::{Indexing, Slice},
     log_files::{
@@ -133,6 +133,11 @@ impl SqliteStorage {
         let place = Place { path: folder.database(), vfs: None };
         let log = LogPlace { files: Box::new(FolderFiles::new(folder.path())), segment_bytes: SEGMENT_BYTES };
         Self::open_at(place, log, Some(folder), server_id, fresh_node_id)
+    }
+
+    /// Whether a folder has the data of a server. Nothing is made or changed.
+    pub fn is_in(dir: &Path) -> bool {
+        folder::has_database(dir)
     }
 
     /// Opens the database `path` of a registered SQLite VFS instead of files, with the log at a place of the

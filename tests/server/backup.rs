@@ -203,6 +203,39 @@ fn a_cluster_is_restored_from_a_backup_and_not_mixed_with_the_one_of_before() {
 }
 
 #[test]
+fn what_one_disk_of_three_has_becomes_a_new_cluster() {
+    let mut old = Cluster::start();
+    old.wait_for(0, |status| status["leader_id"] == "s2");
+    fill(&old);
+    let rooms = exported(&old, "before.jsonl");
+    let (folder, backup) = (old.folder.path().to_owned(), old.folder.path().join("saved.backup"));
+    let words = ["backup", "--data-dir", path(&folder), "--server-id", "s1", "--output", path(&backup)];
+    assert!(not_done(&run(&words)).contains("in use"), "it runs");
+    for place in 0..3 {
+        old.stop_server(place);
+    }
+    for lost in ["s0", "s2"] {
+        fs::remove_dir_all(folder.join(lost)).unwrap();
+    }
+    let missing = ["backup", "--data-dir", path(&folder), "--server-id", "s0", "--output", path(&backup)];
+    assert!(not_done(&run(&missing)).contains("there is no server's data in"));
+    assert!(!backup.exists() && !folder.join("s0").exists());
+    let said = done(&run(&words));
+    assert!(said.contains("3 rooms, 2 users, 153 messages and 1 file of the folder of s1"), "{said}");
+    let mut new = Cluster::prepare();
+    for place in 0..3 {
+        done(&restore(&backup, &new, place));
+    }
+    (0..3).for_each(|place| new.start_server(place));
+    for place in 0..3 {
+        new.wait_for(place, |status| status["leader_id"] == "s2" && status["messages"] == 153);
+    }
+    assert_eq!(exported(&new, "after.jsonl"), rooms);
+    let (mut alice, _) = User::log_in(&new, 1, json!({"username": "alice", "password": PASSWORD}));
+    alice.ask("chat", json!({"room": "lobby", "body": "we are back"}));
+}
+
+#[test]
 fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
     let cluster = Cluster::start();
     cluster.wait_for(0, |status| status["leader_id"] == "s2");

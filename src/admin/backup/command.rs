@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader},
+    io::{self, BufReader, BufWriter},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -25,7 +25,8 @@ use crate::{
         output::{clean, counted, grouped, say},
         session::Session,
     },
-    backup::{self, ReadError, RestoreError, Restored},
+    backup::{self, ReadError, RescueError, RestoreError, Restored},
+    output_file::{Existing, OutputFile},
     protocol::ServerId,
 };
 
@@ -52,6 +53,14 @@ pub struct BackupArgs {
     /// again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "folder"])]
     verify: Option<PathBuf>,
+    /// Ask no server, but save what this folder has, the --data-dir of a server that does not run: for a
+    /// cluster that has lost most of its disks for good.
+    #[arg(long, value_name = "FOLDER", requires_all = ["output", "server_id"],
+        conflicts_with_all = ["folder", "verify"])]
+    data_dir: Option<PathBuf>,
+    /// The server of that folder.
+    #[arg(long, value_name = "ID", requires = "data_dir", value_parser = server_id)]
+    server_id: Option<ServerId>,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -111,7 +120,10 @@ impl NotMade {
 /// # Errors
 /// The command line or the configuration is wrong, or a file cannot be read.
 pub fn backup(args: BackupArgs) -> Result<ExitCode, UsageError> {
-    let BackupArgs { output, folder, keep, every, verify, operator } = args;
+    let BackupArgs { output, folder, keep, every, verify, data_dir, server_id, operator } = args;
+    if let (Some(output), Some(data_dir), Some(server_id)) = (&output, data_dir, server_id) {
+        return Ok(say(save(output, &data_dir.join(server_id.as_str()), &server_id)));
+    }
     if let Some(path) = verify {
         let source = open(&path, "checking")?;
         let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -155,6 +167,21 @@ pub fn restore(args: RestoreArgs) -> Result<ExitCode, UsageError> {
             held(&restored)
         )
     })))
+}
+
+/// Makes a backup of the folder of a server that does not run.
+fn save(path: &Path, dir: &Path, server_id: &ServerId) -> Result<String, RescueError> {
+    let out = OutputFile::create(path, Existing::Replace, true)?;
+    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made_at_ms = Timestamp::now().as_millisecond().unsigned_abs();
+    let mut into = BufWriter::new(out);
+    let saved = backup::rescue(dir, server_id, made_at_ms, beside, &mut into)?;
+    into.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+    Ok(format!(
+        "{} was written: {}; make a new cluster of it with restore, and do not start this folder again",
+        path.display(),
+        held(&saved)
+    ))
 }
 
 fn open(path: &Path, what: &'static str) -> Result<Progress<BufReader<File>>, UsageError> {
@@ -214,6 +241,7 @@ mod tests {
             &["--folder", "x", "--every", "6h", "--keep", "28"],
             &["--folder", "x", "--keep", "1", "--secret-file", "y"],
             &["--verify", "x"],
+            &["--output", "x", "--data-dir", "y", "--server-id", "z"],
         ] {
             parse(words).unwrap();
         }
@@ -225,6 +253,10 @@ mod tests {
             &["--folder", "x", "--every", "6"],
             &["--folder", "x", "--keep", "0"],
             &["--verify", "x", "--output", "y"],
+            &["--output", "x", "--data-dir", "y"],
+            &["--output", "x", "--server-id", "z"],
+            &["--data-dir", "y", "--server-id", "z"],
+            &["--folder", "x", "--data-dir", "y", "--server-id", "z"],
         ] {
             parse(words).unwrap_err();
         }

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::{
-    consensus::{APPEND, APPEND_RESPONSE, RaftRole},
+    consensus::{APPEND, APPEND_RESPONSE, RaftRole, VOTE_RESPONSE},
     disk::Storage,
     protocol::{
         name::ServerId,
@@ -70,6 +70,9 @@ impl<S: Storage> Node<S> {
         {
             let log = LogMark { last_log_term, last_log_index: message.index };
             self.trust.acknowledged(from, message.term, log);
+        }
+        if message.kind == VOTE_RESPONSE && !message.reject {
+            self.trust.voted(from, message.term);
         }
         self.consensus.step(message);
     }

@@ -46,8 +46,8 @@ use super::{
 
 /// While linked peers catch up, the log may grow to so many times `keep_entries`.
 const HELD_FOR_PEERS: u64 = 20;
-/// How long changed memories of other servers may wait to be written.
-const REMEMBER_MS: u64 = 1_000;
+/// How long changed memories of other servers may wait for a sync that has to be made anyway.
+const REMEMBER_MS: u64 = 20;
 /// How often the disk is asked to wipe what is removed. A slice takes it some milliseconds.
 const WIPE_MS: u64 = 50;
 /// How long a server that could not use a snapshot waits before it lets another one come.

@@ -136,6 +136,11 @@ impl Trust {
         }
     }
 
+    /// A peer has given its vote in `term`.
+    pub fn voted(&mut self, from: &ServerId, term: u64) {
+        self.acknowledged(from, term, LogMark::default());
+    }
+
     /// Notes that a peer has accepted this server's data.
     pub fn cleared(&mut self, by: &ServerId) {
         self.cleared_by.insert(by.clone());
@@ -227,6 +232,16 @@ mod tests {
         // A heartbeat of a later run does not hide that it lost something.
         trust.heard(&peer, &mark(7, 3, 5, (4, 90)));
         trust.judge(&peer, &mark(7, 3, 5, (4, 110))).unwrap_err();
+    }
+
+    #[test]
+    fn a_vote_is_remembered() {
+        let peer = ServerId::new("server2").unwrap();
+        let mut trust = Trust::new(3, vec![]);
+        trust.judge(&peer, &mark(7, 2, 5, (4, 100))).unwrap();
+        trust.voted(&peer, 6);
+        trust.judge(&peer, &mark(7, 3, 5, (4, 100))).unwrap_err();
+        trust.judge(&peer, &mark(7, 3, 6, (4, 100))).unwrap();
     }
 
     #[test]

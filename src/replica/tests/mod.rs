@@ -22,7 +22,7 @@ use crate::{
     election::membership::PeerView,
     protocol::{peer::NodeId, status::Role},
     replica::clocks::DISTRUST_MS,
-    storage::Kept,
+    storage::{Kept, MemoryImage},
 };
 
 use self::cluster::{Cluster, applied, id};
@@ -213,6 +213,34 @@ fn what_is_remembered_of_the_others_outlives_a_restart_of_all() {
     cluster.run_ms(2_000);
     assert_eq!(cluster.quarantined.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
     assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+}
+
+#[test]
+fn what_others_have_promised_is_stored_with_what_comes_of_it() {
+    let restart_with = |cluster: &mut Cluster, copy: &MemoryImage, count: usize| {
+        (1..=count).for_each(|number| cluster.kill(number));
+        cluster.disk(1).restore(copy);
+        (1..=count).for_each(|number| cluster.start(number));
+        let quarantined: Vec<_> = cluster.quarantined.iter().map(|(number, _)| *number).collect();
+        assert_eq!(quarantined, [1], "no time has passed, but for what had to be synced");
+    };
+    // A vote, with the first entry of its term.
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.run_ms(100);
+    cluster.kill(3);
+    let copy = cluster.disk(1).image();
+    cluster.elect(2);
+    restart_with(&mut cluster, &copy, 2);
+    // An acknowledgement, with the next entry.
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(100);
+    let copy = cluster.disk(1).image();
+    for text in ["a", "b"] {
+        cluster.say(3, 1, &[&chat(text)]);
+        cluster.settle();
+    }
+    restart_with(&mut cluster, &copy, 3);
 }
 
 fn applied_in_memory(cluster: &Cluster, number: usize) -> u64 {
