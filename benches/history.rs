@@ -159,7 +159,7 @@ impl Writer {
         (0..batches)
             .map(|_| {
                 let batch = self.batch(in_one, is_message);
-                timed(|| self.storage.commit(&batch).expect("the disk works"))
+                timed(|| self.storage.commit(batch.clone()).expect("the disk works"))
             })
             .collect()
     }
@@ -338,12 +338,12 @@ fn removals(writer: &mut Writer) {
         let edited = row.json.get().replace("\"body\":\"", "\"body\":\"edited ");
         row.json = Arc::from(RawValue::from_string(edited).expect("it is JSON"));
         let batch = Batch { events: vec![row], ..Batch::default() };
-        timed(|| writer.storage.commit(&batch).expect("the disk works"))
+        timed(|| writer.storage.commit(batch.clone()).expect("the disk works"))
     };
     let times = (0..300).map(|_| edit(writer)).collect();
     report("write: one edit in any place, alone in its transaction", times);
     let expired = Batch { expired: vec![(ROOM, newest / 10)], ..Batch::default() };
-    let mut times = vec![timed(|| writer.storage.commit(&expired).expect("the disk works"))];
+    let mut times = vec![timed(|| writer.storage.commit(expired.clone()).expect("the disk works"))];
     times.extend(writer.write(300, 1, true));
     report("write: one message and a slice of expired ones", times);
 }

@@ -4,9 +4,9 @@
 //! power cut: entries, term and vote, what is remembered of other servers, the cluster. When it has not
 //! returned, all of that or nothing of it does. Everything else rests on this.
 //!
-//! What the batch says of the *state* can be read at once, but a power cut may take it away, and with it what
-//! was written to the state after it: then the state is that of an earlier applied index, and the log has the
-//! entries behind it.
+//! What the batch says of the *state* is written behind, in order ([`Storage::saved`]). A power cut may take it
+//! away, and with it what was written to the state after it: then the state is that of an earlier applied
+//! index, and the log has the entries behind it.
 
 use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
 
@@ -227,14 +227,33 @@ impl From<StorageError> for InstallError {
     }
 }
 
-/// The one writer of a server's database. Owned by the replica.
+/// What was written of the state since it was last asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// How far the state on the disk goes now.
+    pub applied: Option<Applied>,
+    /// The last entry that was cut from the log.
+    pub truncated: Option<LogMark>,
+}
+
+/// The one writer of a server's disk. Owned by the replica.
 pub trait Storage {
-    /// Reads everything a start needs.
+    /// Reads everything a start needs. Not to be called while something is being saved.
     fn load(&self) -> Result<Loaded, StorageError>;
 
     /// Writes `batch`. Returns only when what it says of the log is synced, or with the reason why it may not
-    /// be.
-    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
+    /// be. What it says of the state may be written later; if it names a cluster, that is written and synced
+    /// as well.
+    fn commit(&mut self, batch: Batch) -> Result<(), StorageError>;
+
+    /// What was written of the state since this was last called.
+    fn saved(&mut self) -> Result<Saved, StorageError>;
+
+    /// Whether something of the state is still to be written. More of it may be committed all the same, and
+    /// waits.
+    fn is_saving(&self) -> bool {
+        false
+    }
 
     /// Wipes a slice of what is removed, as each commit to the state does, where there was none since this
     /// was last called. To be called now and then: without it deleted text would stay on the disk of a server
@@ -252,7 +271,7 @@ pub trait Storage {
     /// The entries `low..high` of the log, fewer if they would pass `max_bytes` of data (at least one).
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError>;
 
-    /// One committed event by its place in its room.
+    /// One committed event by its place in its room, be it written or not.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
 
     /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and

@@ -15,6 +15,9 @@ use syncnet::server::{
     signals::{self, Signal},
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status if the command line, the configuration or the machine does not allow a start.
 const EXIT_CANNOT_START: u8 = 2;
 /// Exit status if something that was started does not work.

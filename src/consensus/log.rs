@@ -6,7 +6,7 @@ use raft::{GetEntriesContext, eraftpb as pb};
 
 use super::convert::{snapshot_of, to_conf, to_entry, to_hard_state};
 use crate::{
-    disk::{Applied, Batch, HardState, Loaded, Storage, StorageError, fits_tail},
+    disk::{Applied, HardState, Loaded, Saved, Storage, StorageError, fits_tail},
     protocol::peer::{ConfState, LogEntry, LogMark, SnapshotHead},
 };
 
@@ -67,32 +67,30 @@ impl<S: Storage> Log<S> {
         self.tail.front().map_or(self.truncated.last_log_index + 1, |entry| entry.index)
     }
 
-    /// Follows what `batch` has made of the log on the disk.
-    pub(super) fn remember(&mut self, batch: &Batch) {
-        if let Some(first) = batch.entries.first() {
-            while let Some(entry) = self.tail.pop_back_if(|entry| entry.index >= first.index) {
-                self.tail_bytes -= size(&entry);
-            }
-            self.tail.extend(batch.entries.iter().cloned().map(to_entry));
-            self.tail_bytes += batch.entries.iter().map(LogEntry::size).sum::<usize>();
-            while !fits_tail(self.tail.len(), self.tail_bytes) {
-                self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| size(&entry));
-            }
+    /// Follows what these entries make of the log on the disk.
+    pub(super) fn remember(&mut self, entries: &[LogEntry]) {
+        let Some(first) = entries.first() else { return };
+        while let Some(entry) = self.tail.pop_back_if(|entry| entry.index >= first.index) {
+            self.tail_bytes -= size(&entry);
         }
-        if let Some(applied) = &batch.applied {
-            self.applied = applied.clone();
+        self.tail.extend(entries.iter().cloned().map(to_entry));
+        self.tail_bytes += entries.iter().map(LogEntry::size).sum::<usize>();
+        while !fits_tail(self.tail.len(), self.tail_bytes) {
+            self.tail_bytes -= self.tail.pop_front().map_or(0, |entry| size(&entry));
         }
     }
 
-    /// The entry at which `batch` cuts the log. To be asked before it is written: afterwards the disk may not have it.
-    pub(super) fn mark_of_cut(&self, batch: &Batch) -> Option<LogMark> {
-        let last_log_index = batch.compact_to?;
-        let last_log_term = raft::Storage::term(self, last_log_index).ok()?;
-        Some(LogMark { last_log_term, last_log_index })
+    /// Follows what has become of the state on the disk, and of the log with it.
+    pub(super) fn follow(&mut self, saved: Saved) {
+        if let Some(applied) = saved.applied {
+            self.applied = applied;
+        }
+        if let Some(truncated) = saved.truncated {
+            self.cut(truncated);
+        }
     }
 
-    /// Follows a cut of the log.
-    pub(super) fn cut(&mut self, at: LogMark) {
+    fn cut(&mut self, at: LogMark) {
         self.truncated = at;
         while let Some(entry) = self.tail.pop_front_if(|entry| entry.index <= at.last_log_index) {
             self.tail_bytes -= size(&entry);

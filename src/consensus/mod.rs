@@ -153,7 +153,7 @@ impl<S: Storage> Consensus<S> {
     ///
     /// # Errors
     /// The batch could not be written or what it made could not be read. The caller's loop ends with that.
-    pub fn found(&mut self, config: &ReplicaConfig, batch: &Batch) -> Result<Loaded, StorageError> {
+    pub fn found(&mut self, config: &ReplicaConfig, batch: Batch) -> Result<Loaded, StorageError> {
         self.raw.mut_store().db_mut().commit(batch)?;
         self.reopen(config)
     }
@@ -392,6 +392,16 @@ impl<S: Storage> Consensus<S> {
 
     pub fn storage(&self) -> &S {
         self.raw.store().db()
+    }
+
+    /// Whether something of the state is still to be written.
+    pub fn is_saving(&self) -> bool {
+        self.storage().is_saving()
+    }
+
+    /// The storage, to be set up.
+    pub fn storage_mut(&mut self) -> &mut S {
+        self.raw.mut_store().db_mut()
     }
 
     /// Lets the disk wipe what is removed; see [`Storage::wipe_if_idle`].

@@ -67,7 +67,7 @@ fn follower(disk: &MemoryDisk, conf: ConfState) -> Consensus<MemoryStorage> {
         applied: Some(Applied { index: LAST, term: 1, conf }),
         ..Batch::default()
     };
-    storage.commit(&batch).unwrap();
+    storage.commit(batch.clone()).unwrap();
     let mut loaded = storage.load().unwrap();
     loaded.tail.drain(..40);
     Consensus::open(&config, storage, &loaded).unwrap()

@@ -147,16 +147,21 @@ impl<S: Storage> Consensus<S> {
             batch.hard_state = Some(hard_state);
         }
         store.hard_state = hard_state;
-        let cut = store.mark_of_cut(&batch);
         if batch.is_empty() {
             return Ok(());
         }
-        store.db_mut().commit(&batch)?;
         store.stored_hard_state = batch.hard_state.unwrap_or(stored);
-        store.remember(&batch);
-        if let Some(cut) = cut {
-            store.cut(cut);
-        }
+        // If it is not written, nothing of this is used any more.
+        store.remember(&batch.entries);
+        store.db_mut().commit(batch)?;
+        self.follow_saved()
+    }
+
+    /// Takes notice of what was written of the state since this was last called.
+    pub fn follow_saved(&mut self) -> Result<(), StorageError> {
+        let store = self.raw.mut_store();
+        let saved = store.db_mut().saved()?;
+        store.follow(saved);
         Ok(())
     }
 

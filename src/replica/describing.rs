@@ -167,6 +167,9 @@ impl<S: Storage> Described<'_, S> {
             _ if !self.node.consensus.conf().voters_outgoing.is_empty() => {
                 "a rebuilt server is being taken in; until that is done no other should be stopped".into()
             }
+            _ if !self.node.has_room() => {
+                "its disk is full, so it takes no messages: make room, and it goes on by itself".into()
+            }
             _ if self.node.damage().is_some() => {
                 let reason = self.node.damage().unwrap_or_default();
                 format!("its data is damaged ({reason}); it is rebuilt once a majority of others is whole")

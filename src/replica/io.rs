@@ -78,6 +78,8 @@ pub enum Input {
         /// Whether it arrived whole.
         ok: bool,
     },
+    /// There is room on the disk for more than what is in it, or there is none.
+    Room { is_there: bool },
     /// Something that another thread read for a client or a snapshot fails its checksum.
     Damage {
         /// What, in one sentence.

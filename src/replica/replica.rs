@@ -158,6 +158,7 @@ impl<S: Storage> Replica<S> {
             Input::View(view) => self.node.on_view(view),
             Input::SnapshotReceived { from, head, content } => self.node.on_snapshot(&from, head, content),
             Input::SnapshotSent { to, ok } => self.node.on_snapshot_sent(&to, ok),
+            Input::Room { is_there } => self.node.on_room(is_there),
             Input::Damage { reason } => self.node.on_damage(now, reason, &mut self.outputs),
             Input::Reconfigured(config) => {
                 self.config = Arc::new(self.config.adjusted(&config));
@@ -179,6 +180,7 @@ impl<S: Storage> Replica<S> {
         if let Some(error) = self.node.take_broken() {
             return Err(error);
         }
+        self.node.consensus.follow_saved()?;
         self.drive(now);
         while let Some((turn, mut effects)) = self.node.consensus.begin()? {
             for (to, message) in self.addressed(std::mem::take(&mut effects.messages)) {
@@ -201,6 +203,7 @@ impl<S: Storage> Replica<S> {
             }
             self.flush(now, remember)?;
         }
+        self.release_queries();
         self.announce(now);
         self.finish_stop(now)?;
         self.outputs.release();
@@ -274,7 +277,8 @@ impl<S: Storage> Replica<S> {
         self.forget_old_events(now, trusts_clock);
         self.node.wipe(now);
         self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
-        let has_clients = self.config.servers.is_for_clients(&self.config.server_id);
+        let servers = &self.config.servers;
+        let has_clients = servers.is_for_clients(&self.config.server_id) && !self.node.falls_behind();
         if !has_clients && self.stopping.is_none() && now.mono_ms >= self.next_move_ms {
             self.next_move_ms = now.mono_ms + MOVE_MS;
             self.with_clients(now, Clients::move_away);
@@ -465,9 +469,13 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Whether applied rows have to be written now: there are enough, or a query needs them.
+    /// Whether applied rows have to be written now: there are enough, or a query needs them. While others are
+    /// being written they wait, so that each transaction is large.
     fn must_save(&self, now: Now) -> bool {
-        self.unsaved.is_due(now) || self.clients.have_queries()
+        if self.node.consensus.is_saving() {
+            return self.unsaved.are_too_many();
+        }
+        self.unsaved.is_due(now) || (self.clients.have_queries() && !self.unsaved.is_empty())
     }
 
     /// The applied rows that are not yet on the disk, for the next transaction, and how far the log may be
@@ -489,9 +497,7 @@ impl<S: Storage> Replica<S> {
         if remember {
             self.node.remember(now, &mut batch);
         }
-        self.node.consensus.write(batch)?;
-        self.release_queries();
-        Ok(())
+        self.node.consensus.write(batch)
     }
 
     fn release_queries(&mut self) {
@@ -590,6 +596,11 @@ impl<S: Storage> Replica<S> {
     /// The storage, for tests and checks.
     pub fn storage(&self) -> &S {
         self.node.consensus.storage()
+    }
+
+    /// The storage, to be set up.
+    pub fn storage_mut(&mut self) -> &mut S {
+        self.node.consensus.storage_mut()
     }
 
     /// Gives the storage back, to start anew with it.

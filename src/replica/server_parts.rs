@@ -70,6 +70,10 @@ impl<S: Storage> Server for ServerParts<'_, S> {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.node.has_room()
+    }
+
     fn redirect(&self, reason: &str) -> Option<Redirect> {
         let leader = self.node.leader().filter(|leader| **leader != self.config.server_id);
         let serving = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);

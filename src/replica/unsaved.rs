@@ -11,10 +11,12 @@ use crate::{
 
 /// How long rows may wait. After a power cut the entries of that time are applied again.
 const WAIT_MS: u64 = 250;
-/// Rows that are enough for one transaction: more would make a round late.
-const ENOUGH_ROWS: usize = 4_096;
+/// Rows that are enough for one transaction: a read that needs one of them waits until all are written.
+const ENOUGH_ROWS: usize = 16_384;
 /// Bytes of events and files that are enough for one transaction.
-const ENOUGH_BYTES: usize = 1024 * 1024;
+const ENOUGH_BYTES: usize = 4 * 1024 * 1024;
+/// While others are being written, rows wait for these until there are so many times as many as are enough.
+const HELD_BACK: usize = 4;
 
 /// State that is applied but not yet on the disk.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub struct Unsaved {
     events: BTreeMap<(RoomId, u64), usize>,
     /// Bytes of events and files in the batch.
     bytes: usize,
+    /// How far the state goes, with what was taken to be written.
+    applied_index: Option<u64>,
     /// Since when it waits.
     since_ms: Option<u64>,
     /// Whether it must not wait.
@@ -57,13 +61,19 @@ impl Unsaved {
 
     /// Notes how far the added rows bring the state.
     pub fn applied(&mut self, now: Now, applied: Applied) {
+        self.applied_index = Some(applied.index);
         self.batch.applied = Some(applied);
         self.since_ms.get_or_insert(now.mono_ms);
     }
 
-    /// How far the rows bring the state, if there are any.
+    /// How far the state goes, if anything was ever applied here.
     pub fn applied_index(&self) -> Option<u64> {
-        self.batch.applied.as_ref().map(|applied| applied.index)
+        self.applied_index
+    }
+
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.since_ms.is_none()
     }
 
     /// Lets the rows be written with the next transaction.
@@ -74,15 +84,24 @@ impl Unsaved {
     /// Whether it is time to write them.
     pub fn is_due(&self, now: Now) -> bool {
         let Some(since_ms) = self.since_ms else { return false };
-        self.is_urgent
-            || now.mono_ms >= since_ms + WAIT_MS
-            || self.batch.rows.len() + self.batch.events.len() >= ENOUGH_ROWS
-            || self.bytes >= ENOUGH_BYTES
+        self.is_urgent || now.mono_ms >= since_ms + WAIT_MS || self.are_times_enough(1)
+    }
+
+    /// Whether they must not wait any longer for others that are being written.
+    pub fn are_too_many(&self) -> bool {
+        self.are_times_enough(HELD_BACK)
+    }
+
+    fn are_times_enough(&self, times: usize) -> bool {
+        self.batch.rows.len() + self.batch.events.len() >= times * ENOUGH_ROWS
+            || self.bytes >= times * ENOUGH_BYTES
     }
 
     /// Takes them, to be written.
     pub fn take(&mut self) -> Batch {
-        std::mem::take(self).batch
+        let Unsaved { batch, applied_index, .. } = std::mem::take(self);
+        self.applied_index = applied_index;
+        batch
     }
 
     /// An event as it is after everything that is applied: from the batch, or else from the disk.

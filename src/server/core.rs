@@ -36,7 +36,7 @@ use crate::{
         io::{Input, Now, Output, Query},
         passages::{Passage, Step},
     },
-    storage::{SqliteReader, SqliteStorage},
+    storage::{SqliteReader, SqliteStorage, folder},
 };
 
 use super::{
@@ -128,6 +128,8 @@ pub struct Core {
     next_tick_ms: u64,
     described_ms: u64,
     next_folder_check_ms: u64,
+    /// Whether there is room on the disk.
+    has_room: bool,
     /// The last term in which this server led, and whether it has ever known who leads.
     led_term: Option<u64>,
     has_seen_leader: bool,
@@ -158,6 +160,7 @@ impl Core {
             next_tick_ms,
             described_ms: 0,
             next_folder_check_ms: next_tick_ms,
+            has_room: true,
             led_term: None,
             has_seen_leader: false,
             is_stopped: false,
@@ -178,6 +181,10 @@ impl Core {
 
     /// Runs on one set of data. Returns `None` after a stop, or why the data is in doubt.
     fn live(&mut self) -> Option<String> {
+        let bell = self.inboxes.bell.clone();
+        if let Err(error) = self.replica.storage_mut().write_behind(Arc::new(move || bell.ring())) {
+            data::end_process(&error);
+        }
         while !self.is_stopped && self.doubt.is_none() {
             self.wait();
             let begun_ms = self.context.clock.mono_ms();
@@ -265,8 +272,24 @@ impl Core {
             if let Err(error) = self.replica.storage().check_in_place() {
                 return self.storage_failed(error);
             }
+            self.look_for_room(now);
         }
         self.replica.handle(now, Input::Tick);
+    }
+
+    fn look_for_room(&mut self, now: Now) {
+        let data_dir = &self.context.config().data_dir;
+        let has_room = folder::has_room(data_dir, self.has_room);
+        if std::mem::replace(&mut self.has_room, has_room) == has_room {
+            return;
+        }
+        let shown = data_dir.display();
+        if has_room {
+            log::warn!("there is room again on the disk of {shown}: this server goes on");
+        } else {
+            log::error!("the disk of {shown} is full: this server takes no messages until there is room");
+        }
+        self.replica.handle(now, Input::Room { is_there: has_room });
     }
 
     fn on_client(&mut self, input: Input) {

@@ -48,7 +48,7 @@ fn try_open(
 ) -> Result<Replica<SqliteStorage>, OpenError> {
     let mut storage = SqliteStorage::open(&config.data_dir, config.server_id(), fresh_node_id()?)?;
     let metrics = Arc::clone(metrics);
-    storage.time_commits(move |took| metrics.log_sync.observe(took.as_secs_f64()));
+    storage.time_appends(move |took| metrics.log_sync.observe(took.as_secs_f64()));
     let config = ReplicaConfig { servers: servers.clone(), ..config.replica.clone() };
     Ok(Replica::open(config, storage, clock.now())?)
 }

@@ -60,45 +60,24 @@ impl Total {
     }
 }
 
-/// The bounds of log and state, as of the last commit.
+/// Where log and state end, as of the last batch that was taken, written or not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Bounds {
-    /// The entry before the first one kept.
-    pub truncated: LogMark,
-    /// The last entry, or `truncated`.
-    pub last: LogMark,
+pub(super) struct Ends {
+    /// The entry before the first one that is still needed.
+    truncated: LogMark,
+    /// The last entry of the log, or `truncated`.
+    last: LogMark,
     /// The last entry applied.
-    pub applied: u64,
+    applied: u64,
     /// Entries up to here are to be removed, once they are in the state.
-    pub compact_goal: u64,
-    /// How many transactions were written.
-    pub written: u64,
-    /// How much state there is.
-    pub totals: Totals,
-    /// What is removed and not wiped yet.
-    pub sweep: Sweep,
-    /// Whether the last batch took something away for good: part of an event or of a file.
-    pub wiped: bool,
-    /// Calls of [`Storage::wipe_if_idle`](crate::disk::Storage::wipe_if_idle) since the last batch.
-    pub idle: u32,
+    compact_goal: u64,
 }
 
-impl Bounds {
-    /// Reads them, and checks what they are read from.
-    pub fn read(tables: &(impl Tables + ?Sized), log: &Log) -> Result<Bounds, StorageError> {
-        let truncated: LogMark = stored(tables, name::TRUNCATED)?.unwrap_or_default();
-        let applied: Option<AppliedRecord> = stored(tables, name::APPLIED)?;
-        Ok(Bounds {
-            truncated,
-            last: log.last(),
-            applied: applied.map_or(0, |(index, _, _)| index),
-            compact_goal: truncated.last_log_index,
-            written: stored(tables, name::WRITTEN)?.unwrap_or_default(),
-            totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
-            sweep: Sweep::read(tables)?,
-            wiped: false,
-            idle: 0,
-        })
+impl Ends {
+    /// As they are when nothing waits to be written.
+    pub fn of(bounds: &Bounds, last: LogMark) -> Ends {
+        let Bounds { truncated, applied, .. } = *bounds;
+        Ends { truncated, last, applied, compact_goal: truncated.last_log_index }
     }
 
     /// Checks that the batch's entries continue the log and that its applied index is within it. Any other
@@ -130,12 +109,58 @@ impl Bounds {
         }
     }
 
-    /// Up to where the log is to be cut in this commit: towards the goal, and never past what is applied. `None`
-    /// where there is nothing to cut.
-    pub fn cut(&self) -> Option<u64> {
-        let begin = self.truncated.last_log_index;
+    /// Takes notice of where the log ends now.
+    pub fn appended(&mut self, log: &Log) {
+        self.last = log.last();
+    }
+
+    /// Takes notice of what a batch says of the state. Gives the entry at which the log is to be cut: towards
+    /// the goal, and never past what is applied. `None` if there is nothing to cut.
+    pub fn take(&mut self, batch: &Batch, log: &Log) -> Result<Option<LogMark>, StorageError> {
+        if let Some(applied) = &batch.applied {
+            self.applied = applied.index;
+        }
+        self.compact_goal = self.compact_goal.max(batch.compact_to.unwrap_or(0));
+        let Some(last_log_index) = self.cut() else { return Ok(None) };
+        self.truncated = LogMark { last_log_term: log.term(last_log_index)?, last_log_index };
+        Ok(Some(self.truncated))
+    }
+
+    fn cut(&self) -> Option<u64> {
         let end = self.compact_goal.min(self.applied).min(self.last.last_log_index);
-        (end > begin).then_some(end)
+        (end > self.truncated.last_log_index).then_some(end)
+    }
+}
+
+/// How far the state on the disk goes, and how much of it there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Bounds {
+    /// The entry before the first one of the log that is still needed.
+    pub truncated: LogMark,
+    /// The last entry applied.
+    pub applied: u64,
+    /// How many transactions were written.
+    pub written: u64,
+    /// How much state there is.
+    pub totals: Totals,
+    /// What is removed and not wiped yet.
+    pub sweep: Sweep,
+    /// Whether the last transaction took something away for good: part of an event or of a file.
+    pub wiped: bool,
+}
+
+impl Bounds {
+    /// Reads them, and checks what they are read from.
+    pub fn read(tables: &(impl Tables + ?Sized)) -> Result<Bounds, StorageError> {
+        let applied: Option<AppliedRecord> = stored(tables, name::APPLIED)?;
+        Ok(Bounds {
+            truncated: stored(tables, name::TRUNCATED)?.unwrap_or_default(),
+            applied: applied.map_or(0, |(index, _, _)| index),
+            written: stored(tables, name::WRITTEN)?.unwrap_or_default(),
+            totals: stored(tables, name::TOTALS)?.unwrap_or_default(),
+            sweep: Sweep::read(tables)?,
+            wiped: false,
+        })
     }
 }
 
@@ -181,14 +206,14 @@ mod tests {
         LogEntry { term, index, kind: LogEntryKind::Command, data: vec![], opaque: vec![] }
     }
 
-    fn bounds() -> Bounds {
+    fn ends() -> Ends {
         let at = |last_log_term, last_log_index| LogMark { last_log_term, last_log_index };
-        Bounds { truncated: at(1, 10), last: at(3, 20), applied: 15, ..Bounds::default() }
+        Ends { truncated: at(1, 10), last: at(3, 20), applied: 15, compact_goal: 10 }
     }
 
     #[test]
     fn only_batches_that_continue_the_log_fit() {
-        let fits = |entries| bounds().check(&Batch { entries, ..Batch::default() });
+        let fits = |entries| ends().check(&Batch { entries, ..Batch::default() });
         fits(vec![]).unwrap();
         fits(vec![entry(3, 21), entry(4, 22)]).unwrap();
         fits(vec![entry(4, 16)]).unwrap();
@@ -199,7 +224,7 @@ mod tests {
         fits(vec![entry(4, 21), entry(3, 22)]).unwrap_err();
         let applies = |index| {
             let applied = Some(Applied { index, ..Applied::default() });
-            bounds().check(&Batch { applied, entries: vec![entry(4, 21)], ..Batch::default() })
+            ends().check(&Batch { applied, entries: vec![entry(4, 21)], ..Batch::default() })
         };
         applies(21).unwrap();
         applies(22).unwrap_err();
@@ -209,14 +234,14 @@ mod tests {
     #[test]
     fn cutting_stops_at_what_is_applied() {
         let at = |last_log_index| LogMark { last_log_term: 1, last_log_index };
-        let mut bounds = Bounds { last: at(10_000), applied: 5_000, ..Bounds::default() };
-        assert_eq!(bounds.cut(), None);
-        bounds.compact_goal = 9_000;
-        assert_eq!(bounds.cut(), Some(5_000));
-        bounds.compact_goal = 3_000;
-        assert_eq!(bounds.cut(), Some(3_000));
-        bounds.compact_goal = 9_000;
-        bounds.truncated = at(5_000);
-        assert_eq!(bounds.cut(), None);
+        let mut ends = Ends { last: at(10_000), applied: 5_000, ..Ends::default() };
+        assert_eq!(ends.cut(), None);
+        ends.compact_goal = 9_000;
+        assert_eq!(ends.cut(), Some(5_000));
+        ends.compact_goal = 3_000;
+        assert_eq!(ends.cut(), Some(3_000));
+        ends.compact_goal = 9_000;
+        ends.truncated = at(5_000);
+        assert_eq!(ends.cut(), None);
     }
 }

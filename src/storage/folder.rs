@@ -49,6 +49,21 @@ pub fn sizes(path: &Path) -> Sizes {
     Sizes { database: bytes(DATABASE), log, disk, disk_free }
 }
 
+/// Free space that is kept in reserve: a twentieth of the disk, but no less than two segments of the log and
+/// no more than 64 MiB.
+const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 8 * 1024 * 1024..=64 * 1024 * 1024;
+
+/// Whether a data folder may grow. A disk that was full has to have twice the reserve again. If the system does
+/// not tell, it may.
+pub fn has_room(path: &Path, had_room: bool) -> bool {
+    disk_bytes(path).is_none_or(|disk| is_room(disk, had_room))
+}
+
+fn is_room((disk, free): (u64, u64), had_room: bool) -> bool {
+    let reserve = (disk / 20).clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
+    free >= if had_room { reserve } else { 2 * reserve }
+}
+
 /// How large the disk is that a folder is on, and how much of it is free.
 #[cfg(unix)]
 #[allow(clippy::useless_conversion, reason = "these numbers are narrower on some systems")]
@@ -364,4 +379,18 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Makes the names in a folder durable. Windows offers nothing of the kind, and orders by itself.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_before_nothing_is_left_and_empty_when_there_is_twice_as_much() {
+        const MIB: u64 = 1024 * 1024;
+        for (disk, reserve) in [(64 * MIB, 8 * MIB), (400 * MIB, 20 * MIB), (1 << 40, 64 * MIB)] {
+            assert!(is_room((disk, reserve), true) && !is_room((disk, reserve - 1), true));
+            assert!(is_room((disk, 2 * reserve), false) && !is_room((disk, 2 * reserve - 1), false));
+        }
+    }
 }

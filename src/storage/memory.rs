@@ -4,31 +4,32 @@
 //! A [`MemoryDisk`] outlives the process that uses it: a restart is to open it, crash, and open it again.
 //! Nothing in it is random; the caller chooses what fails.
 
-use std::{io::Read, sync::Arc};
+use std::{collections::VecDeque, io::Read, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::{
     OpenError,
-    bounds::Bounds,
+    bounds::{Bounds, Ends},
     failure::Failure,
     image::{Image, Kept},
     log_files::{
         self, Append, Log,
         memory::{Contents, MemoryFiles},
     },
-    read, search,
+    read::{self, newest_event},
+    search,
     snapshot::Export,
     write,
 };
 use crate::{
     disk::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
-        Storage, StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
+        Search, Storage, StorageError,
     },
     protocol::{
         name::ServerId,
-        peer::{LogEntry, NodeId, SnapshotHead},
+        peer::{LogEntry, LogMark, NodeId, SnapshotHead},
     },
 };
 
@@ -75,6 +76,8 @@ struct Inner {
     fault: Option<CommitFault>,
     /// Why the next open is doubtful.
     doubt: Option<String>,
+    /// After so many calls of [`Storage::saved`] a batch is written to the state.
+    delay: u32,
     in_use: bool,
 }
 
@@ -101,9 +104,20 @@ impl MemoryDisk {
         inner.synced_image = inner.image.clone();
         let files = Box::new(inner.log.clone());
         let log = log_files::open(files, SEGMENT_BYTES, fresh_node_id.0, &beside)?;
-        let bounds = Bounds::read(&*inner.image, &log)?;
+        let bounds = Bounds::read(&*inner.image)?;
         inner.in_use = true;
-        Ok(MemoryStorage { disk: self.clone(), log, bounds, unsynced: 0, failed: Failure::default() })
+        Ok(MemoryStorage {
+            disk: self.clone(),
+            ends: Ends::of(&bounds, log.last()),
+            log,
+            bounds,
+            idle: 0,
+            unsynced: 0,
+            saved: Saved::default(),
+            unwritten: VecDeque::new(),
+            waited: 0,
+            failed: Failure::default(),
+        })
     }
 
     /// A reader beside the writer.
@@ -127,6 +141,12 @@ impl MemoryDisk {
     /// Lets the next commit or install fail.
     pub fn fail_next_commit(&self, fault: CommitFault) {
         self.0.lock().fault = Some(fault);
+    }
+
+    /// From now on what a batch says of the state is written behind: when [`Storage::saved`] was called so many
+    /// times. With 0 it is written by the commit, and what waits is written by the next call.
+    pub fn write_behind(&self, delay: u32) {
+        self.0.lock().delay = delay;
     }
 
     /// Flips bit `bit` (counted around) of the `nth` row (counted around) of a kind. Returns whether there
@@ -169,7 +189,15 @@ impl MemoryDisk {
 pub struct MemoryStorage {
     disk: MemoryDisk,
     log: Log,
+    ends: Ends,
     bounds: Bounds,
+    saved: Saved,
+    /// What is not written to the state yet, oldest first, and where the log is to be cut with it.
+    unwritten: VecDeque<(Batch, Option<LogMark>)>,
+    /// Calls of [`Storage::saved`] for which the oldest of them has waited.
+    waited: u32,
+    /// Calls of [`Storage::wipe_if_idle`] since the last batch.
+    idle: u32,
     /// Commits since the state was last synced.
     unsynced: u32,
     failed: Failure,
@@ -230,25 +258,44 @@ impl MemoryStorage {
     }
 
     /// As `SqliteStorage` does: first the log, then the state.
-    fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.bounds.check(batch)?;
+    fn write(&mut self, batch: Batch) -> Result<(), StorageError> {
+        self.ends.check(&batch)?;
         if batch.changes_log() {
-            let Batch { entries, hard_state, peer_marks, .. } = batch;
+            let Batch { entries, hard_state, peer_marks, .. } = &batch;
             let append = Append { entries, hard_state: *hard_state, marks: peer_marks };
             self.log.append(&append).map_err(|broken| broken.error)?;
-            self.bounds.last = self.log.last();
+            self.ends.appended(&self.log);
         }
         if !batch.changes_state() {
             return Ok(());
         }
-        let truncated = self.bounds.truncated;
-        self.change(|image, log, bounds| write::batch(image, log, bounds, batch))?;
-        let is_cut = self.bounds.truncated != truncated;
-        if is_cut || batch.cluster.is_some() || self.unsynced >= UNSYNCED_MAX {
+        let cut = self.ends.take(&batch, &self.log)?;
+        let founds = batch.cluster.is_some();
+        self.unwritten.push_back((batch, cut));
+        if founds || self.disk.0.lock().delay == 0 { self.write_all() } else { Ok(()) }
+    }
+
+    /// Writes everything that waits to the state.
+    fn write_all(&mut self) -> Result<(), StorageError> {
+        while let Some((batch, cut)) = self.unwritten.pop_front() {
+            self.write_state(&batch, cut)?;
+        }
+        Ok(())
+    }
+
+    fn write_state(&mut self, batch: &Batch, cut: Option<LogMark>) -> Result<(), StorageError> {
+        self.waited = 0;
+        self.idle = 0;
+        self.change(|image, bounds| write::batch(image, bounds, batch, cut))?;
+        if cut.is_some() || batch.cluster.is_some() || self.unsynced >= UNSYNCED_MAX {
             self.sync_state()?;
         }
-        if is_cut {
-            self.log.cut(self.bounds.truncated.last_log_index).map_err(|broken| broken.error)?;
+        if let Some(cut) = cut {
+            self.log.cut(cut.last_log_index).map_err(|broken| broken.error)?;
+            self.saved.truncated = Some(cut);
+        }
+        if batch.applied.is_some() {
+            self.saved.applied = batch.applied.clone();
         }
         Ok(())
     }
@@ -256,10 +303,10 @@ impl MemoryStorage {
     /// Changes the state.
     fn change(
         &mut self,
-        work: impl FnOnce(&mut Image, &Log, &Bounds) -> Result<Bounds, StorageError>,
+        work: impl FnOnce(&mut Image, &Bounds) -> Result<Bounds, StorageError>,
     ) -> Result<(), StorageError> {
         let mut inner = self.disk.0.lock();
-        self.bounds = work(Arc::make_mut(&mut inner.image), &self.log, &self.bounds)?;
+        self.bounds = work(Arc::make_mut(&mut inner.image), &self.bounds)?;
         self.unsynced += 1;
         Ok(())
     }
@@ -279,7 +326,7 @@ impl Storage for MemoryStorage {
         read::load(&*self.disk.0.lock().image, &self.log)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
+    fn commit(&mut self, batch: Batch) -> Result<(), StorageError> {
         self.failed.check()?;
         if batch.is_empty() {
             return Ok(());
@@ -287,13 +334,28 @@ impl Storage for MemoryStorage {
         self.commit_with(|storage| storage.write(batch))
     }
 
+    fn saved(&mut self) -> Result<Saved, StorageError> {
+        self.failed.check()?;
+        if !self.unwritten.is_empty() {
+            self.waited += 1;
+            if self.waited > self.disk.0.lock().delay {
+                self.commit_with(MemoryStorage::write_all)?;
+            }
+        }
+        Ok(std::mem::take(&mut self.saved))
+    }
+
+    fn is_saving(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
         self.failed.check()?;
-        self.bounds.idle = self.bounds.idle.saturating_add(1);
-        if self.bounds.idle == 1 || !self.bounds.sweep.is_pending() {
+        self.idle = self.idle.saturating_add(1);
+        if self.idle == 1 || !self.bounds.sweep.is_pending() || self.is_saving() {
             return Ok(());
         }
-        self.commit_with(|storage| storage.change(|image, _, bounds| write::wipe(image, bounds)))
+        self.commit_with(|storage| storage.change(write::wipe))
     }
 
     fn unwiped(&self) -> u64 {
@@ -307,7 +369,11 @@ impl Storage for MemoryStorage {
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
         self.failed.check()?;
-        read::event(&*self.disk.0.lock().image, room, seq)
+        let unwritten = self.unwritten.iter().map(|(batch, _)| batch);
+        match newest_event(unwritten, room, seq) {
+            Some(event) => Ok(Some(event.clone())),
+            None => read::event(&*self.disk.0.lock().image, room, seq),
+        }
     }
 
     fn install(
@@ -326,6 +392,9 @@ impl Storage for MemoryStorage {
             storage.sync_state()?;
             let hard_state = HardState { commit: hard_state.commit.max(head.index), ..hard_state };
             let begun = storage.log.begin_anew(storage.bounds.truncated, hard_state);
+            storage.ends = Ends::of(&storage.bounds, storage.bounds.truncated);
+            storage.saved = Saved::default();
+            storage.unwritten.clear();
             begun.map_err(|broken| InstallError::Storage(broken.error))
         });
         installed.map_err(|error| match error {

@@ -15,7 +15,9 @@
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
 //! | `sweep` | rows that are removed at once and wiped bit by bit |
 //! | `search` | which messages match a search, and the search without an index |
-//! | [`sqlite`], `schema`, `rows`, `transaction`, `checkpoints` | the database |
+//! | [`sqlite`] | the real disk: the log, and the database of the state |
+//! | `state_writer`, `state_thread` | who writes the state, and the thread in which that happens |
+//! | `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
 //! | [`log_files`] | the replicated log, in files of its own |
 //! | [`folder`] | the data folder: its lock, its quarantine |
@@ -38,6 +40,8 @@ mod schema;
 mod search;
 pub mod snapshot;
 pub mod sqlite;
+mod state_thread;
+mod state_writer;
 mod sweep;
 mod tables;
 mod transaction;
@@ -49,7 +53,7 @@ use crate::disk::StorageError;
 
 pub use image::Kept;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
-pub use sqlite::{LogPlace, SqliteReader, SqliteStorage};
+pub use sqlite::{LogPlace, Ring, SqliteReader, SqliteStorage};
 pub use write::Renew;
 
 /// Why a data folder was not opened.

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     disk::{
-        Applied, Cluster, EventRange, EventRow, FileId, Identity, Loaded, RoomId, StorageError, fits_tail,
+        Applied, Batch, Cluster, EventRange, EventRow, FileId, Identity, Loaded, RoomId, StorageError,
+        fits_tail,
     },
     protocol::peer::{LogEntry, LogMark},
 };
@@ -249,6 +250,16 @@ pub(super) fn event(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Opti
     };
     // There is no event 0, and no `after` would give it.
     Ok(events(tables, room, &range)?.pop())
+}
+
+/// The newest form of an event among batches that are not written yet, given oldest first.
+pub(super) fn newest_event<'a>(
+    batches: impl DoubleEndedIterator<Item = &'a Batch>,
+    room: RoomId,
+    seq: u64,
+) -> Option<&'a EventRow> {
+    let is_it = |event: &&EventRow| (event.room, event.seq) == (room, seq);
+    batches.rev().find_map(|batch| batch.events.iter().rev().find(is_it))
 }
 
 /// Reads a piece of a file.

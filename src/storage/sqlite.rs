@@ -1,17 +1,15 @@
-//! The disk of a server: its log, and its database with one connection that writes and checkpoints, and any
-//! number that read.
+//! The disk of a server: its log, and the database of its state with any number of connections that read.
 //!
 //! **Synced before said.** What must not be lost is in the log (`log_files`), and is there before the
 //! database hears of it. The database has the state, up to some applied index, and is not synced with every
-//! commit: a power cut takes away its last transactions, and the next start makes them anew from the log. So
-//! the log is cut only up to what the database is known to have on the disk (`sync_state`).
+//! batch: a power cut takes away its last transactions, and the next start makes them anew from the log. So
+//! the log is cut only up to what the database is known to have on the disk.
 //!
-//! A commit that failed is never tried again and nothing else is either: the kernel may have dropped the
+//! **Who writes the state.** `state_writer` does, either in the call that hands it something, or behind it in
+//! a thread of its own ([`SqliteStorage::write_behind`]). What is not written yet is kept here.
+//!
+//! A write that failed is never tried again and nothing else is either: the kernel may have dropped the
 //! pages that it could not write, and a second sync would find nothing to do and say so.
-//!
-//! **Checkpoints** run in the writer after a commit, a thousand pages at a time. SQLite's own ones would hide
-//! their errors. A reader that stays in its transaction (a snapshot being sent to a slow peer) keeps the WAL
-//! from starting over until it ends.
 //!
 //! **What SQLite does not notice.** A flipped bit in the database: every row has a checksum, and the tables
 //! have totals. A WAL that lost what was synced: transactions are counted, and the log has noted how many
@@ -19,47 +17,52 @@
 //! (`replica::trust`).
 
 use std::{
+    collections::VecDeque,
     fmt,
     io::Read,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
     OpenError,
-    bounds::Bounds,
-    checkpoints::{Checkpoints, Due},
+    bounds::Ends,
     failure::Failure,
     folder::{self, Folder},
     full_text::{self, SEARCH_TIME, Watch},
-    indexing::{Indexing, Slice},
+    indexing::Indexing,
     log_files::{
         self, Append, Log, SEGMENT_BYTES,
         files::{Files, FolderFiles},
     },
-    read,
-    rows::{While, sqlite_error},
-    schema::{self, Age, Sync},
+    read::{self, newest_event},
+    rows::While,
+    schema::{self, Age},
     snapshot::Export,
+    state_thread::StateThread,
+    state_writer::{Job, Left, Place, Report, StateWriter},
     transaction::{Broken, transaction},
     write::{self, Renew},
 };
 use crate::{
     disk::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Search,
-        Storage, StorageError,
+        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
+        Search, Storage, StorageError,
     },
     protocol::{
         name::ServerId,
-        peer::{LogEntry, NodeId, SnapshotHead},
+        peer::{LogEntry, LogMark, NodeId, SnapshotHead},
         status::Progress,
     },
 };
 
-/// While nothing is committed, one in so many calls of `wipe_if_idle` looks at the WAL as well.
-const IDLE_CHECKPOINT: u32 = 8;
+/// Batches that may wait for the thread that writes them. If there are more, the next one is waited for.
+const UNWRITTEN_MAX: usize = 2;
+/// Between two lines in the log about that.
+const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the files of the log are, in the place of a data folder: for tests that cut the power.
 #[derive(Debug)]
@@ -70,47 +73,42 @@ pub struct LogPlace {
     pub segment_bytes: u64,
 }
 
-/// Where a database is, for every connection to it.
-#[derive(Debug, Clone)]
-struct Place {
-    path: PathBuf,
-    /// The name of the SQLite VFS; `None` for the file system.
-    vfs: Option<String>,
+/// Rings for the thread that uses the storage when [`Storage::saved`] has news.
+pub type Ring = Arc<dyn Fn() + Send + Sync>;
+
+/// Who has the writer of the state.
+enum State {
+    /// This thread.
+    Here(Box<StateWriter>),
+    /// One of its own, with so many jobs that it has not reported yet.
+    Behind { thread: StateThread, jobs: usize, ring: Ring },
+    /// It is lost, after a failure.
+    Lost,
 }
 
-impl Place {
-    fn connect(&self, flags: OpenFlags) -> Result<Connection, StorageError> {
-        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match &self.vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
-            None => Connection::open_with_flags(&self.path, flags),
-        };
-        connection.map_err(|error| sqlite_error(&format!("opening {}", self.path.display()), &error))
-    }
-
-    fn reader(&self) -> Result<Connection, StorageError> {
-        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        schema::set_up_reader(&connection)?;
-        Ok(connection)
-    }
-}
-
-/// The writer of a server's disk.
+/// The log and the database of a server.
 #[derive(Debug)]
 pub struct SqliteStorage {
-    connection: Connection,
     place: Place,
     log: Log,
-    bounds: Bounds,
-    /// So many transactions are known to be on the disk, and the log has noted it.
-    synced: u64,
-    /// What is left to do of the index of searches.
-    indexing: Option<Indexing>,
-    checkpoints: Checkpoints,
+    /// Where log and state end, with what is not written yet.
+    ends: Ends,
+    /// Where the log was cut.
+    truncated: LogMark,
+    /// For reading in this thread. Closed before the writer.
+    reads: Connection,
+    state: State,
+    /// What is not written to the database yet, oldest first.
+    unwritten: VecDeque<Arc<Batch>>,
+    /// What is new since [`Storage::saved`] was last called.
+    saved: Saved,
+    left: Left,
+    /// When it was last said that the state falls behind.
+    said_slow: Option<Instant>,
     /// The first failure; every later call gets it again.
     failed: Failure,
     stopwatch: Option<Stopwatch>,
-    /// Dropped last, so that the connection is closed while the folder is still ours.
+    /// Dropped last, so that the connections are closed while the folder is still ours.
     folder: Option<Folder>,
 }
 
@@ -195,26 +193,48 @@ impl SqliteStorage {
         }
         // That transaction was synced, and everything before it. From here on the log keeps what must be
         // kept.
-        schema::set_sync(&connection, Sync::AtCheckpoint)?;
+        let writer = StateWriter::new(connection, indexing)?;
         let log = log_files::open(log.files, log.segment_bytes, fresh_node_id.0, &beside)?;
-        let bounds = Bounds::read(&connection, &log)?;
         Ok(SqliteStorage {
-            connection,
+            reads: place.reader()?,
+            ends: Ends::of(writer.bounds(), log.last()),
+            truncated: writer.bounds().truncated,
+            left: writer.left(),
+            state: State::Here(Box::new(writer)),
+            unwritten: VecDeque::new(),
+            saved: Saved::default(),
+            said_slow: None,
             place,
             log,
-            bounds,
-            synced: 0,
-            indexing,
-            checkpoints: Checkpoints::default(),
             failed: Failure::default(),
             stopwatch: None,
             folder,
         })
     }
 
-    /// From now on `tell` is called with the time of each commit, including its sync and the clearing up
-    /// after it.
-    pub fn time_commits(&mut self, tell: impl Fn(Duration) + Send + 'static) {
+    /// From now on the state is written by a thread of its own, and `ring` is called when there is something
+    /// to be asked for with [`Storage::saved`].
+    ///
+    /// # Errors
+    /// `Failed` if the system gives no thread.
+    pub fn write_behind(&mut self, ring: Ring) -> Result<(), StorageError> {
+        let writer = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Here(writer) => writer,
+            other => {
+                self.state = other;
+                return Ok(());
+            }
+        };
+        let rings = ring.clone();
+        let thread = StateThread::start(*writer, move || rings()).map_err(|error| {
+            self.failed.keep(StorageError::Failed(format!("there is no thread to write the state: {error}")))
+        })?;
+        self.state = State::Behind { thread, jobs: 0, ring };
+        Ok(())
+    }
+
+    /// From now on `tell` is called with the time that each append to the log took, with its sync.
+    pub fn time_appends(&mut self, tell: impl Fn(Duration) + Send + 'static) {
         self.stopwatch = Some(Stopwatch(Box::new(tell)));
     }
 
@@ -229,44 +249,58 @@ impl SqliteStorage {
         content: &mut dyn Read,
         renew: Renew<'_>,
     ) -> Result<(), InstallError> {
-        self.failed.check()?;
-        let restored =
-            transaction(&mut self.connection, |connection| write::restore(connection, head, content, renew));
         let hard_state = HardState { term: head.index_term, vote: None, commit: head.index };
-        self.replaced(restored, hard_state)
+        self.replace(hard_state, |writer| writer.restore(head, content, renew))
     }
 
-    /// Takes notice of a transaction that has replaced everything, or has not.
+    /// Replaces everything by what `by` writes.
     ///
     /// First the state is made durable and says that the log is to be begun anew, then that is done. A
     /// process that ends in between leaves a log of one generation less, which the next start begins anew.
-    fn replaced(
+    fn replace(
         &mut self,
-        by: Result<Bounds, Broken<InstallError>>,
         hard_state: HardState,
+        by: impl FnOnce(&mut StateWriter) -> Result<Report, Broken<InstallError>>,
     ) -> Result<(), InstallError> {
-        match by {
-            Ok(bounds) => {
-                let before = bounds.truncated;
-                self.bounds = bounds;
-                self.indexing = None;
-                self.checkpoints.note_wiped();
-                let begun = self
-                    .sync_database()
-                    .and_then(|()| self.log.begin_anew(before, hard_state))
-                    .and_then(|()| self.note_synced())
-                    .and_then(|()| self.checkpoint());
+        self.failed.check()?;
+        let (mut writer, ring) = self.take_writer().map_err(|broken| self.fail(broken))?;
+        let replaced = by(&mut writer);
+        let bounds = writer.bounds();
+        let (ends, truncated) = (Ends::of(bounds, bounds.truncated), bounds.truncated);
+        self.state = State::Here(writer);
+        let result = match replaced {
+            Ok(report) => {
+                (self.ends, self.truncated, self.saved) = (ends, truncated, Saved::default());
+                let begun = self.log.begin_anew(truncated, hard_state).and_then(|()| self.settle(report));
                 begun.map_err(|broken| self.fail(broken).into())
+            }
+            Err(Broken { error: InstallError::Unreadable(why), rolled_back: true, .. }) => {
+                Err(InstallError::Unreadable(why))
             }
             Err(Broken { error, rolled_back, synced_in_vain }) => {
                 let error = match error {
-                    InstallError::Unreadable(_) if rolled_back => return Err(error),
                     InstallError::Unreadable(why) => {
                         StorageError::Failed(format!("{why}; it stays half read"))
                     }
                     InstallError::Storage(error) => error,
                 };
                 Err(self.fail(Broken { error, rolled_back, synced_in_vain }).into())
+            }
+        };
+        if let Some(ring) = ring {
+            self.write_behind(ring)?;
+        }
+        result
+    }
+
+    /// Takes the writer, which has nothing to do any more, and what rings if it had a thread of its own.
+    fn take_writer(&mut self) -> Result<(Box<StateWriter>, Option<Ring>), Broken> {
+        self.settle_all()?;
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Here(writer) => Ok((writer, None)),
+            State::Behind { thread, ring, .. } => Ok((Box::new(thread.stop()?), Some(ring))),
+            State::Lost => {
+                Err(Broken::from(StorageError::Failed("the writer of the state is lost".to_owned())))
             }
         }
     }
@@ -276,7 +310,7 @@ impl SqliteStorage {
     /// # Errors
     /// `Doubtful` if they are not what was written.
     pub fn check_history(&self) -> Result<(), StorageError> {
-        read::check_history(&self.connection)
+        read::check_history(&self.reads)
     }
 
     /// A connection for reading beside this one, for a thread of its own. Costs a fraction of a millisecond.
@@ -289,87 +323,106 @@ impl SqliteStorage {
         Ok(SqliteReader { connection, watch, place: self.place.clone() })
     }
 
-    /// Writes what a batch says: first of the log, which is synced, then of the state.
-    fn write(&mut self, batch: &Batch) -> Result<(), Broken> {
-        self.bounds.check(batch)?;
+    /// Writes what a batch says: first of the log, which is synced, then of the state, or hands that on.
+    fn write(&mut self, batch: Batch) -> Result<(), Broken> {
+        self.ends.check(&batch)?;
         if batch.changes_log() {
-            let Batch { entries, hard_state, peer_marks, .. } = batch;
+            let begun = Instant::now();
+            let Batch { entries, hard_state, peer_marks, .. } = &batch;
             self.log.append(&Append { entries, hard_state: *hard_state, marks: peer_marks })?;
-            self.bounds.last = self.log.last();
+            self.ends.appended(&self.log);
+            self.stopwatch.iter().for_each(|stopwatch| (stopwatch.0)(begun.elapsed()));
         }
         if !batch.changes_state() {
             return Ok(());
         }
-        let truncated = self.bounds.truncated;
-        let (log, bounds) = (&self.log, &self.bounds);
-        let (bounds, indexing) = transaction(&mut self.connection, |connection| {
-            let bounds = write::batch(connection, log, bounds, batch)?;
-            Ok::<_, StorageError>((bounds, go_on(self.indexing, connection, Slice::ByTheWay)?))
-        })?;
-        self.indexing = indexing;
-        if bounds.wiped {
-            self.checkpoints.note_wiped();
+        while self.unwritten.len() >= UNWRITTEN_MAX {
+            self.say_slow();
+            self.settle_next()?;
         }
-        self.bounds = bounds;
-        let is_cut = self.bounds.truncated != truncated;
-        if is_cut || batch.cluster.is_some() {
-            self.sync_state()?;
-        }
-        if is_cut {
-            self.log.cut(self.bounds.truncated.last_log_index)?;
-        }
-        self.checkpoint()
+        let cut = self.ends.take(&batch, &self.log)?;
+        let founds = batch.cluster.is_some();
+        // The log has them.
+        let batch = Arc::new(Batch { entries: Vec::new(), ..batch });
+        self.unwritten.push_back(batch.clone());
+        self.give(Job::Write(batch, cut))?;
+        if founds { self.settle_all() } else { Ok(()) }
     }
 
-    /// Makes durable everything that was written to the database, and lets the log note it.
-    fn sync_state(&mut self) -> Result<(), Broken> {
-        self.sync_database()?;
-        self.note_synced()
+    fn say_slow(&mut self) {
+        if self.said_slow.is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+            self.said_slow = Some(Instant::now());
+            log::warn!("the database is written more slowly than messages come, so they wait for it");
+        }
     }
 
-    /// Makes durable everything that was written to the database. A sync of the WAL covers all that is in it.
-    fn sync_database(&mut self) -> Result<(), Broken> {
-        schema::set_sync(&self.connection, Sync::AtCommit)?;
-        let bounds = &mut self.bounds;
-        transaction(&mut self.connection, |connection| write::count(connection, bounds))?;
-        schema::set_sync(&self.connection, Sync::AtCheckpoint)?;
+    /// Gives the writer a job, and settles it if it was done at once.
+    fn give(&mut self, job: Job) -> Result<(), Broken> {
+        match &mut self.state {
+            State::Here(writer) => {
+                let report = writer.run(job)?;
+                self.settle(report)
+            }
+            State::Behind { thread, jobs, .. } => {
+                thread.give(job);
+                *jobs += 1;
+                Ok(())
+            }
+            State::Lost => {
+                Err(Broken::from(StorageError::Failed("the writer of the state is lost".to_owned())))
+            }
+        }
+    }
+
+    /// Does what follows from something that the writer has done.
+    fn settle(&mut self, report: Report) -> Result<(), Broken> {
+        let Report { has_written, applied, cut, synced, due, left } = report;
+        if has_written {
+            self.unwritten.pop_front();
+        }
+        self.left = left;
+        if applied.is_some() {
+            self.saved.applied = applied;
+        }
+        if let Some(synced) = synced {
+            self.log.note_state(synced)?;
+        }
+        if let Some(cut) = cut {
+            self.log.cut(cut.last_log_index)?;
+            self.truncated = cut;
+            self.saved.truncated = Some(cut);
+        }
+        match (due, synced) {
+            (Some(due), Some(noted)) => self.give(Job::Checkpoint(due, noted)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles the reports that are there already.
+    fn settle_reports(&mut self) -> Result<(), Broken> {
+        while let State::Behind { thread, jobs, .. } = &mut self.state
+            && let Some(report) = thread.report()?
+        {
+            *jobs -= 1;
+            self.settle(report)?;
+        }
         Ok(())
     }
 
-    fn note_synced(&mut self) -> Result<(), Broken> {
-        self.log.note_state(self.bounds.written)?;
-        self.synced = self.bounds.written;
-        Ok(())
+    /// Waits for the next report.
+    fn settle_next(&mut self) -> Result<(), Broken> {
+        let State::Behind { thread, jobs, .. } = &mut self.state else { return Ok(()) };
+        let report = thread.wait()?;
+        *jobs -= 1;
+        self.settle(report)
     }
 
-    /// Copies from the WAL into the database, if there is enough.
-    fn checkpoint(&mut self) -> Result<(), Broken> {
-        let due = self.checkpoints.after_commit(&self.connection)?;
-        self.run_checkpoint(due)
-    }
-
-    fn run_checkpoint(&mut self, due: Option<Due>) -> Result<(), Broken> {
-        let Some(due) = due else { return Ok(()) };
-        if self.synced < self.bounds.written {
-            self.sync_state()?;
+    /// Waits until the writer has nothing to do any more.
+    fn settle_all(&mut self) -> Result<(), Broken> {
+        while matches!(self.state, State::Behind { jobs: 1.., .. }) {
+            self.settle_next()?;
         }
-        self.checkpoints.run(&self.connection, due)
-    }
-
-    fn wipe(&mut self) -> Result<(), Broken> {
-        let bounds = &self.bounds;
-        self.bounds = transaction(&mut self.connection, |connection| write::wipe(connection, bounds))?;
-        self.checkpoints.note_wiped();
-        self.checkpoint()
-    }
-
-    fn index(&mut self) -> Result<(), Broken> {
-        let (bounds, indexing) = (&mut self.bounds, self.indexing);
-        self.indexing = transaction(&mut self.connection, |connection| {
-            write::count(connection, bounds)?;
-            go_on(indexing, connection, Slice::Idle)
-        })?;
-        self.checkpoint()
+        Ok(())
     }
 
     /// Checks that the files are still those that were opened. To be called now and then.
@@ -380,17 +433,27 @@ impl SqliteStorage {
         self.folder.as_ref().map_or(Ok(()), |folder| folder.check_in_place(self.log.names()))
     }
 
-    /// Notes a failure, after which this connection does nothing more.
-    fn fail(&self, broken: Broken) -> StorageError {
+    /// Notes a failure, after which nothing more is done here.
+    fn fail(&mut self, broken: Broken) -> StorageError {
         if broken.synced_in_vain
             && let Some(folder) = &self.folder
         {
             folder.remember_doubt(&broken.error.to_string());
         }
-        // Closing must not checkpoint what may not be on the disk. If even this fails, nothing can be done:
-        // the process ends.
-        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        if let State::Here(writer) = &self.state {
+            writer.abandon();
+        }
         self.failed.keep(broken.error)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Here(_) => "Here",
+            State::Behind { .. } => "Behind",
+            State::Lost => "Lost",
+        })
     }
 }
 
@@ -402,67 +465,56 @@ impl fmt::Debug for Stopwatch {
     }
 }
 
-/// Makes a slice of an index that is not finished.
-fn go_on(
-    indexing: Option<Indexing>,
-    connection: &mut Connection,
-    slice: Slice,
-) -> Result<Option<Indexing>, StorageError> {
-    indexing.map_or(Ok(None), |indexing| indexing.slice(connection, slice))
-}
-
 impl Storage for SqliteStorage {
     fn load(&self) -> Result<Loaded, StorageError> {
         self.failed.check()?;
-        read::load(&self.connection, &self.log)
+        read::load(&self.reads, &self.log)
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
+    fn commit(&mut self, batch: Batch) -> Result<(), StorageError> {
         self.failed.check()?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        self.write(batch).map_err(|broken| self.fail(broken))?;
-        self.stopwatch.iter().for_each(|stopwatch| (stopwatch.0)(begun.elapsed()));
-        Ok(())
+        self.write(batch).map_err(|broken| self.fail(broken))
+    }
+
+    fn saved(&mut self) -> Result<Saved, StorageError> {
+        self.failed.check()?;
+        self.settle_reports().map_err(|broken| self.fail(broken))?;
+        Ok(std::mem::take(&mut self.saved))
+    }
+
+    /// While a checkpoint is on its way nothing more is written, or it would have to be noted again first.
+    fn is_saving(&self) -> bool {
+        matches!(self.state, State::Behind { jobs: 1.., .. })
     }
 
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {
         self.failed.check()?;
-        self.bounds.idle = self.bounds.idle.saturating_add(1);
         self.log.prepare_spare();
-        let done = if self.bounds.idle == 1 {
-            // Something was committed since the last time.
-            Ok(())
-        } else if self.bounds.sweep.is_pending() {
-            self.wipe()
-        } else if self.indexing.is_some() {
-            self.index()
-        } else if self.bounds.idle.is_multiple_of(IDLE_CHECKPOINT) {
-            self.run_checkpoint(self.checkpoints.when_idle())
-        } else {
-            Ok(())
-        };
-        done.map_err(|broken| self.fail(broken))
+        if self.is_saving() || !self.left.is_something {
+            return Ok(());
+        }
+        self.give(Job::Idle).map_err(|broken| self.fail(broken))
     }
 
     fn unwiped(&self) -> u64 {
-        self.bounds.sweep.events()
+        self.left.unwiped
     }
 
     fn indexing(&self) -> Option<Progress> {
-        self.indexing.map(|indexing| indexing.progress(self.bounds.totals.events.rows))
+        self.left.indexing
     }
 
     fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<LogEntry>, StorageError> {
         self.failed.check()?;
-        read::entries(&self.log, self.bounds.truncated, (low, high), max_bytes)
+        read::entries(&self.log, self.truncated, (low, high), max_bytes)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
         self.failed.check()?;
-        read::event(&self.connection, room, seq)
+        match newest_event(self.unwritten.iter().map(Arc::as_ref), room, seq) {
+            Some(event) => Ok(Some(event.clone())),
+            None => read::event(&self.reads, room, seq),
+        }
     }
 
     fn install(
@@ -471,11 +523,8 @@ impl Storage for SqliteStorage {
         hard_state: HardState,
         content: &mut dyn Read,
     ) -> Result<(), InstallError> {
-        self.failed.check()?;
-        let installed = transaction(&mut self.connection, |connection| {
-            write::install(connection, head, hard_state, content)
-        });
-        self.replaced(installed, HardState { commit: hard_state.commit.max(head.index), ..hard_state })
+        let kept = HardState { commit: hard_state.commit.max(head.index), ..hard_state };
+        self.replace(kept, |writer| writer.install(head, hard_state, content))
     }
 }
 

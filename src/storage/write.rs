@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, error::Error, io::Read};
 use super::{
     bounds::{Bounds, Totals, stored},
     checksum,
-    log_files::{Beside, Log},
+    log_files::Beside,
     record::{self, check_event, doubt, name, put_meta, raw_chunk, raw_event, raw_text},
     snapshot,
     sweep::Sweep,
@@ -19,18 +19,17 @@ use crate::{
     },
 };
 
-/// Writes what `batch` says of the state, and returns the new bounds. [`Bounds::check`] has found it to fit,
-/// and what it says of the log is in `log` already.
+/// Writes what `batch` says of the state, and returns the new bounds. `Ends::check` has found it to fit, and
+/// what it says of the log is on the disk already. From `cut` on the log is no longer needed.
 pub(super) fn batch<T: TablesMut>(
     tables: &mut T,
-    log: &Log,
     bounds: &Bounds,
     batch: &Batch,
+    cut: Option<LogMark>,
 ) -> Result<Bounds, StorageError> {
     let mut bounds = bounds.clone();
     let totals_before = bounds.totals;
     bounds.wiped = false;
-    bounds.idle = 0;
     count(tables, &mut bounds)?;
     rows(tables, &mut bounds, &batch.rows)?;
     events(tables, &mut bounds, &batch.events)?;
@@ -45,7 +44,10 @@ pub(super) fn batch<T: TablesMut>(
     if let Some(cluster) = &batch.cluster {
         put_meta(tables, name::CLUSTER, cluster)?;
     }
-    compact(tables, log, &mut bounds, batch.compact_to)?;
+    if let Some(cut) = cut {
+        put_meta(tables, name::TRUNCATED, &cut)?;
+        bounds.truncated = cut;
+    }
     Ok(bounds)
 }
 
@@ -175,20 +177,6 @@ fn chunks<T: TablesMut>(
     Ok(())
 }
 
-fn compact<T: TablesMut>(
-    tables: &mut T,
-    log: &Log,
-    bounds: &mut Bounds,
-    compact_to: Option<u64>,
-) -> Result<(), StorageError> {
-    bounds.compact_goal = bounds.compact_goal.max(compact_to.unwrap_or(0));
-    let Some(cut) = bounds.cut() else { return Ok(()) };
-    let mark = LogMark { last_log_term: log.term(cut)?, last_log_index: cut };
-    put_meta(tables, name::TRUNCATED, &mark)?;
-    bounds.truncated = mark;
-    Ok(())
-}
-
 /// Replaces the state by a snapshot and returns the new bounds. After an error the caller
 /// rolls back.
 pub(super) fn install<T: TablesMut>(
@@ -267,19 +255,8 @@ fn fill<T: TablesMut>(
     put_meta(tables, name::TOTALS, &totals)?;
     let sweep = Sweep::default();
     sweep.store(tables)?;
-    let (applied, compact_goal) = (head.index, head.index);
     let written = stored(tables, name::WRITTEN)?.unwrap_or_default();
-    let mut bounds = Bounds {
-        truncated: mark,
-        last: mark,
-        applied,
-        compact_goal,
-        written,
-        totals,
-        sweep,
-        wiped: true,
-        idle: 0,
-    };
+    let mut bounds = Bounds { truncated: mark, applied: head.index, written, totals, sweep, wiped: true };
     count(tables, &mut bounds)?;
     Ok(bounds)
 }

@@ -47,6 +47,7 @@ mod bad_input;
 mod catching_up;
 mod command_line;
 mod freezes;
+mod full_disk;
 mod hooks;
 mod kills;
 mod lost_data;

@@ -164,6 +164,7 @@ impl Cluster {
     /// The whole run: faults, healing, calm, and the reading of everything.
     pub fn run(&mut self) -> Verdict {
         self.run_until(SAFETY_US + CALM_US)?;
+        self.hosts.iter().for_each(|host| host.disk.borrow().write_at_once());
         // Messages settle; the run still goes on to its full length.
         self.run_until(SAFETY_US + CALM_US + SETTLE_US)?;
         self.work_off()?;

@@ -15,8 +15,8 @@ use serde_json::Value;
 use syncnet::{
     chat::{Command, Entry, command::Say, entry::decode},
     disk::{
-        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Storage,
-        StorageError,
+        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Saved,
+        Storage, StorageError,
     },
     protocol::{
         name::ServerId,
@@ -194,6 +194,11 @@ impl Disk {
     /// Whether what it holds will not survive for certain.
     pub fn is_in_danger(&self) -> bool {
         self.is_doubtful || matches!(self.fault, Some(DiskFault::Sync(_)))
+    }
+
+    /// From now on nothing is written behind, so that what is on the disk can be compared.
+    pub fn write_at_once(&self) {
+        self.medium.write_at_once();
     }
 
     /// Changes its speed.
@@ -433,11 +438,19 @@ impl Storage for ProcessDisk {
         self.storage.load()
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        let committed = self.committed_by(batch);
+    fn commit(&mut self, batch: Batch) -> Result<(), StorageError> {
+        let change = Change::by_batch(&batch, self.committed_by(&batch));
         self.disk.borrow_mut().begin()?;
         let stored = self.storage.commit(batch);
-        self.disk.borrow_mut().end(stored, Change::by_batch(batch, committed))
+        self.disk.borrow_mut().end(stored, change)
+    }
+
+    fn saved(&mut self) -> Result<Saved, StorageError> {
+        self.storage.saved()
+    }
+
+    fn is_saving(&self) -> bool {
+        self.storage.is_saving()
     }
 
     fn wipe_if_idle(&mut self) -> Result<(), StorageError> {

@@ -142,7 +142,8 @@ impl<E> Host<E> {
     /// A server that never ran.
     pub fn new(number: usize, scenario: &Scenario, mut random: Random) -> Host<E> {
         let id = server_id(number);
-        let disk = Disk::new(Medium::new(scenario.on_sqlite), scenario.disk, random.fork());
+        let disk =
+            Disk::new(Medium::new(scenario.on_sqlite, scenario.writes_behind), scenario.disk, random.fork());
         Host {
             id,
             disk: Rc::new(RefCell::new(disk)),

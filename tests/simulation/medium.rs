@@ -44,13 +44,21 @@ pub enum Image {
 }
 
 impl Medium {
-    /// An empty one.
-    pub fn new(is_sqlite: bool) -> Medium {
+    /// An empty one. A twin writes its state behind, for so many calls of [`Storage::saved`].
+    pub fn new(is_sqlite: bool, writes_behind: u32) -> Medium {
         if is_sqlite {
             return Medium::Sqlite(Sqlite { power: PowerDisk::new(), reader: None, forgiven: 0 });
         }
         let disk = MemoryDisk::new();
+        disk.write_behind(writes_behind);
         Medium::Twin { reader: disk.reader(), disk }
+    }
+
+    /// From now on nothing is written behind.
+    pub fn write_at_once(&self) {
+        if let Medium::Twin { disk, .. } = self {
+            disk.write_behind(0);
+        }
     }
 
     /// A process opens it; one that had it before is gone.

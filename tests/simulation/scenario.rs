@@ -189,6 +189,9 @@ pub struct Scenario {
     /// Whether there are rooms that keep few events. No random number is drawn for it, so other seeds stay
     /// the same runs.
     pub forgets: bool,
+    /// For how long rows of state are written behind, in calls of `Storage::saved`; 0 if they are not. No random
+    /// number is drawn for it, so other seeds stay the same runs.
+    pub writes_behind: u32,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,
     /// Mean time between two of them.
@@ -222,6 +225,7 @@ impl Scenario {
             requests_per_s: random.pick(&[80, 2_000, 2_000]),
             outbox_bytes: random.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
             forgets: seed % 20 == 11,
+            writes_behind: if seed % 4 == 3 { 1 + (seed / 4 % 40) as u32 } else { 0 },
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }

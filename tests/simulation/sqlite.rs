@@ -39,8 +39,12 @@ fn a_cluster_is_the_same_on_both_storages() {
         use FaultKind::{Corrupt, CrashPoint, FailingDisk, OldCopy};
         matches!(kind, CrashPoint | Corrupt | FailingDisk | OldCopy)
     };
-    let has_faults = |number: &u64| Scenario::of(Seed::on_twin(*number)).faults.iter().any(differs);
-    let seeds = (FIRST_SEED..).filter(|number| !has_faults(number));
+    let is_comparable = |number: &u64| {
+        let scenario = Scenario::of(Seed::on_twin(*number));
+        // The twin alone can write its state behind without a thread.
+        scenario.writes_behind == 0 && !scenario.faults.iter().any(differs)
+    };
+    let seeds = (FIRST_SEED..).filter(is_comparable);
     let twins = seeds.map(|seed| (seed, run(Seed::on_twin(seed), false)));
     let kept_power = twins.filter(|(_, twin)| twin.tally.power_losses == 0);
     for (seed, twin) in kept_power.take(COMPARED) {

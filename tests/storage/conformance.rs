@@ -191,12 +191,12 @@ fn both_storages_say_the_same_after_any_batches_and_restarts() {
         let mut generator = Generator::new(seed);
         let mut choices = Random(!seed);
         let mut found_most = 0;
-        sqlite.commit(&cluster()).unwrap();
-        memory.commit(&cluster()).unwrap();
+        sqlite.commit(cluster()).unwrap();
+        memory.commit(cluster()).unwrap();
         for step in 0..60 {
             let batch = generator.batch();
-            sqlite.commit(&batch).unwrap();
-            memory.commit(&batch).unwrap();
+            sqlite.commit(batch.clone()).unwrap();
+            memory.commit(batch.clone()).unwrap();
             if choices.one_in(10) {
                 drop((sqlite, memory));
                 (sqlite, memory) = open_both(dir.path(), &disk);
@@ -223,15 +223,15 @@ fn a_snapshot_of_either_installs_in_the_other() {
         let dir = tempfile::tempdir().unwrap();
         let disk = MemoryDisk::new();
         let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
-        sqlite.commit(&cluster()).unwrap();
-        memory.commit(&cluster()).unwrap();
+        sqlite.commit(cluster()).unwrap();
+        memory.commit(cluster()).unwrap();
         for _ in 0..40 {
-            sqlite.commit(&generator.batch()).unwrap();
+            sqlite.commit(generator.batch()).unwrap();
         }
         // The receiver has other data already.
         let mut other = Generator::new(!seed);
         for _ in 0..10 {
-            memory.commit(&other.batch()).unwrap();
+            memory.commit(other.batch()).unwrap();
         }
         let vote = HardState { term: 9_000, vote: Some(NodeId(3)), commit: 0 };
 
@@ -250,7 +250,7 @@ fn a_snapshot_of_either_installs_in_the_other() {
         // And back, into a folder that has the cluster and nothing else.
         let fresh = tempfile::tempdir().unwrap();
         let mut back = SqliteStorage::open(fresh.path(), &server_id(), NODE).unwrap();
-        back.commit(&cluster()).unwrap();
+        back.commit(cluster()).unwrap();
         let (head, mut content) = disk.reader().snapshot().unwrap();
         back.install(&head, vote, &mut content).unwrap();
         assert_eq!(snapshot_of(&reader), snapshot_of(&back.reader().unwrap()));
@@ -261,8 +261,8 @@ fn a_snapshot_of_either_installs_in_the_other() {
         generator.last.last_log_term = head.index_term;
         for _ in 0..5 {
             let batch = generator.batch();
-            memory.commit(&batch).unwrap();
-            back.commit(&batch).unwrap();
+            memory.commit(batch.clone()).unwrap();
+            back.commit(batch.clone()).unwrap();
         }
         drop((back, memory));
         let back = SqliteStorage::open(fresh.path(), &server_id(), NODE).unwrap();
@@ -278,11 +278,11 @@ fn a_defective_snapshot_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let disk = MemoryDisk::new();
     let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
-    sqlite.commit(&cluster()).unwrap();
-    memory.commit(&cluster()).unwrap();
+    sqlite.commit(cluster()).unwrap();
+    memory.commit(cluster()).unwrap();
     let mut generator = Generator::new(5);
     for _ in 0..30 {
-        memory.commit(&generator.batch()).unwrap();
+        memory.commit(generator.batch()).unwrap();
     }
     let (head, _) = disk.reader().snapshot().unwrap();
     let good = snapshot_of(&disk.reader());
@@ -325,8 +325,8 @@ fn a_snapshot_is_of_one_moment() {
     let (mut sqlite, mut memory) = open_both(dir.path(), &disk);
     let mut generator = Generator::new(8);
     let both = |batch: &Batch, sqlite: &mut SqliteStorage, memory: &mut MemoryStorage| {
-        sqlite.commit(batch).unwrap();
-        memory.commit(batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
     };
     both(&cluster(), &mut sqlite, &mut memory);
     // More than is read from the tables at once.
@@ -365,8 +365,8 @@ fn of_rows_with_one_key_the_last_counts() {
         rows: vec![row(17, Some(1)), row(18, Some(2)), row(17, None), row(18, Some(3)), row(19, None)],
         ..Batch::default()
     };
-    sqlite.commit(&batch).unwrap();
-    memory.commit(&batch).unwrap();
+    sqlite.commit(batch.clone()).unwrap();
+    memory.commit(batch.clone()).unwrap();
     for rows in [sqlite.load().unwrap().rows, memory.load().unwrap().rows] {
         assert_eq!(rows, [(vec![18], vec![3])]);
     }
@@ -380,8 +380,8 @@ fn entries_are_given_up_to_a_size_and_never_across_the_cut() {
     let mut generator = Generator::new(3);
     for _ in 0..40 {
         let batch = generator.batch();
-        sqlite.commit(&batch).unwrap();
-        memory.commit(&batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
     }
     let loaded = sqlite.load().unwrap();
     let (low, high) = (loaded.truncated.last_log_index + 1, loaded.last.last_log_index + 1);
@@ -414,8 +414,8 @@ fn a_batch_that_does_not_fit_ends_the_storage() {
     };
     gap.entries[0].index += 7;
     for storage in [&mut sqlite as &mut dyn Storage, &mut memory] {
-        assert!(matches!(storage.commit(&gap), Err(StorageError::Failed(_))));
-        assert!(matches!(storage.commit(&cluster()), Err(StorageError::Failed(_))));
+        assert!(matches!(storage.commit(gap.clone()), Err(StorageError::Failed(_))));
+        assert!(matches!(storage.commit(cluster()), Err(StorageError::Failed(_))));
         assert!(matches!(storage.load(), Err(StorageError::Failed(_))));
     }
 }
@@ -442,8 +442,8 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
         ..Batch::default()
     };
     for batch in [cluster(), long_history(1_000), removing] {
-        sqlite.commit(&batch).unwrap();
-        memory.commit(&batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
     }
     let all = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 2_000, max_bytes: 1 << 20 };
     let check = |sqlite: &SqliteStorage| {
@@ -471,8 +471,8 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
             (sqlite, memory) = open_both(dir.path(), &disk);
         }
         let batch = Batch { applied: Some(sqlite.load().unwrap().applied), ..Batch::default() };
-        sqlite.commit(&batch).unwrap();
-        memory.commit(&batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
         check(&sqlite);
     }
     assert_eq!((left("event"), left("chunk")), (100, 0));
@@ -483,8 +483,8 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
     let mut generator = Generator::new(2);
     let more =
         Batch { events: vec![generator.event(0, 1_001)], expired: vec![(RoomId(1), 5)], ..Batch::default() };
-    sqlite.commit(&more).unwrap();
-    memory.commit(&more).unwrap();
+    sqlite.commit(more.clone()).unwrap();
+    memory.commit(more.clone()).unwrap();
     assert_eq!(sqlite.event(RoomId(1), 1_001).unwrap().unwrap().seq, 1_001);
     assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
 
@@ -494,8 +494,8 @@ fn what_is_removed_is_gone_at_once_and_wiped_in_slices() {
         expired: vec![(RoomId(1), 1_003)],
         ..Batch::default()
     };
-    sqlite.commit(&none).unwrap();
-    memory.commit(&none).unwrap();
+    sqlite.commit(none.clone()).unwrap();
+    memory.commit(none.clone()).unwrap();
     assert!(sqlite.reader().unwrap().events(RoomId(1), &all).unwrap().is_empty());
     assert_eq!(sqlite.reader().unwrap().first_since(RoomId(1), 0).unwrap(), None);
     assert_eq!(seen(&sqlite, &sqlite.reader().unwrap()), seen(&memory, &disk.reader()));
@@ -509,8 +509,8 @@ fn what_is_removed_is_wiped_where_nothing_more_is_written() {
     let removing =
         Batch { expired: vec![(RoomId(1), 901)], removed_files: vec![file_id(1)], ..Batch::default() };
     for batch in [cluster(), long_history(1_000), removing] {
-        sqlite.commit(&batch).unwrap();
-        memory.commit(&batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
     }
     // The commit that removed it has wiped some already.
     let first = 900 - sqlite.unwiped();
@@ -521,8 +521,8 @@ fn what_is_removed_is_wiped_where_nothing_more_is_written() {
         if steps % 5 == 0 {
             // A busy disk is left alone: what is committed to the state wipes by the way.
             let batch = Batch { applied: Some(sqlite.load().unwrap().applied), ..Batch::default() };
-            sqlite.commit(&batch).unwrap();
-            memory.commit(&batch).unwrap();
+            sqlite.commit(batch.clone()).unwrap();
+            memory.commit(batch.clone()).unwrap();
             let after = sqlite.unwiped();
             sqlite.wipe_if_idle().unwrap();
             memory.wipe_if_idle().unwrap();
@@ -562,7 +562,7 @@ fn the_first_event_since_a_time_is_found_in_any_room() {
     let events: Vec<EventRow> = (1..=100)
         .map(|seq| EventRow { created_at_ms: 1_000 + seq / 3 * 10, ..generator.event(0, seq) })
         .collect();
-    memory.commit(&Batch { events: events.clone(), ..Batch::default() }).unwrap();
+    memory.commit(Batch { events: events.clone(), ..Batch::default() }).unwrap();
     let expired = Batch { expired: vec![(RoomId(1), 40)], ..Batch::default() };
     for first in [1, 40] {
         for at_ms in (0..1_400).step_by(7) {
@@ -570,7 +570,7 @@ fn the_first_event_since_a_time_is_found_in_any_room() {
             let expected = events.iter().find(|event| event.seq >= first && event.created_at_ms >= at_ms);
             assert_eq!(found, expected.map(|event| event.seq), "since {at_ms}");
         }
-        memory.commit(&expired).unwrap();
+        memory.commit(expired.clone()).unwrap();
     }
     assert_eq!(disk.reader().first_since(RoomId(2), 0).unwrap(), None);
 }

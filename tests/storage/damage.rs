@@ -85,14 +85,14 @@ fn written(seed: u64, commits: u32) -> Written {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
     let reader = storage.reader().unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let mut generator = Generator::new(seed);
     for _ in 0..commits {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     let before = seen_data(&storage, &reader);
     let now = loop {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
         let now = seen_data(&storage, &reader);
         if now != before {
             break now;
@@ -154,7 +154,7 @@ fn a_lost_write_in_the_database_is_noticed() {
     let old = fs::read(dir.path().join("syncnet.db")).unwrap();
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
     for _ in 0..10 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     let now = seen_data(&storage, &storage.reader().unwrap());
     drop(storage);
@@ -229,9 +229,9 @@ fn what_a_damaged_wal_loses_is_in_the_log_or_is_missed() {
     let reader = storage.reader().unwrap();
     let mut generator = Generator::new(4);
     let mut states = BTreeSet::new();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     for _ in 0..40 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
         states.insert(seen_state(&storage, &reader));
     }
     let (log, cut) = (seen_log(&storage, 0), storage.load().unwrap().truncated.last_log_index);
@@ -304,11 +304,11 @@ fn an_old_database_under_a_newer_wal_is_noticed() {
     let backup = copy(dir.path());
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
     for _ in 0..60 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     drop(storage);
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
-    storage.commit(&generator.batch()).unwrap();
+    storage.commit(generator.batch()).unwrap();
     let mixed = copy(dir.path());
     fs::copy(backup.path().join("syncnet.db"), mixed.path().join("syncnet.db")).unwrap();
     let found = inspect(mixed.path());
@@ -322,7 +322,7 @@ fn a_whole_old_folder_says_how_old_it_is() {
     let backup: PathBuf = copy(dir.path()).keep();
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
     for _ in 0..20 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     let now = storage.load().unwrap();
     drop(storage);
@@ -354,8 +354,8 @@ fn damaged_pieces_of_files_are_not_given() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
-        storage.commit(&cluster()).unwrap();
-        storage.commit(&Batch { chunks: chunks.clone(), ..Batch::default() }).unwrap();
+        storage.commit(cluster()).unwrap();
+        storage.commit(Batch { chunks: chunks.clone(), ..Batch::default() }).unwrap();
         spoil(dir.path(), damage);
         let reader = storage.reader().unwrap();
         if is_read {
@@ -392,7 +392,7 @@ fn what_was_removed_does_not_come_back_by_damage() {
         let dir = tempfile::tempdir().unwrap();
         let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
         for batch in [&cluster(), &history, &removing] {
-            storage.commit(batch).unwrap();
+            storage.commit(batch.clone()).unwrap();
         }
         spoil(dir.path(), damage);
         let reader = storage.reader().unwrap();
@@ -417,7 +417,7 @@ fn a_damaged_index_of_searches_shows_nobody_what_they_may_not_read() {
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NODE).unwrap();
     let mut generator = Generator::new(1);
     let events = (1..=200).map(|seq: u64| generator.event(seq % 2, seq.div_ceil(2))).collect();
-    storage.commit(&Batch { events, ..Batch::default() }).unwrap();
+    storage.commit(Batch { events, ..Batch::default() }).unwrap();
     let reader = storage.reader().unwrap();
     let search = Search {
         query: "one".into(),

@@ -140,7 +140,7 @@ fn only_the_owner_may_look_into_a_folder() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("server1");
     let mut storage = open(&dir).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     assert_eq!(mode(&dir), 0o700);
     for name in files {
         assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
@@ -152,7 +152,7 @@ fn only_the_owner_may_look_into_a_folder() {
     }
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
     let mut storage = open(&dir).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     assert_eq!(mode(&dir), 0o700);
     for name in files {
         assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
@@ -187,7 +187,7 @@ fn what_is_no_database_is_doubted() {
 fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = open(dir.path()).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     set_aside(dir.path()).expect_err("the folder is in use");
     drop(storage);
     // The note of a process whose sync failed.
@@ -211,7 +211,7 @@ fn doubtful_data_is_set_aside_and_the_next_start_is_a_new_incarnation() {
 fn a_wal_without_its_database_is_not_taken_for_a_part_of_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = open(dir.path()).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let wal = fs::read(dir.path().join("syncnet.db-wal")).unwrap();
     drop(storage);
     fs::remove_file(dir.path().join("syncnet.db")).unwrap();

@@ -1,5 +1,6 @@
 //! The storage: both storages against each other, and the real one against faulty disks.
 
+mod behind;
 mod conformance;
 mod damage;
 mod folder;

@@ -125,7 +125,7 @@ impl Expected {
     }
 
     fn commit(&mut self, batch: &Batch) {
-        self.memory.commit(batch).unwrap();
+        self.memory.commit(batch.clone()).unwrap();
         self.written.push((batch.clone(), digest(&self.memory, &self.twin.reader())));
     }
 
@@ -153,7 +153,7 @@ impl Expected {
         let place = self.written.iter().rposition(|(_, known)| *known == state);
         let place = place.expect("the state is as it never was");
         for (batch, state) in &self.written[place + 1..] {
-            sqlite.commit(&of_state(batch)).unwrap();
+            sqlite.commit(of_state(batch)).unwrap();
             assert_eq!(digest(sqlite, &sqlite.reader().unwrap()), *state, "made anew it is another state");
             found.replayed += 1;
         }
@@ -185,7 +185,7 @@ fn run(seed: u64, commits: u32) -> Found {
         if random.one_in(12) {
             disk.fail_after(random.below(30));
         }
-        let result = sqlite.commit(&batch);
+        let result = sqlite.commit(batch.clone());
         expected.commit(&batch);
         if result.is_ok() && !random.one_in(25) {
             formed = true;
@@ -253,16 +253,16 @@ fn the_disk_does_lose_what_is_not_synced() {
 fn a_failed_sync_is_never_tried_again() {
     let disk = PowerDisk::new();
     let mut storage = open(&disk).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let reader = storage.reader().unwrap();
     let mut generator = Generator::new(9);
     let before = (seen_log(&storage, 0), seen_state(&storage, &reader));
     let batch = std::iter::repeat_with(|| generator.batch()).find(Batch::changes_log).unwrap();
     disk.fail_next_sync();
-    let error = storage.commit(&batch).unwrap_err();
+    let error = storage.commit(batch.clone()).unwrap_err();
     assert!(matches!(error, StorageError::Failed(_)), "{error}");
     // The disk would work again, but the storage does not use it any more.
-    assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
+    assert_eq!(storage.commit(cluster()).unwrap_err(), error);
     assert_eq!(storage.load().unwrap_err(), error);
     assert_eq!(storage.entries(1, 2, 1).unwrap_err(), error);
     drop((storage, reader));
@@ -280,14 +280,14 @@ fn a_full_disk_ends_the_storage_and_costs_nothing_that_was_said() {
     disk.limit(Some(300_000));
     let (before, error) = loop {
         let (batch, before) = (generator.batch(), expected.before());
-        let committed = storage.commit(&batch);
+        let committed = storage.commit(batch.clone());
         expected.commit(&batch);
         if let Err(error) = committed {
             break (before, error);
         }
     };
     assert!(matches!(&error, StorageError::Failed(why) if why.contains("full")), "{error}");
-    assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
+    assert_eq!(storage.commit(cluster()).unwrap_err(), error);
     drop(storage);
     disk.limit(None);
     let mut storage = open(&disk).unwrap();
@@ -302,8 +302,8 @@ fn any_one_write_may_fail() {
     let batches: Vec<Batch> = (0..40).map(|_| generator.batch()).collect();
     let (from, vote) = (MemoryDisk::new(), HardState { term: 9_000, vote: Some(NodeId(3)), commit: 0 });
     let mut source = from.open(&server_id(), NODE).unwrap();
-    source.commit(&cluster()).unwrap();
-    batches.iter().for_each(|batch| source.commit(batch).unwrap());
+    source.commit(cluster()).unwrap();
+    batches.iter().for_each(|batch| source.commit(batch.clone()).unwrap());
     let mut random = Random(7);
     let mut operations = 0;
     loop {
@@ -315,7 +315,7 @@ fn any_one_write_may_fail() {
             let mut storage = open(&disk)?;
             for batch in std::iter::once(&cluster()).chain(&batches) {
                 *before = expected.before();
-                let committed = storage.commit(batch);
+                let committed = storage.commit(batch.clone());
                 expected.commit(batch);
                 committed?;
             }
@@ -330,7 +330,7 @@ fn any_one_write_may_fail() {
         let cut_short = (lived.is_err() && was_begun).then_some(&before);
         expected.compare(&mut storage, cut_short, &mut Found::default());
         if storage.load().unwrap().identity.cluster.is_none() {
-            storage.commit(&cluster()).unwrap();
+            storage.commit(cluster()).unwrap();
         }
 
         // A snapshot over it, cut short in the same way.
@@ -361,10 +361,10 @@ fn any_one_write_may_fail() {
 fn a_snapshot_under_way_ends_with_the_power() {
     let disk = PowerDisk::new();
     let mut storage = open(&disk).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let mut generator = Generator::new(11);
     for _ in 0..200 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     let mut content = storage.reader().unwrap().snapshot().unwrap().1;
     let mut some = [0; 100];

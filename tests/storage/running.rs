@@ -44,8 +44,8 @@ fn a_long_log_is_cut_when_it_is_asked_for() {
     batches.extend((7_002..7_008).map(|index| entries(index, 1)));
     let mut cuts = Vec::new();
     for batch in &batches {
-        sqlite.commit(batch).unwrap();
-        memory.commit(batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
         let reader = sqlite.reader().unwrap();
         assert!(seen_data(&sqlite, &reader) == seen_data(&memory, &disk.reader()));
         cuts.push(sqlite.load().unwrap().truncated.last_log_index);
@@ -67,20 +67,20 @@ fn the_wal_starts_over_and_one_that_grew_is_cut() {
     let mut storage = open(dir.path());
     let wal_mib = || fs::metadata(dir.path().join("syncnet.db-wal")).unwrap().len() >> 20;
     for number in 0..60 {
-        storage.commit(&big_row(number, 512)).unwrap();
+        storage.commit(big_row(number, 512)).unwrap();
     }
     assert!(wal_mib() < 16, "checkpoints do not let it start over: {} MiB", wal_mib());
 
     // A snapshot under way keeps the data that it reads.
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let snapshot = storage.reader().unwrap().snapshot().unwrap();
     for number in 0..24 {
-        storage.commit(&big_row(number, 4 * 1024)).unwrap();
+        storage.commit(big_row(number, 4 * 1024)).unwrap();
     }
     assert!(wal_mib() > 80, "the snapshot held nothing: {} MiB", wal_mib());
     drop(snapshot);
     for number in 0..12 {
-        storage.commit(&big_row(number, 4 * 1024)).unwrap();
+        storage.commit(big_row(number, 4 * 1024)).unwrap();
     }
     assert!(wal_mib() <= 68, "it stays as large as it was: {} MiB", wal_mib());
 }
@@ -112,7 +112,7 @@ fn readers_see_whole_batches_while_the_writer_writes() {
             .collect();
         for seq in (1..300).step_by(3) {
             let events = (seq..seq + 3).map(|seq| generator.event(0, seq)).collect();
-            storage.commit(&Batch { events, ..Batch::default() }).unwrap();
+            storage.commit(Batch { events, ..Batch::default() }).unwrap();
         }
         done.store(true, Ordering::Release);
         for reading in reading {

@@ -58,12 +58,12 @@ impl Both {
         let disk = MemoryDisk::new();
         let memory = disk.open(&server_id(), NODE).unwrap();
         let mut both = Both { dir, sqlite, theirs, disk, memory };
-        both.commit(&Batch { events, ..Batch::default() });
+        both.commit(Batch { events, ..Batch::default() });
         both
     }
 
-    fn commit(&mut self, batch: &Batch) {
-        self.sqlite.commit(batch).unwrap();
+    fn commit(&mut self, batch: Batch) {
+        self.sqlite.commit(batch.clone()).unwrap();
         self.memory.commit(batch).unwrap();
     }
 
@@ -199,7 +199,7 @@ fn an_index_of_another_version_is_made_anew_beside_the_rest() {
         both = Both { dir, sqlite, theirs, disk, memory };
         assert_eq!(both.sqlite.indexing().map(|progress| progress.done), Some(0));
         let new = if restart { 600 } else { 500 };
-        both.commit(&Batch {
+        both.commit(Batch {
             events: vec![
                 message(3, new, "alice", new, "new word"),
                 // Edited before it is indexed, and deleted.
@@ -220,7 +220,7 @@ fn an_index_of_another_version_is_made_anew_beside_the_rest() {
         assert_eq!(Some(progress), sqlite.indexing());
         let theirs = sqlite.reader().unwrap();
         both = Both { dir, sqlite, theirs, disk, memory };
-        both.commit(&Batch { expired: vec![(RoomId(1), 40)], ..Batch::default() });
+        both.commit(Batch { expired: vec![(RoomId(1), 40)], ..Batch::default() });
         finish_index(&mut both.sqlite);
         let mut all = search("word");
         all.limit = 1_000;
@@ -300,9 +300,9 @@ fn a_date_is_found_in_any_order_of_times() {
         })
         .collect();
     let mut both = Both::new(events);
-    both.commit(&Batch { events: edited, ..Batch::default() });
+    both.commit(Batch { events: edited, ..Batch::default() });
     // Of some rooms the beginning is removed and only partly wiped.
-    both.commit(&Batch { expired: vec![(RoomId(1), 200), (RoomId(2), 100)], ..Batch::default() });
+    both.commit(Batch { expired: vec![(RoomId(1), 200), (RoomId(2), 100)], ..Batch::default() });
     let mut found = 0;
     for round in 0..90 {
         let since = random.below(80_000) * MINUTE_MS;
@@ -350,7 +350,7 @@ fn an_edited_message_is_found_by_its_new_text_and_a_deleted_one_not_at_all() {
         message(1, 30, "alice", 30, "draft"),
         message(1, 30, "alice", 30, "new word30"),
     ];
-    both.commit(&Batch { events, ..Batch::default() });
+    both.commit(Batch { events, ..Batch::default() });
     assert_eq!(both.lamports(&search("new")), [30, 10]);
     assert_eq!(both.lamports(&search("old")).len(), 47);
     assert_eq!(both.lamports(&search("draft")), NOTHING);
@@ -358,7 +358,7 @@ fn an_edited_message_is_found_by_its_new_text_and_a_deleted_one_not_at_all() {
     assert_eq!(both.lamports(&search("word30")), [30]);
     assert_eq!(both.lamports(&search("newest")), [51]);
     // Written again unchanged, as after a reaction.
-    both.commit(&Batch { events: vec![message(1, 10, "alice", 10, "new word10")], ..Batch::default() });
+    both.commit(Batch { events: vec![message(1, 10, "alice", 10, "new word10")], ..Batch::default() });
     assert_eq!(both.lamports(&search("new")), [30, 10]);
 }
 

@@ -23,10 +23,10 @@ fn open(disk: &MemoryDisk) -> Result<MemoryStorage, OpenError> {
 fn written() -> (MemoryDisk, MemoryStorage, Generator, String) {
     let disk = MemoryDisk::new();
     let mut storage = open(&disk).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let mut generator = Generator::new(1);
     for _ in 0..40 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     let data = seen_data(&storage, &disk.reader());
     (disk, storage, generator, data)
@@ -40,7 +40,7 @@ fn a_power_cut_takes_state_and_no_log() {
     let mut states = vec![seen_state(&storage, &disk.reader())];
     let mut lost = 0;
     for _ in 0..40 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
         states.push(seen_state(&storage, &disk.reader()));
         let (log, cut) = (seen_log(&storage, 0), storage.load().unwrap().truncated.last_log_index);
         let whole = disk.image();
@@ -69,9 +69,9 @@ fn restarted(disk: &MemoryDisk, storage: MemoryStorage) -> String {
 fn a_write_error_keeps_nothing_and_ends_the_storage() {
     let (disk, mut storage, mut generator, data) = written();
     disk.fail_next_commit(CommitFault::WriteError);
-    let error = storage.commit(&generator.batch()).unwrap_err();
+    let error = storage.commit(generator.batch()).unwrap_err();
     assert!(matches!(error, StorageError::Failed(_)));
-    assert_eq!(storage.commit(&cluster()).unwrap_err(), error);
+    assert_eq!(storage.commit(cluster()).unwrap_err(), error);
     assert_eq!(storage.load().unwrap_err(), error);
     assert!(restarted(&disk, storage) == data);
 }
@@ -80,7 +80,7 @@ fn a_write_error_keeps_nothing_and_ends_the_storage() {
 fn after_a_failed_sync_the_disk_is_doubted_until_it_is_wiped() {
     let (disk, mut storage, mut generator, _) = written();
     disk.fail_next_commit(CommitFault::SyncError);
-    storage.commit(&generator.batch()).unwrap_err();
+    storage.commit(generator.batch()).unwrap_err();
     drop(storage);
     for _ in 0..2 {
         let error = open(&disk).unwrap_err();
@@ -97,7 +97,7 @@ fn a_copy_is_put_back_as_it_was() {
     let (disk, mut storage, mut generator, data) = written();
     let copy = disk.image();
     for _ in 0..10 {
-        storage.commit(&generator.batch()).unwrap();
+        storage.commit(generator.batch()).unwrap();
     }
     drop(storage);
     disk.restore(&copy);

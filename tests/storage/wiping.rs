@@ -73,7 +73,7 @@ fn found_in(dir: &Path, secrets: &BTreeSet<String>) -> Vec<String> {
 fn deleted_text_is_gone_from_all_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NodeId(5)).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let mut random = Random(3);
     let mut secrets = BTreeSet::new();
     let mut word = |secret: bool| {
@@ -95,7 +95,7 @@ fn deleted_text_is_gone_from_all_files() {
             })
             .collect();
         last += 25;
-        storage.commit(&said(&messages)).unwrap();
+        storage.commit(said(&messages)).unwrap();
         last
     };
     for _ in 0..80 {
@@ -114,21 +114,21 @@ fn deleted_text_is_gone_from_all_files() {
     let in_file = "secretinfile";
     let chunk =
         |number| ChunkRow { file: file_id(1), number, bytes: in_file.repeat(2_000).into_bytes().into() };
-    storage.commit(&Batch { chunks: (0..100).map(chunk).collect(), ..Batch::default() }).unwrap();
+    storage.commit(Batch { chunks: (0..100).map(chunk).collect(), ..Batch::default() }).unwrap();
     assert!(!found_in(dir.path(), &[in_file.to_owned()].into()).is_empty());
 
     // Some are edited, some deleted, the oldest expire, and the file is removed.
     for (number, seq) in deleted.iter().enumerate() {
         let body = if number % 2 == 0 { "" } else { "edited" };
-        storage.commit(&Batch { events: vec![message(*seq, body)], ..Batch::default() }).unwrap();
+        storage.commit(Batch { events: vec![message(*seq, body)], ..Batch::default() }).unwrap();
     }
     let removing =
         Batch { expired: vec![(RoomId(1), expire + 1)], removed_files: vec![file_id(1)], ..Batch::default() };
-    storage.commit(&removing).unwrap();
+    storage.commit(removing.clone()).unwrap();
     // The room goes on, the log is cut behind it, and checkpoints come round.
     for _ in 0..40 {
         let last = talk(&mut storage, &mut |_| false);
-        storage.commit(&Batch { compact_to: Some(last - 100), ..Batch::default() }).unwrap();
+        storage.commit(Batch { compact_to: Some(last - 100), ..Batch::default() }).unwrap();
     }
     for _ in 0..120 {
         talk(&mut storage, &mut |_| false);
@@ -156,11 +156,11 @@ fn deleted_text_leaves_the_files_of_a_server_to_which_nothing_more_is_written() 
             message(seq, &body)
         })
         .collect();
-    storage.commit(&Batch { events, ..Batch::default() }).unwrap();
+    storage.commit(Batch { events, ..Batch::default() }).unwrap();
     // The newest are deleted by their authors, the rest is forgotten by the room.
     let events = (100..=120).map(|seq| message(seq, "")).collect();
     let removing = Batch { events, expired: vec![(RoomId(1), 100)], ..Batch::default() };
-    storage.commit(&removing).unwrap();
+    storage.commit(removing.clone()).unwrap();
     assert!(!found_in(dir.path(), &secrets).is_empty(), "it was wiped at once");
     for _ in 0..40 {
         storage.wipe_if_idle().unwrap();
@@ -205,7 +205,7 @@ impl Server {
             compact_to: index.checked_sub(100),
             ..Batch::default()
         };
-        self.storage.commit(&batch).unwrap();
+        self.storage.commit(batch.clone()).unwrap();
     }
 
     fn say(&mut self, room: &str, body: String) {
@@ -219,7 +219,7 @@ impl Server {
 fn nothing_of_a_deleted_room_is_left_in_the_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut storage = SqliteStorage::open(dir.path(), &server_id(), NodeId(5)).unwrap();
-    storage.commit(&cluster()).unwrap();
+    storage.commit(cluster()).unwrap();
     let mut server = Server { storage, state: State::default(), index: 0 };
     let mut random = Random(6);
     let mut secrets = BTreeSet::new();

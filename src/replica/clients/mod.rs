@@ -113,6 +113,9 @@ pub trait Server {
     /// Whether newer events may exist that this server cannot know of.
     fn is_stale(&self) -> bool;
 
+    /// Whether there is room on the disk.
+    fn has_room(&self) -> bool;
+
     /// The server that a client should go to: the leader, or else any other living one.
     fn redirect(&self, reason: &str) -> Option<Redirect>;
 

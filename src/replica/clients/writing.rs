@@ -38,6 +38,8 @@ use super::{
 
 /// When to come back after a request that was refused because too much waits.
 const SHED_RETRY_MS: u64 = 100;
+/// When to come back after a request that was refused because the disk is full.
+const FULL_RETRY_MS: u64 = 5_000;
 
 impl Clients {
     pub(super) fn write(
@@ -283,9 +285,19 @@ impl Clients {
     }
 
     fn redirect(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo) {
-        let Some(redirect) = env.server.redirect("the leader takes this") else {
-            let refusal = Refusal::new(Code::Unavailable, "there is no leader at the moment; try again");
-            return self.refuse(env, conn, to, refusal, true);
+        let has_room = env.server.has_room();
+        let reason = if has_room { "the leader takes this" } else { "the disk of this server is full" };
+        // One that leads without room is the last one: the others have none either.
+        let redirect = env.server.redirect(reason).filter(|_| has_room || env.server.role() != Role::Leader);
+        let Some(redirect) = redirect else {
+            let refusal = if has_room {
+                Refusal::new(Code::Unavailable, "there is no leader at the moment; try again")
+            } else {
+                let reason = "the disk of this server is full; it takes messages again when there is room";
+                Refusal::new(Code::Overloaded, reason).retry_after(FULL_RETRY_MS)
+            };
+            // Without a leader its client should look for another server; here it can still read.
+            return self.refuse(env, conn, to, refusal, has_room);
         };
         let said = Said::answer(to, redirect, env.signature());
         if let Some(connection) = self.connections.get_mut(conn) {
@@ -333,7 +345,8 @@ pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Resu
     Ok(())
 }
 
-/// Whether this server takes no writes but sends its clients to the leader.
+/// Whether this server takes no writes but sends its clients to the leader, if there is one.
 fn redirects(env: &Env<'_>) -> bool {
-    env.config.followers == Followers::Redirect && env.server.role() != Role::Leader
+    let leads = env.server.role() == Role::Leader;
+    !env.server.has_room() || (env.config.followers == Followers::Redirect && !leads)
 }

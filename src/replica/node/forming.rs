@@ -207,7 +207,7 @@ impl<S: Storage> Node<S> {
             peer_marks: self.trust.take_changed(),
             ..Batch::default()
         };
-        let loaded = self.consensus.found(&self.config, &batch)?;
+        let loaded = self.consensus.found(&self.config, batch)?;
         self.members = super::members_of(&loaded)?;
         self.identity = loaded.identity;
         // The peers were shown data without a cluster: show them the new data. If this server begins the

@@ -88,8 +88,9 @@ impl<S: Storage> Node<S> {
         let mine = self.config.ring_position();
         // Any undamaged server should lead rather than a damaged one.
         let servers = &self.config.servers;
-        // So does one that stays and is not drained.
-        let gives_away = self.damage().is_some() || !servers.should_lead(&self.config.server_id);
+        // So does one that has room on its disk, that stays and is not drained.
+        let is_fit = self.damage().is_none() && self.has_room();
+        let gives_away = !is_fit || !servers.should_lead(&self.config.server_id);
         let wanted = wanted.filter(|wanted| servers.should_lead(wanted));
         let is_wanted = wanted == Some(&self.config.server_id);
         let mut fit = self.fit_to_lead();

@@ -57,6 +57,7 @@ impl<S: Storage> Node<S> {
         let known = self.trust.accepts(from, message.from) && message.to == self.identity.node_id;
         let is_member = self.identity.cluster.is_some();
         let is_unwanted = message.kind == APPEND && now.mono_ms < self.no_entries_until_ms;
+        let is_unwanted = is_unwanted || self.has_no_room_for(&message);
         if !is_member || !known || !self.trust.is_cleared() || is_unwanted {
             return;
         }

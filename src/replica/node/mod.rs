@@ -12,6 +12,7 @@
 //! | `handover` | who leads in the end |
 //! | `links` | what comes over a peer link |
 //! | `members` | which node belongs to which server, as the log has it |
+//! | `room` | a server whose disk is almost full |
 //! | `servers` | which servers the cluster has, and what a change of them would do |
 //! | `trust` | the memory that catches a server which lost or rolled back its data |
 
@@ -20,6 +21,7 @@ mod forming;
 mod handover;
 mod links;
 mod members;
+mod room;
 mod servers;
 mod trust;
 
@@ -76,6 +78,8 @@ pub struct Node<S: Storage> {
     /// Why this server is in no cluster yet, if it was told that it has to be added.
     waits: Option<String>,
     damage: Option<Damage>,
+    /// Whether there is room on the disk.
+    has_room: bool,
     /// An error of the disk that came up outside a turn; the next turn ends with it.
     broken: Option<StorageError>,
 }
@@ -103,6 +107,7 @@ impl<S: Storage> Node<S> {
             quarantined: false,
             waits: None,
             damage: None,
+            has_room: true,
             broken: None,
             config,
         })
@@ -143,6 +148,7 @@ impl<S: Storage> Node<S> {
     /// A snapshot has come in whole from `from`.
     pub fn on_snapshot(&mut self, from: &ServerId, head: SnapshotHead, content: Box<dyn Read + Send>) {
         let is_ours = self.identity.cluster.as_ref().is_some_and(|mine| mine.cluster_id == head.cluster_id);
+        let is_ours = is_ours && self.has_room;
         // A new server only knows the founders; its leader may be none of them.
         if let Some(node) = self.trust.shown_by(from).filter(|_| is_ours) {
             self.consensus.offer_snapshot(node, head, content);
@@ -317,7 +323,7 @@ impl<S: Storage> Node<S> {
 
     /// Whether this server may take part in elections.
     pub fn may_vote(&self) -> bool {
-        self.trust.is_cleared() && self.consensus.is_voter() && self.damage.is_none()
+        self.trust.is_cleared() && self.consensus.is_voter() && self.damage.is_none() && self.has_room
     }
 
     /// Whether a server is believed alive; this one is.

@@ -300,6 +300,11 @@ impl Cluster {
         self.input(number, Input::Campaign { term, leader_is_dead: true });
     }
 
+    /// Whether there is room on the disk of a server from now on.
+    pub fn set_room(&mut self, number: usize, is_there: bool) {
+        self.input(number, Input::Room { is_there });
+    }
+
     pub fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(TICK_MS) {
             self.now.mono_ms += TICK_MS;

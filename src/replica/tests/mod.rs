@@ -9,6 +9,7 @@ mod lists;
 mod logins;
 mod passages;
 mod people;
+mod room;
 mod servers;
 mod sessions;
 
@@ -266,6 +267,29 @@ fn an_answer_does_not_wait_for_its_rows_and_a_read_finds_them() {
     cluster.say(3, 1, &[&chat("c")]);
     cluster.run_ms(400);
     assert_eq!(applied(&cluster, 3), applied_in_memory(&cluster, 3));
+}
+
+#[test]
+fn a_read_waits_for_rows_that_are_being_written() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.run_ms(400);
+    cluster.heard(3, 1);
+    cluster.disk(3).write_behind(u32::MAX);
+    cluster.say(3, 1, &[&chat("a")]);
+    cluster.run_ms(400);
+    // It is handed on, and the next one waits in memory.
+    cluster.say(3, 1, &[&chat("b"), r#"{"msg_type":"edit","data":{"room":"lobby","seq":2,"body":"A"}}"#]);
+    cluster.settle();
+    assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3, 4], "an old event is found where it waits");
+    cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#]);
+    cluster.run_ms(400);
+    assert_eq!(cluster.heard(3, 1), Vec::<Value>::new());
+    cluster.disk(3).write_behind(0);
+    cluster.run_ms(400);
+    let page = cluster.heard(3, 1).remove(0);
+    assert_eq!(field_of(page["data"]["events"].as_array().expect("a list")), [1, 2, 3, 4]);
+    assert_eq!(page["data"]["events"][1]["body"], "A");
 }
 
 #[test]

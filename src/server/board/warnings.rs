@@ -102,7 +102,7 @@ fn of_server(row: &Row, spare: usize, found: &mut Vec<Warning>) {
         let per_cent = told.disk_free_bytes * 100 / told.disk_bytes;
         found.push(warning(
             format!("The disk of {id} has {per_cent} % left."),
-            "Make room, or let rooms forget what is old. A server whose disk is full ends.",
+            "Make room, or let rooms forget what is old. A server whose disk is full takes no messages.",
         ));
     }
     if let Some(ms) = told.commit_ms.filter(|ms| *ms > SLOW_MS) {

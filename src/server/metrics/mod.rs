@@ -184,7 +184,7 @@ impl Metrics {
             ),
             log_sync: t.seconds(
                 "syncnet_log_sync_seconds",
-                "How long a transaction of the log took until it was synced to the disk",
+                "How long an append to the log took until it was synced to the disk",
                 &SYNC_S,
             ),
             messages: t.counter("syncnet_messages", "Messages that this server has applied"),
