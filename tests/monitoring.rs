@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use syncnet::{
     config::ReplicaConfig,
-    server::{clock::Clock, config_file::ConfigFile, metrics::Metrics},
+    server::{clock::Clock, config::file::ConfigFile, metrics::Metrics},
 };
 
 fn path(name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    server::{config_file::ConfigFile, environment},
+    server::{config::file::ConfigFile, environment},
     tls::client::Trust,
 };
 

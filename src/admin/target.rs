@@ -5,7 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 use crate::{
     config::ServerEntry,
     server::{
-        config_file::ConfigFile,
+        config::file::ConfigFile,
         server_address::{AddressError, ServerAddress, host_and_port},
     },
     tls::client::Trust,

@@ -34,7 +34,7 @@ use crate::{
 
 use super::{
     config::Config,
-    config_file::Transport,
+    config::file::Transport,
     context::Context,
     core::Control,
     mailbox::{Bell, Receiver, Sender, mailbox},

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 
 use clap::{CommandFactory, FromArgMatches, error::ContextKind};
 
-use super::{args::Args, config_file::distance};
+use super::{args::Args, config::file::distance};
 
 /// The variables, each with the id of its option.
 pub const VARIABLES: [(&str, &str); 17] = [

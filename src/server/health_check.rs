@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{args::Args, config, config_error::ConfigError};
+use super::{
+    args::Args,
+    config::{self, error::ConfigError},
+};
 use crate::tls::client::{ClientStream, Trust};
 
 /// How long the look may take. The server itself takes up to two seconds to prove that it is ready.

@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::protocol::{name::ServerId, text::is_harmful};
 
-use super::{config_file::Log, repeats::Repeats};
+use super::{config::file::Log, repeats::Repeats};
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

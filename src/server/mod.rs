@@ -23,8 +23,6 @@ pub mod client_thread;
 pub mod clients;
 pub mod clock;
 pub mod config;
-pub mod config_error;
-pub mod config_file;
 pub mod context;
 pub mod core;
 pub mod credentials;

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    config_error::ConfigError, config_file::ConfigFile, context::Context, core::Control, descriptors,
-    logging, mailbox::Sender,
+    config::{error::ConfigError, file::ConfigFile},
+    context::Context,
+    core::Control,
+    descriptors, logging,
+    mailbox::Sender,
 };
 
 /// When a changed setting takes effect.

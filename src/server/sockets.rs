@@ -8,7 +8,11 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use super::{config::Config, config_file::Transport, datagrams::join_multicast, ports::Port};
+use super::{
+    config::{Config, file::Transport},
+    datagrams::join_multicast,
+    ports::Port,
+};
 use crate::protocol::name::ServerId;
 
 /// Connections that the system may hold until they are accepted: after a failover all clients come at once.

@@ -306,7 +306,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::config_file::ConfigFile;
+    use crate::server::config::file::ConfigFile;
 
     fn metrics() -> Metrics {
         let file = ConfigFile::default();

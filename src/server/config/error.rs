@@ -4,11 +4,13 @@ use std::{io, net::Ipv4Addr, path::PathBuf};
 
 use thiserror::Error;
 
-use super::{certificates::UnfitCertificate, config_file::FileError, proxies::NoAddress};
 use crate::{
     config::TimingError,
     protocol::{datagram::SERVERS_MAX, name::ServerId, secret::InvalidSecret},
+    server::{certificates::UnfitCertificate, proxies::NoAddress},
 };
+
+use super::file::FileError;
 
 /// Shortest token for the metrics: a shorter one can be guessed.
 pub(super) const METRICS_TOKEN_CHARS: usize = 16;

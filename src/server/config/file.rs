@@ -17,9 +17,8 @@ use crate::{
     config::{Auth, AuthMode, Followers, ServerEntry, Timing},
     disk::TAIL_ENTRIES,
     protocol::{limits::Limits, name::ServerId},
+    server::credentials::Costs,
 };
-
-use super::credentials::Costs;
 
 /// `config.json`. Every key may be left out; an unknown key is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -393,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_example_file_shows_every_key_with_its_default() {
-        let text = include_str!("../../docs/config.example.json");
+        let text = include_str!("../../../docs/config.example.json");
         let given: Value = serde_json::from_str(text).unwrap();
         let mut expected = serde_json::to_value(ConfigFile::default()).unwrap();
         // The example is about three machines; all else in it is the default.
