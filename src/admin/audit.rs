@@ -108,13 +108,11 @@ fn shown(entries: &[AuditEntry]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, server},
+        admin::session::tests::{Script, session},
         protocol::Request,
     };
 
@@ -132,8 +130,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let open = |script| Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
-        let entries = newest(&mut open(script), 0).unwrap();
+        let entries = newest(&mut session(script), 0).unwrap();
         assert_eq!(
             shown(&entries),
             "\
@@ -143,8 +140,8 @@ TIME                  BY     AS         DID   USER     ROOM  DETAIL
 "
         );
         assert_eq!(lines(&entries).lines().count(), 2);
-        assert_eq!(newest(&mut open(script), 1).unwrap().len(), 1);
+        assert_eq!(newest(&mut session(script), 1).unwrap().len(), 1);
         let endless: Script = |_| ("audit", json!({"entries": [], "more": true}));
-        assert!(newest(&mut open(endless), 0).unwrap_err().to_string().contains("no entry in it"));
+        assert!(newest(&mut session(endless), 0).unwrap_err().to_string().contains("no entry in it"));
     }
 }

@@ -231,31 +231,18 @@ fn list(session: &mut Session, is_json: bool) -> Result<String, ServerError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use clap::Parser;
     use serde_json::json;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, refused, server},
+        admin::session::tests::{Script, parse, refused, session},
         protocol::Request,
     };
 
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        server: ServerArgs,
-    }
-
-    fn parse(words: &[&str]) -> Result<ServerArgs, clap::Error> {
-        Cli::try_parse_from([&["server"], words].concat()).map(|cli| cli.server)
-    }
-
     /// What is said when `words` are typed and the server answers by `script`.
     fn typed(words: &[&str], script: Script) -> Result<String, String> {
-        let what = parse(words).unwrap().what;
-        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
+        let what = parse::<ServerArgs>(words).unwrap().what;
+        let mut session = session(script);
         carry_out(&mut session, what).map_err(|error| error.to_string())
     }
 
@@ -347,7 +334,7 @@ b       votes  silent   -       drained  b:8000   b:8000          1
             &["replace", "server1", "--host", "x", "--port", "1", "--ring-position", "1"],
             &["remove"],
         ] {
-            parse(words).unwrap_err();
+            parse::<ServerArgs>(words).unwrap_err();
         }
     }
 }

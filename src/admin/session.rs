@@ -140,6 +140,7 @@ pub(super) mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use clap::Parser;
     use data_encoding::HEXLOWER;
     use serde_json::{Value, json};
 
@@ -214,6 +215,22 @@ pub(super) mod tests {
                 return;
             }
         }
+    }
+
+    /// A session with a server that answers by `script`.
+    pub(crate) fn session(script: Script) -> Session {
+        Session::open(&[server(script)], &key(), TIMEOUT).unwrap()
+    }
+
+    #[derive(Parser)]
+    struct Cli<A: clap::Args> {
+        #[command(flatten)]
+        args: A,
+    }
+
+    /// Reads `words` as those behind the name of a command.
+    pub(crate) fn parse<A: clap::Args>(words: &[&str]) -> Result<A, clap::Error> {
+        Cli::try_parse_from([&["command"], words].concat()).map(|cli| cli.args)
     }
 
     pub(crate) fn refused(code: &str, reason: &str) -> (&'static str, Value) {

@@ -134,24 +134,17 @@ fn name(leader_id: Option<&ServerId>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use serde_json::json;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, server},
+        admin::session::tests::{Script, parse, session},
         protocol::Request,
     };
 
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: TransferLeaderArgs,
-    }
-
     #[test]
     fn a_server_or_the_ring_is_named() {
-        let parse = |words: &[&str]| Cli::try_parse_from([&["transfer-leader"], words].concat());
+        let parse = parse::<TransferLeaderArgs>;
         for words in [&["server1"][..], &["server1", "--for", "30m"], &["--back"], &["--back", "--dry-run"]] {
             parse(words).unwrap();
         }
@@ -170,8 +163,7 @@ mod tests {
             let servers = [server("a", true, false), server("b", false, false), server("c", true, true)];
             ("server_list", json!({"servers": servers, "leader_id": "c", "term": 2}))
         };
-        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
-        session.ask(ListServers {}).unwrap()
+        session(script).ask(ListServers {}).unwrap()
     }
 
     #[test]

@@ -191,14 +191,13 @@ mod tests {
     use std::{
         fs,
         sync::atomic::{AtomicU64, Ordering},
-        time::Duration,
     };
 
     use serde_json::json;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, refused, server},
+        admin::session::tests::{Script, refused, session},
         output_file::Existing,
         protocol::Request,
     };
@@ -218,7 +217,7 @@ mod tests {
     }
 
     fn exported(script: Script) -> Result<String, TransferError> {
-        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
+        let mut session = session(script);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rooms");
         let mut out = BufWriter::new(OutputFile::create(&path, Existing::Replace, true).unwrap());

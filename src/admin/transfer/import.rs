@@ -283,14 +283,12 @@ fn same(mut one: Map<String, Value>, mut other: Map<String, Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use parking_lot::Mutex;
     use serde_json::json;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, refused, server},
+        admin::session::tests::{Script, refused, session},
         protocol::Request,
     };
 
@@ -327,7 +325,7 @@ mod tests {
     }
 
     fn imported(script: Script, text: &str) -> Result<Taken, String> {
-        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
+        let mut session = session(script);
         import(&mut session, text.as_bytes()).map_err(|error| error.to_string())
     }
 

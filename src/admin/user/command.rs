@@ -210,32 +210,18 @@ fn list(session: &mut Session, is_json: bool) -> Result<String, UserError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use clap::Parser;
-
     use serde_json::Value;
 
     use super::*;
     use crate::{
-        admin::session::tests::{Script, key, refused, server},
+        admin::session::tests::{Script, parse, refused, session},
         protocol::Request,
     };
 
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        user: UserArgs,
-    }
-
-    fn parse(words: &[&str]) -> Result<UserArgs, clap::Error> {
-        Cli::try_parse_from([&["user"], words].concat()).map(|cli| cli.user)
-    }
-
     /// What is printed when `words` are typed and the server answers by `script`.
     fn typed(words: &[&str], password: Option<&str>, script: Script) -> Result<String, String> {
-        let what = parse(words).unwrap().what;
-        let mut session = Session::open(&[server(script)], &key(), Duration::from_secs(20)).unwrap();
+        let what = parse::<UserArgs>(words).unwrap().what;
+        let mut session = session(script);
         let password = password.map(|text| ChosenPassword::new(text).unwrap());
         carry_out(&mut session, &what, password).map_err(|error| error.to_string())
     }
@@ -306,6 +292,7 @@ mallory  guest    -      -    banned  -
 
     #[test]
     fn names_are_checked_and_no_password_is_taken_from_the_command_line() {
+        let parse = parse::<UserArgs>;
         parse(&["ban", "no name"]).unwrap_err();
         parse(&["add", ""]).unwrap_err();
         parse(&["add", "alice", "--password", "correct horse"]).unwrap_err();
