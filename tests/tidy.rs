@@ -85,6 +85,9 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("admin", &["protocol", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
+/// The width that rustfmt gives to code. It leaves comments as they are.
+const COLUMNS_MAX: usize = 110;
+
 /// Longer files should be split. The tests at the end of a file do not count.
 const LINES_MAX: usize = 700;
 
@@ -166,6 +169,32 @@ fn files_are_about_one_thing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn comments_are_no_wider_than_code() {
+    let mut wrong = Vec::new();
+    for file in ["src", "tests", "benches", "examples", "build.rs"].iter().flat_map(|place| rust_files(place))
+    {
+        for (number, line) in read(&file).lines().enumerate().filter(|(_, line)| is_wide_comment(line)) {
+            let columns = line.chars().count();
+            wrong.push(format!("{}:{}: {columns} columns", file.display(), number + 1));
+        }
+    }
+    assert!(wrong.is_empty(), "at most {COLUMNS_MAX} columns:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn errors_have_types() {
+    let mut wrong = Vec::new();
+    for file in rust_files("src") {
+        for (number, line) in code_lines(&file) {
+            if fails_with_text(&line) {
+                wrong.push(format!("{}:{number}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "give these a type of error with its source:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -264,6 +293,13 @@ fn the_rules_find_what_they_forbid() {
     assert!(is_way_to_catch("simulation seed 7 breaks NoGap", &tests));
     assert!(is_way_to_catch("simulation seed sqlite:7 breaks NoGap", &tests));
     assert!(!is_way_to_catch("simulation seed x breaks NoGap", &tests));
+    let wide = "é".repeat(COLUMNS_MAX - 3);
+    assert!(is_wide_comment(&format!("/// {wide}")) && is_wide_comment(&format!("    // {wide}")));
+    assert!(!is_wide_comment(&format!("// {wide}")) && !is_wide_comment(&format!("    {wide}")));
+    assert!(fails_with_text("fn f() -> Result<Vec<(u8, String)>, String> {"));
+    assert!(fails_with_text("let f: Box<dyn Fn() -> Result<(), String>> = x;"));
+    assert!(!fails_with_text("fn f() -> Result<Map<String, String>, Refusal> {"));
+    assert!(!fails_with_text("fn f() -> io::Result<String> {"));
     assert_eq!(strip("let a = 1; // HashMap"), "let a = 1; ");
     assert_eq!(strip("let a = \"http://HashMap\"; // b"), "let a = \"\"; ");
 }
@@ -274,6 +310,35 @@ fn root() -> PathBuf {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn is_wide_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//") && line.chars().count() > COLUMNS_MAX
+}
+
+/// Whether a line of code has a `Result` with a text as its error.
+fn fails_with_text(line: &str) -> bool {
+    line.match_indices("Result<").any(|(at, head)| {
+        let mut depth = 1;
+        let mut argument = String::new();
+        for letter in line[at + head.len()..].chars() {
+            match letter {
+                '<' | '(' => depth += 1,
+                '>' | ')' => depth -= 1,
+                ',' if depth == 1 => {
+                    argument.clear();
+                    argument.push(letter);
+                    continue;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            argument.push(letter);
+        }
+        argument.trim() == ", String"
+    })
 }
 
 /// The documents that people read: those of the root, and all in `docs`.

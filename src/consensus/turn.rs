@@ -139,8 +139,8 @@ impl<S: Storage> Consensus<S> {
         if let Some(applied) = &batch.applied {
             hard_state.commit = hard_state.commit.max(applied.index);
         }
-        // The commit index is a hint, which a restart learns anew. So it is written with entries, and no write is
-        // for its sake.
+        // The commit index is a hint, which a restart learns anew. So it is written with entries, and no
+        // write is for its sake.
         let stored = store.stored_hard_state;
         let is_vote = (hard_state.term, hard_state.vote) != (stored.term, stored.vote);
         if is_vote || (hard_state != stored && !batch.entries.is_empty()) {

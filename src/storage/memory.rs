@@ -125,8 +125,8 @@ impl MemoryDisk {
         MemoryReader { disk: self.clone() }
     }
 
-    /// Cuts the power. What was not synced of the state is gone if `loses_state` says so. Drop the storage first or
-    /// after, but do not use it.
+    /// Cuts the power. What was not synced of the state is gone if `loses_state` says so. Drop the storage
+    /// first or after, but do not use it.
     pub fn crash(&self, loses_state: bool) {
         let mut inner = self.0.lock();
         if let Some(content) = inner.before_failure.take() {

@@ -345,8 +345,8 @@ impl Change {
         }
     }
 
-    /// What of it a start found on the disk. The log is written first, all of it or nothing; then the state, which a
-    /// power cut may take away again.
+    /// What of it a start found on the disk. The log is written first, all of it or nothing; then the state,
+    /// which a power cut may take away again.
     fn found_in(self, loaded: &Loaded) -> Option<Change> {
         let promise = |state: HardState| (state.term, state.vote);
         let is_in_log = self.last.is_none_or(|last| last == loaded.last)

@@ -1,8 +1,8 @@
 //! Whole clusters on the real SQLite storage, on a disk that loses what was not synced.
 //!
-//! Such a run is the same as on the twin, event for event, until a commit is cut short or fails, a bit flips, or
-//! the power fails: how much of a commit is on the disk, and how much of the state is synced, differs between
-//! the two, and so does what is applied again.
+//! Such a run is the same as on the twin, event for event, until a commit is cut short or fails, a bit flips,
+//! or the power fails: how much of a commit is on the disk, and how much of the state is synced, differs
+//! between the two, and so does what is applied again.
 
 use parking_lot::Mutex;
 

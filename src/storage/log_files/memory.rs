@@ -24,8 +24,8 @@ impl MemoryFiles {
         *self.0.lock() = contents;
     }
 
-    /// Flips a bit of what is written in one of the files, both counted around; what is still zero is left alone.
-    /// Returns whether there was something.
+    /// Flips a bit of what is written in one of the files, both counted around; what is still zero is left
+    /// alone. Returns whether there was something.
     pub fn flip(&self, nth: u64, bit: u64) -> bool {
         let mut files = self.0.lock();
         let count = files.len() as u64;

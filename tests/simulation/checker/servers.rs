@@ -105,8 +105,8 @@ impl Servers {
         Ok(())
     }
 
-    /// `server` starts with what its disk holds. Of its state a power cut may have taken away what was not synced; the
-    /// log must have it.
+    /// `server` starts with what its disk holds. Of its state a power cut may have taken away what was not
+    /// synced; the log must have it.
     pub fn starts_with(
         &mut self,
         server: usize,
