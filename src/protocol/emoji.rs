@@ -3,12 +3,17 @@
 //! Many emoji are written with or without a *variation selector*, which only says whether they are to be
 //! shown in colour (Unicode Technical Standard 51, section 2). Two people who react with a heart mean the
 //! same heart, so the selectors are put where the standard wants them (its "fully-qualified" form). Skin
-//! tones stay: they are another emoji.
+//! tones stay: they are another emoji. Letters with accents are composed, and what no user would see is left
+//! out, but for joiners between two letters and for the tags of a flag.
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::text::is_unseen;
 
 /// Shows the letter before it as an emoji.
 const AS_EMOJI: char = '\u{fe0f}';
-/// Shows the letter before it as text.
-const AS_TEXT: char = '\u{fe0e}';
+/// Makes one emoji of several.
+const JOINER: char = '\u{200d}';
 /// Puts a digit into a key.
 const KEYCAP: char = '\u{20e3}';
 
@@ -133,9 +138,11 @@ const TEXT_BY_DEFAULT: [(char, char); 116] = [
     ('\u{1f6f3}', '\u{1f6f3}'),
 ];
 
-/// The one form of a reaction. What is no emoji stays as it is, but for selectors.
+/// The one form of a reaction.
 pub fn fold(text: &str) -> String {
-    let mut letters = text.chars().filter(|letter| !matches!(*letter, AS_EMOJI | AS_TEXT)).peekable();
+    let is_kept = |letter: &char| *letter == JOINER || is_tag(*letter) || !is_unseen(*letter);
+    let kept: String = text.nfc().filter(is_kept).collect();
+    let mut letters = kept.trim_matches(JOINER).chars().peekable();
     let mut folded = String::with_capacity(text.len());
     while let Some(letter) = letters.next() {
         folded.push(letter);
@@ -147,6 +154,11 @@ pub fn fold(text: &str) -> String {
         }
     }
     folded
+}
+
+/// Whether a letter is one of those that name the region of a flag.
+fn is_tag(letter: char) -> bool {
+    matches!(letter, '\u{e0020}'..='\u{e007f}')
 }
 
 fn is_text_by_default(letter: char) -> bool {
@@ -175,6 +187,11 @@ mod tests {
             ("❤\u{200d}🔥", "❤\u{fe0f}\u{200d}🔥"),
             ("👁\u{200d}🗨", "👁\u{fe0f}\u{200d}🗨\u{fe0f}"),
             ("🏳\u{200d}🌈", "🏳\u{fe0f}\u{200d}🌈"),
+            ("🏴\u{e0067}\u{e0062}\u{e007f}", "🏴\u{e0067}\u{e0062}\u{e007f}"),
+            ("e\u{301}", "é"),
+            ("a\u{200b}", "a"),
+            ("\u{202e}x\u{2069}", "x"),
+            ("\u{200d}👍\u{200d}", "👍"),
             ("+1", "+1"),
             ("ok", "ok"),
             ("→", "→"),
