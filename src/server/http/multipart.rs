@@ -3,6 +3,8 @@
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part<'a> {
     pub name: String,
+    /// `Content-Type`; empty if the part has none.
+    pub content_type: String,
     pub body: &'a [u8],
 }
 
@@ -10,10 +12,12 @@ pub struct Part<'a> {
 const PARTS_MAX: usize = 64;
 
 /// The parts between the lines of a boundary; `None` when it is no such form. A missing last line is passed
-/// over.
+/// over. Lines end with CR LF, or all with LF, as scripts write them.
 pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let line = [b"--", boundary.as_bytes()].concat();
-    let inner = [b"\r\n", line.as_slice()].concat();
+    let mut lines = body[find(body, &line)?..].split_inclusive(|byte| *byte == b'\n');
+    let line_end: &[u8] = if lines.next()?.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
+    let inner = [line_end, line.as_slice()].concat();
     let mut rest = if body.starts_with(&line) {
         &body[line.len()..]
     } else {
@@ -22,10 +26,10 @@ pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let mut parts = Vec::new();
     while !rest.starts_with(b"--") && parts.len() < PARTS_MAX {
         // Blanks may follow a boundary.
-        let begin = find(rest, b"\r\n")? + 2;
+        let begin = find(rest, line_end)? + line_end.len();
         rest = &rest[begin..];
         let end = find(rest, &inner).unwrap_or(rest.len());
-        parts.extend(part(&rest[..end]));
+        parts.extend(part(&rest[..end], line_end));
         match rest.get(end + inner.len()..) {
             Some(next) => rest = next,
             None => break,
@@ -34,14 +38,19 @@ pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     (!parts.is_empty()).then_some(parts)
 }
 
-fn part(bytes: &[u8]) -> Option<Part<'_>> {
-    let end = find(bytes, b"\r\n\r\n")?;
+fn part<'a>(bytes: &'a [u8], line_end: &[u8]) -> Option<Part<'a>> {
+    let blank = line_end.repeat(2);
+    let end = find(bytes, &blank)?;
     let head = String::from_utf8_lossy(&bytes[..end]);
-    let name = head.lines().find_map(|line| {
-        let (header, value) = line.split_once(':')?;
-        header.trim().eq_ignore_ascii_case("content-disposition").then(|| parameter(value, "name"))?
-    })?;
-    Some(Part { name, body: &bytes[end + 4..] })
+    let header = |wanted: &str| {
+        head.lines().find_map(|line| {
+            let (header, value) = line.split_once(':')?;
+            header.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
+        })
+    };
+    let name = parameter(&header("content-disposition")?, "name")?;
+    let content_type = header("content-type").unwrap_or_default();
+    Some(Part { name, content_type, body: &bytes[end + blank.len()..] })
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

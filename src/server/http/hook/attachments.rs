@@ -7,6 +7,7 @@ use super::{
     mrkdwn::plain,
     values::{list, text_of},
 };
+use crate::protocol::text::is_visible;
 
 /// Adds the lines of a list of attachments.
 pub fn render(attachments: &Value, lines: &mut Vec<String>) {
@@ -70,7 +71,7 @@ fn field(title: Option<String>, value: Option<String>, lines: &mut Vec<String>) 
 
 /// Adds a text, if there is one.
 pub fn add(lines: &mut Vec<String>, value: &Value) {
-    lines.extend(text_of(value).map(|text| plain(text.trim())).filter(|text| !text.trim().is_empty()));
+    lines.extend(text_of(value).map(|text| plain(text.trim())).filter(|text| is_visible(text)));
 }
 
 #[cfg(test)]

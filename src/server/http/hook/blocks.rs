@@ -9,6 +9,7 @@ use super::{
     mrkdwn::{self, labelled},
     values::{list, text_of},
 };
+use crate::protocol::text::is_visible;
 
 /// Adds the lines of a list of blocks.
 pub fn render(blocks: &Value, lines: &mut Vec<String>) {
@@ -16,7 +17,7 @@ pub fn render(blocks: &Value, lines: &mut Vec<String>) {
 }
 
 fn block(block: &Value, lines: &mut Vec<String>) {
-    let mut add = |line: Option<String>| lines.extend(line.filter(|line| !line.trim().is_empty()));
+    let mut add = |line: Option<String>| lines.extend(line.filter(|line| is_visible(line)));
     match kind(block) {
         "divider" => add(Some("---".into())),
         "context" => add(joined(&block["elements"], " ")),
@@ -63,8 +64,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 fn joined(elements: &Value, between: &str) -> Option<String> {
-    let parts: Vec<String> =
-        list(elements).filter_map(element).filter(|part| !part.trim().is_empty()).collect();
+    let parts: Vec<String> = list(elements).filter_map(element).filter(|part| is_visible(part)).collect();
     (!parts.is_empty()).then(|| parts.join(between))
 }
 
@@ -116,7 +116,7 @@ fn rich_element(value: &Value) -> Option<String> {
         "rich_text_section" => inner().trim_end_matches('\n').to_owned(),
         _ => rich_text(value),
     };
-    (!shown.trim().is_empty()).then_some(shown)
+    is_visible(&shown).then_some(shown)
 }
 
 /// A piece of a line of rich text. Nothing is escaped in it.

@@ -14,6 +14,8 @@ use crate::{
 
 /// JSON that is nested deeper is refused.
 const NESTING_MAX: usize = 40;
+/// The fields of a payload that are lists.
+const LISTS: [&str; 2] = ["attachments", "blocks"];
 /// Types of a body that is the text itself.
 const PLAIN: [&str; 2] = ["text/plain", "text/markdown"];
 
@@ -39,6 +41,17 @@ pub struct Wrapping<'a> {
 
 /// The JSON object in a body of at most `most` bytes, unpacked.
 pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
+    let mut object = read(wrapping, body, most)?;
+    for name in LISTS {
+        // Some senders encode a list twice, as it has to be in a form.
+        if let Some(list) = object.get(name).and_then(Value::as_str).and_then(list_in) {
+            object[name] = list;
+        }
+    }
+    Ok(object)
+}
+
+fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
     let unpacked = unpack(wrapping.encoding, body, most)?;
     let bytes = unpacked.as_deref().unwrap_or(body);
     let kind = essence(wrapping.content_type);
@@ -47,7 +60,10 @@ pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value,
     if kind.starts_with("multipart/") {
         let boundary = multipart::parameter(wrapping.content_type, "boundary").ok_or(Unreadable::Form)?;
         let parts = multipart::parts(bytes, &boundary).ok_or(Unreadable::Form)?;
-        return from_fields(parts.into_iter().map(|part| (part.name, text_of(part.body))));
+        return from_fields(parts.into_iter().map(|part| {
+            let own = multipart::parameter(&part.content_type, "charset");
+            (part.name, text(part.body, own.as_deref().or(charset.as_deref())))
+        }));
     }
     let text = text_of(bytes);
     // What calls itself a form may be JSON, and the other way round: curl calls everything a form unless it
@@ -84,18 +100,21 @@ fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, 
         }
         if ["text", "username"].contains(&name.as_str()) {
             object.insert(name, value.into());
-        } else if ["attachments", "blocks"].contains(&name.as_str())
-            && let Ok(value) = serde_json::from_str(&repaired(&value))
-            && nesting(value_bytes(&value).as_slice()) <= NESTING_MAX
+        } else if LISTS.contains(&name.as_str())
+            && let Some(list) = list_in(&value)
         {
-            object.insert(name, value);
+            object.insert(name, list);
         }
     }
     if object.is_empty() { Err(Unreadable::Form) } else { Ok(object.into()) }
 }
 
-fn value_bytes(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+/// The list, or its only item, in a text that is JSON.
+fn list_in(text: &str) -> Option<Value> {
+    if nesting(text.as_bytes()) > NESTING_MAX {
+        return None;
+    }
+    serde_json::from_str(&repaired(text)).ok().filter(|value: &Value| value.is_array() || value.is_object())
 }
 
 /// Unpacks a body; `None` when it is not packed.
@@ -266,6 +285,40 @@ mod tests {
         ] {
             let shown = String::from_utf8_lossy(body);
             assert_eq!(said(content_type, body).as_deref(), Ok(expected), "{content_type} {shown}");
+        }
+    }
+
+    #[test]
+    fn lists_may_be_encoded_twice_and_parts_have_charsets_of_their_own() {
+        let read = |content_type, body: &[u8]| {
+            object(Wrapping { content_type, encoding: "" }, body, MOST).map(|object| object.to_string())
+        };
+        for (content_type, body, expected) in [
+            (
+                "",
+                &br#"{"attachments":"{\"text\":\"b\"}","blocks":"[{\"a\":1}]"}"#[..],
+                r#"{"attachments":{"text":"b"},"blocks":[{"a":1}]}"#,
+            ),
+            (
+                "",
+                br#"{"attachments":"7","blocks":"[half"}"#,
+                r#"{"attachments":"7","blocks":"[half"}"#,
+            ),
+            (FORM, b"blocks=%5B1%5D&text=a&attachments=x", r#"{"blocks":[1],"text":"a"}"#),
+            (
+                "multipart/form-data; boundary=b",
+                b"--b\r\nContent-Type: text/plain; charset=ISO-8859-1\r\nContent-Disposition: form-data; name=text\r\n\r\nh\xe9\r\n\
+                --b\r\nContent-Disposition: form-data; name=username\r\n\r\n\xc3\xa9\r\n--b--",
+                "{\"text\":\"hé\",\"username\":\"é\"}",
+            ),
+            (
+                "multipart/form-data; boundary=b",
+                b"--b\nContent-Disposition: form-data; name=\"text\"\n\none\ntwo\n--b--\n",
+                r#"{"text":"one\ntwo"}"#,
+            ),
+        ] {
+            let shown = String::from_utf8_lossy(body);
+            assert_eq!(read(content_type, body).as_deref(), Ok(expected), "{content_type} {shown}");
         }
     }
 

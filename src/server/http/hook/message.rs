@@ -6,7 +6,7 @@ use super::{
     attachments, blocks,
     values::{list, text_of},
 };
-use crate::protocol::limits::DISPLAY_NAME_BYTES;
+use crate::protocol::{limits::DISPLAY_NAME_BYTES, text::is_visible};
 
 /// Characters of a text, as many as Slack takes. What is longer is cut.
 const CHARACTERS_MAX: usize = 40_000;
@@ -45,7 +45,7 @@ pub fn read(payload: &Value) -> Option<Message> {
         blocks::render(&payload["blocks"], &mut lines);
     }
     let body = cut(lines.join("\n"));
-    if body.trim().is_empty() {
+    if !is_visible(&body) {
         return None;
     }
     let display_name = text_of(&payload["username"]).map(|name| short(&name)).filter(|name| !name.is_empty());
@@ -82,12 +82,12 @@ pub fn split(text: &str, most: usize) -> Vec<&str> {
         let end = piece.rfind('\n').filter(enough).or_else(|| piece.rfind(' ').filter(enough));
         let end = end.unwrap_or(piece.len());
         let said = rest[..end].trim_end();
-        if !said.is_empty() {
+        if is_visible(said) {
             pieces.push(said);
         }
         rest = rest[end..].trim_start_matches(['\n', ' ']);
     }
-    if !rest.trim().is_empty() {
+    if is_visible(rest) {
         pieces.push(rest);
     }
     pieces
@@ -134,6 +134,12 @@ mod tests {
             (json!({ "text": { "type": "plain_text", "text": "obj" } }), "obj"),
             (json!({ "text": null, "attachments": [{}] }), "-"),
             (json!({ "text": " \n " }), "-"),
+            (json!({ "text": "\u{200b}\u{2066}" }), "-"),
+            (
+                json!({ "text": "fallback", "blocks": [section("\u{200b}"), section("\u{2060}\u{feff}")] }),
+                "fallback",
+            ),
+            (json!({ "text": "\u{3164}", "attachments": [{ "text": "\u{200b}", "fallback": "f" }] }), "f"),
             (json!({}), "-"),
         ] {
             assert_eq!(body(payload.clone()), expected, "{payload}");

@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use crate::protocol::text::is_visible;
+
 /// The text of a value: numbers and booleans are written out, an object gives its `text`, and a list all its
-/// items. `None` for null and for empty values.
+/// items. `None` for null and if nothing would be seen.
 pub fn text_of(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => (!text.trim().is_empty()).then(|| text.clone()),
+        Value::String(text) => is_visible(text).then(|| text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(yes) => Some(yes.to_string()),
         Value::Null => None,
