@@ -7,16 +7,16 @@ use super::{
     command::{Command, Operation},
     entry::Origin,
     rights::{ClusterPermission, NeedsInCluster},
-    room::other_of_two,
+    room::room_of,
     state::State,
 };
 use crate::protocol::{
     credential::{Password, TokenHash, Verifier},
     directory::{Directory, ServerChange},
     file::FileId,
-    name::{RoomKey, RoomName, UserName},
+    name::{RoomKey, UserName},
     refusal::Refusal,
-    request::{self, Request, requests},
+    request::{self, Destination, Request, requests},
 };
 
 /// A request that changes something. Many are the operation itself.
@@ -75,9 +75,9 @@ impl Asked<'_> {
         FileId(id)
     }
 
-    /// Whether the other user of a direct conversation is online.
-    pub(super) fn is_other_online(&self, room: &RoomName) -> bool {
-        let other = self.user.and_then(|user| other_of_two(user, room));
+    /// Whether something is for one other user, who is online.
+    pub(super) fn is_other_online(&self, to: &Destination) -> bool {
+        let other = self.user.and_then(|user| room_of(user, to).1);
         other.is_some_and(|other| (self.is_online)(&other))
     }
 

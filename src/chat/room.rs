@@ -16,6 +16,7 @@ use crate::{
         moderation::Retention,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
+        request::Destination,
     },
 };
 
@@ -225,6 +226,14 @@ pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName>
         return Some(other);
     }
     (other.key() == user.key()).then_some(one)
+}
+
+/// The room that `user` means, and the other user if it is a direct conversation.
+pub(super) fn room_of(user: &UserName, to: &Destination) -> (RoomName, Option<UserName>) {
+    match to {
+        Destination::Room(room) => (room.clone(), other_of_two(user, room)),
+        Destination::User(with) => (RoomName::direct(user, with), Some(with.clone())),
+    }
 }
 
 #[cfg(test)]

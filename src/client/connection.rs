@@ -45,10 +45,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::{
-    protocol::{
-        Limits, RoomName, UserName, credential::Password, file::FileId, limits::HISTORY_DEFAULT,
-        request::FileBegin,
-    },
+    protocol::{Limits, RoomName, UserName, credential::Password, file::FileId, limits::HISTORY_DEFAULT},
     tls::client::Trust,
 };
 
@@ -264,8 +261,8 @@ impl Client {
             let input = match local.hashed() {
                 Ok(Hashed { file, name, size, content_type, sha256 }) => {
                     let body = String::from(name.clone());
-                    let begin = FileBegin { room, name, size, content_type };
-                    DriverInput::Upload(tag, Sending { file: begin, sha256, body, client_msg_id }, file)
+                    let sending = Sending { room, name, size, content_type, sha256, body, client_msg_id };
+                    DriverInput::Upload(tag, sending, file)
                 }
                 Err(error) => DriverInput::NoUpload(tag, error),
             };

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::protocol::{
-    FileInfo, Refusal,
+    FileInfo, Refusal, RoomName,
     answer::{Either, FileAnswer, FilePiece},
-    checked::{ChunkBytes, Digest},
+    checked::{ChunkBytes, ContentType, Digest, FileName},
     file::{FILE_CHUNK_BYTES, FileId},
-    request::{FileBegin, FileChunk, FileEnd, FileRead, Request},
+    request::{Destination, FileBegin, FileChunk, FileEnd, FileRead, Request},
 };
 
 /// Pieces that may be on their way at once.
@@ -44,13 +44,29 @@ pub enum Broken {
 /// The plan of an upload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sending {
-    pub file: FileBegin,
+    /// The room it is shown in.
+    pub room: RoomName,
+    pub name: FileName,
+    /// Its size in bytes.
+    pub size: u64,
+    pub content_type: Option<ContentType>,
     /// SHA-256 of its content.
     pub sha256: Digest,
     /// The text of its message.
     pub body: String,
     /// The id of the message that shows it.
     pub client_msg_id: String,
+}
+
+impl Sending {
+    fn begin(&self) -> FileBegin {
+        FileBegin {
+            to: Destination::Room(self.room.clone()),
+            name: self.name.clone(),
+            size: self.size,
+            content_type: self.content_type.clone(),
+        }
+    }
 }
 
 /// The next wish of a transfer.
@@ -146,12 +162,12 @@ impl Upload {
 
     /// What to do next, if anything.
     pub fn want(&mut self) -> Option<TransferOutput> {
-        let size = self.sending.file.size;
+        let size = self.sending.size;
         match &mut self.step {
             Step::Begin { asked } if !*asked => {
                 *asked = true;
                 self.begins += 1;
-                Some(TransferOutput::ask(self.sending.file.clone()))
+                Some(TransferOutput::ask(self.sending.begin()))
             }
             Step::Send(file_id, pieces) if pieces.done >= size && pieces.in_flight == 0 => {
                 self.step = Step::End { file_id: *file_id, asked: false };
@@ -204,7 +220,7 @@ impl Upload {
                     Either::This(file) => file.size,
                     Either::That(receiving) => receiving.received,
                 };
-                pieces.done = pieces.done.max(received).min(self.sending.file.size);
+                pieces.done = pieces.done.max(received).min(self.sending.size);
                 pieces.next = pieces.next.max(pieces.done);
                 pieces.answered();
                 Ok(None)
@@ -332,22 +348,22 @@ impl Download {
 mod tests {
     use super::*;
     use crate::protocol::{
-        Code, RoomName,
+        Code,
         answer::{FileDone, Receiving},
-        checked::{ContentType, FileName},
     };
 
     const CHUNK: u64 = FILE_CHUNK_BYTES as u64;
 
     fn upload(size: u64) -> Upload {
-        let file = FileBegin {
+        let sending = Sending {
             room: RoomName::new("lobby").unwrap(),
             name: FileName::new("a.txt").unwrap(),
             size,
             content_type: ContentType::new("text/plain").ok(),
+            sha256: Digest([0; 32]),
+            body: "a.txt".into(),
+            client_msg_id: "m".into(),
         };
-        let sending =
-            Sending { file, sha256: Digest([0; 32]), body: "a.txt".into(), client_msg_id: "m".into() };
         Upload::new(1, sending)
     }
 
@@ -401,7 +417,7 @@ mod tests {
     }
 
     fn received(upload: &mut Upload, pieces: u64) {
-        let received = (pieces * CHUNK).min(upload.sending.file.size);
+        let received = (pieces * CHUNK).min(upload.sending.size);
         assert_eq!(upload.acked(receiving(received)), Ok(None));
     }
 

@@ -22,9 +22,9 @@ impl ClientState {
         if self.too_many_transfers(tag) {
             return;
         }
-        let room = self.rooms.want(&sending.file.room, 0);
+        let room = self.rooms.want(&sending.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
-        self.own.add(&sending.file.room, &sending.client_msg_id);
+        self.own.add(&sending.room, &sending.client_msg_id);
         self.uploads.push(Upload::new(tag, sending));
     }
 
@@ -48,7 +48,7 @@ impl ClientState {
         let mut begun = self.uploads.iter().filter(|upload| upload.is_begun()).count();
         for at in 0..self.uploads.len() {
             let upload = &self.uploads[at];
-            let (tag, key) = (upload.tag, upload.sending.file.room.key());
+            let (tag, key) = (upload.tag, upload.sending.room.key());
             if self.rooms.get(&key).is_none_or(|room| room.phase != rooms::Phase::Live) {
                 continue;
             }
@@ -96,8 +96,8 @@ impl ClientState {
             Ok(None) => {}
             Err(broken) => self.fail_transfer(tag, broken.to_string()),
             Ok(Some(file)) => {
-                let Sending { file: asked, body, client_msg_id, .. } = self.uploads.remove(at).sending;
-                let (room, file_id) = (asked.room, Some(file.file_id));
+                let Sending { room, body, client_msg_id, .. } = self.uploads.remove(at).sending;
+                let file_id = Some(file.file_id);
                 self.tell(Update::Uploaded { tag, file });
                 self.send(Message { client_msg_id, room, body, reply_to: None, file_id });
             }
@@ -154,8 +154,8 @@ impl ClientState {
 
     pub(super) fn give_up(&mut self, tag: u64) {
         if let Some(at) = self.uploads.iter().position(|upload| upload.tag == tag) {
-            let Sending { file, client_msg_id, .. } = self.uploads.remove(at).sending;
-            self.own.remove(&file.room, &client_msg_id);
+            let Sending { room, client_msg_id, .. } = self.uploads.remove(at).sending;
+            self.own.remove(&room, &client_msg_id);
         }
         self.downloads.retain(|download| download.tag != tag);
     }
@@ -172,7 +172,7 @@ impl ClientState {
     /// A room was refused: no file can be posted in it.
     pub(super) fn fail_uploads_to(&mut self, key: &crate::protocol::RoomKey, refusal: &Refusal) {
         debug_assert!(refusal.code != Code::Unavailable, "then the connection ends, and not the upload");
-        let to_it = |upload: &&Upload| upload.sending.file.room.key() == *key;
+        let to_it = |upload: &&Upload| upload.sending.room.key() == *key;
         let tags: Vec<u64> = self.uploads.iter().filter(to_it).map(|upload| upload.tag).collect();
         for tag in tags {
             self.fail_transfer(tag, refusal.reason.clone());

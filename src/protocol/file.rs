@@ -5,8 +5,6 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::name::RoomName;
-
 /// Most bytes of a file in one request, one log entry and one answer. As base64 in a JSON line it stays well
 /// below the limit of a line.
 pub const FILE_CHUNK_BYTES: usize = 32 * 1024;
@@ -69,8 +67,6 @@ pub struct FileInfo {
 /// What begins an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFile {
-    /// The room it is posted in.
-    pub room: RoomName,
     pub name: String,
     /// Its size in bytes.
     pub size: u64,

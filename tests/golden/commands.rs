@@ -55,7 +55,7 @@ fn verifier() -> Box<Verifier> {
 }
 
 fn new_file() -> NewFile {
-    NewFile { room: room(), name: "cat.png".into(), size: 70_000, content_type: "image/png".into() }
+    NewFile { name: "cat.png".into(), size: 70_000, content_type: "image/png".into() }
 }
 
 fn server(number: u16) -> ServerEntry {
@@ -134,7 +134,12 @@ fn commands() -> Vec<Command> {
             display_name: Some("CI".into()),
             repeat_id: Some("body-1".into()),
         }),
-        Command::FileBegin(FileBegin { file_id: FILE, file: new_file() }),
+        Command::FileBegin(FileBegin {
+            file_id: FILE,
+            to: Destination::Room(room()),
+            file: new_file(),
+            is_here: false,
+        }),
         Command::FileChunk(FileChunk { file_id: FILE, offset: 32_768, bytes: vec![1, 2, 3] }),
         Command::FileEnd(FileEnd { file_id: FILE, sha256: [0xee; 32] }),
         Command::FileDelete(FileDelete { file_id: FILE }),

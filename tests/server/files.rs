@@ -134,6 +134,25 @@ fn a_post_may_bring_the_message_that_shows_it() {
     let direct = post(&one, &token, "room=%40alice%2Cbob&name=x&post=1&text=hi", "", b"for bob").json();
     assert_eq!(direct["room"], "@alice,bob", "{direct}");
     assert_eq!(get(&one, &other, direct["file_id"].as_str().unwrap(), "").text(), "for bob");
+    // The user may be named, too, in any case; and the conversation goes on.
+    for (to, place) in [("BOB", 4), ("carol", 3)] {
+        if to == "carol" {
+            person(&one, to);
+        }
+        let direct = post(&one, &token, &format!("to={to}&name=x&post=1"), "", b"to a user").json();
+        assert_eq!(direct["seq"], place, "{direct}");
+        assert_eq!(get(&one, &token, direct["file_id"].as_str().unwrap(), "").text(), "to a user");
+    }
+    for query in ["to=nemo&name=x", "to=nemo&name=x&post=1", "room=%40alice%2Cnemo&name=x&post=1"] {
+        let refused = post(&one, &token, query, "", b"x");
+        assert_eq!(
+            (refused.status, &refused.json()["error"]["reason"]),
+            (404, &json!("there is no user nemo"))
+        );
+    }
+    // So may it on lines.
+    let begun = ask(&mut alice, "file_begin", json!({"to": "bob", "name": "y", "size": 0}));
+    assert_eq!(begun["received"], 0, "{begun}");
     let history = ask_history(&mut alice, "den");
     let shown: Vec<_> = history.iter().filter(|event| event["kind"] == "message").collect();
     let texts: Vec<_> = shown.iter().map(|event| event["body"].as_str().unwrap()).collect();

@@ -243,12 +243,12 @@ fn nothing_of_a_deleted_room_is_left_in_the_files() {
     let in_file = secret();
     let bytes = in_file.repeat(500).into_bytes();
     let file = NewFile {
-        room: room(&name),
         name: format!("{}.txt", secret()),
         size: bytes.len() as u64,
         content_type: "text/plain".into(),
     };
-    server.carry_out(FileBegin { file_id: file_id(1), file });
+    let to = Destination::Room(room(&name));
+    server.carry_out(FileBegin { file_id: file_id(1), to, file, is_here: false });
     server.carry_out(FileChunk { file_id: file_id(1), offset: 0, bytes });
     server.carry_out(FileEnd { file_id: file_id(1), sha256: [1; 32] });
     assert!(found_in(dir.path(), &secrets).len() > 1, "they are there to be found");

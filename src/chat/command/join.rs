@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, forbidden, no_room, reserved_room},
-        account::no_user,
         effects::Effects,
         rights::{Permission, RoomRole},
         room::{Role, other_of_two},
@@ -22,7 +21,7 @@ use crate::{
         credential::Verifier,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
-        request,
+        request::{self, Destination},
     },
 };
 
@@ -67,7 +66,7 @@ impl Write for request::CreateJoin {
         let resumes = self.resumes();
         let request::CreateJoin { room, private, password, .. } = self;
         let new = NewRoom { private, password: None };
-        let is_here = asked.is_other_online(&room);
+        let is_here = asked.is_other_online(&Destination::Room(room.clone()));
         let mut join = Join { room, new, password_rev: None, resumes, is_here };
         let Some(password) = password else { return Ok(join.into()) };
         let Some((id, found)) = asked.state.room_named(&join.room) else {
@@ -113,14 +112,9 @@ impl Operation for Join {
                 _ if self.resumes => Err(no_room(&self.room)),
                 None if self.room.is_reserved() => Err(reserved_room(&self.room)),
                 None => Ok(Checked::Change(Plan::Create)),
-                Some((one, other)) => {
+                Some(_) => {
                     let with = other_of_two(context.user, &self.room).ok_or_else(|| no_room(&self.room))?;
-                    if with.key() != context.user.key() && !state.is_known(&with, self.is_here) {
-                        return Err(no_user(&with));
-                    }
-                    state.must_be_open(&one)?;
-                    state.must_be_open(&other)?;
-                    state.must_not_be_blocked(context, &self.room)?;
+                    state.may_begin_conversation(context, &self.room, &with, self.is_here)?;
                     Ok(Checked::Change(Plan::Create))
                 }
             };

@@ -9,7 +9,7 @@ use super::{
         dedup::{Digest, Slot},
         effects::Effects,
         rights::Permission,
-        room::{Room, other_of_two},
+        room::{Room, room_of},
         rows,
         state::State,
         user::UserId,
@@ -66,10 +66,7 @@ impl Write for request::Chat {
         let request::Chat { to, body, client_msg_id, reply_to, file_id, .. } = self;
         let client_msg_id = client_msg_id.map_or_else(|| asked.own_msg_id(), String::from);
         let reply_to = reply_to.map(Seq::get);
-        let is_here = match &to {
-            Destination::User(with) => (asked.is_online)(with),
-            Destination::Room(room) => asked.is_other_online(room),
-        };
+        let is_here = asked.is_other_online(&to);
         Ok(Say { to, body: body.into(), client_msg_id, reply_to, file_id, is_here }.into())
     }
 }
@@ -97,10 +94,7 @@ impl Operation for Say {
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
         // A direct conversation begins with its first message, whether the message names it or the other
         // user.
-        let (name, with) = match &self.to {
-            Destination::Room(room) => (room.clone(), other_of_two(context.user, room)),
-            Destination::User(with) => (RoomName::direct(context.user, with), Some(with.clone())),
-        };
+        let (name, with) = room_of(context.user, &self.to);
         let Say { client_msg_id, body, reply_to, file_id, .. } = self;
         let sent = Sending::new(&name, client_msg_id, body, *reply_to, *file_id);
         // Before membership is checked: a user who sends it again after leaving still learns its place.
@@ -110,12 +104,7 @@ impl Operation for Say {
         let digests = sent.digests;
         let place = match (state.room_id(&name.key()), with) {
             (None, Some(with)) => {
-                // A conversation with oneself needs no other user.
-                if with.key() != context.user.key() && !state.is_known(&with, self.is_here) {
-                    return Err(no_user(&with));
-                }
-                state.must_be_open(&with)?;
-                state.must_not_be_blocked(context, &name)?;
+                state.may_begin_conversation(context, &name, &with, self.is_here)?;
                 if self.reply_to.is_some() {
                     return Err(Refusal::bad_request(
                         "reply_to names an event of a conversation yet to begin",
@@ -211,6 +200,25 @@ impl<'a> Sending<'a> {
     /// The digest of its content if its room had this name.
     fn content_in(&self, room: &RoomName) -> Digest {
         Digest::of_content(&room.key(), self.body, self.reply_to, self.file_id)
+    }
+}
+
+// Shared by what may begin a direct conversation.
+impl State {
+    /// Whether the user may begin a direct conversation with another one, in the room of this name. One with
+    /// oneself needs no other user.
+    pub(super) fn may_begin_conversation(
+        &self,
+        context: &Context<'_>,
+        room: &RoomName,
+        with: &UserName,
+        is_here: bool,
+    ) -> Result<(), Refusal> {
+        if with.key() != context.user.key() && !self.is_known(with, is_here) {
+            return Err(no_user(with));
+        }
+        self.must_be_open(with)?;
+        self.must_not_be_blocked(context, room)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
         effects::Effects,
         file::File,
         rights::{ClusterPermission, Permission},
-        room::other_of_two,
+        room::room_of,
         rows,
         state::State,
     },
@@ -23,7 +23,7 @@ use crate::{
         file::{FILE_CHUNK_BYTES, FileId, NewFile},
         name::UserName,
         refusal::{Code, Refusal},
-        request,
+        request::{self, Destination},
         text::counted,
     },
 };
@@ -42,7 +42,11 @@ const RETRY_MS: u64 = 1_000;
 pub struct FileBegin {
     /// The id that the file is to have.
     pub file_id: FileId,
+    /// The room or the user.
+    pub to: Destination,
     pub file: NewFile,
+    /// Of a file for a user: whether they were online when the upload began.
+    pub is_here: bool,
 }
 
 /// Some bytes of a file.
@@ -70,10 +74,11 @@ pub struct GiveUpUpload {
 
 impl Write for request::FileBegin {
     fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
-        let request::FileBegin { room, name, size, content_type } = self;
+        let request::FileBegin { to, name, size, content_type } = self;
         let content_type = content_type.map_or_else(|| OCTET_STREAM.into(), String::from);
-        let file = NewFile { room, name: name.into(), size, content_type };
-        Ok(FileBegin { file_id: asked.new_file_id(), file }.into())
+        let file = NewFile { name: name.into(), size, content_type };
+        let is_here = asked.is_other_online(&to);
+        Ok(FileBegin { file_id: asked.new_file_id(), to, file, is_here }.into())
     }
 }
 
@@ -226,14 +231,13 @@ impl FileBegin {
     /// The room in which the file will be shown; `None` for a direct conversation that begins with the
     /// message that shows it.
     fn room(&self, state: &State, context: &Context<'_>) -> Result<Option<RoomId>, Refusal> {
-        let name = &self.file.room;
-        if let (None, Some(with)) = (state.room_id(&name.key()), other_of_two(context.user, name)) {
-            state.must_be_open(&with)?;
-            state.must_not_be_blocked(context, name)?;
+        let (name, with) = room_of(context.user, &self.to);
+        if let (None, Some(with)) = (state.room_id(&name.key()), with) {
+            state.may_begin_conversation(context, &name, &with, self.is_here)?;
             return Ok(None);
         }
-        let (room, _) = state.may(context, Permission::Upload, name)?;
-        state.must_not_be_blocked(context, name)?;
+        let (room, _) = state.may(context, Permission::Upload, &name)?;
+        state.must_not_be_blocked(context, &name)?;
         Ok(Some(room))
     }
 }

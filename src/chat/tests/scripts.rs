@@ -350,14 +350,18 @@ fn parse(line: &str, words: &[&str]) -> Command {
             display_name: option(line, "as").map(str::to_owned),
             repeat_id: option(line, "repeat").map(str::to_owned),
         }),
-        [_, "upload", room, id, name, size] => Command::FileBegin(FileBegin {
+        [_, what @ ("upload" | "upload_to"), place, id, name, size] => Command::FileBegin(FileBegin {
             file_id: file_id(id),
+            to: match *what {
+                "upload" => Destination::Room(room_name(place)),
+                _ => Destination::User(user_name(place)),
+            },
             file: NewFile {
-                room: room_name(room),
                 name: (*name).into(),
                 size: size.parse().unwrap(),
                 content_type: "text/plain".into(),
             },
+            is_here: option(line, "here").is_some(),
         }),
         [_, "chunk", id, offset, length] => Command::FileChunk(FileChunk {
             file_id: file_id(id),

@@ -18,7 +18,7 @@ use crate::{
         checked::{Body, ContentType, Digest, Emoji, FileName, Seq},
         credential::Password,
         file::FILE_CHUNK_BYTES,
-        request::{Delete, Edit, FileBegin, Logout, Presence, React, SetPresence},
+        request::{Delete, Edit, Logout, Presence, React, SetPresence},
     },
 };
 
@@ -331,10 +331,15 @@ fn typing_and_presence_are_told_and_away_is_said_again() {
 }
 
 pub(super) fn sending(size: u64) -> Sending {
-    let name = FileName::new("a.txt").unwrap();
-    let file =
-        FileBegin { room: room("lobby"), name, size, content_type: ContentType::new("text/plain").ok() };
-    Sending { file, sha256: Digest([0; 32]), body: "a.txt".into(), client_msg_id: "file-1".into() }
+    Sending {
+        room: room("lobby"),
+        name: FileName::new("a.txt").unwrap(),
+        size,
+        content_type: ContentType::new("text/plain").ok(),
+        sha256: Digest([0; 32]),
+        body: "a.txt".into(),
+        client_msg_id: "file-1".into(),
+    }
 }
 
 /// Reads what is asked for, until nothing more is.

@@ -2,21 +2,48 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Destination;
 use crate::protocol::{
     checked::{ChunkBytes, ContentType, Digest, FileName},
     file::FileId,
-    name::RoomName,
+    name::{RoomName, UserName},
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "BeginFields", into = "BeginFields")]
 pub struct FileBegin {
-    /// The room in which it will be posted.
-    pub room: RoomName,
+    /// The room in which it will be posted, or the user it is for.
+    pub to: Destination,
     pub name: FileName,
     /// The file's size in bytes.
     pub size: u64,
     /// `application/octet-stream` if it is left out.
     pub content_type: Option<ContentType>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BeginFields {
+    room: Option<RoomName>,
+    to: Option<UserName>,
+    name: FileName,
+    size: u64,
+    content_type: Option<ContentType>,
+}
+
+impl TryFrom<BeginFields> for FileBegin {
+    type Error = &'static str;
+
+    fn try_from(fields: BeginFields) -> Result<FileBegin, &'static str> {
+        let BeginFields { room, to, name, size, content_type } = fields;
+        Ok(FileBegin { to: Destination::new(room, to)?, name, size, content_type })
+    }
+}
+
+impl From<FileBegin> for BeginFields {
+    fn from(FileBegin { to, name, size, content_type }: FileBegin) -> BeginFields {
+        let (room, to) = to.into_fields();
+        BeginFields { room, to, name, size, content_type }
+    }
 }
 
 /// Some bytes of an upload.

@@ -29,11 +29,30 @@ pub struct Chat {
     pub follows: Option<ClientMsgId>,
 }
 
-/// The destination of a message.
+/// The destination of a message or of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     Room(RoomName),
     User(UserName),
+}
+
+impl Destination {
+    /// Of the fields `room` and `to`, one of which must be there.
+    pub fn new(room: Option<RoomName>, to: Option<UserName>) -> Result<Self, &'static str> {
+        match (room, to) {
+            (Some(room), None) => Ok(Destination::Room(room)),
+            (None, Some(user)) => Ok(Destination::User(user)),
+            (None, None) => Err("room is missing, or to for a direct message"),
+            (Some(_), Some(_)) => Err("give room or to, not both"),
+        }
+    }
+
+    pub(super) fn into_fields(self) -> (Option<RoomName>, Option<UserName>) {
+        match self {
+            Destination::Room(room) => (Some(room), None),
+            Destination::User(user) => (None, Some(user)),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,12 +71,7 @@ impl TryFrom<ChatFields> for Chat {
 
     fn try_from(fields: ChatFields) -> Result<Chat, &'static str> {
         let ChatFields { room, to, body, client_msg_id, follows, reply_to, file_id } = fields;
-        let to = match (room, to) {
-            (Some(room), None) => Destination::Room(room),
-            (None, Some(user)) => Destination::User(user),
-            (None, None) => return Err("room is missing, or to for a direct message"),
-            (Some(_), Some(_)) => return Err("give room or to, not both"),
-        };
+        let to = Destination::new(room, to)?;
         Ok(Chat { to, body, client_msg_id, reply_to, file_id, follows })
     }
 }
@@ -65,10 +79,7 @@ impl TryFrom<ChatFields> for Chat {
 impl From<Chat> for ChatFields {
     fn from(chat: Chat) -> ChatFields {
         let Chat { to, body, client_msg_id, reply_to, file_id, follows } = chat;
-        let (room, to) = match to {
-            Destination::Room(room) => (Some(room), None),
-            Destination::User(user) => (None, Some(user)),
-        };
+        let (room, to) = to.into_fields();
         ChatFields { room, to, body, client_msg_id, follows, reply_to, file_id }
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        Code, FileId, FileInfo, Refusal, RoomName,
+        Code, FileId, FileInfo, Refusal, RoomName, UserName,
         answer::{Either, FilePiece, Receiving, SentAnswer},
         checked::{self, Body, ChunkBytes, ClientMsgId, ContentType, FileName},
         credential::Token,
@@ -39,6 +39,8 @@ const CHUNK_BYTES: u64 = FILE_CHUNK_BYTES as u64;
 const CHUNKS_AHEAD: usize = 4;
 /// Bytes of a form that are not those of the file.
 const FORM_ASIDE_MAX: u64 = 64 * 1024;
+/// The fields of a post's query.
+const FIELDS: [&str; 5] = ["room", "to", "name", "post", "text"];
 /// Least pause before a failed request is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The policy of a file that is shown: it may do and load nothing.
@@ -139,9 +141,20 @@ fn log_in(session: &mut dyn ChatSession, token: &str) -> Result<(), Failure> {
     ask(session, Login::Token(Token::given(token))).map(drop)
 }
 
-fn no_field(name: &str) -> Response {
-    let reason = format!("the query needs one field {name}: POST /files?room=R&name=N");
-    Response::error(400, "bad_request", &reason)
+/// The answer to a post with a wrong query: what is wrong, and what is right.
+fn wrong_query(head: &Head, wrong: &str) -> Response {
+    let mut unknown: Vec<&str> = head.target.field_names().filter(|name| !FIELDS.contains(name)).collect();
+    unknown.dedup();
+    let ignored = match unknown.is_empty() {
+        true => String::new(),
+        false => format!("; {} is not known here", unknown.join(", ")),
+    };
+    let reason = format!("{wrong}{ignored}: POST /files?room=R&name=N, or to=USER for room=R");
+    refused(&Refusal::bad_request(reason))
+}
+
+fn invalid(field: &'static str) -> impl Fn(checked::Invalid) -> Failure {
+    move |invalid| invalid.of(field).into()
 }
 
 /// An answer that no server of this version gives.
@@ -152,7 +165,7 @@ fn wrong_answer() -> Failure {
 /// A post of a file, without its bytes.
 struct Upload {
     token: String,
-    room: String,
+    to: Destination,
     /// Empty until a form has named it.
     name: String,
     /// The boundary between the fields, if the body is a form.
@@ -167,20 +180,25 @@ impl Upload {
     fn read(head: &Head) -> Result<Upload, Abort> {
         let token = token(head)?;
         let boundary = boundary(head)?;
-        let field = |name: &'static str| head.target.field(name).map(str::to_owned).ok_or(no_field(name));
-        let room = field("room")?;
-        let name = match boundary {
-            Some(_) => head.target.field("name").unwrap_or_default().to_owned(),
-            None => field("name")?,
-        };
-        let text = head.target.field("text").unwrap_or_default();
-        let message = match head.target.field("post").unwrap_or_default() {
-            "" | "0" | "false" => None,
-            "1" | "true" => Some(text.to_owned()),
-            _ => {
-                let reason = "post must be 1, if a message is to show the file, or 0";
-                return Err(Response::error(400, "bad_request", reason).into());
+        let wrong = |wrong: &str| Abort::from(wrong_query(head, wrong));
+        for name in FIELDS {
+            if head.target.field_names().filter(|known| *known == name).count() > 1 {
+                return Err(wrong(&format!("{name} is there more than once")));
             }
+        }
+        let field = |name: &str| head.target.field(name).map(str::to_owned);
+        let room = field("room").map(RoomName::try_from).transpose().map_err(invalid("room"))?;
+        let to = field("to").map(UserName::try_from).transpose().map_err(invalid("to"))?;
+        let to = Destination::new(room, to).map_err(wrong)?;
+        let name = field("name").unwrap_or_default();
+        if name.is_empty() && boundary.is_none() {
+            return Err(wrong("name is missing"));
+        }
+        let text = field("text").unwrap_or_default();
+        let message = match field("post").unwrap_or_default().as_str() {
+            "" | "0" | "false" => None,
+            "1" | "true" => Some(text),
+            _ => return Err(wrong("post must be 1, if a message is to show the file, or 0")),
         };
         // curl calls every body a form unless it is told another type.
         let content_type = head.once("content-type")?.filter(|given| {
@@ -189,7 +207,7 @@ impl Upload {
         });
         Ok(Upload {
             token,
-            room,
+            to,
             name,
             boundary,
             content_type: content_type.map(str::to_owned),
@@ -201,7 +219,8 @@ impl Upload {
     /// Notes what the form says of the file. A name in the query counts more.
     fn is_from(&mut self, found: Found) -> Result<(), Abort> {
         if self.name.is_empty() {
-            self.name = found.name.ok_or_else(|| Abort::from(no_field("name")))?;
+            let reason = "the form names no file: curl -F file=@FILE, or give name in the query";
+            self.name = found.name.ok_or_else(|| Failure::from(Refusal::bad_request(reason)))?;
         }
         self.content_type = found.content_type;
         Ok(())
@@ -277,12 +296,12 @@ impl Upload {
     /// Posts the message that shows the file. Its name is made of the file's, so it can be sent again.
     fn show(&self, session: &mut dyn ChatSession, text: &str, begun: &Begun) -> Result<SentAnswer, Failure> {
         let text = if text.is_empty() { &self.name } else { text };
-        let body = Body::new(text.to_owned()).map_err(|invalid| invalid.of("text"))?;
+        let body = Body::new(text.to_owned()).map_err(invalid("text"))?;
         let client_msg_id = ClientMsgId::new(format!("file-{}", begun.file_id));
         let message = Chat {
-            to: Destination::Room(self.room()?),
+            to: self.to.clone(),
             body,
-            client_msg_id: Some(client_msg_id.map_err(|invalid| invalid.of("client_msg_id"))?),
+            client_msg_id: Some(client_msg_id.map_err(invalid("client_msg_id"))?),
             reply_to: None,
             file_id: Some(begun.file_id),
             follows: None,
@@ -290,17 +309,12 @@ impl Upload {
         ask(session, message)
     }
 
-    fn room(&self) -> Result<RoomName, Failure> {
-        Ok(RoomName::try_from(self.room.clone()).map_err(|invalid| invalid.of("room"))?)
-    }
-
     fn begin(&self, session: &mut dyn ChatSession) -> Result<Begun, Failure> {
-        let wrong = |field: &'static str| move |invalid: checked::Invalid| invalid.of(field);
-        let room = self.room()?;
-        let name = FileName::new(self.name.as_str()).map_err(wrong("name"))?;
+        let name = FileName::new(self.name.as_str()).map_err(invalid("name"))?;
         let content_type = self.content_type.as_deref().map(ContentType::new).transpose();
-        let content_type = content_type.map_err(wrong("content_type"))?;
-        match ask(session, FileBegin { room, name, size: self.size, content_type })? {
+        let content_type = content_type.map_err(invalid("content_type"))?;
+        let begin = FileBegin { to: self.to.clone(), name, size: self.size, content_type };
+        match ask(session, begin)? {
             Either::That(Receiving { chunk_bytes, file_id, .. }) => {
                 let chunk_bytes = chunk_bytes.clamp(1, CHUNK_BYTES) as usize;
                 Ok(Begun { file_id, chunk_bytes, may_be_shown: false })
@@ -371,7 +385,7 @@ fn send_piece(
     offset: u64,
     piece: &[u8],
 ) -> Result<i64, Failure> {
-    let bytes = ChunkBytes::new(piece.to_vec()).map_err(|invalid| invalid.of("bytes"))?;
+    let bytes = ChunkBytes::new(piece.to_vec()).map_err(invalid("bytes"))?;
     session.send(FileChunk { file_id: begun.file_id, offset, bytes }.into())
 }
 

@@ -16,11 +16,16 @@ pub struct Target {
 }
 
 impl Target {
-    /// A field of the query that may be there once.
+    /// A field of the query, if it is there once.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut values =
             self.query.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         values.next().filter(|_| values.next().is_none())
+    }
+
+    /// The names of the fields of the query, in their order.
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().map(|(name, _)| name.as_str())
     }
 }
 

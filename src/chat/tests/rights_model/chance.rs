@@ -475,7 +475,12 @@ fn random_file_action(
         0..=2 => {
             let size = [0, 0, 10, 40_000][chance.below(4) as usize];
             let (name, content_type) = ("a.txt".into(), "text/plain".into());
-            Command::FileBegin(FileBegin { file_id, file: NewFile { room, name, size, content_type } })
+            let to = match chance.below(6) {
+                0 => Destination::User(user_name(chance.pick(&USERS))),
+                _ => Destination::Room(room),
+            };
+            let file = NewFile { name, size, content_type };
+            Command::FileBegin(FileBegin { file_id, to, file, is_here: true })
         }
         3..=5 => {
             let length = (size - received.min(size)).min(32 * 1024);

@@ -130,6 +130,7 @@ fn room_of(command: &mut Command) -> Option<&mut RoomName> {
     match command {
         Command::Leave(Leave { room })
         | Command::Say(Say { to: Destination::Room(room), .. })
+        | Command::FileBegin(FileBegin { to: Destination::Room(room), .. })
         | Command::Edit(Edit { room, .. })
         | Command::Delete(Delete { room, .. })
         | Command::React(React { room, .. })
@@ -151,7 +152,6 @@ fn room_of(command: &mut Command) -> Option<&mut RoomName> {
         | Command::DeleteRoom(DeleteRoom { room })
         | Command::CreateHook(CreateHook { room, .. })
         | Command::DeleteHook(DeleteHook { room, .. }) => Some(room),
-        Command::FileBegin(FileBegin { file, .. }) => Some(&mut file.room),
         _ => None,
     }
 }

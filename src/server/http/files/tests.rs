@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     protocol::{
-        Answer, Request, ServerId, UserName,
+        Answer, Request, ServerId,
         answer::{FileDone, LoggedIn},
     },
     server::http::head::{HeadLimits, parse},
@@ -31,6 +31,10 @@ struct Chat {
     /// How often it may be opened anew.
     reopens: usize,
     most_waiting: usize,
+}
+
+fn lobby() -> Destination {
+    Destination::Room(RoomName::new("lobby").unwrap())
 }
 
 fn refuse<T>(code: Code) -> Result<T, Failure> {
@@ -70,7 +74,7 @@ impl Chat {
             return refuse(Code::NotAuthenticated);
         }
         match request {
-            Request::FileBegin(begin) if begin.room.as_str() != "lobby" => refuse(Code::NotFound),
+            Request::FileBegin(begin) if begin.to != lobby() => refuse(Code::NotFound),
             Request::FileBegin(begin) => {
                 self.files.insert(FILE, (begin, Vec::new()));
                 Ok(received(FILE, 0).into())
@@ -289,14 +293,9 @@ fn refusals_reach_the_client_and_leave_nothing_behind() {
     assert_eq!(failed(post(&mut chat, &wrong, &content, usize::MAX)), Code::BadCredentials);
     let elsewhere = good.replace("lobby", "nowhere");
     assert_eq!(failed(post(&mut chat, &elsewhere, &content, usize::MAX)), Code::NotFound);
-    for (first, status) in [
-        ("/files?room=lobby&name=x HTTP/1.1", 401),
-        ("/files?room=lobby&name=x HTTP/1.1\nAuthorization: Basic good", 401),
-        ("/files?room=lobby HTTP/1.1\nAuthorization: Bearer good", 400),
-        ("/files?room=a&room=b&name=x HTTP/1.1\nAuthorization: Bearer good", 400),
-    ] {
-        match post(&mut chat, first, b"x", usize::MAX) {
-            Err(Abort::Answer(response)) => assert_eq!(response.status, status, "{first}"),
+    for header in ["X: y", "Authorization: Basic good"] {
+        match post(&mut chat, &format!("/files?room=lobby&name=x HTTP/1.1\n{header}"), b"x", usize::MAX) {
+            Err(Abort::Answer(response)) => assert_eq!(response.status, 401, "{header}"),
             other => panic!("{other:?}"),
         }
     }
@@ -310,6 +309,40 @@ fn refusals_reach_the_client_and_leave_nothing_behind() {
         if left > 0 { Ok(vec![0; count]) } else { Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into())) }
     });
     assert!(matches!(result, Err(Abort::Gone(_))) && chat.files.is_empty());
+}
+
+#[test]
+fn the_answer_to_a_wrong_query_says_what_is_wrong() {
+    for (query, reason) in [
+        ("", "room is missing, or to for a direct message"),
+        ("name=x", "room is missing, or to for a direct message"),
+        ("rom=lobby&name=x&rom=a&user=b", "direct message; rom, user is not known here"),
+        ("room=lobby&to=bob&name=x", "give room or to, not both"),
+        ("room=lobby", "name is missing"),
+        ("to=bob&name=", "name is missing"),
+        ("to=bob&filename=x", "name is missing; filename is not known here"),
+        ("room=lobby&room=lobby&name=x", "room is there more than once"),
+        ("room=lobby&name=x&name=y", "name is there more than once"),
+        ("room=lobby&name=x&post=yes", "post must be 1"),
+        ("room=a%20b&name=x", "room must be 1 to 32 of"),
+        ("room=&name=x", "room must be 1 to 32 of"),
+        ("to=%40alice%2Cbob&name=x", "to must be 1 to 32 of"),
+    ] {
+        let head = head(&format!("POST /files?{query} HTTP/1.1\nAuthorization: Bearer good"));
+        let refused = match Upload::read(&head) {
+            Err(Abort::Answer(response)) => {
+                assert_eq!(response.status, 400, "{query}");
+                String::from_utf8(response.body.to_vec()).unwrap()
+            }
+            Err(Abort::Failed(Failure::Refused(refusal))) => refusal.reason,
+            other => panic!("{query}: {:?}", other.err()),
+        };
+        assert!(refused.contains(reason), "{query}: {refused}");
+    }
+    // What is not known is ignored, as in requests.
+    let head = head("POST /files?name=x&v=2&to=bob HTTP/1.1\nAuthorization: Bearer good");
+    let Ok(upload) = Upload::read(&head) else { panic!("all that is needed is there") };
+    assert_eq!(upload.to, Destination::User(UserName::new("bob").unwrap()));
 }
 
 #[test]

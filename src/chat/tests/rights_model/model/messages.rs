@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MEvent, MMessage, MRoom, Model, Outcome, Said, Sent};
+use super::{MEvent, MMessage, MRoom, Model, Outcome, Said, Sent, room_of};
 use crate::protocol::{
     moderation::Role,
     name::RoomName,
@@ -20,10 +20,7 @@ impl Model {
         reply_to: Option<u64>,
         file: Option<u8>,
     ) -> Outcome {
-        let name = match to {
-            Destination::Room(room) => room.clone(),
-            Destination::User(with) => RoomName::direct(&crate::protocol::UserName::new(user).unwrap(), with),
-        };
+        let name = room_of(user, to);
         let key = name.as_str();
         let content = (body.to_owned(), reply_to, file);
         if let Some(answer) = self.repeated(user, id, key, &content) {

@@ -22,9 +22,19 @@ use crate::{
         credential::TokenHash,
         export::Imported,
         moderation::{Retention, Role},
+        name::{RoomName, UserName},
         refusal::Code::{self, BadRequest, Forbidden, NotAuthenticated, NotFound},
+        request::Destination,
     },
 };
+
+/// The room that a user means.
+fn room_of(user: &str, to: &Destination) -> RoomName {
+    match to {
+        Destination::Room(room) => room.clone(),
+        Destination::User(with) => RoomName::direct(&UserName::new(user).unwrap(), with),
+    }
+}
 
 /// The outcome of a command: a line that describes it, or the code of the refusal.
 pub type Outcome = Result<String, Code>;
@@ -445,8 +455,8 @@ impl Model {
                 self.hooks.remove(token);
                 Ok(format!("placed {room} {} false", self.rooms[room].last_seq))
             }
-            Command::FileBegin(FileBegin { file_id, file }) => {
-                self.begin_file(user, &file.room, file_id.0[0], file.size)
+            Command::FileBegin(FileBegin { file_id, to, file, .. }) => {
+                self.begin_file(user, &room_of(user, to), file_id.0[0], file.size)
             }
             Command::FileChunk(FileChunk { file_id, offset, bytes }) => {
                 self.chunk(user, file_id.0[0], *offset, bytes.len() as u64)

@@ -59,6 +59,7 @@ impl Model {
         if self.files.contains_key(&number) {
             return Err(BadRequest);
         }
+        self.user(user);
         // There are fewer files here than one user may have on their way.
         let file = MFile {
             uploader: user.into(),
