@@ -65,7 +65,7 @@ pub fn rescue(
     copy.restore(&head, content.as_mut(), &mut |_| Ok(Vec::new()))
         .map_err(|error| RestoreError::Read(error.into()))?;
     // Only the data of a cluster has a snapshot.
-    copy.commit(&Batch { cluster: loaded.identity.cluster, ..Batch::default() })?;
+    copy.commit(Batch { cluster: loaded.identity.cluster, ..Batch::default() })?;
     let rows =
         loaded.rows.into_iter().filter(|(key, _)| key.first().is_some_and(|table| *table >= CHAT_ROWS));
     let mut state = State::load(rows).map_err(RestoreError::State)?;
@@ -138,12 +138,12 @@ mod tests {
         assert!(!data.exists());
         let mut storage = SqliteStorage::open(&data, &server_id, NodeId(7)).unwrap();
         let cluster = Some(Cluster { cluster_id: 3, founders: Vec::new() });
-        storage.commit(&Batch { cluster, ..Batch::default() }).unwrap();
+        storage.commit(Batch { cluster, ..Batch::default() }).unwrap();
         let (mut applied, later) = (log(), log().split_off(2));
         applied.truncate(2);
         replay(&mut storage, &mut State::default(), &ConfState::default(), applied).unwrap();
         let hard_state = Some(HardState { term: 1, vote: None, commit: 2 });
-        storage.commit(&Batch { entries: later, hard_state, ..Batch::default() }).unwrap();
+        storage.commit(Batch { entries: later, hard_state, ..Batch::default() }).unwrap();
         assert!(matches!(save(), Err(RescueError::Folder(_))), "the server runs");
         drop(storage);
         let (restored, backup) = save().unwrap();

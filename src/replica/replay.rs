@@ -36,5 +36,5 @@ pub fn replay<S: Storage>(
     let mut batch = unsaved.take();
     batch.entries = entries;
     batch.hard_state = Some(HardState { term, vote: None, commit: index });
-    storage.commit(&batch)
+    storage.commit(batch)
 }

@@ -594,8 +594,8 @@ fn the_first_event_since_a_time_is_found_though_a_clock_went_back() {
         let again = part.iter().find(|event| event.seq == 7).cloned();
         part.extend(again.map(|event| EventRow { json: edited.clone(), ..event }));
         let batch = Batch { events: part, ..Batch::default() };
-        sqlite.commit(&batch).unwrap();
-        memory.commit(&batch).unwrap();
+        sqlite.commit(batch.clone()).unwrap();
+        memory.commit(batch.clone()).unwrap();
     }
     let expired = Batch { expired: vec![(RoomId(1), 5)], ..Batch::default() };
     for first in [1, 5] {
@@ -609,7 +609,7 @@ fn the_first_event_since_a_time_is_found_though_a_clock_went_back() {
                 assert_eq!(found, expected, "since {at_ms}, from {first}");
             }
         }
-        sqlite.commit(&expired).unwrap();
-        memory.commit(&expired).unwrap();
+        sqlite.commit(expired.clone()).unwrap();
+        memory.commit(expired.clone()).unwrap();
     }
 }
