@@ -473,7 +473,7 @@ impl<S: Storage> Replica<S> {
     /// being written they wait, so that each transaction is large.
     fn must_save(&self, now: Now) -> bool {
         if self.node.consensus.is_saving() {
-            return self.unsaved.are_too_many();
+            return self.unsaved.cannot_wait();
         }
         self.unsaved.is_due(now) || (self.clients.have_queries() && !self.unsaved.is_empty())
     }

@@ -32,6 +32,8 @@ pub struct Unsaved {
     since_ms: Option<u64>,
     /// Whether it must not wait.
     is_urgent: bool,
+    /// Whether it must not even wait for others that are being written.
+    is_needed: bool,
 }
 
 impl Unsaved {
@@ -76,9 +78,10 @@ impl Unsaved {
         self.since_ms.is_none()
     }
 
-    /// Lets the rows be written with the next transaction.
+    /// Lets the rows be written with the next transaction, behind those that are being written.
     pub fn hurry(&mut self) {
         self.is_urgent = true;
+        self.is_needed = true;
     }
 
     /// Whether it is time to write them.
@@ -88,8 +91,8 @@ impl Unsaved {
     }
 
     /// Whether they must not wait any longer for others that are being written.
-    pub fn are_too_many(&self) -> bool {
-        self.are_times_enough(HELD_BACK)
+    pub fn cannot_wait(&self) -> bool {
+        self.is_needed || self.are_times_enough(HELD_BACK)
     }
 
     fn are_times_enough(&self, times: usize) -> bool {
