@@ -4,8 +4,8 @@
 //! power cut: entries, term and vote, what is remembered of other servers, the cluster. When it has not
 //! returned, all of that or nothing of it does. Everything else rests on this.
 //!
-//! What the batch says of the *state* is written behind, in order ([`Storage::saved`]). A power cut may take it
-//! away, and with it what was written to the state after it: then the state is that of an earlier applied
+//! What the batch says of the *state* is written behind, in order ([`Storage::saved`]). A power cut may take
+//! it away, and with it what was written to the state after it: then the state is that of an earlier applied
 //! index, and the log has the entries behind it.
 
 use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};

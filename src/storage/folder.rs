@@ -53,8 +53,8 @@ pub fn sizes(path: &Path) -> Sizes {
 /// no more than 64 MiB.
 const RESERVE_BYTES: std::ops::RangeInclusive<u64> = 8 * 1024 * 1024..=64 * 1024 * 1024;
 
-/// Whether a data folder may grow. A disk that was full has to have twice the reserve again. If the system does
-/// not tell, it may.
+/// Whether a data folder may grow. A disk that was full has to have twice the reserve again. If the system
+/// does not tell, it may.
 pub fn has_room(path: &Path, had_room: bool) -> bool {
     disk_bytes(path).is_none_or(|disk| is_room(disk, had_room))
 }

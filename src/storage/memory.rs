@@ -143,8 +143,8 @@ impl MemoryDisk {
         self.0.lock().fault = Some(fault);
     }
 
-    /// From now on what a batch says of the state is written behind: when [`Storage::saved`] was called so many
-    /// times. With 0 it is written by the commit, and what waits is written by the next call.
+    /// From now on what a batch says of the state is written behind: when [`Storage::saved`] was called so
+    /// many times. With 0 it is written by the commit, and what waits is written by the next call.
     pub fn write_behind(&self, delay: u32) {
         self.0.lock().delay = delay;
     }

@@ -189,8 +189,8 @@ pub struct Scenario {
     /// Whether there are rooms that keep few events. No random number is drawn for it, so other seeds stay
     /// the same runs.
     pub forgets: bool,
-    /// For how long rows of state are written behind, in calls of `Storage::saved`; 0 if they are not. No random
-    /// number is drawn for it, so other seeds stay the same runs.
+    /// For how long rows of state are written behind, in calls of `Storage::saved`; 0 if they are not. No
+    /// random number is drawn for it, so other seeds stay the same runs.
     pub writes_behind: u32,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,

@@ -1,8 +1,8 @@
 //! Three NATS servers with JetStream as a peer: a stream of three replicas, and writers that wait for its
 //! acknowledgements.
 //!
-//! The client's side of NATS (<https://docs.nats.io/reference/reference-protocols/nats-protocol>) as far as it
-//! is needed: a publish with a reply subject, and the reply.
+//! The client's side of NATS (<https://docs.nats.io/reference/reference-protocols/nats-protocol>) as far as
+//! it is needed: a publish with a reply subject, and the reply.
 
 use std::{
     fs,

@@ -4,8 +4,8 @@
 //!
 //! 1. It takes no new entries, so it acknowledges none that it could not keep. The others go on without it.
 //! 2. It hands the lead to a server that has room, and stands for no election as long as others can.
-//! 3. Its clients are sent to servers that have room. If it leads, the others have no room either: then writes
-//!    are refused, and its clients can read.
+//! 3. Its clients are sent to servers that have room. If it leads, the others have no room either: then
+//!    writes are refused, and its clients can read.
 //!
 //! It goes on voting: a vote is written into a segment of the log that is there already.
 

@@ -181,7 +181,8 @@ impl Checker {
         }
     }
 
-    /// The process of `server` finds that its data must not be used. `is_harmed`: whether something was done to it.
+    /// The process of `server` finds that its data must not be used. `is_harmed`: whether something was done
+    /// to it.
     pub fn doubts(&self, server: usize, is_harmed: bool, why: &str) -> Verdict {
         ensure!(is_harmed, Durable, "server {server} doubts data to which nothing was done: {why}");
         Ok(())
