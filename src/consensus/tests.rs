@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{Followers, ServerEntry},
-    disk::{Cluster, HardState, TAIL_BYTES},
+    disk::{Cluster, HardState, Reader as _, TAIL_BYTES},
     protocol::{
         Limits, ServerId,
         peer::{Founder, LogEntry, LogEntryKind},
@@ -35,6 +35,10 @@ fn config() -> ReplicaConfig {
 /// A bit in the record of the first entries.
 const AN_ENTRY: u64 = 900 * 8;
 
+fn entry(index: u64) -> LogEntry {
+    LogEntry { term: 1, index, kind: LogEntryKind::Command, data: Vec::new(), opaque: Vec::new() }
+}
+
 /// The leader of two, of whose log only the last ten entries are in memory.
 fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
     let mut consensus = follower(disk, ConfState { voters: vec![ME, PEER], ..ConfState::default() });
@@ -48,23 +52,21 @@ fn leader(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
 
 /// A server whose log ends with entry `LAST` of term 1, all of it applied.
 fn follower(disk: &MemoryDisk, conf: ConfState) -> Consensus<MemoryStorage> {
+    follower_up_to(disk, conf, LAST)
+}
+
+/// A server whose log ends with entry `last` of term 1, all of it applied.
+fn follower_up_to(disk: &MemoryDisk, conf: ConfState, last: u64) -> Consensus<MemoryStorage> {
     let config = config();
     let mut storage = disk.open(&config.server_id, ME).unwrap();
     let founders = config.servers.iter().zip([ME, PEER]);
     let founders =
         founders.map(|(server, node_id)| Founder { server_id: server.server_id.clone(), node_id }).collect();
-    let entry = |index| LogEntry {
-        term: 1,
-        index,
-        kind: LogEntryKind::Command,
-        data: Vec::new(),
-        opaque: Vec::new(),
-    };
     let batch = Batch {
         cluster: Some(Cluster { cluster_id: 7, founders }),
-        entries: (1..=LAST).map(entry).collect(),
-        hard_state: Some(HardState { term: 1, vote: None, commit: LAST }),
-        applied: Some(Applied { index: LAST, term: 1, conf }),
+        entries: (1..=last).map(entry).collect(),
+        hard_state: Some(HardState { term: 1, vote: None, commit: last }),
+        applied: Some(Applied { index: last, term: 1, conf }),
         ..Batch::default()
     };
     storage.commit(batch.clone()).unwrap();
@@ -196,4 +198,52 @@ fn a_leader_counts_itself_only_after_its_sync() {
     let effects = consensus.finish(turn_under_way, Batch::default()).unwrap();
     assert!(effects.messages.iter().any(|message| message.kind == APPEND), "{:?}", effects.messages);
     assert_eq!(consensus.commit_index(), LAST + 1);
+}
+
+/// A follower that has been sent a snapshot up to entry 80 and, before it is installed, the entries up to 85,
+/// of which those up to 82 are committed.
+fn follower_with_snapshot(disk: &MemoryDisk) -> Consensus<MemoryStorage> {
+    let conf = ConfState { voters: vec![ME, PEER], ..ConfState::default() };
+    let elsewhere = MemoryDisk::new();
+    drop(follower_up_to(&elsewhere, conf.clone(), 80));
+    let (head, content) = elsewhere.reader().snapshot().unwrap();
+    let mut consensus = follower(disk, conf);
+    consensus.offer_snapshot(PEER, SnapshotHead { term: 1, ..head }, content);
+    let append = RaftMessage::empty(PEER, ME, 1);
+    let append = RaftMessage { kind: APPEND, index: 80, log_term: 1, commit: 82, ..append };
+    consensus.step(RaftMessage { entries: (81..=85).map(entry).collect(), ..append });
+    consensus
+}
+
+#[test]
+fn entries_that_come_with_a_snapshot_are_kept_before_they_are_confirmed() {
+    let disk = MemoryDisk::new();
+    let mut consensus = follower_with_snapshot(&disk);
+    let (turn, effects) = consensus.begin().unwrap().unwrap();
+    assert!(consensus.installs(&turn) && effects.messages.is_empty());
+    let effects = consensus.finish(turn, Batch::default()).unwrap();
+    assert!(effects.messages.iter().any(|it| it.kind == APPEND_RESPONSE && it.index == 85));
+    let committed: Vec<_> = effects.committed.iter().map(|entry| entry.index).collect();
+    assert_eq!((committed, consensus.last_index()), (vec![81, 82], 85));
+    drop(consensus);
+    disk.crash(true);
+    let loaded = disk.open(&config().server_id, ME).unwrap().load().unwrap();
+    assert_eq!(loaded.truncated.last_log_index, 80);
+    assert_eq!(loaded.tail.iter().map(|entry| entry.index).collect::<Vec<_>>(), [81, 82, 83, 84, 85]);
+    assert_eq!(loaded.hard_state, HardState { term: 1, vote: None, commit: 82 });
+}
+
+#[test]
+fn a_power_cut_between_a_snapshot_and_its_entries_leaves_a_log_that_can_be_used() {
+    let disk = MemoryDisk::new();
+    let mut consensus = follower_with_snapshot(&disk);
+    consensus.begin().unwrap().unwrap();
+    let hard_state = HardState { term: 1, vote: None, commit: 82 };
+    consensus.install(Some(hard_state)).unwrap();
+    drop(consensus);
+    disk.crash(true);
+    let storage = disk.open(&config().server_id, ME).unwrap();
+    let loaded = storage.load().unwrap();
+    assert_eq!((loaded.truncated.last_log_index, loaded.hard_state.commit), (80, 80));
+    assert_eq!(Consensus::open(&config(), storage, &loaded).unwrap().last_index(), 80);
 }

@@ -97,7 +97,8 @@ impl<S: Storage> Consensus<S> {
         let hard_state = ready.hs().map(from_hard_state);
         if !ready.snapshot().is_empty() {
             match self.install(hard_state) {
-                Ok(()) => {}
+                // It has replaced the state that the batch belongs to.
+                Ok(()) => batch = Batch::default(),
                 Err(InstallError::Storage(error)) => return Err(error),
                 Err(InstallError::Unreadable(why)) => {
                     // No message of this turn has left. What was applied before it stays.
@@ -105,15 +106,15 @@ impl<S: Storage> Consensus<S> {
                     return Ok(Effects { unreadable: Some(why), ..Effects::default() });
                 }
             }
-        } else {
-            if ready.must_sync() || !batch.is_empty() {
-                batch.entries = ready.take_entries().into_iter().map(from_entry).collect();
-                batch.hard_state = hard_state;
-                self.write(batch)?;
-            } else if let Some(hard_state) = hard_state {
-                // Only the commit index moved. It may lag on the disk, so it waits for the next write.
-                self.raw.mut_store().hard_state = hard_state;
-            }
+        }
+        // Entries can come in the same turn as a snapshot and follow it.
+        if ready.must_sync() || !batch.is_empty() {
+            batch.entries = ready.take_entries().into_iter().map(from_entry).collect();
+            batch.hard_state = hard_state;
+            self.write(batch)?;
+        } else if let Some(hard_state) = hard_state {
+            // Only the commit index moved. It may lag on the disk, so it waits for the next write.
+            self.raw.mut_store().hard_state = hard_state;
         }
         let mut effects = Effects::default();
         effects.take_messages(held);
@@ -165,14 +166,14 @@ impl<S: Storage> Consensus<S> {
         Ok(())
     }
 
-    fn install(&mut self, hard_state: Option<HardState>) -> Result<(), InstallError> {
+    pub(super) fn install(&mut self, hard_state: Option<HardState>) -> Result<(), InstallError> {
         let (head, mut content) = self
             .arrived
             .take()
             .expect("the library accepts only a snapshot that was offered with its content");
         let store = self.raw.mut_store();
-        let mut hard_state = hard_state.unwrap_or(store.hard_state);
-        hard_state.commit = hard_state.commit.max(head.index);
+        // Entries that follow it may be committed already, but are not written yet.
+        let hard_state = HardState { commit: head.index, ..hard_state.unwrap_or(store.hard_state) };
         store.db_mut().install(&head, hard_state, content.as_mut())?;
         store.hard_state = hard_state;
         store.stored_hard_state = hard_state;

@@ -192,6 +192,9 @@ pub struct Scenario {
     /// For how long rows of state are written behind, in calls of `Storage::saved`; 0 if they are not. No
     /// random number is drawn for it, so other seeds stay the same runs.
     pub writes_behind: u32,
+    /// Whether threads now and then wait for a core, so that much has come when they look. No random number
+    /// is drawn for it, so other seeds stay the same runs.
+    pub busy_cores: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,
     /// Mean time between two of them.
@@ -226,6 +229,7 @@ impl Scenario {
             outbox_bytes: random.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
             forgets: seed % 20 == 11,
             writes_behind: if seed % 4 == 3 { 1 + (seed / 4 % 40) as u32 } else { 0 },
+            busy_cores: seed % 5 == 0,
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }

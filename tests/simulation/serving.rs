@@ -188,7 +188,10 @@ impl Cluster {
         process.inbox.push_back(input);
         if !process.is_woken {
             process.is_woken = true;
-            let at = process.busy_until.max(now) + WAKE_US;
+            let mut at = process.busy_until.max(now) + WAKE_US;
+            if self.scenario.busy_cores && self.random.chance(0.05) {
+                at += self.random.between(1, 60) * MS;
+            }
             self.schedule_at(at, server, ServerEvent::Wake);
         }
     }
