@@ -24,7 +24,8 @@ impl<S: Storage> Replica<S> {
                     self.apply_command(now, entry.index, &decoded)?;
                 }
                 LogEntryKind::Configure => {
-                    let (rows, removed) = self.node.apply_configure(&entry)?;
+                    let version = self.state.servers().map_or(0, |servers| servers.version);
+                    let (rows, removed) = self.node.apply_configure(&entry, version)?;
                     self.unsaved.add_rows(rows);
                     if removed.contains(&self.node.identity.node_id) {
                         self.node.node_removed(self.state.servers(), &mut self.outputs);

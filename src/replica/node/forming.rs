@@ -244,9 +244,8 @@ impl<S: Storage> Node<S> {
         }
         let mut steps = vec![ConfChange::AddLearner(node_id)];
         steps.extend(self.members.of_server(&server_id, &conf.learners).map(ConfChange::Remove));
-        let configure = Configure { steps, named: vec![Founder { server_id, node_id }] };
         // A refusal means that something else is under way; the joining server asks again.
-        let _ = consensus.propose_configure(&configure.steps, configure.encode());
+        self.configure(steps, vec![Founder { server_id, node_id }]);
     }
 
     /// As the leader: lets those that count follow the servers that the cluster is to have, in one change at
@@ -260,7 +259,12 @@ impl<S: Storage> Node<S> {
         }
         let steps = self.take_out_leaving().or_else(|| self.let_vote());
         let Some(steps) = steps.filter(|steps| self.keeps_majority(steps)) else { return };
-        let configure = Configure { steps, named: Vec::new() };
+        self.configure(steps, Vec::new());
+    }
+
+    /// Proposes a change of those that count. If it is refused something else is under way.
+    fn configure(&mut self, steps: Vec<ConfChange>, named: Vec<Founder>) {
+        let configure = Configure { steps, follows: self.config.servers.version, named };
         let _ = self.consensus.propose_configure(&configure.steps, configure.encode());
     }
 

@@ -24,6 +24,9 @@ const REMOVED: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Configure {
     pub steps: Vec<ConfChange>,
+    /// The version of the directory that it follows. If the log has another one by then, nothing changes:
+    /// what was to come may have been taken back.
+    pub follows: u64,
     /// The names of incarnations that are new.
     pub named: Vec<Founder>,
 }
@@ -145,6 +148,7 @@ mod tests {
         let mut members = Members::load(&founders, &[]).unwrap();
         let replace = Configure {
             steps: vec![ConfChange::AddVoter(NodeId(9)), ConfChange::Remove(NodeId(2))],
+            follows: 0,
             named: vec![Founder { server_id: server("b"), node_id: NodeId(9) }],
         };
         assert_eq!(Configure::decode(&replace.encode()).unwrap(), replace);

@@ -203,15 +203,23 @@ impl<S: Storage> Node<S> {
         Ok(loaded)
     }
 
-    /// Applies a committed change of the servers that count. Gives the rows that say so, and the nodes that
-    /// count no more.
-    pub fn apply_configure(&mut self, entry: &LogEntry) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
+    /// Applies a committed change of the servers that count, if the directory that it follows is still that
+    /// of the log, `version`. Gives the rows that say so, and the nodes that count no more.
+    pub fn apply_configure(
+        &mut self,
+        entry: &LogEntry,
+        version: u64,
+    ) -> Result<(Vec<Row>, Vec<NodeId>), StorageError> {
         let configure = members::Configure::decode(&entry.data).map_err(|error| {
             StorageError::Failed(format!(
                 "entry {} cannot be applied: the configuration {error}",
                 entry.index
             ))
         })?;
+        let ends_change = entry.data.is_empty();
+        if !ends_change && configure.follows != version {
+            return Ok(Default::default());
+        }
         self.consensus.apply_configure(&configure.steps)?;
         let removed = configure.steps.iter().filter_map(ConfChange::removed).collect::<Vec<_>>();
         Ok((self.members.apply(&configure), removed))

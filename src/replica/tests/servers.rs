@@ -179,6 +179,36 @@ fn what_was_begun_is_taken_back() {
 }
 
 #[test]
+fn what_was_taken_back_does_not_vote_by_a_change_that_was_on_its_way() {
+    let mut cluster = three();
+    cluster.become_operator(3, 1);
+    assert_eq!(cluster.add_machine(), 4);
+    done(&change(&mut cluster, &replace(1, 4)));
+    cluster.start(4);
+    // It learns, and is cut off before it has caught up.
+    while cluster.replica(3).node().consensus.conf().learners.is_empty() {
+        assert!(seen(&cluster, 3).1 == 3);
+        cluster.run_ms(20);
+    }
+    cluster.cut(3, 4);
+    cluster.run_ms(100);
+    // The leader has both in its log before either is committed: taken back, then let in.
+    let before = cluster.replica(3).node().consensus.last_index();
+    cluster.say(3, 1, &[&json!({"msg_type": "change_servers", "data": remove(4)}).to_string()]);
+    cluster.cut(3, 1);
+    cluster.cut(3, 2);
+    cluster.mend(3, 4);
+    cluster.run_ms(100);
+    assert_eq!(cluster.replica(3).node().consensus.last_index(), before + 2);
+    cluster.mend(3, 1);
+    cluster.mend(3, 2);
+    cluster.run_ms(2_000);
+    all_know(&cluster, &[1, 2, 3]);
+    assert!(cluster.quarantined.is_empty(), "{:?}", cluster.quarantined);
+    assert_eq!(cluster.removed.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
 fn a_server_is_not_removed_if_the_living_were_no_majority() {
     let mut cluster = three();
     cluster.kill(2);
