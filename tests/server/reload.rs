@@ -76,7 +76,7 @@ fn a_bad_configuration_changes_nothing() {
     let one = OneServer::start_with_secret(json!({"limits": {"body_bytes": 100}}));
     let whole = fs::read_to_string(one.folder.path().join("config.json")).unwrap();
     for (text, named) in [
-        (whole.replace("100", "0"), "limits.body_bytes is 0"),
+        (whole.replace("\"body_bytes\":100", "\"body_bytes\":0"), "limits.body_bytes is 0"),
         (whole.replace("body_bytes", "body_bites"), "limits.body_bites"),
         ("{".into(), "not JSON"),
         (
