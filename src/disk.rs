@@ -227,6 +227,16 @@ impl From<StorageError> for InstallError {
     }
 }
 
+/// The lowest seq of a room among events that were made at `at_ms` or later.
+pub fn lowest_since<'a>(
+    events: impl IntoIterator<Item = &'a EventRow>,
+    room: RoomId,
+    at_ms: u64,
+) -> Option<u64> {
+    let events = events.into_iter().filter(|event| event.room == room && event.created_at_ms >= at_ms);
+    events.map(|event| event.seq).min()
+}
+
 /// What was written of the state since it was last asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Saved {
@@ -273,6 +283,9 @@ pub trait Storage {
 
     /// One committed event by its place in its room, be it written or not.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// As [`Reader::first_since`], of all events that were committed, be they written or not.
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
 
     /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and
     /// begins after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is

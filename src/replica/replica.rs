@@ -306,8 +306,14 @@ impl<S: Storage> Replica<S> {
         }
         let created_at_ms =
             |room, seq| Ok(self.unsaved.event(storage, room, seq)?.map(|event| event.created_at_ms));
-        let context =
-            RetentionContext { now, clock_is_good, state: &self.state, created_at_ms: &created_at_ms };
+        let first_since = |room, at_ms| self.unsaved.first_since(storage, room, at_ms);
+        let context = RetentionContext {
+            now,
+            clock_is_good,
+            state: &self.state,
+            created_at_ms: &created_at_ms,
+            first_since: &first_since,
+        };
         if let Err(error) = self.retention.step(&context, &mut self.proposals) {
             self.node.broke(error);
         }

@@ -8,9 +8,9 @@
 //! events loses them in pieces that delay no other work. The next piece waits until the leader's disk has
 //! wiped enough.
 //!
-//! **Age** is read from the events themselves, by bisection: a handful of reads of one row each. Times grow
-//! with seq, except when a leader with a slower clock takes over, and for imported events; there an event
-//! counts as as old as its neighbours. A room is not read again until its first event is old enough.
+//! **Age** is read from the events themselves. Times grow with seq, except when a leader with a slower clock
+//! takes over, and for imported events. What comes before the first event that is young enough goes; an old
+//! one after it stays until that one is old. A room is not read again until its first event is old enough.
 //!
 //! **Clocks.** A clock that jumps forward makes everything old at once, and forgotten events do not come back
 //! when the clock is set back. So nothing is forgotten for its age unless the clock is believed (`clocks`).
@@ -34,8 +34,10 @@ const STEP_MS: u64 = 250;
 const UPLOADS_MS: u64 = 60_000;
 /// Rooms that one step looks at.
 const ROOMS_A_STEP: usize = 1_000;
-/// Events that one step reads. Looking for the first that is young enough takes about a dozen.
+/// Events that one step reads.
 const READS_A_STEP: usize = 64;
+/// Reads of events that it takes to find the first one that is young enough.
+const READS_A_SEARCH: usize = 16;
 /// With so many proposals on their way there is more urgent work: steps are [`BUSY_STEP_MS`] apart.
 const BUSY_PROPOSALS: usize = 64;
 /// With so many events removed here and not yet wiped, nothing more is forgotten for now. Otherwise the
@@ -73,6 +75,8 @@ pub struct RetentionContext<'a> {
     pub state: &'a State,
     /// When an event of history was made, if it is there.
     pub created_at_ms: &'a dyn Fn(RoomId, u64) -> Result<Option<u64>, StorageError>,
+    /// The first event of a room that was made at a time or later.
+    pub first_since: &'a dyn Fn(RoomId, u64) -> Result<Option<u64>, StorageError>,
 }
 
 impl Retention {
@@ -169,31 +173,11 @@ fn forgets_before(
     *reads = reads.saturating_sub(1);
     let first_ms = (context.created_at_ms)(id, first_seq)?.unwrap_or(context.now.wall_ms);
     let by_age = if first_ms < since_ms {
-        *reads = reads.saturating_sub(EXPIRE_MAX.ilog2() as usize);
-        first_since(context, id, (first_seq + 1, most), since_ms)?
+        *reads = reads.saturating_sub(READS_A_SEARCH);
+        (context.first_since)(id, since_ms)?.unwrap_or(most)
     } else {
         young.insert(id, Young { first_seq, days, until_ms: first_ms.saturating_add(age_ms) });
         first_seq
     };
     Ok(by_count.max(by_age).min(most))
-}
-
-/// The first of the events `first..most` that was made at `since_ms` or later; `most` if there is none.
-fn first_since(
-    context: &RetentionContext<'_>,
-    room: RoomId,
-    (first, most): (u64, u64),
-    since_ms: u64,
-) -> Result<u64, StorageError> {
-    let (mut low, mut high) = (first, most);
-    // Usually the first is young enough, and so are all others.
-    let mut middle = first;
-    while low < high {
-        match (context.created_at_ms)(room, middle)? {
-            Some(created_at_ms) if created_at_ms < since_ms => low = middle + 1,
-            _ => high = middle,
-        }
-        middle = low + (high - low) / 2;
-    }
-    Ok(low)
 }

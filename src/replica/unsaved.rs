@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::io::Now;
 use crate::{
     chat::Effects,
-    disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError},
+    disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError, lowest_since},
 };
 
 /// How long rows may wait. After a power cut the entries of that time are applied again.
@@ -118,6 +118,17 @@ impl Unsaved {
             Some(place) => Ok(self.batch.events.get(*place).cloned()),
             None => storage.event(room, seq),
         }
+    }
+
+    /// The first event of a room that was made at `at_ms` or later, after everything that is applied.
+    pub fn first_since(
+        &self,
+        storage: &impl Storage,
+        room: RoomId,
+        at_ms: u64,
+    ) -> Result<Option<u64>, StorageError> {
+        let kept = storage.first_since(room, at_ms)?;
+        Ok(kept.or_else(|| lowest_since(&self.batch.events, room, at_ms)))
     }
 }
 

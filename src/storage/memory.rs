@@ -25,7 +25,7 @@ use super::{
 use crate::{
     disk::{
         Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError,
+        Search, Storage, StorageError, lowest_since,
     },
     protocol::{
         name::ServerId,
@@ -374,6 +374,13 @@ impl Storage for MemoryStorage {
             Some(event) => Ok(Some(event.clone())),
             None => read::event(&*self.disk.0.lock().image, room, seq),
         }
+    }
+
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
+        self.failed.check()?;
+        let written = read::first_since(&*self.disk.0.lock().image, room, at_ms)?;
+        let unwritten = self.unwritten.iter().flat_map(|(batch, _)| &batch.events);
+        Ok(written.or_else(|| lowest_since(unwritten, room, at_ms)))
     }
 
     fn install(

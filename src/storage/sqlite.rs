@@ -50,7 +50,7 @@ use super::{
 use crate::{
     disk::{
         Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError,
+        Search, Storage, StorageError, lowest_since,
     },
     protocol::{
         name::ServerId,
@@ -515,6 +515,13 @@ impl Storage for SqliteStorage {
             Some(event) => Ok(Some(event.clone())),
             None => read::event(&self.reads, room, seq),
         }
+    }
+
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
+        self.failed.check()?;
+        let written = read::first_since(&self.reads, room, at_ms)?;
+        let unwritten = self.unwritten.iter().flat_map(|batch| &batch.events);
+        Ok(written.or_else(|| lowest_since(unwritten, room, at_ms)))
     }
 
     fn install(

@@ -474,6 +474,10 @@ impl Storage for ProcessDisk {
         self.storage.event(room, seq)
     }
 
+    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
+        self.storage.first_since(room, at_ms)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,

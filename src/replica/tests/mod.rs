@@ -576,6 +576,30 @@ fn what_is_old_goes_with_the_days_and_not_with_a_clock_that_jumps() {
 }
 
 #[test]
+fn what_was_said_before_a_clock_went_back_is_not_forgotten_with_what_seems_older() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(1, 1, &[JOIN, &settings(r#""keep_days":2"#)]);
+    cluster.run_ms(1_000);
+    cluster.now.wall_ms += 3 * DAY_MS;
+    cluster.say(1, 1, &[&chat("a")]);
+    cluster.run_ms(1_000);
+    cluster.now.wall_ms -= 3 * DAY_MS;
+    let lines = ["b", "c", "d", "e", "f", "g", "h"].map(chat);
+    cluster.say(1, 1, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    cluster.run_ms(1_000);
+    // By the times alone the events around it are old.
+    cluster.now.mono_ms += 5 * DAY_MS / 2;
+    cluster.now.wall_ms += 5 * DAY_MS / 2;
+    cluster.run_ms(5_000);
+    assert_eq!(first_seq(&cluster, 3), 3);
+    cluster.now.mono_ms += 3 * DAY_MS;
+    cluster.now.wall_ms += 3 * DAY_MS;
+    cluster.run_ms(5_000);
+    assert_eq!([first_seq(&cluster, 1), first_seq(&cluster, 3)], [10; 2], "the newest stays");
+}
+
+#[test]
 fn a_server_that_starts_with_a_wrong_clock_and_leads_destroys_nothing() {
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
     let mut cluster = Cluster::led_by_the_last(3);
