@@ -99,6 +99,8 @@ pub(super) struct Left {
 pub(super) struct StateWriter {
     connection: Connection,
     bounds: Bounds,
+    /// How many transactions are synced, as far as this connection knows.
+    synced: u64,
     /// What is left to do of the index of searches.
     indexing: Option<Indexing>,
     checkpoints: Checkpoints,
@@ -111,7 +113,8 @@ impl StateWriter {
     pub fn new(connection: Connection, indexing: Option<Indexing>) -> Result<StateWriter, StorageError> {
         schema::set_sync(&connection, Sync::AtCheckpoint)?;
         let bounds = Bounds::read(&connection)?;
-        Ok(StateWriter { connection, bounds, indexing, checkpoints: Checkpoints::default(), idle: 0 })
+        let synced = bounds.written;
+        Ok(StateWriter { connection, bounds, synced, indexing, checkpoints: Checkpoints::default(), idle: 0 })
     }
 
     pub fn bounds(&self) -> &Bounds {
@@ -169,12 +172,19 @@ impl StateWriter {
     }
 
     /// Makes durable everything that was written. A sync of the WAL covers all that is in it.
+    ///
+    /// If everything is, nothing is done: two checkpoints on their way at a time would else make each other's
+    /// count out of date for ever.
     fn sync(&mut self) -> Result<u64, Broken> {
+        if self.synced == self.bounds.written {
+            return Ok(self.synced);
+        }
         schema::set_sync(&self.connection, Sync::AtCommit)?;
         let bounds = &mut self.bounds;
         transaction(&mut self.connection, |connection| write::count(connection, bounds))?;
         schema::set_sync(&self.connection, Sync::AtCheckpoint)?;
-        Ok(self.bounds.written)
+        self.synced = self.bounds.written;
+        Ok(self.synced)
     }
 
     /// A damaged WAL that lost some of what was copied from it is found out by the number of transactions

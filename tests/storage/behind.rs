@@ -10,7 +10,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use syncnet::{
-    disk::{Applied, Batch, HardState, Reader, RoomId, Storage, StorageError},
+    disk::{Applied, Batch, HardState, Reader, RoomId, Row, Storage, StorageError},
     protocol::peer::{LogEntry, LogEntryKind, NodeId},
     storage::{MemoryDisk, SqliteStorage},
 };
@@ -40,6 +40,7 @@ impl News {
             if is_done(storage) {
                 return;
             }
+            assert!(Instant::now() < until, "it comes to no end");
             let mut now = self.0.0.lock();
             while *now == rung {
                 assert!(!self.0.1.wait_until(&mut now, until).timed_out(), "it never rang");
@@ -143,6 +144,30 @@ fn it_becomes_what_it_would_be_without_the_thread() {
         news.wait_for_all(&mut storage);
         assert_eq!(seen_state(&storage, &storage.reader().unwrap()), seen_state(&memory, &disk.reader()));
     }
+}
+
+#[test]
+fn two_checkpoints_that_are_due_at_a_time_come_to_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut storage, news) = open(dir.path());
+    storage.commit(cluster()).unwrap();
+    news.wait_for_all(&mut storage);
+    let mut generator = Generator::new(1);
+    let held = hold(dir.path());
+    // Each is enough for a checkpoint, and the second is written before the first one's.
+    for index in [1, 2] {
+        let row = Row { key: vec![0xff, index as u8], value: Some(vec![7; 6 << 20]) };
+        storage.commit(Batch { rows: vec![row], ..said(&mut generator, index) }).unwrap();
+    }
+    drop(held);
+    news.wait_for_all(&mut storage);
+    let wal = || std::fs::metadata(dir.path().join("syncnet.db-wal")).unwrap().len();
+    let before = wal();
+    assert!(before > 12 << 20);
+    // The pages were copied, so the WAL is used again from its beginning.
+    storage.commit(said(&mut generator, 3)).unwrap();
+    news.wait_for_all(&mut storage);
+    assert_eq!(wal(), before);
 }
 
 #[test]
