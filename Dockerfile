@@ -2,7 +2,7 @@
 #
 # The base images are arguments, for machines that take their images from elsewhere. Both must have the same
 # C library; scripts/make_base_images.sh makes them where none can be pulled.
-ARG BUILD_IMAGE=rust:1.95-slim-bookworm
+ARG BUILD_IMAGE=rust:1.95-bookworm
 ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:latest
 
 FROM ${BUILD_IMAGE} AS build

@@ -90,7 +90,7 @@ make_compiler_image() {
         apt-get install -y -qq debootstrap >/dev/null
     fi
     local root=$work/compiler log=$work/debootstrap.log
-    if ! debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates "$suite" "$root" "$mirror" >"$log" 2>&1; then
+    if ! debootstrap --variant=minbase --include=gcc,libc6-dev,make,ca-certificates "$suite" "$root" "$mirror" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         die "debootstrap failed; its last lines are above"
     fi

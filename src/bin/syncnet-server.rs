@@ -15,8 +15,16 @@ use syncnet::server::{
     signals::{self, Signal},
 };
 
+#[cfg(unix)]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The allocator's settings, which it looks for under this name: no cache for each thread. There is a thread
+/// for each connection, and caches would cost an idle one as much as all the rest of it.
+// Unsafe is the promise that no other symbol has this name; jemalloc's own one is weak, to be replaced.
+#[cfg(unix)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static ALLOCATOR_SETTINGS: &[u8; 13] = b"tcache:false\0";
 
 /// Exit status if the command line, the configuration or the machine does not allow a start.
 const EXIT_CANNOT_START: u8 = 2;

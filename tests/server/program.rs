@@ -95,6 +95,35 @@ fn answers(port: u16) -> bool {
         && !line.is_empty()
 }
 
+/// A connection is a thread of its own, so whatever is kept for each thread is kept for each connection: an
+/// allocator's cache can be ten times all the rest.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_connection_costs_little_memory() {
+    const CONNECTIONS: u64 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, port) = program(&folder);
+    let running = start(&mut command, port);
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    // Each was answered once, so its threads have begun.
+    let connect = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"{\"msg_type\":\"ping\",\"sender_id\":\"idle\"}\n").unwrap();
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream
+    };
+    let mut connections: Vec<TcpStream> = (0..20).map(|_| connect()).collect();
+    let before = resident_kib();
+    connections.extend((0..CONNECTIONS).map(|_| connect()));
+    let each = resident_kib().saturating_sub(before) / CONNECTIONS;
+    assert!(each < 100, "an idle connection costs {each} KiB");
+}
+
 #[test]
 fn a_second_process_on_one_data_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
