@@ -51,7 +51,7 @@ def test_apprise(hooks):
 
 
 def test_alertmanager(hooks, tmp_path):
-    path = hooks.new("alerts")
+    path, own_path = hooks.new("alerts"), hooks.new("own")
     port = free_port()
     (tmp_path / "alertmanager.yml").write_text(
         json.dumps(
@@ -72,6 +72,13 @@ def test_alertmanager(hooks, tmp_path):
                                 "channel": "#alerts",
                                 "send_resolved": True,
                                 "text": "{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}",
+                            }
+                        ],
+                        # The form that Alertmanager has of its own.
+                        "webhook_configs": [
+                            {
+                                "url": f"http://127.0.0.1:{hooks.cluster.port(1)}{own_path}",
+                                "send_resolved": True,
                             }
                         ],
                     }
@@ -113,11 +120,15 @@ def test_alertmanager(hooks, tmp_path):
         wait_for("the alert", lambda: hooks.bodies("alerts"))
         past = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
         tell(endsAt=past)
-        wait_for("the end of the alert", lambda: len(hooks.bodies("alerts")) > 1)
+        for room in ("alerts", "own"):
+            wait_for("the end of the alert", lambda room=room: len(hooks.bodies(room)) > 1)
         fired, resolved = hooks.bodies("alerts")
+        own_fired, own_resolved = hooks.bodies("own")
     finally:
         manager.kill()
         manager.wait()
     # The title is a link to Alertmanager.
     assert fired.startswith("[FIRING:1] DiskFull (db1) (http://") and fired.endswith("\n97 %"), fired
     assert resolved.startswith("[RESOLVED] DiskFull"), resolved
+    assert own_fired == "[FIRING:1] DiskFull\nfiring: DiskFull (instance=db1)\n97 %", own_fired
+    assert own_resolved.startswith("[RESOLVED:1] DiskFull\nresolved: DiskFull (instance=db1)"), own_resolved

@@ -1,10 +1,11 @@
-//! Slack's attachments as lines of text.
+//! Slack's attachments as lines of text. Teams wraps its cards in a list of the same name.
 
 use serde_json::Value;
 
 use super::{
     blocks::{self, link_line},
     mrkdwn::plain,
+    teams,
     values::{list, text_of},
 };
 use crate::protocol::text::is_visible;
@@ -16,11 +17,16 @@ pub fn render(attachments: &Value, lines: &mut Vec<String>) {
         if attachment.is_object() {
             add(lines, &attachment["pretext"]);
             fields_of(attachment, true, lines);
+            if attachment["content"].is_object() {
+                teams::render(&attachment["content"], lines);
+            }
         } else {
             add(lines, attachment);
         }
-        if lines.len() == before {
-            add(lines, &attachment["fallback"]);
+        for name in ["fallback", "content"] {
+            if lines.len() == before {
+                add(lines, &attachment[name]);
+            }
         }
     }
 }

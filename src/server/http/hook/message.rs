@@ -1,9 +1,9 @@
-//! The message of an incoming webhook in Slack's format, as plain text. Pure.
+//! The message of an incoming webhook as plain text. Pure.
 
 use serde_json::Value;
 
 use super::{
-    attachments, blocks,
+    alerts, attachments, blocks, discord, fields, teams,
     values::{list, text_of},
 };
 use crate::protocol::{limits::DISPLAY_NAME_BYTES, text::is_visible};
@@ -25,24 +25,25 @@ pub struct Message {
 /// Reads a payload. `None` when it says nothing.
 pub fn read(payload: &Value) -> Option<Message> {
     let mut lines = Vec::new();
-    // If there are blocks, the text is for clients that cannot show them.
-    blocks::render(&payload["blocks"], &mut lines);
-    if lines.iter().all(|line| line == "---") {
-        lines.clear();
-        attachments::add(&mut lines, &payload["pretext"]);
-        attachments::add(&mut lines, &payload["text"]);
-    }
-    attachments::fields_of(payload, false, &mut lines);
-    if text_of(&payload["text"]).is_none() {
-        let said = OTHER_TEXTS.iter().find(|name| text_of(&payload[**name]).is_some());
-        said.into_iter().for_each(|name| attachments::add(&mut lines, &payload[*name]));
+    if teams::is_card(payload) {
+        teams::render(payload, &mut lines);
+    } else {
+        texts(payload, &mut lines);
     }
     attachments::render(&payload["attachments"], &mut lines);
-    if lines.is_empty() {
-        attachments::add(&mut lines, &payload["fallback"]);
+    discord::render(&payload["embeds"], &mut lines);
+    alerts::render(payload, &mut lines);
+    for name in ["fallback", "summary"] {
+        if lines.is_empty() {
+            attachments::add(&mut lines, &payload[name]);
+        }
     }
     if lines.is_empty() && list(&payload["blocks"]).next().is_some() {
         blocks::render(&payload["blocks"], &mut lines);
+    }
+    if !is_visible(&lines.join("")) {
+        // A form that is not known here, or one that says what it has to say in another place.
+        fields::render(payload, &mut lines);
     }
     let body = cut(lines.join("\n"));
     if !is_visible(&body) {
@@ -50,6 +51,22 @@ pub fn read(payload: &Value) -> Option<Message> {
     }
     let display_name = text_of(&payload["username"]).map(|name| short(&name)).filter(|name| !name.is_empty());
     Some(Message { body, display_name })
+}
+
+/// Adds what Slack shows above the attachments, and the texts of other chats.
+fn texts(payload: &Value, lines: &mut Vec<String>) {
+    // If there are blocks, the text is for clients that cannot show them.
+    blocks::render(&payload["blocks"], lines);
+    if lines.iter().all(|line| line == "---") {
+        lines.clear();
+        attachments::add(lines, &payload["pretext"]);
+        attachments::add(lines, &payload["text"]);
+    }
+    attachments::fields_of(payload, false, lines);
+    if text_of(&payload["text"]).is_none() {
+        let said = OTHER_TEXTS.iter().find(|name| text_of(&payload[**name]).is_some());
+        said.into_iter().for_each(|name| attachments::add(lines, &payload[*name]));
+    }
 }
 
 /// A name without characters that are not allowed, cut if it is too long.
@@ -128,6 +145,48 @@ mod tests {
                 "Backup\nall is well",
             ),
             (json!({ "content": "as Discord has it", "text": null }), "as Discord has it"),
+            (
+                json!({ "content": "c", "embeds": [{ "title": "t", "fields": [{ "name": "n", "value": "v" }] }] }),
+                "c\nt\nn: v",
+            ),
+            (
+                json!({ "@type": "MessageCard", "title": "first", "text": "then", "summary": "unsaid" }),
+                "first\nthen",
+            ),
+            (
+                json!({ "type": "message", "summary": "unsaid", "attachments": [
+                    { "contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null,
+                        "content": { "type": "AdaptiveCard", "body": [{ "type": "TextBlock", "text": "a card" }] } }] }),
+                "a card",
+            ),
+            (
+                json!({ "type": "AdaptiveCard", "body": [{ "type": "FactSet", "facts": [{ "title": "a", "value": "b" }] }] }),
+                "a: b",
+            ),
+            (
+                json!({ "version": "4", "status": "firing", "alerts": [
+                    { "status": "firing", "labels": { "alertname": "Down" }, "annotations": { "summary": "db1" } }] }),
+                "[FIRING:1]\nfiring: Down\ndb1",
+            ),
+            (
+                json!({ "title": "[FIRING:1] Down", "message": "**Firing**\n - alertname = Down", "alerts": [
+                    { "status": "firing", "labels": { "alertname": "Down" } }] }),
+                "[FIRING:1] Down\n**Firing**\n - alertname = Down",
+            ),
+            (
+                json!({ "title": "T", "message": "see below", "alerts": [
+                    { "status": "firing", "labels": { "alertname": "Down" } }] }),
+                "T\nsee below\nfiring: Down",
+            ),
+            (
+                json!({ "title": "[FIRING:1] Down", "message": "", "alerts": [
+                    { "status": "firing", "labels": { "alertname": "Down" }, "annotations": { "summary": "db1" } }] }),
+                "[FIRING:1] Down\nfiring: Down\ndb1",
+            ),
+            (json!({ "foo": "bar", "n": 7 }), "foo: bar\nn: 7"),
+            (json!({ "text": "", "host": { "name": "db1" } }), "host.name: db1"),
+            (json!({ "summary": "s" }), "s"),
+            (json!({ "username": "CI", "channel": "#x" }), "-"),
             (json!({ "text": "said", "message": "unsaid" }), "said"),
             (json!({ "text": 7 }), "7"),
             (json!({ "text": false }), "false"),

@@ -7,17 +7,26 @@
 //! | `message` | a payload as text, and a long text in pieces |
 //! | `blocks`, `attachments` | Slack's ways to say more than a text |
 //! | `mrkdwn` | Slack's markup as plain text |
+//! | `alerts`, `discord`, `teams`, `adaptive_card` | the forms of other senders |
+//! | `bare` | text without markup, as these senders write it |
+//! | `fields` | a payload of which nothing is known |
 //!
 //! Senders do not try again after a refusal, so as much as possible is accepted: an alert must not be lost
 //! for its form. After a lost answer they do try again, and must not post twice. So each message has an id
 //! that is made of what the sender sent (`RetryKey`), and the replicated log recognises a repeat, whichever
 //! server gets it.
 
+mod adaptive_card;
+mod alerts;
 mod attachments;
+mod bare;
 mod blocks;
 pub mod body;
+mod discord;
+mod fields;
 pub mod message;
 mod mrkdwn;
+mod teams;
 mod values;
 
 use self::{
