@@ -4,12 +4,15 @@
 //! `tests/cases/mentions.json` holds all of them to it.
 //!
 //! **Not a mention** is a name in a code block, a code span, a quote (a line that begins with `>`) or an
-//! address (of the web or of mail), or behind a letter or a digit.
+//! address (of the web or of mail), or behind a letter or a digit. Letters of scripts that put no spaces
+//! between words, or write much behind a name, do not count there: `日本@bob` and `@bobさん` name Bob.
 //!
 //! **The name** is the longest one that fits: of `@bob.Thanks` it is `bob.Thanks` if there is a user of that
 //! name, else `bob`. A name ends before punctuation and never in the middle of a word.
 
 use std::ops::Range;
+
+use unicode_script::{Script, UnicodeScript};
 
 use super::limits::NAME_BYTES;
 
@@ -121,7 +124,7 @@ fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut
     while let Some(letter) = text[at..].chars().next() {
         let rest = &text[at..];
         let previous = text[begin..at].chars().next_back();
-        let begins_word = !previous.is_some_and(char::is_alphanumeric);
+        let begins_word = !previous.is_some_and(is_in_word);
         at += match letter {
             '\\' if rest[1..].starts_with(is_escapable) => 2,
             '`' => code_span(rest),
@@ -135,6 +138,29 @@ fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut
             _ => letter.len_utf8(),
         };
     }
+}
+
+/// Whether a letter belongs to the word beside it. Names are of ASCII letters, so a letter of a script without
+/// spaces is never a part of one.
+fn is_in_word(letter: char) -> bool {
+    letter.is_alphanumeric() && !is_without_spaces(letter)
+}
+
+/// Whether a letter belongs to a script that puts no spaces between words, or to Hangul, in which particles
+/// follow a name without one.
+fn is_without_spaces(letter: char) -> bool {
+    matches!(
+        letter.script(),
+        Script::Han
+            | Script::Hiragana
+            | Script::Katakana
+            | Script::Hangul
+            | Script::Bopomofo
+            | Script::Thai
+            | Script::Lao
+            | Script::Khmer
+            | Script::Myanmar
+    ) || letter == 'ー'
 }
 
 fn is_escapable(letter: char) -> bool {
@@ -206,21 +232,23 @@ fn name_behind(before: &str, text: &str, take: &mut dyn FnMut(usize) -> bool) ->
         before.bytes().rev().take(64).take_while(|byte| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
         });
-    let is_mail = mailbox.clone().any(|byte| byte.is_ascii_alphanumeric())
-        && is_domain(text[..run].trim_end_matches(['.', '-', '_']));
+    let whole = text[..run].trim_end_matches(['.', '-', '_']);
+    let is_mail = mailbox.clone().any(|byte| byte.is_ascii_alphanumeric()) && is_domain(whole);
     let is_account =
         text[run..].strip_prefix('@').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
     if is_mail || is_account {
         return run;
     }
-    let fits = |length: &usize| !text[*length..].starts_with(char::is_alphanumeric);
+    // Behind a letter, `@bob.example` is the end of an address, or all of it is a name.
+    let shortest = if before.ends_with(char::is_alphanumeric) && is_domain(whole) { whole.len() } else { 1 };
+    let fits = |length: &usize| !text[*length..].starts_with(is_in_word);
     // A word that names all members is not the beginning of a longer one.
     let is_begun = |length: usize| {
         let mut behind = text[length..].chars();
         behind.next().is_some_and(|letter| matches!(letter, '-' | '_'))
-            && behind.next().is_some_and(char::is_alphanumeric)
+            && behind.next().is_some_and(is_in_word)
     };
-    let names = (1..=run.min(NAME_BYTES)).rev().filter(fits);
+    let names = (shortest..=run.min(NAME_BYTES)).rev().filter(fits);
     let mut names = names.filter(|length| !(is_group(&text[..*length]) && is_begun(*length)));
     names.find(|length| take(*length)).unwrap_or(0)
 }

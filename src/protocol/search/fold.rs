@@ -1,11 +1,12 @@
 //! One form of a letter: without case, accents and differences of typography, in every script.
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// Passes on the folded form of a character: its compatibility decomposition (NFKD) without marks and format
-/// characters, in full case folding, and letters that do not decompose as the letter that people type in
-/// their place. Nothing is left of a mark; several characters are left of `ß` or `㎏`.
+/// characters, in full case folding, letters that do not decompose as the letter that people type in their
+/// place, and decimal digits of every script as those of ASCII. Nothing is left of a mark; several characters
+/// are left of `ß` or `㎏`.
 ///
 /// Every character is folded by itself: the result for a text is the results for its characters. What NFKD
 /// would reorder are marks, and they are gone.
@@ -23,11 +24,22 @@ pub(super) fn fold(char: char, mut pass_on: impl FnMut(char)) {
             for lower in upper.to_lowercase().nfkd().filter(|part| !is_dropped(*part)) {
                 match REPLACED.binary_search_by_key(&lower, |(from, _)| *from) {
                     Ok(place) => REPLACED[place].1.chars().for_each(&mut pass_on),
-                    Err(_) => pass_on(lower),
+                    Err(_) => pass_on(digit(lower).unwrap_or(lower)),
                 }
             }
         }
     }
+}
+
+/// A decimal digit of any script, as the one of ASCII. Unicode has them in tens, from zero to nine, and two
+/// tens may touch.
+fn digit(char: char) -> Option<char> {
+    let is_digit = |char: &char| char.general_category() == GeneralCategory::DecimalNumber;
+    if char.is_ascii() || !is_digit(&char) {
+        return None;
+    }
+    let before = ('\0'..char).rev().take_while(is_digit).count();
+    char::from_digit((before % 10) as u32, 10)
 }
 
 /// A syllable of Hangul, composed.
@@ -46,7 +58,7 @@ fn is_dropped(char: char) -> bool {
         '\u{640}' | '\u{115f}' | '\u{1160}' | '\u{1f3fb}'..='\u{1f3ff}' => true,
         _ => {
             char.general_category_group() == GeneralCategoryGroup::Mark
-                || char.general_category() == unicode_properties::GeneralCategory::Format
+                || char.general_category() == GeneralCategory::Format
         }
     }
 }
@@ -159,6 +171,22 @@ mod tests {
             assert_eq!(folded(text), plain, "{text}");
             assert_eq!(folded(&folded(text)), folded(text), "{text}");
         }
+    }
+
+    #[test]
+    fn digits_of_every_script_are_those_of_ascii() {
+        for (text, plain) in [
+            ("٠١٢٣٤٥٦٧٨٩ ۴۵۶", "0123456789 456"),
+            ("०१२३४५६७८९ ২০২৬ ௧௨", "0123456789 2026 12"),
+            ("２０２６ 𝟗𝟘𝟙 ๓๑ ၄ ៥ 𑛐𑛙", "2026 901 31 4 5 09"),
+            ("二 Ⅳ ½", "二 iv 1⁄2"),
+        ] {
+            assert_eq!(folded(text), plain, "{text}");
+        }
+        let digits =
+            ('\0'..=char::MAX).filter(|char| char.general_category() == GeneralCategory::DecimalNumber);
+        let folded: String = digits.map(|char| folded(&char.to_string())).collect();
+        assert!(folded.len() > 600 && folded == "0123456789".repeat(folded.len() / 10), "{folded}");
     }
 
     #[test]

@@ -6,6 +6,12 @@ export const GROUPS = ["here", "channel"];
 
 const NAME_BYTES = 32;
 const LETTER = /[\p{Alphabetic}\p{N}]/u;
+// Letters that are never a part of the word beside them: scripts without spaces between words, and Hangul.
+const SPACELESS = new RegExp(
+  "[ー\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Hangul}\\p{Script=Bopomofo}" +
+    "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}]",
+  "u",
+);
 const ADDRESS = new RegExp(
   "[a-z][a-z0-9+.-]{0,31}:\\/\\/[^\\s<>\"'`]+|(?:mailto:|www\\.)[^\\s<>\"'`]+" +
     "|(?:[a-z0-9-]{1,63}\\.){1,8}[a-z]{2,24}(?::\\d{1,5})?\\/[^\\s<>\"'`]*",
@@ -14,22 +20,27 @@ const ADDRESS = new RegExp(
 const DOMAIN = /^(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}$/i;
 const RUN = /[A-Za-z0-9_.-]*/y;
 
-/** Whether a letter or a digit ends before `at`. @param {string} text @param {number} at */
-function isLetterBefore(text, at) {
+/** The character that ends before `at`. @param {string} text @param {number} at */
+function before(text, at) {
   const unit = text.charCodeAt(at - 1);
   const isPair = at > 1 && unit >= 0xdc00 && unit <= 0xdfff;
-  return at > 0 && LETTER.test(text.slice(isPair ? at - 2 : at - 1, at));
+  return at > 0 ? text.slice(isPair ? at - 2 : at - 1, at) : "";
 }
 
-/** @param {string} text @param {number} at */
-function isLetterAt(text, at) {
+/** Whether a character belongs to the word beside it. @param {string} character */
+function isInWord(character) {
+  return LETTER.test(character) && !SPACELESS.test(character);
+}
+
+/** The character at `at`. @param {string} text @param {number} at */
+function characterAt(text, at) {
   const point = text.codePointAt(at);
-  return point !== undefined && LETTER.test(String.fromCodePoint(point));
+  return point === undefined ? "" : String.fromCodePoint(point);
 }
 
 /** The length of the web address that begins at `at`, 0 for none. @param {string} text @param {number} at */
 export function addressAt(text, at) {
-  if (!/[A-Za-z0-9]/.test(text[at]) || isLetterBefore(text, at)) return 0;
+  if (!/[A-Za-z0-9]/.test(text[at]) || isInWord(before(text, at))) return 0;
   ADDRESS.lastIndex = at;
   return ADDRESS.exec(text)?.[0].length ?? 0;
 }
@@ -44,20 +55,23 @@ export function addressAt(text, at) {
  */
 export function nameAt(text, at, isName) {
   const none = { name: null, length: 0 };
-  if (isLetterBefore(text, at)) return none;
+  if (isInWord(before(text, at))) return none;
   RUN.lastIndex = at + 1;
   const run = RUN.exec(text)?.[0] ?? "";
   const end = at + 1 + run.length;
   const mailbox = /[A-Za-z0-9._%+-]*$/.exec(text.slice(Math.max(0, at - 64), at))?.[0] ?? "";
-  const isMail = /[A-Za-z0-9]/.test(mailbox) && DOMAIN.test(run.replace(/[._-]+$/, ""));
-  const isAccount = text[end] === "@" && isLetterAt(text, end + 1);
+  const whole = run.replace(/[._-]+$/, "");
+  const isMail = /[A-Za-z0-9]/.test(mailbox) && DOMAIN.test(whole);
+  const isAccount = text[end] === "@" && LETTER.test(characterAt(text, end + 1));
   if (isMail || isAccount) return { name: null, length: run.length };
-  for (let length = Math.min(run.length, NAME_BYTES); length > 0; length--) {
+  // Behind a letter, `@bob.example` is the end of an address, or all of it is a name.
+  const shortest = LETTER.test(before(text, at)) && DOMAIN.test(whole) ? whole.length : 1;
+  for (let length = Math.min(run.length, NAME_BYTES); length >= shortest; length--) {
     const next = at + 1 + length;
-    if (isLetterAt(text, next)) continue;
+    if (isInWord(characterAt(text, next))) continue;
     const name = run.slice(0, length);
     // A word that names all members is not the beginning of a longer one.
-    const isBegun = /[-_]/.test(text[next] ?? "") && isLetterAt(text, next + 1);
+    const isBegun = /[-_]/.test(text[next] ?? "") && isInWord(characterAt(text, next + 1));
     if (isBegun && GROUPS.includes(name.toLowerCase())) continue;
     if (isName(name)) return { name, length };
   }
