@@ -1,11 +1,14 @@
 //! The types between the screen's core and the rest: what it is told, and what it wants.
 //!
-//! They use the types of the protocol. Only `session` knows the client library.
+//! They use the types of the protocol and of typed commands. Only `session` knows the client library.
 
-use crate::protocol::{
-    Event, Request, RoomName, RoomSummary, UserName,
-    answer::{Hit, Member, PresenceState},
-    request::HistoryRange,
+use crate::{
+    client::terminal::secrets::PasswordKind,
+    protocol::{
+        Event, Request, RoomName, RoomSummary, UserName,
+        answer::{Hit, Member, PresenceState},
+        request::HistoryRange,
+    },
 };
 
 use super::model::preferences::Preferences;
@@ -185,12 +188,7 @@ pub enum News {
         line: String,
         /// Passwords that were typed for it before.
         secrets: Vec<String>,
-        /// What is asked for.
-        prompt: &'static str,
-        /// Whether it is asked for twice, because it is a new one.
-        twice: bool,
-        /// Whether it may be left empty.
-        optional: bool,
+        wanted: PasswordKind,
     },
     /// A command asks for a search.
     Search(String),

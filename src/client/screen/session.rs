@@ -273,9 +273,7 @@ impl ScreenSession {
             }
             Ok(typed) => (typed, vec![]),
             Err(Mistake::Secret(NoSecret::Needed(wanted))) => {
-                let (prompt, twice) = prompt(wanted);
-                let (line, optional) = (line.to_owned(), wanted == PasswordKind::Login);
-                return Ok(vec![News::SecretNeeded { line, secrets, prompt, twice, optional }]);
+                return Ok(vec![News::SecretNeeded { line: line.to_owned(), secrets, wanted }]);
             }
             Err(mistake) => return Ok(vec![wrong(&mistake)]),
         };
@@ -304,14 +302,4 @@ fn queued(message: &Message) -> News {
     let Message { client_msg_id, room, body, reply_to, .. } = message.clone();
     let reply_to = if let Some(Target::Seq(seq)) = reply_to { Some(seq) } else { None };
     News::Queued { room, client_msg_id, body, reply_to }
-}
-
-fn prompt(wanted: PasswordKind) -> (&'static str, bool) {
-    match wanted {
-        PasswordKind::Own => ("Your password", false),
-        PasswordKind::Login => ("Your password (nothing for a guest)", false),
-        PasswordKind::Chosen | PasswordKind::Next => ("A new password", true),
-        PasswordKind::Room => ("The password of the room", false),
-        PasswordKind::RoomChosen => ("A new password of the room", true),
-    }
 }

@@ -18,6 +18,7 @@ pub mod overlay;
 mod overlay_acts;
 pub mod preferences;
 pub mod room;
+pub mod secret_box;
 mod spans;
 
 use std::collections::{BTreeMap, VecDeque};

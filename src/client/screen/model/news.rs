@@ -11,6 +11,7 @@ use super::{
     overlay::{Overlay, Results},
     preferences::Notify,
     room::{Item, Joining, Outgoing, Room, ScrollPosition, State, is_anothers, names},
+    secret_box::SecretBox,
 };
 
 impl Model {
@@ -125,8 +126,8 @@ impl Model {
             News::SearchFailed { search, reason } => self.searched(search, Results::Failed(reason)),
             News::Paths { start, candidates } => self.offered(start, candidates),
             News::Said { title, lines } => self.said(title, lines),
-            News::SecretNeeded { line, secrets, prompt, twice, optional } => {
-                self.overlay = Some(Overlay::secret(line, secrets, prompt, twice, optional));
+            News::SecretNeeded { line, secrets, wanted } => {
+                self.overlay = Some(Overlay::Secret(SecretBox::new(line, secrets, wanted)));
             }
             News::Search(text) => self.search(&text),
             News::GoTo(room) => {
@@ -278,8 +279,18 @@ impl Model {
             EventKind::Renamed { name: new, .. } if !past => Some(new.clone()),
             _ => None,
         };
+        // What is unread may be less or more by this.
+        let changed = match &event.kind {
+            EventKind::Edited { target, .. } | EventKind::Deleted { target } if !past => Some(*target),
+            _ => None,
+        };
         let room = self.room_of(&name);
         room.take(event, !past);
+        let counts = |target| room.last_read.is_some_and(|last_read| target > last_read);
+        if changed.is_some_and(counts) && !room.recount(&me) {
+            self.ask_rooms(true);
+        }
+        let room = self.room_of(&name);
         if sends_away {
             room.joining = Joining::Refused("you were sent out of the room".into());
         }

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::KeyEvent;
 
 use crate::protocol::{RoomName, UserName, answer::Hit};
 
-use super::{Model, composer::Composer, fuzzy::fit};
+use super::{Model, composer::Composer, fuzzy::fit, secret_box::SecretBox};
 
 /// Entries that the switcher shows.
 const ENTRIES_MAX: usize = 50;
@@ -111,21 +111,7 @@ pub enum Overlay {
         field: Field,
     },
     Question(Question),
-    Secret {
-        /// The command that needs it.
-        line: String,
-        /// Passwords that were typed for it before.
-        secrets: Vec<String>,
-        /// What is asked for.
-        prompt: &'static str,
-        /// Whether it is asked for twice.
-        twice: bool,
-        /// Whether it may be left empty.
-        optional: bool,
-        /// The password that was typed the first time.
-        first: Option<String>,
-        field: Field,
-    },
+    Secret(SecretBox),
 }
 
 impl Overlay {
@@ -139,17 +125,6 @@ impl Overlay {
         Overlay::Text { title, lines, top: 0 }
     }
 
-    /// A password for a command.
-    pub fn secret(
-        line: String,
-        secrets: Vec<String>,
-        prompt: &'static str,
-        twice: bool,
-        optional: bool,
-    ) -> Overlay {
-        Overlay::Secret { line, secrets, prompt, twice, optional, first: None, field: Field::default() }
-    }
-
     /// Whether it is the search of this number.
     pub fn is_search(&self, number: u64) -> bool {
         matches!(self, Overlay::Search(search) if search.number == number)
@@ -158,10 +133,9 @@ impl Overlay {
     /// The line that is typed in it.
     pub fn field_mut(&mut self) -> Option<&mut Field> {
         match self {
-            Overlay::Switcher { field, .. }
-            | Overlay::React { field, .. }
-            | Overlay::Secret { field, .. } => Some(field),
+            Overlay::Switcher { field, .. } | Overlay::React { field, .. } => Some(field),
             Overlay::Search(search) => Some(&mut search.field),
+            Overlay::Secret(secret) => Some(&mut secret.field),
             Overlay::Help { .. } | Overlay::Text { .. } | Overlay::Question(_) => None,
         }
     }

@@ -15,7 +15,7 @@ use super::{
     },
     Model,
     acts::place,
-    overlay::{Field, Overlay, Question, REACTIONS, Results, Search},
+    overlay::{Overlay, Question, REACTIONS, Results, Search},
 };
 
 impl Model {
@@ -41,6 +41,8 @@ impl Model {
                     *top = (*top).min(last);
                 }
             }
+            // As in other programs that show pages.
+            (Overlay::Help { .. } | Overlay::Text { .. }, None) if is_letter(event, 'q') => return,
             (Overlay::Help { .. }, None) if keys::action(Place::EmptyInput, event) == Some(Action::Help) => {
                 return;
             }
@@ -90,7 +92,15 @@ impl Model {
                     _ => {}
                 }
             }
-            (Overlay::Secret { .. }, action) => return self.key_in_secret(overlay, action, event),
+            (Overlay::Secret(secret), Some(Action::Accept)) => {
+                if secret.accept() {
+                    let (line, secrets) = (secret.line.clone(), std::mem::take(&mut secret.secrets));
+                    let room = self.current_room().map(|room| room.name.clone());
+                    self.wish(Wish::Command { line, room, secrets });
+                    return;
+                }
+            }
+            (Overlay::Secret(secret), _) => drop(secret.field.type_key(event)),
             _ => {}
         }
         self.overlay = Some(overlay);
@@ -117,31 +127,6 @@ impl Model {
                 let (search, text) = (search.number, search.field.text());
                 self.wish(Wish::Search { search, text });
                 false
-            }
-        }
-    }
-
-    fn key_in_secret(&mut self, overlay: Overlay, action: Option<Action>, event: KeyEvent) {
-        let Overlay::Secret { line, mut secrets, prompt, twice, optional, first, mut field } = overlay else {
-            return;
-        };
-        if action != Some(Action::Accept) {
-            field.type_key(event);
-            self.overlay = Some(Overlay::Secret { line, secrets, prompt, twice, optional, first, field });
-            return;
-        }
-        let typed = field.text();
-        match first {
-            _ if typed.is_empty() && !optional => self.complain("no password was typed"),
-            None if twice => {
-                let (first, field) = (Some(typed), Field::default());
-                self.overlay = Some(Overlay::Secret { line, secrets, prompt, twice, optional, first, field });
-            }
-            Some(first) if first != typed => self.complain("the two are not the same"),
-            _ => {
-                secrets.push(typed);
-                let room = self.current_room().map(|room| room.name.clone());
-                self.wish(Wish::Command { line, room, secrets });
             }
         }
     }

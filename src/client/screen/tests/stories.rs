@@ -7,13 +7,16 @@ use ratatui::{
 
 use super::world::{NOW_MS, World, event, message, room, summary, user, with};
 use crate::{
-    client::screen::{
-        model::{
-            Input,
-            preferences::{Notify, Preferences},
-            room::{Item, ScrollPosition},
+    client::{
+        screen::{
+            model::{
+                Input,
+                preferences::{Notify, Preferences},
+                room::{Item, ScrollPosition},
+            },
+            news::{News, Wish},
         },
-        news::{News, Wish},
+        terminal::secrets::PasswordKind,
     },
     protocol::{
         EventKind, Request,
@@ -420,14 +423,8 @@ fn commands_go_their_way_and_passwords_are_not_remembered() {
     world.types("/password");
     world.key(KeyCode::Enter);
     world.take_wishes();
-    let (line, prompt) = ("/password".to_owned(), "A new password");
-    world.news(News::SecretNeeded {
-        line,
-        secrets: vec!["old".into()],
-        prompt,
-        twice: true,
-        optional: false,
-    });
+    let (line, wanted) = ("/password".to_owned(), PasswordKind::Next);
+    world.news(News::SecretNeeded { line, secrets: vec!["old".into()], wanted });
     world.types("hunter22");
     assert!(!world.text().contains("hunter") && world.text().contains("••••••••"));
     world.key(KeyCode::Enter);
@@ -442,6 +439,84 @@ fn commands_go_their_way_and_passwords_are_not_remembered() {
     world.ctrl('c');
     world.news(News::Said { title: "/who".into(), lines: vec!["* in lobby: alice".into()] });
     assert!(world.text().contains("in lobby: alice"));
+}
+
+/// What is typed behind a mistake must not be said in the room.
+#[test]
+fn a_password_is_asked_for_until_it_can_be_one() {
+    let mut world = World::team(100, 30);
+    world.news(News::SecretNeeded {
+        line: "/register".into(),
+        secrets: vec![],
+        wanted: PasswordKind::Chosen,
+    });
+    for (typed, shown) in [
+        ("", "no password was typed"),
+        ("short", "password must have at least 8 characters"),
+        ("correct horse", "The same once more"),
+        ("correct house", "the two were not the same"),
+        ("correct horse", "The same once more"),
+    ] {
+        world.types(typed);
+        world.key(KeyCode::Enter);
+        assert!(world.text().contains(shown), "{typed}: {}", world.text());
+    }
+    assert_eq!(sends(&world.take_wishes()), []);
+    world.types("correct horse");
+    world.key(KeyCode::Enter);
+    let wishes = world.take_wishes();
+    let is_asked = |wish: &Wish| {
+        matches!(wish, Wish::Command { line, secrets, .. }
+            if line == "/register" && secrets == &["correct horse"])
+    };
+    assert!(wishes.iter().any(is_asked), "{wishes:?}");
+    assert!(world.model.overlay.is_none());
+}
+
+#[test]
+fn what_is_unread_follows_edits_and_deletions() {
+    let mut world = World::team(100, 30);
+    world.types("x");
+    world.ctrl('u');
+    let counts = |world: &World| {
+        let lobby = world.model.current_room().unwrap();
+        (lobby.unread, lobby.mentions)
+    };
+    world.happens(message("lobby", 13, "bob", 0, "one"));
+    world.happens(message("lobby", 14, "bob", 0, "two @alice"));
+    assert_eq!(counts(&world), (2, 1));
+    let edited = |target, body: &str| EventKind::Edited { target, body: Some(body.into()) };
+    world.happens(event("lobby", 15, "bob", 0, edited(13, "one, @alice.")));
+    assert_eq!(counts(&world), (2, 2));
+    world.happens(event("lobby", 16, "bob", 0, edited(14, "two `@alice`")));
+    assert_eq!(counts(&world), (2, 1));
+    world.happens(event("lobby", 17, "bob", 0, EventKind::Deleted { target: 13 }));
+    assert_eq!(counts(&world), (1, 0));
+    // If not everything unread is known here, the servers count.
+    world.take_wishes();
+    world.happens(message("dev", 900, "bob", 0, "far behind"));
+    world.take_wishes();
+    world.happens(event("dev", 901, "bob", 0, EventKind::Deleted { target: 900 }));
+    let asks = |wish: &Wish| matches!(wish, Wish::Ask(Request::Rooms(Rooms { joined: true, .. })));
+    assert!(world.take_wishes().iter().any(asks));
+}
+
+/// The box of a question may cover the message, and a long text has more lines than the input shows.
+#[test]
+fn what_is_out_of_sight_is_told() {
+    let mut world = World::team(100, 30);
+    world.ctrl('s');
+    world.key(KeyCode::Char('d'));
+    assert!(world.text().contains("carol: No hurry"), "{}", world.text());
+    world.key(KeyCode::Char('n'));
+    world.key(KeyCode::Esc);
+    world.handle(Input::Paste("1\n2\n3\n4\n5\n6\n7\n8".into()));
+    assert!(world.text().contains("─ ↑ 2 lines more ─"), "{}", world.text());
+    world.ctrl('c');
+    assert!(!world.text().contains("lines more"));
+    world.key(KeyCode::F(1));
+    world.key(KeyCode::Char('q'));
+    assert!(world.model.overlay.is_none());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ratatui::{
     widgets::Widget,
 };
 
-use crate::client::terminal::commands::COMMANDS;
+use crate::{client::terminal::commands::COMMANDS, protocol::text::counted};
 
 use super::{
     super::model::{
@@ -58,6 +58,13 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
             Aim::Say => (typists(model), theme.dim()),
         }
     };
+    let (hidden, _) = room.composer.area().scroll_offset();
+    let left = match u64::from(hidden) {
+        0 => left,
+        rows => {
+            format!(" ↑ {} more{}", counted(rows, "line"), if left.is_empty() { " " } else { " ·" }) + &left
+        }
+    };
     let right = below(model, room);
     let right_columns = width(&right);
     if right_columns > 0 && right_columns + 2 < columns {
@@ -70,7 +77,8 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn beginning(room: &Room, seq: u64) -> String {
+/// The author of a message, and the beginning of its first line.
+pub fn beginning(room: &Room, seq: u64) -> String {
     match room.message(seq) {
         Some((event, message)) => {
             let text = lines(&message.body).into_iter().next().unwrap_or_default();

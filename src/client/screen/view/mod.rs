@@ -51,8 +51,9 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
     messages::draw(model, layout.messages, buffer, &mut drawn.links);
     sides::rooms(model, layout.rooms, buffer);
     sides::members(model, layout.members, buffer);
-    input::rule(model, layout.rule, buffer);
     drawn.cursor = input::draw(model, layout.input, buffer);
+    // Behind the input, which has scrolled by now.
+    input::rule(model, layout.rule, buffer);
     input::offers(model, layout.input, area, buffer);
     status::draw(model, layout.status, buffer);
     if let Some(overlay) = &model.overlay {

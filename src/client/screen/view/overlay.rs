@@ -20,9 +20,10 @@ use super::{
             Model,
             overlay::{Field, Overlay, Question, REACTIONS, Results, Search},
             preferences::SET_USAGE,
+            secret_box::SecretBox,
         },
     },
-    clear, clock,
+    clear, clock, input,
     text::{Piece, cut, one_line, span, width, wrap},
 };
 
@@ -59,10 +60,7 @@ pub fn draw(model: &Model, overlay: &Overlay, area: Rect, buffer: &mut Buffer) -
         Overlay::Search(overlay) => search(model, overlay, area, buffer),
         Overlay::React { field, .. } => react(model, field, area, buffer),
         Overlay::Question(question) => ask(model, question, area, buffer),
-        Overlay::Secret { prompt, optional, first, field, .. } => {
-            let prompt = if first.is_some() { "Once more" } else { prompt };
-            secret(model, prompt, *optional, field, area, buffer)
-        }
+        Overlay::Secret(typed) => secret(model, typed, area, buffer),
     }
 }
 
@@ -335,14 +333,22 @@ fn react(model: &Model, typed: &Field, area: Rect, buffer: &mut Buffer) -> Optio
 }
 
 fn ask(model: &Model, question: &Question, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    let (title, text) = match question {
-        Question::Delete(_) => ("Delete", "Delete this message for everyone?".to_owned()),
+    let (title, text, about) = match question {
+        Question::Delete(seq) => {
+            let about = model.current_room().map(|room| input::beginning(room, *seq));
+            ("Delete", "Delete this message for everyone?".to_owned(), about.unwrap_or_default())
+        }
         Question::SendLines(count) => {
-            ("Send", format!("Send {} as one message?", counted(*count as u64, "line")))
+            ("Send", format!("Send {} as one message?", counted(*count as u64, "line")), String::new())
         }
     };
     let inner = frame(model, title, area, (48, 5), buffer);
-    buffer.set_stringn(inner.x, inner.y, text, inner.width.into(), model.theme.text());
+    let columns = usize::from(inner.width);
+    buffer.set_stringn(inner.x, inner.y, text, columns, model.theme.text());
+    if inner.height > 1 {
+        // The box may cover the message.
+        buffer.set_stringn(inner.x, inner.y + 1, cut(&about, columns), columns, model.theme.dim());
+    }
     if inner.height > 2 {
         let keys = "y or Enter: yes    n or Esc: no";
         buffer.set_stringn(inner.x, inner.y + 2, keys, inner.width.into(), model.theme.dim());
@@ -350,20 +356,17 @@ fn ask(model: &Model, question: &Question, area: Rect, buffer: &mut Buffer) -> O
     None
 }
 
-fn secret(
-    model: &Model,
-    prompt: &str,
-    optional: bool,
-    typed: &Field,
-    area: Rect,
-    buffer: &mut Buffer,
-) -> Option<Position> {
-    let inner = frame(model, prompt, area, (48, 5), buffer);
+fn secret(model: &Model, typed: &SecretBox, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let inner = frame(model, typed.title(), area, (54, 5), buffer);
     let dots = |text: String| "•".repeat(text.chars().count());
-    let cursor = field(model, "❯ ", &dots(typed.text()), &dots(typed.before_cursor()), inner, buffer);
+    let (text, before) = (dots(typed.field.text()), dots(typed.field.before_cursor()));
+    let cursor = field(model, "❯ ", &text, &before, inner, buffer);
+    let columns = usize::from(inner.width);
+    if let Some(wrong) = typed.wrong.as_ref().filter(|_| inner.height > 1) {
+        buffer.set_stringn(inner.x, inner.y + 1, cut(wrong, columns), columns, model.theme.bad());
+    }
     if inner.height > 2 {
-        let keys = if optional { "Enter · nothing for a guest · Esc" } else { "Enter · Esc gives up" };
-        buffer.set_stringn(inner.x, inner.y + 2, keys, inner.width.into(), model.theme.dim());
+        buffer.set_stringn(inner.x, inner.y + 2, typed.keys(), columns, model.theme.dim());
     }
     cursor
 }

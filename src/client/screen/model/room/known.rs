@@ -1,7 +1,12 @@
 //! Which events of a room are known. They are taken in as they come or page by page, and applied to the
 //! messages and members that they are about; what is far from the reader is forgotten.
 
-use crate::protocol::{Event, EventKind, Message, UserName, answer::Member, request::HistoryRange};
+use crate::protocol::{
+    Event, EventKind, Message, UserName,
+    answer::Member,
+    mentions::{is_group, mentioned},
+    request::HistoryRange,
+};
 
 use super::Room;
 
@@ -9,6 +14,9 @@ use super::Room;
 pub(super) const EVENTS_MAX: usize = 20_000;
 /// Events that are kept of a room that is not shown.
 pub(super) const EVENTS_BEHIND: usize = 500;
+
+/// Roles of those who may name a whole room.
+const KEEPS_ORDER: [&str; 2] = ["owner", "moderator"];
 
 impl Room {
     /// Takes in one event. `live`: it has just happened, or follows without a gap what is known.
@@ -121,6 +129,10 @@ impl Room {
             }
             _ => return,
         };
+        let mentions = match &event.kind {
+            EventKind::Edited { body: Some(body), .. } => self.names_in(body, author),
+            _ => vec![],
+        };
         let Some(EventKind::Message(message)) = self.events.get_mut(&target).map(|event| &mut event.kind)
         else {
             return;
@@ -130,6 +142,7 @@ impl Room {
                 if message.edited.is_none_or(|seq| seq <= event.seq) =>
             {
                 message.body.clone_from(body);
+                message.mentions = mentions;
                 message.edited = Some(event.seq);
             }
             EventKind::Deleted { .. } => {
@@ -142,6 +155,18 @@ impl Room {
             EventKind::Reaction { emoji, remove, .. } => react(message, emoji, author, *remove),
             _ => {}
         }
+    }
+
+    /// Whom a new text of a message names, by the servers' rule: the event of an edit does not say it.
+    fn names_in(&self, body: &str, author: &UserName) -> Vec<UserName> {
+        let member = |name: &UserName| self.members.iter().find(|member| member.username.key() == name.key());
+        let keeps_order = member(author).is_some_and(|member| KEEPS_ORDER.contains(&member.role.as_str()));
+        let is_name = |name: &str| {
+            let user = UserName::new(name);
+            let is_user = |user: &UserName| user.key() == self.me || member(user).is_some();
+            if is_group(name) { keeps_order } else { user.as_ref().is_some_and(is_user) }
+        };
+        mentioned(body, is_name).into_iter().filter_map(UserName::new).collect()
     }
 
     fn change_members(&mut self, event: &Event) {

@@ -80,6 +80,8 @@ pub enum Joining {
 #[derive(Debug)]
 pub struct Room {
     pub name: RoomName,
+    /// The user.
+    me: UserKey,
     /// The other user, in a direct conversation.
     pub other: Option<UserName>,
     /// What it is about.
@@ -129,6 +131,7 @@ impl Room {
         let other = name.direct_pair().map(|(one, other)| if one.key() == *me { other } else { one });
         Room {
             name,
+            me: me.clone(),
             other,
             topic: String::new(),
             joining: Joining::Asked,
@@ -213,21 +216,22 @@ impl Room {
         }
     }
 
-    /// Counts unread messages anew, if everything behind `last_read` is known.
-    pub fn recount(&mut self, me: &UserKey) {
-        let Some(last_read) = self.last_read else { return };
+    /// Counts unread messages anew, if everything behind `last_read` is known; whether it is.
+    pub fn recount(&mut self, me: &UserKey) -> bool {
+        let Some(last_read) = self.last_read else { return false };
         if last_read >= self.last_seq {
             (self.unread, self.mentions) = (0, 0);
-            return;
+            return true;
         }
         let is_known = self.spans.around(last_read + 1).is_some_and(|(_, to)| self.is_present(to));
         if !is_known {
-            return;
+            return false;
         }
         let unread = self.events.range(last_read + 1..).map(|(_, event)| event);
         let unread: Vec<&Event> = unread.filter(|event| is_anothers(event, me)).collect();
         self.mentions = unread.iter().filter(|event| names(event, me)).count() as u64;
         self.unread = unread.len() as u64;
+        true
     }
 }
 
