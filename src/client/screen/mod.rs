@@ -18,6 +18,7 @@ mod preferences_file;
 mod session;
 mod shell;
 mod terminal;
+mod uneven;
 pub mod view;
 
 pub use shell::run;

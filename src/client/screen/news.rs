@@ -129,6 +129,11 @@ pub enum News {
         /// Whether they are invited now.
         invited: bool,
     },
+    /// There is no history for the user.
+    HistoryRefused {
+        room: RoomName,
+        reason: String,
+    },
     /// A page of history.
     History {
         room: RoomName,
@@ -182,6 +187,8 @@ pub enum News {
         title: String,
         lines: Vec<String>,
     },
+    /// Something was asked of the servers, now or once there is one.
+    Asked,
     /// A command needs a password.
     SecretNeeded {
         /// The command, to be given once more with the passwords.

@@ -1,7 +1,7 @@
 //! The one place at which the screen uses the client library: its updates become [`News`], a [`Wish`] becomes
 //! calls.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use crossbeam_channel::Receiver;
 
@@ -26,7 +26,7 @@ use crate::{
     },
     protocol::{
         Answer, Request, RoomName, UserName,
-        request::{History, Members, Rooms},
+        request::{History, Kind, Members, Rooms},
     },
 };
 
@@ -68,6 +68,11 @@ impl ScreenSession {
     /// The updates of the client; another channel after a login as another user.
     pub fn updates(&self) -> Receiver<Update> {
         self.session.client.updates().clone()
+    }
+
+    /// What was asked for and is not answered yet.
+    pub fn unanswered(&self) -> Vec<String> {
+        self.session.notes.take_waiting(Duration::ZERO)
     }
 
     /// The messages of earlier runs that still wait.
@@ -149,6 +154,7 @@ impl ScreenSession {
     /// told.
     fn answered(&mut self, tag: u64, reply: Reply) -> io::Result<Vec<News>> {
         let next = reply.next();
+        self.session.notes.answered(tag);
         let search = self.searches.remove(&tag);
         Ok(match (reply.request, reply.outcome) {
             (Request::History(History { room, range, .. }), Outcome::Done(Answer::History(page))) => {
@@ -176,6 +182,11 @@ impl ScreenSession {
                     }
                 }]
             }
+            (Request::History(History { room, .. }), Outcome::Refused(refusal))
+                if !refusal.code.retryable() =>
+            {
+                vec![News::HistoryRefused { room, reason: refusal.reason }]
+            }
             // The lists of rooms and members are requested again anyway.
             (Request::Rooms(_) | Request::Members(_), _) | (_, Outcome::Done(_)) => vec![],
             (request, outcome) => {
@@ -197,7 +208,14 @@ impl ScreenSession {
             Wish::Send { room, body, reply_to: Some(seq) } => {
                 self.session.client.reply(&room, Target::Seq(seq), &body)?;
             }
-            Wish::Ask(request) => drop(self.ask(request)?),
+            Wish::Ask(request) => {
+                let what = (request.kind() == Kind::Write).then(|| request.msg_type());
+                let tag = self.ask(request)?;
+                if let Some(what) = what {
+                    self.session.notes.asked(tag, what);
+                    return Ok(Ok(vec![News::Asked]));
+                }
+            }
             Wish::Join(room) => self.session.client.join(&room)?,
             Wish::Search { search, text } => {
                 let read =
@@ -286,6 +304,7 @@ impl ScreenSession {
                 let lines = text.lines().map(str::to_owned).collect();
                 news.push(News::Said { title: line.to_owned(), lines });
             }
+            Ok(session::Outcome::Asked(_)) => news.push(News::Asked),
             Ok(_) => {}
             Err(mistake) => news = vec![wrong(&mistake)],
         }

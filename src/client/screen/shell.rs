@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::{
     client::{
-        terminal::{options::Settings, signals::Signals},
+        terminal::{options::Settings, show, signals::Signals},
         update::Update,
     },
     protocol::text::counted,
@@ -62,7 +62,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
     let end = signals.told();
     let screen = Screen::take(preferences.mouse)?;
     let size = screen.size()?;
-    let model = Model::new(now_ms(), start(settings, &session, size, preferences));
+    let model = Model::new(now_ms(), start(settings, &session, size, preferences.clone()));
     let (keys, pause) = read_keys()?;
     let updates = session.updates();
     let mut shell =
@@ -71,15 +71,40 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
         shell.model.handle(now_ms(), Input::News(news));
     }
     let status = shell.run();
-    let Shell { screen, session, model, .. } = shell;
+    let Shell { screen, session, model, preferences_file, .. } = shell;
     drop(screen);
+    let unanswered = session.unanswered();
     drop(session);
-    let waiting: usize = model.rooms.values().map(|room| room.waiting()).sum();
+    let at_end = model.preferences_at_end();
+    let kept = if at_end == preferences { Ok(()) } else { preferences_file.keep(&at_end) };
+    let waiting = model.rooms.values().map(|room| room.waiting()).sum();
+    // The terminal may be gone.
+    let _ = say_last(&mut io::stdout(), waiting, at_end.drafts.len(), &unanswered, &kept);
+    let is_done = unanswered.is_empty() && kept.is_ok();
+    status.map(|status| if is_done { status } else { NOT_DONE })
+}
+
+/// Says what is not done when the program ends.
+fn say_last(
+    out: &mut dyn io::Write,
+    waiting: usize,
+    drafts: usize,
+    unanswered: &[String],
+    kept: &io::Result<()>,
+) -> io::Result<()> {
     if waiting > 0 {
         let messages = counted(waiting as u64, "message");
-        println!("* {messages} not acknowledged yet; the next run sends what is left");
+        writeln!(out, "* {messages} not acknowledged yet; the next run sends what is left")?;
     }
-    status
+    match kept {
+        Ok(()) if drafts > 0 => writeln!(out, "* {} kept for the next run", counted(drafts as u64, "draft"))?,
+        Ok(()) => {}
+        Err(error) => writeln!(out, "! {error}: what you had not sent is lost")?,
+    }
+    for what in unanswered {
+        writeln!(out, "! not answered, and not tried again: {}", show::harmless(what))?;
+    }
+    Ok(())
 }
 
 fn start(settings: &Settings, session: &ScreenSession, size: Size, preferences: Preferences) -> Start {

@@ -19,13 +19,14 @@ use ratatui::{
         },
         execute, queue,
         style::Print,
-        terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
+        terminal::{self, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen},
     },
     layout::{Position, Size},
 };
 
 use super::{
     model::Model,
+    uneven::{self, UnevenRows},
     view::{self, Link, text::one_line},
 };
 
@@ -37,6 +38,7 @@ pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     /// The web addresses of the last picture.
     links: Vec<Link>,
+    uneven: UnevenRows,
     has_links: bool,
     mouse: bool,
 }
@@ -53,7 +55,8 @@ impl Screen {
         // The console of Linux and old multiplexers print sequences that they do not know.
         let term = env::var("TERM").unwrap_or_default();
         let has_links = !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad));
-        let mut screen = Screen { terminal, links: vec![], has_links, mouse: false };
+        let mut screen =
+            Screen { terminal, links: vec![], uneven: UnevenRows::default(), has_links, mouse: false };
         screen.enter()?;
         screen.set_mouse(mouse)?;
         Ok(screen)
@@ -62,7 +65,8 @@ impl Screen {
     fn enter(&mut self) -> io::Result<()> {
         terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
-        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)
+        // A row that takes more columns than it should must not run into the next one.
+        execute!(stdout(), EnterAlternateScreen, DisableLineWrap, EnableBracketedPaste, EnableFocusChange)
     }
 
     /// Switches on or off that the program gets the mouse's events.
@@ -86,18 +90,39 @@ impl Screen {
                 frame.set_cursor_position(cursor);
             }
         })?;
-        if self.has_links && drawn.links != self.links {
+        if !self.has_links {
+            drawn.links.clear();
+        }
+        let uneven = self.uneven.to_paint(frame.buffer);
+        if !uneven.is_empty() || drawn.links != self.links {
             let buffer = frame.buffer.clone();
+            queue!(stdout(), Hide)?;
+            self.paint_rows(&buffer, &uneven)?;
             self.paint_links(&buffer, &drawn)?;
+            if let Some(cursor) = drawn.cursor {
+                self.terminal.backend_mut().set_cursor_position(cursor)?;
+                queue!(stdout(), Show)?;
+            }
+            stdout().flush()?;
         }
         self.links = drawn.links;
+        Ok(())
+    }
+
+    /// Paints whole rows; their links are painted behind it.
+    fn paint_rows(&mut self, buffer: &Buffer, rows: &[u16]) -> io::Result<()> {
+        self.links.retain(|link| !rows.contains(&link.at.y));
+        for &y in rows {
+            for run in uneven::runs(buffer, y) {
+                self.terminal.backend_mut().draw(run.into_iter())?;
+            }
+        }
         Ok(())
     }
 
     /// Paints the cells once more that have another address than before: their letters may be the same.
     fn paint_links(&mut self, buffer: &Buffer, drawn: &view::Drawn) -> io::Result<()> {
         let mut out = stdout();
-        queue!(out, Hide)?;
         let gone = self.links.iter().filter(|link| !drawn.links.contains(link));
         let new = drawn.links.iter().filter(|link| !self.links.contains(link));
         for (link, address) in
@@ -121,17 +146,13 @@ impl Screen {
                 .collect();
             self.terminal.backend_mut().draw(cells.into_iter())?;
         }
-        queue!(out, Print("\u{1b}]8;;\u{1b}\\"))?;
-        if let Some(cursor) = drawn.cursor {
-            self.terminal.backend_mut().set_cursor_position(cursor)?;
-            queue!(out, Show)?;
-        }
-        out.flush()
+        queue!(out, Print("\u{1b}]8;;\u{1b}\\"))
     }
 
     /// Paints everything anew with the next picture.
     pub fn forget(&mut self) -> io::Result<()> {
         self.links.clear();
+        self.uneven.forget();
         self.terminal.clear()
     }
 
@@ -184,6 +205,7 @@ fn restore() {
         DisableMouseCapture,
         DisableFocusChange,
         DisableBracketedPaste,
+        EnableLineWrap,
         LeaveAlternateScreen,
         Show
     );

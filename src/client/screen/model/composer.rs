@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::{CursorMove, Input, Key, TextArea, WrapMode};
 
-use crate::protocol::text::is_harmful;
+use crate::{client::terminal::typed::Typed, protocol::text::is_harmful};
 
 /// Texts that were sent and are remembered.
 const HISTORY_MAX: usize = 200;
@@ -102,6 +102,15 @@ impl Composer {
         self.set(&aside);
         self.aim = Aim::Say;
         text
+    }
+
+    /// What was begun and can be gone on with later: not an edit, and nothing that may hold a password.
+    pub fn draft(&self) -> Option<String> {
+        let text = match self.aim {
+            Aim::Edit(_) => self.put_aside.clone().unwrap_or_default(),
+            Aim::Say | Aim::Reply(_) => self.text(),
+        };
+        Some(text).filter(|text| !text.trim().is_empty() && !Typed::is_secret(text))
     }
 
     /// Remembers a text that was sent.

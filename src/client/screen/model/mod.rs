@@ -287,8 +287,22 @@ impl Model {
 
     /// The room of this name, which is added if there is none.
     fn room_of(&mut self, name: &RoomName) -> &mut Room {
-        let me = self.me.clone();
-        self.rooms.entry(name.key()).or_insert_with(|| Room::new(name.clone(), &me))
+        let (me, drafts) = (self.me.clone(), &mut self.preferences.drafts);
+        self.rooms.entry(name.key()).or_insert_with(|| {
+            let mut room = Room::new(name.clone(), &me);
+            if let Some(draft) = drafts.remove(&name.key()) {
+                room.composer.set(&draft);
+            }
+            room
+        })
+    }
+
+    /// The preferences with what is written and not sent, to go on with in the next run.
+    pub fn preferences_at_end(&self) -> Preferences {
+        let mut preferences = self.preferences.clone();
+        let drafts = self.rooms.iter().filter_map(|(key, room)| Some((key.clone(), room.composer.draft()?)));
+        preferences.drafts.extend(drafts);
+        preferences
     }
 
     fn wish(&mut self, wish: Wish) {

@@ -54,8 +54,13 @@ impl Model {
             }
             News::Left(room) => self.left(&room),
             News::RoomRefused { room, reason } => {
-                self.room_of(&room).joining = Joining::Refused(reason.clone());
-                self.complain(format!("{room}: {reason}"));
+                // A room that was given up meanwhile stays away.
+                let (me, reason_told) = (self.me.clone(), reason.clone());
+                if let Some(room) = self.rooms.get_mut(&room.key()) {
+                    room.joining = Joining::Refused(reason);
+                    room.asked.clear();
+                }
+                self.complain(format!("{}: {reason_told}", Room::new(room, &me).title()));
             }
             News::RoomRestarted(name) => {
                 self.room_of(&name).begin_anew();
@@ -122,10 +127,21 @@ impl Model {
                 room.members.extend(members);
                 room.member_count = room.member_count.max(room.members.len() as u64);
             }
+            News::HistoryRefused { room, reason } => {
+                if let Some(room) = self.rooms.get_mut(&room.key()) {
+                    room.joining = Joining::Refused(reason);
+                    room.asked.clear();
+                }
+            }
             News::Found { search, hits, span } => self.searched(search, Results::Found(hits, span)),
             News::SearchFailed { search, reason } => self.searched(search, Results::Failed(reason)),
             News::Paths { start, candidates } => self.offered(start, candidates),
             News::Said { title, lines } => self.said(title, lines),
+            News::Asked => {
+                if !self.is_online() {
+                    self.say("no server for now: this is done once there is one");
+                }
+            }
             News::SecretNeeded { line, secrets, wanted } => {
                 self.overlay = Some(Overlay::Secret(SecretBox::new(line, secrets, wanted)));
             }
@@ -187,6 +203,7 @@ impl Model {
         (self.me, self.user) = (user.key(), user);
         self.link = Link::Connecting;
         let current = self.current_room().filter(|room| room.other.is_none()).map(|room| room.name.clone());
+        self.preferences = self.preferences_at_end();
         self.rooms.clear();
         (self.presence, self.typing) = (Default::default(), vec![]);
         self.current = None;
@@ -217,15 +234,15 @@ impl Model {
         }
     }
 
-    fn left(&mut self, name: &RoomName) {
-        self.rooms.remove(&name.key());
+    pub(super) fn left(&mut self, name: &RoomName) {
+        let Some(room) = self.rooms.remove(&name.key()) else { return };
         if self.current.as_ref() == Some(&name.key()) {
             self.current = None;
             if let Some(next) = self.order().first().map(|room| room.name.clone()) {
                 self.open(&next);
             }
         }
-        self.say(format!("you left {name}"));
+        self.say(format!("you left {}", room.title()));
     }
 
     fn summary(&mut self, summary: &RoomSummary) {

@@ -1,6 +1,6 @@
 //! A user's preferences, kept from one run to the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,6 +32,8 @@ pub struct Preferences {
     pub show_members: bool,
     /// Rooms without notifications.
     pub silent: BTreeSet<RoomKey>,
+    /// What was written and not sent when the last run ended, by room.
+    pub drafts: BTreeMap<RoomKey, String>,
 }
 
 impl Default for Preferences {
@@ -42,6 +44,7 @@ impl Default for Preferences {
             show_rooms: true,
             show_members: true,
             silent: BTreeSet::new(),
+            drafts: BTreeMap::new(),
         }
     }
 }

@@ -501,6 +501,95 @@ fn what_is_unread_follows_edits_and_deletions() {
     assert!(world.take_wishes().iter().any(asks));
 }
 
+#[test]
+fn drafts_last_from_one_run_to_the_next() {
+    let mut world = World::team(100, 30);
+    world.types("half a thought");
+    world.alt('2');
+    world.types("/login bob hunter22");
+    let kept = world.model.preferences_at_end();
+    let drafts: Vec<_> = kept.drafts.values().collect();
+    assert_eq!(drafts, ["half a thought"], "a password is not kept");
+    let mut world = World::team_with(World::with(100, 30, true, kept));
+    assert_eq!(world.model.current_room().unwrap().composer.text(), "half a thought");
+    // An edit is not, but what it had put aside.
+    world.ctrl('s');
+    (0..2).for_each(|_| world.key(KeyCode::Up));
+    world.key(KeyCode::Char('e'));
+    assert_eq!(world.model.current_room().unwrap().composer.text(), "Fine with me");
+    assert_eq!(world.model.preferences_at_end().drafts.len(), 1);
+    world.key(KeyCode::Esc);
+    world.ctrl('c');
+    assert!(world.model.preferences_at_end().drafts.is_empty());
+}
+
+#[test]
+fn what_waits_for_a_server_is_told() {
+    let mut world = World::team(100, 30);
+    world.news(News::Asked);
+    assert!(!world.text().contains("no server for now"));
+    world.news(News::Offline { reason: "gone".into(), no_majority: false });
+    world.news(News::Asked);
+    assert!(world.text().contains("no server for now: this is done once there is one"));
+    world.ctrl('f');
+    world.types("tea");
+    world.key(KeyCode::Enter);
+    assert!(world.text().contains("no server for now: the search waits"));
+    world.key(KeyCode::Esc);
+    // The last message is one on its way, which has no place to be edited at.
+    world.news(News::Queued {
+        room: room("lobby"),
+        client_msg_id: "a-1".into(),
+        body: "new".into(),
+        reply_to: None,
+    });
+    world.key(KeyCode::Up);
+    assert!(world.text().contains("your last message is on its way"), "{}", world.text());
+    assert!(world.model.current_room().unwrap().composer.is_empty());
+    let (room, client_msg_id) = (room("lobby"), "a-1".into());
+    world.news(News::Refused { room, client_msg_id, body: "new".into(), reason: "no".into() });
+    world.key(KeyCode::Up);
+    assert!(world.text().contains("your last message was refused"));
+}
+
+#[test]
+fn narrow_screens_show_the_state_of_every_message() {
+    let mut world = World::team(40, 14);
+    world.news(News::Offline { reason: "gone".into(), no_majority: false });
+    for number in 1..=2 {
+        let (room, client_msg_id) = (room("lobby"), format!("a-{number}"));
+        world.news(News::Queued { room, client_msg_id, body: format!("m{number}"), reply_to: None });
+    }
+    let text = world.text();
+    assert!(text.contains("alice ○ m1") && text.contains("\n       ○ m2"), "{text}");
+}
+
+/// A conversation with a user who does not exist, or a room that is gone, can be put away.
+#[test]
+fn a_room_that_was_refused_can_be_left() {
+    let mut world = World::team(100, 30);
+    let ghost = room("@alice,ghost");
+    world.news(News::GoTo(ghost.clone()));
+    for body in ["one", "two"] {
+        let (room, client_msg_id) = (ghost.clone(), body.to_owned());
+        let reason = "there is no user ghost".into();
+        world.news(News::Refused { room, client_msg_id, body: body.into(), reason });
+    }
+    let refused = News::RoomRefused { room: ghost.clone(), reason: "there is no user ghost".into() };
+    world.news(refused.clone());
+    let text = world.text();
+    assert!(text.contains("✗ one") && text.contains("✗ two"), "all that was written is there: {text}");
+    assert!(text.contains("  ghost: there is no user ghost"), "{text}");
+    world.ctrl('s');
+    assert!(world.text().contains("s send again · d remove · Esc back"));
+    world.key(KeyCode::Esc);
+    world.types("/leave");
+    world.key(KeyCode::Enter);
+    assert!(!world.text().contains("ghost ") && current(&world) != "ghost", "{}", world.text());
+    world.news(refused);
+    assert!(!world.model.rooms.contains_key(&ghost.key()), "it stays away");
+}
+
 /// The box of a question may cover the message, and a long text has more lines than the input shows.
 #[test]
 fn what_is_out_of_sight_is_told() {

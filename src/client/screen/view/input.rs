@@ -13,7 +13,7 @@ use super::{
     super::model::{
         Model,
         composer::{Aim, Composer},
-        room::{Item, Room, is_anothers},
+        room::{Item, Room, State, is_anothers},
     },
     clear,
     text::{cut, lines, width},
@@ -47,8 +47,8 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
     buffer.set_string(area.x, area.y, "─".repeat(columns), theme.dim());
     let Some(room) = model.current_room() else { return };
-    let (left, style) = if room.selected.is_some() {
-        (" r reply · e edit · + react · p pin · d delete · Esc back ".to_owned(), theme.accent())
+    let (left, style) = if let Some(selected) = room.selected {
+        (acts(room, selected).to_owned(), theme.accent())
     } else {
         match room.composer.aim {
             Aim::Edit(_) => (" editing your message · Esc gives up ".to_owned(), theme.accent()),
@@ -74,6 +74,17 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     let space = columns.saturating_sub(right_columns + 4);
     if !left.is_empty() && space > 4 {
         buffer.set_stringn(area.x + 1, area.y, cut(&left, space), space, style);
+    }
+}
+
+/// What can be done with the selected message.
+fn acts(room: &Room, selected: Item) -> &'static str {
+    match selected {
+        Item::Event(_) => " r reply · e edit · + react · p pin · d delete · Esc back ",
+        Item::Outgoing(number) => match room.outgoing.get(&number).map(|own| &own.state) {
+            Some(State::Failed(_)) => " s send again · d remove · Esc back ",
+            _ => " on its way · Esc back ",
+        },
     }
 }
 

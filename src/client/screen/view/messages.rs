@@ -93,7 +93,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer, links: &mut Vec<Link
             buffer.set_style(area, theme.chosen());
         }
     }
-    let is_loading = !room.asked.is_empty() && blank > 0;
+    let is_loading = !room.asked.is_empty() && room.joining == Joining::Joined;
     if is_loading && blank > 0 {
         let text = "loading older messages…";
         buffer.set_stringn(area.x + 1, area.y, text, area.width.saturating_sub(1).into(), theme.dim());

@@ -267,7 +267,8 @@ fn search(model: &Model, overlay: &Search, area: Rect, buffer: &mut Buffer) -> O
              beginning. in:ROOM by:USER since:2026-11-25 until:2026-11-26T09:30 narrow it down.",
             buffer,
         ),
-        Results::Waiting => say("searching…", buffer),
+        Results::Waiting if model.is_online() => say("searching…", buffer),
+        Results::Waiting => say("no server for now: the search waits until there is one", buffer),
         Results::Failed(reason) => say(&one_line(reason), buffer),
         Results::Found(hits, _) if hits.is_empty() => say("Nothing was found.", buffer),
         Results::Found(hits, _) => {

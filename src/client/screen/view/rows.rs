@@ -177,9 +177,11 @@ fn head(
         first.push(Piece::new(" ", theme.text()));
         first.push(mark);
         first.push(Piece::new(" ", theme.text()));
-    } else if let Some((name, user)) = name {
-        first.push(Piece::new(one_line(name), theme.name(user)));
-        first.push(Piece::new(" ", theme.text()));
+    } else {
+        if let Some((name, user)) = name {
+            first.push(Piece::new(one_line(name), theme.name(user)));
+            first.push(Piece::new(" ", theme.text()));
+        }
         if mark.text != " " {
             first.push(mark);
             first.push(Piece::new(" ", theme.text()));

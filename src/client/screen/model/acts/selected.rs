@@ -19,6 +19,18 @@ impl Model {
     pub(super) fn edit_last(&mut self) {
         let me = self.me.clone();
         let Some(room) = self.current_room_mut() else { return };
+        // The last one is not the last that the servers have.
+        match room.outgoing.values().next_back().map(|own| matches!(own.state, State::Failed(_))) {
+            Some(true) => {
+                return self.complain("your last message was refused: Ctrl-S selects it, s sends it again");
+            }
+            Some(false) => {
+                return self
+                    .complain("your last message is on its way: it can be edited once it has arrived");
+            }
+            None => {}
+        }
+        let Some(room) = self.current_room_mut() else { return };
         match room.last_own(&me) {
             Some(seq) => {
                 let body = room.message(seq).map(|(_, message)| message.body.clone()).unwrap_or_default();

@@ -18,7 +18,7 @@ use super::{
         Model,
         composer::Aim,
         overlay::{Overlay, Question},
-        room::ScrollPosition,
+        room::{Joining, ScrollPosition},
     },
     place,
 };
@@ -105,6 +105,12 @@ impl Model {
     pub(super) fn command(&mut self, line: String) {
         let (name, words) = line.split_once(' ').unwrap_or((&line, ""));
         match name {
+            // There is nothing to leave on the servers.
+            "/leave" if words.trim().is_empty() && self.is_refused() => {
+                if let Some(room) = self.current_room().map(|room| room.name.clone()) {
+                    self.left(&room);
+                }
+            }
             "/set" => match self.preferences.set(words) {
                 Ok(()) => {
                     self.say("done");
@@ -117,6 +123,10 @@ impl Model {
                 self.wish(Wish::Command { line, room, secrets: vec![] });
             }
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.current_room().is_some_and(|room| matches!(room.joining, Joining::Refused(_)))
     }
 
     /// Candidates for the word before the cursor.

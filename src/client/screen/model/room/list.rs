@@ -28,17 +28,13 @@ impl Room {
 
     /// The item above `item`, if it is known.
     pub fn before(&self, item: Item) -> Option<Item> {
+        if let Item::Outgoing(number) = item
+            && let Some((&before, _)) = self.outgoing.range(..number).next_back()
+        {
+            return Some(Item::Outgoing(before));
+        }
         let (from, to) = self.interval(item)?;
-        let end = match item {
-            Item::Outgoing(number) => {
-                if let Some((&before, _)) = self.outgoing.range(..number).next_back() {
-                    return Some(Item::Outgoing(before));
-                }
-                to + 1
-            }
-            Item::Event(seq) => seq,
-        };
-        self.last_shown(from, end)
+        self.last_shown(from, if let Item::Event(seq) = item { seq } else { to + 1 })
     }
 
     fn last_shown(&self, from: u64, end: u64) -> Option<Item> {
