@@ -61,6 +61,9 @@ pub enum TransferError {
     /// Lines of the file that is imported.
     #[error("{lines}: {source}")]
     Lines { lines: Lines, source: Box<LineError> },
+    /// The file has no lines.
+    #[error("the file is empty")]
+    Empty,
     /// The file has no end.
     #[error(
         "the file ends early: it was not written to its end; what it has is taken over but for the settings and \
@@ -99,13 +102,31 @@ impl std::fmt::Display for Lines {
     }
 }
 
+/// An error in JSON. It counts the lines of its text, which is one line of the file.
+fn in_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+/// An error of one event, which is told as one of a list.
+fn of_one(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    for (of_many, of_one) in
+        [("hold one that ", "it "), ("hold one of which ", "its "), ("hold one of ", "it is of ")]
+    {
+        if let Some(rest) = text.strip_prefix(of_many) {
+            return format!("{of_one}{rest}");
+        }
+    }
+    text
+}
+
 /// What is wrong with lines of a file.
 #[derive(Debug, Error)]
 pub enum LineError {
     /// They cannot be read from the disk, or are not text.
     #[error("it cannot be read: {0}")]
     Read(#[source] io::Error),
-    #[error("not JSON: {0}")]
+    #[error("not JSON: {}", in_line(.0))]
     NotJson(#[source] serde_json::Error),
     /// It is JSON, but not an object.
     #[error("not a JSON object")]
@@ -114,7 +135,7 @@ pub enum LineError {
     #[error("it has version {version}; this program knows {known}")]
     Version { version: u64, known: u32 },
     /// Its fields are not those of such a line.
-    #[error("{0}")]
+    #[error("it cannot be read: {0}")]
     Fields(#[source] serde_json::Error),
     /// An event does not say its place.
     #[error("an event without its seq")]
@@ -157,8 +178,11 @@ pub enum LineError {
     #[error("there is another room {room} already: its event {seq} is not that of the file")]
     AnotherRoom { room: RoomName, seq: u64 },
     /// An event cannot be read.
-    #[error("event {seq} of {room}: {source}")]
+    #[error("event {seq} of {room}: {}", of_one(source))]
     Event { room: RoomName, seq: u64, source: serde_json::Error },
+    /// An event says that it belongs to another room than the one that began last.
+    #[error("event {seq} of {room} says that it belongs to the room {named}")]
+    Elsewhere { room: RoomName, seq: u64, named: String },
     /// No room can have an event with this place.
     #[error("a place {0}")]
     Place(Invalid),

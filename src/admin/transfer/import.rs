@@ -51,7 +51,23 @@ pub struct Taken {
 pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, TransferError> {
     let mut taken = Taken::default();
     let mut room: Option<Room> = None;
-    let mut is_whole = false;
+    let read = take_lines(session, input, &mut room, &mut taken);
+    if read.is_err()
+        && let Some(room) = &mut room
+    {
+        // What stands before a wrong line is taken over. If that fails, an earlier line is wrong.
+        room.send(session)?;
+    }
+    read.map(|()| taken)
+}
+
+fn take_lines(
+    session: &mut Session,
+    input: impl BufRead,
+    room: &mut Option<Room>,
+    taken: &mut Taken,
+) -> Result<(), TransferError> {
+    let (mut is_whole, mut is_empty) = (false, true);
     for (number, line) in (1..).zip(input.lines()) {
         let here = Lines::one(number);
         let at = |source: LineError| TransferError::of(here, source);
@@ -61,6 +77,7 @@ pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, Trans
         if line.trim().is_empty() {
             continue;
         }
+        is_empty = false;
         if is_whole {
             return Err(at(LineError::BehindEnd));
         }
@@ -71,12 +88,12 @@ pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, Trans
             }
             Line::Mark(mark) => {
                 if let Some(room) = room.take() {
-                    room.end(session, number, &mut taken)?;
+                    room.end(session, number, taken)?;
                 }
                 match *mark {
                     Mark::Room { room: name, info, first_seq, last_seq, .. } => {
                         let begun = Room::begin(session, number, name, info, (first_seq, last_seq));
-                        room = Some(begun.map_err(at)?);
+                        *room = Some(begun.map_err(at)?);
                     }
                     Mark::End { rooms, events } => {
                         let (seen_rooms, seen_events) = (taken.rooms, taken.events + taken.present);
@@ -89,7 +106,11 @@ pub fn import(session: &mut Session, input: impl BufRead) -> Result<Taken, Trans
             }
         }
     }
-    if is_whole { Ok(taken) } else { Err(TransferError::EndsEarly) }
+    if is_whole {
+        Ok(())
+    } else {
+        Err(if is_empty { TransferError::Empty } else { TransferError::EndsEarly })
+    }
 }
 
 /// An event that waits to be sent, with its line.
@@ -184,7 +205,12 @@ impl Room {
             return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
         }
         // It is given once for all of them.
-        event.remove("room");
+        if let Some(named) = event.remove("room")
+            && !named.as_str().and_then(RoomName::new).is_some_and(|named| named.key() == self.name.key())
+        {
+            let named = named.as_str().map_or_else(|| named.to_string(), str::to_owned);
+            return Err(at(LineError::Elsewhere { room: self.name.clone(), seq, named }));
+        }
         let event: ImportEvent = serde_json::from_value(Value::Object(event))
             .map_err(|source| at(LineError::Event { room: self.name.clone(), seq, source }))?;
         self.next += 1;
@@ -362,8 +388,27 @@ mod tests {
                     event(1, "a"),
                     json!({"seq": 2, "author": "b c", "created_at": 1, "body": ""}),
                 ],
-                "line 3: event 2 of den: hold one that cannot be read",
+                "line 3: event 2 of den: it cannot be read: must be",
             ),
+            (
+                vec![
+                    room(1, 1),
+                    json!({"seq": 1, "author": "b", "created_at": 1, "kind": "dance", "body": ""}),
+                ],
+                "line 2: event 1 of den: it is of the kind \"dance\"",
+            ),
+            (
+                vec![room(1, 1), json!({"seq": 1, "author": "b", "created_at": -1, "body": ""})],
+                "line 2: event 1 of den: its created_at is no number",
+            ),
+            (
+                vec![
+                    room(1, 1),
+                    json!({"seq": 1, "room": "attic", "author": "b", "created_at": 1, "body": "x"}),
+                ],
+                "line 2: event 1 of den says that it belongs to the room attic",
+            ),
+            (vec![], "the file is empty"),
         ] {
             let error = imported(empty, &file(&lines)).unwrap_err();
             assert!(error.starts_with(named), "{error}");
@@ -383,6 +428,31 @@ mod tests {
         let error = imported(script, &file(&lines)).unwrap_err();
         assert_eq!(error, "line 4: event 3 of den: bad_request: events: too bad");
         assert_eq!(*SENT.lock(), [(1, 4), (1, 1), (2, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn what_stands_before_a_wrong_line_is_taken_over() {
+        static SENT: Mutex<Vec<(u64, usize)>> = Mutex::new(Vec::new());
+        let script: Script = |request| {
+            if let Request::Import(import) = request {
+                SENT.lock().push((import.first_seq.get(), import.events.len()));
+            }
+            empty(request)
+        };
+        let good = file(&[room(1, 3), event(1, "a"), event(2, "b")]);
+        for (rest, named) in [
+            ("{\"seq\": 3, \"author\"", "line 4: not JSON: EOF while parsing an object at column 19"),
+            ("{\"seq\":7}", "line 4: event 7 of den, which ends with event 3"),
+            ("", "the file ends early"),
+        ] {
+            let error = imported(script, &format!("{good}{rest}")).unwrap_err();
+            assert!(error.starts_with(named), "{error}");
+            assert_eq!(std::mem::take(&mut *SENT.lock()), [(1, 2)], "{named}");
+        }
+        // An earlier line that is refused is named instead.
+        let bad = file(&[room(1, 3), event(1, "a"), event(2, "bad")]) + "no json";
+        let error = imported(script, &bad).unwrap_err();
+        assert!(error.starts_with("line 3: event 2 of den: bad_request"), "{error}");
     }
 
     #[test]

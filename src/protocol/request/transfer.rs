@@ -9,7 +9,7 @@ use crate::protocol::{
     limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits},
     name::RoomName,
     refusal::Refusal,
-    text::counted,
+    text::{counted, is_visible},
 };
 
 /// Appends events of another time or cluster to a room. The room must end just before the first of them.
@@ -33,13 +33,22 @@ impl Import {
             if let Some(seq) = event.seq.filter(|seq| *seq != expected) {
                 return Err(wrong(format!("seq must be {expected} where {seq} stands")));
             }
-            if let Ok(EventKind::Message(message)) = event.event.event_kind()
-                && (message.body.len() > limits.body_bytes || message.body.contains('\0'))
-            {
+            let kind = event.event.event_kind();
+            let (body, may_be_empty) = match &kind {
+                Ok(EventKind::Message(message)) => {
+                    (message.body.as_str(), message.deleted.is_some() || message.file.is_some())
+                }
+                Ok(EventKind::Edited { body: Some(body), .. }) => (body.as_str(), false),
+                _ => continue,
+            };
+            if body.len() > limits.body_bytes || body.contains('\0') {
                 return Err(wrong(format!(
                     "a body has at most {} and no NUL",
                     counted(limits.body_bytes as u64, "byte")
                 )));
+            }
+            if !may_be_empty && !is_visible(body) {
+                return Err(wrong("a body shows nothing".into()));
             }
         }
         Ok(())
