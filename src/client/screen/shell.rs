@@ -343,6 +343,8 @@ enum EditError {
     File { path: PathBuf, source: io::Error },
     #[error("{program} ended with {status}; nothing was changed")]
     Ended { program: String, status: ExitStatus },
+    #[error("cannot start {0}; set $EDITOR to another one")]
+    NoProgram(String),
     #[error("cannot start {program}: {source}; set $EDITOR to another one")]
     Start { program: String, source: io::Error },
 }
@@ -358,12 +360,15 @@ fn edit(text: &str) -> Result<String, EditError> {
 
 fn edit_at(path: &Path, text: &str) -> Result<String, EditError> {
     let unusable = |source: io::Error| EditError::File { path: path.to_owned(), source };
-    fs::write(path, text).map_err(unusable)?;
+    // A text file ends with a line end; editors and what appends to the file count on it.
+    fs::write(path, format!("{text}\n")).map_err(unusable)?;
     let command =
         ["VISUAL", "EDITOR"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
     let command = command.unwrap_or_else(|| if cfg!(windows) { "notepad" } else { "vi" }.into());
     match editor(&command, path).status() {
         Ok(status) if status.success() => fs::read_to_string(path).map_err(unusable),
+        // So a shell says that it cannot start a program.
+        Ok(status) if matches!(status.code(), Some(126 | 127)) => Err(EditError::NoProgram(command)),
         Ok(status) => Err(EditError::Ended { program: command, status }),
         Err(source) => Err(EditError::Start { program: command, source }),
     }
