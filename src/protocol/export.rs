@@ -148,7 +148,14 @@ pub struct ImportEvent {
 impl<'de> Deserialize<'de> for ImportEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ImportEvent, D::Error> {
         // Read by way of `Value`, so that the last of several equal keys counts.
-        let value = serde_json::Value::deserialize(deserializer)?;
+        let mut value = serde_json::Value::deserialize(deserializer)?;
+        // Other programs know of a message only what it says.
+        if let Some(event) = value.as_object_mut().filter(|event| event.contains_key("body")) {
+            event.entry("kind").or_insert_with(|| "message".into());
+            if event["kind"] == "message" {
+                event.entry("client_msg_id").or_insert_with(|| "".into());
+            }
+        }
         let wire: Wire = serde_json::from_value(value)
             .map_err(|error| D::Error::custom(format!("hold one that cannot be read: {error}")))?;
         let Wire { author, created_at, seq, kind } = wire;
@@ -157,10 +164,7 @@ impl<'de> Deserialize<'de> for ImportEvent {
         }
         let kind = match kind {
             Kind::Known(kind) => kind,
-            Kind::Text { body, reply_to, kind: None } => {
-                EventKind::Message(Message { body, reply_to, ..Message::default() })
-            }
-            Kind::Text { kind: Some(kind), .. } | Kind::Unknown { kind } => {
+            Kind::Unknown { kind } => {
                 let reason =
                     format!("hold one of the kind {kind}, which has not these fields or is not known");
                 return Err(D::Error::custom(reason));
@@ -204,13 +208,6 @@ struct Wire {
 #[serde(untagged)]
 enum Kind {
     Known(EventKind),
-    Text {
-        body: String,
-        #[serde(default)]
-        reply_to: Option<u64>,
-        #[serde(default)]
-        kind: Option<serde_json::Value>,
-    },
     Unknown {
         #[serde(default)]
         kind: serde_json::Value,
@@ -245,6 +242,8 @@ mod tests {
         let (joined, _) = read(json!({"author": "a", "created_at": 5, "kind": "joined"})).unwrap();
         assert_eq!(joined.event_kind().unwrap(), EventKind::Joined);
         let (plain, seq) = read(json!({"author": "a", "created_at": 5, "body": "x"})).unwrap();
+        let message = read(json!({"author": "a", "created_at": 5, "kind": "message", "body": "x"})).unwrap();
+        assert_eq!(message, (plain.clone(), seq));
         assert_eq!((plain, seq), (Imported::message(UserName::new("a").unwrap(), 5_000, "x".into()), None));
     }
 

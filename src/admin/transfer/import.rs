@@ -129,7 +129,7 @@ struct Room {
     /// The next event of the file.
     next: u64,
     /// The last event that was there already, which must be the same.
-    present: Option<Map<String, Value>>,
+    present: Option<ImportEvent>,
     /// Up to here events were there already.
     present_seq: u64,
     batch: Vec<Waiting>,
@@ -200,10 +200,6 @@ impl Room {
         if seq != self.next {
             return Err(at(LineError::Order { room: room(), seq, expected: self.next }));
         }
-        if seq == self.present_seq && !self.present.take().is_some_and(|present| same(present, event.clone()))
-        {
-            return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
-        }
         // It is given once for all of them.
         if let Some(named) = event.remove("room")
             && !named.as_str().and_then(RoomName::new).is_some_and(|named| named.key() == self.name.key())
@@ -213,6 +209,9 @@ impl Room {
         }
         let event: ImportEvent = serde_json::from_value(Value::Object(event))
             .map_err(|source| at(LineError::Event { room: self.name.clone(), seq, source }))?;
+        if seq == self.present_seq && !self.present.take().is_some_and(|present| same(&present, &event)) {
+            return Err(at(LineError::AnotherRoom { room: self.name.clone(), seq }));
+        }
         self.next += 1;
         if seq <= self.present_seq {
             self.skipped += 1;
@@ -298,13 +297,19 @@ fn one_event(room: &RoomName, after: u64) -> Result<Export, LineError> {
 }
 
 /// Whether two events are the same, except for what differs between clusters and what users have added since.
-fn same(mut one: Map<String, Value>, mut other: Map<String, Value>) -> bool {
-    for event in [&mut one, &mut other] {
-        event.retain(|key, _| {
-            matches!(key.as_str(), "author" | "created_at" | "kind" | "client_msg_id" | "target")
-        });
+/// Only `present` has an id if the file is of another program.
+fn same(present: &ImportEvent, ours: &ImportEvent) -> bool {
+    let essence = |event: &ImportEvent| {
+        let mut kind: Map<String, Value> = serde_json::from_str(&event.event.kind).unwrap_or_default();
+        kind.retain(|key, _| matches!(key.as_str(), "kind" | "client_msg_id" | "target"));
+        kind
+    };
+    let (mut one, other) = (essence(present), essence(ours));
+    if other.get("client_msg_id").is_some_and(|id| id == "") {
+        one.insert("client_msg_id".into(), "".into());
     }
-    one == other
+    (present.event.author.key(), present.event.created_at) == (ours.event.author.key(), ours.event.created_at)
+        && one == other
 }
 
 #[cfg(test)]
@@ -460,7 +465,9 @@ mod tests {
         let script: Script = |request| match request {
             Request::Export(asked) => {
                 let seq = asked.after.get() + 1;
-                let event = json!({"seq": seq, "author": "bob", "created_at": seq, "body": "a"});
+                let event = json!({"room": "den", "seq": seq, "author": "Bob", "lamport_timestamp": 70 + seq,
+                    "created_at": seq as f64, "kind": "message", "body": "edited since",
+                    "client_msg_id": format!("import-1-{seq}"), "edited": 9});
                 let info = json!({"private": false, "members": []});
                 let page = json!({"for": "export", "room": "den", "info": info, "first_seq": 1, "last_seq": 2,
                     "events": [event], "more": true});
