@@ -83,6 +83,11 @@ impl Clients {
             Err(NotIdentified::Refused(refusal)) => return self.refuse(env, conn, to, refusal, false),
             Err(NotIdentified::Banned(guest)) => return self.doubt_ban(env, conn, to, guest),
         }
+        // The others are checked once this server knows what the cluster knows.
+        let is_operators = matches!(request, Request::OperatorChallenge(_) | Request::OperatorLogin(_));
+        if is_operators && let Err(refusal) = env.state.check_lamport(head.lamport_timestamp) {
+            return self.refuse(env, conn, to, refusal, false);
+        }
         let known = Known::Here;
         match (request.kind(), request) {
             (_, Request::Login(login)) => self.log_in(env, conn, to, login, head.lamport_timestamp, known),
