@@ -3,4 +3,5 @@
 mod pictures;
 mod stories;
 mod svg;
+mod troubles;
 mod world;

@@ -118,10 +118,12 @@ fn below(model: &Model, room: &Room) -> String {
     let Some(Item::Event(last)) = shown.last() else { return String::new() };
     let read = room.last_read.unwrap_or(0).max(last);
     let behind = room.events.range(read + 1..).filter(|(_, event)| is_anothers(event, &model.me));
+    // With a text, End goes to the end of its line.
+    let key = if room.composer.is_empty() { "End" } else { "Ctrl-End" };
     match behind.take(100).count() {
-        0 => " ↓ End: present ".into(),
-        100 => " ↓ 99+ new · End ".into(),
-        count => format!(" ↓ {count} new · End "),
+        0 => format!(" ↓ {key}: present "),
+        100 => format!(" ↓ 99+ new · {key} "),
+        count => format!(" ↓ {count} new · {key} "),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::protocol::{
 use super::{
     super::model::{
         Model,
-        room::{Joining, Room},
+        room::{Joining, Room, State},
     },
     layout::layout,
     text::{cut, width},
@@ -79,7 +79,14 @@ fn room_line(model: &Model, at: usize, room: &Room, columns: usize) -> Line<'sta
         (0, unread) => format!("{} ", short(unread)),
         (mentions, _) => format!("@{} ", short(mentions)),
     };
-    let draft = if !is_current && !room.composer.is_empty() { "✎ " } else { "" };
+    let has_failed = room.outgoing.values().any(|own| matches!(own.state, State::Failed(_)));
+    let (draft, draft_style) = if is_current || room.composer.is_empty() && !has_failed {
+        ("", theme.dim())
+    } else if has_failed {
+        ("✗ ", theme.bad())
+    } else {
+        ("✎ ", theme.dim())
+    };
     let digit = if at < 9 { format!("{} ", at + 1) } else { "  ".into() };
     let sign = match &room.other {
         Some(other) => match model.presence.get(&other.key()).map(|(_, state)| *state) {
@@ -106,7 +113,7 @@ fn room_line(model: &Model, at: usize, room: &Room, columns: usize) -> Line<'sta
         Span::styled(format!("{sign} "), sign_style),
         Span::styled(name, style),
         Span::raw(" ".repeat(gap)),
-        Span::styled(draft, theme.dim()),
+        Span::styled(draft, draft_style),
         Span::styled(count, count_style),
     ])
 }

@@ -42,7 +42,7 @@ impl Model {
         let is_empty = self.current_room().is_none_or(|room| room.composer.is_empty());
         let places = [
             (Place::Message, selected),
-            (Place::EmptyInput, is_empty && !selected),
+            (Place::EmptyInput, is_empty),
             (Place::Input, !selected),
             (Place::Anywhere, true),
         ];
@@ -83,8 +83,10 @@ impl Model {
             Action::NextUnread => self.next_unread(),
             Action::NthRoom => {
                 let at = keys::digit(event).unwrap_or(1) - 1;
-                let name = self.order().get(at).map(|room| room.name.clone());
-                name.iter().for_each(|name| self.open(name));
+                match self.order().get(at).map(|room| room.name.clone()) {
+                    Some(name) => self.open(&name),
+                    None => self.say(format!("there is no room {}", at + 1)),
+                }
             }
             Action::Switch => {
                 self.overlay = Some(Overlay::Switcher { field: Field::default(), at: 0 });
@@ -103,8 +105,12 @@ impl Model {
                 self.mark_seen();
             }
             Action::FirstUnread => {
+                let is_read = self.current_room().is_some_and(|room| room.unread_from.is_none());
                 if let Some(room) = self.current_room_mut() {
-                    room.at = ScrollPosition::FirstUnread;
+                    (room.at, room.selected) = (ScrollPosition::FirstUnread, None);
+                }
+                if is_read {
+                    self.say("nothing is unread here");
                 }
             }
             Action::Search => self.search(""),
