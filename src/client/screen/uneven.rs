@@ -27,10 +27,15 @@ impl UnevenRows {
         let mut rows = vec![];
         let mut old = std::mem::take(&mut self.0);
         for y in area.top()..area.bottom() {
-            let cells: Vec<Cell> = (area.left()..area.right()).map(|x| buffer[(x, y)].clone()).collect();
-            let is_uneven = cells.iter().any(|cell| is_uncertain(cell.symbol()));
+            let row = || (area.left()..area.right()).map(|x| &buffer[(x, y)]);
+            let is_uneven = row().any(|cell| is_uncertain(cell.symbol()));
             let before = old.remove(&y);
-            if (is_uneven || before.is_some()) && before.as_ref() != Some(&cells) {
+            // Nearly all rows are even, and cost nothing but a look.
+            if !is_uneven && before.is_none() {
+                continue;
+            }
+            let cells: Vec<Cell> = row().cloned().collect();
+            if before.as_ref() != Some(&cells) {
                 rows.push(y);
             }
             if is_uneven {

@@ -82,7 +82,7 @@ fn acts(room: &Room, selected: Item) -> &'static str {
     match selected {
         Item::Event(_) => " r reply · e edit · + react · p pin · d delete · Esc back ",
         Item::Outgoing(number) => match room.outgoing.get(&number).map(|own| &own.state) {
-            Some(State::Failed(_)) => " s send again · d remove · Esc back ",
+            Some(State::Failed(_)) => " s send again · e change it · d remove · Esc back ",
             _ => " on its way · Esc back ",
         },
     }

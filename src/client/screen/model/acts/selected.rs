@@ -20,17 +20,15 @@ impl Model {
         let me = self.me.clone();
         let Some(room) = self.current_room_mut() else { return };
         // The last one is not the last that the servers have.
-        match room.outgoing.values().next_back().map(|own| matches!(own.state, State::Failed(_))) {
-            Some(true) => {
-                return self.complain("your last message was refused: Ctrl-S selects it, s sends it again");
-            }
-            Some(false) => {
-                return self
-                    .complain("your last message is on its way: it can be edited once it has arrived");
+        let last = room.outgoing.last_key_value();
+        match last.map(|(&number, own)| (number, matches!(own.state, State::Failed(_)))) {
+            Some((number, true)) => return self.take_back(number),
+            Some((_, false)) => {
+                let reason = "your last message is on its way: it can be edited once it has arrived";
+                return self.complain(reason);
             }
             None => {}
         }
-        let Some(room) = self.current_room_mut() else { return };
         match room.last_own(&me) {
             Some(seq) => {
                 let body = room.message(seq).map(|(_, message)| message.body.clone()).unwrap_or_default();
@@ -51,6 +49,7 @@ impl Model {
                     room.outgoing.get(&number).is_some_and(|own| matches!(own.state, State::Failed(_)));
                 return match action {
                     Action::SendAgain | Action::Delete if failed => self.give_up_failed(number, action),
+                    Action::Edit if failed => self.take_back(number),
                     _ => self.complain("this message has no place yet"),
                 };
             }
@@ -97,6 +96,18 @@ impl Model {
             Action::React => self.overlay = Some(Overlay::React { seq, field: Field::default() }),
             _ => self.overlay = Some(Overlay::Question(Question::Delete(seq))),
         }
+    }
+
+    /// Takes the text of a refused message into the input again, to be changed.
+    fn take_back(&mut self, number: u64) {
+        let Some(room) = self.current_room_mut() else { return };
+        if !room.composer.is_empty() {
+            return self.complain("send or empty first what you have written");
+        }
+        room.selected = None;
+        let Some(own) = room.outgoing.remove(&number) else { return };
+        room.composer.set(&own.body);
+        room.composer.aim = own.reply_to.map_or(Aim::Say, Aim::Reply);
     }
 
     /// Removes a refused message, and sends it once more if that is wanted.
