@@ -140,8 +140,8 @@ fn look_through(text: &str, begin: usize, left: &mut usize, take: &mut dyn FnMut
     }
 }
 
-/// Whether a letter belongs to the word beside it. Names are of ASCII letters, so a letter of a script without
-/// spaces is never a part of one.
+/// Whether a letter belongs to the word beside it. Names are of ASCII letters, so a letter of a script
+/// without spaces is never a part of one.
 fn is_in_word(letter: char) -> bool {
     letter.is_alphanumeric() && !is_without_spaces(letter)
 }

@@ -194,6 +194,17 @@ fn the_first_request_has_ten_seconds() {
 }
 
 #[test]
+fn a_method_with_a_tab_behind_it_is_answered_in_http() {
+    let one = OneServer::start(json!({}));
+    for line in ["GET\t/ HTTP/1.1", "PROPFIND\t/ HTTP/1.1"] {
+        let mut http = Http::connect(one.port);
+        http.send(&format!("{line}\r\nHost: a\r\n\r\n"));
+        assert_eq!(http.answer().status, 400, "{line}");
+        assert!(http.is_closed());
+    }
+}
+
+#[test]
 fn bodies_in_chunks_are_read_strictly() {
     let one = OneServer::start(json!({}));
     let head = "POST /hooks/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";

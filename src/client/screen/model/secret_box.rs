@@ -1,5 +1,5 @@
-//! The box in which a password is typed. It stays open until there is a password that can be one: what is typed
-//! behind a mistake must not end in the room.
+//! The box in which a password is typed. It stays open until there is a password that can be one: what is
+//! typed behind a mistake must not end in the room.
 
 use crate::{client::terminal::secrets::PasswordKind, protocol::credential::ChosenPassword};
 

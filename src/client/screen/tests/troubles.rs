@@ -9,7 +9,7 @@ use super::{
 use crate::{
     client::{
         screen::{
-            model::{Input, preferences::Preferences, room::ScrollPosition},
+            model::{Input, room::ScrollPosition},
             news::{News, Wish},
         },
         terminal::secrets::PasswordKind,
