@@ -163,7 +163,7 @@ impl<'de> Deserialize<'de> for ImportEvent {
             return Err(D::Error::custom("hold one of which created_at is no number of seconds since 1970"));
         }
         let kind = match kind {
-            Kind::Known(kind) => kind,
+            Kind::Known(kind) => *kind,
             Kind::Unknown { kind } => {
                 let reason =
                     format!("hold one of the kind {kind}, which has not these fields or is not known");
@@ -207,7 +207,7 @@ struct Wire {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Kind {
-    Known(EventKind),
+    Known(Box<EventKind>),
     Unknown {
         #[serde(default)]
         kind: serde_json::Value,

@@ -202,7 +202,7 @@ impl Room {
         }
         // It is given once for all of them.
         if let Some(named) = event.remove("room")
-            && !named.as_str().and_then(RoomName::new).is_some_and(|named| named.key() == self.name.key())
+            && named.as_str().and_then(RoomName::new).is_none_or(|named| named.key() != self.name.key())
         {
             let named = named.as_str().map_or_else(|| named.to_string(), str::to_owned);
             return Err(at(LineError::Elsewhere { room: self.name.clone(), seq, named }));

@@ -93,7 +93,7 @@ impl Screen {
         if !self.has_links {
             drawn.links.clear();
         }
-        let uneven = self.uneven.to_paint(frame.buffer);
+        let uneven = self.uneven.changed(frame.buffer);
         if !uneven.is_empty() || drawn.links != self.links {
             let buffer = frame.buffer.clone();
             queue!(stdout(), Hide)?;

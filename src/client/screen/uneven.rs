@@ -22,7 +22,7 @@ pub struct UnevenRows(BTreeMap<u16, Vec<Cell>>);
 
 impl UnevenRows {
     /// The rows of `buffer`, a new picture, that are to be painted as a whole.
-    pub fn to_paint(&mut self, buffer: &Buffer) -> Vec<u16> {
+    pub fn changed(&mut self, buffer: &Buffer) -> Vec<u16> {
         let area = buffer.area();
         let mut rows = vec![];
         let mut old = std::mem::take(&mut self.0);
@@ -95,13 +95,13 @@ mod tests {
     fn a_row_is_painted_as_a_whole_while_it_has_such_letters_and_once_behind_them() {
         let mut uneven = UnevenRows::default();
         let flag = picture(&["plain 日本", "a 🇩🇪 b", "e\u{301}"]);
-        assert_eq!(uneven.to_paint(&flag), [1, 2]);
-        assert!(uneven.to_paint(&flag).is_empty(), "nothing has changed");
-        assert_eq!(uneven.to_paint(&picture(&["plain", "a 🇩🇪 c", "e\u{301}"])), [1]);
-        assert_eq!(uneven.to_paint(&picture(&["plain", "a", "e\u{301}"])), [1]);
-        assert!(uneven.to_paint(&picture(&["plain", "b", "e\u{301}"])).is_empty());
+        assert_eq!(uneven.changed(&flag), [1, 2]);
+        assert!(uneven.changed(&flag).is_empty(), "nothing has changed");
+        assert_eq!(uneven.changed(&picture(&["plain", "a 🇩🇪 c", "e\u{301}"])), [1]);
+        assert_eq!(uneven.changed(&picture(&["plain", "a", "e\u{301}"])), [1]);
+        assert!(uneven.changed(&picture(&["plain", "b", "e\u{301}"])).is_empty());
         uneven.forget();
-        assert_eq!(uneven.to_paint(&picture(&["plain", "b", "e\u{301}"])), [2]);
+        assert_eq!(uneven.changed(&picture(&["plain", "b", "e\u{301}"])), [2]);
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl Model {
                 }
             }
             (Overlay::Secret(secret), Some(Action::Accept)) => {
-                if secret.accept() {
+                let is_complete = secret.accept();
+                if is_complete {
                     let (line, secrets) = (secret.line.clone(), std::mem::take(&mut secret.secrets));
                     let room = self.current_room().map(|room| room.name.clone());
                     self.wish(Wish::Command { line, room, secrets });
