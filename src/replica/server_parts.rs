@@ -74,6 +74,10 @@ impl<S: Storage> Server for ServerParts<'_, S> {
         self.node.has_room()
     }
 
+    fn is_outside(&self) -> bool {
+        self.node.waits().is_some()
+    }
+
     fn redirect(&self, reason: &str) -> Option<Redirect> {
         let leader = self.node.leader().filter(|leader| **leader != self.config.server_id);
         let serving = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);

@@ -116,6 +116,9 @@ pub trait Server {
     /// Whether there is room on the disk.
     fn has_room(&self) -> bool;
 
+    /// Whether this server has to be added to its cluster before it can do anything.
+    fn is_outside(&self) -> bool;
+
     /// The server that a client should go to: the leader, or else any other living one.
     fn redirect(&self, reason: &str) -> Option<Redirect>;
 

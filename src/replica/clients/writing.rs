@@ -290,11 +290,14 @@ impl Clients {
         // One that leads without room is the last one: the others have none either.
         let redirect = env.server.redirect(reason).filter(|_| has_room || env.server.role() != Role::Leader);
         let Some(redirect) = redirect else {
-            let refusal = if has_room {
-                Refusal::new(Code::Unavailable, "there is no leader at the moment; try again")
-            } else {
+            let refusal = if !has_room {
                 let reason = "the disk of this server is full; it takes messages again when there is room";
                 Refusal::new(Code::Overloaded, reason).retry_after(FULL_RETRY_MS)
+            } else if env.server.is_outside() {
+                let reason = "this server has to be added to its cluster first; use another server";
+                Refusal::new(Code::Unavailable, reason)
+            } else {
+                Refusal::new(Code::Unavailable, "there is no leader at the moment; try again")
             };
             // Without a leader its client should look for another server; here it can still read.
             return self.refuse(env, conn, to, refusal, has_room);
@@ -348,5 +351,7 @@ pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Resu
 /// Whether this server takes no writes but sends its clients to the leader, if there is one.
 fn redirects(env: &Env<'_>) -> bool {
     let leads = env.server.role() == Role::Leader;
-    !env.server.has_room() || (env.config.followers == Followers::Redirect && !leads)
+    !env.server.has_room()
+        || env.server.is_outside()
+        || (env.config.followers == Followers::Redirect && !leads)
 }

@@ -82,6 +82,13 @@ fn three_become_five_and_three_again() {
     assert_eq!(cluster.role(4), Role::Forming);
     assert_eq!(cluster.complaints.len(), 1, "{:?}", cluster.complaints);
     assert!(cluster.complaints[0].1.contains("syncnet-admin server add server4"), "{:?}", cluster.complaints);
+    // Its clients are sent elsewhere at once, and need not wait until it gives up.
+    cluster.say(4, 9, &[r#"{"msg_type":"chat","sender_id":"zed","data":{"room":"lobby","body":"hello"}}"#]);
+    cluster.settle();
+    let answer = cluster.heard(4, 9).pop().expect("an answer");
+    let reason = answer["data"]["reason"].as_str().expect("a reason");
+    assert!(answer["msg_type"] == "redirect" || reason.contains("has to be added"), "{answer}");
+    assert!(cluster.is_closed(4, 9));
     done(&change(&mut cluster, &add(4)));
     cluster.run_ms(200);
     // In the real server it asks again.
