@@ -97,6 +97,18 @@ class Person:
         expect(page.get_by_role("textbox", name="Message")).to_be_visible()
         return self
 
+    def join_on_phone(self, room):
+        """Where the list and the conversation do not stand side by side."""
+        page = self.page
+        join = page.get_by_role("button", name="Join or create")
+        if not join.is_visible():
+            page.get_by_role("button", name="Show rooms").click()
+        join.click()
+        page.get_by_role("textbox", name="Room").fill(room)
+        page.get_by_role("button", name="Join", exact=True).click()
+        expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+        return self
+
     def say(self, text, page=None):
         field = (page or self.page).get_by_role("textbox", name="Message")
         field.fill(text)

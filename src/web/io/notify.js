@@ -1,6 +1,7 @@
 // What tells people of news while they look elsewhere: notifications, the title, the icon.
 import { isMuted, read } from "../ui/preferences.js";
 import { roomTitle } from "../core/names.js";
+import { plain } from "../model/markdown.js";
 import { clean } from "../model/text.js";
 
 /**
@@ -10,7 +11,7 @@ import { clean } from "../model/text.js";
 /** @param {Chat} chat @param {(room: string, seq: number) => void} onOpen */
 export function startNotifying(chat, onOpen) {
   const link = /** @type {HTMLLinkElement|null} */ (document.querySelector('link[rel="icon"]'));
-  const plain = link?.href ?? "";
+  const icon = link?.href ?? "";
   const badge = () => {
     const loud = chat.listed().filter((info) => info.joined && !isMuted(info.name));
     const urgent = loud.reduce(
@@ -20,7 +21,7 @@ export function startNotifying(chat, onOpen) {
     const any = loud.some((info) => info.unread > 0);
     const place = chat.current ? `${roomTitle(chat.current, chat.me)} · SyncNet` : "SyncNet";
     document.title = urgent ? `(${urgent}) ${place}` : any ? `• ${place}` : place;
-    const wanted = urgent ? plain.replace("icon.svg", "icon-unread.svg") : plain;
+    const wanted = urgent ? icon.replace("icon.svg", "icon-unread.svg") : icon;
     if (link && link.href !== wanted) link.href = wanted;
   };
   let isDue = false;
@@ -45,9 +46,9 @@ export function startNotifying(chat, onOpen) {
     }
     const place = info.name.startsWith("@") ? "" : ` in ${info.name}`;
     const note = new Notification(`${clean(event.author)}${place}`, {
-      body: clean(event.body).slice(0, 200),
+      body: clean(plain(event.body, 200)),
       tag: `${info.name}/${event.seq}`,
-      icon: plain,
+      icon,
     });
     note.onclick = () => {
       window.focus();

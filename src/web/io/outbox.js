@@ -85,6 +85,12 @@ export class SharedOutbox {
     await this.#changed();
   }
 
+  /** Gives a file up that has not arrived yet; whichever tab sends it stops. @param {Waiting} message */
+  async cancel(message) {
+    const isUploaded = this.waiting.find((other) => other.id === message.id)?.fileId;
+    if (!isUploaded) await this.discard(message);
+  }
+
   /** A message got its place. @param {string} id */
   acked(id) {
     return this.#settle(id, async (message) => await this.store.remove(/** @type {number} */ (message.at)));
@@ -164,22 +170,28 @@ export class SharedOutbox {
   async #upload(message) {
     const blob = /** @type {Blob} */ (message.blob);
     const name = message.fileName ?? "file";
+    const isWanted = () => this.waiting.some((other) => other.id === message.id);
     for (let isUp = false; !isUp;) {
       try {
         const fileId = await upload(
-          (msgType, data) => this.wire.ask(msgType, data),
+          (msgType, data) => {
+            if (!isWanted()) throw new Error("given up");
+            return this.wire.ask(msgType, data);
+          },
           { room: message.room, name, blob },
           (part) => {
             this.progress.set(message.id, part);
             this.onChange();
           },
         );
+        if (!isWanted()) break;
         const { blob: _, ...rest } = message;
         await this.store.put({ ...rest, fileId });
         this.#give({ ...rest, fileId });
         isUp = true;
       } catch (error) {
         const code = /** @type {any} */ (error).code ?? "bad_request";
+        if (!isWanted()) break;
         if (code === "unavailable" && !this.wire.closed) continue;
         this.given.delete(message.id);
         const failed = { code, reason: String(/** @type {any} */ (error).message ?? error) };
@@ -188,6 +200,7 @@ export class SharedOutbox {
         isUp = true;
       }
     }
+    this.progress.delete(message.id);
     this.waiting = await this.store.waiting(this.user);
     this.onChange();
   }

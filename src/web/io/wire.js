@@ -27,10 +27,12 @@ export class Wire {
   /**
    * @param {ConstructorParameters<typeof ClientState>[0]} config
    * @param {(update: Update) => void} onUpdate
+   * @param {(isOpen: boolean) => void} [onSocket] a connection is there, or gone
    */
-  constructor(config, onUpdate) {
+  constructor(config, onUpdate, onSocket = () => {}) {
     this.state = new ClientState(config);
     this.onUpdate = onUpdate;
+    this.onSocket = onSocket;
     /** @type {WebSocket|null} */
     this.socket = null;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
@@ -125,11 +127,13 @@ export class Wire {
     this.socket = socket;
     socket.onopen = () => {
       isOpen = true;
+      this.onSocket(true);
       this.input({ type: "connected" });
     };
     socket.onmessage = (message) => this.input({ type: "received", text: message.data });
     socket.onclose = () => {
       if (this.socket === socket) this.socket = null;
+      this.onSocket(false);
       if (isOpen) this.input({ type: "disconnected", reason: "the connection was lost" });
       else this.input({ type: "connectFailed", reason: "it cannot be reached" });
     };
@@ -141,6 +145,7 @@ export class Wire {
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
+    if (!this.closed) this.onSocket(false);
   }
 
   #setTimer() {

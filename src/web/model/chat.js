@@ -23,6 +23,7 @@ import { KEPT, Timeline } from "./timeline.js";
  * @property {boolean} archived
  *
  * @typedef {{username: string, role: string, online: boolean, away?: boolean, bot?: boolean, created_by?: string}} Member
+ * @typedef {{room: string, body: string, replyTo?: number, file?: File}} Outgoing
  * @typedef {"session"|"rooms"|"room"|"timeline"|"members"|"status"|"pending"|"typing"|"notice"|"message"|"restored"} Topic
  * @typedef {Record<string, any>} Data
  */
@@ -33,6 +34,10 @@ const TIMELINES = 12;
 const READ_PAUSE_MS = 1_500;
 /** How long a user is shown to type after the last sign of it. */
 const TYPING_MS = 6_000;
+/** Servers pass on one sign of it in a second. */
+const TYPING_PAUSE_MS = 1_100;
+/** After so long without a connection none of the servers counts as reachable; longer than pauses between attempts. */
+const CUT_MS = 5_000;
 /** How many events one step of scrolling loads. */
 const PAGE = 100;
 /** How far behind a kept room is resumed; further, its newest events are asked for. */
@@ -67,18 +72,33 @@ export class Chat {
     this.unreadFrom = 0;
     /** Whether the newest message of the open room is in view. */
     this.isAtBottom = true;
-    this.status = { phase: "connecting", serverId: "", reason: "", majority: true, leader: true, upSince: 0 };
+    this.status = {
+      phase: "connecting",
+      serverId: "",
+      reason: "",
+      majority: true,
+      leader: true,
+      upSince: 0,
+      /** No server at all has been reached for some seconds. */
+      isCut: false,
+    };
     /** @type {Map<Topic, Set<(detail: any) => void>>} */
     this.listeners = new Map();
     /** @type {Map<string, number>} What was read and not told yet, by the room's name. */
     this.untold = new Map();
+    /** When it was last told that the user types, and when it may be told again. */
     this.typedAt = 0;
+    this.typesAgainAt = 0;
     /** @type {Map<string, ReturnType<typeof setTimeout>>} */
     this.timers = new Map();
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
     const epoch = kept?.epoch ?? 0;
     for (const info of kept?.rooms ?? []) this.rooms.set(keyOf(info.name), info);
-    this.wire = new Wire({ login, servers, pageHost, seed, epoch }, (update) => this.#update(update));
+    this.wire = new Wire(
+      { login, servers, pageHost, seed, epoch },
+      (update) => this.#update(update),
+      (isOpen) => this.#socket(isOpen),
+    );
     this.outbox = new SharedOutbox(store, login.username, this.wire, () => this.emit("pending"));
   }
 
@@ -150,6 +170,12 @@ export class Chat {
       info.joined && info.unread > 0 && keyOf(info.name) !== keyOf(this.current ?? "")
     );
     return waiting.sort((a, b) => rank(b) - rank(a))[0] ?? null;
+  }
+
+  /** Whether there is something to read in a room that is not open. */
+  hasNewsElsewhere() {
+    const open = keyOf(this.current ?? "");
+    return [...this.rooms].some(([key, info]) => key !== open && (info.unread > 0 || info.invited));
   }
 
   /**
@@ -392,14 +418,12 @@ export class Chat {
     );
   }
 
-  /** @param {{body: string, replyTo?: number, file?: File}} message */
+  /** @param {Outgoing} message */
   async send(message) {
-    const room = this.current;
-    if (!room) return;
-    this.unreadFrom = 0;
-    await this.outbox.add({ ...message, room });
-    const timeline = this.timeline(room);
-    if (timeline && !timeline.isAtEnd) await this.showEnd(room);
+    if (keyOf(message.room) === keyOf(this.current ?? "")) this.unreadFrom = 0;
+    // The message ends the sign that the user types, so the next letter is told as soon as servers take it.
+    this.typesAgainAt = Math.min(this.typesAgainAt, this.typedAt + TYPING_PAUSE_MS);
+    await this.outbox.add(message);
   }
 
   /** @param {string} msgType @param {number} seq @param {Data} [more] */
@@ -409,9 +433,10 @@ export class Chat {
 
   /** Tells the others, every few seconds, that the user is typing. */
   typed() {
-    if (!this.current || Date.now() - this.typedAt < TYPING_MS / 2) return;
-    if (!this.info(this.current)?.joined) return;
-    this.typedAt = Date.now();
+    const now = Date.now();
+    if (!this.current || now < this.typesAgainAt || !this.info(this.current)?.joined) return;
+    this.typedAt = now;
+    this.typesAgainAt = now + TYPING_MS / 2;
     this.wire.input({ type: "tell", msgType: "typing", data: { room: this.current } });
   }
 
@@ -466,6 +491,8 @@ export class Chat {
       const answer = await this.wire.ask("members", { room: name, limit: 1_000 }).catch(() => null);
       if (!answer) return;
       this.members.set(keyOf(name), answer.members);
+      const info = this.info(name);
+      if (info && !answer.more) info.memberCount = answer.members.length;
       for (const member of answer.members) {
         const state = member.away ? "away" : member.online ? "online" : "offline";
         this.presence.set(keyOf(member.username), state);
@@ -572,6 +599,14 @@ export class Chat {
   #setStatus(change) {
     Object.assign(this.status, change);
     this.emit("status");
+  }
+
+  /** Servers without a majority are changed often, so a lost connection alone says nothing. @param {boolean} isOpen */
+  #socket(isOpen) {
+    if (!isOpen) return this.#soon("cut", CUT_MS, () => this.#setStatus({ isCut: true }));
+    clearTimeout(this.timers.get("cut"));
+    this.timers.delete("cut");
+    if (this.status.isCut) this.#setStatus({ isCut: false });
   }
 
   /** A direct conversation has come into being. @param {string} room */

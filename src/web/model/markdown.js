@@ -85,6 +85,49 @@ function listItem(line) {
 const URL_TEXT = /^(?:https?:\/\/|mailto:)[^\s<>"'`]+/i;
 
 /**
+ * A text in one line, without the marks, for where there is no room for more.
+ * @param {string} text
+ * @param {number} most letters
+ */
+export function plain(text, most) {
+  // Marks and what is beside them take room, too, but nobody reads to their end.
+  const words = parse(text.slice(0, most * 4)).map(blockText).join(" ").replace(/\s+/g, " ").trim();
+  const letters = [...words];
+  return letters.length > most ? `${letters.slice(0, most).join("")}…` : words;
+}
+
+/** @param {Block} block @returns {string} */
+function blockText(block) {
+  switch (block.type) {
+    case "paragraph":
+      return inlineText(block.children);
+    case "pre":
+      return block.text;
+    case "quote":
+      return block.children.map(blockText).join(" ");
+    case "list":
+      return block.items.map(inlineText).join(", ");
+  }
+}
+
+/** @param {Inline[]} parts @returns {string} */
+function inlineText(parts) {
+  return parts.map((part) => {
+    switch (part.type) {
+      case "text":
+      case "code":
+        return part.text;
+      case "break":
+        return " ";
+      case "mention":
+        return `@${part.name}`;
+      default:
+        return inlineText(part.children);
+    }
+  }).join("");
+}
+
+/**
  * The parts of a line of text.
  * @param {string} text
  * @param {(name: string) => boolean} isName
@@ -191,10 +234,13 @@ function codeEnd(text, from, marks) {
 function emphasis(text, at, isWordBefore) {
   for (
     const [mark, type]
-      of /** @type {const} */ ([["**", "strong"], ["~~", "strike"], ["*", "em"], ["_", "em"]])
+      of /** @type {const} */ ([["**", "strong"], ["__", "strong"], ["~~", "strike"], ["*", "em"], [
+        "_",
+        "em",
+      ]])
   ) {
     if (!text.startsWith(mark, at)) continue;
-    if (mark === "_" && isWordBefore) continue;
+    if (mark[0] === "_" && isWordBefore) continue;
     const start = at + mark.length;
     if (/\s/.test(text[start] ?? " ")) continue;
     const paragraphEnd = text.indexOf("\n\n", start);
@@ -202,13 +248,15 @@ function emphasis(text, at, isWordBefore) {
     for (let end = text.indexOf(mark, start); end > 0 && end < limit; end = text.indexOf(mark, end + 1)) {
       const isEnd = end > start && !/\s/.test(text[end - 1]);
       // A single star is not a half of two.
-      const isDouble = mark === "*" && (text[end + 1] === "*" || text[end - 1] === "*");
-      const isInWord = mark === "_" && /[\p{L}\p{N}]/u.test(text[end + 1] ?? "");
+      const isDouble = mark.length === 1 && (text[end + 1] === mark || text[end - 1] === mark);
+      // Nor are the lines of `__init__.py`.
+      const next = text.slice(end + mark.length, end + mark.length + 2);
+      const isInWord = mark[0] === "_" && /^\.?[\p{L}\p{N}]/u.test(next);
       if (isEnd && !isDouble && !isInWord) {
         return { type, inner: text.slice(start, end), end: end + mark.length };
       }
     }
-    if (mark === "**") return null;
+    if (mark === "**" || mark === "__") return null;
   }
   return null;
 }

@@ -22,6 +22,19 @@ const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 
 /** @param {number} at milliseconds since 1970 */
 export const timeText = (at) => TIME.format(at);
+
+/**
+ * The time, and apart from it the half of the day where the user's language tells it: "09:05" and " PM".
+ * @param {number} at
+ * @returns {[string, string]}
+ */
+export function timeParts(at) {
+  const parts = TIME.formatToParts(at);
+  const half = parts.findIndex((part) => part.type === "dayPeriod");
+  if (half <= 0 || half !== parts.length - 1) return [timeText(at), ""];
+  const text = (/** @type {Intl.DateTimeFormatPart[]} */ some) => some.map((part) => part.value).join("");
+  return [text(parts.slice(0, half - 1)), text(parts.slice(half - 1))];
+}
 /** @param {number} at */
 export const fullTimeText = (at) => FULL.format(at);
 
@@ -36,6 +49,18 @@ export function dayText(at, now) {
   if (dayOf(at) === dayOf(now)) return "Today";
   if (dayOf(at) === dayOf(now - 86_400_000)) return "Yesterday";
   return now - at < 180 * 86_400_000 ? DAY.format(at) : DAY_OF_YEAR.format(at);
+}
+
+/** How long, in words. @param {number} seconds */
+export function spanText(seconds) {
+  const [size, unit] = seconds % 86_400 === 0
+    ? [86_400, "day"]
+    : seconds % 3_600 === 0
+    ? [3_600, "hour"]
+    : seconds % 60 === 0
+    ? [60, "minute"]
+    : [1, "second"];
+  return counted(seconds / size, unit);
 }
 
 /** One of `count` places for a name, always the same one. @param {string} name @param {number} count */

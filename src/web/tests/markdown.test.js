@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "./assert.js";
-import { inline, parse, safeHref } from "../model/markdown.js";
+import { inline, parse, plain, safeHref } from "../model/markdown.js";
 
 /** @param {import("../model/markdown.js").Inline[]} parts @returns {string} */
 const shape = (parts) =>
@@ -19,6 +19,8 @@ for (
     ["*a* _b_ ~~c~~", "<em:a> <em:b> <strike:c>"],
     ["**bold *and* more**", "<strong:bold <em:and> more>"],
     ["2 * 3 * 4", "2 * 3 * 4"],
+    ["__b__ and __init__.py", "<strong:b> and __init__.py"],
+    ["snake_case__name__x", "snake_case__name__x"],
     ["snake_case_name", "snake_case_name"],
     ["\\*not\\*", "*not*"],
     ["`*a*` b", "<code:*a*> b"],
@@ -75,4 +77,11 @@ Deno.test("what is long and nested is read in reasonable time", () => {
     parse(text);
   }
   assert(performance.now() - began < 10_000, "quadratic where it must not be");
+});
+
+Deno.test("a text without its marks, in one line", () => {
+  assertEquals(plain("**a** `b` [c](https://d.org)\n\n- e\n- f\n> g", 100), "a b c e, f g");
+  assertEquals(plain("```\nlet x = 1;\n```", 100), "let x = 1;");
+  assertEquals(plain("👍".repeat(50), 3), "👍👍👍…");
+  assertEquals(plain("", 3), "");
 });

@@ -3,9 +3,10 @@ import { Directory } from "../core/directory.js";
 import { directRoom, partner, roomTitle } from "../core/names.js";
 import { fromBase64, shownType, toBase64 } from "../io/files.js";
 import { Sha256 } from "../io/sha256.js";
-import { byteLength, clean, pieces } from "../model/text.js";
+import { byteLength, clean, pieces, spanText, timeParts, timeText } from "../model/text.js";
 import { KEPT, Timeline } from "../model/timeline.js";
 import { choicesFor } from "../ui/complete.js";
+import { draft, setDraft } from "../ui/preferences.js";
 import { hrefOf, routeOf } from "../ui/route.js";
 import { fit } from "../ui/switcher.js";
 
@@ -157,4 +158,32 @@ Deno.test("edits, deletions, reactions and pins change what is there", () => {
   timeline.happened({ seq: 6, kind: "deleted", author: "a", target: 1 });
   assertEquals([item.deleted, item.body], [true, ""]);
   assertEquals([timeline.items.length, timeline.hi], [1, 6]);
+});
+
+Deno.test("a time is its parts", () => {
+  for (const at of [Date.UTC(2026, 1, 3, 4, 5), Date.UTC(2026, 1, 3, 16, 5)]) {
+    assertEquals(timeParts(at).join(""), timeText(at));
+    assert(/^\d\d:\d\d$/.test(timeParts(at)[0]), timeParts(at)[0]);
+  }
+});
+
+Deno.test("how long a ban lasts", () => {
+  assertEquals([86_400, 172_800, 3_600, 90, 60].map(spanText), [
+    "1 day",
+    "2 days",
+    "1 hour",
+    "90 seconds",
+    "1 minute",
+  ]);
+});
+
+Deno.test("drafts of rooms with the names of members of every object", () => {
+  for (const room of ["constructor", "__proto__", "toString"]) assertEquals(draft(room), "");
+  setDraft("__proto__", "one");
+  setDraft("constructor", "two");
+  assertEquals(draft("__proto__"), "one");
+  assertEquals(draft("Constructor"), "two");
+  setDraft("__proto__", "");
+  assertEquals(draft("__proto__"), "");
+  setDraft("constructor", "");
 });

@@ -1,5 +1,6 @@
 // The page after the login: its parts, and what connects them.
 import { keyOf, partner, roomTitle } from "../core/names.js";
+import { plain } from "../model/markdown.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
 import { Composer } from "./composer.js";
@@ -18,8 +19,15 @@ import { SearchPane } from "./search_pane.js";
 import { settingsDialog } from "./settings_dialog.js";
 import { statusLine } from "./status_line.js";
 import { switcher } from "./switcher.js";
+import { takeDrops } from "./drops.js";
 
 /** @typedef {import("../model/chat.js").Chat} Chat */
+
+/** Whether people stand beside the conversation; else they lie above it (css/layout.css). */
+const wide = matchMedia("(width > 62rem)");
+
+/** What stands beside a conversation while nothing is searched. */
+const usualSide = () => wide.matches ? read("side") ?? "members" : "none";
 
 export class App {
   /**
@@ -39,7 +47,7 @@ export class App {
     /** @type {SearchPane} */
     this.search = new SearchPane(chat, {
       onOpen: () => this.element.dataset.side = "search",
-      onClose: () => this.element.dataset.side = read("side") ?? "members",
+      onClose: () => this.#showUsualSide(),
     });
     this.composer = new Composer(chat, {
       onEditLast: () => this.#editLast(),
@@ -76,10 +84,9 @@ export class App {
   }
 
   #layout() {
-    const side = read("side") ?? (innerWidth > 1000 ? "members" : "none");
     return h(
       "div",
-      { class: "app", "data-side": side, "data-view": "list" },
+      { class: "app", "data-side": usualSide(), "data-view": "list" },
       h(
         "div",
         { class: "sidebar" },
@@ -106,14 +113,21 @@ export class App {
     const { chat } = this;
     const { signal } = this.stopped;
     chat.on("room", () => this.#draw());
+    chat.on("rooms", () => this.#drawHead());
     chat.on("typing", () => this.#drawTyping());
     chat.on("timeline", () => this.#drawHead());
     chat.on("notice", notice);
     addEventListener("hashchange", () => this.#follow(), { signal });
-    // On a phone the list covers the room. The link to the room that is open changes no address.
-    this.rooms.element.addEventListener("click", (event) => {
+    // A link to what is open changes no address; on a phone the list may cover the room.
+    this.element.addEventListener("click", (event) => {
       const link = event.target instanceof Element ? event.target.closest("a") : null;
       if (link && link.getAttribute("href") === location.hash) this.#follow();
+    });
+    wide.addEventListener("change", () => this.search.element.hidden && this.#showUsualSide(), { signal });
+    // What lies above the conversation goes when that is touched.
+    this.main.addEventListener("pointerdown", (event) => {
+      const isHead = event.target instanceof Node && this.head.contains(event.target);
+      if (!wide.matches && !isHead) this.#foldSide();
     });
     addEventListener("online", () => chat.wire.input({ type: "hurry" }), { signal });
     document.addEventListener("visibilitychange", () => {
@@ -121,19 +135,7 @@ export class App {
       this.#presence(document.hidden);
     }, { signal });
     this.element.addEventListener("leave", () => this.composer.focus());
-    this.main.addEventListener("dragover", (event) => {
-      if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      this.main.classList.add("dropping");
-    });
-    this.main.addEventListener("dragleave", () => this.main.classList.remove("dropping"));
-    this.main.addEventListener("drop", (event) => {
-      this.main.classList.remove("dropping");
-      const files = [...(event.dataTransfer?.files ?? [])];
-      if (!files.length || !chat.current) return;
-      event.preventDefault();
-      this.composer.attach(files);
-    });
+    takeDrops(this.main, signal, (files) => chat.current !== null && this.composer.attach(files));
     addEventListener(
       "keydown",
       keyListener({
@@ -154,6 +156,7 @@ export class App {
         help: keysDialog,
         escape: () => {
           this.search.close();
+          if (!wide.matches) this.#foldSide();
           this.composer.focus();
         },
       }),
@@ -188,6 +191,7 @@ export class App {
   /** @param {string} room @param {number} seq @param {Record<string, unknown>} [extra] */
   async #open(room, seq, extra) {
     this.element.dataset.view = "room";
+    if (!wide.matches) this.#foldSide();
     const isOpen = keyOf(this.chat.current ?? "") === keyOf(room);
     if (!isOpen) {
       write("room", room);
@@ -224,8 +228,12 @@ export class App {
       edit: (item) => this.messages.edit(item),
       save: (item, body) => chat.change("edit", item.seq, { body }),
       remove: (item) => {
-        const text = item.body.length > 200 ? `${item.body.slice(0, 200)}…` : item.body;
-        confirm("Delete this message?", text, "Delete", () => chat.change("delete", item.seq));
+        confirm(
+          "Delete this message?",
+          plain(item.body, 200),
+          "Delete",
+          () => chat.change("delete", item.seq),
+        );
       },
       react: (item, emoji) => {
         const mine = [...(item.reactions.get(emoji) ?? [])].some((name) => keyOf(name) === keyOf(chat.me));
@@ -237,6 +245,7 @@ export class App {
       },
       jump: (seq) => this.messages.jumpTo(seq),
       again: (message) => chat.outbox.again(message),
+      cancel: (message) => chat.outbox.cancel(message),
       discard: (message) => chat.outbox.discard(message),
     };
   }
@@ -273,7 +282,9 @@ export class App {
         "div",
         { class: "welcome" },
         h("h1", {}, `Hello, ${this.chat.me}`),
-        h("p", {}, "Choose a room at the left, or enter a new one."),
+        h("p", {}, "Rooms and direct conversations stand at the left."),
+        h("button", { type: "button", class: "primary", onclick: () => this.#join() }, "Find a room"),
+        h("p", { class: "help" }, "Ctrl+K goes to a room or a person. ? shows all keys."),
         h(
           "p",
           { class: "help" },
@@ -290,8 +301,10 @@ export class App {
     const info = chat.info(room);
     const other = partner(room, chat.me);
     const pins = chat.timeline(room)?.pins.length ?? 0;
+    const hasNews = chat.hasNewsElsewhere();
     const mark = JSON.stringify([
       room,
+      hasNews,
       info?.topic,
       info?.isPrivate,
       pins,
@@ -306,8 +319,8 @@ export class App {
         : null;
     fill(
       this.head,
-      iconButton("menu", "Show rooms", {
-        class: "icon-button only-narrow",
+      iconButton("menu", hasNews ? "Show rooms, with unread messages" : "Show rooms", {
+        class: `icon-button only-narrow${hasNews ? " has-news" : ""}`,
         onclick: () => this.element.dataset.view = "list",
       }),
       h(
@@ -345,7 +358,17 @@ export class App {
   #togglePeople() {
     const next = this.element.dataset.side === "members" ? "none" : "members";
     this.element.dataset.side = next;
-    write("side", next);
+    if (wide.matches) write("side", next);
+  }
+
+  #showUsualSide() {
+    this.element.dataset.side = usualSide();
+  }
+
+  /** The search keeps its words. */
+  #foldSide() {
+    this.element.dataset.side = "none";
+    this.search.element.hidden = true;
   }
 
   #drawTyping() {

@@ -1,5 +1,8 @@
 // The input: text, the message that it answers, and the files that go with it.
 import { BODY_BYTES } from "../core/limits.js";
+import { keyOf, roomTitle } from "../core/names.js";
+import { shownType } from "../io/files.js";
+import { plain } from "../model/markdown.js";
 import { clean, pieces, sizeText } from "../model/text.js";
 import { Completion } from "./complete.js";
 import { fill, h, icon, iconButton } from "./dom.js";
@@ -19,7 +22,11 @@ export class Composer {
     this.replyTo = null;
     /** @type {File[]} */
     this.files = [];
+    /** @type {Map<string, {files: File[], replyTo: Item|null}>} What other rooms have beside their drafts. */
+    this.aside = new Map();
     this.room = "";
+    /** What was sent before goes first. @type {Promise<void>} */
+    this.before = Promise.resolve();
     this.field = h("textarea", {
       "aria-label": "Message",
       dir: "auto",
@@ -72,10 +79,15 @@ export class Composer {
 
   /** The composer is for this room now. @param {string} room */
   show(room) {
+    const { files, replyTo } = this;
+    if (files.length || replyTo) this.aside.set(keyOf(this.room), { files, replyTo });
+    else this.aside.delete(keyOf(this.room));
+    const kept = this.aside.get(keyOf(room));
     this.room = room;
     this.field.value = draft(room);
-    this.files = [];
-    this.#setReply(null);
+    this.field.placeholder = `Message to ${roomTitle(room, this.chat.me)}`;
+    this.files = kept?.files ?? [];
+    this.#setReply(kept?.replyTo ?? null);
     this.#drawFiles();
     this.#grow();
     this.completion.close();
@@ -107,9 +119,9 @@ export class Composer {
     this.focus();
   }
 
-  async send() {
+  send() {
     const text = this.field.value.trim();
-    const { files, replyTo } = this;
+    const { files, replyTo, room } = this;
     if (!text && files.length === 0) return;
     this.field.value = "";
     this.files = [];
@@ -119,12 +131,45 @@ export class Composer {
     this.#grow();
     this.focus();
     const texts = pieces(text, BODY_BYTES);
-    for (let at = 0; at < Math.max(texts.length, files.length); at++) {
-      const file = files[at];
-      const body = texts[at] ?? (file.name || "file");
-      await this.chat.send({ body, file, replyTo: at === 0 ? replyTo?.seq : undefined });
+    const messages = Array.from({ length: Math.max(texts.length, files.length) }, (_, at) => ({
+      room,
+      body: texts[at] ?? (files[at].name || "file"),
+      file: files[at],
+      replyTo: at === 0 ? replyTo?.seq : undefined,
+    }));
+    this.before = this.before.then(() => this.#keep(messages));
+  }
+
+  /** Gives the messages to the outbox. @param {import("../model/chat.js").Outgoing[]} messages */
+  async #keep(messages) {
+    for (const [at, message] of messages.entries()) {
+      try {
+        await this.chat.send(message);
+      } catch (error) {
+        this.#giveBack(messages.slice(at));
+        const text = `This browser cannot keep the message, so it was not sent: ${error}`;
+        this.chat.emit("notice", { text, isError: true });
+        return;
+      }
     }
-    this.actions.onEnd();
+    if (keyOf(messages[0].room) === keyOf(this.chat.current ?? "")) this.actions.onEnd();
+  }
+
+  /** What could not be sent is in the input again. @param {import("../model/chat.js").Outgoing[]} messages */
+  #giveBack(messages) {
+    const { room } = messages[0];
+    const isHere = keyOf(room) === keyOf(this.room);
+    const texts = messages.filter(({ body, file }) => body !== (file?.name || "file")).map(({ body }) =>
+      body
+    );
+    const files = messages.flatMap(({ file }) => file ?? []);
+    const text = [...texts, isHere ? this.field.value : draft(room)].filter(Boolean).join("\n");
+    setDraft(room, text);
+    if (!isHere) return void this.aside.set(keyOf(room), { files, replyTo: null });
+    this.field.value = text;
+    this.files = [...files, ...this.files];
+    this.#drawFiles();
+    this.#grow();
   }
 
   #typed() {
@@ -163,6 +208,10 @@ export class Composer {
   #paste(event) {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
+    // Office programs give a picture of the text besides the text.
+    const isText = event.clipboardData?.types.includes("text/html") &&
+      event.clipboardData.getData("text/plain").trim() !== "";
+    if (isText) return;
     event.preventDefault();
     this.attach(files);
   }
@@ -181,7 +230,7 @@ export class Composer {
       this.replyLine,
       icon("reply"),
       h("span", {}, "Answer to ", h("bdi", { class: "reply-author" }, item.author)),
-      h("bdi", { class: "reply-text" }, item.body.slice(0, 120)),
+      h("bdi", { class: "reply-text" }, plain(item.body, 120)),
       iconButton("close", "Do not answer", { onclick: () => this.#setReply(null) }),
     );
   }
@@ -192,7 +241,7 @@ export class Composer {
       h(
         "li",
         {},
-        icon("file"),
+        preview(file),
         h("bdi", { class: "attachment-name" }, clean(file.name) || "file"),
         h("span", { class: "file-size" }, sizeText(file.size)),
         h("button", {
@@ -208,4 +257,12 @@ export class Composer {
     );
     fill(this.fileList, ...entries);
   }
+}
+
+/** A small picture of a picture, a sign for all else. @param {File} file */
+function preview(file) {
+  if (!shownType(file.type).startsWith("image/")) return icon("file");
+  const address = URL.createObjectURL(file);
+  const free = () => URL.revokeObjectURL(address);
+  return h("img", { class: "thumbnail", src: address, alt: "", onload: free, onerror: free });
 }

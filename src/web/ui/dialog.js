@@ -1,15 +1,18 @@
 // Questions and forms above the page.
 import { h, iconButton } from "./dom.js";
 
+/** Not what an arrow key would change at once. */
+const FIRST = "input:not([type=radio]), textarea, .primary";
+
 let count = 0;
 
 /**
  * Opens a dialog; its content is made with a function that closes it.
  * @param {string} title
  * @param {(close: () => void) => (Node|string|null|false)[]} content
- * @param {{kind?: string, onClose?: () => void}} [options]
+ * @param {{kind?: string, focus?: string, onClose?: () => void}} [options] `focus`: what has the focus first
  */
-export function openDialog(title, content, { kind = "", onClose = () => {} } = {}) {
+export function openDialog(title, content, { kind = "", focus = FIRST, onClose = () => {} } = {}) {
   const before = document.activeElement;
   const id = `dialog-${++count}`;
   const dialog = h("dialog", { class: `dialog ${kind}`, "aria-labelledby": id });
@@ -36,7 +39,7 @@ export function openDialog(title, content, { kind = "", onClose = () => {} } = {
   });
   document.body.append(dialog);
   dialog.showModal();
-  const first = dialog.querySelector("input:not([type=radio]), textarea, select, .primary");
+  const first = dialog.querySelector(focus);
   if (first instanceof HTMLElement) first.focus();
   return { dialog, close };
 }

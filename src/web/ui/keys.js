@@ -93,5 +93,5 @@ export function keysDialog() {
       { class: "keys" },
       ...KEYS.flatMap(({ keys, text }) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, text)]),
     ),
-  ]);
+  ], { kind: "wide" });
 }

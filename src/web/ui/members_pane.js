@@ -1,8 +1,8 @@
 // The members of the open room, and what the user can do with them.
-import { keyOf } from "../core/names.js";
+import { keyOf, partner } from "../core/names.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
-import { field, form, openDialog } from "./dialog.js";
+import { confirm, field, form, openDialog } from "./dialog.js";
 import { fill, h, hiddenText } from "./dom.js";
 
 /**
@@ -28,7 +28,7 @@ export class MembersPane {
 
   #draw() {
     const { chat } = this;
-    const members = chat.members.get(keyOf(chat.current ?? "")) ?? [];
+    const members = chat.members.get(keyOf(chat.current ?? "")) ?? this.#both();
     const groups = STATES.map((state) => {
       const here = members.filter((member) => chat.presenceOf(member.username) === state);
       here.sort((a, b) => a.username.localeCompare(b.username, undefined, { sensitivity: "base" }));
@@ -42,6 +42,15 @@ export class MembersPane {
       );
     });
     fill(this.element, ...groups);
+  }
+
+  /** The two of a direct conversation that has no message yet. @returns {Member[]} */
+  #both() {
+    const { chat } = this;
+    const other = partner(chat.current ?? "", chat.me);
+    return other === null
+      ? []
+      : [chat.me, other].map((username) => ({ username, role: "member", online: false }));
   }
 
   /** @param {Member} member @param {typeof STATES[number]} state */
@@ -86,6 +95,18 @@ export class MembersPane {
         }, text);
       /** @param {string} msgType @param {Record<string, unknown>} [more] */
       const moderate = (msgType, more = {}) => () => chat.ask(msgType, { room, username, ...more });
+      /** @param {string} msgType @param {string} text */
+      const tell = (msgType, text) => async () => {
+        if (await chat.ask(msgType, { username })) chat.emit("notice", { text });
+      };
+      /** @param {string} role */
+      const setRole = (role) => {
+        close();
+        const ask = () => chat.ask("set_role", { room, username, role });
+        if (role !== "owner") return ask();
+        const text = `A room has one owner. ${username} becomes the owner of ${room}, and you a moderator.`;
+        confirm("Hand the room over?", text, "Hand it over", ask);
+      };
       return [
         h(
           "p",
@@ -98,33 +119,39 @@ export class MembersPane {
           { class: "menu" },
           !isMe ? item("Write directly", () => actions.onDirect(username)) : "",
           item("Mention", () => actions.onMention(username)),
-          !isMe ? item("Block direct messages", () => chat.ask("block", { username }), true) : "",
-          !isMe ? item("Unblock direct messages", () => chat.ask("unblock", { username })) : "",
+          !isMe
+            ? item("Block direct messages", tell("block", `${username} cannot write to you directly.`), true)
+            : "",
+          !isMe
+            ? item("Allow direct messages again", tell("unblock", `${username} can write to you directly.`))
+            : "",
         ),
         mayModerate && h(
           "div",
           { class: "menu" },
           h("h3", {}, "Keep order"),
-          mine === "owner" ? roleForm(member, (role) => chat.ask("set_role", { room, username, role })) : "",
+          mine === "owner" ? roleForm(member, setRole) : "",
           member.role === "muted"
             ? item("Let speak again", moderate("unmute"))
             : item("Mute for an hour", moderate("mute", { seconds: 3600 })),
           item("Remove from the room", moderate("kick"), true),
           item("Ban for a day", moderate("ban", { seconds: 86_400 }), true),
-          item("Ban", moderate("ban"), true),
+          item("Ban for good", moderate("ban"), true),
+          h("p", { class: "help" }, "“About this room” lifts a ban."),
         ),
       ];
-    });
+    }, { focus: ".menu button" });
   }
 }
 
 /** @param {Member} member @param {(role: string) => void} onChange */
 function roleForm(member, onChange) {
-  const select = h("select", { onchange: () => onChange(select.value) });
+  const select = h("select");
   for (const role of ["member", "moderator", "owner"]) {
     select.append(h("option", { value: role, selected: role === member.role }, role));
   }
-  return field("Role", select);
+  const button = h("button", { type: "submit", class: "small" }, "Set the role");
+  return form([field("Role", select), button], () => onChange(select.value));
 }
 
 /** @param {Chat} chat */
@@ -152,9 +179,9 @@ export function inviteDialog(chat) {
       const username = name.value.trim();
       if (!username) return;
       try {
-        await chat.wire.ask("invite", { room, username });
-        chat.emit("notice", { text: `${username} is invited to ${room}` });
+        const answer = await chat.wire.ask("invite", { room, username });
         close();
+        chat.emit("notice", { text: `${username} is invited to ${room}. ${answer.warning ?? ""}`.trim() });
       } catch (error) {
         problem.textContent = /** @type {Error} */ (error).message;
       }

@@ -1,7 +1,8 @@
 // One message as an `article`, and the lines that tell what else has happened in a room.
 import { keyOf } from "../core/names.js";
 import { QUICK } from "../model/emoji.js";
-import { clean, fullTimeText, timeText } from "../model/text.js";
+import { plain } from "../model/markdown.js";
+import { clean, fullTimeText, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
 import { h, hiddenText, icon, iconButton } from "./dom.js";
 import { fileCard } from "./file_card.js";
@@ -13,7 +14,8 @@ import { richText } from "./rich_text.js";
  * @typedef {import("../io/store.js").Waiting} Waiting
  * @typedef {{reply: (item: Item) => void, edit: (item: Item) => void, remove: (item: Item) => void,
  *   react: (item: Item, emoji: string) => void, pin: (item: Item) => void, jump: (seq: number) => void,
- *   again: (message: Waiting) => void, discard: (message: Waiting) => void}} Actions
+ *   again: (message: Waiting) => void, discard: (message: Waiting) => void,
+ *   cancel: (message: Waiting) => void}} Actions
  */
 
 /** @param {Chat} chat @param {string[]} mentions the members that the servers found in the text */
@@ -65,9 +67,20 @@ function header(shown, author, at, isPinned = false) {
     h("bdi", { class: `author ${colourClass(author)}` }, shown),
     keyOf(shown) !== keyOf(author) && h("span", { class: "tag" }, ` via ${author}`),
     " ",
-    h("time", { datetime: new Date(at).toISOString(), title: fullTimeText(at) }, timeText(at)),
+    timeNode(at),
     isPinned && h("span", { class: "tag" }, icon("pin"), "pinned"),
     " ",
+  );
+}
+
+/** @param {number} at */
+function timeNode(at) {
+  const [time, half] = timeParts(at);
+  return h(
+    "time",
+    { datetime: new Date(at).toISOString(), title: fullTimeText(at) },
+    time,
+    half && h("span", { class: "half-day" }, half),
   );
 }
 
@@ -94,7 +107,11 @@ function editor(item) {
 /** @param {number} seq @param {Chat} chat @param {Actions} actions */
 function replyLine(seq, chat, actions) {
   const original = chat.timeline(chat.current ?? "")?.bySeq.get(seq);
-  const said = original?.deleted ? "a deleted message" : original?.body.slice(0, 140) ?? "an earlier message";
+  const said = !original
+    ? "an earlier message"
+    : original.deleted
+    ? "a deleted message"
+    : plain(original.body, 140);
   return h(
     "button",
     { type: "button", class: "reply-line", onclick: () => actions.jump(seq), tabIndex: -1 },
@@ -187,6 +204,9 @@ function togglePicker(bar, opener, choose) {
     ...buttons,
   );
   bar.appendChild(picker);
+  // Below the last message in view there is no room for it.
+  const end = bar.closest(".log")?.getBoundingClientRect().bottom ?? Infinity;
+  picker.classList.toggle("above", picker.getBoundingClientRect().bottom > end);
   opener.setAttribute("aria-expanded", "true");
   buttons[0].focus();
 }
@@ -227,7 +247,18 @@ export function waitingNode(message, { chat, actions, isContinued }) {
           " ",
           h("button", { type: "button", class: "small", onclick: () => actions.discard(message) }, "Discard"),
         )
-        : h("p", { class: "state" }, icon("clock"), said),
+        : h(
+          "p",
+          { class: "state" },
+          icon("clock"),
+          said,
+          message.blob &&
+            h(
+              "button",
+              { type: "button", class: "small", onclick: () => actions.cancel(message) },
+              "Cancel the upload",
+            ),
+        ),
     ),
   );
 }
@@ -235,7 +266,7 @@ export function waitingNode(message, { chat, actions, isContinued }) {
 /** What a line tells of an event that is no message; null: nothing. @param {Item} item */
 function told({ kind, author, event }) {
   const who = event.username ?? "";
-  const time = event.seconds ? ` for ${event.seconds} s` : "";
+  const time = event.seconds ? ` for ${spanText(event.seconds)}` : "";
   switch (kind) {
     case "joined":
       return `${author} joined`;
@@ -277,6 +308,6 @@ export function eventNode(item) {
     { class: "event-line", "data-seq": item.seq },
     h("bdi", {}, text),
     " ",
-    h("time", { datetime: new Date(item.at).toISOString(), title: fullTimeText(item.at) }, timeText(item.at)),
+    timeNode(item.at),
   );
 }

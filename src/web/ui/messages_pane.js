@@ -1,5 +1,5 @@
 // The conversation: a bounded window of messages that follows the newest one, or stays at the reader's place.
-import { keyOf } from "../core/names.js";
+import { keyOf, partner } from "../core/names.js";
 import { dayOf, dayText } from "../model/text.js";
 import { h, icon } from "./dom.js";
 import { eventNode, messageNode, waitingNode } from "./message.js";
@@ -47,6 +47,8 @@ export class MessagesPane {
     /** @type {number|"unread"|"end"|null} The place to go to once it is loaded. */
     this.goal = "unread";
     this.editing = 0;
+    this.isEditorNew = false;
+    this.wasAtBottom = false;
     /** The first seq whose message has the keyboard's attention. */
     this.focusedSeq = 0;
     /** @type {HTMLElement|undefined} The one message that the Tab key reaches. */
@@ -63,6 +65,7 @@ export class MessagesPane {
     this.log.addEventListener("scroll", () => this.#readerScrolled(), { passive: true });
     this.log.addEventListener("keydown", (event) => this.#key(event));
     this.log.addEventListener("focusin", (event) => this.#focused(event));
+    guardFromTouch(this.log);
     new ResizeObserver(() => this.chat.isAtBottom && this.goal === null && this.#toBottom()).observe(
       this.log,
     );
@@ -76,6 +79,7 @@ export class MessagesPane {
   show(seq = 0) {
     this.goal = seq || "unread";
     this.editing = 0;
+    this.isEditorNew = this.wasAtBottom = false;
     this.rows.clear();
     this.log.replaceChildren();
     this.chat.isAtBottom = true;
@@ -120,13 +124,27 @@ export class MessagesPane {
   /** @param {Item} item */
   edit(item) {
     this.editing = item.seq;
+    this.isEditorNew = true;
     this.render();
-    requestAnimationFrame(() => {
-      const field = this.log.querySelector("textarea");
-      field?.focus();
-      field?.setSelectionRange(field.value.length, field.value.length);
-      field?.scrollIntoView({ block: "nearest" });
-    });
+  }
+
+  /** The editor has just been drawn. */
+  #beginEdit() {
+    const field = this.log.querySelector("textarea");
+    if (!field) return;
+    this.isEditorNew = false;
+    const grow = () => {
+      field.style.height = "auto";
+      field.style.height = `${Math.min(field.scrollHeight + 2, innerHeight * 0.5)}px`;
+    };
+    field.addEventListener("input", grow);
+    grow();
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+    field.scrollIntoView({ block: "nearest" });
+    // The message may be far above the newest one; afterwards the reader is back where they were.
+    this.wasAtBottom = this.chat.isAtBottom;
+    this.chat.isAtBottom = this.#below() < AT_BOTTOM;
   }
 
   /** @param {number} direction pages up or down */
@@ -148,11 +166,14 @@ export class MessagesPane {
     if (!timeline) return wanted;
     const { pins } = timeline;
     const now = Date.now();
+    if (timeline.isEmpty && room.startsWith("@") && !chat.info(room)) {
+      wanted.push({ key: "start", mark: room, make: () => startNode(room, chat.me) });
+    }
     const isFollowing = chat.isAtBottom && this.goal === null && this.editing === 0;
     const items = isFollowing ? timeline.items.slice(-FOLLOWED) : timeline.items;
     this.isWhole = items.length === timeline.items.length;
     if (timeline.isAtStart && !timeline.isEmpty && this.isWhole) {
-      wanted.push({ key: "start", mark: room, make: () => startNode(room) });
+      wanted.push({ key: "start", mark: room, make: () => startNode(room, chat.me) });
     }
     let day = 0;
     /** @type {{author: string, at: number}|null} */
@@ -172,6 +193,8 @@ export class MessagesPane {
         before = null;
       }
       if (item.kind !== "message") {
+        // The two of a direct conversation were always in it.
+        if (item.kind === "joined" && room.startsWith("@")) continue;
         wanted.push({ key: String(item.seq), mark: "", make: () => eventNode(item) });
         before = null;
         continue;
@@ -179,8 +202,11 @@ export class MessagesPane {
       const isContinued = before !== null && before.author === item.author &&
         item.at - before.at < TOGETHER_MS &&
         item.replyTo === null;
-      const isEditing = this.editing === item.seq;
-      const mark = `${item.revision} ${isContinued} ${isEditing} ${pins.includes(item.seq)}`;
+      const isEditing = this.editing === item.seq && !item.deleted;
+      // What is typed into it stays, whatever happens to the message meanwhile.
+      const mark = isEditing
+        ? "edited"
+        : `${item.revision} ${isContinued} ${pins.includes(item.seq)} ${answered(item, timeline)}`;
       wanted.push({
         key: String(item.seq),
         mark,
@@ -213,6 +239,7 @@ export class MessagesPane {
     if (this.goal !== null && timeline && (!timeline.isEmpty || this.rows.size > 0)) this.#reach();
     else if (isFollowing) this.#toBottom();
     else if (anchor) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
+    if (this.isEditorNew) this.#beginEdit();
     this.#restoreTab();
     this.#looked();
     // Late layout, such as of the first emoji, must not push the newest message out of view.
@@ -230,7 +257,8 @@ export class MessagesPane {
       if (!row || row.mark !== mark) {
         const node = make();
         if (!node) continue;
-        if (row?.node.contains(document.activeElement)) queueMicrotask(() => node.focus());
+        const attention = row ? takeAttention(row.node, node) : null;
+        if (attention) queueMicrotask(attention);
         if (row && row.node === place) place = row.node.nextSibling;
         row?.node.remove();
         row = { node, mark };
@@ -412,9 +440,57 @@ export class MessagesPane {
 
   #endEdit() {
     this.editing = 0;
+    if (this.wasAtBottom) this.goal = "end";
+    this.wasAtBottom = false;
     this.render();
     this.log.dispatchEvent(new CustomEvent("leave", { bubbles: true }));
   }
+}
+
+/**
+ * A finger that shows the buttons of a message does not press the one that appears under it.
+ * @param {HTMLElement} log
+ */
+function guardFromTouch(log) {
+  /** @type {Element|null} */
+  let unseen = null;
+  log.addEventListener("pointerdown", (event) => {
+    const bar = event.target instanceof Element ? event.target.closest(".actions") : null;
+    const isShown = bar !== null && getComputedStyle(bar).opacity !== "0";
+    unseen = event.pointerType === "touch" && !isShown ? bar : null;
+  }, { capture: true });
+  log.addEventListener("click", (event) => {
+    if (unseen === null || !(event.target instanceof Node) || !unseen.contains(event.target)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    unseen.closest("article")?.focus();
+    unseen = null;
+  }, { capture: true });
+}
+
+/**
+ * A message is drawn anew: a picker that is open stays so, and the keyboard stays where it was.
+ * @param {HTMLElement} old
+ * @param {HTMLElement} fresh
+ * @returns {(() => void)|null} puts the focus back once `fresh` is in its place
+ */
+function takeAttention(old, fresh) {
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const bar = old.querySelector(".actions:has(.picker)");
+  if (bar) fresh.querySelector(".actions")?.replaceWith(bar);
+  // An editor takes the focus itself.
+  if (!(focused instanceof HTMLElement) || fresh.querySelector("textarea")) return null;
+  const name = nameOf(focused);
+  const buttons = [...fresh.querySelectorAll("button")];
+  const place = fresh.contains(focused)
+    ? focused
+    : buttons.find((button) => nameOf(button) === name) ?? fresh;
+  return () => place.focus({ preventScroll: true });
+}
+
+/** @param {Element} button */
+function nameOf(button) {
+  return button.getAttribute("aria-label") ?? button.textContent;
 }
 
 /** @param {string} kind @param {string} text */
@@ -422,10 +498,20 @@ function lineNode(kind, text) {
   return h("div", { class: `line ${kind}`, role: "separator", "aria-label": text }, h("span", {}, text));
 }
 
-/** @param {string} room */
-function startNode(room) {
-  const text = room.startsWith("@")
-    ? "This is the beginning of your conversation."
-    : `This is the beginning of ${room}.`;
+/**
+ * What a message shows of the one that it answers changes with that.
+ * @param {Item} item
+ * @param {import("../model/timeline.js").Timeline} timeline
+ */
+function answered(item, timeline) {
+  return item.replyTo === null ? "" : timeline.bySeq.get(item.replyTo)?.revision ?? "unknown";
+}
+
+/** @param {string} room @param {string} me */
+function startNode(room, me) {
+  const other = partner(room, me);
+  const text = other === null
+    ? `This is the beginning of ${room}.`
+    : `This is the beginning of your conversation with ${other}.`;
   return h("p", { class: "start-line" }, text);
 }

@@ -3,11 +3,25 @@ import { h } from "./dom.js";
 
 const SHOWN_MS = 7_000;
 
-const area = h("div", { class: "notices", role: "region", "aria-label": "Notices" });
+const area = h("div", {
+  class: "notices",
+  role: "region",
+  "aria-label": "Notices",
+  "aria-live": "polite",
+});
+
+/** An open dialog covers all that is not in it. */
+function showArea() {
+  const dialogs = document.querySelectorAll("dialog[open]");
+  const place = dialogs[dialogs.length - 1] ?? document.body;
+  if (area.parentElement === place) return;
+  place.append(area);
+  place.addEventListener("close", () => document.body.append(area), { once: true });
+}
 
 /** @param {{text: string, isError?: boolean}} note */
 export function notice({ text, isError = false }) {
-  if (!area.isConnected) document.body.append(area);
+  showArea();
   const element = h(
     "div",
     { class: `notice${isError ? " error" : ""}`, role: isError ? "alert" : "note" },
@@ -20,7 +34,7 @@ export function notice({ text, isError = false }) {
 /** A server has another version of the page. @param {() => void} onReload */
 export function offerReload(onReload) {
   if (area.querySelector(".reload")) return;
-  if (!area.isConnected) document.body.append(area);
+  showArea();
   area.append(
     h(
       "div",

@@ -68,13 +68,20 @@ export function setMuted(room, muted) {
   writeJson("muted", muted ? [...others, room.toLowerCase()] : others);
 }
 
+/** By room; a `Map`, since a room may have the name of a member of every object. @returns {Map<string, string>} */
+function drafts() {
+  return new Map(Object.entries(readJson("drafts") ?? {}));
+}
+
 /** @param {string} room */
 export function draft(room) {
-  return (readJson("drafts") ?? {})[room.toLowerCase()] ?? "";
+  return drafts().get(room.toLowerCase()) ?? "";
 }
 
 /** @param {string} room @param {string} text */
 export function setDraft(room, text) {
-  const { [room.toLowerCase()]: _, ...others } = readJson("drafts") ?? {};
-  writeJson("drafts", text ? { ...others, [room.toLowerCase()]: text } : others);
+  const all = drafts();
+  if (text) all.set(room.toLowerCase(), text);
+  else all.delete(room.toLowerCase());
+  writeJson("drafts", Object.fromEntries(all));
 }

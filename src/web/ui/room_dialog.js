@@ -1,12 +1,15 @@
 // The dialog of the open room: its topic, its pins, and what its moderators may change.
 import { partner } from "../core/names.js";
-import { clean, counted, timeText } from "../model/text.js";
+import { plain } from "../model/markdown.js";
+import { counted, timeText } from "../model/text.js";
 import { choice, confirm, field, form, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
 import { isMuted, setMuted } from "./preferences.js";
 
+/** @typedef {import("../model/chat.js").Chat} Chat @typedef {import("../model/chat.js").RoomInfo} RoomInfo */
+
 /**
- * @param {import("../model/chat.js").Chat} chat
+ * @param {Chat} chat
  * @param {{onChange: () => void}} actions
  */
 export function roomDialog(chat, { onChange }) {
@@ -34,8 +37,9 @@ export function roomDialog(chat, { onChange }) {
         }. You are ${info.role}.`,
     ),
     choice("Quiet: no notifications from here", quiet),
-    isKeeper && !isDirect && topicForm(chat, room, info.topic),
-    info.role === "owner" && !isDirect && ownerForm(chat, info),
+    isKeeper && !isDirect && topicForm(chat, info, close),
+    isKeeper && !isDirect && unbanForm(chat, room),
+    info.role === "owner" && !isDirect && ownerForm(chat, info, close),
     !isDirect && h(
       "div",
       { class: "menu" },
@@ -71,17 +75,52 @@ export function roomDialog(chat, { onChange }) {
   ]);
 }
 
-/** @param {import("../model/chat.js").Chat} chat @param {string} room @param {string} topic */
-function topicForm(chat, room, topic) {
+/**
+ * Asks, and closes the dialog unless it is refused: what it shows is not new any more.
+ * @param {Chat} chat
+ * @param {() => void} close
+ * @param {string} msgType
+ * @param {Record<string, unknown>} data
+ */
+async function change(chat, close, msgType, data) {
+  if (await chat.ask(msgType, data)) close();
+}
+
+/** @param {Chat} chat @param {RoomInfo} info @param {() => void} close */
+function topicForm(chat, { name: room, topic }, close) {
   const input = h("input", { value: topic, dir: "auto", maxlength: 256 });
   return form([
     field("Topic", input),
     h("button", { type: "submit" }, "Set the topic"),
-  ], () => chat.ask("topic", { room, topic: input.value.trim() }));
+  ], () => change(chat, close, "topic", { room, topic: input.value.trim() }));
 }
 
-/** @param {import("../model/chat.js").Chat} chat @param {import("../model/chat.js").RoomInfo} info */
-function ownerForm(chat, info) {
+/** Who is banned is no member, so there is no other place for it. @param {Chat} chat @param {string} room */
+function unbanForm(chat, room) {
+  const name = h("input", {
+    autocapitalize: "none",
+    spellcheck: "false",
+    autocomplete: "off",
+    maxlength: 32,
+  });
+  return h(
+    "details",
+    {},
+    h("summary", {}, "Lift a ban"),
+    form([
+      field("Name of the banned user", name),
+      h("button", { type: "submit" }, "Lift the ban"),
+    ], async () => {
+      const username = name.value.trim();
+      if (!username || !await chat.ask("unban", { room, username })) return;
+      name.value = "";
+      chat.emit("notice", { text: `${username} may enter ${room} again.` });
+    }),
+  );
+}
+
+/** @param {Chat} chat @param {RoomInfo} info @param {() => void} close */
+function ownerForm(chat, info, close) {
   const room = info.name;
   const isPrivate = h("input", { type: "checkbox", checked: info.isPrivate });
   const archived = h("input", { type: "checkbox", checked: info.archived });
@@ -101,16 +140,16 @@ function ownerForm(chat, info) {
       /** @type {Record<string, unknown>} */
       const settings = { room, private: isPrivate.checked, archived: archived.checked };
       if (slow.value !== "") settings.slow_s = Number(slow.value);
-      chat.ask("room_settings", settings);
+      change(chat, close, "room_settings", settings);
     }),
     form([
       field("New name", name),
       h("button", { type: "submit" }, "Rename"),
-    ], () => chat.ask("rename_room", { room, name: name.value.trim() })),
+    ], () => change(chat, close, "rename_room", { room, name: name.value.trim() })),
     form([
       field("Password that opens the room", password),
       h("button", { type: "submit" }, "Set the password"),
-    ], () => chat.ask("room_password", { room, password: password.value || null })),
+    ], () => change(chat, close, "room_password", { room, password: password.value || null })),
   );
 }
 
@@ -147,7 +186,7 @@ export async function pinsDialog(chat, onJump) {
             },
             h("bdi", { class: "reply-author" }, event.author),
             h("span", { class: "help" }, ` ${timeText(event.at)} `),
-            h("bdi", {}, clean(event.body).slice(0, 200)),
+            h("bdi", {}, plain(event.body, 200)),
           ),
         )
       ),

@@ -105,7 +105,7 @@ export class RoomsPane {
       h(
         "a",
         { href: hrefOf(name), class: "room-link", "aria-current": "page" },
-        h("span", { class: "dot", "aria-hidden": "true" }),
+        h("span", { class: `dot ${this.chat.presenceOf(title.slice(1))}`, "aria-hidden": "true" }),
         h("bdi", { class: "room-name" }, title),
       ),
     );

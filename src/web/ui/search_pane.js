@@ -7,6 +7,10 @@ import { hrefOf } from "./route.js";
 
 /** @typedef {import("../model/chat.js").Chat} Chat */
 
+/** After so long without an answer the search says that it is at work. */
+const SLOW_MS = 400;
+const HELP = 'Words, "a phrase", begin*, in:room, by:name';
+
 /**
  * What is asked by a line of search.
  * @param {string} text
@@ -34,7 +38,7 @@ export class SearchPane {
       "aria-label": "Search",
       placeholder: "Search",
       autocomplete: "off",
-      title: 'Words, "a phrase", begin*, in:room, by:name',
+      title: HELP,
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
         if (event.key === "Enter" && !event.isComposing) this.run();
         if (event.key === "Escape") this.close();
@@ -62,16 +66,27 @@ export class SearchPane {
   async run() {
     clearTimeout(this.timer);
     const query = queryOf(this.input.value);
-    if (!query.query) return;
     const run = ++this.run_;
+    if (!query.query) {
+      if (query.room || query.author) {
+        this.#show([h("p", { class: "help" }, "Type a word to look for, too.")]);
+      }
+      return;
+    }
+    let isAnswered = false;
+    setTimeout(() => {
+      if (run === this.run_ && !isAnswered) this.#show([h("p", { class: "help" }, "Searching…")]);
+    }, SLOW_MS);
     /** @type {Record<string, any>} */
     let answer;
     try {
       answer = await this.chat.wire.ask("search", query);
     } catch (error) {
+      isAnswered = true;
       if (run === this.run_) this.#show([h("p", { class: "problem" }, /** @type {Error} */ (error).message)]);
       return;
     }
+    isAnswered = true;
     if (run !== this.run_) return;
     const hits = answer.hits.map((/** @type {Record<string, any>} */ hit) => this.#hit(hit));
     const none = h(
@@ -96,7 +111,7 @@ export class SearchPane {
         },
       }),
     );
-    fill(this.element, head, ...content);
+    fill(this.element, head, ...content, h("p", { class: "help" }, HELP));
     this.element.hidden = false;
     this.actions.onOpen();
   }
@@ -111,11 +126,13 @@ export class SearchPane {
         const answer = await this.chat.ask("search", { ...query, before });
         more.remove();
         if (!answer) return;
-        this.element.append(...answer.hits.map((/** @type {Record<string, any>} */ hit) => this.#hit(hit)));
+        this.element.lastElementChild?.before(
+          ...answer.hits.map((/** @type {Record<string, any>} */ hit) => this.#hit(hit)),
+        );
         if (answer.more) this.#addMore(query, answer.before ?? answer.hits.at(-1)?.lamport_timestamp);
       },
     }, "More");
-    this.element.append(more);
+    this.element.lastElementChild?.before(more);
   }
 
   /** @param {Record<string, any>} hit */

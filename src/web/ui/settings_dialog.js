@@ -58,7 +58,7 @@ export function settingsDialog(chat, actions) {
       { type: "button", class: "quiet wide", onclick: () => (close(), actions.onKeys()) },
       "Keyboard shortcuts",
     ),
-  ]);
+  ], { focus: "input:checked" });
 }
 
 function notifications() {
