@@ -72,8 +72,15 @@ def test_it_follows_what_happens(cluster, people):
     expect(page.get_by_role("status", name="Verdict")).to_contain_text("Nobody can write", timeout=30_000)
     expect(warnings).to_contain_text("No server leads")
     axe_finds_nothing(page)
+    # Without the server that it asks, the page claims nothing, and leads to the others.
+    cluster.kill(0)
+    expect(page.get_by_role("status", name="Verdict")).to_contain_text("not known here", timeout=30_000)
+    expect(page.get_by_role("status", name="Connection")).to_contain_text("What stands here is from")
+    expect(page.get_by_role("link", name="server2")).to_have_attribute("href", cluster.url(1) + "dashboard")
+    axe_finds_nothing(page)
     cluster.start_all()
     all_is_well(page)
+    expect(page.get_by_role("link", name="server2")).to_have_count(0)
     # What it drew is there after a reload, because the server keeps it.
     page.reload()
     expect(page.get_by_role("table", name="Elections").get_by_role("row")).not_to_have_count(2)

@@ -74,7 +74,7 @@ export class Board {
       this.onView({ ...view, samples: this.samples });
     } catch (error) {
       const why = error instanceof Error && error.message.startsWith("it says") ? `: ${error.message}` : "";
-      this.onTrouble(`This server does not answer${why}. What stands here is not new.`);
+      this.onTrouble(`This server does not answer${why}.`);
     }
     if (this.timer >= 0) this.timer = setTimeout(() => this.look(), ASK_EVERY_MS);
   }

@@ -48,7 +48,7 @@ export function clock(ms) {
 
 /** Why there was an election, in words. @type {Record<string, string>} */
 export const CAUSES = {
-  start: "nobody had led before",
+  start: "the server had just started and heard no leader",
   leader_died: "the leader's process was gone",
   leader_silent: "the leader was not heard any more",
   handover: "the leader handed over",

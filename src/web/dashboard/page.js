@@ -1,4 +1,5 @@
 // The dashboard as it is shown.
+import { hostForPage } from "../core/directory.js";
 import { fill, h } from "../ui/dom.js";
 import { chart } from "./chart.js";
 import { CAUSES, clock, count, milliseconds, rate, size } from "./format.js";
@@ -23,6 +24,24 @@ function summary(view) {
     ` ${heard} of ${view.servers.length} servers, `,
     view.leader_id ? `${view.leader_id} leads in term ${view.term}` : `no leader in term ${view.term}`,
   );
+}
+
+/** The head of the page while the server that it asks says nothing. */
+function nothingKnown() {
+  return h(
+    "p",
+    { class: "verdict unknown", role: "status", "aria-label": "Verdict" },
+    h("strong", {}, "How the cluster is now is not known here"),
+  );
+}
+
+/** The same page of the other servers. @param {View} view @param {{protocol: string, hostname: string}} place */
+export function otherPages(view, { protocol, hostname }) {
+  return view.servers.filter((row) => row.server_id !== view.server_id).map((row) => {
+    const host = hostForPage(row.host, hostname);
+    const named = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+    return { server: row.server_id, href: `${protocol}//${named}:${row.port}/dashboard` };
+  });
 }
 
 /** @param {Warning[]} warnings */
@@ -90,7 +109,8 @@ export class Page {
     this.ring = h("div", {});
     this.elections = sideways("All columns of the elections");
     this.charts = h("div", { class: "charts" });
-    this.drawn = "";
+    /** @type {View|null} What the server said last. */
+    this.view = null;
     this.element = h(
       "div",
       { class: "dashboard" },
@@ -140,6 +160,8 @@ export class Page {
 
   /** Changes only what differs: the focus and what a screen reader reads stay. @param {View} view */
   show(view) {
+    this.view = view;
+    this.element.classList.remove("stale");
     document.title = `${
       view.warnings.length ? `(${view.warnings.length}) ` : ""
     }${view.cluster_name} – SyncNet cluster`;
@@ -153,9 +175,18 @@ export class Page {
     replace(this.charts, ...charts(view));
   }
 
-  /** @param {string} words */
+  /** What is shown is not new any more; the other servers may know more. @param {string} words */
   say(words) {
-    if (this.trouble.textContent !== words) this.trouble.textContent = words;
+    const { view } = this;
+    this.element.classList.add("stale");
+    const since = view ? ` What stands here is from ${clock(view.now_ms)}.` : "";
+    if (this.trouble.textContent?.startsWith(`${words}${since}`)) return;
+    const pages = view ? otherPages(view, location) : [];
+    const links = pages.flatMap(({ server, href }) => [" ", h("a", { href }, server)]);
+    fill(this.trouble, `${words}${since}`, links.length > 0 && " Ask another one:", ...links);
+    if (!view) return;
+    document.title = `(?) ${view.cluster_name} – SyncNet cluster`;
+    replace(this.summary, nothingKnown());
   }
 }
 

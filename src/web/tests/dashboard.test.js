@@ -2,6 +2,7 @@
 import { Board, join } from "../dashboard/board.js";
 import { ceiling, pieces } from "../dashboard/chart.js";
 import { count, lasting, milliseconds, rate, size } from "../dashboard/format.js";
+import { otherPages } from "../dashboard/page.js";
 import { ringText } from "../dashboard/ring.js";
 import { assertEquals } from "./assert.js";
 
@@ -86,7 +87,20 @@ Deno.test("only what is new is asked for, and the door may be shut", async () =>
   assertEquals(asked, ["/dashboard/data?since=0", "/dashboard/data?since=7", "/dashboard/data?since=7"]);
   assertEquals(heard, [
     "view 1",
-    "This server does not answer: it says 503. What stands here is not new.",
+    "This server does not answer: it says 503.",
     "closed",
+  ]);
+});
+
+Deno.test("the other servers have the same page", () => {
+  const servers = [
+    { server_id: "a", host: "127.0.0.1", port: 8000 },
+    { server_id: "b", host: "127.0.0.1", port: 8001 },
+    { server_id: "c", host: "::2", port: 8002 },
+  ];
+  const view = /** @type {any} */ ({ server_id: "a", servers });
+  assertEquals(otherPages(view, { protocol: "http:", hostname: "box" }), [
+    { server: "b", href: "http://box:8001/dashboard" },
+    { server: "c", href: "http://[::2]:8002/dashboard" },
   ]);
 });
