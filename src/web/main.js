@@ -4,7 +4,7 @@ import { startNotifying } from "./io/notify.js";
 import { openStore } from "./io/store.js";
 import { startWorker } from "./io/worker.js";
 import { Chat } from "./model/chat.js";
-import { counted } from "./model/text.js";
+import { counted, sentence } from "./model/text.js";
 import { App } from "./ui/app.js";
 import { loginPage } from "./ui/login.js";
 import { notice, offerReload } from "./ui/notices.js";
@@ -102,7 +102,7 @@ async function begin(login, isKnown) {
     if (refusal) {
       clearTimeout(giveUp);
       writeJson("session", null);
-      logIn(refusal.reason, login.username);
+      logIn(sentence(refusal.reason), login.username);
     }
   });
   current.start();

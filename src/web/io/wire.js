@@ -1,5 +1,6 @@
 // The state of core/client.js under a WebSocket, a clock and a timer.
 import { ClientState } from "../core/client.js";
+import { sentence } from "../model/text.js";
 
 /**
  * @typedef {import("../core/client.js").Input} Input
@@ -17,7 +18,7 @@ const ASK_MS = 15_000;
 export class RefusedError extends Error {
   /** @param {Refusal} refusal */
   constructor(refusal) {
-    super(refusal.reason || refusal.code);
+    super(sentence(refusal.reason || refusal.code));
     this.code = refusal.code;
     this.retryAfterMs = refusal.retry_after_ms ?? 0;
   }

@@ -5,6 +5,7 @@ import { directRoom, keyOf, partner } from "../core/names.js";
 import { SharedOutbox } from "../io/outbox.js";
 import { Wire } from "../io/wire.js";
 import { GROUPS } from "./mentions.js";
+import { sentence } from "./text.js";
 import { KEPT, Timeline } from "./timeline.js";
 
 /**
@@ -559,7 +560,7 @@ export class Chat {
         this.#joined(update.room, update.data);
         break;
       case "roomRefused":
-        this.emit("notice", { text: `${update.room}: ${update.refusal.reason}`, isError: true });
+        this.emit("notice", { text: `${update.room}: ${sentence(update.refusal.reason)}`, isError: true });
         this.#forgetRoom(update.room);
         break;
       case "event":

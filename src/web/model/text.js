@@ -15,6 +15,13 @@ export function sizeText(bytes) {
   return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
+/** A sentence of a server for people: with a large letter, a full stop, and sizes that can be read. @param {string} reason */
+export function sentence(reason) {
+  const text = reason.replace(/\b(\d{4,}) bytes\b/g, (_, bytes) => sizeText(Number(bytes))).trim();
+  const end = text === "" || /[.!?]$/.test(text) ? "" : ".";
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
+}
+
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });

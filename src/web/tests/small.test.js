@@ -3,7 +3,7 @@ import { Directory } from "../core/directory.js";
 import { directRoom, partner, roomTitle } from "../core/names.js";
 import { fromBase64, shownType, toBase64 } from "../io/files.js";
 import { Sha256 } from "../io/sha256.js";
-import { byteLength, clean, pieces, spanText, timeParts, timeText } from "../model/text.js";
+import { byteLength, clean, pieces, sentence, spanText, timeParts, timeText } from "../model/text.js";
 import { KEPT, Timeline } from "../model/timeline.js";
 import { choicesFor } from "../ui/complete.js";
 import { draft, setDraft } from "../ui/preferences.js";
@@ -186,4 +186,11 @@ Deno.test("drafts of rooms with the names of members of every object", () => {
   setDraft("__proto__", "");
   assertEquals(draft("__proto__"), "");
   setDraft("constructor", "");
+});
+
+Deno.test("what a server refuses is a sentence", () => {
+  assertEquals(sentence("a file may have 26214400 bytes"), "A file may have 26.2 MB.");
+  assertEquals(sentence("logged out"), "Logged out.");
+  assertEquals(sentence("Really?"), "Really?");
+  assertEquals(sentence(""), "");
 });

@@ -2,7 +2,7 @@
 import { keyOf } from "../core/names.js";
 import { QUICK } from "../model/emoji.js";
 import { plain } from "../model/markdown.js";
-import { clean, fullTimeText, spanText, timeParts } from "../model/text.js";
+import { clean, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
 import { h, hiddenText, icon, iconButton } from "./dom.js";
 import { fileCard } from "./file_card.js";
@@ -238,7 +238,7 @@ export function waitingNode(message, { chat, actions, isContinued }) {
         ? h(
           "p",
           { class: "state problem" },
-          `failed: ${failed.reason} `,
+          `failed: ${sentence(failed.reason)} `,
           h(
             "button",
             { type: "button", class: "small", onclick: () => actions.again(message) },

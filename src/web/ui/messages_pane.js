@@ -166,8 +166,10 @@ export class MessagesPane {
     if (!timeline) return wanted;
     const { pins } = timeline;
     const now = Date.now();
-    if (timeline.isEmpty && room.startsWith("@") && !chat.info(room)) {
-      wanted.push({ key: "start", mark: room, make: () => startNode(room, chat.me) });
+    if (timeline.isEmpty && !chat.info(room)) {
+      const isDirect = partner(room, chat.me) !== null;
+      const make = () => isDirect ? startNode(room, chat.me) : enteringNode(room);
+      wanted.push({ key: "begin", mark: room, make });
     }
     const isFollowing = chat.isAtBottom && this.goal === null && this.editing === 0;
     const items = isFollowing ? timeline.items.slice(-FOLLOWED) : timeline.items;
@@ -505,6 +507,11 @@ function lineNode(kind, text) {
  */
 function answered(item, timeline) {
   return item.replyTo === null ? "" : timeline.bySeq.get(item.replyTo)?.revision ?? "unknown";
+}
+
+/** Until a server has let the user in. @param {string} room */
+function enteringNode(room) {
+  return h("p", { class: "start-line" }, `Entering ${room}…`);
 }
 
 /** @param {string} room @param {string} me */
