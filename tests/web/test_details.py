@@ -39,6 +39,42 @@ def test_reactions_are_chosen_by_mouse_wherever_the_message_stands(shared_cluste
     expect(message.get_by_role("button", name="🎉 1")).to_be_visible()
     ada.page.get_by_role("button", name="😂", exact=True).click()
     expect(ben.message("line 20").get_by_role("button", name="😂 1")).to_be_visible()
+    # There are more than the first ones, for the keyboard too.
+    message.get_by_role("button", name="React").press("Enter")
+    ada.page.get_by_role("button", name="More emoji").press("Enter")
+    ada.page.get_by_role("button", name="🚀", exact=True).press("Enter")
+    expect(ben.message("line 20").get_by_role("button", name="🚀 1")).to_be_visible()
+
+
+def test_a_finger_that_shows_the_buttons_presses_none(shared_cluster, people):
+    line = Line(shared_cluster, 1, "uli")
+    line.ask("create_join", room="tapping")
+    vera = people("vera2", viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
+    vera.enter(shared_cluster.url(0)).join_on_phone("tapping")
+    line.ask("chat", room="tapping", body="tap me", client_msg_id="tap")
+    expect(vera.message("tap me")).to_be_visible()
+    box = vera.message("tap me").get_by_role("button", name="Reply").bounding_box()
+    vera.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(vera.message("tap me").get_by_role("group", name="Actions")).to_have_css("opacity", "1")
+    expect(vera.page.get_by_text("Answer to")).to_have_count(0)
+    vera.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(vera.page.get_by_text("Answer to")).to_be_visible()
+    line.close()
+
+
+def test_what_is_typed_narrows_the_rooms_down(shared_cluster, people):
+    line = Line(shared_cluster, 1, "wim")
+    for room in ("narrow-apple", "narrow-pear"):
+        line.ask("create_join", room=room)
+    xena = people("xena").enter(shared_cluster.url(0))
+    xena.page.get_by_role("button", name="Find a room").click()
+    dialog = xena.page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="narrow-pear")).to_be_visible()
+    dialog.get_by_role("textbox", name="Room").fill("Apple")
+    expect(dialog.get_by_role("button", name="narrow-pear")).to_be_hidden()
+    dialog.get_by_role("button", name="narrow-apple").click()
+    expect(xena.page.get_by_role("heading", name="narrow-apple")).to_be_visible()
+    line.close()
 
 
 def test_what_is_typed_into_an_edit_stays_whatever_happens_to_the_message(shared_cluster, people):

@@ -349,7 +349,8 @@ export class ClientState {
     } else if (msgType === "server_list") {
       this.#listed(data);
     } else if (msgType === "session_ended") {
-      this.#logOut({ code: "not_authenticated", reason: data.reason ?? "The session has ended." });
+      const why = data.reason ? `: ${data.reason}` : "";
+      this.#logOut({ code: "not_authenticated", reason: `The session has ended${why}` });
     } else if (msgType === "room_deleted") {
       this.#roomRefused(data.room, { code: "not_found", reason: `${data.by} deleted the room.` });
     } else if (requestId === undefined || requestId === null) {

@@ -15,11 +15,14 @@ export function sizeText(bytes) {
   return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
-/** A sentence of a server for people: with a large letter, a full stop, and sizes that can be read. @param {string} reason */
+/**
+ * What a server says, for people: with a full stop, and sizes that can be read. Its first word may be a name,
+ * so it has no large letter.
+ * @param {string} reason
+ */
 export function sentence(reason) {
   const text = reason.replace(/\b(\d{4,}) bytes\b/g, (_, bytes) => sizeText(Number(bytes))).trim();
-  const end = text === "" || /[.!?]$/.test(text) ? "" : ".";
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`;
+  return text === "" || /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

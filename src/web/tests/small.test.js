@@ -189,8 +189,8 @@ Deno.test("drafts of rooms with the names of members of every object", () => {
 });
 
 Deno.test("what a server refuses is a sentence", () => {
-  assertEquals(sentence("a file may have 26214400 bytes"), "A file may have 26.2 MB.");
-  assertEquals(sentence("logged out"), "Logged out.");
+  assertEquals(sentence("a file may have 26214400 bytes"), "a file may have 26.2 MB.");
+  assertEquals(sentence("tess has no right to do this"), "tess has no right to do this.");
   assertEquals(sentence("Really?"), "Really?");
   assertEquals(sentence(""), "");
 });

@@ -1,5 +1,5 @@
 // Entering a room that is not in the list, creating one, or writing to a person.
-import { isName } from "../core/names.js";
+import { isName, keyOf } from "../core/names.js";
 import { counted } from "../model/text.js";
 import { fill, h, icon } from "./dom.js";
 import { choice, field, form, openDialog } from "./dialog.js";
@@ -41,6 +41,7 @@ export function joinDialog(chat, onOpen) {
     };
     chat.browse().then((rooms) => {
       if (!rooms.length) return;
+      /** @type {HTMLElement[]} */
       const entries = rooms.slice(0, 100).map((/** @type {Record<string, any>} */ room) =>
         h(
           "li",
@@ -60,6 +61,14 @@ export function joinDialog(chat, onOpen) {
         )
       );
       fill(found, h("h3", {}, "Open to you"), h("ul", {}, ...entries));
+      // What is typed narrows the list down, too.
+      const narrow = () => {
+        const typed = keyOf(name.value.trim());
+        entries.forEach((entry, at) => entry.hidden = !keyOf(rooms[at].room).includes(typed));
+        found.hidden = entries.every((entry) => entry.hidden);
+      };
+      name.addEventListener("input", narrow);
+      narrow();
     });
     return [
       form([

@@ -1,6 +1,6 @@
 // One message as an `article`, and the lines that tell what else has happened in a room.
 import { keyOf } from "../core/names.js";
-import { QUICK } from "../model/emoji.js";
+import { EMOJI, QUICK } from "../model/emoji.js";
 import { plain } from "../model/markdown.js";
 import { clean, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
@@ -177,17 +177,18 @@ function togglePicker(bar, opener, choose) {
     opener.setAttribute("aria-expanded", "false");
   };
   if (open) return close();
-  const buttons = QUICK.map((emoji) =>
+  const button = (/** @type {string} */ emoji, /** @type {string} */ title = "") =>
     h("button", {
       type: "button",
       class: "emoji",
+      title: title || null,
       onclick: () => {
         close();
         opener.focus();
         choose(emoji);
       },
-    }, emoji)
-  );
+    }, emoji);
+  const buttons = QUICK.map((emoji) => button(emoji));
   const picker = h(
     "div",
     {
@@ -202,13 +203,29 @@ function togglePicker(bar, opener, choose) {
       },
     },
     ...buttons,
+    iconButton("plus", "More emoji", {
+      onclick: () => {
+        const all = EMOJI.map(([name, emoji]) => button(emoji, name));
+        picker.classList.add("all");
+        picker.replaceChildren(...all);
+        place(picker);
+        all[0].focus();
+      },
+    }),
   );
   bar.appendChild(picker);
-  // Below the last message in view there is no room for it.
-  const end = bar.closest(".log")?.getBoundingClientRect().bottom ?? Infinity;
-  picker.classList.toggle("above", picker.getBoundingClientRect().bottom > end);
+  place(picker);
   opener.setAttribute("aria-expanded", "true");
   buttons[0].focus();
+}
+
+/** Below the last messages in view there is no room for it. @param {HTMLElement} picker */
+function place(picker) {
+  const log = picker.closest(".log")?.getBoundingClientRect();
+  const bar = picker.parentElement?.getBoundingClientRect();
+  if (!log || !bar) return;
+  const height = picker.offsetHeight;
+  picker.classList.toggle("above", bar.bottom + height > log.bottom && bar.top - height > log.top);
 }
 
 /**

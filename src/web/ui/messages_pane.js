@@ -17,7 +17,7 @@ const FRAME_MS = 16;
 /** So near to the bottom the newest message counts as in view. */
 const AT_BOTTOM = 48;
 /** Events shown above the newest one while following it; scrolling up shows the rest of the window. */
-const FOLLOWED = 200;
+const FOLLOWED = 120;
 /** Messages of one author in so short a time stand together. */
 const TOGETHER_MS = 5 * 60_000;
 
