@@ -114,6 +114,20 @@ def test_marks_that_pile_up_cover_nothing(shared_cluster, people):
     line.close()
 
 
+def test_those_who_come_one_after_the_other_stand_in_one_line(shared_cluster, people):
+    lines = [Line(shared_cluster, place % 3, f"guest{place}") for place in range(7)]
+    for line in lines[:6]:
+        line.ask("create_join", room="arrivals")
+    tom = people("tom").enter(shared_cluster.url(0)).join("arrivals")
+    expect(tom.log().get_by_text("guest0, guest1, guest2, guest3 and 3 others joined")).to_be_visible()
+    tom.say("welcome all")
+    expect(tom.message("welcome all")).to_have_attribute("data-seq", PLACE)
+    lines[6].ask("create_join", room="arrivals")
+    expect(tom.log().get_by_text("guest6 joined", exact=True)).to_be_visible()
+    for line in lines:
+        line.close()
+
+
 def test_files_and_answers_wait_in_their_room(shared_cluster, people):
     fay = people("fay").enter(shared_cluster.url(0)).join("second").join("first")
     fay.say("a question")

@@ -109,6 +109,8 @@ def test_phone(shared_cluster, office, people, scheme, name):
     nothing_sticks_out(pia.page)
     pia.page.wait_for_timeout(300)
     if os.environ.get("SYNCNET_PICTURES") and scheme == "light":
+        pia.page.mouse.move(5, 5)
+        pia.page.wait_for_timeout(100)
         pia.page.screenshot(path=IMAGES / "web-phone.png")
     pia.page.get_by_role("button", name="Show rooms").click()
     link = pia.page.get_by_role("link", name="office")

@@ -2,7 +2,7 @@
 import { keyOf } from "../core/names.js";
 import { EMOJI, QUICK } from "../model/emoji.js";
 import { plain } from "../model/markdown.js";
-import { clean, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
+import { clean, counted, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
 import { h, hiddenText, icon, iconButton } from "./dom.js";
 import { fileCard } from "./file_card.js";
@@ -316,9 +316,22 @@ function told({ kind, author, event }) {
   }
 }
 
-/** @param {Item} item */
-export function eventNode(item) {
-  const text = told(item);
+/** How many of those who have come are named. */
+const NAMED = 4;
+
+/** @param {Item[]} came */
+function toldOfAll(came) {
+  const names = [...new Set(came.map((item) => item.author))];
+  const named = names.length > NAMED + 1 ? names.slice(0, NAMED) : names;
+  const more = names.length - named.length;
+  const last = more > 0 ? counted(more, "other") : named.pop();
+  return `${named.length ? `${named.join(", ")} and ` : ""}${last} joined`;
+}
+
+/** @param {Item[]} items one, or some who have joined one after the other */
+export function eventNode(items) {
+  const item = items[items.length - 1];
+  const text = items.length > 1 ? toldOfAll(items) : told(item);
   if (text === null) return null;
   return h(
     "p",

@@ -181,6 +181,8 @@ export class MessagesPane {
     /** @type {{author: string, at: number}|null} */
     let before = null;
     let isUnreadShown = chat.unreadFrom === 0;
+    /** Those who have come one after the other stand in one line. @type {Item[]} */
+    let came = [];
     for (const item of items) {
       const itemDay = dayOf(item.at);
       if (itemDay !== day) {
@@ -188,19 +190,25 @@ export class MessagesPane {
         wanted.push({ key: `day ${itemDay}`, mark: text, make: () => lineNode("day", text) });
         day = itemDay;
         before = null;
+        came = [];
       }
       if (!isUnreadShown && item.seq >= chat.unreadFrom && keyOf(item.author) !== keyOf(chat.me)) {
         wanted.push({ key: "unread", mark: "", make: () => lineNode("unread-line", "New") });
         isUnreadShown = true;
         before = null;
+        came = [];
       }
       if (item.kind !== "message") {
         // The two of a direct conversation were always in it.
         if (item.kind === "joined" && room.startsWith("@")) continue;
-        wanted.push({ key: String(item.seq), mark: "", make: () => eventNode(item) });
         before = null;
+        came = item.kind === "joined" ? [...came, item] : [];
+        if (came.length > 1) wanted.pop();
+        const all = came.length ? came : [item];
+        wanted.push({ key: String(all[0].seq), mark: String(all.length), make: () => eventNode(all) });
         continue;
       }
+      came = [];
       const isContinued = before !== null && before.author === item.author &&
         item.at - before.at < TOGETHER_MS &&
         item.replyTo === null;
