@@ -55,6 +55,14 @@ function stop() {
   for (const dialog of document.querySelectorAll("dialog")) dialog.remove();
 }
 
+/** What is said above the form, and what to do. @param {import("./core/client.js").Refusal} refusal */
+function whyNot({ code, reason }) {
+  const advice = code === "name_taken"
+    ? " If it is yours, type its password and press “Enter”; else choose another one."
+    : "";
+  return `${reason.charAt(0).toUpperCase()}${sentence(reason).slice(1)}${advice}`;
+}
+
 /** @param {string} [reason] @param {string} [name] */
 function logIn(reason = "", name = "") {
   stop();
@@ -102,7 +110,7 @@ async function begin(login, isKnown) {
     if (refusal) {
       clearTimeout(giveUp);
       writeJson("session", null);
-      logIn(sentence(refusal.reason), login.username);
+      logIn(whyNot(refusal), login.username);
     }
   });
   current.start();

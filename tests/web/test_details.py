@@ -206,6 +206,18 @@ def test_a_refusal_is_seen_above_the_dialog(shared_cluster, people):
     expect(jan.page.get_by_role("alert")).to_be_visible()
 
 
+def test_a_name_that_is_taken_says_what_to_do(shared_cluster, people):
+    people("una").enter(shared_cluster.url(0), "correct horse", register=True)
+    page = people("una").page
+    page.goto(shared_cluster.url(1))
+    page.get_by_role("textbox", name="Name").fill("una")
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("alert")).to_contain_text("type its password")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("button", name="Find a room")).to_be_visible()
+
+
 def test_a_ban_can_be_lifted(shared_cluster, people):
     lea = people("lea").enter(shared_cluster.url(0)).join("banning")
     max_ = people("max").enter(shared_cluster.url(1)).join("banning")
