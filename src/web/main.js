@@ -55,7 +55,10 @@ function stop() {
   for (const dialog of document.querySelectorAll("dialog")) dialog.remove();
 }
 
-/** What is said above the form, and what to do. @param {import("./core/client.js").Refusal} refusal */
+/**
+ * What is said above the form, and what to do.
+ * @param {import("./core/client.js").Refusal} refusal
+ */
 function whyNot({ code, reason }) {
   const advice = code === "name_taken"
     ? " If it is yours, type its password and press “Enter”; else choose another one."

@@ -35,7 +35,11 @@ function nothingKnown() {
   );
 }
 
-/** The same page of the other servers. @param {View} view @param {{protocol: string, hostname: string}} place */
+/**
+ * The same page of the other servers.
+ * @param {View} view
+ * @param {{protocol: string, hostname: string}} place
+ */
 export function otherPages(view, { protocol, hostname }) {
   return view.servers.filter((row) => row.server_id !== view.server_id).map((row) => {
     const host = hostForPage(row.host, hostname);

@@ -37,7 +37,7 @@ const READ_PAUSE_MS = 1_500;
 const TYPING_MS = 6_000;
 /** Servers pass on one sign of it in a second. */
 const TYPING_PAUSE_MS = 1_100;
-/** After so long without a connection none of the servers counts as reachable; longer than pauses between attempts. */
+/** After so long without a connection no server counts as reachable; pauses between attempts are shorter. */
 const CUT_MS = 5_000;
 /** How many events one step of scrolling loads. */
 const PAGE = 100;
@@ -602,7 +602,10 @@ export class Chat {
     this.emit("status");
   }
 
-  /** Servers without a majority are changed often, so a lost connection alone says nothing. @param {boolean} isOpen */
+  /**
+   * Servers without a majority are changed often, so a lost connection alone says nothing.
+   * @param {boolean} isOpen
+   */
   #socket(isOpen) {
     if (!isOpen) return this.#soon("cut", CUT_MS, () => this.#setStatus({ isCut: true }));
     clearTimeout(this.timers.get("cut"));

@@ -68,7 +68,10 @@ export function setMuted(room, muted) {
   writeJson("muted", muted ? [...others, room.toLowerCase()] : others);
 }
 
-/** By room; a `Map`, since a room may have the name of a member of every object. @returns {Map<string, string>} */
+/**
+ * By room; a `Map`, since a room may have the name of a member of every object.
+ * @returns {Map<string, string>}
+ */
 function drafts() {
   return new Map(Object.entries(readJson("drafts") ?? {}));
 }
