@@ -52,8 +52,10 @@ pub use self::{
     turn::{Effects, Turn},
 };
 
-/// Most bytes of entries in one message to a peer.
-const MESSAGE_BYTES: u64 = 1024 * 1024;
+/// Most bytes of entries in one message to a peer, unless one entry has more. The peer answers a message when
+/// it has all of it, and a leader that hears nothing for an election timeout (a quarter of a second) ends: so
+/// one message must pass in less, also over a link of ten megabits a second or to a machine that is busy.
+const MESSAGE_BYTES: u64 = 128 * 1024;
 /// Messages with entries that may be under way to one peer.
 const INFLIGHT_MESSAGES: usize = 256;
 /// Bytes of entries that may wait for their commit before the library refuses more.

@@ -247,3 +247,25 @@ fn a_power_cut_between_a_snapshot_and_its_entries_leaves_a_log_that_can_be_used(
     assert_eq!((loaded.truncated.last_log_index, loaded.hard_state.commit), (80, 80));
     assert_eq!(Consensus::open(&config(), storage, &loaded).unwrap().last_index(), 80);
 }
+
+#[test]
+fn a_message_to_a_peer_is_short_so_that_it_is_answered_in_time() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    consensus.step(RaftMessage { kind: APPEND_RESPONSE, index: LAST + 1, ..answer() });
+    turn(&mut consensus).unwrap();
+    // As the pieces of a file.
+    consensus.propose(vec![vec![7; 32 * 1024]; 10]).unwrap();
+    let mut sizes = Vec::new();
+    while let Some((turn, effects)) = consensus.begin().unwrap() {
+        let later = consensus.finish(turn, Batch::default()).unwrap();
+        for message in effects.messages.iter().chain(&later.messages) {
+            sizes.push(message.entries.iter().map(LogEntry::size).sum::<usize>());
+            if let Some(last) = message.entries.last() {
+                consensus.step(RaftMessage { kind: APPEND_RESPONSE, index: last.index, ..answer() });
+            }
+        }
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), 10 * 32 * 1024);
+    assert!(sizes.iter().all(|size| *size as u64 <= MESSAGE_BYTES), "{sizes:?}");
+}
