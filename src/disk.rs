@@ -8,7 +8,13 @@
 //! it away, and with it what was written to the state after it: then the state is that of an earlier applied
 //! index, and the log has the entries behind it.
 
-use std::{collections::BTreeSet, fmt, io::Read, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    io::Read,
+    ops::Range,
+    sync::Arc,
+};
 
 use serde_json::value::RawValue;
 
@@ -227,6 +233,17 @@ impl From<StorageError> for InstallError {
     }
 }
 
+/// Adds the events of a room at these places; later ones replace earlier ones.
+pub fn collect_events<'a>(
+    into: &mut BTreeMap<u64, EventRow>,
+    events: impl IntoIterator<Item = &'a EventRow>,
+    room: RoomId,
+    seqs: &Range<u64>,
+) {
+    let events = events.into_iter().filter(|event| event.room == room && seqs.contains(&event.seq));
+    into.extend(events.map(|event| (event.seq, event.clone())));
+}
+
 /// The lowest seq of a room among events that were made at `at_ms` or later.
 pub fn lowest_since<'a>(
     events: impl IntoIterator<Item = &'a EventRow>,
@@ -283,6 +300,9 @@ pub trait Storage {
 
     /// One committed event by its place in its room, be it written or not.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// The events of a room at these places that are committed and not written yet, each in its newest form.
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> BTreeMap<u64, EventRow>;
 
     /// As [`Reader::first_since`], of all events that were committed, be they written or not.
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;

@@ -153,7 +153,13 @@ impl Subscriptions {
                 limit: HISTORY_MAX,
                 max_bytes: self.limits.page,
             };
-            self.queries.push(EventQuery { conn, room, range, purpose: Purpose::CatchUp });
+            self.queries.push(EventQuery {
+                conn,
+                room,
+                range,
+                unwritten: Vec::new(),
+                purpose: Purpose::CatchUp,
+            });
         }
     }
 

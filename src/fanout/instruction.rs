@@ -104,21 +104,29 @@ pub struct Join {
     pub after: Option<u64>,
     /// Without `after`: how many events the query was asked for. `more` tells whether there are older ones.
     pub history: usize,
+    /// Those of its events that are not written yet, as in the query.
+    pub unwritten: Vec<EventRow>,
     /// Who says it and when.
     pub by: Signature,
 }
 
 impl Join {
-    /// The query for its events.
-    pub fn query(&self) -> EventQuery {
-        let range = EventRange {
-            after: self.after.unwrap_or(0),
+    /// The events that are looked up for it.
+    pub fn range(&self) -> EventRange {
+        EventRange {
+            // What the room has forgotten may still be there.
+            after: self.after.unwrap_or(0).max(self.answer.first_seq.saturating_sub(1)),
             before: self.answer.last_seq + 1,
             oldest_first: self.after.is_some(),
             limit: if self.after.is_some() { HISTORY_MAX } else { self.history },
             max_bytes: HISTORY_BYTES,
-        };
+        }
+    }
+
+    /// The query for them.
+    pub fn query(&self) -> EventQuery {
         let purpose = Purpose::Join { index: self.index };
-        EventQuery { conn: self.conn, room: self.room, range, purpose }
+        let unwritten = self.unwritten.clone();
+        EventQuery { conn: self.conn, room: self.room, range: self.range(), unwritten, purpose }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    disk::{EventRange, Reader, RoomId, Search, StorageError},
+    disk::{EventRange, EventRow, Reader, RoomId, Search, StorageError},
     fanout::{ConnId, EventQuery, Instruction, Purpose, QueriedEvents},
     protocol::{
         Answer, Event,
@@ -170,15 +170,97 @@ fn events(reader: &(impl Reader + ?Sized), query: &EventQuery) -> Result<Queried
         }
         _ => query.range.clone(),
     };
-    let rows = reader.events(query.room, &range)?;
+    let rows = laid_over(reader.events(query.room, &range)?, &query.unwritten, &range);
     let begins_late = range.oldest_first && rows.first().is_none_or(|row| row.seq != range.after + 1);
     // Read after the events, so it is not lower than when they were read.
     let first_kept = if begins_late { first_kept(reader, query.room)? } else { 0 };
     Ok(QueriedEvents { rows, first_kept })
 }
 
+/// What was found with what was not written over it: as many events without a hole as the range allows, from
+/// the end on which it begins. What was found may end with a hole before events that were not written.
+fn laid_over(found: Vec<EventRow>, unwritten: &[EventRow], range: &EventRange) -> Vec<EventRow> {
+    if unwritten.is_empty() || range.limit == 0 {
+        return found;
+    }
+    let of = |row: EventRow| (row.seq, row);
+    let mut all: BTreeMap<u64, EventRow> = found.into_iter().map(of).collect();
+    all.extend(unwritten.iter().cloned().map(of));
+    let mut rows: Vec<EventRow> = Vec::new();
+    let mut bytes = 0;
+    while let Some((seq, row)) = if range.oldest_first { all.pop_first() } else { all.pop_last() } {
+        bytes += row.json.get().len();
+        let follows = rows.last().is_none_or(|before| before.seq.abs_diff(seq) == 1);
+        if !follows || rows.len() == range.limit || (bytes > range.max_bytes && !rows.is_empty()) {
+            break;
+        }
+        rows.push(row);
+    }
+    if !range.oldest_first {
+        rows.reverse();
+    }
+    rows
+}
+
 /// The first event that a room still has: a room's events are dense, so what is below it was removed.
 fn first_kept(reader: &(impl Reader + ?Sized), room: RoomId) -> Result<u64, StorageError> {
     let range = EventRange { after: 0, before: u64::MAX, oldest_first: true, limit: 1, max_bytes: 0 };
     Ok(reader.events(room, &range)?.first().map_or(0, |row| row.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: u64, body: &str) -> EventRow {
+        EventRow {
+            room: RoomId(1),
+            seq,
+            index: seq,
+            created_at_ms: 0,
+            author: crate::protocol::UserName::new("ann").unwrap().key(),
+            json: serde_json::value::to_raw_value(body).unwrap().into(),
+        }
+    }
+
+    fn rows(seqs: &[u64], body: &str) -> Vec<EventRow> {
+        seqs.iter().map(|seq| row(*seq, body)).collect()
+    }
+
+    #[test]
+    fn what_is_not_written_is_laid_over_what_was_found() {
+        // What was found, what was not written, from which end, the limit, and what comes of it.
+        type Case = (&'static [u64], &'static [u64], bool, usize, &'static str);
+        let cases: [Case; 10] = [
+            (&[1, 2, 3], &[4, 5], false, 9, "1 2 3 4n 5n"),
+            (&[2, 3], &[4, 5], false, 3, "3 4n 5n"),
+            (&[1, 2, 3], &[2, 4], true, 9, "1 2n 3 4n"),
+            (&[1, 2, 3], &[4, 5], true, 4, "1 2 3 4n"),
+            // The page that was found ended early: behind it there is more that was written.
+            (&[1, 2], &[5, 6], true, 9, "1 2"),
+            (&[8, 9], &[2, 10], false, 9, "8 9 10n"),
+            // More was written meanwhile.
+            (&[1, 2, 3, 4], &[3], false, 9, "1 2 3n 4"),
+            (&[], &[1, 2], true, 9, "1n 2n"),
+            (&[], &[1, 2], false, 1, "2n"),
+            (&[4, 5], &[6], false, 0, "4 5"),
+        ];
+        for (found, unwritten, oldest_first, limit, expected) in cases {
+            let range = EventRange { after: 0, before: 99, oldest_first, limit, max_bytes: usize::MAX };
+            let laid = laid_over(rows(found, ""), &rows(unwritten, "n"), &range);
+            let shown = laid.iter().map(|row| format!("{}{}", row.seq, row.json.get().trim_matches('"')));
+            assert_eq!(shown.collect::<Vec<_>>().join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn a_page_with_what_is_not_written_keeps_its_bytes() {
+        for (oldest_first, max_bytes, seqs) in
+            [(true, 9, vec![1, 2, 3]), (false, 9, vec![2, 3, 4]), (false, 0, vec![4]), (true, 6, vec![1, 2])]
+        {
+            let range = EventRange { after: 0, before: 9, oldest_first, limit: 9, max_bytes };
+            let laid = laid_over(rows(&[1, 2], "n"), &rows(&[3, 4], "n"), &range);
+            assert_eq!(laid.iter().map(|row| row.seq).collect::<Vec<_>>(), seqs);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The rest of a server, as its clients' part sees it: what it may ask the node and the disk.
 
+use std::ops::Range;
+
 use crate::{
     chat::{Origin, State},
     config::ReplicaConfig,
@@ -105,6 +107,10 @@ impl<S: Storage> Server for ServerParts<'_, S> {
 
     fn applied_index(&self) -> u64 {
         describing::applied_index(self.node, self.unsaved)
+    }
+
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> Vec<EventRow> {
+        self.unsaved.unwritten(self.node.consensus.storage(), room, seqs)
     }
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {

@@ -1,12 +1,12 @@
 //! Rows that are applied and not yet written. They can be made anew from the log, so they wait until there
 //! are many: many rows in one transaction cost far less than each in its own, and no answer waits for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::io::Now;
 use crate::{
     chat::Effects,
-    disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError, lowest_since},
+    disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError, collect_events, lowest_since},
 };
 
 /// How long rows may wait. After a power cut the entries of that time are applied again.
@@ -118,6 +118,15 @@ impl Unsaved {
             Some(place) => Ok(self.batch.events.get(*place).cloned()),
             None => storage.event(room, seq),
         }
+    }
+
+    /// The events of a room at these places that are not written yet, each in its newest form, by seq.
+    pub fn unwritten(&self, storage: &impl Storage, room: RoomId, seqs: Range<u64>) -> Vec<EventRow> {
+        let places = self.events.range((room, seqs.start)..(room, seqs.end)).map(|(_, place)| *place);
+        let newer = places.filter_map(|place| self.batch.events.get(place));
+        let mut events = storage.unwritten(room, seqs.clone());
+        collect_events(&mut events, newer, room, &seqs);
+        events.into_values().collect()
     }
 
     /// The first event of a room that was made at `at_ms` or later, after everything that is applied.

@@ -4,7 +4,12 @@
 //! A [`MemoryDisk`] outlives the process that uses it: a restart is to open it, crash, and open it again.
 //! Nothing in it is random; the caller chooses what fails.
 
-use std::{collections::VecDeque, io::Read, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::Read,
+    ops::Range,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
@@ -25,7 +30,7 @@ use super::{
 use crate::{
     disk::{
         Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError, lowest_since,
+        Search, Storage, StorageError, collect_events, lowest_since,
     },
     protocol::{
         name::ServerId,
@@ -374,6 +379,13 @@ impl Storage for MemoryStorage {
             Some(event) => Ok(Some(event.clone())),
             None => read::event(&*self.disk.0.lock().image, room, seq),
         }
+    }
+
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> BTreeMap<u64, EventRow> {
+        let mut events = BTreeMap::new();
+        let unwritten = self.unwritten.iter().flat_map(|(batch, _)| &batch.events);
+        collect_events(&mut events, unwritten, room, &seqs);
+        events
     }
 
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {

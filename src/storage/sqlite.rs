@@ -17,9 +17,10 @@
 //! (`replica::trust`).
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     io::Read,
+    ops::Range,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -50,7 +51,7 @@ use super::{
 use crate::{
     disk::{
         Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError, lowest_since,
+        Search, Storage, StorageError, collect_events, lowest_since,
     },
     protocol::{
         name::ServerId,
@@ -515,6 +516,13 @@ impl Storage for SqliteStorage {
             Some(event) => Ok(Some(event.clone())),
             None => read::event(&self.reads, room, seq),
         }
+    }
+
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> BTreeMap<u64, EventRow> {
+        let mut events = BTreeMap::new();
+        let unwritten = self.unwritten.iter().flat_map(|batch| &batch.events);
+        collect_events(&mut events, unwritten, room, &seqs);
+        events
     }
 
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {

@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     io::Read,
+    ops::Range,
     rc::Rc,
 };
 
@@ -472,6 +473,10 @@ impl Storage for ProcessDisk {
 
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError> {
         self.storage.event(room, seq)
+    }
+
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> BTreeMap<u64, EventRow> {
+        self.storage.unwritten(room, seqs)
     }
 
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {

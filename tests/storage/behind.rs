@@ -101,6 +101,10 @@ fn what_is_not_written_yet_is_there_all_the_same() {
     let event = storage.event(RoomId(1), 2).unwrap().unwrap();
     assert_eq!(event.json.get(), again.events[0].json.get());
     assert_ne!(event.json.get(), first.events[0].json.get());
+    let unwritten = storage.unwritten(RoomId(1), 1..3);
+    assert_eq!(unwritten.keys().collect::<Vec<_>>(), [&2], "the first one is written");
+    assert_eq!(unwritten[&2].json.get(), again.events[0].json.get());
+    assert!(storage.unwritten(RoomId(1), 3..9).is_empty() && storage.unwritten(RoomId(2), 1..9).is_empty());
     assert!(storage.event(RoomId(1), 1).unwrap().is_some(), "what is written is there as well");
     assert_eq!(storage.entries(1, 10, u64::MAX).unwrap().len(), 3, "the log has them already");
     drop(held);
@@ -110,6 +114,7 @@ fn what_is_not_written_yet_is_there_all_the_same() {
         applied == 3
     });
     news.wait_for_all(&mut storage);
+    assert!(storage.unwritten(RoomId(1), 1..9).is_empty());
     assert_eq!(storage.event(RoomId(1), 2).unwrap().unwrap().json.get(), again.events[0].json.get());
 }
 

@@ -146,7 +146,17 @@ impl History {
         };
         let to = to("create_join", id);
         let index = id as u64;
-        let join = Join { conn, room: self.room, index, to, answer, after, history, by: by() };
+        let join = Join {
+            conn,
+            room: self.room,
+            index,
+            to,
+            answer,
+            after,
+            history,
+            unwritten: Vec::new(),
+            by: by(),
+        };
         (Instruction::Join(Box::new(join)), range)
     }
 }

@@ -211,7 +211,13 @@ impl World {
         client.writes.push_back(Write { id: self.id, join: Some(joining) });
         client.follows.insert(room);
         self.handle(join);
-        self.queries.push(EventQuery { conn, room, range, purpose: Purpose::Join { index } });
+        self.queries.push(EventQuery {
+            conn,
+            room,
+            range,
+            unwritten: Vec::new(),
+            purpose: Purpose::Join { index },
+        });
     }
 
     fn follow(&mut self, conn: ConnId, room: usize) {
@@ -256,7 +262,7 @@ impl World {
             return;
         }
         let at = self.chance.below(self.queries.len() as u64) as usize;
-        let EventQuery { conn, room, range, purpose } = self.queries.swap_remove(at);
+        let EventQuery { conn, room, range, purpose, .. } = self.queries.swap_remove(at);
         let number = room.0 as usize;
         if matches!(purpose, Purpose::Join { .. }) {
             // The replica asks only once that is there.

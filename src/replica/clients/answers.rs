@@ -24,6 +24,7 @@ use crate::{
 };
 
 use super::{
+    super::io::Output,
     Clients, Env,
     connection::{Connection, FollowUp, Write, WriteAnswer},
     doubts::Known,
@@ -242,7 +243,17 @@ impl Clients {
                     events: Vec::new(),
                     more: false,
                 };
-                let join = Join { conn, room: room_id, index, to, answer, after, history, by };
+                let join = Join {
+                    conn,
+                    room: room_id,
+                    index,
+                    to,
+                    answer,
+                    after,
+                    history,
+                    unwritten: Vec::new(),
+                    by,
+                };
                 WriteAnswer::Join(Box::new(join))
             }
         };
@@ -293,9 +304,11 @@ impl Clients {
                     env.fan_out(Instruction::Answer { conn, said });
                     self.close(conn, env.outputs);
                 }
-                WriteAnswer::Join(join) => {
-                    self.queries.push((join.index, Query::Events(join.query())));
+                WriteAnswer::Join(mut join) => {
+                    join.unwritten = env.unwritten(join.room, &join.range());
+                    let query = Query::Events(join.query());
                     env.fan_out(Instruction::Join(join));
+                    env.outputs.push(Output::Query(query));
                 }
             }
         }

@@ -31,12 +31,12 @@ mod tokens;
 mod writing;
 
 use core::net::IpAddr;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use crate::{
     chat::State,
     config::ReplicaConfig,
-    disk::{EventRow, RoomId, StorageError},
+    disk::{EventRange, EventRow, RoomId, StorageError},
     fanout::{ConnId, Instruction},
     protocol::{
         answer::{Redirect, ServerPlan, ServerTable, Signature},
@@ -89,6 +89,12 @@ impl Env<'_> {
     fn signature(&self) -> Signature {
         signature(self.config, self.state, self.now)
     }
+
+    /// The events of a range that are not written yet.
+    fn unwritten(&self, room: RoomId, range: &EventRange) -> Vec<EventRow> {
+        let seqs = range.after.saturating_add(1)..range.before;
+        if seqs.is_empty() { Vec::new() } else { self.server.unwritten(room, seqs) }
+    }
 }
 
 /// The present signature of this server's lines.
@@ -139,6 +145,9 @@ pub trait Server {
 
     /// An event of history, as it is after everything that is applied.
     fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
+
+    /// The events of a room at these places that are not written yet, each in its newest form, by seq.
+    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> Vec<EventRow>;
 
     /// Notes that the disk has failed: the next turn returns the error.
     fn broke(&mut self, error: StorageError);

@@ -27,7 +27,10 @@ use crate::{
 };
 
 use super::{
-    super::query::{AnswerQuery, Query, Read},
+    super::{
+        io::Output,
+        query::{AnswerQuery, Query, Read},
+    },
     Clients, Env,
     doubts::Known,
     presence,
@@ -229,7 +232,13 @@ impl Clients {
             }
             Request::History(history) => {
                 let query = self.history_query(env, viewer, (conn, to), &history, stale)?;
-                self.queries.push((env.server.applied_index(), Query::Events(query)));
+                let query = Query::Events(query);
+                if let HistoryRange::Since(_) = history.range {
+                    // When events were made is looked up among those that are written.
+                    self.queries.push((env.server.applied_index(), query));
+                } else {
+                    env.outputs.push(Output::Query(query));
+                }
                 return Ok(None);
             }
             Request::Search(search) => {
@@ -388,10 +397,15 @@ impl Clients {
             more: false,
             stale,
         };
+        // What the room has forgotten may still be there.
+        let after = after.max(room.first_seq().saturating_sub(1));
+        let events = EventRange { after, before, oldest_first, limit, max_bytes: HISTORY_BYTES };
+        let waits = matches!(range, HistoryRange::Since(_));
         Ok(EventQuery {
             conn,
             room: id,
-            range: EventRange { after, before, oldest_first, limit, max_bytes: HISTORY_BYTES },
+            unwritten: if waits { Vec::new() } else { env.unwritten(id, &events) },
+            range: events,
             purpose: Purpose::History { to: to.clone(), range, page },
         })
     }
