@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use syncnet::disk::{Storage, StorageError};
+use syncnet::{
+    disk::{Storage, StorageError},
+    protocol::peer::NodeId,
+};
 
 use crate::{
     checker::{Point, Verdict, Violation},
@@ -80,15 +83,24 @@ impl Cluster {
 
     /// A leader without a majority steps down in time.
     fn look_for_lonely_leader(&mut self, server: usize) -> Verdict {
-        let others = (0..self.hosts.len()).filter(|peer| *peer != server);
-        let reached = others
-            .filter(|peer| {
-                self.is_moving(*peer)
+        let is_reached = |peer: &usize| {
+            *peer == server
+                || self.is_moving(*peer)
                     && self.network.tcp_open(server, *peer)
                     && self.network.tcp_open(*peer, server)
-            })
-            .count();
-        let is_alone = self.is_moving(server) && 2 * (reached + 1) <= self.hosts.len();
+        };
+        let reached: BTreeSet<_> = (0..self.hosts.len())
+            .filter(is_reached)
+            .filter_map(|peer| self.hosts[peer].disk.borrow().known.node_id)
+            .collect();
+        let conf = self.hosts[server].disk.borrow().known.applied.conf.clone();
+        let lacks = |voters: &[NodeId]| {
+            2 * voters.iter().filter(|node| reached.contains(node)).count() <= voters.len()
+        };
+        let joint = &conf.voters_outgoing;
+        let is_alone = self.is_moving(server)
+            && !conf.voters.is_empty()
+            && (lacks(&conf.voters) || !joint.is_empty() && lacks(joint));
         if !is_alone {
             self.audit.alone_since[server] = None;
             return Ok(());
@@ -128,28 +140,49 @@ impl Cluster {
 
     /// Why the cluster is not settled yet, if it is not.
     fn unsettled(&self) -> Option<String> {
-        let highest = self.hosts.len() - 1;
-        if self.leader() != Some(highest) {
-            return Some(format!("server {:?} leads, not {}", self.leader().map(|it| it + 1), highest + 1));
+        if let Some(why) = self.unsettled_servers() {
+            return Some(why);
+        }
+        let members = self.members();
+        let highest = self.due_leader();
+        if self.leader() != highest {
+            let shown = |server: Option<usize>| server.map(|server| server + 1);
+            return Some(format!("server {:?} leads, not {:?}", shown(self.leader()), shown(highest)));
         }
         for (number, device) in self.devices.iter().enumerate() {
             if !device.is_idle() {
                 return Some(format!("device {number} waits: {}", device.waits_for()));
             }
         }
-        let applied: BTreeSet<u64> =
-            self.hosts.iter().map(|host| host.disk.borrow().known.applied.index).collect();
+        let known = |server: &usize| self.hosts[*server].disk.borrow().known.clone();
+        let applied: BTreeSet<u64> = members.iter().map(|server| known(server).applied.index).collect();
         if applied.len() > 1 {
             return Some(format!("servers have applied {applied:?}"));
         }
-        let voters = self.hosts[highest].disk.borrow().known.applied.conf.clone();
-        let nodes: BTreeSet<_> =
-            self.hosts.iter().filter_map(|host| host.disk.borrow().known.node_id).collect();
-        let counting: BTreeSet<_> = voters.voters.iter().copied().collect();
-        if counting != nodes {
-            return Some(format!("{counting:?} count, where {nodes:?} are there"));
+        let nodes: BTreeSet<_> = members.iter().filter_map(|server| known(server).node_id).collect();
+        for server in &members {
+            let conf = known(server).applied.conf;
+            let counting: BTreeSet<_> = conf.voters.iter().copied().collect();
+            if counting != nodes || !conf.voters_outgoing.is_empty() {
+                return Some(format!(
+                    "{conf:?} count, says server {}, where {nodes:?} are there",
+                    server + 1
+                ));
+            }
         }
         None
+    }
+
+    /// The server that should lead: the highest in the ring, if it is not drained.
+    fn due_leader(&self) -> Option<usize> {
+        let members = self.members();
+        let directory = self.operator.as_ref().map(|operator| &operator.directory);
+        let is_fit = |server: &usize| {
+            directory.is_none_or(|directory| directory.should_lead(&self.hosts[*server].id))
+        };
+        let fit = members.iter().copied().filter(is_fit).collect::<Vec<_>>();
+        let fit = if fit.is_empty() { members } else { fit };
+        fit.into_iter().max_by_key(|server| self.scenario.positions[*server])
     }
 
     fn described(&self, what: &str) -> String {
@@ -175,6 +208,7 @@ impl Cluster {
         self.compare_disks()?;
         self.read_everything()?;
         self.judge_company()?;
+        self.judge_changes()?;
         self.checker.finish()
     }
 
@@ -203,7 +237,7 @@ impl Cluster {
     /// All disks hold the same state and the same events.
     fn compare_disks(&mut self) -> Verdict {
         let mut first: Option<Vec<(Vec<u8>, Vec<u8>)>> = None;
-        for server in 0..self.hosts.len() {
+        for server in self.members() {
             for (room, events) in self.rooms_on_disk(server)? {
                 self.judge_room(server, &room, &events)?;
             }
@@ -265,10 +299,11 @@ impl Cluster {
 
     /// A reader asks every server for every room, page by page, as a client would.
     fn read_everything(&mut self) -> Verdict {
-        let rooms = self.rooms_on_disk(0)?.into_iter().map(|(room, _)| room);
+        let members = self.members();
+        let rooms = self.rooms_on_disk(members[0])?.into_iter().map(|(room, _)| room);
         let rooms: Vec<String> = rooms.filter(|room| !is_private(room)).collect();
         let (forgetful, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| is_forgetful(room));
-        for server in 0..self.hosts.len() {
+        for server in members {
             self.read_rooms(server, &others, true)?;
             if !forgetful.is_empty() {
                 self.read_rooms(server, &forgetful, false)?;

@@ -6,6 +6,7 @@
 //! | `serving` | runs the servers' processes, as their threads would |
 //! | `linking` | peer links and datagrams between them |
 //! | `visiting` | client connections, devices and rude visitors |
+//! | `operator` | changes which servers there are |
 //! | `faults` | breaks things, and heals them |
 //! | `auditing` | looks whether what must hold holds, during the run and at its end |
 
@@ -13,7 +14,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use syncnet::{
     fanout::ConnId,
-    protocol::{Refusal, credential::Done},
+    protocol::{Refusal, credential::Done, peer::PeerMessage},
     replica::io::Query,
     server::credentials::Hasher,
 };
@@ -27,6 +28,7 @@ use crate::{
     host::{self, Host},
     links::{Cargo, Links},
     network::Network,
+    operator::Operator,
     queue::{Micros, Queue},
     random::Random,
     scenario::Scenario,
@@ -59,6 +61,8 @@ pub enum ServerEvent {
     LinkDown { peer: usize, generation: u64 },
     /// The peer's port refused a connection.
     LinkRefused { peer: usize },
+    /// A peer with which it has no link says which servers there are.
+    Told { peer: usize, message: Box<PeerMessage> },
     /// Something came over a peer link.
     Link { peer: usize, generation: u64, cargo: Cargo },
     /// The sending of a snapshot has ended well.
@@ -101,6 +105,10 @@ pub enum ClientEvent {
     Forgetful,
     /// The people with accounts go on.
     Company,
+    /// The operator goes on.
+    Operator,
+    /// A machine whose server was removed is started once more.
+    StartsGone { server: usize },
 }
 
 /// Something that happens.
@@ -148,15 +156,24 @@ pub struct Tally {
     pub logouts: u64,
     /// Servers whose machine lost its power, and with it what was not synced.
     pub power_losses: u64,
+    /// Changes of the servers that were asked for, and refusals of them.
+    pub asked: u64,
+    pub refused: u64,
+    /// Changes of the servers that came to their end; `None` if nobody changes them.
+    pub settled: Option<u64>,
+    /// Servers that heard that they were removed, and ended.
+    pub removed: u64,
+    /// Servers that came back when none that they knew was there any more.
+    pub stranded: u64,
     /// Events that were carried out.
     pub events: u64,
 }
 
 impl Tally {
-    /// Whether the run proves nothing: no acknowledged message, no change of the leader, or no fault while a
-    /// message waited.
+    /// Whether the run proves nothing: no acknowledged message, no change of the leader, no fault while a
+    /// message waited, or no change of the servers where there is an operator.
     pub fn is_void(&self) -> bool {
-        self.acked == 0 || self.leader_changes == 0 || self.overlaps == 0
+        self.acked == 0 || self.leader_changes == 0 || self.overlaps == 0 || self.settled == Some(0)
     }
 
     /// Counts another run in.
@@ -173,6 +190,14 @@ impl Tally {
         self.shown += other.shown;
         self.deleted += other.deleted;
         self.logouts += other.logouts;
+        self.asked += other.asked;
+        self.refused += other.refused;
+        self.settled = match (self.settled, other.settled) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self.removed += other.removed;
+        self.stranded += other.stranded;
         self.events += other.events;
     }
 }
@@ -198,6 +223,8 @@ pub struct Cluster {
     pub next_visitor: u64,
     /// People with accounts, if there are some.
     pub company: Option<Company>,
+    /// The one who changes the servers, if they change.
+    pub operator: Option<Operator>,
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
@@ -213,7 +240,7 @@ impl Cluster {
     /// The world of a scenario at its start.
     pub fn new(scenario: Scenario, is_printed: bool) -> Cluster {
         let mut random = Random::new(scenario.seed);
-        let (servers, devices) = (scenario.servers, scenario.devices);
+        let (servers, devices) = (scenario.servers + scenario.spares, scenario.devices);
         let hosts = (0..servers).map(|number| Host::new(number, &scenario, random.fork())).collect();
         let mut cluster = Cluster {
             now: 0,
@@ -233,6 +260,7 @@ impl Cluster {
             next_visitor: 0,
             company: Company::of(scenario.seed),
             nemesis: Nemesis::new(servers, random.fork()),
+            operator: Operator::of(&scenario, || random.fork()),
             audit: Audit::new(servers),
             tally: Tally::default(),
             random,
@@ -262,6 +290,7 @@ impl Cluster {
             self.queue.schedule(self.scenario.rude_every, Event::Client(ClientEvent::Visits));
         }
         self.begin_company();
+        self.begin_operator();
         self.begin_faults();
         self.queue.schedule(crate::auditing::AUDIT_US, Event::Audit);
     }

@@ -258,7 +258,10 @@ impl Cluster {
                 }
             }
             FaultKind::Wipe => {
-                if self.may_lose_data() {
+                if self.may_lose_data() && self.breaks_for_good() {
+                    let is_told = self.nemesis.random.chance(0.5);
+                    self.break_for_good(server, is_told);
+                } else if self.may_lose_data() {
                     let is_told = self.nemesis.random.chance(0.5);
                     self.kill_for_a_while(server, is_told);
                     self.set_aside(server);
@@ -289,6 +292,11 @@ impl Cluster {
                 self.crash_device(device);
             }
         }
+    }
+
+    /// Whether a machine that loses its data breaks for good. Only an operator could replace it.
+    fn breaks_for_good(&mut self) -> bool {
+        self.operator.is_some() && self.nemesis.random.chance(0.5)
     }
 
     fn kill_for_a_while(&mut self, server: usize, is_told: bool) {
@@ -377,21 +385,36 @@ impl Cluster {
         }
     }
 
-    /// Whether a server may lose its data now: only while all others have all of theirs, and count.
+    /// Whether a server may lose its data now: only while all others have all of theirs, and count. If the
+    /// servers change, no change may be under way, and a majority must be left without one.
     fn may_lose_data(&self) -> bool {
-        let nodes: Vec<_> = self.hosts.iter().filter_map(|host| host.disk.borrow().known.node_id).collect();
-        let servers = self.hosts.len();
-        self.hosts.iter().enumerate().all(|(number, host)| {
-            let disk = host.disk.borrow();
-            let conf = &disk.known.applied.conf;
-            let counts = conf.voters.len() == servers
-                && conf.voters_outgoing.is_empty()
-                && nodes.iter().all(|node| conf.voters.contains(node));
-            counts
-                && self.is_moving(number)
-                && !disk.is_in_danger()
-                && (0..servers).all(|peer| peer == number || self.network.talk(number, peer))
-        })
+        let members = self.members();
+        let is_settled = self.operator.as_ref().is_none_or(|it| it.directory.under_way.is_none());
+        is_settled && members.len() > 2 && members.iter().all(|server| self.is_whole(*server, &members))
+    }
+
+    /// Whether all servers but this one have all of their data, and count.
+    pub fn others_are_whole(&self, server: usize) -> bool {
+        let mut others = self.members();
+        let is_settled = self.operator.as_ref().is_none_or(|it| it.directory.under_way.is_none());
+        others.retain(|other| *other != server);
+        is_settled && others.len() > 1 && others.iter().all(|other| self.is_whole(*other, &others))
+    }
+
+    /// Whether a server has all of its data, counts like these others, and reaches them.
+    fn is_whole(&self, server: usize, others: &[usize]) -> bool {
+        let disk = self.hosts[server].disk.borrow();
+        let conf = &disk.known.applied.conf;
+        let counts = |peer: &usize| {
+            let node = self.hosts[*peer].disk.borrow().known.node_id;
+            node.is_none_or(|node| conf.voters.contains(&node))
+        };
+        conf.voters.len() == self.members().len()
+            && conf.voters_outgoing.is_empty()
+            && others.iter().all(counts)
+            && self.is_moving(server)
+            && !disk.is_in_danger()
+            && others.iter().all(|peer| *peer == server || self.network.talk(server, *peer))
     }
 
     /// Puts the old copy of a disk back, if it lacks something that the others have heard of.
@@ -415,6 +438,7 @@ impl Cluster {
         self.trace.say(self.now, || "*** all is healed".into());
         self.nemesis.is_over = true;
         self.network.heal();
+        self.repair();
         self.network.set_weather(Weather { loss: 0.0, doubling: 0.0, spikes: 0.0, ..self.scenario.weather });
         self.release_links();
         for server in 0..self.hosts.len() {

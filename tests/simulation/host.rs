@@ -16,6 +16,7 @@ use syncnet::{
     protocol::{
         Limits, ServerId,
         datagram::{Datagram, Heartbeat, Run},
+        directory::Directory,
         operator::OperatorKey,
         request::Request,
         seal::Sealer,
@@ -53,6 +54,15 @@ pub struct Host<E> {
     pub has_power: bool,
     /// Stopped by SIGSTOP.
     pub frozen: bool,
+    /// Whether it is to run: not a machine that waits for its use, is dead for good, or was told to end.
+    pub is_wanted: bool,
+    /// Whom its configuration names besides, and whether it says that the server joins a cluster.
+    pub named: Vec<usize>,
+    pub joins: bool,
+    /// Before then it does not ask each of the others again which servers there are.
+    pub asks_at: Vec<Micros>,
+    /// The servers that it knew when its data was set aside: it begins anew with them.
+    pub kept: Option<Directory>,
     pub deferred: VecDeque<E>,
     /// How far its wall clock is off.
     pub wall_offset_ms: i64,
@@ -151,6 +161,11 @@ impl<E> Host<E> {
             life: 0,
             has_power: true,
             frozen: false,
+            is_wanted: number < scenario.servers,
+            named: (0..scenario.servers).filter(|other| *other != number).collect(),
+            joins: number >= scenario.servers,
+            asks_at: vec![0; scenario.servers + scenario.spares],
+            kept: None,
             deferred: VecDeque::new(),
             wall_offset_ms: random.between(0, 200) as i64 - 100,
             mono_offset_ms: random.below(1_000_000),
@@ -178,9 +193,13 @@ impl<E> Host<E> {
     pub fn start(&mut self, at: Micros, config: ReplicaConfig) -> Result<(), StorageError> {
         self.life += 1;
         self.has_power = true;
+        // A server waits a second for links before it asks.
+        self.asks_at.fill(at + 1_000 * MS);
         let storage = ProcessDisk::open(&self.disk, &self.id)?;
         let replica = Replica::open(config.clone(), storage, self.now(at))?;
         let mark = replica.node().data_mark();
+        // Its log may know better than its configuration.
+        let config = ReplicaConfig { servers: replica.servers().clone(), ..config };
         let peers = config.servers.iter().map(|server| server.server_id.clone());
         let sealer =
             Sealer::new(&ClusterSecret::from_bytes([7; 32]), "sim", self.id.clone(), Run::from(&mark), peers);
@@ -208,9 +227,9 @@ impl<E> Host<E> {
 
 impl Process {
     /// What it says of itself in a heartbeat.
-    pub fn heartbeat(&self, number: usize, now: Now) -> Datagram {
+    pub fn heartbeat(&self, number: usize, ring_position: u32, now: Now) -> Datagram {
         Datagram::Heartbeat(Heartbeat {
-            ring_position: number as u32,
+            ring_position,
             // As of the last turn: changes of the present turn may not be synced yet.
             data: self.standing.data.clone(),
             leads_term: self.standing.leads.then_some(self.standing.data.term),
@@ -222,18 +241,21 @@ impl Process {
     }
 }
 
-/// The id of the server with this number, which is also its ring position.
+/// The id of the server with this number.
 pub fn server_id(number: usize) -> ServerId {
     ServerId::new(&format!("server{}", number + 1)).expect("made of letters and a number")
 }
 
-/// The configuration of every server of a scenario.
+/// What the servers of a scenario call the one with this number.
+pub fn entry(scenario: &Scenario, number: usize) -> ServerEntry {
+    ServerEntry::new(server_id(number), HOST, FIRST_PORT + number as u16, scenario.positions[number])
+}
+
+/// The configuration of a server that begins the cluster.
 pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
-    let entry =
-        |number: usize| ServerEntry::new(server_id(number), HOST, FIRST_PORT + number as u16, number as u32);
     ReplicaConfig {
         server_id: server_id(number),
-        servers: (0..scenario.servers).map(entry).collect(),
+        servers: (0..scenario.servers).map(|number| entry(scenario, number)).collect(),
         joins: false,
         timing: Timing::default(),
         limits: Limits {
@@ -258,6 +280,10 @@ pub fn hasher(seed: u64) -> Hasher {
             part.copy_from_slice(&random.word().to_le_bytes()[..part.len()]);
         }
     });
-    let operators = OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "simulation");
-    Hasher::new(Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 }, Some(operators), chance)
+    Hasher::new(Costs { memory_kib: 8, iterations: 1, scram_iterations: 1 }, Some(operator_key()), chance)
+}
+
+/// The key by which an operator proves to be one.
+pub fn operator_key() -> OperatorKey {
+    OperatorKey::new(&ClusterSecret::from_bytes([7; 32]), "simulation")
 }

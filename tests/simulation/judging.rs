@@ -90,7 +90,7 @@ impl Cluster {
             let text = format!("{user} was shown ({room}, timestamp {lamport}), push {is_push}");
             return Err(Violation::new(Point::Confined, text));
         }
-        for server in 0..self.hosts.len() {
+        for server in self.members() {
             for (room, events) in self.rooms_on_disk(server)? {
                 for stored in events {
                     if let Some(text) = company.gone_texts().find(|text| stored["body"] == *text) {

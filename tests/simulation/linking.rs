@@ -45,12 +45,15 @@ impl Cluster {
             return;
         }
         for (server, peer) in [(a, b), (b, a)] {
-            if self.is_moving(server) && !self.is_running(peer) {
+            if self.is_moving(server) && !self.is_running(peer) && self.knows(server, peer) {
                 let at = self.now + 2 * self.network.delay();
                 self.schedule_at(at, server, ServerEvent::LinkRefused { peer });
             }
         }
         if !self.is_moving(a) || !self.is_moving(b) || self.links.is_making(a, b, self.now) {
+            return;
+        }
+        if !self.should_link(a, b) {
             return;
         }
         let generation = self.links.make(a, b, self.now);
@@ -63,6 +66,11 @@ impl Cluster {
 
     pub fn link_up(&mut self, server: usize, peer: usize, generation: u64, run: Run) {
         let id = self.hosts[peer].id.clone();
+        if !self.knows(server, peer) {
+            // It was one of them when the link was begun.
+            let at = self.now + 500 * MS;
+            return self.schedule_at(at, peer, ServerEvent::LinkDown { peer: server, generation });
+        }
         if self.links.generation(server, peer).is_some() {
             self.unlink(server, peer);
         }

@@ -77,6 +77,16 @@ impl Links {
         self.end(server, peer).generation
     }
 
+    /// When the last thing on its way to this end arrives.
+    pub fn last_arrival(&self, server: usize, peer: usize) -> Micros {
+        self.end(server, peer).next_arrival
+    }
+
+    /// Whether no link of `server` stands.
+    pub fn is_alone(&self, server: usize) -> bool {
+        (0..self.servers).all(|peer| self.generation(server, peer).is_none())
+    }
+
     /// Whether a link is being made already.
     pub fn is_making(&self, a: usize, b: usize, now: Micros) -> bool {
         now < self.end(a, b).making_until

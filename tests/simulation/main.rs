@@ -26,6 +26,7 @@
 //! | `judging` | what the log says about private rooms, played once more |
 //! | `runner` | one run, or many |
 
+mod acquainting;
 mod auditing;
 mod checker;
 mod cluster;
@@ -38,7 +39,9 @@ mod judging;
 mod linking;
 mod links;
 mod medium;
+mod members;
 mod network;
+mod operator;
 #[allow(dead_code, reason = "tests/storage uses the rest of it")]
 #[path = "../support/power/mod.rs"]
 mod power;
@@ -139,7 +142,8 @@ fn many_seeds() {
     let shows_hashes = setting("SYNCNET_SIM_HASHES", 0_u8) > 0;
     let on_sqlite = setting("SYNCNET_SIM_ON_SQLITE", 0_u8) > 0;
     let sum = Mutex::new(Sum::default());
-    let seeds = (first..first + count).map(|number| Seed { number, on_sqlite });
+    let of_kind = if on_sqlite { Seed::on_sqlite } else { Seed::on_twin };
+    let seeds = (first..first + count).map(of_kind);
     run_all(seeds, threads(), |outcome| {
         if shows_hashes {
             println!("hash {} {:016x} {}", outcome.seed, outcome.hash, outcome.tally.events);
@@ -196,7 +200,7 @@ fn traces_are_as_recorded() {
     run_all(on_twin.chain(on_sqlite), threads(), |outcome| {
         assert_eq!(outcome.failure, None, "{}", repeat_command(outcome.seed));
         let trace = format!("{} {:016x} {}", outcome.seed, outcome.hash, outcome.tally.events);
-        played.lock().insert((outcome.seed.on_sqlite, outcome.seed.number), trace);
+        played.lock().insert(outcome.seed, trace);
     });
     let played: Vec<String> = played.into_inner().into_values().collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulation/traces.txt");

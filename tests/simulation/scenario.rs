@@ -117,30 +117,53 @@ pub struct DiskSpeed {
     pub sync_max: Micros,
 }
 
-/// The seed of a run. Written `42`, or `sqlite:42` for the same scenario on the real SQLite storage instead
-/// of its memory twin.
+/// What kind of run a seed stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seed {
-    pub number: u64,
-    pub on_sqlite: bool,
+pub enum Kind {
+    /// Servers that stay the same, on the memory twin of the storage.
+    Twin,
+    /// The same on the real SQLite storage.
+    Sqlite,
+    /// An operator adds, removes, replaces and drains servers.
+    Members,
 }
 
-/// The prefix of a seed on SQLite.
-const ON_SQLITE: &str = "sqlite:";
+/// The seed of a run. Written `42`, `sqlite:42` for the same scenario on the real SQLite storage instead of
+/// its memory twin, or `members:42` for one in which the servers change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seed {
+    pub kind: Kind,
+    pub number: u64,
+}
+
+impl Kind {
+    /// What a seed of this kind begins with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Kind::Twin => "",
+            Kind::Sqlite => "sqlite:",
+            Kind::Members => "members:",
+        }
+    }
+}
 
 impl Seed {
     pub fn on_twin(number: u64) -> Seed {
-        Seed { number, on_sqlite: false }
+        Seed { kind: Kind::Twin, number }
     }
 
     pub fn on_sqlite(number: u64) -> Seed {
-        Seed { number, on_sqlite: true }
+        Seed { kind: Kind::Sqlite, number }
+    }
+
+    pub fn of_members(number: u64) -> Seed {
+        Seed { kind: Kind::Members, number }
     }
 }
 
 impl fmt::Display for Seed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", if self.on_sqlite { ON_SQLITE } else { "" }, self.number)
+        write!(out, "{}{}", self.kind.prefix(), self.number)
     }
 }
 
@@ -148,10 +171,12 @@ impl FromStr for Seed {
     type Err = ParseIntError;
 
     fn from_str(text: &str) -> Result<Seed, ParseIntError> {
-        match text.strip_prefix(ON_SQLITE) {
-            Some(number) => number.parse().map(Seed::on_sqlite),
-            None => text.parse().map(Seed::on_twin),
-        }
+        let kinds = [Kind::Sqlite, Kind::Members].into_iter();
+        let (kind, number) = kinds
+            .filter_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))
+            .next()
+            .unwrap_or((Kind::Twin, text));
+        number.parse().map(|number| Seed { kind, number })
     }
 }
 
@@ -162,8 +187,14 @@ pub struct Scenario {
     pub seed: u64,
     /// Whether the servers' storage is SQLite.
     pub on_sqlite: bool,
-    /// Servers: 3 or 5.
+    /// Servers that begin the cluster: 3 or 5.
     pub servers: usize,
+    /// Machines besides, whose servers may join. There is an operator if there are some.
+    pub spares: usize,
+    /// The ring position of each machine.
+    pub positions: Vec<u32>,
+    /// Mean time between two things that the operator does.
+    pub operator_every: Micros,
     /// Clients that keep the protocol and an outbox.
     pub devices: usize,
     /// Rooms they talk in.
@@ -203,7 +234,36 @@ pub struct Scenario {
 
 impl Scenario {
     pub fn of(seed: Seed) -> Scenario {
-        let Seed { number: seed, on_sqlite } = seed;
+        let scenario = Scenario::of_servers_that_stay(seed);
+        match seed.kind {
+            Kind::Twin | Kind::Sqlite => scenario,
+            Kind::Members => scenario.with_operator(),
+        }
+    }
+
+    /// With three servers at first, and an operator who changes that. Other random numbers than those of
+    /// other kinds of seeds, which stay the same runs.
+    fn with_operator(self) -> Scenario {
+        let mut random = Random::new(self.seed ^ 0x3e3b_e25e);
+        let random = &mut random;
+        let (servers, spares) = (3, random.between(1, 3) as usize);
+        // A new server has a place anywhere in the ring.
+        let mut positions: Vec<u32> = (0..(servers + spares) as u32).collect();
+        for place in (1..positions.len()).rev() {
+            positions.swap(place, random.index(place + 1));
+        }
+        Scenario {
+            servers,
+            spares,
+            positions,
+            operator_every: random.between_magnitudes(300 * MS, 4 * SECOND),
+            ..self
+        }
+    }
+
+    fn of_servers_that_stay(seed: Seed) -> Scenario {
+        let on_sqlite = seed.kind == Kind::Sqlite;
+        let seed = seed.number;
         let mut random = Random::new(seed ^ 0x5ce7_a210);
         let random = &mut random;
         let servers = random.pick(&[3, 3, 3, 5]);
@@ -216,6 +276,9 @@ impl Scenario {
             seed,
             on_sqlite,
             servers,
+            spares: 0,
+            positions: (0..servers as u32).collect(),
+            operator_every: 0,
             devices: random.between(2, 7) as usize,
             rooms: random.between(1, 4) as usize,
             pace: random.between_magnitudes(60 * MS, 900 * MS),
@@ -257,7 +320,7 @@ fn disk(random: &mut Random) -> DiskSpeed {
 
 #[test]
 fn a_seed_reads_as_it_is_written() {
-    for seed in [Seed::on_twin(42), Seed::on_twin(u64::MAX), Seed::on_sqlite(1_000_001)] {
+    for seed in [Seed::on_twin(42), Seed::on_twin(u64::MAX), Seed::on_sqlite(1_000_001), Seed::of_members(3)] {
         assert_eq!(seed.to_string().parse(), Ok(seed));
     }
     assert!("sqlite:".parse::<Seed>().is_err() && "x".parse::<Seed>().is_err());

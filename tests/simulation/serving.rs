@@ -46,11 +46,11 @@ const INPUTS_PER_TURN: usize = 4_096;
 impl Cluster {
     /// A process starts on what the disk holds; on damaged data as a new incarnation.
     pub fn start(&mut self, server: usize) -> Verdict {
-        if self.is_running(server) {
+        if self.is_running(server) || !self.hosts[server].is_wanted {
             return Ok(());
         }
         self.tally.starts += 1;
-        let (now, config) = (self.now, self.config(server));
+        let (now, config) = (self.now, self.configuration(server));
         let host = &mut self.hosts[server];
         let started = host.start(now, config);
         let known = host.disk.borrow().known.clone();
@@ -73,7 +73,8 @@ impl Cluster {
                 self.schedule_at(now + tick, server, ServerEvent::Tick);
                 self.schedule_at(now + pulse, server, ServerEvent::Pulse);
                 self.schedule_at(now + MS, server, ServerEvent::Beat);
-                Ok(())
+                let known = self.process(server).replica.servers().clone();
+                self.note_directory(&known)
             }
             Err(StorageError::Doubtful(why)) => {
                 self.checker.doubts(server, self.hosts[server].disk.borrow().is_doubtful(), &why)?;
@@ -157,6 +158,10 @@ impl Cluster {
             ServerEvent::LinkUp { peer, generation, run } => self.link_up(server, peer, generation, run),
             ServerEvent::LinkDown { peer, generation } => self.link_down(server, peer, generation),
             ServerEvent::LinkRefused { peer } => self.link_event(server, peer, LinkEvent::Refused),
+            ServerEvent::Told { peer, message } => {
+                let from = self.hosts[peer].id.clone();
+                self.input(server, Input::Peer { from, message: *message });
+            }
             ServerEvent::Link { peer, generation, cargo } => self.over_link(server, peer, generation, cargo),
             ServerEvent::SnapshotSent { peer, generation } => {
                 let ok = self.links.generation(server, peer) == Some(generation);
@@ -281,6 +286,8 @@ impl Cluster {
     /// The server goes into quarantine and comes back as a new incarnation.
     fn rebuild(&mut self, server: usize, reason: &str) {
         self.trace.say(self.now, || format!("{} is set aside: {reason}", server + 1));
+        let known = self.process(server).replica.servers().clone();
+        self.hosts[server].kept = (known.version > 0).then_some(known);
         self.kill(server, true);
         self.set_aside(server);
         self.queue.schedule(self.now + 200 * MS, Event::Start { server });
@@ -304,11 +311,11 @@ impl Cluster {
                 Output::Complaint { reason } => {
                     self.trace.say(self.now, || format!("{} complains: {reason}", server + 1));
                 }
-                Output::Servers(servers) => self.follow(server, *servers),
+                Output::Servers(servers) => self.follow(server, *servers)?,
                 Output::Removed { reason } => {
                     self.trace.say(self.now, || format!("{} ends: {reason}", server + 1));
                     self.kill(server, true);
-                    return Ok(());
+                    return self.was_removed(server);
                 }
                 Output::Quarantine { reason } => {
                     self.rebuild(server, &reason);
@@ -337,13 +344,16 @@ impl Cluster {
     }
 
     /// The servers of the cluster are these from now on.
-    fn follow(&mut self, server: usize, servers: Directory) {
+    fn follow(&mut self, server: usize, servers: Directory) -> Verdict {
+        self.note_directory(&servers)?;
         let config = ReplicaConfig { servers, ..self.config(server) };
         let process = self.process(server);
         process.sealer.follow(config.servers.iter().map(|entry| entry.server_id.clone()));
         process.membership.follow(&config);
         process.election.follow(&config);
+        self.leave_others(server, &config.servers);
         self.tell_view(server, false);
+        Ok(())
     }
 
     /// Tells the election, the peers and the judge of the replica's new state.
@@ -402,7 +412,8 @@ impl Cluster {
 
     fn send_heartbeat(&mut self, server: usize) {
         let now = self.hosts[server].now(self.now);
-        let heartbeat = self.process(server).heartbeat(server, now);
+        let position = self.scenario.positions[server];
+        let heartbeat = self.process(server).heartbeat(server, position, now);
         self.broadcast(server, &heartbeat);
     }
 

@@ -319,6 +319,8 @@ impl Cluster {
             ClientEvent::Visits => self.next_visits(),
             ClientEvent::Forgetful => self.visit_forgetful_room(),
             ClientEvent::Company => return self.keep_company(),
+            ClientEvent::Operator => return self.operate(),
+            ClientEvent::StartsGone { server } => return self.start_gone(server),
         }
         Ok(())
     }

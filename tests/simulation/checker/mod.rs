@@ -57,6 +57,8 @@ pub enum Point {
     Confined,
     /// A nack other than `unavailable` means that nothing happened.
     Refused,
+    /// The servers change one at a time, by the log, and those that vote are those that the cluster has.
+    Members,
 }
 
 /// A broken promise.

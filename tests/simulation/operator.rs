@@ -1,0 +1,594 @@
+//! An operator who changes the servers of the cluster while it is used and while things break.
+//!
+//! There are three servers at first, and machines besides that have no data. At random times the operator
+//! asks any server for a change: one more server, one less, one in the place of another, one drained or no
+//! more. Some changes are taken back while they are under way, some are asked for while another one is: these
+//! must be refused. A new machine is started before or after the command, or not at all. A machine may also
+//! break for good; then it is replaced or removed. Some machines whose servers were removed are started once
+//! more with what they hold: they must hear that they are to end.
+//!
+//! When all is healed, a server that is to join comes or is taken back.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use syncnet::{
+    config::ReplicaConfig,
+    protocol::directory::{Directory, UnderWay},
+};
+
+use crate::{
+    checker::{Ledger, Point, Verdict, Violation},
+    cluster::{ClientEvent, Cluster, Event},
+    host::{entry, operator_key, server_id},
+    queue::{MS, Micros, SECOND},
+    random::Random,
+    rude::Step,
+    scenario::{SAFETY_US, Scenario},
+};
+
+/// How often the operator looks.
+const LOOK_US: Micros = 50 * MS;
+/// How long an answer may take before the operator goes away.
+const PATIENCE_US: Micros = 8 * SECOND;
+/// How long after the healing a server that is to join may take before it is taken back.
+const LATE_US: Micros = 4 * SECOND;
+/// For how long a server may be unable to find any other before the operator helps it.
+const STRANDED_US: Micros = 3 * SECOND;
+/// The most servers and the fewest.
+const SERVERS_MAX: usize = 5;
+const SERVERS_MIN: usize = 2;
+
+/// What a machine is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It has or had a server of the cluster, or one that is to join.
+    Serves,
+    /// Nothing.
+    Spare,
+    /// It broke and is not repaired.
+    Broken,
+    /// Its server was removed and has heard so, or was not there to hear it. What it holds is old.
+    Gone,
+}
+
+/// A connection of the operator.
+struct Session {
+    visitor: u64,
+    /// What is asked for once it has proved to be an operator's, in order.
+    changes: VecDeque<Value>,
+    asked: VecDeque<Value>,
+    ends_at: Micros,
+}
+
+/// A change that was acknowledged: the log has it.
+#[derive(Debug, Clone)]
+struct Acked {
+    version: u64,
+    change: Value,
+}
+
+/// The operator, and what is known of the servers.
+pub struct Operator {
+    random: Random,
+    every: Micros,
+    next_at: Micros,
+    /// The newest that any server follows, and so committed.
+    pub directory: Directory,
+    /// All that were ever followed, by version.
+    seen: BTreeMap<u64, Directory>,
+    pub uses: Vec<Use>,
+    sessions: Vec<Session>,
+    acked: Vec<Acked>,
+    /// Since when a server finds no other.
+    stranded_since: BTreeMap<usize, Micros>,
+    requests: u64,
+    is_healed: bool,
+}
+
+impl Operator {
+    /// The operator of a scenario, if it has one.
+    pub fn of(scenario: &Scenario, random: impl FnOnce() -> Random) -> Option<Operator> {
+        (scenario.spares > 0).then(|| {
+            let machines = 0..scenario.servers + scenario.spares;
+            let is_founder = |machine| machine < scenario.servers;
+            Operator {
+                random: random(),
+                every: scenario.operator_every,
+                next_at: 2 * SECOND,
+                directory: (0..scenario.servers).map(|number| entry(scenario, number)).collect(),
+                seen: BTreeMap::new(),
+                uses: machines
+                    .map(|machine| if is_founder(machine) { Use::Serves } else { Use::Spare })
+                    .collect(),
+                sessions: Vec::new(),
+                acked: Vec::new(),
+                stranded_since: BTreeMap::new(),
+                requests: 0,
+                is_healed: false,
+            }
+        })
+    }
+
+    fn has(&self, machine: usize) -> bool {
+        self.directory.entry(&server_id(machine)).is_some()
+    }
+
+    /// The machines whose servers the cluster has.
+    fn members(&self) -> Vec<usize> {
+        (0..self.uses.len()).filter(|machine| self.has(*machine)).collect()
+    }
+
+    fn voting(&self) -> usize {
+        self.directory.voting().count()
+    }
+
+    /// One of these machines.
+    fn one_of(&mut self, machines: Vec<usize>) -> Option<usize> {
+        (!machines.is_empty()).then(|| self.random.pick(&machines))
+    }
+
+    /// What the operator wants next, by what the servers are now.
+    fn decide(&mut self) -> Option<Wish> {
+        match &self.directory.under_way {
+            Some(UnderWay::Joins(new) | UnderWay::Replaces { new, .. }) if self.random.chance(0.2) => {
+                let new = new.clone();
+                Some(Wish::Remove((0..self.uses.len()).find(|machine| server_id(*machine) == new)?))
+            }
+            // Too early, most likely.
+            Some(_) if self.random.chance(0.4) => self.wish(),
+            Some(_) => None,
+            None => self.wish(),
+        }
+    }
+
+    /// A change that is possible if none is under way.
+    fn wish(&mut self) -> Option<Wish> {
+        let members = self.members();
+        let broken = members.iter().copied().find(|machine| self.uses[*machine] == Use::Broken);
+        let is_free = |machine: &usize| {
+            !self.has(*machine) && matches!(self.uses[*machine], Use::Spare | Use::Gone)
+        };
+        let free = (0..self.uses.len()).filter(is_free).collect::<Vec<_>>();
+        let new = self.one_of(free);
+        if let Some(broken) = broken {
+            return match new {
+                Some(new) if self.random.chance(0.7) => Some(Wish::Replace(broken, new)),
+                _ => Some(Wish::Remove(broken)),
+            };
+        }
+        let any = self.one_of(members)?;
+        let least = if self.random.chance(0.15) { SERVERS_MIN } else { SERVERS_MIN + 1 };
+        match self.random.below(10) {
+            0..=2 => new.filter(|_| self.voting() < SERVERS_MAX).map(Wish::Add),
+            3..=4 => (self.voting() > least).then_some(Wish::Remove(any)),
+            5..=7 => new.map(|new| Wish::Replace(any, new)),
+            8 => Some(Wish::Drain(any, true)),
+            _ => {
+                let drained = self.members().into_iter();
+                let drained = drained.filter(|it| self.directory.is_drained(&server_id(*it))).collect();
+                Some(Wish::Drain(self.one_of(drained).unwrap_or(any), false))
+            }
+        }
+    }
+}
+
+/// A change that the operator wants.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Add(usize),
+    Remove(usize),
+    Replace(usize, usize),
+    Drain(usize, bool),
+}
+
+impl Wish {
+    /// The machine that is to come.
+    fn new(self) -> Option<usize> {
+        match self {
+            Wish::Add(new) | Wish::Replace(_, new) => Some(new),
+            Wish::Remove(_) | Wish::Drain(..) => None,
+        }
+    }
+
+    /// As a server is asked for it.
+    fn said(self, scenario: &Scenario) -> Value {
+        let new = |change: &str, machine: usize| {
+            let mut fields = serde_json::to_value(entry(scenario, machine)).unwrap_or_default();
+            fields["change"] = change.into();
+            fields
+        };
+        match self {
+            Wish::Add(machine) => new("add", machine),
+            Wish::Replace(old, machine) => {
+                let mut fields = new("replace", machine);
+                fields["replaces"] = server_id(old).as_str().into();
+                fields
+            }
+            Wish::Remove(machine) => json!({"change": "remove", "server_id": server_id(machine)}),
+            Wish::Drain(machine, drained) => {
+                let change = if drained { "drain" } else { "undrain" };
+                json!({"change": change, "server_id": server_id(machine)})
+            }
+        }
+    }
+}
+
+impl Cluster {
+    pub fn begin_operator(&mut self) {
+        if self.operator.is_some() {
+            self.queue.schedule(SECOND, Event::Client(ClientEvent::Operator));
+        }
+    }
+
+    /// The machines whose servers the cluster has: all, if nobody changes them.
+    pub fn members(&self) -> Vec<usize> {
+        match &self.operator {
+            Some(operator) => operator.members(),
+            None => (0..self.hosts.len()).collect(),
+        }
+    }
+
+    /// The configuration with which a server starts. The operator keeps it true: it names some server that is
+    /// there.
+    pub fn configuration(&mut self, server: usize) -> ReplicaConfig {
+        let mut config = self.config(server);
+        let Some(operator) = &self.operator else { return config };
+        let present: Vec<usize> = operator.members().into_iter().filter(|other| *other != server).collect();
+        let host = &mut self.hosts[server];
+        if operator.directory.version > 0 && !host.named.iter().any(|other| present.contains(other)) {
+            host.named = present;
+            host.joins = true;
+        }
+        let entries = host.named.iter().chain([&server]).map(|number| entry(&self.scenario, *number));
+        config.servers = host.kept.take().unwrap_or_else(|| entries.collect());
+        config.joins = host.joins;
+        config
+    }
+
+    /// Servers follow a directory: it is committed, so no other has its version.
+    pub fn note_directory(&mut self, directory: &Directory) -> Verdict {
+        let Some(operator) = &mut self.operator else { return Ok(()) };
+        if directory.version == 0 {
+            return Ok(());
+        }
+        let known = operator.seen.entry(directory.version).or_insert_with(|| directory.clone());
+        if known != directory {
+            let text = format!("two directories of one version: {known:?} and {directory:?}");
+            return Err(Violation::new(Point::Members, text));
+        }
+        if directory.version > operator.directory.version {
+            let (now, from) = (self.now, operator.directory.under_way.clone());
+            operator.directory = directory.clone();
+            let names: Vec<&str> = directory.iter().map(|server| server.server_id.as_str()).collect();
+            self.trace.say(now, || {
+                format!("+++ {names:?}, {:?}, was {from:?} (version {})", directory.under_way, directory.version)
+            });
+        }
+        Ok(())
+    }
+
+    /// A server was told that it is removed, and has ended.
+    pub fn was_removed(&mut self, server: usize) -> Verdict {
+        self.tally.removed += 1;
+        self.hosts[server].is_wanted = false;
+        let Some(operator) = &mut self.operator else { return Ok(()) };
+        if operator.has(server) {
+            let text = format!("server {} ends as removed, and is one of {:?}", server + 1, operator.directory);
+            return Err(Violation::new(Point::Members, text));
+        }
+        operator.uses[server] = Use::Gone;
+        if operator.random.chance(0.5) {
+            let at = self.now + operator.random.between_magnitudes(300, 8_000) * MS;
+            self.queue.schedule(at, Event::Client(ClientEvent::StartsGone { server }));
+        }
+        Ok(())
+    }
+
+    /// A machine whose server is gone is started once more with what it holds.
+    pub fn start_gone(&mut self, server: usize) -> Verdict {
+        let is_gone = self.operator.as_ref().is_some_and(|operator| operator.uses[server] == Use::Gone);
+        if !is_gone || self.is_running(server) {
+            return Ok(());
+        }
+        self.trace.say(self.now, || format!("*** {} starts though it was removed", server + 1));
+        self.hosts[server].is_wanted = true;
+        self.start(server)
+    }
+
+    /// The operator looks, and does what is due.
+    pub fn operate(&mut self) -> Verdict {
+        self.queue.schedule(self.now + LOOK_US, Event::Client(ClientEvent::Operator));
+        let Some(mut operator) = self.operator.take() else { return Ok(()) };
+        self.listen(&mut operator);
+        if self.now < SAFETY_US && self.now >= operator.next_at {
+            operator.next_at = self.now + operator.random.wait(operator.every).max(LOOK_US);
+            if let Some(wish) = operator.decide() {
+                self.wish_for(&mut operator, wish);
+            }
+        }
+        if self.now >= SAFETY_US {
+            self.bring_to_an_end(&mut operator);
+        }
+        let stranded = self.stranded(&mut operator);
+        self.operator = Some(operator);
+        stranded.into_iter().try_for_each(|server| self.help(server))
+    }
+
+    /// Reads what the operator's connections got, and goes on with them.
+    fn listen(&mut self, operator: &mut Operator) {
+        let mut sessions = std::mem::take(&mut operator.sessions);
+        sessions.retain_mut(|session| {
+            let Some(visitor) = self.visitors.get_mut(&session.visitor) else { return false };
+            let is_open = visitor.conn.is_some();
+            for line in visitor.heard.as_mut().map(std::mem::take).unwrap_or_default() {
+                let line: Value = serde_json::from_slice(&line).unwrap_or_default();
+                self.hear_answer(operator, session, &line);
+            }
+            let is_over = self.now >= session.ends_at;
+            if is_open && is_over {
+                self.visit_with(session.visitor, Step::Close);
+            }
+            if !is_open || is_over {
+                self.visitors.remove(&session.visitor);
+            }
+            is_open && !is_over
+        });
+        operator.sessions.append(&mut sessions);
+    }
+
+    fn hear_answer(&mut self, operator: &mut Operator, session: &mut Session, line: &Value) {
+        let data = &line["data"];
+        let is_done = line["msg_type"] == "ack";
+        match data["for"].as_str().unwrap_or_default() {
+            "operator_challenge" if is_done => {
+                let mut challenge = [0; 32];
+                let shown = data["challenge"].as_str().unwrap_or_default().as_bytes();
+                if HEXLOWER.decode_len(shown.len()) == Ok(challenge.len())
+                    && HEXLOWER.decode_mut(shown, &mut challenge).is_ok()
+                {
+                    let proof = HEXLOWER.encode(&operator_key().proof(&challenge));
+                    self.say(operator, session, "operator_login", json!({"proof": proof}));
+                }
+            }
+            "operator_login" if is_done => {
+                for change in std::mem::take(&mut session.changes) {
+                    self.tally.asked += 1;
+                    self.say(operator, session, "change_servers", change.clone());
+                    session.asked.push_back(change);
+                }
+            }
+            "change_servers" => {
+                let change = session.asked.pop_front().unwrap_or_default();
+                self.trace.say(self.now, || format!("+++ {change}: {data}"));
+                match data["version"].as_u64() {
+                    Some(version) if is_done => operator.acked.push(Acked { version, change }),
+                    _ => self.tally.refused += 1,
+                }
+            }
+            _ => {}
+        }
+        if session.changes.is_empty() && session.asked.is_empty() {
+            session.ends_at = self.now;
+        }
+    }
+
+    fn say(&mut self, operator: &mut Operator, session: &Session, msg_type: &str, data: Value) {
+        operator.requests += 1;
+        let line = json!({"msg_type": msg_type, "data": data, "request_id": operator.requests});
+        self.visit_with(session.visitor, Step::Line(format!("{line}\n").into_bytes()));
+    }
+
+    /// Asks a server for a change, and now and then another one for a second change at the same time.
+    fn wish_for(&mut self, operator: &mut Operator, wish: Wish) {
+        self.prepare(operator, wish);
+        let mut changes = vec![wish.said(&self.scenario)];
+        if operator.random.chance(0.2)
+            && let Some(second) = operator.wish()
+        {
+            self.prepare(operator, second);
+            let said = second.said(&self.scenario);
+            if operator.random.chance(0.5) {
+                changes.push(said);
+            } else {
+                self.ask_server(operator, vec![said]);
+            }
+        }
+        self.ask_server(operator, changes);
+    }
+
+    fn ask_server(&mut self, operator: &mut Operator, changes: Vec<Value>) {
+        let running = (0..self.hosts.len()).filter(|machine| self.is_running(*machine)).collect();
+        let Some(server) = operator.one_of(running) else { return };
+        self.trace.say(self.now, || format!("+++ {} is asked for {changes:?}", server + 1));
+        operator.requests += 1;
+        let line = json!({"msg_type": "operator_challenge", "request_id": operator.requests});
+        let steps = vec![Step::Line(format!("{line}\n").into_bytes())];
+        let visitor = self.receive_visitor(server, steps, true);
+        let ends_at = self.now + PATIENCE_US;
+        operator.sessions.push(Session {
+            visitor,
+            changes: changes.into(),
+            asked: VecDeque::new(),
+            ends_at,
+        });
+    }
+
+    /// Prepares the machine that is to come. It starts before the command, after it, or not at all.
+    fn prepare(&mut self, operator: &mut Operator, wish: Wish) {
+        let Some(machine) = wish.new().filter(|machine| !self.is_running(*machine)) else { return };
+        if self.hosts[machine].disk.borrow().known.node_id.is_some() {
+            self.checker.lost(machine, Ledger::default());
+        }
+        self.hosts[machine].disk.borrow_mut().wipe();
+        let mut named = operator.members();
+        named.retain(|_| operator.random.chance(0.6));
+        let host = &mut self.hosts[machine];
+        (host.named, host.joins, host.kept) = (named, true, None);
+        host.is_wanted = operator.random.chance(0.9);
+        if host.is_wanted {
+            let after = if operator.random.chance(0.3) { 0 } else { operator.random.below(4_000) * MS };
+            self.queue.schedule(self.now + after, Event::Start { server: machine });
+        }
+        operator.uses[machine] = Use::Spare;
+    }
+
+    /// All is healed: what is under way comes to its end.
+    fn bring_to_an_end(&mut self, operator: &mut Operator) {
+        let machine_of = |id: &_| (0..self.hosts.len()).find(|machine| server_id(*machine) == *id);
+        let joining = operator.directory.joining().and_then(machine_of);
+        if !std::mem::replace(&mut operator.is_healed, true)
+            && let Some(machine) = joining
+            && operator.random.chance(0.7)
+        {
+            self.hosts[machine].is_wanted = true;
+            self.queue.schedule(self.now, Event::Start { server: machine });
+        }
+        let asks = operator.sessions.is_empty() && self.now >= operator.next_at;
+        if let Some(machine) = joining
+            && asks
+            && (self.now >= SAFETY_US + LATE_US || !self.hosts[machine].is_wanted)
+        {
+            operator.next_at = self.now + SECOND;
+            self.ask_server(operator, vec![Wish::Remove(machine).said(&self.scenario)]);
+        }
+    }
+
+    /// The servers of the cluster that know none of those that are there now, and have not for a while: they
+    /// were away while all others were replaced.
+    fn stranded(&mut self, operator: &mut Operator) -> Vec<usize> {
+        let members = operator.members();
+        let is_lost = |server: &usize| {
+            let Some(process) = &self.hosts[*server].process else { return false };
+            let known = process.replica.servers();
+            let mut others = members.iter().filter(|other| *other != server);
+            self.is_moving(*server)
+                && members.len() > 1
+                && others.all(|other| known.entry(&server_id(*other)).is_none())
+        };
+        let lost: BTreeSet<usize> = members.iter().copied().filter(is_lost).collect();
+        operator.stranded_since.retain(|server, _| lost.contains(server));
+        for server in lost {
+            operator.stranded_since.entry(server).or_insert(self.now);
+        }
+        let since = operator.stranded_since.iter().filter(|(_, since)| self.now >= **since + STRANDED_US);
+        since.map(|(server, _)| *server).collect()
+    }
+
+    /// The operator helps a stranded server: with another configuration, or with an empty folder if it knows
+    /// servers from its log.
+    fn help(&mut self, server: usize) -> Verdict {
+        let knows_by_log =
+            self.hosts[server].process.as_ref().is_some_and(|process| process.replica.servers().version > 0);
+        if knows_by_log && !self.others_are_whole(server) {
+            return Ok(());
+        }
+        self.trace.say(self.now, || format!("*** {} finds nobody, and is helped", server + 1));
+        self.kill(server, true);
+        if knows_by_log {
+            self.tally.stranded += 1;
+            self.set_aside(server);
+        }
+        self.queue.schedule(self.now + 100 * MS, Event::Start { server });
+        Ok(())
+    }
+
+    /// A machine breaks for good, if the cluster can do without it.
+    pub fn break_for_good(&mut self, server: usize, is_told: bool) {
+        let Some(operator) = &mut self.operator else { return };
+        if operator.voting() <= SERVERS_MIN || !operator.has(server) {
+            return;
+        }
+        operator.uses[server] = Use::Broken;
+        // It does not wait long.
+        operator.next_at = operator.next_at.min(self.now + 2 * SECOND);
+        self.trace.say(self.now, || format!("*** {} is broken for good", server + 1));
+        self.hosts[server].is_wanted = false;
+        self.kill(server, is_told);
+    }
+
+    /// Broken machines are repaired at the end, with what they hold. Those that wait to be added may wait.
+    pub fn repair(&mut self) {
+        let Some(operator) = &mut self.operator else { return };
+        for machine in 0..operator.uses.len() {
+            let is_member = operator.has(machine);
+            if is_member && operator.uses[machine] == Use::Broken {
+                operator.uses[machine] = Use::Serves;
+                self.hosts[machine].is_wanted = true;
+            }
+            // It was away when it was removed.
+            if !is_member && operator.uses[machine] == Use::Broken {
+                operator.uses[machine] = Use::Gone;
+                let at = self.now + 500 * MS;
+                self.queue.schedule(at, Event::Client(ClientEvent::StartsGone { server: machine }));
+            }
+        }
+    }
+
+    /// Why the servers are not what they are to be yet, if they are not.
+    pub fn unsettled_servers(&self) -> Option<String> {
+        let operator = self.operator.as_ref()?;
+        let directory = &operator.directory;
+        if let Some(under_way) = &directory.under_way {
+            return Some(format!("{under_way:?} is still under way"));
+        }
+        for machine in 0..self.hosts.len() {
+            let Some(process) = &self.hosts[machine].process else {
+                if operator.has(machine) {
+                    return Some(format!("server {} does not run", machine + 1));
+                }
+                continue;
+            };
+            let known = process.replica.servers();
+            if operator.has(machine) && known != directory {
+                return Some(format!("server {} knows {known:?}, not {directory:?}", machine + 1));
+            }
+            let has_cluster = process.replica.node().identity.cluster.is_some();
+            let may_hear = operator.members().iter().any(|other| known.entry(&server_id(*other)).is_some());
+            if !operator.has(machine) && has_cluster && may_hear {
+                return Some(format!("server {} was removed and runs", machine + 1));
+            }
+        }
+        None
+    }
+
+    /// Judges at the end what the operator was told.
+    pub fn judge_changes(&mut self) -> Verdict {
+        let Some(operator) = &mut self.operator else { return Ok(()) };
+        let is_settled = |directory: &&Directory| directory.under_way.is_none();
+        let settled: Vec<&Directory> = operator.seen.values().filter(is_settled).collect();
+        let names = |directory: &Directory| -> BTreeSet<String> {
+            directory.iter().map(|server| server.server_id.to_string()).collect()
+        };
+        let mut last = BTreeSet::new();
+        self.tally.settled = Some(0);
+        for directory in &settled {
+            let now = names(directory);
+            if now != last && !last.is_empty() {
+                self.tally.settled = self.tally.settled.map(|count| count + 1);
+            }
+            last = now;
+        }
+        operator.acked.sort_by_key(|acked| acked.version);
+        let begins = |acked: &&Acked| {
+            ["add", "replace", "remove"].iter().any(|change| acked.change["change"] == **change)
+        };
+        let begun: Vec<&Acked> = operator.acked.iter().filter(begins).collect();
+        for pair in begun.windows(2) {
+            let [first, second] = pair else { continue };
+            let takes_back = first.change["change"] != "remove"
+                && second.change["change"] == "remove"
+                && second.change["server_id"] == first.change["server_id"];
+            let is_between = operator
+                .seen
+                .range(first.version..second.version)
+                .any(|(_, directory)| directory.under_way.is_none());
+            if !takes_back && !is_between {
+                let text = format!("{second:?} is let in while {first:?} is under way");
+                return Err(Violation::new(Point::Members, text));
+            }
+        }
+        Ok(())
+    }
+}
