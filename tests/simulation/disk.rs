@@ -21,13 +21,13 @@ use syncnet::{
     },
     protocol::{
         name::ServerId,
-        peer::{LogEntry, LogEntryKind, LogMark, NodeId, SnapshotHead},
+        peer::{ConfState, LogEntry, LogEntryKind, LogMark, NodeId, SnapshotHead},
     },
     storage::OpenError,
 };
 
 use crate::{
-    checker::{LogLine, Synced},
+    checker::{Counting, LogLine, Synced},
     medium::{Image, Medium},
     queue::Micros,
     random::Random,
@@ -325,7 +325,7 @@ impl Change {
         }
         if let Some(applied) = &batch.applied {
             change.applied = Some(applied.clone());
-            synced.applied = Some((applied.index, applied.conf.voters.iter().map(|node| node.0).collect()));
+            synced.applied = Some((applied.index, counting(&applied.conf)));
         }
         change
     }
@@ -339,7 +339,7 @@ impl Change {
             synced: Synced {
                 installed: Some(head.index),
                 vote: Some((hard_state.term, hard_state.vote.map(|vote| vote.0))),
-                applied: Some((head.index, head.conf.voters.iter().map(|node| node.0).collect())),
+                applied: Some((head.index, counting(&head.conf))),
                 ..Synced::default()
             },
             rooms: BTreeSet::new(),
@@ -384,7 +384,17 @@ fn log_line(entry: &LogEntry) -> LogLine {
         }
         _ => None,
     });
-    LogLine { term: entry.term, content, message }
+    LogLine { term: entry.term, content, message, configures: entry.kind == LogEntryKind::Configure }
+}
+
+/// What the judge is told of those that count.
+pub fn counting(conf: &ConfState) -> Counting {
+    let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
+    Counting {
+        voters: numbers(&conf.voters),
+        outgoing: numbers(&conf.voters_outgoing),
+        learners: numbers(&conf.learners),
+    }
 }
 
 /// A disk as the process that runs on it sees it.

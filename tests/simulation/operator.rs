@@ -136,6 +136,9 @@ impl Operator {
                 let new = new.clone();
                 Some(Wish::Remove((0..self.uses.len()).find(|machine| server_id(*machine) == new)?))
             }
+            Some(UnderWay::Joins(_) | UnderWay::Replaces { .. }) if self.random.chance(0.3) => {
+                Some(Wish::Start)
+            }
             // Too early, most likely.
             Some(_) if self.random.chance(0.4) => self.wish(),
             Some(_) => None,
@@ -181,6 +184,8 @@ enum Wish {
     Remove(usize),
     Replace(usize, usize),
     Drain(usize, bool),
+    /// What is to join is started, if it does not run.
+    Start,
 }
 
 impl Wish {
@@ -188,7 +193,7 @@ impl Wish {
     fn new(self) -> Option<usize> {
         match self {
             Wish::Add(new) | Wish::Replace(_, new) => Some(new),
-            Wish::Remove(_) | Wish::Drain(..) => None,
+            Wish::Remove(_) | Wish::Drain(..) | Wish::Start => None,
         }
     }
 
@@ -207,6 +212,7 @@ impl Wish {
                 fields
             }
             Wish::Remove(machine) => json!({"change": "remove", "server_id": server_id(machine)}),
+            Wish::Start => Value::Null,
             Wish::Drain(machine, drained) => {
                 let change = if drained { "drain" } else { "undrain" };
                 json!({"change": change, "server_id": server_id(machine)})
@@ -274,10 +280,8 @@ impl Cluster {
         self.tally.removed += 1;
         self.hosts[server].is_wanted = false;
         let Some(operator) = &mut self.operator else { return Ok(()) };
-        if operator.has(server) {
-            let text = format!("server {} ends as removed, and is one of {:?}", server + 1, operator.directory);
-            return Err(Violation::new(Point::Members, text));
-        }
+        let node = self.hosts[server].disk.borrow().known.node_id.map_or(0, |node| node.0);
+        self.checker.ends_as_removed(server, node, operator.has(server))?;
         operator.uses[server] = Use::Gone;
         if operator.random.chance(0.5) {
             let at = self.now + operator.random.between_magnitudes(300, 8_000) * MS;
@@ -304,8 +308,14 @@ impl Cluster {
         self.listen(&mut operator);
         if self.now < SAFETY_US && self.now >= operator.next_at {
             operator.next_at = self.now + operator.random.wait(operator.every).max(LOOK_US);
-            if let Some(wish) = operator.decide() {
-                self.wish_for(&mut operator, wish);
+            match operator.decide() {
+                Some(Wish::Start) => {
+                    if let Some(machine) = self.joining(&operator) {
+                        self.prepare(&mut operator, Wish::Add(machine));
+                    }
+                }
+                Some(wish) => self.wish_for(&mut operator, wish),
+                None => {}
             }
         }
         if self.now >= SAFETY_US {
@@ -434,10 +444,15 @@ impl Cluster {
         operator.uses[machine] = Use::Spare;
     }
 
+    /// The machine whose server is to join.
+    fn joining(&self, operator: &Operator) -> Option<usize> {
+        let joining = operator.directory.joining()?;
+        (0..self.hosts.len()).find(|machine| server_id(*machine) == *joining)
+    }
+
     /// All is healed: what is under way comes to its end.
     fn bring_to_an_end(&mut self, operator: &mut Operator) {
-        let machine_of = |id: &_| (0..self.hosts.len()).find(|machine| server_id(*machine) == *id);
-        let joining = operator.directory.joining().and_then(machine_of);
+        let joining = self.joining(operator);
         if !std::mem::replace(&mut operator.is_healed, true)
             && let Some(machine) = joining
             && operator.random.chance(0.7)

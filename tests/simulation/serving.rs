@@ -27,7 +27,7 @@ use syncnet::{
 use crate::{
     checker::{Ledger, Synced, Verdict},
     cluster::{Cluster, Event, ServerEvent},
-    disk::CrashPoint,
+    disk::{CrashPoint, counting},
     host::{ClientThread, DEFERRED_MAX, Process},
     links::Cargo,
     queue::{MS, Micros, SECOND},
@@ -370,7 +370,9 @@ impl Cluster {
                 self.trace.say(self.now, || format!("{} leads term {term}", server + 1));
                 self.audit.led(server, &mut self.tally);
             }
-            self.checker.leads(server, node, term)?;
+            let conf = self.process(server).replica.node().consensus.conf();
+            let counting = counting(conf);
+            self.checker.leads(server, node, term, &counting)?;
         }
         if was.leads != standing.leads || was.votes != standing.votes {
             self.send_heartbeat(server);

@@ -14,6 +14,7 @@ use crate::{
     checker::Verdict,
     cluster::{ClientEvent, Cluster, Event, ServerEvent},
     device::Want,
+    disk::counting,
     host::ClientThread,
     queue::{MS, Micros},
     rude::{self, Step},
@@ -228,7 +229,9 @@ impl Cluster {
     /// A server writes a line to a client.
     fn send_down(&mut self, server: usize, number: u64, line: &Arc<[u8]>) -> Verdict {
         let delay = self.network.delay();
-        self.checker.said(server, number, line)?;
+        let process = self.hosts[server].process.as_ref();
+        let conf = process.map(|process| process.replica.node().consensus.conf());
+        self.checker.said(server, number, line, || conf.map(counting).unwrap_or_default())?;
         self.trace.say(self.now, || shown("--", number, line));
         let Some(conn) = self.conns.get_mut(&number) else { return Ok(()) };
         if !conn.reads {

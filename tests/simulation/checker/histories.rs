@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Checker, Ledger, LogLine, Point, Synced, Verdict};
+use super::{Checker, Counting, Ledger, LogLine, Point, Synced, Verdict};
+
+/// Nodes 100 to 102 vote.
+fn all() -> Counting {
+    Counting { voters: vec![100, 101, 102], ..Counting::default() }
+}
 
 /// A history in the making. Connection 1 belongs to alice, 2 to bob; both are on server 0.
 struct History {
@@ -13,7 +18,8 @@ struct History {
 
 impl History {
     fn new() -> History {
-        let mut checker = Checker::new(3);
+        // The fourth has no data at first.
+        let mut checker = Checker::new(4);
         for server in 0..3 {
             checker.booted(server, 100 + server as u64).expect("it had no data before");
         }
@@ -135,7 +141,7 @@ fn joined(author: &str, seq: u64) -> Value {
 
 /// An entry of term 1 that carries alice's message `id`.
 fn entry(index: u64, id: &str) -> (u64, LogLine) {
-    (index, LogLine { term: 1, content: index, message: Some(("alice".into(), id.into())) })
+    (index, LogLine { term: 1, content: index, message: Some(("alice".into(), id.into())), configures: false })
 }
 
 #[test]
@@ -198,7 +204,7 @@ fn an_ack_needs_a_synced_majority() {
         for server in 0..holders {
             history.synced(server, Synced { entries: vec![entry(1, "a1")], ..Synced::default() });
         }
-        history.then(|checker| checker.said(0, 1, said));
+        history.then(|checker| checker.said(0, 1, said, all));
         history
     };
     told(2).passes();
@@ -206,7 +212,7 @@ fn an_ack_needs_a_synced_majority() {
     // An entry that a later leader overwrote is not held any more.
     let mut history = told(2);
     history.synced(1, Synced { entries: vec![entry(1, "other")], ..Synced::default() });
-    history.then(|checker| checker.said(0, 1, said)).breaks(Point::Durable);
+    history.then(|checker| checker.said(0, 1, said, all)).breaks(Point::Durable);
 }
 
 #[test]
@@ -277,7 +283,7 @@ fn words_that_nobody_sent_are_not_one_order() {
 #[test]
 fn servers_that_apply_different_entries_are_not_one_order() {
     let applied =
-        |id: &str| Synced { entries: vec![entry(1, id)], applied: Some((1, vec![])), ..Synced::default() };
+        |id: &str| Synced { entries: vec![entry(1, id)], applied: Some((1, Counting::default())), ..Synced::default() };
     let mut history = History::new();
     history
         .synced(0, applied("a1"))
@@ -290,7 +296,7 @@ fn servers_that_apply_different_entries_are_not_one_order() {
 fn a_log_that_loses_what_was_applied_is_not_durable() {
     let mut history = History::new();
     history
-        .synced(0, Synced { entries: vec![entry(1, "a1")], applied: Some((1, vec![])), ..Synced::default() });
+        .synced(0, Synced { entries: vec![entry(1, "a1")], applied: Some((1, Counting::default())), ..Synced::default() });
     history.synced(0, Synced { entries: vec![entry(1, "a1")], ..Synced::default() }).breaks(Point::Durable);
 }
 
@@ -455,15 +461,91 @@ fn history_must_be_the_part_that_was_asked_for() {
 #[test]
 fn two_leaders_in_a_term_are_one_too_many() {
     let mut history = History::new();
-    history.then(|checker| checker.leads(0, 100, 4)).then(|checker| checker.leads(0, 100, 4));
-    history.then(|checker| checker.leads(1, 101, 5)).passes();
-    history.then(|checker| checker.leads(2, 102, 5)).breaks(Point::OneLeader);
+    history.then(|checker| checker.leads(0, 100, 4, &Counting::default())).then(|checker| checker.leads(0, 100, 4, &Counting::default()));
+    history.then(|checker| checker.leads(1, 101, 5, &Counting::default())).passes();
+    history.then(|checker| checker.leads(2, 102, 5, &Counting::default())).breaks(Point::OneLeader);
+}
+
+/// 101 leads term 4 with its own vote and those of `voters`, who store them.
+fn elected_by(voters: &[u64], counting: &Counting) -> History {
+    let mut history = History::new();
+    history.then(|checker| checker.booted(3, 103));
+    for voter in voters.iter().chain([&101]) {
+        let server = *voter as usize - 100;
+        history.synced(server, Synced { vote: Some((4, Some(101))), ..Synced::default() });
+        history.then(|checker| checker.voted(server, *voter, 4, 101));
+    }
+    history.then(|checker| checker.leads(1, 101, 4, counting));
+    history
+}
+
+#[test]
+fn a_leader_has_the_votes_of_a_majority_of_those_that_vote() {
+    elected_by(&[100], &all()).passes();
+    elected_by(&[], &all()).breaks(Point::OneLeader);
+    // A learner's vote does not count.
+    elected_by(&[103], &Counting { learners: vec![103], ..all() }).breaks(Point::OneLeader);
+    // In the middle of a change both majorities are needed.
+    let joint = Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
+    elected_by(&[102], &joint).passes();
+    elected_by(&[103], &joint).breaks(Point::OneLeader);
+    elected_by(&[100], &joint).breaks(Point::OneLeader);
+}
+
+/// The first server applies entry 100, by which 103, whose log ends at `last`, votes in the place of 100.
+fn changed(last: u64, holders: usize) -> History {
+    let change = LogLine { term: 1, content: 7, message: None, configures: true };
+    let entries = |to: u64| (1..=to).map(|index| (index, change.clone())).collect::<Vec<_>>();
+    let mut history = History::new();
+    history.then(|checker| checker.booted(3, 103));
+    history.synced(3, Synced { entries: entries(last), ..Synced::default() });
+    for server in 0..holders {
+        history.synced(server, Synced { entries: entries(100), ..Synced::default() });
+    }
+    // Who counted before, and what changes that.
+    history.synced(0, Synced { applied: Some((99, all())), ..Synced::default() });
+    let joint = Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
+    history.synced(0, Synced { applied: Some((100, joint)), ..Synced::default() });
+    history
+}
+
+#[test]
+fn who_votes_holds_the_log_and_a_majority_of_those_before_holds_the_change() {
+    changed(40, 2).passes();
+    changed(30, 2).breaks(Point::Members);
+    changed(99, 1).breaks(Point::Durable);
+}
+
+#[test]
+fn all_servers_have_the_same_count() {
+    let mut history = changed(40, 3);
+    let other = Counting { voters: vec![101, 102], ..Counting::default() };
+    history.synced(1, Synced { applied: Some((99, all())), ..Synced::default() });
+    history.synced(1, Synced { applied: Some((100, other)), ..Synced::default() }).breaks(Point::Members);
+}
+
+#[test]
+fn who_knows_to_be_removed_does_nothing_more() {
+    let removed = || {
+        let mut history = changed(99, 3);
+        history.synced(0, Synced { entries: vec![entry(101, "a1")], ..Synced::default() });
+        history.synced(1, Synced { entries: vec![entry(101, "a1")], ..Synced::default() });
+        history.synced(2, Synced { entries: vec![entry(101, "a1")], ..Synced::default() });
+        let without = Counting { voters: vec![101, 102, 103], ..Counting::default() };
+        history.synced(0, Synced { applied: Some((101, without)), ..Synced::default() });
+        history
+    };
+    removed().then(|checker| checker.ends_as_removed(0, 100, true)).passes();
+    removed().then(|checker| checker.ends_as_removed(1, 101, true)).breaks(Point::Members);
+    removed().then(|checker| checker.holds(0, 100, 101)).breaks(Point::Members);
+    removed().then(|checker| checker.holds(1, 101, 101)).passes();
+    removed().then(|checker| checker.leads(0, 100, 5, &all())).breaks(Point::Members);
 }
 
 #[test]
 fn a_status_line_counts_as_a_claim() {
     let mut history = History::new();
-    history.then(|checker| checker.leads(1, 101, 5));
+    history.then(|checker| checker.leads(1, 101, 5, &Counting::default()));
     let asked = history.ask(1, "status_request", json!({}));
     history
         .answer(1, asked, "status", "status_request", json!({"role": "leader", "term": 5}))
@@ -490,7 +572,7 @@ fn a_start_finds_what_was_synced() {
     history.then(|checker| checker.starts_with(1, 0, 0, (0, None))).breaks(Point::Durable);
 
     // A power cut may take away what was applied, but not what came by a snapshot.
-    let applied = |index| Synced { applied: Some((index, vec![])), ..Synced::default() };
+    let applied = |index| Synced { applied: Some((index, Counting::default())), ..Synced::default() };
     let mut history = History::new();
     history.synced(1, Synced { entries: vec![entry(1, "a1")], ..applied(1) });
     history.then(|checker| checker.starts_with(1, 1, 2, (0, None))).breaks(Point::Durable);
@@ -525,7 +607,7 @@ fn data_that_was_put_back_does_not_count() {
         history.checker.lost(1, old);
         history
     };
-    told().then(|checker| checker.leads(1, 101, 5)).breaks(Point::Amnesia);
+    told().then(|checker| checker.leads(1, 101, 5, &Counting::default())).breaks(Point::Amnesia);
     told().then(|checker| checker.voted(1, 101, 5, 102)).breaks(Point::Amnesia);
     told().then(|checker| checker.holds(1, 101, 0)).breaks(Point::Amnesia);
     // Under a new name it is a new server.

@@ -7,12 +7,14 @@
 //! | `places` | durable, once, one order, sender order, real time: which message stands where, for ever |
 //! | `connection` | no gap, no repeat, one answer a request, answers in order, reads that never fall back |
 //! | `servers` | synced before said, one leader and one vote a term, one log, no amnesia |
+//! | `counting` | who counts, while the servers change |
 //! | `histories` | tests of the judge itself: good histories are accepted, each planted violation is named |
 //!
 //! If a client heard nothing, or `unavailable`, both outcomes are accepted until one of them is seen; from
 //! then on it stays.
 
 mod connection;
+mod counting;
 #[cfg(test)]
 mod histories;
 mod line;
@@ -23,6 +25,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
+pub use counting::Counting;
 pub use places::MessageKey;
 pub use servers::{Ledger, LogLine, Synced};
 
@@ -168,7 +171,14 @@ impl Checker {
     }
 
     /// A server handed a line to the network: what it acknowledges must be synced on a majority now.
-    pub fn said(&mut self, server: usize, conn: ConnNumber, line: &[u8]) -> Verdict {
+    /// `counting` gives who counts, as the server believes.
+    pub fn said(
+        &mut self,
+        server: usize,
+        conn: ConnNumber,
+        line: &[u8],
+        counting: impl FnOnce() -> Counting,
+    ) -> Verdict {
         // Most lines are pushes; they need not be read for this.
         if !line.starts_with(b"{\"msg_type\":\"ack\"") {
             return Ok(());
@@ -178,7 +188,7 @@ impl Checker {
             return Ok(());
         };
         match (line.answers.as_deref(), line.data.get("client_msg_id").and_then(Value::as_str)) {
-            (Some("chat"), Some(id)) => self.servers.acknowledges(server, &(user, id.to_owned())),
+            (Some("chat"), Some(id)) => self.servers.acknowledges(server, &(user, id.to_owned()), &counting()),
             _ => Ok(()),
         }
     }
@@ -230,9 +240,15 @@ impl Checker {
         self.servers.lost(server, ledger);
     }
 
-    /// `server`, running as `node`, leads in `term`.
-    pub fn leads(&mut self, server: usize, node: u64, term: u64) -> Verdict {
-        self.servers.leads(server, node, term)
+    /// `server`, running as `node`, leads in `term`; it believes that these count.
+    pub fn leads(&mut self, server: usize, node: u64, term: u64, counting: &Counting) -> Verdict {
+        self.servers.leads(server, node, term, counting)
+    }
+
+    /// `server`, running as `node`, ends because it was removed. `is_listed`: whether the cluster has a server
+    /// of its name.
+    pub fn ends_as_removed(&self, server: usize, node: u64, is_listed: bool) -> Verdict {
+        self.servers.ends_as_removed(server, node, is_listed)
     }
 
     /// `server`, running as `node`, promised its vote.

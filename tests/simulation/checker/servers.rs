@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{MessageKey, Verdict, ensure};
+use super::{
+    MessageKey, Verdict,
+    counting::{Changes, Counting, has_caught_up},
+    ensure,
+};
 
 /// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct LogLine {
     pub content: u64,
     /// The message it carries, if it carries one.
     pub message: Option<MessageKey>,
+    /// Whether it changes who counts.
+    pub configures: bool,
 }
 
 /// What one synced transaction contained.
@@ -26,8 +32,8 @@ pub struct Synced {
     pub entries: Vec<(u64, LogLine)>,
     /// Term and vote.
     pub vote: Option<(u64, Option<u64>)>,
-    /// How far the state goes, and who votes as of then.
-    pub applied: Option<(u64, Vec<u64>)>,
+    /// How far the state goes, and who counts as of then.
+    pub applied: Option<(u64, Counting)>,
     /// Events, by the index of the entry that made them.
     pub events: Vec<(u64, Value)>,
 }
@@ -40,13 +46,17 @@ pub struct Ledger {
     places: BTreeMap<MessageKey, u64>,
     installed: u64,
     applied: u64,
-    voters: Vec<u64>,
+    counting: Counting,
     vote: (u64, Option<u64>),
 }
 
 impl Ledger {
     fn last_index(&self) -> u64 {
         self.log.last_key_value().map_or(0, |(&index, _)| index).max(self.installed)
+    }
+
+    fn has(&self, index: u64, line: &LogLine) -> bool {
+        self.installed.max(self.applied) >= index || self.log.get(&index) == Some(line)
     }
 
     fn holds(&self, message: &MessageKey, made_at: Option<u64>) -> bool {
@@ -79,6 +89,7 @@ pub struct Servers {
     applied: BTreeMap<u64, LogLine>,
     /// The entry that made a message's event.
     made_at: BTreeMap<MessageKey, u64>,
+    changes: Changes,
 }
 
 impl Servers {
@@ -91,6 +102,7 @@ impl Servers {
             doubtful: BTreeSet::new(),
             applied: BTreeMap::new(),
             made_at: BTreeMap::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -173,15 +185,39 @@ impl Servers {
                 self.made_at.insert((author.to_ascii_lowercase(), id.to_owned()), *index);
             }
         }
-        if let Some((index, voters)) = synced.applied {
-            self.apply(server, index)?;
-            self.ledgers[server].voters = voters;
+        if let Some((index, counting)) = synced.applied {
+            self.changes.stored(server, index, &counting)?;
+            self.judge_newcomers(server, index, &counting)?;
+            self.apply(server, index, &counting)?;
+            self.ledgers[server].counting = counting;
+        }
+        Ok(())
+    }
+
+    /// What is known of a node's disks, lost ones included.
+    fn disks_of(&self, node: u64) -> impl Iterator<Item = &Ledger> {
+        self.ledgers.iter().chain(&self.lost).filter(move |ledger| ledger.node == node)
+    }
+
+    /// Those that vote from now on hold the log, but for its last entries.
+    fn judge_newcomers(&self, server: usize, index: u64, counting: &Counting) -> Verdict {
+        let Ledger { log, applied, counting: before, .. } = &self.ledgers[server];
+        let mut entries = log.range(applied + 1..=index.max(*applied));
+        let Some((at, _)) = entries.find(|(_, line)| line.configures) else { return Ok(()) };
+        for node in counting.voters.iter().filter(|node| !before.votes(**node)) {
+            let last = self.disks_of(*node).map(Ledger::last_index).max().unwrap_or(0);
+            ensure!(
+                has_caught_up(last, *at),
+                Members,
+                "{node:x} votes from entry {at} on, by server {server}; its log ends at {last}"
+            );
         }
         Ok(())
     }
 
     /// `server` applied its log up to `index`: all servers apply the same.
-    fn apply(&mut self, server: usize, index: u64) -> Verdict {
+    fn apply(&mut self, server: usize, index: u64, counting: &Counting) -> Verdict {
+        self.judge_commit(server, index, counting)?;
         let ledger = &mut self.ledgers[server];
         ensure!(
             index >= ledger.applied,
@@ -207,20 +243,31 @@ impl Servers {
         Ok(())
     }
 
-    /// `server` acknowledges `message`: a majority of the voters it knows of must hold it by now.
-    pub fn acknowledges(&self, server: usize, message: &MessageKey) -> Verdict {
+    /// What a server applies for the first time anywhere, up to `index`, is held by a majority of those that
+    /// count as of then.
+    fn judge_commit(&self, server: usize, index: u64, counting: &Counting) -> Verdict {
+        let Ledger { log, applied, .. } = &self.ledgers[server];
+        let voters = counting.holders();
+        let new = log.range(applied + 1..=index.max(*applied));
+        for (at, line) in new.filter(|(at, _)| !self.applied.contains_key(at)) {
+            let holds = |node: &&u64| self.disks_of(**node).any(|ledger| ledger.has(*at, line));
+            let holders = voters.iter().filter(holds).count();
+            ensure!(
+                voters.is_empty() || 2 * holders > voters.len(),
+                Durable,
+                "server {server} applies entry {at}, synced on {holders} of {} servers that count",
+                voters.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// `server` acknowledges `message`: a majority of those that count must hold it by now.
+    pub fn acknowledges(&self, server: usize, message: &MessageKey, counting: &Counting) -> Verdict {
         let made_at = self.made_at.get(message).copied();
-        let known = &self.ledgers[server].voters;
-        // Before its first applied change of the configuration a server counts all of them.
-        let voters: Vec<u64> = match known.as_slice() {
-            [] => self.ledgers.iter().map(|ledger| ledger.node).collect(),
-            voters => voters.to_vec(),
-        };
-        let holds = |node: &u64| {
-            let mut ledgers = self.ledgers.iter().chain(&self.lost).filter(|ledger| ledger.node == *node);
-            ledgers.any(|ledger| ledger.holds(message, made_at))
-        };
-        let holders = voters.iter().filter(|node| holds(node)).count();
+        let voters = counting.holders();
+        let holds = |node: &&u64| self.disks_of(**node).any(|ledger| ledger.holds(message, made_at));
+        let holders = voters.iter().filter(holds).count();
         ensure!(
             2 * holders > voters.len(),
             Durable,
@@ -230,13 +277,44 @@ impl Servers {
         Ok(())
     }
 
-    pub fn leads(&mut self, server: usize, node: u64, term: u64) -> Verdict {
+    pub fn leads(&mut self, server: usize, node: u64, term: u64, counting: &Counting) -> Verdict {
         ensure!(
             !self.doubtful.contains(&node),
             Amnesia,
             "server {server} leads term {term} on data that was lost (incarnation {node:x})"
         );
+        self.still_counts(server, node, "leads")?;
+        let own = self.ledgers[server].vote == (term, Some(node));
+        let votes = |voter: u64| match voter == node {
+            true => own,
+            false => self.votes.get(&(voter, term)) == Some(&node),
+        };
+        ensure!(
+            self.leaders.contains_key(&term) || counting.agree(votes),
+            OneLeader,
+            "server {server} leads term {term} without a majority of {counting:x?}"
+        );
         self.claims(server, term)
+    }
+
+    /// A node that knows that it was removed does nothing of this.
+    fn still_counts(&self, server: usize, node: u64, does: &str) -> Verdict {
+        let counting = &self.ledgers[server].counting;
+        ensure!(
+            counting.voters.is_empty() || counting.has(node) || !self.changes.is_gone(node),
+            Members,
+            "server {server} {does} and knows that it counts no more (incarnation {node:x})"
+        );
+        Ok(())
+    }
+
+    pub fn ends_as_removed(&self, server: usize, node: u64, is_listed: bool) -> Verdict {
+        ensure!(
+            !is_listed || self.changes.is_gone(node),
+            Members,
+            "server {server} ends as removed (incarnation {node:x}), and was not"
+        );
+        Ok(())
     }
 
     /// `server` says that it leads in `term`.
@@ -252,6 +330,7 @@ impl Servers {
             Amnesia,
             "server {server} votes in term {term} on data that was lost (incarnation {node:x})"
         );
+        self.still_counts(server, node, "votes")?;
         let promised = *self.votes.entry((node, term)).or_insert(candidate);
         ensure!(
             promised == candidate,
@@ -273,6 +352,7 @@ impl Servers {
             Amnesia,
             "server {server} acknowledges entries on data that was lost (incarnation {node:x})"
         );
+        self.still_counts(server, node, "acknowledges entries")?;
         let last = self.ledgers[server].last_index();
         ensure!(
             index <= last,
