@@ -83,8 +83,10 @@ impl<S: Storage> Server for ServerParts<'_, S> {
     fn redirect(&self, reason: &str) -> Option<Redirect> {
         let leader = self.node.leader().filter(|leader| **leader != self.config.server_id);
         let serving = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);
-        let alive = || serving.filter(|id| **id != self.config.server_id && self.node.is_alive(id)).max();
-        let to = leader.or_else(alive)?;
+        // One that waits to be added hears no other, only that it has to wait.
+        let may_live = |id: &ServerId| self.node.is_alive(id) || self.node.waits().is_some();
+        let other = || serving.filter(|id| **id != self.config.server_id && may_live(id)).max();
+        let to = leader.or_else(other)?;
         let (host, tcp_port) = self.config.server(to)?.client_address();
         Some(Redirect { host: host.into(), tcp_port, server_id: to.clone(), reason: reason.into() })
     }

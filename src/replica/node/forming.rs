@@ -257,8 +257,10 @@ impl<S: Storage> Node<S> {
         if !self.consensus.has_applied_own_term() || self.consensus.is_reconfiguring() {
             return;
         }
-        let steps = self.take_out_leaving().or_else(|| self.let_vote());
-        let Some(steps) = steps.filter(|steps| self.keeps_majority(steps)) else { return };
+        let keeps = |steps: &Vec<ConfChange>| self.keeps_majority(steps);
+        // One that cannot go yet may wait for one that is rebuilt, and is to vote again.
+        let steps = self.take_out_leaving().filter(keeps).or_else(|| self.let_vote().filter(keeps));
+        let Some(steps) = steps else { return };
         self.configure(steps, Vec::new());
     }
 

@@ -94,7 +94,11 @@ impl<S: Storage> Node<S> {
         let wanted = wanted.filter(|wanted| servers.should_lead(wanted));
         let is_wanted = wanted == Some(&self.config.server_id);
         let mut fit = self.fit_to_lead();
-        fit.retain(|fit| servers.should_lead(&fit.server_id));
+        // One that goes leaves the lead to a drained server if all others are drained.
+        let goes = servers.goes(&self.config.server_id);
+        if !goes || fit.iter().any(|fit| servers.should_lead(&fit.server_id)) {
+            fit.retain(|fit| servers.should_lead(&fit.server_id));
+        }
         let better = match fit.iter().find(|fit| Some(&fit.server_id) == wanted) {
             Some(wanted) => Some(wanted),
             None if is_wanted && !gives_away => None,

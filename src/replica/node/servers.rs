@@ -16,6 +16,7 @@ use super::Node;
 use crate::{
     config::ReplicaConfig,
     disk::Storage,
+    election::membership::PeerView,
     protocol::{
         answer::{ServerPlan, ServerRow, ServerTable},
         directory::{Directory, Majority, ServerChange, UnderWay},
@@ -134,8 +135,19 @@ impl<S: Storage> Node<S> {
     pub(super) fn lives_without(&self, gone: &BTreeSet<NodeId>) -> bool {
         let voters = &self.consensus.conf().voters;
         let left: Vec<_> = voters.iter().filter(|node| !gone.contains(node)).collect();
-        let lives = |node: &&&NodeId| self.members.server_of(***node).is_some_and(|id| self.is_alive(id));
-        2 * left.iter().filter(lives).count() > left.len()
+        2 * left.iter().filter(|node| self.lives(***node)).count() > left.len()
+    }
+
+    /// Whether a node lives. If its server lost its data and came back as another node, it never will.
+    fn lives(&self, node: NodeId) -> bool {
+        let peer = self.members.server_of(node).and_then(|server| self.view.peers.get(server));
+        let is_shown = |peer: &PeerView| peer.data.as_ref().is_some_and(|data| data.node_id == node);
+        node == self.identity.node_id || peer.is_some_and(|peer| peer.alive && is_shown(peer))
+    }
+
+    /// Whether a server lives and votes: one that is rebuilt does not until it has everything.
+    fn votes_and_lives(&self, server: &ServerId) -> bool {
+        self.members.of_server(server, &self.consensus.conf().voters).any(|node| self.lives(node))
     }
 
     /// The servers for those who look after them.
@@ -165,7 +177,7 @@ impl<S: Storage> Node<S> {
             }
         };
         ServerTable {
-            majority: servers.count(|id| self.is_alive(id)),
+            majority: servers.count(|id| self.votes_and_lives(id)),
             servers: servers.iter().map(row).collect(),
             version: servers.version,
         }
@@ -174,7 +186,7 @@ impl<S: Storage> Node<S> {
     /// What a change of the servers would do, and whether it would be made now.
     pub fn plan_servers(&self, change: &ServerChange) -> ServerPlan {
         let servers = &self.config.servers;
-        let before = servers.count(|id| self.is_alive(id));
+        let before = servers.count(|id| self.votes_and_lives(id));
         // The new one votes only once it lives and has caught up.
         let comes = match change {
             ServerChange::Add(new) | ServerChange::Replace { new, .. } => Some(&new.server_id),
@@ -182,7 +194,7 @@ impl<S: Storage> Node<S> {
         };
         let changed = servers.changed(change);
         let after = changed.as_ref().map_or(before.clone(), |changed| {
-            changed.when_settled().count(|id| Some(id) == comes || self.is_alive(id))
+            changed.when_settled().count(|id| Some(id) == comes || self.votes_and_lives(id))
         });
         let refusal = match &changed {
             Err(error) => Some(error.to_string()),

@@ -135,6 +135,20 @@ fn three_become_five_and_three_again() {
 }
 
 #[test]
+fn a_server_that_waits_to_be_added_sends_its_clients_to_the_others() {
+    let mut cluster = three();
+    assert_eq!(cluster.add_machine(), 4);
+    cluster.start(4);
+    cluster.say(4, 2, &[r#"{"msg_type":"login","data":{"username":"alice"}}"#]);
+    cluster.run_ms(2_000);
+    let heard = cluster.heard(4, 2);
+    let sent: Vec<_> = heard.iter().filter(|line| line["msg_type"] == "redirect").collect();
+    assert_eq!(sent.len(), 1, "{heard:?}");
+    assert_eq!(sent[0]["data"]["server_id"], "server1");
+    assert!(cluster.is_closed(4, 2));
+}
+
+#[test]
 fn a_dead_server_is_replaced() {
     let mut cluster = three();
     cluster.kill(2);
@@ -236,6 +250,36 @@ fn a_server_is_not_removed_if_the_living_were_no_majority() {
 }
 
 #[test]
+fn a_server_that_is_rebuilt_does_not_count_as_living_when_another_is_removed() {
+    let mut cluster = three();
+    cluster.become_operator(3, 1);
+    cluster.kill(2);
+    cluster.disk(2).wipe();
+    cluster.start(2);
+    // It answers, and its vote is that of the node that is gone: without the first, nothing could be decided.
+    refused(&change_at(&mut cluster, 3, &remove(1)), "no answer from server2");
+    cluster.run_ms(1_000);
+    all_know(&cluster, &[1, 2, 3]);
+    done(&change_at(&mut cluster, 3, &remove(1)));
+    cluster.run_ms(1_000);
+    all_know(&cluster, &[2, 3]);
+}
+
+#[test]
+fn a_server_leaves_once_another_that_lost_its_data_is_rebuilt() {
+    let mut cluster = three();
+    cluster.become_operator(3, 1);
+    // It leaves, as the log says, and counts still.
+    cluster.say(3, 1, &[&json!({"msg_type": "change_servers", "data": remove(1)}).to_string()]);
+    cluster.settle();
+    cluster.kill(2);
+    cluster.disk(2).wipe();
+    cluster.start(2);
+    cluster.run_ms(2_000);
+    all_know(&cluster, &[2, 3]);
+}
+
+#[test]
 fn only_an_operator_looks_after_the_servers() {
     let mut cluster = Cluster::led_by_the_last(3);
     cluster.say(1, 1, &[r#"{"msg_type":"login","data":{"username":"alice"}}"#]);
@@ -261,6 +305,17 @@ fn a_server_that_restarts_knows_the_servers_of_its_log() {
     }
     cluster.run_ms(1_500);
     all_know(&cluster, &[1, 2, 3, 4]);
+}
+
+#[test]
+fn the_leader_leaves_though_all_others_are_drained() {
+    let mut cluster = three();
+    for number in [1, 2] {
+        done(&change(&mut cluster, &json!({"change": "drain", "server_id": id(number)})));
+    }
+    done(&change(&mut cluster, &remove(3)));
+    cluster.run_ms(4_000);
+    all_know(&cluster, &[1, 2]);
 }
 
 #[test]

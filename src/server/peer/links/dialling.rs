@@ -33,6 +33,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(20);
 /// often.
 const ASK_FIRST: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How many messages it reads until the answer comes.
+const READ_MAX: usize = 16;
 
 impl Links {
     pub(super) fn keep_dialling(&self, peer_id: &ServerId, peer: &Peer) {
@@ -135,8 +137,11 @@ impl Links {
         if stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT)).is_err() {
             return;
         }
-        if let Ok(Some(message @ PeerMessage::Servers { .. })) = MessageReader::new(&stream, &session).read()
-        {
+        // A peer that knows this server takes the connection for a link, and says other things first.
+        let mut reader = MessageReader::new(&stream, &session);
+        let said = (0..READ_MAX).map_while(|_| reader.read().ok().flatten());
+        let answer = said.into_iter().find(|message| matches!(message, PeerMessage::Servers { .. }));
+        if let Some(message) = answer {
             // No thread listens any more when the process ends.
             let _ = self.events.send(PeerEvent::Message { peer: peer_id.clone(), link: 0, message });
         }

@@ -139,6 +139,28 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     low.stop();
 }
 
+/// A server that is to join and stands below all that it was told of makes no link before it knows the servers.
+/// The others wait for it, if they know of it.
+#[test]
+fn who_is_to_join_hears_of_the_servers_from_one_that_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = listeners(folder.path());
+    let high = end(folder.path(), "s1", second);
+    let path = folder.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["join"] = true.into();
+    fs::write(&path, config.to_string()).unwrap();
+    let low = end(folder.path(), "s0", first);
+    // As the replica greets on a link.
+    let to_low = high.up();
+    assert!(to_low.send(PeerMessage::Doubt { node_id: NodeId(1), reason: "something else".into() }));
+    let servers = PeerMessage::Servers { cluster_id: Some(1), servers: Directory::default() };
+    assert!(to_low.send(servers.clone()));
+    assert_eq!(low.message(), servers);
+    high.stop();
+    low.stop();
+}
+
 #[test]
 fn the_end_that_is_dialled_sees_the_dialler_die() {
     let folder = tempfile::tempdir().unwrap();
