@@ -5,7 +5,7 @@
 #   scripts/mutants.sh --all             each of them; takes about an hour
 #   scripts/mutants.sh --chosen COMMIT N   N of them; the commit decides which
 #   scripts/mutants.sh --check           whether every patch still applies; builds nothing
-#   scripts/mutants.sh --hunt NAME [N]   which promises the first N seeds of the simulation find broken   [40]
+#   scripts/mutants.sh --hunt NAME [N]   which promises the first N seeds of each kind find broken   [40]
 #
 # A patch begins with words that say what goes wrong, and with a line for each way in which it is noticed:
 #
@@ -141,8 +141,8 @@ try_all() {
 hunt() {
     make_tree
     apply "$tree" "$1"
-    SYNCNET_SIM_SEEDS=$2 simulate many_seeds || true
-    sed -n 's/^seed \([0-9]*\) failed at \([0-9]*\) ms, \([A-Za-z]*\): .*/simulation seed \1 breaks \3 (at \2 ms)/p' \
+    SYNCNET_SIM_SEEDS=$2 SYNCNET_SIM_MEMBERS=$2 simulate many_seeds members::seeds_whose_servers_change || true
+    sed -n 's/^seed \([a-z:0-9]*\) failed at \([0-9]*\) ms, \([A-Za-z]*\): .*/simulation seed \1 breaks \3 (at \2 ms)/p' \
         "$output" | sort -n -k 3
     grep "^test result" "$output" || tail -n 20 "$output"
 }

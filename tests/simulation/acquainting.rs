@@ -1,10 +1,7 @@
 //! Who links to whom while the servers change, and who tells whom which servers there are: as
 //! `src/server/peer/links` does it, on both sides.
 
-use syncnet::protocol::{
-    directory::Directory,
-    peer::PeerMessage,
-};
+use syncnet::protocol::{directory::Directory, peer::PeerMessage};
 
 use crate::{
     cluster::{Cluster, ServerEvent},
@@ -31,8 +28,8 @@ impl Cluster {
     /// Whether `server` makes the link to `peer`. One that is to join and does not know yet which servers
     /// there are makes none.
     fn dials(&self, server: usize, peer: usize) -> bool {
-        let may_dial = !self.hosts[server].joins
-            || self.known_to(server).is_some_and(|servers| servers.version > 0);
+        let may_dial =
+            !self.hosts[server].joins || self.known_to(server).is_some_and(|servers| servers.version > 0);
         may_dial
             && self.knows(server, peer)
             && self.scenario.positions[server] < self.scenario.positions[peer]

@@ -177,9 +177,8 @@ impl Cluster {
     fn due_leader(&self) -> Option<usize> {
         let members = self.members();
         let directory = self.operator.as_ref().map(|operator| &operator.directory);
-        let is_fit = |server: &usize| {
-            directory.is_none_or(|directory| directory.should_lead(&self.hosts[*server].id))
-        };
+        let is_fit =
+            |server: &usize| directory.is_none_or(|directory| directory.should_lead(&self.hosts[*server].id));
         let fit = members.iter().copied().filter(is_fit).collect::<Vec<_>>();
         let fit = if fit.is_empty() { members } else { fit };
         fit.into_iter().max_by_key(|server| self.scenario.positions[*server])

@@ -1,6 +1,9 @@
 //! A client that keeps the protocol: the real client library without its threads, and a user who writes,
 //! reads and changes rooms and servers. The program may crash and come back with its durable outbox.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 use syncnet::{
     client::{
         ask::TargetedRequest,
@@ -52,6 +55,8 @@ pub struct Device {
     state: Option<ClientState>,
     /// The durable outbox.
     outbox: Vec<Message>,
+    /// The ports of the servers that it was last told of.
+    pub listed: BTreeSet<u16>,
     ids: MessageIds,
     rooms: Vec<RoomName>,
     servers: usize,
@@ -71,6 +76,7 @@ impl Device {
             bytes_per_ms: if random.chance(0.25) { random.between(2, 30) } else { 0 },
             state: None,
             outbox: Vec::new(),
+            listed: BTreeSet::new(),
             ids: MessageIds::new(format!("{:x}", random.word())),
             rooms,
             servers: scenario.servers,
@@ -108,6 +114,8 @@ impl Device {
         let mut ports: Vec<u16> = (0..self.servers as u16).map(|server| FIRST_PORT + server).collect();
         let first = self.random.index(ports.len());
         ports.rotate_left(first);
+        // Where the servers change, the user names those that the program showed last, too.
+        ports.extend(self.listed.iter().filter(|port| **port >= FIRST_PORT + self.servers as u16));
         let config = StateConfig {
             user: UserName::new(&self.user).expect("made of letters and digits"),
             login: Login::default(),
@@ -127,6 +135,16 @@ impl Device {
             }
         }
         wants
+    }
+
+    /// A line that says which servers there are.
+    pub fn note_list(&mut self, line: &[u8]) {
+        if line.starts_with(b"{\"msg_type\":\"server_list\"") {
+            let line: Value = serde_json::from_slice(line).unwrap_or_default();
+            let servers = line["data"]["servers"].as_array().into_iter().flatten();
+            let ports = servers.filter_map(|server| server["tcp_port"].as_u64()?.try_into().ok());
+            self.listed = ports.collect();
+        }
     }
 
     /// The program dies; the outbox stays.

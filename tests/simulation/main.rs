@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! scripts/simulate.sh 1000           # that many seeds
-//! scripts/simulate.sh --seed 42      # one seed, with everything that happened; sqlite:42 on SQLite
+//! scripts/simulate.sh --seed 42      # one seed, with everything that happened; also sqlite:42, members:42
 //! scripts/simulate.sh --sqlite 40    # that many seeds on the real SQLite storage
+//! scripts/simulate.sh --members 40   # that many seeds in which an operator changes the servers
 //! scripts/simulate.sh --traces       # whether the recorded seeds are the same runs as ever
 //! ```
 //!
@@ -23,6 +24,7 @@
 //! | `host`, `disk`, `network`, `links`, `device`, `rude`, `company` | what it is made of |
 //! | `medium` | what a disk is made of: the memory twin, or SQLite on a disk that forgets (`sqlite`) |
 //! | `checker` | the judge, which shares no code with the product |
+//! | `operator`, `acquainting` | which servers there are, if that changes, and who hears of it |
 //! | `judging` | what the log says about private rooms, played once more |
 //! | `runner` | one run, or many |
 
@@ -72,6 +74,8 @@ const FIRST_SEED: u64 = 1;
 const TWICE: u64 = 5;
 /// Seeds on SQLite that are played twice.
 const TWICE_ON_SQLITE: u64 = 8;
+/// Seeds with an operator that are played twice.
+const TWICE_OF_MEMBERS: u64 = 2;
 /// Most runs of a hundred that may prove nothing; of fewer than a hundred, one.
 const VOID_PERCENT_MAX: u64 = 2;
 /// Seeds that failed once, one in a line, each with a word about why.
@@ -127,8 +131,8 @@ impl Sum {
         assert!(self.failures.is_empty(), "{} of {} runs failed:\n{text}", self.failures.len(), self.runs);
         assert!(
             self.void <= (self.runs * VOID_PERCENT_MAX / 100).max(1),
-            "{} of {} runs proved nothing: in each, nothing was sent, no leader changed, or no fault \
-             overlapped traffic",
+            "{} of {} runs proved nothing: in each, nothing was sent, no leader changed, no fault \
+             overlapped traffic, or an operator changed no server",
             self.void,
             self.runs
         );
@@ -170,13 +174,14 @@ fn a_seed_is_always_the_same_run() {
         let hashes = Mutex::new(std::collections::BTreeMap::new());
         let on_twin = (FIRST_SEED..FIRST_SEED + count).map(Seed::on_twin);
         let on_sqlite = (FIRST_SEED..FIRST_SEED + TWICE_ON_SQLITE).map(Seed::on_sqlite);
-        run_all(on_twin.chain(on_sqlite), threads(), |outcome| {
+        let of_members = (FIRST_SEED..FIRST_SEED + TWICE_OF_MEMBERS).map(Seed::of_members);
+        run_all(on_twin.chain(on_sqlite).chain(of_members), threads(), |outcome| {
             hashes.lock().insert(outcome.seed, (outcome.hash, outcome.tally.events));
         });
         hashes.into_inner()
     };
     let (one, other) = (play(), play());
-    assert_eq!(one.len() as u64, count + TWICE_ON_SQLITE);
+    assert_eq!(one.len() as u64, count + TWICE_ON_SQLITE + TWICE_OF_MEMBERS);
     for (seed, seen) in &one {
         assert_eq!(other.get(seed), Some(seen), "seed {seed} is not the same run twice");
     }

@@ -7,7 +7,7 @@
 //! break for good; then it is replaced or removed. Some machines whose servers were removed are started once
 //! more with what they hold: they must hear that they are to end.
 //!
-//! When all is healed, a server that is to join comes or is taken back.
+//! When all is healed, a server that is to join comes or is taken back, and none stays drained.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -32,7 +32,8 @@ use crate::{
 const LOOK_US: Micros = 50 * MS;
 /// How long an answer may take before the operator goes away.
 const PATIENCE_US: Micros = 8 * SECOND;
-/// How long after the healing a server that is to join may take before it is taken back.
+/// How long after the healing a server that is to join may take before it is taken back, and for how long
+/// removed ones are started.
 const LATE_US: Micros = 4 * SECOND;
 /// For how long a server may be unable to find any other before the operator helps it.
 const STRANDED_US: Micros = 3 * SECOND;
@@ -150,9 +151,8 @@ impl Operator {
     fn wish(&mut self) -> Option<Wish> {
         let members = self.members();
         let broken = members.iter().copied().find(|machine| self.uses[*machine] == Use::Broken);
-        let is_free = |machine: &usize| {
-            !self.has(*machine) && matches!(self.uses[*machine], Use::Spare | Use::Gone)
-        };
+        let is_free =
+            |machine: &usize| !self.has(*machine) && matches!(self.uses[*machine], Use::Spare | Use::Gone);
         let free = (0..self.uses.len()).filter(is_free).collect::<Vec<_>>();
         let new = self.one_of(free);
         if let Some(broken) = broken {
@@ -269,7 +269,10 @@ impl Cluster {
             operator.directory = directory.clone();
             let names: Vec<&str> = directory.iter().map(|server| server.server_id.as_str()).collect();
             self.trace.say(now, || {
-                format!("+++ {names:?}, {:?}, was {from:?} (version {})", directory.under_way, directory.version)
+                format!(
+                    "+++ {names:?}, {:?}, was {from:?} (version {})",
+                    directory.under_way, directory.version
+                )
             });
         }
         Ok(())
@@ -293,7 +296,7 @@ impl Cluster {
     /// A machine whose server is gone is started once more with what it holds.
     pub fn start_gone(&mut self, server: usize) -> Verdict {
         let is_gone = self.operator.as_ref().is_some_and(|operator| operator.uses[server] == Use::Gone);
-        if !is_gone || self.is_running(server) {
+        if !is_gone || self.is_running(server) || self.now > SAFETY_US + LATE_US {
             return Ok(());
         }
         self.trace.say(self.now, || format!("*** {} starts though it was removed", server + 1));
@@ -417,12 +420,7 @@ impl Cluster {
         let steps = vec![Step::Line(format!("{line}\n").into_bytes())];
         let visitor = self.receive_visitor(server, steps, true);
         let ends_at = self.now + PATIENCE_US;
-        operator.sessions.push(Session {
-            visitor,
-            changes: changes.into(),
-            asked: VecDeque::new(),
-            ends_at,
-        });
+        operator.sessions.push(Session { visitor, changes: changes.into(), asked: VecDeque::new(), ends_at });
     }
 
     /// Prepares the machine that is to come. It starts before the command, after it, or not at all.
@@ -461,6 +459,15 @@ impl Cluster {
             self.queue.schedule(self.now, Event::Start { server: machine });
         }
         let asks = operator.sessions.is_empty() && self.now >= operator.next_at;
+        // A drained server sends the reader of the end away.
+        let drained = operator.members().into_iter();
+        let drained = drained.filter(|it| operator.directory.is_drained(&server_id(*it))).last();
+        if let Some(machine) = drained
+            && asks
+        {
+            operator.next_at = self.now + SECOND / 2;
+            return self.ask_server(operator, vec![Wish::Drain(machine, false).said(&self.scenario)]);
+        }
         if let Some(machine) = joining
             && asks
             && (self.now >= SAFETY_US + LATE_US || !self.hosts[machine].is_wanted)
@@ -568,9 +575,15 @@ impl Cluster {
         None
     }
 
-    /// Judges at the end what the operator was told.
+    /// Judges at the end what the operator and the clients were told.
     pub fn judge_changes(&mut self) -> Verdict {
         let Some(operator) = &mut self.operator else { return Ok(()) };
+        let due: BTreeSet<u16> = operator.directory.for_clients().iter().map(|server| server.port).collect();
+        if let Some(device) = self.devices.iter().find(|device| device.listed != due) {
+            let text =
+                format!("{} knows the servers {:?}, and there are {due:?}", device.user, device.listed);
+            return Err(Violation::new(Point::Members, text));
+        }
         let is_settled = |directory: &&Directory| directory.under_way.is_none();
         let settled: Vec<&Directory> = operator.seen.values().filter(is_settled).collect();
         let names = |directory: &Directory| -> BTreeSet<String> {

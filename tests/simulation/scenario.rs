@@ -320,7 +320,8 @@ fn disk(random: &mut Random) -> DiskSpeed {
 
 #[test]
 fn a_seed_reads_as_it_is_written() {
-    for seed in [Seed::on_twin(42), Seed::on_twin(u64::MAX), Seed::on_sqlite(1_000_001), Seed::of_members(3)] {
+    for seed in [Seed::on_twin(42), Seed::on_twin(u64::MAX), Seed::on_sqlite(1_000_001), Seed::of_members(3)]
+    {
         assert_eq!(seed.to_string().parse(), Ok(seed));
     }
     assert!("sqlite:".parse::<Seed>().is_err() && "x".parse::<Seed>().is_err());

@@ -382,7 +382,10 @@ impl Cluster {
         let line = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
         self.checker.received(number, &line)?;
         match client {
-            Client::Device(device) => self.tell_device(device, client::io::Input::Received(line)),
+            Client::Device(device) => {
+                self.devices[device].note_list(&line);
+                self.tell_device(device, client::io::Input::Received(line));
+            }
             Client::Visitor(visitor) => {
                 if let Some(heard) = self.visitors.get_mut(&visitor).and_then(|it| it.heard.as_mut()) {
                     heard.push(line);

@@ -20,9 +20,11 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// By whom an entry is committed at the latest: in the middle of a change, by those before it.
-    pub fn holders(&self) -> &[u64] {
-        if self.outgoing.is_empty() { &self.voters } else { &self.outgoing }
+    /// Whether a majority is so by which everything so far was committed; the change itself, and what came
+    /// with it, by those before it.
+    pub fn commits(&self, is_so: impl Fn(u64) -> bool) -> bool {
+        let nodes = if self.outgoing.is_empty() { &self.voters } else { &self.outgoing };
+        nodes.is_empty() || 2 * nodes.iter().filter(|node| is_so(**node)).count() > nodes.len()
     }
 
     /// Whether it is a majority that is so; in the middle of a change, two.
@@ -65,6 +67,11 @@ impl Changes {
         let nodes = [&counting.voters, &counting.outgoing, &counting.learners].into_iter().flatten();
         self.ever.extend(nodes.copied());
         Ok(())
+    }
+
+    /// Those that counted from the entry `first` on, one after the other.
+    pub fn since(&self, first: u64) -> impl Iterator<Item = &Counting> {
+        self.by_index.range(first..).map(|(_, counting)| counting)
     }
 
     /// Whether a node has counted and, as of the last change, counts no more.

@@ -141,7 +141,10 @@ fn joined(author: &str, seq: u64) -> Value {
 
 /// An entry of term 1 that carries alice's message `id`.
 fn entry(index: u64, id: &str) -> (u64, LogLine) {
-    (index, LogLine { term: 1, content: index, message: Some(("alice".into(), id.into())), configures: false })
+    (
+        index,
+        LogLine { term: 1, content: index, message: Some(("alice".into(), id.into())), configures: false },
+    )
 }
 
 #[test]
@@ -282,8 +285,11 @@ fn words_that_nobody_sent_are_not_one_order() {
 
 #[test]
 fn servers_that_apply_different_entries_are_not_one_order() {
-    let applied =
-        |id: &str| Synced { entries: vec![entry(1, id)], applied: Some((1, Counting::default())), ..Synced::default() };
+    let applied = |id: &str| Synced {
+        entries: vec![entry(1, id)],
+        applied: Some((1, Counting::default())),
+        ..Synced::default()
+    };
     let mut history = History::new();
     history
         .synced(0, applied("a1"))
@@ -295,8 +301,14 @@ fn servers_that_apply_different_entries_are_not_one_order() {
 #[test]
 fn a_log_that_loses_what_was_applied_is_not_durable() {
     let mut history = History::new();
-    history
-        .synced(0, Synced { entries: vec![entry(1, "a1")], applied: Some((1, Counting::default())), ..Synced::default() });
+    history.synced(
+        0,
+        Synced {
+            entries: vec![entry(1, "a1")],
+            applied: Some((1, Counting::default())),
+            ..Synced::default()
+        },
+    );
     history.synced(0, Synced { entries: vec![entry(1, "a1")], ..Synced::default() }).breaks(Point::Durable);
 }
 
@@ -461,7 +473,9 @@ fn history_must_be_the_part_that_was_asked_for() {
 #[test]
 fn two_leaders_in_a_term_are_one_too_many() {
     let mut history = History::new();
-    history.then(|checker| checker.leads(0, 100, 4, &Counting::default())).then(|checker| checker.leads(0, 100, 4, &Counting::default()));
+    history
+        .then(|checker| checker.leads(0, 100, 4, &Counting::default()))
+        .then(|checker| checker.leads(0, 100, 4, &Counting::default()));
     history.then(|checker| checker.leads(1, 101, 5, &Counting::default())).passes();
     history.then(|checker| checker.leads(2, 102, 5, &Counting::default())).breaks(Point::OneLeader);
 }
@@ -486,7 +500,8 @@ fn a_leader_has_the_votes_of_a_majority_of_those_that_vote() {
     // A learner's vote does not count.
     elected_by(&[103], &Counting { learners: vec![103], ..all() }).breaks(Point::OneLeader);
     // In the middle of a change both majorities are needed.
-    let joint = Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
+    let joint =
+        Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
     elected_by(&[102], &joint).passes();
     elected_by(&[103], &joint).breaks(Point::OneLeader);
     elected_by(&[100], &joint).breaks(Point::OneLeader);
@@ -504,7 +519,8 @@ fn changed(last: u64, holders: usize) -> History {
     }
     // Who counted before, and what changes that.
     history.synced(0, Synced { applied: Some((99, all())), ..Synced::default() });
-    let joint = Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
+    let joint =
+        Counting { voters: vec![101, 102, 103], outgoing: vec![100, 101, 102], ..Counting::default() };
     history.synced(0, Synced { applied: Some((100, joint)), ..Synced::default() });
     history
 }

@@ -188,7 +188,9 @@ impl Checker {
             return Ok(());
         };
         match (line.answers.as_deref(), line.data.get("client_msg_id").and_then(Value::as_str)) {
-            (Some("chat"), Some(id)) => self.servers.acknowledges(server, &(user, id.to_owned()), &counting()),
+            (Some("chat"), Some(id)) => {
+                self.servers.acknowledges(server, &(user, id.to_owned()), &counting())
+            }
             _ => Ok(()),
         }
     }

@@ -202,7 +202,7 @@ impl Servers {
     /// Those that vote from now on hold the log, but for its last entries.
     fn judge_newcomers(&self, server: usize, index: u64, counting: &Counting) -> Verdict {
         let Ledger { log, applied, counting: before, .. } = &self.ledgers[server];
-        let mut entries = log.range(applied + 1..=index.max(*applied));
+        let mut entries = log.range(applied + 1..index.max(*applied) + 1);
         let Some((at, _)) = entries.find(|(_, line)| line.configures) else { return Ok(()) };
         for node in counting.voters.iter().filter(|node| !before.votes(**node)) {
             let last = self.disks_of(*node).map(Ledger::last_index).max().unwrap_or(0);
@@ -243,20 +243,24 @@ impl Servers {
         Ok(())
     }
 
-    /// What a server applies for the first time anywhere, up to `index`, is held by a majority of those that
-    /// count as of then.
+    /// Whether a majority is so of those that counted at some time since the state that `server` has stored,
+    /// or, as it believes, do now. Nobody can tell from outside which of them counted when it looked.
+    fn majority_since(&self, server: usize, now: &Counting, is_so: impl Fn(u64) -> bool) -> bool {
+        let Ledger { applied, counting, .. } = &self.ledgers[server];
+        let since = self.changes.since(*applied);
+        [now, counting].into_iter().chain(since).any(|counting| counting.commits(&is_so))
+    }
+
+    /// What a server applies for the first time anywhere, up to `index`, is held by a majority.
     fn judge_commit(&self, server: usize, index: u64, counting: &Counting) -> Verdict {
         let Ledger { log, applied, .. } = &self.ledgers[server];
-        let voters = counting.holders();
-        let new = log.range(applied + 1..=index.max(*applied));
+        let new = log.range(applied + 1..index.max(*applied) + 1);
         for (at, line) in new.filter(|(at, _)| !self.applied.contains_key(at)) {
-            let holds = |node: &&u64| self.disks_of(**node).any(|ledger| ledger.has(*at, line));
-            let holders = voters.iter().filter(holds).count();
+            let holds = |node: u64| self.disks_of(node).any(|ledger| ledger.has(*at, line));
             ensure!(
-                voters.is_empty() || 2 * holders > voters.len(),
+                self.majority_since(server, counting, holds),
                 Durable,
-                "server {server} applies entry {at}, synced on {holders} of {} servers that count",
-                voters.len()
+                "server {server} applies entry {at}, which is not synced on a majority of {counting:x?}"
             );
         }
         Ok(())
@@ -265,14 +269,11 @@ impl Servers {
     /// `server` acknowledges `message`: a majority of those that count must hold it by now.
     pub fn acknowledges(&self, server: usize, message: &MessageKey, counting: &Counting) -> Verdict {
         let made_at = self.made_at.get(message).copied();
-        let voters = counting.holders();
-        let holds = |node: &&u64| self.disks_of(**node).any(|ledger| ledger.holds(message, made_at));
-        let holders = voters.iter().filter(holds).count();
+        let holds = |node: u64| self.disks_of(node).any(|ledger| ledger.holds(message, made_at));
         ensure!(
-            2 * holders > voters.len(),
+            self.majority_since(server, counting, holds),
             Durable,
-            "server {server} acknowledges {message:?}, synced on {holders} of {} servers that count",
-            voters.len()
+            "server {server} acknowledges {message:?}, which is not synced on a majority of {counting:x?}"
         );
         Ok(())
     }
