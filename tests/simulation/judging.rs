@@ -5,8 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 use syncnet::{
     chat::{Effects, Entry, Evidence, State, entry::decode},
+    consensus::ConfChange,
     disk::{EventRow, RoomId},
-    protocol::{Event, peer::LogEntryKind},
+    protocol::{
+        Event,
+        peer::{LogEntryKind, NodeId},
+    },
 };
 
 use crate::{
@@ -74,6 +78,12 @@ impl Replay {
             || at(index.saturating_sub(1))
             || changes.iter().any(|(since, joined)| *joined && index < *since && *since <= until)
     }
+}
+
+/// The nodes that a change of those that count takes out. It may have been overtaken, and change nothing.
+fn removed_by(change: &[u8]) -> Vec<NodeId> {
+    let steps = postcard::take_from_bytes::<Vec<ConfChange>>(change).map(|(steps, _)| steps);
+    steps.unwrap_or_default().iter().filter_map(ConfChange::removed).collect()
 }
 
 impl Cluster {
@@ -144,6 +154,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether a node counts at the end.
+    fn counts(&self, node: NodeId) -> bool {
+        self.members().iter().any(|server| {
+            let conf = &self.hosts[*server].disk.borrow().known.applied.conf;
+            conf.voters.contains(&node) || conf.learners.contains(&node)
+        })
+    }
+
     /// Everything that was committed, once more.
     fn replay(&self) -> Result<Replay, Violation> {
         let mut replay = Replay::default();
@@ -151,8 +169,11 @@ impl Cluster {
         for index in 1..=end {
             let committed =
                 self.hosts.iter().find_map(|host| host.disk.borrow().committed.get(&index).cloned());
-            let Some(entry) = committed else { continue };
-            if entry.kind != LogEntryKind::Command || entry.data.is_empty() {
+            let Some(entry) = committed.filter(|entry| !entry.data.is_empty()) else { continue };
+            if entry.kind == LogEntryKind::Configure {
+                // How far the commands of a node were applied is forgotten with it.
+                let gone = removed_by(&entry.data).into_iter().filter(|node| !self.counts(*node));
+                gone.for_each(|node| drop(replay.state.forget_origin(node)));
                 continue;
             }
             let entry = decode::<Entry>(&entry.data).map_err(|error| {

@@ -24,7 +24,8 @@
 //! | `host`, `disk`, `network`, `links`, `device`, `rude`, `company` | what it is made of |
 //! | `medium` | what a disk is made of: the memory twin, or SQLite on a disk that forgets (`sqlite`) |
 //! | `checker` | the judge, which shares no code with the product |
-//! | `operator`, `acquainting` | which servers there are, if that changes, and who hears of it |
+//! | `operator`, `machines`, `acquainting` | which servers there are, if that changes, and who hears of it |
+//! | `directories` | what is judged of that |
 //! | `judging` | what the log says about private rooms, played once more |
 //! | `runner` | one run, or many |
 
@@ -34,12 +35,14 @@ mod checker;
 mod cluster;
 mod company;
 mod device;
+mod directories;
 mod disk;
 mod faults;
 mod host;
 mod judging;
 mod linking;
 mod links;
+mod machines;
 mod medium;
 mod members;
 mod network;

@@ -7,21 +7,20 @@
 //! break for good; then it is replaced or removed. Some machines whose servers were removed are started once
 //! more with what they hold: they must hear that they are to end.
 //!
-//! When all is healed, a server that is to join comes or is taken back, and none stays drained.
+//! When all is healed, a server that is to join comes, or is taken back if its machine is not there, and none
+//! stays drained.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
-use syncnet::{
-    config::ReplicaConfig,
-    protocol::directory::{Directory, UnderWay},
-};
+use syncnet::protocol::directory::{Directory, UnderWay};
 
 use crate::{
-    checker::{Ledger, Point, Verdict, Violation},
+    checker::Verdict,
     cluster::{ClientEvent, Cluster, Event},
     host::{entry, operator_key, server_id},
+    machines::Use,
     queue::{MS, Micros, SECOND},
     random::Random,
     rude::Step,
@@ -32,27 +31,11 @@ use crate::{
 const LOOK_US: Micros = 50 * MS;
 /// How long an answer may take before the operator goes away.
 const PATIENCE_US: Micros = 8 * SECOND;
-/// How long after the healing a server that is to join may take before it is taken back, and for how long
-/// removed ones are started.
-const LATE_US: Micros = 4 * SECOND;
-/// For how long a server may be unable to find any other before the operator helps it.
-const STRANDED_US: Micros = 3 * SECOND;
+/// For how long after the healing removed servers are started.
+pub const LATE_US: Micros = 4 * SECOND;
 /// The most servers and the fewest.
 const SERVERS_MAX: usize = 5;
-const SERVERS_MIN: usize = 2;
-
-/// What a machine is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// It has or had a server of the cluster, or one that is to join.
-    Serves,
-    /// Nothing.
-    Spare,
-    /// It broke and is not repaired.
-    Broken,
-    /// Its server was removed and has heard so, or was not there to hear it. What it holds is old.
-    Gone,
-}
+pub const SERVERS_MIN: usize = 2;
 
 /// A connection of the operator.
 struct Session {
@@ -65,25 +48,25 @@ struct Session {
 
 /// A change that was acknowledged: the log has it.
 #[derive(Debug, Clone)]
-struct Acked {
-    version: u64,
-    change: Value,
+pub struct Acked {
+    pub version: u64,
+    pub change: Value,
 }
 
 /// The operator, and what is known of the servers.
 pub struct Operator {
-    random: Random,
+    pub random: Random,
     every: Micros,
-    next_at: Micros,
+    pub next_at: Micros,
     /// The newest that any server follows, and so committed.
     pub directory: Directory,
     /// All that were ever followed, by version.
-    seen: BTreeMap<u64, Directory>,
+    pub seen: BTreeMap<u64, Directory>,
     pub uses: Vec<Use>,
     sessions: Vec<Session>,
-    acked: Vec<Acked>,
+    pub acked: Vec<Acked>,
     /// Since when a server finds no other.
-    stranded_since: BTreeMap<usize, Micros>,
+    pub stranded_since: BTreeMap<usize, Micros>,
     requests: u64,
     is_healed: bool,
 }
@@ -112,16 +95,16 @@ impl Operator {
         })
     }
 
-    fn has(&self, machine: usize) -> bool {
+    pub fn has(&self, machine: usize) -> bool {
         self.directory.entry(&server_id(machine)).is_some()
     }
 
     /// The machines whose servers the cluster has.
-    fn members(&self) -> Vec<usize> {
+    pub fn members(&self) -> Vec<usize> {
         (0..self.uses.len()).filter(|machine| self.has(*machine)).collect()
     }
 
-    fn voting(&self) -> usize {
+    pub fn voting(&self) -> usize {
         self.directory.voting().count()
     }
 
@@ -179,7 +162,7 @@ impl Operator {
 
 /// A change that the operator wants.
 #[derive(Debug, Clone, Copy)]
-enum Wish {
+pub enum Wish {
     Add(usize),
     Remove(usize),
     Replace(usize, usize),
@@ -190,7 +173,7 @@ enum Wish {
 
 impl Wish {
     /// The machine that is to come.
-    fn new(self) -> Option<usize> {
+    pub fn new(self) -> Option<usize> {
         match self {
             Wish::Add(new) | Wish::Replace(_, new) => Some(new),
             Wish::Remove(_) | Wish::Drain(..) | Wish::Start => None,
@@ -234,74 +217,6 @@ impl Cluster {
             Some(operator) => operator.members(),
             None => (0..self.hosts.len()).collect(),
         }
-    }
-
-    /// The configuration with which a server starts. The operator keeps it true: it names some server that is
-    /// there.
-    pub fn configuration(&mut self, server: usize) -> ReplicaConfig {
-        let mut config = self.config(server);
-        let Some(operator) = &self.operator else { return config };
-        let present: Vec<usize> = operator.members().into_iter().filter(|other| *other != server).collect();
-        let host = &mut self.hosts[server];
-        if operator.directory.version > 0 && !host.named.iter().any(|other| present.contains(other)) {
-            host.named = present;
-            host.joins = true;
-        }
-        let entries = host.named.iter().chain([&server]).map(|number| entry(&self.scenario, *number));
-        config.servers = host.kept.take().unwrap_or_else(|| entries.collect());
-        config.joins = host.joins;
-        config
-    }
-
-    /// Servers follow a directory: it is committed, so no other has its version.
-    pub fn note_directory(&mut self, directory: &Directory) -> Verdict {
-        let Some(operator) = &mut self.operator else { return Ok(()) };
-        if directory.version == 0 {
-            return Ok(());
-        }
-        let known = operator.seen.entry(directory.version).or_insert_with(|| directory.clone());
-        if known != directory {
-            let text = format!("two directories of one version: {known:?} and {directory:?}");
-            return Err(Violation::new(Point::Members, text));
-        }
-        if directory.version > operator.directory.version {
-            let (now, from) = (self.now, operator.directory.under_way.clone());
-            operator.directory = directory.clone();
-            let names: Vec<&str> = directory.iter().map(|server| server.server_id.as_str()).collect();
-            self.trace.say(now, || {
-                format!(
-                    "+++ {names:?}, {:?}, was {from:?} (version {})",
-                    directory.under_way, directory.version
-                )
-            });
-        }
-        Ok(())
-    }
-
-    /// A server was told that it is removed, and has ended.
-    pub fn was_removed(&mut self, server: usize) -> Verdict {
-        self.tally.removed += 1;
-        self.hosts[server].is_wanted = false;
-        let Some(operator) = &mut self.operator else { return Ok(()) };
-        let node = self.hosts[server].disk.borrow().known.node_id.map_or(0, |node| node.0);
-        self.checker.ends_as_removed(server, node, operator.has(server))?;
-        operator.uses[server] = Use::Gone;
-        if operator.random.chance(0.5) {
-            let at = self.now + operator.random.between_magnitudes(300, 8_000) * MS;
-            self.queue.schedule(at, Event::Client(ClientEvent::StartsGone { server }));
-        }
-        Ok(())
-    }
-
-    /// A machine whose server is gone is started once more with what it holds.
-    pub fn start_gone(&mut self, server: usize) -> Verdict {
-        let is_gone = self.operator.as_ref().is_some_and(|operator| operator.uses[server] == Use::Gone);
-        if !is_gone || self.is_running(server) || self.now > SAFETY_US + LATE_US {
-            return Ok(());
-        }
-        self.trace.say(self.now, || format!("*** {} starts though it was removed", server + 1));
-        self.hosts[server].is_wanted = true;
-        self.start(server)
     }
 
     /// The operator looks, and does what is due.
@@ -423,25 +338,6 @@ impl Cluster {
         operator.sessions.push(Session { visitor, changes: changes.into(), asked: VecDeque::new(), ends_at });
     }
 
-    /// Prepares the machine that is to come. It starts before the command, after it, or not at all.
-    fn prepare(&mut self, operator: &mut Operator, wish: Wish) {
-        let Some(machine) = wish.new().filter(|machine| !self.is_running(*machine)) else { return };
-        if self.hosts[machine].disk.borrow().known.node_id.is_some() {
-            self.checker.lost(machine, Ledger::default());
-        }
-        self.hosts[machine].disk.borrow_mut().wipe();
-        let mut named = operator.members();
-        named.retain(|_| operator.random.chance(0.6));
-        let host = &mut self.hosts[machine];
-        (host.named, host.joins, host.kept) = (named, true, None);
-        host.is_wanted = operator.random.chance(0.9);
-        if host.is_wanted {
-            let after = if operator.random.chance(0.3) { 0 } else { operator.random.below(4_000) * MS };
-            self.queue.schedule(self.now + after, Event::Start { server: machine });
-        }
-        operator.uses[machine] = Use::Spare;
-    }
-
     /// The machine whose server is to join.
     fn joining(&self, operator: &Operator) -> Option<usize> {
         let joining = operator.directory.joining()?;
@@ -460,8 +356,8 @@ impl Cluster {
         }
         let asks = operator.sessions.is_empty() && self.now >= operator.next_at;
         // A drained server sends the reader of the end away.
-        let drained = operator.members().into_iter();
-        let drained = drained.filter(|it| operator.directory.is_drained(&server_id(*it))).last();
+        let mut members = operator.members().into_iter();
+        let drained = members.find(|it| operator.directory.is_drained(&server_id(*it)));
         if let Some(machine) = drained
             && asks
         {
@@ -470,153 +366,10 @@ impl Cluster {
         }
         if let Some(machine) = joining
             && asks
-            && (self.now >= SAFETY_US + LATE_US || !self.hosts[machine].is_wanted)
+            && !self.hosts[machine].is_wanted
         {
             operator.next_at = self.now + SECOND;
             self.ask_server(operator, vec![Wish::Remove(machine).said(&self.scenario)]);
         }
-    }
-
-    /// The servers of the cluster that know none of those that are there now, and have not for a while: they
-    /// were away while all others were replaced.
-    fn stranded(&mut self, operator: &mut Operator) -> Vec<usize> {
-        let members = operator.members();
-        let is_lost = |server: &usize| {
-            let Some(process) = &self.hosts[*server].process else { return false };
-            let known = process.replica.servers();
-            let mut others = members.iter().filter(|other| *other != server);
-            self.is_moving(*server)
-                && members.len() > 1
-                && others.all(|other| known.entry(&server_id(*other)).is_none())
-        };
-        let lost: BTreeSet<usize> = members.iter().copied().filter(is_lost).collect();
-        operator.stranded_since.retain(|server, _| lost.contains(server));
-        for server in lost {
-            operator.stranded_since.entry(server).or_insert(self.now);
-        }
-        let since = operator.stranded_since.iter().filter(|(_, since)| self.now >= **since + STRANDED_US);
-        since.map(|(server, _)| *server).collect()
-    }
-
-    /// The operator helps a stranded server: with another configuration, or with an empty folder if it knows
-    /// servers from its log.
-    fn help(&mut self, server: usize) -> Verdict {
-        let knows_by_log =
-            self.hosts[server].process.as_ref().is_some_and(|process| process.replica.servers().version > 0);
-        if knows_by_log && !self.others_are_whole(server) {
-            return Ok(());
-        }
-        self.trace.say(self.now, || format!("*** {} finds nobody, and is helped", server + 1));
-        self.kill(server, true);
-        if knows_by_log {
-            self.tally.stranded += 1;
-            self.set_aside(server);
-        }
-        self.queue.schedule(self.now + 100 * MS, Event::Start { server });
-        Ok(())
-    }
-
-    /// A machine breaks for good, if the cluster can do without it.
-    pub fn break_for_good(&mut self, server: usize, is_told: bool) {
-        let Some(operator) = &mut self.operator else { return };
-        if operator.voting() <= SERVERS_MIN || !operator.has(server) {
-            return;
-        }
-        operator.uses[server] = Use::Broken;
-        // It does not wait long.
-        operator.next_at = operator.next_at.min(self.now + 2 * SECOND);
-        self.trace.say(self.now, || format!("*** {} is broken for good", server + 1));
-        self.hosts[server].is_wanted = false;
-        self.kill(server, is_told);
-    }
-
-    /// Broken machines are repaired at the end, with what they hold. Those that wait to be added may wait.
-    pub fn repair(&mut self) {
-        let Some(operator) = &mut self.operator else { return };
-        for machine in 0..operator.uses.len() {
-            let is_member = operator.has(machine);
-            if is_member && operator.uses[machine] == Use::Broken {
-                operator.uses[machine] = Use::Serves;
-                self.hosts[machine].is_wanted = true;
-            }
-            // It was away when it was removed.
-            if !is_member && operator.uses[machine] == Use::Broken {
-                operator.uses[machine] = Use::Gone;
-                let at = self.now + 500 * MS;
-                self.queue.schedule(at, Event::Client(ClientEvent::StartsGone { server: machine }));
-            }
-        }
-    }
-
-    /// Why the servers are not what they are to be yet, if they are not.
-    pub fn unsettled_servers(&self) -> Option<String> {
-        let operator = self.operator.as_ref()?;
-        let directory = &operator.directory;
-        if let Some(under_way) = &directory.under_way {
-            return Some(format!("{under_way:?} is still under way"));
-        }
-        for machine in 0..self.hosts.len() {
-            let Some(process) = &self.hosts[machine].process else {
-                if operator.has(machine) {
-                    return Some(format!("server {} does not run", machine + 1));
-                }
-                continue;
-            };
-            let known = process.replica.servers();
-            if operator.has(machine) && known != directory {
-                return Some(format!("server {} knows {known:?}, not {directory:?}", machine + 1));
-            }
-            let has_cluster = process.replica.node().identity.cluster.is_some();
-            let may_hear = operator.members().iter().any(|other| known.entry(&server_id(*other)).is_some());
-            if !operator.has(machine) && has_cluster && may_hear {
-                return Some(format!("server {} was removed and runs", machine + 1));
-            }
-        }
-        None
-    }
-
-    /// Judges at the end what the operator and the clients were told.
-    pub fn judge_changes(&mut self) -> Verdict {
-        let Some(operator) = &mut self.operator else { return Ok(()) };
-        let due: BTreeSet<u16> = operator.directory.for_clients().iter().map(|server| server.port).collect();
-        if let Some(device) = self.devices.iter().find(|device| device.listed != due) {
-            let text =
-                format!("{} knows the servers {:?}, and there are {due:?}", device.user, device.listed);
-            return Err(Violation::new(Point::Members, text));
-        }
-        let is_settled = |directory: &&Directory| directory.under_way.is_none();
-        let settled: Vec<&Directory> = operator.seen.values().filter(is_settled).collect();
-        let names = |directory: &Directory| -> BTreeSet<String> {
-            directory.iter().map(|server| server.server_id.to_string()).collect()
-        };
-        let mut last = BTreeSet::new();
-        self.tally.settled = Some(0);
-        for directory in &settled {
-            let now = names(directory);
-            if now != last && !last.is_empty() {
-                self.tally.settled = self.tally.settled.map(|count| count + 1);
-            }
-            last = now;
-        }
-        operator.acked.sort_by_key(|acked| acked.version);
-        let begins = |acked: &&Acked| {
-            ["add", "replace", "remove"].iter().any(|change| acked.change["change"] == **change)
-        };
-        let begun: Vec<&Acked> = operator.acked.iter().filter(begins).collect();
-        for pair in begun.windows(2) {
-            let [first, second] = pair else { continue };
-            let takes_back = first.change["change"] != "remove"
-                && second.change["change"] == "remove"
-                && second.change["server_id"] == first.change["server_id"];
-            let is_between = operator
-                .seen
-                .range(first.version..second.version)
-                .any(|(_, directory)| directory.under_way.is_none());
-            if !takes_back && !is_between {
-                let text = format!("{second:?} is let in while {first:?} is under way");
-                return Err(Violation::new(Point::Members, text));
-            }
-        }
-        Ok(())
     }
 }

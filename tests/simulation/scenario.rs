@@ -171,11 +171,9 @@ impl FromStr for Seed {
     type Err = ParseIntError;
 
     fn from_str(text: &str) -> Result<Seed, ParseIntError> {
-        let kinds = [Kind::Sqlite, Kind::Members].into_iter();
-        let (kind, number) = kinds
-            .filter_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))
-            .next()
-            .unwrap_or((Kind::Twin, text));
+        let mut kinds = [Kind::Sqlite, Kind::Members].into_iter();
+        let prefixed = kinds.find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)));
+        let (kind, number) = prefixed.unwrap_or((Kind::Twin, text));
         number.parse().map(|number| Seed { kind, number })
     }
 }
@@ -256,7 +254,7 @@ impl Scenario {
             servers,
             spares,
             positions,
-            operator_every: random.between_magnitudes(300 * MS, 4 * SECOND),
+            operator_every: random.between_magnitudes(300 * MS, 2 * SECOND),
             ..self
         }
     }
