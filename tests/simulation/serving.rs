@@ -32,6 +32,7 @@ use crate::{
     links::Cargo,
     queue::{MS, Micros, SECOND},
     rude::is_forgetful,
+    scenario::SAFETY_US,
 };
 
 /// How long the replica's thread needs to notice that there is something to do.
@@ -194,7 +195,7 @@ impl Cluster {
         if !process.is_woken {
             process.is_woken = true;
             let mut at = process.busy_until.max(now) + WAKE_US;
-            if self.scenario.busy_cores && self.random.chance(0.05) {
+            if self.scenario.busy_cores && now < SAFETY_US && self.random.chance(0.05) {
                 at += self.random.between(1, 60) * MS;
             }
             self.schedule_at(at, server, ServerEvent::Wake);
