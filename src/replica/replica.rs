@@ -278,11 +278,12 @@ impl<S: Storage> Replica<S> {
         self.node.wipe(now);
         self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
         let servers = &self.config.servers;
-        let waits = self.node.falls_behind() || self.node.waits().is_some();
-        let has_clients = servers.is_for_clients(&self.config.server_id) && !waits;
+        let waits = self.node.waits().is_some();
+        let keeps_up = !self.node.falls_behind() && !waits;
+        let has_clients = servers.is_for_clients(&self.config.server_id) && keeps_up;
         if !has_clients && self.stopping.is_none() && now.mono_ms >= self.next_move_ms {
             self.next_move_ms = now.mono_ms + MOVE_MS;
-            self.with_clients(now, Clients::move_away);
+            self.with_clients(now, |clients, env| clients.move_away(env, waits));
         }
     }
 

@@ -303,13 +303,14 @@ impl Clients {
     }
 
     /// This server should have no clients, and goes on: those who are logged in and wait for nothing are sent
-    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it.
-    pub fn move_away(&mut self, env: &mut Env<'_>) {
+    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it. If `at_once`, what
+    /// they wait for will not be done here for long, and they are not to wait for it.
+    pub fn move_away(&mut self, env: &mut Env<'_>, at_once: bool) {
         let Some(push) = env.server.redirect("this server gives its clients away") else { return };
         let said = Said::push(push, env.signature());
         for conn in self.connections.conns() {
             let moves = self.connections.get_mut(conn).is_some_and(|connection| {
-                connection.user.is_some() && !connection.is_operator && !connection.has_writes()
+                connection.user.is_some() && !connection.is_operator && (at_once || !connection.has_writes())
             });
             if moves {
                 env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
