@@ -16,8 +16,8 @@ pub struct EventQuery {
     pub conn: ConnId,
     pub room: RoomId,
     pub range: EventRange,
-    /// Events of the range that were not written when it was asked, by seq. They count more than what is found
-    /// in their places.
+    /// Events of the range that were not written when it was asked, by seq. They count more than what is
+    /// found in their places.
     pub unwritten: Vec<EventRow>,
     pub purpose: Purpose,
 }

@@ -221,8 +221,8 @@ pub struct Scenario {
     /// For how long rows of state are written behind, in calls of `Storage::saved`; 0 if they are not. No
     /// random number is drawn for it, so other seeds stay the same runs.
     pub writes_behind: u32,
-    /// Whether threads now and then wait for a core while faults happen, so that much has come when they look.
-    /// No random number is drawn for it, so other seeds stay the same runs.
+    /// Whether threads now and then wait for a core while faults happen, so that much has come when they
+    /// look. No random number is drawn for it, so other seeds stay the same runs.
     pub busy_cores: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,

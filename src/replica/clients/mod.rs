@@ -303,8 +303,8 @@ impl Clients {
     }
 
     /// This server should have no clients, and goes on: those who are logged in and wait for nothing are sent
-    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it. If `at_once`, what
-    /// they wait for will not be done here for long, and they are not to wait for it.
+    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it. If `at_once`,
+    /// those who wait are sent away, too: what they wait for will not be done here for long.
     pub fn move_away(&mut self, env: &mut Env<'_>, at_once: bool) {
         let Some(push) = env.server.redirect("this server gives its clients away") else { return };
         let said = Said::push(push, env.signature());

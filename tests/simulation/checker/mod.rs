@@ -247,8 +247,8 @@ impl Checker {
         self.servers.leads(server, node, term, counting)
     }
 
-    /// `server`, running as `node`, ends because it was removed. `is_listed`: whether the cluster has a server
-    /// of its name.
+    /// `server`, running as `node`, ends because it was removed. `is_listed`: whether the cluster has a
+    /// server of its name.
     pub fn ends_as_removed(&self, server: usize, node: u64, is_listed: bool) -> Verdict {
         self.servers.ends_as_removed(server, node, is_listed)
     }

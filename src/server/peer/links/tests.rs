@@ -139,8 +139,8 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     low.stop();
 }
 
-/// A server that is to join and stands below all that it was told of makes no link before it knows the servers.
-/// The others wait for it, if they know of it.
+/// A server that is to join and stands below all that it was told of makes no link before it knows the
+/// servers. The others wait for it, if they know of it.
 #[test]
 fn who_is_to_join_hears_of_the_servers_from_one_that_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
