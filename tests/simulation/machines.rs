@@ -75,7 +75,7 @@ impl Cluster {
 
     /// Prepares the machine that is to come. It starts before the command, after it, or not at all.
     pub fn prepare(&mut self, operator: &mut Operator, wish: Wish) {
-        let Some(machine) = wish.new().filter(|machine| !self.is_running(*machine)) else { return };
+        let Some(machine) = wish.comes().filter(|machine| !self.is_running(*machine)) else { return };
         if self.hosts[machine].disk.borrow().known.node_id.is_some() {
             self.checker.lost(machine, Ledger::default());
         }

@@ -173,7 +173,7 @@ pub enum Wish {
 
 impl Wish {
     /// The machine that is to come.
-    pub fn new(self) -> Option<usize> {
+    pub fn comes(self) -> Option<usize> {
         match self {
             Wish::Add(new) | Wish::Replace(_, new) => Some(new),
             Wish::Remove(_) | Wish::Drain(..) | Wish::Start => None,

@@ -290,7 +290,7 @@ impl Scenario {
             outbox_bytes: random.pick(&[64 * 1024, 256 * 1024, 4 * 1024 * 1024]),
             forgets: seed % 20 == 11,
             writes_behind: if seed % 4 == 3 { 1 + (seed / 4 % 40) as u32 } else { 0 },
-            busy_cores: seed % 5 == 0,
+            busy_cores: seed.is_multiple_of(5),
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }
