@@ -17,6 +17,8 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one of two ends is listened to.
+const POLL: Duration = Duration::from_millis(20);
 
 /// One server's links and what they say.
 struct End {
@@ -30,10 +32,14 @@ struct End {
 
 impl End {
     fn event(&self) -> PeerEvent {
-        self.events.wait_until(Instant::now() + PATIENCE);
+        self.event_within(PATIENCE).expect("an event in time")
+    }
+
+    fn event_within(&self, time: Duration) -> Option<PeerEvent> {
+        self.events.wait_until(Instant::now() + time);
         let mut event = Vec::new();
         self.events.take(1, &mut event);
-        event.pop().expect("an event in time")
+        event.pop()
     }
 
     fn up(&self) -> crate::server::peer::link::Outgoing {
@@ -151,12 +157,20 @@ fn who_is_to_join_hears_of_the_servers_from_one_that_waits_for_it() {
     config["join"] = true.into();
     fs::write(&path, config.to_string()).unwrap();
     let low = end(folder.path(), "s0", first);
-    // As the replica greets on a link.
-    let to_low = high.up();
-    assert!(to_low.send(PeerMessage::Doubt { node_id: NodeId(1), reason: "something else".into() }));
     let servers = PeerMessage::Servers { cluster_id: Some(1), servers: Directory::default() };
-    assert!(to_low.send(servers.clone()));
-    assert_eq!(low.message(), servers);
+    let until = Instant::now() + PATIENCE;
+    let heard = loop {
+        assert!(Instant::now() < until, "it never hears of them");
+        // As the replica greets on each link: something else first.
+        if let Some(PeerEvent::Up { outgoing, .. }) = high.event_within(POLL) {
+            outgoing.send(PeerMessage::Doubt { node_id: NodeId(1), reason: "something else".into() });
+            outgoing.send(servers.clone());
+        }
+        if let Some(PeerEvent::Message { message, .. }) = low.event_within(POLL) {
+            break message;
+        }
+    };
+    assert_eq!(heard, servers);
     high.stop();
     low.stop();
 }
