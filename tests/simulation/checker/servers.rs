@@ -248,7 +248,10 @@ impl Servers {
     fn majority_since(&self, server: usize, now: &Counting, is_so: impl Fn(u64) -> bool) -> bool {
         let Ledger { applied, counting, .. } = &self.ledgers[server];
         let since = self.changes.since(*applied);
-        [now, counting].into_iter().chain(since).any(|counting| counting.commits(&is_so))
+        let all = [now, counting].into_iter().chain(since);
+        // A server that has stored nothing yet does not know who counts.
+        let mut known = all.filter(|counting| !counting.voters.is_empty()).peekable();
+        known.peek().is_none() || known.any(|counting| counting.commits(&is_so))
     }
 
     /// What a server applies for the first time anywhere, up to `index`, is held by a majority.
@@ -353,7 +356,6 @@ impl Servers {
             Amnesia,
             "server {server} acknowledges entries on data that was lost (incarnation {node:x})"
         );
-        self.still_counts(server, node, "acknowledges entries")?;
         let last = self.ledgers[server].last_index();
         ensure!(
             index <= last,
