@@ -184,7 +184,7 @@ fn the_terminal_is_given_back_whatever_happens() {
     cluster.settle();
     let tmux = Tmux::start(&cluster);
     let editor = tmux.folder.join("editor");
-    fs::write(&editor, "#!/bin/sh\nprintf ' and more\\nlines' >> \"$1\"\n").expect("the folder is ours");
+    fs::write(&editor, "#!/bin/sh\nprintf 'hi and more\\nlines\\n' > \"$1\"\n").expect("the folder is ours");
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o700)).expect("the file is ours");
     let carol = tmux.person("carol", 90, 25);
     let port = cluster.targets[0].port;
