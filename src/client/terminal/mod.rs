@@ -80,7 +80,8 @@ pub fn main() -> ExitCode {
 
 /// Says why the program ends. Standard error may have no reader any more.
 fn ended(error: &dyn Error, status: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "syncnet-client: {error}");
+    // In one write: a signal may end the process in between.
+    let _ = io::stderr().write_all(format!("syncnet-client: {error}\n").as_bytes());
     ExitCode::from(status)
 }
 
