@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, Line, free_port, wait_for
+from cluster import Cluster, Line, free_base, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
@@ -22,7 +22,7 @@ MOST = 3
 class Proxy:
     def __init__(self, name, folder, cluster):
         self.folder = folder
-        self.https, self.lines = free_port(), free_port()
+        self.https, self.lines = free_base(), free_base()
         self.servers = [(f"10.0.0.{place + 1}:800{place}", f"127.0.0.1:{cluster.port(place)}") for place in range(3)]
         certificate(folder)
         command = getattr(self, name)()

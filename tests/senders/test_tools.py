@@ -7,7 +7,7 @@ import time
 import urllib.request
 
 import apprise
-from cluster import free_port, wait_for
+from cluster import free_base, wait_for
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, ServerErrorRetryHandler
 from slack_sdk.webhook import WebhookClient
 
@@ -52,7 +52,7 @@ def test_apprise(hooks):
 
 def test_alertmanager(hooks, tmp_path):
     path, own_path = hooks.new("alerts"), hooks.new("own")
-    port = free_port()
+    port = free_base()
     (tmp_path / "alertmanager.yml").write_text(
         json.dumps(
             {

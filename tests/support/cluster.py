@@ -17,26 +17,45 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("SYNCNET_PROGRAMS", ROOT / "target" / "debug"))
-# A server uses these ports from its base on (README, "Configure"). Below those that systems give out by themselves.
+# A server uses these ports from its base on (README, "Configure").
 OFFSETS = (0, 10, 20, 30, 40)
-BASES = range(10_000, 32_000)
+# Blocks of ports below those that systems give out by themselves, each with a lock, its last port. They are
+# shared with src/admin/free_ports.rs.
+BLOCK = 50
+BLOCKS = range(10_000, 32_000, BLOCK)
+LOCKS = []
 READY_WITHIN_S = 60
 SOON_S = 40
 
 
+def bound(kind, port):
+    """A socket that has this port of the loopback; `None` if another one has it."""
+    probe = socket.socket(socket.AF_INET, kind)
+    try:
+        probe.bind(("127.0.0.1", port))
+    except OSError:
+        probe.close()
+        return None
+    return probe
+
+
 def is_free(port):
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
+    probes = [bound(kind, port) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    for probe in filter(None, probes):
+        probe.close()
+    return all(probes)
 
 
-def free_port():
-    """A port for a program that is not a server."""
-    return next(port for port in iter(lambda: random.choice(BASES), None) if is_free(port))
+def free_base():
+    """The first of free ports that nobody else is given until this process ends, so that what is killed can
+    come back on them."""
+    for base in random.sample(BLOCKS, len(BLOCKS)):
+        if lock := bound(socket.SOCK_DGRAM, base + BLOCK - 1):
+            if all(is_free(base + place + offset) for place in range(3) for offset in OFFSETS):
+                LOCKS.append(lock)
+                return base
+            lock.close()
+    raise OSError("no block of ports is free")
 
 
 def wait_for(what, happened):
@@ -48,13 +67,6 @@ def wait_for(what, happened):
                 return found
         assert time.monotonic() < deadline, f"{what} did not come"
         time.sleep(0.05)
-
-
-def free_base():
-    while True:
-        base = random.choice(BASES)
-        if all(is_free(base + place + offset) for place in range(3) for offset in OFFSETS):
-            return base
 
 
 class Cluster:
