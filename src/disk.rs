@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 pub use crate::protocol::file::FileId;
 use crate::protocol::{
     name::{ServerId, UserKey},
-    peer::{ConfState, DataMark, Founder, LogEntry, LogMark, NodeId, SnapshotHead},
+    peer::{ConfState, DataMark, Founder, LogEntry, LogMark, NodeId, RowContent, RowKey, SnapshotHead},
     status::Progress,
 };
 
@@ -204,6 +204,33 @@ pub enum StorageError {
     /// What was read is not what was written (checksum, order, bounds). The data must not be used: the
     /// server goes into quarantine and is rebuilt from the others.
     Doubtful(String),
+    /// The same of one row of the state. Another server may have it whole.
+    Damaged(DamagedRow),
+}
+
+/// A row that fails its checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRow {
+    pub key: RowKey,
+    /// The checksum that is kept with it: what fits it is what the row was.
+    pub crc: u32,
+}
+
+impl fmt::Display for DamagedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fails its checksum", self.key)
+    }
+}
+
+impl StorageError {
+    /// Why the data is in doubt, if that is what the error says.
+    pub fn doubt(&self) -> Option<String> {
+        match self {
+            StorageError::Failed(_) => None,
+            StorageError::Doubtful(what) => Some(what.clone()),
+            StorageError::Damaged(row) => Some(row.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for StorageError {
@@ -211,6 +238,7 @@ impl fmt::Display for StorageError {
         match self {
             StorageError::Failed(what) => write!(f, "the disk failed: {what}"),
             StorageError::Doubtful(what) => write!(f, "the data is in doubt: {what}"),
+            StorageError::Damaged(row) => write!(f, "the data is in doubt: {row}"),
         }
     }
 }
@@ -307,6 +335,13 @@ pub trait Storage {
     /// As [`Reader::first_since`], of all events that were committed, be they written or not.
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError>;
 
+    /// A row of the state as it is written, for a server that has it damaged.
+    fn row(&self, key: &RowKey) -> Result<Option<RowContent>, StorageError>;
+
+    /// Takes over what another server has of a damaged row, if the row's own checksum proves it to be what the
+    /// row was. Returns whether it does. It is written behind, unless the row is another one by then.
+    fn repair(&mut self, row: &DamagedRow, content: RowContent) -> Result<bool, StorageError>;
+
     /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and
     /// begins after `head.index`, the state is the snapshot's, `applied` is its head, `cluster_id` is
     /// checked, and `hard_state` (this server's own term and vote) is stored. Identity and peer marks stay.
@@ -341,9 +376,23 @@ pub trait Reader {
     /// A piece of a file.
     fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError>;
 
+    /// Reads the rows of the state that come after `above`, or from the first one on, until `max_bytes` are
+    /// read, and checks each by itself.
+    fn scrub(&self, above: Option<&RowKey>, max_bytes: usize) -> Result<Scrubbed, StorageError>;
+
     /// A consistent copy of the state, as of the applied index at the moment of the call.
     /// `head.term` is set to 0; the sender fills it in.
     fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError>;
+}
+
+/// What a slice of the state was found to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// How many rows were read.
+    pub rows: u64,
+    pub damaged: Vec<DamagedRow>,
+    /// The last row that was read; `None` if there is none behind it.
+    pub last: Option<RowKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -154,6 +154,7 @@ pub(super) mod tests {
                 wanted_leader: None,
                 last_backup: None,
                 indexing: None,
+                scrub: Default::default(),
                 version: "5.0.0".into(),
             }),
         }

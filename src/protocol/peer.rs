@@ -3,17 +3,19 @@
 //! Binary (postcard), because both ends are ours. The consensus library's own messages have their mirror
 //! here, so that its protobuf never meets bytes from outside (RUSTSEC-2024-0437).
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::{
     binary::{self, DecodeError},
     directory::Directory,
+    file::FileId,
     name::{RoomKey, ServerId, UserKey, UserName},
     report::Report,
 };
 
 /// The version of this module's encoding; ends that differ do not talk.
-pub const PEER_VERSION: u16 = 3;
+pub const PEER_VERSION: u16 = 4;
 /// Largest encoded message. A consensus message carries up to 1 MiB of entries and one entry more.
 pub const PEER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -132,6 +134,47 @@ pub enum PeerMessage {
         /// All of them.
         servers: Directory,
     },
+    /// A row of the sender's state is damaged: send it, if it is whole at the receiver.
+    RowWanted(RowKey),
+    /// A row as the sender has it now, which may be another version of it than the receiver's.
+    Row {
+        key: RowKey,
+        content: RowContent,
+    },
+}
+
+/// A row of the replicated state, on any server's disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RowKey {
+    State(Vec<u8>),
+    Event { room: u64, seq: u64 },
+    Chunk { file: FileId, number: u32 },
+}
+
+impl std::fmt::Display for RowKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RowKey::State(key) => write!(f, "the state row with key {}", HEXLOWER.encode(key)),
+            RowKey::Event { room, seq } => write!(f, "event {seq} of room {room}"),
+            RowKey::Chunk { file, number } => write!(f, "piece {number} of file {file}"),
+        }
+    }
+}
+
+/// What a row holds besides its key, byte for byte as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowContent {
+    State(Vec<u8>),
+    Event {
+        /// The log entry that made it.
+        index: u64,
+        created_at_ms: u64,
+        /// The newest time of the room's events up to this one.
+        newest_ms: u64,
+        author: Vec<u8>,
+        json: Vec<u8>,
+    },
+    Chunk(Vec<u8>),
 }
 
 impl LogEntry {

@@ -177,7 +177,31 @@ pub struct Status {
     /// How far the index of searches is, while it is made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexing: Option<Progress>,
+    #[serde(default)]
+    pub scrub: Scrub,
     pub version: String,
+}
+
+/// The reading of all data for damage, which a server does again and again beside its work, and what came of
+/// that and of other reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scrub {
+    #[serde(flatten)]
+    pub progress: ScrubProgress,
+    /// Rows that were found damaged since the start.
+    pub damaged: u64,
+    /// Those of them that were fetched from another server.
+    pub repaired: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScrubProgress {
+    /// Rows that the present reading has checked.
+    pub rows: u64,
+    /// Segments of the log that it has checked.
+    pub segments: u64,
+    /// When everything was last read, in seconds since the Unix epoch; `None` before that.
+    pub ended: Option<f64>,
 }
 
 impl Status {
@@ -249,6 +273,7 @@ mod tests {
             wanted_leader: None,
             last_backup: None,
             indexing: None,
+            scrub: Scrub::default(),
             version: "5.0.0".into(),
         }
     }

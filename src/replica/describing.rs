@@ -105,6 +105,7 @@ impl<S: Storage> Described<'_, S> {
             }),
             last_backup: self.state.last_backup_ms().map(|at_ms| at_ms as f64 / 1000.0),
             indexing: self.node.consensus.storage().indexing(),
+            scrub: self.node.scrub,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
@@ -170,10 +171,7 @@ impl<S: Storage> Described<'_, S> {
             _ if !self.node.has_room() => {
                 "its disk is full, so it takes no messages: make room, and it goes on by itself".into()
             }
-            _ if self.node.damage().is_some() => {
-                let reason = self.node.damage().unwrap_or_default();
-                format!("its data is damaged ({reason}); it is rebuilt once a majority of others is whole")
-            }
+            _ if self.node.damage().is_some() => self.node.damage().unwrap_or_default(),
             _ => wrong_clock(now, &self.config.server_id, &self.node.view).unwrap_or_default(),
         }
     }

@@ -5,6 +5,7 @@ use std::{io::Read, sync::Arc};
 
 use crate::{
     config::ReplicaConfig,
+    disk::{DamagedRow, StorageError},
     election::membership::View,
     fanout::{ConnId, Instruction},
     protocol::{
@@ -12,9 +13,10 @@ use crate::{
         directory::Directory,
         envelope::{BadRequest, RequestHead},
         name::ServerId,
-        peer::{PeerMessage, SnapshotHead},
+        peer::{PeerMessage, RowKey, SnapshotHead},
         refusal::Refusal,
         request::Request,
+        status::ScrubProgress,
     },
 };
 
@@ -80,11 +82,15 @@ pub enum Input {
     },
     /// There is room on the disk for more than what is in it, or there is none.
     Room { is_there: bool },
-    /// Something that another thread read for a client or a snapshot fails its checksum.
+    /// Something that another thread read of the state fails its checksum.
     Damage {
         /// What, in one sentence.
         reason: String,
+        /// The row, if it is no more than that.
+        row: Option<DamagedRow>,
     },
+    /// The reading of all data for damage has come so far.
+    Scrubbed(ScrubProgress),
     /// The job of an [`Output::Credential`] is done. Comes once for each, unless the connection is gone
     /// first; in no fixed order among connections.
     Credential {
@@ -98,6 +104,14 @@ pub enum Input {
     Reconfigured(Arc<ReplicaConfig>),
     /// The process is to end: hand over, tell the clients, finish what waits.
     Stop,
+}
+
+impl Input {
+    /// What a thread has to say that read the state and got this error; `None` if the disk failed.
+    pub fn damage(error: &StorageError) -> Option<Input> {
+        let row = if let StorageError::Damaged(row) = error { Some(row.clone()) } else { None };
+        Some(Input::Damage { reason: error.doubt()?, row })
+    }
 }
 
 /// Something to be done by the caller.
@@ -137,10 +151,16 @@ pub enum Output {
         /// Why, in one sentence.
         reason: String,
     },
-    /// Some of this server's data is damaged. It goes on without leading until it can be rebuilt. Given once.
+    /// Some of this server's data is damaged. Given once for each row.
     Damaged {
         /// What, in one sentence.
         reason: String,
+    },
+    /// A damaged row is whole again.
+    Repaired {
+        row: RowKey,
+        /// The server that had it whole.
+        from: ServerId,
     },
     /// A peer and this server do not belong together; only an operator can change that.
     Complaint {

@@ -159,7 +159,8 @@ impl<S: Storage> Replica<S> {
             Input::SnapshotReceived { from, head, content } => self.node.on_snapshot(&from, head, content),
             Input::SnapshotSent { to, ok } => self.node.on_snapshot_sent(&to, ok),
             Input::Room { is_there } => self.node.on_room(is_there),
-            Input::Damage { reason } => self.node.on_damage(now, reason, &mut self.outputs),
+            Input::Damage { reason, row } => self.node.on_damage(now, reason, row, &mut self.outputs),
+            Input::Scrubbed(progress) => self.node.scrub.progress = progress,
             Input::Reconfigured(config) => {
                 self.config = Arc::new(self.config.adjusted(&config));
                 self.node.use_config(Arc::clone(&self.config));
@@ -346,6 +347,8 @@ impl<S: Storage> Replica<S> {
                     leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
                 }
             }
+            PeerMessage::RowWanted(key) => self.node.on_row_wanted(now, from, key, outputs),
+            PeerMessage::Row { key, content } => self.node.on_row(now, from, key, content, outputs),
             // The caller moves the bytes of snapshots and gives `SnapshotReceived`.
             PeerMessage::SnapshotBegin(_)
             | PeerMessage::SnapshotChunk { .. }

@@ -28,7 +28,7 @@ use crate::{
         name::ServerId,
         peer::PeerMessage,
         report::Report,
-        status::{Cause, Role},
+        status::{Cause, Role, ScrubProgress},
         text::counted,
     },
     replica::{
@@ -83,6 +83,8 @@ pub enum Control {
     SnapshotSent { to: ServerId, ok: bool },
     /// Reading the disk beside the replica failed, or found damage.
     Broken(StorageError),
+    /// See [`Input::Scrubbed`].
+    Scrubbed(ScrubProgress),
     /// This server's report for its peers.
     Report(Box<Report>),
     /// See [`Input::Reconfigured`].
@@ -301,8 +303,11 @@ impl Core {
             Control::View(view) => Input::View(view),
             Control::Campaign { term, leader_is_dead } => Input::Campaign { term, leader_is_dead },
             Control::SnapshotSent { to, ok } => Input::SnapshotSent { to, ok },
-            Control::Broken(StorageError::Doubtful(reason)) => Input::Damage { reason },
-            Control::Broken(error) => return self.storage_failed(error),
+            Control::Broken(error) => match Input::damage(&error) {
+                Some(damage) => damage,
+                None => return self.storage_failed(error),
+            },
+            Control::Scrubbed(progress) => Input::Scrubbed(progress),
             Control::Report(report) => return self.tell_peers(&report),
             Control::Reconfigured(config) => Input::Reconfigured(config),
             Control::Stop => Input::Stop,
@@ -375,9 +380,14 @@ impl Core {
                     log::error!("this server goes on with its data and waits for another snapshot: {reason}");
                 }
                 Output::Damaged { reason } => {
+                    self.context.metrics.damaged_rows.inc();
                     log::error!(
-                        "data of this server is damaged; it does not lead until it is rebuilt: {reason}"
+                        "data of this server is damaged: {reason}; the other servers are asked for it"
                     );
+                }
+                Output::Repaired { row, from } => {
+                    self.context.metrics.repaired_rows.inc();
+                    log::warn!("{row} was damaged; it was fetched from {from} and is whole again");
                 }
                 Output::Complaint { reason } => log::error!("{reason}"),
                 Output::Quarantine { reason } => self.doubt = Some(reason),
@@ -512,9 +522,9 @@ impl Core {
 
     /// Ends the process if the disk failed; else notes why the data is in doubt.
     fn storage_failed(&mut self, error: StorageError) {
-        match error {
-            StorageError::Failed(_) => data::end_process(&error),
-            StorageError::Doubtful(reason) => self.doubt = Some(reason),
+        match error.doubt() {
+            None => data::end_process(&error),
+            reason => self.doubt = reason,
         }
     }
 

@@ -30,7 +30,7 @@ pub fn open(
     metrics: &Arc<Metrics>,
 ) -> Result<Replica<SqliteStorage>, OpenError> {
     match try_open(config, servers, clock, metrics) {
-        Err(OpenError::Storage(StorageError::Doubtful(reason))) => {
+        Err(OpenError::Storage(error)) if let Some(reason) = error.doubt() => {
             metrics.quarantines.inc();
             log::error!("this server begins without data and is rebuilt from the others: {reason}");
             set_aside(config)?;

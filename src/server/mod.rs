@@ -49,6 +49,7 @@ pub mod refusals;
 pub mod reload;
 mod repeats;
 pub mod run;
+pub mod scrub;
 pub mod self_test;
 pub mod server_address;
 pub mod service_manager;

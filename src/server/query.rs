@@ -11,9 +11,9 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    disk::{Reader, StorageError},
+    disk::{Reader, Scrubbed, StorageError},
     protocol::{
-        peer::SnapshotHead,
+        peer::{RowKey, SnapshotHead},
         refusal::{Code, Refusal},
     },
     replica::io::Query,
@@ -94,6 +94,11 @@ impl Readers {
         let reader = readers.first()?.lock();
         let life = self.life.load(Ordering::Acquire);
         Some(reader.snapshot().map(|(head, content)| Copy { head, content, life }))
+    }
+
+    /// See [`Reader::scrub`]; `None` if there is no data now.
+    pub fn scrub(&self, above: Option<&RowKey>, max_bytes: usize) -> Option<Result<Scrubbed, StorageError>> {
+        self.read(0, |reader| reader.scrub(above, max_bytes))
     }
 
     /// Whether the data has not been replaced since.

@@ -55,6 +55,7 @@ pub const SETTINGS: &[(&str, Counts)] = &[
     ("log.files", Counts::AtStart),
     ("threads", Counts::AtStart),
     ("keep_entries", Counts::AtOnce),
+    ("scrub_pause_s", Counts::AtOnce),
 ];
 
 /// The changes that a reload found.

@@ -40,6 +40,7 @@ use super::{
     },
     query::{QueryQueues, QueryThread, Readers},
     reload::Reloader,
+    scrub::Scrubber,
     shared::Shared,
     sockets::{BindError, Sockets},
     threads::{Stop, Stopper, Threads},
@@ -187,6 +188,7 @@ impl Server {
         links.start(sockets.peers)?;
         wiring.start_discovery(sockets.discovery, &stop)?;
         wiring.start_board(&stop)?;
+        wiring.start_scrub(&stop)?;
         let mut drawn = [0; 32];
         getrandom::fill(&mut drawn).map_err(|error| io::Error::other(error.to_string()))?;
         let reloader = Arc::new(Reloader::new(wiring.context.clone(), wiring.control.clone()));
@@ -312,7 +314,8 @@ impl Server {
         links.hang_up();
         wake(self.peer_address);
         drop(links);
-        for prefix in ["replica", "peer", "heartbeat", "multicast", "election", "discovery", "board"] {
+        for prefix in ["replica", "peer", "heartbeat", "multicast", "election", "discovery", "board", "scrub"]
+        {
             late.extend(threads.join(prefix, deadline));
         }
         while !context.clients.is_empty() && Instant::now() < deadline {
@@ -361,6 +364,13 @@ impl Wiring {
             self.threads.spawn("multicast-recv", move || datagrams.receive(&socket, &stop))?;
         }
         Ok(())
+    }
+
+    fn start_scrub(&self, stop: &Stop) -> io::Result<()> {
+        let (context, readers) = (self.context.clone(), self.readers.clone());
+        let scrubber = Scrubber { context, readers, control: self.control.clone() };
+        let stop = stop.clone();
+        self.threads.spawn("scrub", move || scrubber.run(&stop))
     }
 
     fn start_board(&self, stop: &Stop) -> io::Result<()> {

@@ -46,7 +46,8 @@ impl Image {
         Image { metas: self.metas.clone(), ..Image::default() }
     }
 
-    /// Flips a bit of a row; both are counted around. Returns whether there was a row.
+    /// Flips a bit of a row; both are counted around. The first 32 bits are those of the checksum. Returns
+    /// whether there was a row.
     pub fn flip(&mut self, kind: Kept, nth: u64, bit: u64) -> bool {
         fn nth_of<K, V>(map: &mut BTreeMap<K, V>, nth: u64) -> Option<&mut V> {
             let count = map.len() as u64;
@@ -56,9 +57,12 @@ impl Image {
         fn flip_in(bytes: &mut Arc<[u8]>, crc: &mut u32, bit: u64) {
             let bits = bytes.len() as u64 * 8 + 32;
             let bit = bit % bits;
-            match usize::try_from(bit / 8).ok().filter(|byte| *byte < bytes.len()) {
-                Some(byte) => Arc::make_mut(bytes)[byte] ^= 1 << (bit % 8),
-                None => *crc ^= 1 << (bit % 32),
+            match bit.checked_sub(32) {
+                None => *crc ^= 1 << bit,
+                Some(bit) => {
+                    let byte = usize::try_from(bit / 8).expect("it is below a length");
+                    Arc::make_mut(bytes)[byte] ^= 1 << (bit % 8);
+                }
             }
         }
         let found = match kind {
@@ -90,6 +94,10 @@ impl Tables for Image {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = above.map_or(Unbounded, Excluded);
         walk(self.state.range::<[u8], _>((from, Unbounded)), |(key, (value, crc))| take(key, value, *crc))
+    }
+
+    fn state_row(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        Ok(self.state.get(key).map(|(value, crc)| (value.to_vec(), *crc)))
     }
 
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError> {

@@ -23,18 +23,18 @@ use super::{
         memory::{Contents, MemoryFiles},
     },
     read::{self, newest_event},
-    search,
+    repair, scrub, search,
     snapshot::Export,
     write,
 };
 use crate::{
     disk::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError, collect_events, lowest_since,
+        Batch, DamagedRow, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader,
+        RoomId, Saved, Scrubbed, Search, Storage, StorageError, collect_events, lowest_since,
     },
     protocol::{
         name::ServerId,
-        peer::{LogEntry, LogMark, NodeId, SnapshotHead},
+        peer::{LogEntry, LogMark, NodeId, RowContent, RowKey, SnapshotHead},
     },
 };
 
@@ -154,14 +154,20 @@ impl MemoryDisk {
         self.0.lock().delay = delay;
     }
 
-    /// Flips bit `bit` (counted around) of the `nth` row (counted around) of a kind. Returns whether there
-    /// was one.
+    /// Flips bit `bit` (counted around, the checksum first) of the `nth` row (counted around) of a kind.
+    /// Returns whether there was one.
     pub fn corrupt(&self, kind: Kept, nth: u64, bit: u64) -> bool {
         let mut inner = self.0.lock();
         let damaged = Arc::make_mut(&mut inner.image).flip(kind, nth, bit);
         inner.synced_image = inner.image.clone();
         inner.before_failure = None;
         damaged
+    }
+
+    /// As [`corrupt`](Self::corrupt), while a process has it open. A power cut that takes away what was not
+    /// synced takes the damage away.
+    pub fn decay(&self, kind: Kept, nth: u64, bit: u64) -> bool {
+        Arc::make_mut(&mut self.0.lock().image).flip(kind, nth, bit)
     }
 
     /// Flips bit `bit` (counted around) of what is written of the log. Returns whether there was something.
@@ -233,9 +239,9 @@ impl MemoryStorage {
         work: impl FnOnce(&mut Self) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         self.with_fault(work).map_err(|error| {
-            if let StorageError::Doubtful(why) = &error {
+            if let Some(why) = error.doubt() {
                 // A damaged row was found half-way, and here there is no transaction to roll back.
-                self.disk.0.lock().doubt = Some(why.clone());
+                self.disk.0.lock().doubt = Some(why);
             }
             self.failed.keep(error)
         })
@@ -395,6 +401,20 @@ impl Storage for MemoryStorage {
         Ok(written.or_else(|| lowest_since(unwritten, room, at_ms)))
     }
 
+    fn row(&self, key: &RowKey) -> Result<Option<RowContent>, StorageError> {
+        self.failed.check()?;
+        repair::row(&*self.disk.0.lock().image, key)
+    }
+
+    fn repair(&mut self, row: &DamagedRow, content: RowContent) -> Result<bool, StorageError> {
+        self.failed.check()?;
+        let is_proven = repair::is_proven(row, &content);
+        if is_proven {
+            self.change(|image, bounds| repair::put(image, bounds, row, &content))?;
+        }
+        Ok(is_proven)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,
@@ -443,6 +463,10 @@ impl Reader for MemoryReader {
 
     fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
         read::chunk(&*self.disk.0.lock().image, file, number)
+    }
+
+    fn scrub(&self, above: Option<&RowKey>, max_bytes: usize) -> Result<Scrubbed, StorageError> {
+        scrub::slice(&*self.disk.0.lock().image, above, max_bytes)
     }
 
     fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError> {

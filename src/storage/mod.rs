@@ -13,6 +13,7 @@
 //! | `failure` | the first failure, after which nothing is done any more |
 //! | `write`, `read` | a batch written, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
+//! | `scrub`, `repair` | the state checked row by row, and a damaged row made whole |
 //! | `sweep` | rows that are removed at once and wiped bit by bit |
 //! | `search` | which messages match a search, and the search without an index |
 //! | [`sqlite`] | the real disk: the log, and the database of the state |
@@ -35,8 +36,10 @@ pub mod log_files;
 pub mod memory;
 mod read;
 mod record;
+mod repair;
 mod rows;
 mod schema;
+mod scrub;
 mod search;
 pub mod snapshot;
 pub mod sqlite;
@@ -52,6 +55,7 @@ use std::fmt;
 use crate::disk::StorageError;
 
 pub use image::Kept;
+pub use log_files::check_next_in as check_log_segment;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
 pub use sqlite::{LogPlace, Ring, SqliteReader, SqliteStorage};
 pub use write::Renew;

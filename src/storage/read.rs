@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     disk::{
-        Applied, Batch, Cluster, EventRange, EventRow, FileId, Identity, Loaded, RoomId, StorageError,
-        fits_tail,
+        Applied, Batch, Cluster, DamagedRow, EventRange, EventRow, FileId, Identity, Loaded, RoomId,
+        StorageError, fits_tail,
     },
-    protocol::peer::{LogEntry, LogMark},
+    protocol::peer::{LogEntry, LogMark, RowKey},
 };
 
 /// Reads and checks everything a start needs: each checksum, that the log is dense and its terms do not
@@ -184,8 +184,7 @@ pub(super) fn check_state(key: &[u8], value: &[u8], crc: u32) -> Result<(), Stor
     if checksum::state(key, value) == crc {
         return Ok(());
     }
-    let shown: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    Err(doubt(format!("the state row with key {shown} fails its checksum")))
+    Err(StorageError::Damaged(DamagedRow { key: RowKey::State(key.to_vec()), crc }))
 }
 
 /// Reads `low..high` of a log of which nothing is needed up to `truncated`.

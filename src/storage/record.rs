@@ -10,10 +10,10 @@ use super::{
     tables::{RawChunk, RawEvent, RawText, TablesMut},
 };
 use crate::{
-    disk::{Applied, ChunkRow, EventRow, FileId, HardState, RoomId, StorageError},
+    disk::{Applied, ChunkRow, DamagedRow, EventRow, FileId, HardState, RoomId, StorageError},
     protocol::{
         name::{ServerId, UserKey},
-        peer::{ConfState, LogEntry, LogEntryKind, NodeId},
+        peer::{ConfState, LogEntry, LogEntryKind, NodeId, RowKey},
         search::searchable,
     },
 };
@@ -138,7 +138,8 @@ pub(super) fn check_event(raw: &RawEvent<'_>) -> Result<(), StorageError> {
     if checksum::event(raw) == raw.crc {
         Ok(())
     } else {
-        Err(doubt(format!("event {} of room {} fails its checksum", raw.seq, raw.room)))
+        let key = RowKey::Event { room: raw.room, seq: raw.seq };
+        Err(StorageError::Damaged(DamagedRow { key, crc: raw.crc }))
     }
 }
 
@@ -186,7 +187,8 @@ pub(super) fn check_chunk(raw: &RawChunk<'_>) -> Result<(), StorageError> {
     if checksum::chunk(raw) == raw.crc {
         Ok(())
     } else {
-        Err(doubt(format!("piece {} of file {} fails its checksum", raw.number, FileId(raw.file))))
+        let key = RowKey::Chunk { file: FileId(raw.file), number: raw.number };
+        Err(StorageError::Damaged(DamagedRow { key, crc: raw.crc }))
     }
 }
 

@@ -105,6 +105,12 @@ impl Tables for Connection {
         Ok(())
     }
 
+    fn state_row(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT value, crc FROM state WHERE key = ?1").during(READ_STATE)?;
+        statement.query_row([key], |row| Ok((row.get(0)?, crc(row, 1)?))).optional().during(READ_STATE)
+    }
+
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError> {
         let text = if span.ascending {
             "SELECT room, seq, idx, created_at_ms, newest_ms, author, json, crc FROM event

@@ -40,8 +40,10 @@ use super::{
         files::{Files, FolderFiles},
     },
     read::{self, newest_event},
+    repair,
     rows::While,
     schema::{self, Age},
+    scrub,
     snapshot::Export,
     state_thread::StateThread,
     state_writer::{Job, Left, Place, Report, StateWriter},
@@ -50,12 +52,12 @@ use super::{
 };
 use crate::{
     disk::{
-        Batch, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Search, Storage, StorageError, collect_events, lowest_since,
+        Batch, DamagedRow, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader,
+        RoomId, Saved, Scrubbed, Search, Storage, StorageError, collect_events, lowest_since,
     },
     protocol::{
         name::ServerId,
-        peer::{LogEntry, LogMark, NodeId, SnapshotHead},
+        peer::{LogEntry, LogMark, NodeId, RowContent, RowKey, SnapshotHead},
         status::Progress,
     },
 };
@@ -532,6 +534,20 @@ impl Storage for SqliteStorage {
         Ok(written.or_else(|| lowest_since(unwritten, room, at_ms)))
     }
 
+    fn row(&self, key: &RowKey) -> Result<Option<RowContent>, StorageError> {
+        self.failed.check()?;
+        repair::row(&self.reads, key)
+    }
+
+    fn repair(&mut self, row: &DamagedRow, content: RowContent) -> Result<bool, StorageError> {
+        self.failed.check()?;
+        let is_proven = repair::is_proven(row, &content);
+        if is_proven {
+            self.give(Job::Repair(row.clone(), content)).map_err(|broken| self.fail(broken))?;
+        }
+        Ok(is_proven)
+    }
+
     fn install(
         &mut self,
         head: &SnapshotHead,
@@ -585,6 +601,10 @@ impl Reader for SqliteReader {
 
     fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
         self.at_one_moment(|| read::chunk(&self.connection, file, number))
+    }
+
+    fn scrub(&self, above: Option<&RowKey>, max_bytes: usize) -> Result<Scrubbed, StorageError> {
+        self.at_one_moment(|| scrub::slice(&self.connection, above, max_bytes))
     }
 
     /// The copy is read on a connection of its own as it is asked for, in one read transaction that ends

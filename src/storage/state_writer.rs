@@ -15,15 +15,16 @@ use super::{
     bounds::Bounds,
     checkpoints::{Checkpoints, Due},
     indexing::{Indexing, Slice},
+    repair,
     rows::sqlite_error,
     schema::{self, Sync},
     transaction::{Broken, transaction},
     write::{self, Renew},
 };
 use crate::{
-    disk::{Applied, Batch, HardState, InstallError, StorageError},
+    disk::{Applied, Batch, DamagedRow, HardState, InstallError, StorageError},
     protocol::{
-        peer::{LogMark, SnapshotHead},
+        peer::{LogMark, RowContent, SnapshotHead},
         status::Progress,
     },
 };
@@ -63,6 +64,8 @@ pub(super) enum Job {
     Write(Arc<Batch>, Option<LogMark>),
     /// Copy from the WAL into the database. The log has noted that so many transactions are synced.
     Checkpoint(Due, u64),
+    /// Make a damaged row what it was.
+    Repair(DamagedRow, RowContent),
     /// Nothing else is to be done: wipe, index, or empty the WAL.
     Idle,
 }
@@ -133,6 +136,7 @@ impl StateWriter {
         let report = match job {
             Job::Write(batch, cut) => self.write(&batch, cut),
             Job::Checkpoint(due, noted) => self.checkpoint(due, noted),
+            Job::Repair(row, content) => self.repair(&row, &content),
             Job::Idle => self.idle(),
         };
         if report.is_err() {
@@ -194,6 +198,13 @@ impl StateWriter {
             return Ok(Report { synced: Some(self.sync()?), due: Some(due), ..Report::default() });
         }
         self.checkpoints.run(&self.connection, due)?;
+        Ok(Report::default())
+    }
+
+    fn repair(&mut self, row: &DamagedRow, content: &RowContent) -> Result<Report, Broken> {
+        let bounds = &self.bounds;
+        self.bounds =
+            transaction(&mut self.connection, |connection| repair::put(connection, bounds, row, content))?;
         Ok(Report::default())
     }
 

@@ -71,6 +71,8 @@ pub(super) trait Tables {
     fn meta(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
     /// State rows above a key, or all: key, value, checksum.
     fn state(&self, above: Option<&[u8]>, take: TakeRow<'_>) -> Result<(), StorageError>;
+    /// One state row: its value and checksum.
+    fn state_row(&self, key: &[u8]) -> Result<Option<(Vec<u8>, u32)>, StorageError>;
     fn events(&self, span: Span, take: &mut dyn FnMut(RawEvent<'_>) -> GoOn) -> Result<(), StorageError>;
     /// Events of all rooms above (room, seq).
     fn all_events(

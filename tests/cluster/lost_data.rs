@@ -142,6 +142,36 @@ fn damaged_data_is_not_used() {
 }
 
 #[test]
+fn a_damaged_row_is_found_by_reading_and_fetched_from_another_server() {
+    let mut cluster = Cluster::start_with(3, json!({"scrub_pause_s": 1}));
+    let judge = Judge::new(3, cluster.folder());
+    let load = Load::start(&cluster, &judge, 6, 1);
+    // The leader, then a follower. Nobody asks for these rows.
+    for victim in [2, 0] {
+        cluster.settle_highest();
+        load.expect_more_acks(200);
+        let database = cluster.data_of(victim).join("syncnet.db");
+        change(
+            &database,
+            "UPDATE event SET json = json || ' ' WHERE seq = 5 AND room = (SELECT min(room) FROM event)",
+        );
+        change(
+            &database,
+            "UPDATE state SET value = zeroblob(length(value)) WHERE key = (SELECT min(key) FROM state WHERE key > x'14')",
+        );
+        cluster.wait_for("both rows are whole again", |look| {
+            let status = look.statuses().find(|(server, _)| *server == victim)?.1;
+            (status.scrub.damaged >= 2 && status.scrub.repaired == status.scrub.damaged).then_some(())
+        });
+        let files = fs::read_dir(cluster.data_of(victim)).expect("the folder can be read");
+        let mut names = files.map(|file| file.expect("it is there").file_name().into_string());
+        assert!(names.all(|name| !name.expect("ASCII").starts_with("quarantine")));
+        assert_eq!(cluster.leader(), 2, "damage in two rows costs nobody the lead");
+    }
+    verdict::read_everything(&mut cluster, &judge, load);
+}
+
+#[test]
 fn two_of_three_that_lost_everything_do_not_begin_anew() {
     let mut cluster = Cluster::start(3);
     let judge = Judge::new(3, cluster.folder());

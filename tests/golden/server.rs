@@ -328,6 +328,7 @@ impl World {
             Output::SendSnapshot { .. }
             | Output::SnapshotUnreadable { .. }
             | Output::Damaged { .. }
+            | Output::Repaired { .. }
             | Output::Complaint { .. }
             | Output::Servers(_)
             | Output::Removed { .. }

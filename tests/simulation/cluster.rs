@@ -23,6 +23,7 @@ use crate::{
     auditing::Audit,
     checker::{Checker, Verdict},
     company::Company,
+    decaying::SCRUB_US,
     device::Device,
     faults::Nemesis,
     host::{self, Host},
@@ -127,6 +128,8 @@ pub enum Event {
     Fault(crate::faults::FaultEvent),
     /// Everything is looked at.
     Audit,
+    /// All servers read their data.
+    Scrub,
 }
 
 /// Counts of a run, which tell whether it proves anything.
@@ -144,6 +147,9 @@ pub struct Tally {
     pub snapshots: u64,
     /// Servers that were set aside and rebuilt.
     pub quarantines: u64,
+    /// Rows that decayed, and rows that a server got from another one.
+    pub decays: u64,
+    pub repairs: u64,
     /// Events that rooms had forgotten at the end.
     pub forgotten: u64,
     /// Processes that were started.
@@ -184,6 +190,8 @@ impl Tally {
         self.overlaps += other.overlaps;
         self.snapshots += other.snapshots;
         self.quarantines += other.quarantines;
+        self.decays += other.decays;
+        self.repairs += other.repairs;
         self.power_losses += other.power_losses;
         self.forgotten += other.forgotten;
         self.starts += other.starts;
@@ -228,6 +236,8 @@ pub struct Cluster {
     pub nemesis: Nemesis,
     pub audit: Audit,
     pub tally: Tally,
+    /// For rows that decay.
+    pub decay: Random,
     /// Passwords cost almost nothing here.
     pub hasher: Hasher,
     /// Random numbers for everything that has no source of its own.
@@ -263,6 +273,7 @@ impl Cluster {
             operator: Operator::of(&scenario, || random.fork()),
             audit: Audit::new(servers),
             tally: Tally::default(),
+            decay: Random::new(scenario.seed ^ 0xdeca_1000),
             random,
             is_lively: true,
             scenario,
@@ -293,6 +304,9 @@ impl Cluster {
         self.begin_operator();
         self.begin_faults();
         self.queue.schedule(crate::auditing::AUDIT_US, Event::Audit);
+        if self.scenario.decays {
+            self.queue.schedule(SCRUB_US, Event::Scrub);
+        }
     }
 
     /// Carries out all events up to `until`, or until a violation.
@@ -321,6 +335,7 @@ impl Cluster {
             Event::Client(event) => self.at_client(event),
             Event::Fault(fault) => self.at_fault(fault),
             Event::Audit => self.look(),
+            Event::Scrub => self.scrub(),
         }
     }
 

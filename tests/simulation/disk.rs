@@ -16,12 +16,12 @@ use serde_json::Value;
 use syncnet::{
     chat::{Command, Entry, command::Say, entry::decode},
     disk::{
-        Applied, Batch, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId, Saved,
-        Storage, StorageError,
+        Applied, Batch, DamagedRow, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId,
+        Saved, Storage, StorageError,
     },
     protocol::{
         name::ServerId,
-        peer::{ConfState, LogEntry, LogEntryKind, LogMark, NodeId, SnapshotHead},
+        peer::{ConfState, LogEntry, LogEntryKind, LogMark, NodeId, RowContent, RowKey, SnapshotHead},
     },
     storage::OpenError,
 };
@@ -97,6 +97,8 @@ pub struct Disk {
     fault: Option<DiskFault>,
     /// Whether what it holds is damaged or in doubt.
     is_doubtful: bool,
+    /// Whether a row of it is damaged.
+    is_decayed: bool,
     /// Whether the process died in a commit, and where.
     pub crashed: Option<CrashPoint>,
     /// Whether the crash in a commit takes the power with it.
@@ -126,6 +128,7 @@ impl Disk {
             random,
             fault: None,
             is_doubtful: false,
+            is_decayed: false,
             crashed: None,
             loses_power: false,
             in_flight: None,
@@ -146,6 +149,7 @@ impl Disk {
         self.medium.restore(&copy.image);
         self.known = copy.known;
         self.is_doubtful = false;
+        self.is_decayed = false;
         self.in_flight = None;
     }
 
@@ -155,6 +159,7 @@ impl Disk {
         self.known = Known::default();
         self.fault = None;
         self.is_doubtful = false;
+        self.is_decayed = false;
         self.in_flight = None;
     }
 
@@ -182,6 +187,16 @@ impl Disk {
         self.is_doubtful |= self.medium.damage(&mut self.random);
     }
 
+    /// A row decays under a running process.
+    pub fn decay(&mut self, random: &mut Random) {
+        self.is_decayed |= self.medium.decay(random);
+    }
+
+    /// All of it was read and nothing is damaged.
+    pub fn is_whole_again(&mut self) {
+        self.is_decayed = false;
+    }
+
     /// Sets the next fault.
     pub fn set_fault(&mut self, fault: Option<DiskFault>) {
         self.fault = fault;
@@ -189,12 +204,12 @@ impl Disk {
 
     /// Whether what it holds is damaged or in doubt.
     pub fn is_doubtful(&self) -> bool {
-        self.is_doubtful
+        self.is_doubtful || self.is_decayed
     }
 
     /// Whether what it holds will not survive for certain.
     pub fn is_in_danger(&self) -> bool {
-        self.is_doubtful || matches!(self.fault, Some(DiskFault::Sync(_)))
+        self.is_doubtful() || matches!(self.fault, Some(DiskFault::Sync(_)))
     }
 
     /// From now on nothing is written behind, so that what is on the disk can be compared.
@@ -491,6 +506,14 @@ impl Storage for ProcessDisk {
 
     fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
         self.storage.first_since(room, at_ms)
+    }
+
+    fn row(&self, key: &RowKey) -> Result<Option<RowContent>, StorageError> {
+        self.storage.row(key)
+    }
+
+    fn repair(&mut self, row: &DamagedRow, content: RowContent) -> Result<bool, StorageError> {
+        self.storage.repair(row, content)
     }
 
     fn install(

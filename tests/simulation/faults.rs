@@ -387,7 +387,7 @@ impl Cluster {
 
     /// Whether a server may lose its data now: only while all others have all of theirs, and count. If the
     /// servers change, no change may be under way, and a majority must be left without one.
-    fn may_lose_data(&self) -> bool {
+    pub fn may_lose_data(&self) -> bool {
         let members = self.members();
         let is_settled = self.operator.as_ref().is_none_or(|it| it.directory.under_way.is_none());
         is_settled && members.len() > 2 && members.iter().all(|server| self.is_whole(*server, &members))

@@ -34,6 +34,7 @@ mod auditing;
 mod checker;
 mod cluster;
 mod company;
+mod decaying;
 mod device;
 mod directories;
 mod disk;

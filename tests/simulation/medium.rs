@@ -175,6 +175,17 @@ impl Medium {
         }
     }
 
+    /// A bit of a row flips; tells whether there was one. A process may have it open.
+    pub fn decay(&mut self, random: &mut Random) -> bool {
+        match self {
+            Medium::Twin { disk, .. } => {
+                let kind = random.pick(&[Kept::State, Kept::Event, Kept::Event, Kept::Chunk]);
+                disk.decay(kind, random.word(), random.word())
+            }
+            Medium::Sqlite(_) => false,
+        }
+    }
+
     /// A copy of what a power cut at this moment would leave.
     pub fn image(&self) -> Image {
         match self {

@@ -224,6 +224,9 @@ pub struct Scenario {
     /// Whether threads now and then wait for a core while faults happen, so that much has come when they
     /// look. No random number is drawn for it, so other seeds stay the same runs.
     pub busy_cores: bool,
+    /// Whether rows decay while servers run. No random number is drawn for it, so other seeds stay the same
+    /// runs.
+    pub decays: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,
     /// Mean time between two of them.
@@ -291,6 +294,7 @@ impl Scenario {
             forgets: seed % 20 == 11,
             writes_behind: if seed % 4 == 3 { 1 + (seed / 4 % 40) as u32 } else { 0 },
             busy_cores: seed.is_multiple_of(5),
+            decays: seed % 10 == 7 && !on_sqlite,
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }

@@ -77,8 +77,12 @@ impl Cluster {
                 let known = self.process(server).replica.servers().clone();
                 self.note_directory(&known)
             }
-            Err(StorageError::Doubtful(why)) => {
-                self.checker.doubts(server, self.hosts[server].disk.borrow().is_doubtful(), &why)?;
+            Err(why @ (StorageError::Doubtful(_) | StorageError::Damaged(_))) => {
+                self.checker.doubts(
+                    server,
+                    self.hosts[server].disk.borrow().is_doubtful(),
+                    &why.to_string(),
+                )?;
                 self.set_aside(server);
                 self.queue.schedule(now + 100 * MS, Event::Start { server });
                 Ok(())
@@ -260,8 +264,8 @@ impl Cluster {
                 self.queue.schedule(now + pause, Event::Start { server });
                 Ok(())
             }
-            (None, Err(StorageError::Doubtful(reason))) => {
-                self.rebuild(server, &reason);
+            (None, Err(error @ (StorageError::Doubtful(_) | StorageError::Damaged(_)))) => {
+                self.rebuild(server, &error.to_string());
                 Ok(())
             }
         }
@@ -308,6 +312,10 @@ impl Cluster {
                 }
                 Output::Damaged { reason } => {
                     self.trace.say(self.now, || format!("{} has damaged data: {reason}", server + 1));
+                }
+                Output::Repaired { row, from } => {
+                    self.tally.repairs += 1;
+                    self.trace.say(self.now, || format!("{} has {row} from {from} again", server + 1));
                 }
                 Output::Complaint { reason } => {
                     self.trace.say(self.now, || format!("{} complains: {reason}", server + 1));
@@ -474,8 +482,8 @@ impl Cluster {
         let disk = host.disk.borrow();
         let looked = disk.reader().and_then(|reader| look.carry_out(reader, by.clone()));
         drop(disk);
-        if let Err(StorageError::Doubtful(reason)) = &looked {
-            self.input(server, Input::Damage { reason: reason.clone() });
+        if let Err(error) = &looked {
+            self.found_damage(server, error);
         }
         // Sometimes the queue is full. The microsecond decides, which is random enough.
         let is_full = self.now.is_multiple_of(LOOKS_FOR_A_REFUSAL);
@@ -490,8 +498,12 @@ impl Cluster {
         let peer = self.number_of(to);
         let mut bytes = Vec::new();
         let snapshot = self.hosts[server].disk.borrow().reader().and_then(Reader::snapshot);
-        let made = snapshot.map_err(|error| error.to_string()).and_then(|(head, mut content)| {
-            content.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        let made = snapshot.and_then(|(head, mut content)| {
+            let of_disk = |error: std::io::Error| match error.get_ref().and_then(|it| it.downcast_ref()) {
+                Some(error) => StorageError::clone(error),
+                None => StorageError::Failed(error.to_string()),
+            };
+            content.read_to_end(&mut bytes).map_err(of_disk)?;
             Ok(head)
         });
         match made {
@@ -499,8 +511,8 @@ impl Cluster {
                 head.term = term;
                 self.ship(server, peer, Cargo::Snapshot(head, bytes.into()));
             }
-            Err(reason) => {
-                self.input(server, Input::Damage { reason });
+            Err(error) => {
+                self.found_damage(server, &error);
                 self.input(server, Input::SnapshotSent { to: to.clone(), ok: false });
             }
         }

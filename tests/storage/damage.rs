@@ -113,7 +113,7 @@ fn a_flipped_bit_in_the_database_is_noticed_or_harmless() {
         let what = flip(&copy.path().join("syncnet.db"), &mut random);
         match inspect(copy.path()) {
             Ok(data) => assert!(data == written.now, "{what} changed the data"),
-            Err(StorageError::Doubtful(_)) => noticed += 1,
+            Err(error) if error.doubt().is_some() => noticed += 1,
             Err(error) => panic!("{what}: {error}"),
         }
     }
@@ -140,7 +140,7 @@ fn no_damage_to_the_header_makes_a_database_somebody_elses() {
                 let data = seen_data(&storage, &storage.reader().unwrap());
                 assert!(data == written.now, "{what} changed the data");
             }
-            Err(OpenError::Storage(StorageError::Doubtful(_))) => doubted += 1,
+            Err(OpenError::Storage(error)) if error.doubt().is_some() => doubted += 1,
             Err(error) => panic!("{what}: {error:?}"),
         }
     }
@@ -171,7 +171,7 @@ fn a_lost_write_in_the_database_is_noticed() {
         fs::write(copy.path().join("syncnet.db"), bytes).unwrap();
         match inspect(copy.path()) {
             Ok(data) => assert!(data == now, "page {page} is of another time"),
-            Err(StorageError::Doubtful(_)) => noticed += 1,
+            Err(error) if error.doubt().is_some() => noticed += 1,
             Err(error) => panic!("page {page}: {error}"),
         }
     }
@@ -189,7 +189,7 @@ fn a_truncated_database_is_noticed() {
         let file = fs::File::options().write(true).open(copy.path().join("syncnet.db")).unwrap();
         file.set_len(1 + random.below(length - 1)).unwrap();
         let found = inspect(copy.path());
-        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
+        assert!(matches!(&found, Err(error) if error.doubt().is_some()), "{found:?}");
     }
 }
 
@@ -200,7 +200,7 @@ fn an_emptied_database_beside_its_log_is_doubted() {
     fs::File::create(written.dir.path().join("syncnet.db")).unwrap();
     for _ in 0..2 {
         let found = SqliteStorage::open(written.dir.path(), &server_id(), NodeId(6)).map(drop);
-        assert!(matches!(found, Err(OpenError::Storage(StorageError::Doubtful(_)))), "{found:?}");
+        assert!(matches!(&found, Err(OpenError::Storage(error)) if error.doubt().is_some()), "{found:?}");
     }
 }
 
@@ -209,12 +209,12 @@ fn an_emptied_database_beside_its_log_is_doubted() {
 fn check_log_is_whole(dir: &Path, what: &str, states: &BTreeSet<String>, log: &str, cut: u64) -> bool {
     let storage = match SqliteStorage::open(dir, &server_id(), NODE) {
         Ok(storage) => storage,
-        Err(OpenError::Storage(StorageError::Doubtful(_))) => return true,
+        Err(OpenError::Storage(error)) if error.doubt().is_some() => return true,
         Err(error) => panic!("{what}: {error}"),
     };
     match storage.load() {
         Ok(_) => {}
-        Err(StorageError::Doubtful(_)) => return true,
+        Err(error) if error.doubt().is_some() => return true,
         Err(error) => panic!("{what}: {error}"),
     }
     assert_eq!(seen_log(&storage, cut), log, "{what}");
@@ -287,14 +287,14 @@ fn damage_to_the_log_is_noticed_or_harmless() {
         fs::write(copy.path().join(&log), bytes).unwrap();
         match inspect(copy.path()) {
             Ok(data) => assert!(data == written.now, "{what} changed the data"),
-            Err(StorageError::Doubtful(_)) => noticed += 1,
+            Err(error) if error.doubt().is_some() => noticed += 1,
             Err(error) => panic!("{what}: {error}"),
         }
     }
     assert!(noticed > 80, "{noticed}");
     fs::remove_file(written.dir.path().join(&log)).unwrap();
     let found = inspect(written.dir.path());
-    assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
+    assert!(matches!(&found, Err(error) if error.doubt().is_some()), "{found:?}");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn an_old_database_under_a_newer_wal_is_noticed() {
     let mixed = copy(dir.path());
     fs::copy(backup.path().join("syncnet.db"), mixed.path().join("syncnet.db")).unwrap();
     let found = inspect(mixed.path());
-    assert!(matches!(found, Err(StorageError::Doubtful(_))), "{found:?}");
+    assert!(matches!(&found, Err(error) if error.doubt().is_some()), "{found:?}");
 }
 
 #[test]
@@ -360,12 +360,12 @@ fn damaged_pieces_of_files_are_not_given() {
         let reader = storage.reader().unwrap();
         if is_read {
             let read = reader.chunk(file_id(1), 5);
-            assert!(matches!(read, Err(StorageError::Doubtful(_))), "{damage}: {read:?}");
+            assert!(matches!(&read, Err(error) if error.doubt().is_some()), "{damage}: {read:?}");
         }
         reader.snapshot().unwrap().1.read_to_end(&mut Vec::new()).expect_err(damage);
         drop((storage, reader));
         let found = inspect(dir.path());
-        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{damage}: {found:?}");
+        assert!(matches!(&found, Err(error) if error.doubt().is_some()), "{damage}: {found:?}");
     }
 }
 
@@ -402,12 +402,12 @@ fn what_was_removed_does_not_come_back_by_damage() {
             } else {
                 reader.chunk(file_id(1), 150).map(drop)
             };
-            assert!(matches!(read, Err(StorageError::Doubtful(_))), "{damage}: {read:?}");
+            assert!(matches!(&read, Err(error) if error.doubt().is_some()), "{damage}: {read:?}");
         }
         assert!(reader.snapshot().is_err(), "{damage}");
         drop((storage, reader));
         let found = inspect(dir.path());
-        assert!(matches!(found, Err(StorageError::Doubtful(_))), "{damage}: {found:?}");
+        assert!(matches!(&found, Err(error) if error.doubt().is_some()), "{damage}: {found:?}");
     }
 }
 

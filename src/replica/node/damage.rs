@@ -1,24 +1,33 @@
-//! Damage in this server's data that was found while reading: an event, a piece of a file or a row of state
+//! Damage in this server's state that was found while reading: an event, a piece of a file or a row of state
 //! that fails its checksum.
 //!
-//! Damage in one place must not cost the majority. The log is whole, so this server goes on voting and
-//! acknowledging:
+//! Damage in one place must not cost more than that place, and never the majority. The log is whole, so this
+//! server goes on voting and acknowledging:
 //!
 //! 1. It says so once, and in its status.
-//! 2. It stands for no election, and leads only if no other server can: it hands the lead to an undamaged
+//! 2. It asks the others for each damaged row, again and again. One of them has it whole, which the row's own
+//!    checksum proves, and the row is written anew.
+//! 3. What is not a matter of single rows, or is not repaired within `REPAIR_MS`, *lasts*. From then on this
+//!    server stands for no election, and leads only if no other server can: it hands the lead to an undamaged
 //!    voter, and the others do not hand it back, since its heartbeats say that it takes no part.
-//! 3. It sends no snapshots, since it cannot make one to the end. It tries again now and then, because the
+//! 4. It sends no snapshots, since it cannot make one to the end. It tries again now and then, because the
 //!    damaged data may have been removed.
-//! 4. Once the undamaged others are a majority without it, it goes into quarantine and is rebuilt from the
-//!    leader.
+//! 5. If damage lasts and the undamaged others are a majority without this server, it goes into quarantine and
+//!    is rebuilt from the leader.
 //!
 //! If damage keeps the state from applying an entry, the quarantine begins at once.
+
+use std::collections::BTreeMap;
 
 use super::Node;
 use crate::{
     consensus::RaftRole,
-    disk::Storage,
+    disk::{DamagedRow, Storage, StorageError},
     election::membership::PeerView,
+    protocol::{
+        name::ServerId,
+        peer::{PeerMessage, RowContent, RowKey},
+    },
     replica::{
         io::{Now, Output},
         outputs::Outputs,
@@ -27,37 +36,119 @@ use crate::{
 
 /// Pause after a snapshot that could not be made.
 const SNAPSHOT_PAUSE_MS: u64 = 30_000;
+/// Damage lasts if nothing of it was repaired for so long.
+const REPAIR_MS: u64 = 5_000;
+/// How often the others are asked for the damaged rows.
+const ASK_MS: u64 = 500;
+/// Most rows that are asked for at a time. They come in the order of their keys.
+const ASK_ROWS: usize = 32;
+/// If more rows are damaged, this is no matter of single rows.
+const ROWS_MAX: usize = 1_000;
 
 /// What is known to be damaged.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Damage {
-    /// What was found first, in one sentence.
-    pub reason: String,
+    /// What was found first, in one sentence, and when, or since when nothing was repaired.
+    first: Option<(String, u64)>,
+    /// The damaged rows and their checksums.
+    rows: BTreeMap<RowKey, u32>,
+    lasts: bool,
+    next_ask_ms: u64,
     /// Before then no snapshot is made.
-    pub no_snapshot_before_ms: u64,
+    no_snapshot_before_ms: u64,
+}
+
+impl Damage {
+    /// Whether it is no matter of rows that are just being repaired.
+    pub(super) fn lasts(&self) -> bool {
+        self.lasts
+    }
 }
 
 impl<S: Storage> Node<S> {
-    /// Notes damaged data. Reported once.
-    pub fn on_damage(&mut self, now: Now, reason: String, outputs: &mut Outputs) {
-        let no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
-        match &mut self.damage {
-            Some(damage) => damage.no_snapshot_before_ms = no_snapshot_before_ms,
-            None => {
-                outputs.push(Output::Damaged { reason: reason.clone() });
-                self.damage = Some(Damage { reason, no_snapshot_before_ms });
-            }
+    /// Notes damaged data. Each row is reported once.
+    pub fn on_damage(&mut self, now: Now, reason: String, row: Option<DamagedRow>, outputs: &mut Outputs) {
+        let damage = &mut self.damage;
+        damage.no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
+        let is_news = match row {
+            Some(row) => damage.rows.insert(row.key, row.crc).is_none(),
+            None => !std::mem::replace(&mut damage.lasts, true),
+        };
+        damage.lasts |= damage.rows.len() > ROWS_MAX;
+        if is_news {
+            self.scrub.damaged += 1;
+            outputs.push(Output::Damaged { reason: reason.clone() });
+            damage.next_ask_ms = now.mono_ms;
+        }
+        damage.first.get_or_insert((reason, now.mono_ms));
+    }
+
+    /// What is damaged and what follows, in words.
+    pub fn damage(&self) -> Option<String> {
+        let (reason, _) = self.damage.first.as_ref()?;
+        let then = if self.damage.lasts {
+            "it is rebuilt once a majority of others is whole"
+        } else {
+            "it is being fetched from another server"
+        };
+        Some(format!("its data is damaged ({reason}); {then}"))
+    }
+
+    /// A peer has this row damaged.
+    pub fn on_row_wanted(&mut self, now: Now, from: ServerId, key: RowKey, outputs: &mut Outputs) {
+        match self.consensus.storage().row(&key) {
+            Ok(Some(content)) => self.send(from, PeerMessage::Row { key, content }, outputs),
+            Ok(None) => {}
+            Err(StorageError::Damaged(row)) => self.on_damage(now, row.to_string(), Some(row), outputs),
+            Err(error) => self.broke(error),
         }
     }
 
-    pub fn damage(&self) -> Option<&str> {
-        self.damage.as_ref().map(|damage| damage.reason.as_str())
+    /// A peer has sent what it has of a row.
+    pub fn on_row(
+        &mut self,
+        now: Now,
+        from: ServerId,
+        key: RowKey,
+        content: RowContent,
+        outputs: &mut Outputs,
+    ) {
+        let Some(&crc) = self.damage.rows.get(&key) else { return };
+        match self.consensus.storage_mut().repair(&DamagedRow { key: key.clone(), crc }, content) {
+            Ok(true) => {
+                self.damage.rows.remove(&key);
+                self.scrub.repaired += 1;
+                if let Some((_, since_ms)) = &mut self.damage.first {
+                    *since_ms = now.mono_ms;
+                }
+                outputs.push(Output::Repaired { row: key, from });
+                if self.damage.rows.is_empty() && !self.damage.lasts {
+                    self.damage = Damage::default();
+                }
+            }
+            // It is another version of the row, or the checksum itself is damaged.
+            Ok(false) => {}
+            Err(error) => self.broke(error),
+        }
     }
 
-    /// Called at each tick: has damaged data rebuilt as soon as the others are a majority without this
-    /// server.
-    pub(super) fn consider_rebuilding(&mut self, outputs: &mut Outputs) {
-        let Some(reason) = self.damage() else { return };
+    /// Called at each tick: asks for the damaged rows, and has the data rebuilt if that is of no use and the
+    /// others are a majority without this server.
+    pub(super) fn mend(&mut self, now: Now, outputs: &mut Outputs) {
+        let Some((_, since_ms)) = &self.damage.first else { return };
+        self.damage.lasts |= now.mono_ms >= since_ms + REPAIR_MS;
+        if now.mono_ms >= self.damage.next_ask_ms {
+            self.damage.next_ask_ms = now.mono_ms + ASK_MS;
+            for key in self.damage.rows.keys().take(ASK_ROWS).cloned().collect::<Vec<_>>() {
+                self.tell_peers(&PeerMessage::RowWanted(key), outputs);
+            }
+        }
+        if self.damage.lasts {
+            self.consider_rebuilding(outputs);
+        }
+    }
+
+    fn consider_rebuilding(&mut self, outputs: &mut Outputs) {
         let conf = self.consensus.conf();
         let counts = |peer: &&PeerView| {
             let is_voter = peer.data.as_ref().is_some_and(|data| conf.voters.contains(&data.node_id));
@@ -68,6 +159,7 @@ impl<S: Storage> Node<S> {
         // one is among them.
         let is_settled = conf.voters_outgoing.is_empty();
         if is_settled && self.consensus.raft_role() != RaftRole::Leader && 2 * whole > conf.voters.len() {
+            let reason = self.damage.first.as_ref().map(|(reason, _)| reason.as_str()).unwrap_or_default();
             let reason = format!("damage was found: {reason}");
             self.quarantine(reason, outputs);
         }
@@ -75,6 +167,6 @@ impl<S: Storage> Node<S> {
 
     /// Whether a snapshot would fail now.
     pub(super) fn makes_no_snapshot(&self, now: Now) -> bool {
-        self.damage.as_ref().is_some_and(|damage| now.mono_ms < damage.no_snapshot_before_ms)
+        now.mono_ms < self.damage.no_snapshot_before_ms
     }
 }

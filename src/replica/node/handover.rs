@@ -89,7 +89,7 @@ impl<S: Storage> Node<S> {
         // Any undamaged server should lead rather than a damaged one.
         let servers = &self.config.servers;
         // So does one that has room on its disk, that stays and is not drained.
-        let is_fit = self.damage().is_none() && self.has_room();
+        let is_fit = !self.damage.lasts() && self.has_room();
         let gives_away = !is_fit || !servers.should_lead(&self.config.server_id);
         let wanted = wanted.filter(|wanted| servers.should_lead(wanted));
         let is_wanted = wanted == Some(&self.config.server_id);

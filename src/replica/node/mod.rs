@@ -35,7 +35,7 @@ use crate::{
     protocol::{
         name::ServerId,
         peer::{ConfState, DataMark, LogEntry, NodeId, PeerMessage, SnapshotHead},
-        status::Role,
+        status::{Role, Scrub},
     },
 };
 
@@ -77,7 +77,8 @@ pub struct Node<S: Storage> {
     quarantined: bool,
     /// Why this server is in no cluster yet, if it was told that it has to be added.
     waits: Option<String>,
-    damage: Option<Damage>,
+    damage: Damage,
+    pub scrub: Scrub,
     /// Whether there is room on the disk.
     has_room: bool,
     /// An error of the disk that came up outside a turn; the next turn ends with it.
@@ -106,7 +107,8 @@ impl<S: Storage> Node<S> {
             no_entries_until_ms: now.mono_ms,
             quarantined: false,
             waits: None,
-            damage: None,
+            damage: Damage::default(),
+            scrub: Scrub::default(),
             has_room: true,
             broken: None,
             config,
@@ -120,7 +122,7 @@ impl<S: Storage> Node<S> {
         }
         self.meet(now, outputs);
         self.reconfigure();
-        self.consider_rebuilding(outputs);
+        self.mend(now, outputs);
     }
 
     /// Takes over the settings of a reload.
@@ -158,7 +160,7 @@ impl<S: Storage> Node<S> {
     /// The sending of a snapshot to `to` has ended. If it is complete, all data could be read.
     pub fn on_snapshot_sent(&mut self, to: &ServerId, ok: bool) {
         if ok {
-            self.damage = None;
+            self.damage = Damage::default();
         }
         let conf = self.consensus.conf();
         let nodes: Vec<NodeId> = [&conf.learners[..], &conf.voters].concat();
@@ -331,7 +333,7 @@ impl<S: Storage> Node<S> {
 
     /// Whether this server may take part in elections.
     pub fn may_vote(&self) -> bool {
-        self.trust.is_cleared() && self.consensus.is_voter() && self.damage.is_none() && self.has_room
+        self.trust.is_cleared() && self.consensus.is_voter() && !self.damage.lasts() && self.has_room
     }
 
     /// Whether a server is believed alive; this one is.

@@ -19,7 +19,7 @@ use crate::{
         credential::Job,
         json,
         operator::OperatorKey,
-        peer::{NodeId, PeerMessage},
+        peer::{NodeId, PeerMessage, RowKey},
         request::Request,
         secret::ClusterSecret,
         status::{Role, Status},
@@ -120,6 +120,8 @@ pub struct Cluster {
     pub damaged_snapshots: usize,
     pub unreadable: Vec<(usize, String)>,
     pub damaged: Vec<(usize, String)>,
+    /// Rows that a server got whole from another one.
+    pub repaired: Vec<(usize, RowKey, usize)>,
     /// Servers that reported a peer as not of their cluster, and why.
     pub complaints: Vec<(usize, String)>,
     incarnations: u64,
@@ -151,6 +153,7 @@ impl Cluster {
             damaged_snapshots: 0,
             unreadable: Vec::new(),
             damaged: Vec::new(),
+            repaired: Vec::new(),
             complaints: Vec::new(),
             incarnations: 0,
             hasher: hasher(),
@@ -511,7 +514,8 @@ impl Cluster {
                 head.term = term;
                 let mut bytes = Vec::new();
                 if let Err(error) = content.read_to_end(&mut bytes) {
-                    self.input(number, Input::Damage { reason: error.to_string() });
+                    let error = error.get_ref().and_then(|error| error.downcast_ref()).expect("of the disk");
+                    self.input(number, Input::damage(error).expect("the disk works"));
                     return self.input(number, Input::SnapshotSent { to, ok: false });
                 }
                 if self.damaged_snapshots > 0 {
@@ -546,6 +550,10 @@ impl Cluster {
                 self.read(number, conn);
             }
             Output::Damaged { reason } => self.damaged.push((number, reason)),
+            Output::Repaired { row, from } => {
+                let from = self.number(&from);
+                self.repaired.push((number, row, from));
+            }
             Output::SnapshotUnreadable { reason } => self.unreadable.push((number, reason)),
             Output::Complaint { reason } => self.complaints.push((number, reason)),
             Output::Stopped => {}
@@ -558,7 +566,7 @@ impl Cluster {
         let instruction = match look.carry_out(&self.disk(number).reader(), by.clone()) {
             Ok(instruction) => instruction,
             Err(error) => {
-                self.input(number, Input::Damage { reason: error.to_string() });
+                self.input(number, Input::damage(&error).expect("the disk works"));
                 look.refused(Refusal::new(Code::Overloaded, "the disk cannot be read"), by)
             }
         };
@@ -580,7 +588,7 @@ impl Cluster {
         }
     }
 
-    fn input(&mut self, number: usize, input: Input) {
+    pub fn input(&mut self, number: usize, input: Input) {
         let now = self.now_at(number);
         if let Some(server) = self.servers.get_mut(&number) {
             server.replica.handle(now, input);

@@ -2,6 +2,7 @@
 
 mod balance;
 mod cluster;
+mod damage;
 mod deposed;
 mod followers;
 mod leads;
@@ -13,7 +14,7 @@ mod room;
 mod servers;
 mod sessions;
 
-use std::{collections::BTreeSet, io::Read};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -656,68 +657,6 @@ fn a_server_that_starts_with_a_wrong_clock_and_leads_destroys_nothing() {
     cluster.now.wall_ms += DISTRUST_MS;
     cluster.run_ms(5_000);
     assert_eq!(first_seq(&cluster, 1), 4);
-}
-
-#[test]
-fn a_leader_whose_data_is_damaged_hands_over_and_is_rebuilt_once_nobody_needs_it() {
-    let mut cluster = Cluster::new(3);
-    cluster.keep_entries = 20;
-    (1..=3).for_each(|number| cluster.start(number));
-    cluster.run_ms(400);
-    cluster.elect(3);
-    cluster.say(3, 1, &[JOIN]);
-    for number in 0..200 {
-        cluster.say(3, 1, &[&chat(&number.to_string())]);
-        cluster.run_ms(20);
-    }
-    assert!(cluster.disk(3).corrupt(Kept::Event, 5, 9));
-    cluster.kill(1);
-    cluster.disk(1).wipe();
-    cluster.start(1);
-    let mut led = BTreeSet::new();
-    for _ in 0..100 {
-        cluster.run_ms(100);
-        led.extend((1..=3).filter(|number| cluster.role(*number) == Role::Leader));
-        // One server is rebuilt, and both of the others are needed.
-        let learners = (1..=3).filter(|number| cluster.status(*number).role == Role::Learner).count();
-        assert!(learners <= 1);
-    }
-    assert_eq!(led, [2, 3].into());
-    let damaged: Vec<usize> = cluster.damaged.iter().map(|(number, _)| *number).collect();
-    let rebuilt: Vec<usize> = cluster.quarantined.iter().map(|(number, _)| *number).collect();
-    assert_eq!((damaged, rebuilt), (vec![3], vec![3]));
-    assert_eq!(cluster.role(3), Role::Leader, "it is whole again, and the highest");
-    for number in 1..=3 {
-        assert_eq!(cluster.replica(number).state(), cluster.replica(2).state());
-        let (_, mut content) = cluster.disk(number).reader().snapshot().expect("the disk works");
-        content.read_to_end(&mut Vec::new()).expect("it is whole");
-    }
-}
-
-#[test]
-fn damage_where_the_others_are_no_majority_costs_nobody_the_cluster() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(100);
-    cluster.heard(3, 1);
-    cluster.kill(1);
-    assert!(cluster.disk(3).corrupt(Kept::Event, 1, 9));
-    let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
-    for _ in 0..20 {
-        cluster.say(3, 1, &[history]);
-        cluster.run_ms(100);
-    }
-    assert_eq!(field(&cluster.answers(3, 1), "code"), vec!["overloaded"; 20]);
-    cluster.run_ms(1_000);
-    assert_eq!(cluster.damaged.len(), 1);
-    assert_eq!(cluster.role(2), Role::Leader, "the whole one leads");
-    cluster.say(3, 1, &[&chat("c")]);
-    cluster.run_ms(100);
-    assert_eq!(field(&cluster.answers(3, 1), "seq"), [4]);
-    assert!(cluster.quarantined.is_empty());
-    cluster.start(1);
-    cluster.run_ms(3_000);
-    assert_eq!(cluster.quarantined.len(), 1);
 }
 
 #[test]

@@ -227,6 +227,7 @@ pub(super) mod tests {
             wanted_leader: None,
             last_backup: None,
             indexing: None,
+            scrub: Default::default(),
             version: String::new(),
         }
     }

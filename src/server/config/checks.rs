@@ -19,7 +19,7 @@ use crate::{
 use super::{
     addresses::is_loopback,
     error::SettingError,
-    file::{AuthSection, Http, Log, Threads},
+    file::{AuthSection, ConfigFile, Http},
 };
 
 pub(super) fn find_server<'a>(
@@ -157,12 +157,14 @@ pub(super) fn check_auth(auth: &AuthSection) -> Result<(), SettingError> {
     within("auth.queue", auth.queue as u64, 1, 1_024)
 }
 
-pub(super) fn check_ranges(log: &Log, threads: &Threads, keep_entries: u64) -> Result<(), SettingError> {
+pub(super) fn check_ranges(file: &ConfigFile) -> Result<(), SettingError> {
+    let ConfigFile { log, threads, .. } = file;
     within("log.file_bytes", log.file_bytes, 4096, 1 << 40)?;
     within("log.files", log.files.into(), 1, 1_000)?;
     within("threads.fan_out", threads.fan_out as u64, 1, 64)?;
     within("threads.query", threads.query as u64, 1, 64)?;
-    within("keep_entries", keep_entries, 100, 100_000_000)
+    within("keep_entries", file.keep_entries, 100, 100_000_000)?;
+    within("scrub_pause_s", file.scrub_pause_s, 1, 366 * 86_400)
 }
 
 /// Checks the section `http`, and reads the origins in it.

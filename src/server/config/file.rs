@@ -56,6 +56,8 @@ pub struct ConfigFile {
     /// Entries of the replicated log that are kept for servers that were away; one that was away for
     /// longer gets a snapshot.
     pub keep_entries: u64,
+    /// Seconds from the end of one reading of all data for damage to the beginning of the next.
+    pub scrub_pause_s: u64,
 }
 
 impl Default for ConfigFile {
@@ -76,6 +78,7 @@ impl Default for ConfigFile {
             log: Log::default(),
             threads: Threads::default(),
             keep_entries: TAIL_ENTRIES as u64,
+            scrub_pause_s: 3_600,
         }
     }
 }

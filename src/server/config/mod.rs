@@ -27,6 +27,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -89,6 +90,8 @@ pub struct Config {
     /// Threads whose number may be chosen.
     pub threads: Threads,
     pub hashing: Hashing,
+    /// From the end of one reading of all data for damage to the beginning of the next.
+    pub scrub_pause: Duration,
     /// This server's own data folder. Its parent exists.
     pub data_dir: PathBuf,
     /// This server's log file. Its folder exists.
@@ -168,13 +171,13 @@ impl Config {
 
     fn checked(source: Source, secret: Option<ClusterSecret>) -> Result<Config, SettingError> {
         let (args, file) = (&source.args, source.file.clone());
-        let ConfigFile { servers, .. } = file;
+        let servers = file.servers.clone();
         check_servers(&servers)?;
         check_cluster_name(&file.cluster_name)?;
         file.timing.check().map_err(SettingError::from)?;
         check_limits(&file.limits)?;
         check_auth(&file.auth)?;
-        check_ranges(&file.log, &file.threads, file.keep_entries)?;
+        check_ranges(&file)?;
         let allowed_origins = check_http(&file.http)?;
         let trusted_proxies =
             TrustedProxies::parse(&file.http.trusted_proxies).map_err(SettingError::Proxy)?;
@@ -221,6 +224,7 @@ impl Config {
                 threads: file.auth.threads,
                 queue: file.auth.queue,
             },
+            scrub_pause: Duration::from_secs(file.scrub_pause_s),
             data_dir: args.data_dir.join(me.server_id.as_str()),
             log_file: args.log_dir.join(format!("server_{}.log", me.server_id)),
             replica: ReplicaConfig {

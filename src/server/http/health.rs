@@ -166,6 +166,7 @@ mod tests {
             wanted_leader: None,
             last_backup: None,
             indexing: None,
+            scrub: Default::default(),
             version: String::new(),
         }
     }

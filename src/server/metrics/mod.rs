@@ -124,6 +124,8 @@ pub struct Metrics {
     pub peer_messages_dropped: Counter,
     /// Times that this server's data was in doubt.
     pub quarantines: Counter,
+    pub damaged_rows: Counter,
+    pub repaired_rows: Counter,
     last_backup: Gauge,
     certificate_expires: Gauge,
     /// How often a new certificate could not be used and the old one stayed in use.
@@ -228,6 +230,11 @@ impl Metrics {
             quarantines: t.counter(
                 "syncnet_quarantines",
                 "Times that this server's data was in doubt and was set aside",
+            ),
+            damaged_rows: t.counter("syncnet_damaged_rows", "Rows of the state that were found damaged"),
+            repaired_rows: t.counter(
+                "syncnet_repaired_rows",
+                "Damaged rows of the state that were fetched from another server",
             ),
             process: Process::declare(t),
             registry: table.0,

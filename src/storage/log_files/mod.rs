@@ -5,12 +5,14 @@
 //! | this one | the log that is open: appended to, read, cut, begun anew |
 //! | [`files`] | the few things that are asked of a folder |
 //! | `memory` | a folder in memory, for the memory twin |
+//! | `checking` | what is not written to any more, read again for damage |
 //! | `opening` | the log found at a start, and whether it fits the state beside it |
 //! | `segment` | the bytes of one segment |
 //!
 //! **Synced before said.** When `Log::append` has returned, its record is on the disk. Each call writes one
 //! record and syncs once. A call that failed ends the storage: nothing is tried again.
 
+mod checking;
 pub mod files;
 pub(in crate::storage) mod memory;
 mod opening;
@@ -42,6 +44,7 @@ use crate::{
     },
 };
 
+pub use self::checking::check_next_in;
 pub(super) use self::opening::{Beside, open};
 
 /// How long a segment is. A record that is longer gets a longer one for itself.

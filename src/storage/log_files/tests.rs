@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Append, Beside, Log,
+    checking::check_next,
     memory::{Contents, MemoryFiles},
     open,
 };
@@ -335,4 +336,36 @@ fn what_was_cut_is_gone_from_the_files() {
     log.cut(2).unwrap();
     log.prepare_spare();
     assert!(!has_secret());
+}
+
+#[test]
+fn every_segment_but_the_last_is_read_again_and_damage_is_found() {
+    let files = MemoryFiles::default();
+    let mut log = make(&files);
+    for index in 1..40 {
+        append(&mut log, &[entry(1, index, 300)]);
+    }
+    let all = segments(&files);
+    let whole = files.contents();
+    let read_all = || {
+        let mut checked = Vec::new();
+        while let Some(number) = check_next(&files, checked.last().copied().unwrap_or(0))? {
+            checked.push(number);
+        }
+        Ok(checked)
+    };
+    let closed: Vec<u64> = (1..all.len() as u64).collect();
+    assert!(closed.len() > 2);
+    assert_eq!(read_all(), Ok(closed.clone()));
+    for (number, byte) in [(1, 20), (1, 600), (2, 3_000), (3, 1_000)] {
+        let mut flipped = whole.clone();
+        Arc::make_mut(flipped.get_mut(&all[number - 1]).unwrap())[byte] ^= 4;
+        files.restore(flipped);
+        let Err(StorageError::Doubtful(why)) = read_all() else { panic!("byte {byte} of segment {number}") };
+        assert!(why.contains(&format!("segment {number}")), "{why}");
+    }
+    // Those that were cut are read no more.
+    files.restore(whole);
+    log.cut(30).unwrap();
+    assert!(read_all().unwrap().len() < closed.len());
 }

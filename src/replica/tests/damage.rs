@@ -1,0 +1,161 @@
+//! Damaged rows: repaired from another server, or what follows if that cannot be.
+
+use std::{collections::BTreeSet, io::Read};
+
+use crate::{
+    disk::{Reader, StorageError},
+    protocol::{
+        peer::{PeerMessage, RowContent, RowKey},
+        status::Role,
+    },
+    replica::io::Input,
+    storage::Kept,
+};
+
+use super::{
+    JOIN, chat,
+    cluster::{Cluster, id},
+    field,
+};
+
+/// A bit of a row's checksum: nothing proves what the row was.
+const OF_CHECKSUM: u64 = 9;
+/// A bit of what the row holds.
+const OF_CONTENT: u64 = 32 + 9;
+
+#[test]
+fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(400);
+    cluster.heard(3, 1);
+    // The third is not there, so both of the others are needed.
+    cluster.kill(1);
+    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CONTENT));
+    let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
+    cluster.say(3, 1, &[history]);
+    cluster.run_ms(100);
+    assert_eq!(field(&cluster.answers(3, 1), "code"), ["overloaded"]);
+    cluster.run_ms(100);
+    cluster.say(3, 1, &[history]);
+    cluster.run_ms(100);
+    let heard = cluster.heard(3, 1);
+    assert_eq!(heard.last().unwrap()["data"]["last_seq"], 3, "{heard:?}");
+    let row = RowKey::Event { room: 2, seq: 2 };
+    assert_eq!((&cluster.damaged.len(), &cluster.repaired), (&1, &vec![(3, row, 2)]));
+    cluster.run_ms(10_000);
+    assert_eq!((cluster.role(3), cluster.status(3).note.as_str()), (Role::Leader, ""));
+    assert!(cluster.quarantined.is_empty());
+}
+
+#[test]
+fn rows_of_every_kind_are_repaired_and_another_version_of_a_row_is_not_taken() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(400);
+    for (kind, nth) in [(Kept::State, 0), (Kept::State, 3), (Kept::State, 5), (Kept::Event, 0)] {
+        assert!(cluster.disk(1).corrupt(kind, nth, OF_CONTENT));
+    }
+    let found = cluster.disk(1).reader().scrub(None, usize::MAX).unwrap();
+    assert_eq!((found.damaged.len(), found.last), (4, None));
+    for row in found.damaged {
+        // What others say without being asked, or have in another version, is nothing.
+        let wrong = PeerMessage::Row { key: row.key.clone(), content: RowContent::State(b"wrong".to_vec()) };
+        cluster.input(1, Input::Peer { from: id(3), message: wrong.clone() });
+        cluster.input(1, Input::damage(&StorageError::Damaged(row)).unwrap());
+        cluster.input(1, Input::Peer { from: id(3), message: wrong });
+    }
+    cluster.run_ms(1_000);
+    assert_eq!(cluster.repaired.len(), 4);
+    assert_eq!(cluster.disk(1).reader().scrub(None, usize::MAX).unwrap().damaged, []);
+    cluster.kill(1);
+    cluster.start(1);
+    cluster.run_ms(400);
+    assert_eq!(cluster.replica(1).state(), cluster.replica(3).state());
+    assert!(cluster.quarantined.is_empty());
+}
+
+#[test]
+fn a_reading_in_slices_sees_every_row_once() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    cluster.say(1, 1, &[JOIN]);
+    for number in 0..50 {
+        cluster.say(1, 1, &[&chat(&number.to_string())]);
+    }
+    cluster.run_ms(400);
+    let reader = cluster.disk(1).reader();
+    let all = reader.scrub(None, usize::MAX).unwrap();
+    let (mut rows, mut slices, mut above) = (0, 0, None);
+    loop {
+        let slice = reader.scrub(above.as_ref(), 100).unwrap();
+        (rows, slices) = (rows + slice.rows, slices + 1);
+        match slice.last {
+            Some(last) => assert!(above.replace(last.clone()) < Some(last)),
+            None => break,
+        }
+    }
+    assert_eq!((rows, all.damaged), (all.rows, vec![]));
+    assert!(slices > 10, "{slices} slices of {rows} rows");
+}
+
+#[test]
+fn a_leader_whose_data_is_damaged_hands_over_and_is_rebuilt_once_nobody_needs_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.keep_entries = 20;
+    (1..=3).for_each(|number| cluster.start(number));
+    cluster.run_ms(400);
+    cluster.elect(3);
+    cluster.say(3, 1, &[JOIN]);
+    for number in 0..200 {
+        cluster.say(3, 1, &[&chat(&number.to_string())]);
+        cluster.run_ms(20);
+    }
+    assert!(cluster.disk(3).corrupt(Kept::Event, 5, OF_CHECKSUM));
+    cluster.kill(1);
+    cluster.disk(1).wipe();
+    cluster.start(1);
+    let mut led = BTreeSet::new();
+    for _ in 0..200 {
+        cluster.run_ms(100);
+        led.extend((1..=3).filter(|number| cluster.role(*number) == Role::Leader));
+        // One server is rebuilt, and both of the others are needed.
+        let learners = (1..=3).filter(|number| cluster.status(*number).role == Role::Learner).count();
+        assert!(learners <= 1);
+    }
+    assert_eq!(led, [2, 3].into());
+    let damaged: Vec<usize> = cluster.damaged.iter().map(|(number, _)| *number).collect();
+    let rebuilt: Vec<usize> = cluster.quarantined.iter().map(|(number, _)| *number).collect();
+    assert_eq!((damaged, rebuilt), (vec![3], vec![3]));
+    assert_eq!(cluster.role(3), Role::Leader, "it is whole again, and the highest");
+    for number in 1..=3 {
+        assert_eq!(cluster.replica(number).state(), cluster.replica(2).state());
+        let (_, mut content) = cluster.disk(number).reader().snapshot().expect("the disk works");
+        content.read_to_end(&mut Vec::new()).expect("it is whole");
+    }
+}
+
+#[test]
+fn damage_where_the_others_are_no_majority_costs_nobody_the_cluster() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(100);
+    cluster.heard(3, 1);
+    cluster.kill(1);
+    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CHECKSUM));
+    let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
+    for _ in 0..20 {
+        cluster.say(3, 1, &[history]);
+        cluster.run_ms(100);
+    }
+    assert_eq!(field(&cluster.answers(3, 1), "code"), vec!["overloaded"; 20]);
+    cluster.run_ms(8_000);
+    assert_eq!(cluster.damaged.len(), 1);
+    assert_eq!(cluster.role(2), Role::Leader, "the whole one leads");
+    cluster.say(3, 1, &[&chat("c")]);
+    cluster.run_ms(100);
+    assert_eq!(field(&cluster.answers(3, 1), "seq"), [4]);
+    assert!(cluster.quarantined.is_empty());
+    cluster.start(1);
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.quarantined.len(), 1);
+}
