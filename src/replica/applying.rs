@@ -8,39 +8,60 @@ use crate::{
 
 use super::{clients::Decided, evidence::evidence, io::Now, passages::Step, replica::Replica};
 
+/// Most entries that wait for the repair of a row: some seconds of a busy cluster.
+const UNAPPLIED_MAX: usize = 100_000;
+
 impl<S: Storage> Replica<S> {
+    /// Applies committed entries, in order. If a damaged row keeps one of them from being applied, it and those
+    /// behind it wait until the row is repaired or this server is rebuilt. If too many wait, the damage is the
+    /// error.
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
-        let Some(last) = entries.last().map(|entry| (entry.index, entry.term)) else { return Ok(()) };
-        for entry in entries {
-            match entry.kind {
-                // The empty entry by which a new leader commits the entries before it.
-                LogEntryKind::Command if entry.data.is_empty() => {}
-                LogEntryKind::Command => {
-                    // If this server skipped an entry that others understand, the states would differ for
-                    // ever.
-                    let decoded = decode::<Entry>(&entry.data).map_err(|error| {
-                        StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
-                    })?;
-                    self.apply_command(now, entry.index, &decoded)?;
+        self.unapplied.extend(entries);
+        let mut last = None;
+        while let Some(entry) = self.unapplied.pop_front() {
+            match self.apply_entry(now, &entry) {
+                Ok(()) => last = Some((entry.index, entry.term)),
+                Err(StorageError::Damaged(row)) if self.unapplied.len() < UNAPPLIED_MAX => {
+                    self.unapplied.push_front(entry);
+                    self.node.on_damage(now, row.to_string(), Some(row), &mut self.outputs);
+                    break;
                 }
-                LogEntryKind::Configure => {
-                    let version = self.state.servers().map_or(0, |servers| servers.version);
-                    let (rows, removed) = self.node.apply_configure(&entry, version)?;
-                    self.unsaved.add_rows(rows);
-                    if removed.contains(&self.node.identity.node_id) {
-                        self.node.node_removed(self.state.servers(), &mut self.outputs);
-                    }
-                    self.settle_servers(entry.index);
-                    // A snapshot for a server that joins must contain it.
-                    self.unsaved.hurry();
-                    for node in removed {
-                        self.unsaved.add_rows(self.state.forget_origin(node));
-                    }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((index, term)) = last {
+            self.unsaved.applied(now, self.node.applied(index, term));
+            self.follow_log();
+        }
+        Ok(())
+    }
+
+    fn apply_entry(&mut self, now: Now, entry: &LogEntry) -> Result<(), StorageError> {
+        match entry.kind {
+            // The empty entry by which a new leader commits the entries before it.
+            LogEntryKind::Command if entry.data.is_empty() => {}
+            LogEntryKind::Command => {
+                // If this server skipped an entry that others understand, the states would differ for ever.
+                let decoded = decode::<Entry>(&entry.data).map_err(|error| {
+                    StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
+                })?;
+                self.apply_command(now, entry.index, &decoded)?;
+            }
+            LogEntryKind::Configure => {
+                let version = self.state.servers().map_or(0, |servers| servers.version);
+                let (rows, removed) = self.node.apply_configure(entry, version)?;
+                self.unsaved.add_rows(rows);
+                if removed.contains(&self.node.identity.node_id) {
+                    self.node.node_removed(self.state.servers(), &mut self.outputs);
+                }
+                self.settle_servers(entry.index);
+                // A snapshot for a server that joins must contain it.
+                self.unsaved.hurry();
+                for node in removed {
+                    self.unsaved.add_rows(self.state.forget_origin(node));
                 }
             }
         }
-        self.unsaved.applied(now, self.node.applied(last.0, last.1));
-        self.follow_log();
         Ok(())
     }
 

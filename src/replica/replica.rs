@@ -6,7 +6,7 @@
 //! before the sync: a leader's entries are on their way while it syncs them itself. A storage error ends the
 //! loop: `Failed` ends the process, `Doubtful` puts the server in quarantine.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     chat::{Origin, State},
@@ -18,7 +18,7 @@ use crate::{
     protocol::{
         directory::Directory,
         name::ServerId,
-        peer::{NodeId, PeerMessage, RaftMessage},
+        peer::{LogEntry, NodeId, PeerMessage, RaftMessage},
         said::Said,
         status::{Role, ServerList, Status},
     },
@@ -78,6 +78,8 @@ pub struct Replica<S: Storage> {
     pub(super) proposals: Proposals,
     leading: Option<Leading>,
     pub(super) unsaved: Unsaved,
+    /// Committed entries that wait for the repair of a damaged row.
+    pub(super) unapplied: VecDeque<LogEntry>,
     retention: Retention,
     clocks: Clocks,
     pub(super) outputs: Outputs,
@@ -108,6 +110,7 @@ impl<S: Storage> Replica<S> {
             proposals: Proposals::default(),
             leading: None,
             unsaved: Unsaved::default(),
+            unapplied: VecDeque::new(),
             retention: Retention::default(),
             clocks: Clocks::default(),
             outputs: Outputs::default(),
@@ -182,6 +185,7 @@ impl<S: Storage> Replica<S> {
             return Err(error);
         }
         self.node.consensus.follow_saved()?;
+        self.apply(now, Vec::new())?;
         self.drive(now);
         while let Some((turn, mut effects)) = self.node.consensus.begin()? {
             for (to, message) in self.addressed(std::mem::take(&mut effects.messages)) {
@@ -223,6 +227,8 @@ impl<S: Storage> Replica<S> {
         }
         let effects = self.node.consensus.finish(turn, batch)?;
         if let Some(reason) = effects.unreadable {
+            // Consensus begins anew behind what is applied, and gives them again.
+            self.unapplied.clear();
             self.node.go_on_without(now, reason, &mut self.outputs)?;
             self.release_queries();
             self.outputs.release();
@@ -469,6 +475,7 @@ impl<S: Storage> Replica<S> {
         let loaded = self.node.reload()?;
         self.state = load_state(&loaded)?;
         self.unsaved = Unsaved::default();
+        self.unapplied.clear();
         self.clients.restart(&mut self.outputs);
         self.follow_log();
         if let crate::chat::Progress::Applied(seq) =

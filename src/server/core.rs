@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io::{self, Read},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -337,7 +338,8 @@ impl Core {
             }
             PeerEvent::Snapshot { peer, link, head, content } if self.is_current(&peer, link) => {
                 log::info!("a snapshot of {peer} up to entry {} has arrived", head.index);
-                Input::SnapshotReceived { from: peer, head, content: Box::new(content) }
+                let content = Box::new(Steps { of: content, context: self.context.clone() });
+                Input::SnapshotReceived { from: peer, head, content }
             }
             // They are of a link that was replaced.
             PeerEvent::Down { .. } | PeerEvent::Message { .. } | PeerEvent::Snapshot { .. } => return,
@@ -557,6 +559,20 @@ impl Core {
         outlets.links.restart(run);
         outlets.readers.set(readers);
         Core::new(context, replica, inboxes, outlets)
+    }
+}
+
+/// A snapshot while it is installed. That takes long for one turn, so each step of it proves that the thread
+/// works, and heartbeats go on.
+struct Steps<R> {
+    of: R,
+    context: Arc<Context>,
+}
+
+impl<R: Read> Read for Steps<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.context.shared.worked();
+        self.of.read(into)
     }
 }
 

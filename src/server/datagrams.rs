@@ -52,7 +52,7 @@ const QUEUE: usize = 1_024;
 const WAKE: Duration = Duration::from_millis(100);
 /// Time between two views for the replica, if nothing has changed.
 const VIEW_MS: u64 = 100;
-/// A replica thread that has not ended a turn for this time and several ticks is not working: no heartbeat is
+/// A replica thread that has done nothing for this time and several ticks is not working: no heartbeat is
 /// sent, and the others elect another leader.
 const WORKS_MS: u64 = 200;
 const WORKS_TICKS: u64 = 5;

@@ -55,13 +55,13 @@ impl Managed {
 fn feed_watchdog(context: &Context, pause: Duration, stop: &Stop) {
     let mut fed_ms = None;
     while !stop.wait(pause) {
-        let turned_ms = Some(context.shared.turned_ms());
-        if turned_ms == fed_ms {
+        let worked_ms = Some(context.shared.worked_ms());
+        if worked_ms == fed_ms {
             log::warn!("the replica does not get on, so the watchdog of the service manager is not fed");
         } else if let Err(error) = tell(News::Works) {
             log::warn!("the watchdog of the service manager cannot be fed: {error}");
         }
-        fed_ms = turned_ms;
+        fed_ms = worked_ms;
     }
 }
 

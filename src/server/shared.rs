@@ -24,17 +24,16 @@ use super::clock::Clock;
 
 /// A balancer asks at least this often.
 const BALANCER_MS: u64 = 60_000;
-/// A replica thread that has not ended a turn for so long hangs: even the largest snapshot does not take it
-/// so long.
+/// A replica thread that has not worked for so long hangs.
 const HANGS_MS: u64 = 120_000;
 
 /// A copy of the replica's latest state. Reading it never waits for the replica.
 pub struct Shared {
     clock: Clock,
     server_id: ServerId,
-    /// The end of the replica's last turn, on the monotonic clock: it proves that the thread and its disk
-    /// work.
-    turned_ms: AtomicU64,
+    /// When the replica last ended a turn, or a step of a long one, on the monotonic clock: it proves that the
+    /// thread and its disk work.
+    worked_ms: AtomicU64,
     lamport_timestamp: AtomicU64,
     clients: AtomicU64,
     /// Whether this server is about to stop, and when `/readyz` was last asked; 0 for never.
@@ -50,7 +49,7 @@ impl Shared {
         Shared {
             clock,
             server_id,
-            turned_ms: AtomicU64::new(0),
+            worked_ms: AtomicU64::new(0),
             lamport_timestamp: AtomicU64::new(0),
             clients: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
@@ -61,10 +60,15 @@ impl Shared {
         }
     }
 
+    /// The replica thread has done a step of a long turn.
+    pub fn worked(&self) {
+        self.worked_ms.store(self.clock.mono_ms(), Ordering::Relaxed);
+    }
+
     /// A turn of the replica has ended. Returns whether the standing changed in more than the log, so that
     /// others should hear of it at once.
     pub fn turned(&self, standing: Standing, lamport_timestamp: u64, clients: u64) -> bool {
-        self.turned_ms.store(self.clock.mono_ms(), Ordering::Relaxed);
+        self.worked();
         self.lamport_timestamp.store(lamport_timestamp, Ordering::Relaxed);
         self.clients.store(clients, Ordering::Relaxed);
         let mut told = self.standing.write();
@@ -93,9 +97,9 @@ impl Shared {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// How long ago the replica's last turn ended, in milliseconds.
+    /// How long ago the replica thread last worked, in milliseconds.
     pub fn idle_ms(&self) -> u64 {
-        self.clock.mono_ms().saturating_sub(self.turned_ms.load(Ordering::Relaxed))
+        self.clock.mono_ms().saturating_sub(self.worked_ms.load(Ordering::Relaxed))
     }
 
     /// Whether the replica thread hangs, so that only a restart can help.
@@ -103,9 +107,9 @@ impl Shared {
         self.idle_ms() > HANGS_MS
     }
 
-    /// The end of the replica's last turn, on the monotonic clock.
-    pub fn turned_ms(&self) -> u64 {
-        self.turned_ms.load(Ordering::Relaxed)
+    /// When the replica thread last worked, on the monotonic clock.
+    pub fn worked_ms(&self) -> u64 {
+        self.worked_ms.load(Ordering::Relaxed)
     }
 
     /// The servers of the cluster, as the replica has them.

@@ -125,13 +125,20 @@ pub(super) fn insert_event<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> R
     Ok(is_new)
 }
 
-/// The newest time of a room's events up to this one, if it is there.
+/// The newest time of a room's events up to this one, if there are any.
+///
+/// A damaged one is passed over, since it must not keep others from being written. What it would have said is
+/// less than the time of the event that is written, unless a clock went back just then.
 fn newest_ms(tables: &impl Tables, room: RoomId, seq: u64) -> Result<Option<u64>, StorageError> {
     let mut newest_ms = None;
-    tables.events(Span::of(room.0, seq), &mut |found| {
-        check_event(&found)?;
-        newest_ms = Some(found.newest_ms);
-        Ok(false)
+    let span = Span { room: room.0, after: 0, before: seq.saturating_add(1), ascending: false };
+    tables.events(span, &mut |found| match check_event(&found) {
+        Ok(()) => {
+            newest_ms = Some(found.newest_ms);
+            Ok(false)
+        }
+        Err(StorageError::Damaged(_)) => Ok(true),
+        Err(error) => Err(error),
     })?;
     Ok(newest_ms)
 }

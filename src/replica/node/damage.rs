@@ -5,17 +5,18 @@
 //! server goes on voting and acknowledging:
 //!
 //! 1. It says so once, and in its status.
-//! 2. It asks the others for each damaged row, again and again. One of them has it whole, which the row's own
-//!    checksum proves, and the row is written anew.
-//! 3. What is not a matter of single rows, or is not repaired within `REPAIR_MS`, *lasts*. From then on this
-//!    server stands for no election, and leads only if no other server can: it hands the lead to an undamaged
-//!    voter, and the others do not hand it back, since its heartbeats say that it takes no part.
+//! 2. It asks the others for each damaged row, again and again. If one of them has it as it was, which the
+//!    row's own checksum proves, the row is written anew.
+//! 3. What is not a matter of single rows, or is not repaired within `REPAIR_MS`, *lasts*. While damage lasts
+//!    this server stands for no election, and leads only if no other server can: it hands the lead to an
+//!    undamaged voter, and the others do not hand it back, since its heartbeats say that it takes no part.
 //! 4. It sends no snapshots, since it cannot make one to the end. It tries again now and then, because the
 //!    damaged data may have been removed.
 //! 5. If damage lasts and the undamaged others are a majority without this server, it goes into quarantine and
 //!    is rebuilt from the leader.
 //!
-//! If damage keeps the state from applying an entry, the quarantine begins at once.
+//! If damage keeps an entry from being applied, it and those behind it wait meanwhile. Only damage that keeps
+//! rows from being written ends in quarantine at once.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ use crate::{
 
 /// Pause after a snapshot that could not be made.
 const SNAPSHOT_PAUSE_MS: u64 = 30_000;
-/// Damage lasts if nothing of it was repaired for so long.
-const REPAIR_MS: u64 = 5_000;
+/// Damage of rows lasts if none of them was repaired for so long.
+const REPAIR_MS: u64 = 2_000;
 /// How often the others are asked for the damaged rows.
 const ASK_MS: u64 = 500;
 /// Most rows that are asked for at a time. They come in the order of their keys.
@@ -48,11 +49,18 @@ const ROWS_MAX: usize = 1_000;
 /// What is known to be damaged.
 #[derive(Debug, Default)]
 pub struct Damage {
-    /// What was found first, in one sentence, and when, or since when nothing was repaired.
-    first: Option<(String, u64)>,
+    /// What was found first, in one sentence.
+    first: Option<String>,
     /// The damaged rows and their checksums.
     rows: BTreeMap<RowKey, u32>,
-    lasts: bool,
+    /// Rows that were found since the last tick.
+    found: Vec<DamagedRow>,
+    /// Whether more is damaged than these.
+    is_general: bool,
+    /// When there was last something found or repaired.
+    changed_ms: u64,
+    /// Whether that is too long ago.
+    is_late: bool,
     next_ask_ms: u64,
     /// Before then no snapshot is made.
     no_snapshot_before_ms: u64,
@@ -61,7 +69,12 @@ pub struct Damage {
 impl Damage {
     /// Whether it is no matter of rows that are just being repaired.
     pub(super) fn lasts(&self) -> bool {
-        self.lasts
+        self.is_general || self.is_late
+    }
+
+    /// Notes a row until the next tick.
+    pub(super) fn note(&mut self, row: DamagedRow) {
+        self.found.push(row);
     }
 }
 
@@ -72,26 +85,36 @@ impl<S: Storage> Node<S> {
         damage.no_snapshot_before_ms = now.mono_ms + SNAPSHOT_PAUSE_MS;
         let is_news = match row {
             Some(row) => damage.rows.insert(row.key, row.crc).is_none(),
-            None => !std::mem::replace(&mut damage.lasts, true),
+            None => !std::mem::replace(&mut damage.is_general, true),
         };
-        damage.lasts |= damage.rows.len() > ROWS_MAX;
-        if is_news {
-            self.scrub.damaged += 1;
-            outputs.push(Output::Damaged { reason: reason.clone() });
-            damage.next_ask_ms = now.mono_ms;
+        if !is_news {
+            return;
         }
-        damage.first.get_or_insert((reason, now.mono_ms));
+        damage.is_general |= damage.rows.len() > ROWS_MAX;
+        damage.changed_ms = now.mono_ms;
+        damage.first.get_or_insert(reason.clone());
+        self.scrub.damaged += 1;
+        outputs.push(Output::Damaged { reason });
+        // The sooner the better: the others may be about to change the row.
+        self.ask_for_rows(now, outputs);
     }
 
     /// What is damaged and what follows, in words.
     pub fn damage(&self) -> Option<String> {
-        let (reason, _) = self.damage.first.as_ref()?;
-        let then = if self.damage.lasts {
+        let reason = self.damage.first.as_ref()?;
+        let then = if self.damage.lasts() {
             "it is rebuilt once a majority of others is whole"
         } else {
             "it is being fetched from another server"
         };
         Some(format!("its data is damaged ({reason}); {then}"))
+    }
+
+    fn ask_for_rows(&mut self, now: Now, outputs: &mut Outputs) {
+        self.damage.next_ask_ms = now.mono_ms + ASK_MS;
+        for key in self.damage.rows.keys().take(ASK_ROWS) {
+            self.tell_peers(&PeerMessage::RowWanted(key.clone()), outputs);
+        }
     }
 
     /// A peer has this row damaged.
@@ -117,12 +140,10 @@ impl<S: Storage> Node<S> {
         match self.consensus.storage_mut().repair(&DamagedRow { key: key.clone(), crc }, content) {
             Ok(true) => {
                 self.damage.rows.remove(&key);
+                self.damage.changed_ms = now.mono_ms;
                 self.scrub.repaired += 1;
-                if let Some((_, since_ms)) = &mut self.damage.first {
-                    *since_ms = now.mono_ms;
-                }
                 outputs.push(Output::Repaired { row: key, from });
-                if self.damage.rows.is_empty() && !self.damage.lasts {
+                if self.damage.rows.is_empty() && !self.damage.is_general {
                     self.damage = Damage::default();
                 }
             }
@@ -135,15 +156,17 @@ impl<S: Storage> Node<S> {
     /// Called at each tick: asks for the damaged rows, and has the data rebuilt if that is of no use and the
     /// others are a majority without this server.
     pub(super) fn mend(&mut self, now: Now, outputs: &mut Outputs) {
-        let Some((_, since_ms)) = &self.damage.first else { return };
-        self.damage.lasts |= now.mono_ms >= since_ms + REPAIR_MS;
-        if now.mono_ms >= self.damage.next_ask_ms {
-            self.damage.next_ask_ms = now.mono_ms + ASK_MS;
-            for key in self.damage.rows.keys().take(ASK_ROWS).cloned().collect::<Vec<_>>() {
-                self.tell_peers(&PeerMessage::RowWanted(key), outputs);
-            }
+        for row in std::mem::take(&mut self.damage.found) {
+            self.on_damage(now, row.to_string(), Some(row), outputs);
         }
-        if self.damage.lasts {
+        if self.damage.first.is_none() {
+            return;
+        }
+        self.damage.is_late |= now.mono_ms >= self.damage.changed_ms + REPAIR_MS;
+        if now.mono_ms >= self.damage.next_ask_ms {
+            self.ask_for_rows(now, outputs);
+        }
+        if self.damage.lasts() {
             self.consider_rebuilding(outputs);
         }
     }
@@ -159,7 +182,7 @@ impl<S: Storage> Node<S> {
         // one is among them.
         let is_settled = conf.voters_outgoing.is_empty();
         if is_settled && self.consensus.raft_role() != RaftRole::Leader && 2 * whole > conf.voters.len() {
-            let reason = self.damage.first.as_ref().map(|(reason, _)| reason.as_str()).unwrap_or_default();
+            let reason = self.damage.first.as_deref().unwrap_or_default();
             let reason = format!("damage was found: {reason}");
             self.quarantine(reason, outputs);
         }

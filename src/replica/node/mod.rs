@@ -275,9 +275,13 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Notes an error of the disk outside a turn: the next turn ends with it.
+    /// Notes an error of the disk outside a turn: the next turn ends with it, or the next tick has the damaged
+    /// row repaired.
     pub fn broke(&mut self, error: StorageError) {
-        self.broken.get_or_insert(error);
+        match error {
+            StorageError::Damaged(row) => self.damage.note(row),
+            error => drop(self.broken.get_or_insert(error)),
+        }
     }
 
     /// The error that ends the turn, if there is one.

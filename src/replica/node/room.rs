@@ -27,9 +27,10 @@ impl<S: Storage> Node<S> {
         self.has_room
     }
 
-    /// Whether its clients should be elsewhere: it can follow no more, and another server leads.
+    /// Whether its clients should be elsewhere: it cannot follow or read everything, and another server leads.
     pub fn falls_behind(&self) -> bool {
-        !self.has_room && self.consensus.leader().is_some_and(|leader| leader != self.identity.node_id)
+        (!self.has_room || self.damage.lasts())
+            && self.consensus.leader().is_some_and(|leader| leader != self.identity.node_id)
     }
 
     /// Whether a message brings entries for which there is no room.

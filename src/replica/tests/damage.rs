@@ -48,6 +48,53 @@ fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
     assert!(cluster.quarantined.is_empty());
 }
 
+fn edit(seq: u64) -> String {
+    let data = format!(r#"{{"room":"lobby","seq":{seq},"body":"new"}}"#);
+    format!(r#"{{"msg_type":"edit","sender_id":"alice","request_id":"{seq}","data":{data}}}"#)
+}
+
+#[test]
+fn a_change_of_a_damaged_event_waits_for_its_repair() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(400);
+    cluster.heard(3, 1);
+    cluster.kill(1);
+    // The follower hears of the change after the leader; and nothing is said in the room before the last event.
+    assert!(cluster.disk(2).corrupt(Kept::Event, 2, OF_CONTENT));
+    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CONTENT));
+    cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#, &edit(3), &chat("c")]);
+    cluster.run_ms(1_000);
+    assert_eq!(field(&cluster.answers(3, 1)[..2], "seq"), [4, 5]);
+    assert_eq!(cluster.repaired.len(), 2);
+    assert_eq!(cluster.replica(2).state(), cluster.replica(3).state());
+    assert_eq!((cluster.role(3), cluster.quarantined.len()), (Role::Leader, 0));
+}
+
+/// The others have changed the row already, so it cannot be repaired.
+#[test]
+fn a_leader_that_cannot_apply_an_entry_gives_the_lead_away_and_goes_on_voting() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
+    cluster.run_ms(400);
+    cluster.kill(1);
+    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CHECKSUM));
+    cluster.say(3, 1, &[&edit(2)]);
+    cluster.run_ms(6_000);
+    assert_eq!((cluster.role(2), cluster.role(3)), (Role::Leader, Role::Follower));
+    // Both of them are needed for this.
+    cluster.say(2, 2, &[JOIN, &chat("c")]);
+    cluster.run_ms(200);
+    assert_eq!(cluster.answers(2, 2).last().unwrap()["msg_type"], "ack");
+    assert!(cluster.quarantined.is_empty());
+    // Now it is not needed any more.
+    cluster.start(1);
+    cluster.run_ms(10_000);
+    assert_eq!(cluster.quarantined.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3]);
+    assert_eq!(cluster.role(3), Role::Leader);
+    assert_eq!(cluster.replica(3).state(), cluster.replica(2).state());
+}
+
 #[test]
 fn rows_of_every_kind_are_repaired_and_another_version_of_a_row_is_not_taken() {
     let mut cluster = Cluster::led_by_the_last(3);
@@ -151,9 +198,10 @@ fn damage_where_the_others_are_no_majority_costs_nobody_the_cluster() {
     cluster.run_ms(8_000);
     assert_eq!(cluster.damaged.len(), 1);
     assert_eq!(cluster.role(2), Role::Leader, "the whole one leads");
-    cluster.say(3, 1, &[&chat("c")]);
-    cluster.run_ms(100);
-    assert_eq!(field(&cluster.answers(3, 1), "seq"), [4]);
+    assert!(cluster.is_closed(3, 1), "its clients are elsewhere");
+    cluster.say(2, 2, &[JOIN, &chat("c")]);
+    cluster.run_ms(200);
+    assert_eq!(cluster.answers(2, 2).last().unwrap()["msg_type"], "ack");
     assert!(cluster.quarantined.is_empty());
     cluster.start(1);
     cluster.run_ms(3_000);
