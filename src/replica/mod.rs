@@ -20,11 +20,13 @@ mod describing;
 mod evidence;
 mod leading;
 mod outputs;
+mod peers;
 mod proposals;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
 mod retention;
 mod server_parts;
+mod stopping;
 mod unsaved;
 
 #[cfg(test)]

@@ -14,43 +14,34 @@ use crate::{
     consensus::{Effects, RaftRole, Turn},
     disk::{Batch, Loaded, Storage, StorageError},
     election::Standing,
-    fanout::Instruction,
     protocol::{
         directory::Directory,
         name::ServerId,
-        peer::{LogEntry, NodeId, PeerMessage, RaftMessage},
-        said::Said,
+        peer::LogEntry,
         status::{Role, ServerList, Status},
     },
 };
 
 use super::{
-    clients::{Clients, Env, Prospect, signature},
+    clients::{Clients, Env, Prospect},
     clocks::{Clocks, agreed_ms},
     counts::Counts,
     describing::{self, Described},
     io::{Input, Now, Output},
-    leading::{Forwarded, Leading},
-    node::{Heard, Node},
+    leading::Leading,
+    node::Node,
     outputs::Outputs,
     passages::{Passage, Passages, Step},
+    peers::Announced,
     proposals::Proposals,
     retention::{Retention, RetentionContext},
     server_parts::ServerParts,
+    stopping::Stopping,
     unsaved::Unsaved,
 };
 
-/// How long a stop waits for the handover and for answers that are still due.
-const STOP_MS: u64 = 1_500;
-
 /// How often a server that should have no clients sends those elsewhere that have come.
 const MOVE_MS: u64 = 1_000;
-
-/// An orderly stop under way: hand over, send the clients elsewhere, give the answers that are due.
-struct Stopping {
-    deadline_ms: u64,
-    done: bool,
-}
 
 /// How far a turn has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,21 +53,13 @@ pub enum TurnState {
     Done,
 }
 
-/// What the clients were last told.
-#[derive(PartialEq, Eq)]
-struct Announced {
-    leader: Option<ServerId>,
-    /// The servers that they may use, and which of them lived.
-    servers: Vec<(ServerId, bool)>,
-}
-
 pub struct Replica<S: Storage> {
-    config: Arc<ReplicaConfig>,
+    pub(super) config: Arc<ReplicaConfig>,
     pub(super) node: Node<S>,
     pub(super) state: State,
-    clients: Clients,
+    pub(super) clients: Clients,
     pub(super) proposals: Proposals,
-    leading: Option<Leading>,
+    pub(super) leading: Option<Leading>,
     pub(super) unsaved: Unsaved,
     /// Committed entries that wait for the repair of a damaged row.
     pub(super) unapplied: VecDeque<LogEntry>,
@@ -87,11 +70,11 @@ pub struct Replica<S: Storage> {
     under_way: Option<Turn>,
     pub(super) counts: Counts,
     pub(super) passages: Passages,
-    announced: Option<Announced>,
+    pub(super) announced: Option<Announced>,
     started_ms: u64,
     /// When clients are sent elsewhere next, if this server should have none.
     next_move_ms: u64,
-    stopping: Option<Stopping>,
+    pub(super) stopping: Option<Stopping>,
 }
 
 impl<S: Storage> Replica<S> {
@@ -328,63 +311,6 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    fn on_peer(&mut self, now: Now, from: ServerId, message: PeerMessage) {
-        let outputs = &mut self.outputs;
-        match message {
-            PeerMessage::Hello(mark) => self.node.on_hello(now, from, mark, outputs),
-            PeerMessage::Doubt { node_id, reason } => self.node.on_doubt(&from, node_id, &reason, outputs),
-            PeerMessage::Welcome { cluster_id, founders } => {
-                self.node.on_welcome(&from, cluster_id, founders, outputs);
-            }
-            PeerMessage::Servers { cluster_id, servers } => {
-                if let Heard::News(servers) = self.node.on_servers(&from, cluster_id, servers, outputs) {
-                    self.follow_servers(servers);
-                }
-            }
-            PeerMessage::Join { server_id, node_id } => self.node.on_join(&from, server_id, node_id),
-            PeerMessage::Raft(message) => self.node.on_raft(now, &from, *message),
-            presence @ PeerMessage::Presence { .. } => self.clients.on_peer_presence(now, &from, presence),
-            PeerMessage::Typing { user, room } => {
-                self.with_clients(now, |clients, env| clients.heard_typing(env, &user, &room));
-            }
-            PeerMessage::Forward { node_id, boot, first_seq, commands } => {
-                if let Some(leading) = self.leading.as_mut().filter(|_| self.node.accepts(&from, node_id)) {
-                    let forwarded = Forwarded { node_id, boot, first_seq, commands };
-                    leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
-                }
-            }
-            PeerMessage::RowWanted(key) => self.node.on_row_wanted(now, from, key, outputs),
-            PeerMessage::Row { key, content } => self.node.on_row(now, from, key, content, outputs),
-            // The caller moves the bytes of snapshots and gives `SnapshotReceived`.
-            PeerMessage::SnapshotBegin(_)
-            | PeerMessage::SnapshotChunk { .. }
-            | PeerMessage::SnapshotEnd { .. }
-            | PeerMessage::Report(_) => {}
-        }
-    }
-
-    /// Follows the servers that the log has, if it is ahead of what is known here.
-    pub(super) fn follow_log(&mut self) {
-        let known = self.config.servers.version;
-        if let Some(servers) = self.state.servers().filter(|servers| servers.version > known).cloned() {
-            if servers.entry(&self.config.server_id).is_none() {
-                return self.node.remove("its log says so", &mut self.outputs);
-            }
-            self.follow_servers(servers);
-        }
-    }
-
-    /// The servers are these from now on. Those that are no more among them are told before their links end.
-    fn follow_servers(&mut self, servers: Directory) {
-        let config = ReplicaConfig { servers: servers.clone(), ..ReplicaConfig::clone(&self.config) };
-        self.config = Arc::new(config);
-        self.node.follow_servers(&self.config);
-        if let Some(message) = self.node.servers_message() {
-            self.node.tell_peers(&message, &mut self.outputs);
-        }
-        self.outputs.push(Output::Servers(Box::new(servers)));
-    }
-
     /// Passes on what waits for a leader, or for this server to lead.
     fn drive(&mut self, now: Now) {
         let term = self.node.consensus.term();
@@ -423,35 +349,6 @@ impl<S: Storage> Replica<S> {
         if let Some(question) = self.clients.question(now, Prospect { term, leader, has_own_entry }) {
             self.node.consensus.read_index(question);
         }
-    }
-
-    /// Passes this server's proposals on to the leader, which may be itself.
-    fn pass_on(&mut self, now: Now, leader: NodeId, term: u64) {
-        self.proposals.resend_if_silent(now.mono_ms);
-        let here = leader == self.node.identity.node_id;
-        let leader_server = self.node.server_of(leader).cloned();
-        if !here && leader_server.as_ref().is_none_or(|server| !self.node.is_linked(server)) {
-            return;
-        }
-        let (node_id, boot) = (self.node.identity.node_id, self.node.identity.boot);
-        while let Some((first_seq, commands)) = self.proposals.take_unsent(now.mono_ms, leader, term) {
-            if let Some(leading) = self.leading.as_mut().filter(|_| here) {
-                let forwarded = Forwarded { node_id, boot, first_seq, commands };
-                leading.accept(forwarded, &self.state, agreed_ms(now, &self.node.view));
-            } else if let Some(to) = leader_server.clone() {
-                let message = PeerMessage::Forward { node_id, boot, first_seq, commands };
-                self.outputs.push_at_once(to, message);
-            }
-        }
-    }
-
-    /// Messages of consensus with the peers whose links stand.
-    fn addressed(&self, messages: Vec<RaftMessage>) -> Vec<(ServerId, PeerMessage)> {
-        let to_peer = |message: RaftMessage| {
-            let to = self.node.server_of(message.to).filter(|server| self.node.is_linked(server))?;
-            Some((to.clone(), PeerMessage::Raft(Box::new(message))))
-        };
-        messages.into_iter().filter_map(to_peer).collect()
     }
 
     fn carry_out(&mut self, now: Now, effects: Effects) -> Result<(), StorageError> {
@@ -510,7 +407,7 @@ impl<S: Storage> Replica<S> {
         batch
     }
 
-    fn flush(&mut self, now: Now, remember: bool) -> Result<(), StorageError> {
+    pub(super) fn flush(&mut self, now: Now, remember: bool) -> Result<(), StorageError> {
         let mut batch = self.take_unsaved();
         if remember {
             self.node.remember(now, &mut batch);
@@ -521,46 +418,6 @@ impl<S: Storage> Replica<S> {
     fn release_queries(&mut self) {
         let stored = self.node.consensus.stored_applied().index;
         self.clients.release_queries(stored, &mut self.outputs);
-    }
-
-    fn stop(&mut self, now: Now) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(Stopping { deadline_ms: now.mono_ms + STOP_MS, done: false });
-        if let Some(successor) = self.node.best_successor() {
-            self.node.consensus.transfer(successor);
-            self.counts.handovers += 1;
-        }
-        self.with_clients(now, Clients::send_away);
-    }
-
-    fn finish_stop(&mut self, now: Now) -> Result<(), StorageError> {
-        let Some(stopping) = &self.stopping else { return Ok(()) };
-        let waits = self.node.best_successor().is_some() || self.clients.have_writes();
-        if stopping.done || (waits && now.mono_ms < stopping.deadline_ms) {
-            return Ok(());
-        }
-        // So the next start has nothing to apply again.
-        self.flush(now, false)?;
-        self.clients.close_all(&mut self.outputs);
-        self.stopping = Some(Stopping { deadline_ms: now.mono_ms, done: true });
-        self.outputs.push(Output::Stopped);
-        Ok(())
-    }
-
-    /// Tells the clients which server leads and which live, if that has changed.
-    fn announce(&mut self, now: Now) {
-        // The numbers of clients change all the time; that alone is not announced.
-        let shown = self.config.servers.for_clients().into_iter().map(|server| &server.server_id);
-        let servers = shown.map(|id| (id.clone(), self.node.is_alive(id))).collect();
-        let news = Some(Announced { leader: self.leader(), servers });
-        if self.announced == news {
-            return;
-        }
-        self.announced = news;
-        let said = Said::push(self.server_list(), signature(&self.config, &self.state, now));
-        self.outputs.fan_out(Instruction::SayAll { said });
     }
 
     /// The servers of the cluster, as the log has them or, before it was changed, the configuration.

@@ -17,6 +17,7 @@
 //! | `sweep` | rows that are removed at once and wiped bit by bit |
 //! | `search` | which messages match a search, and the search without an index |
 //! | [`sqlite`] | the real disk: the log, and the database of the state |
+//! | [`reader`] | the database, read beside its writer |
 //! | `state_writer`, `state_thread` | who writes the state, and the thread in which that happens |
 //! | `schema`, `rows`, `transaction`, `checkpoints` | the database |
 //! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
@@ -35,6 +36,7 @@ mod indexing;
 pub mod log_files;
 pub mod memory;
 mod read;
+pub mod reader;
 mod record;
 mod repair;
 mod rows;
@@ -57,7 +59,8 @@ use crate::disk::StorageError;
 pub use image::Kept;
 pub use log_files::check_next_in as check_log_segment;
 pub use memory::{CommitFault, MemoryDisk, MemoryImage, MemoryReader, MemoryStorage};
-pub use sqlite::{LogPlace, Ring, SqliteReader, SqliteStorage};
+pub use reader::SqliteReader;
+pub use sqlite::{LogPlace, Ring, SqliteStorage};
 pub use write::Renew;
 
 /// Why a data folder was not opened.

@@ -33,18 +33,15 @@ use super::{
     bounds::Ends,
     failure::Failure,
     folder::{self, Folder},
-    full_text::{self, SEARCH_TIME, Watch},
     indexing::Indexing,
     log_files::{
         self, Append, Log, SEGMENT_BYTES,
         files::{Files, FolderFiles},
     },
     read::{self, newest_event},
+    reader::SqliteReader,
     repair,
-    rows::While,
     schema::{self, Age},
-    scrub,
-    snapshot::Export,
     state_thread::StateThread,
     state_writer::{Job, Left, Place, Report, StateWriter},
     transaction::{Broken, transaction},
@@ -52,8 +49,8 @@ use super::{
 };
 use crate::{
     disk::{
-        Batch, DamagedRow, EventRange, EventRow, FileId, Found, HardState, InstallError, Loaded, Reader,
-        RoomId, Saved, Scrubbed, Search, Storage, StorageError, collect_events, lowest_since,
+        Batch, DamagedRow, EventRow, HardState, InstallError, Loaded, RoomId, Saved, Storage, StorageError,
+        collect_events, lowest_since,
     },
     protocol::{
         name::ServerId,
@@ -321,9 +318,7 @@ impl SqliteStorage {
     /// # Errors
     /// `Failed` if the database cannot be opened once more.
     pub fn reader(&self) -> Result<SqliteReader, StorageError> {
-        let mut connection = self.place.reader()?;
-        let watch = Watch::over(&mut connection)?;
-        Ok(SqliteReader { connection, watch, place: self.place.clone() })
+        SqliteReader::open(&self.place)
     }
 
     /// Writes what a batch says: first of the log, which is synced, then of the state, or hands that on.
@@ -556,63 +551,5 @@ impl Storage for SqliteStorage {
     ) -> Result<(), InstallError> {
         let kept = HardState { commit: hard_state.commit.max(head.index), ..hard_state };
         self.replace(kept, |writer| writer.install(head, hard_state, content))
-    }
-}
-
-/// A reader of a server's database, for a thread of its own.
-#[derive(Debug)]
-pub struct SqliteReader {
-    connection: Connection,
-    watch: Watch,
-    place: Place,
-}
-
-impl SqliteReader {
-    /// Searches, and ends the search after `time`.
-    ///
-    /// # Errors
-    /// As for [`Reader::search`].
-    pub fn search_within(&self, search: &Search, time: Duration) -> Result<Found, StorageError> {
-        self.at_one_moment(|| full_text::find(&self.connection, &self.watch, search, time))
-    }
-
-    /// Runs several statements in one read transaction.
-    fn at_one_moment<T>(&self, read: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
-        let step = |text| self.connection.prepare_cached(text)?.execute([]).map(drop);
-        step("BEGIN").during("beginning to read")?;
-        let result = read();
-        step("COMMIT").during("ending to read")?;
-        result
-    }
-}
-
-impl Reader for SqliteReader {
-    fn events(&self, room: RoomId, range: &EventRange) -> Result<Vec<EventRow>, StorageError> {
-        self.at_one_moment(|| read::events(&self.connection, room, range))
-    }
-
-    fn first_since(&self, room: RoomId, at_ms: u64) -> Result<Option<u64>, StorageError> {
-        self.at_one_moment(|| read::first_since(&self.connection, room, at_ms))
-    }
-
-    fn search(&self, search: &Search) -> Result<Found, StorageError> {
-        self.search_within(search, SEARCH_TIME)
-    }
-
-    fn chunk(&self, file: FileId, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
-        self.at_one_moment(|| read::chunk(&self.connection, file, number))
-    }
-
-    fn scrub(&self, above: Option<&RowKey>, max_bytes: usize) -> Result<Scrubbed, StorageError> {
-        self.at_one_moment(|| scrub::slice(&self.connection, above, max_bytes))
-    }
-
-    /// The copy is read on a connection of its own as it is asked for, in one read transaction that ends
-    /// when the `Read` is dropped. Until then the WAL cannot start over, so keep it no longer than needed.
-    fn snapshot(&self) -> Result<(SnapshotHead, Box<dyn Read + Send>), StorageError> {
-        let connection = self.place.reader()?;
-        connection.execute_batch("BEGIN").during("beginning a snapshot")?;
-        let export = Export::new(Box::new(connection))?;
-        Ok((export.head().clone(), Box::new(export)))
     }
 }

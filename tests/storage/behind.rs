@@ -16,8 +16,8 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::{seen_state, snapshot_of},
     generator::{Generator, Random, cluster, server_id},
+    seen::{seen_state, snapshot_of},
 };
 
 const NODE: NodeId = NodeId(5);

@@ -16,8 +16,8 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::{seen_data, seen_log, seen_state},
     generator::{Generator, Random, cluster, file_id, server_id},
+    seen::{seen_data, seen_log, seen_state},
 };
 
 const NODE: NodeId = NodeId(5);

@@ -9,7 +9,10 @@ mod generator;
 #[path = "../support/power/mod.rs"]
 mod power;
 mod power_cut;
+mod reading;
+mod removal;
 mod running;
 mod searching;
+mod seen;
 mod twin;
 mod wiping;

@@ -10,9 +10,9 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::{WholeLog, seen_log, seen_state, snapshot_of, whole_log},
     generator::{Generator, Random, cluster, server_id},
     power::{PowerDisk, VFS},
+    seen::{WholeLog, seen_log, seen_state, snapshot_of, whole_log},
 };
 
 const NODE: NodeId = NodeId(5);

@@ -14,8 +14,8 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::seen_data,
     generator::{Generator, cluster, server_id},
+    seen::seen_data,
 };
 
 const NODE: NodeId = NodeId(5);

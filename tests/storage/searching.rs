@@ -14,8 +14,8 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::finish_index,
     generator::{Random, put_meta, server_id},
+    seen::finish_index,
 };
 
 const NODE: NodeId = NodeId(5);

@@ -9,8 +9,8 @@ use syncnet::{
 };
 
 use crate::{
-    conformance::{seen_data, seen_log, seen_state},
     generator::{Generator, Random, cluster, server_id},
+    seen::{seen_data, seen_log, seen_state},
 };
 
 const NODE: NodeId = NodeId(5);

@@ -5,7 +5,10 @@
 mod model;
 mod pins;
 mod rights_model;
+mod script_commands;
+mod script_trace;
 mod scripts;
+mod stored;
 mod unread;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{logins::PendingJob, rates::ConnTraffic};
+use super::{credentials::PendingJob, rates::ConnTraffic};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
 /// A client that resumes sends `create_join` first, and that answer is where it begins.

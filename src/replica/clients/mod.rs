@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `connection` | one connection, and the table of all |
 //! | `requests` | a request comes in: limits, who it is from, and what kind it is |
-//! | `logins` | logins, and all that needs a password hashed |
+//! | `logins` | logins, and the sessions that end |
+//! | `credentials` | requests that wait until a password is hashed or a token drawn |
 //! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
 //! | `reading`, `reads` | requests that change nothing; requests that wait until this server is up to date |
 //! | `doubts` | no final answer by a state that may be old |
@@ -19,6 +20,7 @@
 mod answers;
 mod balance;
 mod connection;
+mod credentials;
 mod doubts;
 mod logins;
 mod presence;
@@ -54,7 +56,7 @@ use crate::{
 use self::{
     balance::Balance,
     connection::{Awaited, Connection, Connections, WriteAnswer},
-    logins::Shares,
+    credentials::Shares,
     presence::Presence,
     rates::Rates,
     reads::Reads,

@@ -31,8 +31,8 @@ use super::{
     super::evidence::evidence,
     Clients, Env,
     connection::{Awaited, FollowUp, Write, WriteAnswer},
+    credentials::Unfinished,
     doubts::Known,
-    logins::Unfinished,
     reads::Waiting,
 };
 

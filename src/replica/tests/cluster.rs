@@ -654,3 +654,8 @@ impl Cluster {
 pub fn applied(cluster: &Cluster, number: usize) -> u64 {
     cluster.replica(number).storage().load().expect("the disk works").applied.index
 }
+
+/// The last entry that a server has applied, whether its rows are written or not.
+pub fn applied_in_memory(cluster: &Cluster, number: usize) -> u64 {
+    cluster.replica(number).status(cluster.now).applied_index
+}

@@ -159,3 +159,28 @@ fn without_a_majority_a_login_is_not_waited_for_for_ever() {
         assert!(cluster.is_closed(3, conn) && cluster.is_read_from(3, conn));
     }
 }
+
+#[test]
+fn a_reserved_place_is_for_operators_and_administrators() {
+    let mut cluster = Cluster::led_by_the_last(1);
+    cluster.open_reserved(1, 1);
+    let ping = r#"{"msg_type":"ping","sender_id":"alice","request_id":"p"}"#;
+    cluster.say(1, 1, &[ping, JOIN, r#"{"msg_type":"login","data":{"username":"alice"}}"#]);
+    cluster.run_ms(40);
+    let heard = cluster.heard(1, 1);
+    assert_eq!(heard[0]["msg_type"], "pong");
+    assert_eq!(field(&heard[1..], "code"), ["overloaded", "overloaded"]);
+    cluster.run_ms(4_900);
+    assert!(!cluster.is_closed(1, 1));
+    cluster.run_ms(100);
+    assert_eq!(field(&cluster.heard(1, 1), "code"), ["overloaded"]);
+    assert!(cluster.is_closed(1, 1));
+
+    // An operator keeps the place.
+    cluster.open_reserved(1, 2);
+    cluster.become_operator(1, 2);
+    cluster.say(1, 2, &[r#"{"msg_type":"users","request_id":"u"}"#]);
+    cluster.run_ms(6_000);
+    assert_eq!(cluster.heard(1, 2).last().unwrap()["msg_type"], "users");
+    assert!(!cluster.is_closed(1, 2));
+}

@@ -4,7 +4,11 @@ use serde_json::Value;
 
 use crate::protocol::status::Role;
 
-use super::{JOIN, applied_in_memory, chat, cluster::Cluster, field};
+use super::{
+    JOIN, chat,
+    cluster::{Cluster, applied_in_memory},
+    field,
+};
 
 const HISTORY: &str = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
 

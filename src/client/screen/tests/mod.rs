@@ -1,7 +1,10 @@
-//! The screen without a terminal: stories that check its wishes, and pictures that are compared with files.
+//! The screen without a terminal: tests that check its wishes, and pictures that are compared with files.
 
+mod composing;
+mod messages;
 mod pictures;
-mod stories;
+mod rooms;
+mod status;
 mod svg;
 mod troubles;
 mod world;

@@ -2,10 +2,7 @@
 
 use ratatui::crossterm::event::KeyCode;
 
-use super::{
-    stories::{current, sends},
-    world::{World, event, message, room},
-};
+use super::world::{World, current, event, message, room, sends};
 use crate::{
     client::{
         screen::{

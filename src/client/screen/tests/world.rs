@@ -324,3 +324,15 @@ pub fn rows(buffer: &Buffer) -> Vec<String> {
         })
         .collect()
 }
+
+pub fn sends(wishes: &[Wish]) -> Vec<(&str, &str)> {
+    let sends = wishes.iter().filter_map(|wish| match wish {
+        Wish::Send { room, body, .. } => Some((room.as_str(), body.as_str())),
+        _ => None,
+    });
+    sends.collect()
+}
+
+pub fn current(world: &World) -> String {
+    world.model.current_room().unwrap().title().to_owned()
+}
