@@ -285,6 +285,21 @@ fn a_selected_message_is_answered_edited_reacted_to_and_deleted() {
 }
 
 #[test]
+fn what_is_offered_is_what_one_may_do() {
+    let mut world = World::team(100, 30);
+    world.ctrl('s');
+    assert!(world.text().contains(" r reply · + react · Esc back "), "{}", world.text());
+    let role = EventKind::Role { username: user("alice"), role: "moderator".into() };
+    world.happens(event("lobby", 13, "bob", 0, role));
+    assert!(world.text().contains(" r reply · + react · p pin · d delete · Esc back "), "{}", world.text());
+    world.key(KeyCode::Esc);
+    // In a conversation of two both may pin.
+    world.alt('4');
+    world.ctrl('s');
+    assert!(world.text().contains(" r reply · + react · p pin · Esc back "), "{}", world.text());
+}
+
+#[test]
 fn a_message_is_pinned_and_the_pin_taken_off() {
     let mut world = World::team(100, 30);
     world.ctrl('s');
