@@ -4,9 +4,15 @@
 /** @typedef {{key: string, mark: string, make: () => HTMLElement|null}} Wanted */
 
 export class Keyed {
-  /** @param {HTMLElement} parent which has no other children */
-  constructor(parent) {
+  /**
+   * @param {HTMLElement} parent which has no other children
+   * @param {((old: HTMLElement, fresh: HTMLElement) => (() => void)|null)|null} [takeOver] gives what is to be
+   *   done once `fresh` stands in the place of `old`; without it the old one stays, and gets the content of the
+   *   fresh one
+   */
+  constructor(parent, takeOver = null) {
     this.parent = parent;
+    this.takeOver = takeOver;
     /** @type {Map<string, {node: HTMLElement, mark: string}>} */
     this.rows = new Map();
   }
@@ -21,12 +27,8 @@ export class Keyed {
     return this.rows.get(key)?.node;
   }
 
-  /**
-   * @param {Wanted[]} wanted from top to bottom
-   * @param {(old: HTMLElement, fresh: HTMLElement) => (() => void)|null} [takeOver] gives what is to be done
-   *   once `fresh` stands in the place of `old`
-   */
-  draw(wanted, takeOver = takeFocus) {
+  /** @param {Wanted[]} wanted from top to bottom */
+  draw(wanted) {
     const keys = new Set(wanted.map(({ key }) => key));
     // First, so that the others need not be moved: a node that moves is laid out anew and loses the focus.
     for (const [key, { node }] of this.rows) if (!keys.has(key)) node.remove();
@@ -37,12 +39,17 @@ export class Keyed {
       let row = this.rows.get(key);
       if (!row || row.mark !== mark) {
         const node = make();
-        const then = row && node ? takeOver(row.node, node) : null;
-        if (then) queueMicrotask(then);
-        if (row && row.node === place) place = row.node.nextSibling;
-        row?.node.remove();
-        if (!node) continue;
-        row = { node, mark };
+        if (row && node && !this.takeOver) {
+          renew(row.node, node);
+          row.mark = mark;
+        } else {
+          const then = row && node ? this.takeOver?.(row.node, node) : null;
+          if (then) queueMicrotask(then);
+          if (row && row.node === place) place = row.node.nextSibling;
+          row?.node.remove();
+          if (!node) continue;
+          row = { node, mark };
+        }
       }
       rows.set(key, row);
       if (row.node === place) place = place.nextSibling;
@@ -52,8 +59,18 @@ export class Keyed {
   }
 }
 
-/** @param {HTMLElement} old @param {HTMLElement} fresh */
-function takeFocus(old, fresh) {
-  if (!old.contains(document.activeElement)) return null;
-  return () => /** @type {HTMLElement|null} */ (fresh.querySelector("a, button"))?.focus();
+/**
+ * Of an entry with one link or button: that keeps the focus and a pointer that is down on it.
+ * @param {HTMLElement} old
+ * @param {HTMLElement} fresh
+ */
+function renew(old, fresh) {
+  old.className = fresh.className;
+  const [target, source] = [old.firstElementChild, fresh.firstElementChild];
+  if (!target || !source) return;
+  for (const { name } of [...target.attributes]) {
+    if (!source.hasAttribute(name)) target.removeAttribute(name);
+  }
+  for (const { name, value } of source.attributes) target.setAttribute(name, value);
+  target.replaceChildren(...source.childNodes);
 }

@@ -38,7 +38,7 @@ export class MembersPane {
 
   #draw() {
     const { chat } = this;
-    const members = chat.members.get(keyOf(chat.current ?? "")) ?? this.#both();
+    const members = this.#members();
     for (const { state, head, entries, section } of this.groups) {
       const here = members.filter((member) => chat.presenceOf(member.username) === state);
       here.sort((a, b) => a.username.localeCompare(b.username, undefined, { sensitivity: "base" }));
@@ -71,7 +71,7 @@ export class MembersPane {
       { class: `member ${state}` },
       h(
         "button",
-        { type: "button", class: "member-button", onclick: () => this.#menu(member) },
+        { type: "button", class: "member-button", onclick: () => this.#menu(member.username) },
         avatar(member.username),
         h("span", { class: `dot ${state}`, "aria-hidden": "true" }),
         h("bdi", { class: "member-name" }, clean(member.username)),
@@ -83,10 +83,16 @@ export class MembersPane {
     );
   }
 
-  /** @param {Member} member */
-  #menu(member) {
+  /** @returns {Member[]} */
+  #members() {
+    return this.chat.members.get(keyOf(this.chat.current ?? "")) ?? this.#both();
+  }
+
+  /** @param {string} username */
+  #menu(username) {
     const { chat, actions } = this;
-    const { username } = member;
+    const member = this.#members().find((one) => one.username === username);
+    if (!member) return;
     const room = chat.current ?? "";
     const info = chat.info(room);
     const isMe = keyOf(username) === keyOf(chat.me);

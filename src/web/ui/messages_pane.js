@@ -48,7 +48,7 @@ export class MessagesPane {
       "Newest messages",
     );
     this.element = h("div", { class: "log-frame" }, this.log, this.toEnd);
-    this.rows = new Keyed(this.log);
+    this.rows = new Keyed(this.log, takeAttention);
     this.part = new DrawnPart();
     /** At which ends the next picture has more of the loaded events. */
     this.grows = { older: false, newer: false };
@@ -284,7 +284,7 @@ export class MessagesPane {
     const { chat, log } = this;
     const isFollowing = chat.isAtBottom;
     const anchor = isFollowing ? null : this.#anchor();
-    this.rows.draw(this.#wanted(), takeAttention);
+    this.rows.draw(this.#wanted());
     this.#restoreTab();
     const timeline = chat.timeline(chat.current ?? "");
     if (this.goal !== null && timeline && (!timeline.isEmpty || this.rows.rows.size > 0)) this.#reach();
