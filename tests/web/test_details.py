@@ -301,3 +301,33 @@ def test_no_majority_and_no_server_are_two_things(cluster, people):
     cluster.start_all()
     expect(rob.message("is anybody there")).to_have_attribute("data-seq", PLACE, timeout=40_000)
     expect(rob.status()).to_contain_text("Connected to server")
+
+
+def test_a_click_counts_although_the_lists_are_drawn_anew_under_it(shared_cluster, people):
+    ivo = people("ivo").enter(shared_cluster.url(0)).join("press-other").join("press-here")
+    line = Line(shared_cluster, 1, "jule")
+    line.ask("create_join", room="press-other")
+    line.ask("create_join", room="press-here")
+    mouse = ivo.page.mouse
+    rooms = ivo.page.get_by_role("navigation", name="Rooms")
+    members = ivo.page.get_by_role("complementary", name="Members")
+
+    def press(target):
+        expect(target).to_be_visible()
+        box = target.bounding_box()
+        mouse.move(box["x"] + 20, box["y"] + box["height"] / 2)
+        mouse.down()
+
+    press(members.get_by_role("button", name="jule"))
+    Line(shared_cluster, 2, "kurt").ask("create_join", room="press-here")
+    expect(members.get_by_role("button", name="kurt")).to_be_visible()
+    mouse.up()
+    expect(ivo.page.get_by_role("dialog", name="jule")).to_be_visible()
+    ivo.page.keyboard.press("Escape")
+    # Also in the very room that one goes to.
+    press(rooms.get_by_role("link", name=re.compile("^press-other")))
+    line.ask("chat", room="press-other", body="a new one", client_msg_id="press")
+    expect(rooms.get_by_role("link", name=re.compile("press-other.*1 unread"))).to_be_visible()
+    mouse.up()
+    expect(ivo.page.get_by_role("heading", name="press-other")).to_be_visible()
+    line.close()

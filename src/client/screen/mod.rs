@@ -14,6 +14,7 @@
 pub mod keys;
 pub mod model;
 pub mod news;
+mod palette;
 mod preferences_file;
 mod session;
 mod shell;

@@ -9,7 +9,7 @@ use std::{
 
 use ratatui::{
     Terminal,
-    backend::{Backend, CrosstermBackend},
+    backend::Backend,
     buffer::Buffer,
     crossterm::{
         cursor::{Hide, Show},
@@ -26,6 +26,7 @@ use ratatui::{
 
 use super::{
     model::Model,
+    palette::PaletteBackend,
     uneven::{self, UnevenRows},
     view::{self, Link, text::one_line},
 };
@@ -35,7 +36,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while the program has it. Dropping this restores it.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<PaletteBackend<Stdout>>,
     /// The web addresses of the last picture.
     links: Vec<Link>,
     uneven: UnevenRows,
@@ -51,7 +52,7 @@ impl Screen {
             restore();
             report(info);
         }));
-        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        let terminal = Terminal::new(PaletteBackend::new(stdout()))?;
         // The console of Linux and old multiplexers print sequences that they do not know.
         let term = env::var("TERM").unwrap_or_default();
         let has_links = !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad));

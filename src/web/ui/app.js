@@ -1,6 +1,7 @@
 // The page after the login: its parts, and what connects them.
 import { keyOf, partner, roomTitle } from "../core/names.js";
 import { plain } from "../model/markdown.js";
+import { may } from "../model/rights.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
 import { Composer } from "./composer.js";
@@ -252,6 +253,7 @@ export class App {
 
   #editLast() {
     const items = this.chat.timeline(this.chat.current ?? "")?.items ?? [];
+    if (!may(this.chat.info(this.chat.current ?? ""), "Edit")) return;
     const own = items.findLast((item) =>
       item.kind === "message" && !item.deleted && keyOf(item.author) === keyOf(this.chat.me)
     );
@@ -307,6 +309,8 @@ export class App {
       hasNews,
       info?.topic,
       info?.isPrivate,
+      info?.role,
+      info?.archived,
       pins,
       other && chat.presenceOf(other),
       info !== null,
@@ -343,7 +347,7 @@ export class App {
         icon("pin"),
         `${pins} pinned`,
       ),
-      info !== null && other === null &&
+      may(info, "Invite") &&
       iconButton("invite", "Invite", { onclick: () => inviteDialog(chat) }),
       info !== null && iconButton("info", "About this room", {
         onclick: () => roomDialog(chat, { onChange: () => this.rooms.render() }),

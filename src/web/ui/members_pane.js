@@ -1,9 +1,11 @@
 // The members of the open room, and what the user can do with them.
 import { keyOf, partner } from "../core/names.js";
+import { may, outranks } from "../model/rights.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
 import { confirm, field, form, openDialog } from "./dialog.js";
-import { fill, h, hiddenText } from "./dom.js";
+import { h, hiddenText } from "./dom.js";
+import { Keyed } from "./keyed.js";
 
 /**
  * @typedef {import("../model/chat.js").Chat} Chat
@@ -20,7 +22,15 @@ export class MembersPane {
   constructor(chat, actions) {
     this.chat = chat;
     this.actions = actions;
-    this.element = h("aside", { class: "members", "aria-label": "Members" });
+    this.groups = STATES.map((state) => {
+      const [head, list] = [h("h2"), h("ul")];
+      return { state, head, entries: new Keyed(list), section: h("section", { hidden: true }, head, list) };
+    });
+    this.element = h(
+      "aside",
+      { class: "members", "aria-label": "Members" },
+      ...this.groups.map(({ section }) => section),
+    );
     chat.on("members", () => this.#draw());
     chat.on("room", () => this.#draw());
     this.#draw();
@@ -28,20 +38,19 @@ export class MembersPane {
 
   #draw() {
     const { chat } = this;
-    const members = chat.members.get(keyOf(chat.current ?? "")) ?? this.#both();
-    const groups = STATES.map((state) => {
+    const members = this.#members();
+    for (const { state, head, entries, section } of this.groups) {
       const here = members.filter((member) => chat.presenceOf(member.username) === state);
       here.sort((a, b) => a.username.localeCompare(b.username, undefined, { sensitivity: "base" }));
-      if (!here.length) return null;
-      const title = state[0].toUpperCase() + state.slice(1);
-      return h(
-        "section",
-        {},
-        h("h2", {}, `${title} — ${here.length}`),
-        h("ul", {}, ...here.map((member) => this.#entry(member, state))),
-      );
-    });
-    fill(this.element, ...groups);
+      section.hidden = here.length === 0;
+      const title = `${state[0].toUpperCase()}${state.slice(1)} — ${here.length}`;
+      if (head.textContent !== title) head.textContent = title;
+      entries.draw(here.map((member) => ({
+        key: keyOf(member.username),
+        mark: JSON.stringify([member.username, member.role, member.bot, member.created_by]),
+        make: () => this.#entry(member, state),
+      })));
+    }
   }
 
   /** The two of a direct conversation that has no message yet. @returns {Member[]} */
@@ -62,7 +71,7 @@ export class MembersPane {
       { class: `member ${state}` },
       h(
         "button",
-        { type: "button", class: "member-button", onclick: () => this.#menu(member) },
+        { type: "button", class: "member-button", onclick: () => this.#menu(member.username) },
         avatar(member.username),
         h("span", { class: `dot ${state}`, "aria-hidden": "true" }),
         h("bdi", { class: "member-name" }, clean(member.username)),
@@ -74,14 +83,20 @@ export class MembersPane {
     );
   }
 
-  /** @param {Member} member */
-  #menu(member) {
+  /** @returns {Member[]} */
+  #members() {
+    return this.chat.members.get(keyOf(this.chat.current ?? "")) ?? this.#both();
+  }
+
+  /** @param {string} username */
+  #menu(username) {
     const { chat, actions } = this;
-    const { username } = member;
+    const member = this.#members().find((one) => one.username === username);
+    if (!member) return;
     const room = chat.current ?? "";
-    const mine = chat.info(room)?.role ?? "";
+    const info = chat.info(room);
     const isMe = keyOf(username) === keyOf(chat.me);
-    const mayModerate = !isMe && (mine === "owner" || mine === "moderator") && !room.startsWith("@");
+    const mayModerate = !isMe && may(info, "Kick") && outranks(info?.role ?? "", member.role);
     openDialog(username, (close) => {
       /** @param {string} text @param {() => void} act */
       const item = (text, act, danger = false) =>
@@ -130,7 +145,7 @@ export class MembersPane {
           "div",
           { class: "menu" },
           h("h3", {}, "Keep order"),
-          mine === "owner" ? roleForm(member, setRole) : "",
+          may(info, "SetRole") ? roleForm(member, setRole) : "",
           member.role === "muted"
             ? item("Let speak again", moderate("unmute"))
             : item("Mute for an hour", moderate("mute", { seconds: 3600 })),

@@ -2,9 +2,10 @@
 import { keyOf } from "../core/names.js";
 import { EMOJI, QUICK } from "../model/emoji.js";
 import { plain } from "../model/markdown.js";
+import { may } from "../model/rights.js";
 import { clean, counted, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
-import { h, hiddenText, icon, iconButton } from "./dom.js";
+import { append, h, hiddenText, icon, iconButton } from "./dom.js";
 import { fileCard } from "./file_card.js";
 import { richText } from "./rich_text.js";
 
@@ -34,8 +35,6 @@ function people(chat, mentions) {
 export function messageNode(item, { chat, actions, isContinued, isEditing, pins }) {
   const isOwn = keyOf(item.author) === keyOf(chat.me);
   const isPinned = pins.includes(item.seq);
-  const role = chat.info(chat.current ?? "")?.role;
-  const mayDelete = isOwn || role === "owner" || role === "moderator";
   const name = clean(item.displayName ?? item.author);
   const isForMe = chat.isMentioned(item.mentions) && !isOwn;
   const classes = ["message", isContinued && "continued", isForMe && "for-me", isPinned && "pinned"];
@@ -54,7 +53,7 @@ export function messageNode(item, { chat, actions, isContinued, isEditing, pins 
     ),
   );
   if (!item.deleted && !isEditing) {
-    article.appendChild(toolbar(item, { actions, isOwn, mayDelete, isPinned }));
+    article.appendChild(toolbar(item, { actions, room: chat.info(chat.current ?? ""), isOwn, isPinned }));
   }
   return article;
 }
@@ -131,6 +130,7 @@ function reactions(item, chat, actions) {
       {
         type: "button",
         class: "reaction",
+        disabled: !may(chat.info(chat.current ?? ""), "React"),
         "aria-pressed": String(isMine),
         title: [...names].join(", "),
         tabIndex: -1,
@@ -144,24 +144,27 @@ function reactions(item, chat, actions) {
 
 /**
  * @param {Item} item
- * @param {{actions: Actions, isOwn: boolean, mayDelete: boolean, isPinned: boolean}} context
+ * @param {{actions: Actions, room: import("../model/chat.js").RoomInfo|null, isOwn: boolean, isPinned: boolean}} context
  */
-function toolbar(item, { actions, isOwn, mayDelete, isPinned }) {
+function toolbar(item, { actions, room, isOwn, isPinned }) {
   const bar = h("div", { class: "actions", role: "group", "aria-label": "Actions" });
   const react = iconButton("react", "React", {
     tabIndex: -1,
     "aria-expanded": "false",
     onclick: () => togglePicker(bar, react, (emoji) => actions.react(item, emoji)),
   });
-  bar.append(
-    iconButton("reply", "Reply", { tabIndex: -1, onclick: () => actions.reply(item) }),
-    react,
-    ...(isOwn ? [iconButton("edit", "Edit", { tabIndex: -1, onclick: () => actions.edit(item) })] : []),
-    iconButton("pin", isPinned ? "Unpin" : "Pin", { tabIndex: -1, onclick: () => actions.pin(item) }),
-    ...(mayDelete
-      ? [iconButton("trash", "Delete", { tabIndex: -1, onclick: () => actions.remove(item) })]
-      : []),
-  );
+  const button = (
+    /** @type {Parameters<typeof iconButton>[0]} */ sign,
+    /** @type {string} */ name,
+    /** @type {(item: Item) => void} */ act,
+  ) => iconButton(sign, name, { tabIndex: -1, onclick: () => act(item) });
+  append(bar, [
+    may(room, "Say") && button("reply", "Reply", actions.reply),
+    may(room, "React") && react,
+    isOwn && may(room, "Edit") && button("edit", "Edit", actions.edit),
+    may(room, "Pin") && button("pin", isPinned ? "Unpin" : "Pin", actions.pin),
+    may(room, isOwn ? "DeleteOwn" : "DeleteOthers") && button("trash", "Delete", actions.remove),
+  ]);
   return bar;
 }
 

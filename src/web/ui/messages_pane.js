@@ -1,23 +1,29 @@
 // The conversation: a bounded window of messages that follows the newest one, or stays at the reader's place.
 import { keyOf, partner } from "../core/names.js";
+import { DrawnPart } from "../model/drawn_part.js";
+import { may } from "../model/rights.js";
 import { dayOf, dayText } from "../model/text.js";
 import { h, icon } from "./dom.js";
+import { Keyed } from "./keyed.js";
 import { eventNode, messageNode, waitingNode } from "./message.js";
 
 /**
  * @typedef {import("../model/chat.js").Chat} Chat
  * @typedef {import("../model/timeline.js").Item} Item
- * @typedef {{node: HTMLElement, mark: string}} Row
  */
 
 /** So near to an end more is loaded, in pixels. */
 const NEAR = 700;
-/** A drawing that takes no longer than this goes unnoticed. */
+/** A picture that takes no longer than this goes unnoticed. */
 const FRAME_MS = 16;
+/** After a slower one, so many times as long is left for typing before the next. */
+const PAUSE = 2;
+/** No row is lower, in pixels. */
+const ROW = 24;
+/** So many rows more than are in view are drawn in any case, so that there is somewhere to scroll to. */
+const SPARE = 8;
 /** So near to the bottom the newest message counts as in view. */
 const AT_BOTTOM = 48;
-/** Events shown above the newest one while following it; scrolling up shows the rest of the window. */
-const FOLLOWED = 120;
 /** Messages of one author in so short a time stand together. */
 const TOGETHER_MS = 5 * 60_000;
 
@@ -42,8 +48,10 @@ export class MessagesPane {
       "Newest messages",
     );
     this.element = h("div", { class: "log-frame" }, this.log, this.toEnd);
-    /** @type {Map<string, Row>} */
-    this.rows = new Map();
+    this.rows = new Keyed(this.log, takeAttention);
+    this.part = new DrawnPart();
+    /** At which ends the next picture has more of the loaded events. */
+    this.grows = { older: false, newer: false };
     /** @type {number|"unread"|"end"|null} The place to go to once it is loaded. */
     this.goal = "unread";
     this.editing = 0;
@@ -54,12 +62,9 @@ export class MessagesPane {
     /** @type {HTMLElement|undefined} The one message that the Tab key reaches. */
     this.reachable = undefined;
     this.scheduled = false;
-    /** When the last picture was done, and how long it took. */
-    this.drawnAt = 0;
-    this.drawMs = 0;
+    /** The next picture comes no sooner. */
+    this.drawsAgainAt = 0;
     this.isLoading = false;
-    /** Whether all of the window stands in the log. */
-    this.isWhole = true;
     /** The last known position of the log: only a reader who scrolls up stops following. */
     this.lastTop = 0;
     this.log.addEventListener("scroll", () => this.#readerScrolled(), { passive: true });
@@ -81,7 +86,7 @@ export class MessagesPane {
     this.editing = 0;
     this.isEditorNew = this.wasAtBottom = false;
     this.rows.clear();
-    this.log.replaceChildren();
+    this.part = new DrawnPart();
     this.chat.isAtBottom = true;
     this.render();
   }
@@ -90,15 +95,16 @@ export class MessagesPane {
     if (this.scheduled) return;
     this.scheduled = true;
     const draw = () =>
-      requestAnimationFrame(() => {
+      requestAnimationFrame((began) => {
         this.scheduled = false;
-        const began = performance.now();
         this.#draw();
-        this.drawnAt = performance.now();
-        this.drawMs = this.drawnAt - began;
+        // With what the browser does for the picture afterwards.
+        afterPaint(() => {
+          const tookMs = performance.now() - began;
+          if (tookMs > FRAME_MS) this.drawsAgainAt = performance.now() + PAUSE * tookMs;
+        });
       });
-    // A slow drawing leaves as much time for typing before the next one.
-    const pause = this.drawMs > FRAME_MS ? this.drawnAt + this.drawMs - performance.now() : 0;
+    const pause = this.drawsAgainAt - performance.now();
     if (pause > 0) setTimeout(draw, pause);
     else draw();
   }
@@ -109,7 +115,9 @@ export class MessagesPane {
     const timeline = room && this.chat.timeline(room);
     if (!room || !timeline) return;
     if (!timeline.bySeq.has(seq)) await this.chat.showAround(room, seq);
-    this.goal = seq;
+    const isKept = timeline.bySeq.has(seq);
+    if (!isKept) this.chat.emit("notice", { text: "That message is not kept any more.", isError: true });
+    this.goal = isKept ? seq : "end";
     this.render();
   }
 
@@ -156,34 +164,66 @@ export class MessagesPane {
     this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** What is to be shown, from top to bottom. @returns {{key: string, mark: string, make: () => HTMLElement|null}[]} */
+  /**
+   * Chooses the part of the loaded events that is drawn.
+   * @param {Item[]} items
+   */
+  #choosePart(items) {
+    const { chat, part, grows } = this;
+    this.grows = { older: false, newer: false };
+    const place = this.#goalPlace(items);
+    if (place >= 0) return part.around(items, place);
+    const isFollowing = this.editing === 0 && (this.goal === null ? chat.isAtBottom : true);
+    if (!isFollowing) return part.stay(items, grows);
+    const screen = Math.ceil(this.log.clientHeight / ROW) + SPARE;
+    if (part.follow(items, screen)) this.render();
+  }
+
+  /** The place of the event that is to be in view; -1 if that is the newest. @param {Item[]} items */
+  #goalPlace(items) {
+    const { chat, goal } = this;
+    if (this.editing > 0) return items.findIndex((item) => item.seq === this.editing);
+    if (goal === "unread" && chat.unreadFrom > 0) return items.findIndex((item) => this.#isUnread(item));
+    return typeof goal === "number" ? items.findIndex((item) => item.seq === goal) : -1;
+  }
+
+  /** Whether the line of unread messages stands above it. @param {Item} item */
+  #isUnread(item) {
+    return item.seq >= this.chat.unreadFrom && keyOf(item.author) !== keyOf(this.chat.me);
+  }
+
+  /** What is to be shown, from top to bottom. */
   #wanted() {
     const { chat, actions } = this;
     const room = chat.current ?? "";
     const timeline = chat.timeline(room);
-    /** @type {{key: string, mark: string, make: () => HTMLElement|null}[]} */
+    /** @type {import("./keyed.js").Wanted[]} */
     const wanted = [];
     if (!timeline) return wanted;
-    const { pins } = timeline;
+    const { pins, items } = timeline;
+    this.#choosePart(items);
+    const { from, to, isFromStart, isToEnd } = this.part;
     const now = Date.now();
-    if (timeline.isEmpty && !chat.info(room)) {
+    const info = chat.info(room);
+    /** What is offered with a message depends on it. */
+    const rights = info ? `${info.role} ${info.archived} ${info.isPrivate}` : "";
+    if (timeline.isEmpty && !info) {
       const isDirect = partner(room, chat.me) !== null;
       const make = () => isDirect ? startNode(room, chat.me) : enteringNode(room);
       wanted.push({ key: "begin", mark: room, make });
     }
-    const isFollowing = chat.isAtBottom && this.goal === null && this.editing === 0;
-    const items = isFollowing ? timeline.items.slice(-FOLLOWED) : timeline.items;
-    this.isWhole = items.length === timeline.items.length;
-    if (timeline.isAtStart && !timeline.isEmpty && this.isWhole) {
+    if (timeline.isAtStart && !timeline.isEmpty && isFromStart) {
       wanted.push({ key: "start", mark: room, make: () => startNode(room, chat.me) });
     }
-    let day = 0;
+    /** What stands above the part: a row looks the same wherever the part begins. @type {Item|undefined} */
+    const above = items[from - 1];
+    let day = above ? dayOf(above.at) : 0;
     /** @type {{author: string, at: number}|null} */
-    let before = null;
-    let isUnreadShown = chat.unreadFrom === 0;
+    let before = above?.kind === "message" ? above : null;
+    let isUnreadShown = chat.unreadFrom === 0 || items.slice(0, from).some((item) => this.#isUnread(item));
     /** Those who have come one after the other stand in one line. @type {Item[]} */
     let came = [];
-    for (const item of items) {
+    for (const item of items.slice(from, to)) {
       const itemDay = dayOf(item.at);
       if (itemDay !== day) {
         const text = dayText(item.at, now);
@@ -192,7 +232,7 @@ export class MessagesPane {
         before = null;
         came = [];
       }
-      if (!isUnreadShown && item.seq >= chat.unreadFrom && keyOf(item.author) !== keyOf(chat.me)) {
+      if (!isUnreadShown && this.#isUnread(item)) {
         wanted.push({ key: "unread", mark: "", make: () => lineNode("unread-line", "New") });
         isUnreadShown = true;
         before = null;
@@ -216,7 +256,7 @@ export class MessagesPane {
       // What is typed into it stays, whatever happens to the message meanwhile.
       const mark = isEditing
         ? "edited"
-        : `${item.revision} ${isContinued} ${pins.includes(item.seq)} ${answered(item, timeline)}`;
+        : `${item.revision} ${isContinued} ${pins.includes(item.seq)} ${rights} ${answered(item, timeline)}`;
       wanted.push({
         key: String(item.seq),
         mark,
@@ -224,7 +264,7 @@ export class MessagesPane {
       });
       before = item;
     }
-    if (timeline.isAtEnd || timeline.isEmpty) {
+    if (isToEnd && (timeline.isAtEnd || timeline.isEmpty)) {
       for (const message of chat.waiting(room)) {
         const isContinued = before !== null && keyOf(before.author) === keyOf(chat.me);
         const part = chat.outbox.progress.get(message.id) ?? 0;
@@ -244,41 +284,16 @@ export class MessagesPane {
     const { chat, log } = this;
     const isFollowing = chat.isAtBottom;
     const anchor = isFollowing ? null : this.#anchor();
-    this.#reconcile();
+    this.rows.draw(this.#wanted());
+    this.#restoreTab();
     const timeline = chat.timeline(chat.current ?? "");
-    if (this.goal !== null && timeline && (!timeline.isEmpty || this.rows.size > 0)) this.#reach();
+    if (this.goal !== null && timeline && (!timeline.isEmpty || this.rows.rows.size > 0)) this.#reach();
     else if (isFollowing) this.#toBottom();
     else if (anchor) log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     if (this.isEditorNew) this.#beginEdit();
-    this.#restoreTab();
     this.#looked();
     // Late layout, such as of the first emoji, must not push the newest message out of view.
     if (chat.isAtBottom) requestAnimationFrame(() => this.chat.isAtBottom && this.#toBottom());
-  }
-
-  #reconcile() {
-    const wanted = this.#wanted();
-    /** @type {Map<string, Row>} */
-    const rows = new Map();
-    /** @type {ChildNode|null} */
-    let place = this.log.firstChild;
-    for (const { key, mark, make } of wanted) {
-      let row = this.rows.get(key);
-      if (!row || row.mark !== mark) {
-        const node = make();
-        if (!node) continue;
-        const attention = row ? takeAttention(row.node, node) : null;
-        if (attention) queueMicrotask(attention);
-        if (row && row.node === place) place = row.node.nextSibling;
-        row?.node.remove();
-        row = { node, mark };
-      }
-      rows.set(key, row);
-      if (row.node === place) place = place.nextSibling;
-      else this.log.insertBefore(row.node, place);
-    }
-    for (const [key, { node }] of this.rows) if (!rows.has(key)) node.remove();
-    this.rows = rows;
   }
 
   /** The first message in view, and where it stands. */
@@ -300,12 +315,12 @@ export class MessagesPane {
       this.#toBottom();
       chat.isAtBottom = true;
     } else if (goal === "unread") {
-      const line = this.rows.get("unread")?.node;
+      const line = this.rows.node("unread");
       chat.isAtBottom = !line && Boolean(chat.timeline(chat.current ?? "")?.isAtEnd);
       if (line) log.scrollTop = Math.max(0, line.offsetTop - log.clientHeight / 4);
       else this.#toBottom();
     } else {
-      const node = this.rows.get(String(goal))?.node;
+      const node = this.rows.node(String(goal));
       if (!node) return;
       chat.isAtBottom = false;
       log.scrollTop = Math.max(0, node.offsetTop - log.clientHeight / 3);
@@ -341,14 +356,21 @@ export class MessagesPane {
     const timeline = chat.timeline(room);
     if (!timeline) return;
     const below = this.#below();
-    if (!timeline.isAtEnd) chat.isAtBottom = false;
+    const { part } = this;
+    if (!timeline.isAtEnd || !part.isToEnd) chat.isAtBottom = false;
     else if (below < AT_BOTTOM) chat.isAtBottom = true;
-    this.toEnd.hidden = chat.isAtBottom || below < log.clientHeight / 2 && timeline.isAtEnd;
+    this.toEnd.hidden = chat.isAtBottom || below < log.clientHeight / 2 && timeline.isAtEnd && part.isToEnd;
     this.#read();
+    const [isNearTop, isNearEnd] = [log.scrollTop < NEAR, below < NEAR];
+    this.grows = {
+      older: isNearTop && !part.isFromStart,
+      newer: isNearEnd && !part.isToEnd,
+    };
+    if (!chat.isAtBottom && (this.grows.older || this.grows.newer)) this.render();
     if (this.isLoading || timeline.isEmpty) return;
-    const load = log.scrollTop < NEAR && this.isWhole && !timeline.isAtStart
+    const load = isNearTop && part.isFromStart && !timeline.isAtStart
       ? chat.loadOlder(room)
-      : below < NEAR && !timeline.isAtEnd
+      : isNearEnd && part.isToEnd && !timeline.isAtEnd
       ? chat.loadNewer(room)
       : null;
     if (!load) return;
@@ -425,11 +447,14 @@ export class MessagesPane {
     const item = this.chat.timeline(this.chat.current ?? "")?.bySeq.get(Number(nodes[at].dataset.seq));
     if (!item || item.deleted) return;
     const isOwn = keyOf(item.author) === keyOf(this.chat.me);
-    const act =
-      { r: this.actions.reply, e: isOwn ? this.actions.edit : null, p: this.actions.pin }[event.key];
-    if (act) {
+    const room = this.chat.info(this.chat.current ?? "");
+    /** @type {{[key: string]: [import("../model/rights.js").Permission, (item: Item) => void]}} */
+    const acts = { r: ["Say", this.actions.reply], p: ["Pin", this.actions.pin] };
+    if (isOwn) acts.e = ["Edit", this.actions.edit];
+    const [permission, act] = acts[event.key] ?? [];
+    if (permission && may(room, permission)) {
       event.preventDefault();
-      act(item);
+      act?.(item);
     }
   }
 
@@ -455,6 +480,13 @@ export class MessagesPane {
     this.render();
     this.log.dispatchEvent(new CustomEvent("leave", { bubbles: true }));
   }
+}
+
+/** Once the browser has painted the frame. @param {() => void} then */
+function afterPaint(then) {
+  const channel = new MessageChannel();
+  channel.port1.onmessage = then;
+  channel.port2.postMessage(null);
 }
 
 /**

@@ -1,6 +1,7 @@
 // The dialog of the open room: its topic, its pins, and what its moderators may change.
 import { partner } from "../core/names.js";
 import { plain } from "../model/markdown.js";
+import { may } from "../model/rights.js";
 import { counted, timeText } from "../model/text.js";
 import { choice, confirm, field, form, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
@@ -17,7 +18,6 @@ export function roomDialog(chat, { onChange }) {
   const info = chat.info(room);
   if (!info) return;
   const isDirect = partner(room, chat.me) !== null;
-  const isKeeper = info.role === "owner" || info.role === "moderator";
   const quiet = h("input", {
     type: "checkbox",
     checked: isMuted(room),
@@ -34,16 +34,16 @@ export function roomDialog(chat, { onChange }) {
         ? "A direct conversation: only the two of you see it."
         : `${info.isPrivate ? "A private room" : "A public room"}, ${
           counted(info.memberCount || 1, "member")
-        }. You are ${info.role}.`,
+        }. You are ${info.role}.${info.archived ? " It is archived: nothing in it can be changed." : ""}`,
     ),
     choice("Quiet: no notifications from here", quiet),
-    isKeeper && !isDirect && topicForm(chat, info, close),
-    isKeeper && !isDirect && unbanForm(chat, room),
-    info.role === "owner" && !isDirect && ownerForm(chat, info, close),
+    may(info, "Topic") && topicForm(chat, info, close),
+    may(info, "Ban") && unbanForm(chat, room),
+    may(info, "Configure") && ownerForm(chat, info, close),
     !isDirect && h(
       "div",
       { class: "menu" },
-      h("button", {
+      may(info, "Leave") && h("button", {
         type: "button",
         class: "wide danger",
         onclick: () => {
@@ -56,21 +56,20 @@ export function roomDialog(chat, { onChange }) {
           );
         },
       }, "Leave the room"),
-      info.role === "owner"
-        ? h("button", {
-          type: "button",
-          class: "wide danger",
-          onclick: () => {
-            close();
-            const text =
-              `All messages and files of ${room} are deleted for everybody. This cannot be undone.`;
-            confirm("Delete the room", text, "Delete the room for ever", () =>
-              chat.ask("delete_room", { room }).then((answer) =>
-                answer && chat.refreshRooms()
-              ));
-          },
-        }, "Delete the room")
-        : "",
+      may(info, "DeleteRoom") && h("button", {
+        type: "button",
+        class: "wide danger",
+        onclick: () => {
+          close();
+          const text = `All messages and files of ${room} are deleted for everybody. This cannot be undone.`;
+          confirm(
+            "Delete the room",
+            text,
+            "Delete the room for ever",
+            () => chat.ask("delete_room", { room }).then((answer) => answer && chat.refreshRooms()),
+          );
+        },
+      }, "Delete the room"),
     ),
   ]);
 }
@@ -142,7 +141,7 @@ function ownerForm(chat, info, close) {
       if (slow.value !== "") settings.slow_s = Number(slow.value);
       change(chat, close, "room_settings", settings);
     }),
-    form([
+    may(info, "Rename") && form([
       field("New name", name),
       h("button", { type: "submit" }, "Rename"),
     ], () => change(chat, close, "rename_room", { room, name: name.value.trim() })),

@@ -1,7 +1,8 @@
 // The list at the left: rooms and direct conversations, with their unread messages.
 import { keyOf, partner } from "../core/names.js";
 import { counted } from "../model/text.js";
-import { fill, h, hiddenText, icon } from "./dom.js";
+import { h, hiddenText, icon } from "./dom.js";
+import { Keyed } from "./keyed.js";
 import { isMuted } from "./preferences.js";
 import { hrefOf } from "./route.js";
 
@@ -14,11 +15,16 @@ export class RoomsPane {
    */
   constructor(chat, { onJoin }) {
     this.chat = chat;
-    this.list = h("div", { class: "rooms-list" });
+    this.sections = [section("Rooms", "rooms-head"), section("Direct", "direct-head")];
+    const list = h(
+      "div",
+      { class: "rooms-list" },
+      ...this.sections.flatMap(({ head, list }) => [head, list]),
+    );
     this.element = h(
       "nav",
       { class: "rooms", "aria-label": "Rooms" },
-      this.list,
+      list,
       h("button", { type: "button", class: "quiet wide", onclick: onJoin }, icon("plus"), "Join or create"),
     );
     chat.on("rooms", () => this.render());
@@ -38,78 +44,75 @@ export class RoomsPane {
 
   #draw() {
     const { chat } = this;
-    const listed = chat.listed();
+    const all = chat.listed().map((info) => this.#entry(info));
     // A direct conversation that has no message yet is only here.
     const current = chat.current;
-    const isNew = current?.startsWith("@") && !chat.info(current);
-    const rooms = listed.filter((info) => !info.name.startsWith("@"));
-    const direct = listed.filter((info) => info.name.startsWith("@"));
-    const focused = document.activeElement instanceof HTMLElement
-      ? document.activeElement.dataset.room
-      : null;
-    fill(
-      this.list,
-      rooms.length > 0 && h("h2", { id: "rooms-head" }, "Rooms"),
-      rooms.length > 0 &&
-        h("ul", { "aria-labelledby": "rooms-head" }, ...rooms.map((info) => this.#entry(info))),
-      (direct.length > 0 || isNew) && h("h2", { id: "direct-head" }, "Direct"),
-      (direct.length > 0 || isNew) &&
-        h(
-          "ul",
-          { "aria-labelledby": "direct-head" },
-          ...direct.map((info) => this.#entry(info)),
-          isNew && current !== null && this.#newDirect(current),
-        ),
-    );
-    if (focused) {
-      const again = [...this.list.querySelectorAll("a")].find((link) => link.dataset.room === focused);
-      again?.focus();
+    if (current?.startsWith("@") && !chat.info(current)) all.push(this.#newDirect(current));
+    for (const [at, { head, list, entries }] of this.sections.entries()) {
+      const shown = all.filter(({ key }) => key.startsWith("@") === (at === 1));
+      head.hidden = list.hidden = shown.length === 0;
+      entries.draw(shown);
     }
   }
 
-  /** @param {import("../model/chat.js").RoomInfo} info */
+  /** @param {import("../model/chat.js").RoomInfo} info @returns {import("./keyed.js").Wanted} */
   #entry(info) {
     const { chat } = this;
     const other = partner(info.name, chat.me);
     const isCurrent = keyOf(info.name) === keyOf(chat.current ?? "");
     const isQuiet = isMuted(info.name);
-    const sign = other !== null
-      ? h("span", { class: `dot ${chat.presenceOf(other)}`, "aria-hidden": "true" })
-      : icon(info.isPrivate ? "lock" : "hash");
-    return h(
-      "li",
-      {},
+    const presence = other !== null ? chat.presenceOf(other) : "";
+    const { name, isPrivate, invited, mentions, unread } = info;
+    const mark = JSON.stringify([name, isCurrent, isQuiet, presence, isPrivate, invited, mentions, unread]);
+    const sign = () =>
+      other !== null
+        ? h("span", { class: `dot ${presence}`, "aria-hidden": "true" })
+        : icon(isPrivate ? "lock" : "hash");
+    const make = () =>
       h(
-        "a",
-        {
-          href: hrefOf(info.name),
-          class: `room-link${info.unread ? " unread" : ""}${isQuiet ? " muted" : ""}`,
-          "aria-current": isCurrent ? "page" : null,
-          "data-room": info.name,
-        },
-        sign,
-        h("bdi", { class: "room-name" }, other !== null ? `@${other}` : info.name),
-        info.invited && h("span", { class: "badge quiet-badge" }, " invited"),
-        info.mentions > 0 && badge(info.mentions, counted(info.mentions, "mention"), "mention-badge", "@"),
-        info.unread > 0 && badge(info.unread, `${info.unread} unread`, isQuiet ? "quiet-badge" : ""),
-      ),
-    );
+        "li",
+        {},
+        h(
+          "a",
+          {
+            href: hrefOf(info.name),
+            class: `room-link${info.unread ? " unread" : ""}${isQuiet ? " muted" : ""}`,
+            "aria-current": isCurrent ? "page" : null,
+            "data-room": info.name,
+          },
+          sign(),
+          h("bdi", { class: "room-name" }, other !== null ? `@${other}` : info.name),
+          info.invited && h("span", { class: "badge quiet-badge" }, " invited"),
+          info.mentions > 0 && badge(info.mentions, counted(info.mentions, "mention"), "mention-badge", "@"),
+          info.unread > 0 && badge(info.unread, `${info.unread} unread`, isQuiet ? "quiet-badge" : ""),
+        ),
+      );
+    return { key: keyOf(name), mark, make };
   }
 
-  /** @param {string} name */
+  /** @param {string} name @returns {import("./keyed.js").Wanted} */
   #newDirect(name) {
     const title = `@${partner(name, this.chat.me)}`;
-    return h(
-      "li",
-      {},
+    const presence = this.chat.presenceOf(title.slice(1));
+    const make = () =>
       h(
-        "a",
-        { href: hrefOf(name), class: "room-link", "aria-current": "page" },
-        h("span", { class: `dot ${this.chat.presenceOf(title.slice(1))}`, "aria-hidden": "true" }),
-        h("bdi", { class: "room-name" }, title),
-      ),
-    );
+        "li",
+        {},
+        h(
+          "a",
+          { href: hrefOf(name), class: "room-link", "aria-current": "page" },
+          h("span", { class: `dot ${presence}`, "aria-hidden": "true" }),
+          h("bdi", { class: "room-name" }, title),
+        ),
+      );
+    return { key: keyOf(name), mark: `new ${presence}`, make };
   }
+}
+
+/** @param {string} title @param {string} id */
+function section(title, id) {
+  const list = h("ul", { "aria-labelledby": id, hidden: true });
+  return { head: h("h2", { id, hidden: true }, title), list, entries: new Keyed(list) };
 }
 
 /** @param {number} count @param {string} said @param {string} kind */

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::world::{World, current, event, message, room, summary};
+use super::world::{World, current, event, message, room, summary, user};
 
 fn reads(wishes: &[Wish]) -> Vec<(&str, u64)> {
     let reads = wishes.iter().filter_map(|wish| match wish {
@@ -202,6 +202,21 @@ fn a_selected_message_is_answered_edited_reacted_to_and_deleted() {
     assert!(world.take_wishes().contains(&Wish::Ask(Delete { room: room("lobby"), seq: place(12) }.into())));
     world.happens(event("lobby", 14, "alice", 0, EventKind::Deleted { target: 12 }));
     assert!(world.text().contains("this message was deleted"));
+}
+
+#[test]
+fn what_is_offered_is_what_one_may_do() {
+    let mut world = World::team(100, 30);
+    world.ctrl('s');
+    assert!(world.text().contains(" r reply · + react · Esc back "), "{}", world.text());
+    let role = EventKind::Role { username: user("alice"), role: "moderator".into() };
+    world.happens(event("lobby", 13, "bob", 0, role));
+    assert!(world.text().contains(" r reply · + react · p pin · d delete · Esc back "), "{}", world.text());
+    world.key(KeyCode::Esc);
+    // In a conversation of two both may pin.
+    world.alt('4');
+    world.ctrl('s');
+    assert!(world.text().contains(" r reply · + react · p pin · Esc back "), "{}", world.text());
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
     buffer.set_string(area.x, area.y, "─".repeat(columns), theme.dim());
     let Some(room) = model.current_room() else { return };
     let (left, style) = if let Some(selected) = room.selected {
-        (acts(room, selected).to_owned(), theme.accent())
+        (acts(model, room, selected), theme.accent())
     } else {
         match room.composer.aim {
             Aim::Edit(_) => (" editing your message · Esc gives up ".to_owned(), theme.accent()),
@@ -78,12 +78,25 @@ pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
 }
 
 /// What can be done with the selected message.
-fn acts(room: &Room, selected: Item) -> &'static str {
+fn acts(model: &Model, room: &Room, selected: Item) -> String {
     match selected {
-        Item::Event(_) => " r reply · e edit · + react · p pin · d delete · Esc back ",
+        Item::Event(seq) => {
+            let is_own = room.message(seq).is_some_and(|(event, _)| event.author.key() == model.me);
+            let keeps_order = room.keeps_order();
+            let acts = [
+                (true, "r reply"),
+                (is_own, "e edit"),
+                (true, "+ react"),
+                (keeps_order || room.other.is_some(), "p pin"),
+                (is_own || keeps_order, "d delete"),
+                (true, "Esc back"),
+            ];
+            let offered: Vec<&str> = acts.iter().filter(|(may, _)| *may).map(|(_, act)| *act).collect();
+            format!(" {} ", offered.join(" · "))
+        }
         Item::Outgoing(number) => match room.outgoing.get(&number).map(|own| &own.state) {
-            Some(State::Failed(_)) => " s send again · e change it · d remove · Esc back ",
-            _ => " on its way · Esc back ",
+            Some(State::Failed(_)) => " s send again · e change it · d remove · Esc back ".into(),
+            _ => " on its way · Esc back ".into(),
         },
     }
 }

@@ -169,6 +169,14 @@ impl Room {
         mentioned(body, is_name).into_iter().filter_map(UserName::new).collect()
     }
 
+    /// Whether the user may do what moderators may. The servers decide; before the members are known it
+    /// counts as allowed.
+    pub fn keeps_order(&self) -> bool {
+        let is_known = !self.members.is_empty();
+        let me = self.members.iter().find(|member| member.username.key() == self.me);
+        self.other.is_none() && (!is_known || me.is_some_and(|me| KEEPS_ORDER.contains(&me.role.as_str())))
+    }
+
     fn change_members(&mut self, event: &Event) {
         if !self.members_asked {
             return;
