@@ -21,8 +21,15 @@ use crate::{
 const FORWARD_BYTES: usize = 512 * 1024;
 /// Most bytes of proposals that wait.
 const PENDING_BYTES: usize = 64 * 1024 * 1024;
+/// About how many bytes of proposals may be undecided with the leader; what is more waits here. All of them
+/// are sent again after a silence, and must not crowd out the messages of consensus: then nothing would ever
+/// be decided, and the silence would never end.
+const UNDECIDED_BYTES: usize = 1024 * 1024;
 /// How long proposals may stay undecided before they are sent to the leader again.
 const RESEND_MS: u64 = 250;
+/// A step of bytes that a slow link, or a busy machine, takes longer for; and how much longer.
+const SLOW_BYTES: usize = 64 * 1024;
+const SLOW_MS: u64 = 128;
 
 /// A proposal that waits for the log's decision.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub struct Proposals {
     next_new: u64,
     /// The next one to pass on to the present leader.
     next_send: u64,
+    /// The bytes of those that were passed on to it and wait.
+    sent_bytes: usize,
     /// One more than the highest number ever passed on to a leader.
     ever_sent: u64,
     /// Up to this number the clients were told that the outcome is unknown.
@@ -78,6 +87,7 @@ impl Default for Proposals {
             pushed: 0,
             next_new: 1,
             next_send: 1,
+            sent_bytes: 0,
             ever_sent: 1,
             timed_out: 0,
             leader: None,
@@ -155,7 +165,7 @@ impl Proposals {
         if self.leader != Some((leader, term)) {
             // A new leader may not have what the old one had: send everything that waits, from the first on.
             self.leader = Some((leader, term));
-            self.next_send = first;
+            self.send_from(first);
             self.progress_ms = now_ms;
         }
         self.next_send = self.next_send.max(first);
@@ -165,7 +175,7 @@ impl Proposals {
             .pending
             .range(start.min(self.pending.len())..)
             .take_while(|pending| {
-                let more = bytes < FORWARD_BYTES;
+                let more = bytes < FORWARD_BYTES && self.sent_bytes + bytes < UNDECIDED_BYTES;
                 bytes += pending.command.len() + 16;
                 more
             })
@@ -178,6 +188,7 @@ impl Proposals {
             self.progress_ms = now_ms;
         }
         let first_seq = self.next_send;
+        self.sent_bytes += commands.iter().map(Vec::len).sum::<usize>();
         self.next_send += commands.len() as u64;
         self.ever_sent = self.ever_sent.max(self.next_send);
         Some((first_seq, commands))
@@ -188,11 +199,17 @@ impl Proposals {
     pub fn resend_if_silent(&mut self, now_ms: u64) {
         if let Some(first) = self.pending.front()
             && self.next_send > first.seq
-            && now_ms.saturating_sub(self.progress_ms) >= RESEND_MS
+            && now_ms.saturating_sub(self.progress_ms)
+                >= RESEND_MS + (self.sent_bytes / SLOW_BYTES) as u64 * SLOW_MS
         {
-            self.next_send = first.seq;
+            self.send_from(first.seq);
             self.progress_ms = now_ms;
         }
+    }
+
+    fn send_from(&mut self, first: u64) {
+        self.next_send = first;
+        self.sent_bytes = 0;
     }
 
     /// The link to the leader broke: what was passed on may not have arrived.
@@ -208,6 +225,9 @@ impl Proposals {
         self.progress_ms = now_ms;
         let decided = self.pending.pop_front()?;
         self.bytes -= decided.command.len();
+        if seq < self.next_send {
+            self.sent_bytes -= decided.command.len();
+        }
         Some(decided)
     }
 
@@ -329,6 +349,39 @@ mod tests {
         assert!(!proposals.is_full(10));
         (1..=3).for_each(|seq| drop(proposals.decided(0, seq).unwrap()));
         assert_eq!(proposals.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_undecided_with_a_leader_is_bounded_and_sent_again_less_often_the_more_it_is() {
+        let mut proposals = Proposals::default();
+        let large = Edit { room: RoomName::new("lobby").unwrap(), seq: 1, body: "x".repeat(200_000) };
+        let proposal = Proposal {
+            user: UserName::new("alice").unwrap(),
+            authority: Authority::Guest,
+            lamport_timestamp: 0,
+            command: large.into(),
+        };
+        for _ in 0..100 {
+            proposals.push(0, ConnId(1), &proposal);
+        }
+        let send_all = |proposals: &mut Proposals, now_ms| {
+            let mut all = vec![];
+            while let Some((first, count)) = sent(proposals, now_ms, 1, 1) {
+                all.extend(first..first + count as u64);
+            }
+            all
+        };
+        assert_eq!(send_all(&mut proposals, 0), [1, 2, 3, 4, 5, 6]);
+        proposals.decided(1, 1).unwrap();
+        assert_eq!(send_all(&mut proposals, 1), [7], "one place is free");
+        proposals.resend_if_silent(1 + RESEND_MS);
+        assert!(send_all(&mut proposals, 1 + RESEND_MS).is_empty(), "it may be on its way yet");
+        proposals.resend_if_silent(5_000);
+        assert_eq!(send_all(&mut proposals, 5_000), [2, 3, 4, 5, 6, 7]);
+        // A new leader has got nothing, and what is decided counts no more.
+        assert_eq!(sent(&mut proposals, 5_000, 2, 2), Some((2, 3)));
+        (2..=100).for_each(|seq| drop(proposals.decided(5_001, seq).unwrap()));
+        assert_eq!((proposals.bytes, proposals.sent_bytes), (0, 0));
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub struct ConnectionInfo {
     pub is_encrypted: bool,
 }
 
-/// The last line that a client has sent.
+/// The last line that a client has sent, whole or too long.
 #[derive(Debug, Clone, Copy)]
 struct LastLine {
     at: Instant,
@@ -298,6 +298,7 @@ impl Conversation<'_> {
         result?;
         if framed == Err(TooLong) {
             let limit = self.server.context.config().replica.limits.line_bytes;
+            *last = Some(LastLine { at: Instant::now(), writes: self.client.writes() });
             self.refuse(Refusal::new(Code::TooLarge, format!("a line is longer than {limit} bytes")))?;
             self.drain()?;
         }

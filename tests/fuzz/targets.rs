@@ -188,7 +188,7 @@ fn webhook(data: &[u8]) {
         ("application/json", "gzip"),
     ] {
         let wrapping = body::Wrapping { content_type, encoding };
-        let Ok(payload) = body::object(wrapping, data, 1 << 20) else { continue };
+        let Ok(payload) = body::payload(wrapping, data, 1 << 20) else { continue };
         if let Some(message) = message::read(&payload) {
             let pieces = message::split(&message.body, 100);
             assert!(!pieces.is_empty() && pieces.iter().all(|piece| (1..=100).contains(&piece.len())));

@@ -93,6 +93,14 @@ fn a_client_that_closes_its_half_gets_its_answers() {
     assert_eq!(client.answer(1)["msg_type"], "ack");
     assert_eq!(client.answer(2)["msg_type"], "ack");
     while client.read_text().is_some() {}
+    // A refusal is an answer, too. The client has closed its half before the server reads any of it.
+    for _ in 0..20 {
+        let mut client = one.client();
+        client.send_bytes(format!("{{\"x\":\"{}\"}}\n", "x".repeat(70_000)).as_bytes()).unwrap();
+        client.close_half();
+        assert_eq!(client.read_nack(), "too_large");
+        assert_eq!(client.read_text(), None);
+    }
 }
 
 #[test]

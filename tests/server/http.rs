@@ -230,6 +230,11 @@ fn bodies_in_chunks_are_read_strictly() {
     http.send(&format!("{head}5\r\n{{\"te"));
     http.close_half();
     assert_eq!(http.answer().status, 400);
+    let mut http = Http::connect(one.port);
+    http.send("POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{\"te");
+    http.close_half();
+    let answer = http.answer();
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (400, Some("bad_request")));
     // One that never ends.
     let mut http = Http::connect(one.port);
     http.send(head);

@@ -168,14 +168,16 @@ impl Secrets for PasswordPrompt {
             PasswordKind::RoomChosen => ("New password of the room: ", true),
         };
         let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(NoSecret::Terminal);
-        let password = ask(prompt)?;
-        if password.is_empty() && wanted != PasswordKind::Login {
-            return Err(NoSecret::NotTyped);
+        loop {
+            let password = ask(prompt)?;
+            if password.is_empty() && wanted != PasswordKind::Login {
+                return Err(NoSecret::NotTyped);
+            }
+            if !twice || ask("Once more: ")? == password {
+                return Ok(Secret::new(password));
+            }
+            println!("! the two are not the same; an empty line ends this");
         }
-        if twice && ask("Once more: ")? != password {
-            return Err(NoSecret::Different);
-        }
-        Ok(Secret::new(password))
     }
 }
 

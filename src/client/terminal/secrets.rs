@@ -43,9 +43,6 @@ pub enum NoSecret {
     /// The user typed nothing.
     #[error("no password was typed")]
     NotTyped,
-    /// The user typed a new one twice, and differently.
-    #[error("the two are not the same")]
-    Different,
     /// It has to be typed before the command is carried out.
     #[error("a password is needed")]
     Needed(PasswordKind),

@@ -315,6 +315,21 @@ mod tests {
                 r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"dance"}]}"#,
                 "dance",
             ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"reaction","target":1,"emoji":"\u200d"}]}"#,
+                "could be seen",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"kind":"topic","topic":"\u2060"}]}"#,
+                "could be seen",
+            ),
+            (
+                "import",
+                r#"{"room":"a","first_seq":1,"events":[{"author":"a","created_at":1,"body":"x","reactions":{"\ufe0f":["b"]}}]}"#,
+                "could be seen",
+            ),
             ("import_room", r#"{"room":"a"}"#, "info"),
             ("import_room", r#"{"room":"a","info":{"private":1}}"#, "info"),
             ("import_room", r#"{"room":"a","info":{"private":true,"topic":"\u001b"}}"#, "topic"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{
-    checked::{Limit, Seq},
+    checked::{Emoji, Limit, Seq, Topic},
     event::EventKind,
     export::{ImportEvent, RoomInfo},
     limits::{HISTORY_MAX, IMPORT_MAX, LIST_MAX, Limits},
@@ -34,6 +34,15 @@ impl Import {
                 return Err(wrong(format!("seq must be {expected} where {seq} stands")));
             }
             let kind = event.event.event_kind();
+            let seen = match &kind {
+                Ok(EventKind::Reaction { emoji, .. }) => Emoji::new(emoji.as_str()).map(drop),
+                Ok(EventKind::Topic { topic }) => Topic::new(topic.as_str()).map(drop),
+                Ok(EventKind::Message(message)) => {
+                    message.reactions.keys().try_for_each(|emoji| Emoji::new(emoji.as_str()).map(drop))
+                }
+                _ => Ok(()),
+            };
+            seen.map_err(|invalid| invalid.of("events: a reaction or topic"))?;
             let (body, may_be_empty) = match &kind {
                 Ok(EventKind::Message(message)) => {
                     (message.body.as_str(), message.deleted.is_some() || message.file.is_some())

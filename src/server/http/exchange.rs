@@ -164,7 +164,11 @@ impl<'a> Exchange<'a> {
             let idle = Duration::from_millis(self.server.context.config().http.idle_ms);
             let deadline = self.body_deadline.min(Instant::now() + idle);
             let read = match self.wire.read(count - piece.len(), deadline) {
-                Ok(read) if read.is_empty() => return Err(Abort::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) if read.is_empty() => {
+                    return Err(
+                        RequestError { status: 400, reason: "the body ended before its length" }.into()
+                    );
+                }
                 Ok(read) => read,
                 Err(error) if is_timeout(&error) => {
                     return Err(RequestError { status: 408, reason: "the body took too long" }.into());

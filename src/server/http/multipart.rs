@@ -5,6 +5,8 @@ pub struct Part<'a> {
     pub name: String,
     /// `Content-Type`; empty if the part has none.
     pub content_type: String,
+    /// Its name, if it is a file.
+    pub file_name: Option<String>,
     pub body: &'a [u8],
 }
 
@@ -48,9 +50,11 @@ fn part<'a>(bytes: &'a [u8], line_end: &[u8]) -> Option<Part<'a>> {
             header.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
         })
     };
-    let name = parameter(&header("content-disposition")?, "name")?;
+    let disposition = header("content-disposition")?;
+    let name = parameter(&disposition, "name")?;
+    let file_name = parameter(&disposition, "filename");
     let content_type = header("content-type").unwrap_or_default();
-    Some(Part { name, content_type, body: &bytes[end + blank.len()..] })
+    Some(Part { name, content_type, file_name, body: &bytes[end + blank.len()..] })
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -104,6 +108,7 @@ mod tests {
         let found = parts(body, "b").unwrap();
         let shown: Vec<_> = found.iter().map(|part| (part.name.as_str(), part.body)).collect();
         assert_eq!(shown, [("a", &b"one\r\ntwo"[..]), ("c", b"")]);
+        assert_eq!([&found[0].file_name, &found[1].file_name], [&Some("x;y".into()), &None]);
         assert_eq!(
             parts(b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\ncut", "b").unwrap()[0].body,
             b"cut"

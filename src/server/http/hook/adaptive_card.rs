@@ -65,6 +65,7 @@ fn action(action: &Value, lines: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
 
     #[test]
@@ -105,9 +106,8 @@ mod tests {
             (json!("bare"), "bare"),
             (json!(null), ""),
         ] {
-            let mut lines = Vec::new();
-            render(&json!({ "type": "AdaptiveCard", "body": [element] }), &mut lines);
-            assert_eq!(lines.join("\n"), expected, "{element}");
+            let card = json!({ "type": "AdaptiveCard", "body": [element] });
+            assert_eq!(rendered(render, &card), expected, "{element}");
         }
     }
 }

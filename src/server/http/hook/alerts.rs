@@ -102,13 +102,8 @@ fn texts(fields: &Map<String, Value>) -> impl Iterator<Item = (&str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
-
-    fn text(payload: &Value) -> String {
-        let mut lines = Vec::new();
-        render(payload, &mut lines);
-        lines.join("\n")
-    }
 
     #[test]
     fn alertmanagers_alerts_are_text() {
@@ -123,7 +118,7 @@ mod tests {
             "receiver": "chat", "groupLabels": { "alertname": "DiskFull" }, "commonLabels": {},
             "commonAnnotations": {}, "externalURL": "http://am", "alerts": [disk, over] });
         assert_eq!(
-            text(&payload),
+            rendered(render, &payload),
             "[FIRING:1, RESOLVED:1] DiskFull\n\
             firing: DiskFull (instance=db1:9100, severity=critical)\n\
             Disk of db1\nOnly 3 % <left> & falling\nrunbook_url: https://r/disk\nsource: http://prom/graph\n\
@@ -144,10 +139,10 @@ mod tests {
                 "[ALERTS]\nalert\nS\nvalue: [ value=97 ]",
             ),
         ] {
-            assert_eq!(text(&payload), expected, "{payload}");
+            assert_eq!(rendered(render, &payload), expected, "{payload}");
         }
         let many = json!({ "alerts": vec![json!("x"); ALERTS_MAX + 3] });
-        assert!(text(&many).ends_with("x\n[… 3 more alerts are left out]"));
-        assert_eq!(text(&many).lines().count(), ALERTS_MAX + 2);
+        assert!(rendered(render, &many).ends_with("x\n[… 3 more alerts are left out]"));
+        assert_eq!(rendered(render, &many).lines().count(), ALERTS_MAX + 2);
     }
 }

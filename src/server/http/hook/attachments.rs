@@ -83,6 +83,7 @@ pub fn add(lines: &mut Vec<String>, value: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
 
     #[test]
@@ -108,9 +109,7 @@ mod tests {
             (json!({}), ""),
             (json!(null), ""),
         ] {
-            let mut lines = Vec::new();
-            render(&attachments, &mut lines);
-            assert_eq!(lines.join("\n"), expected, "{attachments}");
+            assert_eq!(rendered(render, &attachments), expected, "{attachments}");
         }
     }
 }

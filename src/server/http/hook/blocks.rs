@@ -154,13 +154,8 @@ fn emoji(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
-
-    fn shown(blocks: &Value) -> String {
-        let mut lines = Vec::new();
-        render(blocks, &mut lines);
-        lines.join("\n")
-    }
 
     #[test]
     fn every_kind_of_block_is_text() {
@@ -214,10 +209,10 @@ mod tests {
             (json!(null), ""),
             (json!(5), "5"),
         ] {
-            assert_eq!(shown(&json!([block])), expected, "{block}");
+            assert_eq!(rendered(render, &json!([block])), expected, "{block}");
         }
-        assert_eq!(shown(&json!({})), "");
-        assert_eq!(shown(&json!({ "type": "divider" })), "---", "one block that is no list");
+        assert_eq!(rendered(render, &json!({})), "");
+        assert_eq!(rendered(render, &json!({ "type": "divider" })), "---", "one block that is no list");
     }
 
     #[test]
@@ -240,7 +235,7 @@ mod tests {
             { "type": "rich_text_quote", "elements": [{ "type": "text", "text": "q\nr" }] },
         ] }]);
         assert_eq!(
-            shown(&blocks),
+            rendered(render, &blocks),
             "Hi &amp; there (https://a) 🎉:own:@U1@here#C1`x = 1`then\n  • one\n3. two\n```\na\nb\n```\n> q\n> r"
         );
     }

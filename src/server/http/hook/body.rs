@@ -16,6 +16,8 @@ use crate::{
 const NESTING_MAX: usize = 40;
 /// The fields of a payload that are lists.
 const LISTS: [&str; 2] = ["attachments", "blocks"];
+/// The parts of a form that are read if they are files as well.
+const OF_FILES: [&str; 4] = ["payload", "text", "attachments", "blocks"];
 /// Types of a body that is the text itself.
 const PLAIN: [&str; 2] = ["text/plain", "text/markdown"];
 
@@ -39,16 +41,16 @@ pub struct Wrapping<'a> {
     pub encoding: &'a str,
 }
 
-/// The JSON object in a body of at most `most` bytes, unpacked.
-pub fn object(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
-    let mut object = read(wrapping, body, most)?;
+/// The JSON in a body of at most `most` bytes, unpacked: mostly an object. A form is one, too.
+pub fn payload(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
+    let mut payload = read(wrapping, body, most)?;
     for name in LISTS {
         // Some senders encode a list twice, as it has to be in a form.
-        if let Some(list) = object.get(name).and_then(Value::as_str).and_then(list_in) {
-            object[name] = list;
+        if let Some(list) = payload.get(name).and_then(Value::as_str).and_then(list_in) {
+            payload[name] = list;
         }
     }
-    Ok(object)
+    Ok(payload)
 }
 
 fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unreadable> {
@@ -62,14 +64,19 @@ fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unrea
         let parts = multipart::parts(bytes, &boundary).ok_or(Unreadable::Form)?;
         return from_fields(parts.into_iter().map(|part| {
             let own = multipart::parameter(&part.content_type, "charset");
-            (part.name, text(part.body, own.as_deref().or(charset.as_deref())))
+            match part.file_name {
+                // The bytes of a picture are no text. Scripts give fields of a payload as files, too.
+                Some(file_name) if !OF_FILES.contains(&part.name.as_str()) => (part.name, file_name),
+                _ => (part.name, text(part.body, own.as_deref().or(charset.as_deref()))),
+            }
         }));
     }
     let text = text_of(bytes);
     // What calls itself a form may be JSON, and the other way round: curl calls everything a form unless it
     // is told otherwise, and other tools give no type.
+    let json = parse(&text);
     let is_form = kind == "application/x-www-form-urlencoded" && !text.trim_start().starts_with('{');
-    if is_form || text.starts_with("payload=") {
+    if (is_form && json.is_none()) || text.starts_with("payload=") {
         let decoded =
             |part: &str| text_of(&percent_decode(part.replace('+', " ").as_bytes()).collect::<Vec<u8>>());
         // JSON that was not encoded may contain an `&`, which separates fields.
@@ -77,13 +84,21 @@ fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unrea
         if let Some(payload) = unparted {
             return Ok(payload);
         }
+        // `curl -d` calls a sentence a form, and encodes nothing.
+        let first = text.trim().split('=').next().unwrap_or_default();
+        if first.contains(char::is_whitespace) {
+            return Ok(json!({ "text": text }));
+        }
+        if first == text.trim() && !first.is_empty() {
+            return Ok(json!({ "text": decoded(first) }));
+        }
         let fields = text.split('&').filter(|field| !field.is_empty()).map(|field| {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
             (decoded(name), decoded(value))
         });
         return from_fields(fields);
     }
-    match parse(&text) {
+    match json {
         Some(payload) => Ok(payload),
         // Broken JSON that calls itself text is shown as it is, so that the message is not lost.
         None if PLAIN.contains(&kind.as_str()) && !text.trim().is_empty() => Ok(json!({ "text": text })),
@@ -91,19 +106,18 @@ fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unrea
     }
 }
 
-/// The field `payload` of a form; or the form itself, if it has the fields of a payload one by one.
+/// The field `payload` of a form, or the form itself: its fields by their names. One that is there several
+/// times is a list.
 fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, Unreadable> {
     let mut object = Map::new();
     for (name, value) in fields {
         if name == "payload" {
             return parse(&value).ok_or(Unreadable::Form);
         }
-        if ["text", "username"].contains(&name.as_str()) {
-            object.insert(name, value.into());
-        } else if LISTS.contains(&name.as_str())
-            && let Some(list) = list_in(&value)
-        {
-            object.insert(name, list);
+        match object.get_mut(&name) {
+            None => drop(object.insert(name, value.into())),
+            Some(Value::Array(values)) => values.push(value.into()),
+            Some(one) => *one = json!([one.take(), value]),
         }
     }
     if object.is_empty() { Err(Unreadable::Form) } else { Ok(object.into()) }
@@ -145,13 +159,32 @@ fn text(bytes: &[u8], charset: Option<&str>) -> String {
     encoding.decode(bytes).0.into_owned()
 }
 
-/// Reads JSON, if it is an object.
+/// Reads JSON: an object, or a list. Several objects one after the other are a list, and JSON in a text is
+/// read once more.
 fn parse(text: &str) -> Option<Value> {
     let text = text.trim();
-    if !text.starts_with('{') || nesting(text.as_bytes()) > NESTING_MAX {
+    if nesting(text.as_bytes()) > NESTING_MAX {
         return None;
     }
-    serde_json::from_str(&repaired(text)).ok()
+    match text.chars().next()? {
+        '{' => {
+            let repaired = repaired(text);
+            let values = serde_json::Deserializer::from_str(&repaired).into_iter::<Map<String, Value>>();
+            let mut values =
+                values.map(|object| object.map(Value::from)).collect::<Result<Vec<_>, _>>().ok()?;
+            if values.len() == 1 { values.pop() } else { Some(values.into()) }
+        }
+        '[' => {
+            // `[FIRING]` is a sentence: repaired, it would be a list.
+            let list = if text.contains('{') { Cow::from(repaired(text)) } else { text.into() };
+            serde_json::from_str(&list).ok()
+        }
+        '"' => {
+            let inner: String = serde_json::from_str(text).ok()?;
+            parse(&inner).or_else(|| Some(json!({ "text": inner })))
+        }
+        _ => None,
+    }
 }
 
 /// Makes correct JSON of what people and scripts write. In strings, halves of surrogate pairs become U+FFFD,
@@ -239,7 +272,7 @@ mod tests {
 
     fn said(content_type: &str, body: &[u8]) -> Result<String, Unreadable> {
         let wrapping = Wrapping { content_type, encoding: "" };
-        let text = object(wrapping, body, MOST)?["text"].take();
+        let text = payload(wrapping, body, MOST)?["text"].take();
         let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Ok(match &text {
             Value::Array(items) => {
@@ -277,6 +310,13 @@ mod tests {
             ("text/markdown", b"* a\n* b", "* a\n* b"),
             ("text/plain", b"{half", "{half"),
             (FORM, b"text=hello+there&username=ci", "hello there"),
+            (FORM, b"disk full: 100% of db1 & more", "disk full: 100% of db1 & more"),
+            (FORM, b"disk full=97", "disk full=97"),
+            (FORM, b"disk%20full", "disk full"),
+            (FORM, b"[FIRING]", "[FIRING]"),
+            ("text/plain", b"[FIRING]", "[FIRING]"),
+            ("application/json", br#""disk full""#, "disk full"),
+            ("application/json", br#""{\"text\":\"encoded twice\"}""#, "encoded twice"),
             (
                 multipart,
                 b"--x y\r\nContent-Disposition: form-data; name=\"payload\"\r\n\r\n{\"text\":\"part\"}\r\n--x y--\r\n",
@@ -291,7 +331,7 @@ mod tests {
     #[test]
     fn lists_may_be_encoded_twice_and_parts_have_charsets_of_their_own() {
         let read = |content_type, body: &[u8]| {
-            object(Wrapping { content_type, encoding: "" }, body, MOST).map(|object| object.to_string())
+            payload(Wrapping { content_type, encoding: "" }, body, MOST).map(|payload| payload.to_string())
         };
         for (content_type, body, expected) in [
             (
@@ -304,7 +344,14 @@ mod tests {
                 br#"{"attachments":"7","blocks":"[half"}"#,
                 r#"{"attachments":"7","blocks":"[half"}"#,
             ),
-            (FORM, b"blocks=%5B1%5D&text=a&attachments=x", r#"{"blocks":[1],"text":"a"}"#),
+            (FORM, b"blocks=%5B1%5D&text=a&attachments=x", r#"{"attachments":"x","blocks":[1],"text":"a"}"#),
+            (FORM, b"host=db1&check=disk+full&tag=a&tag=b&tag=c&off=",
+                r#"{"check":"disk full","host":"db1","off":"","tag":["a","b","c"]}"#),
+            (FORM, b"payload=%5B%7B%22a%22%3A1%7D%5D", r#"[{"a":1}]"#),
+            (FORM, br#"[{"a":1,}]"#, r#"[{"a":1}]"#),
+            ("", b"[]", "[]"),
+            ("application/json", br#"[{"a":NaN},"b"]"#, r#"[{"a":"NaN"},"b"]"#),
+            ("application/x-ndjson", b"{\"a\":1}\n{\"b\":2}\n", r#"[{"a":1},{"b":2}]"#),
             (
                 "multipart/form-data; boundary=b",
                 b"--b\r\nContent-Type: text/plain; charset=ISO-8859-1\r\nContent-Disposition: form-data; name=text\r\n\r\nh\xe9\r\n\
@@ -316,6 +363,12 @@ mod tests {
                 b"--b\nContent-Disposition: form-data; name=\"text\"\n\none\ntwo\n--b--\n",
                 r#"{"text":"one\ntwo"}"#,
             ),
+            (
+                "multipart/form-data; boundary=b",
+                b"--b\r\nContent-Disposition: form-data; name=att; filename=\"x.png\"\r\n\r\n\x89PNG\r\n\
+                --b\r\nContent-Disposition: form-data; name=text; filename=log\r\n\r\nfull\r\n--b--",
+                r#"{"att":"x.png","text":"full"}"#,
+            ),
         ] {
             let shown = String::from_utf8_lossy(body);
             assert_eq!(read(content_type, body).as_deref(), Ok(expected), "{content_type} {shown}");
@@ -323,17 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn what_is_neither_json_nor_a_form_nor_a_text_is_refused() {
         for (content_type, body) in [
             ("application/json", &b""[..]),
             ("application/json", b"hello"),
-            ("application/json", b"[]"),
             ("text/plain", b" \r\n"),
             ("text/html", b"<p>hello</p>"),
             ("application/json", b"{"),
-            ("application/json", b"\"{}\""),
+            ("application/json", b"[half"),
+            ("application/json", b"{} rubbish"),
+            ("application/json", b"42"),
             (FORM, b"payload=x"),
-            (FORM, b"a=b"),
+            (FORM, b"{half"),
+            (FORM, b""),
             ("multipart/form-data", b"--x\r\n"),
             ("multipart/form-data; boundary=x", b"rubbish"),
         ] {
@@ -348,7 +403,7 @@ mod tests {
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap()
         };
-        let read = |encoding, body: &[u8]| object(Wrapping { content_type: "", encoding }, body, MOST);
+        let read = |encoding, body: &[u8]| payload(Wrapping { content_type: "", encoding }, body, MOST);
         let good = packed(b"{\"text\":\"a\"}");
         assert_eq!(read("GZIP", &good).unwrap()["text"], "a");
         let mut bare = Vec::new();

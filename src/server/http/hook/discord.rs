@@ -27,6 +27,7 @@ pub fn render(embeds: &Value, lines: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
 
     #[test]
@@ -44,9 +45,7 @@ mod tests {
             (json!({ "title": "one" }), "one"),
             (json!(null), ""),
         ] {
-            let mut lines = Vec::new();
-            render(&embeds, &mut lines);
-            assert_eq!(lines.join("\n"), expected, "{embeds}");
+            assert_eq!(rendered(render, &embeds), expected, "{embeds}");
         }
     }
 }

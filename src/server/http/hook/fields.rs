@@ -1,4 +1,4 @@
-//! A payload of which nothing is known, as lines `name: value`.
+//! What a payload has of fields that no form knows, as lines `name: value`.
 
 use serde_json::Value;
 
@@ -9,60 +9,104 @@ const LINES_MAX: usize = 50;
 /// Characters of one value that are shown.
 const VALUE_MAX: usize = 1_000;
 
-/// Fields that only say how a text is to look or where it belongs: alone, they say nothing.
-const SILENT: [&str; 19] = [
+/// Fields that only say how a text is to look, and by whom: they are not shown.
+const SILENT: [&str; 13] = [
     "username",
     "icon_url",
     "icon_emoji",
     "avatar_url",
-    "channel",
     "mrkdwn",
     "mrkdwn_in",
     "link_names",
     "unfurl_links",
     "unfurl_media",
-    "parse",
     "tts",
-    "type",
-    "color",
-    "short",
-    "ts",
     "thread_ts",
     "response_type",
     "block_id",
 ];
 
+/// Fields that say something, but nothing alone.
+const VAGUE: [&str; 6] = ["channel", "parse", "type", "color", "short", "ts"];
+/// Fields that belong to the form of a payload that has a text, or are shown with it.
+const OF_TEXTS: [&str; 9] =
+    ["version", "pretext", "author_name", "title", "title_link", "fields", "image_url", "footer", "fallback"];
+
+/// A field that shows something.
+struct Field {
+    line: String,
+    /// How many objects and lists it is in.
+    depth: usize,
+    is_vague: bool,
+}
+
 /// Adds a line for each field that shows something; those of objects in it have names such as `host.name`.
 pub fn render(payload: &Value, lines: &mut Vec<String>) {
     let mut found = Vec::new();
-    walk("", payload, &mut found);
+    walk("", payload, (0, false), &mut found);
+    if found.iter().all(|field| field.is_vague) {
+        return;
+    }
     let left_out = found.len().saturating_sub(LINES_MAX);
-    found.truncate(LINES_MAX);
-    lines.append(&mut found);
+    // What a payload is about is seldom deep in it.
+    let mut depths: Vec<usize> = found.iter().map(|field| field.depth).collect();
+    depths.sort_unstable();
+    let deepest = depths.get(LINES_MAX - 1).copied().unwrap_or(usize::MAX);
+    let mut of_deepest = LINES_MAX.saturating_sub(depths.partition_point(|depth| *depth < deepest));
+    let shown = found.into_iter().filter(|field| {
+        let is_left = field.depth == deepest && of_deepest > 0;
+        of_deepest -= usize::from(is_left);
+        field.depth < deepest || is_left
+    });
+    lines.extend(shown.map(|field| field.line));
     if left_out > 0 {
         lines.push(format!("[… {left_out} more fields are left out]"));
     }
 }
 
-fn walk(name: &str, value: &Value, found: &mut Vec<String>) {
+/// Adds the fields beside the text of a payload, which is its field `text`, as far as they say something new.
+pub fn beside(payload: &Value, text: &str, lines: &mut Vec<String>) {
+    let Value::Object(fields) = payload else { return };
+    let is_said = |value: &Value| shown(value).is_some_and(|value| lines.contains(&value));
+    let others = fields.iter().filter(|(name, value)| {
+        *name != text && !OF_TEXTS.contains(&name.as_str()) && !has_more(value) && !is_said(value)
+    });
+    let others: serde_json::Map<_, _> = others.map(|(name, value)| (name.clone(), value.clone())).collect();
+    render(&others.into(), lines);
+}
+
+/// Whether a value is more than one line.
+fn has_more(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::Array(items) => items.iter().any(|item| item.is_object() || item.is_array()),
+        _ => false,
+    }
+}
+
+fn walk(name: &str, value: &Value, (depth, is_vague): (usize, bool), found: &mut Vec<Field>) {
     let inner = |field: &str| if name.is_empty() { field.to_owned() } else { format!("{name}.{field}") };
+    let mut add = |value: String| found.push(Field { line: pair(name, &value), depth, is_vague });
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(field, _)| !SILENT.contains(&field.as_str()));
-            fields.for_each(|(field, value)| walk(&inner(field), value, found));
+            fields.for_each(|(field, value)| {
+                let is_vague = is_vague || VAGUE.contains(&field.as_str());
+                walk(&inner(field), value, (depth + 1, is_vague), found);
+            });
         }
-        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+        Value::Array(items) if has_more(value) => {
             for (number, item) in items.iter().enumerate() {
-                walk(&inner(&(number + 1).to_string()), item, found);
+                walk(&inner(&(number + 1).to_string()), item, (depth + 1, is_vague), found);
             }
         }
         Value::Array(items) => {
             let items: Vec<String> = items.iter().filter_map(shown).collect();
             if !items.is_empty() {
-                found.push(pair(name, &cut(items.join(", "))));
+                add(cut(items.join(", ")));
             }
         }
-        value => found.extend(shown(value).map(|value| pair(name, &cut(value)))),
+        value => shown(value).into_iter().for_each(|value| add(cut(value))),
     }
 }
 
@@ -77,13 +121,8 @@ fn cut(mut value: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
-
-    fn text(payload: &Value) -> String {
-        let mut lines = Vec::new();
-        render(payload, &mut lines);
-        lines.join("\n")
-    }
 
     #[test]
     fn fields_are_lines() {
@@ -98,20 +137,29 @@ mod tests {
             ),
             (json!({ "checks": [{ "id": 1 }, "x", []] }), "checks.1.id: 1\nchecks.2: x"),
             (json!({ "username": "ci", "channel": "#x", "attachments": [{ "color": "red" }] }), ""),
+            (json!({ "username": "ci", "type": "invoice.failed", "id": 7 }), "id: 7\ntype: invoice.failed"),
             (json!({}), ""),
         ] {
-            assert_eq!(text(&payload), expected, "{payload}");
+            assert_eq!(rendered(render, &payload), expected, "{payload}");
         }
     }
 
     #[test]
     fn a_large_payload_is_cut_with_a_note() {
-        let long = text(&json!({ "x": "ä".repeat(VALUE_MAX + 1) }));
+        let long = rendered(render, &json!({ "x": "ä".repeat(VALUE_MAX + 1) }));
         assert_eq!(long, format!("x: {}…", "ä".repeat(VALUE_MAX)));
         let many: serde_json::Map<String, Value> =
             (0..LINES_MAX + 4).map(|number| (format!("f{number}"), json!(number))).collect();
-        let text = text(&many.into());
-        assert_eq!(text.lines().count(), LINES_MAX + 1);
-        assert!(text.ends_with("\n[… 4 more fields are left out]"));
+        let many = rendered(render, &many.into());
+        assert_eq!(many.lines().count(), LINES_MAX + 1);
+        assert!(many.ends_with("\n[… 4 more fields are left out]"));
+        let links: serde_json::Map<String, Value> =
+            (0..LINES_MAX + 4).map(|number| (format!("l{number}"), json!("https://x"))).collect();
+        let deep = rendered(
+            render,
+            &json!({ "a": { "b": 1 , "links": links }, "issue": { "title": "Broken" }, "z": "last" }),
+        );
+        assert_eq!(deep.lines().count(), LINES_MAX + 1);
+        assert!(deep.contains("a.b: 1\n") && deep.contains("\nissue.title: Broken\nz: last\n"), "{deep}");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    alerts, attachments, blocks, discord, fields, teams,
+    alerts, attachments, bare, blocks, discord, fields, teams,
     values::{list, text_of},
 };
 use crate::protocol::{limits::DISPLAY_NAME_BYTES, text::is_visible};
@@ -13,6 +13,9 @@ const CHARACTERS_MAX: usize = 40_000;
 
 /// Names that tools made for other chats use for their text.
 const OTHER_TEXTS: [&str; 5] = ["message", "content", "msg", "body", "description"];
+
+/// Lists that say all of a payload beside its text.
+const KNOWN_LISTS: [&str; 4] = ["blocks", "attachments", "embeds", "alerts"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
@@ -24,7 +27,29 @@ pub struct Message {
 
 /// Reads a payload. `None` when it says nothing.
 pub fn read(payload: &Value) -> Option<Message> {
+    let payload = match payload {
+        Value::Array(items) if items.len() == 1 => &items[0],
+        payload => payload,
+    };
+    let body = cut(lines(payload).join("\n"));
+    if !is_visible(&body) {
+        return None;
+    }
+    let display_name = text_of(&payload["username"]).map(|name| short(&name)).filter(|name| !name.is_empty());
+    Some(Message { body, display_name })
+}
+
+/// What a payload says: an object of any form, a text, or all of a list.
+fn lines(payload: &Value) -> Vec<String> {
     let mut lines = Vec::new();
+    match payload {
+        Value::Object(_) => {}
+        Value::Array(items) => return items.iter().flat_map(self::lines).collect(),
+        text => {
+            bare::add(&mut lines, text);
+            return lines;
+        }
+    }
     if teams::is_card(payload) {
         teams::render(payload, &mut lines);
     } else {
@@ -45,12 +70,7 @@ pub fn read(payload: &Value) -> Option<Message> {
         // A form that is not known here, or one that says what it has to say in another place.
         fields::render(payload, &mut lines);
     }
-    let body = cut(lines.join("\n"));
-    if !is_visible(&body) {
-        return None;
-    }
-    let display_name = text_of(&payload["username"]).map(|name| short(&name)).filter(|name| !name.is_empty());
-    Some(Message { body, display_name })
+    lines
 }
 
 /// Adds what Slack shows above the attachments, and the texts of other chats.
@@ -65,7 +85,13 @@ fn texts(payload: &Value, lines: &mut Vec<String>) {
     attachments::fields_of(payload, false, lines);
     if text_of(&payload["text"]).is_none() {
         let said = OTHER_TEXTS.iter().find(|name| text_of(&payload[**name]).is_some());
-        said.into_iter().for_each(|name| attachments::add(lines, &payload[*name]));
+        if let Some(name) = said {
+            attachments::add(lines, &payload[*name]);
+            let is_known = |name: &&str| list(&payload[*name]).next().is_some();
+            if !KNOWN_LISTS.iter().any(is_known) {
+                fields::beside(payload, name, lines);
+            }
+        }
     }
 }
 
@@ -200,6 +226,13 @@ mod tests {
             ),
             (json!({ "text": "\u{3164}", "attachments": [{ "text": "\u{200b}", "fallback": "f" }] }), "f"),
             (json!({}), "-"),
+            (json!([]), "-"),
+            (json!([null, "a", { "text": "b" }, [{ "host": "db1", "cpu": 97 }]]), "a\nb\ncpu: 97\nhost: db1"),
+            (
+                json!({ "message": "Disk full", "severity": "High", "host": "db1", "title": "Zabbix",
+                    "tags": ["a", "b"], "more": { "of": "it" }, "channel": "#ops", "what": "Disk full" }),
+                "Zabbix\nDisk full\nchannel: #ops\nhost: db1\nseverity: High\ntags: a, b",
+            ),
         ] {
             assert_eq!(body(payload.clone()), expected, "{payload}");
         }

@@ -2,14 +2,14 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | `body` | the body of a request as JSON, in whatever wrapping it came |
+//! | `body` | the body of a request as JSON, in whatever wrapping it came, or as a form |
 //! | `values` | what JSON values of undocumented types mean |
 //! | `message` | a payload as text, and a long text in pieces |
 //! | `blocks`, `attachments` | Slack's ways to say more than a text |
 //! | `mrkdwn` | Slack's markup as plain text |
 //! | `alerts`, `discord`, `teams`, `adaptive_card` | the forms of other senders |
 //! | `bare` | text without markup, as these senders write it |
-//! | `fields` | a payload of which nothing is known |
+//! | `fields` | a payload of which nothing is known, or only its text |
 //!
 //! Senders do not try again after a refusal, so as much as possible is accepted: an alert must not be lost
 //! for its form. After a lost answer they do try again, and must not post twice. So each message has an id
@@ -67,7 +67,7 @@ pub fn post(exchange: &mut Exchange<'_>, token: &str) -> Result<Done, Abort> {
     let body = exchange.whole_body(most)?;
     let header = |name| exchange.head.all(name).next().unwrap_or_default();
     let wrapping = Wrapping { content_type: header("content-type"), encoding: header("content-encoding") };
-    let payload = match body::object(wrapping, &body, most) {
+    let payload = match body::payload(wrapping, &body, most) {
         Ok(payload) => payload,
         Err(unreadable) => return Ok(Done::Answer(answer_to(unreadable))),
     };
@@ -191,6 +191,14 @@ fn refused(refusal: &Refusal) -> Response {
         429 | 503 => with_retry(response, refusal.retry_after_ms),
         _ => response,
     }
+}
+
+/// The lines that `render` makes of a value, as one text.
+#[cfg(test)]
+fn rendered(render: fn(&serde_json::Value, &mut Vec<String>), value: &serde_json::Value) -> String {
+    let mut lines = Vec::new();
+    render(value, &mut lines);
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ fn action(action: &Value, lines: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::http::hook::rendered;
     use serde_json::json;
 
     #[test]
@@ -83,9 +84,7 @@ mod tests {
             (json!({ "body": [{ "type": "Input.Date" }], "fallbackText": "f" }), "f"),
             (json!({}), ""),
         ] {
-            let mut lines = Vec::new();
-            render(&card, &mut lines);
-            assert_eq!(lines.join("\n"), expected, "{card}");
+            assert_eq!(rendered(render, &card), expected, "{card}");
         }
     }
 }
