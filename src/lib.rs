@@ -1,8 +1,8 @@
 //! SyncNet: a chat cluster whose acknowledgement means "synced to disk on a majority".
 //!
-//! Pure modules decide ([`protocol`], [`chat`], [`consensus`], [`election`], [`fanout`], [`replica`]), three
-//! shells carry ([`storage`], [`server`], [`client`]), and the programs in `src/bin` only wire them together.
-//! `docs/ARCHITECTURE.md` is the map.
+//! Pure modules decide ([`protocol`], [`json`], [`chat`], [`consensus`], [`election`], [`fanout`],
+//! [`replica`]), three shells carry ([`storage`], [`server`], [`client`]), and the programs in `src/bin` only
+//! wire them together. `docs/ARCHITECTURE.md` is the map.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -16,6 +16,7 @@ pub mod consensus;
 pub mod disk;
 pub mod election;
 pub mod fanout;
+pub mod json;
 mod network_error;
 mod output_file;
 pub mod protocol;

@@ -14,8 +14,9 @@ use std::{
 ///
 /// In the client library, the connection's state machine and the core of the screen are pure; the rest is
 /// their shell.
-const PURE: [&str; 28] = [
+const PURE: [&str; 29] = [
     "src/protocol",
+    "src/json",
     "src/disk.rs",
     "src/config.rs",
     "src/chat",
@@ -68,8 +69,9 @@ const SECRETS: [&str; 3] = ["Password", "ChosenPassword", "Token"];
 /// Which of the folders and files the code of one of them may name, beside itself: the arrows of
 /// docs/ARCHITECTURE.md. The administration shares the form of the configuration file with the
 /// servers, and describes the command lines of all.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("protocol", &[]),
+    ("json", &["protocol"]),
     ("disk", &["protocol"]),
     ("config", &["protocol"]),
     ("chat", &["protocol", "disk"]),
@@ -79,10 +81,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("replica", &["protocol", "disk", "config", "chat", "consensus", "election", "fanout"]),
     ("storage", &["protocol", "disk"]),
     ("backup", &["protocol", "disk", "chat", "replica", "storage"]),
-    ("server", &["protocol", "disk", "config", "election", "fanout", "replica", "storage", "backup", "tls"]),
+    (
+        "server",
+        &["protocol", "json", "disk", "config", "election", "fanout", "replica", "storage", "backup", "tls"],
+    ),
     ("tls", &[]),
-    ("client", &["protocol", "tls"]),
-    ("admin", &["protocol", "config", "server", "backup", "tls", "client::terminal"]),
+    ("client", &["protocol", "json", "tls"]),
+    ("admin", &["protocol", "json", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
 /// The width that rustfmt gives to code. It leaves comments as they are.

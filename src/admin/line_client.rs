@@ -11,11 +11,11 @@ use thiserror::Error;
 use super::target::Target;
 use crate::tls::client::{ClientStream, Trust};
 use crate::{
+    json::{self, Heard},
     network_error::in_words,
     protocol::{
         Answer, Refusal, RequestHead, RequestId,
         answer::Redirect,
-        json::{self, Heard},
         request::{Answered, Request},
     },
 };

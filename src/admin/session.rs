@@ -145,13 +145,15 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::protocol::{
-        Limits, Request, RequestHead, UserName,
-        answer::{AccountName, Either},
-        credential::ChosenPassword,
+    use crate::{
         json as lines,
-        request::{Ban, Register, Unban},
-        secret::ClusterSecret,
+        protocol::{
+            Limits, Request, RequestHead, UserName,
+            answer::{AccountName, Either},
+            credential::ChosenPassword,
+            request::{Ban, Register, Unban},
+            secret::ClusterSecret,
+        },
     };
 
     const TIMEOUT: Duration = Duration::from_secs(20);

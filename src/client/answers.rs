@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::protocol::{
-    Answer, AnswerTo, Code, EventKind, JoinAnswer, Push, Refusal, RoomKey, RoomName, ServerList,
-    answer::{
-        Either, Invited, PasswordChanged, PresenceChange, ReadElsewhere, RoomDeleted, SentAnswer,
-        SessionEnded, TypingShown, Uninvited,
+use crate::{
+    json::{self, Heard, ServerLine, Unreadable},
+    protocol::{
+        Answer, AnswerTo, Code, EventKind, JoinAnswer, Push, Refusal, RoomKey, RoomName, ServerList,
+        answer::{
+            Either, Invited, PasswordChanged, PresenceChange, ReadElsewhere, RoomDeleted, SentAnswer,
+            SessionEnded, TypingShown, Uninvited,
+        },
+        envelope::RequestId,
+        object::Text,
     },
-    envelope::RequestId,
-    json::{self, Heard, ServerLine, Unreadable, object::Text},
 };
 
 use super::{

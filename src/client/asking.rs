@@ -1,12 +1,14 @@
 //! The user's commands, and the requests that follow from them.
 
-use crate::protocol::{
-    Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,
-    checked::{Body, ClientMsgId, Seq, Whole},
-    credential::Password,
+use crate::{
     json,
-    limits::HISTORY_MAX,
-    request::{self, Chat, CreateJoin, Destination, Leave, MarkRead, Request},
+    protocol::{
+        Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,
+        checked::{Body, ClientMsgId, Seq, Whole},
+        credential::Password,
+        limits::HISTORY_MAX,
+        request::{self, Chat, CreateJoin, Destination, Leave, MarkRead, Request},
+    },
 };
 
 use super::{

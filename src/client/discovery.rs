@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::protocol::{
-    Answer, Push, ServerList,
+use crate::{
     json::{Heard, read_server_line},
+    protocol::{Answer, Push, ServerList},
 };
 
 use super::{directory::Address, limits::LOCAL_PORTS};

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::protocol::{Event, JoinAnswer, RoomKey, RoomName, credential::Password, json::object::Text};
+use crate::protocol::{Event, JoinAnswer, RoomKey, RoomName, credential::Password, object::Text};
 
 /// The state of a room on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! The protocols between clients and servers (JSON) and between servers (binary).
+//! What clients and servers say to each other, and servers among themselves.
 //!
 //! Pure data. Nothing here knows a socket, a room's state or the consensus library. The contract for
 //! clients is in `docs/PROTOCOL.md`; this module is its only implementation, used by servers, by the
-//! client library and by the tests alike.
+//! client library and by the tests alike. Its lines are those of [`crate::json`].
 
 pub mod answer;
 pub mod audit;
@@ -16,11 +16,11 @@ pub mod envelope;
 pub mod event;
 pub mod export;
 pub mod file;
-pub mod json;
 pub mod limits;
 pub mod mentions;
 pub mod moderation;
 pub mod name;
+pub mod object;
 pub mod operator;
 pub mod peer;
 pub mod refusal;

@@ -9,7 +9,6 @@ use super::{
     answer::{Answer, Push, Signature},
     envelope::AnswerTo,
     event::{Event, in_room},
-    json,
     name::{RoomName, UserName},
     refusal::Refusal,
 };
@@ -22,7 +21,7 @@ const ENVELOPE_BYTES: usize = 128;
 pub struct Said {
     content: Content,
     bytes: usize,
-    json: OnceLock<Arc<[u8]>>,
+    line: OnceLock<Arc<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +102,7 @@ impl Said {
     }
 
     fn of(data_bytes: usize, content: Content) -> Arc<Said> {
-        Arc::new(Said { content, bytes: ENVELOPE_BYTES + data_bytes, json: OnceLock::new() })
+        Arc::new(Said { content, bytes: ENVELOPE_BYTES + data_bytes, line: OnceLock::new() })
     }
 
     pub fn content(&self) -> &Content {
@@ -128,8 +127,8 @@ impl Said {
         self.bytes
     }
 
-    /// The line of JSON, with its line end: made at the first call.
-    pub fn json(&self) -> Arc<[u8]> {
-        self.json.get_or_init(|| json::write_said(&self.content).into()).clone()
+    /// Its line: `write` makes it at the first call, for all clients that get it.
+    pub fn line(&self, write: impl FnOnce(&Content) -> Vec<u8>) -> Arc<[u8]> {
+        self.line.get_or_init(|| write(&self.content).into()).clone()
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    clients::{Clients, Env, Prospect},
+    clients::{Clients, Env, MoveReason, Prospect},
     clocks::{Clocks, agreed_ms},
     counts::Counts,
     describing::{self, Described},
@@ -273,7 +273,8 @@ impl<S: Storage> Replica<S> {
         let has_clients = servers.is_for_clients(&self.config.server_id) && keeps_up;
         if !has_clients && self.stopping.is_none() && now.mono_ms >= self.next_move_ms {
             self.next_move_ms = now.mono_ms + MOVE_MS;
-            self.with_clients(now, |clients, env| clients.move_away(env, waits));
+            let reason = if waits { MoveReason::NotAdded } else { MoveReason::NotForClients };
+            self.with_clients(now, |clients, env| clients.move_away(env, reason));
         }
     }
 

@@ -12,9 +12,9 @@ use std::{
 };
 
 use crate::{
+    json,
     protocol::{
         envelope::{BadRequest, RequestHead},
-        json,
         limits::{COMMIT_TIMEOUT_MS, FIRST_LINE_MS, RESERVED_MS},
         refusal::{Code, Refusal},
         request::Request,

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::protocol::{Limits, json, said::Said};
+use crate::{
+    json,
+    protocol::{Limits, said::Said},
+};
 
 use super::{shared::Shared, threads::Stop};
 

@@ -439,7 +439,8 @@ impl Socket {
             self.outgoing.push_ping();
         }
         if let Some((code, reason)) = control.close.take() {
-            self.outgoing.push_close(code, reason, true);
+            self.outgoing.drop_unbegun();
+            self.outgoing.push_close(code, reason);
             self.is_last = true;
         }
         self.is_last
@@ -451,7 +452,7 @@ impl Socket {
             && !self.is_last
         {
             let (code, reason) = control.lock().last_words.unwrap_or(GOODBYE);
-            self.outgoing.push_close(code, reason, false);
+            self.outgoing.push_close(code, reason);
         }
         self.is_last = true;
     }

@@ -126,13 +126,14 @@ impl Outgoing {
         self.insert(place, Piece::frame(OpCode::Control(Control::Ping), [].as_slice().into(), 0));
     }
 
-    /// A close is the last thing that is ever written. With `at_once`, what has not begun to be written is
-    /// thrown away.
-    pub fn push_close(&mut self, code: u16, reason: &str, at_once: bool) {
-        if at_once {
-            let dropped = self.pieces.drain(self.first_whole()..);
-            self.bytes -= dropped.map(|piece| piece.len()).sum::<usize>();
-        }
+    /// Throws away what has not begun to be written.
+    pub fn drop_unbegun(&mut self) {
+        let dropped = self.pieces.drain(self.first_whole()..);
+        self.bytes -= dropped.map(|piece| piece.len()).sum::<usize>();
+    }
+
+    /// A close is the last thing that is ever written.
+    pub fn push_close(&mut self, code: u16, reason: &str) {
         let mut payload = code.to_be_bytes().to_vec();
         payload.extend_from_slice(reason.as_bytes());
         let length = payload.len();
@@ -268,14 +269,16 @@ mod tests {
         };
         let close = b"\x88\x04\x03\xe8ok";
         let mut outgoing = fill();
-        outgoing.push_close(1000, "ok", false);
+        outgoing.push_close(1000, "ok");
         assert_eq!(write_out(&mut outgoing, 5), [b"\x81\x02ab\x81\x02cd".as_slice(), close].concat());
         let mut outgoing = fill();
-        outgoing.push_close(1000, "ok", true);
+        outgoing.drop_unbegun();
+        outgoing.push_close(1000, "ok");
         assert_eq!(write_out(&mut outgoing, 5), close);
         let mut outgoing = fill();
         outgoing.advance(1);
-        outgoing.push_close(1000, "ok", true);
+        outgoing.drop_unbegun();
+        outgoing.push_close(1000, "ok");
         assert_eq!(write_out(&mut outgoing, 5), [b"\x02ab".as_slice(), close].concat());
     }
 }

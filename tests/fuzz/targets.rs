@@ -9,10 +9,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use syncnet::{
     chat::{Entry, State, entry},
     disk::{HardState, Reader, RoomId, Search, Storage},
+    json,
     protocol::{
         Limits, Request, ServerId,
         datagram::{Datagram, Run},
-        json,
         peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
         seal::Sealer,
         secret::ClusterSecret,

@@ -12,8 +12,9 @@ use syncnet::{
     config::{Auth, AuthMode, Followers, ReplicaConfig, ServerEntry, Timing},
     election::membership::{PeerView, View},
     fanout::{ConnId, Subscriptions},
+    json,
     protocol::{
-        Limits, ServerId, answer::Signature, json, operator::OperatorKey, peer::NodeId, request::Request,
+        Limits, ServerId, answer::Signature, operator::OperatorKey, peer::NodeId, request::Request,
         secret::ClusterSecret, status::Role,
     },
     replica::{

@@ -10,13 +10,13 @@ use syncnet::{
         membership::{LinkEvent, PULSE_MS},
     },
     fanout::ConnId,
+    json,
     protocol::{
         Code, Limits, Refusal,
         answer::Signature,
         credential::Job,
         datagram::{Announce, Datagram},
         directory::Directory,
-        json,
     },
     replica::{
         TurnState,

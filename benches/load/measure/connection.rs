@@ -10,11 +10,8 @@ use thiserror::Error;
 
 use syncnet::{
     admin::{line_client::connect, target::Target},
-    protocol::{
-        Answer, JoinAnswer, Refusal,
-        answer::SentAnswer,
-        json::{Heard, read_server_line},
-    },
+    json::{Heard, read_server_line},
+    protocol::{Answer, JoinAnswer, Refusal, answer::SentAnswer},
 };
 
 /// How an event's line begins, as servers of this version write it: told apart without parsing it.

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::protocol::{
     directory::{ChangeError, ServerChange, ServerEntry},
-    json::object::Text,
     name::ServerId,
+    object::Text,
 };
 
 /// Lists the servers. `client_discovery` asks the same.

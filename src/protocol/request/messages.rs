@@ -7,9 +7,9 @@ use crate::protocol::{
     answer::{HistoryPage, SearchPage},
     checked::{Body, ClientMsgId, Emoji, Limit, Seq, Time, Words},
     file::FileId,
-    json::object::Text,
     limits::{HISTORY_DEFAULT, HISTORY_MAX, SEARCH_DEFAULT, SEARCH_MAX},
     name::{RoomName, UserName},
+    object::Text,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

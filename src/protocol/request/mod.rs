@@ -5,7 +5,7 @@
 //! checks what concerns several fields or the configuration. Whether the request is allowed is decided later.
 //!
 //! A request may be part of a log command, where its fields are written by position, so none may be left out
-//! when it is serialised. The JSON codec (`json`) leaves absent fields out.
+//! when it is serialised. The JSON codec (`crate::json`) leaves absent fields out.
 
 mod accounts;
 mod audit;

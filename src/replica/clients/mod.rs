@@ -71,6 +71,15 @@ use super::{
 
 pub use self::{answers::Decided, reads::Prospect};
 
+/// Why a server that goes on gives its clients away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveReason {
+    /// It is to have none, or falls behind. Those who wait for answers get them first.
+    NotForClients,
+    /// It waits to be added to the cluster, and answers no write until it is.
+    NotAdded,
+}
+
 /// What a call needs of the rest of the server, and the outputs that it adds to.
 pub struct Env<'a> {
     pub now: Now,
@@ -304,15 +313,15 @@ impl Clients {
         }
     }
 
-    /// This server should have no clients, and goes on: those who are logged in and wait for nothing are sent
-    /// elsewhere, if there is a server for them. Operators are not; they may be here to end it. If `at_once`,
-    /// those who wait are sent away, too: what they wait for will not be done here for long.
-    pub fn move_away(&mut self, env: &mut Env<'_>, at_once: bool) {
+    /// This server should have no clients, and goes on: those who are logged in are sent elsewhere, if there
+    /// is a server for them. Operators are not; they may be here to end it.
+    pub fn move_away(&mut self, env: &mut Env<'_>, reason: MoveReason) {
         let Some(push) = env.server.redirect("this server gives its clients away") else { return };
         let said = Said::push(push, env.signature());
         for conn in self.connections.conns() {
             let moves = self.connections.get_mut(conn).is_some_and(|connection| {
-                connection.user.is_some() && !connection.is_operator && (at_once || !connection.has_writes())
+                let stays_for_answers = reason == MoveReason::NotForClients && connection.has_writes();
+                connection.user.is_some() && !connection.is_operator && !stays_for_answers
             });
             if moves {
                 env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });

@@ -155,7 +155,7 @@ mod tests {
     fn ping(text: &str) -> Request {
         let data = serde_json::json!({ "text": text }).to_string();
         let raw: &serde_json::value::RawValue = serde_json::from_str(&data).unwrap();
-        Request::read("ping", crate::protocol::json::object::Text(raw)).unwrap().unwrap()
+        Request::read("ping", crate::protocol::object::Text(raw)).unwrap().unwrap()
     }
 
     #[test]

@@ -14,10 +14,10 @@ use crate::{
     disk::{Reader, Storage},
     election::membership::{PeerView, View},
     fanout::{ConnId, Instruction, Subscriptions},
+    json,
     protocol::{
         Code, Limits, Refusal, ServerId,
         credential::Job,
-        json,
         operator::OperatorKey,
         peer::{NodeId, PeerMessage, RowKey},
         request::Request,

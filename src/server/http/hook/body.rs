@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use serde_json::{Map, Number, Value, json};
 
 use crate::{
-    protocol::json::nesting,
+    json::nesting,
     server::http::{file_name::essence, multipart},
 };
 

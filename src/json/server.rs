@@ -1,14 +1,17 @@
 //! What a server says, as a line: written by servers, read by clients.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{object::Text, read_envelope};
+use super::read_envelope;
 use crate::protocol::{
     answer::{Answer, Push},
     envelope::{AnswerTo, RequestHead, RequestId},
     event::{Event, seconds},
-    said::{Content, Pushed},
+    object::Text,
+    said::{Content, Pushed, Said},
 };
 
 #[derive(Serialize)]
@@ -32,8 +35,14 @@ struct Answering<'a> {
     answer: &'a Answer,
 }
 
-/// What is said as one line, with its line end.
-pub fn write_said(content: &Content) -> Vec<u8> {
+impl Said {
+    /// The line of JSON, with its line end: made at the first call.
+    pub fn json(&self) -> Arc<[u8]> {
+        self.line(write_said)
+    }
+}
+
+fn write_said(content: &Content) -> Vec<u8> {
     match content {
         Content::Answer { to, answer, by } => write(&Line {
             msg_type: answer.msg_type(),

@@ -1,22 +1,21 @@
 //! JSON lines and WebSocket messages: the one place that knows the JSON form of requests.
 //!
 //! A line is read once: first it is checked as a whole, without building anything, then its envelope and its
-//! `data` are read straight into their types ([`object`]).
+//! `data` are read straight into their types ([`object`](crate::protocol::object)).
 
 #[cfg(test)]
 mod bad_forms;
-pub mod object;
 mod server;
 
-pub use server::{Heard, ServerLine, Unreadable, read_server_line, write_said};
+pub use server::{Heard, ServerLine, Unreadable, read_server_line};
 
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use self::object::{Sound, Text};
-use super::{
+use crate::protocol::{
     envelope::{BadRequest, RequestHead, RequestId},
     limits::{LAMPORT_END, Limits, NESTING_MAX, REQUEST_ID_BYTES},
+    object::{Sound, Text},
     refusal::{Code, Refusal},
     request::Request,
 };
