@@ -338,8 +338,8 @@ pub trait Storage {
     /// A row of the state as it is written, for a server that has it damaged.
     fn row(&self, key: &RowKey) -> Result<Option<RowContent>, StorageError>;
 
-    /// Takes over what another server has of a damaged row, if the row's own checksum proves it to be what the
-    /// row was. Returns whether it does. It is written behind, unless the row is another one by then.
+    /// Takes over what another server has of a damaged row, if the row's own checksum proves it to be what
+    /// the row was. Returns whether it does. It is written behind, unless the row is another one by then.
     fn repair(&mut self, row: &DamagedRow, content: RowContent) -> Result<bool, StorageError>;
 
     /// Replaces state, events, files and log by a snapshot, in one step: afterwards the log is empty and

@@ -12,9 +12,9 @@ use super::{clients::Decided, evidence::evidence, io::Now, passages::Step, repli
 const UNAPPLIED_MAX: usize = 100_000;
 
 impl<S: Storage> Replica<S> {
-    /// Applies committed entries, in order. If a damaged row keeps one of them from being applied, it and those
-    /// behind it wait until the row is repaired or this server is rebuilt. If too many wait, the damage is the
-    /// error.
+    /// Applies committed entries, in order. If a damaged row keeps one of them from being applied, it and
+    /// those behind it wait until the row is repaired or this server is rebuilt. If too many wait, the damage
+    /// is the error.
     pub(super) fn apply(&mut self, now: Now, entries: Vec<LogEntry>) -> Result<(), StorageError> {
         self.unapplied.extend(entries);
         let mut last = None;

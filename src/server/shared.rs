@@ -31,8 +31,8 @@ const HANGS_MS: u64 = 120_000;
 pub struct Shared {
     clock: Clock,
     server_id: ServerId,
-    /// When the replica last ended a turn, or a step of a long one, on the monotonic clock: it proves that the
-    /// thread and its disk work.
+    /// When the replica last ended a turn, or a step of a long one, on the monotonic clock: it proves that
+    /// the thread and its disk work.
     worked_ms: AtomicU64,
     lamport_timestamp: AtomicU64,
     clients: AtomicU64,

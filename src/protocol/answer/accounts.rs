@@ -15,6 +15,9 @@ pub struct LoggedIn {
     /// Whether the name is registered.
     #[serde(default)]
     pub account: bool,
+    /// Whether the account administers the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub administrator: bool,
     /// The life of the cluster's data, as in its status, so that a client knows before it asks for anything
     /// else. 0 if the server does not tell.
     #[serde(default)]

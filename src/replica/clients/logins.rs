@@ -3,7 +3,10 @@
 //! `credentials` has what is hashed for one.
 
 use crate::{
-    chat::{Authority, Ended, Proposal, banned_from_cluster, command::GuestLogin, effects::SessionFilter},
+    chat::{
+        Authority, Ended, Proposal, banned_from_cluster, command::GuestLogin, effects::SessionFilter,
+        rights::ClusterRole,
+    },
     fanout::{ConnId, Instruction},
     protocol::{
         UserName,
@@ -190,8 +193,10 @@ impl Clients {
 
 /// The answer to a login of a user with or without an account.
 fn let_in(env: &Env<'_>, username: UserName, token: Option<Token>, known: Known) -> LoggedIn {
+    let role = env.state.cluster_role_of(Some(&username.key()), false);
     LoggedIn {
         account: token.is_some(),
+        administrator: role == ClusterRole::Administrator,
         epoch: env.server.epoch(),
         leader_id: env.server.leader().cloned(),
         server_id: env.config.server_id.clone(),

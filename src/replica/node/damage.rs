@@ -12,8 +12,8 @@
 //!    undamaged voter, and the others do not hand it back, since its heartbeats say that it takes no part.
 //! 4. It sends no snapshots, since it cannot make one to the end. It tries again now and then, because the
 //!    damaged data may have been removed.
-//! 5. If damage lasts and the undamaged others are a majority without this server, it goes into quarantine and
-//!    is rebuilt from the leader.
+//! 5. If damage lasts and the undamaged others are a majority without this server, it goes into quarantine
+//!    and is rebuilt from the leader.
 //!
 //! If damage keeps an entry from being applied, it and those behind it wait meanwhile. Only damage that keeps
 //! rows from being written ends in quarantine at once.

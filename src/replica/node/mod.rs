@@ -275,8 +275,8 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Notes an error of the disk outside a turn: the next turn ends with it, or the next tick has the damaged
-    /// row repaired.
+    /// Notes an error of the disk outside a turn: the next turn ends with it, or the next tick has the
+    /// damaged row repaired.
     pub fn broke(&mut self, error: StorageError) {
         match error {
             StorageError::Damaged(row) => self.damage.note(row),

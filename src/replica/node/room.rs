@@ -27,7 +27,7 @@ impl<S: Storage> Node<S> {
         self.has_room
     }
 
-    /// Whether its clients should be elsewhere: it cannot follow or read everything, and another server leads.
+    /// Whether its clients should be elsewhere: it cannot follow or read everything, and another one leads.
     pub fn falls_behind(&self) -> bool {
         (!self.has_room || self.damage.lasts())
             && self.consensus.leader().is_some_and(|leader| leader != self.identity.node_id)

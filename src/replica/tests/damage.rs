@@ -60,7 +60,7 @@ fn a_change_of_a_damaged_event_waits_for_its_repair() {
     cluster.run_ms(400);
     cluster.heard(3, 1);
     cluster.kill(1);
-    // The follower hears of the change after the leader; and nothing is said in the room before the last event.
+    // The follower hears of the change after the leader. The event is the last one of the room.
     assert!(cluster.disk(2).corrupt(Kept::Event, 2, OF_CONTENT));
     assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CONTENT));
     cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#, &edit(3), &chat("c")]);

@@ -1,6 +1,8 @@
 //! Requests that are awaited: a login, or one with a password. Nothing is read from the connection until it
 //! is answered.
 
+use serde_json::Value;
+
 use super::{JOIN, chat, cluster::Cluster, field};
 use crate::config::Followers;
 
@@ -35,6 +37,21 @@ fn what_is_sent_behind_a_login_waits_for_it_and_keeps_its_order() {
     assert_eq!(field(&answers, "for"), ["login", "create_join", "chat"]);
     assert!(answers.iter().all(|answer| answer["msg_type"] == "ack"), "{answers:?}");
     assert_eq!(cluster.hashed, 2, "alice is who she has logged in as");
+}
+
+#[test]
+fn an_administrator_is_told_so() {
+    let mut cluster = with_alice();
+    let told = |cluster: &mut Cluster, conn| {
+        cluster.say(1, conn, &[LOGIN]);
+        cluster.run_ms(200);
+        cluster.heard(1, conn)[0]["data"]["administrator"].clone()
+    };
+    assert_eq!(told(&mut cluster, 2), Value::Null);
+    cluster.become_operator(1, 3);
+    cluster.say(1, 3, &[r#"{"msg_type":"set_admin","data":{"username":"alice","admin":true}}"#]);
+    cluster.run_ms(40);
+    assert_eq!(told(&mut cluster, 4), true);
 }
 
 #[test]

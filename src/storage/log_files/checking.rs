@@ -18,8 +18,8 @@ pub fn check_next_in(dir: &Path, above: u64) -> Result<Option<u64>, StorageError
     check_next(&FolderFiles::new(dir), above)
 }
 
-/// Checks the first segment behind `above` that nothing is written to, and returns its number; `None` if there
-/// is none.
+/// Checks the first segment behind `above` that nothing is written to, and returns its number; `None` if
+/// there is none.
 ///
 /// # Errors
 /// `Doubtful` if it is not what was written, or cannot be read.

@@ -32,7 +32,7 @@ import { place, Rooms } from "./rooms.js";
  *
  * @typedef {{type: "connecting"} | {type: "up", serverId: string} | {type: "down", reason: string}
  *   | {type: "majority", has: boolean}
- *   | {type: "loggedIn", username: string, token: string|null, account: boolean}
+ *   | {type: "loggedIn", username: string, token: string|null, account: boolean, administrator: boolean}
  *   | {type: "loginNeeded", refusal: Refusal} | {type: "servers", list: Data}
  *   | {type: "joined", room: string, data: Data, resumed: boolean} | {type: "roomRefused", room: string, refusal: Refusal}
  *   | {type: "epoch", epoch: number} | {type: "restored"} | {type: "event", event: Data, live: boolean} | {type: "news", event: Data}
@@ -470,6 +470,7 @@ export class ClientState {
       username: data.username,
       token: this.login.token ?? null,
       account: Boolean(data.account),
+      administrator: Boolean(data.administrator),
     });
     this.#liveIn(data.epoch ?? 0);
     if (!this.noMajority) this.#tellUp();

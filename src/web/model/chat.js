@@ -5,6 +5,7 @@ import { directRoom, keyOf, partner } from "../core/names.js";
 import { SharedOutbox } from "../io/outbox.js";
 import { Wire } from "../io/wire.js";
 import { GROUPS } from "./mentions.js";
+import { may, outranks } from "./rights.js";
 import { sentence } from "./text.js";
 import { KEPT, Timeline } from "./timeline.js";
 
@@ -56,6 +57,7 @@ export class Chat {
   constructor({ login, store, kept, servers, pageHost }) {
     this.me = login.username;
     this.hasAccount = Boolean(login.token);
+    this.isAdministrator = false;
     this.store = store;
     /** @type {Map<string, RoomInfo>} */
     this.rooms = new Map();
@@ -146,6 +148,20 @@ export class Chat {
   /** @param {string} name */
   info(name) {
     return this.rooms.get(keyOf(name)) ?? null;
+  }
+
+  /**
+   * Whether the page offers this in a room.
+   * @param {RoomInfo|null} room
+   * @param {import("./rights.js").Permission} permission
+   */
+  may(room, permission) {
+    return may(room, permission, this.isAdministrator);
+  }
+
+  /** Whether the user stands above somebody of this role in a room. @param {RoomInfo|null} room @param {string} role */
+  outranks(room, role) {
+    return outranks(room, role, this.isAdministrator);
   }
 
   /** @param {string} name */
@@ -526,6 +542,7 @@ export class Chat {
       case "loggedIn":
         this.me = update.username;
         this.hasAccount = update.account;
+        this.isAdministrator = update.administrator;
         this.emit("session", update);
         this.refreshRooms();
         break;

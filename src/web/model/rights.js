@@ -29,19 +29,46 @@ const RIGHTS = /** @type {const} */ ({
   DeleteRoom: ["owner", "owner", ""],
 });
 
+/** What administrators of the cluster may do besides in public rooms, as an owner would. @type {Permission[]} */
+const ADMINISTRATORS = [
+  "DeleteOthers",
+  "Pin",
+  "Topic",
+  "Kick",
+  "Ban",
+  "Mute",
+  "SetRole",
+  "Configure",
+  "Rename",
+  "DeleteRoom",
+];
+
 /** These go on when the room is archived. @type {Permission[]} */
 const ARCHIVED = ["Configure", "DeleteRoom"];
 
 /** Those that the servers ask about, for the tests. */
 export const PERMISSIONS = /** @type {Permission[]} */ (Object.keys(RIGHTS));
 
-/** @param {Pick<RoomInfo, "name"|"isPrivate"|"archived"|"role">|null} room @param {Permission} permission */
-export function may(room, permission) {
+/** @typedef {Pick<RoomInfo, "name"|"isPrivate"|"archived"|"role">} Room */
+
+/** @param {Room} room */
+const kindOf = (room) => room.name.startsWith("@") ? 2 : room.isPrivate ? 1 : 0;
+
+/** @param {Room|null} room @param {Permission} permission @param {boolean} isAdministrator of the cluster */
+export function may(room, permission, isAdministrator) {
   if (room === null || (room.archived && !ARCHIVED.includes(permission))) return false;
-  const kind = room.name.startsWith("@") ? 2 : room.isPrivate ? 1 : 0;
+  const kind = kindOf(room);
+  if (isAdministrator && kind === 0 && ADMINISTRATORS.includes(permission)) return true;
   const least = RIGHTS[permission][kind];
   return least !== "" && ROLES.indexOf(room.role) >= ROLES.indexOf(least);
 }
 
-/** Whether order may be kept with a member: only with those below. @param {string} mine @param {string} theirs */
-export const outranks = (mine, theirs) => ROLES.indexOf(mine) > ROLES.indexOf(theirs);
+/**
+ * Whether order may be kept with a member: only with those below.
+ * @param {Room|null} room @param {string} theirs @param {boolean} isAdministrator of the cluster
+ */
+export function outranks(room, theirs, isAdministrator) {
+  if (room === null) return false;
+  const mine = isAdministrator && kindOf(room) === 0 ? "owner" : room.role;
+  return ROLES.indexOf(mine) > ROLES.indexOf(theirs);
+}

@@ -1,7 +1,6 @@
 // The page after the login: its parts, and what connects them.
 import { keyOf, partner, roomTitle } from "../core/names.js";
 import { plain } from "../model/markdown.js";
-import { may } from "../model/rights.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
 import { Composer } from "./composer.js";
@@ -253,7 +252,7 @@ export class App {
 
   #editLast() {
     const items = this.chat.timeline(this.chat.current ?? "")?.items ?? [];
-    if (!may(this.chat.info(this.chat.current ?? ""), "Edit")) return;
+    if (!this.chat.may(this.chat.info(this.chat.current ?? ""), "Edit")) return;
     const own = items.findLast((item) =>
       item.kind === "message" && !item.deleted && keyOf(item.author) === keyOf(this.chat.me)
     );
@@ -347,7 +346,7 @@ export class App {
         icon("pin"),
         `${pins} pinned`,
       ),
-      may(info, "Invite") &&
+      this.chat.may(info, "Invite") &&
       iconButton("invite", "Invite", { onclick: () => inviteDialog(chat) }),
       info !== null && iconButton("info", "About this room", {
         onclick: () => roomDialog(chat, { onChange: () => this.rooms.render() }),

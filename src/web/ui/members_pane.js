@@ -1,6 +1,5 @@
 // The members of the open room, and what the user can do with them.
 import { keyOf, partner } from "../core/names.js";
-import { may, outranks } from "../model/rights.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
 import { confirm, field, form, openDialog } from "./dialog.js";
@@ -96,7 +95,7 @@ export class MembersPane {
     const room = chat.current ?? "";
     const info = chat.info(room);
     const isMe = keyOf(username) === keyOf(chat.me);
-    const mayModerate = !isMe && may(info, "Kick") && outranks(info?.role ?? "", member.role);
+    const mayModerate = !isMe && chat.may(info, "Kick") && chat.outranks(info, member.role);
     openDialog(username, (close) => {
       /** @param {string} text @param {() => void} act */
       const item = (text, act, danger = false) =>
@@ -145,7 +144,7 @@ export class MembersPane {
           "div",
           { class: "menu" },
           h("h3", {}, "Keep order"),
-          may(info, "SetRole") ? roleForm(member, setRole) : "",
+          chat.may(info, "SetRole") ? roleForm(member, setRole) : "",
           member.role === "muted"
             ? item("Let speak again", moderate("unmute"))
             : item("Mute for an hour", moderate("mute", { seconds: 3600 })),

@@ -2,7 +2,6 @@
 import { keyOf } from "../core/names.js";
 import { EMOJI, QUICK } from "../model/emoji.js";
 import { plain } from "../model/markdown.js";
-import { may } from "../model/rights.js";
 import { clean, counted, fullTimeText, sentence, spanText, timeParts } from "../model/text.js";
 import { avatar, colourClass } from "./avatar.js";
 import { append, h, hiddenText, icon, iconButton } from "./dom.js";
@@ -53,7 +52,7 @@ export function messageNode(item, { chat, actions, isContinued, isEditing, pins 
     ),
   );
   if (!item.deleted && !isEditing) {
-    article.appendChild(toolbar(item, { actions, room: chat.info(chat.current ?? ""), isOwn, isPinned }));
+    article.appendChild(toolbar(item, { actions, chat, isOwn, isPinned }));
   }
   return article;
 }
@@ -130,7 +129,7 @@ function reactions(item, chat, actions) {
       {
         type: "button",
         class: "reaction",
-        disabled: !may(chat.info(chat.current ?? ""), "React"),
+        disabled: !chat.may(chat.info(chat.current ?? ""), "React"),
         "aria-pressed": String(isMine),
         title: [...names].join(", "),
         tabIndex: -1,
@@ -144,9 +143,10 @@ function reactions(item, chat, actions) {
 
 /**
  * @param {Item} item
- * @param {{actions: Actions, room: import("../model/chat.js").RoomInfo|null, isOwn: boolean, isPinned: boolean}} context
+ * @param {{actions: Actions, chat: Chat, isOwn: boolean, isPinned: boolean}} context
  */
-function toolbar(item, { actions, room, isOwn, isPinned }) {
+function toolbar(item, { actions, chat, isOwn, isPinned }) {
+  const room = chat.info(chat.current ?? "");
   const bar = h("div", { class: "actions", role: "group", "aria-label": "Actions" });
   const react = iconButton("react", "React", {
     tabIndex: -1,
@@ -159,11 +159,11 @@ function toolbar(item, { actions, room, isOwn, isPinned }) {
     /** @type {(item: Item) => void} */ act,
   ) => iconButton(sign, name, { tabIndex: -1, onclick: () => act(item) });
   append(bar, [
-    may(room, "Say") && button("reply", "Reply", actions.reply),
-    may(room, "React") && react,
-    isOwn && may(room, "Edit") && button("edit", "Edit", actions.edit),
-    may(room, "Pin") && button("pin", isPinned ? "Unpin" : "Pin", actions.pin),
-    may(room, isOwn ? "DeleteOwn" : "DeleteOthers") && button("trash", "Delete", actions.remove),
+    chat.may(room, "Say") && button("reply", "Reply", actions.reply),
+    chat.may(room, "React") && react,
+    isOwn && chat.may(room, "Edit") && button("edit", "Edit", actions.edit),
+    chat.may(room, "Pin") && button("pin", isPinned ? "Unpin" : "Pin", actions.pin),
+    chat.may(room, isOwn ? "DeleteOwn" : "DeleteOthers") && button("trash", "Delete", actions.remove),
   ]);
   return bar;
 }

@@ -1,7 +1,6 @@
 // The conversation: a bounded window of messages that follows the newest one, or stays at the reader's place.
 import { keyOf, partner } from "../core/names.js";
 import { DrawnPart } from "../model/drawn_part.js";
-import { may } from "../model/rights.js";
 import { dayOf, dayText } from "../model/text.js";
 import { h, icon } from "./dom.js";
 import { Keyed } from "./keyed.js";
@@ -452,7 +451,7 @@ export class MessagesPane {
     const acts = { r: ["Say", this.actions.reply], p: ["Pin", this.actions.pin] };
     if (isOwn) acts.e = ["Edit", this.actions.edit];
     const [permission, act] = acts[event.key] ?? [];
-    if (permission && may(room, permission)) {
+    if (permission && this.chat.may(room, permission)) {
       event.preventDefault();
       act?.(item);
     }

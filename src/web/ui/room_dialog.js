@@ -1,7 +1,6 @@
 // The dialog of the open room: its topic, its pins, and what its moderators may change.
 import { partner } from "../core/names.js";
 import { plain } from "../model/markdown.js";
-import { may } from "../model/rights.js";
 import { counted, timeText } from "../model/text.js";
 import { choice, confirm, field, form, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
@@ -37,13 +36,13 @@ export function roomDialog(chat, { onChange }) {
         }. You are ${info.role}.${info.archived ? " It is archived: nothing in it can be changed." : ""}`,
     ),
     choice("Quiet: no notifications from here", quiet),
-    may(info, "Topic") && topicForm(chat, info, close),
-    may(info, "Ban") && unbanForm(chat, room),
-    may(info, "Configure") && ownerForm(chat, info, close),
+    chat.may(info, "Topic") && topicForm(chat, info, close),
+    chat.may(info, "Ban") && unbanForm(chat, room),
+    chat.may(info, "Configure") && ownerForm(chat, info, close),
     !isDirect && h(
       "div",
       { class: "menu" },
-      may(info, "Leave") && h("button", {
+      chat.may(info, "Leave") && h("button", {
         type: "button",
         class: "wide danger",
         onclick: () => {
@@ -56,7 +55,7 @@ export function roomDialog(chat, { onChange }) {
           );
         },
       }, "Leave the room"),
-      may(info, "DeleteRoom") && h("button", {
+      chat.may(info, "DeleteRoom") && h("button", {
         type: "button",
         class: "wide danger",
         onclick: () => {
@@ -141,7 +140,7 @@ function ownerForm(chat, info, close) {
       if (slow.value !== "") settings.slow_s = Number(slow.value);
       change(chat, close, "room_settings", settings);
     }),
-    may(info, "Rename") && form([
+    chat.may(info, "Rename") && form([
       field("New name", name),
       h("button", { type: "submit" }, "Rename"),
     ], () => change(chat, close, "rename_room", { room, name: name.value.trim() })),

@@ -61,6 +61,7 @@ impl Chat {
             let (server_id, username) = (ServerId::new("server1").unwrap(), UserName::new("alice").unwrap());
             let answer = LoggedIn {
                 account: true,
+                administrator: false,
                 epoch: 1,
                 leader_id: None,
                 server_id,
