@@ -10,19 +10,15 @@ use super::{
 };
 use crate::{disk::StorageError, storage::record::doubt};
 
-/// As [`check_next`], of the log in a data folder that a server may be using.
+/// Checks the first segment behind `above`, of the log in a data folder, that nothing is written to, and
+/// returns its number; `None` if there is none. A server may be using the folder.
 ///
 /// # Errors
-/// As there.
+/// `Doubtful` if it is not what was written, or cannot be read.
 pub fn check_next_in(dir: &Path, above: u64) -> Result<Option<u64>, StorageError> {
     check_next(&FolderFiles::new(dir), above)
 }
 
-/// Checks the first segment behind `above` that nothing is written to, and returns its number; `None` if
-/// there is none.
-///
-/// # Errors
-/// `Doubtful` if it is not what was written, or cannot be read.
 pub(super) fn check_next(files: &dyn Files, above: u64) -> Result<Option<u64>, StorageError> {
     let unreadable = |error: io::Error| doubt(format!("the log cannot be read: {error}"));
     let mut numbers: Vec<u64> =
