@@ -46,39 +46,52 @@ impl Image {
         Image { metas: self.metas.clone(), ..Image::default() }
     }
 
-    /// Flips a bit of a row; both are counted around. The first 32 bits are those of the checksum. Returns
+    /// Flips a bit of a row, of its content or of the checksum behind it; both are counted around. Returns
     /// whether there was a row.
     pub fn flip(&mut self, kind: Kept, nth: u64, bit: u64) -> bool {
+        let Some((bytes, crc)) = self.row(kind, nth) else { return false };
+        let bits = bytes.len() as u64 * 8;
+        match (bit % (bits + 32)).checked_sub(bits) {
+            None => flip_in(bytes, bit % (bits + 32)),
+            Some(bit) => *crc ^= 1 << bit,
+        }
+        true
+    }
+
+    /// Flips a bit of the content of a row; both are counted around. Returns whether there was one.
+    pub fn flip_content(&mut self, kind: Kept, nth: u64, bit: u64) -> bool {
+        let Some((bytes, _)) = self.row(kind, nth).filter(|(bytes, _)| !bytes.is_empty()) else {
+            return false;
+        };
+        let bits = bytes.len() as u64 * 8;
+        flip_in(bytes, bit % bits);
+        true
+    }
+
+    /// Flips a bit of the checksum of a row. Returns whether there was one.
+    pub fn flip_checksum(&mut self, kind: Kept, nth: u64) -> bool {
+        self.row(kind, nth).map(|(_, crc)| *crc ^= 1).is_some()
+    }
+
+    /// The content and the checksum of the `nth` row (counted around) of a kind.
+    fn row(&mut self, kind: Kept, nth: u64) -> Option<(&mut Arc<[u8]>, &mut u32)> {
         fn nth_of<K, V>(map: &mut BTreeMap<K, V>, nth: u64) -> Option<&mut V> {
             let count = map.len() as u64;
             let place = usize::try_from(nth.checked_rem(count)?).expect("it is below a length");
             map.values_mut().nth(place)
         }
-        fn flip_in(bytes: &mut Arc<[u8]>, crc: &mut u32, bit: u64) {
-            let bits = bytes.len() as u64 * 8 + 32;
-            let bit = bit % bits;
-            match bit.checked_sub(32) {
-                None => *crc ^= 1 << bit,
-                Some(bit) => {
-                    let byte = usize::try_from(bit / 8).expect("it is below a length");
-                    Arc::make_mut(bytes)[byte] ^= 1 << (bit % 8);
-                }
-            }
-        }
-        let found = match kind {
+        match kind {
             Kept::Meta => nth_of(&mut self.metas, nth).map(|(value, crc)| (value, crc)),
             Kept::State => nth_of(&mut self.state, nth).map(|(value, crc)| (value, crc)),
             Kept::Chunk => nth_of(&mut self.chunks, nth).map(|(bytes, crc)| (bytes, crc)),
             Kept::Event => nth_of(&mut self.events, nth).map(|event| (&mut event.json, &mut event.crc)),
-        };
-        match found {
-            Some((bytes, crc)) => {
-                flip_in(bytes, crc, bit);
-                true
-            }
-            None => false,
         }
     }
+}
+
+fn flip_in(bytes: &mut Arc<[u8]>, bit: u64) {
+    let byte = usize::try_from(bit / 8).expect("it is below a length");
+    Arc::make_mut(bytes)[byte] ^= 1 << (bit % 8);
 }
 
 impl Tables for Image {

@@ -154,7 +154,7 @@ impl MemoryDisk {
         self.0.lock().delay = delay;
     }
 
-    /// Flips bit `bit` (counted around, the checksum first) of the `nth` row (counted around) of a kind.
+    /// Flips bit `bit` (counted around, the checksum last) of the `nth` row (counted around) of a kind.
     /// Returns whether there was one.
     pub fn corrupt(&self, kind: Kept, nth: u64, bit: u64) -> bool {
         let mut inner = self.0.lock();
@@ -164,10 +164,16 @@ impl MemoryDisk {
         damaged
     }
 
-    /// As [`corrupt`](Self::corrupt), while a process has it open. A power cut that takes away what was not
-    /// synced takes the damage away.
+    /// Flips a bit of the content of a row, while a process may have it open; its checksum stays, so another
+    /// server can prove what it was. A power cut that takes away what was not synced takes the damage away.
     pub fn decay(&self, kind: Kept, nth: u64, bit: u64) -> bool {
-        Arc::make_mut(&mut self.0.lock().image).flip(kind, nth, bit)
+        Arc::make_mut(&mut self.0.lock().image).flip_content(kind, nth, bit)
+    }
+
+    /// Flips a bit of the checksum of a row, as [`decay`](Self::decay) does of its content: nothing proves
+    /// what it was.
+    pub fn decay_checksum(&self, kind: Kept, nth: u64) -> bool {
+        Arc::make_mut(&mut self.0.lock().image).flip_checksum(kind, nth)
     }
 
     /// Flips bit `bit` (counted around) of what is written of the log. Returns whether there was something.

@@ -18,11 +18,6 @@ use super::{
     field,
 };
 
-/// A bit of a row's checksum: nothing proves what the row was.
-const OF_CHECKSUM: u64 = 9;
-/// A bit of what the row holds.
-const OF_CONTENT: u64 = 32 + 9;
-
 #[test]
 fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
     let mut cluster = Cluster::led_by_the_last(3);
@@ -31,7 +26,7 @@ fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
     cluster.heard(3, 1);
     // The third is not there, so both of the others are needed.
     cluster.kill(1);
-    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CONTENT));
+    assert!(cluster.disk(3).decay(Kept::Event, 1, 9));
     let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
     cluster.say(3, 1, &[history]);
     cluster.run_ms(100);
@@ -61,8 +56,8 @@ fn a_change_of_a_damaged_event_waits_for_its_repair() {
     cluster.heard(3, 1);
     cluster.kill(1);
     // The follower hears of the change after the leader. The event is the last one of the room.
-    assert!(cluster.disk(2).corrupt(Kept::Event, 2, OF_CONTENT));
-    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CONTENT));
+    assert!(cluster.disk(2).decay(Kept::Event, 2, 9));
+    assert!(cluster.disk(3).decay(Kept::Event, 1, 9));
     cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#, &edit(3), &chat("c")]);
     cluster.run_ms(1_000);
     assert_eq!(field(&cluster.answers(3, 1)[..2], "seq"), [4, 5]);
@@ -78,7 +73,7 @@ fn a_leader_that_cannot_apply_an_entry_gives_the_lead_away_and_goes_on_voting() 
     cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
     cluster.run_ms(400);
     cluster.kill(1);
-    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CHECKSUM));
+    assert!(cluster.disk(3).decay_checksum(Kept::Event, 1));
     cluster.say(3, 1, &[&edit(2)]);
     cluster.run_ms(6_000);
     assert_eq!((cluster.role(2), cluster.role(3)), (Role::Leader, Role::Follower));
@@ -101,7 +96,7 @@ fn rows_of_every_kind_are_repaired_and_another_version_of_a_row_is_not_taken() {
     cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
     cluster.run_ms(400);
     for (kind, nth) in [(Kept::State, 0), (Kept::State, 3), (Kept::State, 5), (Kept::Event, 0)] {
-        assert!(cluster.disk(1).corrupt(kind, nth, OF_CONTENT));
+        assert!(cluster.disk(1).decay(kind, nth, 9));
     }
     let found = cluster.disk(1).reader().scrub(None, usize::MAX).unwrap();
     assert_eq!((found.damaged.len(), found.last), (4, None));
@@ -157,7 +152,7 @@ fn a_leader_whose_data_is_damaged_hands_over_and_is_rebuilt_once_nobody_needs_it
         cluster.say(3, 1, &[&chat(&number.to_string())]);
         cluster.run_ms(20);
     }
-    assert!(cluster.disk(3).corrupt(Kept::Event, 5, OF_CHECKSUM));
+    assert!(cluster.disk(3).decay_checksum(Kept::Event, 5));
     cluster.kill(1);
     cluster.disk(1).wipe();
     cluster.start(1);
@@ -188,7 +183,7 @@ fn damage_where_the_others_are_no_majority_costs_nobody_the_cluster() {
     cluster.run_ms(100);
     cluster.heard(3, 1);
     cluster.kill(1);
-    assert!(cluster.disk(3).corrupt(Kept::Event, 1, OF_CHECKSUM));
+    assert!(cluster.disk(3).decay_checksum(Kept::Event, 1));
     let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;
     for _ in 0..20 {
         cluster.say(3, 1, &[history]);
