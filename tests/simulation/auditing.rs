@@ -188,7 +188,14 @@ impl Cluster {
         let servers = self.hosts.iter().enumerate().map(|(number, host)| {
             let known = host.disk.borrow().known.clone();
             let role = host.process.as_ref().map(|process| process.replica.role());
-            format!("\n  server{}: {role:?} {known:?}", number + 1)
+            let linked = (0..self.hosts.len()).filter(|peer| self.links.generation(number, *peer).is_some());
+            let linked: Vec<_> = linked.map(|peer| peer + 1).collect();
+            let servers = host.process.as_ref().map(|process| {
+                let servers = process.replica.servers();
+                let ids: Vec<_> = servers.iter().map(|entry| entry.server_id.to_string()).collect();
+                format!("knows {} of entry {}", ids.join(", "), servers.version)
+            });
+            format!("\n  server{}: {role:?} {servers:?}, linked to {linked:?}, {known:?}", number + 1)
         });
         format!("{what}{}", servers.collect::<String>())
     }
