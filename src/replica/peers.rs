@@ -45,7 +45,7 @@ impl<S: Storage> Replica<S> {
                     self.follow_servers(servers);
                 }
             }
-            PeerMessage::Join { server_id, node_id } => self.node.on_join(&from, server_id, node_id),
+            PeerMessage::Join { server_id, node_id } => self.node.on_join(&from, server_id, node_id, outputs),
             PeerMessage::Raft(message) => self.node.on_raft(now, &from, *message),
             presence @ PeerMessage::Presence { .. } => self.clients.on_peer_presence(now, &from, presence),
             PeerMessage::Typing { user, room } => {

@@ -229,7 +229,12 @@ impl<S: Storage> Node<S> {
     }
 
     /// A server that is no member yet asks to join. Only a leader acts on it.
-    pub fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId) {
+    pub fn on_join(&mut self, from: &ServerId, server_id: ServerId, node_id: NodeId, outputs: &mut Outputs) {
+        // One that lost what it was told when the link came up would know too few servers, and never reach
+        // the leader.
+        if let Some(servers) = self.servers_message() {
+            self.send(from.clone(), servers, outputs);
+        }
         let consensus = &mut self.consensus;
         let conf = consensus.conf();
         let servers = &self.config.servers;
