@@ -45,7 +45,7 @@ case ${1:-} in
     ;;
 --traces) simulate --exact traces_are_as_recorded --ignored ;;
 --all)
-    export SYNCNET_SIM_SEEDS=1000 SYNCNET_SIM_TWICE=100 SYNCNET_SIM_SQLITE=40 SYNCNET_SIM_MEMBERS=18
+    export SYNCNET_SIM_SEEDS=1000 SYNCNET_SIM_TWICE=100 SYNCNET_SIM_SQLITE=40 SYNCNET_SIM_MEMBERS=40
     simulate
     ;;
 *)
