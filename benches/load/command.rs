@@ -3,7 +3,7 @@
 use std::{fs, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use syncnet::admin::{command::ClusterArgs, output::print};
+use syncnet::admin::{cluster::ClusterArgs, output::print};
 
 use super::measure::{
     Run,

@@ -1,20 +1,26 @@
 //! The command line of `syncnet-admin`.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::{
-    server::{config::file::ConfigFile, environment},
-    tls::client::Trust,
-};
+use crate::{client::terminal, server::environment};
 
 use super::{
+    cluster::ClusterArgs,
     error::UsageError,
-    manual, secret,
+    manual,
+    output::print,
+    secret,
     status::{self, Form},
-    target::Target,
 };
+
+/// The programs, by name.
+const PROGRAMS: [&str; 3] = ["syncnet-server", "syncnet-client", "syncnet-admin"];
 
 /// The exit status of a wrong command line or configuration, as clap uses it too.
 const USAGE_ERROR: u8 = 2;
@@ -91,7 +97,7 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
         /// Only for this program.
-        #[arg(long, value_name = "NAME", value_parser = manual::PROGRAMS)]
+        #[arg(long, value_name = "NAME", value_parser = PROGRAMS)]
         program: Option<String>,
     },
     /// Write the manual pages of all three programs into a folder.
@@ -99,75 +105,6 @@ enum Command {
         /// The folder. It is made if it is missing.
         folder: PathBuf,
     },
-}
-
-/// Which cluster is meant.
-#[derive(Debug, Args)]
-pub struct ClusterArgs {
-    /// The servers' client addresses [default: $SYNCNET_SERVERS, else those of the configuration file
-    /// $SYNCNET_CONFIG, else localhost:8000,localhost:8001,localhost:8002]
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "HOST:PORT,...",
-        conflicts_with = "config",
-        global = true
-    )]
-    servers: Vec<Target>,
-    /// Take the servers from a configuration file of `syncnet-server`.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// Encrypt, and believe the authorities that this machine knows.
-    #[arg(long, global = true)]
-    tls: bool,
-    /// Encrypt, and believe the authorities in this file [default: $SYNCNET_CA]
-    #[arg(long, value_name = "FILE", global = true)]
-    ca: Option<PathBuf>,
-}
-
-impl ClusterArgs {
-    /// The name of the cluster, which is part of what proves that this is an operator: that of the
-    /// configuration file, else that of the environment, else the default one.
-    pub(super) fn cluster_name(&self) -> Result<String, UsageError> {
-        if let Some(path) = &self.config {
-            return Ok(ConfigFile::load(path).map_err(UsageError::settings)?.cluster_name);
-        }
-        if let Some(name) = environment::value("SYNCNET_CLUSTER_NAME") {
-            return Ok(name);
-        }
-        match environment::value("SYNCNET_CONFIG") {
-            Some(path) => Ok(ConfigFile::load(path.as_ref()).map_err(UsageError::settings)?.cluster_name),
-            None => Ok(ConfigFile::default().cluster_name),
-        }
-    }
-
-    /// The servers that were named, else those that the environment names, else those of a cluster without
-    /// configuration.
-    ///
-    /// # Errors
-    /// One sentence that says what of it cannot be read.
-    pub fn targets(self) -> Result<Vec<Target>, UsageError> {
-        let trust = Trust::wanted(self.tls, self.ca.as_deref())?;
-        let targets = self.named()?;
-        Ok(targets.into_iter().map(|target| Target { trust: trust.clone(), ..target }).collect())
-    }
-
-    fn named(self) -> Result<Vec<Target>, UsageError> {
-        if let Some(path) = self.config {
-            return Target::from_config(&path);
-        }
-        if !self.servers.is_empty() {
-            return Ok(self.servers);
-        }
-        if let Some(servers) = environment::value("SYNCNET_SERVERS") {
-            let wrong = |source| UsageError::Variable { variable: "SYNCNET_SERVERS", source };
-            return servers.split(',').map(|server| server.parse().map_err(wrong)).collect();
-        }
-        match environment::value("SYNCNET_CONFIG") {
-            Some(path) => Target::from_config(path.as_ref()),
-            None => Ok(Target::defaults()),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -188,8 +125,9 @@ struct StatusArgs {
     timeout_ms: u64,
 }
 
-pub fn command_line() -> clap::Command {
-    Cli::command()
+/// The command lines of the programs, in the order of [`PROGRAMS`].
+fn command_lines() -> [clap::Command; 3] {
+    [environment::command(), terminal::command_line(), Cli::command()]
 }
 
 /// Reads the command line, does what it says, and returns the exit status.
@@ -205,9 +143,13 @@ pub fn run() -> ExitCode {
         Command::TransferLeader(args) => super::transfer_leader::run(args),
         Command::Export(args) => super::transfer::command::export(args),
         Command::Import(args) => super::transfer::command::import(args),
-        Command::Secret { file } => secret::run(&file),
-        Command::Completions { shell, program } => manual::print_completions(shell, program.as_deref()),
-        Command::Man { folder } => manual::write_pages(&folder),
+        Command::Secret { file } => run_secret(&file),
+        Command::Completions { shell, program } => {
+            let is_wanted =
+                |line: &clap::Command| program.as_deref().is_none_or(|name| name == line.get_name());
+            manual::print_completions(shell, command_lines().into_iter().filter(is_wanted))
+        }
+        Command::Man { folder } => manual::write_pages(&folder, command_lines()),
     };
     outcome.unwrap_or_else(|error: UsageError| {
         eprintln!("syncnet-admin: {error}");
@@ -231,4 +173,37 @@ fn run_status(args: StatusArgs) -> Result<ExitCode, UsageError> {
         status::once(&targets, timeout, form).map(|verdict| verdict.exit_status())
     };
     written.map(ExitCode::from).map_err(UsageError::Output)
+}
+
+fn run_secret(file: &Path) -> Result<ExitCode, UsageError> {
+    let is_new = secret::ensure(file)?;
+    let what = if is_new { "was made" } else { "has a secret already and stays as it is" };
+    print(&format!("{} {what}\n", file.display())).map_err(UsageError::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_command_lines() {
+        let names = command_lines().map(|command| command.get_name().to_owned());
+        assert_eq!(names, PROGRAMS);
+    }
+
+    #[test]
+    fn each_command_has_a_page_with_all_its_options() {
+        let folder = tempfile::tempdir().unwrap();
+        manual::write_pages(folder.path(), command_lines()).unwrap();
+        let page = |name: &str| {
+            let page = std::fs::read_to_string(folder.path().join(name)).expect(name);
+            page.replace("\\-", "-")
+        };
+        assert!(page("syncnet-server.1").contains("--client-addresses"));
+        assert!(page("syncnet-server.1").contains("SYNCNET_SERVERS"));
+        assert!(page("syncnet-client.1").contains("--server-host"));
+        assert!(page("syncnet-admin.1").contains("completions"));
+        assert!(page("syncnet-admin-user-add.1").contains("--password-stdin"));
+    }
 }

@@ -9,41 +9,41 @@ use std::{
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::{client::terminal, server::environment};
-
 use super::{error::UsageError, output::print};
 
-/// The programs, by name.
-pub const PROGRAMS: [&str; 3] = ["syncnet-server", "syncnet-client", "syncnet-admin"];
-
-/// The command lines of the programs, in the order of [`PROGRAMS`].
-fn command_lines() -> [Command; 3] {
-    [environment::command(), terminal::command_line(), super::command::command_line()]
-}
-
-/// Prints what `shell` needs to complete command lines: of `program`, else of all.
+/// Prints what `shell` needs to complete command lines like these.
 ///
 /// # Errors
 /// Standard output takes nothing.
-pub fn print_completions(shell: Shell, program: Option<&str>) -> Result<ExitCode, UsageError> {
+pub fn print_completions(
+    shell: Shell,
+    command_lines: impl IntoIterator<Item = Command>,
+) -> Result<ExitCode, UsageError> {
     let mut script = Vec::new();
-    for (name, mut command) in PROGRAMS.into_iter().zip(command_lines()) {
-        if program.is_none_or(|program| program == name) {
-            clap_complete::generate(shell, &mut command, name, &mut script);
-        }
+    for command in command_lines {
+        script.extend(completions(shell, command));
     }
-    let script = String::from_utf8_lossy(&script);
-    print(&script).map(|()| ExitCode::SUCCESS).map_err(UsageError::Output)
+    print(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS).map_err(UsageError::Output)
 }
 
-/// Writes a manual page for each program and each of its subcommands into `folder`.
+fn completions(shell: Shell, mut command: Command) -> Vec<u8> {
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    script
+}
+
+/// Writes a manual page for each of these command lines, and for each subcommand, into `folder`.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write_pages(folder: &Path) -> Result<ExitCode, UsageError> {
+pub fn write_pages(
+    folder: &Path,
+    command_lines: impl IntoIterator<Item = Command>,
+) -> Result<ExitCode, UsageError> {
     let unwritable = |path: &Path, source| UsageError::Unwritable { path: path.to_owned(), source };
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, error))?;
-    for (file, page) in pages().map_err(UsageError::Manual)? {
+    for (file, page) in pages(command_lines).map_err(UsageError::Manual)? {
         let path = folder.join(file);
         fs::write(&path, page).map_err(|error| unwritable(&path, error))?;
     }
@@ -51,9 +51,9 @@ pub fn write_pages(folder: &Path) -> Result<ExitCode, UsageError> {
 }
 
 /// The pages, each with its file name.
-fn pages() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+fn pages(command_lines: impl IntoIterator<Item = Command>) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut pages = Vec::new();
-    for mut command in command_lines() {
+    for mut command in command_lines {
         command.build();
         add_pages(&command, &mut pages)?;
     }
@@ -75,33 +75,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_are_those_of_the_command_lines() {
-        let names = command_lines().map(|command| command.get_name().to_owned());
-        assert_eq!(names, PROGRAMS);
-    }
-
-    #[test]
-    fn each_command_has_a_page_with_all_its_options() {
-        let pages = pages().unwrap();
-        let page = |name: &str| {
-            let (_, page) = pages.iter().find(|(file, _)| *file == Path::new(name)).expect(name);
-            String::from_utf8(page.clone()).unwrap().replace("\\-", "-")
-        };
-        assert!(page("syncnet-server.1").contains("--client-addresses"));
-        assert!(page("syncnet-server.1").contains("SYNCNET_SERVERS"));
-        assert!(page("syncnet-client.1").contains("--server-host"));
-        assert!(page("syncnet-admin.1").contains("completions"));
-        assert!(page("syncnet-admin-user-add.1").contains("--password-stdin"));
-    }
-
-    #[test]
     fn every_shell_gets_something_for_each_program() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish] {
-            for (name, mut command) in PROGRAMS.into_iter().zip(command_lines()) {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut command, name, &mut script);
-                assert!(String::from_utf8(script).unwrap().contains(name), "{shell} {name}");
-            }
+            let script = completions(shell, Command::new("syncnet-program"));
+            assert!(String::from_utf8(script).unwrap().contains("syncnet-program"), "{shell}");
         }
+    }
+
+    #[test]
+    fn a_subcommand_has_a_page_of_its_own() {
+        let inner = Command::new("add").about("Adds one");
+        let pages = pages([Command::new("program").subcommand(inner)]).unwrap();
+        let names: Vec<_> = pages.iter().map(|(file, _)| file.display().to_string()).collect();
+        assert_eq!(names, ["program.1", "program-add.1"]);
+        assert!(String::from_utf8(pages[1].1.clone()).unwrap().contains("Adds one"));
     }
 }

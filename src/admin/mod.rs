@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod cluster;
 pub mod command;
 pub mod error;
 pub mod free_ports;

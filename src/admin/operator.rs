@@ -9,7 +9,7 @@ use crate::{
     server::{args::DATA_DIR, config::load_secret, environment},
 };
 
-use super::{command::ClusterArgs, error::UsageError, target::Target};
+use super::{cluster::ClusterArgs, error::UsageError, target::Target};
 
 /// Which cluster, and what proves that this is its operator.
 #[derive(Debug, Args)]

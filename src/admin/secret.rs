@@ -1,11 +1,10 @@
-//! `syncnet-admin secret`: makes the secret of a cluster.
+//! Makes the secret of a cluster.
 
 use std::{
     error::Error,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use thiserror::Error;
@@ -13,8 +12,6 @@ use thiserror::Error;
 use data_encoding::HEXLOWER;
 
 use crate::server::config::load_secret;
-
-use super::{error::UsageError, output::print};
 
 const SECRET_BYTES: usize = 32;
 
@@ -36,19 +33,11 @@ pub enum SecretError {
     },
 }
 
-/// Makes sure that there is a secret in `file`.
+/// Makes a secret if there is no `file`; returns whether it did. Of two that run at once, one makes it.
 ///
 /// # Errors
 /// There is no secret that a server would take.
-pub fn run(file: &Path) -> Result<ExitCode, UsageError> {
-    let is_new = ensure(file)?;
-    let what = if is_new { "was made" } else { "has a secret already and stays as it is" };
-    print(&format!("{} {what}\n", file.display())).map_err(UsageError::Output)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Makes a secret if there is no file; returns whether it did. Of two that run at once, one makes it.
-fn ensure(file: &Path) -> Result<bool, SecretError> {
+pub fn ensure(file: &Path) -> Result<bool, SecretError> {
     if !fs::exists(file).unwrap_or(true) && make(file)? {
         return Ok(true);
     }
