@@ -14,7 +14,7 @@ use super::{
     probe,
     target::Target,
 };
-use crate::{network_error::in_words, server::reload::Changes};
+use crate::{network_error::in_words, server::config::changes::Changes};
 
 /// Longest answer: a configuration has some hundred settings, and all may have changed.
 const ANSWER_BYTES: u64 = 1024 * 1024;
@@ -105,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::server::reload::Change;
+    use crate::server::config::changes::Change;
 
     #[test]
     fn changes_are_shown_with_what_they_need() {

@@ -13,7 +13,8 @@ use thiserror::Error;
 use crate::protocol::refusal::{Code, Refusal};
 
 use super::{
-    client_thread::{STACK_BYTES, ServerHandle, serve},
+    client_thread::{STACK_BYTES, serve},
+    server_handle::ServerHandle,
     stream::Stream,
     threads::Stop,
 };

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::query::Readers;
+use super::readers::Readers;
 
 /// What the server needs to make backups.
 pub struct Backups {

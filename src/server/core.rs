@@ -21,7 +21,6 @@ use log::Level;
 use crate::{
     config::ReplicaConfig,
     disk::{Reader, StorageError},
-    election::membership::View,
     fanout::{ConnId, Instruction},
     protocol::{
         datagram::Run,
@@ -29,7 +28,7 @@ use crate::{
         name::ServerId,
         peer::PeerMessage,
         report::Report,
-        status::{Cause, Role, ScrubProgress},
+        status::{Cause, Role},
         text::counted,
     },
     replica::{
@@ -45,22 +44,17 @@ use super::{
     context::Context,
     data,
     datagrams::Datagrams,
-    fan_out::{FanOutQueues, refused},
-    mailbox::{Bell, Receiver, Sender},
+    inboxes::{CONTROL_QUEUE, Control, Inboxes},
+    mailbox::Sender,
     peer::{
         link::{Outgoing, PeerEvent},
         links::Links,
         snapshot::{self, SendError},
     },
-    query::{QueryQueues, Readers},
+    queues::{FanOutQueues, QueryQueues, refused},
+    readers::Readers,
 };
 
-/// Control messages that may wait. If it is full their senders wait; views are dropped instead.
-pub const CONTROL_QUEUE: usize = 64;
-/// Peer events that may wait. If it is full the links' readers wait, and through TCP the peers.
-pub const PEER_QUEUE: usize = 1_024;
-/// Client inputs that may wait. If it is full the clients' readers wait.
-pub const CLIENT_QUEUE: usize = 4_096;
 /// Most peer events of one round.
 const PEERS_A_ROUND: usize = 1_024;
 /// Most client inputs of one round. More would save few syncs and make peers wait long.
@@ -73,36 +67,6 @@ const SLOW_ROUND_MS: u64 = 100;
 const DESCRIBE_MS: u64 = 50;
 /// How often the data folder is checked to be still there.
 const FOLDER_MS: u64 = 250;
-
-/// Messages of the server itself to its replica.
-pub enum Control {
-    /// See [`Input::View`].
-    View(View),
-    /// See [`Input::Campaign`].
-    Campaign { term: u64, leader_is_dead: bool },
-    /// See [`Input::SnapshotSent`].
-    SnapshotSent { to: ServerId, ok: bool },
-    /// Reading the disk beside the replica failed, or found damage.
-    Broken(StorageError),
-    /// See [`Input::Scrubbed`].
-    Scrubbed(ScrubProgress),
-    /// This server's report for its peers.
-    Report(Box<Report>),
-    /// See [`Input::Reconfigured`].
-    Reconfigured(Arc<ReplicaConfig>),
-    /// See [`Input::Stop`].
-    Stop,
-}
-
-/// The inboxes of the replica thread.
-pub struct Inboxes {
-    /// Rings for all of them.
-    pub bell: Bell,
-    /// From the server itself.
-    pub control: Receiver<Control>,
-    pub peers: Receiver<PeerEvent>,
-    pub clients: Receiver<Input>,
-}
 
 /// Where the replica's outputs go.
 pub struct Outlets {

@@ -36,7 +36,7 @@ use super::{
     config::Config,
     config::file::Transport,
     context::Context,
-    core::Control,
+    inboxes::Control,
     mailbox::{Bell, Receiver, Sender, mailbox},
     metrics::Queue,
     peer::addresses::Addresses,

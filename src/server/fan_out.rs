@@ -19,7 +19,6 @@ use std::{
 
 use crate::{
     fanout::{ConnId, End, EventQuery, Instruction, Subscriptions},
-    protocol::refusal::{Code, Refusal},
     replica::io::Query,
 };
 
@@ -28,15 +27,11 @@ use super::{
     clients::Client,
     config::Config,
     context::Context,
-    mailbox::{Bell, Receiver, Sender, mailbox},
+    mailbox::Receiver,
     outgoing::Outgoing,
-    query::QueryQueues,
-    shared::Shared,
+    queues::{FanOutTask, QueryQueues, refused},
 };
 
-/// Batches of instructions that may wait for a fan-out thread. If it is full the replica waits: the thread
-/// itself waits for no other.
-const QUEUE: usize = 1_024;
 /// Instructions that are carried out before sockets are written to.
 const BATCHES_MAX: usize = 256;
 /// Bytes taken from an outbox at once.
@@ -49,76 +44,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The code of a WebSocket's close if no other was set: the last message says why.
 const GOODBYE: (u16, &str) = (1000, "");
-
-#[derive(Debug)]
-pub enum FanOutTask {
-    /// Instructions, in order.
-    Instructions(Vec<Instruction>),
-    /// A connection has control frames to be written (see [`Client::control`]).
-    Control(ConnId),
-}
-
-#[derive(Debug, Clone)]
-pub struct FanOutQueues {
-    queues: Vec<Sender<FanOutTask>>,
-}
-
-impl FanOutQueues {
-    /// The queues of `count` threads, and for each thread its receiving end.
-    pub fn new(count: usize) -> (FanOutQueues, Vec<Receiver<FanOutTask>>) {
-        let (queues, receivers) = (0..count).map(|_| mailbox(QUEUE, &Bell::default())).unzip();
-        (FanOutQueues { queues }, receivers)
-    }
-
-    /// Hands instructions over, in order. Those about one connection go to its thread, the others to all.
-    pub fn hand_over(&self, batch: Vec<Instruction>) {
-        if batch.is_empty() {
-            return;
-        }
-        if let [queue] = self.queues.as_slice() {
-            // The receiving threads are the last to end.
-            let _ = queue.send(FanOutTask::Instructions(batch));
-            return;
-        }
-        let mut shares: Vec<Vec<Instruction>> = self.queues.iter().map(|_| Vec::new()).collect();
-        for instruction in batch {
-            match conn_of(&instruction) {
-                Some(conn) => shares[conn.0 as usize % self.queues.len()].push(instruction),
-                None => shares.iter_mut().for_each(|share| share.push(instruction.clone())),
-            }
-        }
-        for (queue, share) in self.queues.iter().zip(shares) {
-            if !share.is_empty() {
-                let _ = queue.send(FanOutTask::Instructions(share));
-            }
-        }
-    }
-
-    /// Says that a connection has control frames to be written.
-    pub fn control(&self, conn: ConnId) {
-        let place = conn.0 as usize % self.queues.len();
-        let _ = self.queues[place].send(FanOutTask::Control(conn));
-    }
-}
-
-/// The connection that an instruction is about; `None` for those about all.
-fn conn_of(instruction: &Instruction) -> Option<ConnId> {
-    match instruction {
-        Instruction::Open { conn }
-        | Instruction::Answer { conn, .. }
-        | Instruction::Say { conn, .. }
-        | Instruction::Follow { conn, .. }
-        | Instruction::Unfollow { conn, .. }
-        | Instruction::QueryResult { conn, .. }
-        | Instruction::Close { conn }
-        | Instruction::Forget { conn } => Some(*conn),
-        Instruction::Join(join) => Some(join.conn),
-        Instruction::SayAll { .. }
-        | Instruction::Publish { .. }
-        | Instruction::Rewrite(_)
-        | Instruction::Tick => None,
-    }
-}
 
 /// What one fan-out thread may hold for its connections. One outbox may always be full.
 fn budget_bytes(config: &Config) -> usize {
@@ -456,10 +381,4 @@ impl Socket {
         }
         self.is_last = true;
     }
-}
-
-/// The instruction that refuses a query for which no queue has room.
-pub fn refused(query: Query, shared: &Shared) -> Instruction {
-    let refusal = Refusal::new(Code::Overloaded, "too many reads wait for this server's disk");
-    query.refused(refusal, shared.signature())
 }

@@ -1,12 +1,10 @@
 //! A connection of the replica whose answers go to a thread of this server instead of a socket.
 //!
 //! An HTTP exchange that needs the chat opens one and speaks ordinary requests on it, so limits and rights
-//! stay in one place, and the replica and the fan-out treat it like any connection. Pushes (events, lists of
-//! servers) are thrown away on arrival; only answers are kept, and of these no more than were asked for.
+//! stay in one place, and the replica and the fan-out treat it like any connection.
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,64 +16,21 @@ use crate::{
         envelope::{BadRequest, RequestHead},
         limits::COMMIT_TIMEOUT_MS,
         request::Answered,
-        said::{Content, Said},
+        said::Said,
     },
     replica::io::Input,
 };
 
 use super::{
-    client_thread::{ConnectionInfo, ServerHandle, ServerStopping},
+    answers::{ANSWERS, answers, number},
     clients::Client,
-    mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
-    outgoing::Outgoing,
+    connection_info::ConnectionInfo,
+    mailbox::Receiver,
+    server_handle::{ServerHandle, ServerStopping},
 };
 
-/// Answers that may wait to be taken. If it is full the fan-out keeps the rest in the session's outbox, as
-/// for a socket whose reader is slow.
-const ANSWERS: usize = 64;
 /// How long an answer is waited for. A write is answered by then, committed or not.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(COMMIT_TIMEOUT_MS + 2_000);
-
-/// The receiving end of a local session, as its fan-out thread writes to it.
-#[derive(Debug)]
-pub struct Answers(Sender<Arc<Said>>);
-
-impl Answers {
-    /// Takes the answers that have come; `WouldBlock` if there is no room for even one.
-    pub fn put(&self, outgoing: &mut Outgoing) -> io::Result<()> {
-        let mut result = Err(io::ErrorKind::WouldBlock.into());
-        while let Some(said) = outgoing.take_value() {
-            if number(&said).is_some() {
-                match self.0.try_send(said) {
-                    Ok(()) => {}
-                    Err(Unsent::Full(said)) => {
-                        outgoing.give_back(said);
-                        return result;
-                    }
-                    Err(Unsent::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-                }
-            }
-            result = Ok(());
-        }
-        Ok(())
-    }
-
-    /// Nothing more will come.
-    pub fn close(&self) {
-        self.0.close();
-    }
-}
-
-/// The number of the request that this answers; `None` of a push.
-fn number(said: &Said) -> Option<i64> {
-    match said.content() {
-        Content::Answer { to, .. } => match to.request_id {
-            Some(RequestId::Number(number)) => Some(number),
-            Some(RequestId::Text(_)) | None => None,
-        },
-        Content::Push { .. } | Content::Event(_) => None,
-    }
-}
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,8 +124,8 @@ struct LocalConn<'a> {
 
 impl<'a> LocalConn<'a> {
     fn open(server: &'a ServerHandle, info: ConnectionInfo) -> Result<Self, Failure> {
-        let (sender, answers) = mailbox(ANSWERS, &Bell::default());
-        let client = server.context.clients.add_local(Answers(sender));
+        let (sink, answers) = answers();
+        let client = server.context.clients.add_local(sink);
         let conn = LocalConn { server, client, answers, early: BTreeMap::new(), asked: 0 };
         let reserved = info.reserved_until.is_some();
         server.send(Input::Opened { conn: conn.client.conn, addr: info.addr, reserved })?;
@@ -238,61 +193,5 @@ impl Drop for LocalConn<'_> {
         self.server.context.clients.remove(self.client.conn);
         // Without a replica, no thread needs to know.
         let _ = self.server.send(Input::Closed { conn: self.client.conn });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        protocol::{
-            AnswerTo, ServerId,
-            answer::{Done, SessionEnded, Signature},
-        },
-        server::outgoing::Framing,
-    };
-
-    fn by() -> Signature {
-        Signature { server_id: ServerId::new("server1").unwrap(), lamport_timestamp: 0, now_ms: 0 }
-    }
-
-    fn answer(request_id: Option<RequestId>) -> Arc<Said> {
-        Said::answer(AnswerTo { msg_type: "leave".into(), request_id }, Done {}, by())
-    }
-
-    fn numbered(number: i64) -> Arc<Said> {
-        answer(Some(RequestId::Number(number)))
-    }
-
-    #[test]
-    fn only_answers_are_kept() {
-        let (sender, receiver) = mailbox(ANSWERS, &Bell::default());
-        let answers = Answers(sender);
-        let mut outgoing = Outgoing::new(Framing::Values);
-        outgoing.push(Said::push(SessionEnded { reason: "over".into() }, by()));
-        outgoing.push(numbered(3));
-        outgoing.push(answer(None));
-        answers.put(&mut outgoing).unwrap();
-        assert!(outgoing.is_empty() && outgoing.bytes() == 0);
-        answers.close();
-        assert_eq!(receiver.receive().and_then(|said| number(&said)), Some(3));
-        assert!(receiver.is_finished());
-    }
-
-    #[test]
-    fn a_full_session_holds_the_fan_out_back_and_a_closed_one_ends_it() {
-        let (sender, receiver) = mailbox(1, &Bell::default());
-        let answers = Answers(sender);
-        let mut outgoing = Outgoing::new(Framing::Values);
-        outgoing.push(numbered(1));
-        outgoing.push(numbered(2));
-        answers.put(&mut outgoing).unwrap();
-        assert!(!outgoing.is_empty());
-        assert_eq!(answers.put(&mut outgoing).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert!(receiver.receive().is_some());
-        answers.put(&mut outgoing).unwrap();
-        outgoing.push(numbered(3));
-        drop(receiver);
-        assert_eq!(answers.put(&mut outgoing).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

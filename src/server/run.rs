@@ -20,27 +20,30 @@ use crate::{
 use super::{
     acceptor::accept_all,
     backups::Backups,
-    board::Board,
+    board::watch,
     challenges::Challenges,
-    client_thread::ServerHandle,
     clock::Clock,
     config::Config,
     context::Context,
-    core::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Core, Inboxes, Outlets, PEER_QUEUE},
+    core::{Core, Outlets},
     credentials::Credentials,
     data,
     datagrams::Datagrams,
     descriptors, discovery,
-    fan_out::{FanOutQueues, FanOutThread},
+    fan_out::FanOutThread,
+    inboxes::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Inboxes, PEER_QUEUE},
     mailbox::{Bell, Sender, mailbox},
     metrics::{self, Metrics, Queue},
     peer::{
         addresses::Addresses,
         links::{Links, Watcher},
     },
-    query::{QueryQueues, QueryThread, Readers},
+    query::QueryThread,
+    queues::{FanOutQueues, QueryQueues},
+    readers::Readers,
     reload::Reloader,
     scrub::Scrubber,
+    server_handle::ServerHandle,
     shared::Shared,
     sockets::{BindError, Sockets},
     threads::{Stop, Stopper, Threads},
@@ -375,7 +378,7 @@ impl Wiring {
 
     fn start_board(&self, stop: &Stop) -> io::Result<()> {
         let (context, control, stop) = (self.context.clone(), self.control.clone(), stop.clone());
-        self.threads.spawn("board", move || Board::watch(&context, &control, &stop))
+        self.threads.spawn("board", move || watch::watch(&context, &control, &stop))
     }
 
     fn start_discovery(&self, socket: std::net::UdpSocket, stop: &Stop) -> io::Result<()> {

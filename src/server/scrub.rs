@@ -8,7 +8,7 @@ use crate::{
     storage::check_log_segment,
 };
 
-use super::{context::Context, core::Control, mailbox::Sender, query::Readers, threads::Stop};
+use super::{context::Context, inboxes::Control, mailbox::Sender, readers::Readers, threads::Stop};
 
 /// What is read at a time, and the pause behind it: 2.5 MiB a second, which is little for any disk and keeps
 /// no query waiting for long.

@@ -24,6 +24,7 @@ use syncnet::{
             frames::{ClientFrame, Fault, Frames},
             head::{self, HeadLimits},
             hook::{body, message},
+            method::Method,
             range, target,
         },
     },
@@ -124,7 +125,7 @@ fn http_head(data: &[u8]) {
         let _ = (head.bearer(), range::byte_range(head.once("range").ok().flatten(), 1_000));
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        let _ = target::parse(text, head::Method::Get);
+        let _ = target::parse(text, Method::Get);
         let _ = target::fields(text);
         let _ = range::byte_range(Some(text), 1_000);
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Board, Content, Election, HEARD_MS, Heard,
+    content::{Content, Election},
     history::{SAMPLE_MS, Sample},
+    row::{OFFLINE, Row, SelfReport},
     warnings::{Warning, warnings},
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         status::{Role, Status},
     },
     replica::io::Now,
-    server::context::Context,
 };
 
 /// Everything that the page shows, except samples that it has already.
@@ -26,71 +26,32 @@ pub struct View {
     server_id: ServerId,
     cluster_name: String,
     now_ms: u64,
-    pub(super) term: u64,
+    term: u64,
     /// Who leads, if the server that was asked knows it.
-    pub(super) leader_id: Option<ServerId>,
-    pub(super) servers: Vec<Row>,
-    pub(super) elections: Vec<Election>,
+    leader_id: Option<ServerId>,
+    servers: Vec<Row>,
+    elections: Vec<Election>,
     sample_ms: u64,
     samples: Vec<Sample>,
-    warnings: Vec<Warning>,
+    pub(super) warnings: Vec<Warning>,
 }
 
-/// A configured server. What is not known of it is left out.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    pub(super) server_id: ServerId,
-    host: String,
-    port: u16,
-    ring_position: u32,
-    /// `OFFLINE` if it is not heard.
-    pub(super) role: &'static str,
-    /// How long ago its last heartbeat came; none of the server that was asked.
-    heartbeat_age_ms: Option<u64>,
-    /// How many entries it is behind the leader, as the leader says.
-    pub(super) lag: Option<u64>,
-    /// Its last report.
-    #[serde(flatten)]
-    pub(super) told: Option<SelfReport>,
+/// How the cluster is seen by one server.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    pub now: Now,
+    pub cluster_name: &'a str,
+    /// Its own status.
+    pub status: &'a Status,
+    /// The servers that count.
+    pub servers: &'a [ServerEntry],
 }
 
-/// The parts of a server's report that the page shows.
-#[derive(Debug, Serialize)]
-pub struct SelfReport {
-    pub(super) term: u64,
-    last_index: u64,
-    commit_index: u64,
-    applied_index: u64,
-    clients: u64,
-    uptime_ms: u64,
-    messages_per_s: f64,
-    commits_per_s: f64,
-    pub(super) commit_ms: Option<f64>,
-    memory_bytes: u64,
-    data_bytes: u64,
-    pub(super) disk_bytes: u64,
-    pub(super) disk_free_bytes: u64,
-    pub(super) note: String,
-    pub(super) version: String,
-}
-
-/// The role of a server that is not heard.
-pub const OFFLINE: &str = "OFFLINE";
-
-impl Board {
-    /// The board, with the samples that are newer than `since_ms`; `None` before the first look.
-    pub fn view(&self, context: &Context, since_ms: u64) -> Option<View> {
-        let status = context.shared.status()?;
-        // One that is to join does not count yet.
-        let servers: Vec<ServerEntry> = context.shared.servers().voting().cloned().collect();
-        let view = self.content.lock().view(context.clock.now(), &status, &servers, since_ms);
-        Some(View { cluster_name: context.config().cluster_name.clone(), ..view })
-    }
-}
-
-impl Content {
-    fn view(&self, now: Now, status: &Status, servers: &[ServerEntry], since_ms: u64) -> View {
-        let behind: BTreeMap<&ServerId, u64> = self
+impl View {
+    /// The page, with the samples that are newer than `since_ms`.
+    pub fn of(content: &Content, seen: Seen<'_>, since_ms: u64) -> View {
+        let Seen { now, cluster_name, status, servers } = seen;
+        let behind: BTreeMap<&ServerId, u64> = content
             .heard(now)
             .filter(|(_, heard)| heard.report.role == Role::Leader && heard.report.term == status.term)
             .flat_map(|(leader, heard)| {
@@ -103,7 +64,7 @@ impl Content {
             let is_me = *id == status.server_id;
             let peer = status.peers.iter().find(|peer| peer.server_id == *id);
             let is_heard = is_me || peer.is_some_and(|peer| peer.alive);
-            let heard = self.heard(now).find(|(known, _)| *known == id).map(|(_, heard)| heard);
+            let heard = content.heard(now).find(|(known, _)| *known == id).map(|(_, heard)| heard);
             let told = heard.filter(|_| is_heard);
             let (host, port) = server.client_address();
             Row {
@@ -117,46 +78,20 @@ impl Content {
                 told: told.map(SelfReport::from),
             }
         });
-        let mut view = View {
+        let rows: Vec<Row> = rows.collect();
+        let leader_id = status.leader_id.clone().filter(|_| status.hears_leader());
+        let elections: Vec<Election> = content.elections.iter().rev().cloned().collect();
+        View {
             server_id: status.server_id.clone(),
-            cluster_name: String::new(),
+            cluster_name: cluster_name.to_owned(),
             now_ms: now.wall_ms,
             term: status.term,
-            leader_id: status.leader_id.clone().filter(|_| status.hears_leader()),
-            servers: rows.collect(),
-            elections: self.elections.iter().rev().cloned().collect(),
+            warnings: warnings(leader_id.as_ref(), &rows, &elections, now.wall_ms),
+            leader_id,
+            servers: rows,
+            elections,
             sample_ms: SAMPLE_MS,
-            samples: self.history.since(since_ms).into_iter().cloned().collect(),
-            warnings: Vec::new(),
-        };
-        view.warnings = warnings(&view, now.wall_ms);
-        view
-    }
-
-    fn heard(&self, now: Now) -> impl Iterator<Item = (&ServerId, &Heard)> {
-        self.reports.iter().filter(move |(_, heard)| now.mono_ms < heard.at_ms + HEARD_MS)
-    }
-}
-
-impl From<&Heard> for SelfReport {
-    fn from(heard: &Heard) -> SelfReport {
-        let (report, pace) = (&heard.report, heard.pace);
-        SelfReport {
-            term: report.term,
-            last_index: report.last_index,
-            commit_index: report.commit_index,
-            applied_index: report.applied_index,
-            clients: report.clients,
-            uptime_ms: report.uptime_ms,
-            messages_per_s: pace.messages_per_s,
-            commits_per_s: pace.commits_per_s,
-            commit_ms: pace.commit_ms,
-            memory_bytes: report.memory_bytes,
-            data_bytes: report.data_bytes,
-            disk_bytes: report.disk_bytes,
-            disk_free_bytes: report.disk_free_bytes,
-            note: report.note.clone(),
-            version: report.version.clone(),
+            samples: content.history.since(since_ms).into_iter().cloned().collect(),
         }
     }
 }
@@ -166,7 +101,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         protocol::{report::Report, status::PeerStatus},
-        server::board::tests::{id, report, status},
+        server::board::content::tests::{id, report, status},
     };
 
     /// The view of server `a`, one of three, given these reports and this status.
@@ -177,7 +112,8 @@ pub(super) mod tests {
         }
         let entry = |(place, name): (u16, &str)| ServerEntry::new(id(name), name, 8000 + place, place.into());
         let servers: Vec<_> = (0..).zip(["a", "b", "c"]).map(entry).collect();
-        content.view(Now { mono_ms: 2_000, wall_ms: 1_000_000 }, status, &servers, 0)
+        let now = Now { mono_ms: 2_000, wall_ms: 1_000_000 };
+        View::of(&content, Seen { now, cluster_name: "c", status, servers: &servers }, 0)
     }
 
     pub(in crate::server::board) fn with_peers(status: Status, alive: &[&str]) -> Status {

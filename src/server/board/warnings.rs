@@ -4,8 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::view::{OFFLINE, Row, View};
-use crate::protocol::status::{Cause, Role};
+use super::{
+    content::Election,
+    row::{OFFLINE, Row},
+};
+use crate::protocol::{
+    name::ServerId,
+    status::{Cause, Role},
+};
 
 /// Entries behind the leader from which a server counts as not keeping up. Fewer are caught up in a moment.
 const BEHIND: u64 = 5_000;
@@ -34,12 +40,17 @@ pub enum Level {
 }
 
 /// All that is wrong, the worst first.
-pub fn warnings(view: &View, now_ms: u64) -> Vec<Warning> {
+pub fn warnings(
+    leader_id: Option<&ServerId>,
+    servers: &[Row],
+    elections: &[Election],
+    now_ms: u64,
+) -> Vec<Warning> {
     let mut found = Vec::new();
-    let offline = view.servers.iter().filter(|row| row.role == OFFLINE).count();
-    let majority = view.servers.len() / 2 + 1;
-    let heard = view.servers.len() - offline;
-    if view.leader_id.is_none() {
+    let offline = servers.iter().filter(|row| row.role == OFFLINE).count();
+    let majority = servers.len() / 2 + 1;
+    let heard = servers.len() - offline;
+    if leader_id.is_none() {
         let advice = if heard >= majority {
             "A leader is being chosen. If this stays, look at the logs of the servers."
         } else {
@@ -47,10 +58,9 @@ pub fn warnings(view: &View, now_ms: u64) -> Vec<Warning> {
         };
         found.push(critical("No server leads: people can read, and nobody can write.", advice));
     }
-    view.servers.iter().for_each(|row| of_server(row, heard.saturating_sub(majority), &mut found));
+    servers.iter().for_each(|row| of_server(row, heard.saturating_sub(majority), &mut found));
     let restless = |cause: &Option<Cause>| !matches!(cause, Some(Cause::Handover | Cause::Start));
-    let elections =
-        view.elections.iter().filter(|one| one.at_ms + RESTLESS_MS > now_ms && restless(&one.cause));
+    let elections = elections.iter().filter(|one| one.at_ms + RESTLESS_MS > now_ms && restless(&one.cause));
     let elections = elections.count();
     if elections >= RESTLESS {
         found.push(warning(
@@ -60,7 +70,7 @@ pub fn warnings(view: &View, now_ms: u64) -> Vec<Warning> {
         ));
     }
     let versions: BTreeSet<&str> =
-        view.servers.iter().filter_map(|row| Some(row.told.as_ref()?.version.as_str())).collect();
+        servers.iter().filter_map(|row| Some(row.told.as_ref()?.version.as_str())).collect();
     if versions.len() > 1 {
         let list: Vec<&str> = versions.into_iter().collect();
         found.push(warning(
@@ -127,15 +137,15 @@ mod tests {
     use crate::{
         protocol::{report::Report, status::Status},
         server::board::{
-            tests::{report, status},
+            content::tests::{report, status},
             view::tests::{view_of, with_peers},
         },
     };
 
     fn texts(reports: &[(&str, Report)], status: &Status) -> Vec<String> {
-        let view = view_of(reports, status);
-        assert!(warnings(&view, 1_000_000).iter().all(|warning| warning.advice.ends_with('.')));
-        warnings(&view, 1_000_000).into_iter().map(|warning| warning.text).collect()
+        let warnings = view_of(reports, status).warnings;
+        assert!(warnings.iter().all(|warning| warning.advice.ends_with('.')));
+        warnings.into_iter().map(|warning| warning.text).collect()
     }
 
     #[test]

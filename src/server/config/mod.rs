@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `mod.rs` | the configuration: loaded, and loaded again |
 //! | `file.rs` | the form of the configuration file |
+//! | `changes.rs` | what has changed when it is loaded again, and what needs a restart |
 //! | `settings.rs` | what the command line, the environment and the file say together |
 //! | `checks.rs` | what the values must be |
 //! | `secrets.rs` | secrets and certificates, read from files of their own |
@@ -14,6 +15,7 @@
 //! | `error.rs` | what can be wrong |
 
 mod addresses;
+pub mod changes;
 mod checks;
 pub mod error;
 pub mod file;
@@ -40,6 +42,7 @@ use crate::{
 
 use self::{
     addresses::{is_loopback, listening_ip, loopback_like},
+    changes::{Change, Changes, merge},
     checks::{
         check_auth, check_cluster_name, check_http, check_limits, check_ranges, check_servers, find_server,
     },
@@ -51,11 +54,10 @@ use self::{
 use super::{
     args::{Args, DATA_DIR},
     certificates::Certificates,
-    clients::Room,
     credentials::{Costs, Hashing},
     http::origin::Origin,
     proxies::TrustedProxies,
-    reload::{Change, Changes, merge},
+    seats::Room,
 };
 
 /// Everything a server is told, checked.

@@ -18,8 +18,9 @@ use crate::{
         request::{Login, Users},
     },
     server::{
-        client_thread::{ConnectionInfo, ServerHandle},
+        connection_info::ConnectionInfo,
         local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+        server_handle::ServerHandle,
     },
 };
 

@@ -9,7 +9,7 @@ use std::{
 use super::{
     exchange::{Abort, Done, Exchange},
     failures::with_retry,
-    head::Method,
+    method::Method,
     operators::check_operator,
     response::Response,
 };
@@ -18,7 +18,7 @@ use crate::{
     protocol::request::AskStatus,
     server::{
         local_session::{ANSWER_WITHIN, LocalSession, ask},
-        query::Copy,
+        readers::Copy,
     },
 };
 

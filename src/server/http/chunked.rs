@@ -1,7 +1,7 @@
 //! Bodies in chunks (RFC 9112, 7.1), read strictly and within bounds. Pure: bytes in, the bytes of the body
 //! out.
 
-use super::head::RequestError;
+use super::request_error::RequestError;
 
 /// Longest line of a size with its extensions, or of a trailer.
 const LINE_MAX: usize = 1_024;

@@ -1,21 +1,21 @@
 //! Files for pages of the cluster's other servers: what the browser needs to hear before it lets such a page
 //! read an answer (Fetch standard, CORS). No other page may.
 
-use super::{exchange::Exchange, head::Head, origin::is_known, response::Response};
+use super::{
+    head::Head,
+    origin::{Origin, is_known},
+    response::Response,
+};
+use crate::config::ServerEntry;
 
 /// The paths that pages of other servers may ask for.
 const SHARED: &str = "/files";
 
 /// The origin whose pages may read the answer, besides those of this server: the request's, if it is one of
 /// the cluster.
-pub fn reader(exchange: &Exchange<'_>) -> Option<String> {
-    let config = exchange.server.context.config();
-    let servers = exchange.server.context.shared.servers();
-    let is_shared = is_shared(&exchange.head.target.path);
-    let is_known = |head: &Head| is_known(head, &config.allowed_origins, &servers);
-    (is_shared && is_known(&exchange.head))
-        .then(|| exchange.head.all("origin").next().map(str::to_owned))
-        .flatten()
+pub fn reader(head: &Head, allowed: &[Origin], servers: &[ServerEntry]) -> Option<String> {
+    let may_read = is_shared(&head.target.path) && is_known(head, allowed, servers);
+    may_read.then(|| head.all("origin").next().map(str::to_owned)).flatten()
 }
 
 fn is_shared(path: &str) -> bool {

@@ -17,12 +17,16 @@ use super::{
     response::Response,
 };
 use crate::{
+    config::ServerEntry,
     protocol::{
         Code, Refusal, UserName,
         credential::{Password, Token},
         request::{Login, Logout},
     },
-    server::local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+    server::{
+        board::Seen,
+        local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+    },
 };
 
 const COOKIE: &str = "syncnet-dashboard";
@@ -68,9 +72,14 @@ pub fn data(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     }
     let since_ms = exchange.head.target.field("since").and_then(|text| text.parse().ok()).unwrap_or(0);
     let context = &exchange.server.context;
-    let Some(view) = context.board.view(context, since_ms) else {
+    let Some(status) = context.shared.status() else {
         return Err(Response::error(503, "unavailable", "this server is starting").into());
     };
+    // One that is to join does not count yet.
+    let servers: Vec<ServerEntry> = context.shared.servers().voting().cloned().collect();
+    let (now, config) = (context.clock.now(), context.config());
+    let seen = Seen { now, cluster_name: &config.cluster_name, status: &status, servers: &servers };
+    let view = context.board.view(seen, since_ms);
     let view = serde_json::to_value(view).expect("plain data always encodes");
     Ok(Done::Answer(Response::json(200, &view)))
 }

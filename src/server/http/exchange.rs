@@ -8,14 +8,13 @@ use std::{
 use super::{
     chunked::Chunked,
     cors::readable,
-    head::{Head, Method, RequestError},
+    head::Head,
+    method::Method,
+    request_error::RequestError,
     response::Response,
     wire::{Wire, is_timeout},
 };
-use crate::server::{
-    client_thread::{ConnectionInfo, ServerHandle},
-    local_session::Failure,
-};
+use crate::server::{connection_info::ConnectionInfo, local_session::Failure, server_handle::ServerHandle};
 
 /// What an answering function did.
 #[derive(Debug)]

@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    head::{Head, Method},
-    response::Response,
-};
+use super::{head::Head, method::Method, response::Response};
 use crate::{
     protocol::{Code, Refusal},
     server::local_session::Failure,

@@ -1,7 +1,7 @@
 //! The file in a form (`multipart/form-data`, RFC 7578) that comes piece by piece. Pure: bytes in, the bytes
 //! of the file out. Of a form with several parts the first file counts.
 
-use super::{head::RequestError, multipart::parameter};
+use super::{multipart::parameter, request_error::RequestError};
 
 /// Longest head of a part.
 const HEAD_MAX: usize = 16 * 1024;

@@ -7,50 +7,17 @@
 
 use std::borrow::Cow;
 
-use super::target::{self, Target};
+use super::{
+    method::Method,
+    request_error::RequestError,
+    target::{self, Target},
+};
 
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
     /// Its length, in bytes.
     pub bytes: usize,
     pub headers: usize,
-}
-
-/// The methods that mean something here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Options,
-    /// A method of HTTP that nothing here allows.
-    Unused,
-    /// No method of HTTP.
-    Unknown,
-}
-
-impl Method {
-    fn of(name: &str) -> Method {
-        match name {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            "POST" => Method::Post,
-            "OPTIONS" => Method::Options,
-            "PUT" | "DELETE" | "PATCH" | "TRACE" | "CONNECT" => Method::Unused,
-            _ => Method::Unknown,
-        }
-    }
-
-    /// As it is written in `Allow`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Post => "POST",
-            Method::Options => "OPTIONS",
-            Method::Unused | Method::Unknown => "",
-        }
-    }
 }
 
 /// A request without its body.
@@ -73,13 +40,6 @@ pub struct Head {
     pub expects_continue: bool,
     /// Names in lower case.
     headers: Vec<(String, String)>,
-}
-
-/// A request that is not carried out; the connection ends with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestError {
-    pub status: u16,
-    pub reason: &'static str,
 }
 
 const fn bad<T>(status: u16, reason: &'static str) -> Result<T, RequestError> {

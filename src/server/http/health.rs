@@ -14,8 +14,9 @@ use crate::{
         status::{Role, Status},
     },
     server::{
-        client_thread::{ConnectionInfo, ServerHandle},
+        connection_info::ConnectionInfo,
         local_session::{LocalSession, ask},
+        server_handle::ServerHandle,
     },
 };
 

@@ -23,12 +23,14 @@ pub mod frames;
 pub mod head;
 pub mod health;
 pub mod hook;
+pub mod method;
 pub mod metrics;
 pub mod multipart;
 mod operators;
 pub mod origin;
 pub mod pages;
 pub mod range;
+pub mod request_error;
 pub mod response;
 pub mod routes;
 pub mod target;
@@ -47,7 +49,7 @@ use self::{
     wire::{Next, Wire},
 };
 
-use super::client_thread::{ConnectionInfo, Conversation};
+use super::{connection_info::ConnectionInfo, conversation::Conversation};
 
 /// Answers the requests of a connection until it ends. The first is complete by `deadline`; `bytes` are the
 /// first of it.

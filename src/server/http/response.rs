@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{date::http_date, head::RequestError};
+use super::{date::http_date, request_error::RequestError};
 
 /// Unless a route says otherwise, an answer may not run scripts, load anything, or be put into a frame.
 pub const STRICT_CSP: &str =

@@ -3,9 +3,9 @@
 use super::{
     assets, backup, cors, dashboard,
     exchange::{Abort, Done, Exchange},
-    failures, files,
-    head::Method,
-    health, hook, metrics, operators, pages,
+    failures, files, health, hook,
+    method::Method,
+    metrics, operators, pages,
     response::Response,
     web_socket,
 };
@@ -62,8 +62,9 @@ impl Paths {
 /// Answers a request, whatever it asks for.
 pub fn answer(exchange: &mut Exchange<'_>) -> Result<Done, Abort> {
     let path = exchange.head.target.path.clone();
-    exchange.share_with(cors::reader(exchange));
-    if exchange.server.context.config().tls_required && !exchange.info.is_encrypted && path != "/healthz" {
+    let (config, servers) = (exchange.server.context.config(), exchange.server.context.shared.servers());
+    exchange.share_with(cors::reader(&exchange.head, &config.allowed_origins, &servers));
+    if config.tls_required && !exchange.info.is_encrypted && path != "/healthz" {
         return Ok(Done::Answer(failures::unencrypted(&exchange.head)));
     }
     let asked = match exchange.head.method {

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::head::{Method, RequestError};
+use super::{method::Method, request_error::RequestError};
 
 /// A path and a query.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,14 +11,15 @@ use tungstenite::handshake::derive_accept_key;
 use super::{
     exchange::{Abort, Done, Exchange},
     frames::{ClientFrame, Fault, Frames},
-    head::{Head, Method},
+    head::Head,
+    method::Method,
     origin::may_open,
     response::Response,
     wire::is_timeout,
 };
 use crate::{
     protocol::{Code, Refusal},
-    server::{client_thread::Conversation, stream::READ_BYTES},
+    server::{conversation::Conversation, stream::READ_BYTES},
 };
 
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {

@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     chunked::Chunked,
-    head::{self, Head, HeadLimits, RequestError},
+    head::{self, Head, HeadLimits},
+    request_error::RequestError,
 };
 use crate::server::stream::Stream;
 

@@ -8,15 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::scrape;
 use crate::server::{
-    client_thread::{ConnectionInfo, STACK_BYTES, ServerHandle},
+    client_thread::STACK_BYTES,
+    connection_info::ConnectionInfo,
     http::{
         exchange::Exchange,
-        head::{HeadLimits, Method},
+        head::HeadLimits,
+        method::Method,
+        metrics::page,
         response::Response,
         wire::{Next, Wire},
     },
+    server_handle::ServerHandle,
     stream::Stream,
     threads::Stop,
 };
@@ -29,11 +32,6 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The answer to a client that may read the metrics.
-pub fn page(server: &ServerHandle) -> Response {
-    Response::bytes(scrape::CONTENT_TYPE, scrape::text(&server.context).into_bytes())
-}
 
 /// Answers until it is stopped, and cuts off what is under way then. To wake it up, connect to it.
 pub fn serve(listener: &TcpListener, server: &Arc<ServerHandle>, stop: &Stop) {
@@ -82,7 +80,7 @@ fn answer(server: &ServerHandle, stream: &Arc<Stream>) -> std::io::Result<()> {
         Next::Malformed(bad) => Exchange::refuse(server, info, &mut wire, &bad.into())?,
         Next::Head(head) => {
             let response = match (head.target.path.as_str(), head.method) {
-                (PATH, Method::Get | Method::Head) => page(server),
+                (PATH, Method::Get | Method::Head) => page(&server.context),
                 (PATH, _) => Response::error(405, "method_not_allowed", "this can only be read")
                     .with("Allow", "GET, HEAD"),
                 _ => Response::error(404, "not_found", "there is /metrics here and nothing else"),

@@ -21,7 +21,7 @@ use crate::protocol::{
     secret::{ClusterSecret, KEY_BYTES, LINK_LABEL},
 };
 
-use super::message::{read_record, seal_record};
+use super::record::{read_record, seal_record};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 /// What every link begins with, in clear, so that another program or version can be named as such.

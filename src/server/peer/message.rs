@@ -1,8 +1,8 @@
 //! Peer messages on an encrypted stream.
 //!
-//! A stream of records: two bytes of length (big endian), then one Noise transport message. The contents
-//! of the records, put together, are a stream of messages: four bytes of length (little endian), then the
-//! encoded message. So many small messages share a record, and a large one is cut into several.
+//! The contents of the records ([`super::record`]), put together, are a stream of messages: four bytes of
+//! length (little endian), then the encoded message. So many small messages share a record, and a large one
+//! is cut into several.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -13,56 +13,13 @@ use snow::StatelessTransportState;
 
 use crate::protocol::peer::{self, PEER_MESSAGE_BYTES, PeerMessage};
 
-use super::handshake::Session;
+use super::{
+    handshake::Session,
+    record::{CONTENT_BYTES, RECORD_BYTES, invalid, read_record, seal_record},
+};
 
-/// Longest Noise transport message (revision 34, section 3).
-const RECORD_BYTES: usize = 65_535;
-/// The authentication tag in each of them.
-const TAG_BYTES: usize = 16;
-/// Most that one record can carry.
-const CONTENT_BYTES: usize = RECORD_BYTES - TAG_BYTES;
 /// Capacity that a buffer keeps; it may grow larger for a moment.
 const KEEP_BYTES: usize = 256 * 1024;
-
-/// Encrypts `content` as record number `number` and appends it to `out`.
-pub(super) fn seal_record(keys: &StatelessTransportState, number: u64, content: &[u8], out: &mut Vec<u8>) {
-    let length = content.len() + TAG_BYTES;
-    out.extend_from_slice(&(length as u16).to_be_bytes());
-    let start = out.len();
-    out.resize(start + length, 0);
-    keys.write_message(number, content, &mut out[start..]).expect("the content fits into a record");
-}
-
-/// Reads record number `number` by way of the buffer `record` and appends its content to `content`;
-/// `false` at the end of the stream.
-pub(super) fn read_record(
-    stream: &mut impl Read,
-    keys: &StatelessTransportState,
-    number: u64,
-    record: &mut Vec<u8>,
-    content: &mut Vec<u8>,
-) -> io::Result<bool> {
-    let mut length = [0; 2];
-    if stream.read(&mut length[..1])? == 0 {
-        return Ok(false);
-    }
-    stream.read_exact(&mut length[1..])?;
-    let length = usize::from(u16::from_be_bytes(length));
-    if length < TAG_BYTES {
-        return Err(invalid("a record is too short"));
-    }
-    record.resize(length, 0);
-    stream.read_exact(record)?;
-    let start = content.len();
-    content.resize(start + length - TAG_BYTES, 0);
-    keys.read_message(number, record, &mut content[start..])
-        .map_err(|_| invalid("a record does not decrypt: it was changed, repeated or left out on its way"))?;
-    Ok(true)
-}
-
-fn invalid(reason: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason.into())
-}
 
 /// Writes messages to a link.
 pub struct MessageWriter<W> {
