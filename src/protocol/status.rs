@@ -188,7 +188,7 @@ pub struct Status {
 pub struct Scrub {
     #[serde(flatten)]
     pub progress: ScrubProgress,
-    /// Rows that were found damaged since the start.
+    /// Damage that was found since the start: each row once, and once what is more than single rows.
     pub damaged: u64,
     /// Those of them that were fetched from another server.
     pub repaired: u64,

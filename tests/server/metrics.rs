@@ -80,7 +80,7 @@ fn every_series_is_there_before_anything_happens() {
     for zero in [
         "syncnet_handovers_total",
         "syncnet_quarantines_total",
-        "syncnet_damaged_rows_total",
+        "syncnet_damage_found_total",
         "syncnet_repaired_rows_total",
         "syncnet_messages_total",
         "syncnet_connections_refused_total",

@@ -124,7 +124,8 @@ pub struct Metrics {
     pub peer_messages_dropped: Counter,
     /// Times that this server's data was in doubt.
     pub quarantines: Counter,
-    pub damaged_rows: Counter,
+    /// Damaged rows, each once, and once damage that is no matter of single rows.
+    pub damage_found: Counter,
     pub repaired_rows: Counter,
     last_backup: Gauge,
     certificate_expires: Gauge,
@@ -231,7 +232,10 @@ impl Metrics {
                 "syncnet_quarantines",
                 "Times that this server's data was in doubt and was set aside",
             ),
-            damaged_rows: t.counter("syncnet_damaged_rows", "Rows of the state that were found damaged"),
+            damage_found: t.counter(
+                "syncnet_damage_found",
+                "Damage found in the data: each row of the state once, and once what is more than single rows",
+            ),
             repaired_rows: t.counter(
                 "syncnet_repaired_rows",
                 "Damaged rows of the state that were fetched from another server",
