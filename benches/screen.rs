@@ -17,7 +17,8 @@ use ratatui::{
 };
 use syncnet::{
     client::screen::{
-        model::{Input, Model, Start, preferences::Preferences},
+        acts::Input,
+        model::{Model, Start, preferences::Preferences},
         news::News,
         view,
     },

@@ -14,7 +14,7 @@ use std::{
 ///
 /// In the client library, the connection's state machine and the core of the screen are pure; the rest is
 /// their shell.
-const PURE: [&str; 29] = [
+const PURE: [&str; 31] = [
     "src/protocol",
     "src/json",
     "src/disk.rs",
@@ -35,7 +35,9 @@ const PURE: [&str; 29] = [
     "src/client/outbox.rs",
     "src/client/own.rs",
     "src/client/rooms.rs",
+    "src/client/screen/acts",
     "src/client/screen/keys.rs",
+    "src/client/screen/layout",
     "src/client/screen/model",
     "src/client/screen/news.rs",
     "src/client/screen/view",

@@ -13,7 +13,7 @@ use crate::{
         outbox::Message,
         own::Target,
         terminal::{
-            answer,
+            answer, input,
             mistake::Mistake,
             options::Settings,
             paths,
@@ -219,7 +219,7 @@ impl ScreenSession {
             Wish::Join(room) => self.session.client.join(&room)?,
             Wish::Search { search, text } => {
                 let read =
-                    Typed::read(&format!("/search {text}"), None, &mut TypedPasswords(vec![].into_iter()));
+                    input::read(&format!("/search {text}"), None, &mut TypedPasswords(vec![].into_iter()));
                 match read {
                     Ok(Typed::Ask(ask)) => {
                         let tag = self.ask(*ask)?;
@@ -273,7 +273,7 @@ impl ScreenSession {
         if let Some(room) = room {
             self.session.turn_to(room);
         }
-        let typed = Typed::read(line, room, &mut TypedPasswords(secrets.clone().into_iter()));
+        let typed = input::read(line, room, &mut TypedPasswords(secrets.clone().into_iter()));
         let (typed, mut news) = match typed {
             Ok(Typed::Help) => return Ok(vec![News::Help]),
             Ok(Typed::Quit) => return Ok(vec![News::Quit]),

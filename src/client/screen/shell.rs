@@ -33,7 +33,8 @@ use crate::{
 };
 
 use super::{
-    model::{Input, Model, Start, preferences::Preferences},
+    acts::Input,
+    model::{Model, Start, preferences::Preferences},
     news::Wish,
     preferences_file::PreferencesFile,
     session::ScreenSession,

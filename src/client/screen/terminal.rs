@@ -25,10 +25,11 @@ use ratatui::{
 };
 
 use super::{
+    layout::text::{cut, one_line, width},
     model::Model,
     palette::PaletteBackend,
     uneven::{self, UnevenRows},
-    view::{self, Link, text::one_line},
+    view::{self, Link},
 };
 
 /// Whether the program has taken the terminal over.
@@ -139,8 +140,7 @@ impl Screen {
                 .filter(|(x, _, cell)| {
                     let is_covered = *x < covered;
                     if !is_covered {
-                        covered =
-                            x.saturating_add(u16::try_from(view::text::width(cell.symbol())).unwrap_or(1));
+                        covered = x.saturating_add(u16::try_from(width(cell.symbol())).unwrap_or(1));
                     }
                     !is_covered
                 })
@@ -175,7 +175,7 @@ impl Screen {
     /// Shows a notification on the desktop, if the terminal passes one on: by OSC 777, and by OSC 9.
     pub fn notify(&mut self, title: &str, text: &str) -> io::Result<()> {
         // A semicolon separates the fields.
-        let clean = |text: &str| view::text::cut(&one_line(text).replace(';', ","), 120);
+        let clean = |text: &str| cut(&one_line(text).replace(';', ","), 120);
         let (title, text) = (clean(title), clean(text));
         let term = env::var("TERM_PROGRAM").unwrap_or_default();
         let sequence = if matches!(term.as_str(), "iTerm.app" | "WezTerm" | "ghostty")

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use ratatui::buffer::{Buffer, Cell};
 
-use super::view::text::width;
+use super::layout::text::width;
 
 /// From here on letters are emoji and pictures, which terminals learn one after the other.
 const PICTURES: char = '\u{1f000}';

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{date, show};
+use super::{date, events};
 
 /// The lines that tell the outcome of `command`.
 pub fn lines(command: &str, reply: &Reply) -> Vec<String> {
@@ -123,7 +123,7 @@ fn or_else(lines: Vec<String>, none: impl FnOnce() -> String) -> Vec<String> {
 
 fn history_lines(page: &HistoryPage) -> Vec<String> {
     let line = |event: &Event| {
-        let shown = show::event(event, Some(&event.room));
+        let shown = events::event(event, Some(&event.room));
         let shown = shown.split_once(' ').map_or(shown.as_str(), |(_, shown)| shown);
         format!("{:>6}  {}  {shown}", event.seq, date::show(event.created_at))
     };

@@ -19,6 +19,7 @@ use super::{
     mistake::Mistake,
     secrets::PasswordKind,
     typed::{Say, Typed},
+    usage::Usage,
 };
 
 /// The kind of a command's word, for completion by the Tab key.
@@ -48,6 +49,12 @@ pub struct Command {
     /// Its words, for the Tab key. The last one goes on.
     pub kinds: &'static [ArgumentKind],
     pub(super) read: Read,
+}
+
+impl Command {
+    pub fn usage(&self) -> Usage {
+        Usage { name: self.name, words: self.words }
+    }
 }
 
 const fn command(
@@ -283,16 +290,10 @@ pub fn split(line: &str) -> Option<(&str, &str)> {
     Some((name, words.trim()))
 }
 
-/// `/name words`.
-pub fn usage(name: &str) -> String {
-    let words = COMMANDS.iter().find(|command| command.name == name).map_or("", |command| command.words);
-    format!("/{name} {words}").trim_end().to_owned()
-}
-
 /// The text of `/help`.
 pub fn help() -> String {
     let lines = COMMANDS.iter().map(|command| {
-        let usage = usage(command.name);
+        let usage = command.usage().to_string();
         // A text longer than its column gets a line of its own.
         let gap = if usage.len() > 32 { format!("\n{:34}", "") } else { String::new() };
         format!("{usage:<34}{gap}{}", command.does)
@@ -304,7 +305,10 @@ pub fn help() -> String {
 mod tests {
     use super::*;
     use crate::{
-        client::terminal::secrets::{NoSecret, Secrets},
+        client::terminal::{
+            input,
+            secrets::{NoSecret, Secrets},
+        },
         protocol::RoomName,
     };
 
@@ -320,9 +324,9 @@ mod tests {
     fn every_command_says_how_it_is_used_where_its_words_are_missing_or_too_many() {
         let room = RoomName::new("den");
         for command in COMMANDS {
-            assert!(help().contains(&usage(command.name)));
+            assert!(help().contains(&command.usage().to_string()));
             for words in ["", " \u{1} \u{1} \u{1} \u{1}"] {
-                let read = Typed::read(&format!("/{}{words}", command.name), room.as_ref(), &mut Nothing);
+                let read = input::read(&format!("/{}{words}", command.name), room.as_ref(), &mut Nothing);
                 if let Err(mistake) = read {
                     assert!(!matches!(mistake, Mistake::Unknown(_)), "{}", command.name);
                     assert!(!mistake.to_string().is_empty());

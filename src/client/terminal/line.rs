@@ -24,6 +24,7 @@ use super::{
     paths,
     secrets::{PasswordKind, Secrets},
     typed::Typed,
+    usage::Usage,
 };
 
 /// Events that `/history` shows if no number is given.
@@ -31,7 +32,7 @@ const HISTORY: u64 = 20;
 
 /// The part of a command that is not read yet.
 pub struct Line<'a> {
-    command: &'static str,
+    usage: Usage,
     rest: &'a str,
     /// The current room.
     room: Option<&'a RoomName>,
@@ -40,21 +41,21 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     pub fn new(
-        command: &'static str,
+        usage: Usage,
         words: &'a str,
         room: Option<&'a RoomName>,
         secrets: &'a mut dyn Secrets,
     ) -> Line<'a> {
-        Line { command, rest: words, room, secrets }
+        Line { usage, rest: words, room, secrets }
     }
 
     /// Nothing may be left.
     pub fn end(&self) -> Result<(), Mistake> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Mistake::TooMany(self.command)) }
+        if self.rest.is_empty() { Ok(()) } else { Err(Mistake::TooMany(self.usage)) }
     }
 
     pub fn misused(&self) -> Mistake {
-        Mistake::Usage(self.command)
+        Mistake::Usage(self.usage)
     }
 
     pub fn word(&mut self) -> Option<&'a str> {
@@ -142,7 +143,7 @@ impl<'a> Line<'a> {
         let seq = number.and_then(|number: u64| Seq::try_from(number).ok());
         match seq {
             Some(seq) => Ok(Target::Seq(seq.get())),
-            None => Err(Mistake::MessageNumber(word.into(), self.command)),
+            None => Err(Mistake::MessageNumber(word.into(), self.usage)),
         }
     }
 
@@ -282,7 +283,7 @@ impl<'a> Line<'a> {
     }
 
     pub fn settings(&mut self) -> Result<ChangeSettings, Mistake> {
-        let (room, text) = (self.here()?, self.text()?);
+        let (usage, room, text) = (self.usage, self.here()?, self.text()?);
         let mut settings = ChangeSettings {
             room,
             private: None,
@@ -292,7 +293,7 @@ impl<'a> Line<'a> {
             keep_events: None,
         };
         for word in text.split_whitespace() {
-            let wrong = || Mistake::Setting(word.into());
+            let wrong = || Mistake::Setting(word.into(), usage);
             let (name, value) = word.split_once('=').ok_or_else(wrong)?;
             let flag = || match value {
                 "yes" => Ok(Some(true)),
@@ -340,7 +341,7 @@ fn count(text: &str) -> Result<u64, Mistake> {
 mod tests {
     use super::*;
     use crate::{
-        client::terminal::{secrets::NoSecret, typed::Say},
+        client::terminal::{input, secrets::NoSecret, typed::Say},
         protocol::{
             credential::ChosenPassword,
             request::{self, Ban, Edit, Pin, Pins, Unpin},
@@ -359,7 +360,7 @@ mod tests {
 
     fn read(line: &str) -> Result<Typed, String> {
         let den = RoomName::new("den").unwrap();
-        Typed::read(line, Some(&den), &mut Knows(0)).map_err(|mistake| mistake.to_string())
+        input::read(line, Some(&den), &mut Knows(0)).map_err(|mistake| mistake.to_string())
     }
 
     fn room(name: &str) -> RoomName {
@@ -508,7 +509,7 @@ mod tests {
         ] {
             assert!(read(line).is_err(), "{line}");
         }
-        let here = Typed::read("/topic tea", None, &mut Knows(0));
+        let here = input::read("/topic tea", None, &mut Knows(0));
         assert!(matches!(here, Err(Mistake::NoRoom)), "{here:?}");
     }
 
@@ -518,7 +519,7 @@ mod tests {
             ["/password now", "/close-account please", "/login bob hunter2", "/create den shut password"]
         {
             let mut knows = Knows(0);
-            assert!(Typed::read(line, None, &mut knows).is_err(), "{line}");
+            assert!(input::read(line, None, &mut knows).is_err(), "{line}");
             assert_eq!(knows.0, 0, "{line}");
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     protocol::{Refusal, limits::HISTORY_MAX},
 };
 
-use super::{commands::usage, secrets::NoSecret};
+use super::{secrets::NoSecret, usage::Usage};
 
 /// Why a line of input is not carried out. Each is a sentence for the person who has typed it.
 #[derive(Debug, Error)]
@@ -16,11 +16,11 @@ pub enum Mistake {
     #[error("there is no command /{0}; /help lists them, and //{0} sends it as text")]
     Unknown(String),
     /// Words of this command are missing or are others.
-    #[error("use it as {}", usage(.0))]
-    Usage(&'static str),
+    #[error("use it as {0}")]
+    Usage(Usage),
     /// There are more words than this command takes.
-    #[error("{} is all that it takes", usage(.0))]
-    TooMany(&'static str),
+    #[error("{0} is all that it takes")]
+    TooMany(Usage),
     /// It cannot name a room.
     #[error("{0:?} is not a name of a room: use 1 to 32 of A-Z a-z 0-9 _ . -")]
     RoomName(String),
@@ -28,8 +28,8 @@ pub enum Mistake {
     #[error("{0:?} is not a name of a user: use 1 to 32 of A-Z a-z 0-9 _ . -")]
     UserName(String),
     /// It cannot be the number of a message for this command.
-    #[error("{0:?} is no number of a message; use it as {usage}, or ^ for your last one", usage = usage(.1))]
-    MessageNumber(String, &'static str),
+    #[error("{0:?} is no number of a message; use it as {1}, or ^ for your last one")]
+    MessageNumber(String, Usage),
     /// It cannot be a duration.
     #[error("{0:?} is no number of seconds")]
     Seconds(String),
@@ -40,8 +40,8 @@ pub enum Mistake {
     #[error("{0:?} is no date such as 2026-11-25 or 2026-11-25T09:30")]
     Date(String),
     /// It cannot be a setting of a room.
-    #[error("{0:?} is no setting; use {usage}", usage = usage("room-settings"))]
-    Setting(String),
+    #[error("{0:?} is no setting; use {1}")]
+    Setting(String, Usage),
     /// It cannot be a role.
     #[error("{0:?} is no role: owner, moderator, member or muted")]
     Role(String),

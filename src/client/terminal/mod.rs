@@ -2,16 +2,20 @@
 //! [`Client`](super::Client).
 //!
 //! `options` turns the command line into checked settings. `commands` is the table of commands: with it
-//! `typed` reads a line of input, word by word with `line`, `paths` and `date`, and `complete` serves the Tab
-//! key. `session` carries a line out, `answer`, `show` and `json` turn an [`Update`](super::update::Update)
-//! into text, `notes` keeps what was seen, and `signals` ends the program in order. `person` and `pipe` are
-//! two ways to run all that; the third one, a whole screen, is [`super::screen`].
+//! `input` reads a line, word by word with `line`, `paths` and `date`, and finds what was `typed` or the
+//! `mistake` in it; `complete` serves the Tab key. `session` carries it out. `answer`, `show`, `events` and
+//! `json` turn an [`Update`](super::update::Update) into text, `notes` keeps what was seen, and `signals` ends
+//! the program in order. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is
+//! [`super::screen`].
 
 pub(super) mod answer;
 mod browser;
 pub(super) mod commands;
 pub(super) mod complete;
 mod date;
+pub(super) mod events;
+mod exit_status;
+pub(super) mod input;
 mod json;
 mod line;
 pub(super) mod mistake;
@@ -25,6 +29,7 @@ pub(super) mod session;
 pub(super) mod show;
 pub(super) mod signals;
 pub(super) mod typed;
+mod usage;
 
 use std::{
     env,
@@ -35,15 +40,13 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 
-use self::{options::Options, session::Session, signals::Signals};
+use self::{
+    exit_status::{BAD_ARGUMENTS, NOT_DONE},
+    options::Options,
+    session::Session,
+    signals::Signals,
+};
 use super::screen;
-
-/// Everything asked for was done.
-const DONE: u8 = 0;
-/// Something was refused, or is not acknowledged yet.
-const NOT_DONE: u8 = 1;
-/// The command line asks for something impossible.
-const BAD_ARGUMENTS: u8 = 2;
 
 /// The command line's options.
 pub fn command_line() -> clap::Command {

@@ -41,8 +41,9 @@ use crate::{
 };
 
 use super::{
-    DONE, NOT_DONE, answer,
+    answer,
     complete::{Known, complete, path_at},
+    exit_status::{DONE, NOT_DONE},
     notes::Notes,
     options::Settings,
     paths,

@@ -23,7 +23,9 @@ use crate::{
 };
 
 use super::{
-    DONE, NOT_DONE, answer, commands, json,
+    answer, commands,
+    exit_status::{DONE, NOT_DONE},
+    json,
     notes::Notes,
     options::Settings,
     secrets::{NoSecret, PasswordKind, Secrets},

@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    input,
     mistake::Mistake,
     notes::Notes,
     options::Settings,
@@ -92,7 +93,7 @@ impl Session {
 
     /// Reads and carries out a line. The outer error ends the client, the inner one is for the typist.
     pub fn take(&mut self, line: &str, secrets: &mut dyn Secrets) -> io::Result<Result<Outcome, Mistake>> {
-        match Typed::read(line, self.current_room(), secrets) {
+        match input::read(line, self.current_room(), secrets) {
             Ok(typed) => self.carry_out(typed, line),
             Err(mistake) => Ok(Err(mistake)),
         }

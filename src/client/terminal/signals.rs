@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::NOT_DONE;
+use super::exit_status::NOT_DONE;
 
 /// Ctrl-C (if the program does not read it as a key), SIGTERM and SIGHUP, from the start of the program on.
 #[derive(Clone)]

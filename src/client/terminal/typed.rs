@@ -7,13 +7,6 @@ use crate::{
     protocol::{FileId, RoomName, UserName, credential::Password},
 };
 
-use super::{
-    commands::{self, COMMANDS},
-    line::Line,
-    mistake::Mistake,
-    secrets::Secrets,
-};
-
 /// What a line of input means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Typed {
@@ -68,24 +61,6 @@ impl Say {
 impl Typed {
     pub(super) fn ask(ask: impl Into<TargetedRequest>) -> Typed {
         Typed::Ask(Box::new(ask.into()))
-    }
-
-    /// Reads a line without its line end, typed by a user who writes to `room`.
-    ///
-    /// # Errors
-    /// It is a command that is not used correctly, or a password that it needs is missing.
-    pub fn read(line: &str, room: Option<&RoomName>, secrets: &mut dyn Secrets) -> Result<Typed, Mistake> {
-        let Some((name, words)) = commands::split(line) else {
-            // Two slashes mean one that does not begin a command.
-            let text = if line.starts_with("//") { &line[1..] } else { line };
-            return Ok(if text.trim().is_empty() { Typed::Nothing } else { Typed::Say(Say::here(text)) });
-        };
-        let command = COMMANDS.iter().find(|command| command.name == name);
-        let command = command.ok_or_else(|| Mistake::Unknown(name.to_owned()))?;
-        let mut line = Line::new(command.name, words, room, secrets);
-        let typed = (command.read)(&mut line)?;
-        line.end()?;
-        Ok(typed)
     }
 
     /// Whether the line may hold a password, so that it must not be remembered.

@@ -3,7 +3,7 @@
 
 use crate::{client::terminal::secrets::PasswordKind, protocol::credential::ChosenPassword};
 
-use super::overlay::Field;
+use super::field::Field;
 
 /// A password that a command asks for.
 #[derive(Debug)]

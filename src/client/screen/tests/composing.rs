@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::client::{
     screen::{
-        model::Input,
+        acts::Input,
         news::{News, Wish},
     },
     terminal::secrets::PasswordKind,

@@ -7,10 +7,8 @@ use ratatui::{
 
 use crate::{
     client::screen::{
-        model::{
-            Input,
-            room::{Item, ScrollPosition},
-        },
+        acts::Input,
+        model::room::{Item, ScrollPosition},
         news::{News, Wish},
     },
     protocol::{

@@ -12,12 +12,8 @@ use super::{
 };
 use crate::{
     client::{
-        screen::{
-            keys,
-            model::{Input, preferences::Preferences},
-            news::News,
-        },
-        terminal::commands::{COMMANDS, usage},
+        screen::{acts::Input, keys, model::preferences::Preferences, news::News},
+        terminal::commands::COMMANDS,
     },
     protocol::{EventKind, answer::Hit, text::is_harmful},
 };
@@ -233,7 +229,7 @@ fn the_picture_in_the_readme_is_true() {
 fn the_manual_is_made_from_the_tables() {
     let mut commands = "| command | what it does |\n|---|---|\n".to_owned();
     for command in COMMANDS {
-        let usage = usage(command.name).replace('|', "\\|");
+        let usage = command.usage().to_string().replace('|', "\\|");
         commands += &format!("| `{usage}` | {} |\n", command.does);
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLIENT.md");

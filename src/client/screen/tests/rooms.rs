@@ -4,10 +4,8 @@ use ratatui::crossterm::event::KeyCode;
 
 use crate::{
     client::screen::{
-        model::{
-            Input,
-            preferences::{Notify, Preferences},
-        },
+        acts::Input,
+        model::preferences::{Notify, Preferences},
         news::{News, Wish},
     },
     protocol::{EventKind, request::Rooms},

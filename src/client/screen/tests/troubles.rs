@@ -6,7 +6,8 @@ use super::world::{World, current, event, message, room, sends};
 use crate::{
     client::{
         screen::{
-            model::{Input, room::ScrollPosition},
+            acts::Input,
+            model::room::ScrollPosition,
             news::{News, Wish},
         },
         terminal::secrets::PasswordKind,

@@ -13,7 +13,8 @@ use ratatui::{
 
 use crate::{
     client::screen::{
-        model::{Input, Model, Start, preferences::Preferences},
+        acts::Input,
+        model::{Model, Start, preferences::Preferences},
         news::{News, Wish},
         view::{self, Drawn},
     },

@@ -10,33 +10,23 @@ use ratatui::{
 use crate::{client::terminal::commands::COMMANDS, protocol::text::counted};
 
 use super::{
-    super::model::{
-        Model,
-        composer::{Aim, Composer},
-        room::{Item, Room, State, is_anothers},
+    super::{
+        layout::{
+            areas::{INPUT_MARGIN, messages_area},
+            text::{cut, lines, width},
+            window::window,
+        },
+        model::{
+            Model,
+            composer::{Aim, Composer},
+            room::{Item, Room, State, is_anothers},
+        },
     },
-    clear,
-    text::{cut, lines, width},
-    window::window,
+    clear::clear,
 };
 
-/// Columns before the text.
-const MARGIN: u16 = 2;
 /// Candidates of the Tab key that are shown at once.
 const OFFERS: usize = 8;
-
-/// Rows that the text wants in `columns`.
-pub fn rows(model: &Model, columns: u16) -> u16 {
-    let Some(room) = model.current_room() else { return 1 };
-    let columns = usize::from(columns.saturating_sub(MARGIN + 1)).max(1);
-    let lines = room.composer.area().lines();
-    let count: usize = lines.iter().map(|line| width_of(line) / columns + 1).sum();
-    u16::try_from(count).unwrap_or(u16::MAX)
-}
-
-fn width_of(line: &str) -> usize {
-    width(&super::text::one_line(line))
-}
 
 /// The line above the input: what is being written, who is typing, and what is below the screen.
 pub fn rule(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -123,7 +113,7 @@ fn typists(model: &Model) -> String {
 
 /// The hint of messages below the screen.
 fn below(model: &Model, room: &Room) -> String {
-    let area = super::messages_area(model);
+    let area = messages_area(model);
     let shown = window(model, room, area.width.into(), area.height.into());
     if shown.is_present || shown.rows.is_empty() {
         return String::new();
@@ -147,7 +137,7 @@ pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> 
     }
     let theme = model.theme;
     let room = model.current_room()?;
-    let margin = if area.width > 8 { MARGIN } else { 0 };
+    let margin = if area.width > 8 { INPUT_MARGIN } else { 0 };
     if margin > 0 {
         let style = if room.selected.is_some() { theme.dim() } else { theme.accent() };
         buffer.set_string(area.x, area.y, "❯", style);

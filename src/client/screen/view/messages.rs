@@ -6,18 +6,21 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use crate::protocol::text::counted;
-
 use super::{
-    super::model::{
-        Model,
-        room::{Joining, Room},
+    super::{
+        layout::{
+            rows::{Row, rows_at_top},
+            text::{Piece, cut, one_line, pieces_width, span, width, wrap},
+            window::window,
+        },
+        model::{
+            Model,
+            room::{Joining, Room},
+        },
     },
-    Link,
-    rows::{Row, rows_at_top},
-    text::{cut, one_line, pieces_width, span, width},
-    window::window,
+    drawn::Link,
 };
+use crate::protocol::text::counted;
 
 /// The name of the room and what it is about.
 pub fn header(model: &Model, area: Rect, buffer: &mut Buffer) {
@@ -132,8 +135,8 @@ fn nothing(model: &Model, room: &Room) -> String {
 
 fn say(model: &Model, text: &str, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width.saturating_sub(2)).max(1);
-    let pieces = [super::text::Piece::new(text, model.theme.dim())];
-    let rows = super::text::wrap(&pieces, columns);
+    let pieces = [Piece::new(text, model.theme.dim())];
+    let rows = wrap(&pieces, columns);
     let top = area.y + area.height.saturating_sub(u16::try_from(rows.len()).unwrap_or(0)) / 2;
     for (row, y) in rows.iter().zip(top..area.bottom()) {
         let gap = usize::from(area.width).saturating_sub(pieces_width(row)) / 2;

@@ -1,43 +1,19 @@
 //! The screen as a picture of a [`Model`], and nothing else: the same model in the same size is the same
 //! picture.
 
-pub mod clock;
+mod clear;
+mod drawn;
 mod input;
-mod layout;
 mod messages;
 mod overlay;
-pub mod rows;
 mod sides;
 mod status;
-pub mod text;
-pub mod theme;
-pub mod window;
 
-use ratatui::{
-    buffer::Buffer,
-    layout::{Position, Rect},
-};
+use ratatui::buffer::Buffer;
 
-use super::model::Model;
-pub use layout::messages_area;
-pub use overlay::overlay_lines;
-pub use sides::room_at;
+pub use self::drawn::{Drawn, Link};
 
-/// A web address on the screen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    pub at: Position,
-    pub columns: u16,
-    pub address: String,
-}
-
-/// The parts of a picture beside its cells.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Drawn {
-    /// The place of the cursor; `None`: nothing can be typed.
-    pub cursor: Option<Position>,
-    pub links: Vec<Link>,
-}
+use super::{layout::areas::layout, model::Model};
 
 /// Draws `model` into `buffer`.
 pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
@@ -46,7 +22,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
     if area.is_empty() {
         return drawn;
     }
-    let layout = layout::layout(model, area);
+    let layout = layout(model, area);
     messages::header(model, layout.header, buffer);
     messages::draw(model, layout.messages, buffer, &mut drawn.links);
     sides::rooms(model, layout.rooms, buffer);
@@ -61,15 +37,4 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
         drawn.cursor = overlay::draw(model, overlay, area, buffer);
     }
     drawn
-}
-
-/// A part of the screen with nothing on it.
-fn clear(area: Rect, buffer: &mut Buffer) {
-    for y in area.top()..area.bottom() {
-        for x in area.left()..area.right() {
-            if let Some(cell) = buffer.cell_mut((x, y)) {
-                cell.reset();
-            }
-        }
-    }
 }

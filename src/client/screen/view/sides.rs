@@ -2,53 +2,22 @@
 
 use ratatui::{
     buffer::Buffer,
-    layout::{Position, Rect},
+    layout::Rect,
     style::Style,
     text::{Line, Span},
 };
 
-use crate::protocol::{
-    RoomName,
-    answer::{Member, PresenceState},
-};
-
-use super::{
-    super::model::{
+use super::super::{
+    layout::{
+        room_list::{Entry, entries},
+        text::{cut, width},
+    },
+    model::{
         Model,
         room::{Joining, Room, State},
     },
-    layout::layout,
-    text::{cut, width},
 };
-
-/// A row of the list of rooms.
-enum Entry<'a> {
-    Heading(&'static str),
-    Room(usize, &'a Room),
-}
-
-/// The list, scrolled so that the room that is shown is on the screen.
-fn entries(model: &Model, height: usize) -> Vec<Entry<'_>> {
-    let mut entries = vec![];
-    let mut in_direct = false;
-    for (at, room) in model.order().into_iter().enumerate() {
-        if at == 0 && room.other.is_none() {
-            entries.push(Entry::Heading("Rooms"));
-        }
-        if room.other.is_some() && !in_direct {
-            in_direct = true;
-            entries.push(Entry::Heading("Direct messages"));
-        }
-        entries.push(Entry::Room(at, room));
-    }
-    let is_current =
-        |entry: &Entry<'_>| matches!(entry, Entry::Room(_, room) if Some(room.name.key()) == model.current);
-    let at = entries.iter().position(is_current).unwrap_or(0);
-    let top = (at + 2).saturating_sub(height).min(entries.len().saturating_sub(height));
-    entries.drain(..top);
-    entries.truncate(height);
-    entries
-}
+use crate::protocol::answer::{Member, PresenceState};
 
 pub fn rooms(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
@@ -121,18 +90,6 @@ fn room_line(model: &Model, at: usize, room: &Room, columns: usize) -> Line<'sta
 /// A count in three columns at most.
 fn short(count: u64) -> String {
     if count > 99 { "99+".into() } else { count.to_string() }
-}
-
-/// The room whose line is at `position`.
-pub fn room_at(model: &Model, position: Position) -> Option<RoomName> {
-    let area = layout(model, Rect::new(0, 0, model.size.width, model.size.height)).rooms;
-    if !area.contains(position) {
-        return None;
-    }
-    match entries(model, area.height.into()).get(usize::from(position.y - area.y)) {
-        Some(Entry::Room(_, room)) => Some(room.name.clone()),
-        _ => None,
-    }
 }
 
 /// The members: those who are online first.

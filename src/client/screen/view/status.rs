@@ -7,9 +7,9 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    super::model::{Leader, Link, Model},
-    text::{cut, one_line, width},
+use super::super::{
+    layout::text::{cut, one_line, width},
+    model::{Leader, Link, Model},
 };
 
 pub fn draw(model: &Model, area: Rect, buffer: &mut Buffer) {

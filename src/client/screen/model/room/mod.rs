@@ -16,13 +16,19 @@ mod list;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::{
-    Event, EventKind, RoomName, UserKey, UserName, answer::Member, mentions::is_group, request::HistoryRange,
+    Event, EventKind, RoomName, UserKey, UserName, answer::Member, checked::Seq, mentions::is_group,
+    request::HistoryRange,
 };
 
 use super::{
     composer::{Aim, Composer},
     spans::Spans,
 };
+
+/// A place that an event of a room has.
+pub fn place(seq: u64) -> Seq {
+    Seq::try_from(seq).unwrap_or_default()
+}
 
 /// Something in the list of messages, in the order in which it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

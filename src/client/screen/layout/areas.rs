@@ -2,7 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use super::super::model::Model;
+use super::{
+    super::model::Model,
+    text::{one_line, width},
+};
 
 /// From this width on the members have a column.
 const WITH_MEMBERS: u16 = 88;
@@ -14,6 +17,9 @@ const ROOMS: u16 = 20;
 const MEMBERS: u16 = 18;
 /// Rows of the input at most.
 const INPUT_ROWS: u16 = 6;
+
+/// Columns before the text of the input.
+pub const INPUT_MARGIN: u16 = 2;
 
 /// The parts, each of which may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub fn layout(model: &Model, area: Rect) -> Layout {
     let rooms = if width >= WITH_ROOMS && model.preferences.show_rooms { ROOMS } else { 0 };
     let members = if width >= WITH_MEMBERS && model.preferences.show_members { MEMBERS } else { 0 };
     let middle = width - rooms - members;
-    let wanted = super::input::rows(model, middle);
+    let wanted = input_rows(model, middle);
     let input_rows = wanted.clamp(1, INPUT_ROWS).min(spare.div_ceil(2)).max(1).min(spare.max(1)).min(height);
     let message_rows = spare.saturating_sub(input_rows);
     let body_rows = height - status_rows;
@@ -66,4 +72,13 @@ pub fn messages_area(model: &Model) -> Rect {
         return Rect::ZERO;
     }
     layout(model, area).messages
+}
+
+/// Rows that the text of the input wants in `columns`.
+fn input_rows(model: &Model, columns: u16) -> u16 {
+    let Some(room) = model.current_room() else { return 1 };
+    let columns = usize::from(columns.saturating_sub(INPUT_MARGIN + 1)).max(1);
+    let lines = room.composer.area().lines();
+    let count: usize = lines.iter().map(|line| width(&one_line(line)) / columns + 1).sum();
+    u16::try_from(count).unwrap_or(u16::MAX)
 }

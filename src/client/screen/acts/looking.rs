@@ -5,12 +5,11 @@ use ratatui::{
     layout::Position,
 };
 
-use crate::{
-    client::screen::view::{self, window},
-    protocol::{RoomName, request::HistoryRange},
+use super::super::{
+    layout::{areas::messages_area, room_list::room_at, window},
+    model::{Model, PAGE, room::Item},
 };
-
-use super::super::{Model, PAGE, room::Item};
+use crate::protocol::{RoomName, request::HistoryRange};
 
 /// Rows that the wheel of the mouse scrolls.
 const WHEEL_ROWS: isize = 3;
@@ -28,7 +27,7 @@ impl Model {
     }
 
     pub(super) fn area(&self) -> (usize, usize) {
-        let area = view::messages_area(self);
+        let area = messages_area(self);
         (area.width.into(), area.height.into())
     }
 
@@ -51,7 +50,7 @@ impl Model {
     }
 
     /// Shows `item` in the middle, selected.
-    pub(in super::super) fn centre(&mut self, item: Item) {
+    pub(super) fn centre(&mut self, item: Item) {
         let (width, height) = self.area();
         let Some(room) = self.current_room() else { return };
         let at = window::centre(self, room, item, width, height);
@@ -86,7 +85,7 @@ impl Model {
     }
 
     /// Shows the message at `seq` of a room.
-    pub(in super::super) fn jump_to(&mut self, name: &RoomName, seq: u64) {
+    pub(super) fn jump_to(&mut self, name: &RoomName, seq: u64) {
         self.open(name);
         let Some(room) = self.current_room_mut() else { return };
         if room.events.contains_key(&seq) {
@@ -98,7 +97,7 @@ impl Model {
         self.ask_history(name, range);
     }
 
-    pub(in super::super) fn mouse(&mut self, event: MouseEvent) {
+    pub(super) fn mouse(&mut self, event: MouseEvent) {
         if self.overlay.is_some() {
             return;
         }
@@ -111,10 +110,10 @@ impl Model {
     }
 
     pub(super) fn click(&mut self, position: Position) {
-        if let Some(name) = view::room_at(self, position) {
+        if let Some(name) = room_at(self, position) {
             return self.open(&name);
         }
-        let area = view::messages_area(self);
+        let area = messages_area(self);
         if !area.contains(position) {
             return;
         }

@@ -1,19 +1,18 @@
 //! What is done with a message that is selected.
 
-use crate::{
-    client::screen::{keys::Action, news::Wish, view},
-    protocol::request::{Pin, Unpin},
-};
-
-use super::{
-    super::{
+use super::super::{
+    keys::Action,
+    layout::text::one_line,
+    model::{
         Model,
         composer::Aim,
-        overlay::{Field, Overlay, Question},
-        room::{Item, State},
+        field::Field,
+        overlay::{Overlay, Question},
+        room::{Item, State, place},
     },
-    place,
+    news::Wish,
 };
+use crate::protocol::request::{Pin, Unpin};
 
 impl Model {
     pub(super) fn edit_last(&mut self) {
@@ -63,7 +62,7 @@ impl Model {
                 Some(file) => {
                     let (line, room) = (format!("/get {}", file.file_id), Some(room.name.clone()));
                     self.wish(Wish::Command { line, room, secrets: vec![] });
-                    self.say(format!("fetching {}", view::text::one_line(&file.name)));
+                    self.say(format!("fetching {}", one_line(&file.name)));
                 }
                 None => self.complain("no file belongs to this message"),
             },

@@ -14,7 +14,7 @@ use super::{
     clock,
     text::{Piece, cut, lines, links, one_line, width, wrap},
 };
-use crate::client::terminal::show::{deed, size};
+use crate::client::terminal::events::{deed, size};
 
 /// One row of the screen.
 pub type Row = Vec<Piece>;

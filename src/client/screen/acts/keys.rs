@@ -1,34 +1,18 @@
-//! The effects of the user's keys, pastes and mouse on a [`Model`].
-//!
-//! | file | what it is |
-//! |---|---|
-//! | `mod.rs` | which key does what; rooms, preferences and the way out |
-//! | `looking.rs` | scrolling, selecting, jumping, the mouse |
-//! | `selected.rs` | what is done with the selected message |
-//! | `writing.rs` | typing, pasting, completing, sending |
-
-mod looking;
-mod selected;
-mod writing;
+//! Which key does what.
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind};
 
-use crate::{client::terminal::typed::Typed, protocol::checked::Seq};
-
-use super::{
-    super::{
-        keys::{self, Action, Place},
-        news::Wish,
+use super::super::{
+    keys::{self, Action, Place},
+    model::{
+        Model,
+        field::Field,
+        overlay::{Overlay, Results, Search},
+        room::ScrollPosition,
     },
-    Model,
-    overlay::{Field, Overlay, Results, Search},
-    room::{Room, ScrollPosition},
+    news::Wish,
 };
-
-/// A place that an event of a room has.
-pub(super) fn place(seq: u64) -> Seq {
-    Seq::try_from(seq).unwrap_or_default()
-}
+use crate::client::terminal::typed::Typed;
 
 impl Model {
     pub(super) fn key(&mut self, event: KeyEvent) {
@@ -169,7 +153,8 @@ impl Model {
         }
     }
 
-    fn keep(&mut self) {
+    /// Has the preferences kept for the next run.
+    pub(super) fn keep(&mut self) {
         self.wish(Wish::Keep(self.preferences.clone()));
     }
 
@@ -216,44 +201,6 @@ impl Model {
         }
         if !self.peek {
             self.mark_all_read();
-        }
-    }
-
-    /// Everything in the room that is shown is read.
-    pub(super) fn mark_all_read(&mut self) {
-        let Some(room) = self.current_room_mut() else { return };
-        room.unread_from = None;
-        let seq = room.last_seq;
-        self.mark_read(seq);
-    }
-
-    fn step(&mut self, by: isize) {
-        let order = self.order();
-        let at = order.iter().position(|room| Some(room.name.key()) == self.current);
-        let count = isize::try_from(order.len()).unwrap_or(isize::MAX).max(1);
-        let next = at.map_or(0, |at| (isize::try_from(at).unwrap_or(0) + by).rem_euclid(count));
-        let name = usize::try_from(next).ok().and_then(|at| order.get(at)).map(|room| room.name.clone());
-        name.iter().for_each(|name| self.open(name));
-    }
-
-    /// Goes on to the next room: mentions first, then direct messages, then the rest.
-    fn next_unread(&mut self) {
-        let order = self.order();
-        let here = order.iter().position(|room| Some(room.name.key()) == self.current).unwrap_or(0);
-        let rank = |room: &Room| match room {
-            room if room.mentions > 0 => Some(0),
-            room if room.unread == 0 || self.is_silent(room) => None,
-            room if room.other.is_some() => Some(1),
-            _ => Some(2),
-        };
-        let others = order.iter().enumerate().filter(|&(at, _)| at != here);
-        let ranked = others.filter_map(|(at, room)| {
-            let steps = (at + order.len() - here) % order.len();
-            rank(room).map(|rank| (rank, steps, room.name.clone()))
-        });
-        match ranked.min() {
-            Some((_, _, name)) => self.open(&name),
-            None => self.say("nothing is unread in another room"),
         }
     }
 

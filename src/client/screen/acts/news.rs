@@ -1,18 +1,26 @@
 //! The effects of the client's news on a [`Model`].
 
-use crate::client::terminal::show::RESTORED;
-use crate::protocol::{
-    Event, EventKind, RoomName, RoomSummary, UserName, answer::PresenceState, request::HistoryRange,
+use super::super::{
+    model::{
+        Leader, Link, Model,
+        overlay::{Overlay, Results},
+        preferences::Notify,
+        room::{Item, Joining, Outgoing, Room, ScrollPosition, State, is_anothers, names},
+        secret_box::SecretBox,
+    },
+    news::{News, Wish},
+};
+use crate::{
+    client::terminal::show::RESTORED,
+    protocol::{
+        Event, EventKind, RoomName, RoomSummary, UserName, answer::PresenceState, request::HistoryRange,
+    },
 };
 
-use super::{
-    super::news::{News, Wish},
-    EVENTS_MS, Leader, Link, Model, TYPING_MS,
-    overlay::{Overlay, Results},
-    preferences::Notify,
-    room::{Item, Joining, Outgoing, Room, ScrollPosition, State, is_anothers, names},
-    secret_box::SecretBox,
-};
+/// How long a user is shown to be typing after the last sign of it.
+const TYPING_MS: u64 = 6_000;
+/// How long to wait for the events that come with a join, before asking for them.
+const EVENTS_MS: u64 = 300;
 
 impl Model {
     pub(super) fn news(&mut self, news: News) {

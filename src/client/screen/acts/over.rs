@@ -7,15 +7,16 @@ use crate::protocol::{
     request::{Delete, React},
 };
 
-use super::{
-    super::{
-        keys::{self, Action, Place},
-        news::Wish,
-        view,
+use super::super::{
+    keys::{self, Action, Place},
+    layout::page::overlay_lines,
+    model::{
+        Model,
+        overlay::{Overlay, Question, REACTIONS, Results, Search},
+        room::place,
+        switcher,
     },
-    Model,
-    acts::place,
-    overlay::{Overlay, Question, REACTIONS, Results, Search},
+    news::Wish,
 };
 
 impl Model {
@@ -36,7 +37,7 @@ impl Model {
                     // Enter closes a page that can only be read.
                     _ => return,
                 }
-                let last = view::overlay_lines(self, &overlay).saturating_sub(page);
+                let last = overlay_lines(self, &overlay).saturating_sub(page);
                 if let Overlay::Help { top } | Overlay::Text { top, .. } = &mut overlay {
                     *top = (*top).min(last);
                 }
@@ -47,7 +48,7 @@ impl Model {
                 return;
             }
             (Overlay::Switcher { field, at }, Some(action)) => {
-                let entries = self.entries(&field.text());
+                let entries = switcher::entries(self, &field.text());
                 if action == Action::Accept {
                     if let Some(entry) = entries.get(*at) {
                         self.open(&entry.room.clone());

@@ -2,25 +2,21 @@
 
 use ratatui::crossterm::event::KeyEvent;
 
-use crate::{
-    client::{
-        screen::news::Wish,
-        terminal::{
-            complete::{Known, complete, path_at},
-            typed::Typed,
-        },
-    },
-    protocol::{checked::Body, request::Edit},
-};
-
-use super::{
-    super::{
+use super::super::{
+    model::{
         Model,
         composer::Aim,
         overlay::{Overlay, Question},
-        room::{Joining, ScrollPosition},
+        room::{Joining, ScrollPosition, place},
     },
-    place,
+    news::Wish,
+};
+use crate::{
+    client::terminal::{
+        complete::{Known, complete, path_at},
+        typed::Typed,
+    },
+    protocol::{checked::Body, request::Edit},
 };
 
 /// More lines than these are sent only after a question.
@@ -45,7 +41,7 @@ impl Model {
         }
     }
 
-    pub(in super::super) fn paste(&mut self, text: &str) {
+    pub(super) fn paste(&mut self, text: &str) {
         match &mut self.overlay {
             Some(overlay) => {
                 if let Some(field) = overlay.field_mut() {
@@ -63,7 +59,7 @@ impl Model {
     }
 
     /// Sends the text; many lines only if `asked`.
-    pub(in super::super) fn send(&mut self, asked: bool) {
+    pub(super) fn send(&mut self, asked: bool) {
         let Some(room) = self.current_room_mut() else { return };
         let text = room.composer.text();
         let count = text.lines().count();
@@ -187,7 +183,7 @@ impl Model {
     }
 
     /// Takes the first candidate of Tab.
-    pub(in super::super) fn offered(&mut self, start: usize, candidates: Vec<String>) {
+    pub(super) fn offered(&mut self, start: usize, candidates: Vec<String>) {
         if let Some(room) = self.current_room_mut() {
             room.composer.offer(start, candidates);
             room.composer.complete();
