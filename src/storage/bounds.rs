@@ -1,64 +1,17 @@
 //! Where the log and the state begin and end, and how much state there is. The writer keeps this in memory to
 //! tell a batch that fits from one that must never be written.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     log_files::Log,
-    record::{AppliedRecord, doubt, name, read_meta},
+    record::{AppliedRecord, mark, name, stored},
     sweep::Sweep,
     tables::Tables,
+    totals::Totals,
 };
 use crate::{
     disk::{Batch, StorageError},
     protocol::peer::{LogEntry, LogMark},
 };
-
-/// Count and sum of rows: a row that vanished has no checksum of its own to fail.
-///
-/// The sum is of the rows' checksums, and wraps. It depends on no order, so replacing a row subtracts the old
-/// checksum and adds the new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Totals {
-    pub state: Total,
-    pub events: Total,
-    pub chunks: Total,
-}
-
-/// Count and sum of one table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Total {
-    pub rows: u64,
-    pub sum: u64,
-}
-
-impl Total {
-    /// Adds a row; `replaced` is the checksum of the one that it replaces.
-    pub fn put(&mut self, crc: u32, replaced: Option<u32>) {
-        self.remove(replaced);
-        self.rows += 1;
-        self.sum = self.sum.wrapping_add(u64::from(crc));
-    }
-
-    /// Takes a row away, if there was one.
-    pub fn remove(&mut self, removed: Option<u32>) {
-        if let Some(crc) = removed {
-            self.rows = self.rows.wrapping_sub(1);
-            self.sum = self.sum.wrapping_sub(u64::from(crc));
-        }
-    }
-
-    /// Compares with what was counted while reading the whole table.
-    pub fn check(&self, counted: &Total, what: &str) -> Result<(), StorageError> {
-        if self == counted {
-            return Ok(());
-        }
-        Err(doubt(format!(
-            "{} {what} were written and {} are there, or one is of another time",
-            self.rows, counted.rows
-        )))
-    }
-}
 
 /// Where log and state end, as of the last batch that was taken, written or not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -161,21 +114,6 @@ impl Bounds {
             sweep: Sweep::read(tables)?,
             wiped: false,
         })
-    }
-}
-
-pub(super) fn mark(entry: &LogEntry) -> LogMark {
-    LogMark { last_log_term: entry.term, last_log_index: entry.index }
-}
-
-/// A named value, checked; `None` if it was never stored.
-pub(super) fn stored<V: serde::de::DeserializeOwned>(
-    tables: &(impl Tables + ?Sized),
-    name: &str,
-) -> Result<Option<V>, StorageError> {
-    match tables.meta(name)? {
-        Some((value, crc)) => read_meta(name, &value, crc).map(Some),
-        None => Ok(None),
     }
 }
 

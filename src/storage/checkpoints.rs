@@ -10,8 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
-    rows::{While, sqlite_error},
     schema,
+    statement::{While, sqlite_error},
     transaction::Broken,
 };
 

@@ -2,7 +2,7 @@
 //!
 //! SQLite guards the frames of its WAL and not the pages of its database, so a bit that flips on the disk
 //! would be read as if it had been written. The key is part of the sum, so that a row in another's place is
-//! noticed as well. A missing row is noticed by `bounds::Totals`. A CRC is enough against accidents. It is no
+//! noticed as well. A missing row is noticed by `totals::Totals`. A CRC is enough against accidents. It is no
 //! defence against an attacker who can write to the folder, and none is promised.
 
 use crc32fast::Hasher;

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{OpenError, log_files::is_log_file};
+use super::{OpenError, log_files::names::is_log_file};
 use crate::disk::StorageError;
 
 const LOCK: &str = "lock";

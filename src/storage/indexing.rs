@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::{
-    bounds::stored,
     full_text,
-    record::{check_event, doubt, name, put_meta, raw_text},
+    record::{IndexRecord, check_event, doubt, name, put_meta, raw_text, stored},
     tables::Tables,
 };
 use crate::{
@@ -30,9 +29,6 @@ const COMMIT_EVENTS: u64 = 16;
 const IDLE_TIME: Duration = Duration::from_millis(20);
 /// Events between two lines in the log about the progress.
 const LOGGED_EVENTS: u64 = 100_000;
-
-/// The stored progress: version, events done, and where to go on.
-pub(super) type IndexRecord = (u32, u64, Option<(u64, u64)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Indexing {

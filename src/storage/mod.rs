@@ -9,9 +9,10 @@
 //! |---|---|
 //! | `tables` | the rows that exist, as a trait: what both kinds of disk can do |
 //! | `checksum`, `record` | what guards a row, and how its value is written |
+//! | `totals` | how many rows there are, so that one that is gone is missed |
 //! | `bounds` | where log and state begin and end, and which batches fit there |
 //! | `failure` | the first failure, after which nothing is done any more |
-//! | `write`, `read` | a batch written, data read and checked |
+//! | `write`, `event`, `read` | a batch written, an event in it, data read and checked |
 //! | [`snapshot`] | the copy of a whole state that one server sends another |
 //! | `scrub`, `repair` | the state checked row by row, and a damaged row made whole |
 //! | `sweep` | rows that are removed at once and wiped bit by bit |
@@ -19,8 +20,8 @@
 //! | [`sqlite`] | the real disk: the log, and the database of the state |
 //! | [`reader`] | the database, read beside its writer |
 //! | `state_writer`, `state_thread` | who writes the state, and the thread in which that happens |
-//! | `schema`, `rows`, `transaction`, `checkpoints` | the database |
-//! | `full_text`, `indexing` | the index of searches in the database, and how it is made anew |
+//! | `schema`, `rows`, `statement`, `transaction`, `checkpoints` | the database |
+//! | `full_text`, `finding`, `indexing` | the index of searches: written, searched, made anew |
 //! | [`log_files`] | the replicated log, in files of its own |
 //! | [`folder`] | the data folder: its lock, its quarantine |
 //! | [`memory`], `image` | the twin |
@@ -28,7 +29,9 @@
 mod bounds;
 mod checkpoints;
 mod checksum;
+mod event;
 mod failure;
+mod finding;
 pub mod folder;
 mod full_text;
 mod image;
@@ -47,8 +50,10 @@ pub mod snapshot;
 pub mod sqlite;
 mod state_thread;
 mod state_writer;
+mod statement;
 mod sweep;
 mod tables;
+mod totals;
 mod transaction;
 mod write;
 

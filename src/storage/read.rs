@@ -3,16 +3,15 @@
 use std::collections::VecDeque;
 
 use super::{
-    bounds::{Total, Totals, mark, stored},
     checksum,
-    indexing::IndexRecord,
     log_files::Log,
     record::{
-        AppliedRecord, HardStateRecord, IdentityRecord, check_chunk, check_event, decode_event, doubt, name,
-        read_meta,
+        AppliedRecord, HardStateRecord, IdentityRecord, IndexRecord, check_chunk, check_event, decode_event,
+        doubt, mark, name, read_meta, stored,
     },
     sweep,
     tables::{RawChunk, Span, Tables},
+    totals::{Total, Totals},
 };
 use crate::{
     disk::{

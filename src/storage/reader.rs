@@ -10,12 +10,11 @@ use crate::{
 };
 
 use super::{
-    full_text::{self, SEARCH_TIME, Watch},
-    read,
-    rows::While,
-    scrub,
+    finding::{self, SEARCH_TIME, Watch},
+    read, scrub,
     snapshot::Export,
     state_writer::Place,
+    statement::While,
 };
 
 /// A reader of a server's database, for a thread of its own.
@@ -40,7 +39,7 @@ impl SqliteReader {
     /// # Errors
     /// As for [`Reader::search`].
     pub fn search_within(&self, search: &Search, time: Duration) -> Result<Found, StorageError> {
-        self.at_one_moment(|| full_text::find(&self.connection, &self.watch, search, time))
+        self.at_one_moment(|| finding::find(&self.connection, &self.watch, search, time))
     }
 
     /// Runs several statements in one read transaction.

@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 
 use super::{
     checksum,
-    tables::{RawChunk, RawEvent, RawText, TablesMut},
+    tables::{RawChunk, RawEvent, RawText, Tables, TablesMut},
 };
 use crate::{
     disk::{Applied, ChunkRow, DamagedRow, EventRow, FileId, HardState, RoomId, StorageError},
     protocol::{
         name::{ServerId, UserKey},
-        peer::{ConfState, LogEntry, LogEntryKind, NodeId, RowKey},
+        peer::{ConfState, LogEntry, LogEntryKind, LogMark, NodeId, RowKey},
         search::searchable,
     },
 };
@@ -54,12 +54,19 @@ pub(super) type HardStateRecord = (u64, Option<NodeId>, u64);
 /// The stored form of `Applied`.
 pub(super) type AppliedRecord = (u64, u64, ConfState);
 
+/// The stored progress of the index of searches: version, events done, and where to go on.
+pub(super) type IndexRecord = (u32, u64, Option<(u64, u64)>);
+
 pub(super) fn hard_state(state: HardState) -> HardStateRecord {
     (state.term, state.vote, state.commit)
 }
 
 pub(super) fn applied(applied: &Applied) -> (u64, u64, &ConfState) {
     (applied.index, applied.term, &applied.conf)
+}
+
+pub(super) fn mark(entry: &LogEntry) -> LogMark {
+    LogMark { last_log_term: entry.term, last_log_index: entry.index }
 }
 
 /// Stores a named value with its checksum.
@@ -70,6 +77,17 @@ pub(super) fn put_meta<T: TablesMut + ?Sized>(
 ) -> Result<(), StorageError> {
     let value = postcard::to_stdvec(value).expect("plain data always encodes");
     tables.put_meta(name, &value, checksum::meta(name, &value))
+}
+
+/// A named value, checked; `None` if it was never stored.
+pub(super) fn stored<V: DeserializeOwned>(
+    tables: &(impl Tables + ?Sized),
+    name: &str,
+) -> Result<Option<V>, StorageError> {
+    match tables.meta(name)? {
+        Some((value, crc)) => read_meta(name, &value, crc).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Checks and reads a named value.

@@ -6,11 +6,10 @@ use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     OpenError,
-    bounds::stored,
     full_text::TABLE_NAMES,
     indexing::Indexing,
-    record::{IdentityRecord, doubt, name, put_meta},
-    rows::{While, sqlite_error},
+    record::{IdentityRecord, doubt, name, put_meta, stored},
+    statement::{While, sqlite_error},
 };
 use crate::disk::StorageError;
 

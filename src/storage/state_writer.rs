@@ -16,8 +16,8 @@ use super::{
     checkpoints::{Checkpoints, Due},
     indexing::{Indexing, Slice},
     repair,
-    rows::sqlite_error,
     schema::{self, Sync},
+    statement::sqlite_error,
     transaction::{Broken, transaction},
     write::{self, Renew},
 };

@@ -16,10 +16,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    bounds::{Total, Totals, stored},
     checksum,
-    record::{check_event, doubt, name, put_meta, raw_text},
+    record::{check_event, doubt, name, put_meta, raw_text, stored},
     tables::{RawEvent, Span, Tables, TablesMut},
+    totals::{Total, Totals},
 };
 use crate::disk::{Batch, FileId, StorageError};
 

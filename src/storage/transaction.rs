@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::rows::{While, sqlite_error};
+use super::statement::{While, sqlite_error};
 use crate::disk::StorageError;
 
 /// What went wrong in a transaction, and what that means for the disk.

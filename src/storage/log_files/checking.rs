@@ -4,9 +4,8 @@ use std::{io, path::Path};
 
 use super::{
     files::{Files, FolderFiles},
-    number_of,
+    names::{number_of, segment_name},
     segment::{SegmentHead, scan},
-    segment_name,
 };
 use crate::{disk::StorageError, storage::record::doubt};
 

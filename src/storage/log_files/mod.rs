@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one | the log that is open: appended to, read, cut, begun anew |
 //! | [`files`] | the few things that are asked of a folder |
+//! | `names` | the names of its files |
 //! | `memory` | a folder in memory, for the memory twin |
 //! | `checking` | what is not written to any more, read again for damage |
 //! | `opening` | the log found at a start, and whether it fits the state beside it |
@@ -15,6 +16,7 @@
 mod checking;
 pub mod files;
 pub(in crate::storage) mod memory;
+pub(in crate::storage) mod names;
 mod opening;
 mod segment;
 #[cfg(test)]
@@ -29,11 +31,11 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     files::{Files, LogFile},
+    names::{SPARE, segment_name},
     segment::{BEGIN, END_BYTES, Kind, SegmentHead, put_record, record_bytes},
 };
 use super::{
-    bounds::mark,
-    record::{self, HardStateRecord, doubt, encode_entry, exact, split_entry},
+    record::{self, HardStateRecord, doubt, encode_entry, exact, mark, split_entry},
     transaction::Broken,
 };
 use crate::{
@@ -51,24 +53,6 @@ pub(super) use self::opening::{Beside, open};
 pub(super) const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// How much of a spare segment one append fills with zeros at most: more would make it late.
 const ZEROED_AT_ONCE: u64 = 256 * 1024;
-
-const PREFIX: &str = "log-";
-/// A file that is being made ready to be the next segment.
-const SPARE: &str = "log-spare";
-
-/// Whether a file of the data folder is one of the log's.
-pub(super) fn is_log_file(name: &str) -> bool {
-    name == SPARE || number_of(name).is_some()
-}
-
-fn segment_name(number: u64) -> String {
-    format!("{PREFIX}{number:016x}")
-}
-
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(PREFIX).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
-}
 
 /// What must not be forgotten, apart from the entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

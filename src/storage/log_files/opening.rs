@@ -1,19 +1,18 @@
 //! The log as it is found at a start, and whether it fits the state beside it.
 
 use super::{
-    Base, Facts, Log, Place, SPARE, Segment, failed,
+    Base, Facts, Log, Place, Segment, failed,
     files::{Files, LogFile},
-    number_of,
+    names::{SPARE, number_of, segment_name},
     segment::{BadHead, Kind, Rest, Scan, SegmentHead, scan},
-    segment_name, split_body,
+    split_body,
 };
 use crate::{
     disk::{HardState, StorageError},
     protocol::peer::{LogEntry, LogMark, NodeId},
     storage::{
         OpenError,
-        bounds::mark,
-        record::{doubt, exact},
+        record::{doubt, exact, mark},
     },
 };
 

@@ -81,7 +81,7 @@ fn content(log: &Log) -> (HardState, LogMark, Vec<LogEntry>) {
 }
 
 fn segments(files: &MemoryFiles) -> Vec<String> {
-    files.contents().into_keys().filter(|name| super::number_of(name).is_some()).collect()
+    files.contents().into_keys().filter(|name| super::names::number_of(name).is_some()).collect()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     disk::InstallError,
     protocol::peer::SnapshotHead,
-    storage::{bounds::Totals, checksum, record::exact},
+    storage::{checksum, record::exact, totals::Totals},
 };
 
 /// How much a snapshot holds.

@@ -10,11 +10,11 @@ use crate::{
     disk::{Cluster, StorageError},
     protocol::peer::SnapshotHead,
     storage::{
-        bounds::{Totals, stored},
         read::check_state,
-        record::{AppliedRecord, check_chunk, check_event, name},
+        record::{AppliedRecord, check_chunk, check_event, name, stored},
         sweep::Removed,
         tables::{RawChunk, RawEvent, Tables},
+        totals::Totals,
     },
 };
 

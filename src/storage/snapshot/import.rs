@@ -7,11 +7,10 @@ use crate::{
     disk::InstallError,
     protocol::{peer::SnapshotHead, text::counted},
     storage::{
-        bounds::Totals,
-        checksum,
+        checksum, event,
         record::exact,
         tables::{RawChunk, RawEvent, TablesMut},
-        write::insert_event,
+        totals::Totals,
     },
 };
 
@@ -42,7 +41,7 @@ pub fn import<T: TablesMut>(
             (EVENT, body) => {
                 let mut event = split_event(body).ok_or_else(|| malformed("event"))?;
                 event.crc = checksum::event(&event);
-                if !insert_event(tables, event)? {
+                if !event::insert(tables, event)? {
                     return Err(unreadable("the snapshot has an event twice"));
                 }
                 totals.events.put(event.crc, None);
