@@ -3,6 +3,8 @@
 //! The pure folders must not use clocks, sockets, files or random numbers: these would differ between the
 //! threads of a server and the simulator, and a failing seed would no longer be a bug report.
 
+mod circles;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -92,6 +94,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("admin", &["protocol", "json", "config", "server", "backup", "tls", "client::terminal"]),
 ];
 
+/// The folders of the library in which no files know each other in a circle.
+const WITHOUT_CIRCLES: [&str; 8] =
+    ["admin/", "backup/", "client/", "fanout/", "json/", "server/", "storage/", "tls/"];
+
 /// The width that rustfmt gives to code. It leaves comments as they are.
 const COLUMNS_MAX: usize = 110;
 
@@ -135,6 +141,24 @@ fn folders_know_those_below_them_only() {
         }
     }
     assert!(wrong.is_empty(), "docs/ARCHITECTURE.md has no such arrows:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_circle_of_files() {
+    let library = circles::Crate::read(&|file| fs::read_to_string(root().join("src").join(file)).ok());
+    let mut arrows = library.arrows();
+    arrows.retain(|file, _| WITHOUT_CIRCLES.iter().any(|folder| file.starts_with(folder)));
+    for folder in WITHOUT_CIRCLES {
+        assert!(
+            arrows.keys().any(|file| file.starts_with(folder)),
+            "{folder} is gone: name what took its place"
+        );
+    }
+    let known = arrows.values().map(BTreeSet::len).sum::<usize>();
+    assert!(known > arrows.len(), "the files know fewer others than there are: these are not read");
+    let circles = circles::circles(&arrows);
+    let told: Vec<String> = circles.iter().map(|circle| circle.join(" > ")).collect();
+    assert!(told.is_empty(), "put what these share into a file below them:\n{}", told.join("\n"));
 }
 
 #[test]
