@@ -2,8 +2,8 @@
 
 use raft::{INVALID_ID, eraftpb as pb};
 
+use super::conf_change::ConfChange;
 use crate::{
-    consensus::ConfChange,
     disk::HardState,
     protocol::peer::{ConfState, LogEntry, LogEntryKind, NodeId, RaftMessage},
 };

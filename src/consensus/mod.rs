@@ -16,8 +16,10 @@
 //! | this one | the interface of consensus, and how the library is set up |
 //! | `turn` | one round of it: what is to be sent, written and applied |
 //! | `log` | the log as the library reads it |
+//! | `conf_change` | a step by which the servers that count change |
 //! | `convert` | our types and the library's |
 
+mod conf_change;
 mod convert;
 mod log;
 mod turn;
@@ -30,8 +32,6 @@ use std::io::Read;
 use raft::{
     Config, INVALID_ID, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, eraftpb as pb,
 };
-
-use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{ReplicaConfig, Timing},
@@ -48,6 +48,7 @@ use self::{
 };
 
 pub use self::{
+    conf_change::ConfChange,
     convert::{APPEND, APPEND_RESPONSE, VOTE_RESPONSE},
     turn::{Effects, Turn},
 };
@@ -65,27 +66,6 @@ const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
 /// Less would not make the replica's rounds shorter: a turn goes on until nothing is ready, so the same
 /// entries would be applied in the same round, with a sync for each part.
 const COMMITTED_BYTES: u64 = 8 * 1024 * 1024;
-
-/// One step of a change of the servers that count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConfChange {
-    /// This incarnation votes from now on.
-    AddVoter(NodeId),
-    /// This incarnation is sent the log from now on.
-    AddLearner(NodeId),
-    /// This incarnation counts no more.
-    Remove(NodeId),
-}
-
-impl ConfChange {
-    /// The node that this step takes out.
-    pub fn removed(&self) -> Option<NodeId> {
-        match self {
-            ConfChange::Remove(node) => Some(*node),
-            ConfChange::AddVoter(_) | ConfChange::AddLearner(_) => None,
-        }
-    }
-}
 
 /// What a server is in consensus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-use super::Standing;
+use super::standing::Standing;
 
 /// A leader that only consensus names counts as heard for so many heartbeat intervals.
 const GRACE_HEARTBEATS: u64 = 3;

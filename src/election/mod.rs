@@ -40,6 +40,7 @@ pub mod membership;
 mod in_flight;
 mod knowledge;
 mod ring;
+mod standing;
 
 use std::collections::VecDeque;
 
@@ -48,7 +49,6 @@ use crate::{
     protocol::{
         datagram::{Datagram, Rank, Receipt, Run, Token},
         name::ServerId,
-        peer::{DataMark, LogMark},
     },
 };
 
@@ -58,6 +58,8 @@ use self::{
     membership::View,
     ring::{Hop, Ring},
 };
+
+pub use self::standing::Standing;
 
 /// If the leader is not known to be dead, a campaign begins this long after the token came home and after the
 /// last new term. At least the time between two heartbeats, in which better candidates are heard.
@@ -98,21 +100,6 @@ const KEEP_MS: u64 = 150;
 /// needs a tenth.
 const TOKENS_PER_WINDOW: u32 = 256;
 const TOKEN_WINDOW_MS: u64 = 100;
-
-/// What the replica says about itself, whenever it changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Its data: run, promised term, and the log that is synced.
-    pub data: DataMark,
-    /// The last entry of its log, synced or not: its vote compares other logs with it.
-    pub log: LogMark,
-    /// Whether it leads, in that term.
-    pub leads: bool,
-    /// Whom it follows in that term, as consensus knows it. Not this server itself.
-    pub leader: Option<ServerId>,
-    /// Whether it may vote: not while it forms, learns or is in quarantine.
-    pub votes: bool,
-}
 
 #[derive(Debug, Clone)]
 pub enum Input {

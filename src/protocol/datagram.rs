@@ -10,9 +10,6 @@ use super::{
     peer::{DataMark, LogMark, NodeId},
 };
 
-/// Most servers that a cluster may have: as many as one datagram can name.
-pub const SERVERS_MAX: usize = 9;
-
 /// One run of one incarnation of a server; no two runs have the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {

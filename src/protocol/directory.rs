@@ -11,7 +11,10 @@ use std::{collections::BTreeSet, ops::Deref};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{datagram::SERVERS_MAX, name::ServerId};
+use super::name::ServerId;
+
+/// Most servers that a cluster may have: as many as one datagram can name.
+pub const SERVERS_MAX: usize = 9;
 
 /// The largest base port: the other ports of a server are counted from it.
 const PORT_MAX: u16 = u16::MAX - PORTS_SPAN;

@@ -29,7 +29,8 @@ use sha2::Sha256;
 
 use super::{
     binary,
-    datagram::{Datagram, Run, SERVERS_MAX},
+    datagram::{Datagram, Run},
+    directory::SERVERS_MAX,
     name::ServerId,
     secret::{ClusterSecret, DATAGRAM_LABEL},
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     config::ServerEntry,
     protocol::{
-        datagram::SERVERS_MAX,
+        directory::SERVERS_MAX,
         limits::{HISTORY_BYTES, LINE_BYTES_LEAST, Limits},
         name::ServerId,
     },

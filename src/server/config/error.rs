@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     config::TimingError,
-    protocol::{datagram::SERVERS_MAX, name::ServerId, secret::InvalidSecret},
+    protocol::{directory::SERVERS_MAX, name::ServerId, secret::InvalidSecret},
     server::{certificates::UnfitCertificate, proxies::NoAddress},
 };
 
