@@ -13,6 +13,7 @@ pub mod passages;
 pub mod query;
 pub mod replay;
 
+mod announced;
 mod applying;
 mod clients;
 mod clocks;
@@ -26,6 +27,7 @@ mod proposals;
 mod replica;
 mod retention;
 mod server_parts;
+mod stop_state;
 mod stopping;
 mod unsaved;
 

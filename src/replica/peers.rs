@@ -15,6 +15,7 @@ use crate::{
 };
 
 use super::{
+    announced::Announced,
     clients::signature,
     clocks::agreed_ms,
     io::{Now, Output},
@@ -22,14 +23,6 @@ use super::{
     node::Heard,
     replica::Replica,
 };
-
-/// What the clients were last told.
-#[derive(PartialEq, Eq)]
-pub(super) struct Announced {
-    leader: Option<ServerId>,
-    /// The servers that they may use, and which of them lived.
-    servers: Vec<(ServerId, bool)>,
-}
 
 impl<S: Storage> Replica<S> {
     pub(super) fn on_peer(&mut self, now: Now, from: ServerId, message: PeerMessage) {

@@ -23,6 +23,7 @@ use crate::{
 };
 
 use super::{
+    announced::Announced,
     clients::{Clients, Env, MoveReason, Prospect},
     clocks::{Clocks, agreed_ms},
     counts::Counts,
@@ -32,11 +33,10 @@ use super::{
     node::Node,
     outputs::Outputs,
     passages::{Passage, Passages, Step},
-    peers::Announced,
     proposals::Proposals,
     retention::{Retention, RetentionContext},
     server_parts::ServerParts,
-    stopping::Stopping,
+    stop_state::StopState,
     unsaved::Unsaved,
 };
 
@@ -74,7 +74,7 @@ pub struct Replica<S: Storage> {
     started_ms: u64,
     /// When clients are sent elsewhere next, if this server should have none.
     next_move_ms: u64,
-    pub(super) stopping: Option<Stopping>,
+    pub(super) stopping: Option<StopState>,
 }
 
 impl<S: Storage> Replica<S> {

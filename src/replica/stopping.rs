@@ -6,23 +6,15 @@ use super::{
     clients::Clients,
     io::{Now, Output},
     replica::Replica,
+    stop_state::StopState,
 };
-
-/// How long a stop waits for the handover and for answers that are still due.
-const STOP_MS: u64 = 1_500;
-
-/// How far a stop has come.
-pub(super) enum Stopping {
-    UnderWay { deadline_ms: u64 },
-    Done,
-}
 
 impl<S: Storage> Replica<S> {
     pub(super) fn stop(&mut self, now: Now) {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping::UnderWay { deadline_ms: now.mono_ms + STOP_MS });
+        self.stopping = Some(StopState::begin(now));
         if let Some(successor) = self.node.best_successor() {
             self.node.consensus.transfer(successor);
             self.counts.handovers += 1;
@@ -31,7 +23,7 @@ impl<S: Storage> Replica<S> {
     }
 
     pub(super) fn finish_stop(&mut self, now: Now) -> Result<(), StorageError> {
-        let Some(Stopping::UnderWay { deadline_ms }) = self.stopping else { return Ok(()) };
+        let Some(StopState::UnderWay { deadline_ms }) = self.stopping else { return Ok(()) };
         let waits = self.node.best_successor().is_some() || self.clients.have_writes();
         if waits && now.mono_ms < deadline_ms {
             return Ok(());
@@ -39,7 +31,7 @@ impl<S: Storage> Replica<S> {
         // So the next start has nothing to apply again.
         self.flush(now, false)?;
         self.clients.close_all(&mut self.outputs);
-        self.stopping = Some(Stopping::Done);
+        self.stopping = Some(StopState::Done);
         self.outputs.push(Output::Stopped);
         Ok(())
     }

@@ -25,9 +25,11 @@ use crate::{
 
 use super::{
     super::io::Output,
-    Clients, Env,
-    connection::{Connection, FollowUp, Write, WriteAnswer},
-    doubts::Known,
+    Clients,
+    connection::{Connection, WriteAnswer},
+    env::Env,
+    pending_write::{FollowUp, Write},
+    reads::Known,
     throttle::Guarded,
 };
 

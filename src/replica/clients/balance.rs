@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Clients, Env, connection::Connections};
+use super::{connection::Connections, env::Env};
 
 /// How often some are asked.
 const EVERY_MS: u64 = 5_000;
@@ -38,6 +38,30 @@ impl Balance {
             self.next_ms = now_ms + EVERY_MS;
         }
         is_due
+    }
+
+    /// Offers some clients another server, if it is time to.
+    pub(super) fn spread(&mut self, env: &mut Env<'_>, connections: &mut Connections) {
+        let count = connections.logged_in() as u64;
+        if !self.is_due(env.now.mono_ms) || count < CLIENTS_LEAST {
+            return;
+        }
+        let list = env.server.server_list(count);
+        let Some((to, count)) = offer(&list, &env.config.server_id) else { return };
+        let push = Redirect {
+            host: to.host.clone(),
+            reason: "that server has far fewer clients".into(),
+            server_id: to.server_id.clone(),
+            tcp_port: to.tcp_port,
+        };
+        let said = Said::push(push, env.signature());
+        let conns: Vec<ConnId> = connections.movable(env.now.mono_ms).take(count).collect();
+        for conn in conns {
+            if let Some(connection) = connections.get_mut(conn) {
+                connection.was_asked_to_move = true;
+            }
+            env.fan_out(Instruction::Say { conn, said: said.clone() });
+        }
     }
 }
 
@@ -65,31 +89,6 @@ impl Connections {
             connection.user.is_some() && is_free && is_settled && !connection.was_asked_to_move
         });
         movable.map(|(conn, _)| conn)
-    }
-}
-
-impl Clients {
-    /// Offers some clients another server, if it is time to.
-    pub(super) fn spread(&mut self, env: &mut Env<'_>) {
-        if !self.balance.is_due(env.now.mono_ms) || self.count() < CLIENTS_LEAST {
-            return;
-        }
-        let list = env.server.server_list(self.count());
-        let Some((to, count)) = offer(&list, &env.config.server_id) else { return };
-        let push = Redirect {
-            host: to.host.clone(),
-            reason: "that server has far fewer clients".into(),
-            server_id: to.server_id.clone(),
-            tcp_port: to.tcp_port,
-        };
-        let said = Said::push(push, env.signature());
-        let conns: Vec<ConnId> = self.connections.movable(env.now.mono_ms).take(count).collect();
-        for conn in conns {
-            if let Some(connection) = self.connections.get_mut(conn) {
-                connection.was_asked_to_move = true;
-            }
-            env.fan_out(Instruction::Say { conn, said: said.clone() });
-        }
     }
 }
 

@@ -7,20 +7,17 @@ use std::{
 };
 
 use crate::{
-    chat::{Authority, Proposal, Room, State, effects::SessionFilter},
+    chat::{Authority, Room, State, effects::SessionFilter},
     disk::RoomId,
     fanout::{ConnId, Join},
     protocol::{
-        checked::{ClientMsgId, Seq},
-        credential::Token,
-        envelope::AnswerTo,
+        checked::ClientMsgId,
         name::{RoomKey, UserKey, UserName},
-        request::CreateJoin,
         said::Said,
     },
 };
 
-use super::{credentials::PendingJob, rates::ConnTraffic};
+use super::{pending_job::PendingJob, pending_write::Write, rates::ConnTraffic};
 
 /// How long after its login a connection that names no room gets to follow its user's rooms by itself.
 /// A client that resumes sends `create_join` first, and that answer is where it begins.
@@ -39,54 +36,6 @@ pub enum WriteAnswer {
 /// Least time between two typing notices of a connection. One that comes sooner is dropped: these have no
 /// answer.
 const TYPING_PAUSE_MS: u64 = 1_000;
-
-/// A write that waits for the log's decision.
-#[derive(Debug, Clone)]
-pub struct Write {
-    /// The request that gets the answer.
-    pub to: AnswerTo,
-    /// What its answer needs besides the decision.
-    pub follow_up: FollowUp,
-}
-
-/// What the answer to a write needs besides the log's decision.
-#[derive(Debug, Clone)]
-pub enum FollowUp {
-    Answer,
-    /// Events of the room that was joined.
-    Join {
-        room: RoomKey,
-        /// The last event that the client has.
-        after: Option<u64>,
-        /// Else how many of the last events it wants.
-        history: usize,
-    },
-    /// The connection is logged in by this token.
-    LogIn(Token),
-    /// The connection is logged in as a guest of this name.
-    Guest(UserName),
-    /// The token that was drawn for it.
-    Token(Token),
-    /// The connection goes on under this token.
-    Renew(Token),
-    /// An empty proposal was decided: now judge the request by the state, which is as new as the request.
-    Judge(Box<Proposal>),
-}
-
-impl Write {
-    /// Whether it is a `create_join` of that room.
-    pub fn joins(&self, key: &RoomKey) -> bool {
-        matches!(&self.follow_up, FollowUp::Join { room, .. } if room == key)
-    }
-}
-
-impl FollowUp {
-    /// What the answer to a `create_join` needs.
-    pub fn join(join: &CreateJoin) -> FollowUp {
-        let after = join.after.map(Seq::get);
-        FollowUp::Join { room: join.room.key(), after, history: join.history() }
-    }
-}
 
 /// What a request waits for. Nothing more is read from its client meanwhile.
 #[derive(Debug)]
@@ -399,8 +348,9 @@ impl Connections {
 mod tests {
     use super::*;
 
+    use super::super::pending_write::FollowUp;
     use crate::protocol::{
-        RequestId, RoomName, ServerId,
+        AnswerTo, RequestId, RoomName, ServerId,
         answer::{Done, Signature},
         said::Content,
     };

@@ -9,9 +9,6 @@
 //! A command in the log names the checked password by the entry that set it. If another one was set
 //! meanwhile, the log refuses.
 
-use core::net::IpAddr;
-use std::collections::{BTreeMap, btree_map::Entry};
-
 use crate::{
     chat::{
         Authority, Command, Proposal,
@@ -21,7 +18,7 @@ use crate::{
     },
     fanout::ConnId,
     protocol::{
-        RoomKey, UserName,
+        UserName,
         answer::{self, Challenge},
         checked::Digest,
         credential::{self, Done, Job, Password},
@@ -32,110 +29,18 @@ use crate::{
 };
 
 use super::{
-    super::{io::Output, neighbourhood::Neighbourhood, outputs::Outputs},
-    Clients, Env,
-    connection::{Awaited, Connection, FollowUp, Write},
+    super::{io::Output, outputs::Outputs},
+    Clients,
+    admission::within_limits_of_state,
+    connection::Awaited,
+    env::Env,
+    pending_job::{CommandJob, Continuation, PendingJob, Unfinished},
+    pending_write::{FollowUp, Write},
     throttle::Guarded,
-    writing::within_limits_of_state,
 };
-
-/// A command that lacks what the thread of its connection makes or checks.
-#[derive(Debug)]
-pub struct Unfinished {
-    /// The request that gets the answer.
-    pub write: Write,
-    pub command: Command,
-    /// The user it is about, if they need not be logged in.
-    pub named: Option<UserName>,
-    /// The client's Lamport clock.
-    pub lamport_timestamp: u64,
-}
-
-/// What the thread of a connection works on, and so what comes next.
-#[derive(Debug)]
-pub struct PendingJob {
-    continuation: Continuation,
-    /// The account or room whose password is tried, if one is.
-    guarded: Option<Guarded>,
-    /// Whether it takes the time of a hash, and so counts for its address.
-    hashes: bool,
-}
-
-#[derive(Debug)]
-enum Continuation {
-    Challenge(AnswerTo),
-    Proof(AnswerTo),
-    /// A login by the password that this log entry set.
-    LogIn {
-        to: AnswerTo,
-        username: UserName,
-        password_rev: u64,
-        lamport_timestamp: u64,
-    },
-    Finish(Unfinished, CommandJob),
-}
-
-impl Continuation {
-    fn answer_to(self) -> AnswerTo {
-        match self {
-            Continuation::Challenge(to) | Continuation::Proof(to) | Continuation::LogIn { to, .. } => to,
-            Continuation::Finish(unfinished, _) => unfinished.write.to,
-        }
-    }
-}
-
-/// The work that is done for a command.
-#[derive(Debug)]
-enum CommandJob {
-    /// The verifier is made of a password that it sets.
-    Make,
-    /// The user's password is checked; then the verifier of another one is made, if there is one.
-    CheckOwn { new: Option<Password> },
-    /// The password of a room is checked, which this log entry set.
-    CheckRoom { password_rev: u64 },
-    /// A token is drawn.
-    Draw,
-}
-
-impl PendingJob {
-    /// Whether it is done for a `create_join` of that room.
-    pub fn joins(&self, key: &RoomKey) -> bool {
-        match &self.continuation {
-            Continuation::Finish(unfinished, _) => unfinished.write.joins(key),
-            _ => false,
-        }
-    }
-}
 
 /// When to come back if an address has its share of the hashing: most of it will be done by then.
 const SHARE_RETRY_MS: u64 = 500;
-
-/// How many passwords are hashed, or wait for it, for the connections of each address. A connection has one
-/// at a time, and keeps it until the hash is done: hanging up gives nothing back.
-#[derive(Debug, Default)]
-pub struct Shares(BTreeMap<Neighbourhood, usize>);
-
-impl Shares {
-    fn hashing(&self, addr: Option<IpAddr>) -> usize {
-        self.0.get(&Neighbourhood::of(addr)).copied().unwrap_or(0)
-    }
-
-    fn take(&mut self, addr: Option<IpAddr>) {
-        *self.0.entry(Neighbourhood::of(addr)).or_default() += 1;
-    }
-
-    /// Notes that the connection hashes nothing any more.
-    pub fn give_back(&mut self, connection: &Connection) {
-        if matches!(&connection.awaited, Some(Awaited::Job(pending)) if pending.hashes)
-            && let Entry::Occupied(mut entry) = self.0.entry(Neighbourhood::of(connection.addr))
-        {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
-        }
-    }
-}
 
 impl Clients {
     /// Lets the connection's thread make or check what a command lacks, if rights and limits allow it.
@@ -155,7 +60,7 @@ impl Clients {
             }
         };
         if let Err(refusal) = allowed {
-            return self.refuse(env, conn, unfinished.write.to, refusal, false);
+            return self.refuse(env, conn, unfinished.write.to, refusal);
         }
         let (command_job, job, guarded) = match secret {
             Secret::Draw => (CommandJob::Draw, Job::Draw, None),
@@ -236,7 +141,7 @@ impl Clients {
         if let Some(guarded) = &guarded
             && let Err(refusal) = self.throttle.begin(env.now.mono_ms, guarded, addr)
         {
-            return self.refuse(env, conn, continuation.answer_to(), refusal, false);
+            return self.refuse(env, conn, continuation.answer_to(), refusal);
         }
         let hashes = job.hashes();
         if hashes {
@@ -256,7 +161,7 @@ impl Clients {
         lamport_timestamp: u64,
     ) {
         if let Err(refusal) = self.may_hash(env, conn) {
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         }
         let (verifier, password_rev) = env.state.password_of(&username);
         let guarded = Some(Guarded::Account(username.key()));
@@ -273,7 +178,7 @@ impl Clients {
         let Some(challenge) = challenge else {
             let refusal =
                 Refusal::bad_request("ask for an operator_challenge first; each is good for one try");
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         };
         let job = Job::Prove { challenge, proof: login.proof.0 };
         self.work(env, conn, Continuation::Proof(to), job, None);
@@ -294,7 +199,7 @@ impl Clients {
         }
         if !connection.is_over() {
             match done {
-                Err(refusal) => self.refuse(env, conn, continuation.answer_to(), refusal, false),
+                Err(refusal) => self.refuse(env, conn, continuation.answer_to(), refusal),
                 Ok(done) => self.go_on(env, conn, continuation, done),
             }
         }
@@ -330,10 +235,10 @@ impl Clients {
             }
             (Continuation::Proof(to), _) => {
                 let refusal = Refusal::new(Code::BadCredentials, "the proof does not answer the challenge");
-                self.refuse(env, conn, to, refusal, false);
+                self.refuse(env, conn, to, refusal);
             }
             (Continuation::LogIn { to, .. }, Done::Checked { ok: false, .. }) => {
-                self.refuse(env, conn, to, credential::wrong_password(), false);
+                self.refuse(env, conn, to, credential::wrong_password());
             }
             (
                 Continuation::LogIn { to, username, password_rev, lamport_timestamp },
@@ -368,7 +273,7 @@ impl Clients {
                 self.propose_counted(env, conn, unfinished);
             }
             (CommandJob::CheckOwn { .. }, Done::Checked { ok: false, .. }) => {
-                self.refuse(env, conn, unfinished.write.to, credential::wrong_password(), false);
+                self.refuse(env, conn, unfinished.write.to, credential::wrong_password());
             }
             (CommandJob::CheckOwn { new: Some(password) }, Done::Checked { token, token_hash, .. }) => {
                 let expires_ms = env.now.wall_ms.saturating_add(env.config.auth.token_absolute_ms());

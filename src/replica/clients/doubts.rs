@@ -28,20 +28,13 @@ use crate::{
 };
 
 use super::{
-    Clients, Env,
-    connection::{Awaited, FollowUp, Write},
-    reads::Waiting,
-    writing::{may_propose, within_limits_of_state},
+    Clients,
+    admission::{may_propose, within_limits_of_state},
+    connection::Awaited,
+    env::Env,
+    pending_write::{FollowUp, Write},
+    reads::{Known, Waiting},
 };
-
-/// How much is known when a request is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    /// What this server has applied.
-    Here,
-    /// Everything that was acknowledged on any server before the request came.
-    Everywhere,
-}
 
 /// Whether a refusal of a login may become wrong: a ban can be lifted.
 pub(super) fn may_be_lifted(refusal: &Refusal) -> bool {
@@ -54,7 +47,7 @@ impl Clients {
     pub(super) fn put_off(&mut self, env: &mut Env<'_>, conn: ConnId, waiting: Waiting) {
         let to = waiting.to.clone();
         if let Err(refusal) = self.reads.push(waiting) {
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         }
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.awaited = Some(Awaited::Leader);
@@ -87,7 +80,7 @@ impl Clients {
         };
         match may_propose(env) {
             Ok(()) => self.judge_later(env, conn, to, proposal),
-            Err(refusal) => self.refuse(env, conn, to, refusal, false),
+            Err(refusal) => self.refuse(env, conn, to, refusal),
         }
     }
 

@@ -20,10 +20,13 @@ use crate::{
 };
 
 use super::{
-    Clients, Env,
-    connection::{Awaited, FollowUp, Write},
-    doubts::{Known, may_be_lifted},
-    reads::Waiting,
+    Clients,
+    connection::Awaited,
+    doubts::may_be_lifted,
+    env::Env,
+    pending_write::{FollowUp, Write},
+    reads::{Known, Waiting},
+    tokens::{TokenTask, touch},
 };
 
 impl Clients {
@@ -46,14 +49,14 @@ impl Clients {
         if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
             return match known {
                 Known::Here => put_off(self, env, to, login),
-                Known::Everywhere => self.refuse(env, conn, to, refusal, false),
+                Known::Everywhere => self.refuse(env, conn, to, refusal),
             };
         }
         match login {
             Login::Guest(username) => {
                 if let Some(user) = current.as_ref().filter(|user| user.key() != username.key()) {
                     let refusal = already(user);
-                    return self.refuse(env, conn, to, refusal, false);
+                    return self.refuse(env, conn, to, refusal);
                 }
                 let allowed = if has_session { Ok(()) } else { self.may_be_guest(env, &username) };
                 // After this answer others can write to the name, so the log has to know it. If no server
@@ -71,7 +74,7 @@ impl Clients {
                     return put_off(self, env, to, Login::Guest(username));
                 }
                 if let Err(refusal) = allowed {
-                    return self.refuse(env, conn, to, refusal, false);
+                    return self.refuse(env, conn, to, refusal);
                 }
                 if !has_session {
                     self.become_user(env, conn, username, Authority::Guest);
@@ -82,7 +85,7 @@ impl Clients {
                 // A guest may become a user of the same name. Nothing else changes a connection's user.
                 Some(user) if has_session || user.key() != username.key() => {
                     let refusal = already(&user);
-                    self.refuse(env, conn, to, refusal, false);
+                    self.refuse(env, conn, to, refusal);
                 }
                 // It may have been set on another server just now.
                 _ if known == Known::Here => put_off(self, env, to, Login::Password(username, password)),
@@ -91,7 +94,7 @@ impl Clients {
             Login::Token(token) => {
                 if let Some(user) = current {
                     let refusal = already(&user);
-                    return self.refuse(env, conn, to, refusal, false);
+                    return self.refuse(env, conn, to, refusal);
                 }
                 // It may have ended or been given out on another server just now.
                 if known == Known::Here {
@@ -103,10 +106,10 @@ impl Clients {
                         self.become_user(env, conn, name.clone(), Authority::Session(hash));
                         self.logged_in(env, conn, to, Some(token), known);
                         if is_stale {
-                            self.touch(env, name, hash);
+                            touch(env, name, hash);
                         }
                     }
-                    Err(refusal) => self.refuse(env, conn, to, refusal, false),
+                    Err(refusal) => self.refuse(env, conn, to, refusal),
                 }
             }
         }
@@ -179,6 +182,17 @@ impl Clients {
                 self.close(conn, env.outputs);
             } else {
                 self.end_session(env, conn, ended.reason);
+            }
+        }
+    }
+
+    /// Looks at the sessions of some connections: ends those whose time is over, and has the use of others
+    /// noted.
+    pub(super) fn look_at_tokens(&mut self, env: &mut Env<'_>, trusts_clock: bool) {
+        for task in self.round.look(env, &self.connections, trusts_clock) {
+            match task {
+                TokenTask::End(conn) => self.end_session(env, conn, "the session has expired; log in again"),
+                TokenTask::Touch(user, token) => touch(env, user, token),
             }
         }
     }

@@ -6,70 +6,75 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `env` | what a call needs of the rest of the server |
 //! | `connection` | one connection, and the table of all |
+//! | `pending_write`, `pending_job` | what waits for the log's decision; what waits for a hash or a token |
 //! | `requests` | a request comes in: limits, who it is from, and what kind it is |
 //! | `logins` | logins, and the sessions that end |
-//! | `credentials` | requests that wait until a password is hashed or a token drawn |
+//! | `credentials`, `shares` | passwords are hashed and tokens drawn; how much of that each address gets |
 //! | `writing`, `answers` | a request becomes a proposal; the log's decision becomes its answer |
 //! | `reading`, `reads` | requests that change nothing; requests that wait until this server is up to date |
+//! | `admission` | what may be proposed at all |
 //! | `doubts` | no final answer by a state that may be old |
 //! | `rates`, `throttle` | how much may be asked, and how guessing is slowed down |
 //! | `balance` | some clients are offered another server |
 //! | `presence`, `tokens` | who is online; sessions whose connections stay open |
 
+mod admission;
 mod answers;
 mod balance;
 mod connection;
 mod credentials;
 mod doubts;
+mod env;
 mod logins;
+mod pending_job;
+mod pending_write;
 mod presence;
 mod rates;
 mod reading;
 mod reads;
 mod requests;
+mod shares;
 mod throttle;
 mod tokens;
 mod writing;
 
 use core::net::IpAddr;
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    chat::State,
-    config::ReplicaConfig,
-    disk::{EventRange, EventRow, RoomId, StorageError},
     fanout::{ConnId, Instruction},
     protocol::{
-        answer::{Redirect, ServerPlan, ServerTable, Signature},
-        directory::ServerChange,
         envelope::AnswerTo,
         limits::RESERVED_MS,
         name::ServerId,
         peer::PeerMessage,
         refusal::{Code, Refusal},
         said::Said,
-        status::{Role, ServerList, Status},
     },
 };
 
 use self::{
     balance::Balance,
     connection::{Awaited, Connection, Connections, WriteAnswer},
-    credentials::Shares,
     presence::Presence,
     rates::Rates,
     reads::Reads,
+    shares::Shares,
     throttle::Throttle,
     tokens::Round,
 };
 use super::{
     io::{Now, Output, Query},
     outputs::Outputs,
-    proposals::Proposals,
 };
 
-pub use self::{answers::Decided, reads::Prospect};
+pub use self::{
+    answers::Decided,
+    env::{Env, Server, signature},
+    reads::Prospect,
+};
 
 /// Why a server that goes on gives its clients away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,93 +83,6 @@ pub enum MoveReason {
     NotForClients,
     /// It waits to be added to the cluster, and answers no write until it is.
     NotAdded,
-}
-
-/// What a call needs of the rest of the server, and the outputs that it adds to.
-pub struct Env<'a> {
-    pub now: Now,
-    pub config: &'a ReplicaConfig,
-    /// The chat state, as far as it is applied here.
-    pub state: &'a State,
-    /// The queue towards the log.
-    pub proposals: &'a mut Proposals,
-    pub server: &'a mut dyn Server,
-    pub outputs: &'a mut Outputs,
-}
-
-impl Env<'_> {
-    fn fan_out(&mut self, instruction: Instruction) {
-        self.outputs.fan_out(instruction);
-    }
-
-    fn signature(&self) -> Signature {
-        signature(self.config, self.state, self.now)
-    }
-
-    /// The events of a range that are not written yet.
-    fn unwritten(&self, room: RoomId, range: &EventRange) -> Vec<EventRow> {
-        let seqs = range.after.saturating_add(1)..range.before;
-        if seqs.is_empty() { Vec::new() } else { self.server.unwritten(room, seqs) }
-    }
-}
-
-/// The present signature of this server's lines.
-pub fn signature(config: &ReplicaConfig, state: &State, now: Now) -> Signature {
-    Signature { server_id: config.server_id.clone(), lamport_timestamp: state.lamport(), now_ms: now.wall_ms }
-}
-
-/// The questions of the clients' part to its server.
-pub trait Server {
-    /// The run of this server's node, which its proposals carry.
-    fn origin(&self, seq: u64) -> crate::chat::Origin;
-
-    /// The life that the cluster's data is in.
-    fn epoch(&self) -> u64;
-
-    /// What this server is in its cluster.
-    fn role(&self) -> Role;
-
-    /// Who leads, if that is known.
-    fn leader(&self) -> Option<&ServerId>;
-
-    /// Whether newer events may exist that this server cannot know of.
-    fn is_stale(&self) -> bool;
-
-    /// Whether there is room on the disk.
-    fn has_room(&self) -> bool;
-
-    /// Whether this server has to be added to its cluster before it can do anything.
-    fn is_outside(&self) -> bool;
-
-    /// The server that a client should go to: the leader, or else any other living one.
-    fn redirect(&self, reason: &str) -> Option<Redirect>;
-
-    /// The servers of the cluster, as this one sees them; `clients` is how many this one has.
-    fn server_list(&self, clients: u64) -> ServerList;
-
-    /// The servers, for those who look after them.
-    fn server_table(&self) -> ServerTable;
-
-    /// What a change of the servers would do.
-    fn plan_servers(&self, change: &ServerChange) -> ServerPlan;
-
-    /// This server's status.
-    fn status(&self, now: Now, clients: u64) -> Status;
-
-    /// The last entry that is applied.
-    fn applied_index(&self) -> u64;
-
-    /// An event of history, as it is after everything that is applied.
-    fn event(&self, room: RoomId, seq: u64) -> Result<Option<EventRow>, StorageError>;
-
-    /// The events of a room at these places that are not written yet, each in its newest form, by seq.
-    fn unwritten(&self, room: RoomId, seqs: Range<u64>) -> Vec<EventRow>;
-
-    /// Notes that the disk has failed: the next turn returns the error.
-    fn broke(&mut self, error: StorageError);
-
-    /// Tells all other servers to which there is a link.
-    fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs);
 }
 
 #[derive(Default)]
@@ -234,7 +152,7 @@ impl Clients {
             env.server.tell_peers(&change, env.outputs);
         }
         self.show_presence(env);
-        self.spread(env);
+        self.balance.spread(env, &mut self.connections);
         env.fan_out(Instruction::Tick);
     }
 
@@ -350,15 +268,26 @@ impl Clients {
         self.time_out_writes(env);
         for read in self.reads.time_out(env.now.mono_ms) {
             let reason = "no majority of the servers answered in time";
-            self.refuse(env, read.conn, read.to, Refusal::new(Code::Unavailable, reason), true);
+            self.refuse_last(env, read.conn, read.to, Refusal::new(Code::Unavailable, reason));
         }
     }
 
     /// Refuses a request, in its turn after the writes that wait.
-    fn refuse(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal, last: bool) {
+    fn refuse(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal) {
         let said = Said::nack(to, refusal, env.signature());
+        self.answer_in_turn(env, conn, WriteAnswer::Known(said));
+    }
+
+    /// Refuses a request in the same way; the connection ends after it.
+    fn refuse_last(&mut self, env: &mut Env<'_>, conn: ConnId, to: AnswerTo, refusal: Refusal) {
+        let said = Said::nack(to, refusal, env.signature());
+        self.answer_in_turn(env, conn, WriteAnswer::Last(said));
+    }
+
+    /// Answers a request without the log, in its turn after the writes that wait.
+    fn answer_in_turn(&mut self, env: &mut Env<'_>, conn: ConnId, answer: WriteAnswer) {
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.answer_in_turn(if last { WriteAnswer::Last(said) } else { WriteAnswer::Known(said) });
+            connection.answer_in_turn(answer);
         }
         self.flush_answers(env, conn);
     }

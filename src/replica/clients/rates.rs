@@ -101,6 +101,13 @@ pub struct ConnTraffic {
     refused: u32,
 }
 
+impl ConnTraffic {
+    /// Whether it was refused so often that it is to be closed.
+    pub fn is_refused_too_often(&self, limits: &Limits) -> bool {
+        self.refused > limits.requests_burst
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct OfUser {
     traffic: Traffic,
@@ -137,8 +144,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Counts a request of so many bytes. The error is the refusal, and whether the connection has been
-    /// refused so often that it is to be closed.
+    /// Counts a request of so many bytes, or refuses it.
     pub fn request(
         &mut self,
         now_ms: u64,
@@ -146,7 +152,7 @@ impl Rates {
         conn: &mut ConnTraffic,
         (user, addr): (Option<UserKey>, Option<IpAddr>),
         bytes: usize,
-    ) -> Result<(), (Refusal, bool)> {
+    ) -> Result<(), Refusal> {
         let requests = Rate::per_second(limits.requests_per_s.into(), limits.requests_burst.into());
         let volume = Rate::per_second(limits.bytes_per_s, limits.bytes_burst);
         let of_address =
@@ -171,8 +177,7 @@ impl Rates {
         }
         if worst.0 > 0 {
             conn.refused = conn.refused.saturating_add(1);
-            let refusal = Refusal::new(Code::RateLimited, worst.1).retry_after(worst.0);
-            return Err((refusal, conn.refused > limits.requests_burst));
+            return Err(Refusal::new(Code::RateLimited, worst.1).retry_after(worst.0));
         }
         conn.refused = 0;
         for (_, times, traffic) in counts.iter_mut().flatten() {
@@ -407,7 +412,7 @@ mod tests {
         bytes: usize,
     ) -> (u32, Refusal) {
         for taken in 0.. {
-            if let Err((refusal, _)) = rates.request(now_ms, &limits(), conn, who.clone(), bytes) {
+            if let Err(refusal) = rates.request(now_ms, &limits(), conn, who.clone(), bytes) {
                 return (taken, refusal);
             }
         }
@@ -423,8 +428,12 @@ mod tests {
         assert!(refusal.reason.contains("a connection may send 10 requests"), "{}", refusal.reason);
         assert!(rates.request(99, &limits(), &mut conn, who.clone(), 1).is_err());
         rates.request(100, &limits(), &mut conn, who.clone(), 1).unwrap();
-        let told: Vec<bool> =
-            (0..4).map(|_| rates.request(100, &limits(), &mut conn, who.clone(), 1).unwrap_err().1).collect();
+        let told: Vec<bool> = (0..4)
+            .map(|_| {
+                rates.request(100, &limits(), &mut conn, who.clone(), 1).unwrap_err();
+                conn.is_refused_too_often(&limits())
+            })
+            .collect();
         assert_eq!(told, [false, false, true, true]);
     }
 
@@ -433,7 +442,7 @@ mod tests {
         let (mut rates, mut conn) = (Rates::default(), ConnTraffic::default());
         let who = (None, address(1));
         rates.request(0, &limits(), &mut conn, who.clone(), 4_000).unwrap();
-        let (refusal, _) = rates.request(0, &limits(), &mut conn, who.clone(), 3_000).unwrap_err();
+        let refusal = rates.request(0, &limits(), &mut conn, who.clone(), 3_000).unwrap_err();
         assert_eq!(refusal.retry_after_ms, Some(2_000));
         assert!(refusal.reason.contains("1000 bytes"), "{}", refusal.reason);
         rates.request(1_999, &limits(), &mut conn, who.clone(), 3_000).unwrap_err();
@@ -474,7 +483,7 @@ mod tests {
         let who = (None, address(1));
         until_refused(&mut rates, 0, &mut conn, who.clone(), 1);
         for _ in 0..1_000 {
-            let (refusal, _) = rates.request(50, &limits(), &mut conn, who.clone(), 1).unwrap_err();
+            let refusal = rates.request(50, &limits(), &mut conn, who.clone(), 1).unwrap_err();
             assert_eq!(refusal.retry_after_ms, Some(50));
         }
         rates.request(100, &limits(), &mut conn, who, 1).unwrap();

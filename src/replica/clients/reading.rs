@@ -31,9 +31,10 @@ use super::{
         io::Output,
         query::{AnswerQuery, Query, Read},
     },
-    Clients, Env,
-    doubts::Known,
+    Clients,
+    env::Env,
     presence,
+    reads::Known,
     reads::Waiting,
 };
 
@@ -59,7 +60,7 @@ impl Clients {
         }
         let to = read.to.clone();
         if let Err(refusal) = self.reads.push(read) {
-            self.refuse(env, conn, to, refusal, false);
+            self.refuse(env, conn, to, refusal);
         }
     }
 
@@ -113,7 +114,7 @@ impl Clients {
     fn answer_read(&mut self, env: &mut Env<'_>, read: Waiting, known: Known) {
         let Waiting { conn, to, request, lamport_timestamp, .. } = read;
         if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         }
         // While it waited its session may have ended.
         let Some(connection) = self.connections.get_mut(conn).filter(|connection| !connection.closing) else {
@@ -129,7 +130,7 @@ impl Clients {
             if let Err(refusal) =
                 self.rates.volume(env.now.mono_ms, &env.config.limits, &connection.traffic, who)
             {
-                return self.refuse(env, conn, to, refusal, false);
+                return self.refuse(env, conn, to, refusal);
             }
         }
         if looked_at > 0 {

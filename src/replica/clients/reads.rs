@@ -27,6 +27,15 @@ const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// The most that names, passwords and tokens of a request take, in bytes.
 const NAMES_BYTES: usize = 1_024;
 
+/// How much is known when a request is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// What this server has applied.
+    Here,
+    /// Everything that was acknowledged on any server before the request came.
+    Everywhere,
+}
+
 #[derive(Debug)]
 pub struct Waiting {
     /// The connection that asked.

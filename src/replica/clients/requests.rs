@@ -1,7 +1,7 @@
 //! What a client's request leads to: a refusal, a login, a read, or a write.
 
 use crate::{
-    chat::{Authority, draft::permission_of_request, must_log_in, must_not_be_reserved, rights::ClusterRole},
+    chat::{Authority, draft::permission_of_request, must_log_in, rights::ClusterRole},
     config::AuthMode,
     disk::RoomId,
     fanout::{ConnId, Instruction},
@@ -15,10 +15,7 @@ use crate::{
     },
 };
 
-use super::{
-    Clients, Env,
-    doubts::{Known, may_be_lifted},
-};
+use super::{Clients, admission::may_be_called, doubts::may_be_lifted, env::Env, reads::Known};
 
 impl Clients {
     /// Takes in a request, or what is wrong with it. If the connection's thread waits for it and it is
@@ -51,11 +48,16 @@ impl Clients {
         let who = (connection.user.as_ref().map(UserName::key), connection.addr);
         let counted =
             self.rates.request(env.now.mono_ms, &env.config.limits, &mut connection.traffic, who, bytes);
-        if let Err((refusal, last)) = counted {
+        if let Err(refusal) = counted {
+            let is_over = connection.traffic.is_refused_too_often(&env.config.limits);
             if let Ok(Request::Chat(Chat { client_msg_id, .. })) = &request {
                 connection.shed(client_msg_id.as_ref());
             }
-            return self.refuse(env, conn, head.answer_to(), refusal, last);
+            return if is_over {
+                self.refuse_last(env, conn, head.answer_to(), refusal)
+            } else {
+                self.refuse(env, conn, head.answer_to(), refusal)
+            };
         }
         let to = head.answer_to();
         let request = match request {
@@ -65,11 +67,15 @@ impl Clients {
                 connection.bad_lines += u32::from(bad_json);
                 let last = refusal.code == Code::TooLarge
                     || (bad_json && connection.bad_lines >= env.config.limits.bad_lines_in_a_row);
-                return self.refuse(env, conn, to, refusal, last);
+                return if last {
+                    self.refuse_last(env, conn, to, refusal)
+                } else {
+                    self.refuse(env, conn, to, refusal)
+                };
             }
             Err(BadRequest::Fields(refusal)) => {
                 connection.bad_lines = 0;
-                return self.refuse(env, conn, to, refusal, false);
+                return self.refuse(env, conn, to, refusal);
             }
         };
         connection.bad_lines = 0;
@@ -80,13 +86,13 @@ impl Clients {
         };
         match identified {
             Ok(()) => {}
-            Err(NotIdentified::Refused(refusal)) => return self.refuse(env, conn, to, refusal, false),
+            Err(NotIdentified::Refused(refusal)) => return self.refuse(env, conn, to, refusal),
             Err(NotIdentified::Banned(guest)) => return self.doubt_ban(env, conn, to, guest),
         }
         // The others are checked once this server knows what the cluster knows.
         let is_operators = matches!(request, Request::OperatorChallenge(_) | Request::OperatorLogin(_));
         if is_operators && let Err(refusal) = env.state.check_lamport(head.lamport_timestamp) {
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         }
         let known = Known::Here;
         match (request.kind(), request) {
@@ -119,7 +125,7 @@ impl Clients {
         for conn in due.map(|(conn, _)| *conn).collect::<Vec<_>>() {
             if self.is_unproven(env, conn) {
                 self.reserved.remove(&conn);
-                self.refuse(env, conn, AnswerTo::default(), kept_for_operators(), true);
+                self.refuse_last(env, conn, AnswerTo::default(), kept_for_operators());
             }
         }
     }
@@ -184,25 +190,13 @@ impl Clients {
         }
     }
 
-    /// Whether a user may have this name, apart from who has it already. The log checks this, too, but a
-    /// guest's login is not in the log, and only servers know the servers' ids.
-    pub(super) fn may_be_called(env: &Env<'_>, user: &UserName) -> Result<(), Refusal> {
-        must_not_be_reserved(user)?;
-        let mut servers = env.config.servers.iter();
-        if servers.any(|server| server.server_id.as_str().eq_ignore_ascii_case(user.as_str())) {
-            let reason = format!("username: {user} is a server's id; choose another name");
-            return Err(Refusal::bad_request(reason));
-        }
-        Ok(())
-    }
-
     /// Whether a client may be `user` without proving it.
     pub(super) fn may_be_guest(&self, env: &mut Env<'_>, user: &UserName) -> Result<(), Refusal> {
         if env.config.auth.mode == AuthMode::Required {
             let reason = "this cluster has no guests; log in with a password or a token";
             return Err(Refusal::new(Code::NotAuthenticated, reason));
         }
-        Clients::may_be_called(env, user)?;
+        may_be_called(env, user)?;
         env.state.may_begin_as(user, env.now.wall_ms)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     protocol::{credential::TokenHash, name::UserName},
 };
 
-use super::{Clients, Env};
+use super::{connection::Connections, env::Env};
 
 /// Connections that a tick looks at.
 const CONNS_A_TICK: usize = 64;
@@ -34,22 +34,22 @@ pub struct Round {
 }
 
 /// What is to be done about a connection's session.
-enum TokenTask {
+pub enum TokenTask {
     Touch(UserName, TokenHash),
     End(ConnId),
 }
 
-impl Clients {
+impl Round {
     /// Looks at the next connections.
-    pub(super) fn look_at_tokens(&mut self, env: &mut Env<'_>, trusts_clock: bool) {
-        if self.round.from.is_none() && env.now.mono_ms >= self.round.begun_ms.saturating_add(ROUND_MS) {
-            self.round = Round { begun_ms: env.now.mono_ms, from: Some(ConnId(0)) };
+    pub fn look(&mut self, env: &Env<'_>, connections: &Connections, trusts_clock: bool) -> Vec<TokenTask> {
+        if self.from.is_none() && env.now.mono_ms >= self.begun_ms.saturating_add(ROUND_MS) {
+            *self = Round { begun_ms: env.now.mono_ms, from: Some(ConnId(0)) };
         }
-        let Some(from) = self.round.from.filter(|_| trusts_clock) else { return };
         let mut due = Vec::new();
+        let Some(from) = self.from.filter(|_| trusts_clock) else { return due };
         let mut touches = 0;
         let mut next = None;
-        for (place, (conn, connection)) in self.connections.from(from).enumerate() {
+        for (place, (conn, connection)) in connections.from(from).enumerate() {
             if place == CONNS_A_TICK || touches == TOUCHES_A_TICK {
                 next = Some(conn);
                 break;
@@ -66,21 +66,16 @@ impl Clients {
                 due.push(TokenTask::Touch(user.clone(), token));
             }
         }
-        self.round.from = next;
-        for due in due {
-            match due {
-                TokenTask::End(conn) => self.end_session(env, conn, "the session has expired; log in again"),
-                TokenTask::Touch(user, token) => self.touch(env, user, token),
-            }
-        }
+        self.from = next;
+        due
     }
+}
 
-    /// Proposes to note that a session is in use. No connection waits for it.
-    pub(super) fn touch(&self, env: &mut Env<'_>, user: UserName, token: TokenHash) {
-        if env.proposals.len() < env.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
-            let authority = Authority::Session(token);
-            let touch = Proposal { user, authority, lamport_timestamp: 0, command: Touch.into() };
-            env.proposals.push_own(env.now.mono_ms, &touch);
-        }
+/// Proposes to note that a session is in use. No connection waits for it.
+pub fn touch(env: &mut Env<'_>, user: UserName, token: TokenHash) {
+    if env.proposals.len() < env.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
+        let authority = Authority::Session(token);
+        let touch = Proposal { user, authority, lamport_timestamp: 0, command: Touch.into() };
+        env.proposals.push_own(env.now.mono_ms, &touch);
     }
 }

@@ -29,15 +29,15 @@ use crate::{
 
 use super::{
     super::evidence::evidence,
-    Clients, Env,
-    connection::{Awaited, FollowUp, Write, WriteAnswer},
-    credentials::Unfinished,
-    doubts::Known,
-    reads::Waiting,
+    Clients,
+    admission::{SHED_RETRY_MS, may_be_called, may_propose, within_limits_of_state},
+    connection::{Awaited, WriteAnswer},
+    env::Env,
+    pending_job::Unfinished,
+    pending_write::{FollowUp, Write},
+    reads::{Known, Waiting},
 };
 
-/// When to come back after a request that was refused because too much waits.
-const SHED_RETRY_MS: u64 = 100;
 /// When to come back after a request that was refused because the disk is full.
 const FULL_RETRY_MS: u64 = 5_000;
 
@@ -67,7 +67,7 @@ impl Clients {
             if matches!(request, Request::Chat(_)) { connection.take_unasked(None) } else { vec![] };
         self.follow(env, conn, unasked);
         if let Err(refusal) = self.keep_order(env, conn, &request) {
-            return self.refuse(env, conn, to, refusal, false);
+            return self.refuse(env, conn, to, refusal);
         }
         let follow_up = match &request {
             Request::CreateJoin(join) => FollowUp::join(join),
@@ -79,14 +79,14 @@ impl Clients {
         };
         let draft = match self.draft(env, conn, request) {
             Some(Ok(draft)) => draft,
-            Some(Err(refusal)) => return self.refuse(env, conn, to, refusal, false),
+            Some(Err(refusal)) => return self.refuse(env, conn, to, refusal),
             // Only writes come here.
             None => return,
         };
         let Draft { command, secret, named } = draft;
         let called = named.as_ref().or(command.operation().makes_bot());
-        if let Some(Err(refusal)) = called.map(|name| Clients::may_be_called(env, name)) {
-            return self.refuse(env, conn, to, refusal, false);
+        if let Some(Err(refusal)) = called.map(|name| may_be_called(env, name)) {
+            return self.refuse(env, conn, to, refusal);
         }
         let unfinished = Unfinished { write: Write { to, follow_up }, command, named, lamport_timestamp };
         if let Some(secret) = secret {
@@ -167,7 +167,7 @@ impl Clients {
         }
         if let Err(refusal) = allowed.and_then(|()| self.admit(env, conn, proposal)) {
             self.note_shed(conn, &proposal.command, &refusal);
-            self.refuse(env, conn, write.to, refusal, false);
+            self.refuse(env, conn, write.to, refusal);
             return false;
         }
         self.enqueue(env, conn, write, proposal);
@@ -179,7 +179,7 @@ impl Clients {
         let Unfinished { write, command, named, lamport_timestamp } = unfinished;
         let Some(proposal) = self.proposal(conn, command, lamport_timestamp, named) else { return };
         if let Err(refusal) = may_propose(env) {
-            return self.refuse(env, conn, write.to, refusal, false);
+            return self.refuse(env, conn, write.to, refusal);
         }
         let renews = matches!(write.follow_up, FollowUp::Renew(_));
         self.enqueue(env, conn, write, &proposal);
@@ -300,52 +300,15 @@ impl Clients {
                 Refusal::new(Code::Unavailable, "there is no leader at the moment; try again")
             };
             // Without a leader its client should look for another server; here it can still read.
-            return self.refuse(env, conn, to, refusal, has_room);
+            return if has_room {
+                self.refuse_last(env, conn, to, refusal)
+            } else {
+                self.refuse(env, conn, to, refusal)
+            };
         };
         let said = Said::answer(to, redirect, env.signature());
-        if let Some(connection) = self.connections.get_mut(conn) {
-            connection.answer_in_turn(WriteAnswer::Last(said));
-        }
-        self.flush_answers(env, conn);
+        self.answer_in_turn(env, conn, WriteAnswer::Last(said));
     }
-}
-
-/// Whether there is room for a proposal.
-pub(super) fn may_propose(env: &Env<'_>) -> Result<(), Refusal> {
-    if env.proposals.is_full(env.config.limits.pending_proposals) {
-        let reason = "too much waits for its commit; nothing was proposed";
-        return Err(Refusal::new(Code::Overloaded, reason).retry_after(SHED_RETRY_MS));
-    }
-    Ok(())
-}
-
-/// Checks how much one user may have, by the state of this server. These limits are settings, which may
-/// differ between servers for a while, so they are checked before the log and not by the rules.
-pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Result<(), Refusal> {
-    let Proposal { user, command, .. } = proposal;
-    let limits = &env.config.limits;
-    let creates = command.operation().creates(user);
-    if creates.is_some_and(|room| env.state.room(&room.key()).is_none())
-        && env.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
-    {
-        let reason = format!(
-            "you have created {}; no more are allowed",
-            counted(limits.rooms_per_user as u64, "room")
-        );
-        return Err(Refusal::new(Code::Forbidden, reason));
-    }
-    if let Command::FileBegin(command::FileBegin { file, .. }) = command {
-        let used = env.state.user(&user.key()).map_or(0, |user| user.file_bytes);
-        if file.size <= limits.file_bytes && used.saturating_add(file.size) > limits.file_bytes_per_user {
-            let reason = format!(
-                "your files have {}; {} are allowed in all, so delete some first",
-                counted(used, "byte"),
-                limits.file_bytes_per_user
-            );
-            return Err(Refusal::new(Code::TooLarge, reason));
-        }
-    }
-    Ok(())
 }
 
 /// Whether this server takes no writes but sends its clients to the leader, if there is one.

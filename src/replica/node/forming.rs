@@ -29,16 +29,15 @@ use crate::{
     },
 };
 
-use super::{Node, handover::BEHIND_MAX, members::Configure, trust::DataLost};
+use super::{
+    Node,
+    members::{Configure, Members},
+    successor::BEHIND_MAX,
+    trust::DataLost,
+};
 
 /// Time between two tries to be noticed by the others.
 const HELLO_MS: u64 = 200;
-
-/// When the peers are shown this server's data next.
-#[derive(Debug, Default)]
-pub(super) struct Hello {
-    next_ms: u64,
-}
 
 impl<S: Storage> Node<S> {
     /// A peer shows its data: it is judged, and welcomed or told what is wrong with it.
@@ -118,10 +117,10 @@ impl<S: Storage> Node<S> {
         if let Some(cluster) = self.all_met() {
             self.adopt(cluster, outputs);
         }
-        if now.mono_ms < self.hello.next_ms {
+        if now.mono_ms < self.next_hello_ms {
             return;
         }
-        self.hello.next_ms = now.mono_ms + HELLO_MS;
+        self.next_hello_ms = now.mono_ms + HELLO_MS;
         let hello = PeerMessage::Hello(self.data_mark());
         let unanswered = self.links.iter().filter(|(_, link)| !link.welcomed).map(|(peer, _)| peer.clone());
         for peer in unanswered.collect::<Vec<_>>() {
@@ -208,7 +207,7 @@ impl<S: Storage> Node<S> {
             ..Batch::default()
         };
         let loaded = self.consensus.found(&self.config, batch)?;
-        self.members = super::members_of(&loaded)?;
+        self.members = Members::of(&loaded)?;
         self.identity = loaded.identity;
         // The peers were shown data without a cluster: show them the new data. If this server begins the
         // cluster, its welcome says so.

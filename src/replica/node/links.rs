@@ -1,26 +1,15 @@
-//! The links to the peers, and what comes over them for the node.
+//! What comes over the links to the peers for the node.
 
-use super::Node;
+use super::{Node, link::Link};
 use crate::{
     consensus::{APPEND, APPEND_RESPONSE, RaftRole, VOTE_RESPONSE},
     disk::Storage,
     protocol::{
         name::ServerId,
-        peer::{DataMark, LogMark, NodeId, PeerMessage, RaftMessage},
+        peer::{LogMark, NodeId, PeerMessage, RaftMessage},
     },
     replica::{io::Now, outputs::Outputs},
 };
-
-/// A standing link to a peer.
-#[derive(Default)]
-pub(super) struct Link {
-    /// The peer's data, as it showed on this link.
-    pub mark: Option<DataMark>,
-    /// Whether the peer has answered this server's `Hello` on this link.
-    pub welcomed: bool,
-    /// Why the peer does not belong to this cluster, as it was reported.
-    pub complaint: Option<String>,
-}
 
 impl<S: Storage> Node<S> {
     /// A link to a peer stands.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     consensus::ConfChange,
-    disk::Row,
+    disk::{Loaded, Row, StorageError},
     protocol::{
         binary::{self, DecodeError},
         name::ServerId,
@@ -62,9 +62,15 @@ pub struct Members {
 }
 
 impl Members {
+    /// Those that the disk knows. An error means that the data is in doubt.
+    pub fn of(loaded: &Loaded) -> Result<Self, StorageError> {
+        let founders = loaded.identity.cluster.as_ref().map_or(&[][..], |cluster| &cluster.founders);
+        Members::load(founders, &loaded.rows).map_err(|error| StorageError::Doubtful(error.to_string()))
+    }
+
     /// The founders, and the changes in the stored rows. An error, one sentence, means that the data is in
     /// doubt.
-    pub fn load(founders: &[Founder], rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, MemberError> {
+    fn load(founders: &[Founder], rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, MemberError> {
         let mut members = Members::default();
         for founder in founders {
             members.names.insert(founder.node_id, founder.server_id.clone());

@@ -7,10 +7,10 @@
 //! | file | concept |
 //! |---|---|
 //! | this one | what the node owns and says of itself |
-//! | `damage` | what becomes of a server whose data is damaged in places |
+//! | `damage`, `mending` | what is damaged; what becomes of a server whose data is damaged in places |
 //! | `forming` | how servers become a cluster, and how one that lost its data gets back in |
-//! | `handover` | who leads in the end |
-//! | `links` | what comes over a peer link |
+//! | `handover`, `successor` | who leads in the end; how long a leader waits before it hands over |
+//! | `link`, `links` | what is known of a peer by its link; what comes over it |
 //! | `members` | which node belongs to which server, as the log has it |
 //! | `room` | a server whose disk is almost full |
 //! | `servers` | which servers the cluster has, and what a change of them would do |
@@ -19,10 +19,13 @@
 mod damage;
 mod forming;
 mod handover;
+mod link;
 mod links;
 mod members;
+mod mending;
 mod room;
 mod servers;
+mod successor;
 mod trust;
 
 use std::{collections::BTreeMap, io::Read, sync::Arc};
@@ -40,7 +43,7 @@ use crate::{
 };
 
 pub use self::servers::Heard;
-use self::{damage::Damage, forming::Hello, handover::Handover, links::Link, members::Members, trust::Trust};
+use self::{damage::Damage, link::Link, members::Members, successor::Handover, trust::Trust};
 use super::{
     io::{Now, Output},
     outputs::Outputs,
@@ -68,7 +71,8 @@ pub struct Node<S: Storage> {
     handover: Handover,
     /// The failure detector's beliefs about the others.
     pub view: View,
-    hello: Hello,
+    /// When the peers are shown this server's data next.
+    next_hello_ms: u64,
     /// When what is remembered of other servers was last stored.
     remembered_ms: u64,
     next_wipe_ms: u64,
@@ -95,13 +99,13 @@ impl<S: Storage> Node<S> {
     ) -> Result<Self, StorageError> {
         Ok(Node {
             consensus: Consensus::open(&config, storage, loaded)?,
-            members: members_of(loaded)?,
+            members: Members::of(loaded)?,
             trust: Trust::new(config.servers.voting().count(), loaded.peer_marks.clone()),
             identity: loaded.identity.clone(),
             links: BTreeMap::new(),
             handover: Handover::default(),
             view: View::default(),
-            hello: Hello::default(),
+            next_hello_ms: 0,
             remembered_ms: now.mono_ms,
             next_wipe_ms: now.mono_ms,
             no_entries_until_ms: now.mono_ms,
@@ -171,7 +175,7 @@ impl<S: Storage> Node<S> {
 
     /// Asks for a snapshot to be sent to `node`, or tells consensus that it cannot be.
     pub fn send_snapshot(&mut self, now: Now, node: NodeId, outputs: &mut Outputs) {
-        if self.makes_no_snapshot(now) {
+        if self.damage.hinders_snapshots(now) {
             return self.consensus.snapshot_sent(node, false);
         }
         match self.members.server_of(node).filter(|server| self.links.contains_key(*server)) {
@@ -200,7 +204,7 @@ impl<S: Storage> Node<S> {
     /// Reads the disk again after a snapshot has replaced everything.
     pub fn reload(&mut self) -> Result<Loaded, StorageError> {
         let loaded = self.consensus.storage().load()?;
-        self.members = members_of(&loaded)?;
+        self.members = Members::of(&loaded)?;
         self.consensus.applied(loaded.applied.index);
         Ok(loaded)
     }
@@ -394,9 +398,4 @@ impl<S: Storage> Node<S> {
         let all = self.links.keys().map(|to| Output::Peer { to: to.clone(), message: message.clone() });
         outputs.extend(all);
     }
-}
-
-fn members_of(loaded: &Loaded) -> Result<Members, StorageError> {
-    let founders = loaded.identity.cluster.as_ref().map_or(&[][..], |cluster| &cluster.founders);
-    Members::load(founders, &loaded.rows).map_err(|error| StorageError::Doubtful(error.to_string()))
 }
