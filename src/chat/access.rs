@@ -2,13 +2,15 @@
 //! decides.
 
 use super::{
-    account::{Account, Holder, must_not_be_reserved},
-    entry::Authority,
+    authority::Authority,
+    entities::{
+        account::{Account, Holder},
+        room::{Role, Room},
+        user_id::UserId,
+    },
     evidence::Evidence,
     rights::{Access, ClusterPermission, ClusterRole, Permission, RoomKind, RoomRole},
-    room::{Role, Room},
     state::State,
-    user::UserId,
 };
 use crate::{
     disk::RoomId,
@@ -164,6 +166,14 @@ impl State {
         }
         Err(forbidden(context.user, permission, &room.name, access))
     }
+}
+
+/// No user and no webhook may have a reserved name.
+pub(crate) fn must_not_be_reserved(name: &UserName) -> Result<(), Refusal> {
+    if name.is_reserved() {
+        return Err(Refusal::bad_request(format!("username: {name} is reserved; choose another name")));
+    }
+    Ok(())
 }
 
 /// The refusal of a request by a registered name without a login.

@@ -2,15 +2,17 @@
 
 use super::{
     access::Context,
-    command::{Command, Nothing, Reply},
+    authority::Authority,
+    command::{Command, Nothing},
     effects::Effects,
-    entry::{Authority, Entry, Origin, Proposal},
+    entities::origin::{Newest, Origin},
+    entry::{Entry, Proposal},
     evidence::Evidence,
-    origin::Newest,
+    reply::Reply,
     rows,
     state::State,
 };
-use crate::protocol::refusal::Refusal;
+use crate::{disk::RoomId, protocol::refusal::Refusal};
 
 /// The result of an entry.
 #[derive(Debug, Clone)]
@@ -87,5 +89,11 @@ impl State {
         let context = Context { user, id, authority: *authority, now_ms, evidence };
         self.may_in_cluster(&context, command.operation().permission())?;
         Ok(Some(context))
+    }
+
+    /// The event that has to be looked up before `command` can be checked.
+    pub fn target_of(&self, command: &Command) -> Option<(RoomId, u64)> {
+        let (room, seq) = command.operation().target()?;
+        Some((self.room_id(&room.key())?, seq))
     }
 }

@@ -2,97 +2,33 @@
 //! room, and when; never the text of a message, and no secret.
 //!
 //! It follows from the commands as they are applied
-//! ([`Operation::audited`](super::command::Operation::audited)), so it is the same on every server. It is
+//! ([`Operation::audited`](super::operation::Operation::audited)), so it is the same on every server. It is
 //! bounded: the oldest entries make room for new ones.
-
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 
 use super::{
     access::Context,
+    authority::Authority,
     effects::Effects,
-    entry::Authority,
-    room::{Role, Room},
+    entities::{
+        audit::{Audited, AuditedRoom, Entry},
+        room::Role,
+    },
     rows,
     state::State,
 };
-use crate::{
-    disk::RoomId,
-    protocol::{
-        audit::{Action, Standing},
-        name::{RoomName, UserName},
-    },
+use crate::protocol::{
+    audit::{Action, Standing},
+    name::RoomName,
 };
 
 /// Entries that are kept.
 pub const AUDIT_MAX: usize = 10_000;
 
-/// The entries, by their numbers: 1, 2, 3, … since the cluster began.
-pub(super) type Audit = BTreeMap<u64, Entry>;
-
-/// A deed and its targets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audited {
-    pub action: Action,
-    /// The room that it was done in.
-    pub place: Option<AuditedRoom>,
-    /// The user that it was done to.
-    pub username: Option<UserName>,
-    /// More about it: a role, a time, a name.
-    pub detail: Option<String>,
-}
-
-/// A room as it was when something was done in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditedRoom {
-    pub id: RoomId,
-    pub name: RoomName,
-    pub private: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// When, milliseconds since the Unix epoch.
-    pub at_ms: u64,
-    /// Who did it; `None` for an operator.
-    pub by: Option<UserName>,
-    pub standing: Standing,
-    pub audited: Audited,
-}
-
 impl Audited {
-    /// Something done to the cluster.
-    pub(super) fn of(action: Action) -> Audited {
-        Audited { action, place: None, username: None, detail: None }
-    }
-
     /// Something done in a room.
     pub(super) fn inside(action: Action, state: &State, room: &RoomName) -> Audited {
         let place = state.room_named(room).map(|(id, room)| AuditedRoom::of(id, room));
         Audited { place, ..Audited::of(action) }
-    }
-
-    pub(super) fn to(self, username: &UserName) -> Audited {
-        Audited { username: Some(username.clone()), ..self }
-    }
-
-    pub(super) fn with(self, detail: impl Into<String>) -> Audited {
-        Audited { detail: Some(detail.into()), ..self }
-    }
-
-    /// Notes the duration; `None`: until it is ended.
-    pub(super) fn lasting(self, seconds: Option<u32>) -> Audited {
-        match seconds {
-            Some(seconds) => self.with(format!("{seconds} s")),
-            None => self,
-        }
-    }
-}
-
-impl AuditedRoom {
-    pub(super) fn of(id: RoomId, room: &Room) -> AuditedRoom {
-        AuditedRoom { id, name: room.name.clone(), private: room.private }
     }
 }
 

@@ -1,26 +1,28 @@
-//! How a request becomes a command. Each operation's file implements [`Write`] for its request. The table of
-//! requests in `protocol::request` uses them all, so a write without it does not compile.
+//! How a request becomes a command. Each operation's file implements [`Write`] for its request.
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    command::{Command, Operation},
-    entry::Origin,
-    rights::{ClusterPermission, NeedsInCluster},
-    room::room_of,
+    entities::{origin::Origin, room::room_of},
+    operation::Operation,
+    rights::ClusterPermission,
+    secret::Secret,
     state::State,
 };
 use crate::protocol::{
-    credential::{Password, TokenHash, Verifier},
+    credential::Verifier,
     directory::{Directory, ServerChange},
     file::FileId,
-    name::{RoomKey, UserName},
+    name::UserName,
     refusal::Refusal,
-    request::{self, Destination, Request, requests},
+    request::Destination,
 };
 
 /// A request that changes something. Many are the operation itself.
 pub trait Write {
+    /// The operation that it becomes; one of several is a [`OneOf`].
+    type Becomes;
+
     /// What the user needs in the cluster before anything else is looked at.
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::UseRooms
@@ -31,15 +33,17 @@ pub trait Write {
     /// # Errors
     /// It names something that does not exist. Whether it is allowed is not decided here, but by the
     /// command's check.
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal>;
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal>;
 }
 
-impl<O: Operation + Into<Command>> Write for O {
+impl<O: Operation> Write for O {
+    type Becomes = O;
+
     fn needs(&self) -> ClusterPermission {
         self.permission()
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<O>, Refusal> {
         Ok(Draft::from(self))
     }
 }
@@ -88,101 +92,38 @@ impl Asked<'_> {
     }
 }
 
+/// What a request becomes if that depends on what it says.
+#[derive(Debug)]
+pub enum OneOf<A, B> {
+    First(A),
+    Second(B),
+}
+
 /// A command, and what it lacks.
 #[derive(Debug)]
-pub struct Draft {
+pub struct Draft<C> {
     /// The command. In the place of a secret it has a placeholder that opens nothing.
-    pub command: Command,
+    pub command: C,
     /// What must be made or checked for it before it can be proposed.
     pub secret: Option<Secret>,
     /// The user it is about, if they need not be logged in.
     pub named: Option<UserName>,
 }
 
-impl Draft {
-    pub(super) fn with(command: impl Into<Command>, secret: Secret) -> Draft {
-        Draft { command: command.into(), secret: Some(secret), named: None }
+impl<C> Draft<C> {
+    pub(super) fn with(command: C, secret: Secret) -> Draft<C> {
+        Draft { command, secret: Some(secret), named: None }
+    }
+
+    /// The same with the command in another form.
+    pub(super) fn map<D>(self, form: impl FnOnce(C) -> D) -> Draft<D> {
+        let Draft { command, secret, named } = self;
+        Draft { command: form(command), secret, named }
     }
 }
 
-impl<C: Into<Command>> From<C> for Draft {
-    fn from(command: C) -> Draft {
-        Draft { command: command.into(), secret: None, named: None }
+impl<C> From<C> for Draft<C> {
+    fn from(command: C) -> Draft<C> {
+        Draft { command, secret: None, named: None }
     }
 }
-
-/// Work with a secret that has to be done before a command is complete. All but [`Secret::Draw`] take the
-/// time of a hash.
-#[derive(Debug)]
-pub enum Secret {
-    /// Make the verifier of a password that is set: [`Made::Verifier`].
-    Set(Password),
-    /// Check the password of the user's own account. If it is wrong, the request is refused.
-    Own {
-        /// The password that was given.
-        password: Password,
-        /// What checks it; `None` if the user has none.
-        verifier: Option<Box<Verifier>>,
-        /// Then make the verifier of this one, for a session that goes on: [`Made::Session`] and
-        /// [`Made::Verifier`].
-        new: Option<Password>,
-    },
-    /// Check the password of a room: [`Made::Entry`] if it is right. If not, the command's check refuses, in
-    /// the words that hide a private room.
-    Room {
-        room: RoomKey,
-        /// The password that was given.
-        password: Password,
-        /// What checks it.
-        verifier: Box<Verifier>,
-        /// The log entry that set it.
-        password_rev: u64,
-    },
-    /// Draw a token: [`Made::TokenHash`].
-    Draw,
-}
-
-/// The result of a [`Secret`].
-#[derive(Debug)]
-pub enum Made {
-    /// What checks the password that is set.
-    Verifier(Box<Verifier>),
-    /// The password of the room was right: the one that was set by this log entry.
-    Entry(u64),
-    /// What is stored of the token.
-    TokenHash(TokenHash),
-    /// What is stored of the token under which the session goes on, and when that ends at the latest,
-    /// milliseconds since the Unix epoch.
-    Session(TokenHash, u64),
-}
-
-/// Makes a function over all requests of the table that does the same for those of one kind.
-macro_rules! by_kind {
-    ($($msg_type:literal $(or $alias:literal)? => $name:ident $({$room:ident $(, $seq:ident)?})?:
-        $kind:ident -> $answer:ty $(, $next:ident)?;)*) => {
-        /// What a request needs in the cluster.
-        pub fn permission_of_request(request: &Request) -> ClusterPermission {
-            match request {
-                $(Request::$name(request) => by_kind!(@permission $kind $name request),)*
-            }
-        }
-
-        /// The command for a request; `None` if it changes nothing in the log.
-        pub fn draft_of(request: Request, asked: &Asked<'_>) -> Option<Result<Draft, Refusal>> {
-            match request {
-                $(Request::$name(request) => by_kind!(@draft $kind request asked),)*
-            }
-        }
-    };
-    (@permission Write $name:ident $request:ident) => { Write::needs($request) };
-    (@permission $kind:ident $name:ident $request:ident) => {{
-        let _ = $request;
-        <request::$name as NeedsInCluster>::PERMISSION
-    }};
-    (@draft Write $request:ident $asked:ident) => { Some(Write::draft($request, $asked)) };
-    (@draft $kind:ident $request:ident $asked:ident) => {{
-        let _ = $request;
-        None
-    }};
-}
-requests!(by_kind);

@@ -4,19 +4,12 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    account::Until,
-    command::Reply,
-    room::Room,
-    rows,
-    state::State,
-    user::{User, UserId},
-};
+use super::entities::{until::Until, user_id::UserId};
 use crate::{
     disk::{ChunkRow, EventRow, RoomId, Row},
     protocol::{
         credential::TokenHash,
-        event::{Event, EventKind},
+        event::Event,
         file::FileId,
         name::{RoomName, UserKey, UserName},
     },
@@ -169,97 +162,7 @@ impl Effects {
     }
 }
 
-impl State {
-    /// Gives the room its next event.
-    pub(super) fn publish(
-        &mut self,
-        effects: &mut Effects,
-        room: RoomId,
-        author: UserId,
-        kind: EventKind,
-    ) -> Arc<Event> {
-        let created_at = effects.created_at_ms;
-        self.publish_of(effects, room, author, created_at, kind)
-    }
-
-    /// Gives the room its next event, with a time of its own.
-    pub(super) fn publish_of(
-        &mut self,
-        effects: &mut Effects,
-        room_id: RoomId,
-        author: UserId,
-        created_at: u64,
-        kind: EventKind,
-    ) -> Arc<Event> {
-        let lamport_timestamp = self.clock.next();
-        let (author_id, author) = (author, self.user_name(author));
-        let room = self.room_mut(room_id);
-        room.last_seq += 1;
-        let event = Arc::new(Event {
-            room: room.name.clone(),
-            seq: room.last_seq,
-            author,
-            lamport_timestamp,
-            created_at,
-            kind,
-        });
-        if room.note_pin(&event) {
-            effects.rows.push(rows::settings(room_id, &room.settings));
-        }
-        self.note_message(effects, room_id, author_id, &event);
-        effects.rows.push(rows::last_seq(room_id, self.room_mut(room_id)));
-        let json = json(&event);
-        let published = Published { room: room_id, index: effects.index, event: Arc::clone(&event), json };
-        effects.events.push(published);
-        event
-    }
-
-    /// Gives the room its next event, which is the answer.
-    pub(super) fn publish_reply(
-        &mut self,
-        effects: &mut Effects,
-        room: RoomId,
-        author: UserId,
-        kind: EventKind,
-    ) -> Reply {
-        Reply::placed(&self.publish(effects, room, author, kind))
-    }
-
-    /// The user of that name, who is added if this is the first entry that names them.
-    pub(super) fn user_or_new(&mut self, effects: &mut Effects, name: &UserName) -> UserId {
-        if let Some(id) = self.user_ids.get(&name.key()) {
-            return *id;
-        }
-        let next = self.users.last_key_value().map_or(0, |(UserId(newest), _)| newest + 1);
-        let id = UserId(effects.index.max(next));
-        let user = User::new(name.clone());
-        effects.rows.push(rows::user(id, &user));
-        self.user_ids.insert(name.key(), id);
-        self.users.insert(id, user);
-        id
-    }
-
-    pub(super) fn room_mut(&mut self, id: RoomId) -> &mut Room {
-        self.rooms.get_mut(&id).expect("a plan names rooms that exist")
-    }
-
-    pub(super) fn user_mut(&mut self, id: UserId) -> &mut User {
-        self.users.get_mut(&id).expect("a user's number is only given once there is one")
-    }
-
-    /// A user's name; see [`User::name`].
-    pub(super) fn user_name(&self, id: UserId) -> UserName {
-        self.users.get(&id).expect("a user's number is only given once there is one").name.clone()
-    }
-
-    /// The answer to what changed a room without an event: its newest one.
-    pub(super) fn placed_now(&mut self, room: RoomId) -> Reply {
-        let room = self.room_mut(room);
-        Reply::Placed { room: room.name.clone(), seq: room.last_seq, duplicate: false }
-    }
-}
-
 /// An event as it is stored and sent.
-fn json(event: &Event) -> Arc<RawValue> {
+pub(super) fn json(event: &Event) -> Arc<RawValue> {
     to_raw_value(event).expect("strings and numbers always encode").into()
 }

@@ -3,17 +3,13 @@
 //! A server encodes a [`Proposal`] and passes it on; the leader adds its origin and the time, and proposes
 //! the [`Entry`]. The encoding is postcard behind a version byte.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::command::Command;
+use super::{authority::Authority, command::Command, entities::origin::Origin};
 use crate::protocol::{
     binary::{self, DecodeError},
-    credential::TokenHash,
     name::UserName,
-    peer::NodeId,
 };
 
 /// The first byte of every encoded entry and proposal.
@@ -30,36 +26,6 @@ pub struct Proposal {
     /// The client's Lamport clock.
     pub lamport_timestamp: u64,
     pub command: Command,
-}
-
-/// How the one who proposes has shown who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Authority {
-    /// By a name that is not registered.
-    Guest,
-    /// By the session of this token.
-    Session(TokenHash),
-    /// By the cluster's secret: `syncnet-admin` on a server's machine.
-    Operator,
-    /// The cluster itself, for what its settings ask, such as to forget old events.
-    Cluster,
-}
-
-/// Which proposal of which run of which server an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Origin {
-    pub node_id: NodeId,
-    pub boot: u64,
-    /// 1, 2, 3, … within the run, without a hole.
-    pub seq: u64,
-}
-
-/// What logs call the request that it came from.
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { node_id, boot, seq } = self;
-        write!(f, "{node_id}-{boot}-{seq}")
-    }
 }
 
 /// One entry of the replicated log.
@@ -110,7 +76,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, EntryError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::command::Nothing;
+    use crate::{chat::command::Nothing, protocol::peer::NodeId};
 
     #[test]
     fn an_entry_is_what_comes_before_its_proposal_and_the_proposal() {

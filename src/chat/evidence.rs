@@ -1,19 +1,15 @@
 //! The events of a room's history that a command is checked against.
 //!
 //! The state keeps no messages. To apply an entry, or to check it beforehand, the caller looks up the events
-//! that [`State::target_of`] and [`Evidence::newest_edit`] name, and passes them in. History is replicated
-//! like the state, so every server passes in the same.
+//! that [`State::target_of`](super::State::target_of) and [`Evidence::newest_edit`] name, and passes them in.
+//! History is replicated like the state, so every server passes in the same.
 
 use std::sync::Arc;
 
-use super::{command::Command, state::State};
-use crate::{
-    disk::RoomId,
-    protocol::{
-        event::{Event, EventKind, Message},
-        name::RoomName,
-        refusal::{Code, Refusal},
-    },
+use crate::protocol::{
+    event::{Event, EventKind, Message},
+    name::RoomName,
+    refusal::{Code, Refusal},
 };
 
 /// Events of a room's history, as they are stored when a command is checked.
@@ -57,13 +53,5 @@ fn message_of(event: &Event) -> Option<&Message> {
     match &event.kind {
         EventKind::Message(message) => Some(message),
         _ => None,
-    }
-}
-
-impl State {
-    /// The event that has to be looked up before `command` can be checked.
-    pub fn target_of(&self, command: &Command) -> Option<(RoomId, u64)> {
-        let (room, seq) = command.operation().target()?;
-        Some((self.room_id(&room.key())?, seq))
     }
 }

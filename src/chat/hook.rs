@@ -1,52 +1,16 @@
-//! Webhooks: addresses at which tools post into a room without logging in.
+//! Bots and webhooks go with the users who made them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::{account::Holder, effects::Effects, room::Role, rows, state::State, user::UserId};
-use crate::{
-    disk::RoomId,
-    protocol::{checked::HookId, credential::TokenHash, event::EventKind},
+use super::{
+    effects::Effects,
+    entities::{account::Holder, room::Role, user_id::UserId},
+    rows,
+    state::State,
 };
-
-/// A webhook, by the hash of its token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hook {
-    /// The room that it posts into.
-    pub room: RoomId,
-    /// Who its messages are from: a bot of its own.
-    pub user: UserId,
-    pub made_by: UserId,
-}
-
-/// What people call a webhook by: the beginning of its token's hash, which opens nothing.
-pub fn hook_id(token: &TokenHash) -> HookId {
-    let [a, b, c, d, e, f, g, h, ..] = token.0;
-    HookId([a, b, c, d, e, f, g, h])
-}
+use crate::{disk::RoomId, protocol::event::EventKind};
 
 impl State {
-    /// Whether a bot was made by a user, or by one of their bots.
-    pub(super) fn is_bot_of(&self, bot: UserId, maker: UserId) -> bool {
-        self.makers(bot).any(|it| it == maker)
-    }
-
-    /// Who made a bot, who made that one if it is a bot itself, and so on; empty for a person. A bot's maker
-    /// exists before it, so there is no circle.
-    pub(super) fn makers(&self, bot: UserId) -> impl Iterator<Item = UserId> {
-        let maker = |id: &UserId| match self.users.get(id)?.account.holder {
-            Holder::Bot { made_by } => Some(made_by),
-            _ => None,
-        };
-        std::iter::successors(maker(&bot), maker)
-    }
-
-    /// The person who made a bot; for a person, that person.
-    pub(super) fn person_of(&self, user: UserId) -> UserId {
-        self.makers(user).last().unwrap_or(user)
-    }
-
     /// A user who is removed from a room loses the bots and webhooks that they made there. A bot that owns
     /// the room stays its owner.
     pub(super) fn send_bots_out(&mut self, effects: &mut Effects, id: RoomId, by: UserId, maker: UserId) {

@@ -1,14 +1,16 @@
 //! Rooms are created, and users become members and stop being members.
 
 use super::{
-    account::Holder,
-    command::Reply,
     effects::{Effects, MemberChange},
+    entities::{
+        room::{Role, Room},
+        user::Reading,
+        user_id::UserId,
+    },
+    reply::Reply,
     rights::RoomKind,
-    room::{self, Role, Room},
     rows,
     state::State,
-    user::{Reading, UserId},
 };
 use crate::{
     disk::RoomId,
@@ -87,15 +89,6 @@ impl State {
         if is_free && self.is_person(user) { Role::Owner } else { Role::Member }
     }
 
-    /// Whether an owner or another person belongs to the room.
-    pub(super) fn is_kept(&self, room: &Room) -> bool {
-        room.members.iter().any(|(id, role)| *role == Role::Owner || self.is_person(*id))
-    }
-
-    fn is_person(&self, user: UserId) -> bool {
-        self.users.get(&user).is_some_and(|user| !matches!(user.account.holder, Holder::Bot { .. }))
-    }
-
     pub(super) fn leave(&mut self, effects: &mut Effects, user: UserId, room_id: RoomId) -> Reply {
         self.hand_over(effects, user, room_id);
         self.publish(effects, room_id, user, EventKind::Left);
@@ -137,7 +130,7 @@ impl State {
         room.members.remove(&user);
         // A mute stays: a user who leaves in order to be heard again comes back muted. So does the pause of a
         // slow room, while it lasts. The pauses of users who left earlier are forgotten now.
-        room::end_pauses(effects, room_id, room);
+        end_pauses(effects, room_id, room);
         self.user_mut(user).rooms.remove(&room_id);
         effects.rows.push(rows::member(room_id, user, None));
         effects.rows.push(rows::reading(user, room_id, None));
@@ -168,4 +161,17 @@ impl State {
             effects.rows.push(rows::muted(room, user, None));
         }
     }
+}
+
+/// Forgets when members of a slow room spoke if they need not wait any more; all of them if the room is no
+/// longer slow.
+pub(super) fn end_pauses(effects: &mut Effects, id: RoomId, room: &mut Room) {
+    let pause_ms = u64::from(room.settings.slow_s) * 1000;
+    room.spoke_ms.retain(|user, spoke_ms| {
+        let waits = pause_ms > 0 && effects.created_at_ms < spoke_ms.saturating_add(pause_ms);
+        if !waits {
+            effects.rows.push(rows::spoke(id, *user, None));
+        }
+        waits
+    });
 }

@@ -1,6 +1,12 @@
 //! Messages as they are stored: the users whom they name, and how later commands change them.
 
-use super::{dedup::Slot, effects::Effects, rights::Permission, rows, state::State, user::UserId};
+use super::{
+    effects::Effects,
+    entities::{dedup::Slot, user_id::UserId},
+    rights::Permission,
+    rows,
+    state::State,
+};
 use crate::{
     disk::RoomId,
     protocol::{

@@ -8,18 +8,22 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::{Account, Session, Until},
-    audit,
-    clock::Clock,
-    command::Lead,
-    dedup::Slot,
-    file::File,
-    hook::Hook,
-    origin::Newest,
-    recent::Recent,
-    room::{Import, Role, Room, Settings},
+    entities::{
+        account::{Account, Session},
+        audit,
+        clock::Clock,
+        dedup::Slot,
+        file::File,
+        hook::Hook,
+        lead::Lead,
+        origin::Newest,
+        recent::Recent,
+        room::{Import, Role, Room, Settings},
+        until::Until,
+        user::{Reading, User},
+        user_id::UserId,
+    },
     state_error::{RowError, StateError},
-    user::{Reading, User, UserId},
 };
 use crate::{
     disk::{RoomId, Row},
@@ -168,7 +172,7 @@ pub(super) fn user(id: UserId, user: &User) -> Row {
 }
 
 pub(super) fn last_seq(id: RoomId, room: &Room) -> Row {
-    row(key(LAST_SEQ, &[id.0]), &(room.last_seq, room.messages, room.open_messages()))
+    row(key(LAST_SEQ, &[id.0]), &(room.last_seq, room.recent.count, room.recent.open_messages()))
 }
 
 pub(super) fn member(room: RoomId, user: UserId, role: Option<Role>) -> Row {

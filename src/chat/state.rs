@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::{
-    audit::Audit,
-    clock::Clock,
-    command::Lead,
-    file::File,
-    hook::Hook,
-    origin::{Origins, Progress},
-    room::Room,
+    entities::{
+        audit::Audit,
+        clock::Clock,
+        file::File,
+        hook::Hook,
+        lead::Lead,
+        origin::{Origins, Progress},
+        room::Room,
+        user::{Reading, User},
+        user_id::UserId,
+    },
     rows::{self, Record},
     state_error::StateError,
-    user::{Reading, User, UserId},
 };
 use crate::{
     disk::{RoomId, Row},
@@ -92,8 +95,8 @@ impl State {
             }
             Record::LastSeq(id, (last_seq, messages, recent)) => {
                 let room = self.stored_room(id)?;
-                (room.last_seq, room.messages) = (last_seq, messages);
-                room.load_recent(recent);
+                (room.last_seq, room.recent.count) = (last_seq, messages);
+                room.recent.load(recent);
             }
             Record::Member(room_id, user_id, role) => {
                 self.stored_room(room_id)?.members.insert(user_id, role);
@@ -135,7 +138,7 @@ impl State {
             Record::LastBackup(at_ms) => self.last_backup_ms = Some(at_ms),
             Record::Lead(lead) => self.lead = Some(lead),
             Record::Servers(servers) => self.servers = Some(servers),
-            Record::Recent(id, messages) => self.stored_room(id)?.load_recent(messages),
+            Record::Recent(id, messages) => self.stored_room(id)?.recent.load(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;
                 self.stored_user(hook.user)?;
@@ -283,6 +286,19 @@ impl State {
     /// The name of the user of that number.
     pub fn name_of(&self, user: UserId) -> Option<&UserName> {
         self.users.get(&user).map(|user| &user.name)
+    }
+
+    pub(super) fn room_mut(&mut self, id: RoomId) -> &mut Room {
+        self.rooms.get_mut(&id).expect("a plan names rooms that exist")
+    }
+
+    pub(super) fn user_mut(&mut self, id: UserId) -> &mut User {
+        self.users.get_mut(&id).expect("a user's number is only given once there is one")
+    }
+
+    /// A user's name; see [`User::name`].
+    pub(super) fn user_name(&self, id: UserId) -> UserName {
+        self.users.get(&id).expect("a user's number is only given once there is one").name.clone()
     }
 
     /// Whose session a token opens.

@@ -6,15 +6,19 @@ use serde::Serialize;
 
 use super::{
     access::no_room,
-    account::Holder,
-    audit,
-    file::{File, no_file},
-    hook::hook_id,
-    recent::Unread,
+    entities::{
+        account::Holder,
+        audit,
+        file::File,
+        hook::hook_id,
+        recent::Unread,
+        room::{Role, Room},
+        user::User,
+        user_id::UserId,
+    },
+    file::no_file,
     rights::Permission,
-    room::{Role, Room},
     state::State,
-    user::{User, UserId},
 };
 use crate::{
     disk::RoomId,

@@ -1,10 +1,14 @@
 //! An operator has made a backup.
 
-use super::{
-    super::{
-        access::Context, audit::Audited, effects::Effects, rights::ClusterPermission, rows, state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    rows,
+    state::State,
 };
 use crate::protocol::{audit::Action, name::UserName, refusal::Refusal};
 

@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Audited,
+        draft::{Asked, Draft, OneOf, Write},
         effects::Effects,
+        entities::audit::Audited,
+        operation::{Checked, Operation},
+        reply::Reply,
         rights::{ClusterPermission, Permission},
         rows,
         state::State,
     },
-    Checked, ClusterBan, ClusterUnban, Operation, Reply,
-    draft::{Asked, Draft, Write},
+    cluster_ban::{ClusterBan, ClusterUnban},
     target::restrict,
 };
 use crate::{
@@ -51,31 +53,37 @@ fn needs(room: Option<&RoomName>) -> ClusterPermission {
 }
 
 impl Write for request::Ban {
+    type Becomes = OneOf<Ban, ClusterBan>;
+
     fn needs(&self) -> ClusterPermission {
         needs(self.room.as_ref())
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Ban { room, username, seconds } = self;
         let seconds = seconds.map(u32::from);
         Ok(match room {
-            Some(room) => Ban { room, username, seconds }.into(),
-            None => ClusterBan { username, seconds }.into(),
-        })
+            Some(room) => OneOf::First(Ban { room, username, seconds }),
+            None => OneOf::Second(ClusterBan { username, seconds }),
+        }
+        .into())
     }
 }
 
 impl Write for request::Unban {
+    type Becomes = OneOf<Unban, ClusterUnban>;
+
     fn needs(&self) -> ClusterPermission {
         needs(self.room.as_ref())
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Unban { room, username } = self;
         Ok(match room {
-            Some(room) => Unban { room, username }.into(),
-            None => ClusterUnban { username }.into(),
-        })
+            Some(room) => OneOf::First(Unban { room, username }),
+            None => OneOf::Second(ClusterUnban { username }),
+        }
+        .into())
     }
 }
 

@@ -1,16 +1,14 @@
 //! A user blocks direct messages of another user, or ends that.
 
-use super::{
-    super::{
-        access::Context,
-        account::no_user,
-        effects::Effects,
-        room::other_of_two,
-        rows,
-        state::State,
-        user::{BLOCKED_MAX, UserId},
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    account::no_user,
+    effects::Effects,
+    entities::{room::other_of_two, user::BLOCKED_MAX, user_id::UserId},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rows,
+    state::State,
 };
 use crate::protocol::{
     name::{RoomName, UserName},

@@ -5,17 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        audit::Audited,
-        draft::{Asked, Draft, Write},
-        effects::Effects,
-        rights::ClusterPermission,
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    rows,
+    state::State,
 };
 use crate::protocol::{
     audit::Action,
@@ -35,11 +34,13 @@ pub struct ChangeServers {
 }
 
 impl Write for request::ChangeServers {
+    type Becomes = ChangeServers;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::ManageServers
     }
 
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         (asked.would_live)(&self.change)?;
         let configured = if asked.servers.version == 0 { asked.servers.to_vec() } else { Vec::new() };
         Ok(ChangeServers { change: self.change, configured }.into())

@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        account::{Account, Holder, no_account},
-        audit::Audited,
+        account::no_account,
+        draft::{Asked, Draft, Write},
         effects::{Effects, SessionFilter},
+        entities::{
+            account::{Account, Holder},
+            audit::Audited,
+            user_id::UserId,
+        },
+        operation::{Checked, Operation},
+        reply::Reply,
         rights::ClusterPermission,
+        secret::Secret,
         state::State,
-        user::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Secret, Write},
     session::own_session,
 };
 use crate::{
@@ -31,11 +36,13 @@ pub struct CloseAccount {
 }
 
 impl Write for request::CloseAccount {
+    type Becomes = CloseAccount;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::KeepAccount
     }
 
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let (verifier, password_rev) = asked.own_password();
         let secret = Secret::Own { password: self.password, verifier, new: None };
         Ok(Draft::with(CloseAccount { password_rev }, secret))

@@ -2,16 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        account::{Until, no_account},
-        audit::Audited,
-        effects::{Effects, SessionFilter},
-        rights::ClusterPermission,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    account::no_account,
+    effects::{Effects, SessionFilter},
+    entities::{audit::Audited, until::Until},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    state::State,
 };
 use crate::protocol::{audit::Action, name::UserName, refusal::Refusal};
 

@@ -2,17 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
+use super::super::{
+    access::Context,
+    draft::{Asked, Draft, Write},
+    effects::{Effects, SessionFilter},
+    entities::{
         account::{Holder, Session},
-        effects::{Effects, SessionFilter},
-        rights::ClusterPermission,
-        state::State,
-        user::{User, UserId},
+        user::User,
+        user_id::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    secret::{Made, Secret},
+    state::State,
 };
 use crate::protocol::{
     credential::TokenHash,
@@ -33,11 +36,13 @@ pub struct CreateBot {
 }
 
 impl Write for request::CreateBot {
+    type Becomes = CreateBot;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::MakeBot
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         Ok(Draft::with(CreateBot { username: self.username, token: TokenHash::undrawn() }, Secret::Draw))
     }
 }

@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -35,7 +40,9 @@ pub struct Plan {
 }
 
 impl Write for request::Delete {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Delete;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Delete { room, seq } = self;
         Ok(Delete { room, seq: seq.get() }.into())
     }

@@ -1,16 +1,15 @@
 //! A room is deleted, with everything in it.
 
-use super::{
-    super::{
-        access::Context,
-        audit::Audited,
-        effects::{DeletedRoom, Effects, Invitation, MemberChange},
-        rights::Permission,
-        room::Room,
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::{DeletedRoom, Effects, Invitation, MemberChange},
+    entities::{audit::Audited, room::Room},
+    operation::{Checked, Operation},
+    recent::forget_recent,
+    reply::Reply,
+    rights::Permission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -49,7 +48,7 @@ impl Operation for DeleteRoom {
         let creator = state.user_mut(room.creator);
         creator.rooms_created = creator.rooms_created.saturating_sub(1);
         effects.rows.push(rows::user(room.creator, creator));
-        room.forget_recent(effects, id, u64::MAX);
+        forget_recent(effects, id, &mut room, u64::MAX);
         effects.rows.extend(rows::no_room(id));
         if room.last_seq >= room.first_seq() {
             effects.expired.push((id, room.last_seq + 1));

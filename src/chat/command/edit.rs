@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, effects::Effects, rights::Permission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -36,7 +40,9 @@ pub struct Plan {
 }
 
 impl Write for request::Edit {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Edit;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Edit { room, seq, body } = self;
         Ok(Edit { room, seq: seq.get(), body: body.into() }.into())
     }

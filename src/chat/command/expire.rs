@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, effects::Effects, rights::ClusterPermission, rows, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    operation::{Checked, Operation},
+    recent::forget_recent,
+    reply::Reply,
+    rights::ClusterPermission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -62,7 +68,7 @@ impl Operation for Expire {
         let (id, room) = (self.room, state.room_mut(self.room));
         room.settings.first_seq = before_seq;
         effects.rows.push(rows::settings(id, &room.settings));
-        room.forget_recent(effects, id, before_seq);
+        forget_recent(effects, id, room, before_seq);
         effects.expired.push((id, before_seq));
         state.hide_expired(effects, id, before_seq);
         Reply::Nothing

@@ -1,15 +1,14 @@
 //! A file is deleted.
 
-use super::{
-    super::{
-        access::Context,
-        audit::{Audited, AuditedRoom},
-        effects::Effects,
-        file::no_file,
-        rights::Permission,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    entities::audit::{Audited, AuditedRoom},
+    file::no_file,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::protocol::{
     audit::Action,

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, effects::Effects, rights::ClusterPermission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    state::State,
 };
 use crate::protocol::{name::UserName, refusal::Refusal};
 

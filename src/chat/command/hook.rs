@@ -5,17 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::{Context, banned_from_cluster},
-        audit::Audited,
+        draft::{Asked, Draft, Write},
         effects::Effects,
-        hook::Hook,
+        entities::{audit::Audited, hook::Hook, room::Role, user_id::UserId},
+        operation::{Checked, Operation},
+        reply::Reply,
         rights::{ClusterPermission, Permission, RoomRole},
-        room::Role,
         rows,
+        secret::{Made, Secret},
         state::State,
-        user::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
     say::{Digests, Sending},
 };
 use crate::{
@@ -73,14 +72,18 @@ pub struct Plan {
 }
 
 impl Write for request::CreateHook {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = CreateHook;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::CreateHook { room, username } = self;
         Ok(Draft::with(CreateHook { room, username, token: TokenHash::undrawn() }, Secret::Draw))
     }
 }
 
 impl Write for request::DeleteHook {
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = DeleteHook;
+
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::DeleteHook { room, hook_id } = self;
         let token = asked.state.hook_of_id(hook_id);
         let no_hook = || Refusal::new(Code::NotFound, format!("{room} has no webhook of that id"));
@@ -90,11 +93,13 @@ impl Write for request::DeleteHook {
 }
 
 impl Write for request::HookPost {
+    type Becomes = HookPost;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::PostByHook
     }
 
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::HookPost { token, body, display_name, client_msg_id, repeat_id } = self;
         // A message with a `client_msg_id` needs no `repeat_id`.
         let repeat_id = repeat_id.filter(|_| client_msg_id.is_none()).map(String::from);

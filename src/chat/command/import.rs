@@ -2,20 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::{Context, no_room, reserved_room},
+use super::super::{
+    access::{Context, no_room, reserved_room},
+    draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{
         audit::Audited,
         dedup::{Digest, Slot},
-        effects::Effects,
-        rights::ClusterPermission,
-        room::{self, Role, Room, end_pauses},
-        rows,
-        state::State,
-        user::UserId,
+        room::{self, Role, Room},
+        user_id::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Write},
+    membership::end_pauses,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -56,11 +58,13 @@ pub struct Plan {
 }
 
 impl Write for request::Import {
+    type Becomes = Import;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::Import
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Import { room, first_seq, events } = self;
         let events = events.into_iter().map(|event| event.event).collect();
         Ok(Import { room, first_seq: first_seq.get(), events }.into())
@@ -68,11 +72,13 @@ impl Write for request::Import {
 }
 
 impl Write for request::ImportRoom {
+    type Becomes = ImportRoom;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::Import
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::ImportRoom { room, info } = self;
         Ok(ImportRoom { room, info: Box::new(ImportedRoom::from(*info)) }.into())
     }

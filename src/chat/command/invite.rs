@@ -2,18 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        effects::{Effects, Invitation},
-        rights::{Permission, RoomRole},
-        room::full,
-        rows,
-        state::State,
-        user::UserId,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::{Effects, Invitation},
+    entities::{room::full, user_id::UserId},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::{Permission, RoomRole},
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -42,7 +40,9 @@ pub struct Invite {
 }
 
 impl Write for request::Invite {
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Invite;
+
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Invite { room, username } = self;
         let is_here = (asked.is_online)(&username);
         Ok(Invite { room, username, is_here }.into())

@@ -2,18 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::{Context, forbidden, no_room, reserved_room},
-        effects::Effects,
-        rights::{Permission, RoomRole},
+use super::super::{
+    access::{Context, forbidden, no_room, reserved_room},
+    draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{
         room::{Role, other_of_two},
-        rows,
-        state::State,
-        user::UserId,
+        user_id::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::{Permission, RoomRole},
+    rows,
+    secret::{Made, Secret},
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -62,7 +64,9 @@ pub enum Plan {
 }
 
 impl Write for request::CreateJoin {
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Join;
+
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let resumes = self.resumes();
         let request::CreateJoin { room, private, password, .. } = self;
         let new = NewRoom { private, password: None };

@@ -1,8 +1,13 @@
 //! A member is removed from a room.
 
-use super::{
-    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::{
     disk::RoomId,

@@ -1,8 +1,12 @@
 //! A member leaves a room.
 
-use super::{
-    super::{access::Context, effects::Effects, rights::Permission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::{
     disk::RoomId,

@@ -2,16 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        effects::{Effects, ReadUpTo},
-        rights::Permission,
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::{Effects, ReadUpTo},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -31,7 +30,9 @@ pub struct MarkRead {
 }
 
 impl Write for request::MarkRead {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = MarkRead;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::MarkRead { room, seq } = self;
         Ok(MarkRead { room, seq: seq.get() }.into())
     }

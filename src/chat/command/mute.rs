@@ -4,10 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        access::Context, audit::Audited, effects::Effects, rights::Permission, room::Role, rows, state::State,
+        access::Context,
+        draft::{Asked, Draft, Write},
+        effects::Effects,
+        entities::{audit::Audited, room::Role},
+        operation::{Checked, Operation},
+        reply::Reply,
+        rights::Permission,
+        rows,
+        state::State,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Write},
     target::restrict,
 };
 use crate::{
@@ -36,7 +42,9 @@ pub struct Mute {
 }
 
 impl Write for request::Mute {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Mute;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Mute { room, username, seconds } = self;
         Ok(Mute { room, username, seconds: seconds.map(u32::from) }.into())
     }

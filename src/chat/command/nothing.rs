@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, effects::Effects, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    effects::Effects,
+    operation::{Checked, Operation},
+    reply::Reply,
+    state::State,
 };
 use crate::protocol::{name::UserName, refusal::Refusal};
 

@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        account::{Holder, Session, no_account},
-        audit::Audited,
+        account::no_account,
+        draft::{Asked, Draft, Write},
         effects::{Effects, SessionFilter},
+        entities::{
+            account::{Holder, Session},
+            audit::Audited,
+            user_id::UserId,
+        },
+        operation::{Checked, Operation},
+        reply::Reply,
         rights::ClusterPermission,
+        secret::{Made, Secret},
         state::State,
-        user::UserId,
     },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
     session::own_session,
 };
 use crate::protocol::{
@@ -47,11 +52,13 @@ pub struct SetPassword {
 }
 
 impl Write for request::ChangePassword {
+    type Becomes = ChangePassword;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::KeepAccount
     }
 
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::ChangePassword { old: password, new } = self;
         let (verifier, password_rev) = asked.own_password();
         let secret = Secret::Own { password, verifier, new: Some(new.into()) };
@@ -61,11 +68,13 @@ impl Write for request::ChangePassword {
 }
 
 impl Write for request::SetPassword {
+    type Becomes = SetPassword;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::Administer
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::SetPassword { username, password } = self;
         Ok(Draft::with(SetPassword { username, password: Verifier::unmade() }, Secret::Set(password.into())))
     }

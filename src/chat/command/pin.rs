@@ -2,17 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        audit::{Audited, AuditedRoom},
-        effects::Effects,
-        rights::{Permission, RoomKind},
-        room::{PINS_MAX, Room},
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{
+        audit::{Audited, AuditedRoom},
+        room::{PINS_MAX, Room},
+    },
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::{Permission, RoomKind},
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -39,13 +40,17 @@ pub struct Unpin {
 }
 
 impl Write for request::Pin {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Pin;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         Ok(Pin { room: self.room, seq: self.seq.get() }.into())
     }
 }
 
 impl Write for request::Unpin {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Unpin;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         Ok(Unpin { room: self.room, seq: self.seq.get() }.into())
     }
 }

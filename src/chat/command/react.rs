@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, effects::Effects, rights::Permission, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -37,7 +41,9 @@ pub struct React {
 }
 
 impl Write for request::React {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = React;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::React { room, seq, emoji, remove } = self;
         Ok(React { room, seq: seq.get(), emoji: emoji::fold(emoji.as_str()), remove }.into())
     }

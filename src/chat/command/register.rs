@@ -2,18 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        account::Holder,
-        audit::Audited,
-        effects::{Effects, SessionFilter},
-        entry::Authority,
-        rights::ClusterPermission,
-        state::State,
-    },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
+use super::super::{
+    access::Context,
+    authority::Authority,
+    draft::{Asked, Draft, Write},
+    effects::{Effects, SessionFilter},
+    entities::{account::Holder, audit::Audited},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    secret::{Made, Secret},
+    state::State,
 };
 use crate::protocol::{audit::Action, credential::Verifier, name::UserName, refusal::Refusal, request};
 
@@ -32,11 +31,13 @@ fn needs(admin: bool) -> ClusterPermission {
 }
 
 impl Write for request::Register {
+    type Becomes = Register;
+
     fn needs(&self) -> ClusterPermission {
         needs(self.admin)
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Register { username, password, admin } = self;
         let command = Register { password: Verifier::unmade(), admin };
         Ok(Draft { named: Some(username), ..Draft::with(command, Secret::Set(password.into())) })

@@ -1,16 +1,14 @@
 //! A room gets another name.
 
-use super::{
-    super::{
-        access::{Context, reserved_room},
-        audit::Audited,
-        effects::Effects,
-        rights::Permission,
-        room::OLD_NAMES_MAX,
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::{Context, reserved_room},
+    effects::Effects,
+    entities::{audit::Audited, room::OLD_NAMES_MAX},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,

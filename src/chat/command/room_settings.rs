@@ -2,18 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        audit::Audited,
-        effects::Effects,
-        rights::Permission,
-        room::{Room, end_pauses},
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
-    draft::{Asked, Draft, Made, Secret, Write},
+use super::super::{
+    access::Context,
+    draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{audit::Audited, room::Room},
+    membership::end_pauses,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    rows,
+    secret::{Made, Secret},
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -45,14 +45,18 @@ pub struct RoomPassword {
 }
 
 impl Write for request::ChangeSettings {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = RoomSettings;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let changes = self.settings();
         Ok(RoomSettings { room: self.room, changes }.into())
     }
 }
 
 impl Write for request::RoomPassword {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = RoomPassword;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::RoomPassword { room, password } = self;
         Ok(match password {
             Some(password) => {

@@ -2,20 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::{Context, no_room},
-        account::no_user,
-        dedup::{Digest, Slot},
-        effects::Effects,
-        rights::Permission,
-        room::{Room, room_of},
-        rows,
-        state::State,
-        user::UserId,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::{Context, no_room},
+    account::no_user,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{
+        dedup::{Digest, Slot},
+        room::{Room, room_of},
+        user_id::UserId,
+    },
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -26,8 +27,7 @@ use crate::{
         file::FileId,
         name::{RoomName, UserName},
         refusal::{Code, Refusal},
-        request,
-        request::Destination,
+        request::{self, Destination},
     },
 };
 
@@ -62,7 +62,9 @@ enum Place {
 }
 
 impl Write for request::Chat {
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Say;
+
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::Chat { to, body, client_msg_id, reply_to, file_id, .. } = self;
         let client_msg_id = client_msg_id.map_or_else(|| asked.own_msg_id(), String::from);
         let reply_to = reply_to.map(Seq::get);

@@ -2,18 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::{Context, banned_from_cluster, reserved},
+use super::super::{
+    access::{Context, banned_from_cluster, reserved},
+    authority::Authority,
+    effects::{Effects, SessionFilter},
+    entities::{
         account::{Holder, SESSIONS_MAX, Session, oldest},
-        effects::{Effects, SessionFilter},
-        entry::Authority,
-        rights::{ClusterPermission, ClusterRole},
-        rows,
-        state::State,
-        user::UserId,
+        user_id::UserId,
     },
-    Checked, Operation, Reply,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::{ClusterPermission, ClusterRole},
+    rows,
+    state::State,
 };
 use crate::protocol::{
     credential::{TokenHash, Verifier},

@@ -1,11 +1,14 @@
 //! An account becomes an administrator's, or stops being one.
 
-use super::{
-    super::{
-        access::Context, account::no_account, audit::Audited, effects::Effects, rights::ClusterPermission,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
+    account::no_account,
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    state::State,
 };
 use crate::protocol::{audit::Action, name::UserName, refusal::Refusal};
 

@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{
         access::Context,
-        audit::Audited,
+        draft::{Asked, Draft, OneOf, Write},
         effects::Effects,
+        entities::{audit::Audited, room::Role},
+        operation::{Checked, Operation},
+        reply::Reply,
         rights::{Permission, RoomRole},
-        room::Role,
         state::State,
     },
-    Checked, Mute, Operation, Reply,
-    draft::{Asked, Draft, Write},
+    Mute,
 };
 use crate::{
     disk::RoomId,
@@ -35,12 +36,15 @@ pub struct SetRole {
 }
 
 impl Write for request::SetRole {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = OneOf<SetRole, Mute>;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::SetRole { room, username, role } = self;
         Ok(match role.role() {
-            Some(role) => SetRole { room, username, role }.into(),
-            None => Mute { room, username, seconds: None }.into(),
-        })
+            Some(role) => OneOf::First(SetRole { room, username, role }),
+            None => OneOf::Second(Mute { room, username, seconds: None }),
+        }
+        .into())
     }
 }
 

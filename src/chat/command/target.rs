@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    super::{
-        access::Context,
-        account::Until,
-        effects::Effects,
-        rights::{Access, Permission, RoomRole},
+use super::super::{
+    access::Context,
+    effects::Effects,
+    entities::{
         room::{Room, full, is_full, over},
-        state::State,
-        user::UserId,
+        until::Until,
+        user_id::UserId,
     },
-    Checked,
+    operation::Checked,
+    rights::{Access, Permission, RoomRole},
+    state::State,
 };
 use crate::{
     disk::{RoomId, Row},

@@ -2,10 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{access::Context, audit::Audited, effects::Effects, rights::Permission, rows, state::State},
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::audit::Audited,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::Permission,
+    rows,
+    state::State,
 };
 use crate::{
     disk::RoomId,
@@ -27,7 +33,9 @@ pub struct Topic {
 }
 
 impl Write for request::SetTopic {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = Topic;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::SetTopic { room, topic } = self;
         Ok(Topic { room, topic: topic.into() }.into())
     }

@@ -2,12 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context, audit::Audited, effects::Effects, rights::ClusterPermission, rows, state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::audit::Audited,
+    entities::lead::Lead,
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::ClusterPermission,
+    rows,
+    state::State,
 };
 use crate::protocol::{
     audit::Action,
@@ -15,14 +20,6 @@ use crate::protocol::{
     refusal::Refusal,
     request::{self, LEADS_S},
 };
-
-/// A server leads, whatever its place in the ring, while it is fit to; until it is too late for that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lead {
-    pub server_id: ServerId,
-    /// The end of it, milliseconds since the Unix epoch.
-    pub until_ms: u64,
-}
 
 /// See [`request::TransferLeader`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +29,13 @@ pub struct TransferLeader {
 }
 
 impl Write for request::TransferLeader {
+    type Becomes = TransferLeader;
+
     fn needs(&self) -> ClusterPermission {
         ClusterPermission::Operate
     }
 
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::TransferLeader { server_id, seconds } = self;
         Ok(TransferLeader { server_id, seconds: seconds.map_or(LEADS_S, u32::from) }.into())
     }

@@ -4,18 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{
-        access::Context,
-        effects::Effects,
-        file::File,
-        rights::{ClusterPermission, Permission},
-        room::room_of,
-        rows,
-        state::State,
-    },
-    Checked, Operation, Reply,
+use super::super::{
+    access::Context,
     draft::{Asked, Draft, Write},
+    effects::Effects,
+    entities::{file::File, room::room_of},
+    operation::{Checked, Operation},
+    reply::Reply,
+    rights::{ClusterPermission, Permission},
+    rows,
+    state::State,
 };
 use crate::{
     disk::{ChunkRow, RoomId},
@@ -73,7 +71,9 @@ pub struct GiveUpUpload {
 }
 
 impl Write for request::FileBegin {
-    fn draft(self, asked: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = FileBegin;
+
+    fn draft(self, asked: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::FileBegin { to, name, size, content_type } = self;
         let content_type = content_type.map_or_else(|| OCTET_STREAM.into(), String::from);
         let file = NewFile { name: name.into(), size, content_type };
@@ -83,14 +83,18 @@ impl Write for request::FileBegin {
 }
 
 impl Write for request::FileChunk {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = FileChunk;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::FileChunk { file_id, offset, bytes } = self;
         Ok(FileChunk { file_id, offset, bytes: bytes.into_bytes() }.into())
     }
 }
 
 impl Write for request::FileEnd {
-    fn draft(self, _: &Asked<'_>) -> Result<Draft, Refusal> {
+    type Becomes = FileEnd;
+
+    fn draft(self, _: &Asked<'_>) -> Result<Draft<Self::Becomes>, Refusal> {
         let request::FileEnd { file_id, sha256 } = self;
         Ok(FileEnd { file_id, sha256: sha256.0 }.into())
     }

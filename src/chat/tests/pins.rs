@@ -5,7 +5,7 @@ use crate::{
     chat::{
         Command, Reply,
         command::{Import, Join, Pin, Say, Unpin},
-        room::PINS_MAX,
+        entities::room::PINS_MAX,
     },
     protocol::{
         event::EventKind,

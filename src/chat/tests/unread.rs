@@ -6,7 +6,7 @@ use crate::{
     chat::{
         Authority, Command, Reply,
         command::{Delete, DeleteRoom, Edit, Expire, Join, RoomSettings, Say},
-        recent::COUNTED_MAX,
+        entities::recent::COUNTED_MAX,
         rows,
     },
     disk::RoomId,

@@ -6,7 +6,7 @@ use crate::{
     chat::{
         Authority, Command, Effects, Ended, MemberChange, Published, Reply, Room,
         effects::{DeletedRoom, Invitation, ReadUpTo},
-        hook::hook_id,
+        entities::hook::hook_id,
     },
     fanout::{ConnId, Instruction, Join},
     protocol::{

@@ -11,10 +11,9 @@
 
 use crate::{
     chat::{
-        Authority, Command, Proposal,
-        account::Account,
-        command::{self},
-        draft::{Made, Secret},
+        Authority, Command, Proposal, command,
+        entities::account::Account,
+        secret::{Made, Secret},
     },
     fanout::ConnId,
     protocol::{

@@ -16,7 +16,11 @@
 //! not final.
 
 use crate::{
-    chat::{Authority, Command, Proposal, command, command::Nothing, must_log_in},
+    chat::{
+        Authority, Command, Proposal,
+        command::{self, Nothing},
+        must_log_in,
+    },
     fanout::ConnId,
     protocol::{
         checked::ClientMsgId,

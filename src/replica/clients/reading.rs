@@ -34,8 +34,7 @@ use super::{
     Clients,
     env::Env,
     presence,
-    reads::Known,
-    reads::Waiting,
+    reads::{Known, Waiting},
 };
 
 /// The cost of looking at a room or a user in a list, as the bytes of an answer that take about the same

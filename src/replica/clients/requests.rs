@@ -1,7 +1,7 @@
 //! What a client's request leads to: a refusal, a login, a read, or a write.
 
 use crate::{
-    chat::{Authority, draft::permission_of_request, must_log_in, rights::ClusterRole},
+    chat::{Authority, must_log_in, requests::permission_of_request, rights::ClusterRole},
     config::AuthMode,
     disk::RoomId,
     fanout::{ConnId, Instruction},

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use crate::{
     chat::{
         Authority, Command, Proposal, command,
-        draft::{Asked, Draft, draft_of},
+        draft::{Asked, Draft},
+        requests::draft_of,
         rights::{ClusterPermission, ClusterRole},
     },
     config::Followers,
@@ -101,7 +102,12 @@ impl Clients {
     }
 
     /// The proposal for a request, and what it lacks.
-    fn draft(&mut self, env: &Env<'_>, conn: ConnId, request: Request) -> Option<Result<Draft, Refusal>> {
+    fn draft(
+        &mut self,
+        env: &Env<'_>,
+        conn: ConnId,
+        request: Request,
+    ) -> Option<Result<Draft<Command>, Refusal>> {
         let user = self.connections.get_mut(conn)?.user.clone();
         let origin = env.server.origin(env.proposals.next_seq());
         let is_online = |user: &UserName| self.presence.state(&user.key()) != PresenceState::Offline;

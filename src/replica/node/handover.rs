@@ -3,7 +3,7 @@
 //! Raft, section 3.10 of the thesis, "leadership transfer". A leader that sees a living server above it,
 //! replicating and nearly caught up, waits until that has been so for a while (`successor`) and then
 //! transfers. A server that takes no part in elections is not asked to lead. A leader with damaged data hands
-//! over to any server that is fit. A server that an operator wants to lead (`chat::command::Lead`) comes
+//! over to any server that is fit. A server that an operator wants to lead (`chat::entities::lead`) comes
 //! before the highest, as long as that is wanted.
 
 use super::{

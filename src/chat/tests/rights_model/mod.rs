@@ -10,11 +10,11 @@ mod model;
 
 use std::collections::BTreeSet;
 
-use self::{
+use super::World;
+use super::rights_model::{
     chance::{ALL_USERS, Times, random_entry},
     model::{MEvent, Model, Outcome},
 };
-use super::World;
 use crate::{
     chance::Chance,
     chat::{

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::state_error::StateError;
+use super::super::state_error::StateError;
 use crate::{
     disk::RoomId,
     protocol::{export::Imported, file::FileId, limits::DEDUP_PER_USER, name::RoomKey},
@@ -21,7 +21,7 @@ use crate::{
 
 /// The first 128 bits of a SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Digest([u8; 16]);
+pub struct Digest([u8; 16]);
 
 impl Digest {
     /// Of a `client_msg_id`.
@@ -65,7 +65,7 @@ impl Digest {
 
 /// One message: its id, its content and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Slot {
+pub struct Slot {
     /// Its `client_msg_id`.
     pub id: Digest,
     /// Room, body and `reply_to`.
@@ -81,7 +81,7 @@ pub(super) struct Slot {
 
 /// The last messages of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Sent {
+pub struct Sent {
     slots: Vec<Slot>,
     places: BTreeMap<Digest, usize>,
     /// The slot that the next message takes: the oldest, once all are in use.

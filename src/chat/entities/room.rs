@@ -1,23 +1,24 @@
 //! Rooms: their settings and their members.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::Until, dedup::Digest, effects::Effects, recent::Recent, rights::RoomKind, rows, user::UserId,
+    super::rights::RoomKind,
+    dedup::Digest,
+    recent::{RecentMessages, Unread},
+    until::Until,
+    user_id::UserId,
 };
 pub use crate::protocol::moderation::Role;
-use crate::{
-    disk::RoomId,
-    protocol::{
-        credential::Verifier,
-        event::{Event, EventKind},
-        moderation::Retention,
-        name::{RoomName, UserName},
-        refusal::{Code, Refusal},
-        request::Destination,
-    },
+use crate::protocol::{
+    credential::Verifier,
+    event::{Event, EventKind},
+    moderation::Retention,
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+    request::Destination,
 };
 
 /// Pinned messages that a room may have.
@@ -50,12 +51,12 @@ pub struct Settings {
     pub first_seq: u64,
     /// Messages that were pinned, the newest pin last. It may hold messages that the room has forgotten;
     /// [`Room::pins`] leaves them out.
-    pub(super) pins: Vec<PinnedMessage>,
+    pub(in crate::chat) pins: Vec<PinnedMessage>,
 }
 
 /// What a room remembers of its import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Import {
+pub(in crate::chat) struct Import {
     /// Whether an import has made the room and it has had no members since.
     pub unopened: bool,
     /// The place of the first event of the last batch.
@@ -69,37 +70,35 @@ pub struct Room {
     /// Its name, in the case in which it was given.
     pub name: RoomName,
     /// The names that it had before, the last one at the end: at most [`OLD_NAMES_MAX`].
-    pub(super) old_names: Vec<RoomName>,
+    pub(in crate::chat) old_names: Vec<RoomName>,
     /// The user among whose created rooms it counts.
-    pub(super) creator: UserId,
+    pub(in crate::chat) creator: UserId,
     /// Whether only invited users may see it.
     pub private: bool,
     /// What it is about; empty if no topic was set.
     pub topic: String,
     pub last_seq: u64,
-    /// How many messages it has had.
-    pub(super) messages: u64,
-    /// The newest of them that are not deleted, in order.
-    pub(super) recent: VecDeque<Recent>,
+    /// Its newest messages, and how many it has had.
+    pub(in crate::chat) recent: RecentMessages,
     /// The rest of what it is set to.
     pub settings: Settings,
     /// The members and their roles.
-    pub(super) members: BTreeMap<UserId, Role>,
+    pub(in crate::chat) members: BTreeMap<UserId, Role>,
     /// Which of them may not write.
-    pub(super) muted: BTreeMap<UserId, Until>,
+    pub(in crate::chat) muted: BTreeMap<UserId, Until>,
     /// Who may enter it though it is private, and who invited them; `None` for invitations of the first
     /// versions.
-    pub(super) invited: BTreeMap<UserId, Option<UserId>>,
+    pub(in crate::chat) invited: BTreeMap<UserId, Option<UserId>>,
     /// The banned users.
-    pub(super) banned: BTreeMap<UserId, Until>,
+    pub(in crate::chat) banned: BTreeMap<UserId, Until>,
     /// When members last spoke, milliseconds since the Unix epoch; empty if the room is not slow.
-    pub(super) spoke_ms: BTreeMap<UserId, u64>,
-    pub(super) import: Option<Import>,
+    pub(in crate::chat) spoke_ms: BTreeMap<UserId, u64>,
+    pub(in crate::chat) import: Option<Import>,
 }
 
 impl Room {
     /// A room without events and members.
-    pub(super) fn new(name: RoomName, private: bool, creator: UserId) -> Self {
+    pub(in crate::chat) fn new(name: RoomName, private: bool, creator: UserId) -> Self {
         Room {
             name,
             old_names: Vec::new(),
@@ -107,8 +106,7 @@ impl Room {
             private,
             topic: String::new(),
             last_seq: 0,
-            messages: 0,
-            recent: VecDeque::new(),
+            recent: RecentMessages::default(),
             settings: Settings { first_seq: 1, ..Settings::default() },
             members: BTreeMap::new(),
             muted: BTreeMap::new(),
@@ -133,6 +131,11 @@ impl Room {
         self.settings.first_seq
     }
 
+    /// The unread messages of `user`, who has read up to `last_read`.
+    pub(in crate::chat) fn unread(&self, user: UserId, last_read: u64) -> Unread {
+        self.recent.unread(user, last_read.max(self.first_seq().saturating_sub(1)))
+    }
+
     /// The pinned messages, the newest pin first.
     pub fn pins(&self) -> impl Iterator<Item = &PinnedMessage> {
         self.settings.pins.iter().rev().filter(|pinned| pinned.seq >= self.first_seq())
@@ -140,7 +143,7 @@ impl Room {
 
     /// Takes over what its newest event says about pinned messages; whether something changed. Imported
     /// events count, too, so pins move from one cluster to another with the events.
-    pub(super) fn note_pin(&mut self, event: &Event) -> bool {
+    pub(in crate::chat) fn note_pin(&mut self, event: &Event) -> bool {
         let first_seq = self.first_seq();
         let pins = &mut self.settings.pins;
         match event.kind {
@@ -170,13 +173,13 @@ impl Room {
     }
 
     /// Whether a user may not write at `now_ms`.
-    pub(super) fn is_muted(&self, user: UserId, now_ms: u64) -> bool {
+    pub(in crate::chat) fn is_muted(&self, user: UserId, now_ms: u64) -> bool {
         self.muted.get(&user).is_some_and(|until| until.lasts(now_ms))
     }
 
     /// The word for a member's role at `now_ms`, as people are told it; `None` for a user who is not a
     /// member.
-    pub(super) fn role_word(&self, user: UserId, now_ms: u64) -> Option<&'static str> {
+    pub(in crate::chat) fn role_word(&self, user: UserId, now_ms: u64) -> Option<&'static str> {
         let role = self.members.get(&user)?;
         let is_muted = *role == Role::Member && self.is_muted(user, now_ms);
         Some(if is_muted { "muted" } else { role.as_str() })
@@ -185,7 +188,7 @@ impl Room {
 
 /// Whether a list has no place for `user`. Entries whose time is over do not count, and a user who is in the
 /// list needs no new place.
-pub(super) fn is_full(
+pub(in crate::chat) fn is_full(
     list: &BTreeMap<UserId, Until>,
     user: Option<UserId>,
     now_ms: u64,
@@ -196,31 +199,21 @@ pub(super) fn is_full(
 }
 
 /// The refusal of a full list.
-pub(super) fn full(what: &str, room: &Room) -> Refusal {
+pub(in crate::chat) fn full(what: &str, room: &Room) -> Refusal {
     Refusal::new(Code::Forbidden, format!("{} has as many {what} as a room may have", room.name))
 }
 
 /// The users of a list whose time is over.
-pub(super) fn over(list: &BTreeMap<UserId, Until>, now_ms: u64) -> impl Iterator<Item = UserId> + use<> {
+pub(in crate::chat) fn over(
+    list: &BTreeMap<UserId, Until>,
+    now_ms: u64,
+) -> impl Iterator<Item = UserId> + use<> {
     let over = list.iter().filter(|(_, until)| !until.lasts(now_ms)).map(|(id, _)| *id);
     over.collect::<Vec<_>>().into_iter()
 }
 
-/// Forgets when members of a slow room spoke if they need not wait any more; all of them if the room is no
-/// longer slow.
-pub(super) fn end_pauses(effects: &mut Effects, id: RoomId, room: &mut Room) {
-    let pause_ms = u64::from(room.settings.slow_s) * 1000;
-    room.spoke_ms.retain(|user, spoke_ms| {
-        let waits = pause_ms > 0 && effects.created_at_ms < spoke_ms.saturating_add(pause_ms);
-        if !waits {
-            effects.rows.push(rows::spoke(id, *user, None));
-        }
-        waits
-    });
-}
-
 /// The other user of the direct conversation `room`; `None` if it is not one of `user`'s.
-pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName> {
+pub(in crate::chat) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName> {
     let (one, other) = room.direct_pair()?;
     if one.key() == user.key() {
         return Some(other);
@@ -229,7 +222,7 @@ pub(super) fn other_of_two(user: &UserName, room: &RoomName) -> Option<UserName>
 }
 
 /// The room that `user` means, and the other user if it is a direct conversation.
-pub(super) fn room_of(user: &UserName, to: &Destination) -> (RoomName, Option<UserName>) {
+pub(in crate::chat) fn room_of(user: &UserName, to: &Destination) -> (RoomName, Option<UserName>) {
     match to {
         Destination::Room(room) => (room.clone(), other_of_two(user, room)),
         Destination::User(with) => (RoomName::direct(user, with), Some(with.clone())),

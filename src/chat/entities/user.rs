@@ -7,13 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     account::{Account, Sessions},
     dedup::Sent,
+    user_id::UserId,
 };
 use crate::{disk::RoomId, protocol::name::UserName};
-
-/// A user's number: the log index of the first entry that named them, or the next free number above it if
-/// that entry named several.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct UserId(pub u64);
 
 /// Users whose direct messages one user may refuse.
 pub const BLOCKED_MAX: usize = 1_000;
@@ -45,21 +41,21 @@ pub struct User {
     /// The sessions of the account.
     pub sessions: Sessions,
     /// Whether a user has used this name; else others have only named it.
-    pub(super) is_used: bool,
+    pub(in crate::chat) is_used: bool,
     pub rooms_created: u64,
     /// Rooms they are a member of, and how far they have read in each.
     pub rooms: BTreeMap<RoomId, Reading>,
     /// Bytes of the files that they have uploaded or begun to.
     pub file_bytes: u64,
     /// Users from whom they take no direct messages.
-    pub(super) blocked: BTreeSet<UserId>,
+    pub(in crate::chat) blocked: BTreeSet<UserId>,
     /// Their last messages.
-    pub(super) sent: Sent,
+    pub(in crate::chat) sent: Sent,
 }
 
 impl User {
     /// A user who has done nothing yet.
-    pub(super) fn new(name: UserName) -> Self {
+    pub(in crate::chat) fn new(name: UserName) -> Self {
         User {
             name,
             account: Account::default(),

@@ -9,7 +9,7 @@ use crate::protocol::{
 
 /// The newest timestamp, and the number of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Clock {
+pub struct Clock {
     /// The newest timestamp given to an event or claimed by an accepted command.
     pub lamport: u64,
     /// Messages in all rooms.

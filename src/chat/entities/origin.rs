@@ -5,12 +5,28 @@
 //! repeats and gaps here makes both harmless: a skipped command is sent again by its origin, which
 //! compares its own count with [`Progress`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Origin;
 use crate::protocol::peer::NodeId;
+
+/// Which proposal of which run of which server an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    pub node_id: NodeId,
+    pub boot: u64,
+    /// 1, 2, 3, … within the run, without a hole.
+    pub seq: u64,
+}
+
+/// What logs call the request that it came from.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { node_id, boot, seq } = self;
+        write!(f, "{node_id}-{boot}-{seq}")
+    }
+}
 
 /// How far a run of a server has been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +39,7 @@ pub enum Progress {
 
 /// The newest command of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Newest {
+pub(in crate::chat) struct Newest {
     pub boot: u64,
     /// Its number within the run.
     pub seq: u64,
@@ -31,7 +47,7 @@ pub(super) struct Newest {
 
 /// The newest command of each server that ever proposed one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Origins(BTreeMap<NodeId, Newest>);
+pub(in crate::chat) struct Origins(BTreeMap<NodeId, Newest>);
 
 impl Origins {
     /// Whether the command from `origin` is the next one of its server; if so it is now the newest.
