@@ -1,6 +1,9 @@
 //! Messages as they are stored: the users whom they name, and how later commands change them.
 
+use std::sync::Arc;
+
 use super::{
+    access::Context,
     effects::Effects,
     entities::{dedup::Slot, user_id::UserId},
     rights::Permission,
@@ -46,6 +49,21 @@ impl State {
     }
 }
 
+/// A message whose text is replaced or removed, and the edit that was its newest until then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    pub(super) room: RoomId,
+    pub(super) target: Arc<Event>,
+    last_edit: Option<Arc<Event>>,
+}
+
+impl StoredMessage {
+    /// Of the message that the command is about.
+    pub(super) fn of(context: &Context<'_>, room: RoomId, target: &Arc<Event>) -> StoredMessage {
+        StoredMessage { room, target: Arc::clone(target), last_edit: context.evidence.last_edit.clone() }
+    }
+}
+
 impl Effects {
     /// Changes a stored message by `change`.
     pub(super) fn change_message(&mut self, room: RoomId, target: &Event, change: impl FnOnce(&mut Message)) {
@@ -56,12 +74,13 @@ impl Effects {
         }
     }
 
-    /// Removes the text of an edit that is not the newest any more.
-    pub(super) fn empty_edit(&mut self, room: RoomId, edit: Option<&Event>) {
-        let Some(mut edit) = edit.cloned() else { return };
+    /// Changes a stored message so that its text is another one or none. The text in its last edit goes, too.
+    pub(super) fn replace_text(&mut self, message: &StoredMessage, change: impl FnOnce(&mut Message)) {
+        self.change_message(message.room, &message.target, change);
+        let Some(mut edit) = message.last_edit.as_deref().cloned() else { return };
         if let EventKind::Edited { body, .. } = &mut edit.kind {
             *body = None;
-            self.rewrite(room, &edit);
+            self.rewrite(message.room, &edit);
         }
     }
 }

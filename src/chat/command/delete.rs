@@ -1,7 +1,5 @@
 //! A message is deleted, by its author or by a user who keeps order in the room.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::super::{
@@ -9,34 +7,24 @@ use super::super::{
     draft::{Asked, Draft, Write},
     effects::Effects,
     entities::audit::Audited,
+    message::StoredMessage,
     operation::{Checked, Operation},
     reply::Reply,
     rights::Permission,
     state::State,
 };
-use crate::{
-    disk::RoomId,
-    protocol::{
-        audit::Action,
-        event::{Event, EventKind, Message},
-        name::{RoomName, UserName},
-        refusal::Refusal,
-        request,
-    },
+use crate::protocol::{
+    audit::Action,
+    event::{EventKind, Message},
+    name::{RoomName, UserName},
+    refusal::Refusal,
+    request,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delete {
     pub room: RoomName,
     pub seq: u64,
-}
-
-/// The message, and its newest edit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    room: RoomId,
-    target: Arc<Event>,
-    last_edit: Option<Arc<Event>>,
 }
 
 impl Write for request::Delete {
@@ -49,7 +37,7 @@ impl Write for request::Delete {
 }
 
 impl Operation for Delete {
-    type Plan = Plan;
+    type Plan = StoredMessage;
 
     fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
         let (target, _) = context.evidence.message(&self.room).ok()?;
@@ -62,7 +50,7 @@ impl Operation for Delete {
         Some((&self.room, self.seq))
     }
 
-    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<StoredMessage>, Refusal> {
         // First whether the user may see the room at all: else the refusal would show what is in it.
         state.may(context, Permission::See, &self.room)?;
         let (target, message) = context.evidence.message(&self.room)?;
@@ -72,17 +60,11 @@ impl Operation for Delete {
         if let Some(seq) = message.deleted {
             return Ok(Checked::already(&found.name, seq));
         }
-        let last_edit = context.evidence.last_edit.clone();
-        Ok(Checked::Change(Plan { room, target: Arc::clone(target), last_edit }))
+        Ok(Checked::Change(StoredMessage::of(context, room, target)))
     }
 
-    fn apply(
-        &self,
-        Plan { room, target, last_edit }: Plan,
-        state: &mut State,
-        user: &UserName,
-        effects: &mut Effects,
-    ) -> Reply {
+    fn apply(&self, plan: StoredMessage, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let StoredMessage { room, ref target, .. } = plan;
         let user = state.user_or_new(effects, user);
         let event = state.publish(effects, room, user, EventKind::Deleted { target: target.seq });
         state.note_deletion(effects, room, target.seq);
@@ -90,7 +72,7 @@ impl Operation for Delete {
             EventKind::Message(message) => message.file.as_ref().map(|file| file.file_id),
             _ => None,
         };
-        effects.change_message(room, &target, |message| {
+        effects.replace_text(&plan, |message| {
             *message = Message {
                 client_msg_id: std::mem::take(&mut message.client_msg_id),
                 reply_to: message.reply_to,
@@ -98,7 +80,6 @@ impl Operation for Delete {
                 ..Message::default()
             };
         });
-        effects.empty_edit(room, last_edit.as_deref());
         if let Some(file) = file {
             state.hide_file(effects, file, room, |seq| seq == target.seq);
         }

@@ -1,26 +1,22 @@
 //! An author gives a message another text.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::super::{
     access::Context,
     draft::{Asked, Draft, Write},
     effects::Effects,
+    message::StoredMessage,
     operation::{Checked, Operation},
     reply::Reply,
     rights::Permission,
     state::State,
 };
-use crate::{
-    disk::RoomId,
-    protocol::{
-        event::{Event, EventKind},
-        name::{RoomName, UserName},
-        refusal::{Code, Refusal},
-        request,
-    },
+use crate::protocol::{
+    event::EventKind,
+    name::{RoomName, UserName},
+    refusal::{Code, Refusal},
+    request,
 };
 
 /// Give an own message another text.
@@ -29,14 +25,6 @@ pub struct Edit {
     pub room: RoomName,
     pub seq: u64,
     pub body: String,
-}
-
-/// The message, and the edit that is its newest until now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    room: RoomId,
-    target: Arc<Event>,
-    last_edit: Option<Arc<Event>>,
 }
 
 impl Write for request::Edit {
@@ -49,13 +37,13 @@ impl Write for request::Edit {
 }
 
 impl Operation for Edit {
-    type Plan = Plan;
+    type Plan = StoredMessage;
 
     fn target(&self) -> Option<(&RoomName, u64)> {
         Some((&self.room, self.seq))
     }
 
-    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
+    fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<StoredMessage>, Refusal> {
         let (room, found) = state.may(context, Permission::Edit, &self.room)?;
         let (target, message) = context.evidence.living_message(&self.room)?;
         if target.author.key() != context.user.key() {
@@ -66,28 +54,21 @@ impl Operation for Edit {
         if message.body == self.body {
             return Ok(Checked::already(&found.name, message.edited.unwrap_or(target.seq)));
         }
-        let last_edit = context.evidence.last_edit.clone();
-        Ok(Checked::Change(Plan { room, target: Arc::clone(target), last_edit }))
+        Ok(Checked::Change(StoredMessage::of(context, room, target)))
     }
 
-    fn apply(
-        &self,
-        Plan { room, target, last_edit }: Plan,
-        state: &mut State,
-        user: &UserName,
-        effects: &mut Effects,
-    ) -> Reply {
+    fn apply(&self, plan: StoredMessage, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
+        let StoredMessage { room, ref target, .. } = plan;
         let user = state.user_or_new(effects, user);
         let kind = EventKind::Edited { target: target.seq, body: Some(self.body.clone()) };
         let event = state.publish(effects, room, user, kind);
         let mentions = state.mentioned(effects.created_at_ms, room, user, &self.body);
         state.note_edit(effects, room, target.seq, &mentions);
-        effects.change_message(room, &target, |message| {
+        effects.replace_text(&plan, |message| {
             message.body.clone_from(&self.body);
             message.mentions = mentions;
             message.edited = Some(event.seq);
         });
-        effects.empty_edit(room, last_edit.as_deref());
         Reply::placed(&event)
     }
 }
