@@ -49,19 +49,7 @@ pub(super) fn row(tables: &impl Tables, key: &RowKey) -> Result<Option<RowConten
 
 /// Whether this is what the row was.
 pub(super) fn is_proven(row: &DamagedRow, content: &RowContent) -> bool {
-    let sum = match (&row.key, content) {
-        (RowKey::State(key), RowContent::State(value)) => checksum::state(key, value),
-        (key, content) => {
-            if let Some(raw) = raw_event(row, content) {
-                checksum::event(&raw)
-            } else if let (RowKey::Chunk { file, number }, RowContent::Chunk(bytes)) = (key, content) {
-                checksum::chunk(&RawChunk { file: file.0, number: *number, bytes, crc: row.crc })
-            } else {
-                return false;
-            }
-        }
-    };
-    sum == row.crc
+    RawRow::of(row, content).is_some_and(|raw| raw.checksum() == row.crc)
 }
 
 /// Writes what a row was, unless it was removed or written anew since it was found damaged. Returns the new
@@ -74,17 +62,11 @@ pub(super) fn put<T: TablesMut>(
 ) -> Result<Bounds, StorageError> {
     let mut bounds = bounds.clone();
     count(tables, &mut bounds)?;
-    if kept_crc(tables, &row.key)? != Some(row.crc) {
-        return Ok(bounds);
-    }
     // The totals count the checksums, which stay.
-    match (&row.key, content) {
-        (RowKey::State(key), RowContent::State(value)) => drop(tables.put_state(key, value, row.crc)?),
-        (RowKey::Chunk { file, number }, RowContent::Chunk(bytes)) => {
-            tables.put_chunk(RawChunk { file: file.0, number: *number, bytes, crc: row.crc })?;
-        }
-        // The text in the index of searches has no part in the damage.
-        _ => raw_event(row, content).map_or(Ok(()), |raw| tables.replace_event(raw))?,
+    if let Some(raw) = RawRow::of(row, content)
+        && kept_crc(tables, &row.key)? == Some(row.crc)
+    {
+        raw.put(tables)?;
     }
     Ok(bounds)
 }
@@ -104,17 +86,46 @@ fn kept_crc(tables: &impl Tables, key: &RowKey) -> Result<Option<u32>, StorageEr
     }
 }
 
-fn raw_event<'a>(row: &DamagedRow, content: &'a RowContent) -> Option<RawEvent<'a>> {
-    let RowKey::Event { room, seq } = row.key else { return None };
-    let RowContent::Event { index, created_at_ms, newest_ms, author, json } = content else { return None };
-    Some(RawEvent {
-        room,
-        seq,
-        index: *index,
-        created_at_ms: *created_at_ms,
-        newest_ms: *newest_ms,
-        author,
-        json,
-        crc: row.crc,
-    })
+/// A row with the checksum that it was kept with, and a content of its kind.
+enum RawRow<'a> {
+    State { key: &'a [u8], value: &'a [u8], crc: u32 },
+    Event(RawEvent<'a>),
+    Chunk(RawChunk<'a>),
+}
+
+impl<'a> RawRow<'a> {
+    /// `None` if the content is of another kind than the row.
+    fn of(row: &'a DamagedRow, content: &'a RowContent) -> Option<Self> {
+        let crc = row.crc;
+        Some(match (&row.key, content) {
+            (RowKey::State(key), RowContent::State(value)) => RawRow::State { key, value, crc },
+            (
+                &RowKey::Event { room, seq },
+                &RowContent::Event { index, created_at_ms, newest_ms, ref author, ref json },
+            ) => RawRow::Event(RawEvent { room, seq, index, created_at_ms, newest_ms, author, json, crc }),
+            (&RowKey::Chunk { file, number }, RowContent::Chunk(bytes)) => {
+                RawRow::Chunk(RawChunk { file: file.0, number, bytes, crc })
+            }
+            (RowKey::State(_) | RowKey::Event { .. } | RowKey::Chunk { .. }, _) => return None,
+        })
+    }
+
+    /// The checksum of this content.
+    fn checksum(&self) -> u32 {
+        match self {
+            RawRow::State { key, value, .. } => checksum::state(key, value),
+            RawRow::Event(raw) => checksum::event(raw),
+            RawRow::Chunk(raw) => checksum::chunk(raw),
+        }
+    }
+
+    /// Writes it in the place of what is kept.
+    fn put(self, tables: &mut impl TablesMut) -> Result<(), StorageError> {
+        match self {
+            RawRow::State { key, value, crc } => tables.put_state(key, value, crc).map(drop),
+            // The text in the index of searches has no part in the damage.
+            RawRow::Event(raw) => tables.replace_event(raw),
+            RawRow::Chunk(raw) => tables.put_chunk(raw).map(drop),
+        }
+    }
 }
