@@ -20,10 +20,7 @@ use super::{
 
 #[test]
 fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_messages_at(3, &["a", "b"]);
     // The third is not there, so both of the others are needed.
     cluster.kill(1);
     assert!(cluster.disk(3).decay(Kept::Event, 1, 9));
@@ -50,10 +47,7 @@ fn edit(seq: u64) -> String {
 
 #[test]
 fn a_change_of_a_damaged_event_waits_for_its_repair() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_messages_at(3, &["a", "b"]);
     cluster.kill(1);
     // The follower hears of the change after the leader. The event is the last one of the room.
     assert!(cluster.disk(2).decay(Kept::Event, 2, 9));
@@ -69,9 +63,7 @@ fn a_change_of_a_damaged_event_waits_for_its_repair() {
 /// The others have changed the row already, so it cannot be repaired.
 #[test]
 fn a_leader_that_cannot_apply_an_entry_gives_the_lead_away_and_goes_on_voting() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(400);
+    let mut cluster = Cluster::with_messages_at(3, &["a", "b"]);
     cluster.kill(1);
     assert!(cluster.disk(3).decay_checksum(Kept::Event, 1));
     cluster.say(3, 1, &[&edit(2)]);
@@ -92,9 +84,7 @@ fn a_leader_that_cannot_apply_an_entry_gives_the_lead_away_and_goes_on_voting() 
 
 #[test]
 fn rows_of_every_kind_are_repaired_and_another_version_of_a_row_is_not_taken() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(400);
+    let mut cluster = Cluster::with_messages_at(3, &["a", "b"]);
     for (kind, nth) in [(Kept::State, 0), (Kept::State, 3), (Kept::State, 5), (Kept::Event, 0)] {
         assert!(cluster.disk(1).decay(kind, nth, 9));
     }
@@ -178,10 +168,7 @@ fn a_leader_whose_data_is_damaged_hands_over_and_is_rebuilt_once_nobody_needs_it
 
 #[test]
 fn damage_where_the_others_are_no_majority_costs_nobody_the_cluster() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a"), &chat("b")]);
-    cluster.run_ms(100);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_messages_at(3, &["a", "b"]);
     cluster.kill(1);
     assert!(cluster.disk(3).decay_checksum(Kept::Event, 1));
     let history = r#"{"msg_type":"history","data":{"room":"lobby"}}"#;

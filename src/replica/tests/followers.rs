@@ -31,9 +31,7 @@ fn all_servers_may_ask_the_leader_at_the_same_moment() {
 
 #[test]
 fn a_late_acknowledgement_says_nothing_about_a_log_that_was_not_sent() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
+    let mut cluster = Cluster::with_alice_at(3);
     let old_term = cluster.replica(3).node().consensus.term();
     cluster.cut(1, 3);
     cluster.cut(2, 3);
@@ -58,9 +56,7 @@ fn a_late_acknowledgement_says_nothing_about_a_log_that_was_not_sent() {
 
 #[test]
 fn who_catches_up_from_memory_is_not_shown_what_was_deleted() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(1, 1, &[JOIN]);
-    cluster.run_ms(40);
+    let mut cluster = Cluster::with_alice_at(1);
     // Another device of hers: it follows from here on, and events that come meanwhile are kept for it.
     cluster.say(1, 2, &[BARRIER]);
     let delete = r#"{"msg_type":"delete","data":{"room":"lobby","seq":2}}"#;
@@ -72,10 +68,7 @@ fn who_catches_up_from_memory_is_not_shown_what_was_deleted() {
 
 #[test]
 fn what_the_leader_cannot_read_is_refused_and_holds_nothing_up() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(1, 1, &[JOIN]);
-    cluster.run_ms(40);
-    cluster.heard(1, 1);
+    let mut cluster = Cluster::with_alice_at(1);
     cluster.garbled = true;
     cluster.say(1, 1, &[&chat("a")]);
     cluster.run_ms(40);

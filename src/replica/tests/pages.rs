@@ -10,16 +10,19 @@ use super::{
     field,
 };
 
-#[test]
-fn neither_an_answer_nor_a_page_waits_for_its_rows() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+/// Alice is in the lobby, and what she has said there is acknowledged and not written yet.
+fn with_two_unwritten() -> Cluster {
+    let mut cluster = Cluster::with_alice_at(3);
     cluster.say(3, 1, &[&chat("a"), &chat("b")]);
     cluster.settle();
     assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3]);
     assert!(applied(&cluster, 3) < applied_in_memory(&cluster, 3));
+    cluster
+}
+
+#[test]
+fn neither_an_answer_nor_a_page_waits_for_its_rows() {
+    let mut cluster = with_two_unwritten();
     cluster.say(3, 1, &[r#"{"msg_type":"history","data":{"room":"lobby"}}"#]);
     cluster.settle();
     let page = cluster.heard(3, 1).remove(0);
@@ -39,10 +42,7 @@ fn neither_an_answer_nor_a_page_waits_for_its_rows() {
 
 #[test]
 fn a_page_has_what_is_written_and_what_is_not() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_alice_at(3);
     cluster.disk(3).write_behind(u32::MAX);
     cluster.say(3, 1, &[&chat("a")]);
     cluster.run_ms(400);
@@ -84,13 +84,7 @@ fn a_page_has_what_is_written_and_what_is_not() {
 
 #[test]
 fn what_was_not_written_is_applied_again_after_a_restart() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
-    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
-    cluster.settle();
-    assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3]);
+    let mut cluster = with_two_unwritten();
     let before = cluster.replica(3).state().clone();
     (1..=3).for_each(|number| {
         assert!(applied(&cluster, number) < applied_in_memory(&cluster, number));
@@ -196,10 +190,7 @@ fn a_barrier_waits_for_the_leader() {
 
 #[test]
 fn history_may_be_old_only_where_the_leader_is_out_of_reach() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(1, 1, &[JOIN]);
-    cluster.run_ms(40);
-    cluster.heard(1, 1);
+    let mut cluster = Cluster::with_alice_at(1);
     let linked = PeerView { linked: true, ..PeerView::default() };
     for (view, stale) in [
         (PeerView { alive: true, ..linked.clone() }, false),

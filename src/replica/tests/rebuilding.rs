@@ -12,9 +12,7 @@ use super::{
 
 #[test]
 fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a")]);
-    cluster.run_ms(40);
+    let mut cluster = Cluster::with_messages_at(3, &["a"]);
     let before = cluster.replica(1).node().data_mark().node_id;
     cluster.kill(1);
     cluster.disk(1).wipe();
@@ -41,9 +39,7 @@ fn a_deleted_server_comes_back_under_a_new_incarnation_and_votes_again() {
 
 #[test]
 fn an_old_backup_is_found_out_and_rebuilt() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
+    let mut cluster = Cluster::with_alice_at(3);
     let backup = cluster.disk(1).image();
     cluster.say(3, 1, &[&chat("a"), &chat("b")]);
     cluster.run_ms(200);
@@ -58,9 +54,7 @@ fn an_old_backup_is_found_out_and_rebuilt() {
 
 #[test]
 fn what_is_remembered_of_the_others_outlives_a_restart_of_all() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
+    let mut cluster = Cluster::with_alice_at(3);
     let backup = cluster.disk(1).image();
     cluster.say(3, 1, &[&chat("a"), &chat("b")]);
     cluster.run_ms(2_000);
@@ -90,9 +84,7 @@ fn what_others_have_promised_is_stored_with_what_comes_of_it() {
     cluster.elect(2);
     restart_with(&mut cluster, &copy, 2);
     // An acknowledgement, with the next entry.
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(100);
+    let mut cluster = Cluster::with_alice_at(3);
     let copy = cluster.disk(1).image();
     for text in ["a", "b"] {
         cluster.say(3, 1, &[&chat(text)]);

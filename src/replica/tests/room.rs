@@ -18,10 +18,7 @@ fn types(lines: &[Value]) -> Vec<&str> {
 
 #[test]
 fn a_full_leader_gives_the_lead_and_its_clients_away_and_comes_back_by_itself() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_alice_at(3);
     cluster.set_room(3, false);
     cluster.run_ms(10_000);
     assert_eq!((cluster.role(3), cluster.role(2)), (Role::Follower, Role::Leader));
@@ -46,10 +43,7 @@ fn a_full_leader_gives_the_lead_and_its_clients_away_and_comes_back_by_itself() 
 
 #[test]
 fn a_cluster_without_room_refuses_writes_and_can_be_read() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN, &chat("a")]);
-    cluster.run_ms(400);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_messages_at(3, &["a"]);
     (1..=3).for_each(|number| cluster.set_room(number, false));
     cluster.run_ms(10_000);
     assert_eq!(cluster.role(3), Role::Leader, "nobody else has room");

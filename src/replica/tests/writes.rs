@@ -19,10 +19,7 @@ fn a_follower_serves_writes_in_order_and_repeats_get_their_old_place() {
 
 #[test]
 fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(1, 1, &[JOIN]);
-    cluster.run_ms(40);
-    cluster.heard(1, 1);
+    let mut cluster = Cluster::with_alice_at(1);
     // The leader is gone before these reach it.
     cluster.kill(3);
     cluster.say(1, 1, &[&chat("a"), &chat("b")]);
@@ -38,10 +35,7 @@ fn what_waited_for_a_dead_leader_is_committed_once_by_the_next() {
 
 #[test]
 fn without_a_majority_the_outcome_is_unknown_and_the_connection_ends() {
-    let mut cluster = Cluster::led_by_the_last(3);
-    cluster.say(3, 1, &[JOIN]);
-    cluster.run_ms(40);
-    cluster.heard(3, 1);
+    let mut cluster = Cluster::with_alice_at(3);
     cluster.kill(1);
     cluster.kill(2);
     cluster.say(3, 1, &[&chat("a")]);
