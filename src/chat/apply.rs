@@ -4,12 +4,12 @@ use super::{
     access::Context,
     authority::Authority,
     command::{Command, Nothing},
+    dirty::DirtyRow,
     effects::Effects,
-    entities::origin::{Newest, Origin},
+    entities::origin::Origin,
     entry::{Entry, Proposal},
     evidence::Evidence,
     reply::Reply,
-    rows,
     state::State,
 };
 use crate::{disk::RoomId, protocol::refusal::Refusal};
@@ -32,11 +32,11 @@ impl State {
         let Entry { origin, created_at_ms, proposal } = entry;
         let mut effects = Effects::of(index, *created_at_ms);
         let outcome = self.origins.accept(*origin).then(|| {
-            effects.rows.push(rows::origin(origin.node_id, &Newest { boot: origin.boot, seq: origin.seq }));
+            effects.dirty.push(DirtyRow::Origin(origin.node_id));
             let clock_before = self.clock;
             let reply = self.carry_out(&mut effects, proposal, evidence)?;
             if self.clock != clock_before {
-                effects.rows.push(rows::clock(&self.clock));
+                effects.dirty.push(DirtyRow::Clock);
             }
             Ok(reply)
         });

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::entities::{until::Until, user_id::UserId};
+use super::{
+    dirty::DirtyRow,
+    entities::{until::Until, user_id::UserId},
+};
 use crate::{
     disk::{ChunkRow, EventRow, RoomId, Row},
     protocol::{
@@ -28,6 +31,8 @@ pub struct Effects {
     pub rewritten: Vec<EventRow>,
     /// The rows that changed, in order: if two have the same key, the later counts.
     pub rows: Vec<Row>,
+    /// More rows that changed, which are made when they are written, after those of `rows`.
+    pub dirty: Vec<DirtyRow>,
     /// Memberships that began or ended.
     pub membership: Vec<MemberChange>,
     /// Invitations that were made or taken back.

@@ -14,6 +14,10 @@ use crate::protocol::{
 
 /// The first byte of every encoded entry and proposal.
 pub const ENTRY_VERSION: u8 = 2;
+/// Room for a usual message, so that its bytes are not moved while they are written.
+const ENTRY_BYTES: usize = 256;
+/// Room for the version and all that the leader adds.
+const ORIGIN_BYTES: usize = 48;
 
 /// A client's command, as its server passes it on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,14 +56,16 @@ pub enum EntryError {
 
 /// Encodes a proposal or an entry.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![ENTRY_VERSION];
-    bytes.extend(postcard::to_stdvec(value).expect("plain data always encodes"));
-    bytes
+    let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+    bytes.push(ENTRY_VERSION);
+    postcard::to_extend(value, bytes).expect("plain data always encodes")
 }
 
 /// The entry of a proposal that is encoded already: the other fields are put in front of it.
 pub fn encode_entry(origin: Origin, created_at_ms: u64, proposal: &[u8]) -> Vec<u8> {
-    let mut bytes = encode(&(origin, created_at_ms));
+    let mut bytes = Vec::with_capacity(ORIGIN_BYTES + proposal.len());
+    bytes.push(ENTRY_VERSION);
+    let mut bytes = postcard::to_extend(&(origin, created_at_ms), bytes).expect("plain data always encodes");
     bytes.extend_from_slice(&proposal[1..]);
     bytes
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     access::Context,
+    dirty::DirtyRow,
     effects::Effects,
     entities::{dedup::Slot, user_id::UserId},
     rights::Permission,
-    rows,
     state::State,
 };
 use crate::{
@@ -44,8 +44,8 @@ impl State {
 
     /// Notes a message of the user, so that a repeat of it is recognised.
     pub(super) fn remember(&mut self, effects: &mut Effects, user: UserId, slot: Slot) {
-        let place = self.user_mut(user).sent.remember(slot);
-        effects.rows.push(rows::sent(user, place, &slot));
+        let block = self.user_mut(user).sent.remember(slot);
+        effects.dirty.push(DirtyRow::Sent(user, block));
     }
 }
 

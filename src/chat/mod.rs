@@ -13,17 +13,18 @@
 //!    refusals ([`State::check`]); its change cannot fail.
 //!
 //! **What is kept** are `entities`, written as rows (`rows`): a change emits the rows it touched, and the
-//! rows of all changes, the latest of each key, are the state again ([`State::load`]). Events are not part of
-//! the state: they go to history and to readers. A command that changes a message gets the stored event with
-//! it ([`Evidence`]), so a room of a million messages takes no memory here. The bytes of files are not part
-//! of the state either: they pass through to the disk.
+//! rows of all changes, the latest of each key, are the state again ([`State::load`]). Those that nearly
+//! every message changes are made only when they are written (`dirty`). Events are not part of the state:
+//! they go to history and to readers. A command that changes a message gets the stored event with it
+//! ([`Evidence`]), so a room of a million messages takes no memory here. The bytes of files are not part of
+//! the state either: they pass through to the disk.
 //!
 //! **What knows what**: each line only those above it.
 //!
 //! | files | what they are |
 //! |---|---|
 //! | `entities`, `rights` | values: accounts, rooms, files, …; the table of who may do what |
-//! | `rows`, `state` | how values are stored; all of them together |
+//! | `rows`, `state`, `dirty` | how values are stored; all of them together; rows that are made later |
 //! | `effects`, `evidence`, `reply`, `access` | what a command changes, is checked by and answers; who asks |
 //! | `publish`, `account`, `membership`, `message`, … | changes that several operations share |
 //! | `operation`, `draft` | what every operation has; how a request becomes one |
@@ -33,6 +34,7 @@
 pub mod access;
 pub mod apply;
 pub mod command;
+pub mod dirty;
 pub mod draft;
 pub mod effects;
 pub mod entities;
@@ -63,6 +65,7 @@ pub(crate) use access::{banned_from_cluster, must_log_in, must_not_be_reserved};
 pub use apply::Applied;
 pub use authority::Authority;
 pub use command::Command;
+pub use dirty::DirtyRow;
 pub use effects::{Effects, Ended, MemberChange, Published};
 pub use entities::{
     origin::{Origin, Progress},

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    dirty::DirtyRow,
     effects::{Effects, Published, json},
     entities::user_id::UserId,
     reply::Reply,
@@ -52,7 +53,7 @@ impl State {
             effects.rows.push(rows::settings(room_id, &room.settings));
         }
         self.note_message(effects, room_id, author_id, &event);
-        effects.rows.push(rows::last_seq(room_id, self.room_mut(room_id)));
+        effects.dirty.push(DirtyRow::LastSeq(room_id));
         let json = json(&event);
         let published = Published { room: room_id, index: effects.index, event: Arc::clone(&event), json };
         effects.events.push(published);

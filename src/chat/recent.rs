@@ -2,6 +2,7 @@
 //! unread. [`RecentMessages`](super::entities::recent) holds them.
 
 use super::{
+    dirty::DirtyRow,
     effects::Effects,
     entities::{
         recent::{Named, Unread, slot_of},
@@ -12,7 +13,7 @@ use super::{
     state::State,
 };
 use crate::{
-    disk::{RoomId, Row},
+    disk::RoomId,
     protocol::{
         event::{Event, EventKind},
         mentions::is_group,
@@ -20,19 +21,19 @@ use crate::{
     },
 };
 
-/// The row that holds the messages of a block.
-fn row_of(id: RoomId, room: &Room, block: u64) -> Row {
+/// The row that holds the messages of a block has changed.
+fn note_block(effects: &mut Effects, id: RoomId, room: &Room, block: u64) {
     if block == room.recent.open_block() {
-        rows::last_seq(id, room)
+        effects.dirty.push(DirtyRow::LastSeq(id));
     } else {
-        rows::recent(id, slot_of(block), &room.recent.messages_of(block))
+        effects.rows.push(rows::recent(id, slot_of(block), &room.recent.messages_of(block)));
     }
 }
 
 /// The room forgets its messages before `before_seq`.
 pub(super) fn forget_recent(effects: &mut Effects, id: RoomId, room: &mut Room, before_seq: u64) {
     for block in room.recent.forget(before_seq) {
-        effects.rows.push(row_of(id, room, block));
+        note_block(effects, id, room, block);
     }
 }
 
@@ -43,7 +44,7 @@ impl State {
         let named = self.named(&message.mentions);
         let room = self.room_mut(id);
         if let Some(block) = room.recent.add(event.seq, author, named, message.deleted.is_some()) {
-            effects.rows.push(row_of(id, room, block));
+            note_block(effects, id, room, block);
         }
     }
 
@@ -52,7 +53,7 @@ impl State {
         let named = self.named(mentions);
         let room = self.room_mut(id);
         if let Some(block) = room.recent.rename(seq, named) {
-            effects.rows.push(row_of(id, room, block));
+            note_block(effects, id, room, block);
         }
     }
 
@@ -60,7 +61,7 @@ impl State {
     pub(super) fn note_deletion(&mut self, effects: &mut Effects, id: RoomId, seq: u64) {
         let room = self.room_mut(id);
         if let Some(block) = room.recent.remove(seq) {
-            effects.rows.push(row_of(id, room, block));
+            note_block(effects, id, room, block);
         }
     }
 

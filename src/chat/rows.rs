@@ -47,7 +47,7 @@ pub const USER: u8 = 18;
 pub const LAST_SEQ: u8 = 19;
 /// Table of members, by room and user.
 pub const MEMBER: u8 = 20;
-/// Table of remembered messages, by user and slot.
+/// Table of remembered messages, by user and block.
 pub const SENT: u8 = 21;
 /// Table of servers' newest commands, by incarnation.
 pub const ORIGIN: u8 = 22;
@@ -102,7 +102,7 @@ pub(super) enum Record {
     /// Its newest event, how many messages it has had, and the newest of these.
     LastSeq(RoomId, (u64, u64, Vec<Recent>)),
     Member(RoomId, UserId, Role),
-    Sent(UserId, usize, Slot),
+    Sent(UserId, usize, Vec<Slot>),
     Origin(NodeId, Newest),
     Account(UserId, Account),
     Session(UserId, TokenHash, Session),
@@ -257,8 +257,8 @@ pub(super) fn servers(servers: Option<&Directory>) -> Row {
     maybe(key(SERVERS, &[]), servers)
 }
 
-pub(super) fn sent(user: UserId, place: usize, slot: &Slot) -> Row {
-    row(key(SENT, &[user.0, place as u64]), slot)
+pub(super) fn sent(user: UserId, block: usize, slots: &[Slot]) -> Row {
+    row(key(SENT, &[user.0, block as u64]), &slots)
 }
 
 pub(super) fn origin(node_id: NodeId, newest: &Newest) -> Row {
@@ -314,9 +314,9 @@ fn record(table: u8, rest: &[u8], value: &[u8]) -> Result<Record, RowError> {
         (USER, Some(&[id])) => Record::User(UserId(id), decode(value)?),
         (LAST_SEQ, Some(&[id])) => Record::LastSeq(RoomId(id), decode(value)?),
         (MEMBER, Some(&[room, user])) => Record::Member(RoomId(room), UserId(user), decode(value)?),
-        (SENT, Some(&[user, place])) => {
-            let place = usize::try_from(place).map_err(|_| RowError::NoSlot)?;
-            Record::Sent(UserId(user), place, decode(value)?)
+        (SENT, Some(&[user, block])) => {
+            let block = usize::try_from(block).map_err(|_| RowError::NoBlock)?;
+            Record::Sent(UserId(user), block, decode(value)?)
         }
         (ORIGIN, Some(&[node_id])) => Record::Origin(NodeId(node_id), decode(value)?),
         (ACCOUNT, Some(&[user])) => Record::Account(UserId(user), decode(value)?),

@@ -102,8 +102,8 @@ impl State {
                 self.stored_room(room_id)?.members.insert(user_id, role);
                 self.stored_user(user_id)?.rooms.insert(room_id, Reading::default());
             }
-            Record::Sent(id, place, slot) => {
-                self.stored_user(id)?.sent.load(place, slot)?;
+            Record::Sent(id, block, slots) => {
+                self.stored_user(id)?.sent.load(block, slots)?;
             }
             Record::Account(id, account) => self.stored_user(id)?.account = account,
             Record::Session(id, token, session) => {

@@ -21,9 +21,9 @@ pub enum StateError {
     Missing { kind: &'static str, id: u64 },
     #[error("a row of the chat state refers to an upload that is not stored")]
     NoUpload,
-    /// The slots of a user's remembered messages do not follow one another.
-    #[error("slot {slot} of a user's messages follows {}", counted(*before as u64, "other"))]
-    Slot { slot: usize, before: usize },
+    /// The blocks of a user's remembered messages do not follow one another, or are not full.
+    #[error("block {block} of a user's messages, of {slots}, follows {}", counted(*before as u64, "message"))]
+    Block { block: usize, slots: usize, before: usize },
 }
 
 /// What is wrong with one row. The words fit behind its name.
@@ -31,8 +31,8 @@ pub enum StateError {
 pub enum RowError {
     #[error("is not one that this program knows")]
     Unknown,
-    #[error("has no such slot")]
-    NoSlot,
+    #[error("has no such block")]
+    NoBlock,
     #[error("is empty")]
     Empty,
     #[error("has version {found}; this program knows {known}")]

@@ -33,7 +33,7 @@ pub fn replay<S: Storage>(
         unsaved.add_events(effects.rewritten);
     }
     unsaved.applied(Now { mono_ms: 0, wall_ms: 0 }, Applied { index, term, conf: conf.clone() });
-    let mut batch = unsaved.take();
+    let mut batch = unsaved.take(state);
     batch.entries = entries;
     batch.hard_state = Some(HardState { term, vote: None, commit: index });
     storage.commit(batch)

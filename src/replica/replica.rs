@@ -397,7 +397,7 @@ impl<S: Storage> Replica<S> {
     /// The applied rows that are not yet on the disk, for the next transaction, and how far the log may be
     /// cut.
     fn take_unsaved(&mut self) -> Batch {
-        let mut batch = self.unsaved.take();
+        let mut batch = self.unsaved.take(&self.state);
         if let Some(applied) = &batch.applied {
             // The state on the disk certainly contains what was written last time.
             let stored = self.node.consensus.stored_applied().index;

@@ -1,16 +1,20 @@
 //! Rows that are applied and not yet written. They can be made anew from the log, so they wait until there
 //! are many: many rows in one transaction cost far less than each in its own, and no answer waits for them.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::io::Now;
 use crate::{
-    chat::Effects,
+    chat::{DirtyRow, Effects, State},
     disk::{Applied, Batch, EventRow, RoomId, Row, Storage, StorageError, collect_events, lowest_since},
 };
 
-/// How long rows may wait. After a power cut the entries of that time are applied again.
-const WAIT_MS: u64 = 250;
+/// How long rows may wait. After a power cut the entries of that time are applied again. The longer they
+/// wait, the fewer pages are written twice; a query that needs them does not wait for it.
+const WAIT_MS: u64 = 500;
 /// Rows that are enough for one transaction: a read that needs one of them waits until all are written.
 const ENOUGH_ROWS: usize = 16_384;
 /// Bytes of events and files that are enough for one transaction.
@@ -22,6 +26,8 @@ const HELD_BACK: usize = 4;
 #[derive(Default)]
 pub struct Unsaved {
     batch: Batch,
+    /// The rows that are made when the batch is taken.
+    dirty: BTreeSet<DirtyRow>,
     /// The place of each event's newest form in the batch.
     events: BTreeMap<(RoomId, u64), usize>,
     /// Bytes of events and files in the batch.
@@ -48,6 +54,7 @@ impl Unsaved {
         self.is_urgent |= !effects.expired.is_empty() || !effects.removed_files.is_empty();
         self.bytes += effects.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
         self.batch.rows.append(&mut effects.rows);
+        self.dirty.extend(effects.dirty.drain(..));
         self.batch.chunks.append(&mut effects.chunks);
         self.batch.removed_files.append(&mut effects.removed_files);
         self.batch.expired.append(&mut effects.expired);
@@ -96,14 +103,15 @@ impl Unsaved {
     }
 
     fn are_times_enough(&self, times: usize) -> bool {
-        self.batch.rows.len() + self.batch.events.len() >= times * ENOUGH_ROWS
+        self.batch.rows.len() + self.dirty.len() + self.batch.events.len() >= times * ENOUGH_ROWS
             || self.bytes >= times * ENOUGH_BYTES
     }
 
-    /// Takes them, to be written.
-    pub fn take(&mut self) -> Batch {
-        let Unsaved { batch, applied_index, .. } = std::mem::take(self);
+    /// Takes them, to be written. `state` is what was applied has made.
+    pub fn take(&mut self, state: &State) -> Batch {
+        let Unsaved { mut batch, dirty, applied_index, .. } = std::mem::take(self);
         self.applied_index = applied_index;
+        batch.rows.extend(dirty.into_iter().filter_map(|dirty| state.row_of(dirty)));
         batch
     }
 
@@ -160,7 +168,7 @@ mod tests {
         let mut unsaved = one();
         assert!(!unsaved.is_due(NEXT));
         assert!(unsaved.is_due(Now { mono_ms: BEGIN.mono_ms + WAIT_MS, wall_ms: 0 }));
-        assert_eq!(unsaved.take().applied, Some(Applied::default()));
+        assert_eq!(unsaved.take(&State::default()).applied, Some(Applied::default()));
         assert!(!unsaved.is_due(Now { mono_ms: BEGIN.mono_ms + WAIT_MS, wall_ms: 0 }));
 
         let mut unsaved = one();

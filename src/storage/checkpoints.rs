@@ -15,8 +15,9 @@ use super::{
     transaction::Broken,
 };
 
-/// Pages in the WAL that wait for a checkpoint, before one is made.
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// Pages in the WAL that wait for a checkpoint, before one is made (16 MiB). A page that changes often is
+/// copied once for all of its changes since the last one.
+const CHECKPOINT_PAGES: i64 = 4_000;
 /// From so many pages on (64 MiB) the writer waits a moment for readers, so that the WAL can start over.
 const RESTART_PAGES: i64 = 16 * 1024;
 /// How long it waits at most. A query takes less; for a snapshot under way no wait would be enough.

@@ -10,8 +10,8 @@ use crate::disk::{RoomId, StorageError};
 /// Stores an event if there is none yet, and lets it be found. Returns whether there was none.
 pub(super) fn insert<T: TablesMut>(tables: &mut T, raw: RawEvent<'_>) -> Result<bool, StorageError> {
     let is_new = tables.insert_event(raw)?;
-    if is_new && let Some(text) = raw_text(&raw) {
-        tables.put_text(&text)?;
+    if is_new {
+        tables.put_texts(raw_text(&raw).as_slice())?;
     }
     Ok(is_new)
 }
@@ -56,8 +56,6 @@ pub(super) fn replace<T: TablesMut>(tables: &mut T, raw: &mut RawEvent<'_>) -> R
         tables.remove_text(&text)?;
     }
     tables.replace_event(raw)?;
-    if let Some(text) = come {
-        tables.put_text(&text)?;
-    }
+    tables.put_texts(come.as_slice())?;
     Ok(crc)
 }

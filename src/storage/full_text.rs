@@ -27,8 +27,9 @@
 //! user's rights are checked on that event's room. The worst that damage can do is to hide a message from
 //! searches.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, params};
 
 use super::{
@@ -61,31 +62,40 @@ pub(super) const ERA: i64 = 1_024;
 
 const INDEX: &str = "writing the index of searches";
 
-/// Lets a message be found.
-pub(super) fn put(connection: &Connection, text: &RawText<'_>) -> Result<(), StorageError> {
-    // No message has a greater Lamport timestamp.
-    let Ok(lamport) = i64::try_from(text.lamport) else { return Ok(()) };
-    let added = write(
-        connection,
-        "INSERT INTO said (lamport, room, seq, created_at_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-        params![lamport, sql(text.room)?, sql(text.seq)?, sql(text.created_at_ms)?],
-    )?;
-    // No two messages have the same Lamport timestamp; if two had, one of them would be found.
-    if added > 0 {
+/// Lets messages be found. In the order of their Lamport timestamps they cost least: then the index grows at
+/// its end.
+pub(super) fn put(connection: &Connection, texts: &[RawText<'_>]) -> Result<(), StorageError> {
+    let mut eras: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    for text in texts {
+        // No message has a greater Lamport timestamp.
+        let Ok(lamport) = i64::try_from(text.lamport) else { continue };
+        let created_at_ms = sql(text.created_at_ms)?;
+        let added = write(
+            connection,
+            "INSERT INTO said (lamport, room, seq, created_at_ms) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            params![lamport, sql(text.room)?, sql(text.seq)?, created_at_ms],
+        )?;
+        // No two messages have the same Lamport timestamp; if two had, one of them would be found.
+        if added > 0 {
+            let (oldest, newest) = eras.entry(lamport / ERA).or_insert((created_at_ms, created_at_ms));
+            (*oldest, *newest) = (created_at_ms.min(*oldest), created_at_ms.max(*newest));
+            connection
+                .prepare_cached("INSERT INTO search (rowid, place, body, part) VALUES (?1, ?2, ?3, ?4)")
+                .and_then(|mut statement| {
+                    let terms = Terms::of(&text.text);
+                    statement.execute(params![lamport, place(text), terms.joined(), terms.parts()])
+                })
+                .during(INDEX)?;
+        }
+    }
+    for (number, (oldest, newest)) in eras {
         write(
             connection,
-            "INSERT INTO era (number, oldest_ms, newest_ms) VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE
-             SET oldest_ms = min(oldest_ms, ?2), newest_ms = max(newest_ms, ?2)
-             WHERE ?2 < oldest_ms OR ?2 > newest_ms",
-            params![lamport / ERA, sql(text.created_at_ms)?],
+            "INSERT INTO era (number, oldest_ms, newest_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE
+             SET oldest_ms = min(oldest_ms, ?2), newest_ms = max(newest_ms, ?3)",
+            params![number, oldest, newest],
         )?;
-        connection
-            .prepare_cached("INSERT INTO search (rowid, place, body, part) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut statement| {
-                let terms = Terms::of(&text.text);
-                statement.execute(params![lamport, place(text), terms.joined(), terms.parts()])
-            })
-            .during(INDEX)?;
     }
     Ok(())
 }
@@ -151,7 +161,5 @@ pub(super) fn room_word(room: u64) -> String {
 /// In hex, because names have characters between which the tokenizer would see several words.
 pub(super) fn author_word(author: &[u8], into: &mut String) {
     into.push('u');
-    for byte in author {
-        write!(into, "{byte:02x}").expect("a string takes all");
-    }
+    HEXLOWER.encode_append(author, into);
 }

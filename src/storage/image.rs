@@ -233,7 +233,7 @@ impl TablesMut for Image {
     }
 
     /// The twin finds messages by reading all events.
-    fn put_text(&mut self, _: &RawText<'_>) -> Result<(), StorageError> {
+    fn put_texts(&mut self, _: &[RawText<'_>]) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -88,9 +88,7 @@ impl Indexing {
         let mut is_end = true;
         connection.all_events(self.next, &mut |raw| {
             check_event(&raw)?;
-            if let Some(text) = raw_text(&raw) {
-                full_text::put(connection, &text)?;
-            }
+            full_text::put(connection, raw_text(&raw).as_slice())?;
             self.next = (raw.room, raw.seq);
             self.done += 1;
             is_end = match slice {

@@ -3,9 +3,9 @@
 //! What it writes is not synced at once, and a power cut takes its last transactions away; the next start
 //! makes them anew from the log. When it does sync, it says so in its [`Report`], and the log notes it.
 //!
-//! **Checkpoints** run after a transaction, a thousand pages at a time. SQLite's own ones would hide their
-//! errors. A reader that stays in its transaction (a snapshot being sent to a slow peer) keeps the WAL from
-//! starting over until it ends.
+//! **Checkpoints** run after a transaction, when some thousands of pages wait. SQLite's own ones would hide
+//! their errors. A reader that stays in its transaction (a snapshot being sent to a slow peer) keeps the WAL
+//! from starting over until it ends.
 
 use std::{io::Read, path::PathBuf, sync::Arc};
 

@@ -114,8 +114,8 @@ pub(super) trait TablesMut: Tables {
     fn replace_event(&mut self, event: RawEvent<'_>) -> Result<(), StorageError>;
     /// Removes an event that is there.
     fn remove_event(&mut self, room: u64, seq: u64) -> Result<(), StorageError>;
-    /// Lets a message be found. The caller has removed the text that it replaces.
-    fn put_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
+    /// Lets messages be found. The caller has removed the texts that they replace.
+    fn put_texts(&mut self, texts: &[RawText<'_>]) -> Result<(), StorageError>;
     /// Lets a message be found no more. It must be given exactly as it was put.
     fn remove_text(&mut self, text: &RawText<'_>) -> Result<(), StorageError>;
     /// Stores a piece of a file.

@@ -6,7 +6,7 @@ use super::{
     bounds::Bounds,
     checksum, event,
     log_files::Beside,
-    record::{self, doubt, name, put_meta, raw_chunk, raw_event, stored},
+    record::{self, doubt, name, put_meta, raw_chunk, raw_event, raw_text, stored},
     snapshot,
     sweep::Sweep,
     tables::{Tables, TablesMut},
@@ -99,23 +99,34 @@ fn events<T: TablesMut>(
     bounds: &mut Bounds,
     events: &[EventRow],
 ) -> Result<(), StorageError> {
-    // By room: the last event that was written here, and its newest time.
-    let mut written: BTreeMap<RoomId, (u64, u64)> = BTreeMap::new();
-    for event in events {
-        let before = event.seq.saturating_sub(1);
-        let newest_ms = match written.get(&event.room) {
-            Some((seq, newest_ms)) if *seq == before => *newest_ms,
-            _ => event::newest_ms(tables, event.room, before)?.unwrap_or(0),
+    // In the order of the table, so that neighbours are written one after the other. Of an event that has
+    // changed since it was made, the last form counts, and no other comes to the disk.
+    let newest: BTreeMap<(RoomId, u64), &EventRow> =
+        events.iter().map(|event| ((event.room, event.seq), event)).collect();
+    let mut texts = Vec::new();
+    // The event before: its place, and the newest time of its room with it.
+    let mut last: Option<((RoomId, u64), u64)> = None;
+    for ((room, seq), event) in newest {
+        let before = (room, seq.saturating_sub(1));
+        let newest_ms = match last {
+            Some((place, newest_ms)) if place == before => newest_ms,
+            _ => event::newest_ms(tables, before.0, before.1)?.unwrap_or(0),
         };
         let mut raw = raw_event(event, newest_ms);
         // Most events are new, and then no old one has to be looked for.
-        let replaced =
-            if event::insert(tables, raw)? { None } else { Some(event::replace(tables, &mut raw)?) };
-        written.insert(event.room, (raw.seq, raw.newest_ms));
+        let replaced = if tables.insert_event(raw)? {
+            texts.extend(raw_text(&raw));
+            None
+        } else {
+            Some(event::replace(tables, &mut raw)?)
+        };
+        last = Some(((room, seq), raw.newest_ms));
         bounds.totals.events.put(raw.crc, replaced);
         bounds.wiped |= replaced.is_some();
     }
-    Ok(())
+    // The index grows at its end.
+    texts.sort_unstable_by_key(|text| text.lamport);
+    tables.put_texts(&texts)
 }
 
 fn chunks<T: TablesMut>(

@@ -161,14 +161,14 @@ fn two_checkpoints_that_are_due_at_a_time_come_to_an_end() {
     let held = hold(dir.path());
     // Each is enough for a checkpoint, and the second is written before the first one's.
     for index in [1, 2] {
-        let row = Row { key: vec![0xff, index as u8], value: Some(vec![7; 6 << 20]) };
+        let row = Row { key: vec![0xff, index as u8], value: Some(vec![7; 18 << 20]) };
         storage.commit(Batch { rows: vec![row], ..said(&mut generator, index) }).unwrap();
     }
     drop(held);
     news.wait_for_all(&mut storage);
     let wal = || std::fs::metadata(dir.path().join("syncnet.db-wal")).unwrap().len();
     let before = wal();
-    assert!(before > 12 << 20);
+    assert!(before > 36 << 20);
     // The pages were copied, so the WAL is used again from its beginning.
     storage.commit(said(&mut generator, 3)).unwrap();
     news.wait_for_all(&mut storage);

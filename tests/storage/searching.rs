@@ -349,8 +349,18 @@ fn an_edited_message_is_found_by_its_new_text_and_a_deleted_one_not_at_all() {
         // Twice in one batch.
         message(1, 30, "alice", 30, "draft"),
         message(1, 30, "alice", 30, "new word30"),
+        // Made and changed in one batch, among others of another room.
+        message(2, 1, "bob", 52, "first form"),
+        message(1, 52, "alice", 53, "between"),
+        message(2, 2, "bob", 54, "behind"),
+        message(2, 1, "bob", 52, "last form"),
     ];
     both.commit(Batch { events, ..Batch::default() });
+    assert_eq!(both.lamports(&search("form")), [52]);
+    assert_eq!(both.lamports(&search("first")), NOTHING);
+    assert_eq!(both.lamports(&search("last form")), [52]);
+    assert_eq!(both.lamports(&search("between")), [53]);
+    assert_eq!(both.lamports(&search("behind")), [54]);
     assert_eq!(both.lamports(&search("new")), [30, 10]);
     assert_eq!(both.lamports(&search("old")).len(), 47);
     assert_eq!(both.lamports(&search("draft")), NOTHING);

@@ -1,8 +1,8 @@
 //! Exactly once: the ids and places of a user's last messages.
 //!
 //! The memory of a user is a ring of [`DEDUP_PER_USER`] slots, so that it is bounded by the count of
-//! messages, which is the same on every server, and by no clock. Each slot is one stored row: a message
-//! overwrites the row of the one it displaces, and nothing has to be removed. Which slot is the newest
+//! messages, which is the same on every server, and by no clock. Some slots in a row are one stored row: a
+//! message takes the place of the one it displaces, and nothing has to be removed. Which slot is the newest
 //! need not be stored either: Lamport timestamps increase, so it is the one with the highest.
 //!
 //! Slots hold digests and not the texts themselves: 64 bytes a message instead of up to 16 KiB. A user who
@@ -89,6 +89,9 @@ pub struct Sent {
 }
 
 const SLOTS: usize = DEDUP_PER_USER as usize;
+/// Slots of a row; divides [`SLOTS`]. Larger ones would cost a user who says little more bytes than they save
+/// one who says much.
+const BLOCK: usize = 8;
 
 impl Sent {
     /// The message with this id, if it is among the last [`DEDUP_PER_USER`].
@@ -96,7 +99,7 @@ impl Sent {
         self.places.get(&id).and_then(|&place| self.slots.get(place))
     }
 
-    /// Remembers a message; if all slots are in use, the oldest is forgotten. Gives the number of its slot.
+    /// Remembers a message; if all slots are in use, the oldest is forgotten. Gives the number of its block.
     pub fn remember(&mut self, slot: Slot) -> usize {
         let place = self.next;
         match self.slots.get_mut(place) {
@@ -111,14 +114,28 @@ impl Sent {
         }
         self.places.insert(slot.id, place);
         self.next = (place + 1) % SLOTS;
-        place
+        place / BLOCK
     }
 
-    /// Takes over a stored slot; the slots of a user come in the order of their numbers.
-    pub fn load(&mut self, place: usize, slot: Slot) -> Result<(), StateError> {
-        if place != self.slots.len() || place >= SLOTS {
-            return Err(StateError::Slot { slot: place, before: self.slots.len() });
+    /// The slots of a block, as far as they are in use.
+    pub fn block(&self, block: usize) -> &[Slot] {
+        let slots = self.slots.get(block * BLOCK..).unwrap_or_default();
+        slots.get(..BLOCK).unwrap_or(slots)
+    }
+
+    /// Takes over a stored block; the blocks of a user come in the order of their numbers.
+    pub fn load(&mut self, block: usize, slots: Vec<Slot>) -> Result<(), StateError> {
+        let before = self.slots.len();
+        let is_next = before.is_multiple_of(BLOCK) && block == before / BLOCK && block < SLOTS / BLOCK;
+        if !is_next || !(1..=BLOCK).contains(&slots.len()) {
+            return Err(StateError::Block { block, slots: slots.len(), before });
         }
+        slots.into_iter().for_each(|slot| self.load_slot(slot));
+        Ok(())
+    }
+
+    fn load_slot(&mut self, slot: Slot) {
+        let place = self.slots.len();
         let newest = self.next.checked_sub(1).and_then(|newest| self.slots.get(newest));
         if newest.is_none_or(|newest| slot.lamport > newest.lamport) {
             self.next = place + 1;
@@ -132,7 +149,6 @@ impl Sent {
         if self.next == SLOTS {
             self.next = 0;
         }
-        Ok(())
     }
 }
 
@@ -148,6 +164,13 @@ mod tests {
             seq: n,
             lamport: n,
             said_ms: n,
+        }
+    }
+
+    fn load(into: &mut Sent, stored: &Sent) {
+        let blocks = (0..).map(|block| stored.block(block)).take_while(|slots| !slots.is_empty());
+        for (block, slots) in blocks.enumerate() {
+            into.load(block, slots.to_vec()).unwrap();
         }
     }
 
@@ -171,12 +194,15 @@ mod tests {
                 sent.remember(slot(n));
             }
             let mut loaded = Sent::default();
-            for (place, slot) in sent.slots.iter().enumerate() {
-                loaded.load(place, *slot).unwrap();
-            }
+            load(&mut loaded, &sent);
             assert_eq!(loaded, sent, "after {count}");
         }
-        Sent::default().load(1, slot(1)).unwrap_err();
+        Sent::default().load(1, vec![slot(1)]).unwrap_err();
+        Sent::default().load(0, vec![]).unwrap_err();
+        Sent::default().load(0, vec![slot(1); BLOCK + 1]).unwrap_err();
+        let mut half = Sent::default();
+        half.load(0, vec![slot(1)]).unwrap();
+        half.load(1, vec![slot(2)]).unwrap_err();
     }
 
     #[test]
@@ -195,9 +221,7 @@ mod tests {
         }
         sent.remember(again(DEDUP_PER_USER + 3));
         let mut loaded = Sent::default();
-        for (place, slot) in sent.slots.iter().enumerate() {
-            loaded.load(place, *slot).unwrap();
-        }
+        load(&mut loaded, &sent);
         assert_eq!(loaded, sent);
         assert_eq!(loaded.find(again(0).id).unwrap().seq, DEDUP_PER_USER + 3);
     }

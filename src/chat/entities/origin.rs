@@ -71,6 +71,11 @@ impl Origins {
         }
     }
 
+    /// The newest command of a server.
+    pub fn newest(&self, node_id: NodeId) -> Option<&Newest> {
+        self.0.get(&node_id)
+    }
+
     /// Takes over what was stored.
     pub fn set(&mut self, node_id: NodeId, newest: Newest) {
         self.0.insert(node_id, newest);

@@ -44,9 +44,10 @@ impl World {
         for (room, before_seq) in &applied.effects.expired {
             self.events.retain(|(of, seq), _| of != room || seq >= before_seq);
         }
-        for row in &applied.effects.rows {
-            match &row.value {
-                Some(value) => drop(self.rows.insert(row.key.clone(), value.clone())),
+        let dirty = applied.effects.dirty.iter().filter_map(|dirty| self.state.row_of(*dirty));
+        for row in applied.effects.rows.iter().cloned().chain(dirty) {
+            match row.value {
+                Some(value) => drop(self.rows.insert(row.key, value)),
                 None => drop(self.rows.remove(&row.key)),
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     chat::{
-        Applied, Reply,
+        Applied, DirtyRow, Reply,
         effects::{ReadUpTo, SessionFilter},
         rows,
     },
@@ -71,7 +71,14 @@ pub(super) fn trace(applied: &Applied) -> Vec<String> {
         let members: Vec<&str> = deleted.members.iter().map(UserKey::as_str).collect();
         said.push(format!("  deleted {} by {}, tells {}", deleted.room, deleted.by, members.join(" ")));
     }
-    let rows: Vec<&str> = applied.effects.rows.iter().map(|row| table(row.key[0])).collect();
+    let dirty = applied.effects.dirty.iter().map(|dirty| match dirty {
+        DirtyRow::Clock => rows::CLOCK,
+        DirtyRow::Origin(_) => rows::ORIGIN,
+        DirtyRow::LastSeq(_) => rows::LAST_SEQ,
+        DirtyRow::Sent(..) => rows::SENT,
+    });
+    let tables = applied.effects.rows.iter().map(|row| row.key[0]).chain(dirty);
+    let rows: Vec<&str> = tables.map(table).collect();
     if !rows.is_empty() {
         said.push(format!("  rows {}", rows.join(" ")));
     }

@@ -114,7 +114,7 @@ fn a_reading_in_slices_sees_every_row_once() {
     for number in 0..50 {
         cluster.say(1, 1, &[&chat(&number.to_string())]);
     }
-    cluster.run_ms(400);
+    cluster.run_ms(1_000);
     let reader = cluster.disk(1).reader();
     let all = reader.scrub(None, usize::MAX).unwrap();
     let (mut rows, mut slices, mut above) = (0, 0, None);
