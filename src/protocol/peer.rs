@@ -117,6 +117,7 @@ pub enum PeerMessage {
     SnapshotChunk {
         /// The place of these bytes in the snapshot.
         offset: u64,
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// The snapshot is complete.
@@ -222,6 +223,7 @@ pub struct LogEntry {
     pub index: u64,
     pub kind: LogEntryKind,
     /// An encoded command (`Command`) or an encoded configuration change (`Configure`).
+    #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
     /// Bytes that only the consensus library reads.
     pub opaque: Vec<u8>,

@@ -293,6 +293,8 @@ impl Core {
                 Output::Stopped => self.is_stopped = true,
             }
         }
+        // The others' syncs begin with it.
+        self.peers.write_now();
         self.context.metrics.happened(&self.replica.take_counts());
         self.replica.take_passages().iter().for_each(log_passage);
         // The result of a query must not reach the fan-out before the instruction that needs it.

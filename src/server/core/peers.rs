@@ -62,7 +62,8 @@ impl Peers {
         self.outgoing.get(peer).is_some_and(|outgoing| outgoing.link() == link)
     }
 
-    /// Sends a message, if there is a link. If its queue is full the message is dropped and counted.
+    /// Sends a message with the next [`Peers::write_now`], if there is a link. If its queue is full the
+    /// message is dropped and counted.
     pub fn send(&mut self, to: &ServerId, message: PeerMessage) {
         if let Some(outgoing) = self.outgoing.get(to)
             && !outgoing.send(message)
@@ -77,6 +78,12 @@ impl Peers {
         for outgoing in self.outgoing.values() {
             outgoing.send(PeerMessage::Report(Box::new(report.clone())));
         }
+        self.write_now();
+    }
+
+    /// Lets what was sent leave.
+    pub fn write_now(&self) {
+        self.outgoing.values().for_each(Outgoing::write_now);
     }
 
     /// The sending end of the link to a server.

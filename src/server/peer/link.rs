@@ -1,6 +1,12 @@
 //! One link that stands: a thread that reads and one that writes.
+//!
+//! A few small messages are written at once by the thread that has them, if the other end takes them without
+//! waiting. So they do not wait until another thread wakes up; a commit goes over four links one after the
+//! other. All else, and what the other end does not take, is left to the writing thread. Who has the lock of
+//! the writer takes messages out of the queue, so they stay in order.
 
 use std::{
+    fmt,
     fs::File,
     io,
     net::{Shutdown, TcpStream},
@@ -10,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::{
@@ -32,6 +39,8 @@ const QUEUE: usize = 2_048;
 const BULK_QUEUE: usize = 2;
 /// Messages that are written between two chunks of a snapshot.
 const MESSAGES_AT_ONCE: usize = 256;
+/// No more bytes than these are encrypted by a thread that has other things to do.
+const AT_ONCE_BYTES: usize = 64 * 1024;
 /// About how many bytes are encrypted and written at once.
 const WRITE_BYTES: usize = 1024 * 1024;
 /// Bytes that the system may buffer for a link. With more, a snapshot would delay consensus messages on a
@@ -77,6 +86,7 @@ pub struct Outgoing {
     link: u64,
     messages: Sender<PeerMessage>,
     bulk: Sender<PeerMessage>,
+    wire: Arc<Wire>,
 }
 
 impl Outgoing {
@@ -85,14 +95,23 @@ impl Outgoing {
         self.link
     }
 
-    /// Sends without waiting; `false` if the queue is full and the message was dropped.
+    /// Puts a message into the queue; `false` if it is full and the message was dropped. It leaves with the
+    /// next [`Outgoing::write_now`].
     pub fn send(&self, message: PeerMessage) -> bool {
         !matches!(self.messages.try_send(message), Err(Unsent::Full(_)))
+    }
+
+    /// Writes what is in the queue, or lets the writing thread do it. Never waits for the other end.
+    pub fn write_now(&self) {
+        if !self.wire.write_now() {
+            self.wire.bell.ring();
+        }
     }
 
     /// Ends the link once all that waits is written.
     pub fn close(&self) {
         self.messages.close();
+        self.wire.bell.ring();
     }
 
     /// The queue for the messages of a snapshot: it holds the sender back, and everything else goes first.
@@ -137,25 +156,26 @@ impl Link {
     pub fn run(self, events: &Sender<PeerEvent>, lost: impl FnOnce()) -> io::Result<()> {
         let peer = self.session.greeting.from.clone();
         let bell = Bell::default();
-        let (messages, messages_out) = mailbox(QUEUE, &bell);
+        // Messages ring for no thread: `Outgoing::write_now` does, if it leaves some.
+        let (messages, messages_out) = mailbox(QUEUE, &Bell::default());
         let (bulk, bulk_out) = mailbox(BULK_QUEUE, &bell);
-        let writer = MessageWriter::new(self.stream.try_clone()?, &self.session);
-        let queues = Queues { bell, messages: messages_out, bulk: bulk_out };
-        let stream = self.stream.clone();
+        let writer = Mutex::new(MessageWriter::new(self.stream.try_clone()?, &self.session));
+        let wire = Arc::new(Wire { bell, messages: messages_out, bulk: bulk_out, writer });
+        let (stream, writes) = (self.stream.clone(), wire.clone());
         let writing = thread::Builder::new().name(self.writer_name.clone()).spawn(move || {
-            if let Err(error) = queues.write_all(writer) {
+            if let Err(error) = writes.write_all() {
                 log::debug!("writing to a peer failed: {error}");
             }
             // The reader must not wait for a peer that cannot be written to.
             let _ = stream.shutdown(Shutdown::Both);
         })?;
-        let outgoing = Outgoing { link: self.number, messages, bulk };
+        let outgoing = Outgoing { link: self.number, messages, bulk, wire };
         let result = self.read_all(&peer, outgoing.clone(), events);
         lost();
         // The other end may be gone already.
         let _ = self.stream.shutdown(Shutdown::Both);
-        outgoing.messages.close();
         outgoing.bulk.close();
+        outgoing.close();
         // When the process ends, the receiver may be gone.
         let _ = events.send(PeerEvent::Down { peer, link: self.number });
         writing.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
@@ -193,22 +213,46 @@ impl Link {
     }
 }
 
-/// The messages that wait to be written to a link.
-struct Queues {
+/// The messages that wait to be written to a link, and what writes them.
+struct Wire {
+    /// Rings for the writing thread.
     bell: Bell,
     messages: Receiver<PeerMessage>,
     bulk: Receiver<PeerMessage>,
+    writer: Mutex<MessageWriter<TcpStream>>,
 }
 
-impl Queues {
+impl Wire {
+    /// Writes a few small messages without waiting. Returns whether nothing is left to be written.
+    fn write_now(&self) -> bool {
+        if !self.messages.has_items() {
+            return true;
+        }
+        // The thread that has the lock looks at the queue again.
+        let Some(mut writer) = self.writer.try_lock() else { return false };
+        if writer.is_behind() {
+            return false;
+        }
+        let mut waiting = Vec::new();
+        self.messages.take(MESSAGES_AT_ONCE, &mut waiting);
+        for message in &waiting {
+            push(&mut writer, message);
+        }
+        // After an error the link is gone, which the writing thread finds out as well.
+        writer.buffered() <= AT_ONCE_BYTES
+            && writer.flush_now().unwrap_or(false)
+            && !self.messages.has_items()
+    }
+
     /// Writes until the link ends. All that waits is written at once, up to a bound; of a snapshot one chunk
     /// each time.
-    fn write_all(self, mut writer: MessageWriter<TcpStream>) -> io::Result<()> {
+    fn write_all(&self) -> io::Result<()> {
         let mut waiting = Vec::new();
         while !self.messages.is_finished() {
             if !self.messages.has_items() && !self.bulk.has_items() {
                 self.bell.wait_until(Instant::now() + Duration::from_secs(1));
             }
+            let mut writer = self.writer.lock();
             self.messages.take(MESSAGES_AT_ONCE, &mut waiting);
             self.bulk.take(1, &mut waiting);
             for message in waiting.drain(..) {
@@ -219,7 +263,14 @@ impl Queues {
             }
             writer.flush()?;
         }
-        Ok(())
+        // What another thread has begun to write before the end.
+        self.writer.lock().flush()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
     }
 }
 

@@ -6,10 +6,13 @@
 
 use std::{
     io::{self, BufReader, Read, Write},
+    net::TcpStream,
     sync::Arc,
 };
 
 use snow::StatelessTransportState;
+#[cfg(unix)]
+use socket2::SockRef;
 
 use crate::protocol::peer::{self, PEER_MESSAGE_BYTES, PeerMessage};
 
@@ -28,9 +31,62 @@ pub struct MessageWriter<W> {
     records: u64,
     content: Vec<u8>,
     sealed: Vec<u8>,
+    /// How many bytes of `sealed` are written.
+    written: usize,
+}
+
+/// A stream that can be written to without waiting.
+pub trait WriteNow {
+    /// Writes what the stream takes at once, and gives how many bytes that were.
+    ///
+    /// # Errors
+    /// `WouldBlock`: it takes nothing now.
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl WriteNow for TcpStream {
+    #[cfg(unix)]
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(self).send_with_flags(bytes, nix::libc::MSG_DONTWAIT)
+    }
+
+    /// Windows has no such flag: the thread that may wait writes everything.
+    #[cfg(not(unix))]
+    fn write_now(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl<W: WriteNow> MessageWriter<W> {
+    /// Writes out what is in the buffer, as far as the stream takes it at once. Returns whether nothing is
+    /// left.
+    pub fn flush_now(&mut self) -> io::Result<bool> {
+        self.seal();
+        while self.written < self.sealed.len() {
+            match self.stream.write_now(&self.sealed[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => self.written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.begin_anew();
+        Ok(true)
+    }
 }
 
 impl<W: Write> MessageWriter<W> {
+    /// Writes out what is in the buffer, and waits until the stream has taken it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.seal();
+        let result = self.stream.write_all(&self.sealed[self.written..]);
+        self.begin_anew();
+        result
+    }
+}
+
+impl<W> MessageWriter<W> {
     /// For a link whose handshake is done.
     pub fn new(stream: W, session: &Session) -> Self {
         MessageWriter {
@@ -39,6 +95,7 @@ impl<W: Write> MessageWriter<W> {
             records: session.records_written,
             content: Vec::new(),
             sealed: Vec::new(),
+            written: 0,
         }
     }
 
@@ -55,22 +112,29 @@ impl<W: Write> MessageWriter<W> {
         true
     }
 
+    /// Bytes that were put into the buffer and are not encrypted yet.
     pub fn buffered(&self) -> usize {
         self.content.len()
     }
 
-    /// Writes out what is in the buffer.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// Whether the stream has not taken everything that was encrypted.
+    pub fn is_behind(&self) -> bool {
+        self.written < self.sealed.len()
+    }
+
+    fn seal(&mut self) {
         for content in self.content.chunks(CONTENT_BYTES) {
             seal_record(&self.keys, self.records, content, &mut self.sealed);
             self.records += 1;
         }
-        let result = self.stream.write_all(&self.sealed);
-        for buffer in [&mut self.content, &mut self.sealed] {
-            buffer.clear();
-            buffer.shrink_to(KEEP_BYTES);
-        }
-        result
+        self.content.clear();
+        self.content.shrink_to(KEEP_BYTES);
+    }
+
+    fn begin_anew(&mut self) {
+        self.written = 0;
+        self.sealed.clear();
+        self.sealed.shrink_to(KEEP_BYTES);
     }
 }
 
@@ -142,7 +206,10 @@ impl<R: Read> MessageReader<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        cell::{Cell, RefCell},
+        thread,
+    };
 
     use super::*;
     use crate::{
@@ -206,6 +273,44 @@ mod tests {
         assert_eq!(reader.read().unwrap(), None);
     }
 
+    /// A stream that takes few bytes at a time, and nothing every other time.
+    #[derive(Default)]
+    struct Reluctant {
+        taken: RefCell<Vec<u8>>,
+        asked: Cell<usize>,
+    }
+
+    impl WriteNow for Reluctant {
+        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.asked.set(self.asked.get() + 1);
+            if self.asked.get().is_multiple_of(2) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let length = bytes.len().min(1_000);
+            self.taken.borrow_mut().extend_from_slice(&bytes[..length]);
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn what_the_stream_does_not_take_at_once_leaves_later_and_in_order() {
+        let (ours, theirs) = sessions();
+        let messages: Vec<PeerMessage> = (1..40).map(|number| chunk(number * 100)).collect();
+        let mut writer = MessageWriter::new(Reluctant::default(), &ours);
+        for message in &messages {
+            assert!(writer.push(message));
+            assert_eq!(writer.flush_now().unwrap(), !writer.is_behind());
+        }
+        assert!(writer.is_behind());
+        while !writer.flush_now().unwrap() {}
+        let bytes = writer.stream.taken.take();
+        let mut reader = MessageReader::new(&*bytes, &theirs);
+        for message in &messages {
+            assert_eq!(reader.read().unwrap().as_ref(), Some(message));
+        }
+        assert_eq!(reader.read().unwrap(), None);
+    }
+
     #[test]
     fn changed_repeated_and_cut_records_are_errors() {
         let (ours, theirs) = sessions();
@@ -226,7 +331,7 @@ mod tests {
     #[test]
     fn an_oversized_message_is_neither_sent_nor_kept() {
         let (ours, theirs) = sessions();
-        let mut writer = MessageWriter::new(Vec::new(), &ours);
+        let mut writer = MessageWriter::new(Vec::<u8>::new(), &ours);
         assert!(!writer.push(&chunk(PEER_MESSAGE_BYTES)));
         assert_eq!(writer.buffered(), 0);
         // An end that sends it all the same is cut off at the length already.

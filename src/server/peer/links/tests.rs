@@ -1,6 +1,6 @@
 //! Two servers that link, over real sockets.
 
-use std::{fs, io::Read, net::Ipv4Addr, path::Path};
+use std::{fs, io::Read, net::Ipv4Addr, path::Path, thread};
 
 use clap::Parser;
 
@@ -124,6 +124,7 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     let (to_high, to_low) = (low.up(), high.up());
     let doubt = PeerMessage::Doubt { node_id: NodeId(1), reason: "a message".into() };
     assert!(to_high.send(doubt.clone()));
+    to_high.write_now();
     assert_eq!(high.message(), doubt);
     let content = vec![9u8; 1_000_000];
     let head = SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
@@ -142,6 +143,34 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     high.stop();
     low.wait_for(LinkEvent::Lost);
     low.wait_for(LinkEvent::Refused);
+    low.stop();
+}
+
+#[test]
+fn who_sends_never_waits_and_all_arrives_in_order_before_the_link_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = listeners(folder.path());
+    let low = end(folder.path(), "s0", first);
+    let high = end(folder.path(), "s1", second);
+    let (to_high, _to_low) = (low.up(), high.up());
+    // Far more than the system buffers.
+    let reason = |number: usize| format!("{number} {}", "x".repeat(if number.is_multiple_of(5) { 70_000 } else { 9 }));
+    let message = |number| PeerMessage::Doubt { node_id: NodeId(1), reason: reason(number) };
+    const COUNT: usize = 1_500;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..COUNT {
+                assert!(to_high.send(message(number)), "message {number} is dropped");
+                to_high.write_now();
+            }
+            to_high.close();
+        });
+        for number in 0..COUNT {
+            assert!(high.message() == message(number), "message {number}");
+        }
+    });
+    high.wait_for(LinkEvent::Lost);
+    high.stop();
     low.stop();
 }
 
@@ -165,6 +194,7 @@ fn who_is_to_join_hears_of_the_servers_from_one_that_waits_for_it() {
         if let Some(PeerEvent::Up { outgoing, .. }) = high.event_within(POLL) {
             outgoing.send(PeerMessage::Doubt { node_id: NodeId(1), reason: "something else".into() });
             outgoing.send(servers.clone());
+            outgoing.write_now();
         }
         if let Some(PeerEvent::Message { message, .. }) = low.event_within(POLL) {
             break message;
