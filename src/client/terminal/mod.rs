@@ -4,9 +4,9 @@
 //! `options` turns the command line into checked settings. `commands` is the table of commands: with it
 //! `input` reads a line, word by word with `line`, `paths` and `date`, and finds what was `typed` or the
 //! `mistake` in it; `complete` serves the Tab key. `session` carries it out. `answer`, `show`, `events` and
-//! `json` turn an [`Update`](super::update::Update) into text, `notes` keeps what was seen, and `signals` ends
-//! the program in order. `person` and `pipe` are two ways to run all that; the third one, a whole screen, is
-//! [`super::screen`].
+//! `json` turn an [`Update`](super::update::Update) into text, `notes` keeps what was seen, and `signals`
+//! ends the program in order. `person` and `pipe` are two ways to run all that; the third one, a whole
+//! screen, is [`super::screen`].
 
 pub(super) mod answer;
 mod browser;

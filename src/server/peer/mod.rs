@@ -12,5 +12,5 @@ mod hurried;
 pub mod link;
 pub mod links;
 pub mod message;
-mod record;
+pub mod record;
 pub mod snapshot;
