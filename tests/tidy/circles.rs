@@ -309,15 +309,15 @@ fn item_length(tokens: &[TokenTree]) -> usize {
     end.map_or(tokens.len(), |end| begin + end + 1)
 }
 
-/// The circles among `arrows`, each with its files in order; one of those that share a file.
+/// The circles among `arrows`, each with its files in order; of those that share a file the shortest.
 pub fn circles(arrows: &Arrows) -> Vec<Vec<String>> {
+    let each = arrows.iter().flat_map(|(from, known)| known.iter().map(move |to| (from, to)));
+    let mut found: Vec<Vec<String>> = each.filter_map(|(from, to)| way(arrows, to, from)).collect();
+    found.sort_by_key(Vec::len);
     let mut circles: Vec<Vec<String>> = Vec::new();
-    for (from, known) in arrows {
-        for to in known {
-            let is_told = circles.iter().any(|circle| circle.contains(from));
-            if !is_told && let Some(way) = way(arrows, to, from) {
-                circles.push(way);
-            }
+    for circle in found {
+        if !circles.iter().flatten().any(|file| circle.contains(file)) {
+            circles.push(circle);
         }
     }
     circles
@@ -374,6 +374,14 @@ mod tests {
         assert!(found(&[lib, a, b, ("c.rs", "pub struct C;")]).is_empty());
         let circle = found(&[lib, a, b, ("c.rs", "pub struct C; fn f() { vec![crate::a::A] }")]);
         assert_eq!(circle, [["b.rs", "c.rs", "a.rs"]]);
+        // The shortest one is told, and the others are gone with it.
+        let circle = found(&[
+            lib,
+            a,
+            ("b.rs", "pub struct B(super::c::C, super::a::A);"),
+            ("c.rs", "use crate::a::A;"),
+        ]);
+        assert_eq!(circle, [["b.rs", "a.rs"]]);
     }
 
     #[test]
