@@ -194,15 +194,10 @@ mod tests {
 
     fn peer(id: &str, at: &Target) -> PeerStatus {
         PeerStatus {
-            server_id: ServerId::new(id).unwrap(),
-            host: "a.name.that.means.nothing.invalid".into(),
-            port: 1,
             client_host: at.host.clone(),
             client_port: at.port,
             alive: true,
-            last_heartbeat_age_ms: None,
-            match_index: None,
-            clock_offset_ms: None,
+            ..PeerStatus::unheard(ServerId::new(id).unwrap(), "a.name.that.means.nothing.invalid", 1)
         }
     }
 

@@ -135,11 +135,8 @@ pub(super) mod tests {
         Observation {
             target: Target::defaults()[usize::from(number) - 1].clone(),
             outcome: Ok(Status {
-                server_id: server_id(number),
-                role,
                 leader_id: leader.map(server_id),
                 term,
-                epoch: 1,
                 ring_position: u32::from(number) - 1,
                 last_index: 12,
                 commit_index: 12,
@@ -149,13 +146,8 @@ pub(super) mod tests {
                 messages: 1_503,
                 tcp_port: 7999 + number,
                 udp_port: 8019 + number,
-                peers: vec![],
-                note: String::new(),
-                wanted_leader: None,
-                last_backup: None,
-                indexing: None,
-                scrub: Default::default(),
                 version: "5.0.0".into(),
+                ..Status::empty(server_id(number), role)
             }),
         }
     }

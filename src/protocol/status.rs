@@ -249,6 +249,54 @@ impl Status {
 }
 
 #[cfg(test)]
+impl PeerStatus {
+    /// One of which nothing was heard, reached by all at this address, for tests to add to.
+    pub fn unheard(server_id: ServerId, host: &str, port: u16) -> PeerStatus {
+        PeerStatus {
+            server_id,
+            host: host.into(),
+            port,
+            client_host: host.into(),
+            client_port: port,
+            alive: false,
+            last_heartbeat_age_ms: None,
+            match_index: None,
+            clock_offset_ms: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Status {
+    /// That of a server alone which has done nothing yet, for tests to add to.
+    pub fn empty(server_id: ServerId, role: Role) -> Status {
+        Status {
+            server_id,
+            role,
+            leader_id: None,
+            term: 1,
+            epoch: 1,
+            ring_position: 0,
+            last_index: 0,
+            commit_index: 0,
+            applied_index: 0,
+            uptime: 0.0,
+            clients: 0,
+            messages: 0,
+            tcp_port: 1,
+            udp_port: 2,
+            peers: Vec::new(),
+            note: String::new(),
+            wanted_leader: None,
+            last_backup: None,
+            indexing: None,
+            scrub: Scrub::default(),
+            version: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

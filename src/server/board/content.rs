@@ -157,29 +157,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::server::board) fn status(term: u64, leader: Option<&str>) -> Status {
-        Status {
-            server_id: id("a"),
-            role: Role::Follower,
-            leader_id: leader.map(id),
-            term,
-            epoch: 1,
-            ring_position: 0,
-            last_index: 0,
-            commit_index: 0,
-            applied_index: 0,
-            uptime: 0.0,
-            clients: 0,
-            messages: 0,
-            tcp_port: 1,
-            udp_port: 2,
-            peers: Vec::new(),
-            note: String::new(),
-            wanted_leader: None,
-            last_backup: None,
-            indexing: None,
-            scrub: Default::default(),
-            version: String::new(),
-        }
+        Status { leader_id: leader.map(id), term, ..Status::empty(id("a"), Role::Follower) }
     }
 
     #[test]

@@ -118,15 +118,9 @@ pub(super) mod tests {
 
     pub(in crate::server::board) fn with_peers(status: Status, alive: &[&str]) -> Status {
         let peer = |name: &str| PeerStatus {
-            server_id: id(name),
-            host: name.into(),
-            port: 8000,
-            client_host: name.into(),
-            client_port: 8000,
             alive: alive.contains(&name),
             last_heartbeat_age_ms: Some(20),
-            match_index: None,
-            clock_offset_ms: None,
+            ..PeerStatus::unheard(id(name), name, 8000)
         };
         Status { peers: ["b", "c"].map(peer).into(), ..status }
     }

@@ -138,37 +138,10 @@ mod tests {
     fn status(role: Role, leader: Option<&str>, alive: bool) -> Status {
         let id = |text: &str| ServerId::new(text).unwrap();
         Status {
-            server_id: id("a"),
-            role,
             leader_id: leader.map(id),
-            term: 1,
-            epoch: 1,
-            ring_position: 0,
-            last_index: 0,
-            commit_index: 0,
-            applied_index: 0,
-            uptime: 0.0,
-            clients: 0,
-            messages: 0,
-            tcp_port: 1,
-            udp_port: 2,
-            peers: vec![PeerStatus {
-                server_id: id("b"),
-                host: "b".into(),
-                port: 8000,
-                client_host: "b".into(),
-                client_port: 8000,
-                alive,
-                last_heartbeat_age_ms: None,
-                match_index: None,
-                clock_offset_ms: None,
-            }],
+            peers: vec![PeerStatus { alive, ..PeerStatus::unheard(id("b"), "b", 8000) }],
             note: "being rebuilt".into(),
-            wanted_leader: None,
-            last_backup: None,
-            indexing: None,
-            scrub: Default::default(),
-            version: String::new(),
+            ..Status::empty(id("a"), role)
         }
     }
 
