@@ -1,6 +1,6 @@
 //! Peer messages on an encrypted stream.
 //!
-//! The contents of the records ([`super::record`]), put together, are a stream of messages: four bytes of
+//! The contents of the records (`record`), put together, are a stream of messages: four bytes of
 //! length (little endian), then the encoded message. So many small messages share a record, and a large one
 //! is cut into several.
 
