@@ -58,7 +58,7 @@ pub fn fields_of(attachment: &Value, with_text: bool, lines: &mut Vec<String>) {
         }
     }
     for action in list(&attachment["actions"]) {
-        let label = text_of(&action["text"]).or_else(|| text_of(&action["name"]));
+        let label = ["text", "name", "label"].iter().find_map(|name| text_of(&action[*name]));
         lines.extend(link_line(label, text_of(&action["url"])).map(|line| plain(line.trim())));
     }
     add(lines, &attachment["image_url"]);
@@ -101,6 +101,10 @@ mod tests {
             (
                 json!([{ "blocks": [{ "type": "header", "text": { "type": "plain_text", "text": "H" } }] }]),
                 "H",
+            ),
+            (
+                json!([{ "text": "t", "actions": [{ "action": "view", "label": "Panel", "url": "https://p" }] }]),
+                "t\nPanel (https://p)",
             ),
             (json!([{ "fields": { "cpu": 97, "host": "a" } }]), "cpu: 97\nhost: a"),
             (json!([{ "fields": {} , "text": 5.5}]), "5.5"),

@@ -2,24 +2,27 @@
 
 use std::{borrow::Cow, io::Read};
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use percent_encoding::percent_decode;
 use serde_json::{Map, Number, Value, json};
 
 use crate::{
     json::nesting,
+    protocol::text::is_visible,
     server::http::{file_name::essence, multipart},
 };
 
 /// JSON that is nested deeper is refused.
-const NESTING_MAX: usize = 40;
+pub const NESTING_MAX: usize = 40;
 /// The fields of a payload that are lists.
 const LISTS: [&str; 2] = ["attachments", "blocks"];
 /// The parts of a form that are read if they are files as well.
-const OF_FILES: [&str; 4] = ["payload", "text", "attachments", "blocks"];
-/// Types of a body that is the text itself.
-const PLAIN: [&str; 2] = ["text/plain", "text/markdown"];
+const OF_FILES: [&str; 5] = ["payload", "payload_json", "text", "attachments", "blocks"];
+/// The fields of a form that are the payload.
+const PAYLOADS: [&str; 2] = ["payload", "payload_json"];
+/// The first bytes of what gzip has packed.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A body that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub enum Unreadable {
     Encoding,
     /// Unpacked, it is longer than a body may be.
     TooLong,
-    /// It is neither JSON nor a form, and does not call itself text.
+    /// It has nothing that could be read: it is empty, or the bytes of something that is no text.
     Form,
 }
 
@@ -58,9 +61,9 @@ fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unrea
     let bytes = unpacked.as_deref().unwrap_or(body);
     let kind = essence(wrapping.content_type);
     let charset = multipart::parameter(wrapping.content_type, "charset");
-    let text_of = |bytes: &[u8]| text(bytes, charset.as_deref());
     if kind.starts_with("multipart/") {
-        let boundary = multipart::parameter(wrapping.content_type, "boundary").ok_or(Unreadable::Form)?;
+        let boundary = multipart::parameter(wrapping.content_type, "boundary");
+        let boundary = boundary.or_else(|| first_boundary(bytes)).ok_or(Unreadable::Form)?;
         let parts = multipart::parts(bytes, &boundary).ok_or(Unreadable::Form)?;
         return from_fields(parts.into_iter().map(|part| {
             let own = multipart::parameter(&part.content_type, "charset");
@@ -71,48 +74,75 @@ fn read(wrapping: Wrapping<'_>, body: &[u8], most: usize) -> Result<Value, Unrea
             }
         }));
     }
-    let text = text_of(bytes);
+    let text = text(bytes, charset.as_deref());
     // What calls itself a form may be JSON, and the other way round: curl calls everything a form unless it
     // is told otherwise, and other tools give no type.
-    let json = parse(&text);
+    if let Some(payload) = parse(&text) {
+        return Ok(payload);
+    }
     let is_form = kind == "application/x-www-form-urlencoded" && !text.trim_start().starts_with('{');
-    if (is_form && json.is_none()) || text.starts_with("payload=") {
-        let decoded =
-            |part: &str| text_of(&percent_decode(part.replace('+', " ").as_bytes()).collect::<Vec<u8>>());
-        // JSON that was not encoded may contain an `&`, which separates fields.
-        let unparted = text.strip_prefix("payload=").and_then(|payload| parse(&decoded(payload)));
-        if let Some(payload) = unparted {
-            return Ok(payload);
-        }
-        // `curl -d` calls a sentence a form, and encodes nothing.
-        let first = text.trim().split('=').next().unwrap_or_default();
-        if first.contains(char::is_whitespace) {
-            return Ok(json!({ "text": text }));
-        }
-        if first == text.trim() && !first.is_empty() {
-            return Ok(json!({ "text": decoded(first) }));
-        }
-        let fields = text.split('&').filter(|field| !field.is_empty()).map(|field| {
-            let (name, value) = field.split_once('=').unwrap_or((field, ""));
-            (decoded(name), decoded(value))
-        });
-        return from_fields(fields);
+    if is_form || text.starts_with("payload=") {
+        return form(&text, charset.as_deref());
     }
-    match json {
-        Some(payload) => Ok(payload),
-        // Broken JSON that calls itself text is shown as it is, so that the message is not lost.
-        None if PLAIN.contains(&kind.as_str()) && !text.trim().is_empty() => Ok(json!({ "text": text })),
-        None => Err(Unreadable::Form),
-    }
+    bare(text)
 }
 
-/// The field `payload` of a form, or the form itself: its fields by their names. One that is there several
-/// times is a list.
+/// A form in the body of a request, or a sentence that calls itself one.
+fn form(text: &str, charset: Option<&str>) -> Result<Value, Unreadable> {
+    let decoded = |part: &str| {
+        let bytes: Vec<u8> = percent_decode(part.replace('+', " ").as_bytes()).collect();
+        self::text(&bytes, charset)
+    };
+    // JSON that was not encoded may contain an `&`, which separates fields.
+    let unparted = text.strip_prefix("payload=").and_then(|payload| parse(&decoded(payload)));
+    if let Some(payload) = unparted {
+        return Ok(payload);
+    }
+    // `curl -d` calls a sentence a form, and encodes nothing.
+    let first = text.trim().split('=').next().unwrap_or_default();
+    if first.contains(char::is_whitespace) {
+        return bare(text.to_owned());
+    }
+    if first == text.trim() && !first.is_empty() {
+        return bare(decoded(first));
+    }
+    let fields = text.split('&').filter(|field| !field.is_empty()).map(|field| {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        (decoded(name), decoded(value))
+    });
+    from_fields(fields)
+}
+
+/// A text without a form that is known here is the message itself, whatever it calls itself: broken JSON or a
+/// page of HTML is ugly to read, but an alert that is refused is lost.
+fn bare(text: String) -> Result<Value, Unreadable> {
+    let is_too_deep = text.trim_start().starts_with(['{', '[']) && nesting(text.as_bytes()) > NESTING_MAX;
+    if is_too_deep || !is_text(&text) { Err(Unreadable::Form) } else { Ok(json!({ "text": text })) }
+}
+
+/// Whether people can read it: bytes of other things have NULs, or are hardly ever characters.
+fn is_text(text: &str) -> bool {
+    let (mut odd, mut all) = (0, 0);
+    for char in text.chars() {
+        all += 1;
+        odd += usize::from(char == '\u{fffd}' || (char.is_control() && !char.is_whitespace()));
+    }
+    is_visible(text) && !text.contains('\0') && odd * 8 <= all
+}
+
+/// The boundary of a form whose head does not name it: its first line.
+fn first_boundary(bytes: &[u8]) -> Option<String> {
+    let line = bytes.strip_prefix(b"--")?.split(|byte| *byte == b'\n').next()?;
+    Some(str::from_utf8(line).ok()?.trim_end().to_owned()).filter(|boundary| !boundary.is_empty())
+}
+
+/// The payload in a form, or the form itself: its fields by their names. One that is there several times is a
+/// list.
 fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, Unreadable> {
     let mut object = Map::new();
     for (name, value) in fields {
-        if name == "payload" {
-            return parse(&value).ok_or(Unreadable::Form);
+        if PAYLOADS.contains(&name.as_str()) {
+            return parse(&value).map_or_else(|| bare(value), Ok);
         }
         match object.get_mut(&name) {
             None => drop(object.insert(name, value.into())),
@@ -120,7 +150,14 @@ fn from_fields(fields: impl Iterator<Item = (String, String)>) -> Result<Value, 
             Some(one) => *one = json!([one.take(), value]),
         }
     }
-    if object.is_empty() { Err(Unreadable::Form) } else { Ok(object.into()) }
+    // A form with one field of JSON has the payload under a name of its own.
+    let only = object.values().next().filter(|_| object.len() == 1);
+    let only = only.and_then(Value::as_str).and_then(parse).filter(Value::is_object);
+    match only {
+        Some(payload) => Ok(payload),
+        None if object.is_empty() => Err(Unreadable::Form),
+        None => Ok(object.into()),
+    }
 }
 
 /// The list, or its only item, in a text that is JSON.
@@ -136,8 +173,11 @@ fn unpack(encoding: &str, body: &[u8], most: usize) -> Result<Option<Vec<u8>>, U
     let mut unpacked = Vec::new();
     let limit = most as u64 + 1;
     let read = match encoding.trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => return Ok(None),
-        "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked),
+        "" | "identity" if !body.starts_with(&GZIP) => return Ok(None),
+        // No text begins with those bytes: what does is packed even if its head does not say so.
+        "gzip" | "x-gzip" | "" | "identity" => {
+            MultiGzDecoder::new(body).take(limit).read_to_end(&mut unpacked)
+        }
         "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut unpacked).or_else(|_| {
             // Some senders leave out zlib's wrapper (RFC 9110, 8.4.1.2).
             unpacked.clear();
@@ -152,15 +192,20 @@ fn unpack(encoding: &str, body: &[u8], most: usize) -> Result<Option<Vec<u8>>, U
     }
 }
 
-/// Bytes as text: by their byte order mark, else by the charset that the sender names, else as UTF-8. What is
-/// no character becomes U+FFFD.
+/// Bytes as text: by their byte order mark, else by the charset that the sender names, else as UTF-8 or, if
+/// every second byte of its first letters is zero, as UTF-16. What is no character becomes U+FFFD.
 fn text(bytes: &[u8], charset: Option<&str>) -> String {
-    let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
+    let guessed = match bytes {
+        [first, 0, second, 0, ..] if *first != 0 && *second != 0 => UTF_16LE,
+        [0, first, 0, second, ..] if *first != 0 && *second != 0 => UTF_16BE,
+        _ => UTF_8,
+    };
+    let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(guessed);
     encoding.decode(bytes).0.into_owned()
 }
 
 /// Reads JSON: an object, or a list. Several objects one after the other are a list, and JSON in a text is
-/// read once more.
+/// read once more. A lonely `null` says nothing; other single words are texts, which this does not read.
 fn parse(text: &str) -> Option<Value> {
     let text = text.trim();
     if nesting(text.as_bytes()) > NESTING_MAX {
@@ -183,6 +228,7 @@ fn parse(text: &str) -> Option<Value> {
             let inner: String = serde_json::from_str(text).ok()?;
             parse(&inner).or_else(|| Some(json!({ "text": inner })))
         }
+        'n' if text == "null" => Some(Value::Null),
         _ => None,
     }
 }
@@ -190,7 +236,7 @@ fn parse(text: &str) -> Option<Value> {
 /// Makes correct JSON of what people and scripts write. In strings, halves of surrogate pairs become U+FFFD,
 /// and control characters are escaped. Outside of strings, words such as `NaN` and numbers that would not
 /// look the same again become texts, Python's `None` and `True` become `null` and `true`, and a comma before
-/// an end is dropped.
+/// an end is dropped. A backslash that escapes nothing is one: `C:\path`.
 fn repaired(text: &str) -> String {
     let mut repaired = String::with_capacity(text.len());
     let mut in_string = false;
@@ -252,10 +298,10 @@ fn escape(text: &str) -> (&str, usize) {
     match (unit(0), unit(6)) {
         (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&text[..12], 12),
         (Some(0xd800..=0xdfff), _) => ("\u{fffd}", 6),
-        _ => {
-            let length = 1 + text[1..].chars().next().map_or(0, char::len_utf8);
-            (&text[..length], length)
-        }
+        (Some(_), _) => (&text[..6], 6),
+        (None, _) if text[1..].starts_with(['"', '\\', '/', 'b', 'f', 'n', 'r', 't']) => (&text[..2], 2),
+        (None, _) if text[1..].starts_with('\'') => ("'", 2),
+        (None, _) => (r"\\", 1),
     }
 }
 
@@ -309,6 +355,29 @@ mod tests {
             ("Text/Plain; charset=ISO-8859-1", b"disk full on h\xe9", "disk full on h\u{e9}"),
             ("text/markdown", b"* a\n* b", "* a\n* b"),
             ("text/plain", b"{half", "{half"),
+            // What no form is known for is a text, whatever it calls itself.
+            ("application/json", b"hello", "hello"),
+            ("", b"Backup of db1 finished\n", "Backup of db1 finished\n"),
+            ("application/octet-stream", b"42", "42"),
+            ("text/html", b"<p>hello</p>", "<p>hello</p>"),
+            ("application/json", b"{\"text\":\"disk \"C\" is full\"}", "{\"text\":\"disk \"C\" is full\"}"),
+            ("application/json", b"{\"text\":\"disk is fu", "{\"text\":\"disk is fu"),
+            ("application/json", b"{} rubbish", "{} rubbish"),
+            ("application/json", b"{'text': 'one'}", "{'text': 'one'}"),
+            ("application/json", b"true", "true"),
+            (FORM, b"{half", "{half"),
+            (FORM, b"payload=x", "x"),
+            // Backslashes that escape nothing.
+            ("", br#"{"text":"C:\path\new is 97\% full, it\'s \u12 \\ \/"}"#, "C:\\path\new is 97\\% full, it's \\u12 \\ /"),
+            // Without what the head should have said.
+            ("", b"{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0u\0\"\0}\0", "u"),
+            ("", b"\0{\0\"\0t\0e\0x\0t\0\"\0:\0\"\0u\0\"\0}", "u"),
+            (
+                "multipart/form-data",
+                b"--x\r\nContent-Disposition: form-data; name=payload_json\r\n\r\n{\"text\":\"p\"}\r\n--x--\r\n",
+                "p",
+            ),
+            (FORM, b"data=%7B%22text%22%3A%22the+only+field%22%7D", "the only field"),
             (FORM, b"text=hello+there&username=ci", "hello there"),
             (FORM, b"disk full: 100% of db1 & more", "disk full: 100% of db1 & more"),
             (FORM, b"disk full=97", "disk full=97"),
@@ -376,24 +445,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_json_nor_a_form_nor_a_text_is_refused() {
+    fn what_nothing_can_be_read_of_is_refused() {
         for (content_type, body) in [
             ("application/json", &b""[..]),
-            ("application/json", b"hello"),
             ("text/plain", b" \r\n"),
-            ("text/html", b"<p>hello</p>"),
-            ("application/json", b"{"),
-            ("application/json", b"[half"),
-            ("application/json", b"{} rubbish"),
-            ("application/json", b"42"),
-            (FORM, b"payload=x"),
-            (FORM, b"{half"),
+            ("application/json", b"\xe2\x80\x8b"),
+            ("image/png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+            ("", b"\xff\xd8\xe1\x93 \xb2\x81 jpeg \xc0\xee\xfa"),
             (FORM, b""),
+            (FORM, b"payload="),
             ("multipart/form-data", b"--x\r\n"),
             ("multipart/form-data; boundary=x", b"rubbish"),
         ] {
             assert_eq!(said(content_type, body), Err(Unreadable::Form), "{content_type} {body:?}");
         }
+        assert_eq!(
+            said("application/json", b" null ").as_deref(),
+            Ok("null"),
+            "of a payload that says nothing"
+        );
     }
 
     #[test]
@@ -413,6 +483,7 @@ mod tests {
         assert_eq!(read("gzip", &packed(&vec![b' '; 10_000_000])), Err(Unreadable::TooLong));
         assert_eq!(read("gzip", &good[..good.len() - 9]), Err(Unreadable::Form));
         assert_eq!(read("gzip", b"{}"), Err(Unreadable::Form));
+        assert_eq!(read("", &good).unwrap()["text"], "a", "its head does not say so");
         assert_eq!(read("br", b"{}"), Err(Unreadable::Encoding));
         assert_eq!(read("gzip, gzip", b"{}"), Err(Unreadable::Encoding));
     }

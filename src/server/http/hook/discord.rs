@@ -1,4 +1,4 @@
-//! Discord's embeds as lines of text. Its `content` is read as any other text is.
+//! Discord's embeds and components as lines of text. Its `content` is read as any other text is.
 
 use serde_json::Value;
 
@@ -24,6 +24,29 @@ pub fn render(embeds: &Value, lines: &mut Vec<String>) {
     }
 }
 
+/// Adds the lines of a list of components: texts, buttons that open an address, pictures, and what holds
+/// others.
+pub fn components(components: &Value, lines: &mut Vec<String>) {
+    for component in list(components) {
+        // Other tools have lists of this name, too.
+        if component["type"].is_u64() {
+            self::component(component, lines);
+        }
+    }
+}
+
+fn component(component: &Value, lines: &mut Vec<String>) {
+    add(lines, &component["content"]);
+    if component["url"].is_string() {
+        lines.extend(link_line(shown(&component["label"]), shown(&component["url"])));
+    }
+    for picture in list(&component["items"]).chain(component.get("media").map(|_| component)) {
+        lines.extend(link_line(shown(&picture["description"]), shown(&picture["media"]["url"])));
+    }
+    components(&component["components"], lines);
+    components(&component["accessory"], lines);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +69,31 @@ mod tests {
             (json!(null), ""),
         ] {
             assert_eq!(rendered(render, &embeds), expected, "{embeds}");
+        }
+    }
+
+    #[test]
+    fn components_become_lines() {
+        let text = |text: &str| json!({ "type": 10, "content": text });
+        for (list, expected) in [
+            (
+                json!([text("# Release"), { "type": 17, "accent_color": 7, "components": [text("inside"), { "type": 14 },
+                    { "type": 12, "items": [{ "media": { "url": "https://p" }, "description": "a graph" }] }] }]),
+                "# Release\ninside\na graph (https://p)",
+            ),
+            (
+                json!([{ "type": 9, "components": [text("beside")], "accessory":
+                    { "type": 11, "media": { "url": "https://t" } } }]),
+                "beside\nhttps://t",
+            ),
+            (
+                json!([{ "type": 1, "components": [{ "type": 2, "style": 5, "label": "Open", "url": "https://o" },
+                    { "type": 2, "style": 1, "label": "Needs Discord", "custom_id": "x" }] }]),
+                "Open (https://o)",
+            ),
+            (json!([{ "name": "db1" }, "x", null]), ""),
+        ] {
+            assert_eq!(rendered(components, &list), expected, "{list}");
         }
     }
 }

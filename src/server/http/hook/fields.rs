@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::bare::{pair, shown};
+use super::{
+    bare::{pair, shown},
+    body::NESTING_MAX,
+};
+use crate::json::nesting;
 
 /// Fields that are shown.
 const LINES_MAX: usize = 50;
@@ -26,11 +30,29 @@ const SILENT: [&str; 13] = [
     "block_id",
 ];
 
+/// Fields that are no reader's business: everybody in the room would see them.
+const SECRET: [&str; 11] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "api_key",
+    "apikey",
+    "access_token",
+    "auth_token",
+    "routing_key",
+    "authorization",
+    "signature",
+];
+
 /// Fields that say something, but nothing alone.
 const VAGUE: [&str; 6] = ["channel", "parse", "type", "color", "short", "ts"];
 /// Fields that belong to the form of a payload that has a text, or are shown with it.
 const OF_TEXTS: [&str; 9] =
     ["version", "pretext", "author_name", "title", "title_link", "fields", "image_url", "footer", "fallback"];
+
+/// How deep a text may be that is read as JSON. Each one may be nested itself, and the stack is small.
+const JSON_DEPTH_MAX: usize = 1;
 
 /// A field that shows something.
 struct Field {
@@ -89,7 +111,7 @@ fn walk(name: &str, value: &Value, (depth, is_vague): (usize, bool), found: &mut
     let mut add = |value: String| found.push(Field { line: pair(name, &value), depth, is_vague });
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().filter(|(field, _)| !SILENT.contains(&field.as_str()));
+            let fields = fields.iter().filter(|(field, _)| !is_silent(field));
             fields.for_each(|(field, value)| {
                 let is_vague = is_vague || VAGUE.contains(&field.as_str());
                 walk(&inner(field), value, (depth + 1, is_vague), found);
@@ -106,8 +128,21 @@ fn walk(name: &str, value: &Value, (depth, is_vague): (usize, bool), found: &mut
                 add(cut(items.join(", ")));
             }
         }
-        value => shown(value).into_iter().for_each(|value| add(cut(value))),
+        value => match value.as_str().filter(|_| depth <= JSON_DEPTH_MAX).and_then(json_in) {
+            Some(inner) => walk(name, &inner, (depth + 1, is_vague), found),
+            None => shown(value).into_iter().for_each(|value| add(cut(value))),
+        },
     }
+}
+
+fn is_silent(field: &str) -> bool {
+    SILENT.contains(&field) || SECRET.iter().any(|secret| field.eq_ignore_ascii_case(secret))
+}
+
+/// The object or list in a text that is JSON.
+fn json_in(text: &str) -> Option<Value> {
+    let is_json = text.trim_start().starts_with(['{', '[']) && nesting(text.as_bytes()) <= NESTING_MAX;
+    is_json.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 fn cut(mut value: String) -> String {
@@ -138,6 +173,14 @@ mod tests {
             (json!({ "checks": [{ "id": 1 }, "x", []] }), "checks.1.id: 1\nchecks.2: x"),
             (json!({ "username": "ci", "channel": "#x", "attachments": [{ "color": "red" }] }), ""),
             (json!({ "username": "ci", "type": "invoice.failed", "id": 7 }), "id: 7\ntype: invoice.failed"),
+            (
+                json!({ "Subject": "s", "Message": "{\"state\":\"ALARM\",\"why\":[{\"n\":1}]}", "half": "{half" }),
+                "Message.state: ALARM\nMessage.why.1.n: 1\nSubject: s\nhalf: {half",
+            ),
+            (
+                json!({ "host": "db1", "token": "t", "auth": { "Password": "p", "user": "u" } }),
+                "auth.user: u\nhost: db1",
+            ),
             (json!({}), ""),
         ] {
             assert_eq!(rendered(render, &payload), expected, "{payload}");

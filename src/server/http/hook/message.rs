@@ -57,6 +57,7 @@ fn lines(payload: &Value) -> Vec<String> {
     }
     attachments::render(&payload["attachments"], &mut lines);
     discord::render(&payload["embeds"], &mut lines);
+    discord::components(&payload["components"], &mut lines);
     alerts::render(payload, &mut lines);
     for name in ["fallback", "summary"] {
         if lines.is_empty() {
@@ -86,6 +87,9 @@ fn texts(payload: &Value, lines: &mut Vec<String>) {
     if text_of(&payload["text"]).is_none() {
         let said = OTHER_TEXTS.iter().find(|name| text_of(&payload[**name]).is_some());
         if let Some(name) = said {
+            if text_of(&payload["title"]).is_none() {
+                attachments::add(lines, &payload["subject"]);
+            }
             attachments::add(lines, &payload[*name]);
             let is_known = |name: &&str| list(&payload[*name]).next().is_some();
             if !KNOWN_LISTS.iter().any(is_known) {
@@ -170,6 +174,10 @@ mod tests {
                 json!({ "version": "1.0", "title": "Backup", "message": "all is well", "type": "info" }),
                 "Backup\nall is well",
             ),
+            (
+                json!({ "to": "#ops", "subject": "Problem: disk", "message": "db1 is full" }),
+                "Problem: disk\ndb1 is full\nto: #ops",
+            ),
             (json!({ "content": "as Discord has it", "text": null }), "as Discord has it"),
             (
                 json!({ "content": "c", "embeds": [{ "title": "t", "fields": [{ "name": "n", "value": "v" }] }] }),
@@ -225,7 +233,18 @@ mod tests {
                 "fallback",
             ),
             (json!({ "text": "\u{3164}", "attachments": [{ "text": "\u{200b}", "fallback": "f" }] }), "f"),
+            (json!({ "flags": 32768, "components": [{ "type": 10, "content": "# Release" }] }), "# Release"),
+            (
+                json!({ "content": "c", "components": [{ "type": 1, "components": [
+                { "type": 2, "style": 5, "label": "Open", "url": "https://o" }] }] }),
+                "c\nOpen (https://o)",
+            ),
+            (
+                json!({ "components": [{ "name": "db1", "state": "down" }] }),
+                "components.1.name: db1\ncomponents.1.state: down",
+            ),
             (json!({}), "-"),
+            (json!(null), "-"),
             (json!([]), "-"),
             (json!([null, "a", { "text": "b" }, [{ "host": "db1", "cpu": 97 }]]), "a\nb\ncpu: 97\nhost: db1"),
             (
