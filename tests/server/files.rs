@@ -104,6 +104,10 @@ fn a_file_goes_in_and_comes_out_for_those_who_may_see_it() {
     let told = whole.json();
     assert_eq!((whole.status, &told["name"], &told["size"]), (201, &json!("b.txt"), &json!(content.len())));
     assert_eq!(get(&one, &token, told["file_id"].as_str().unwrap(), "").text(), content);
+    let lines = format!("{part}\r\n{content}\r\n--b--\r\n").replace("\r\n", "\n");
+    assert_eq!(post(&one, &token, "room=den", form, lines.as_bytes()).json()["sha256"], told["sha256"]);
+    let packed = post(&one, &token, "room=den&name=x", "Content-Encoding: gzip\r\n", b"\x1f\x8b");
+    assert_eq!(packed.status, 415, "{packed:?}");
     let cut = post(&one, &token, "room=den", form, format!("{part}\r\n{content}\r\n--b").as_bytes());
     assert_eq!(cut.status, 400, "{cut:?}");
     assert_eq!(post(&one, &token, "room=den", "", b"x").status, 400, "without a name");
@@ -128,6 +132,13 @@ fn a_post_may_bring_the_message_that_shows_it() {
     let named = post(&one, &token, "room=DEN&name=x&post=true&text=look+here", "", b"").json();
     assert_eq!((&told["seq"], &named["seq"]), (&json!(2), &json!(3)), "{told} {named}");
     assert_eq!(named["room"], "den");
+    let form = "Content-Type: multipart/form-data; boundary=b\r\n";
+    let field = "Content-Disposition: form-data; name=";
+    let body = format!("--b\r\n{field}f; filename=y\r\n\r\n\r\n--b\r\n{field}text\r\n\r\nof a form\r\n--b--");
+    for (query, seq) in [("room=den&post=1", 4), ("room=den&post=1&text=of+the+query", 5)] {
+        let told = post(&one, &token, query, form, body.as_bytes()).json();
+        assert_eq!((&told["seq"], &told["name"]), (&json!(seq), &json!("y")), "{told}");
+    }
     let silent = post(&one, &token, "room=den&name=x&post=0", "", b"").json();
     assert!(silent.get("seq").is_none() && silent.get("room").is_none(), "{silent}");
     // No user has written to bob yet.
@@ -156,7 +167,7 @@ fn a_post_may_bring_the_message_that_shows_it() {
     let history = ask_history(&mut alice, "den");
     let shown: Vec<_> = history.iter().filter(|event| event["kind"] == "message").collect();
     let texts: Vec<_> = shown.iter().map(|event| event["body"].as_str().unwrap()).collect();
-    assert_eq!(texts, ["cat.png", "look here"]);
+    assert_eq!(texts, ["cat.png", "look here", "of a form", "of the query"]);
     assert_eq!(shown[0]["file"]["file_id"], told["file_id"]);
     assert_eq!(shown[0]["client_msg_id"], format!("file-{}", told["file_id"].as_str().unwrap()));
     // An upload that cannot be posted leaves no file behind.

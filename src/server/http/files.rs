@@ -52,6 +52,7 @@ const FILE_CSP: &str =
 pub fn upload(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {
     let (server, info) = (exchange.server, exchange.info);
     let mut upload = Upload::read(&exchange.head)?;
+    is_not_packed(&exchange.head)?;
     if exchange.head.is_chunked || upload.boundary.is_some() {
         return upload_of_unknown_size(exchange, &mut upload);
     }
@@ -71,6 +72,16 @@ fn boundary(head: &Head) -> Result<Option<String>, Abort> {
         }
         _ => Ok(None),
     }
+}
+
+/// A packed body would be stored as it came, and given out as if it had never been packed.
+fn is_not_packed(head: &Head) -> Result<(), Abort> {
+    let mut encodings = head.all("content-encoding").flat_map(|value| value.split(','));
+    if encodings.all(|encoding| ["", "identity"].contains(&encoding.trim().to_ascii_lowercase().as_str())) {
+        return Ok(());
+    }
+    let reason = "send the file as it is, without Content-Encoding";
+    Err(Response::error(415, "bad_request", reason).with("Accept-Encoding", "identity").into())
 }
 
 /// Takes in a file that comes in chunks or in a form. The chat must know its size first, so it is kept on the
@@ -217,13 +228,16 @@ impl Upload {
         })
     }
 
-    /// Notes what the form says of the file. A name in the query counts more.
+    /// Notes what the form says of the file. What is in the query counts more.
     fn is_from(&mut self, found: Found) -> Result<(), Abort> {
         if self.name.is_empty() {
             let reason = "the form names no file: curl -F file=@FILE, or give name in the query";
             self.name = found.name.ok_or_else(|| Failure::from(Refusal::bad_request(reason)))?;
         }
         self.content_type = found.content_type;
+        if let Some(message) = self.message.as_mut().filter(|message| message.is_empty()) {
+            *message = found.text.unwrap_or_default();
+        }
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! Forms with parts (`multipart/form-data`, RFC 7578), whole in memory. Pure.
 
+use encoding_rs::Encoding;
+use percent_encoding::percent_decode_str;
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part<'a> {
     pub name: String,
@@ -43,18 +46,43 @@ pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
 fn part<'a>(bytes: &'a [u8], line_end: &[u8]) -> Option<Part<'a>> {
     let blank = line_end.repeat(2);
     let end = find(bytes, &blank)?;
-    let head = String::from_utf8_lossy(&bytes[..end]);
-    let header = |wanted: &str| {
-        head.lines().find_map(|line| {
+    let head = PartHead::new(&bytes[..end]);
+    let disposition = head.get("content-disposition")?;
+    let name = parameter(&disposition, "name")?;
+    let file_name = file_name(&disposition);
+    let content_type = head.get("content-type").unwrap_or_default();
+    Some(Part { name, content_type, file_name, body: &bytes[end + blank.len()..] })
+}
+
+/// The head of a part.
+pub struct PartHead(String);
+
+impl PartHead {
+    /// A line that begins with a blank goes on with the one before.
+    pub fn new(bytes: &[u8]) -> Self {
+        let head = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        PartHead(head.replace("\n ", " ").replace("\n\t", " "))
+    }
+
+    /// The value of the first header of this name.
+    pub fn get(&self, wanted: &str) -> Option<String> {
+        self.0.lines().find_map(|line| {
             let (header, value) = line.split_once(':')?;
             header.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().to_owned())
         })
+    }
+}
+
+/// The name of the file in a part. Some libraries write names that are not ASCII as headers of HTTP have them
+/// (RFC 8187), though forms should not.
+pub fn file_name(disposition: &str) -> Option<String> {
+    let encoded = || {
+        let given = parameter(disposition, "filename*")?;
+        let (charset, rest) = given.split_once('\'')?;
+        let bytes: Vec<u8> = percent_decode_str(rest.split_once('\'')?.1).collect();
+        Some(Encoding::for_label(charset.as_bytes())?.decode(&bytes).0.into_owned())
     };
-    let disposition = header("content-disposition")?;
-    let name = parameter(&disposition, "name")?;
-    let file_name = parameter(&disposition, "filename");
-    let content_type = header("content-type").unwrap_or_default();
-    Some(Part { name, content_type, file_name, body: &bytes[end + blank.len()..] })
+    encoded().or_else(|| parameter(disposition, "filename"))
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
@@ -72,7 +100,8 @@ pub fn parameter(header: &str, name: &str) -> Option<String> {
                 let (mut read, mut is_escaped, mut end) = (String::new(), false, quoted.len());
                 for (at, char) in quoted.char_indices() {
                     match char {
-                        '\\' if !is_escaped => is_escaped = true,
+                        // Of browsers and curl, a backslash before another character is one: `C:\dir\a.txt`.
+                        '\\' if !is_escaped && quoted[at + 1..].starts_with(['"', '\\']) => is_escaped = true,
                         '"' if !is_escaped => {
                             end = at;
                             break;
@@ -116,6 +145,31 @@ mod tests {
         for rubbish in [&b""[..], b"--b", b"--b--", b"--b\r\n", b"x", b"--b\r\nno head"] {
             assert_eq!(parts(rubbish, "b"), None, "{rubbish:?}");
         }
+    }
+
+    #[test]
+    fn names_of_files_are_read_as_senders_write_them() {
+        for (given, expected) in [
+            ("form-data; name=f; filename=\"a b.txt\"", Some("a b.txt")),
+            ("form-data; filename*=UTF-8''na%C3%AFve%20x.txt", Some("naïve x.txt")),
+            ("form-data; filename=naive.txt; filename*=utf-8'en'na%C3%AFve.txt", Some("naïve.txt")),
+            ("form-data; filename*=iso-8859-1''na%EFve.txt", Some("naïve.txt")),
+            ("form-data; filename*=broken; filename=a.txt", Some("a.txt")),
+            ("form-data; filename*=nonsense''x; filename=a.txt", Some("a.txt")),
+            ("form-data; filename=\"C:\\dir\\new.txt\"", Some("C:\\dir\\new.txt")),
+            ("form-data; filename=\"a\\\"b\\\\c.txt\"", Some("a\"b\\c.txt")),
+            ("form-data; filename=\"\"", Some("")),
+            ("form-data; name=f", None),
+        ] {
+            assert_eq!(file_name(given).as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_head_may_go_on_in_the_next() {
+        let head = PartHead::new(b"\r\nContent-Disposition: form-data;\r\n name=f;\r\n\tfilename=x\r\nX: y");
+        assert_eq!(head.get("content-disposition").as_deref(), Some("form-data; name=f; filename=x"));
+        assert_eq!(head.get("x").as_deref(), Some("y"));
     }
 
     #[test]
