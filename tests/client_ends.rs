@@ -109,3 +109,21 @@ fn an_output_that_nobody_reads_is_said_and_what_was_taken_is_kept() {
     assert_eq!(kept, ["one", "two"][..kept.len()]);
     assert_eq!(number(said, " message"), kept.len());
 }
+
+#[test]
+fn a_signal_at_the_start_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = folder.path().join("alice.outbox");
+    assert!(Command::new("mkfifo").arg(&outbox).status().unwrap().success());
+    let mut child = client(folder.path(), "", &[]);
+    child.stdin.take().unwrap().write_all(b"one\n").unwrap();
+    // Once there is a reader, the client waits in the middle of its start for what was kept.
+    let held = fs::File::options().write(true).open(&outbox).unwrap();
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(held);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.contains("ended by a signal; nothing of the input was carried out"), "{said}");
+}

@@ -31,7 +31,7 @@ use super::{
     secrets::{NoSecret, PasswordKind, Secrets},
     session::{Outcome, Session},
     show,
-    signals::Signals,
+    signals::{ENDED, Signals},
 };
 
 /// The longest line of input, with its line end; a longer one is skipped, and counts as a failure.
@@ -133,7 +133,7 @@ impl Script<'_> {
                     print(&update, self.settings, &self.session.notes)?;
                 }
                 recv(deadline) -> _ => return Ok(()),
-                recv(end) -> _ => self.unanswered.stopped = Some("ended by a signal".into()),
+                recv(end) -> _ => self.unanswered.stopped = Some(ENDED.into()),
             }
             if self.unanswered.stopped.is_some() {
                 return Ok(());

@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 
 use super::exit_status::NOT_DONE;
 
+/// What is said of a signal.
+pub const ENDED: &str = "ended by a signal";
+
 /// Ctrl-C (if the program does not read it as a key), SIGTERM and SIGHUP, from the start of the program on.
 #[derive(Clone)]
 pub struct Signals(Arc<Mutex<OnSignal>>);
@@ -27,10 +30,12 @@ impl Signals {
     /// Remembers the present mode of the terminal. Until another action is set, a signal ends the process.
     pub fn watch() -> Signals {
         let terminal = TerminalMode::now();
-        let end_line = || {
-            if io::stdin().is_terminal() {
-                // What is printed next begins a new line. Standard output may have no reader any more.
-                let _ = writeln!(io::stdout());
+        // Either may have no reader any more.
+        let end_line = || match io::stdin().is_terminal() {
+            // What is printed next begins a new line.
+            true => drop(writeln!(io::stdout())),
+            false => {
+                drop(writeln!(io::stderr(), "syncnet-client: {ENDED}; nothing of the input was carried out"))
             }
         };
         let signals = Signals(Arc::new(Mutex::new(OnSignal::End(Box::new(end_line)))));
