@@ -1,6 +1,6 @@
 //! Slack's attachments as lines of text. Teams wraps its cards in a list of the same name.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     blocks::{self, link_line},
@@ -45,13 +45,13 @@ pub fn fields_of(attachment: &Value, with_text: bool, lines: &mut Vec<String>) {
         // A map from titles to values.
         Value::Object(fields) if !fields.contains_key("title") && !fields.contains_key("value") => {
             for (title, value) in fields {
-                field(Some(title.clone()), text_of(value), lines);
+                field(Some(title.clone()), value_of(value), lines);
             }
         }
         fields => {
             for item in list(fields) {
                 match item {
-                    Value::Object(_) => field(text_of(&item["title"]), text_of(&item["value"]), lines),
+                    Value::Object(_) => field(text_of(&item["title"]), value_of(&item["value"]), lines),
                     item => field(None, text_of(item), lines),
                 }
             }
@@ -63,6 +63,13 @@ pub fn fields_of(attachment: &Value, with_text: bool, lines: &mut Vec<String>) {
     }
     add(lines, &attachment["image_url"]);
     add(lines, &attachment["footer"]);
+}
+
+/// The text of a value; an object or a list without one as JSON, so that nothing is lost.
+fn value_of(value: &Value) -> Option<String> {
+    let is_empty = |value: &Value| *value == json!({}) || *value == json!([]);
+    let whole = || Some(value).filter(|value| value.is_object() || value.is_array()).map(Value::to_string);
+    text_of(value).or_else(|| whole().filter(|_| !is_empty(value)))
 }
 
 fn field(title: Option<String>, value: Option<String>, lines: &mut Vec<String>) {
@@ -84,7 +91,6 @@ pub fn add(lines: &mut Vec<String>, value: &Value) {
 mod tests {
     use super::*;
     use crate::server::http::hook::rendered;
-    use serde_json::json;
 
     #[test]
     fn attachments_become_lines() {
@@ -107,6 +113,10 @@ mod tests {
                 "t\nPanel (https://p)",
             ),
             (json!([{ "fields": { "cpu": 97, "host": "a" } }]), "cpu: 97\nhost: a"),
+            (
+                json!([{ "fields": [{ "title": "a", "value": { "b": 1 } }, { "title": "c", "value": {} }] }]),
+                "a: {\"b\":1}\nc",
+            ),
             (json!([{ "fields": {} , "text": 5.5}]), "5.5"),
             (json!({ "text": "one" }), "one"),
             (json!(["bare", false]), "bare\nfalse"),

@@ -1,6 +1,6 @@
 //! The message of an incoming webhook as plain text. Pure.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     alerts, attachments, bare, blocks, discord, fields, teams,
@@ -59,6 +59,12 @@ fn lines(payload: &Value) -> Vec<String> {
     discord::render(&payload["embeds"], &mut lines);
     discord::components(&payload["components"], &mut lines);
     alerts::render(payload, &mut lines);
+    // Of Google Chat; without a text they are fields like any other.
+    for name in ["cards", "cardsV2"] {
+        if !lines.is_empty() && list(&payload[name]).next().is_some() {
+            fields::render(&json!({ name: payload[name] }), &mut lines);
+        }
+    }
     for name in ["fallback", "summary"] {
         if lines.is_empty() {
             attachments::add(&mut lines, &payload[name]);
@@ -143,7 +149,6 @@ pub fn split(text: &str, most: usize) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn body(payload: Value) -> String {
         read(&payload).map_or("-".into(), |message| message.body)
@@ -219,6 +224,7 @@ mod tests {
             ),
             (json!({ "foo": "bar", "n": 7 }), "foo: bar\nn: 7"),
             (json!({ "text": "", "host": { "name": "db1" } }), "host.name: db1"),
+            (json!({ "text": "t", "cards": [{ "header": { "title": "T" } }] }), "t\ncards.1.header.title: T"),
             (json!({ "summary": "s" }), "s"),
             (json!({ "username": "CI", "channel": "#x" }), "-"),
             (json!({ "text": "said", "message": "unsaid" }), "said"),
