@@ -233,7 +233,8 @@ impl ClientState {
 
     /// A step of the login has succeeded.
     pub(super) fn login_acked(&mut self, step: Step, answer: Answer) {
-        let LoggedIn { account, epoch, server_id, token, username, .. } = match (step, answer) {
+        let LoggedIn { account, administrator, epoch, server_id, token, username, .. } = match (step, answer)
+        {
             (Step::Register, _) => {
                 self.access.registered();
                 return self.try_login(Step::Password);
@@ -251,7 +252,8 @@ impl ClientState {
             self.keep_token(token);
         }
         if !std::mem::replace(&mut self.access.told, true) {
-            self.tell(Update::LoggedIn { username: self.config.user.clone(), account });
+            let username = self.config.user.clone();
+            self.tell(Update::LoggedIn { username, account, administrator });
         }
         self.live_in(epoch);
         self.logged_in(server_id.to_string());

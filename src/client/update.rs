@@ -96,6 +96,8 @@ pub enum Update {
         username: UserName,
         /// Whether it is a registered one.
         account: bool,
+        /// Whether it administers the cluster.
+        administrator: bool,
     },
     /// There is no connection until the user logs in again ([`Command::LogIn`](super::io::Command::LogIn)):
     /// the login was refused, or the session has ended. Messages wait in the outbox.

@@ -40,6 +40,8 @@ pub enum News {
     /// Logged in under this name, as it was registered.
     LoggedIn {
         user: UserName,
+        /// Whether the user administers the cluster.
+        administrator: bool,
     },
     /// Nothing goes on until the user logs in.
     LoginNeeded {

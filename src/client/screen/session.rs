@@ -100,7 +100,9 @@ impl ScreenSession {
                 let leader = list.servers.into_iter().find(|server| server.is_leader);
                 vec![News::Leader(leader.map(|server| server.server_id.to_string()))]
             }
-            Update::LoggedIn { username, .. } => vec![News::LoggedIn { user: username }],
+            Update::LoggedIn { username, administrator, .. } => {
+                vec![News::LoggedIn { user: username, administrator }]
+            }
             Update::LoginNeeded { refusal, wanted, .. } => {
                 vec![News::LoginNeeded { reason: refusal.reason, wanted }]
             }

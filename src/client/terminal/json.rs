@@ -91,9 +91,9 @@ fn object(update: &Update) -> Value {
         }
         Update::Servers(list) => json!({ "type": "servers_changed", "servers": list.servers,
             "leader_id": list.leader_id, "term": list.term }),
-        Update::LoggedIn { username, account } => {
-            json!({ "type": "logged_in", "username": username, "account": account })
-        }
+        Update::LoggedIn { username, account, administrator } => json!({
+            "type": "logged_in", "username": username, "account": account, "administrator": administrator,
+        }),
         Update::LoginNeeded { refusal, wanted, .. } => json!({
             "type": "login_needed", "code": refusal.code, "reason": refusal.reason, "wanted": wanted,
         }),

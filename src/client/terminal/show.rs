@@ -66,7 +66,7 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
         }
         Update::Answered { reply, .. } => answer::lines(command, reply),
         Update::Stopped { reason } => vec![format!("! {reason}")],
-        Update::LoggedIn { username, account: true } => vec![format!("* logged in as {username}")],
+        Update::LoggedIn { username, account: true, .. } => vec![format!("* logged in as {username}")],
         Update::LoginNeeded { refusal, wanted: true, .. } => vec![format!("* {}", refusal.reason)],
         Update::LoginNeeded { refusal, .. } => vec![format!("! {}", refusal.reason)],
         Update::Typing { room: at, username } => match room {

@@ -68,7 +68,7 @@ fn a_password_is_sent_once_and_after_a_failover_its_token() {
     assert_eq!(login["data"], json!({ "username": "alice", "password": "hunter22" }));
     let_in(&mut rig, &login);
     assert_eq!(rig.kept, [Secret::new("snt_1")]);
-    let told = |update: &Update| matches!(update, Update::LoggedIn { username, account: true } if username.as_str() == "Alice");
+    let told = |update: &Update| matches!(update, Update::LoggedIn { username, account: true, .. } if username.as_str() == "Alice");
     assert!(rig.told.iter().any(told), "{:?}", rig.told);
     rig.lost();
     rig.told.clear();

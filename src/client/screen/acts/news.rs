@@ -45,7 +45,9 @@ impl Model {
             }
             News::Retry { in_ms } => self.retry_at_ms = Some(self.now_ms + in_ms),
             News::Leader(leader) => self.leader = leader.map_or(Leader::None, Leader::Known),
-            News::LoggedIn { user } => (self.me, self.user) = (user.key(), user),
+            News::LoggedIn { user, administrator } => {
+                (self.me, self.user, self.is_administrator) = (user.key(), user, administrator);
+            }
             News::LoginNeeded { reason, wanted } => {
                 self.link = Link::LoggedOut;
                 let hint = "/login goes on, /register makes an account";
@@ -263,6 +265,7 @@ impl Model {
         let room = self.room_of(&summary.room);
         let first_time = room.last_read.is_none();
         room.member_count = summary.members;
+        room.is_public = !summary.private;
         room.last_seq = room.last_seq.max(summary.last_seq);
         if room.topic.is_empty() {
             room.topic.clone_from(&summary.topic);

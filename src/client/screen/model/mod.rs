@@ -100,6 +100,8 @@ pub struct Model {
     pub user: UserName,
     /// The same, to compare by.
     pub me: UserKey,
+    /// Whether the user administers the cluster.
+    pub is_administrator: bool,
     /// How the connection is.
     pub link: Link,
     /// When the next attempt comes.
@@ -151,6 +153,7 @@ impl Model {
             overlay: None,
             notice: None,
             peek: false,
+            is_administrator: false,
             jump: None,
             focused: true,
             interrupted: false,

@@ -13,7 +13,7 @@ use crate::{
     },
     protocol::{
         EventKind, Request,
-        answer::Hit,
+        answer::{Hit, RoomSummary},
         checked::{Body, Emoji, Seq},
         request::{Delete, Edit, History, HistoryRange, Pin, React, Unpin},
     },
@@ -210,6 +210,15 @@ fn what_is_offered_is_what_one_may_do() {
     let role = EventKind::Role { username: user("alice"), role: "moderator".into() };
     world.happens(event("lobby", 13, "bob", 0, role));
     assert!(world.text().contains(" r reply · + react · p pin · d delete · Esc back "), "{}", world.text());
+    let role = EventKind::Role { username: user("alice"), role: "member".into() };
+    world.happens(event("lobby", 14, "bob", 0, role));
+    assert!(!world.text().contains("d delete"), "{}", world.text());
+    // An administrator keeps order in public rooms.
+    world.news(News::LoggedIn { user: user("alice"), administrator: true });
+    assert!(world.text().contains(" r reply · + react · p pin · d delete · Esc back "), "{}", world.text());
+    let secret = RoomSummary { private: true, ..summary("lobby", 5, 14, 14, 0) };
+    world.news(News::Rooms { rooms: vec![secret], joined: true });
+    assert!(!world.text().contains("d delete"), "{}", world.text());
     world.key(KeyCode::Esc);
     // In a conversation of two both may pin.
     world.alt('4');

@@ -193,7 +193,7 @@ impl World {
     }
 
     pub fn online(&mut self) {
-        self.news(News::LoggedIn { user: user("alice") });
+        self.news(News::LoggedIn { user: user("alice"), administrator: false });
         let (server, text) = ("server1".into(), "connected to server1".into());
         self.news(News::Online { server, text, again: false });
         self.news(News::Leader(Some("server3".into())));

@@ -72,7 +72,7 @@ fn acts(model: &Model, room: &Room, selected: Item) -> String {
     match selected {
         Item::Event(seq) => {
             let is_own = room.message(seq).is_some_and(|(event, _)| event.author.key() == model.me);
-            let keeps_order = room.keeps_order();
+            let keeps_order = room.keeps_order(model.is_administrator);
             let acts = [
                 (true, "r reply"),
                 (is_own, "e edit"),

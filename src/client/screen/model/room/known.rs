@@ -115,6 +115,10 @@ impl Room {
             EventKind::Edited { target, .. }
             | EventKind::Deleted { target }
             | EventKind::Reaction { target, .. } => (*target, &event.author),
+            EventKind::Settings { private, .. } => {
+                self.is_public = !private;
+                return;
+            }
             EventKind::Topic { topic } => {
                 self.topic.clone_from(topic);
                 return;
@@ -169,12 +173,13 @@ impl Room {
         mentioned(body, is_name).into_iter().filter_map(UserName::new).collect()
     }
 
-    /// Whether the user may do what moderators may. The servers decide; before the members are known it
-    /// counts as allowed.
-    pub fn keeps_order(&self) -> bool {
+    /// Whether the user, who may be an administrator of the cluster, may do what moderators may. The servers
+    /// decide; before the members are known it counts as allowed.
+    pub fn keeps_order(&self, is_administrator: bool) -> bool {
         let is_known = !self.members.is_empty();
         let me = self.members.iter().find(|member| member.username.key() == self.me);
-        self.other.is_none() && (!is_known || me.is_some_and(|me| KEEPS_ORDER.contains(&me.role.as_str())))
+        let has_role = me.is_some_and(|me| KEEPS_ORDER.contains(&me.role.as_str()));
+        self.other.is_none() && (!is_known || has_role || (is_administrator && self.is_public))
     }
 
     fn change_members(&mut self, event: &Event) {

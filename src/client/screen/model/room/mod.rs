@@ -92,6 +92,8 @@ pub struct Room {
     pub other: Option<UserName>,
     /// What it is about.
     pub topic: String,
+    /// Whether everybody may enter it, as far as is known.
+    pub is_public: bool,
     /// Whether the user is in it.
     pub joining: Joining,
     /// Until then the events that come with a join may still arrive.
@@ -140,6 +142,7 @@ impl Room {
             me: me.clone(),
             other,
             topic: String::new(),
+            is_public: false,
             joining: Joining::Asked,
             events_until_ms: 0,
             last_seq: 0,
