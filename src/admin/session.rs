@@ -13,7 +13,7 @@ use crate::{
         target::Target,
     },
     protocol::{
-        Refusal,
+        Code, Refusal,
         answer::Challenge,
         checked::Digest,
         operator::OperatorKey,
@@ -30,6 +30,12 @@ pub enum OpenError {
     /// None of them answers; each with its error.
     #[error("no server can be asked ({})", list(.0))]
     NoServer(Vec<(String, CallError)>),
+    /// Its secret, or the name of its cluster, is another one.
+    #[error(
+        "{server} accepts no operator with this secret: --secret-file must be its cluster's, and the name of the \
+        cluster too, which --config has"
+    )]
+    WrongSecret { server: String },
     /// One of them answers, and does not accept this as an operator.
     #[error("{server}: {source}")]
     Denied { server: String, source: CallError },
@@ -80,6 +86,9 @@ impl Session {
             let server = target.label();
             match Session::try_open(target.clone(), key.clone(), timeout) {
                 Ok(session) => return Ok(session),
+                Err(CallError::Refused(refusal)) if refusal.code == Code::BadCredentials => {
+                    return Err(OpenError::WrongSecret { server });
+                }
                 Err(source @ (CallError::Refused(_) | CallError::Unreadable(_))) => {
                     return Err(OpenError::Denied { server, source });
                 }
@@ -262,7 +271,7 @@ pub(super) mod tests {
         let other = OperatorKey::new(&ClusterSecret::from_bytes([4; 32]), "syncnet");
         let target = server(|_| unreachable!("it must not get so far"));
         let error = Session::open(&[target], &other, TIMEOUT).err().unwrap().to_string();
-        assert!(error.contains("this is not the cluster's secret"), "{error}");
+        assert!(error.contains("accepts no operator with this secret"), "{error}");
     }
 
     #[test]

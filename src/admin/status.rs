@@ -1,9 +1,10 @@
 //! `syncnet-admin status`: what is shown of a cluster, once or every second.
 
 use std::{
+    collections::VecDeque,
     io::{self, IsTerminal},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -12,12 +13,17 @@ use super::{
     output::{clean, grouped, print, table, time},
     probe::{self, Observation},
     target::Target,
-    verdict::{self, Diagnosis, Verdict},
+    verdict::{self, Committed, Diagnosis, Verdict},
 };
 use crate::protocol::{Status, status::WantedLeader};
 
 /// Pause between two pictures of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// A server that lacks what was committed so long ago does not keep up.
+const LATE_AFTER: Duration = Duration::from_secs(2);
+/// Pause before a cluster in which a server is behind is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// In which form the cluster is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +36,16 @@ pub enum Form {
 
 /// Asks once, shows it, and says what to exit with.
 pub fn once(targets: &[Target], timeout: Duration, form: Form) -> io::Result<Verdict> {
-    let observations = probe::ask_cluster(targets, timeout);
-    let diagnosis = verdict::diagnose(&observations);
+    let mut observations = probe::ask_cluster(targets, timeout);
+    // At any moment a server may be a little behind. Only one that stays so does not keep up.
+    let (begin, index) = (Instant::now(), verdict::committed(&observations));
+    while verdict::lacks(&observations, index) && begin.elapsed() < LATE_AFTER {
+        thread::sleep(LOOK_AGAIN);
+        observations = probe::ask_cluster(targets, timeout);
+    }
+    let ago = begin.elapsed();
+    let before = (ago >= LATE_AFTER).then_some(Committed { index, ago });
+    let diagnosis = verdict::diagnose(&observations, before);
     print(&show(&observations, &diagnosis, form))?;
     Ok(diagnosis.verdict)
 }
@@ -39,9 +53,18 @@ pub fn once(targets: &[Target], timeout: Duration, form: Form) -> io::Result<Ver
 /// Asks and shows for ever, until a signal comes or the terminal is gone.
 pub fn watch(targets: &[Target], timeout: Duration, form: Form) -> io::Result<()> {
     let redraw = form == Form::Table && io::stdout().is_terminal();
+    let mut earlier = VecDeque::new();
     loop {
+        let asked_at = Instant::now();
         let observations = probe::ask_cluster(targets, timeout);
-        let mut text = show(&observations, &verdict::diagnose(&observations), form);
+        earlier.push_back((asked_at, verdict::committed(&observations)));
+        while earlier.get(1).is_some_and(|(at, _)| at.elapsed() >= LATE_AFTER) {
+            earlier.pop_front();
+        }
+        let (at, index) = earlier[0];
+        let ago = at.elapsed();
+        let before = (ago >= LATE_AFTER).then_some(Committed { index, ago });
+        let mut text = show(&observations, &verdict::diagnose(&observations, before), form);
         if redraw {
             // Home, each line cleared to its end, then the rest of the screen: redrawing without flicker.
             text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
@@ -168,7 +191,7 @@ mod tests {
         let mut seen =
             [observed(1, Role::Follower, 4, Some(3)), silent(2), observed(3, Role::Leader, 4, Some(3))];
         seen[0].outcome.as_mut().unwrap().note = "disk is \u{1b}[31mslow".into();
-        show(&seen, &verdict::diagnose(&seen), form)
+        show(&seen, &verdict::diagnose(&seen, None), form)
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One word for a whole cluster, from what each of its servers says. Pure.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::probe::Observation;
-use crate::protocol::{Status, status::Role};
+use crate::protocol::{Status, status::Role, text::counted};
 
 /// The state of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,29 @@ pub struct Diagnosis {
     pub notes: Vec<String>,
 }
 
-/// Judges what was observed of all servers.
-pub fn diagnose(observations: &[Observation]) -> Diagnosis {
+/// What was committed a while before the observations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The last committed entry.
+    pub index: u64,
+    /// How long before.
+    pub ago: Duration,
+}
+
+/// The last committed entry, as far as the servers know.
+pub fn committed(observations: &[Observation]) -> u64 {
+    let answers = observations.iter().filter_map(|seen| seen.outcome.as_ref().ok());
+    answers.map(|status| status.commit_index).max().unwrap_or(0)
+}
+
+/// Whether a server that takes part has not applied the entry `index`.
+pub fn lacks(observations: &[Observation], index: u64) -> bool {
+    let mut answers = observations.iter().filter_map(|seen| seen.outcome.as_ref().ok());
+    answers.any(|status| status.role == Role::Follower && status.applied_index < index)
+}
+
+/// Judges what was observed of all servers. One that lacks what was committed `before` does not keep up.
+pub fn diagnose(observations: &[Observation], before: Option<Committed>) -> Diagnosis {
     let answers: Vec<&Status> = observations.iter().filter_map(|seen| seen.outcome.as_ref().ok()).collect();
     let mut notes: Vec<String> = observations.iter().filter_map(note).collect();
     let mut leaders: BTreeMap<u64, Vec<&Status>> = BTreeMap::new();
@@ -75,6 +96,9 @@ pub fn diagnose(observations: &[Observation]) -> Diagnosis {
     }
     if let Some(newest) = newest {
         notes.extend(answers.iter().filter_map(|status| disagreement(status, newest)));
+        let follows = |status: &&&Status| status.leader_id.as_ref() == Some(&newest.server_id);
+        let followers = answers.iter().filter(follows);
+        notes.extend(followers.filter_map(|status| lateness(status, before?)));
     }
 
     let verdict = if answers.is_empty() {
@@ -121,6 +145,20 @@ fn disagreement(status: &Status, leader: &Status) -> Option<String> {
     }
 }
 
+/// How far a server is behind, if it takes too long.
+fn lateness(status: &Status, before: Committed) -> Option<String> {
+    let missing = before.index.checked_sub(status.applied_index).filter(|missing| *missing > 0)?;
+    let entries = counted(missing, "entry");
+    (status.role == Role::Follower && status.note.is_empty()).then(|| {
+        format!(
+            "{}: it does not keep up: it lacks {entries} committed {} s ago; look at its disk, its load and the \
+            network to it",
+            status.server_id,
+            before.ago.as_secs(),
+        )
+    })
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -160,7 +198,7 @@ pub(super) mod tests {
     }
 
     fn verdict(observations: &[Observation]) -> Verdict {
-        diagnose(observations).verdict
+        diagnose(observations, None).verdict
     }
 
     #[test]
@@ -170,7 +208,7 @@ pub(super) mod tests {
             observed(2, Role::Follower, 4, Some(3)),
             observed(3, Role::Leader, 4, Some(3)),
         ];
-        let diagnosis = diagnose(&seen);
+        let diagnosis = diagnose(&seen, None);
         assert_eq!(diagnosis.verdict, Verdict::Healthy);
         assert_eq!(diagnosis.leader, Some(("server3".into(), 4)));
         assert_eq!(diagnosis.notes, Vec::<String>::new());
@@ -193,12 +231,39 @@ pub(super) mod tests {
             observed(1, Role::Leader, 3, Some(1)),
         ] {
             let said = format!("{third:?}");
-            let diagnosis = diagnose(&[third, follower(), leader()]);
+            let diagnosis = diagnose(&[third, follower(), leader()], None);
             assert_eq!(diagnosis.verdict, Verdict::Degraded, "{said}");
             assert_eq!(diagnosis.leader, Some(("server3".into(), 4)));
             assert_eq!(diagnosis.notes.len(), 1, "{:?}", diagnosis.notes);
             assert!(diagnosis.notes[0].starts_with("server1"), "{:?}", diagnosis.notes);
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_keep_up_is_named() {
+        let seen = |applied: u64| {
+            let mut slow = observed(2, Role::Follower, 4, Some(3));
+            slow.outcome.as_mut().unwrap().applied_index = applied;
+            [observed(1, Role::Follower, 4, Some(3)), slow, observed(3, Role::Leader, 4, Some(3))]
+        };
+        let before = Some(Committed { index: 12, ago: Duration::from_secs(2) });
+        assert_eq!(committed(&seen(3)), 12);
+        assert!(lacks(&seen(11), 12) && !lacks(&seen(12), 12));
+        assert_eq!(diagnose(&seen(12), before).verdict, Verdict::Healthy);
+        let late = diagnose(&seen(3), before);
+        assert_eq!(late.verdict, Verdict::Degraded);
+        let said = "server2: it does not keep up: it lacks 9 entries committed 2 s ago; look at its disk, its load and \
+            the network to it";
+        assert_eq!(late.notes, [said]);
+        assert_eq!(
+            diagnose(&seen(3), None).verdict,
+            Verdict::Healthy,
+            "it may be in a moment what the others are"
+        );
+        // Under a note, or while it is rebuilt, it is said already why.
+        let mut rebuilt = seen(3);
+        rebuilt[1].outcome.as_mut().unwrap().role = Role::Learner;
+        assert_eq!(diagnose(&rebuilt, before).notes.len(), 1);
     }
 
     #[test]
@@ -216,7 +281,7 @@ pub(super) mod tests {
     #[test]
     fn two_leaders_of_one_term_are_a_split() {
         let seen = [observed(1, Role::Leader, 4, Some(1)), observed(2, Role::Leader, 4, Some(2)), silent(3)];
-        let diagnosis = diagnose(&seen);
+        let diagnosis = diagnose(&seen, None);
         assert_eq!(diagnosis.verdict, Verdict::Split);
         assert!(diagnosis.notes.iter().any(|note| note.contains("server1 and server2")));
         assert_eq!(diagnosis.verdict.exit_status(), 3);

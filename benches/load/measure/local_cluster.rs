@@ -135,7 +135,7 @@ impl LocalCluster {
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             let seen = probe::ask_all(&self.targets, PROBE_TIMEOUT);
-            let diagnosis = diagnose(&seen);
+            let diagnosis = diagnose(&seen, None);
             let statuses: Vec<_> = seen.iter().filter_map(|seen| seen.outcome.as_ref().ok()).collect();
             let highest = statuses.iter().max_by_key(|status| status.ring_position);
             let leads = highest.is_some_and(|highest| {

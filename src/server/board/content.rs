@@ -16,6 +16,8 @@ use crate::{
 
 /// A server whose last report is older counts as not heard. A few reports may get lost.
 const HEARD_MS: u64 = 5_000;
+/// A server that lacks what was committed so long ago does not keep up.
+pub const LATE_MS: u64 = 10_000;
 /// Elections that are remembered.
 const ELECTIONS: usize = 20;
 
@@ -26,6 +28,9 @@ pub struct Content {
     /// The last leaders, the newest last.
     pub elections: VecDeque<Election>,
     pub history: History,
+    /// The last committed entry that any server told of, at each look of the last [`LATE_MS`]; the oldest
+    /// first.
+    committed: VecDeque<(u64, u64)>,
 }
 
 /// The last report of a server.
@@ -83,6 +88,21 @@ impl Content {
         let cause = says.filter(|(term, _)| *term == status.term).map(|(_, cause)| cause);
         let (term, leader_id) = (status.term, leader_id.clone());
         self.elections.push_back(Election { at_ms: wall_ms, term, leader_id, cause });
+    }
+
+    /// Notes what is committed now.
+    pub fn note_committed(&mut self, now_ms: u64) {
+        let told = self.reports.values().map(|heard| heard.report.commit_index).max();
+        self.committed.push_back((now_ms, told.unwrap_or(0)));
+        while self.committed.get(1).is_some_and(|(at_ms, _)| at_ms + LATE_MS <= now_ms) {
+            self.committed.pop_front();
+        }
+    }
+
+    /// The last entry that was committed [`LATE_MS`] ago; 0 if that is not known.
+    pub fn long_committed(&self, now_ms: u64) -> u64 {
+        let oldest = self.committed.front().filter(|(at_ms, _)| at_ms + LATE_MS <= now_ms);
+        oldest.map_or(0, |(_, index)| *index)
     }
 
     /// Takes a sample of the servers that are heard, if it is due.
@@ -195,6 +215,20 @@ pub(super) mod tests {
             content.note_leader(70, &status(term, Some("b")));
         }
         assert_eq!((content.elections.len(), content.elections[0].term), (ELECTIONS, 80));
+    }
+
+    #[test]
+    fn what_was_committed_a_while_ago_is_known() {
+        let mut content = Content::default();
+        content.note_committed(1_000);
+        assert_eq!(content.long_committed(20_000), 0, "of no server");
+        for second in 1..30 {
+            let at_ms = second * 1_000;
+            content.hear(at_ms, id("a"), Report { commit_index: second, ..report(Role::Leader, 1, 1) });
+            content.note_committed(at_ms);
+            assert_eq!(content.long_committed(at_ms), second.saturating_sub(10), "at {at_ms}");
+        }
+        assert!(content.committed.len() <= 11, "{:?}", content.committed);
     }
 
     #[test]

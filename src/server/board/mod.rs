@@ -70,6 +70,7 @@ impl Board {
         let mut content = self.content.lock();
         content.hear(now.mono_ms, me.clone(), report);
         content.note_leader(now.wall_ms, status);
+        content.note_committed(now.mono_ms);
         content.sample(now);
     }
 

@@ -18,6 +18,9 @@ pub struct Row {
     pub heartbeat_age_ms: Option<u64>,
     /// How many entries it is behind the leader, as the leader says.
     pub lag: Option<u64>,
+    /// How many entries it lacks of those that were committed a while ago, [`super::content::LATE_MS`].
+    #[serde(skip)]
+    pub late: u64,
     /// Its last report.
     #[serde(flatten)]
     pub told: Option<SelfReport>,

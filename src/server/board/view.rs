@@ -59,6 +59,7 @@ impl View {
                 others.chain([(leader, 0)])
             })
             .collect();
+        let long_committed = content.long_committed(now.mono_ms);
         let rows = servers.iter().map(|server| {
             let id = &server.server_id;
             let is_me = *id == status.server_id;
@@ -75,6 +76,7 @@ impl View {
                 role: told.map_or(OFFLINE, |heard| heard.report.role.word()),
                 heartbeat_age_ms: peer.and_then(|peer| peer.last_heartbeat_age_ms),
                 lag: behind.get(id).copied().filter(|_| is_heard),
+                late: told.map_or(0, |heard| long_committed.saturating_sub(heard.report.applied_index)),
                 told: told.map(SelfReport::from),
             }
         });
@@ -112,7 +114,11 @@ pub(super) mod tests {
         }
         let entry = |(place, name): (u16, &str)| ServerEntry::new(id(name), name, 8000 + place, place.into());
         let servers: Vec<_> = (0..).zip(["a", "b", "c"]).map(entry).collect();
-        let now = Now { mono_ms: 2_000, wall_ms: 1_000_000 };
+        content.note_committed(1_000);
+        for (from, report) in reports {
+            content.hear(11_000, id(from), report.clone());
+        }
+        let now = Now { mono_ms: 11_000, wall_ms: 1_000_000 };
         View::of(&content, Seen { now, cluster_name: "c", status, servers: &servers }, 0)
     }
 

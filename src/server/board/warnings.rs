@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    content::Election,
+    content::{Election, LATE_MS},
     row::{OFFLINE, Row},
 };
 use crate::protocol::{
@@ -102,11 +102,13 @@ fn of_server(row: &Row, spare: usize, found: &mut Vec<Warning>) {
     } else if !told.note.is_empty() {
         found.push(warning(format!("{id}: {}.", told.note), "Mostly this passes by itself within seconds."));
     }
+    let advice = "It does not keep up: look at its disk, its load and the network to it.";
+    let counts = row.role == Role::Leader.word() || row.role == Role::Follower.word();
     if let Some(lag) = row.lag.filter(|lag| *lag > BEHIND) {
-        found.push(warning(
-            format!("{id} is {lag} entries behind the leader."),
-            "It does not keep up: look at its disk, its load and the network to it.",
-        ));
+        found.push(warning(format!("{id} is {lag} entries behind the leader."), advice));
+    } else if counts && row.late > 0 {
+        let (late, ago) = (row.late, LATE_MS / 1_000);
+        found.push(warning(format!("{id} lacks {late} entries that were committed {ago} s ago."), advice));
     }
     if told.disk_bytes > 0 && told.disk_free_bytes < told.disk_bytes / 10 {
         let per_cent = told.disk_free_bytes * 100 / told.disk_bytes;
@@ -163,6 +165,12 @@ mod tests {
         assert_eq!(
             lonely,
             ["No server leads: people can read, and nobody can write.", "b is not heard.", "c is not heard."]
+        );
+        let slow = Report { applied_index: 93, ..follower() };
+        let reports = [("a", follower()), ("b", report(Role::Leader, 1, 1)), ("c", slow)];
+        assert_eq!(
+            texts(&reports, &with_peers(status(3, Some("b")), &["b", "c"])),
+            ["c lacks 7 entries that were committed 10 s ago."]
         );
         let learner = Report { note: "being rebuilt".into(), ..report(Role::Learner, 1, 1) };
         let full = Report { disk_free_bytes: 1 << 36, version: "5.1.0".into(), ..report(Role::Leader, 1, 1) };
