@@ -214,13 +214,11 @@ impl Outbox {
         self.recovering = false;
     }
 
-    /// A room has another name: unsent messages go there. What may have been committed under the old name is
-    /// sent again under the old one, by which servers recognise it.
+    /// A room has another name: its messages go there. Servers recognise those that were committed under the
+    /// old name; another room may have that by now.
     pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
-        for entry in &mut self.entries {
-            if entry.in_flight.is_none() && !entry.uncertain && entry.message.room.key() == *key {
-                entry.message.room = name.clone();
-            }
+        for entry in self.entries.iter_mut().filter(|entry| entry.message.room.key() == *key) {
+            entry.message.room = name.clone();
         }
     }
 

@@ -265,3 +265,38 @@ def test_the_keyboard_alone_is_enough(shared_cluster, people):
     expect(olga.page.get_by_role("dialog")).to_have_count(0)
     keyboard.press("Alt+2")
     expect(olga.page.get_by_role("heading", name="other")).to_be_visible()
+
+
+def test_a_room_that_is_open_goes_on_under_its_new_name_and_ends_when_it_is_deleted(shared_cluster, people):
+    owner = Line(shared_cluster, 0, "rita")
+    owner.ask("create_join", room="before")
+    for number in range(40):
+        owner.ask("chat", room="before", body=f"line {number}")
+    alice = people("ruth").enter(shared_cluster.url(1)).join("before")
+    expect(alice.message("line 39")).to_be_visible()
+    field = alice.page.get_by_role("textbox", name="Message")
+    field.fill("half a sentence")
+    owner.ask("rename_room", room="before", name="afterwards")
+    expect(alice.page.get_by_role("heading", name="afterwards")).to_be_visible()
+    expect(field).to_have_value("half a sentence")
+    expect(field).to_have_attribute("placeholder", "Message to afterwards")
+    expect(alice.message("line 39")).to_be_visible()
+    # The old name is another room's now; nothing of this one goes there, not even after a reload.
+    other = Line(shared_cluster, 0, "rolf")
+    other.ask("create_join", room="before")
+    field.press("Enter")
+    expect(alice.message("half a sentence")).to_have_attribute("data-seq", PLACE)
+    alice.page.reload()
+    expect(alice.message("half a sentence")).to_be_visible()
+    assert [event["kind"] for event in other.ask("history", room="before")["events"]] == ["joined"]
+    # A reload does not make a room anew that was deleted.
+    owner.ask("delete_room", room="afterwards")
+    expect(alice.page.get_by_text("rita deleted the room")).to_be_visible()
+    expect(alice.page.get_by_role("link", name="afterwards")).to_have_count(0)
+    alice.page.reload()
+    # This join comes behind all that the page asked for by itself.
+    alice.join("nearby")
+    names = [room["room"] for room in owner.ask("rooms")["rooms"]]
+    assert "afterwards" not in names, names
+    owner.close()
+    other.close()

@@ -71,6 +71,11 @@ fn the_outbox_keeps_its_order() {
                 let taken = outbox.take(|other| texts(&step["take"]).contains(&other.client_msg_id.as_str()));
                 let taken: Vec<_> = taken.iter().map(|(message, _)| &message.client_msg_id).collect();
                 assert_eq!(json!(taken), step["gives"], "{place}");
+            } else if step["rename"].is_object() {
+                let name = |field: &str| room(step["rename"][field].as_str().unwrap());
+                outbox.rename(&name("from").key(), &name("to"));
+                let rooms: Vec<_> = outbox.messages().map(|message| message.room.clone()).collect();
+                assert_eq!(json!(rooms), step["rooms"], "{place}");
             } else {
                 panic!("unknown {place}");
             }

@@ -555,7 +555,10 @@ export class ClientState {
     const fit = place(room, event.seq);
     if (fit === "next") {
       room.gaps = 0;
-      if (event.kind === "renamed") this.rooms.rename(room, event.name);
+      if (event.kind === "renamed") {
+        this.outbox.rename(room.name, event.name);
+        this.rooms.rename(room, event.name);
+      }
       this.#tell({ type: "event", event, live });
       const sentAway = (event.kind === "kicked" || event.kind === "banned") &&
         keyOf(event.username) === keyOf(this.login.username);

@@ -1,6 +1,7 @@
 // Messages that are not acknowledged yet, in the order they were typed. The same rules, and the same cases
 // (tests/cases/outbox), as src/client/outbox.rs, which explains how the order is kept.
 import { WINDOW_MAX } from "./limits.js";
+import { keyOf } from "./names.js";
 
 /**
  * A message as the user gave it, with the id that all its sendings have.
@@ -93,6 +94,16 @@ export class Outbox {
     this.inFlight = 0;
     this.window = 1;
     this.recovering = false;
+  }
+
+  /**
+   * A room has another name: its messages go there. Servers recognise those that were committed under the old name;
+   * another room may have that by now.
+   * @param {string} from
+   * @param {string} to
+   */
+  rename(from, to) {
+    for (const { message } of this.entries) if (keyOf(message.room) === keyOf(from)) message.room = to;
   }
 
   /** The places that messages answer are worth nothing any more. */

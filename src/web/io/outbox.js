@@ -1,5 +1,6 @@
 // The outbox of all tabs: every message is in IndexedDB before it is sent. One tab, the owner, gives them to
 // its connection; the others hear of the outcome over a channel.
+import { keyOf } from "../core/names.js";
 import { becomeOwner } from "./owner.js";
 import { upload } from "./files.js";
 
@@ -104,6 +105,19 @@ export class SharedOutbox {
     );
   }
 
+  /**
+   * A room has another name: what waits for it goes there, and what was refused may be sent there again.
+   * @param {string} from
+   * @param {string} to
+   */
+  async rename(from, to) {
+    const moved = (await this.store.waiting(this.user)).filter((message) =>
+      keyOf(message.room) === keyOf(from)
+    );
+    for (const message of moved) await this.store.put({ ...message, room: to });
+    if (moved.length) await this.#changed();
+  }
+
   /** Reads what waits; the owner also passes new messages on. */
   async refresh() {
     this.waiting = await this.store.waiting(this.user);
@@ -185,7 +199,9 @@ export class SharedOutbox {
           },
         );
         if (!isWanted()) break;
-        const { blob: _, ...rest } = message;
+        // The room may have another name by now.
+        const { room } = this.waiting.find((other) => other.id === message.id) ?? message;
+        const { blob: _, ...rest } = { ...message, room };
         await this.store.put({ ...rest, fileId });
         this.#give({ ...rest, fileId });
         isUp = true;

@@ -26,7 +26,7 @@ import { KEPT, Timeline } from "./timeline.js";
  *
  * @typedef {{username: string, role: string, online: boolean, away?: boolean, bot?: boolean, created_by?: string}} Member
  * @typedef {{room: string, body: string, replyTo?: number, file?: File}} Outgoing
- * @typedef {"session"|"rooms"|"room"|"timeline"|"members"|"status"|"pending"|"typing"|"notice"|"message"|"restored"} Topic
+ * @typedef {"session"|"rooms"|"room"|"timeline"|"members"|"status"|"pending"|"typing"|"notice"|"message"|"restored"|"renamed"} Topic
  * @typedef {Record<string, any>} Data
  */
 
@@ -716,7 +716,11 @@ export class Chat {
   /** @param {Data} event */
   #noted(event) {
     const info = this.info(event.room);
-    if (!info) return;
+    if (!info) {
+      // A list of rooms that came before has the new name already.
+      if (event.kind === "renamed") this.#renamed(event.room, event.name);
+      return;
+    }
     const isNew = event.seq > info.lastSeq;
     info.lastSeq = Math.max(info.lastSeq, event.seq);
     const author = keyOf(event.author ?? "");
@@ -751,7 +755,7 @@ export class Chat {
         info.archived = event.archived;
         break;
       case "renamed":
-        return this.#renamed(info, event.name);
+        return this.#renamed(info.name, event.name);
       case "role":
         if (keyOf(event.username) === keyOf(this.me)) info.role = event.role;
         break;
@@ -776,12 +780,29 @@ export class Chat {
     this.emit("rooms");
   }
 
-  /** @param {RoomInfo} info @param {string} name */
-  #renamed(info, name) {
-    const isOpen = keyOf(this.current ?? "") === keyOf(info.name);
-    this.#forgetRoom(info.name);
+  /**
+   * A room goes on under another name, with all that the page knows of it.
+   * @param {string} from
+   * @param {string} to
+   */
+  #renamed(from, to) {
+    const info = this.rooms.get(keyOf(from));
+    if (info) info.name = to;
+    for (const known of [this.rooms, this.timelines, this.members, this.typing]) {
+      move(/** @type {Map<string, any>} */ (known), keyOf(from), keyOf(to));
+    }
+    move(this.untold, from, to);
+    if (keyOf(this.current ?? "") === keyOf(from)) this.current = to;
+    this.outbox.rename(from, to);
+    this.store.keep(this.me, keyOf(from), null).catch(() => {});
+    this.#keepEvents(to);
+    this.#keepRooms();
     this.refreshRooms();
-    if (isOpen) this.open(name);
+    this.loadMembers(to);
+    this.emit("renamed", { from, to });
+    this.emit("room");
+    this.emit("rooms");
+    this.emit("timeline", to);
   }
 
   /** @param {string} msgType @param {Data} data */
@@ -851,4 +872,11 @@ export class Chat {
       }, ms),
     );
   }
+}
+
+/** What stands under one key goes under another. @param {Map<string, any>} map @param {string} from @param {string} to */
+function move(map, from, to) {
+  const value = map.get(from);
+  map.delete(from);
+  if (value !== undefined) map.set(to, value);
 }

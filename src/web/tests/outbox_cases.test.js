@@ -36,6 +36,9 @@ for (const entry of [...Deno.readDirSync(FOLDER)].sort((a, b) => a.name.localeCo
       else if (step.take) {
         const gone = outbox.take((other) => step.take.includes(other.client_msg_id));
         assertEquals(gone.map((other) => other.client_msg_id), step.gives, place);
+      } else if (step.rename) {
+        outbox.rename(step.rename.from, step.rename.to);
+        assertEquals(outbox.entries.map((other) => other.message.room), step.rooms, place);
       } else throw new Error(`unknown ${place}`);
     });
     assertEquals(outbox.entries.map((other) => other.message.client_msg_id), script.left);

@@ -11,7 +11,7 @@ import { keyListener, keysDialog } from "./keys.js";
 import { inviteDialog, MembersPane } from "./members_pane.js";
 import { MessagesPane } from "./messages_pane.js";
 import { notice } from "./notices.js";
-import { read, write } from "./preferences.js";
+import { moveRoom, read, write } from "./preferences.js";
 import { pinsDialog, roomDialog } from "./room_dialog.js";
 import { RoomsPane } from "./rooms_pane.js";
 import { hrefOf, routeOf } from "./route.js";
@@ -114,6 +114,7 @@ export class App {
     const { signal } = this.stopped;
     chat.on("room", () => this.#draw());
     chat.on("rooms", () => this.#drawHead());
+    chat.on("renamed", ({ from, to }) => this.#renamed(from, to));
     chat.on("typing", () => this.#drawTyping());
     chat.on("timeline", () => this.#drawHead());
     chat.on("notice", notice);
@@ -205,6 +206,25 @@ export class App {
     if (seq) this.messages.jumpTo(seq);
   }
 
+  /** @param {string} from @param {string} to */
+  #renamed(from, to) {
+    moveRoom(from, to);
+    this.composer.rename(from, to);
+    if (keyOf(this.opened) !== keyOf(from)) return;
+    this.opened = to;
+    // A reload must not look for the old name, which may be another room's.
+    history.replaceState(null, "", hrefOf(to));
+  }
+
+  /** What is gone is not opened again by a reload, which would make a new room of its name. */
+  #forget() {
+    if (keyOf(read("room") ?? "") === keyOf(this.opened)) write("room", null);
+    if (keyOf(routeOf(location.hash)?.room ?? "") === keyOf(this.opened)) {
+      history.replaceState(null, "", "#/");
+    }
+    this.opened = "";
+  }
+
   /** @param {number} direction */
   #step(direction) {
     const listed = this.chat.listed();
@@ -262,7 +282,7 @@ export class App {
   #draw() {
     const { chat } = this;
     if (!chat.current) {
-      this.opened = "";
+      if (this.opened) this.#forget();
       if (this.conversation.dataset.shows !== "welcome") this.#welcome();
       return;
     }

@@ -85,12 +85,26 @@ export class Composer {
     const kept = this.aside.get(keyOf(room));
     this.room = room;
     this.field.value = draft(room);
-    this.field.placeholder = `Message to ${roomTitle(room, this.chat.me)}`;
+    this.#showRoom();
     this.files = kept?.files ?? [];
     this.#setReply(kept?.replyTo ?? null);
     this.#drawFiles();
     this.#grow();
     this.completion.close();
+  }
+
+  /** A room has another name. @param {string} from @param {string} to */
+  rename(from, to) {
+    const kept = this.aside.get(keyOf(from));
+    this.aside.delete(keyOf(from));
+    if (kept) this.aside.set(keyOf(to), kept);
+    if (keyOf(this.room) !== keyOf(from)) return;
+    this.room = to;
+    this.#showRoom();
+  }
+
+  #showRoom() {
+    this.field.placeholder = `Message to ${roomTitle(this.room, this.chat.me)}`;
   }
 
   focus() {
@@ -264,5 +278,16 @@ function preview(file) {
   if (!shownType(file.type).startsWith("image/")) return icon("file");
   const address = URL.createObjectURL(file);
   const free = () => URL.revokeObjectURL(address);
-  return h("img", { class: "thumbnail", src: address, alt: "", onload: free, onerror: free });
+  const picture = h("img", {
+    class: "thumbnail",
+    src: address,
+    alt: "",
+    onload: free,
+    onerror: () => {
+      free();
+      // It only calls itself a picture.
+      picture.replaceWith(icon("file"));
+    },
+  });
+  return picture;
 }

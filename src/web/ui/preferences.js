@@ -68,6 +68,16 @@ export function setMuted(room, muted) {
   writeJson("muted", muted ? [...others, room.toLowerCase()] : others);
 }
 
+/** What is kept of a room goes with it to its new name. @param {string} from @param {string} to */
+export function moveRoom(from, to) {
+  const [muted, text] = [isMuted(from), draft(from)];
+  setMuted(from, false);
+  setDraft(from, "");
+  if (muted) setMuted(to, true);
+  if (text) setDraft(to, text);
+  if (read("room")?.toLowerCase() === from.toLowerCase()) write("room", to);
+}
+
 /**
  * By room; a `Map`, since a room may have the name of a member of every object.
  * @returns {Map<string, string>}
