@@ -249,7 +249,7 @@ fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
     fs::write(&other, "fedcba9876543210".repeat(4)).unwrap();
     let servers = format!("localhost:{}", cluster.ports[0]);
     let asked = ["backup", "--output", path(&backup), "--servers", &servers, "--secret-file", path(&other)];
-    assert!(not_done(&run(&asked)).contains("bad_credentials"));
+    assert!(not_done(&run(&asked)).contains("accepts no operator with this secret"));
     let mut http = Http::connect(cluster.ports[0]);
     let asked = http.get("/backup");
     assert_eq!(asked.status, 401);
