@@ -109,6 +109,7 @@ impl FanOutThread {
             }
             self.look_at_config();
             let mut batches = Vec::new();
+            let mut awaited = Vec::new();
             instructions.take(BATCHES_MAX, &mut batches);
             for task in batches {
                 match task {
@@ -116,9 +117,11 @@ impl FanOutThread {
                         instructions.into_iter().for_each(|instruction| self.carry_out(instruction))
                     }
                     FanOutTask::Control(conn) => self.control(conn),
+                    FanOutTask::Written(waiting) => awaited.push(waiting),
                 }
             }
             self.settle();
+            drop(awaited);
             self.try_blocked(Instant::now());
             self.keep_budget(Instant::now());
             self.end_lingering(Instant::now());

@@ -1,6 +1,8 @@
 //! The queues of the query threads and of the fan-out threads. They stand apart from both, because each of
 //! the two gives work to the other.
 
+use std::time::Duration;
+
 use crate::{
     fanout::{ConnId, Instruction},
     protocol::refusal::{Code, Refusal},
@@ -24,6 +26,8 @@ pub enum FanOutTask {
     Instructions(Vec<Instruction>),
     /// A connection has control frames to be written (see `Client::control`).
     Control(ConnId),
+    /// To be dropped once everything before it is written, as far as the clients take it at once.
+    Written(crossbeam_channel::Sender<()>),
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +64,18 @@ impl FanOutQueues {
                 let _ = queue.send(FanOutTask::Instructions(share));
             }
         }
+    }
+
+    /// Waits until everything that was handed over is written, as far as the clients take it at once; at most
+    /// for `patience`.
+    pub fn wait_until_written(&self, patience: Duration) {
+        let (written, all_written) = crossbeam_channel::bounded(0);
+        for queue in &self.queues {
+            let _ = queue.send(FanOutTask::Written(written.clone()));
+        }
+        drop(written);
+        // Nothing is ever sent: each thread drops its end.
+        let _ = all_written.recv_timeout(patience);
     }
 
     /// Says that a connection has control frames to be written.
@@ -118,4 +134,43 @@ impl QueryQueues {
 pub fn refused(query: Query, shared: &Shared) -> Instruction {
     let refusal = Refusal::new(Code::Overloaded, "too many reads wait for this server's disk");
     query.refused(refusal, shared.signature())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::Instant,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_was_said_last_is_waited_for_on_all_threads() {
+        let (queues, receivers) = FanOutQueues::new(2);
+        queues.hand_over(vec![Instruction::Close { conn: ConnId(1) }, Instruction::Tick]);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                queues.wait_until_written(PATIENCE);
+                is_over.store(true, Ordering::Release);
+            });
+            let mut taken: Vec<Vec<FanOutTask>> = vec![Vec::new(), Vec::new()];
+            for (receiver, taken) in receivers.iter().zip(&mut taken) {
+                while !matches!(taken.last(), Some(FanOutTask::Written(_))) {
+                    receiver.wait_until(Instant::now() + PATIENCE);
+                    receiver.take(10, taken);
+                }
+                assert!(matches!(taken[0], FanOutTask::Instructions(_)), "what came before comes first");
+            }
+            let last = taken.pop();
+            drop(taken);
+            assert!(!is_over.load(Ordering::Acquire), "the other thread has not written yet");
+            drop(last);
+        });
+        assert!(is_over.into_inner());
+    }
 }

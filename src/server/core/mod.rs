@@ -74,6 +74,8 @@ const PEERS_A_ROUND: usize = 1_024;
 const CLIENTS_A_ROUND: usize = 1_024;
 /// How long a round may spend on requests of clients, so that ticks and peers are not late.
 const TAKE_IN_MS: u64 = 20;
+/// How long a server that was removed waits until its last answers are written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A round that takes longer is logged: after more of them heartbeats would stop.
 const SLOW_ROUND_MS: u64 = 100;
 
@@ -259,6 +261,7 @@ impl Core {
     fn pass_on(&mut self) {
         let mut instructions = Vec::new();
         let mut looks = Vec::new();
+        let mut removed = None;
         for output in self.replica.drain_outputs() {
             match output {
                 Output::Peer { to, message } => self.peers.send(&to, message),
@@ -289,7 +292,7 @@ impl Core {
                     directory::follow(*servers, &self.context, &self.outlets, &self.peers);
                     self.told.tell(&self.replica, &self.outlets);
                 }
-                Output::Removed { reason } => data::end_removed(&reason),
+                Output::Removed { reason } => removed = Some(reason),
                 Output::Stopped => self.is_stopped = true,
             }
         }
@@ -300,6 +303,11 @@ impl Core {
         // The result of a query must not reach the fan-out before the instruction that needs it.
         self.outlets.fan_outs.hand_over(instructions);
         self.ask(looks);
+        if let Some(reason) = removed {
+            // The operator who asked for it here is told that it is done.
+            self.outlets.fan_outs.wait_until_written(LAST_WORDS);
+            data::end_removed(&reason);
+        }
     }
 
     /// Gives a task to the thread of a connection. If that has ended the task is dropped.
