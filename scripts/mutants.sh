@@ -4,7 +4,7 @@
 #   scripts/mutants.sh NAME...           these: tests/mutants/NAME.patch
 #   scripts/mutants.sh --all             each of them; takes about an hour
 #   scripts/mutants.sh --chosen COMMIT N   N of them; the commit decides which
-#   scripts/mutants.sh --check           whether every patch still applies; builds nothing
+#   scripts/mutants.sh --check           whether every patch still applies and names tests that are there; builds nothing
 #   scripts/mutants.sh --hunt NAME [N]   which promises the first N seeds of each kind find broken   [40]
 #
 # A patch begins with words that say what goes wrong, and with a line for each way in which it is noticed:
@@ -65,8 +65,26 @@ check() {
             printf 'mutants.sh: %s does not apply\n' "$name" >&2
             broken=1
         fi
+        if ! names_tests "$name"; then broken=1; fi
     done
     return "$broken"
+}
+
+# Whether the tests that should catch a bug are where it says: a test that moved would be no test.
+names_tests() {
+    local path test module missing=0
+    while IFS= read -r path; do
+        test=${path##*::} module=${path%::*}
+        module=${module%::tests}
+        module=${module##*::}
+        # One that stands in no module may be in any file.
+        [ "$module" != "$test" ] || module=
+        if ! grep -rl --include='*.rs' "fn $test()" src tests | grep -qE "/${module:-.*}(\.rs|/)"; then
+            printf 'mutants.sh: %s: there is no test %s\n' "$1" "$path" >&2
+            missing=1
+        fi
+    done < <(sed -nE 's/^Caught-by: cargo test (--lib|--test [a-z_]+) //p' "$(patch_of "$1")")
+    return "$missing"
 }
 
 make_tree() {
