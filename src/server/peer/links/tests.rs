@@ -93,6 +93,12 @@ fn end(folder: &Path, me: &str, listener: TcpListener) -> End {
     End { links, threads, stopper, events, changes, port }
 }
 
+/// Two servers, of which the first dials the second.
+fn ends(folder: &Path) -> [End; 2] {
+    let [first, second] = listeners(folder);
+    [end(folder, "s0", first), end(folder, "s1", second)]
+}
+
 fn listeners(folder: &Path) -> [TcpListener; 2] {
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -118,9 +124,7 @@ fn listeners(folder: &Path) -> [TcpListener; 2] {
 #[test]
 fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = listeners(folder.path());
-    let low = end(folder.path(), "s0", first);
-    let high = end(folder.path(), "s1", second);
+    let [low, high] = ends(folder.path());
     let (to_high, to_low) = (low.up(), high.up());
     let doubt = PeerMessage::Doubt { node_id: NodeId(1), reason: "a message".into() };
     assert!(to_high.send(doubt.clone()));
@@ -149,9 +153,7 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
 #[test]
 fn who_sends_never_waits_and_all_arrives_in_order_before_the_link_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = listeners(folder.path());
-    let low = end(folder.path(), "s0", first);
-    let high = end(folder.path(), "s1", second);
+    let [low, high] = ends(folder.path());
     let (to_high, _to_low) = (low.up(), high.up());
     // The large ones are left to the writing thread, the small ones behind them are not.
     let reason = |number: usize| {
@@ -210,9 +212,7 @@ fn who_is_to_join_hears_of_the_servers_from_one_that_waits_for_it() {
 #[test]
 fn the_end_that_is_dialled_sees_the_dialler_die() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, second] = listeners(folder.path());
-    let low = end(folder.path(), "s0", first);
-    let high = end(folder.path(), "s1", second);
+    let [low, high] = ends(folder.path());
     high.up();
     low.stop();
     high.wait_for(LinkEvent::Lost);
