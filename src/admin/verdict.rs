@@ -61,7 +61,6 @@ pub struct Diagnosis {
 pub struct Committed {
     /// The last committed entry.
     pub index: u64,
-    /// How long before.
     pub ago: Duration,
 }
 

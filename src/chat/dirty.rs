@@ -13,7 +13,6 @@ use crate::{
 /// A row that was changed and is not made yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DirtyRow {
-    /// The Lamport clock.
     Clock,
     /// A server's newest command.
     Origin(NodeId),

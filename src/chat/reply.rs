@@ -13,7 +13,6 @@ use crate::{
 /// The answer to a command that was allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// To `Join`.
     Joined {
         /// The number of the room.
         room_id: RoomId,
@@ -47,7 +46,6 @@ pub enum Reply {
         /// Whether it was so already, and the event is an earlier one.
         duplicate: bool,
     },
-    /// To `Invite`.
     Invited {
         room: RoomName,
         /// The event that says so.
@@ -72,7 +70,6 @@ pub enum Reply {
     File(FileInfo),
     /// To what changes nothing that users see.
     Done,
-    /// To `ChangeServers`.
     ServersChanged {
         /// The log entry that says so.
         version: u64,

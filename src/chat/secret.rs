@@ -27,7 +27,6 @@ pub enum Secret {
         room: RoomKey,
         /// The password that was given.
         password: Password,
-        /// What checks it.
         verifier: Box<Verifier>,
         /// The log entry that set it.
         password_rev: u64,

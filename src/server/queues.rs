@@ -22,7 +22,6 @@ const QUERY_QUEUE: usize = 512;
 
 #[derive(Debug)]
 pub enum FanOutTask {
-    /// Instructions, in order.
     Instructions(Vec<Instruction>),
     /// A connection has control frames to be written (see `Client::control`).
     Control(ConnId),

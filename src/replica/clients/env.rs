@@ -85,7 +85,7 @@ pub trait Server {
     /// What a change of the servers would do.
     fn plan_servers(&self, change: &ServerChange) -> ServerPlan;
 
-    /// This server's status.
+    /// `clients` is how many connections are logged in, which this does not know by itself.
     fn status(&self, now: Now, clients: u64) -> Status;
 
     /// The last entry that is applied.

@@ -21,7 +21,7 @@ pub struct Row {
     /// How many entries it lacks of those that were committed a while ago, [`super::content::LATE_MS`].
     #[serde(skip)]
     pub late: u64,
-    /// Its last report.
+    /// From its last report; `None` if there is none, or if it is not heard now.
     #[serde(flatten)]
     pub told: Option<SelfReport>,
 }

@@ -41,7 +41,7 @@ pub struct View {
 pub struct Seen<'a> {
     pub now: Now,
     pub cluster_name: &'a str,
-    /// Its own status.
+    /// Of the server that was asked for the page.
     pub status: &'a Status,
     /// The servers that count.
     pub servers: &'a [ServerEntry],

@@ -32,7 +32,7 @@ fn page_columns(area: Rect) -> usize {
     usize::from(PAGE_COLUMNS.min(area.width).saturating_sub(4)).max(1)
 }
 
-/// An answer.
+/// The lines of an answer, those that are too long for the page as several.
 pub fn text_lines(model: &Model, lines: &[String], area: Rect) -> Vec<Line<'static>> {
     let columns = page_columns(area);
     let rows = lines.iter().flat_map(|line| wrap(&[Piece::new(one_line(line), model.theme.text())], columns));
