@@ -90,10 +90,8 @@ pub const LEAD: u8 = 39;
 pub const LAST_BACKUP: u8 = 40;
 /// Table of one row: which servers the cluster has, once that was changed.
 pub const SERVERS: u8 = 41;
-/// The first byte of every value, but for those of [`INVITED`].
+/// The first byte of every value.
 const VALUE_VERSION: u8 = 1;
-/// The first byte of an invitation that says whose it is. One of [`VALUE_VERSION`] says nothing.
-const INVITED_VERSION: u8 = 2;
 
 pub(super) enum Record {
     Clock(Clock),
@@ -109,7 +107,8 @@ pub(super) enum Record {
     Reading(UserId, RoomId, Reading),
     Settings(RoomId, Settings),
     Muted(RoomId, UserId, Until),
-    Invited(RoomId, UserId, Option<UserId>),
+    /// Who has invited the user.
+    Invited(RoomId, UserId, UserId),
     Banned(RoomId, UserId, Until),
     Spoke(RoomId, UserId, u64),
     File(FileId, File),
@@ -201,8 +200,7 @@ pub(super) fn muted(room: RoomId, user: UserId, until: Option<Until>) -> Row {
 
 /// `by` is who has invited the user; `None` if they are not invited any more.
 pub(super) fn invited(room: RoomId, user: UserId, by: Option<UserId>) -> Row {
-    let value = by.map(|by| encode(&by, INVITED_VERSION));
-    Row { key: key(INVITED, &[room.0, user.0]), value }
+    maybe(key(INVITED, &[room.0, user.0]), by.as_ref())
 }
 
 pub(super) fn banned(room: RoomId, user: UserId, until: Option<Until>) -> Row {
@@ -293,11 +291,8 @@ fn maybe<T: Serialize>(key: Vec<u8>, value: Option<&T>) -> Row {
 }
 
 fn row<T: Serialize>(key: Vec<u8>, value: &T) -> Row {
-    Row { key, value: Some(encode(value, VALUE_VERSION)) }
-}
-
-fn encode<T: Serialize>(value: &T, version: u8) -> Vec<u8> {
-    postcard::to_extend(value, vec![version]).expect("plain data always encodes")
+    let value = postcard::to_extend(value, vec![VALUE_VERSION]).expect("plain data always encodes");
+    Row { key, value: Some(value) }
 }
 
 /// Reads a stored row.
@@ -326,13 +321,7 @@ fn record(table: u8, rest: &[u8], value: &[u8]) -> Result<Record, RowError> {
         (READING, Some(&[user, room])) => Record::Reading(UserId(user), RoomId(room), decode(value)?),
         (SETTINGS, Some(&[room])) => Record::Settings(RoomId(room), decode(value)?),
         (MUTED, Some(&[room, user])) => Record::Muted(RoomId(room), UserId(user), decode(value)?),
-        (INVITED, Some(&[room, user])) => {
-            let by = match value {
-                [VALUE_VERSION] => None,
-                value => Some(decode_version(value, INVITED_VERSION)?),
-            };
-            Record::Invited(RoomId(room), UserId(user), by)
-        }
+        (INVITED, Some(&[room, user])) => Record::Invited(RoomId(room), UserId(user), decode(value)?),
         (BANNED, Some(&[room, user])) => Record::Banned(RoomId(room), UserId(user), decode(value)?),
         (SPOKE, Some(&[room, user])) => Record::Spoke(RoomId(room), UserId(user), decode(value)?),
         (FILE, Some(_)) if rest.len() == 16 => Record::File(FileId(id(rest)), decode(value)?),
@@ -367,13 +356,9 @@ fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RowError> {
-    decode_version(value, VALUE_VERSION)
-}
-
-fn decode_version<'a, T: Deserialize<'a>>(value: &'a [u8], known: u8) -> Result<T, RowError> {
     match value.split_first() {
-        Some((version, body)) if *version == known => Ok(binary::decode(body)?),
-        Some((&found, _)) => Err(RowError::Version { found, known }),
+        Some((&VALUE_VERSION, body)) => Ok(binary::decode(body)?),
+        Some((&found, _)) => Err(RowError::Version { found, known: VALUE_VERSION }),
         None => Err(RowError::Empty),
     }
 }

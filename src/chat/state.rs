@@ -121,16 +121,14 @@ impl State {
             Record::Spoke(id, user, at_ms) => drop(self.stored_room(id)?.spoke_ms.insert(user, at_ms)),
             Record::File(id, file) => {
                 self.stored_user(file.uploader)?.file_bytes += file.size;
-                // For an upload that began before times were noted, it is unknown when it last went on.
-                if file.shown_in() == 0 {
-                    self.uploads.insert(id, 0);
-                }
                 self.files.insert(id, file);
             }
-            Record::Upload(id, last_ms) => match self.uploads.get_mut(&id) {
-                Some(noted_ms) => *noted_ms = last_ms,
-                None => return Err(StateError::NoUpload),
-            },
+            Record::Upload(id, last_ms) => {
+                if self.files.get(&id).is_none_or(|file| file.shown_in() > 0) {
+                    return Err(StateError::NoUpload);
+                }
+                self.uploads.insert(id, last_ms);
+            }
             Record::Import(id, import) => self.stored_room(id)?.import = Some(import),
             Record::Blocked(id, other) => drop(self.stored_user(id)?.blocked.insert(other)),
             Record::Restores(restores) => self.restores = restores,

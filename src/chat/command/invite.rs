@@ -73,7 +73,7 @@ impl Operation for Invite {
             return Err(full("invitations", room));
         }
         let keeps_order = target.actor.allows(Permission::Kick);
-        let mine = || room.invited.values().filter(|by| by.is_some() && **by == context.id).count();
+        let mine = || room.invited.values().filter(|by| Some(**by) == context.id).count();
         if !keeps_order && mine() >= INVITED_BY_ONE_MAX {
             let reason =
                 format!("{INVITED_BY_ONE_MAX} of those invited to {} wait for an answer to you", room.name);
@@ -85,7 +85,7 @@ impl Operation for Invite {
     fn apply(&self, room: RoomId, state: &mut State, user: &UserName, effects: &mut Effects) -> Reply {
         let is_known = state.is_known(&self.username, self.is_here);
         let (by, invited, username) = state.actor_and_target(effects, user, &self.username);
-        state.room_mut(room).invited.insert(invited, Some(by));
+        state.room_mut(room).invited.insert(invited, by);
         effects.rows.push(rows::invited(room, invited, Some(by)));
         state.tell_of_invitation(effects, room, invited, by, true);
         let event = state.publish(effects, room, by, EventKind::Invited { username });
@@ -106,8 +106,7 @@ impl Operation for Uninvite {
         let Some(by) = target.id.and_then(|id| room.invited.get(&id)) else {
             return Ok(Checked::already(&room.name, room.last_seq));
         };
-        let is_own = by.is_some() && *by == context.id;
-        if !is_own && !target.actor.allows(Permission::Kick) {
+        if Some(*by) != context.id && !target.actor.allows(Permission::Kick) {
             let reason =
                 format!("it was not {} who has invited {} to {}", context.user, self.username, room.name);
             return Err(Refusal::new(Code::Forbidden, reason));

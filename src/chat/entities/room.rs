@@ -86,9 +86,8 @@ pub struct Room {
     pub(in crate::chat) members: BTreeMap<UserId, Role>,
     /// Which of them may not write.
     pub(in crate::chat) muted: BTreeMap<UserId, Until>,
-    /// Who may enter it though it is private, and who invited them; `None` for invitations of the first
-    /// versions.
-    pub(in crate::chat) invited: BTreeMap<UserId, Option<UserId>>,
+    /// Who may enter it though it is private, and who invited them.
+    pub(in crate::chat) invited: BTreeMap<UserId, UserId>,
     /// The banned users.
     pub(in crate::chat) banned: BTreeMap<UserId, Until>,
     /// When members last spoke, milliseconds since the Unix epoch; empty if the room is not slow.

@@ -2,7 +2,7 @@
 
 use crate::{
     chat::{
-        Command, Entry,
+        Command, Entry, State, StateError,
         audit::AUDIT_MAX,
         command::{Join, Say, Topic},
         entry::{decode, encode},
@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     entry,
-    script_commands::{file_id, room_name},
+    script_commands::room_name,
     scripts::Run,
 };
 
@@ -87,31 +87,12 @@ fn entries_round_trip() {
 }
 
 #[test]
-fn rows_of_an_older_version_load() {
+fn an_upload_without_its_file_is_no_state() {
     let mut run = Run::default();
-    for line in [
-        "alice join lobby",
-        "alice upload lobby 1 a.txt 10",
-        "root import old 1 bob by=operator",
-        "bob join lobby",
-        "bob invite lobby carol",
-    ] {
-        run.carry_out(line);
-    }
-    let mut older = run.world.rows.clone();
-    older.retain(|key, _| ![rows::UPLOAD, rows::IMPORT].contains(&key[0]));
-    assert_eq!(older.len() + 2, run.world.rows.len());
-    // An invitation did not say whose it was.
-    let invited = older.iter_mut().find(|(key, _)| key[0] == rows::INVITED);
-    *invited.expect("carol is invited").1 = vec![1];
-    run.world.rows = older;
-    run.world.state = run.world.loaded();
-    // It is unknown when it last went on, so it counts as idle until it does.
-    assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), Some(file_id("1")));
-    assert_eq!(run.carry_out("alice chunk 1 0 10")[0], "received 10");
-    assert_eq!(run.world.state.idle_upload(crate::chat::file::UPLOAD_IDLE_MS), None);
-    assert!(run.carry_out("bob uninvite lobby carol")[0].starts_with("refused forbidden"));
-    assert_eq!(run.carry_out("alice uninvite lobby carol")[0], "done in lobby as #4");
+    run.carry_out("alice join lobby");
+    run.carry_out("alice upload lobby 1 a.txt 10");
+    run.world.rows.retain(|key, _| key[0] != rows::FILE);
+    assert_eq!(State::load(run.world.rows.clone()).unwrap_err(), StateError::NoUpload);
 }
 
 #[test]
