@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use clap::CommandFactory;
-use syncnet::server::{args::Args, environment::VARIABLES, run::STOP_TIMEOUT};
+use syncnet::server::{
+    program::{args::Args, environment::VARIABLES},
+    run::STOP_TIMEOUT,
+};
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

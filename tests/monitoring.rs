@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use syncnet::{
     config::ReplicaConfig,
-    server::{clock::Clock, config::file::ConfigFile, metrics::Metrics},
+    server::{config::file::ConfigFile, machine::clock::Clock, metrics::Metrics},
 };
 
 fn path(name: &str) -> PathBuf {

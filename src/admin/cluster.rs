@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    server::{config::file::ConfigFile, environment},
+    server::{config::file::ConfigFile, program::environment},
     tls::client::Trust,
 };
 

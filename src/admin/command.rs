@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::{client::terminal, server::environment};
+use crate::{client::terminal, server::program::environment};
 
 use super::{
     cluster::ClusterArgs,

@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{server::server_address::AddressError, tls::client::TrustError};
+use crate::{server::program::server_address::AddressError, tls::client::TrustError};
 
 use super::{secret::SecretError, user::password::PasswordError};
 

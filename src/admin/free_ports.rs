@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::server::ports::{PORTS, Port};
+use crate::server::machine::ports::{PORTS, Port};
 
 /// Below what systems give to outgoing connections (32768 and up on Linux, 49152 elsewhere).
 const RANGE: Range<u16> = 10_000..32_000;

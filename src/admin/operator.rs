@@ -6,7 +6,10 @@ use clap::Args;
 
 use crate::{
     protocol::operator::OperatorKey,
-    server::{args::DATA_DIR, config::load_secret, environment},
+    server::{
+        config::load_secret,
+        program::{args::DATA_DIR, environment},
+    },
 };
 
 use super::{cluster::ClusterArgs, error::UsageError, target::Target};

@@ -6,7 +6,7 @@ use crate::{
     config::ServerEntry,
     server::{
         config::file::ConfigFile,
-        server_address::{AddressError, ServerAddress, host_and_port},
+        program::server_address::{AddressError, ServerAddress, host_and_port},
     },
     tls::client::Trust,
 };

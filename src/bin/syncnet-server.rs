@@ -4,15 +4,16 @@ use std::{error::Error, process::ExitCode};
 
 use crossbeam_channel::Receiver;
 use syncnet::server::{
-    args::Args,
     config::Config,
-    environment,
-    health_check::Question,
-    logging,
+    program::{
+        args::Args,
+        environment,
+        health_check::Question,
+        logging, self_test,
+        service_manager::Managed,
+        signals::{self, Signal},
+    },
     run::Server,
-    self_test,
-    service_manager::Managed,
-    signals::{self, Signal},
 };
 
 #[cfg(unix)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{board::Board, clients::Clients, clock::Clock, config::Config, metrics::Metrics, shared::Shared};
+use super::{
+    board::Board, clients::Clients, config::Config, machine::clock::Clock, metrics::Metrics, shared::Shared,
+};
 use crate::protocol::Refusal;
 
 /// What all threads of a server share. Nothing in it makes a thread wait for another.

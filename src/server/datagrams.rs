@@ -33,16 +33,17 @@ use crate::{
 };
 
 use super::{
-    config::Config,
-    config::file::Transport,
+    config::{Config, file::Transport},
     context::Context,
     inboxes::Control,
-    mailbox::{Bell, Receiver, Sender, mailbox},
+    machine::{
+        mailbox::{Bell, Receiver, Sender, mailbox},
+        ports::Port,
+        refusals::Refusals,
+        threads::Stop,
+    },
     metrics::Queue,
     peer::addresses::Addresses,
-    ports::Port,
-    refusals::Refusals,
-    threads::Stop,
 };
 
 /// Tokens and wake-ups that may wait for the election. If it is full they are dropped: tokens are sent again,

@@ -13,7 +13,7 @@ use crate::{
     protocol::{Limits, said::Said},
 };
 
-use super::{shared::Shared, threads::Stop};
+use super::{machine::threads::Stop, shared::Shared};
 
 const QUESTION_BYTES: usize = 2_048;
 /// How often a stop is looked for.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    mailbox::{Bell, Receiver},
+    machine::mailbox::{Bell, Receiver},
     peer::link::PeerEvent,
 };
 

@@ -8,10 +8,9 @@ use parking_lot::Mutex;
 use super::{
     config::{changes::Changes, error::ConfigError},
     context::Context,
-    descriptors,
     inboxes::Control,
-    logging,
-    mailbox::Sender,
+    machine::{descriptors, mailbox::Sender},
+    program::logging,
 };
 
 /// Reloads the configuration of a running server.

@@ -18,35 +18,37 @@ use crate::{
 };
 
 use super::{
-    acceptor::accept_all,
-    backups::Backups,
     board::watch,
     challenges::Challenges,
-    clock::Clock,
+    clients::{
+        acceptor::accept_all,
+        fan_out::FanOutThread,
+        queues::{FanOutQueues, QueryQueues},
+    },
     config::Config,
     context::Context,
     core::{Core, Outlets},
     credentials::Credentials,
     data,
+    data::{backups::Backups, query::QueryThread, readers::Readers, scrub::Scrubber},
     datagrams::Datagrams,
-    descriptors, discovery,
-    fan_out::FanOutThread,
+    discovery,
     inboxes::{CLIENT_QUEUE, CONTROL_QUEUE, Control, Inboxes, PEER_QUEUE},
-    mailbox::{Bell, Sender, mailbox},
+    machine::{
+        clock::Clock,
+        descriptors,
+        mailbox::{Bell, Sender, mailbox},
+        sockets::{BindError, Sockets},
+        threads::{Stop, Stopper, Threads},
+    },
     metrics::{self, Metrics, Queue},
     peer::{
         addresses::Addresses,
         links::{Links, Watcher},
     },
-    query::QueryThread,
-    queues::{FanOutQueues, QueryQueues},
-    readers::Readers,
     reload::Reloader,
-    scrub::Scrubber,
     server_handle::ServerHandle,
     shared::Shared,
-    sockets::{BindError, Sockets},
-    threads::{Stop, Stopper, Threads},
 };
 
 /// How long an orderly end may take altogether.

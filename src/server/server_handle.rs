@@ -11,13 +11,12 @@ use crate::{
 };
 
 use super::{
-    backups::Backups,
     challenges::Challenges,
-    clients::{Client, ReaderTask},
+    clients::{Client, ReaderTask, queues::FanOutQueues},
     context::Context,
     credentials::Credentials,
-    mailbox::Sender,
-    queues::FanOutQueues,
+    data::backups::Backups,
+    machine::mailbox::Sender,
     reload::Reloader,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::clock::Clock;
+use super::machine::clock::Clock;
 
 /// A balancer asks at least this often.
 const BALANCER_MS: u64 = 60_000;

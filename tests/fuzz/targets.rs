@@ -18,8 +18,7 @@ use syncnet::{
         secret::ClusterSecret,
     },
     server::{
-        dialect,
-        framing::Lines,
+        clients::{dialect, framing::Lines},
         http::{
             frames::{ClientFrame, Fault, Frames},
             head::{self, HeadLimits},

@@ -12,7 +12,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 use syncnet::{
     admin::free_ports::free_base_ports,
-    server::{args::Args, config::Config, run::Server},
+    server::{config::Config, program::args::Args, run::Server},
 };
 use tempfile::TempDir;
 

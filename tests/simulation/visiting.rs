@@ -7,7 +7,7 @@ use syncnet::{
     fanout::{ConnId, Instruction},
     protocol::{Code, Refusal, RequestHead, envelope::BadRequest},
     replica::io::{Input, Query},
-    server::framing::Lines,
+    server::clients::framing::Lines,
 };
 
 use crate::{

@@ -11,11 +11,7 @@ use crate::{
     protocol::{peer::NodeId, request::Destination},
 };
 
-use super::{
-    entry,
-    script_commands::room_name,
-    scripts::Run,
-};
+use super::{entry, script_commands::room_name, scripts::Run};
 
 #[test]
 fn damaged_rows_are_refused_in_a_sentence() {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::server::{context::Context, inboxes::Control, mailbox::Sender, threads::Stop};
+use crate::server::{
+    context::Context,
+    inboxes::Control,
+    machine::{mailbox::Sender, threads::Stop},
+};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

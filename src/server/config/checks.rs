@@ -12,7 +12,7 @@ use crate::{
     server::{
         credentials::Costs,
         http::origin::Origin,
-        ports::{PORTS, Port},
+        machine::ports::{PORTS, Port},
     },
 };
 

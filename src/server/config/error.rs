@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     config::TimingError,
     protocol::{directory::SERVERS_MAX, name::ServerId, secret::InvalidSecret},
-    server::{certificates::UnfitCertificate, proxies::NoAddress},
+    server::{clients::proxies::NoAddress, machine::certificates::UnfitCertificate},
 };
 
 use super::file::FileError;

@@ -52,12 +52,11 @@ use self::{
     settings::read_settings,
 };
 use super::{
-    args::{Args, DATA_DIR},
-    certificates::Certificates,
+    clients::{proxies::TrustedProxies, seats::Room},
     credentials::{Costs, Hashing},
     http::origin::Origin,
-    proxies::TrustedProxies,
-    seats::Room,
+    machine::certificates::Certificates,
+    program::args::{Args, DATA_DIR},
 };
 
 /// Everything a server is told, checked.

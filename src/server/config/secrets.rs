@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use crate::{
     config::ServerEntry,
     protocol::{credential::TokenHash, secret::ClusterSecret},
-    server::certificates::Certificates,
+    server::machine::certificates::Certificates,
 };
 
 use super::{

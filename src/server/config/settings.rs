@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use crate::{
     config::ServerEntry,
-    server::{args::Args, server_address::ServerAddress},
+    server::program::{args::Args, server_address::ServerAddress},
 };
 
 use super::{

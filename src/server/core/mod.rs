@@ -60,12 +60,11 @@ use self::{
     snapshots::Sending,
 };
 use super::{
-    clients::ReaderTask,
+    clients::{ReaderTask, queues::refused},
     context::Context,
     data,
     inboxes::{CONTROL_QUEUE, Control, Inboxes},
     peer::link::PeerEvent,
-    queues::refused,
 };
 
 /// Most peer events of one round.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::server::{
+    clients::queues::{FanOutQueues, QueryQueues},
+    data::readers::Readers,
     datagrams::Datagrams,
     inboxes::Control,
-    mailbox::Sender,
+    machine::mailbox::Sender,
     peer::links::Links,
-    queues::{FanOutQueues, QueryQueues},
-    readers::Readers,
 };
 
 /// The other threads of the server, as the replica thread reaches them.

@@ -11,13 +11,13 @@ use crate::{
     protocol::{name::ServerId, peer::SnapshotHead},
     replica::io::Input,
     server::{
+        data::readers::Readers,
         inboxes::Control,
-        mailbox::Sender,
+        machine::mailbox::Sender,
         peer::{
             link::Outgoing,
             snapshot::{self, SendError},
         },
-        readers::Readers,
     },
     storage::SqliteReader,
 };

@@ -18,8 +18,10 @@ use crate::{
         request::{Login, Users},
     },
     server::{
-        connection_info::ConnectionInfo,
-        local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+        clients::{
+            connection_info::ConnectionInfo,
+            local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+        },
         server_handle::ServerHandle,
     },
 };

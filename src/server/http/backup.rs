@@ -17,8 +17,8 @@ use crate::{
     backup::{BackupHead, Sealing},
     protocol::request::AskStatus,
     server::{
-        local_session::{ANSWER_WITHIN, LocalSession, ask},
-        readers::Copy,
+        clients::local_session::{ANSWER_WITHIN, LocalSession, ask},
+        data::readers::Copy,
     },
 };
 

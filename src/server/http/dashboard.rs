@@ -25,7 +25,7 @@ use crate::{
     },
     server::{
         board::Seen,
-        local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+        clients::local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
     },
 };
 

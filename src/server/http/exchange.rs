@@ -14,7 +14,10 @@ use super::{
     response::Response,
     wire::{Wire, is_timeout},
 };
-use crate::server::{connection_info::ConnectionInfo, local_session::Failure, server_handle::ServerHandle};
+use crate::server::{
+    clients::{connection_info::ConnectionInfo, local_session::Failure},
+    server_handle::ServerHandle,
+};
 
 /// What an answering function did.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{head::Head, method::Method, response::Response};
 use crate::{
     protocol::{Code, Refusal},
-    server::local_session::Failure,
+    server::clients::local_session::Failure,
 };
 
 /// When to come back if nothing better is known, in milliseconds.

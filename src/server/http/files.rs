@@ -31,7 +31,7 @@ use crate::{
         request::{Chat, Destination, FileBegin, FileChunk, FileDelete, FileEnd, FileRead, Login},
         text::counted,
     },
-    server::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
+    server::clients::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
 };
 
 /// The bytes of each chunk except the last. A read begins at a multiple of it.

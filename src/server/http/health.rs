@@ -14,8 +14,10 @@ use crate::{
         status::{Role, Status},
     },
     server::{
-        connection_info::ConnectionInfo,
-        local_session::{LocalSession, ask},
+        clients::{
+            connection_info::ConnectionInfo,
+            local_session::{LocalSession, ask},
+        },
         server_handle::ServerHandle,
     },
 };

@@ -49,7 +49,7 @@ use self::{
     wire::{Next, Wire},
 };
 
-use super::{connection_info::ConnectionInfo, conversation::Conversation};
+use super::clients::{connection_info::ConnectionInfo, conversation::Conversation};
 
 /// Answers the requests of a connection until it ends. The first is complete by `deadline`; `bytes` are the
 /// first of it.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     protocol::{Code, Refusal},
-    server::{conversation::Conversation, stream::READ_BYTES},
+    server::clients::{conversation::Conversation, stream::READ_BYTES},
 };
 
 pub fn open(exchange: &mut Exchange<'_>, _: &str) -> Result<Done, Abort> {

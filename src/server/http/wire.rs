@@ -11,7 +11,7 @@ use super::{
     head::{self, Head, HeadLimits},
     request_error::RequestError,
 };
-use crate::server::stream::Stream;
+use crate::server::clients::stream::Stream;
 
 /// Capacity that an idle connection may keep.
 const IDLE_BYTES: usize = 4 * 1024;

@@ -9,8 +9,7 @@ use std::{
 };
 
 use crate::server::{
-    client_thread::STACK_BYTES,
-    connection_info::ConnectionInfo,
+    clients::{client_thread::STACK_BYTES, connection_info::ConnectionInfo, stream::Stream},
     http::{
         exchange::Exchange,
         head::HeadLimits,
@@ -19,9 +18,8 @@ use crate::server::{
         response::Response,
         wire::{Next, Wire},
     },
+    machine::threads::Stop,
     server_handle::ServerHandle,
-    stream::Stream,
-    threads::Stop,
 };
 
 /// The path, here and on the port for clients.

@@ -26,7 +26,10 @@ use self::{
     process::Process,
     table::{Labelled, OfServers, Table},
 };
-use super::{clients::Speaks, clock::Clock, mailbox::Depth};
+use super::{
+    clients::Speaks,
+    machine::{clock::Clock, mailbox::Depth},
+};
 use crate::{
     config::ReplicaConfig,
     fanout::Instruction,

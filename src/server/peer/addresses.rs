@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     config::ServerEntry,
     protocol::name::ServerId,
-    server::{config::Config, ports::Port},
+    server::{config::Config, machine::ports::Port},
 };
 
 /// Shortest time between two looks at one name.
@@ -159,7 +159,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::server::args::Args;
+    use crate::server::program::args::Args;
 
     #[test]
     fn a_name_that_moves_is_found_again() {

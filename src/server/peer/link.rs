@@ -24,7 +24,7 @@ use crate::{
         name::ServerId,
         peer::{PeerMessage, SnapshotHead},
     },
-    server::mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
+    server::machine::mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
 };
 
 use super::{

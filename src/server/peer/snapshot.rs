@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::{
     disk::StorageError,
     protocol::peer::{PeerMessage, SnapshotHead},
-    server::mailbox::Sender,
+    server::machine::mailbox::Sender,
 };
 
 /// Bytes of one chunk: consensus messages never wait behind more than one.
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         protocol::peer::ConfState,
-        server::mailbox::{Bell, mailbox},
+        server::machine::mailbox::{Bell, mailbox},
     };
 
     fn head() -> SnapshotHead {

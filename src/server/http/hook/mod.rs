@@ -48,7 +48,7 @@ use crate::{
         credential::Token,
         request::HookPost,
     },
-    server::local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
+    server::clients::local_session::{ANSWER_WITHIN, Failure, LocalSession, ask},
 };
 
 /// Takes a message in.

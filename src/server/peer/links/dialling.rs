@@ -12,6 +12,7 @@ use crate::{
     election::membership::LinkEvent,
     protocol::{name::ServerId, peer::PeerMessage},
     server::{
+        machine::ports::Port,
         peer::{
             attempts::{Attempts, Failure},
             handshake,
@@ -19,7 +20,6 @@ use crate::{
             link::{PeerEvent, tune},
             message::MessageReader,
         },
-        ports::Port,
     },
 };
 

@@ -30,9 +30,11 @@ use crate::{
     protocol::{datagram::Run, directory::Directory, name::ServerId, peer::PeerMessage},
     server::{
         config::Config,
-        mailbox::Sender,
-        refusals::Refusals,
-        threads::{Stop, Threads},
+        machine::{
+            mailbox::Sender,
+            refusals::Refusals,
+            threads::{Stop, Threads},
+        },
     },
 };
 

@@ -8,11 +8,13 @@ use super::*;
 use crate::{
     protocol::peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
     server::{
-        args::Args,
-        mailbox::{Bell, Receiver, mailbox},
+        machine::{
+            mailbox::{Bell, Receiver, mailbox},
+            ports::Port,
+            threads::Stopper,
+        },
         peer::snapshot,
-        ports::Port,
-        threads::Stopper,
+        program::args::Args,
     },
 };
 

@@ -1,5 +1,10 @@
 //! The data folder of a server: opened, set aside, read beside its writer.
 
+pub mod backups;
+pub mod query;
+pub mod readers;
+pub mod scrub;
+
 use std::{fmt::Display, sync::Arc};
 
 use crate::{
@@ -10,7 +15,7 @@ use crate::{
     storage::{OpenError, SqliteReader, SqliteStorage, folder},
 };
 
-use super::{clock::Clock, config::Config, metrics::Metrics};
+use super::{config::Config, machine::clock::Clock, metrics::Metrics};
 
 /// Exit status of a process whose disk has failed.
 const EXIT_DISK_FAILED: i32 = 3;

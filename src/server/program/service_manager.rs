@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use crate::server::{
     context::Context,
-    threads::{Stop, Stopper},
+    machine::threads::{Stop, Stopper},
 };
 
 /// How often the watchdog is fed in the time that it grants.

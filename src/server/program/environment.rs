@@ -9,7 +9,8 @@ use std::ffi::OsStr;
 
 use clap::{CommandFactory, FromArgMatches, error::ContextKind};
 
-use super::{args::Args, config::file::distance};
+use super::args::Args;
+use crate::server::config::file::distance;
 
 /// The variables, each with the id of its option.
 pub const VARIABLES: [(&str, &str); 17] = [
@@ -127,7 +128,7 @@ mod tests {
         ] {
             assert_eq!(found(name), Some(meant), "{name}");
         }
-        let scripts = include_str!("../../scripts/common.sh");
+        let scripts = include_str!("../../../scripts/common.sh");
         let of_scripts = scripts.split(|c: char| !c.is_ascii_uppercase() && c != '_');
         let others: Vec<_> = of_scripts.filter(|word| word.starts_with("SYNCNET_")).collect();
         assert!(others.len() > 5);

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    args::Args,
-    config::{self, error::ConfigError},
-};
+use super::args::Args;
+use crate::server::config::{self, error::ConfigError};
 use crate::tls::client::{ClientStream, Trust};
 
 /// How long the look may take. The server itself takes up to two seconds to prove that it is ready.

@@ -14,10 +14,9 @@ use crate::protocol::refusal::{Code, Refusal};
 
 use super::{
     client_thread::{STACK_BYTES, serve},
-    server_handle::ServerHandle,
     stream::Stream,
-    threads::Stop,
 };
+use crate::server::{machine::threads::Stop, server_handle::ServerHandle};
 
 /// Pause after a failed accept; most likely the descriptors are used up, and that takes a moment.
 const PAUSE: Duration = Duration::from_millis(20);

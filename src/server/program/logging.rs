@@ -26,7 +26,8 @@ use thiserror::Error;
 
 use crate::protocol::{name::ServerId, text::is_harmful};
 
-use super::{config::file::Log, repeats::Repeats};
+use super::repeats::Repeats;
+use crate::server::config::file::Log;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

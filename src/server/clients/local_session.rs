@@ -22,10 +22,12 @@ use crate::{
 };
 
 use super::{
+    Client,
     answers::{ANSWERS, answers, number},
-    clients::Client,
     connection_info::ConnectionInfo,
-    mailbox::Receiver,
+};
+use crate::server::{
+    machine::mailbox::Receiver,
     server_handle::{ServerHandle, ServerStopping},
 };
 

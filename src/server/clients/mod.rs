@@ -1,5 +1,22 @@
 //! The connections of clients: who they are, and how they are written to without waiting.
 
+pub mod acceptor;
+pub mod answers;
+pub mod backlog;
+pub mod client_thread;
+pub mod connection_info;
+pub mod conversation;
+pub mod dialect;
+pub mod fan_out;
+pub mod framing;
+pub mod json_lines;
+pub mod local_session;
+pub mod outgoing;
+pub mod proxies;
+pub mod queues;
+pub mod seats;
+pub mod stream;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -16,11 +33,13 @@ use parking_lot::{Mutex, RwLock};
 use crate::{fanout::ConnId, protocol::credential::Job, replica::neighbourhood::Neighbourhood};
 
 use super::{
-    answers::Answers,
-    mailbox::{Bell, Receiver, Sender, mailbox},
-    outgoing::{Framing, Outgoing},
-    seats::{Room, Seat, Seats},
-    stream::Stream,
+    clients::{
+        answers::Answers,
+        outgoing::{Framing, Outgoing},
+        seats::{Room, Seat, Seats},
+        stream::Stream,
+    },
+    machine::mailbox::{Bell, Receiver, Sender, mailbox},
 };
 
 /// One connection. Its own thread reads from it, its fan-out thread writes to it.

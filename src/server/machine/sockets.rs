@@ -8,12 +8,12 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use super::{
+use super::ports::Port;
+use crate::protocol::name::ServerId;
+use crate::server::{
     config::{Config, file::Transport},
     datagrams::join_multicast,
-    ports::Port,
 };
-use crate::protocol::name::ServerId;
 
 /// Connections that the system may hold until they are accepted: after a failover all clients come at once.
 const BACKLOG: i32 = 4_096;

@@ -10,10 +10,8 @@ use crate::protocol::{
     said::{Content, Said},
 };
 
-use super::{
-    mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
-    outgoing::Outgoing,
-};
+use super::outgoing::Outgoing;
+use crate::server::machine::mailbox::{Bell, Receiver, Sender, Unsent, mailbox};
 
 /// Answers that may wait to be taken. If it is full the fan-out keeps the rest in the session's outbox, as
 /// for a socket whose reader is slow.
@@ -74,7 +72,7 @@ mod tests {
             AnswerTo, ServerId,
             answer::{Done, SessionEnded, Signature},
         },
-        server::outgoing::Framing,
+        server::clients::outgoing::Framing,
     };
 
     fn by() -> Signature {

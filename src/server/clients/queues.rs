@@ -9,8 +9,8 @@ use crate::{
     replica::io::Query,
 };
 
-use super::{
-    mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
+use crate::server::{
+    machine::mailbox::{Bell, Receiver, Sender, Unsent, mailbox},
     shared::Shared,
 };
 

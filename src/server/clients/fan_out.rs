@@ -23,14 +23,12 @@ use crate::{
 };
 
 use super::{
+    Client,
     backlog::{Budget, Pace},
-    clients::Client,
-    config::Config,
-    context::Context,
-    mailbox::Receiver,
     outgoing::Outgoing,
     queues::{FanOutTask, QueryQueues, refused},
 };
+use crate::server::{config::Config, context::Context, machine::mailbox::Receiver};
 
 /// Instructions that are carried out before sockets are written to.
 const BATCHES_MAX: usize = 256;

@@ -8,7 +8,12 @@ use crate::{
     storage::check_log_segment,
 };
 
-use super::{context::Context, inboxes::Control, mailbox::Sender, readers::Readers, threads::Stop};
+use super::readers::Readers;
+use crate::server::{
+    context::Context,
+    inboxes::Control,
+    machine::{mailbox::Sender, threads::Stop},
+};
 
 /// What is read at a time, and the pause behind it: 2.5 MiB a second, which is little for any disk and keeps
 /// no query waiting for long.
@@ -119,11 +124,13 @@ mod tests {
             peer::{DataMark, LogEntry, LogEntryKind, LogMark, NodeId},
         },
         server::{
-            args::Args,
-            clock::Clock,
             config::Config,
-            mailbox::{Bell, Receiver, mailbox},
+            machine::{
+                clock::Clock,
+                mailbox::{Bell, Receiver, mailbox},
+            },
             metrics::Metrics,
+            program::args::Args,
             shared::Shared,
         },
         storage::SqliteStorage,

@@ -8,12 +8,12 @@ use crate::{
     replica::io::Query,
 };
 
-use super::{
+use super::readers::Readers;
+use crate::server::{
+    clients::queues::FanOutQueues,
     context::Context,
     inboxes::Control,
-    mailbox::{Receiver, Sender},
-    queues::FanOutQueues,
-    readers::Readers,
+    machine::mailbox::{Receiver, Sender},
 };
 
 pub struct QueryThread {
@@ -26,7 +26,7 @@ pub struct QueryThread {
 }
 
 impl QueryThread {
-    /// Answers queries until [`QueryQueues::close`](super::queues::QueryQueues::close).
+    /// Answers queries until [`QueryQueues::close`](crate::server::clients::queues::QueryQueues::close).
     pub fn run(&self, queries: &Receiver<Query>) {
         while let Some(query) = queries.receive() {
             let by = self.context.shared.signature();

@@ -16,13 +16,13 @@ use crate::protocol::{
 };
 
 use super::{
-    clients::{Client, Speaks},
+    Client, Speaks,
     conversation::Conversation,
     dialect::{self, Dialect},
-    http, json_lines, proxies,
-    server_handle::ServerHandle,
+    json_lines, proxies,
     stream::Stream,
 };
+use crate::server::{http, server_handle::ServerHandle};
 
 /// The stack of a client thread. The deepest thing on it is the JSON parser at its greatest nesting, which
 /// `tests/server` sends it, unoptimised.

@@ -12,11 +12,11 @@ use crate::{
 };
 
 use super::{
-    clients::Client,
+    Client,
     connection_info::ConnectionInfo,
-    server_handle::{ServerHandle, ServerStopping},
     stream::{READ_BYTES, Stream},
 };
+use crate::server::server_handle::{ServerHandle, ServerStopping};
 
 /// One connection, whatever its dialect.
 pub struct Conversation<'a> {

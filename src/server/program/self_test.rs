@@ -8,7 +8,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::{ports::Port, run::Server};
+use crate::server::{machine::ports::Port, run::Server};
 
 /// How long any one answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
