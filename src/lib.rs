@@ -17,6 +17,7 @@ pub mod disk;
 pub mod election;
 pub mod fanout;
 pub mod json;
+pub mod lan;
 mod network_error;
 mod output_file;
 pub mod protocol;

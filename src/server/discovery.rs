@@ -1,4 +1,5 @@
-//! Discovery: a client that knows no server asks by broadcast, and each server answers with all of them.
+//! Discovery: a client that knows no server asks the network, by broadcast and by multicast, and each server
+//! that hears it answers with all of them.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +10,15 @@ use std::{
 };
 
 use crate::{
-    json,
+    json, lan,
     protocol::{Limits, said::Said},
 };
 
 use super::{machine::threads::Stop, shared::Shared};
 
 const QUESTION_BYTES: usize = 2_048;
+/// How often new network interfaces are looked for.
+const JOIN_EVERY: Duration = Duration::from_secs(10);
 /// How often a stop is looked for.
 const WAKE: Duration = Duration::from_millis(100);
 /// Answers to one address within [`WINDOW`]. An answer is longer than its question, so without a limit
@@ -30,7 +33,12 @@ pub fn answer_all(socket: &UdpSocket, loopback_only: bool, shared: &Shared, stop
     socket.set_read_timeout(Some(WAKE))?;
     let mut allowance = Allowance::new();
     let mut question = [0; QUESTION_BYTES];
+    let mut joins_at = Instant::now();
     while !stop.is_set() {
+        if !loopback_only && Instant::now() >= joins_at {
+            joins_at = Instant::now() + JOIN_EVERY;
+            join(socket);
+        }
         // Errors of a UDP socket are about what was sent earlier or pass; a timeout is the usual one.
         let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
         if loopback_only && !from.ip().is_loopback() {
@@ -44,6 +52,14 @@ pub fn answer_all(socket: &UdpSocket, loopback_only: bool, shared: &Shared, stop
         }
     }
     Ok(())
+}
+
+/// Joins the groups in which clients ask. On a socket for IPv6 those of both kinds: it hears IPv4 as well.
+fn join(socket: &UdpSocket) {
+    lan::join_everywhere(socket, lan::DISCOVERY_V4.into());
+    if socket.local_addr().is_ok_and(|address| address.is_ipv6()) {
+        lan::join_everywhere(socket, lan::DISCOVERY_V6.into());
+    }
 }
 
 /// The answer; `None` if this is no question.
