@@ -27,6 +27,9 @@ install_tools() {
     for tool in tmux chromium nginx haproxy caddy prometheus-alertmanager; do
         command -v "$tool" >/dev/null || packages+=("$tool")
     done
+    command -v nft >/dev/null || packages+=(nftables)
+    command -v ip >/dev/null || packages+=(iproute2)
+    command -v mkfs.ext4 >/dev/null || packages+=(e2fsprogs)
     command -v promtool >/dev/null || packages+=(prometheus)
     if [ ! -e /usr/share/nginx/modules-available/mod-stream.conf ]; then packages+=(libnginx-mod-stream); fi
     [ ${#packages[@]} -gt 0 ] || return 0
@@ -179,6 +182,9 @@ if [ -e tests/cluster/main.rs ]; then
         cargo test --locked --profile sim --test cluster -- --skip terminal::
     fi
 fi
+
+step "Upgrade"
+scripts/test_upgrade.sh
 
 step "Programs of others"
 senders_tests

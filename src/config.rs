@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::protocol::{directory::Directory, limits::Limits, name::ServerId};
+use crate::protocol::{directory::Directory, limits::Limits, name::ServerId, rules::KnownRules};
 
 pub use crate::protocol::directory::ServerEntry;
 
@@ -179,6 +179,8 @@ pub struct ReplicaConfig {
     pub followers: Followers,
     /// Applied entries of the log that are kept for peers that were away.
     pub keep_entries: u64,
+    /// The rules that this program can apply entries by.
+    pub rules: KnownRules,
 }
 
 impl ReplicaConfig {

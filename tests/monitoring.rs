@@ -33,6 +33,7 @@ fn series() -> BTreeSet<String> {
         auth: Default::default(),
         followers: file.followers,
         keep_entries: file.keep_entries,
+        rules: Default::default(),
     };
     let shown = Metrics::new(&config, Clock::start()).text();
     let samples = shown.lines().filter(|line| !line.starts_with('#'));

@@ -193,7 +193,7 @@ pub struct Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::peer::ConfState;
+    use crate::protocol::{peer::ConfState, rules::RulesVersion};
 
     fn head() -> BackupHead {
         BackupHead {
@@ -207,6 +207,7 @@ mod tests {
                 index: 9,
                 index_term: 2,
                 conf: ConfState::default(),
+                rules: RulesVersion::FIRST,
             },
         }
     }

@@ -92,7 +92,7 @@ mod tests {
         chat::{
             Authority, Command, Origin, Proposal,
             command::{Join, Say},
-            entry::{encode, encode_entry},
+            entry::encode_entry,
         },
         disk::{Cluster, HardState},
         protocol::{
@@ -106,7 +106,7 @@ mod tests {
         let user = UserName::new("alice").unwrap();
         let proposal = Proposal { user, authority: Authority::Guest, lamport_timestamp: 0, command };
         let origin = Origin { node_id: NodeId(7), boot: 1, seq: index };
-        let data = encode_entry(origin, 1_763_677_200_000, &encode(&proposal));
+        let data = encode_entry(origin, 1_763_677_200_000, &proposal.encode());
         LogEntry { term: 1, index, kind: LogEntryKind::Command, data, opaque: Vec::new() }
     }
 

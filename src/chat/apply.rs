@@ -12,7 +12,13 @@ use super::{
     reply::Reply,
     state::State,
 };
-use crate::{disk::RoomId, protocol::refusal::Refusal};
+use crate::{
+    disk::RoomId,
+    protocol::refusal::{Code, Refusal},
+};
+
+/// When to ask again for what only newer rules know. An upgrade takes an operator minutes.
+const UPGRADE_RETRY_MS: u64 = 10_000;
 
 /// The result of an entry.
 #[derive(Debug, Clone)]
@@ -84,11 +90,24 @@ impl State {
         if *command == Command::Nothing(Nothing) {
             return Ok(None);
         }
+        self.knows(command)?;
         self.clock.check(*lamport_timestamp)?;
         let id = self.user_id(&user.key());
         let context = Context { user, id, authority: *authority, now_ms, evidence };
         self.may_in_cluster(&context, command.operation().permission())?;
         Ok(Some(context))
+    }
+
+    /// Whether the rules of the cluster know the command.
+    fn knows(&self, command: &Command) -> Result<(), Refusal> {
+        let needed = command.operation().rules();
+        // The command that brings newer rules is the one that they do not know.
+        if needed <= self.rules() || matches!(command, Command::RaiseRules(_)) {
+            return Ok(());
+        }
+        let reason =
+            "some servers still run an older version of the program; this works once all are upgraded";
+        Err(Refusal::new(Code::Unavailable, reason).retry_after(UPGRADE_RETRY_MS))
     }
 
     /// The event that has to be looked up before `command` can be checked.

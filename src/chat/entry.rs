@@ -1,7 +1,7 @@
 //! The entries of the replicated log. They hold all that could differ between servers, such as the time.
 //!
 //! A server encodes a [`Proposal`] and passes it on; the leader adds its origin and the time, and proposes
-//! the [`Entry`]. The encoding is postcard behind a version byte.
+//! the [`Entry`]. The encoding is postcard behind the version of the rules that know the command.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,10 +10,9 @@ use super::{authority::Authority, command::Command, entities::origin::Origin};
 use crate::protocol::{
     binary::{self, DecodeError},
     name::UserName,
+    rules::{KnownRules, RulesError, RulesVersion},
 };
 
-/// The first byte of every encoded entry and proposal.
-pub const ENTRY_VERSION: u8 = 2;
 /// Room for a usual message, so that its bytes are not moved while they are written.
 const ENTRY_BYTES: usize = 256;
 /// Room for the version and all that the leader adds.
@@ -47,35 +46,57 @@ pub struct Entry {
 pub enum EntryError {
     #[error("a log entry is empty")]
     Empty,
-    /// A newer or much older program wrote it.
-    #[error("a log entry has version {0}; this program knows {ENTRY_VERSION}")]
-    Version(u8),
+    #[error("a log entry {0}")]
+    Rules(#[from] RulesError),
     #[error("a log entry {0}")]
     Value(#[from] DecodeError),
 }
 
-/// Encodes a proposal or an entry.
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ENTRY_BYTES);
-    bytes.push(ENTRY_VERSION);
-    postcard::to_extend(value, bytes).expect("plain data always encodes")
+impl Proposal {
+    /// Behind a byte that says which rules know the command.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self, self.command.operation().rules())
+    }
+
+    /// # Errors
+    /// These rules do not know its command, or the bytes are no proposal.
+    pub fn decode(bytes: &[u8], known: KnownRules) -> Result<Proposal, EntryError> {
+        decode(bytes, known)
+    }
+}
+
+impl Entry {
+    /// Behind a byte that says which rules know the command.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self, self.proposal.command.operation().rules())
+    }
+
+    /// # Errors
+    /// These rules do not know its command, or the bytes are no entry.
+    pub fn decode(bytes: &[u8], known: KnownRules) -> Result<Entry, EntryError> {
+        decode(bytes, known)
+    }
 }
 
 /// The entry of a proposal that is encoded already: the other fields are put in front of it.
 pub fn encode_entry(origin: Origin, created_at_ms: u64, proposal: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ORIGIN_BYTES + proposal.len());
-    bytes.push(ENTRY_VERSION);
+    bytes.push(proposal[0]);
     let mut bytes = postcard::to_extend(&(origin, created_at_ms), bytes).expect("plain data always encodes");
     bytes.extend_from_slice(&proposal[1..]);
     bytes
 }
 
-/// Decodes a proposal or an entry. Unknown versions and bytes left over are errors.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, EntryError> {
-    let (&version, body) = bytes.split_first().ok_or(EntryError::Empty)?;
-    if version != ENTRY_VERSION {
-        return Err(EntryError::Version(version));
-    }
+fn encode<T: Serialize>(value: &T, rules: RulesVersion) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+    bytes.push(rules.0);
+    postcard::to_extend(value, bytes).expect("plain data always encodes")
+}
+
+/// Bytes left over are errors.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], known: KnownRules) -> Result<T, EntryError> {
+    let (&rules, body) = bytes.split_first().ok_or(EntryError::Empty)?;
+    known.read(RulesVersion(rules))?;
     Ok(binary::decode(body)?)
 }
 
@@ -93,7 +114,7 @@ mod tests {
             lamport_timestamp: 5,
             command: Nothing.into(),
         };
-        let whole = encode(&Entry { origin, created_at_ms: 1_763_677_200_000, proposal: proposal.clone() });
-        assert_eq!(encode_entry(origin, 1_763_677_200_000, &encode(&proposal)), whole);
+        let whole = Entry { origin, created_at_ms: 1_763_677_200_000, proposal: proposal.clone() };
+        assert_eq!(encode_entry(origin, 1_763_677_200_000, &proposal.encode()), whole.encode());
     }
 }

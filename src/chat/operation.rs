@@ -7,6 +7,7 @@ use super::{
 use crate::protocol::{
     name::{RoomName, UserName},
     refusal::Refusal,
+    rules::RulesVersion,
 };
 
 /// A change of the state by a user, a program, an operator or the cluster itself.
@@ -19,6 +20,11 @@ pub trait Operation {
     /// The permission that it needs in the cluster; the check looks at those in the room.
     fn permission(&self) -> ClusterPermission {
         ClusterPermission::UseRooms
+    }
+
+    /// The oldest rules that know it. Until the cluster has come to them it is refused, to be asked again.
+    fn rules(&self) -> RulesVersion {
+        RulesVersion::FIRST
     }
 
     /// The event of a room's history that it is about.

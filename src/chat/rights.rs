@@ -90,13 +90,15 @@ pub enum ClusterPermission {
     PassLimits,
     /// Forget old events and abandoned uploads.
     Forget,
+    /// Let entries be applied by newer rules.
+    RaiseRules,
     /// Say what only who runs the servers can know or decide.
     Operate,
 }
 
 /// The part of the cluster. Letters: **n**ot logged in, **g**uest, **u**ser with an account, **b**ot,
 /// **a**dministrator, **o**perator, the **c**luster itself.
-const CLUSTER_RIGHTS: [(ClusterPermission, &str); 21] = [
+const CLUSTER_RIGHTS: [(ClusterPermission, &str); 22] = [
     (ClusterPermission::UseRooms, "guba"),
     (ClusterPermission::Register, "ngubao"),
     (ClusterPermission::RegisterAdministrator, "o"),
@@ -117,6 +119,7 @@ const CLUSTER_RIGHTS: [(ClusterPermission, &str); 21] = [
     (ClusterPermission::ManageServers, "o"),
     (ClusterPermission::PassLimits, "ao"),
     (ClusterPermission::Forget, "c"),
+    (ClusterPermission::RaiseRules, "c"),
     (ClusterPermission::Operate, "o"),
 ];
 
@@ -423,6 +426,7 @@ mod tests {
         ManageServers         0000010
         PassLimits            0000110
         Forget                0000001
+        RaiseRules            0000001
         Operate               0000010
     ";
 

@@ -34,6 +34,7 @@ use crate::{
         file::FileId,
         name::{RoomName, UserName},
         peer::NodeId,
+        rules::RulesVersion,
     },
 };
 
@@ -90,6 +91,8 @@ pub const LEAD: u8 = 39;
 pub const LAST_BACKUP: u8 = 40;
 /// Table of one row: which servers the cluster has, once that was changed.
 pub const SERVERS: u8 = 41;
+/// Table of one row: the rules by which entries are applied, once they are not the first.
+pub const RULES: u8 = 42;
 /// The first byte of every value.
 const VALUE_VERSION: u8 = 1;
 
@@ -122,6 +125,7 @@ pub(super) enum Record {
     Lead(Lead),
     LastBackup(u64),
     Servers(Directory),
+    Rules(RulesVersion),
 }
 
 /// The part of a room that changes seldom.
@@ -255,6 +259,10 @@ pub(super) fn servers(servers: Option<&Directory>) -> Row {
     maybe(key(SERVERS, &[]), servers)
 }
 
+pub(super) fn rules(rules: RulesVersion) -> Row {
+    row(key(RULES, &[]), &rules)
+}
+
 pub(super) fn sent(user: UserId, block: usize, slots: &[Slot]) -> Row {
     row(key(SENT, &[user.0, block as u64]), &slots)
 }
@@ -336,6 +344,7 @@ fn record(table: u8, rest: &[u8], value: &[u8]) -> Result<Record, RowError> {
         (LAST_BACKUP, Some([])) => Record::LastBackup(decode(value)?),
         (LEAD, Some([])) => Record::Lead(decode(value)?),
         (SERVERS, Some([])) => Record::Servers(decode(value)?),
+        (RULES, Some([])) => Record::Rules(decode(value)?),
         (RECENT, Some(&[room, _])) => Record::Recent(RoomId(room), decode(value)?),
         (HOOK, Some(_)) if rest.len() == 32 => Record::Hook(TokenHash(id(rest)), decode(value)?),
         _ => return Err(RowError::Unknown),

@@ -26,6 +26,7 @@ use crate::{
         name::{RoomKey, RoomName, ServerId, UserKey, UserName},
         peer::NodeId,
         refusal::Refusal,
+        rules::RulesVersion,
     },
 };
 
@@ -57,6 +58,7 @@ pub struct State {
     pub(super) last_backup_ms: Option<u64>,
     /// Which servers the cluster has, once that was changed.
     pub(super) servers: Option<Directory>,
+    pub(super) rules: RulesVersion,
 }
 
 impl State {
@@ -136,6 +138,7 @@ impl State {
             Record::LastBackup(at_ms) => self.last_backup_ms = Some(at_ms),
             Record::Lead(lead) => self.lead = Some(lead),
             Record::Servers(servers) => self.servers = Some(servers),
+            Record::Rules(rules) => self.rules = rules,
             Record::Recent(id, messages) => self.stored_room(id)?.recent.load(messages),
             Record::Hook(token, hook) => {
                 self.stored_room(hook.room)?;

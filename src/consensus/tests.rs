@@ -29,6 +29,7 @@ fn config() -> ReplicaConfig {
         auth: Default::default(),
         followers: Followers::Forward,
         keep_entries: 1_000,
+        rules: Default::default(),
     }
 }
 

@@ -299,6 +299,7 @@ mod tests {
             auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: 0,
+            rules: Default::default(),
         })
     }
 

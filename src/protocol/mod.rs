@@ -26,6 +26,7 @@ pub mod peer;
 pub mod refusal;
 pub mod report;
 pub mod request;
+pub mod rules;
 pub mod said;
 pub mod scram;
 pub mod seal;

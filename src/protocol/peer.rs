@@ -12,10 +12,15 @@ use super::{
     file::FileId,
     name::{RoomKey, ServerId, UserKey, UserName},
     report::Report,
+    rules::{KnownRules, RulesVersion},
 };
 
-/// The version of this module's encoding; ends that differ do not talk.
-pub const PEER_VERSION: u16 = 4;
+/// The oldest version of this module's encoding that is still spoken. Two ends speak the newest that both
+/// know (`server/peer/handshake.rs`).
+pub const PEER_OLDEST: u16 = 5;
+/// The newest version of this module's encoding. A message that an older version does not have is only sent
+/// on links that speak a newer one.
+pub const PEER_NEWEST: u16 = 5;
 /// Largest encoded message. A consensus message carries up to 1 MiB of entries and one entry more.
 pub const PEER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -65,8 +70,13 @@ pub struct Founder {
 /// A message between servers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum PeerMessage {
-    /// The first message on every link in both directions: what the sender's data is.
-    Hello(DataMark),
+    /// The first message on every link in both directions.
+    Hello {
+        /// What the sender's data is.
+        data: DataMark,
+        /// What the sender's program knows.
+        rules: KnownRules,
+    },
     /// The receiver's data is older than what the sender has seen of it: it must not be used.
     Doubt {
         /// The incarnation that is meant.
@@ -198,6 +208,8 @@ pub struct SnapshotHead {
     pub index_term: u64,
     /// The servers that count, at that entry.
     pub conf: ConfState,
+    /// The rules that its receiver has to know.
+    pub rules: RulesVersion,
 }
 
 /// The servers that count, by incarnation.

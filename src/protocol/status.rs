@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::ServerId;
+use super::{name::ServerId, rules::RulesVersion};
 
 /// One server of the cluster, as another one sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +179,12 @@ pub struct Status {
     pub indexing: Option<Progress>,
     #[serde(default)]
     pub scrub: Scrub,
+    /// The rules by which the cluster applies entries.
+    #[serde(default)]
+    pub rules: RulesVersion,
+    /// The newest that this server's program knows.
+    #[serde(default)]
+    pub newest_rules: RulesVersion,
     pub version: String,
 }
 
@@ -290,6 +296,8 @@ impl Status {
             wanted_leader: None,
             last_backup: None,
             indexing: None,
+            rules: RulesVersion::FIRST,
+            newest_rules: RulesVersion::FIRST,
             scrub: Scrub::default(),
             version: String::new(),
         }
@@ -321,6 +329,8 @@ mod tests {
             wanted_leader: None,
             last_backup: None,
             indexing: None,
+            rules: RulesVersion::FIRST,
+            newest_rules: RulesVersion::FIRST,
             scrub: Scrub::default(),
             version: "5.0.0".into(),
         }

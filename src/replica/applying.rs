@@ -1,7 +1,7 @@
 //! Committed entries become state, rows, events and answers.
 
 use crate::{
-    chat::{Applied as Outcome, Command, Entry, Published, entry::decode},
+    chat::{Applied as Outcome, Command, Entry, Published},
     disk::{Storage, StorageError},
     protocol::peer::{LogEntry, LogEntryKind},
 };
@@ -42,7 +42,7 @@ impl<S: Storage> Replica<S> {
             LogEntryKind::Command if entry.data.is_empty() => {}
             LogEntryKind::Command => {
                 // If this server skipped an entry that others understand, the states would differ for ever.
-                let decoded = decode::<Entry>(&entry.data).map_err(|error| {
+                let decoded = Entry::decode(&entry.data, self.config.rules).map_err(|error| {
                     StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
                 })?;
                 self.apply_command(now, entry.index, &decoded)?;

@@ -106,6 +106,8 @@ impl<S: Storage> Described<'_, S> {
             last_backup: self.state.last_backup_ms().map(|at_ms| at_ms as f64 / 1000.0),
             indexing: self.node.consensus.storage().indexing(),
             scrub: self.node.scrub,
+            rules: self.state.rules(),
+            newest_rules: self.config.rules.newest,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
@@ -172,8 +174,26 @@ impl<S: Storage> Described<'_, S> {
                 "its disk is full, so it takes no messages: make room, and it goes on by itself".into()
             }
             _ if self.node.damage().is_some() => self.node.damage().unwrap_or_default(),
-            _ => wrong_clock(now, &self.config.server_id, &self.node.view).unwrap_or_default(),
+            _ => wrong_clock(now, &self.config.server_id, &self.node.view)
+                .or_else(|| self.upgrade())
+                .unwrap_or_default(),
         }
+    }
+
+    /// How far an upgrade of the servers' programs is, in words; `None` if there is none that changes the
+    /// rules.
+    fn upgrade(&self) -> Option<String> {
+        if let Some(newer) = self.node.newer_program() {
+            return Some(format!("{newer} runs a newer program: upgrade this server, too"));
+        }
+        let (rules, newest) = (self.state.rules(), self.config.rules.newest);
+        let without = self.node.without_newest_rules();
+        (rules < newest && !without.is_empty()).then(|| {
+            format!(
+                "the cluster goes on by version {rules} of the rules until these run the new program, too: {}",
+                without.join(", ")
+            )
+        })
     }
 }
 

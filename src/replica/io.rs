@@ -16,6 +16,7 @@ use crate::{
         peer::{PeerMessage, RowKey, SnapshotHead},
         refusal::Refusal,
         request::Request,
+        rules::RulesVersion,
         status::ScrubProgress,
     },
 };
@@ -144,6 +145,8 @@ pub enum Output {
         to: ServerId,
         /// This leader's term, for the head.
         term: u64,
+        /// The rules by which it applies entries, for the head.
+        rules: RulesVersion,
     },
     /// The snapshot that arrived could not be used. This server goes on with its data, and lets the leader
     /// send another one after a pause.

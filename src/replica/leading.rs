@@ -7,12 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    chat::{
-        Authority, Origin, Progress, Proposal, State,
-        command::Nothing,
-        entry::{decode, encode, encode_entry},
-    },
-    protocol::{name::UserName, peer::NodeId},
+    chat::{Authority, Origin, Progress, Proposal, State, command::Nothing, entry::encode_entry},
+    protocol::{name::UserName, peer::NodeId, rules::KnownRules},
 };
 
 /// Bytes of proposals that are kept until the leader knows its log. More are dropped; the sender repeats
@@ -39,6 +35,8 @@ pub struct Forwarded {
 #[derive(Debug)]
 pub struct Leading {
     pub term: u64,
+    /// What this program knows.
+    rules: KnownRules,
     knows_log: bool,
     early: VecDeque<Forwarded>,
     early_bytes: usize,
@@ -49,9 +47,10 @@ pub struct Leading {
 }
 
 impl Leading {
-    pub fn new(term: u64) -> Self {
+    pub fn new(term: u64, rules: KnownRules) -> Self {
         Leading {
             term,
+            rules,
             knows_log: false,
             early: VecDeque::new(),
             early_bytes: 0,
@@ -104,7 +103,8 @@ impl Leading {
             // A proposal that cannot be decoded would stop every server later, so it never enters the log. An
             // empty one with its number does. So its server learns that it failed, and later ones need not
             // wait.
-            let proposal = if decode::<Proposal>(&bytes).is_ok() { bytes } else { encode(&nothing()) };
+            let is_known = Proposal::decode(&bytes, self.rules).is_ok();
+            let proposal = if is_known { bytes } else { nothing().encode() };
             let origin = Origin { node_id, boot, seq };
             self.waiting.push_back((origin, encode_entry(origin, wall_ms, &proposal)));
             last = seq;
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_comes_before_the_log_is_known_is_bounded() {
-        let (state, mut leading) = (State::default(), Leading::new(1));
+        let (state, mut leading) = (State::default(), Leading::new(1, KnownRules::OURS));
         for message in 0..200 {
             let commands = vec![vec![0; FORWARDED]];
             leading.accept(
@@ -161,7 +161,7 @@ mod tests {
         let next = leading.waiting.len() as u64 + 1;
         let again = Forwarded { node_id: NodeId(1), boot: 1, first_seq: next, commands: vec![vec![0]] };
         leading.accept(again, &state, 0);
-        let last = leading.waiting.back().map(|(_, entry)| decode::<Entry>(entry).unwrap());
+        let last = leading.waiting.back().map(|(_, entry)| Entry::decode(entry, KnownRules::OURS).unwrap());
         assert_eq!(last.map(|entry| entry.origin.seq), Some(next));
     }
 }

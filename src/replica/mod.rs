@@ -23,6 +23,7 @@ mod leading;
 mod outputs;
 mod peers;
 mod proposals;
+mod raising;
 #[expect(clippy::module_inception, reason = "the file holds the type the folder is named for")]
 mod replica;
 mod retention;

@@ -28,7 +28,7 @@ impl<S: Storage> Replica<S> {
     pub(super) fn on_peer(&mut self, now: Now, from: ServerId, message: PeerMessage) {
         let outputs = &mut self.outputs;
         match message {
-            PeerMessage::Hello(mark) => self.node.on_hello(now, from, mark, outputs),
+            PeerMessage::Hello { data, rules } => self.node.on_hello(now, from, (data, rules), outputs),
             PeerMessage::Doubt { node_id, reason } => self.node.on_doubt(&from, node_id, &reason, outputs),
             PeerMessage::Welcome { cluster_id, founders } => {
                 self.node.on_welcome(&from, cluster_id, founders, outputs);

@@ -8,13 +8,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    chat::{
-        Proposal,
-        command::Nothing,
-        entry::{decode, encode},
-    },
+    chat::{Proposal, command::Nothing},
     fanout::ConnId,
-    protocol::{limits::COMMIT_TIMEOUT_MS, peer::NodeId},
+    protocol::{limits::COMMIT_TIMEOUT_MS, peer::NodeId, rules::KnownRules},
 };
 
 /// Most bytes of proposals that are passed on in one message.
@@ -48,8 +44,8 @@ pub struct Pending {
 
 impl Pending {
     fn become_nothing(&mut self) {
-        if let Ok(proposal) = decode::<Proposal>(&self.command) {
-            self.command = encode(&Proposal { command: Nothing.into(), ..proposal });
+        if let Ok(proposal) = Proposal::decode(&self.command, KnownRules::OURS) {
+            self.command = Proposal { command: Nothing.into(), ..proposal }.encode();
         }
     }
 }
@@ -144,7 +140,7 @@ impl Proposals {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.pushed += 1;
-        let command = encode(proposal);
+        let command = proposal.encode();
         self.bytes += command.len();
         self.pending.push_back(Pending {
             seq,
@@ -410,7 +406,9 @@ mod tests {
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
         let kinds: Vec<bool> = commands
             .iter()
-            .map(|bytes| decode::<Proposal>(bytes).unwrap().command == Command::Nothing(Nothing))
+            .map(|bytes| {
+                Proposal::decode(bytes, KnownRules::OURS).unwrap().command == Command::Nothing(Nothing)
+            })
             .collect();
         assert_eq!(kinds, [false, true]);
     }
@@ -428,7 +426,8 @@ mod tests {
         proposals.push(2, ConnId(1), &leave("later"));
         assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS), vec![(1, ConnId(1)), (3, ConnId(1))]);
         let (_, commands) = proposals.take_unsent(COMMIT_TIMEOUT_MS, NodeId(9), 2).unwrap();
-        let commands = commands.iter().map(|bytes| decode::<Proposal>(bytes).unwrap().command);
+        let commands =
+            commands.iter().map(|bytes| Proposal::decode(bytes, KnownRules::OURS).unwrap().command);
         let nothing = || Command::from(Nothing);
         assert_eq!(commands.collect::<Vec<_>>(), [nothing(), leave("other").command, nothing()]);
         assert_eq!(proposals.time_out(COMMIT_TIMEOUT_MS + 2), vec![(2, ConnId(2))], "each is told once");

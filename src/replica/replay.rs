@@ -2,9 +2,12 @@
 
 use super::{evidence::evidence, io::Now, unsaved::Unsaved};
 use crate::{
-    chat::{Entry, Published, State, entry::decode},
+    chat::{Entry, Published, State},
     disk::{Applied, HardState, Storage, StorageError},
-    protocol::peer::{ConfState, LogEntry, LogEntryKind},
+    protocol::{
+        peer::{ConfState, LogEntry, LogEntryKind},
+        rules::KnownRules,
+    },
 };
 
 /// Appends entries to the log of `storage` and applies them to `state`, which is what `storage` holds. They
@@ -22,7 +25,7 @@ pub fn replay<S: Storage>(
     let mut unsaved = Unsaved::default();
     for entry in entries.iter().filter(|entry| entry.kind == LogEntryKind::Command && !entry.data.is_empty())
     {
-        let decoded = decode::<Entry>(&entry.data).map_err(|error| {
+        let decoded = Entry::decode(&entry.data, KnownRules::OURS).map_err(|error| {
             StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
         })?;
         let read = |room, seq| unsaved.event(storage, room, seq);

@@ -18,6 +18,7 @@ use crate::{
         directory::Directory,
         name::ServerId,
         peer::LogEntry,
+        rules::KnownRules,
         status::{Role, ServerList, Status},
     },
 };
@@ -64,6 +65,8 @@ pub struct Replica<S: Storage> {
     /// Committed entries that wait for the repair of a damaged row.
     pub(super) unapplied: VecDeque<LogEntry>,
     retention: Retention,
+    /// The number of the last proposal of newer rules.
+    pub(super) raising: Option<u64>,
     clocks: Clocks,
     pub(super) outputs: Outputs,
     /// Consensus waits for this part of a turn to be written.
@@ -81,7 +84,7 @@ impl<S: Storage> Replica<S> {
     /// Starts from what the disk holds. The servers are those of its log, if that has any.
     pub fn open(config: ReplicaConfig, storage: S, now: Now) -> Result<Self, StorageError> {
         let loaded = storage.load()?;
-        let state = load_state(&loaded)?;
+        let state = load_state(&loaded, config.rules)?;
         let known = config.servers.version;
         let servers = state.servers().filter(|servers| servers.version > known).cloned();
         let servers = servers.unwrap_or_else(|| config.servers.clone());
@@ -95,6 +98,7 @@ impl<S: Storage> Replica<S> {
             unsaved: Unsaved::default(),
             unapplied: VecDeque::new(),
             retention: Retention::default(),
+            raising: None,
             clocks: Clocks::default(),
             outputs: Outputs::default(),
             under_way: None,
@@ -265,6 +269,7 @@ impl<S: Storage> Replica<S> {
         self.clocks.watch(now, &self.node.view);
         let trusts_clock = self.clocks.are_believed(now, &self.node.view);
         self.forget_old_events(now, trusts_clock);
+        self.raise_rules(now);
         self.node.wipe(now);
         self.with_clients(now, |clients, env| clients.tick(env, trusts_clock));
         let servers = &self.config.servers;
@@ -290,11 +295,16 @@ impl<S: Storage> Replica<S> {
         work(clients, &mut Env { now, config, state, proposals, server: &mut server, outputs })
     }
 
+    /// Whether this server leads, knows what was committed before, and has time for what a leader does by
+    /// itself.
+    pub(super) fn may_propose(&self) -> bool {
+        self.leading.as_ref().is_some_and(Leading::is_ready) && self.stopping.is_none()
+    }
+
     /// Proposes what is to be forgotten next, if this server leads and has time for it.
     fn forget_old_events(&mut self, now: Now, clock_is_good: bool) {
-        let leads = self.leading.as_ref().is_some_and(Leading::is_ready) && self.stopping.is_none();
         let storage = self.node.consensus.storage();
-        if !leads || !self.retention.is_due(now, &self.proposals, storage.unwiped()) {
+        if !self.may_propose() || !self.retention.is_due(now, &self.proposals, storage.unwiped()) {
             return;
         }
         let created_at_ms =
@@ -317,7 +327,7 @@ impl<S: Storage> Replica<S> {
         let term = self.node.consensus.term();
         if self.node.consensus.raft_role() == RaftRole::Leader {
             if self.leading.as_ref().is_none_or(|leading| leading.term != term) {
-                self.leading = Some(Leading::new(term));
+                self.leading = Some(Leading::new(term, self.config.rules));
             }
         } else if self.leading.take().is_some() {
             self.node.stepped_down();
@@ -357,7 +367,7 @@ impl<S: Storage> Replica<S> {
             self.outputs.push(Output::Peer { to, message });
         }
         for node in effects.snapshots_to {
-            self.node.send_snapshot(now, node, &mut self.outputs);
+            self.node.send_snapshot(now, node, self.state.rules(), &mut self.outputs);
         }
         for (question, index) in effects.reads {
             self.clients.question_answered(question, index);
@@ -371,7 +381,7 @@ impl<S: Storage> Replica<S> {
     /// have jumped, so their connections are closed: they resume elsewhere or here, without a gap.
     fn restart_from_snapshot(&mut self, now: Now) -> Result<(), StorageError> {
         let loaded = self.node.reload()?;
-        self.state = load_state(&loaded)?;
+        self.state = load_state(&loaded, self.config.rules)?;
         self.unsaved = Unsaved::default();
         self.unapplied.clear();
         self.clients.restart(&mut self.outputs);
@@ -485,7 +495,9 @@ impl<S: Storage> Replica<S> {
     }
 }
 
-fn load_state(loaded: &Loaded) -> Result<State, StorageError> {
+fn load_state(loaded: &Loaded, known: KnownRules) -> Result<State, StorageError> {
     let chat = loaded.rows.iter().filter(|(key, _)| key.first().is_some_and(|&tag| tag >= 16)).cloned();
-    State::load(chat).map_err(|error| StorageError::Doubtful(error.to_string()))
+    let state = State::load(chat).map_err(|error| StorageError::Doubtful(error.to_string()))?;
+    known.go_on(state.rules()).map_err(|error| StorageError::Failed(format!("the data {error}")))?;
+    Ok(state)
 }

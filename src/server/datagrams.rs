@@ -17,6 +17,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
+use socket2::SockRef;
 
 use crate::{
     config::ReplicaConfig,
@@ -24,6 +25,7 @@ use crate::{
         self, Election, Standing,
         membership::{LinkEvent, Membership, PULSE_MS},
     },
+    lan::{self, Interface},
     protocol::{
         datagram::{Announce, Datagram, Heartbeat, Receipt, Run, Token},
         directory::Directory,
@@ -57,8 +59,6 @@ const VIEW_MS: u64 = 100;
 /// sent, and the others elect another leader.
 const WORKS_MS: u64 = 200;
 const WORKS_TICKS: u64 = 5;
-/// How many routers a multicast passes.
-const MULTICAST_TTL: u32 = 2;
 
 /// Something for the election thread.
 enum Event {
@@ -71,6 +71,8 @@ pub struct Datagrams {
     context: Arc<Context>,
     addresses: Arc<Addresses>,
     socket: UdpSocket,
+    /// Where a broadcast reaches the network of the servers, if that is known.
+    broadcast: Option<Ipv4Addr>,
     sealer: Mutex<Sealer>,
     membership: RwLock<Membership>,
     control: Sender<Control>,
@@ -90,9 +92,15 @@ impl Datagrams {
         run: Run,
         control: Sender<Control>,
     ) -> io::Result<Self> {
+        let network = network(&context.config());
+        match network.map(|network| (network.ip, network.index)) {
+            Some((IpAddr::V4(ip), _)) => SockRef::from(&socket).set_multicast_if_v4(&ip)?,
+            Some((IpAddr::V6(_), index)) => SockRef::from(&socket).set_multicast_if_v6(index)?,
+            None => {}
+        }
         if context.config().peer_ip.is_ipv4() {
             socket.set_broadcast(true)?;
-            socket.set_multicast_ttl_v4(MULTICAST_TTL)?;
+            socket.set_multicast_ttl_v4(lan::TTL)?;
         }
         socket.set_read_timeout(Some(WAKE))?;
         let wake = Bell::default();
@@ -104,6 +112,7 @@ impl Datagrams {
             context,
             addresses,
             socket,
+            broadcast: network.and_then(|network| network.broadcast),
             control,
             events,
             wake,
@@ -190,17 +199,21 @@ impl Datagrams {
     fn group_addresses(&self, servers: &Directory) -> impl Iterator<Item = SocketAddr> {
         let config = self.context.config();
         let heartbeat = &config.heartbeat;
-        let usual = (!config.on_loopback).then_some(Ipv4Addr::BROADCAST);
+        // Without a default route, the broadcast to all networks reaches none.
+        let usual = (!config.on_loopback).then(|| self.broadcast.unwrap_or(Ipv4Addr::BROADCAST));
         let (group, port) = match heartbeat.transport {
-            Transport::Broadcast => (heartbeat.broadcast_address.or(usual), Port::Datagram),
-            Transport::Multicast => (Some(heartbeat.multicast_group), Port::Multicast),
+            Transport::Broadcast => {
+                let address = heartbeat.broadcast_address.or(usual);
+                // IPv6 has none.
+                (address.filter(|_| config.peer_ip.is_ipv4()).map(IpAddr::V4), Port::Datagram)
+            }
+            Transport::Multicast => (Some(heartbeat.group(config.peer_ip)), Port::Multicast),
         };
-        let group = group.filter(|_| !config.peer_ip.is_ipv6());
         let others = servers.iter().filter(|server| server.server_id != *config.server_id());
         let ports: BTreeSet<u16> = others.filter_map(|peer| port.of(peer.port)).collect();
-        group.into_iter().flat_map(move |group| {
-            ports.clone().into_iter().map(move |port| SocketAddr::new(IpAddr::V4(group), port))
-        })
+        group
+            .into_iter()
+            .flat_map(move |group| ports.clone().into_iter().map(move |port| SocketAddr::new(group, port)))
     }
 
     fn send(&self, bytes: &[u8], address: SocketAddr) {
@@ -336,13 +349,29 @@ fn sealer(config: &Config, servers: &Directory, run: Run) -> Sealer {
     Sealer::new(&config.secret, &config.cluster_name, config.server_id().clone(), run, peers)
 }
 
+/// The network on which the others reach this server; `None` leaves it to the system.
+fn network(config: &Config) -> Option<Interface> {
+    if config.on_loopback || config.peer_ip.is_loopback() {
+        return None;
+    }
+    let configured = config.me().host.parse().ok();
+    lan::network_of(configured.filter(|_| config.peer_ip.is_unspecified()).unwrap_or(config.peer_ip))
+}
+
 /// The socket for multicasts, if they are configured.
 pub fn join_multicast(config: &Config, socket: UdpSocket) -> io::Result<UdpSocket> {
-    let interface = match config.peer_ip {
-        IpAddr::V4(ip) => ip,
-        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-    };
-    socket.join_multicast_v4(&config.heartbeat.multicast_group, &interface)?;
+    let network = network(config);
+    match config.heartbeat.group(config.peer_ip) {
+        IpAddr::V6(group) => socket.join_multicast_v6(&group, network.map_or(0, |network| network.index))?,
+        IpAddr::V4(group) => {
+            let network = if let Some(IpAddr::V4(ip)) = network.map(|network| network.ip) {
+                ip
+            } else {
+                Ipv4Addr::UNSPECIFIED
+            };
+            socket.join_multicast_v4(&group, &network)?;
+        }
+    }
     socket.set_read_timeout(Some(WAKE))?;
     Ok(socket)
 }

@@ -6,7 +6,7 @@
 //! | `client` | a stream to a server, encrypted or not, and whom a client trusts |
 //! | `expiry` | when a certificate expires |
 //!
-//! The server's certificate and key are in `server/certificates`.
+//! The server's certificate and key are in `server/machine/certificates`.
 
 pub mod channel;
 pub mod client;

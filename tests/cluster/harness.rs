@@ -1,7 +1,7 @@
 //! A cluster of real server processes in a temporary folder.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
@@ -26,6 +26,15 @@ use tempfile::TempDir;
 /// One story at a time.
 static TURN: Mutex<()> = parking_lot::const_mutex(());
 
+/// A story's turn: no other one plays until this is dropped.
+pub struct Turn(#[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
+
+impl Turn {
+    pub fn take() -> Turn {
+        Turn(TURN.lock())
+    }
+}
+
 /// Longest wait for anything that should happen soon. A test that hangs this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 /// Pause between two checks of something that has not happened yet.
@@ -44,7 +53,9 @@ pub struct Cluster {
     servers: Vec<Option<Child>>,
     /// The servers whose data the story has damaged.
     spoilt: BTreeSet<usize>,
-    _turn: MutexGuard<'static, ()>,
+    /// The programs of servers that run another one than the tree's.
+    programs: BTreeMap<usize, PathBuf>,
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -80,7 +91,7 @@ impl Cluster {
     }
 
     fn prepare_with_spare(servers: usize, spare: usize, mut config: Value) -> Cluster {
-        let turn = TURN.lock();
+        let turn = Turn::take();
         let folder =
             tempfile::Builder::new().prefix("syncnet-cluster-").tempdir().expect("a temporary folder");
         let targets: Vec<Target> = (1..)
@@ -113,6 +124,7 @@ impl Cluster {
             targets,
             folder: Some(folder),
             spoilt: BTreeSet::new(),
+            programs: BTreeMap::new(),
             _turn: turn,
         }
     }
@@ -153,7 +165,8 @@ impl Cluster {
             .open(self.console_path(server))
             .expect("the log folder is ours");
         let errors = console.try_clone().expect("a file can be shared");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_syncnet-server"));
+        let tree = Path::new(env!("CARGO_BIN_EXE_syncnet-server"));
+        let mut command = Command::new(self.programs.get(&server).map_or(tree, PathBuf::as_path));
         command
             .args(["--server-id", &name(server)])
             .arg("--config")
@@ -167,6 +180,11 @@ impl Cluster {
             .stdout(console)
             .stderr(errors);
         command
+    }
+
+    /// One server runs this program from its next start on.
+    pub fn install(&mut self, server: usize, program: PathBuf) {
+        self.programs.insert(server, program);
     }
 
     /// Starts one server that does not run.
@@ -185,10 +203,15 @@ impl Cluster {
 
     /// Kills all servers with SIGKILL at once, as a power cut would.
     pub fn kill_all(&mut self) {
-        for server in self.running() {
+        self.kill_at_once(&self.running());
+    }
+
+    /// Kills some servers with SIGKILL at once.
+    pub fn kill_at_once(&mut self, servers: &[usize]) {
+        for &server in servers {
             self.signal(server, Signal::SIGKILL);
         }
-        for server in self.running() {
+        for &server in servers {
             self.bury(server);
         }
     }
@@ -426,7 +449,7 @@ pub fn name(server: usize) -> String {
     format!("server{}", server + 1)
 }
 
-fn write_secret(path: &Path) {
+pub fn write_secret(path: &Path) {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).expect("the system has randomness");
     fs::write(path, HEXLOWER.encode(&secret)).expect("the folder is ours");

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `SYNCNET_CLUSTER_ROUNDS=N` | each story does N times what it else does as often as is bearable in CI |
 //! | `SYNCNET_CLUSTER_LOG=debug` | what the servers log |
+//! | `SYNCNET_EARLIER_SERVER`, `SYNCNET_LATER_SERVER` | the programs between which `upgrade` goes |
 //! | `SYNCNET_CLUSTER_KEEP=1` | the folder of each cluster stays, as it does when a story fails |
 #![cfg(unix)]
 
@@ -54,8 +55,10 @@ mod lost_data;
 mod membership;
 mod metrics;
 mod moving_in;
+mod networks;
 mod repeats;
 mod restarts;
 mod status_line;
 mod terminal;
+mod upgrade;
 mod uploads;

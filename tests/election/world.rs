@@ -136,6 +136,7 @@ pub fn config(count: usize, me: usize) -> ReplicaConfig {
         auth: Default::default(),
         followers: Followers::Forward,
         keep_entries: 1_000,
+        rules: Default::default(),
     }
 }
 

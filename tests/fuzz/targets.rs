@@ -7,13 +7,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use syncnet::{
-    chat::{Entry, State, entry},
+    chat::{Entry, State},
     disk::{HardState, Reader, RoomId, Search, Storage},
     json,
     protocol::{
         Limits, Request, ServerId,
         datagram::{Datagram, Run},
         peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
+        rules::{KnownRules, RulesVersion},
         seal::Sealer,
         secret::ClusterSecret,
     },
@@ -243,15 +244,21 @@ fn peer_frames() -> Vec<Vec<u8>> {
 
 /// Data of a disk: a log entry, a row of state, a snapshot.
 fn stored_entry(data: &[u8]) {
-    let _ = entry::decode::<Entry>(data);
+    let _ = Entry::decode(data, KnownRules::OURS);
     if let Some((&length, rest)) = data.split_first() {
         let (key, value) = rest.split_at((length as usize).min(rest.len()));
         let _ = State::load([(key.to_vec(), value.to_vec())]);
     }
     let disk = MemoryDisk::new();
     if let Ok(mut storage) = disk.open(&server("server1"), NodeId(1)) {
-        let head =
-            SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
+        let head = SnapshotHead {
+            cluster_id: 1,
+            term: 1,
+            index: 1,
+            index_term: 1,
+            conf: ConfState::default(),
+            rules: RulesVersion::FIRST,
+        };
         let mut bytes = data;
         let _ = storage.install(&head, HardState::default(), &mut bytes);
     }
@@ -289,7 +296,7 @@ fn one_join() -> (Vec<u8>, Vec<Stored>) {
     };
     let applied = State::default().apply(1, &joining, &Evidence::default());
     let rows = applied.effects.rows.into_iter().filter_map(|row| Some((row.key, row.value?)));
-    (entry::encode(&joining), rows.collect())
+    (joining.encode(), rows.collect())
 }
 
 /// What a user types into a search: any text is a search, and none is an error.

@@ -13,11 +13,10 @@ use syncnet::{
             BackupMade, Ban, Block, ChangePassword, ChangeServers, CloseAccount, ClusterBan, ClusterUnban,
             CreateBot, CreateHook, Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin,
             FileChunk, FileDelete, FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite,
-            Join, Kick, Leave, Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register,
-            RenameRoom, RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch,
-            TransferLeader, Unban, Unblock, Uninvite, Unmute, Unpin,
+            Join, Kick, Leave, Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, RaiseRules, React,
+            Register, RenameRoom, RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic,
+            Touch, TransferLeader, Unban, Unblock, Uninvite, Unmute, Unpin,
         },
-        entry::{decode, encode},
     },
     disk::RoomId,
     protocol::{
@@ -29,11 +28,14 @@ use syncnet::{
         moderation::{self, Retention},
         peer::NodeId,
         request::Destination,
+        rules::{KnownRules, RulesVersion},
     },
 };
 
 const TOKEN: TokenHash = TokenHash([0xaa; 32]);
 const FILE: FileId = FileId([0xbb; 16]);
+/// What a program knows that is newer than the first.
+const NEWER: KnownRules = KnownRules { oldest: RulesVersion::FIRST, newest: RulesVersion(2) };
 const RETENTION: Retention = Retention { days: Some(7), events: Some(300) };
 
 fn room() -> RoomName {
@@ -198,7 +200,7 @@ fn moderations() -> Vec<Command> {
     commands
 }
 
-fn administrations() -> [Command; 9] {
+fn administrations() -> [Command; 10] {
     let username = || user("bob");
     [
         SetAdmin { username: username(), admin: true }.into(),
@@ -210,6 +212,7 @@ fn administrations() -> [Command; 9] {
         TransferLeader { server_id: ServerId::new("server1"), seconds: 3_600 }.into(),
         TransferLeader { server_id: None, seconds: 3_600 }.into(),
         BackupMade {}.into(),
+        RaiseRules { to: RulesVersion(2) }.into(),
     ]
 }
 
@@ -292,8 +295,8 @@ pub fn record() -> String {
     for command in commands() {
         let name = name(&command);
         let entry = entry(Authority::Guest, command);
-        let bytes = encode(&entry);
-        assert_eq!(decode(&bytes).as_ref(), Ok(&entry), "{name} does not come back");
+        let bytes = entry.encode();
+        assert_eq!(Entry::decode(&bytes, NEWER).as_ref(), Ok(&entry), "{name} does not come back");
         let _ = writeln!(text, "{name} {}", HEXLOWER.encode(&bytes));
         names.insert(name);
     }
@@ -305,11 +308,11 @@ pub fn record() -> String {
     for authority in [Authority::Guest, Authority::Session(TOKEN), Authority::Operator, Authority::Cluster] {
         let word = format!("{authority:?}");
         let word = word.split('(').next().unwrap_or_default().to_lowercase();
-        let _ = writeln!(text, "{word} {}", HEXLOWER.encode(&encode(&entry(authority, Touch))));
+        let _ = writeln!(text, "{word} {}", HEXLOWER.encode(&entry(authority, Touch).encode()));
     }
     text.push_str("\n# A proposal, as a follower passes it on.\n");
     let proposal = entry(Authority::Guest, Join::new(room())).proposal;
-    let _ = writeln!(text, "join {}", HEXLOWER.encode(&encode(&proposal)));
+    let _ = writeln!(text, "join {}", HEXLOWER.encode(&proposal.encode()));
     text.push_str("\n# Events, as they are stored and shown.\n");
     for kind in kinds() {
         let event = Event {

@@ -212,6 +212,7 @@ impl World {
             auth: Auth { mode: self.setup.auth, ..Auth::default() },
             followers: self.setup.followers,
             keep_entries: 1_000,
+            rules: Default::default(),
         };
         let fanout = Subscriptions::new(config.limits.outbox_bytes);
         let fresh = NodeId(1_000 + self.incarnations);

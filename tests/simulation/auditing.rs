@@ -215,6 +215,7 @@ impl Cluster {
         self.read_everything()?;
         self.judge_company()?;
         self.judge_changes()?;
+        self.judge_upgrade()?;
         self.checker.finish()
     }
 

@@ -160,6 +160,8 @@ pub struct Tally {
     pub deleted: u64,
     /// Sessions whose end was acknowledged.
     pub logouts: u64,
+    /// Whether the cluster has gone over to newer rules; of many runs, in how many.
+    pub upgrades: u64,
     /// Servers whose machine lost its power, and with it what was not synced.
     pub power_losses: u64,
     /// Changes of the servers that were asked for, and refusals of them.
@@ -193,6 +195,7 @@ impl Tally {
         self.decays += other.decays;
         self.repairs += other.repairs;
         self.power_losses += other.power_losses;
+        self.upgrades += other.upgrades;
         self.forgotten += other.forgotten;
         self.starts += other.starts;
         self.shown += other.shown;
@@ -366,6 +369,6 @@ impl Cluster {
 
     /// The configuration of `server`.
     pub fn config(&self, server: usize) -> syncnet::config::ReplicaConfig {
-        host::config(&self.scenario, server)
+        host::config(&self.scenario, server, self.hosts[server].rules)
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 use syncnet::{
-    chat::{Command, Entry, command::Say, entry::decode},
+    chat::{Command, Entry, command::Say},
     disk::{
         Applied, Batch, DamagedRow, EventRange, EventRow, HardState, InstallError, Loaded, Reader, RoomId,
         Saved, Storage, StorageError,
@@ -32,6 +32,7 @@ use crate::{
     queue::Micros,
     random::Random,
     scenario::DiskSpeed,
+    upgrading::NEW,
 };
 
 /// The point of its disk work at which a process dies.
@@ -390,7 +391,7 @@ fn log_line(entry: &LogEntry) -> LogLine {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let decoded = match entry.kind {
-        LogEntryKind::Command => decode::<Entry>(&entry.data).ok(),
+        LogEntryKind::Command => Entry::decode(&entry.data, NEW).ok(),
         LogEntryKind::Configure => None,
     };
     let message = decoded.and_then(|Entry { proposal, .. }| match proposal.command {

@@ -19,6 +19,7 @@ use syncnet::{
         directory::Directory,
         operator::OperatorKey,
         request::Request,
+        rules::KnownRules,
         seal::Sealer,
         secret::ClusterSecret,
     },
@@ -36,6 +37,7 @@ use crate::{
     queue::{MS, Micros},
     random::Random,
     scenario::Scenario,
+    upgrading::{NEW, OLD},
 };
 
 /// Wall clocks begin here: 2025-11-21.
@@ -56,6 +58,8 @@ pub struct Host<E> {
     pub frozen: bool,
     /// Whether it is to run: not a machine that waits for its use, is dead for good, or was told to end.
     pub is_wanted: bool,
+    /// What the program that is installed there knows.
+    pub rules: KnownRules,
     /// Whom its configuration names besides, and whether it says that the server joins a cluster.
     pub named: Vec<usize>,
     pub joins: bool,
@@ -162,6 +166,7 @@ impl<E> Host<E> {
             has_power: true,
             frozen: false,
             is_wanted: number < scenario.servers,
+            rules: if scenario.upgrades && number >= scenario.servers { NEW } else { OLD },
             named: (0..scenario.servers).filter(|other| *other != number).collect(),
             joins: number >= scenario.servers,
             asks_at: vec![0; scenario.servers + scenario.spares],
@@ -252,7 +257,7 @@ pub fn entry(scenario: &Scenario, number: usize) -> ServerEntry {
 }
 
 /// The configuration of a server that begins the cluster.
-pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
+pub fn config(scenario: &Scenario, number: usize, rules: KnownRules) -> ReplicaConfig {
     ReplicaConfig {
         server_id: server_id(number),
         servers: (0..scenario.servers).map(|number| entry(scenario, number)).collect(),
@@ -268,6 +273,7 @@ pub fn config(scenario: &Scenario, number: usize) -> ReplicaConfig {
         auth: Default::default(),
         followers: if scenario.redirect { Followers::Redirect } else { Followers::Forward },
         keep_entries: scenario.keep_entries,
+        rules,
     }
 }
 

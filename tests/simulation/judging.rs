@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 use syncnet::{
-    chat::{Effects, Entry, Evidence, State, entry::decode},
+    chat::{Effects, Entry, Evidence, State},
     consensus::ConfChange,
     disk::{EventRow, RoomId},
     protocol::{
@@ -17,6 +17,7 @@ use crate::{
     checker::{Point, Verdict, Violation},
     cluster::Cluster,
     company::{DEN, Shown, is_private},
+    upgrading::NEW,
 };
 
 /// The result of the replay.
@@ -176,7 +177,7 @@ impl Cluster {
                 gone.for_each(|node| drop(replay.state.forget_origin(node)));
                 continue;
             }
-            let entry = decode::<Entry>(&entry.data).map_err(|error| {
+            let entry = Entry::decode(&entry.data, NEW).map_err(|error| {
                 Violation::new(Point::OneOrder, format!("entry {index} cannot be played: {error}"))
             })?;
             replay.apply(index, &entry);

@@ -59,6 +59,7 @@ mod scenario;
 mod serving;
 mod sqlite;
 mod trace;
+mod upgrading;
 mod visiting;
 
 use std::{env, fmt::Write as _, str::FromStr};

@@ -227,6 +227,9 @@ pub struct Scenario {
     /// Whether rows decay while servers run. No random number is drawn for it, so other seeds stay the same
     /// runs.
     pub decays: bool,
+    /// Whether servers restart with a program that knows newer rules. No random number is drawn for it, so
+    /// other seeds stay the same runs.
+    pub upgrades: bool,
     /// Which faults happen.
     pub faults: Vec<FaultKind>,
     /// Mean time between two of them.
@@ -295,6 +298,7 @@ impl Scenario {
             writes_behind: if seed % 4 == 3 { 1 + (seed / 4 % 40) as u32 } else { 0 },
             busy_cores: seed.is_multiple_of(5),
             decays: seed % 10 == 7 && !on_sqlite,
+            upgrades: seed % 5 == 4,
             faults,
             fault_every: random.between_magnitudes(600 * MS, 8 * SECOND),
         }

@@ -17,6 +17,7 @@ use syncnet::{
         credential::Job,
         datagram::{Announce, Datagram},
         directory::Directory,
+        rules::RulesVersion,
     },
     replica::{
         TurnState,
@@ -51,6 +52,7 @@ impl Cluster {
             return Ok(());
         }
         self.tally.starts += 1;
+        self.upgrade(server);
         let (now, config) = (self.now, self.configuration(server));
         let host = &mut self.hosts[server];
         let started = host.start(now, config);
@@ -87,7 +89,8 @@ impl Cluster {
                 self.queue.schedule(now + 100 * MS, Event::Start { server });
                 Ok(())
             }
-            Err(StorageError::Failed(_)) => {
+            Err(StorageError::Failed(reason)) => {
+                self.judge_stop(server, &reason)?;
                 self.queue.schedule(now + SECOND, Event::Start { server });
                 Ok(())
             }
@@ -259,6 +262,7 @@ impl Cluster {
             }
             (None, Err(StorageError::Failed(reason))) => {
                 self.trace.say(now, || format!("{} ends: {reason}", server + 1));
+                self.judge_stop(server, &reason)?;
                 self.kill(server, true);
                 let pause = self.random.between(200, 2_000) * MS;
                 self.queue.schedule(now + pause, Event::Start { server });
@@ -306,7 +310,7 @@ impl Cluster {
                 Output::Peer { to, message } => self.say_to_peer(server, &to, message)?,
                 Output::FanOut(instruction) => self.fan_out(server, instruction)?,
                 Output::Query(look) => self.ask_disk(server, look),
-                Output::SendSnapshot { to, term } => self.send_snapshot(server, &to, term),
+                Output::SendSnapshot { to, term, rules } => self.send_snapshot(server, &to, (term, rules)),
                 Output::SnapshotUnreadable { reason } => {
                     self.trace.say(self.now, || format!("{} goes on with its data: {reason}", server + 1));
                 }
@@ -494,7 +498,12 @@ impl Cluster {
         self.fan_out(server, instruction)
     }
 
-    fn send_snapshot(&mut self, server: usize, to: &syncnet::protocol::ServerId, term: u64) {
+    fn send_snapshot(
+        &mut self,
+        server: usize,
+        to: &syncnet::protocol::ServerId,
+        (term, rules): (u64, RulesVersion),
+    ) {
         let peer = self.number_of(to);
         let mut bytes = Vec::new();
         let snapshot = self.hosts[server].disk.borrow().reader().and_then(Reader::snapshot);
@@ -508,7 +517,7 @@ impl Cluster {
         });
         match made {
             Ok(mut head) => {
-                head.term = term;
+                (head.term, head.rules) = (term, rules);
                 self.ship(server, peer, Cargo::Snapshot(head, bytes.into()));
             }
             Err(error) => {

@@ -7,7 +7,6 @@ use syncnet::{
     chat::{
         Authority, Command, Entry, Evidence, Origin, Proposal, State,
         command::{DeleteRoom, FileBegin, FileChunk, FileEnd, Join, RenameRoom, Say, Topic},
-        entry,
     },
     disk::{Applied, Batch, ChunkRow, EventRow, RoomId, Storage},
     protocol::{
@@ -193,7 +192,7 @@ impl Server {
                 term: 1,
                 index,
                 kind: LogEntryKind::Command,
-                data: entry::encode(&entry),
+                data: entry.encode(),
                 opaque: vec![],
             }],
             events: effects.events.iter().map(|published| published.row()).collect(),

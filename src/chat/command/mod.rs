@@ -2,7 +2,8 @@
 //! what it changes.
 //!
 //! A new operation is a file here and a row in the table below. The log stores an operation by its place in
-//! the table, and fields by their place in the operation: new ones go to the end. If a client asks for it,
+//! the table, and fields by their place in the operation. Once a version is released, neither changes: what
+//! an operation needs more makes a new row, whose [`Operation::rules`] are newer. If a client asks for it,
 //! the file also says how the request becomes the command ([`Write`](super::draft::Write)), unless the
 //! request is the command.
 //!
@@ -158,4 +159,5 @@ commands! {
     transfer_leader: TransferLeader;
     backup_made: BackupMade;
     change_servers: ChangeServers;
+    raise_rules: RaiseRules;
 }

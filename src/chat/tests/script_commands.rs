@@ -7,9 +7,9 @@ use crate::{
             Ban, Block, ChangePassword, CloseAccount, ClusterBan, ClusterUnban, CreateBot, CreateHook,
             Delete, DeleteAccount, DeleteHook, DeleteRoom, Edit, Expire, FileBegin, FileChunk, FileDelete,
             FileEnd, GiveUpUpload, GuestLogin, HookPost, Import, ImportRoom, Invite, Join, Kick, Leave,
-            Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, React, Register, RenameRoom, RoomPassword,
-            RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, Unban, Unblock, Uninvite,
-            Unmute, Unpin,
+            Login, Logout, MarkRead, Mute, NewRoom, Nothing, Pin, RaiseRules, React, Register, RenameRoom,
+            RoomPassword, RoomSettings, Say, SetAdmin, SetPassword, SetRole, Topic, Touch, Unban, Unblock,
+            Uninvite, Unmute, Unpin,
         },
     },
     disk::RoomId,
@@ -22,6 +22,7 @@ use crate::{
         name::{RoomName, UserName},
         peer::NodeId,
         request::Destination,
+        rules::RulesVersion,
     },
 };
 
@@ -106,6 +107,7 @@ pub(super) fn parse(line: &str, words: &[&str]) -> Command {
             let room = RoomId(room.parse().unwrap());
             Command::Expire(Expire { room, before_seq: before.parse().unwrap(), retention })
         }
+        [_, "raise_rules", to] => RaiseRules { to: RulesVersion(to.parse().unwrap()) }.into(),
         [_, "give_up", id] => Command::GiveUpUpload(GiveUpUpload { file_id: file_id(id) }),
         [_, "import", room, first_seq, authors @ ..] => Command::Import(Import {
             room: room_name(room),

@@ -135,6 +135,7 @@ fn table(number: u8) -> &'static str {
         rows::RESTORES => "restores",
         rows::AUDIT => "audit",
         rows::SERVERS => "servers",
+        rows::RULES => "rules",
         other => panic!("table {other} has no name"),
     }
 }

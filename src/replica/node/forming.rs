@@ -22,6 +22,7 @@ use crate::{
         directory::UnderWay,
         name::ServerId,
         peer::{ConfState, DataMark, Founder, LogMark, NodeId, PeerMessage},
+        rules::KnownRules,
     },
     replica::{
         io::{Now, Output},
@@ -41,7 +42,16 @@ const HELLO_MS: u64 = 200;
 
 impl<S: Storage> Node<S> {
     /// A peer shows its data: it is judged, and welcomed or told what is wrong with it.
-    pub fn on_hello(&mut self, now: Now, from: ServerId, mark: DataMark, outputs: &mut Outputs) {
+    pub fn on_hello(
+        &mut self,
+        now: Now,
+        from: ServerId,
+        (mark, rules): (DataMark, KnownRules),
+        outputs: &mut Outputs,
+    ) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.rules = Some(rules);
+        }
         if self.config.server(&from).is_none() {
             return;
         }
@@ -121,7 +131,7 @@ impl<S: Storage> Node<S> {
             return;
         }
         self.next_hello_ms = now.mono_ms + HELLO_MS;
-        let hello = PeerMessage::Hello(self.data_mark());
+        let hello = self.hello();
         let unanswered = self.links.iter().filter(|(_, link)| !link.welcomed).map(|(peer, _)| peer.clone());
         for peer in unanswered.collect::<Vec<_>>() {
             self.send(peer, hello.clone(), outputs);
@@ -211,7 +221,7 @@ impl<S: Storage> Node<S> {
         self.identity = loaded.identity;
         // The peers were shown data without a cluster: show them the new data. If this server begins the
         // cluster, its welcome says so.
-        let hello = PeerMessage::Hello(self.data_mark());
+        let hello = self.hello();
         self.tell_peers(&hello, outputs);
         if let Some(cluster) = self.identity.cluster.clone() {
             for peer in self

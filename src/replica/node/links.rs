@@ -6,7 +6,7 @@ use crate::{
     disk::Storage,
     protocol::{
         name::ServerId,
-        peer::{LogMark, NodeId, PeerMessage, RaftMessage},
+        peer::{LogMark, NodeId, RaftMessage},
     },
     replica::{io::Now, outputs::Outputs},
 };
@@ -15,7 +15,7 @@ impl<S: Storage> Node<S> {
     /// A link to a peer stands.
     pub fn on_peer_up(&mut self, peer: ServerId, outputs: &mut Outputs) {
         self.links.insert(peer.clone(), Link::default());
-        self.send(peer.clone(), PeerMessage::Hello(self.data_mark()), outputs);
+        self.send(peer.clone(), self.hello(), outputs);
         // It may have been away, or not be one of them any more.
         if let Some(servers) = self.servers_message() {
             self.send(peer, servers, outputs);

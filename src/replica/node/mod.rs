@@ -12,6 +12,7 @@
 //! | `handover`, `successor` | who leads in the end; how long a leader waits before it hands over |
 //! | `link`, `links` | what is known of a peer by its link; what comes over it |
 //! | `members` | which node belongs to which server, as the log has it |
+//! | `programs` | what the programs of the servers know |
 //! | `room` | a server whose disk is almost full |
 //! | `servers` | which servers the cluster has, and what a change of them would do |
 //! | `trust` | the memory that catches a server which lost or rolled back its data |
@@ -23,6 +24,7 @@ mod link;
 mod links;
 mod members;
 mod mending;
+mod programs;
 mod room;
 mod servers;
 mod successor;
@@ -38,6 +40,7 @@ use crate::{
     protocol::{
         name::ServerId,
         peer::{ConfState, DataMark, LogEntry, NodeId, PeerMessage, SnapshotHead},
+        rules::RulesVersion,
         status::{Role, Scrub},
     },
 };
@@ -155,6 +158,9 @@ impl<S: Storage> Node<S> {
     pub fn on_snapshot(&mut self, from: &ServerId, head: SnapshotHead, content: Box<dyn Read + Send>) {
         let is_ours = self.identity.cluster.as_ref().is_some_and(|mine| mine.cluster_id == head.cluster_id);
         let is_ours = is_ours && self.has_room;
+        if is_ours && let Err(error) = self.config.rules.read(head.rules) {
+            return self.broke(StorageError::Failed(format!("the snapshot of {from} {error}")));
+        }
         // A new server only knows the founders; its leader may be none of them.
         if let Some(node) = self.trust.shown_by(from).filter(|_| is_ours) {
             self.consensus.offer_snapshot(node, head, content);
@@ -174,13 +180,14 @@ impl<S: Storage> Node<S> {
     }
 
     /// Asks for a snapshot to be sent to `node`, or tells consensus that it cannot be.
-    pub fn send_snapshot(&mut self, now: Now, node: NodeId, outputs: &mut Outputs) {
+    pub fn send_snapshot(&mut self, now: Now, node: NodeId, rules: RulesVersion, outputs: &mut Outputs) {
         if self.damage.hinders_snapshots(now) {
             return self.consensus.snapshot_sent(node, false);
         }
         match self.members.server_of(node).filter(|server| self.links.contains_key(*server)) {
             Some(to) => {
-                outputs.push(Output::SendSnapshot { to: to.clone(), term: self.consensus.term() });
+                let term = self.consensus.term();
+                outputs.push(Output::SendSnapshot { to: to.clone(), term, rules });
             }
             None => self.consensus.snapshot_sent(node, false),
         }
@@ -303,6 +310,11 @@ impl<S: Storage> Node<S> {
 
     pub fn is_quarantined(&self) -> bool {
         self.quarantined
+    }
+
+    /// What a peer is told first.
+    fn hello(&self) -> PeerMessage {
+        PeerMessage::Hello { data: self.data_mark(), rules: self.config.rules }
     }
 
     /// The mark of this server's data, for heartbeats and links.

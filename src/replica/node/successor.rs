@@ -90,6 +90,7 @@ mod tests {
             auth: Default::default(),
             followers: Followers::Forward,
             keep_entries: 1,
+            rules: Default::default(),
         };
         let fit = Successor { server_id: ServerId::new("b").unwrap(), node_id: NodeId(2), ring_position: 1 };
         let mut handover = Handover::default();

@@ -17,6 +17,7 @@ mod retention;
 mod room;
 mod servers;
 mod sessions;
+mod upgrade;
 mod writes;
 
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What the values of a configuration must be, one by one and together.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     config::ServerEntry,
@@ -19,7 +19,7 @@ use crate::{
 use super::{
     addresses::is_loopback,
     error::SettingError,
-    file::{AuthSection, ConfigFile, Http},
+    file::{AuthSection, ConfigFile, Heartbeat, Http, Transport},
 };
 
 pub(super) fn find_server<'a>(
@@ -183,4 +183,18 @@ pub(super) fn check_http(http: &Http) -> Result<Vec<Origin>, SettingError> {
     within("http.requests_per_connection", http.requests_per_connection, 1, 1_000_000_000)?;
     let origins = http.allowed_origins.iter();
     origins.map(|text| Origin::parse(text).ok_or_else(|| SettingError::Origin(text.clone()))).collect()
+}
+
+/// Checks the group for heartbeats of a server that listens at `ip`.
+pub(super) fn check_group(heartbeat: &Heartbeat, ip: IpAddr) -> Result<(), SettingError> {
+    let wanted = match ip {
+        IpAddr::V4(_) => "224.0.0.0/4",
+        IpAddr::V6(_) => "ff00::/8",
+    };
+    let is_used = heartbeat.transport == Transport::Multicast;
+    let fits = |group: &IpAddr| group.is_multicast() && (!is_used || group.is_ipv4() == ip.is_ipv4());
+    match heartbeat.multicast_group.filter(|group| !fits(group)) {
+        Some(group) => Err(SettingError::MulticastGroup { group, wanted }),
+        None => Ok(()),
+    }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with the configuration. Each error is one sentence for the operator at the console.
 
-use std::{io, net::Ipv4Addr, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use thiserror::Error;
 
@@ -162,8 +162,9 @@ pub enum SettingError {
     Origin(String),
     #[error("http.trusted_proxies has {:?} in it; name an address, or a network such as 10.0.0.0/8", .0.0)]
     Proxy(NoAddress),
-    #[error("heartbeat.multicast_group is {0}; it must be in 224.0.0.0/4")]
-    MulticastGroup(Ipv4Addr),
+    /// The group is none, or not of the kind of the server's addresses.
+    #[error("heartbeat.multicast_group is {group}; it must be in {wanted}")]
+    MulticastGroup { group: IpAddr, wanted: &'static str },
     #[error(transparent)]
     MetricsToken(#[from] SecretFileError),
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -218,24 +218,35 @@ pub struct MetricsSection {
     pub token_file: Option<PathBuf>,
 }
 
+/// The groups for heartbeats, unless the configuration names one.
+const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 0, 0, 1);
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0x8040);
+
 /// How heartbeats travel, besides to each configured server by its address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
     pub transport: Transport,
-    /// The address for broadcasts. Without it: 127.255.255.255 for a cluster on loopback, else
-    /// 255.255.255.255.
+    /// The address for broadcasts. Without it: none for a cluster on loopback, else that of the network on
+    /// which the others reach this server, else 255.255.255.255.
     pub broadcast_address: Option<Ipv4Addr>,
-    pub multicast_group: Ipv4Addr,
+    /// The group for multicasts, of the kind of the servers' addresses. Without it: 239.0.0.1, or ff12::8040.
+    pub multicast_group: Option<IpAddr>,
+}
+
+impl Heartbeat {
+    /// The group for servers that listen for each other at `ip`.
+    pub fn group(&self, ip: IpAddr) -> IpAddr {
+        self.multicast_group.unwrap_or(match ip {
+            IpAddr::V4(_) => GROUP_V4.into(),
+            IpAddr::V6(_) => GROUP_V6.into(),
+        })
+    }
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Heartbeat {
-            transport: Transport::Broadcast,
-            broadcast_address: None,
-            multicast_group: Ipv4Addr::new(239, 0, 0, 1),
-        }
+        Heartbeat { transport: Transport::Broadcast, broadcast_address: None, multicast_group: None }
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     config::{Auth, ReplicaConfig, ServerEntry},
     protocol::{
         credential::TokenHash, directory::Directory, name::ServerId, operator::OperatorKey,
-        secret::ClusterSecret,
+        rules::KnownRules, secret::ClusterSecret,
     },
 };
 
@@ -44,7 +44,8 @@ use self::{
     addresses::{is_loopback, listening_ip, loopback_like},
     changes::{Change, Changes, merge},
     checks::{
-        check_auth, check_cluster_name, check_http, check_limits, check_ranges, check_servers, find_server,
+        check_auth, check_cluster_name, check_group, check_http, check_limits, check_ranges, check_servers,
+        find_server,
     },
     error::{ConfigError, SettingError},
     file::{ConfigFile, Heartbeat, Http, Log, Threads},
@@ -186,9 +187,6 @@ impl Config {
             listen: file.metrics.listen,
             token: file.metrics.token_file.as_deref().map(load_metrics_token).transpose()?,
         };
-        if !file.heartbeat.multicast_group.is_multicast() {
-            return Err(SettingError::MulticastGroup(file.heartbeat.multicast_group));
-        }
         let me = find_server(&servers, &args.server_id)?.clone();
         if file.join && servers.len() == 1 {
             return Err(SettingError::JoinsNone(me.server_id));
@@ -199,6 +197,7 @@ impl Config {
         };
         let client_ip = listening_ip(&file.bind, &me);
         let loopback = loopback_like(client_ip);
+        check_group(&file.heartbeat, client_ip)?;
         let on_loopback = servers.iter().all(|server| is_loopback(&server.host));
         Ok(Config {
             cluster_name: file.cluster_name,
@@ -243,6 +242,7 @@ impl Config {
                 },
                 followers: file.followers,
                 keep_entries: file.keep_entries,
+                rules: KnownRules::OURS,
             },
             source,
             me,

@@ -2,6 +2,7 @@
 
 use crate::{
     protocol::{
+        rules::RulesVersion,
         status::{Cause, Role},
         text::counted,
     },
@@ -20,6 +21,8 @@ pub struct Description {
     /// The last term in which this server led, and whether it has ever known who leads.
     led_term: Option<u64>,
     has_seen_leader: bool,
+    /// The rules by which entries were applied.
+    rules: Option<RulesVersion>,
 }
 
 /// How much of it is due.
@@ -41,11 +44,19 @@ impl Description {
             self.described_ms = now.mono_ms;
             shared.described(replica.status(now), replica.server_list());
         }
+        self.note_rules(replica.state().rules());
         if is_news {
             self.note_election(context, replica);
             log_standing(replica);
         }
         Due { is_news, is_described }
+    }
+
+    /// Logs that other rules hold, which ends an upgrade.
+    fn note_rules(&mut self, rules: RulesVersion) {
+        if self.rules.replace(rules).is_some_and(|before| before != rules) {
+            log::info!("all servers know version {rules} of the rules, and it holds from now on");
+        }
     }
 
     /// Notes the terms in which this server leads, and why.

@@ -42,7 +42,7 @@ use log::Level;
 use crate::{
     disk::StorageError,
     fanout::ConnId,
-    protocol::{name::ServerId, text::counted},
+    protocol::{name::ServerId, rules::RulesVersion, text::counted},
     replica::{
         Replica, TurnState,
         io::{Input, Now, Output, Query},
@@ -269,7 +269,7 @@ impl Core {
                     instructions.push(instruction);
                 }
                 Output::Query(look) => looks.push(look),
-                Output::SendSnapshot { to, term } => self.send_snapshot(to, term),
+                Output::SendSnapshot { to, term, rules } => self.send_snapshot(to, term, rules),
                 Output::SnapshotUnreadable { reason } => {
                     log::error!("this server goes on with its data and waits for another snapshot: {reason}");
                 }
@@ -337,9 +337,10 @@ impl Core {
         }
     }
 
-    fn send_snapshot(&mut self, to: ServerId, term: u64) {
+    fn send_snapshot(&mut self, to: ServerId, term: u64, rules: RulesVersion) {
         let sending = Sending {
             term,
+            rules,
             reader: self.replica.storage().reader(),
             outgoing: self.peers.outgoing(&to),
             readers: self.outlets.readers.clone(),

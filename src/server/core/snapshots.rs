@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     disk::{Reader, StorageError},
-    protocol::{name::ServerId, peer::SnapshotHead},
+    protocol::{name::ServerId, peer::SnapshotHead, rules::RulesVersion},
     replica::io::Input,
     server::{
         data::readers::Readers,
@@ -51,6 +51,7 @@ impl<R: Read, F: Fn()> Read for Steps<R, F> {
 pub struct Sending {
     pub to: ServerId,
     pub term: u64,
+    pub rules: RulesVersion,
     /// Of the data that is in use now.
     pub reader: Result<SqliteReader, StorageError>,
     /// The link; `None` if there is none any more.
@@ -73,9 +74,9 @@ pub fn send(sending: Sending) -> bool {
 
 impl Sending {
     fn run(self) {
-        let Sending { to, term, reader, outgoing, readers, control } = self;
+        let Sending { to, term, rules, reader, outgoing, readers, control } = self;
         let sent = readers.hold(|| match (reader, outgoing) {
-            (Ok(reader), Some(outgoing)) => send_all(&reader, term, &outgoing),
+            (Ok(reader), Some(outgoing)) => send_all(&reader, (term, rules), &outgoing),
             (Err(error), _) => Err(SendError::Disk(error)),
             (_, None) => Err(SendError::NoLink),
         });
@@ -91,9 +92,13 @@ impl Sending {
     }
 }
 
-fn send_all(reader: &SqliteReader, term: u64, outgoing: &Outgoing) -> Result<u64, SendError> {
+fn send_all(
+    reader: &SqliteReader,
+    (term, rules): (u64, RulesVersion),
+    outgoing: &Outgoing,
+) -> Result<u64, SendError> {
     let (mut head, content) = reader.snapshot()?;
-    head.term = term;
+    (head.term, head.rules) = (term, rules);
     snapshot::send(head, content, outgoing.bulk())
 }
 
@@ -107,8 +112,14 @@ mod tests {
     /// Reading takes long when a snapshot is installed, and without this the heartbeats of the server stop.
     #[test]
     fn each_step_of_installing_a_snapshot_proves_that_the_thread_works() {
-        let head =
-            SnapshotHead { cluster_id: 1, term: 2, index: 3, index_term: 2, conf: ConfState::default() };
+        let head = SnapshotHead {
+            cluster_id: 1,
+            term: 2,
+            index: 3,
+            index_term: 2,
+            conf: ConfState::default(),
+            rules: RulesVersion::FIRST,
+        };
         let steps = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&steps);
         let from = ServerId::new("b").unwrap();

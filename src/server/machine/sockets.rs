@@ -34,7 +34,7 @@ pub enum BindError {
     /// The multicast group cannot be joined.
     #[error("the multicast group {group} cannot be joined: {source}")]
     Group {
-        group: Ipv4Addr,
+        group: IpAddr,
         /// What the system says.
         source: io::Error,
     },
@@ -60,7 +60,7 @@ impl Sockets {
             Transport::Broadcast => None,
             Transport::Multicast => {
                 let socket = bind_udp(config, Port::Multicast, any(config.peer_ip))?;
-                let group = config.heartbeat.multicast_group;
+                let group = config.heartbeat.group(config.peer_ip);
                 let joined = join_multicast(config, socket);
                 Some(joined.map_err(|source| BindError::Group { group, source })?)
             }

@@ -333,6 +333,7 @@ mod tests {
             auth: Default::default(),
             followers: file.followers,
             keep_entries: file.keep_entries,
+            rules: Default::default(),
         };
         Metrics::new(&config, Clock::start())
     }

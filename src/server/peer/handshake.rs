@@ -17,16 +17,17 @@ use snow::{Builder, HandshakeState, StatelessTransportState};
 use crate::protocol::{
     datagram::Run,
     name::ServerId,
-    peer::PEER_VERSION,
+    peer::{PEER_NEWEST, PEER_OLDEST},
     secret::{ClusterSecret, KEY_BYTES, LINK_LABEL},
 };
 
 use super::record::{read_record, seal_record};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
-/// What every link begins with, in clear, so that another program or version can be named as such.
+/// What every link begins with, in clear, so that another program or version can be named as such. Behind it
+/// come the oldest and the newest version that the end speaks.
 const MAGIC: &[u8; 6] = b"SyncNL";
-const PREAMBLE_BYTES: usize = MAGIC.len() + 2;
+const PREAMBLE_BYTES: usize = MAGIC.len() + 4;
 /// Longest message of the handshake; names are short.
 const HELLO_BYTES: usize = 512;
 
@@ -100,9 +101,10 @@ pub fn dial<S: Read + Write>(
     credentials: &Credentials,
     to: &ServerId,
 ) -> Result<Session, HandshakeError> {
-    stream.write_all(&preamble())?;
-    check_preamble(stream)?;
-    let mut noise = noise(credentials, true);
+    let mine = preamble();
+    stream.write_all(&mine)?;
+    let theirs = read_preamble(stream)?;
+    let mut noise = noise(credentials, true, &[mine, theirs].concat());
     send(stream, &mut noise, &greeting(credentials, to))?;
     let greeting = receive(stream, &mut noise)?;
     if greeting.from != *to || greeting.to != credentials.me {
@@ -119,9 +121,10 @@ pub fn dial<S: Read + Write>(
 
 /// The end that accepted. The caller must check against its configuration whether the other may link.
 pub fn accept<S: Read + Write>(stream: &mut S, credentials: &Credentials) -> Result<Session, HandshakeError> {
-    check_preamble(stream)?;
-    stream.write_all(&preamble())?;
-    let mut noise = noise(credentials, false);
+    let theirs = read_preamble(stream)?;
+    let mine = preamble();
+    stream.write_all(&mine)?;
+    let mut noise = noise(credentials, false, &[theirs, mine].concat());
     let greeting = receive(stream, &mut noise)?;
     if greeting.to != credentials.me {
         let reason = format!("{} looks for {} here; compare host and port", greeting.from, greeting.to);
@@ -142,32 +145,38 @@ fn greeting(credentials: &Credentials, to: &ServerId) -> Greeting {
 
 fn preamble() -> [u8; PREAMBLE_BYTES] {
     let mut preamble = [0; PREAMBLE_BYTES];
-    preamble[..MAGIC.len()].copy_from_slice(MAGIC);
-    preamble[MAGIC.len()..].copy_from_slice(&PEER_VERSION.to_be_bytes());
+    let (magic, versions) = preamble.split_at_mut(MAGIC.len());
+    magic.copy_from_slice(MAGIC);
+    versions[..2].copy_from_slice(&PEER_OLDEST.to_be_bytes());
+    versions[2..].copy_from_slice(&PEER_NEWEST.to_be_bytes());
     preamble
 }
 
-fn check_preamble(stream: &mut impl Read) -> Result<(), HandshakeError> {
+/// The preamble of the other end, if both ends know a version of the protocol.
+fn read_preamble(stream: &mut impl Read) -> Result<[u8; PREAMBLE_BYTES], HandshakeError> {
     let mut theirs = [0; PREAMBLE_BYTES];
     stream.read_exact(&mut theirs)?;
-    let (magic, version) = theirs.split_at(MAGIC.len());
+    let (magic, versions) = theirs.split_at(MAGIC.len());
     if magic != MAGIC {
         return Err(refused("the other end does not speak the protocol of peer links"));
     }
-    if version != PEER_VERSION.to_be_bytes() {
-        let theirs = u16::from_be_bytes([version[0], version[1]]);
+    let oldest = u16::from_be_bytes([versions[0], versions[1]]);
+    let newest = u16::from_be_bytes([versions[2], versions[3]]);
+    if newest < PEER_OLDEST || oldest > PEER_NEWEST {
         let reason = format!(
-            "the other end speaks version {theirs} of the peer protocol and this server {PEER_VERSION}"
+            "the other end speaks versions {oldest} to {newest} of the peer protocol and this server {PEER_OLDEST} to \
+             {PEER_NEWEST}; upgrade the older of the two"
         );
         return Err(refused(reason));
     }
-    Ok(())
+    Ok(theirs)
 }
 
-fn noise(credentials: &Credentials, dials: bool) -> HandshakeState {
+/// The prologue, the preambles of the end that dials and of the one that accepts, cannot be changed on the
+/// way.
+fn noise(credentials: &Credentials, dials: bool, prologue: &[u8]) -> HandshakeState {
     let build = || {
-        let prologue = preamble();
-        let builder = Builder::new(PATTERN.parse()?).psk(0, &credentials.key)?.prologue(&prologue)?;
+        let builder = Builder::new(PATTERN.parse()?).psk(0, &credentials.key)?.prologue(prologue)?;
         if dials { builder.build_initiator() } else { builder.build_responder() }
     };
     build().expect("the pattern is well-formed and its parts are compiled in")
@@ -277,12 +286,28 @@ pub(super) mod tests {
     #[test]
     fn another_program_is_named_as_such() {
         for (bytes, named) in
-            [(b"GET / HTTP/1.1\r\n", "does not speak"), (b"SyncNL\x01\x00........", "version 256")]
+            [(b"GET / HTTP/1.1\r\n", "does not speak"), (b"SyncNL\x00\x01\x00\x02......", "versions 1 to 2")]
         {
             let (mut a, mut b) = pair();
             a.write_all(bytes).unwrap();
             let error = accept(&mut b, &credentials(1, "c", "b")).err().unwrap().to_string();
             assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn ends_meet_that_know_a_version_in_common() {
+        let of = |oldest: u16, newest: u16| {
+            let preamble = [&MAGIC[..], &oldest.to_be_bytes(), &newest.to_be_bytes()].concat();
+            read_preamble(&mut &preamble[..])
+        };
+        assert_eq!(of(PEER_OLDEST, PEER_NEWEST).unwrap(), preamble());
+        for (oldest, newest) in [(PEER_NEWEST, PEER_NEWEST + 3), (1, PEER_OLDEST), (1, u16::MAX)] {
+            assert!(of(oldest, newest).is_ok(), "{oldest} to {newest}");
+        }
+        for (oldest, newest) in [(PEER_NEWEST + 1, PEER_NEWEST + 1), (0, PEER_OLDEST - 1)] {
+            let error = of(oldest, newest).unwrap_err().to_string();
+            assert!(error.contains("upgrade the older"), "{error}");
         }
     }
 

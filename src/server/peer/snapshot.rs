@@ -185,12 +185,19 @@ impl Drop for Assembly {
 mod tests {
     use super::*;
     use crate::{
-        protocol::peer::ConfState,
+        protocol::{peer::ConfState, rules::RulesVersion},
         server::machine::mailbox::{Bell, mailbox},
     };
 
     fn head() -> SnapshotHead {
-        SnapshotHead { cluster_id: 1, term: 2, index: 3, index_term: 2, conf: ConfState::default() }
+        SnapshotHead {
+            cluster_id: 1,
+            term: 2,
+            index: 3,
+            index_term: 2,
+            conf: ConfState::default(),
+            rules: RulesVersion::FIRST,
+        }
     }
 
     fn assemble(

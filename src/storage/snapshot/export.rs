@@ -8,7 +8,7 @@ use std::{
 use super::{CHUNK, END, EVENT, HEAD, MAGIC, SNAPSHOT_VERSION, STATE, chained};
 use crate::{
     disk::{Cluster, StorageError},
-    protocol::peer::SnapshotHead,
+    protocol::{peer::SnapshotHead, rules::RulesVersion},
     storage::{
         read::check_state,
         record::{AppliedRecord, check_chunk, check_event, name, stored},
@@ -21,7 +21,8 @@ use crate::{
 /// Rows are read from the tables until so many bytes wait to be sent.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The head of a snapshot of these tables. Its `term` is 0: only the sender knows it.
+/// The head of a snapshot of these tables. Its `term` is 0 and its `rules` are the first: only the sender
+/// knows them.
 fn head(tables: &(impl Tables + ?Sized)) -> Result<SnapshotHead, StorageError> {
     let cluster: Option<Cluster> = stored(tables, name::CLUSTER)?;
     let cluster = cluster.ok_or_else(|| {
@@ -29,7 +30,14 @@ fn head(tables: &(impl Tables + ?Sized)) -> Result<SnapshotHead, StorageError> {
     })?;
     let applied: AppliedRecord = stored(tables, name::APPLIED)?.unwrap_or_default();
     let (index, index_term, conf) = applied;
-    Ok(SnapshotHead { cluster_id: cluster.cluster_id, term: 0, index, index_term, conf })
+    Ok(SnapshotHead {
+        cluster_id: cluster.cluster_id,
+        term: 0,
+        index,
+        index_term,
+        conf,
+        rules: RulesVersion::FIRST,
+    })
 }
 
 /// Gives the bytes of a snapshot; rows are read as they are needed.

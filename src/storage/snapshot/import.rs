@@ -65,10 +65,10 @@ pub fn import<T: TablesMut>(
     }
 }
 
-/// The sender's term is announced, but not in the snapshot itself.
+/// The sender's term and rules are announced, but not in the snapshot itself.
 pub(super) fn check_head(announced: &SnapshotHead, body: &[u8]) -> Result<(), InstallError> {
     let found: SnapshotHead = exact(body).map_err(|_| malformed("head"))?;
-    if (SnapshotHead { term: announced.term, ..found }) == *announced {
+    if (SnapshotHead { term: announced.term, rules: announced.rules, ..found }) == *announced {
         return Ok(());
     }
     Err(unreadable(format!("a snapshot up to entry {} was announced, and another one came", announced.index)))

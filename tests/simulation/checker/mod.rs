@@ -52,7 +52,8 @@ pub enum Point {
     NoGap,
     /// At most one server leads in a term, and a leader without a majority says so in time.
     OneLeader,
-    /// With a majority that can talk, there is a leader and writes are acknowledged.
+    /// With a majority that can talk, there is a leader and writes are acknowledged. No program is asked to
+    /// apply entries by rules that it does not know; once all know newer ones, these hold.
     Alive,
     /// Data that was lost or rolled back neither votes nor counts.
     Amnesia,

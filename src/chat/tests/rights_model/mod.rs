@@ -24,7 +24,6 @@ use crate::{
             Mute, Pin, React, RenameRoom, RoomPassword, RoomSettings, Say, SetRole, Topic, Unban, Uninvite,
             Unmute, Unpin,
         },
-        entry,
         views::Viewer,
     },
     disk::RoomId,
@@ -33,6 +32,7 @@ use crate::{
         file::FileId,
         name::{RoomName, UserName},
         request::Destination,
+        rules::KnownRules,
     },
 };
 
@@ -77,7 +77,7 @@ fn play(seed: u64) -> (u64, u64) {
     let (mut times, mut counts) = (Times::default(), (0, 0));
     for step in 0..STEPS {
         let entry = random_entry(&mut chance, &model, step, &mut times);
-        let entry = entry::decode::<Entry>(&entry::encode(&entry)).unwrap();
+        let entry = Entry::decode(&entry.encode(), KnownRules::OURS).unwrap();
         let before = steady.state.clone();
         let evidence = steady.evidence(&entry.proposal.command);
         let checked = steady.state.check(entry.created_at_ms, &entry.proposal, &evidence);

@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use crate::{
     config::{Followers, ReplicaConfig, ServerEntry, Timing},
-    disk::{Reader, Storage},
+    disk::{Reader, Storage, StorageError},
     election::membership::{PeerView, View},
     fanout::{ConnId, Instruction, Subscriptions},
     protocol::{
         Code, Limits, Refusal, ServerId,
         credential::Job,
         peer::{NodeId, PeerMessage, RowKey},
+        rules::KnownRules,
         status::{Role, Status},
     },
     replica::{
@@ -91,6 +92,8 @@ pub struct Cluster {
     hasher: Hasher,
     /// Whether servers cannot read what others pass on to them.
     pub garbled: bool,
+    /// What the programs of servers know that are not like this one.
+    pub rules: BTreeMap<usize, KnownRules>,
     /// How far the clocks of servers are off.
     pub ahead_ms: BTreeMap<usize, i64>,
 }
@@ -121,6 +124,7 @@ impl Cluster {
             incarnations: 0,
             hasher: hasher(),
             garbled: false,
+            rules: BTreeMap::new(),
             ahead_ms: BTreeMap::new(),
         }
     }
@@ -144,7 +148,8 @@ impl Cluster {
         &self.disks[number - 1]
     }
 
-    pub fn start(&mut self, number: usize) {
+    /// A server on what its disk holds, before it is linked.
+    pub fn open(&mut self, number: usize) -> Result<Replica<MemoryStorage>, StorageError> {
         self.incarnations += 1;
         let config = ReplicaConfig {
             server_id: id(number),
@@ -159,9 +164,14 @@ impl Cluster {
             auth: Default::default(),
             followers: self.followers,
             keep_entries: self.keep_entries,
+            rules: self.rules.get(&number).copied().unwrap_or_default(),
         };
         let storage = self.disk(number).open(&id(number), NodeId(1_000 + self.incarnations)).expect("opens");
-        let replica = Replica::open(config, storage, self.now_at(number)).expect("starts");
+        Replica::open(config, storage, self.now_at(number))
+    }
+
+    pub fn start(&mut self, number: usize) {
+        let replica = self.open(number).expect("starts");
         let fanout = Subscriptions::new(Limits::default().outbox_bytes);
         self.servers.insert(
             number,
@@ -349,7 +359,7 @@ impl Cluster {
             Output::Peer { to, mut message } => {
                 let to = self.number(&to);
                 if let (true, PeerMessage::Forward { commands, .. }) = (self.garbled, &mut message) {
-                    commands.iter_mut().for_each(|command| command[0] = 0);
+                    commands.iter_mut().for_each(|command| command[0] = u8::MAX);
                 }
                 if self.links.contains(&pair(number, to)) {
                     self.input(to, Input::Peer { from: id(number), message });
@@ -359,9 +369,9 @@ impl Cluster {
                 self.servers.get_mut(&number).expect("it runs").fanout.handle(instruction)
             }
             Output::Query(look) => self.look(number, look),
-            Output::SendSnapshot { to, term } => {
+            Output::SendSnapshot { to, term, rules } => {
                 let (mut head, mut content) = self.disk(number).reader().snapshot().expect("the disk works");
-                head.term = term;
+                (head.term, head.rules) = (term, rules);
                 let mut bytes = Vec::new();
                 if let Err(error) = content.read_to_end(&mut bytes) {
                     let error = error.get_ref().and_then(|error| error.downcast_ref()).expect("of the disk");

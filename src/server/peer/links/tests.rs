@@ -6,7 +6,10 @@ use clap::Parser;
 
 use super::*;
 use crate::{
-    protocol::peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
+    protocol::{
+        peer::{ConfState, NodeId, PeerMessage, SnapshotHead},
+        rules::RulesVersion,
+    },
     server::{
         machine::{
             mailbox::{Bell, Receiver, mailbox},
@@ -133,7 +136,14 @@ fn links_come_up_carry_messages_and_snapshots_and_are_seen_to_die() {
     to_high.write_now();
     assert_eq!(high.message(), doubt);
     let content = vec![9u8; 1_000_000];
-    let head = SnapshotHead { cluster_id: 1, term: 1, index: 1, index_term: 1, conf: ConfState::default() };
+    let head = SnapshotHead {
+        cluster_id: 1,
+        term: 1,
+        index: 1,
+        index_term: 1,
+        conf: ConfState::default(),
+        rules: RulesVersion::FIRST,
+    };
     snapshot::send(head.clone(), &*content, to_low.bulk()).unwrap();
     let PeerEvent::Snapshot { head: got, content: mut file, .. } = low.event() else {
         panic!("a snapshot is due")

@@ -1,0 +1,31 @@
+//! The leader lets the cluster go over to newer rules once every server knows them.
+
+use crate::{
+    chat::{Authority, Proposal, command::RaiseRules},
+    disk::Storage,
+    protocol::{name::UserName, rules::RulesVersion},
+};
+
+use super::{io::Now, replica::Replica};
+
+impl<S: Storage> Replica<S> {
+    /// Proposes the newest rules that all servers know, if they are newer than those of the cluster and this
+    /// server leads.
+    pub(super) fn raise_rules(&mut self, now: Now) {
+        let is_proposed = self.raising.is_some_and(|seq| self.proposals.waits_for(seq));
+        let Some(to) = self.next_rules().filter(|_| self.may_propose() && !is_proposed) else { return };
+        let user = UserName::new("cluster").expect("a well-formed name");
+        let command = RaiseRules { to }.into();
+        let proposal = Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command };
+        self.raising = Some(self.proposals.push_own(now.mono_ms, &proposal));
+    }
+
+    fn next_rules(&self) -> Option<RulesVersion> {
+        // While none are newer, nothing is looked up.
+        let rules = self.state.rules();
+        if self.config.rules.newest <= rules {
+            return None;
+        }
+        self.node.common_rules().filter(|common| *common > rules)
+    }
+}
