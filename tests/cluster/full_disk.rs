@@ -1,56 +1,14 @@
 //! A server whose disk fills up while people write.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
 use serde_json::json;
 
-use crate::{harness::Cluster, judge::Judge, load::Load, verdict};
-
-const MIB: usize = 1024 * 1024;
-
-/// A small disk at the place of a folder, until it is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Only root may do that, and only on Linux.
-    fn mount(folder: &Path) -> SmallDisk {
-        fs::create_dir(folder).expect("the folder is not there yet");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
-            .arg(folder)
-            .status()
-            .expect("there is a program mount");
-        assert!(mounted.success(), "this test mounts a small disk: run it as root");
-        SmallDisk(folder.to_owned())
-    }
-
-    /// Fills it, and leaves so many bytes.
-    fn fill(&self, left: usize) {
-        let free = syncnet::storage::folder::sizes(&self.0).disk_free as usize;
-        fs::write(self.ballast(), vec![1; free - left]).expect("there is room for it");
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.ballast()).expect("it is there");
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.join("ballast")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !gone.is_ok_and(|status| status.success()) {
-            eprintln!("{} is still mounted", self.0.display());
-        }
-    }
-}
+use crate::{
+    disks::{MIB, SmallDisk},
+    harness::Cluster,
+    judge::Judge,
+    load::Load,
+    verdict,
+};
 
 #[test]
 fn a_full_disk_costs_the_lead_and_comes_back_by_itself() {

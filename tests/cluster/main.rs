@@ -11,6 +11,7 @@
 //! | `judge` | the history, told to the checker line by line |
 //! | `wire` | a connection that tells the judge everything |
 //! | `writer`, `reader`, `load` | clients that survive whatever happens to servers |
+//! | `disks` | disks that fill up, and disks whose power is cut |
 //! | `databases` | what the database files hold, read without the product's code |
 //! | `reading` | all that a server shows of its rooms |
 //! | `verdict` | the full read at the end of a story |
@@ -35,6 +36,7 @@ mod checker;
 mod support_metrics;
 
 mod databases;
+mod disks;
 mod harness;
 mod judge;
 mod load;
@@ -56,6 +58,7 @@ mod membership;
 mod metrics;
 mod moving_in;
 mod networks;
+mod power_cuts;
 mod repeats;
 mod restarts;
 mod status_line;
