@@ -4,7 +4,11 @@ use std::{error::Error, io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{server::program::server_address::AddressError, tls::client::TrustError};
+use crate::{
+    backup::{LockedError, encryption::NoIdentities},
+    server::{config::error::SecretFileError, program::server_address::AddressError},
+    tls::client::TrustError,
+};
 
 use super::{secret::SecretError, user::password::PasswordError};
 
@@ -50,12 +54,32 @@ pub enum UsageError {
         /// What the system says.
         source: io::Error,
     },
+    /// The file with the keys to encrypted backups cannot be read.
+    #[error(transparent)]
+    IdentityFile(#[from] SecretFileError),
+    /// It has no keys.
+    #[error("the identity file {}: {source}", path.display())]
+    Identities { path: PathBuf, source: NoIdentities },
+    /// A backup is encrypted, and what was named does not open it.
+    #[error("{}: {source}; {}", path.display(), way_in(.source))]
+    Locked { path: PathBuf, source: LockedError },
     /// The output cannot be written.
     #[error("standard output: {0}")]
     Output(#[source] io::Error),
     /// The description of a command line makes no manual page.
     #[error("a manual page cannot be made: {0}")]
     Manual(#[source] io::Error),
+}
+
+/// What opens an encrypted backup.
+fn way_in(error: &LockedError) -> &'static str {
+    match error {
+        LockedError::NoIdentity => "name the identity file of one of its recipients with --identity",
+        LockedError::OtherIdentity => {
+            "name the identity file of one of its recipients, or take another copy of the backup if it is damaged"
+        }
+        LockedError::Passphrase => "decrypt it with age -d first",
+    }
 }
 
 /// A name on the command line that is not allowed.

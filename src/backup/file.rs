@@ -38,6 +38,17 @@ pub struct BackupHead {
     pub snapshot: SnapshotHead,
 }
 
+/// Why an encrypted backup stays closed.
+#[derive(Debug, Error)]
+pub enum LockedError {
+    #[error("it is encrypted, and no identity was named")]
+    NoIdentity,
+    #[error("it is encrypted, and none of these identities opens it")]
+    OtherIdentity,
+    #[error("it is encrypted with a passphrase")]
+    Passphrase,
+}
+
 /// Why a backup cannot be used.
 #[derive(Debug, Error)]
 pub enum ReadError {
@@ -47,6 +58,8 @@ pub enum ReadError {
     NoBackup,
     #[error("it has format {0}; this program reads {VERSION}")]
     Version(u16),
+    #[error(transparent)]
+    Locked(#[from] LockedError),
     #[error("its head does not decode")]
     Head,
     #[error("{0}")]

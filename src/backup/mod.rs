@@ -6,15 +6,18 @@
 //! | module | concept |
 //! |---|---|
 //! | `file` | the format of a backup, written and read |
+//! | `encryption` | a backup that only the holder of a key can read |
 //! | `restore` | a data folder made of one |
 //! | `rescue` | one made of the folder of a server that does not run |
 
+pub mod encryption;
 pub mod file;
 pub mod rescue;
 pub mod restore;
 
 pub use self::{
-    file::{Backup, BackupHead, Checked, ReadError, Sealing},
+    encryption::{Encrypting, Identities, Recipient, decrypted},
+    file::{Backup, BackupHead, Checked, LockedError, ReadError, Sealing},
     rescue::{RescueError, rescue},
     restore::{RestoreError, Restored, restore, verify},
 };

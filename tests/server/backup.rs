@@ -46,8 +46,21 @@ pub fn done(output: &Output) -> String {
 /// Its output; it must fail.
 #[track_caller]
 pub fn not_done(output: &Output) -> String {
+    said_with(output, 1)
+}
+
+/// Its output; it must say that it was called in a wrong way, in one line.
+#[track_caller]
+fn mistaken(output: &Output) -> String {
+    let said = said_with(output, 2);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[track_caller]
+fn said_with(output: &Output, status: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(status), "{said}");
     said
 }
 
@@ -277,6 +290,94 @@ fn only_operators_get_a_backup_and_a_damaged_one_is_refused() {
         // Nothing of it stays: the folder can be used for a good backup.
         done(&run(&["restore", path(&backup), "--data-dir", path(empty.path()), "--server-id", "s0"]));
     }
+}
+
+/// Two keys as `age-keygen` makes them, and their public halves.
+const KEYS: [(&str, &str); 2] = [
+    (
+        "AGE-SECRET-KEY-14UJJXRDF8HAQJFE20ZQGJKQM03LN4WYL5A7PY9ZUFCUKLFMXEDEQWEYZX5",
+        "age1xwwf0fdudaw603ssqx0yqrqr33neahgnrqm4fv4zl0l8pfswevrquctaf7",
+    ),
+    (
+        "AGE-SECRET-KEY-1KVF2YEPLAE4NK8FF5ZZZJ7NLU4HCFF2DP8H3QEJC89AP6E5HTPDQZHPHM7",
+        "age15hp39524thlk79rcm6v3la9gm2gd9k609jqw8zfdzynzvkq46gvqv6wj9l",
+    ),
+];
+
+#[test]
+fn only_the_holder_of_the_key_reads_an_encrypted_backup() {
+    let cluster = Cluster::start();
+    cluster.wait_for(0, |status| status["leader_id"] == "s2");
+    fill(&cluster);
+    let folder = cluster.folder.path();
+    let identity = |name: &str, text: &str| {
+        let file = folder.join(name);
+        fs::write(&file, text).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        file
+    };
+    let mine = identity("mine", &format!("# public key: {}\n{}\n", KEYS[0].1, KEYS[0].0));
+    let other = identity("other", KEYS[1].0);
+    let backup = folder.join("all.backup");
+    let said = done(&admin(&cluster, &["backup", "--output", path(&backup), "--encrypt-to", KEYS[0].1]));
+    assert!(said.contains("all.backup was written: encrypted, "), "{said}");
+    let good = fs::read(&backup).unwrap();
+    for open in [&b"SNBACKUP"[..], b"message 1", b"alice"] {
+        assert!(!good.windows(open.len()).any(|bytes| bytes == open), "{open:?} can be read in it");
+    }
+
+    let verify = |file: &Path, key: &[&str]| run(&[&["backup", "--verify", path(file)], key].concat());
+    let empty = tempfile::tempdir().unwrap();
+    let restore = |file: &Path, key: &[&str]| {
+        run(&[&["restore", path(file), "--data-dir", path(empty.path()), "--server-id", "s0"], key].concat())
+    };
+    let (with, with_other) = (["--identity", path(&mine)], ["--identity", path(&other)]);
+    let said = done(&verify(&backup, &with));
+    assert!(said.contains("is good: 3 rooms, 2 users, 153 messages and 1 file of"), "{said}");
+    for (key, why) in [
+        (&[][..], "it is encrypted, and no identity was named; name the identity file"),
+        (&with_other, "it is encrypted, and none of these identities opens it; name"),
+        (&["--identity", path(&backup)], "it is encrypted with a passphrase itself"),
+        (&["--identity", path(&folder.join("none"))], "No such file"),
+        (&["--identity", path(&identity("empty", "# nothing"))], "there is no identity in it"),
+        (&["--identity", path(&identity("word", "secret"))], "line 1 is no identity"),
+    ] {
+        for said in [mistaken(&verify(&backup, key)), mistaken(&restore(&backup, key))] {
+            assert!(said.contains(why), "{said}");
+        }
+    }
+    #[cfg(unix)]
+    {
+        let open = identity("open", KEYS[0].0);
+        fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        let said = mistaken(&verify(&backup, &["--identity", path(&open)]));
+        assert!(said.contains("others can read it (mode 640); run chmod 600 on it"), "{said}");
+    }
+
+    let bad = folder.join("bad.backup");
+    let end = good.len() - 1;
+    for place in [end, end - 64 * 1024, good.len() / 2] {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1;
+        fs::write(&bad, bytes).unwrap();
+        for said in [not_done(&verify(&bad, &with)), not_done(&restore(&bad, &with))] {
+            assert!(said.contains("this backup is damaged: take another one"), "byte {place}: {said}");
+        }
+    }
+    fs::write(&bad, &good[..good.len() / 2]).unwrap();
+    assert!(not_done(&verify(&bad, &with)).contains("this backup is damaged"));
+    done(&restore(&backup, &with));
+
+    let backups = folder.join("backups");
+    let both = ["--encrypt-to", KEYS[0].1, "--encrypt-to", KEYS[1].1];
+    done(&admin(&cluster, &[&["backup", "--folder", path(&backups), "--keep", "1"][..], &both].concat()));
+    let made = fs::read_dir(&backups).unwrap().next().unwrap().unwrap().path();
+    for key in [with, with_other] {
+        done(&verify(&made, &key));
+    }
+    let refused = admin(&cluster, &["backup", "--output", path(&backup), "--encrypt-to", "age1"]);
+    assert!(said_with(&refused, 2).contains("a word that begins with age1"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter},
+    io::{self, BufReader, BufWriter, Read},
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -25,9 +25,12 @@ use crate::{
         output::{clean, counted, grouped, say},
         session::Session,
     },
-    backup::{self, ReadError, RescueError, RestoreError, Restored},
+    backup::{
+        self, Encrypting, Identities, ReadError, Recipient, RescueError, RestoreError, Restored, decrypted,
+    },
     output_file::{Existing, OutputFile},
     protocol::ServerId,
+    server::config::load_private,
 };
 
 /// Longest pause after a backup that could not be made.
@@ -61,6 +64,13 @@ pub struct BackupArgs {
     /// The server of that folder.
     #[arg(long, value_name = "ID", requires = "data_dir", value_parser = server_id)]
     server_id: Option<ServerId>,
+    /// Encrypt it so that only the holder of this age key can read it: the recipient, a word that begins with
+    /// age1. Can be given more than once; each of them can read it alone.
+    #[arg(long, value_name = "RECIPIENT", conflicts_with = "verify")]
+    encrypt_to: Vec<Recipient>,
+    /// For an encrypted backup, the file with the identity of one of its recipients, as age-keygen writes it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "folder"])]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -77,6 +87,9 @@ pub struct RestoreArgs {
     /// The server whose folder it will be.
     #[arg(long, value_name = "ID", value_parser = server_id)]
     server_id: ServerId,
+    /// For an encrypted backup, the file with the identity of one of its recipients, as age-keygen writes it.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 }
 
 fn server_id(text: &str) -> Result<ServerId, BadName> {
@@ -120,25 +133,34 @@ impl NotMade {
 /// # Errors
 /// The command line or the configuration is wrong, or a file cannot be read.
 pub fn backup(args: BackupArgs) -> Result<ExitCode, UsageError> {
-    let BackupArgs { output, folder, keep, every, verify, data_dir, server_id, operator } = args;
+    let BackupArgs {
+        output,
+        folder,
+        keep,
+        every,
+        verify,
+        data_dir,
+        server_id,
+        encrypt_to,
+        identity,
+        operator,
+    } = args;
     if let (Some(output), Some(data_dir), Some(server_id)) = (&output, data_dir, server_id) {
-        return Ok(say(save(output, &data_dir.join(server_id.as_str()), &server_id)));
+        return Ok(say(save(output, &data_dir.join(server_id.as_str()), &server_id, &encrypt_to)));
     }
     if let Some(path) = verify {
-        let source = open(&path, "checking")?;
-        let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let checked = backup::verify(source, beside.unwrap_or(Path::new(".")));
-        let checked = checked.map_err(|source| NotMade { path: path.clone(), source });
+        let checked =
+            with_backup(&path, "checking", identity, |source| backup::verify(source, folder_of(&path)))?;
         return Ok(say(checked.map(|restored| format!("{} is good: {}", path.display(), held(&restored)))));
     }
     let operator = operator.load()?;
     let Some(folder) = folder else {
-        let made = output.as_deref().map(|path| make(&operator, path));
+        let made = output.as_deref().map(|path| make(&operator, path, &encrypt_to));
         return Ok(made.map_or(ExitCode::FAILURE, say));
     };
     fs::create_dir_all(&folder).map_err(|source| UsageError::Unwritable { path: folder.clone(), source })?;
     loop {
-        let made = make(&operator, &file_at(&folder, Timestamp::now()));
+        let made = make(&operator, &file_at(&folder, Timestamp::now()), &encrypt_to);
         let is_made = made.is_ok();
         let status = say(made);
         if let Some(keep) = keep.filter(|_| is_made) {
@@ -155,11 +177,10 @@ pub fn backup(args: BackupArgs) -> Result<ExitCode, UsageError> {
 /// # Errors
 /// The backup cannot be read.
 pub fn restore(args: RestoreArgs) -> Result<ExitCode, UsageError> {
-    let RestoreArgs { file, data_dir, server_id } = args;
-    let source = open(&file, "restoring")?;
+    let RestoreArgs { file, data_dir, server_id, identity } = args;
     let data_dir = data_dir.join(server_id.as_str());
-    let restored = backup::restore(source, &data_dir, &server_id);
-    let restored = restored.map_err(|source| NotMade { path: file, source });
+    let restored =
+        with_backup(&file, "restoring", identity, |source| backup::restore(source, &data_dir, &server_id))?;
     Ok(say(restored.map(|restored| {
         format!(
             "{} holds {}; restore every server of the new cluster from the same file before you start them",
@@ -170,13 +191,17 @@ pub fn restore(args: RestoreArgs) -> Result<ExitCode, UsageError> {
 }
 
 /// Makes a backup of the folder of a server that does not run.
-fn save(path: &Path, dir: &Path, server_id: &ServerId) -> Result<String, RescueError> {
+fn save(
+    path: &Path,
+    dir: &Path,
+    server_id: &ServerId,
+    recipients: &[Recipient],
+) -> Result<String, RescueError> {
     let out = OutputFile::create(path, Existing::Replace, true)?;
-    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made_at_ms = Timestamp::now().as_millisecond().unsigned_abs();
-    let mut into = BufWriter::new(out);
-    let saved = backup::rescue(dir, server_id, made_at_ms, beside, &mut into)?;
-    into.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+    let mut into = Encrypting::new(recipients, BufWriter::new(out))?;
+    let saved = backup::rescue(dir, server_id, made_at_ms, folder_of(path), &mut into)?;
+    into.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
     Ok(format!(
         "{} was written: {}; make a new cluster of it with restore, and do not start this folder again",
         path.display(),
@@ -184,23 +209,46 @@ fn save(path: &Path, dir: &Path, server_id: &ServerId) -> Result<String, RescueE
     ))
 }
 
-fn open(path: &Path, what: &'static str) -> Result<Progress<BufReader<File>>, UsageError> {
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Reads the backup in the file, with the keys of the identity file if there is one.
+fn with_backup(
+    path: &Path,
+    what: &'static str,
+    identity: Option<PathBuf>,
+    read: impl FnOnce(Box<dyn Read>) -> Result<Restored, RestoreError>,
+) -> Result<Result<Restored, NotMade>, UsageError> {
+    let identities = identity.map(load_identities).transpose()?;
     let unreadable = |source| UsageError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let total = file.metadata().map_err(unreadable)?.len();
-    Ok(Progress::new(BufReader::new(file), what, Some(total)))
+    let source = BufReader::new(Progress::new(file, what, Some(total)));
+    let restored = match decrypted(source, identities.as_ref()) {
+        Err(ReadError::Locked(source)) => return Err(UsageError::Locked { path: path.to_owned(), source }),
+        opened => opened.map_err(RestoreError::from).and_then(read),
+    };
+    Ok(restored.map_err(|source| NotMade { path: path.to_owned(), source }))
 }
 
-fn make(operator: &Operator, path: &Path) -> Result<String, BackupError> {
+fn load_identities(path: PathBuf) -> Result<Identities, UsageError> {
+    let file = load_private("the identity file", &path)?;
+    Identities::read(&file).map_err(|source| UsageError::Identities { path, source })
+}
+
+fn make(operator: &Operator, path: &Path, recipients: &[Recipient]) -> Result<String, BackupError> {
     let mut session = Session::open(&operator.targets, &operator.key, operator.timeout)?;
-    let Fetched { checked, bytes, noted } = fetch(operator, &mut session, path)?;
+    let Fetched { checked, bytes, noted } = fetch(operator, &mut session, path, recipients)?;
     let noted = noted.map_or_else(
         |error| format!("; it is good, but the cluster does not know its age: {}", clean(&error.to_string())),
         |()| String::new(),
     );
     Ok(format!(
-        "{} was written: {} with {} up to entry {}, from {}{noted}",
+        "{} was written: {}{} with {} up to entry {}, from {}{noted}",
         path.display(),
+        if recipients.is_empty() { "" } else { "encrypted, " },
         counted(bytes, "byte"),
         counted(checked.contents.events, "event"),
         grouped(checked.head.snapshot.index),
@@ -233,6 +281,8 @@ mod tests {
         args: BackupArgs,
     }
 
+    const RECIPIENT: &str = "age1xwwf0fdudaw603ssqx0yqrqr33neahgnrqm4fv4zl0l8pfswevrquctaf7";
+
     #[test]
     fn one_thing_is_meant() {
         let parse = |words: &[&str]| Cli::try_parse_from([&["backup"], words].concat());
@@ -242,6 +292,9 @@ mod tests {
             &["--folder", "x", "--keep", "1", "--secret-file", "y"],
             &["--verify", "x"],
             &["--output", "x", "--data-dir", "y", "--server-id", "z"],
+            &["--output", "x", "--encrypt-to", RECIPIENT, "--encrypt-to", RECIPIENT],
+            &["--folder", "x", "--every", "6h", "--encrypt-to", RECIPIENT],
+            &["--verify", "x", "--identity", "y"],
         ] {
             parse(words).unwrap();
         }
@@ -257,6 +310,9 @@ mod tests {
             &["--output", "x", "--server-id", "z"],
             &["--data-dir", "y", "--server-id", "z"],
             &["--folder", "x", "--data-dir", "y", "--server-id", "z"],
+            &["--output", "x", "--encrypt-to", "age1"],
+            &["--verify", "x", "--encrypt-to", RECIPIENT],
+            &["--output", "x", "--identity", "y"],
         ] {
             parse(words).unwrap_err();
         }

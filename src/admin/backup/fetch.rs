@@ -17,7 +17,7 @@ use crate::{
         session::{AskError, OpenError, Session},
         target::Target,
     },
-    backup::{Backup, Checked, ReadError},
+    backup::{Backup, Checked, Encrypting, ReadError, Recipient},
     output_file::{Existing, OutputFile},
     protocol::{
         answer::Done,
@@ -55,19 +55,25 @@ pub struct Fetched {
     pub noted: Result<(), AskError>,
 }
 
-/// Writes a backup of everything that was committed before this began. The file appears once it is whole and
-/// checked.
+/// Writes a backup of everything that was committed before this began, encrypted if there are `recipients`.
+/// The file appears once it is whole and checked. What is checked is what goes into the encryption: without a
+/// key nobody can look at what has come out.
 ///
 /// # Errors
 /// No server gives one, or it cannot be written.
-pub fn fetch(operator: &Operator, session: &mut Session, path: &Path) -> Result<Fetched, BackupError> {
+pub fn fetch(
+    operator: &Operator,
+    session: &mut Session,
+    path: &Path,
+    recipients: &[Recipient],
+) -> Result<Fetched, BackupError> {
     // After this the server has applied everything that was acknowledged before on any server.
     session.ask(Ping::with_barrier())?;
     let wanted = session.ask(AskStatus {})?.applied_index;
     let target = session.target().clone();
     let deadline = Instant::now() + STORED_WITHIN;
     loop {
-        match attempt(operator, &target, path, wanted)? {
+        match attempt(operator, &target, path, recipients, wanted)? {
             Some((checked, bytes)) => {
                 let noted = session.ask(BackupMade {}).map(|Done {}| ());
                 return Ok(Fetched { checked, bytes, noted });
@@ -83,6 +89,7 @@ fn attempt(
     operator: &Operator,
     target: &Target,
     path: &Path,
+    recipients: &[Recipient],
     wanted: u64,
 ) -> Result<Option<(Checked, u64)>, BackupError> {
     let Operator { key, timeout, .. } = operator;
@@ -90,8 +97,8 @@ fn attempt(
     let unwritable = |source| BackupError::Output { path: path.to_owned(), source };
     let body = operator_request::ask(target, key, *timeout, "GET /backup")?;
     let out = OutputFile::create(path, Existing::Replace, true).map_err(unwritable)?;
-    let mut tee =
-        Tee { from: Progress::new(body, "backing up", None), into: BufWriter::new(out), failed: None };
+    let into = Encrypting::new(recipients, BufWriter::new(out)).map_err(unwritable)?;
+    let mut tee = Tee { from: Progress::new(body, "backing up", None), into, failed: None };
     let checked = Backup::open(&mut tee).and_then(|backup| match backup.head().snapshot.index >= wanted {
         true => backup.check().map(Some),
         false => Ok(None),
@@ -101,6 +108,7 @@ fn attempt(
         return Err(unwritable(source));
     }
     let Some(checked) = checked.map_err(content)? else { return Ok(None) };
+    let into = into.finish().map_err(unwritable)?;
     let file = into.into_inner().map_err(|error| unwritable(error.into_error()))?;
     file.finish().map_err(unwritable)?;
     Ok(Some((checked, from.moved())))

@@ -22,7 +22,10 @@ pub mod file;
 mod secrets;
 mod settings;
 
-pub use self::{secrets::load_secret, settings::own_client_address};
+pub use self::{
+    secrets::{load_private, load_secret},
+    settings::own_client_address,
+};
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! The secrets of a server: that of the cluster, the token for the metrics, and its certificate.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use crate::{
     config::ServerEntry,
@@ -43,8 +43,21 @@ pub(super) fn load_metrics_token(path: &Path) -> Result<TokenHash, SecretFileErr
     read().map_err(|source| SecretFileError { what, path: path.into(), source })
 }
 
-/// Reads a file that only its owner may read or write. Systems without such permissions do not check that.
+/// The content of a secret file that no server reads.
+///
+/// # Errors
+/// It cannot be read, or others than its owner can.
+pub fn load_private(what: &'static str, path: &Path) -> Result<Vec<u8>, SecretFileError> {
+    private_bytes(path).map_err(|source| SecretFileError { what, path: path.into(), source })
+}
+
 fn read_private(path: &Path) -> Result<String, Unfit> {
+    let text = String::from_utf8(private_bytes(path)?);
+    text.map_err(|_| io::Error::from(io::ErrorKind::InvalidData).into())
+}
+
+/// Reads a file that only its owner may read or write. Systems without such permissions do not check that.
+fn private_bytes(path: &Path) -> Result<Vec<u8>, Unfit> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -53,7 +66,7 @@ fn read_private(path: &Path) -> Result<String, Unfit> {
             return Err(Unfit::Open(mode & 0o777));
         }
     }
-    Ok(fs::read_to_string(path)?)
+    Ok(fs::read(path)?)
 }
 
 /// The public secret, which is good enough on loopback and nowhere else.
