@@ -1,15 +1,20 @@
 @echo off
-rem Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat.
-rem Arguments go to each server, such as --log-level debug. Settings: see common.bat. Stop it with
+rem Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat. Servers that
+rem run already go on, and only the others are started, with the programs as they are.
+rem Arguments go to each server that is started, such as --log-level debug. Settings: see common.bat. Stop it with
 rem stop_all_servers.bat.
 setlocal
-for %%N in (server1 server2 server3) do (
-    call "%~dp0common.bat" second %%N || exit /b 1
+set "RAN="
+set "MISSING="
+for %%N in (server1 server2 server3) do call :look %%N
+if defined RAN (
+    call "%~dp0common.bat" find || exit /b 1
+) else (
+    call "%~dp0common.bat" build || exit /b 1
+    call "%~dp0common.bat" strangers || exit /b 1
 )
-call "%~dp0common.bat" build || exit /b 1
-call "%~dp0common.bat" strangers || exit /b 1
 call "%~dp0common.bat" prepare || exit /b 1
-for %%N in (server1 server2 server3) do (
+for %%N in (%MISSING%) do (
     call "%~dp0common.bat" background %%N %* || goto failed
 )
 call "%~dp0common.bat" healthy || goto failed
@@ -28,6 +33,16 @@ echo Stop:    scripts\stop_all_servers.bat
 exit /b 0
 
 :failed
-echo The servers that did start are stopped.
-call "%~dp0stop_all_servers.bat"
+echo The servers that this has started are stopped.
+for %%N in (%MISSING%) do call "%~dp0common.bat" stop %%N
 exit /b 1
+
+:look
+call "%~dp0common.bat" running %1
+if errorlevel 1 (
+    set "MISSING=%MISSING% %1"
+) else (
+    set "RAN=yes"
+    call echo %1 runs already as process %%PID%%.
+)
+exit /b 0

@@ -1,19 +1,33 @@
 #!/usr/bin/env bash
-# Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat.
-# Arguments go to each server, such as --log-level debug. Settings: see common.sh. Stop it with
+# Builds SyncNet and starts a cluster of three servers in the background, until it is ready to chat. Servers that
+# run already go on, and only the others are started, with the programs as they are.
+# Arguments go to each server that is started, such as --log-level debug. Settings: see common.sh. Stop it with
 # stop_all_servers.sh.
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-for name in "${servers[@]}"; do refuse_second "$name"; done
-programs build
-refuse_strangers
-prepare
-: >"$log_dir/console.log"
+missing=()
+for name in "${servers[@]}"; do
+    if pid=$(running "$name"); then
+        say "$name runs already as process $pid."
+    else
+        missing+=("$name")
+    fi
+done
+if [ "${#missing[@]}" -eq "${#servers[@]}" ]; then
+    programs build
+    refuse_strangers
+    prepare
+    : >"$log_dir/console.log"
+else
+    programs find
+    prepare
+fi
 started=$SECONDS
-for name in "${servers[@]}"; do start_in_background "$name" "$@"; done
+# ${a[@]+…} because an empty array counts as unset to the bash of macOS.
+for name in ${missing[@]+"${missing[@]}"}; do start_in_background "$name" "$@"; done
 if ! wait_until_healthy; then
-    say "The servers that did start are stopped."
-    stop "${servers[@]}" || true
+    say "The servers that this has started are stopped."
+    stop ${missing[@]+"${missing[@]}"} || true
     exit 1
 fi
 

@@ -253,9 +253,16 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     let secret = fs::read_to_string(secret).unwrap();
     assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()), "{secret}");
 
+    // Called again it starts nothing, and says how to connect.
+    let pids = || {
+        [1, 2, 3].map(|number| fs::read_to_string(place.path(&format!("run/server{number}.pid"))).unwrap())
+    };
+    let first = pids();
     let (status, text) = place.run("start_all_servers.sh", &[]);
-    assert_eq!(status, 1, "{text}");
-    assert!(text.contains("server1 runs already"), "{text}");
+    assert_eq!(status, 0, "{text}");
+    assert!((1..=3).all(|number| text.contains(&format!("server{number} runs already"))), "{text}");
+    assert!(text.contains(&format!("--server-port {}", place.ports[0])), "{text}");
+    assert_eq!(pids(), first);
     let (status, text) = place.run("start_server2.sh", &[]);
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("server2 runs already"), "{text}");
@@ -274,10 +281,39 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     assert_eq!(status, 0, "{text}");
     assert!(place.wait_for_status(0).starts_with("HEALTHY servers=3/3 leader=server3"));
 
+    // Those that do not run are started, and the one that runs goes on.
+    let before = pids();
+    for pid in [&before[1], &before[2]] {
+        assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+    }
+    let (status, text) = place.run("start_all_servers.sh", &["--log-level", "debug"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("server1 runs already") && text.matches("runs already").count() == 1, "{text}");
+    assert!(text.contains("Verdict: HEALTHY"), "{text}");
+    let after = pids();
+    assert!(after[0] == before[0] && after[1] != before[1] && after[2] != before[2], "{before:?} {after:?}");
+
     let (status, text) = place.run("stop_all_servers.sh", &[]);
     assert_eq!(status, 0, "{text}");
     assert!((1..=3).all(|number| text.contains(&format!("server{number} has stopped"))), "{text}");
     assert!(place.wait_for_status(3).starts_with("DOWN"));
+}
+
+#[test]
+fn a_server_that_cannot_be_started_does_not_stop_those_that_ran() {
+    let place = Place::new();
+    let (status, text) = place.run("start_server1.sh", &["--background"]);
+    assert_eq!(status, 0, "{text}");
+    let pid = fs::read_to_string(place.path("run/server1.pid")).unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", place.ports[2])).expect("the port was free a moment ago");
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("server1 runs already") && text.contains("server3 has ended"), "{text}");
+    drop(taken);
+    let (status, text) = place.run("start_all_servers.sh", &[]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains(&format!("server1 runs already as process {}.", pid.trim())), "{text}");
+    assert_eq!(text.matches("runs already").count(), 1, "{text}");
 }
 
 #[test]
