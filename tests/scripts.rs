@@ -94,6 +94,17 @@ fn said(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), text.concat())
 }
 
+/// Kills a process, and waits until there is none with its id.
+fn kill(pid: &str) {
+    let signal =
+        |name: &str| Command::new("kill").args([name, pid.trim()]).output().unwrap().status.success();
+    assert!(signal("-KILL"), "{pid} does not run");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while signal("-0") {
+        assert!(Instant::now() < deadline, "{pid} does not end");
+    }
+}
+
 /// A process that is killed when the test ends, however it ends.
 struct Bystander(Child);
 
@@ -274,8 +285,7 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("another cluster answers on these ports already"), "{text}");
 
-    let pid = fs::read_to_string(place.path("run/server1.pid")).unwrap();
-    assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+    kill(&first[0]);
     assert!(place.wait_for_status(1).starts_with("DEGRADED servers=2/3"));
     let (status, text) = place.run("start_server1.sh", &["--background", "--log-level", "debug"]);
     assert_eq!(status, 0, "{text}");
@@ -284,7 +294,7 @@ fn a_cluster_is_started_watched_hurt_and_stopped() {
     // Those that do not run are started, and the one that runs goes on.
     let before = pids();
     for pid in [&before[1], &before[2]] {
-        assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
+        kill(pid);
     }
     let (status, text) = place.run("start_all_servers.sh", &["--log-level", "debug"]);
     assert_eq!(status, 0, "{text}");

@@ -17,6 +17,8 @@ const meta = (name) => document.querySelector(`meta[name="syncnet-${name}"]`)?.g
 let chat = null;
 /** @type {App|null} */
 let app = null;
+/** Asks the server which version of the page it has. */
+let lookForNewVersion = () => {};
 
 /**
  * The servers to try: that of the page, those that the page names, and those that were listed last time.
@@ -116,6 +118,8 @@ async function begin(login, isKnown) {
       logIn(whyNot(refusal), login.username);
     }
   });
+  // A server that comes back may be a newer one.
+  current.on("connected", () => lookForNewVersion());
   current.start();
   if (isKnown && chat === current) {
     clearTimeout(giveUp);
@@ -154,6 +158,7 @@ addEventListener("storage", (event) => {
   if (event.key === "syncnet.session" && event.newValue === null && chat) logIn();
   if (event.key === "syncnet.theme") applyTheme();
 });
-startWorker(offerReload).catch((error) =>
-  notice({ text: `The page cannot be kept for later: ${error.message}` })
+startWorker(offerReload).then(
+  (look) => lookForNewVersion = look,
+  (error) => notice({ text: `The page cannot be kept for later: ${error.message}` }),
 );

@@ -100,6 +100,28 @@ def test_what_is_typed_without_a_server_survives_a_reload_and_is_sent_once_and_i
     expect(alice.message("from the tab that is left", second)).to_have_attribute("data-seq", re.compile(r"\d+"))
 
 
+def test_what_waits_is_sent_once_and_in_order_though_the_tab_that_would_send_it_is_closed(cluster, people):
+    alice = people("alice").enter(cluster.url(0)).join("lobby")
+    second = alice.tab()
+    second.goto(alice.page.url)
+    expect(second.get_by_role("textbox", name="Message")).to_be_visible()
+    cluster.kill_all()
+    for page in (alice.page, second):
+        expect(alice.status(page)).to_contain_text("reconnecting")
+    sent = []
+    for number in range(4):
+        for page, other in ((alice.page, second), (second, alice.page)):
+            sent.append(f"message {len(sent)}")
+            alice.say(sent[-1], page)
+            expect(alice.message(sent[-1], other)).to_contain_text("pending")
+    alice.page.close()
+    sent.append("from the tab that is left")
+    alice.say(sent[-1], second)
+    cluster.start_all()
+    expect(alice.message(sent[-1], second)).to_have_attribute("data-seq", re.compile(r"\d+"), timeout=40_000)
+    assert [text for _, text in alice.committed(second)] == sent
+
+
 def test_after_a_restore_a_reloaded_page_begins_afresh_and_says_so(shared_cluster, people):
     alice = people("zoe").enter(shared_cluster.url(0)).join("lobby")
     alice.say("still there")

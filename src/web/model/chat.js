@@ -26,7 +26,8 @@ import { KEPT, Timeline } from "./timeline.js";
  *
  * @typedef {{username: string, role: string, online: boolean, away?: boolean, bot?: boolean, created_by?: string}} Member
  * @typedef {{room: string, body: string, replyTo?: number, file?: File}} Outgoing
- * @typedef {"session"|"rooms"|"room"|"timeline"|"members"|"status"|"pending"|"typing"|"notice"|"message"|"restored"|"renamed"} Topic
+ * @typedef {"session"|"rooms"|"room"|"timeline"|"members"|"status"|"pending"|"typing"|"notice"|"message"|"restored"|"renamed"
+ *   |"connected"} Topic
  * @typedef {Record<string, any>} Data
  */
 
@@ -553,6 +554,7 @@ export class Chat {
         this.#setStatus({ phase: "up", serverId: update.serverId, reason: "", upSince: Date.now() });
         if (this.current) this.loadMembers(this.current);
         this.refreshRooms();
+        this.emit("connected");
         break;
       case "connecting":
         this.#setStatus({ phase: "connecting" });
