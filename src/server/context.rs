@@ -29,6 +29,26 @@ impl Context {
         Context { clock, config, shared, clients, board: Board::default(), metrics }
     }
 
+    /// For tests: a server of this command line, without data and without threads.
+    #[cfg(test)]
+    pub fn alone(folder: &std::path::Path, args: &[&str]) -> Arc<Self> {
+        use crate::{
+            election::Standing,
+            protocol::peer::{DataMark, LogMark, NodeId},
+            server::program::args::Args,
+        };
+        let mut args = <Args as clap::Parser>::parse_from([&["syncnet-server"], args].concat());
+        (args.data_dir, args.log_dir) = (folder.into(), folder.into());
+        let config = Config::load(&args).unwrap();
+        let (clock, me) = (Clock::start(), config.server_id().clone());
+        let log = LogMark::default();
+        let data = DataMark { cluster_id: None, node_id: NodeId(5), boot: 1, term: 0, log };
+        let standing = Standing { data, log, leads: false, leader: None, votes: false };
+        let shared = Shared::new(clock, me, standing, config.replica.servers.clone());
+        let metrics = Arc::new(Metrics::new(&config.replica, clock));
+        Arc::new(Context::new(config, clock, shared, metrics))
+    }
+
     /// The configuration in use. A reload may replace it between two calls.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read())

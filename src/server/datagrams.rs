@@ -150,10 +150,7 @@ impl Datagrams {
 
     /// Sends heartbeats until it is stopped.
     pub fn send_heartbeats(&self, stop: &Stop) {
-        let config = self.context.config();
-        let timing = &config.replica.timing;
-        let interval = Duration::from_millis(timing.heartbeat_ms);
-        let works_ms = WORKS_MS.max(WORKS_TICKS * timing.tick_ms);
+        let interval = Duration::from_millis(self.context.config().replica.timing.heartbeat_ms);
         let mut due = Instant::now();
         while !stop.is_set() {
             let pause = due.saturating_duration_since(Instant::now());
@@ -161,11 +158,22 @@ impl Datagrams {
             if !wished && pause > WAKE {
                 continue;
             }
-            if self.context.shared.idle_ms() <= works_ms {
-                self.send_heartbeat();
-            }
+            self.beat();
             due = Instant::now() + interval;
         }
+    }
+
+    /// Says that this server lives, if its replica thread works.
+    fn beat(&self) {
+        if self.works() {
+            self.send_heartbeat();
+        }
+    }
+
+    /// Whether the replica thread works.
+    fn works(&self) -> bool {
+        let tick_ms = self.context.config().replica.timing.tick_ms;
+        self.context.shared.idle_ms() <= WORKS_MS.max(WORKS_TICKS * tick_ms)
     }
 
     fn send_heartbeat(&self) {
@@ -374,4 +382,71 @@ pub fn join_multicast(config: &Config, socket: UdpSocket) -> io::Result<UdpSocke
     }
     socket.set_read_timeout(Some(WAKE))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{protocol::peer::NodeId, server::inboxes::CONTROL_QUEUE};
+
+    /// A socket of this machine that can be some server's for datagrams, and that server's base port.
+    fn bound() -> (UdpSocket, u16) {
+        loop {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let base = socket.local_addr().unwrap().port().checked_sub(Port::Datagram.of(1).unwrap() - 1);
+            if let Some(base) = base.filter(|base| *base > 0) {
+                return (socket, base);
+            }
+        }
+    }
+
+    #[test]
+    fn no_heartbeat_leaves_a_server_whose_replica_thread_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, my_port) = bound();
+        let (theirs, their_port) = bound();
+        let servers = format!("--servers=server1=127.0.0.1:{my_port},server2=127.0.0.1:{their_port}");
+        let context = Context::alone(folder.path(), &["--server-id=server1", &servers]);
+        let run = |node| Run { node_id: NodeId(node), boot: 1 };
+        let (me, them) = (ServerId::new("server1").unwrap(), ServerId::new("server2").unwrap());
+        let config = context.config();
+        let mut opener =
+            Sealer::new(&config.secret, &config.cluster_name, them.clone(), run(2), [me.clone()]);
+        opener.met(&me, run(1));
+        let addresses = Arc::new(Addresses::new(&config));
+        let (control, _views) = mailbox(CONTROL_QUEUE, &Bell::default());
+        let datagrams = Datagrams::new(Arc::clone(&context), addresses, mine, run(1), control).unwrap();
+        datagrams.sealer.lock().met(&them, run(2));
+        theirs.set_nonblocking(true).unwrap();
+        // Each turn tells another number of clients, so that it is seen which heartbeat is heard.
+        let mut heard = || {
+            let mut bytes = [0; DATAGRAM_BYTES];
+            let length = theirs.recv(&mut bytes).ok()?;
+            match opener.open(&bytes[..length]).unwrap() {
+                (_, Datagram::Heartbeat(beat)) => Some(beat.clients),
+                other => panic!("{other:?}"),
+            }
+        };
+        let turn = |clients| drop(context.shared.turned(context.shared.standing(), 0, clients));
+        let mut work_until_news = |clients, known| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            loop {
+                turn(clients);
+                datagrams.beat();
+                if let Some(clients) = heard().filter(|clients| *clients != known) {
+                    return clients;
+                }
+                assert!(Instant::now() < deadline, "a server that works is not heard");
+                std::thread::yield_now();
+            }
+        };
+        assert_eq!(work_until_news(1, 0), 1);
+        turn(2);
+        let works_ms = WORKS_MS.max(WORKS_TICKS * config.replica.timing.tick_ms);
+        while context.shared.idle_ms() <= works_ms {
+            std::thread::yield_now();
+        }
+        datagrams.beat();
+        assert_eq!(work_until_news(3, 1), 3, "nothing was said meanwhile");
+    }
 }

@@ -112,27 +112,16 @@ impl Scrubber {
 mod tests {
     use std::{fs, path::Path};
 
-    use clap::Parser;
     use rusqlite::Connection;
 
     use super::*;
     use crate::{
         disk::{Batch, ChunkRow, Row, Storage},
-        election::Standing,
         protocol::{
             file::FileId,
-            peer::{DataMark, LogEntry, LogEntryKind, LogMark, NodeId},
+            peer::{LogEntry, LogEntryKind, NodeId},
         },
-        server::{
-            config::Config,
-            machine::{
-                clock::Clock,
-                mailbox::{Bell, Receiver, mailbox},
-            },
-            metrics::Metrics,
-            program::args::Args,
-            shared::Shared,
-        },
+        server::machine::mailbox::{Bell, Receiver, mailbox},
         storage::SqliteStorage,
     };
 
@@ -149,20 +138,12 @@ mod tests {
     /// A server's data, without its threads.
     fn world() -> World {
         let folder = tempfile::tempdir().unwrap();
-        let mut args = Args::parse_from(["syncnet-server", "--server-id=server1"]);
-        (args.data_dir, args.log_dir) = (folder.path().into(), folder.path().into());
-        let config = Config::load(&args).unwrap();
-        let (clock, me) = (Clock::start(), config.server_id().clone());
-        let node_id = NodeId(5);
-        let data = DataMark { cluster_id: None, node_id, boot: 1, term: 0, log: LogMark::default() };
-        let standing = Standing { data, log: LogMark::default(), leads: false, leader: None, votes: false };
-        let shared = Shared::new(clock, me.clone(), standing, config.replica.servers.clone());
-        let metrics = Arc::new(Metrics::new(&config.replica, clock));
-        let storage = SqliteStorage::open(&config.data_dir, &me, node_id).unwrap();
+        let context = Context::alone(folder.path(), &["--server-id=server1"]);
+        let config = context.config();
+        let storage = SqliteStorage::open(&config.data_dir, config.server_id(), NodeId(5)).unwrap();
         let readers = Arc::new(Readers::default());
         readers.set(vec![storage.reader().unwrap()]);
         let (control, told) = mailbox(TOLD, &Bell::default());
-        let context = Arc::new(Context::new(config, clock, shared, metrics));
         World { folder, scrubber: Scrubber { context, readers, control }, told, storage }
     }
 
