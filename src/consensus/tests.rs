@@ -152,6 +152,25 @@ fn the_log_is_cut_at_an_entry_that_is_not_in_memory() {
 }
 
 #[test]
+fn a_peer_reaches_what_it_has_confirmed_or_a_snapshot_gives_it_and_no_more() {
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    assert_eq!(consensus.reaches(PEER), Some(LAST), "the first entry of the term may get lost");
+    consensus.step(RaftMessage { kind: APPEND_RESPONSE, index: LAST + 1, ..answer() });
+    consensus.propose(vec![vec![7], vec![7]]).unwrap();
+    turn(&mut consensus).unwrap();
+    assert_eq!(consensus.reaches(PEER), Some(LAST + 1), "what is under way may get lost");
+
+    let disk = MemoryDisk::new();
+    let mut consensus = leader(&disk);
+    consensus.write(Batch { compact_to: Some(20), ..Batch::default() }).unwrap();
+    lags(&mut consensus, 5).unwrap();
+    assert_eq!(consensus.reaches(PEER), Some(LAST), "it gets a snapshot");
+    consensus.snapshot_sent(PEER, true);
+    assert_eq!(consensus.reaches(PEER), Some(LAST), "it installs the snapshot");
+}
+
+#[test]
 fn the_commit_index_is_written_with_entries_and_never_for_its_own_sake() {
     let disk = MemoryDisk::new();
     let mut consensus = leader(&disk);

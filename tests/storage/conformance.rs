@@ -65,6 +65,7 @@ fn a_snapshot_of_either_installs_in_the_other() {
         for _ in 0..40 {
             sqlite.commit(generator.batch()).unwrap();
         }
+        sqlite.commit(one_row_of_each_table()).unwrap();
         // The receiver has other data already.
         let mut other = Generator::new(!seed);
         for _ in 0..10 {
@@ -108,6 +109,12 @@ fn a_snapshot_of_either_installs_in_the_other() {
         assert_eq!(back.load().unwrap().tail, memory.load().unwrap().tail);
         assert_eq!(back.load().unwrap().rows, memory.load().unwrap().rows);
     }
+}
+
+/// The first byte of a key is its table; those below 16 are the storage's own.
+fn one_row_of_each_table() -> Batch {
+    let row = |table| Row { key: vec![table, 200], value: Some(vec![table]) };
+    Batch { rows: (16..=u8::MAX).map(row).collect(), ..Batch::default() }
 }
 
 #[test]

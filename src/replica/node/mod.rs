@@ -30,7 +30,7 @@ mod servers;
 mod successor;
 mod trust;
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{collections::BTreeMap, io::Read, ops::Range, sync::Arc};
 
 use crate::{
     config::{ReplicaConfig, ServerEntry},
@@ -249,19 +249,11 @@ impl<S: Storage> Node<S> {
     /// The entries that a linked peer needs next stay, up to a limit. Otherwise a peer that installs a
     /// snapshot under load would find the entries after it gone, get the next snapshot, and never catch up.
     pub fn cut(&self, stored: u64) -> Option<u64> {
-        let keep = self.config.keep_entries;
         let truncated = self.consensus.truncated().last_log_index;
-        let length = stored.saturating_sub(truncated);
-        if length <= 2 * keep {
-            return None;
-        }
-        let mut to = stored - keep;
-        if length <= HELD_FOR_PEERS * keep {
-            let conf = self.consensus.conf();
-            let nodes = self.links.keys().filter_map(|peer| self.members.node_of(peer, conf));
-            to = nodes.filter_map(|node| self.consensus.reaches(node)).fold(to, u64::min);
-        }
-        (to > truncated).then_some(to)
+        let conf = self.consensus.conf();
+        let nodes = self.links.keys().filter_map(|peer| self.members.node_of(peer, conf));
+        let reached = nodes.filter_map(|node| self.consensus.reaches(node));
+        cut_of(truncated..stored, self.config.keep_entries, reached)
     }
 
     /// Whether what is remembered of other servers has waited long enough to be stored.
@@ -409,5 +401,35 @@ impl<S: Storage> Node<S> {
     pub fn tell_peers(&self, message: &PeerMessage, outputs: &mut Outputs) {
         let all = self.links.keys().map(|to| Output::Peer { to: to.clone(), message: message.clone() });
         outputs.extend(all);
+    }
+}
+
+/// Where to cut a log that begins behind `log.start` and is in the stored state up to `log.end`: at least
+/// `keep` entries stay. `reached`: how far the linked peers have it.
+fn cut_of(log: Range<u64>, keep: u64, reached: impl Iterator<Item = u64>) -> Option<u64> {
+    let length = log.end.saturating_sub(log.start);
+    if length <= 2 * keep {
+        return None;
+    }
+    let mut to = log.end - keep;
+    if length <= HELD_FOR_PEERS * keep {
+        to = reached.fold(to, u64::min);
+    }
+    (to > log.start).then_some(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_linked_peer_needs_next_stays_in_the_log_up_to_a_limit() {
+        let cut = |log, reached: &[u64]| cut_of(log, 10, reached.iter().copied());
+        assert_eq!(cut(100..120, &[]), None, "it is not cut again and again");
+        assert_eq!(cut(100..121, &[]), Some(111));
+        assert_eq!(cut(100..121, &[121, 119]), Some(111), "some stay though no peer needs them");
+        assert_eq!(cut(100..121, &[121, 105]), Some(105));
+        assert_eq!(cut(100..300, &[100, 300]), None, "one peer needs all of it");
+        assert_eq!(cut(100..301, &[100, 300]), Some(291), "it can have a snapshot");
     }
 }

@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
-use super::cluster::{Cluster, id};
-use crate::protocol::status::Role;
+use super::{
+    JOIN, chat,
+    cluster::{Cluster, id},
+    field,
+};
+use crate::{protocol::status::Role, replica::io::Input};
 
 const FOR_A_MINUTE: &str = r#"{"msg_type":"transfer_leader","data":{"server_id":"server1","seconds":60}}"#;
 const BACK: &str = r#"{"msg_type":"transfer_leader","data":{}}"#;
@@ -67,4 +71,29 @@ fn nobody_but_an_operator_moves_the_lead() {
     cluster.run_ms(4_000);
     assert_eq!(cluster.heard(3, 1)[0]["data"]["code"], "forbidden");
     assert_eq!(cluster.role(3), Role::Leader);
+}
+
+#[test]
+fn what_is_said_during_a_handover_that_fails_is_committed_by_the_leader_that_stays() {
+    let mut cluster = Cluster::led_by_the_last(3);
+    cluster.say(3, 1, &[JOIN]);
+    cluster.become_operator(3, 9);
+    cluster.say(3, 9, &[FOR_A_MINUTE]);
+    cluster.run_ms(40);
+    cluster.heard(3, 1);
+    let hands_over = |cluster: &Cluster| cluster.replica(3).node().consensus.is_transferring();
+    while !hands_over(&cluster) {
+        cluster.settle();
+        cluster.now.mono_ms += 20;
+        (1..=3).for_each(|number| cluster.input(number, Input::Tick));
+    }
+    // The successor does not hear of it.
+    cluster.cut(1, 3);
+    cluster.settle();
+    cluster.say(3, 1, &[&chat("a"), &chat("b")]);
+    cluster.settle();
+    assert!(hands_over(&cluster) && cluster.answers(3, 1).is_empty(), "nothing is proposed meanwhile");
+    cluster.run_ms(1_000);
+    assert_eq!(cluster.role(3), Role::Leader);
+    assert_eq!(field(&cluster.answers(3, 1), "seq"), [2, 3]);
 }
