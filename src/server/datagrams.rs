@@ -427,7 +427,9 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let turn = |clients| drop(context.shared.turned(context.shared.standing(), 0, clients));
+        let turn = |clients| {
+            let _ = context.shared.turned(context.shared.standing(), 0, clients);
+        };
         let mut work_until_news = |clients, known| {
             let deadline = Instant::now() + Duration::from_secs(30);
             loop {
