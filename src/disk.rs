@@ -18,16 +18,12 @@ use std::{
 
 use serde_json::value::RawValue;
 
-pub use crate::protocol::file::FileId;
+pub use crate::protocol::{file::FileId, room_id::RoomId};
 use crate::protocol::{
     name::{ServerId, UserKey},
     peer::{ConfState, DataMark, Founder, LogEntry, LogMark, NodeId, RowContent, RowKey, SnapshotHead},
     status::Progress,
 };
-
-/// A room's number: the log index of the entry that created it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct RoomId(pub u64);
 
 /// Whose data this is.
 #[derive(Debug, Clone, PartialEq, Eq)]

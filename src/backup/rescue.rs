@@ -104,7 +104,8 @@ mod tests {
 
     fn entry(index: u64, command: Command) -> LogEntry {
         let user = UserName::new("alice").unwrap();
-        let proposal = Proposal { user, authority: Authority::Guest, lamport_timestamp: 0, command };
+        let proposal =
+            Proposal { user, authority: Authority::Guest, lamport_timestamp: 0, command, room: None };
         let origin = Origin { node_id: NodeId(7), boot: 1, seq: index };
         let data = encode_entry(origin, 1_763_677_200_000, &proposal.encode());
         LogEntry { term: 1, index, kind: LogEntryKind::Command, data, opaque: Vec::new() }

@@ -29,6 +29,8 @@ pub struct Context<'a> {
     pub id: Option<UserId>,
     /// How they have shown to be that user.
     pub authority: Authority,
+    /// The number of the room that they mean, if they gave it: then the name in the command does not count.
+    pub room: Option<RoomId>,
     /// The time, milliseconds since the Unix epoch: of the log entry once there is one, of this server's
     /// clock before.
     pub now_ms: u64,
@@ -43,6 +45,11 @@ impl Context<'_> {
             return Err(Refusal::new(Code::Forbidden, "let another administrator do this to you"));
         }
         Ok(())
+    }
+
+    /// The refusal if the room that is meant does not exist or must seem so.
+    pub(super) fn no_room(&self, name: &RoomName) -> Refusal {
+        no_room_meant(self.room, name)
     }
 }
 
@@ -145,15 +152,15 @@ impl State {
         }
     }
 
-    /// The room of that name, if the user has `permission` there. A room that they may not see is refused in
-    /// the words for one that does not exist.
+    /// The room that the user means, if they have `permission` there. A room that they may not see is refused
+    /// in the words for one that does not exist.
     pub(super) fn may<'s>(
         &'s self,
         context: &Context<'_>,
         permission: Permission,
         name: &RoomName,
     ) -> Result<(RoomId, &'s Room), Refusal> {
-        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
+        let (id, room) = self.room_meant(context.room, name).ok_or_else(|| context.no_room(name))?;
         let access = self.access(room, context.id, context.now_ms);
         if access.allows(permission) {
             return Ok((id, room));
@@ -162,7 +169,7 @@ impl State {
         let knows_of_it = access.allows(Permission::See)
             || (access.role == RoomRole::Banned && access.kind == RoomKind::Public);
         if !knows_of_it {
-            return Err(no_room(name));
+            return Err(context.no_room(name));
         }
         Err(forbidden(context.user, permission, &room.name, access))
     }
@@ -204,6 +211,15 @@ pub(crate) fn banned_from_cluster(user: &UserName) -> Refusal {
 /// The refusal of a room that does not exist or must seem so.
 pub(super) fn no_room(room: &RoomName) -> Refusal {
     Refusal::new(Code::NotFound, format!("there is no room {room}"))
+}
+
+/// The same of a room whose number a client gave. Another room may have the name.
+pub(super) fn no_room_meant(id: Option<RoomId>, name: &RoomName) -> Refusal {
+    if id.is_none() {
+        return no_room(name);
+    }
+    let reason = format!("the room that you know as {name} is not there any more, or not open to you");
+    Refusal::new(Code::NotFound, reason)
 }
 
 /// The refusal of a new room by a name that is reserved.

@@ -86,14 +86,14 @@ impl State {
         proposal: &'a Proposal,
         evidence: &'a Evidence,
     ) -> Result<Option<Context<'a>>, Refusal> {
-        let Proposal { user, authority, lamport_timestamp, command } = proposal;
+        let Proposal { user, authority, lamport_timestamp, command, room } = proposal;
         if *command == Command::Nothing(Nothing) {
             return Ok(None);
         }
         self.knows(command)?;
         self.clock.check(*lamport_timestamp)?;
         let id = self.user_id(&user.key());
-        let context = Context { user, id, authority: *authority, now_ms, evidence };
+        let context = Context { user, id, authority: *authority, room: *room, now_ms, evidence };
         self.may_in_cluster(&context, command.operation().permission())?;
         Ok(Some(context))
     }
@@ -110,9 +110,10 @@ impl State {
         Err(Refusal::new(Code::Unavailable, reason).retry_after(UPGRADE_RETRY_MS))
     }
 
-    /// The event that has to be looked up before `command` can be checked.
-    pub fn target_of(&self, command: &Command) -> Option<(RoomId, u64)> {
-        let (room, seq) = command.operation().target()?;
-        Some((self.room_id(&room.key())?, seq))
+    /// The event that has to be looked up before the proposal can be checked.
+    pub fn target_of(&self, proposal: &Proposal) -> Option<(RoomId, u64)> {
+        let (name, seq) = proposal.command.operation().target()?;
+        let (room, _) = self.room_meant(proposal.room, name)?;
+        Some((room, seq))
     }
 }

@@ -26,8 +26,8 @@ pub const AUDIT_MAX: usize = 10_000;
 
 impl Audited {
     /// Something done in a room.
-    pub(super) fn inside(action: Action, state: &State, room: &RoomName) -> Audited {
-        let place = state.room_named(room).map(|(id, room)| AuditedRoom::of(id, room));
+    pub(super) fn inside(action: Action, state: &State, context: &Context<'_>, room: &RoomName) -> Audited {
+        let place = state.room_meant(context.room, room).map(|(id, room)| AuditedRoom::of(id, room));
         Audited { place, ..Audited::of(action) }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     state::State,
 };
 use crate::protocol::{
+    RoomId,
     credential::Verifier,
     directory::{Directory, ServerChange},
     file::FileId,
@@ -54,6 +55,8 @@ pub struct Asked<'a> {
     pub state: &'a State,
     /// The user who asks; `None` before the login.
     pub user: Option<&'a UserName>,
+    /// The number of the room that is meant, if the client gave it.
+    pub room: Option<RoomId>,
     /// The number that the proposal will have.
     pub origin: Origin,
     /// Whether a user is online, on any server. The state does not know guests who have done nothing yet.

@@ -94,6 +94,8 @@ pub struct Invitation {
     pub user: UserKey,
     /// The room that they are invited to.
     pub room: RoomName,
+    /// Its number.
+    pub room_id: RoomId,
     /// The user who sent the invitation or took it back.
     pub by: UserName,
     /// Whether they are invited now.
@@ -114,6 +116,8 @@ pub struct ReadUpTo {
 pub struct DeletedRoom {
     /// The name that it had.
     pub room: RoomName,
+    /// The number that it had.
+    pub room_id: RoomId,
     /// The user who deleted it.
     pub by: UserName,
     /// The users who belonged to it.

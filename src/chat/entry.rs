@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::{authority::Authority, command::Command, entities::origin::Origin};
 use crate::protocol::{
+    RoomId,
     binary::{self, DecodeError},
     name::UserName,
     rules::{KnownRules, RulesError, RulesVersion},
@@ -29,6 +30,9 @@ pub struct Proposal {
     /// The client's Lamport clock.
     pub lamport_timestamp: u64,
     pub command: Command,
+    /// The number of the room that the client means, if it gave that: whatever the room is called when the
+    /// command is applied, the name in the command does not count.
+    pub room: Option<RoomId>,
 }
 
 /// One entry of the replicated log.
@@ -113,6 +117,7 @@ mod tests {
             authority: Authority::Guest,
             lamport_timestamp: 5,
             command: Nothing.into(),
+            room: Some(RoomId(300)),
         };
         let whole = Entry { origin, created_at_ms: 1_763_677_200_000, proposal: proposal.clone() };
         assert_eq!(encode_entry(origin, 1_763_677_200_000, &proposal.encode()), whole.encode());

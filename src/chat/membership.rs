@@ -31,7 +31,7 @@ impl State {
         let user = self.user_mut(creator);
         user.rooms_created += 1;
         effects.rows.push(rows::user(creator, user));
-        let id = RoomId(effects.index);
+        let id = RoomId::new(effects.index, effects.created_at_ms);
         let room = Room::new(name.clone(), private, creator);
         effects.rows.push(rows::room(id, &room));
         self.room_ids.insert(name.key(), id);

@@ -242,6 +242,15 @@ impl State {
         Some((id, self.room_by_id(id)?))
     }
 
+    /// The room that a client means: that of the number, if it gave one, whatever the room is called now;
+    /// else the one that has the name.
+    pub(super) fn room_meant(&self, id: Option<RoomId>, name: &RoomName) -> Option<(RoomId, &Room)> {
+        match id {
+            Some(id) => Some((id, self.room_by_id(id)?)),
+            None => self.room_named(name),
+        }
+    }
+
     /// The room of that number.
     pub fn room_by_id(&self, room: RoomId) -> Option<&Room> {
         self.rooms.get(&room)

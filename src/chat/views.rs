@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    access::no_room,
+    access::{no_room, no_room_meant},
     entities::{
         account::Holder,
         audit,
@@ -43,6 +43,8 @@ pub struct Viewer<'a> {
     pub user: &'a UserKey,
     /// The time, milliseconds since the Unix epoch, by which bans are counted.
     pub now_ms: u64,
+    /// The number of the room that they mean, if they gave it: then the name in the request does not count.
+    pub room: Option<RoomId>,
 }
 
 impl State {
@@ -55,9 +57,11 @@ impl State {
         self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Find)
     }
 
-    /// The room of that name, if the viewer may see it. The refusal is the same for one that does not exist.
+    /// The room that the viewer means, if they may see it. The refusal is the same for one that does not
+    /// exist.
     pub fn visible_room(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<(RoomId, &Room), Refusal> {
-        let (id, room) = self.room_named(name).ok_or_else(|| no_room(name))?;
+        let no_room = || no_room_meant(viewer.room, name);
+        let (id, room) = self.room_meant(viewer.room, name).ok_or_else(no_room)?;
         if self.may_see(viewer, room) {
             return Ok((id, room));
         }
@@ -66,7 +70,7 @@ impl State {
             true => {
                 Err(Refusal::new(Code::Forbidden, format!("{} is banned from {}", viewer.user, room.name)))
             }
-            false => Err(no_room(name)),
+            false => Err(no_room()),
         }
     }
 
@@ -298,23 +302,26 @@ impl State {
         file.and_then(|file| file.info(file_id)).ok_or_else(no_file)
     }
 
-    /// The webhooks of a room, if the viewer may make some.
-    pub fn hooks(&self, viewer: Viewer<'_>, name: &RoomName) -> Result<Vec<answer::Hook>, Refusal> {
+    /// A room's name and its webhooks, if the viewer may make some.
+    pub fn hooks(
+        &self,
+        viewer: Viewer<'_>,
+        name: &RoomName,
+    ) -> Result<(RoomName, Vec<answer::Hook>), Refusal> {
         let (id, room) = self.visible_room(viewer, name)?;
         if !self.access(room, self.user_id(viewer.user), viewer.now_ms).allows(Permission::Hook) {
             let reason = format!("{} has no right to see the webhooks of {}", viewer.user, room.name);
             return Err(Refusal::new(Code::Forbidden, reason));
         }
         let hooks = self.hooks.iter().filter(|(_, hook)| hook.room == id);
-        Ok(hooks
-            .filter_map(|(token, hook)| {
-                Some(answer::Hook {
-                    hook_id: hook_id(token),
-                    username: self.users.get(&hook.user)?.name.clone(),
-                    created_by: self.users.get(&hook.made_by)?.name.clone(),
-                })
+        let hooks = hooks.filter_map(|(token, hook)| {
+            Some(answer::Hook {
+                hook_id: hook_id(token),
+                username: self.users.get(&hook.user)?.name.clone(),
+                created_by: self.users.get(&hook.made_by)?.name.clone(),
             })
-            .collect())
+        });
+        Ok((room.name.clone(), hooks.collect()))
     }
 
     /// The token of the webhook with this id.
@@ -356,6 +363,7 @@ fn summary(
         reading.zip(id).map_or_else(Unread::default, |(reading, id)| room.unread(id, reading.last_read));
     RoomSummary {
         room: room.name.clone(),
+        room_id: Some(room_id),
         private: room.private,
         topic: room.topic.clone(),
         members: room.member_count(),

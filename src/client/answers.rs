@@ -19,11 +19,12 @@ use crate::{
 
 use super::{
     ask::Outcome,
+    io::Output,
     link::Pending,
     outbox::{Message, OutboxChange},
     own::Target,
     rooms::{Arrival, Fit, Phase, arrivals},
-    state::{Asked, ClientState},
+    state::{Asked, ClientState, Phase as StatePhase},
     update::Update,
 };
 
@@ -233,17 +234,23 @@ impl ClientState {
             Push::Presence(PresenceChange { state, username }) => {
                 self.tell(Update::Presence { username, state });
             }
-            Push::Invited(Invited { by, room }) => self.tell(Update::Invitation { room, by, invited: true }),
-            Push::Uninvited(Uninvited { by, room }) => {
+            Push::Invited(Invited { by, room, .. }) => {
+                self.tell(Update::Invitation { room, by, invited: true })
+            }
+            Push::Uninvited(Uninvited { by, room, .. }) => {
                 self.tell(Update::Invitation { room, by, invited: false });
             }
             Push::Read(ReadElsewhere { mentions, room, seq, unread_messages }) => {
                 self.read_elsewhere(&room.key(), seq);
                 self.tell(Update::ReadElsewhere { room, seq, unread: unread_messages, mentions });
             }
-            Push::RoomDeleted(RoomDeleted { by, room }) => {
+            Push::RoomDeleted(RoomDeleted { by, room, room_id }) => {
                 let reason = format!("{by} deleted the room");
-                self.room_refused(&room.key(), Refusal::new(Code::NotFound, reason));
+                let known = self.rooms.get(&room.key()).and_then(|room| room.id);
+                // Another room may have had the name before, or have it now.
+                if known.is_none() || room_id.is_none() || known == room_id {
+                    self.room_refused(&room.key(), Refusal::new(Code::NotFound, reason));
+                }
             }
         }
     }
@@ -288,6 +295,14 @@ impl ClientState {
 /// Rooms and their events.
 impl ClientState {
     fn joined(&mut self, key: &RoomKey, answer: JoinAnswer, events: Vec<Arrival>) {
+        self.rename(key, &answer.room);
+        let key = &answer.room.key();
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if let Some(room_id) = answer.room_id {
+            room.id = Some(room_id);
+            let change = self.outbox.number(&answer.room, room_id);
+            self.outputs.extend(change.map(Output::Persist));
+        }
         let Some(room) = self.rooms.get_mut(key) else { return };
         let JoinAnswer { room: name, created, topic, role, first_seq, last_seq, pins, .. } = answer;
         room.name = name.clone();
@@ -301,6 +316,7 @@ impl ClientState {
         // What the room has forgotten since is gone for good; it is no gap.
         room.cursor = room.cursor.map(|cursor| cursor.max(first_seq.saturating_sub(1)));
         room.phase = Phase::Live;
+        room.named_at = last_seq;
         (room.private, room.password) = (false, None);
         if !resumed && events.is_empty() {
             room.cursor = Some(last_seq);
@@ -333,20 +349,39 @@ impl ClientState {
             Fit::Gap => self.gap(&key),
             Fit::Next => {
                 room.gaps = 0;
-                if let Arrival::Event(event) = &arrival
-                    && let EventKind::Renamed { name, .. } = &event.kind
-                {
-                    self.rooms.rename(&key, name);
-                    self.outbox.rename(&key, name);
-                    self.own.rename(&key, name);
-                    self.rooms_changed = true;
-                }
+                let new_name = match &arrival {
+                    Arrival::Event(event) => match &event.kind {
+                        EventKind::Renamed { name, .. } if seq > room.named_at => Some(name.clone()),
+                        _ => None,
+                    },
+                    Arrival::Unreadable { .. } => None,
+                };
                 self.tell(match arrival {
                     Arrival::Event(event) => Update::Event { event, past },
                     Arrival::Unreadable { room, seq, reason } => Update::Unreadable { room, seq, reason },
                 });
+                if let Some(name) = new_name {
+                    self.rename(&key, &name);
+                }
             }
         }
+    }
+
+    /// The room under `key` is called so from now on, if it was not: told by its event, or by the answer to
+    /// the join if that came while there was no connection.
+    fn rename(&mut self, key: &RoomKey, name: &RoomName) {
+        let Some(renamed) = self.rooms.rename(key, name) else { return };
+        let change = self.outbox.rename(&renamed);
+        self.outputs.extend(change.map(Output::Persist));
+        self.own.rename(&renamed);
+        renamed.move_in(&mut self.unsaid_reads);
+        self.asked.iter_mut().for_each(|asked| asked.ask.rename(&renamed));
+        self.uploads.iter_mut().for_each(|upload| upload.sending.follow(&renamed));
+        if let StatePhase::Linked(link) = &mut self.phase {
+            link.rename(&renamed);
+        }
+        self.rooms_changed = true;
+        self.tell(Update::Renamed(renamed));
     }
 
     /// A message came in a direct conversation that is not open here: it opens by itself, at that message.
@@ -390,9 +425,13 @@ impl ClientState {
 
     fn room_refused(&mut self, key: &RoomKey, refusal: Refusal) {
         let Some(room) = self.rooms.remove(key) else { return };
-        self.tell(Update::RoomRefused { room: room.name, refusal: refusal.clone() });
+        self.tell(Update::RoomRefused { room: room.name.clone(), refusal: refusal.clone() });
         self.fail_uploads_to(key, &refusal);
-        for (message, uncertain) in self.outbox.take(|message| message.room.key() == *key) {
+        let is_for = |message: &Message| {
+            let is_other = message.room_id.is_some() && room.id.is_some() && message.room_id != room.id;
+            message.room.key() == *key && !is_other
+        };
+        for (message, uncertain) in self.outbox.take(is_for) {
             self.dropped(message, refusal.clone(), uncertain);
         }
     }

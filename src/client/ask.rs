@@ -11,7 +11,7 @@ use crate::protocol::{
     request::{Kind, Presence, Request, SetPresence},
 };
 
-use super::own::Target;
+use super::{own::Target, renamed::Renamed};
 
 /// A request, and the message that it is about, whose place may not be known yet. `Debug` shows no secrets.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,19 @@ impl TargetedRequest {
     /// The request in its present form.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    pub(super) fn request_mut(&mut self) -> &mut Request {
+        &mut self.request
+    }
+
+    /// The room that it is about has another name.
+    pub(super) fn rename(&mut self, renamed: &Renamed) {
+        if let Some(room) = self.request.room_mut()
+            && let Some(name) = renamed.of(room)
+        {
+            *room = name.clone();
+        }
     }
 
     pub(super) fn into_request(self) -> Request {

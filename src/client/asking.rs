@@ -3,7 +3,7 @@
 use crate::{
     json,
     protocol::{
-        Code, Refusal, RequestHead, RequestId, RoomKey, RoomName,
+        Code, Refusal, RequestHead, RequestId, RoomId, RoomKey, RoomName,
         checked::{Body, ClientMsgId, Seq, Whole},
         credential::Password,
         limits::HISTORY_MAX,
@@ -25,7 +25,7 @@ use super::{
 };
 
 /// The most bytes that the envelope adds to a line.
-const ENVELOPE_BYTES: usize = 160;
+const ENVELOPE_BYTES: usize = 192;
 
 impl ClientState {
     pub(super) fn command(&mut self, command: Command) {
@@ -67,6 +67,7 @@ impl ClientState {
     }
 
     fn enter(&mut self, name: &RoomName, private: bool, password: Option<Password>) {
+        self.rooms.means(name);
         let history = self.config.history.min(HISTORY_MAX);
         let room = self.rooms.want(name, history);
         if room.cursor.is_none() {
@@ -94,6 +95,7 @@ impl ClientState {
     }
 
     pub(super) fn send(&mut self, mut message: Message) {
+        message.room = self.rooms.present(&message.room);
         let checked = self.settle_target(&message).and_then(|reply_to| {
             message.reply_to = reply_to;
             self.check(&message)
@@ -104,6 +106,8 @@ impl ClientState {
         }
         self.own.add(&message.room, &message.client_msg_id);
         let room = self.rooms.want(&message.room, 0);
+        room.id = room.id.or(message.room_id);
+        message.room_id = message.room_id.or(room.id);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
         self.outputs.push_back(Output::Persist(OutboxChange::Added(message.clone())));
         self.outbox.push(message.clone());
@@ -129,6 +133,9 @@ impl ClientState {
 
     /// Takes on a request: from now on it is fixed which message it is about.
     fn begin(&mut self, tag: u64, mut ask: TargetedRequest) {
+        if let Some(room) = ask.request_mut().room_mut() {
+            *room = self.rooms.present(room);
+        }
         if let Err(refusal) = self.check_ask(&ask) {
             return self.tell_outcome(tag, ask, Outcome::Refused(refusal));
         }
@@ -145,7 +152,8 @@ impl ClientState {
             }
         }
         self.away = ask.away().unwrap_or(self.away);
-        self.asked.push_back(Asked { tag, ask, sent: false });
+        let room = self.number_of(ask.request());
+        self.asked.push_back(Asked { tag, ask, room, sent: false });
     }
 
     fn check_ask(&self, ask: &TargetedRequest) -> Result<(), Refusal> {
@@ -259,18 +267,18 @@ impl ClientState {
         while let Some((message, before)) = self.outbox.next_to_send() {
             let Some(room) = self.rooms.get(&message.room.key()) else {
                 // The room was refused while this message was on its way on a connection that is lost.
-                let name = message.room.clone();
-                self.rooms.want(&name, 0);
+                let (name, id) = (message.room.clone(), message.room_id);
+                self.rooms.want(&name, 0).id = id;
                 return self.ask_for_rooms();
             };
             if room.phase != rooms::Phase::Live || !self.may_ask() {
                 return;
             }
-            let chat = chat(message, before);
+            let (chat, room) = (chat(message, before), message.room_id);
             let request_id = self.next_request_id;
             self.outbox.sent(request_id);
             match chat {
-                Ok(chat) => drop(self.ask(chat, Pending::Chat)),
+                Ok(chat) => drop(self.ask_in(room, chat.into(), Pending::Chat)),
                 // Kept by an earlier version, which checked less.
                 Err(refusal) => {
                     self.next_request_id += 1;
@@ -285,9 +293,9 @@ impl ClientState {
     fn ask_requests(&mut self) {
         let (mut at, mut writes_wait) = (0, false);
         while self.may_ask()
-            && let Some(Asked { tag, ask, sent }) = self.asked.get(at)
+            && let Some(Asked { tag, ask, room: number, sent }) = self.asked.get(at)
         {
-            let (tag, is_write) = (*tag, ask.is_write());
+            let (tag, number, is_write) = (*tag, *number, ask.is_write());
             if ask.is_last() && (at > 0 || !self.outbox.is_empty()) {
                 return;
             }
@@ -321,7 +329,8 @@ impl ClientState {
             let asked = &mut self.asked[at];
             asked.sent = true;
             let (request, takes_long) = (asked.ask.request().clone(), asked.ask.takes_long());
-            let request_id = self.ask(request, Pending::Ask(tag));
+            let number = number.or_else(|| self.number_of(&request));
+            let request_id = self.ask_in(number, request, Pending::Ask(tag));
             if let (true, Phase::Linked(link)) = (takes_long, &mut self.phase) {
                 link.takes_long(request_id);
             }
@@ -352,24 +361,35 @@ impl ClientState {
     /// Writes a request that has no answer, if there is a connection.
     fn say_aside(&mut self, request: &Request) {
         if self.is_online() {
-            let line = json::write_request(&RequestHead::default(), request);
-            self.outputs.push_back(Output::Write(line));
+            let head = RequestHead { room_id: self.number_of(request), ..RequestHead::default() };
+            self.outputs.push_back(Output::Write(json::write_request(&head, request)));
         }
+    }
+
+    /// The number of the room that the request names, if it is known.
+    pub(super) fn number_of(&self, request: &Request) -> Option<RoomId> {
+        self.rooms.get(&request.named_room()?.key())?.id
     }
 
     /// Writes a request, and gives its number.
     pub(super) fn ask(&mut self, request: impl Into<Request>, pending: Pending) -> i64 {
+        let request = request.into();
+        self.ask_in(self.number_of(&request), request, pending)
+    }
+
+    /// Writes a request about the room of this number.
+    pub(super) fn ask_in(&mut self, room_id: Option<RoomId>, request: Request, pending: Pending) -> i64 {
         let request_id = self.next_request_id;
         let Phase::Linked(link) = &mut self.phase else { return request_id };
         self.next_request_id += 1;
         self.lamport_timestamp += 1;
         link.asked(request_id, pending, self.now_ms);
-        let request = request.into();
         let head = RequestHead {
             msg_type: request.msg_type().into(),
             sender_id: Some(self.config.user.to_string()),
             lamport_timestamp: self.lamport_timestamp,
             request_id: Some(RequestId::Number(request_id)),
+            room_id,
         };
         self.outputs.push_back(Output::Write(json::write_request(&head, &request)));
         request_id

@@ -207,6 +207,7 @@ impl Client {
         let message = Message {
             client_msg_id: client_msg_id.clone(),
             room: room.clone(),
+            room_id: None,
             body: body.to_owned(),
             reply_to,
             file_id: None,

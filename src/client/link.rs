@@ -8,6 +8,7 @@ use super::{
     directory::Address,
     limits::{ANSWER_MS, IDLE_SILENCE_MS, SILENCE_MS},
     login::Step,
+    renamed::Renamed,
 };
 
 /// The purpose of a request on its way.
@@ -89,6 +90,17 @@ impl Link {
             self.pinged_ms = Some(now_ms);
         }
         self.pending.insert(request_id, (pending, now_ms));
+    }
+
+    /// A room has another name: what is asked of it is asked under that.
+    pub fn rename(&mut self, renamed: &Renamed) {
+        for (pending, _) in self.pending.values_mut() {
+            if let Pending::Join(key) | Pending::Leave(key) = pending
+                && let Some(now) = renamed.of_key(key)
+            {
+                *key = now;
+            }
+        }
     }
 
     /// Takes the request `request_id`, which is answered, off the list.

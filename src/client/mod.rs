@@ -20,6 +20,7 @@ pub mod login;
 pub mod outbox;
 pub mod outbox_file;
 pub mod own;
+pub mod renamed;
 pub mod rooms;
 pub mod screen;
 mod search;

@@ -23,11 +23,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{RoomKey, RoomName, file::FileId};
+use crate::protocol::{RoomId, RoomName, file::FileId};
 
 use super::{
     limits::{OUTBOX_MAX, WINDOW_MAX},
     own::Target,
+    renamed::Renamed,
 };
 
 /// A message as the user gave it, with the id that all its sendings have. The outbox file stores its JSON
@@ -37,6 +38,9 @@ pub struct Message {
     /// Together with the user's name it names this message for ever.
     pub client_msg_id: String,
     pub room: RoomName,
+    /// The number of the room, once that is known: the message goes there, whatever the room is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
     pub body: String,
     /// The message it answers. One of the user's own that is still in the outbox is named by its id, and goes
     /// first.
@@ -63,9 +67,27 @@ pub enum OutboxChange {
     /// The cluster's data is in this life from now on. A reply to a place of another life becomes a plain
     /// message.
     Epoch(u64),
+    /// A room has another name: its messages go there.
+    Renamed(Renamed),
+    /// The messages for the room of this name, whose number was not known, are for this one.
+    Numbered { room: RoomName, room_id: RoomId },
 }
 
 impl Message {
+    /// Its room may have another name.
+    pub fn follow(&mut self, renamed: &Renamed) {
+        if let Some(name) = renamed.of(&self.room) {
+            self.room = name.clone();
+        }
+    }
+
+    /// The room called `room` has this number.
+    pub fn number(&mut self, room: &RoomName, room_id: RoomId) {
+        if self.room.key() == room.key() {
+            self.room_id.get_or_insert(room_id);
+        }
+    }
+
     /// Whether it answers the own message `client_msg_id`, whose place it does not know.
     pub fn answers(&self, client_msg_id: &str) -> bool {
         matches!(&self.reply_to, Some(Target::Own(id)) if id == client_msg_id)
@@ -215,11 +237,20 @@ impl Outbox {
     }
 
     /// A room has another name: its messages go there. Servers recognise those that were committed under the
-    /// old name; another room may have that by now.
-    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.message.room.key() == *key) {
-            entry.message.room = name.clone();
-        }
+    /// old name; another room may have that by now. Gives what changes in the durable copy.
+    pub fn rename(&mut self, renamed: &Renamed) -> Option<OutboxChange> {
+        let concerned = self.messages().any(|message| renamed.of(&message.room).is_some());
+        self.entries.iter_mut().for_each(|entry| entry.message.follow(renamed));
+        concerned.then(|| OutboxChange::Renamed(renamed.clone()))
+    }
+
+    /// The room called `room` has this number: its messages go there, whatever it is called. Gives what
+    /// changes in the durable copy.
+    pub fn number(&mut self, room: &RoomName, room_id: RoomId) -> Option<OutboxChange> {
+        let is_new = |message: &Message| message.room.key() == room.key() && message.room_id.is_none();
+        let concerned = self.messages().any(is_new);
+        self.entries.iter_mut().for_each(|entry| entry.message.number(room, room_id));
+        concerned.then(|| OutboxChange::Numbered { room: room.clone(), room_id })
     }
 
     /// The places that replies name are no longer valid.
@@ -253,6 +284,7 @@ mod tests {
         let message = |_| Message {
             client_msg_id: ids.next_id(),
             room: RoomName::new("lobby").unwrap(),
+            room_id: None,
             body: "x".into(),
             reply_to: None,
             file_id: None,

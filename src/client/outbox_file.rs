@@ -271,6 +271,12 @@ impl Kept {
                     }
                 }
             }
+            OutboxChange::Renamed(renamed) => {
+                messages.iter_mut().for_each(|message| message.follow(&renamed));
+            }
+            OutboxChange::Numbered { room, room_id } => {
+                messages.iter_mut().for_each(|message| message.number(&room, room_id));
+            }
             OutboxChange::Epoch(new) => {
                 let before = std::mem::replace(epoch, new);
                 if before != 0 && before != new {
@@ -309,7 +315,10 @@ pub(in crate::client) fn open_private(options: &mut OpenOptions, path: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::RoomName;
+    use crate::{
+        client::renamed::Renamed,
+        protocol::{RoomId, RoomName},
+    };
 
     fn user() -> UserName {
         UserName::new("Alice").unwrap()
@@ -319,6 +328,7 @@ mod tests {
         OutboxChange::Added(Message {
             client_msg_id: id.into(),
             room: RoomName::new("lobby").unwrap(),
+            room_id: None,
             body: "line\nbreak".into(),
             reply_to: None,
             file_id: None,
@@ -355,6 +365,23 @@ mod tests {
         drop(outbox);
         let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
         assert_eq!(outbox.messages().next().unwrap().reply_to, Some(Target::Seq(7)));
+    }
+
+    #[test]
+    fn messages_follow_their_room_to_its_new_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lobby, hall) = (RoomName::new("lobby").unwrap(), RoomName::new("hall").unwrap());
+        let mut outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        let renamed = |from: &RoomName, to: &RoomName| {
+            OutboxChange::Renamed(Renamed { from: from.clone(), to: to.clone(), swaps: false })
+        };
+        let numbered = |room_id| OutboxChange::Numbered { room: lobby.clone(), room_id: RoomId(room_id) };
+        outbox.append(&[added("1"), numbered(7), renamed(&lobby, &hall), added("2"), numbered(8)]).unwrap();
+        drop(outbox);
+        let outbox = OutboxFile::open(folder.path(), &user()).unwrap();
+        let kept: Vec<_> =
+            outbox.messages().map(|message| (message.room.as_str(), message.room_id)).collect();
+        assert_eq!(kept, [("hall", Some(RoomId(7))), ("lobby", Some(RoomId(8)))]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{RoomKey, RoomName};
 
+use super::renamed::Renamed;
+
 /// Acknowledged messages of a room that are remembered. Full: the oldest is forgotten.
 const PLACED_MAX: usize = 100;
 
@@ -82,10 +84,8 @@ impl OwnMessages {
     }
 
     /// A room has another name.
-    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
-        if let Some(messages) = self.0.remove(key) {
-            self.0.insert(name.key(), messages);
-        }
+    pub fn rename(&mut self, renamed: &Renamed) {
+        renamed.move_in(&mut self.0);
     }
 
     /// The places that messages got are no longer valid.

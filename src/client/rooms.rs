@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::protocol::{Event, JoinAnswer, RoomKey, RoomName, credential::Password, object::Text};
+use crate::protocol::{Event, JoinAnswer, RoomId, RoomKey, RoomName, credential::Password, object::Text};
+
+use super::renamed::Renamed;
 
 /// The state of a room on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Phase {
 pub struct Room {
     /// The name, in the case it was created with once a server has told.
     pub name: RoomName,
+    /// Its number, once a server has told: then servers go by that and not by the name.
+    pub id: Option<RoomId>,
     /// Whether the user wants to be in it; else it is left once its messages are acknowledged.
     pub wanted: bool,
     /// Its state on this connection.
@@ -42,6 +46,8 @@ pub struct Room {
     pub password: Option<Password>,
     /// The last event that the servers were told to be read.
     pub read: u64,
+    /// The newest event when a server told the name: what renamed the room before is in that already.
+    pub named_at: u64,
 }
 
 /// How an event fits behind those that were shown.
@@ -69,13 +75,19 @@ impl Room {
 }
 
 #[derive(Debug, Default)]
-pub struct Rooms(BTreeMap<RoomKey, Room>);
+pub struct Rooms {
+    rooms: BTreeMap<RoomKey, Room>,
+    /// Names that rooms had, with those that they got. What the user says under an old name, not knowing of
+    /// the new one yet, is for that room.
+    former: BTreeMap<RoomKey, RoomKey>,
+}
 
 impl Rooms {
     /// The room `name`, which the user wants to be in from now on.
     pub fn want(&mut self, name: &RoomName, history: usize) -> &mut Room {
-        let room = self.0.entry(name.key()).or_insert_with(|| Room {
+        let room = self.rooms.entry(name.key()).or_insert_with(|| Room {
             name: name.clone(),
+            id: None,
             wanted: true,
             phase: Phase::Absent,
             cursor: None,
@@ -84,6 +96,7 @@ impl Rooms {
             private: false,
             password: None,
             read: 0,
+            named_at: 0,
         });
         room.wanted = true;
         room
@@ -91,41 +104,77 @@ impl Rooms {
 
     /// The room under `key`.
     pub fn get(&self, key: &RoomKey) -> Option<&Room> {
-        self.0.get(key)
+        self.rooms.get(key)
     }
 
     /// The room under `key`, to be changed.
     pub fn get_mut(&mut self, key: &RoomKey) -> Option<&mut Room> {
-        self.0.get_mut(key)
+        self.rooms.get_mut(key)
     }
 
-    /// The room under `key` has another name from now on. Nothing changes if it has it already: history shows
-    /// the event of a renaming under the name that came of it.
-    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) {
-        if let Some(room) = self.0.remove(key) {
-            self.0.insert(name.key(), Room { name: name.clone(), ..room });
+    /// The room under `key` has another name from now on. `None` if it has it already: history shows the
+    /// event of a renaming under the name that came of it.
+    pub fn rename(&mut self, key: &RoomKey, name: &RoomName) -> Option<Renamed> {
+        let room = self.rooms.get(key).filter(|room| room.name != *name)?;
+        let other = self.rooms.get(&name.key()).filter(|_| *key != name.key());
+        // One without a number was asked for by this name, and so is this room.
+        let swaps = other.is_some_and(|other| other.id.is_some() && other.id != room.id);
+        let wanted = room.wanted || (!swaps && other.is_some_and(|other| other.wanted));
+        let renamed = Renamed { from: room.name.clone(), to: name.clone(), swaps };
+        renamed.move_in(&mut self.rooms);
+        if let Some(room) = self.rooms.get_mut(&name.key()) {
+            (room.name, room.wanted) = (name.clone(), wanted);
         }
+        if let Some(other) = self.rooms.get_mut(key).filter(|_| swaps) {
+            other.name = renamed.from.clone();
+        }
+        self.former.remove(&name.key());
+        if !swaps && *key != name.key() {
+            self.former.insert(key.clone(), name.key());
+        }
+        Some(renamed)
+    }
+
+    /// The name of the room that the user knows as `name`, who may not have been told of a new one yet.
+    pub fn present(&self, name: &RoomName) -> RoomName {
+        let mut key = name.key();
+        // Names may go round in a circle.
+        for _ in 0..=self.former.len() {
+            match self.rooms.get(&key) {
+                Some(room) => return room.name.clone(),
+                None => match self.former.get(&key) {
+                    Some(later) => key = later.clone(),
+                    None => break,
+                },
+            }
+        }
+        name.clone()
+    }
+
+    /// The user means the room that is called so now.
+    pub fn means(&mut self, name: &RoomName) {
+        self.former.remove(&name.key());
     }
 
     pub fn remove(&mut self, key: &RoomKey) -> Option<Room> {
-        self.0.remove(key)
+        self.rooms.remove(key)
     }
 
     /// All rooms, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&RoomKey, &Room)> {
-        self.0.iter()
+        self.rooms.iter()
     }
 
     /// Known places are no longer valid: every room is joined anew, from its newest events on.
     pub fn begin_afresh(&mut self) {
-        for room in self.0.values_mut() {
+        for room in self.rooms.values_mut() {
             (room.phase, room.cursor, room.gaps, room.read) = (Phase::Absent, None, 0, 0);
         }
     }
 
     /// The connection is gone: every room has to be joined again.
     pub fn connection_lost(&mut self) {
-        for room in self.0.values_mut() {
+        for room in self.rooms.values_mut() {
             room.phase = Phase::Absent;
         }
     }

@@ -42,7 +42,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::protocol::{Limits, Refusal, RoomKey, UserName};
+use crate::protocol::{Limits, Refusal, RoomId, RoomKey, UserName};
 
 use super::{
     ask::{Outcome, Reply, TargetedRequest},
@@ -117,6 +117,8 @@ pub(super) struct Down {
 pub(super) struct Asked {
     pub tag: u64,
     pub ask: TargetedRequest,
+    /// The number of the room that it is about, if that was known when it was asked.
+    pub room: Option<RoomId>,
     /// On its way on this connection.
     pub sent: bool,
 }
@@ -175,7 +177,8 @@ impl ClientState {
         let mut own = OwnMessages::default();
         let access = Access::new(config.login.clone());
         for message in &restored {
-            rooms.want(&message.room, 0);
+            let room = rooms.want(&message.room, 0);
+            room.id = room.id.or(message.room_id);
             own.add(&message.room, &message.client_msg_id);
         }
         let mut state = ClientState {

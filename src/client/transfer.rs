@@ -19,6 +19,8 @@ use crate::protocol::{
     request::{Destination, FileBegin, FileChunk, FileEnd, FileRead, Request},
 };
 
+use super::renamed::Renamed;
+
 /// Pieces that may be on their way at once.
 pub const WINDOW: usize = 4;
 /// Times that an upload is begun anew because the servers have given it up.
@@ -59,6 +61,13 @@ pub struct Sending {
 }
 
 impl Sending {
+    /// Its room may have another name.
+    pub(super) fn follow(&mut self, renamed: &Renamed) {
+        if let Some(name) = renamed.of(&self.room) {
+            self.room = name.clone();
+        }
+    }
+
     fn begin(&self) -> FileBegin {
         FileBegin {
             to: Destination::Room(self.room.clone()),

@@ -18,10 +18,11 @@ use super::{
 };
 
 impl ClientState {
-    pub(super) fn begin_upload(&mut self, tag: u64, sending: Sending) {
+    pub(super) fn begin_upload(&mut self, tag: u64, mut sending: Sending) {
         if self.too_many_transfers(tag) {
             return;
         }
+        sending.room = self.rooms.present(&sending.room);
         let room = self.rooms.want(&sending.room, 0);
         self.rooms_changed |= room.phase != rooms::Phase::Live;
         self.own.add(&sending.room, &sending.client_msg_id);
@@ -99,7 +100,7 @@ impl ClientState {
                 let Sending { room, body, client_msg_id, .. } = self.uploads.remove(at).sending;
                 let file_id = Some(file.file_id);
                 self.tell(Update::Uploaded { tag, file });
-                self.send(Message { client_msg_id, room, body, reply_to: None, file_id });
+                self.send(Message { client_msg_id, room, room_id: None, body, reply_to: None, file_id });
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use crate::protocol::{Event, FileInfo, Refusal, RoomName, ServerList, UserName, answer::PresenceState};
 
-use super::{ask::Reply, directory::Address, outbox::Message};
+use super::{ask::Reply, directory::Address, outbox::Message, renamed::Renamed};
 
 /// Something the user is told. The events of a room come in the order of their `seq`, each once.
 #[derive(Debug, Clone)]
@@ -55,6 +55,9 @@ pub enum Update {
     Left {
         room: RoomName,
     },
+    /// A room has another name from now on, and all that the user is told later is told under that. The event
+    /// of the renaming, which may never be shown if it was long ago, changes nothing more.
+    Renamed(Renamed),
     /// A room could not be joined or left.
     RoomRefused {
         room: RoomName,

@@ -13,8 +13,9 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::protocol::{
+    RoomId,
     envelope::{BadRequest, RequestHead, RequestId},
-    limits::{LAMPORT_END, Limits, NESTING_MAX, REQUEST_ID_BYTES},
+    limits::{LAMPORT_END, Limits, NESTING_MAX, REQUEST_ID_BYTES, ROOM_ID_END},
     object::{Sound, Text},
     refusal::{Code, Refusal},
     request::Request,
@@ -26,7 +27,12 @@ use crate::protocol::{
 pub fn read_request(line: &[u8], limits: &Limits) -> (RequestHead, Result<Request, BadRequest>) {
     let mut head = RequestHead::default();
     let request = match read_envelope(line, &mut head) {
-        Ok(data) => read_fields(&head.msg_type, data, limits).map_err(BadRequest::Fields),
+        Ok(data) => read_fields(&head.msg_type, data, limits)
+            .and_then(|request| {
+                head.room_id = read_room_id(&request, data)?;
+                Ok(request)
+            })
+            .map_err(BadRequest::Fields),
         Err(refusal) => Err(BadRequest::Envelope(refusal)),
     };
     if let Ok(request) = &request
@@ -139,6 +145,23 @@ fn read_fields(msg_type: &str, data: &RawValue, limits: &Limits) -> Result<Reque
     Ok(request)
 }
 
+/// The number of the room that is meant, if the request names a room by which it may stand.
+fn read_room_id(request: &Request, data: &RawValue) -> Result<Option<RoomId>, Refusal> {
+    let mut room_id = None;
+    if request.named_room().is_some() {
+        // An object, as the envelope says.
+        let _ = Text(data).each_field(|name, value| {
+            if name == "room_id" {
+                room_id = Some(value).filter(|value| value.get() != "null");
+            }
+        });
+    }
+    let Some(room_id) = room_id else { return Ok(None) };
+    let number = serde_json::from_str(room_id.get()).ok().filter(|number| *number < ROOM_ID_END);
+    let wrong = || Refusal::bad_request("room_id must be an unsigned integer below 2^53");
+    Ok(Some(RoomId(number.ok_or_else(wrong)?)))
+}
+
 /// The line of a request, with its line end. Absent fields are left out. The `msg_type` is the request's own;
 /// that of `head` does not count.
 pub fn write_request(head: &RequestHead, request: &Request) -> Vec<u8> {
@@ -156,6 +179,9 @@ pub fn write_request(head: &RequestHead, request: &Request) -> Vec<u8> {
     // Only a ping keeps null fields: it is to get the same back.
     if let (Value::Object(fields), false) = (&mut data, matches!(request, Request::Ping(_))) {
         fields.retain(|_, value| !value.is_null());
+    }
+    if let (Value::Object(fields), Some(room_id), Some(_)) = (&mut data, head.room_id, request.named_room()) {
+        fields.insert("room_id".into(), room_id.0.into());
     }
     let line = Line {
         msg_type: request.msg_type(),
@@ -255,6 +281,8 @@ mod tests {
             ("chat", r#"{"room":"a","body":"x","client_msg_id":""}"#, "client_msg_id"),
             ("chat", r#"{"room":"a","body":"x","client_msg_id":7}"#, "client_msg_id"),
             ("chat", r#"{"room":"a","body":"x","follows":""}"#, "follows"),
+            ("chat", r#"{"room":"a","body":"x","room_id":9007199254740992}"#, "room_id"),
+            ("history", r#"{"room":"a","room_id":"7"}"#, "room_id"),
             ("history", r#"{"room":"a","limit":0}"#, "limit"),
             ("history", r#"{"room":"a","before":1,"after":2}"#, "before"),
             ("history", r#"{"room":"a","since":-1}"#, "since"),

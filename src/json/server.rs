@@ -120,7 +120,7 @@ pub struct Unreadable {
 pub fn read_server_line(line: &[u8]) -> Result<ServerLine, Unreadable> {
     let mut head = RequestHead::default();
     let read = read_envelope(line, &mut head);
-    let RequestHead { msg_type, sender_id, lamport_timestamp, request_id } = head;
+    let RequestHead { msg_type, sender_id, lamport_timestamp, request_id, .. } = head;
     let mut to = AnswerTo { msg_type: "".into(), request_id };
     let unreadable = |to: &AnswerTo, reason: String, data: Option<&RawValue>| Unreadable {
         reason,

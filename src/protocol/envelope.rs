@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, room_id::RoomId};
 
 /// The client's own id for a request, echoed in its answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,9 +26,26 @@ pub struct RequestHead {
     pub lamport_timestamp: u64,
     /// Echoed in the answer.
     pub request_id: Option<RequestId>,
+    /// The number of the room that the request is about, if the client knows it: then the name does not
+    /// count. It stands beside the name, among the fields of the request.
+    pub room_id: Option<RoomId>,
+}
+
+/// What a client says beside a request, and what counts when the request is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claims {
+    /// The client's Lamport clock.
+    pub lamport_timestamp: u64,
+    /// The number of the room that it means.
+    pub room: Option<RoomId>,
 }
 
 impl RequestHead {
+    /// What counts when the request is judged.
+    pub fn claims(&self) -> Claims {
+        Claims { lamport_timestamp: self.lamport_timestamp, room: self.room_id }
+    }
+
     /// The part of this that the answer repeats.
     pub fn answer_to(&self) -> AnswerTo {
         AnswerTo { msg_type: self.msg_type.clone(), request_id: self.request_id.clone() }

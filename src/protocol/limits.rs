@@ -112,6 +112,8 @@ pub const NAME_BYTES: usize = 32;
 pub const LAMPORT_AHEAD_MAX: u64 = 1 << 32;
 /// The first Lamport timestamp that is refused whatever the clock says: JSON numbers are exact below it.
 pub const LAMPORT_END: u64 = 1 << 53;
+/// A room's number is below this, so that JavaScript can hold it.
+pub const ROOM_ID_END: u64 = 1 << 53;
 /// Events in an answer if the request names no number.
 pub const HISTORY_DEFAULT: usize = 50;
 /// Most events in one answer.

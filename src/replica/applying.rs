@@ -79,7 +79,7 @@ impl<S: Storage> Replica<S> {
     fn apply_command(&mut self, now: Now, index: u64, entry: &Entry) -> Result<(), StorageError> {
         let command = &entry.proposal.command;
         let read = |room, seq| self.unsaved.event(self.node.consensus.storage(), room, seq);
-        let evidence = evidence(&self.state, command, &read)?;
+        let evidence = evidence(&self.state, &entry.proposal, &read)?;
         let Outcome { origin, outcome, mut effects } = self.state.apply(index, entry, &evidence);
         let counted = self.counts.applied(outcome.as_ref());
         self.passages.keep(origin, Step::Applied { index, outcome: counted });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::{Command, Evidence, State},
+    chat::{Evidence, Proposal, State},
     disk::{EventRow, RoomId, StorageError},
     protocol::Event,
 };
@@ -11,10 +11,10 @@ use crate::{
 /// Reads one event as it is now, if it is there.
 pub type ReadEvent<'a> = &'a dyn Fn(RoomId, u64) -> Result<Option<EventRow>, StorageError>;
 
-/// The events that a command needs to be decided.
-pub fn evidence(state: &State, command: &Command, read: ReadEvent<'_>) -> Result<Evidence, StorageError> {
+/// The events that a proposal needs to be decided.
+pub fn evidence(state: &State, proposal: &Proposal, read: ReadEvent<'_>) -> Result<Evidence, StorageError> {
     let mut evidence = Evidence::default();
-    let Some((room, seq)) = state.target_of(command) else { return Ok(evidence) };
+    let Some((room, seq)) = state.target_of(proposal) else { return Ok(evidence) };
     if state.room_by_id(room).is_none_or(|room| seq < room.first_seq()) {
         return Ok(evidence);
     }

@@ -132,6 +132,7 @@ fn nothing() -> Proposal {
         authority: Authority::Cluster,
         lamport_timestamp: 0,
         command: Nothing.into(),
+        room: None,
     }
 }
 

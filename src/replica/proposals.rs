@@ -300,6 +300,7 @@ mod tests {
                 user: UserName::new("alice").unwrap(),
                 authority: Authority::Guest,
                 lamport_timestamp: number,
+                room: None,
                 command: Leave { room: RoomName::new("lobby").unwrap() }.into(),
             };
             proposals.push(0, ConnId(1), &proposal);
@@ -328,6 +329,7 @@ mod tests {
             user: UserName::new("alice").unwrap(),
             authority: Authority::Guest,
             lamport_timestamp: 0,
+            room: None,
             command: Edit {
                 room: RoomName::new("lobby").unwrap(),
                 seq: 1,
@@ -355,6 +357,7 @@ mod tests {
             user: UserName::new("alice").unwrap(),
             authority: Authority::Guest,
             lamport_timestamp: 0,
+            room: None,
             command: large.into(),
         };
         for _ in 0..100 {
@@ -398,6 +401,7 @@ mod tests {
             user: UserName::new("bob").unwrap(),
             authority: Authority::Guest,
             lamport_timestamp: 0,
+            room: None,
             command: Leave { room: RoomName::new("lobby").unwrap() }.into(),
         };
         proposals.push(0, ConnId(2), &late);
@@ -420,6 +424,7 @@ mod tests {
             user: UserName::new("alice").unwrap(),
             authority: Authority::Guest,
             lamport_timestamp: 0,
+            room: None,
             command: Leave { room: RoomName::new(room).unwrap() }.into(),
         };
         proposals.push(1, ConnId(2), &leave("other"));

@@ -29,7 +29,7 @@ pub fn replay<S: Storage>(
             StorageError::Failed(format!("entry {} cannot be applied: {error}", entry.index))
         })?;
         let read = |room, seq| unsaved.event(storage, room, seq);
-        let evidence = evidence(state, &decoded.proposal.command, &read)?;
+        let evidence = evidence(state, &decoded.proposal, &read)?;
         let mut effects = state.apply(entry.index, &decoded, &evidence).effects;
         unsaved.add(&mut effects);
         unsaved.add_events(effects.events.iter().map(Published::row));

@@ -106,7 +106,8 @@ impl Retention {
         };
         if let Some(command) = next {
             let user = UserName::new("cluster").expect("a well-formed name");
-            let proposal = Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command };
+            let proposal =
+                Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command, room: None };
             self.proposed = proposals.push_own(now.mono_ms, &proposal);
         }
         Ok(())

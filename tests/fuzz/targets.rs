@@ -291,6 +291,7 @@ fn one_join() -> (Vec<u8>, Vec<Stored>) {
             user: UserName::new("alice").expect("a name"),
             authority: Authority::Guest,
             lamport_timestamp: 0,
+            room: None,
             command: Join::new(RoomName::new("lobby").expect("a name")).into(),
         },
     };

@@ -284,7 +284,7 @@ fn entry(authority: Authority, command: impl Into<Command>) -> Entry {
     Entry {
         origin: Origin { node_id: NodeId(0x0123_4567_89ab_cdef), boot: 300, seq: 70_000 },
         created_at_ms: 1_763_677_200_123,
-        proposal: Proposal { user: user("Alice"), authority, lamport_timestamp: 300, command },
+        proposal: Proposal { user: user("Alice"), authority, lamport_timestamp: 300, command, room: None },
     }
 }
 

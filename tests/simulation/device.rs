@@ -189,6 +189,12 @@ impl Device {
                 Output::Persist(OutboxChange::Removed { client_msg_id, .. }) => {
                     self.outbox.retain(|message| message.client_msg_id != client_msg_id);
                 }
+                Output::Persist(OutboxChange::Renamed(renamed)) => {
+                    self.outbox.iter_mut().for_each(|message| message.follow(&renamed));
+                }
+                Output::Persist(OutboxChange::Numbered { room, room_id }) => {
+                    self.outbox.iter_mut().for_each(|message| message.number(&room, room_id));
+                }
                 Output::Tell(Update::Refused { message, .. }) => {
                     wants.push(Want::GivenUp(message.client_msg_id));
                 }
@@ -236,7 +242,8 @@ impl Device {
         let padding = if self.random.chance(0.02) { self.random.between(100, 12_000) } else { 0 };
         let body = format!("{} says {} {}", self.user, self.said, "x".repeat(padding as usize));
         let reply_to = self.random.chance(0.05).then_some(Target::Seq(1));
-        Command::Send(Message { client_msg_id: self.ids.next_id(), room, body, reply_to, file_id: None })
+        let client_msg_id = self.ids.next_id();
+        Command::Send(Message { client_msg_id, room, room_id: None, body, reply_to, file_id: None })
     }
 
     fn ask(&mut self, now: Micros, ask: impl Into<TargetedRequest>) -> Vec<Want> {

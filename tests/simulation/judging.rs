@@ -48,7 +48,7 @@ impl Replay {
     }
 
     fn evidence(&self, entry: &Entry) -> Evidence {
-        let Some((room, seq)) = self.state.target_of(&entry.proposal.command) else {
+        let Some((room, seq)) = self.state.target_of(&entry.proposal) else {
             return Evidence::default();
         };
         let mut evidence = Evidence { target: self.events.get(&(room, seq)).cloned(), last_edit: None };

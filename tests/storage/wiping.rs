@@ -182,7 +182,7 @@ impl Server {
         let entry = Entry {
             origin: Origin { node_id: NodeId(5), boot: 1, seq: self.index },
             created_at_ms: self.index,
-            proposal: Proposal { user, authority, lamport_timestamp: 0, command: command.into() },
+            proposal: Proposal { user, authority, lamport_timestamp: 0, command: command.into(), room: None },
         };
         let applied = self.state.apply(self.index, &entry, &Evidence::default());
         applied.outcome.expect("it is no repeat").expect("it is allowed");

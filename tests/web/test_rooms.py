@@ -300,3 +300,34 @@ def test_a_room_that_is_open_goes_on_under_its_new_name_and_ends_when_it_is_dele
     assert "afterwards" not in names, names
     owner.close()
     other.close()
+
+
+def test_a_room_that_was_renamed_while_one_was_away_gets_what_waits_for_it(cluster, people):
+    owner = Line(cluster, 0, "rita")
+    owner.ask("create_join", room="before")
+    ruth = people("ruth").enter(cluster.url(1)).join("before")
+    ruth.say("here")
+    expect(ruth.message("here")).to_have_attribute("data-seq", PLACE)
+    owner.close()
+    cluster.kill_all()
+    ruth.say("this waits")
+    expect(ruth.message("this waits")).to_contain_text("pending")
+    ruth.page.get_by_role("textbox", name="Message").fill("half a sentence")
+    ruth.page.close()
+    cluster.start_all()
+    # The room gets another name, and another room gets its name.
+    owner = Line(cluster, 0, "rita")
+    owner.ask("rename_room", room="before", name="afterwards")
+    other = Line(cluster, 0, "rolf")
+    other.ask("create_join", room="before")
+    ruth.page = ruth.tab()
+    ruth.page.goto(cluster.url(1))
+    expect(ruth.page.get_by_role("heading", name="afterwards")).to_be_visible()
+    expect(ruth.message("this waits")).to_have_attribute("data-seq", PLACE)
+    expect(ruth.page.get_by_role("textbox", name="Message")).to_have_value("half a sentence")
+    expect(ruth.page.get_by_role("link", name="before")).to_have_count(0)
+    assert [event["kind"] for event in other.ask("history", room="before")["events"]] == ["joined"]
+    bodies = [event.get("body") for event in owner.ask("history", room="afterwards")["events"]]
+    assert bodies.count("this waits") == 1, bodies
+    owner.close()
+    other.close()

@@ -90,8 +90,10 @@ impl Write for request::Unban {
 impl Operation for Ban {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Ban, state, &self.room).to(&self.username).lasting(self.seconds))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(
+            Audited::inside(Action::Ban, state, context, &self.room).to(&self.username).lasting(self.seconds),
+        )
     }
 
     fn names(&self) -> Vec<UserName> {
@@ -126,8 +128,8 @@ impl Operation for Ban {
 impl Operation for Unban {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Unban, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Unban, state, context, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

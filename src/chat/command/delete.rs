@@ -42,7 +42,7 @@ impl Operation for Delete {
     fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
         let (target, _) = context.evidence.message(&self.room).ok()?;
         let is_own = target.author.key() == context.user.key();
-        let audited = || Audited::inside(Action::Delete, state, &self.room).to(&target.author);
+        let audited = || Audited::inside(Action::Delete, state, context, &self.room).to(&target.author);
         (!is_own).then(|| audited().with(format!("#{}", self.seq)))
     }
 

@@ -21,8 +21,8 @@ pub use crate::protocol::request::DeleteRoom;
 impl Operation for DeleteRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::DeleteRoom, state, &self.room))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::DeleteRoom, state, context, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
@@ -70,12 +70,13 @@ impl State {
         }
         for invited in room.invited.keys() {
             let (user, room, by) = (self.user_mut(*invited).name.key(), room.name.clone(), by.clone());
-            effects.invitations.push(Invitation { user, room, by, invited: false });
+            effects.invitations.push(Invitation { user, room, room_id: id, by, invited: false });
             effects.rows.push(rows::invited(id, *invited, None));
         }
         effects.rows.extend(room.muted.keys().map(|user| rows::muted(id, *user, None)));
         effects.rows.extend(room.banned.keys().map(|user| rows::banned(id, *user, None)));
         effects.rows.extend(room.spoke_ms.keys().map(|user| rows::spoke(id, *user, None)));
-        effects.deleted.push(DeletedRoom { room: room.name.clone(), by: by.clone(), members });
+        let (room, by) = (room.name.clone(), by.clone());
+        effects.deleted.push(DeletedRoom { room, room_id: id, by, members });
     }
 }

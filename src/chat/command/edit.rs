@@ -50,7 +50,7 @@ impl Operation for Edit {
             let reason = format!("{} is {}'s message; only they can edit it", target.seq, target.author);
             return Err(Refusal::new(Code::Forbidden, reason));
         }
-        state.must_not_be_blocked(context, &self.room)?;
+        state.must_not_be_blocked(context, &found.name)?;
         if message.body == self.body {
             return Ok(Checked::already(&found.name, message.edited.unwrap_or(target.seq)));
         }

@@ -112,8 +112,8 @@ impl Write for request::HookPost {
 impl Operation for CreateHook {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::CreateHook, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::CreateHook, state, context, &self.room).to(&self.username))
     }
 
     fn makes_bot(&self) -> Option<&UserName> {
@@ -159,8 +159,8 @@ impl Operation for CreateHook {
 impl Operation for DeleteHook {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::DeleteHook, state, &self.room))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::DeleteHook, state, context, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

@@ -169,8 +169,8 @@ impl Operation for Import {
 impl Operation for ImportRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::ImportRoom, state, &self.room))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::ImportRoom, state, context, &self.room))
     }
 
     fn permission(&self) -> ClusterPermission {

@@ -132,8 +132,8 @@ impl State {
         by: UserId,
         invited: bool,
     ) {
-        let room = self.room_mut(room).name.clone();
+        let (room_id, room) = (room, self.room_mut(room).name.clone());
         let (user, by) = (self.user_name(user).key(), self.user_name(by));
-        effects.invitations.push(Invitation { user, room, by, invited });
+        effects.invitations.push(Invitation { user, room, room_id, by, invited });
     }
 }

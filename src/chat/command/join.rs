@@ -73,7 +73,11 @@ impl Write for request::CreateJoin {
         let is_here = asked.is_other_online(&Destination::Room(room.clone()));
         let mut join = Join { room, new, password_rev: None, resumes, is_here };
         let Some(password) = password else { return Ok(join.into()) };
-        let Some((id, found)) = asked.state.room_named(&join.room) else {
+        let Some((id, found)) = asked.state.room_meant(asked.room, &join.room) else {
+            if asked.room.is_some() {
+                // It is not made anew, and the check refuses it.
+                return Ok(join.into());
+            }
             // The password of a new room follows the rules for any new password.
             password.check_chosen().map_err(|invalid| invalid.of("password"))?;
             join.new.password = Some(Verifier::unmade());
@@ -111,9 +115,9 @@ impl Operation for Join {
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
-        let Some((id, room)) = state.room_named(&self.room) else {
+        let Some((id, room)) = state.room_meant(context.room, &self.room) else {
             return match self.room.direct_pair() {
-                _ if self.resumes => Err(no_room(&self.room)),
+                _ if self.resumes || context.room.is_some() => Err(context.no_room(&self.room)),
                 None if self.room.is_reserved() => Err(reserved_room(&self.room)),
                 None => Ok(Checked::Change(Plan::Create)),
                 Some(_) => {
@@ -132,7 +136,7 @@ impl Operation for Join {
             // A user who was not invited needs the password.
             if self.password_rev != Some(settings.password_rev) {
                 return Err(if room.private {
-                    no_room(&self.room)
+                    context.no_room(&self.room)
                 } else {
                     Refusal::new(Code::Forbidden, format!("{} is entered with its password", room.name))
                 });
@@ -145,7 +149,7 @@ impl Operation for Join {
         } else if knows_of_it {
             Err(forbidden(context.user, Permission::Join, &room.name, access))
         } else {
-            Err(no_room(&self.room))
+            Err(context.no_room(&self.room))
         }
     }
 

@@ -19,8 +19,8 @@ pub use crate::protocol::request::Kick;
 impl Operation for Kick {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Kick, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Kick, state, context, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

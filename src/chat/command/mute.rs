@@ -53,8 +53,12 @@ impl Write for request::Mute {
 impl Operation for Mute {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Mute, state, &self.room).to(&self.username).lasting(self.seconds))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(
+            Audited::inside(Action::Mute, state, context, &self.room)
+                .to(&self.username)
+                .lasting(self.seconds),
+        )
     }
 
     fn names(&self) -> Vec<UserName> {
@@ -83,8 +87,8 @@ impl Operation for Mute {
 impl Operation for Unmute {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Unmute, state, &self.room).to(&self.username))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Unmute, state, context, &self.room).to(&self.username))
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -58,8 +58,8 @@ impl Write for request::Unpin {
 impl Operation for Pin {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        pinned(Action::Pin, state, &self.room, self.seq)
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        pinned(Action::Pin, state, context, &self.room, self.seq)
     }
 
     fn target(&self) -> Option<(&RoomName, u64)> {
@@ -89,8 +89,8 @@ impl Operation for Pin {
 impl Operation for Unpin {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        pinned(Action::Unpin, state, &self.room, self.seq)
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        pinned(Action::Unpin, state, context, &self.room, self.seq)
     }
 
     fn target(&self) -> Option<(&RoomName, u64)> {
@@ -118,7 +118,14 @@ fn pinned_by(room: &Room, seq: u64) -> Option<u64> {
 }
 
 /// In a direct conversation both users may pin, so the audit log has nothing of it.
-fn pinned(action: Action, state: &State, room: &RoomName, seq: u64) -> Option<Audited> {
-    let (id, room) = state.room_named(room).filter(|(_, room)| room.kind() != RoomKind::Direct)?;
+fn pinned(
+    action: Action,
+    state: &State,
+    context: &Context<'_>,
+    room: &RoomName,
+    seq: u64,
+) -> Option<Audited> {
+    let (id, room) =
+        state.room_meant(context.room, room).filter(|(_, room)| room.kind() != RoomKind::Direct)?;
     Some(Audited { place: Some(AuditedRoom::of(id, room)), ..Audited::of(action) }.with(format!("#{seq}")))
 }

@@ -25,8 +25,8 @@ pub use crate::protocol::request::RenameRoom;
 impl Operation for RenameRoom {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::RenameRoom, state, &self.room).with(self.name.as_str()))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::RenameRoom, state, context, &self.room).with(self.name.as_str()))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

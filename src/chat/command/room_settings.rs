@@ -71,8 +71,8 @@ impl Write for request::RoomPassword {
 impl Operation for RoomSettings {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::RoomSettings, state, &self.room).with(self.changes.to_string()))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::RoomSettings, state, context, &self.room).with(self.changes.to_string()))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
@@ -98,9 +98,9 @@ impl Operation for RoomSettings {
 impl Operation for RoomPassword {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
         let detail = if self.password.is_some() { "set" } else { "none" };
-        Some(Audited::inside(Action::RoomPassword, state, &self.room).with(detail))
+        Some(Audited::inside(Action::RoomPassword, state, context, &self.room).with(detail))
     }
 
     fn complete(&mut self, made: Made) {

@@ -97,14 +97,20 @@ impl Operation for Say {
         // A direct conversation begins with its first message, whether the message names it or the other
         // user.
         let (name, with) = room_of(context.user, &self.to);
+        let found = state.room_meant(context.room, &name);
+        if context.room.is_some() && found.is_none() {
+            return Err(context.no_room(&name));
+        }
         let Say { client_msg_id, body, reply_to, file_id, .. } = self;
-        let sent = Sending::new(&name, client_msg_id, body, *reply_to, *file_id);
+        let now_named = found.map_or(&name, |(_, room)| &room.name);
+        let sent = Sending::new(now_named, client_msg_id, body, *reply_to, *file_id);
+        let sent = Sending { told: &name, number: context.room, ..sent };
         // Before membership is checked: a user who sends it again after leaving still learns its place.
         if let Some(reply) = state.sent_before(context.id, &sent, context.now_ms)? {
             return Ok(Checked::Unchanged(reply));
         }
         let digests = sent.digests;
-        let place = match (state.room_id(&name.key()), with) {
+        let place = match (found, with) {
             (None, Some(with)) => {
                 state.may_begin_conversation(context, &name, &with, self.is_here)?;
                 if self.reply_to.is_some() {
@@ -117,7 +123,7 @@ impl Operation for Say {
             (None, None) => return Err(no_room(&name)),
             (Some(_), _) => {
                 let (id, room) = state.may(context, Permission::Say, &name)?;
-                state.must_not_be_blocked(context, &name)?;
+                state.must_not_be_blocked(context, &room.name)?;
                 check_reply(room, self.reply_to)?;
                 state.check_pace(context, room)?;
                 Place::Room(id)
@@ -178,7 +184,12 @@ fn used_before() -> Refusal {
 
 /// A message that may have come before.
 pub(super) struct Sending<'a> {
+    /// The present name of its room.
     room: &'a RoomName,
+    /// The name that its author knows the room by, which may be an older one.
+    told: &'a RoomName,
+    /// The number of its room, if its author gave that.
+    number: Option<RoomId>,
     client_msg_id: &'a str,
     body: &'a str,
     reply_to: Option<u64>,
@@ -196,7 +207,7 @@ impl<'a> Sending<'a> {
     ) -> Self {
         let content = Digest::of_content(&room.key(), body, reply_to, file_id);
         let digests = Digests { id: Digest::of_id(client_msg_id), content };
-        Sending { room, client_msg_id, body, reply_to, file_id, digests }
+        Sending { room, told: room, number: None, client_msg_id, body, reply_to, file_id, digests }
     }
 
     /// The digest of its content if its room had this name.
@@ -235,24 +246,25 @@ impl State {
     ) -> Result<Option<Reply>, Refusal> {
         let content = sent.digests.content;
         let Some(slot) = self.slot(author, sent) else { return Ok(None) };
-        let named = self.room_id(&sent.room.key());
+        let named = sent.number.or_else(|| self.room_id(&sent.room.key()));
         // Only users who may see a room are told its present name.
         let is_seen = |room: &Room| self.access(room, author, now_ms).allows(Permission::See);
         let Some(room) = self.rooms.get(&slot.room) else {
             // Its room was deleted, and another room may have the name now, which the author may not be
             // allowed to see.
             let other = named.and_then(|id| self.rooms.get(&id));
-            return Err(if other.is_some_and(is_seen) { used_before() } else { no_room(sent.room) });
+            return Err(if other.is_some_and(is_seen) { used_before() } else { no_room(sent.told) });
         };
         // It may have been sent under a name that the room had then.
         let is_seen = is_seen(room);
-        let mut old_names = room.old_names.iter().filter(|_| is_seen && named == Some(slot.room));
+        let knows_it = is_seen || sent.number.is_some();
+        let mut old_names = room.old_names.iter().filter(|_| knows_it && named == Some(slot.room));
         if slot.content != content && !old_names.any(|name| slot.content == sent.content_in(name)) {
             return Err(used_before());
         }
         Ok(Some(Reply::Sent(SentAnswer {
             client_msg_id: sent.client_msg_id.into(),
-            room: if is_seen { room.name.clone() } else { sent.room.clone() },
+            room: if is_seen { room.name.clone() } else { sent.told.clone() },
             seq: slot.seq,
             lamport_timestamp: slot.lamport,
             duplicate: true,

@@ -51,8 +51,12 @@ impl Write for request::SetRole {
 impl Operation for SetRole {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::SetRole, state, &self.room).to(&self.username).with(self.role.as_str()))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(
+            Audited::inside(Action::SetRole, state, context, &self.room)
+                .to(&self.username)
+                .with(self.role.as_str()),
+        )
     }
 
     fn names(&self) -> Vec<UserName> {

@@ -44,8 +44,8 @@ impl Write for request::SetTopic {
 impl Operation for Topic {
     type Plan = RoomId;
 
-    fn audited(&self, state: &State, _: &Context<'_>) -> Option<Audited> {
-        Some(Audited::inside(Action::Topic, state, &self.room))
+    fn audited(&self, state: &State, context: &Context<'_>) -> Option<Audited> {
+        Some(Audited::inside(Action::Topic, state, context, &self.room))
     }
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {

@@ -236,12 +236,14 @@ impl FileBegin {
     /// message that shows it.
     fn room(&self, state: &State, context: &Context<'_>) -> Result<Option<RoomId>, Refusal> {
         let (name, with) = room_of(context.user, &self.to);
-        if let (None, Some(with)) = (state.room_id(&name.key()), with) {
+        if context.room.is_none()
+            && let (None, Some(with)) = (state.room_id(&name.key()), with)
+        {
             state.may_begin_conversation(context, &name, &with, self.is_here)?;
             return Ok(None);
         }
-        let (room, _) = state.may(context, Permission::Upload, &name)?;
-        state.must_not_be_blocked(context, &name)?;
+        let (room, found) = state.may(context, Permission::Upload, &name)?;
+        state.must_not_be_blocked(context, &found.name)?;
         Ok(Some(room))
     }
 }

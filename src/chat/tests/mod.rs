@@ -32,7 +32,7 @@ impl World {
     /// Applies the next entry of the log.
     fn apply(&mut self, entry: &Entry) -> Applied {
         self.index += 1;
-        let evidence = self.evidence(&entry.proposal.command);
+        let evidence = self.evidence(&entry.proposal);
         let applied = self.state.apply(self.index, entry, &evidence);
         for published in &applied.effects.events {
             self.store(&published.row());
@@ -59,18 +59,29 @@ impl World {
         self.events.insert((row.room, row.seq), Arc::new(event));
     }
 
-    /// The events that a command asks for.
-    fn evidence(&self, command: &Command) -> Evidence {
-        let Some((room, seq)) = self.state.target_of(command) else { return Evidence::default() };
+    /// The events that a proposal asks for.
+    fn evidence(&self, proposal: &Proposal) -> Evidence {
+        let Some((room, seq)) = self.state.target_of(proposal) else { return Evidence::default() };
         let mut evidence = Evidence { target: self.events.get(&(room, seq)).cloned(), last_edit: None };
         evidence.last_edit = evidence.newest_edit().and_then(|edit| self.events.get(&(room, edit)).cloned());
         evidence
+    }
+
+    /// The room that the entry at this index made, or the number of one that does not exist.
+    fn room_of_index(&self, index: &str) -> RoomId {
+        let index = index.parse().unwrap();
+        self.state.room_ids().find(|room| index_of(*room) == index).unwrap_or(RoomId::new(index, 0))
     }
 
     /// The state that a restarted server would have.
     fn loaded(&self) -> State {
         State::load(self.rows.clone()).expect("what was written can be read")
     }
+}
+
+/// The entry that made the room.
+fn index_of(room: RoomId) -> u64 {
+    room.0 >> 16
 }
 
 /// An entry with what a client of the one server that these tests play asks for.
@@ -83,6 +94,7 @@ fn entry(seq: u64, user: &str, lamport_timestamp: u64, command: impl Into<Comman
             authority: Authority::Guest,
             lamport_timestamp,
             command: command.into(),
+            room: None,
         },
     }
 }

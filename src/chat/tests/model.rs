@@ -265,7 +265,7 @@ fn compare_reads(world: &World, model: &Model) {
             let last_seq = is_member.then_some(expected.last_seq);
             assert_eq!(state.member_rooms(&user).find(|(room, _)| *room == id).map(|(_, seq)| seq), last_seq);
             let summary = state
-                .room_summaries(Viewer { user: &user, now_ms: 0 }, None, false, 100)
+                .room_summaries(Viewer { user: &user, now_ms: 0, room: None }, None, false, 100)
                 .0
                 .into_iter()
                 .find(|summary| summary.room == room.name);

@@ -104,7 +104,8 @@ pub(super) fn parse(line: &str, words: &[&str]) -> Command {
         }
         [_, "expire", room, before] => {
             let retention = Retention::new(None, number("keep"));
-            let room = RoomId(room.parse().unwrap());
+            // The number of the room that this entry made.
+            let room = RoomId::new(room.parse().unwrap(), 0);
             Command::Expire(Expire { room, before_seq: before.parse().unwrap(), retention })
         }
         [_, "raise_rules", to] => RaiseRules { to: RulesVersion(to.parse().unwrap()) }.into(),

@@ -1,5 +1,6 @@
 //! What a script shows of an applied command.
 
+use super::index_of;
 use crate::{
     chat::{
         Applied, DirtyRow, Reply,
@@ -32,12 +33,17 @@ pub(super) fn trace(applied: &Applied) -> Vec<String> {
         };
         said.push(format!(
             "  event {}:{} {} #{} lamport {} {}: {what}",
-            published.room.0, event.room, published.index, event.seq, event.lamport_timestamp, event.author
+            index_of(published.room),
+            event.room,
+            published.index,
+            event.seq,
+            event.lamport_timestamp,
+            event.author
         ));
     }
     for change in &applied.effects.membership {
         let sign = if change.joined { '+' } else { '-' };
-        said.push(format!("  member {sign}{} of {}", change.user, change.room.0));
+        said.push(format!("  member {sign}{} of {}", change.user, index_of(change.room)));
     }
     for invitation in &applied.effects.invitations {
         let what = if invitation.invited { "invited" } else { "uninvited" };
@@ -62,10 +68,10 @@ pub(super) fn trace(applied: &Applied) -> Vec<String> {
         said.push(format!("  file {} is gone", file.0[0]));
     }
     for (room, before_seq) in &applied.effects.expired {
-        said.push(format!("  room {} begins with #{before_seq}", room.0));
+        said.push(format!("  room {} begins with #{before_seq}", index_of(*room)));
     }
     for ReadUpTo { user, room, seq } in &applied.effects.read {
-        said.push(format!("  user {} has read {} up to #{seq}", user.0, room.0));
+        said.push(format!("  user {} has read {} up to #{seq}", user.0, index_of(*room)));
     }
     for deleted in &applied.effects.deleted {
         let members: Vec<&str> = deleted.members.iter().map(UserKey::as_str).collect();
@@ -89,9 +95,9 @@ fn trace_reply(reply: &Reply) -> String {
     match reply {
         Reply::Joined { room_id, room, created, role, last_seq, .. } => {
             let how = if *created { "created" } else { "joined" };
-            format!("{how} {}:{room} as {role} last_seq {last_seq}", room_id.0)
+            format!("{how} {}:{room} as {role} last_seq {last_seq}", index_of(*room_id))
         }
-        Reply::Left { room_id, room } => format!("left {}:{room}", room_id.0),
+        Reply::Left { room_id, room } => format!("left {}:{room}", index_of(*room_id)),
         Reply::Sent(sent) => format!("sent {}", serde_json::to_string(sent).unwrap()),
         Reply::Placed { room, seq, duplicate: false } => format!("done in {room} as #{seq}"),
         Reply::Placed { room, seq, duplicate: true } => format!("so already in {room}, since #{seq}"),

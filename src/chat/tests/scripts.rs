@@ -10,7 +10,7 @@ use super::{
     script_trace::trace,
 };
 use crate::{
-    chat::{Authority, views::Viewer},
+    chat::{Authority, Command, views::Viewer},
     protocol::{
         credential::TokenHash,
         name::{RoomName, UserKey},
@@ -62,7 +62,7 @@ pub(super) struct Run {
 impl Run {
     /// `rooms USER`, `members ROOM`, `pins ROOM`, `history ROOM`, `hooks USER ROOM`, `audit all|newest|USER`,
     /// `restart`, `time MS`, or a command, `USER VERB …` as [`parse`] reads it, with the options `lamport=N`,
-    /// `by=STANDING`, `origin=NODE/BOOT/SEQ`.
+    /// `by=STANDING`, `origin=NODE/BOOT/SEQ`, `id=INDEX` (the room that this entry made, whatever the name).
     pub(super) fn carry_out(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
         let now_ms = self.now_ms;
@@ -76,7 +76,7 @@ impl Run {
                 Vec::new()
             }
             ["rooms", user] => {
-                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                let viewer = Viewer { user: &user_name(user).key(), now_ms, room: None };
                 let (summaries, more) = self.world.state.room_summaries(viewer, None, false, 100);
                 assert!(!more);
                 summaries.iter().map(|room| serde_json::to_string(room).unwrap()).collect()
@@ -104,9 +104,9 @@ impl Run {
                 room.pins().map(|pinned| format!("  #{} by #{}", pinned.seq, pinned.event)).collect()
             }
             ["hooks", user, room] => {
-                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                let viewer = Viewer { user: &user_name(user).key(), now_ms, room: None };
                 match self.world.state.hooks(viewer, &room_name(room)) {
-                    Ok(hooks) => hooks
+                    Ok((_, hooks)) => hooks
                         .iter()
                         .map(|hook| format!("  {} of {}", hook.username, hook.created_by))
                         .collect(),
@@ -119,12 +119,12 @@ impl Run {
                     "newest" => (None, 2),
                     user => (Some(user_name(user).key()), 2),
                 };
-                let viewer = user.as_ref().map(|user| Viewer { user, now_ms });
+                let viewer = user.as_ref().map(|user| Viewer { user, now_ms, room: None });
                 let entries = self.world.state.audit(viewer, u64::MAX, limit).0;
                 entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()
             }
             ["file", user, id] => {
-                let viewer = Viewer { user: &user_name(user).key(), now_ms };
+                let viewer = Viewer { user: &user_name(user).key(), now_ms, room: None };
                 match self.world.state.visible_file(viewer, file_id(id)) {
                     Ok(file) => vec![serde_json::to_string(&file).unwrap()],
                     Err(refusal) => vec![format!("refused {refusal}")],
@@ -147,7 +147,10 @@ impl Run {
         let line = &self.with_revs(line, words);
         let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('=')).collect();
         let words = &words[..];
-        let command = parse(line, words);
+        let mut command = parse(line, words);
+        if let Command::Expire(expire) = &mut command {
+            expire.room = self.world.room_of_index(words[2]);
+        }
         let lamport = option(line, "lamport").map_or(0, |claimed| claimed.parse().unwrap());
         self.seq += 1;
         let mut entry = entry(self.seq, words[0], lamport, command);
@@ -161,11 +164,12 @@ impl Run {
                 token => Authority::Session(TokenHash::of(token)),
             };
         }
+        entry.proposal.room = option(line, "id").map(|index| self.world.room_of_index(index));
         if let Some(origin) = option(line, "origin") {
             self.seq -= 1;
             entry.origin = origin_of(origin);
         }
-        let evidence = self.world.evidence(&entry.proposal.command);
+        let evidence = self.world.evidence(&entry.proposal);
         let checked = self.world.state.check(entry.created_at_ms, &entry.proposal, &evidence);
         let applied = self.world.apply(&entry);
         if let Some(outcome) = &applied.outcome {

@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-const ROOM: RoomId = RoomId(1);
+/// Made by the first entry, which comes after a second.
+const ROOM: RoomId = RoomId((1 << 16) + 1_000);
 
 fn lobby() -> RoomName {
     RoomName::new("lobby").unwrap()

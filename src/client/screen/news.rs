@@ -3,7 +3,7 @@
 //! They use the types of the protocol and of typed commands. Only `session` knows the client library.
 
 use crate::{
-    client::terminal::secrets::PasswordKind,
+    client::{renamed::Renamed, terminal::secrets::PasswordKind},
     protocol::{
         Event, Request, RoomName, RoomSummary, UserName,
         answer::{Hit, Member, PresenceState},
@@ -78,6 +78,8 @@ pub enum News {
         /// Whether it is older than the joining of the room.
         past: bool,
     },
+    /// A room has another name from now on.
+    Renamed(Renamed),
     /// Something took a place in a room that cannot be read.
     Unreadable {
         room: RoomName,

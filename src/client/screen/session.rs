@@ -83,9 +83,7 @@ impl ScreenSession {
     /// The news for the screen in an update.
     pub fn news(&mut self, update: Update) -> io::Result<Vec<News>> {
         self.session.notes.note(&update);
-        for (old, new) in self.session.notes.take_renamed() {
-            self.session.rename(&old, &new);
-        }
+        self.session.rename();
         Ok(match update {
             Update::Connection(connection @ Connection::Up { .. }) => {
                 let text = connection.to_string();
@@ -110,6 +108,7 @@ impl ScreenSession {
                 vec![News::Joined { room, topic, last_seq, pins, resumed }]
             }
             Update::Left { room } => vec![News::Left(room)],
+            Update::Renamed(renamed) => vec![News::Renamed(renamed)],
             Update::RoomRefused { room, refusal } => {
                 self.session.forget(&room);
                 vec![News::RoomRefused { room, reason: refusal.reason }]

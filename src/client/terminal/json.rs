@@ -63,6 +63,9 @@ fn object(update: &Update) -> Value {
         Update::RoomRestarted { room } => json!({ "type": "room_restarted", "room": room }),
         Update::Restored => json!({ "type": "restored" }),
         Update::Left { room } => json!({ "type": "left", "room": room }),
+        Update::Renamed(renamed) => {
+            json!({ "type": "room_renamed", "room": renamed.to, "old_name": renamed.from })
+        }
         Update::RoomRefused { room, refusal } => json!({
             "type": "room_refused", "room": room, "code": refusal.code, "reason": refusal.reason,
         }),

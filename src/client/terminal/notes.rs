@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    client::{ask::Outcome, update::Update},
+    client::{ask::Outcome, renamed::Renamed, update::Update},
     protocol::{Answer, EventKind, Request, RoomKey, RoomName, UserName},
 };
 
@@ -27,8 +27,7 @@ struct Inner {
     last: BTreeMap<RoomKey, u64>,
     /// Rooms that refused the user or from which the user was removed.
     gone: Vec<RoomName>,
-    /// Rooms that have another name: the old and the new one.
-    renamed: Vec<(RoomName, RoomName)>,
+    renamed: Vec<Renamed>,
     page: Option<Page>,
 }
 
@@ -114,8 +113,8 @@ impl Notes {
         std::mem::take(&mut self.0.lock().gone)
     }
 
-    /// The rooms that have another name, since the last call: the old and the new one.
-    pub fn take_renamed(&self) -> Vec<(RoomName, RoomName)> {
+    /// The rooms that have another name, since the last call.
+    pub fn take_renamed(&self) -> Vec<Renamed> {
         std::mem::take(&mut self.0.lock().renamed)
     }
 
@@ -155,12 +154,13 @@ impl Notes {
                     EventKind::Invited { username }
                     | EventKind::Uninvited { username }
                     | EventKind::Role { username, .. } => inner.user(username),
-                    EventKind::Renamed { name, old_name } => {
-                        inner.room(name);
-                        inner.renamed.push((old_name.clone(), name.clone()));
-                    }
                     _ => {}
                 }
+            }
+            Update::Renamed(renamed) => {
+                inner.room(&renamed.to);
+                renamed.move_in(&mut inner.last);
+                inner.renamed.push(renamed.clone());
             }
             Update::Presence { username, .. } => inner.user(username),
             Update::Invitation { by, .. } => inner.user(by),

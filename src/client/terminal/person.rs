@@ -275,9 +275,7 @@ pub fn run(settings: &Settings, signals: &Signals) -> io::Result<u8> {
             Ok(_) => {}
             Err(mistake) => println!("! {}", harmless(&mistake.to_string())),
         }
-        for (old, new) in session.notes.take_renamed() {
-            session.rename(&old, &new);
-        }
+        session.rename();
         // Only now: a line typed for a room that is gone must not go to the room before it.
         for room in session.notes.take_gone() {
             session.forget(&room);

@@ -126,9 +126,7 @@ impl Script<'_> {
                     for room in self.session.notes.take_gone() {
                         self.session.forget(&room);
                     }
-                    for (old, new) in self.session.notes.take_renamed() {
-                        self.session.rename(&old, &new);
-                    }
+                    self.session.rename();
                     self.unanswered.note(&update, self.session.logins);
                     print(&update, self.settings, &self.session.notes)?;
                 }
@@ -323,6 +321,9 @@ impl Unanswered {
     fn note(&mut self, update: &Update, logins_of_session: u64) {
         match update {
             Update::Joined { room, .. } | Update::Left { room } => drop(self.rooms.remove(&room.key())),
+            Update::Renamed(renamed) if self.rooms.remove(&renamed.from.key()) => {
+                self.rooms.insert(renamed.to.key());
+            }
             Update::RoomRefused { room, .. } => {
                 self.rooms.remove(&room.key());
                 self.refused += 1;

@@ -194,10 +194,14 @@ impl Session {
         }
     }
 
-    /// A room has another name: what is typed goes there.
-    pub fn rename(&mut self, old: &RoomName, new: &RoomName) {
-        for room in self.rooms.iter_mut().filter(|room| room.key() == old.key()) {
-            room.clone_from(new);
+    /// Rooms have other names: what is typed goes there.
+    pub fn rename(&mut self) {
+        for renamed in self.notes.take_renamed() {
+            for room in &mut self.rooms {
+                if let Some(name) = renamed.of(room) {
+                    *room = name.clone();
+                }
+            }
         }
     }
 

@@ -91,6 +91,8 @@ pub fn lines(update: &Update, room: Option<&RoomName>, command: &str) -> Vec<Str
         | Update::Retry { .. }
         | Update::Queued { .. }
         | Update::ReadElsewhere { .. }
+        // Its event is shown.
+        | Update::Renamed(_)
         | Update::Acked { .. }
         | Update::Servers(_) => vec![],
     };

@@ -8,9 +8,11 @@ use super::{Rig, config, event, room};
 use crate::client::{
     io::{Command, Input},
     outbox::{Message, Outbox},
+    renamed::Renamed,
     state::StateConfig,
     update::Update,
 };
+use crate::protocol::RoomId;
 
 /// The scripts of a folder, which has some.
 fn scripts(folder: &str) -> Vec<Value> {
@@ -30,7 +32,14 @@ fn numbers(list: &Value) -> Vec<u64> {
 }
 
 fn message(id: &str) -> Message {
-    Message { client_msg_id: id.into(), room: room("lobby"), body: "x".into(), reply_to: None, file_id: None }
+    Message {
+        client_msg_id: id.into(),
+        room: room("lobby"),
+        room_id: None,
+        body: "x".into(),
+        reply_to: None,
+        file_id: None,
+    }
 }
 
 /// Sends as long as the window is open; the ids of what was sent, and of what each one follows.
@@ -73,9 +82,15 @@ fn the_outbox_keeps_its_order() {
                 assert_eq!(json!(taken), step["gives"], "{place}");
             } else if step["rename"].is_object() {
                 let name = |field: &str| room(step["rename"][field].as_str().unwrap());
-                outbox.rename(&name("from").key(), &name("to"));
+                let swaps = step["rename"]["swaps"] == true;
+                outbox.rename(&Renamed { from: name("from"), to: name("to"), swaps });
                 let rooms: Vec<_> = outbox.messages().map(|message| message.room.clone()).collect();
                 assert_eq!(json!(rooms), step["rooms"], "{place}");
+            } else if step["number"].is_object() {
+                let (name, number) = (&step["number"]["room"], step["number"]["room_id"].as_u64());
+                outbox.number(&room(name.as_str().unwrap()), RoomId(number.unwrap()));
+                let numbers: Vec<_> = outbox.messages().map(|message| message.room_id).collect();
+                assert_eq!(json!(numbers), step["numbers"], "{place}");
             } else {
                 panic!("unknown {place}");
             }
@@ -115,7 +130,8 @@ fn play(
     place: &str,
 ) {
     if let Some(body) = step["send"].as_str() {
-        ids.insert(body.into(), rig.reply("lobby", body, step["reply_to"].as_u64()));
+        let room = step["room"].as_str().unwrap_or("lobby");
+        ids.insert(body.into(), rig.reply(room, body, step["reply_to"].as_u64()));
     } else if step["chats"].is_array() {
         let chats = rig.take("chat");
         let bodies: Vec<_> = chats.iter().map(|chat| chat["data"]["body"].as_str().unwrap()).collect();
@@ -124,6 +140,8 @@ fn play(
             let body = chat["data"]["body"].as_str().unwrap();
             assert_eq!(chat["data"]["client_msg_id"], json!(ids[body]), "{place}");
             assert_eq!(chat["data"]["reply_to"], step["reply_to"], "{place}");
+            assert_eq!(chat["data"]["room"], step["room"].as_str().unwrap_or("lobby"), "{place}");
+            assert_eq!(chat["data"]["room_id"], step["room_id"], "{place}");
             requests.insert(body.into(), chat.clone());
         }
     } else if let Some(body) = step["ack"].as_str() {
@@ -142,12 +160,29 @@ fn play(
     } else if let Some(server_id) = step["log_in"].as_str() {
         rig.log_in_to(server_id, step["epoch"].as_u64());
     } else if step["answer_join"].is_array() {
-        let events: Vec<_> =
-            numbers(&step["answer_join"]).into_iter().map(|seq| event("lobby", seq)).collect();
-        let join = rig.answer_join(json!({ "last_seq": step["last_seq"], "events": events }));
+        let room = step["room"].as_str().unwrap_or("lobby");
+        let events: Vec<_> = numbers(&step["answer_join"]).into_iter().map(|seq| event(room, seq)).collect();
+        let mut answer = json!({ "last_seq": step["last_seq"], "events": events });
+        for field in ["room", "room_id"].into_iter().filter(|field| !step[field].is_null()) {
+            answer[field] = step[field].clone();
+        }
+        let join = rig.answer_join_of(step["of"].as_str(), answer);
         assert_eq!(join["data"]["after"], step["after"], "{place}");
+        assert_eq!(join["data"]["room_id"], step["asks_for"], "{place}");
+    } else if let Some(code) = step["refuse_join"].as_str() {
+        let join = rig.take("create_join").remove(0);
+        assert_eq!(join["data"]["room_id"], step["asks_for"], "{place}");
+        rig.nack(&join, code, None);
+    } else if let Some(name) = step["want"].as_str() {
+        rig.command(Command::Join(room(name)));
+    } else if step["renamed"].is_array() {
+        let renamed = rig.told.iter().filter_map(|update| match update {
+            Update::Renamed(renamed) => Some(json!([renamed.from, renamed.to])),
+            _ => None,
+        });
+        assert_eq!(json!(renamed.collect::<Vec<_>>()), step["renamed"], "{place}");
     } else if let Some(seq) = step["push"].as_u64() {
-        rig.push("lobby", seq);
+        rig.push(step["room"].as_str().unwrap_or("lobby"), seq);
     } else if step["shown"].is_array() {
         let stays = |update: &&Update| matches!(update, Update::Acked { .. } | Update::Restored);
         let others: Vec<Update> = rig.told.iter().filter(stays).cloned().collect();

@@ -19,6 +19,7 @@ fn a_message_is_durable_before_it_is_written_and_gone_when_acknowledged() {
     let message = Message {
         client_msg_id: "run0-1".into(),
         room: room("lobby"),
+        room_id: None,
         body: "hi".into(),
         reply_to: Some(3.into()),
         file_id: None,

@@ -139,6 +139,12 @@ impl Rig {
                     self.disk.retain(|message| message.client_msg_id != client_msg_id);
                 }
                 Output::Persist(OutboxChange::Epoch(epoch)) => self.epoch = epoch,
+                Output::Persist(OutboxChange::Renamed(renamed)) => {
+                    self.disk.iter_mut().for_each(|message| message.follow(&renamed));
+                }
+                Output::Persist(OutboxChange::Numbered { room, room_id }) => {
+                    self.disk.iter_mut().for_each(|message| message.number(&room, room_id));
+                }
                 Output::Tell(update) => self.told.push(update),
             }
         }
@@ -158,7 +164,14 @@ impl Rig {
 
     fn reply(&mut self, to: &str, body: &str, reply_to: Option<u64>) -> String {
         let (client_msg_id, reply_to) = (self.ids.next_id(), reply_to.map(Target::Seq));
-        let message = Message { client_msg_id, room: room(to), body: body.into(), reply_to, file_id: None };
+        let message = Message {
+            client_msg_id,
+            room: room(to),
+            room_id: None,
+            body: body.into(),
+            reply_to,
+            file_id: None,
+        };
         let id = message.client_msg_id.clone();
         self.command(Command::Send(message));
         id
@@ -228,7 +241,15 @@ impl Rig {
     }
 
     fn answer_join(&mut self, data: Value) -> Value {
-        let join = self.take("create_join").remove(0);
+        self.answer_join_of(None, data)
+    }
+
+    /// Answers the first join, or that of a room.
+    fn answer_join_of(&mut self, room: Option<&str>, data: Value) -> Value {
+        let mut joins = self.take("create_join");
+        let is_it = |join: &Value| room.is_none_or(|room| join["data"]["room"] == room);
+        let join = joins.remove(joins.iter().position(is_it).unwrap());
+        self.written.extend(joins);
         let mut full = json!({
             "room": join["data"]["room"], "created": false, "private": false, "topic": "", "role": "member",
             "events": [], "more": false,

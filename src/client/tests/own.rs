@@ -23,6 +23,7 @@ fn answer_last(rig: &mut Rig, body: &str) -> Message {
     let message = Message {
         client_msg_id: rig.ids.next_id(),
         room: room("lobby"),
+        room_id: None,
         body: body.into(),
         reply_to: Some(Target::Last),
         file_id: None,

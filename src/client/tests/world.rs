@@ -97,7 +97,9 @@ impl World {
                 | Output::ForgetToken(_)
                 | Output::Read { .. }
                 | Output::Save { .. }
-                | Output::Persist(OutboxChange::Epoch(_)) => {}
+                | Output::Persist(
+                    OutboxChange::Epoch(_) | OutboxChange::Renamed(_) | OutboxChange::Numbered { .. },
+                ) => {}
                 Output::Write(line) => {
                     let wire = self.wire.as_mut().expect("it writes only to a connection");
                     wire.to_server.push_back(serde_json::from_slice(&line).unwrap());
@@ -148,8 +150,14 @@ impl World {
     fn type_something(&mut self) {
         let body = self.typed.len().to_string();
         self.typed.push(body.clone());
-        let message =
-            Message { client_msg_id: self.ids.next_id(), room: lobby(), body, reply_to: None, file_id: None };
+        let message = Message {
+            client_msg_id: self.ids.next_id(),
+            room: lobby(),
+            room_id: None,
+            body,
+            reply_to: None,
+            file_id: None,
+        };
         self.input(Input::Command(Command::Send(message)));
     }
 

@@ -126,6 +126,7 @@ impl History {
     /// the replica asks the database for.
     fn join(&self, conn: ConnId, id: i64, after: Option<u64>, history: usize) -> (Instruction, EventRange) {
         let answer = JoinAnswer {
+            room_id: None,
             room: self.name(),
             created: false,
             private: false,

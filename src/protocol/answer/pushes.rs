@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::name::{RoomName, UserName};
+use crate::protocol::{
+    RoomId,
+    name::{RoomName, UserName},
+};
 
 /// A user is typing in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,9 @@ pub struct Invited {
     /// The user who sent the invitation.
     pub by: UserName,
     pub room: RoomName,
+    /// Its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
 }
 
 /// An invitation was taken back.
@@ -69,6 +75,9 @@ pub struct Uninvited {
     /// The user who took it back.
     pub by: UserName,
     pub room: RoomName,
+    /// Its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
 }
 
 /// The user has read a room further, on another connection.
@@ -90,6 +99,9 @@ pub struct RoomDeleted {
     pub by: UserName,
     /// The name that it had.
     pub room: RoomName,
+    /// The number that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
 }
 
 /// The session of this connection has ended, and the connection with it.

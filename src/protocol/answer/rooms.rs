@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::protocol::{
+    RoomId,
     checked::HookId,
     credential::Token,
     name::{RoomName, UserName},
@@ -14,6 +15,9 @@ use crate::protocol::{
 pub struct JoinAnswer {
     /// The room, in the case it was created with.
     pub room: RoomName,
+    /// Its number, by which it is known under any name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
     /// Whether this request created it.
     #[serde(default)]
     pub created: bool,
@@ -114,6 +118,9 @@ pub struct RoomSummary {
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub role: String,
     pub room: RoomName,
+    /// Its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<RoomId>,
     pub topic: String,
     /// Events after `last_read`.
     pub unread: u64,

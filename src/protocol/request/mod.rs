@@ -143,10 +143,15 @@ pub(crate) use requests;
 /// The room in a field of a request, which may be left out.
 trait MaybeRoom {
     fn maybe(&self) -> Option<&RoomName>;
+    fn maybe_mut(&mut self) -> Option<&mut RoomName>;
 }
 
 impl MaybeRoom for RoomName {
     fn maybe(&self) -> Option<&RoomName> {
+        Some(self)
+    }
+
+    fn maybe_mut(&mut self) -> Option<&mut RoomName> {
         Some(self)
     }
 }
@@ -154,6 +159,10 @@ impl MaybeRoom for RoomName {
 impl MaybeRoom for Option<RoomName> {
     fn maybe(&self) -> Option<&RoomName> {
         self.as_ref()
+    }
+
+    fn maybe_mut(&mut self) -> Option<&mut RoomName> {
+        self.as_mut()
     }
 }
 
@@ -164,6 +173,11 @@ macro_rules! request_enum {
         None
     }};
     (@room $request:ident $room:ident) => { MaybeRoom::maybe(&$request.$room) };
+    (@room_mut $request:ident) => {{
+        let _ = $request;
+        None
+    }};
+    (@room_mut $request:ident $room:ident) => { MaybeRoom::maybe_mut(&mut $request.$room) };
     (@place $request:ident) => {{
         let _ = $request;
         None
@@ -207,6 +221,13 @@ macro_rules! request_enum {
             pub fn room(&self) -> Option<&RoomName> {
                 match self {
                     $(Request::$name(request) => request_enum!(@room request $($room)?),)*
+                }
+            }
+
+            /// The same room, for the caller to change.
+            pub fn room_mut(&mut self) -> Option<&mut RoomName> {
+                match self {
+                    $(Request::$name(request) => request_enum!(@room_mut request $($room)?),)*
                 }
             }
 
@@ -307,6 +328,18 @@ impl Request {
 }
 
 impl Request {
+    /// The room that it names, beside whose name its number may stand. An import and an export go from one
+    /// cluster to another, where rooms have other numbers.
+    pub fn named_room(&self) -> Option<&RoomName> {
+        match self {
+            Request::CreateJoin(CreateJoin { room, .. }) | Request::Leave(Leave { room }) => Some(room),
+            Request::Chat(Chat { to: Destination::Room(room), .. })
+            | Request::FileBegin(FileBegin { to: Destination::Room(room), .. }) => Some(room),
+            Request::Search(search) => search.room.as_ref(),
+            request => request.room(),
+        }
+    }
+
     /// Whether the client's next line is read only after the answer. So it is if the request decides who the
     /// client is, if it needs a secret made or checked (the reading thread does that), or if something that
     /// it names must be looked up first.

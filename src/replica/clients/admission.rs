@@ -29,7 +29,7 @@ pub(super) fn within_limits_of_state(env: &Env<'_>, proposal: &Proposal) -> Resu
     let Proposal { user, command, .. } = proposal;
     let limits = &env.config.limits;
     let creates = command.operation().creates(user);
-    if creates.is_some_and(|room| env.state.room(&room.key()).is_none())
+    if creates.is_some_and(|room| proposal.room.is_none() && env.state.room(&room.key()).is_none())
         && env.state.rooms_created(&user.key()) >= limits.rooms_per_user as u64
     {
         let reason = format!(

@@ -80,8 +80,9 @@ impl Clients {
         for read in read {
             self.tell_of_reading(env, read, asking);
         }
-        for DeletedRoom { room, by, members } in deleted {
-            let said = Said::push(RoomDeleted { by, room }, env.signature());
+        for DeletedRoom { room, room_id, by, members } in deleted {
+            let push = RoomDeleted { by, room, room_id: Some(room_id) };
+            let said = Said::push(push, env.signature());
             for conn in members.iter().flat_map(|user| self.connections.of_user(user)) {
                 env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
             }
@@ -133,8 +134,12 @@ impl Clients {
     }
 
     fn tell_of_invitation(&mut self, env: &mut Env<'_>, invitation: Invitation) {
-        let Invitation { user, room, by, invited } = invitation;
-        let push: Push = if invited { Invited { by, room }.into() } else { Uninvited { by, room }.into() };
+        let Invitation { user, room, room_id, by, invited } = invitation;
+        let room_id = Some(room_id);
+        let push: Push = match invited {
+            true => Invited { by, room, room_id }.into(),
+            false => Uninvited { by, room, room_id }.into(),
+        };
         let said = Said::push(push, env.signature());
         for conn in self.connections.of_user(&user) {
             env.fan_out(Instruction::Say { conn, said: Arc::clone(&said) });
@@ -235,6 +240,7 @@ impl Clients {
                 let pins = env.state.room_by_id(room_id).into_iter().flat_map(Room::pins);
                 let answer = JoinAnswer {
                     room,
+                    room_id: Some(room_id),
                     created,
                     private,
                     topic,

@@ -219,12 +219,13 @@ impl Connection {
         unasked.rooms.into_iter().filter(|(room, _)| !self.joined.contains(room)).collect()
     }
 
-    /// Whether a `create_join` of the room under `key` waits for its password or for the log's decision.
-    pub fn awaits_join(&self, key: &RoomKey) -> bool {
-        let hashed = matches!(&self.awaited, Some(Awaited::Job(pending)) if pending.joins(key));
+    /// Whether a `create_join` of the room `number`, called so, waits for its password or for the log's
+    /// decision.
+    pub fn awaits_join(&self, number: RoomId, key: &RoomKey) -> bool {
+        let hashed = matches!(&self.awaited, Some(Awaited::Job(pending)) if pending.joins(number, key));
         hashed
             || self.writes.iter().any(|slot| match slot {
-                Slot::Waiting(_, write) => write.joins(key),
+                Slot::Waiting(_, write) => write.joins(number, key),
                 Slot::Answered(_) => false,
             })
     }
@@ -421,14 +422,14 @@ mod tests {
     #[test]
     fn a_room_whose_join_waits_is_followed_only_if_that_is_refused() {
         let lobby = RoomName::new("lobby").unwrap();
-        let join = FollowUp::Join { room: lobby.key(), after: None, history: 50 };
+        let join = FollowUp::Join { room: lobby.key(), id: None, after: None, history: 50 };
         let mut connection = Connection::new(None);
         connection.wait_for(Write { follow_up: join, ..write() }, 1);
-        assert!(connection.awaits_join(&lobby.key()));
+        assert!(connection.awaits_join(RoomId(1), &lobby.key()));
         connection.follow_if_refused(RoomId(1), 5);
         connection.follow_if_refused(RoomId(1), 6);
         connection.answer(1, WriteAnswer::Known(said(0)));
-        assert!(!connection.awaits_join(&lobby.key()));
+        assert!(!connection.awaits_join(RoomId(1), &lobby.key()));
         assert_eq!(connection.take_unasked(Some(0)), [(RoomId(1), 5)], "the nack was no start");
         for end in [Connection::joins, Connection::leaves] {
             connection.follow_if_refused(RoomId(1), 5);

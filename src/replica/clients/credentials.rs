@@ -21,7 +21,7 @@ use crate::{
         answer::{self, Challenge},
         checked::Digest,
         credential::{self, Done, Job, Password},
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         refusal::{Code, Refusal},
         request::OperatorLogin,
     },
@@ -97,8 +97,8 @@ impl Clients {
         unfinished: &Unfinished,
         sets: bool,
     ) -> Result<(), Refusal> {
-        let Unfinished { command, named, lamport_timestamp, .. } = unfinished;
-        let proposal = self.proposal(conn, command.clone(), *lamport_timestamp, named.clone());
+        let Unfinished { command, named, claims, .. } = unfinished;
+        let proposal = self.proposal(conn, command.clone(), *claims, named.clone());
         let Some(proposal) = proposal else { return Ok(()) };
         // This server was up to date after the request had come, see `Clients::put_off`. But writes of the
         // connection that still wait may change the rules' answer.
@@ -157,14 +157,14 @@ impl Clients {
         conn: ConnId,
         to: AnswerTo,
         (username, password): (UserName, Password),
-        lamport_timestamp: u64,
+        claims: Claims,
     ) {
         if let Err(refusal) = self.may_hash(env, conn) {
             return self.refuse(env, conn, to, refusal);
         }
         let (verifier, password_rev) = env.state.password_of(&username);
         let guarded = Some(Guarded::Account(username.key()));
-        let continuation = Continuation::LogIn { to, username, password_rev, lamport_timestamp };
+        let continuation = Continuation::LogIn { to, username, password_rev, claims };
         self.work(env, conn, continuation, Job::Check { password, verifier }, guarded);
     }
 
@@ -240,13 +240,14 @@ impl Clients {
                 self.refuse(env, conn, to, credential::wrong_password());
             }
             (
-                Continuation::LogIn { to, username, password_rev, lamport_timestamp },
+                Continuation::LogIn { to, username, password_rev, claims },
                 Done::Checked { rehashed, token, token_hash, .. },
             ) => {
                 let expires_ms = env.now.wall_ms.saturating_add(env.config.auth.token_absolute_ms());
                 let command = command::Login { password_rev, token: token_hash, expires_ms, rehashed }.into();
                 let authority = Authority::Guest;
-                let proposal = Proposal { user: username, authority, lamport_timestamp, command };
+                let lamport_timestamp = claims.lamport_timestamp;
+                let proposal = Proposal { user: username, authority, lamport_timestamp, command, room: None };
                 self.propose_login(env, conn, Write { to, follow_up: FollowUp::LogIn(token) }, proposal);
             }
             (Continuation::Finish(unfinished, command_job), done) => {

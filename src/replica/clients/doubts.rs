@@ -60,7 +60,7 @@ impl Clients {
 
     /// Goes on with a request that was put off: this server is up to date now.
     pub(super) fn go_on_with(&mut self, env: &mut Env<'_>, waiting: Waiting) {
-        let Waiting { conn, to, request, lamport_timestamp, .. } = waiting;
+        let Waiting { conn, to, request, claims, .. } = waiting;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if !matches!(connection.awaited, Some(Awaited::Leader)) {
             return;
@@ -68,8 +68,8 @@ impl Clients {
         connection.awaited = None;
         let known = Known::Everywhere;
         match request {
-            Request::Login(login) => self.log_in(env, conn, to, login, lamport_timestamp, known),
-            request => self.write(env, conn, to, request, lamport_timestamp, known),
+            Request::Login(login) => self.log_in(env, conn, to, login, claims, known),
+            request => self.write(env, conn, to, request, claims, known),
         }
         self.read_on(conn, env.outputs);
     }
@@ -81,6 +81,7 @@ impl Clients {
             authority: Authority::Guest,
             lamport_timestamp: 0,
             command: Nothing.into(),
+            room: None,
         };
         match may_propose(env) {
             Ok(()) => self.judge_later(env, conn, to, proposal),

@@ -12,7 +12,7 @@ use crate::{
         UserName,
         answer::{Answer, LoggedIn, SessionEnded},
         credential::Token,
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         refusal::{Code, Refusal},
         request::{Login, Request},
         said::Said,
@@ -36,17 +36,17 @@ impl Clients {
         conn: ConnId,
         to: AnswerTo,
         login: Login,
-        lamport_timestamp: u64,
+        claims: Claims,
         known: Known,
     ) {
         let put_off = |clients: &mut Clients, env: &mut Env<'_>, to, login| {
             let request = Request::Login(login);
-            clients.put_off(env, conn, Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp));
+            clients.put_off(env, conn, Waiting::new(env.now.mono_ms, conn, to, request, claims));
         };
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let current = connection.user.clone();
         let has_session = matches!(connection.authority, Authority::Session(_));
-        if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
+        if let Err(refusal) = env.state.check_lamport(claims.lamport_timestamp) {
             return match known {
                 Known::Here => put_off(self, env, to, login),
                 Known::Everywhere => self.refuse(env, conn, to, refusal),
@@ -65,7 +65,9 @@ impl Clients {
                 if allowed.is_ok() && is_for_log && env.server.leader().is_some() {
                     let follow_up = FollowUp::Guest(username.clone());
                     let (authority, command) = (Authority::Guest, GuestLogin.into());
-                    let proposal = Proposal { user: username, authority, lamport_timestamp, command };
+                    let lamport_timestamp = claims.lamport_timestamp;
+                    let proposal =
+                        Proposal { user: username, authority, lamport_timestamp, command, room: None };
                     return self.propose_login(env, conn, Write { to, follow_up }, proposal);
                 }
                 // The name may have been registered or banned, or a ban lifted, on another server just now.
@@ -89,7 +91,7 @@ impl Clients {
                 }
                 // It may have been set on another server just now.
                 _ if known == Known::Here => put_off(self, env, to, Login::Password(username, password)),
-                _ => self.check_login(env, conn, to, (username, password), lamport_timestamp),
+                _ => self.check_login(env, conn, to, (username, password), claims),
             },
             Login::Token(token) => {
                 if let Some(user) = current {

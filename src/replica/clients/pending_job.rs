@@ -3,8 +3,9 @@
 use crate::{
     chat::Command,
     protocol::{
+        RoomId,
         credential::Password,
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         name::{RoomKey, UserName},
     },
 };
@@ -19,8 +20,7 @@ pub struct Unfinished {
     pub command: Command,
     /// The user it is about, if they need not be logged in.
     pub named: Option<UserName>,
-    /// The client's Lamport clock.
-    pub lamport_timestamp: u64,
+    pub claims: Claims,
 }
 
 /// What the thread of a connection works on, and so what comes next.
@@ -42,7 +42,7 @@ pub enum Continuation {
         to: AnswerTo,
         username: UserName,
         password_rev: u64,
-        lamport_timestamp: u64,
+        claims: Claims,
     },
     Finish(Unfinished, CommandJob),
 }
@@ -70,10 +70,10 @@ pub enum CommandJob {
 }
 
 impl PendingJob {
-    /// Whether it is done for a `create_join` of that room.
-    pub fn joins(&self, key: &RoomKey) -> bool {
+    /// Whether it is done for a `create_join` of the room that has this number and is called so.
+    pub fn joins(&self, number: RoomId, key: &RoomKey) -> bool {
         match &self.continuation {
-            Continuation::Finish(unfinished, _) => unfinished.write.joins(key),
+            Continuation::Finish(unfinished, _) => unfinished.write.joins(number, key),
             _ => false,
         }
     }

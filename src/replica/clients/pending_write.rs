@@ -3,6 +3,7 @@
 use crate::{
     chat::Proposal,
     protocol::{
+        RoomId,
         checked::Seq,
         credential::Token,
         envelope::AnswerTo,
@@ -27,6 +28,8 @@ pub enum FollowUp {
     /// Events of the room that was joined.
     Join {
         room: RoomKey,
+        /// Its number, if the client gave it.
+        id: Option<RoomId>,
         /// The last event that the client has.
         after: Option<u64>,
         /// Else how many of the last events it wants.
@@ -45,16 +48,19 @@ pub enum FollowUp {
 }
 
 impl Write {
-    /// Whether it is a `create_join` of that room.
-    pub fn joins(&self, key: &RoomKey) -> bool {
-        matches!(&self.follow_up, FollowUp::Join { room, .. } if room == key)
+    /// Whether it is a `create_join` of the room that has this number and is called so.
+    pub fn joins(&self, number: RoomId, key: &RoomKey) -> bool {
+        match &self.follow_up {
+            FollowUp::Join { room, id, .. } => id.map_or(room == key, |id| id == number),
+            _ => false,
+        }
     }
 }
 
 impl FollowUp {
     /// What the answer to a `create_join` needs.
-    pub fn join(join: &CreateJoin) -> FollowUp {
+    pub fn join(join: &CreateJoin, id: Option<RoomId>) -> FollowUp {
         let after = join.after.map(Seq::get);
-        FollowUp::Join { room: join.room.key(), after, history: join.history() }
+        FollowUp::Join { room: join.room.key(), id, after, history: join.history() }
     }
 }

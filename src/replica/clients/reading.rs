@@ -14,7 +14,7 @@ use crate::{
             PresenceState, RoomList, RoomNames, TypingShown, TypingState, UserList,
         },
         checked::Seq,
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         file::FILE_CHUNK_BYTES,
         limits::HISTORY_BYTES,
         name::RoomKey,
@@ -50,11 +50,11 @@ impl Clients {
         conn: ConnId,
         to: AnswerTo,
         request: Request,
-        lamport_timestamp: u64,
+        claims: Claims,
     ) {
-        let is_free = !tells_of_state(&request) || self.may_be_stale(env, conn, &request);
-        let read = Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp);
-        if is_free && env.state.check_lamport(lamport_timestamp).is_ok() {
+        let is_free = !tells_of_state(&request) || self.may_be_stale(env, conn, &request, claims.room);
+        let read = Waiting::new(env.now.mono_ms, conn, to, request, claims);
+        if is_free && env.state.check_lamport(claims.lamport_timestamp).is_ok() {
             return self.answer_read(env, read, Known::Here);
         }
         let to = read.to.clone();
@@ -65,14 +65,20 @@ impl Clients {
 
     /// Whether a read may be answered by what this server has: it knows that it has lost the majority, and
     /// the answer says so.
-    fn may_be_stale(&mut self, env: &mut Env<'_>, conn: ConnId, request: &Request) -> bool {
+    fn may_be_stale(
+        &mut self,
+        env: &mut Env<'_>,
+        conn: ConnId,
+        request: &Request,
+        room: Option<RoomId>,
+    ) -> bool {
         if !env.server.is_stale() {
             return false;
         }
         let connection = self.connections.get_mut(conn);
         let is_operator = connection.as_ref().is_some_and(|connection| connection.is_operator);
         let user = connection.and_then(|connection| connection.user.as_ref()).map(UserName::key);
-        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: env.now.wall_ms });
+        let viewer = user.as_ref().map(|user| Viewer { user, now_ms: env.now.wall_ms, room });
         // A room that may not be read is like one that does not exist. Either refusal would be final.
         let seen = |room: &RoomName| Some(env.state.visible_room(viewer?, room).ok()?.1);
         match request {
@@ -111,8 +117,8 @@ impl Clients {
     }
 
     fn answer_read(&mut self, env: &mut Env<'_>, read: Waiting, known: Known) {
-        let Waiting { conn, to, request, lamport_timestamp, .. } = read;
-        if let Err(refusal) = env.state.check_lamport(lamport_timestamp) {
+        let Waiting { conn, to, request, claims, .. } = read;
+        if let Err(refusal) = env.state.check_lamport(claims.lamport_timestamp) {
             return self.refuse(env, conn, to, refusal);
         }
         // While it waited its session may have ended.
@@ -120,7 +126,7 @@ impl Clients {
             return;
         };
         let is_operator = connection.is_operator;
-        let looked_at = looks_through(env, &request);
+        let looked_at = looks_through(env, &request, claims.room);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let user = connection.user.as_ref().map(UserName::key);
         if looked_at > 0 && known == Known::Everywhere {
@@ -168,8 +174,9 @@ impl Clients {
             }
             request => {
                 // All other requests were refused before if there was no login.
-                let Some(user) = user else { return };
-                match self.answer_user(env, (conn, &to), &user, request, known) {
+                let Some(user) = &user else { return };
+                let viewer = Viewer { user, now_ms: env.now.wall_ms, room: claims.room };
+                match self.answer_user(env, (conn, &to), viewer, request, known) {
                     Ok(Some(answer)) => Ok(answer),
                     Ok(None) => return,
                     Err(refusal) => Err(refusal),
@@ -195,11 +202,11 @@ impl Clients {
         &mut self,
         env: &mut Env<'_>,
         (conn, to): (ConnId, &AnswerTo),
-        user: &UserKey,
+        viewer: Viewer<'_>,
         request: Request,
         known: Known,
     ) -> Result<Option<Answer>, Refusal> {
-        let viewer = Viewer { user, now_ms: env.now.wall_ms };
+        let user = viewer.user;
         let stale = known == Known::Here;
         Ok(Some(match request {
             Request::Rooms(rooms) => {
@@ -222,7 +229,7 @@ impl Clients {
                 MemberList { members, more, room, stale }.into()
             }
             Request::Hooks(request::Hooks { room }) => {
-                let hooks = env.state.hooks(viewer, &room)?;
+                let (room, hooks) = env.state.hooks(viewer, &room)?;
                 HookList { hooks, room }.into()
             }
             Request::Pins(request::Pins { room }) => {
@@ -310,7 +317,7 @@ impl Clients {
             return Ok(None);
         }
         match user.filter(|_| role.may(ClusterPermission::Export)) {
-            Some(user) => Ok(Some(Viewer { user, now_ms: env.now.wall_ms })),
+            Some(user) => Ok(Some(Viewer { user, now_ms: env.now.wall_ms, room: None })),
             None => Err(Refusal::new(Code::Forbidden, "only an operator or an administrator may export")),
         }
     }
@@ -352,7 +359,7 @@ impl Clients {
         asked: &Audit,
     ) -> Result<Answer, Refusal> {
         let role = env.state.cluster_role_of(user, is_operator);
-        let viewer = user.map(|user| Viewer { user, now_ms: env.now.wall_ms });
+        let viewer = user.map(|user| Viewer { user, now_ms: env.now.wall_ms, room: None });
         let viewer = if role.may(ClusterPermission::ReadWholeAudit) {
             None
         } else if role.may(ClusterPermission::ReadAudit) && viewer.is_some() {
@@ -412,15 +419,17 @@ impl Clients {
 
     /// Shows a user typing to the members of the room that are online, here and on the other servers.
     fn typing(&mut self, env: &mut Env<'_>, conn: ConnId, viewer: Viewer<'_>, room: &RoomName) {
-        let Some(id) = env.state.room_id(&room.key()).filter(|id| env.state.may_type(viewer, *id)) else {
+        let Ok((id, found)) = env.state.visible_room(viewer, room) else { return };
+        if !env.state.may_type(viewer, id) {
             return;
-        };
+        }
+        let key = found.name.key();
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(user) = connection.user.clone() else { return };
         if !connection.types(env.now.mono_ms) {
             return;
         }
-        env.server.tell_peers(&PeerMessage::Typing { user: user.clone(), room: room.key() }, env.outputs);
+        env.server.tell_peers(&PeerMessage::Typing { user: user.clone(), room: key }, env.outputs);
         self.show_typing(env, id, &user);
     }
 
@@ -477,13 +486,15 @@ fn tells_of_state(request: &Request) -> bool {
 }
 
 /// How many rooms or users a request may make this server go through, beyond the limit in the request.
-fn looks_through(env: &Env<'_>, request: &Request) -> usize {
+fn looks_through(env: &Env<'_>, request: &Request, room: Option<RoomId>) -> usize {
     match request {
         Request::Rooms(_) | Request::ExportRooms(_) | Request::Search(request::Search { room: None, .. }) => {
             env.state.room_count()
         }
         Request::Members(members) => {
-            env.state.room(&members.room.key()).map_or(1, |room| room.member_count() as usize)
+            let room = room.or_else(|| env.state.room_id(&members.room.key()));
+            let room = room.and_then(|id| env.state.room_by_id(id));
+            room.map_or(1, |room| room.member_count() as usize)
         }
         Request::Users(users) => users.limit(),
         Request::Audit(audit) => audit.limit(),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::{
     fanout::ConnId,
     protocol::{
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         limits::COMMIT_TIMEOUT_MS,
         peer::NodeId,
         refusal::{Code, Refusal},
@@ -42,14 +42,13 @@ pub struct Waiting {
     pub conn: ConnId,
     pub to: AnswerTo,
     pub request: Request,
-    /// The client's Lamport clock.
-    pub lamport_timestamp: u64,
+    pub claims: Claims,
     since_ms: u64,
 }
 
 impl Waiting {
-    pub fn new(now_ms: u64, conn: ConnId, to: AnswerTo, request: Request, lamport_timestamp: u64) -> Waiting {
-        Waiting { conn, to, request, lamport_timestamp, since_ms: now_ms }
+    pub fn new(now_ms: u64, conn: ConnId, to: AnswerTo, request: Request, claims: Claims) -> Waiting {
+        Waiting { conn, to, request, claims, since_ms: now_ms }
     }
 
     /// What it holds, in bytes of memory. Only a `ping` holds everything that was sent.
@@ -170,7 +169,7 @@ mod tests {
     #[test]
     fn an_answer_is_for_the_newest_question_only() {
         let mut reads = Reads::default();
-        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), 0);
+        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), Claims::default());
         let push = |reads: &mut Reads| reads.push(waiting()).unwrap();
         push(&mut reads);
         let prospect = Prospect::default();
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn a_question_is_repeated_at_once_when_it_can_be_answered_now() {
         let mut reads = Reads::default();
-        reads.push(Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), 0)).unwrap();
+        reads.push(Waiting::new(0, ConnId(1), AnswerTo::default(), ping(""), Claims::default())).unwrap();
         let nobody = Prospect { term: 1, ..Prospect::default() };
         reads.question(0, nobody).unwrap();
         assert_eq!(reads.question(0, nobody), None);
@@ -206,7 +205,7 @@ mod tests {
     fn reads_that_wait_are_bounded_by_what_they_hold_until_they_are_answered() {
         let mut reads = Reads::default();
         let large = "x".repeat(WAITING_BYTES / 4);
-        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(&large), 0);
+        let waiting = || Waiting::new(0, ConnId(1), AnswerTo::default(), ping(&large), Claims::default());
         let push = |reads: &mut Reads| reads.push(waiting());
         for _ in 0..3 {
             push(&mut reads).unwrap();

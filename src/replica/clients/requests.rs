@@ -96,13 +96,11 @@ impl Clients {
         }
         let known = Known::Here;
         match (request.kind(), request) {
-            (_, Request::Login(login)) => self.log_in(env, conn, to, login, head.lamport_timestamp, known),
+            (_, Request::Login(login)) => self.log_in(env, conn, to, login, head.claims(), known),
             (_, Request::OperatorChallenge(_)) => self.challenge(env, conn, to),
             (_, Request::OperatorLogin(login)) => self.prove(env, conn, to, login),
-            (Kind::Read, request) => self.read(env, conn, to, request, head.lamport_timestamp),
-            (Kind::Login | Kind::Write, request) => {
-                self.write(env, conn, to, request, head.lamport_timestamp, known)
-            }
+            (Kind::Read, request) => self.read(env, conn, to, request, head.claims()),
+            (Kind::Login | Kind::Write, request) => self.write(env, conn, to, request, head.claims(), known),
         }
     }
 
@@ -244,7 +242,7 @@ impl Clients {
     ) {
         let Some(name) = env.state.room_by_id(room).map(|room| room.name.clone()) else { return };
         match self.connections.get_mut(conn) {
-            Some(connection) if connection.awaits_join(&name.key()) => {
+            Some(connection) if connection.awaits_join(room, &name.key()) => {
                 connection.follow_if_refused(room, after)
             }
             _ => env.fan_out(Instruction::Follow { conn, room, name, after, last_seq }),

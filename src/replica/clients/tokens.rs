@@ -75,7 +75,7 @@ impl Round {
 pub fn touch(env: &mut Env<'_>, user: UserName, token: TokenHash) {
     if env.proposals.len() < env.config.limits.pending_proposals.min(BUSY_PROPOSALS) {
         let authority = Authority::Session(token);
-        let touch = Proposal { user, authority, lamport_timestamp: 0, command: Touch.into() };
+        let touch = Proposal { user, authority, lamport_timestamp: 0, command: Touch.into(), room: None };
         env.proposals.push_own(env.now.mono_ms, &touch);
     }
 }

@@ -15,11 +15,11 @@ use crate::{
     config::Followers,
     fanout::ConnId,
     protocol::{
-        UserName,
+        RoomId, UserName,
         answer::PresenceState,
         checked::ClientMsgId,
         directory::ServerChange,
-        envelope::AnswerTo,
+        envelope::{AnswerTo, Claims},
         refusal::{Code, Refusal},
         request::{Chat, Request},
         said::Said,
@@ -49,7 +49,7 @@ impl Clients {
         conn: ConnId,
         to: AnswerTo,
         request: Request,
-        lamport_timestamp: u64,
+        claims: Claims,
         known: Known,
     ) {
         if redirects(env) {
@@ -57,11 +57,7 @@ impl Clients {
         }
         // A hash is made or checked by the state, and a request that the rules refuse must not cost one.
         if known == Known::Here && request.is_awaited() {
-            return self.put_off(
-                env,
-                conn,
-                Waiting::new(env.now.mono_ms, conn, to, request, lamport_timestamp),
-            );
+            return self.put_off(env, conn, Waiting::new(env.now.mono_ms, conn, to, request, claims));
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let unasked =
@@ -71,14 +67,14 @@ impl Clients {
             return self.refuse(env, conn, to, refusal);
         }
         let follow_up = match &request {
-            Request::CreateJoin(join) => FollowUp::join(join),
+            Request::CreateJoin(join) => FollowUp::join(join, claims.room),
             _ => FollowUp::Answer,
         };
         let client_msg_id = match &request {
             Request::Chat(chat) => Some(chat.client_msg_id.clone()),
             _ => None,
         };
-        let draft = match self.draft(env, conn, request) {
+        let draft = match self.draft(env, conn, request, claims.room) {
             Some(Ok(draft)) => draft,
             Some(Err(refusal)) => return self.refuse(env, conn, to, refusal),
             // Only writes come here.
@@ -89,7 +85,7 @@ impl Clients {
         if let Some(Err(refusal)) = called.map(|name| may_be_called(env, name)) {
             return self.refuse(env, conn, to, refusal);
         }
-        let unfinished = Unfinished { write: Write { to, follow_up }, command, named, lamport_timestamp };
+        let unfinished = Unfinished { write: Write { to, follow_up }, command, named, claims };
         if let Some(secret) = secret {
             return self.work_on(env, conn, unfinished, secret);
         }
@@ -107,6 +103,7 @@ impl Clients {
         env: &Env<'_>,
         conn: ConnId,
         request: Request,
+        room: Option<RoomId>,
     ) -> Option<Result<Draft<Command>, Refusal>> {
         let user = self.connections.get_mut(conn)?.user.clone();
         let origin = env.server.origin(env.proposals.next_seq());
@@ -119,7 +116,7 @@ impl Clients {
         let (is_online, would_live) = (&is_online, &would_live);
         draft_of(
             request,
-            &Asked { state: env.state, user: user.as_ref(), origin, is_online, servers, would_live },
+            &Asked { state: env.state, user: user.as_ref(), room, origin, is_online, servers, would_live },
         )
     }
 
@@ -130,8 +127,8 @@ impl Clients {
         conn: ConnId,
         unfinished: Unfinished,
     ) -> bool {
-        let Unfinished { write, command, named, lamport_timestamp } = unfinished;
-        let proposal = self.proposal(conn, command, lamport_timestamp, named);
+        let Unfinished { write, command, named, claims } = unfinished;
+        let proposal = self.proposal(conn, command, claims, named);
         proposal.is_some_and(|proposal| self.propose(env, conn, write, &proposal))
     }
 
@@ -140,7 +137,7 @@ impl Clients {
         &mut self,
         conn: ConnId,
         command: Command,
-        lamport_timestamp: u64,
+        claims: Claims,
         named: Option<UserName>,
     ) -> Option<Proposal> {
         let connection = self.connections.get_mut(conn)?;
@@ -155,7 +152,8 @@ impl Clients {
             // An operator has no name, and a webhook is known by its token.
             UserName::new(if connection.is_operator { "operator" } else { "webhook" })
         })?;
-        Some(Proposal { user, authority, lamport_timestamp, command })
+        let Claims { lamport_timestamp, room } = claims;
+        Some(Proposal { user, authority, lamport_timestamp, command, room })
     }
 
     /// Proposes, unless it is over a limit; returns whether it was proposed.
@@ -182,8 +180,8 @@ impl Clients {
 
     /// Proposes what was counted before.
     pub(super) fn propose_counted(&mut self, env: &mut Env<'_>, conn: ConnId, unfinished: Unfinished) {
-        let Unfinished { write, command, named, lamport_timestamp } = unfinished;
-        let Some(proposal) = self.proposal(conn, command, lamport_timestamp, named) else { return };
+        let Unfinished { write, command, named, claims } = unfinished;
+        let Some(proposal) = self.proposal(conn, command, claims, named) else { return };
         if let Err(refusal) = may_propose(env) {
             return self.refuse(env, conn, write.to, refusal);
         }
@@ -204,7 +202,7 @@ impl Clients {
 
     pub(super) fn check_early(&mut self, env: &mut Env<'_>, proposal: &Proposal) -> Result<(), Refusal> {
         let read = |room, seq| env.server.event(room, seq);
-        match evidence(env.state, &proposal.command, &read) {
+        match evidence(env.state, proposal, &read) {
             Ok(evidence) => env.state.check(env.now.wall_ms, proposal, &evidence),
             Err(error) => {
                 env.server.broke(error);
@@ -268,7 +266,7 @@ impl Clients {
             }
         }
         let creates = command.operation().creates(user);
-        if creates.is_some_and(|room| env.state.room(&room.key()).is_none()) {
+        if creates.is_some_and(|room| proposal.room.is_none() && env.state.room(&room.key()).is_none()) {
             self.rates.new_room(now_ms, limits, (user.key(), addr))?;
         }
         if let Command::FileBegin(command::FileBegin { file, .. }) = command {

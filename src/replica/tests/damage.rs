@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::Read};
 
 use crate::{
-    disk::{Reader, StorageError},
+    disk::{Reader, RoomId, StorageError},
     protocol::{
         peer::{PeerMessage, RowContent, RowKey},
         status::Role,
@@ -33,7 +33,8 @@ fn a_damaged_row_is_fetched_from_a_server_that_has_it_whole() {
     cluster.run_ms(100);
     let heard = cluster.heard(3, 1);
     assert_eq!(heard.last().unwrap()["data"]["last_seq"], 3, "{heard:?}");
-    let row = RowKey::Event { room: 2, seq: 2 };
+    let (room, _) = cluster.replica(3).state().rooms_from(RoomId(0)).next().unwrap();
+    let row = RowKey::Event { room: room.0, seq: 2 };
     assert_eq!((&cluster.damaged.len(), &cluster.repaired), (&1, &vec![(3, row, 2)]));
     cluster.run_ms(10_000);
     assert_eq!((cluster.role(3), cluster.status(3).note.as_str()), (Role::Leader, ""));

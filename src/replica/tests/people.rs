@@ -1,6 +1,7 @@
 //! Stories of what users do on one connection.
 
 use super::{cluster::Cluster, field};
+use crate::protocol::RoomId;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -91,7 +92,8 @@ fn whoever_is_invited_is_told_at_once_and_finds_the_room_later() {
     let heard = cluster.heard(2, 7);
     assert_eq!(heard[0]["data"]["rooms"], serde_json::json!([]));
     assert_eq!(heard[1]["msg_type"], "invited");
-    assert_eq!(heard[1]["data"], serde_json::json!({"room": "den", "by": "alice"}));
+    let den = cluster.replica(1).state().rooms_from(RoomId(0)).next().unwrap().0;
+    assert_eq!(heard[1]["data"], serde_json::json!({"room": "den", "room_id": den, "by": "alice"}));
     assert_eq!(heard.len(), 2, "nothing else of the room: {heard:?}");
     cluster.say(2, 7, &[bob]);
     cluster.run_ms(40);

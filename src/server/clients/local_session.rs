@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     protocol::{
-        Answer, Code, Refusal, Request, RequestId,
+        Answer, Code, Refusal, Request, RequestId, RoomId,
         answer::Redirect,
         envelope::{BadRequest, RequestHead},
         limits::COMMIT_TIMEOUT_MS,
@@ -59,7 +59,12 @@ impl From<ServerStopping> for Failure {
 pub trait ChatSession {
     /// Sends a request, and gives the number that its answer will have. Requests that change something are
     /// carried out in the order in which they are sent.
-    fn send(&mut self, request: Request) -> Result<i64, Failure>;
+    fn send(&mut self, request: Request) -> Result<i64, Failure> {
+        self.send_in(None, request)
+    }
+
+    /// The same, if the request is about the room of this number, whatever that is called.
+    fn send_in(&mut self, room: Option<RoomId>, request: Request) -> Result<i64, Failure>;
 
     /// Waits for the answer to a request, if it is carried out.
     fn answer(&mut self, number: i64) -> Result<Answer, Failure>;
@@ -71,7 +76,16 @@ pub trait ChatSession {
 
 /// Sends a request and waits for its answer.
 pub fn ask<R: Answered>(session: &mut dyn ChatSession, request: R) -> Result<R::Answer, Failure> {
-    let number = session.send(request.into())?;
+    ask_in(session, None, request)
+}
+
+/// The same, if the request is about the room of this number, whatever that is called.
+pub fn ask_in<R: Answered>(
+    session: &mut dyn ChatSession,
+    room: Option<RoomId>,
+    request: R,
+) -> Result<R::Answer, Failure> {
+    let number = session.send_in(room, request.into())?;
     wait(session, number)
 }
 
@@ -157,12 +171,13 @@ impl<'a> LocalConn<'a> {
 }
 
 impl ChatSession for LocalSession<'_> {
-    fn send(&mut self, request: Request) -> Result<i64, Failure> {
+    fn send_in(&mut self, room: Option<RoomId>, request: Request) -> Result<i64, Failure> {
         let deadline = self.deadline();
         let conn = &mut self.conn;
         conn.asked += 1;
         let request_id = Some(RequestId::Number(conn.asked));
-        let head = RequestHead { msg_type: request.msg_type().into(), request_id, ..RequestHead::default() };
+        let msg_type = request.msg_type().into();
+        let head = RequestHead { msg_type, request_id, room_id: room, ..RequestHead::default() };
         let checked = request.check(&conn.server.context.config().replica.limits);
         let request = checked.map(|()| request).map_err(BadRequest::Fields);
         // The bytes came over HTTP, which has its own limits. Only the requests are counted here.

@@ -23,15 +23,16 @@ use super::{
 };
 use crate::{
     protocol::{
-        Code, FileId, FileInfo, Refusal, RoomName, UserName,
+        Code, FileId, FileInfo, Refusal, RoomId, RoomName, UserName,
         answer::{Either, FilePiece, Receiving, SentAnswer},
         checked::{self, Body, ChunkBytes, ClientMsgId, ContentType, FileName},
         credential::Token,
         file::FILE_CHUNK_BYTES,
+        limits::ROOM_ID_END,
         request::{Chat, Destination, FileBegin, FileChunk, FileDelete, FileEnd, FileRead, Login},
         text::counted,
     },
-    server::clients::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, wait},
+    server::clients::local_session::{ANSWER_WITHIN, ChatSession, Failure, LocalSession, ask, ask_in, wait},
 };
 
 /// The bytes of each chunk except the last. A read begins at a multiple of it.
@@ -41,7 +42,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// Bytes of a form that are not those of the file.
 const FORM_ASIDE_MAX: u64 = 64 * 1024;
 /// The fields of a post's query.
-const FIELDS: [&str; 5] = ["room", "to", "name", "post", "text"];
+const FIELDS: [&str; 6] = ["room", "room_id", "to", "name", "post", "text"];
 /// Least pause before a failed request is sent again.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The policy of a file that is shown: it may do and load nothing.
@@ -178,6 +179,8 @@ fn wrong_answer() -> Failure {
 struct Upload {
     token: String,
     to: Destination,
+    /// The number of the room, if it was given: then the name does not count.
+    room_id: Option<RoomId>,
     /// Empty until a form has named it.
     name: String,
     /// The boundary between the fields, if the body is a form.
@@ -202,6 +205,11 @@ impl Upload {
         let room = field("room").map(RoomName::try_from).transpose().map_err(invalid("room"))?;
         let to = field("to").map(UserName::try_from).transpose().map_err(invalid("to"))?;
         let to = Destination::new(room, to).map_err(wrong)?;
+        let room_id = field("room_id").map(|number| match number.parse() {
+            Ok(number) if number < ROOM_ID_END => Ok(RoomId(number)),
+            _ => Err(wrong("room_id must be an unsigned integer below 2^53")),
+        });
+        let room_id = room_id.transpose()?.filter(|_| matches!(to, Destination::Room(_)));
         let name = field("name").unwrap_or_default();
         if name.is_empty() && boundary.is_none() {
             return Err(wrong("name is missing"));
@@ -220,6 +228,7 @@ impl Upload {
         Ok(Upload {
             token,
             to,
+            room_id,
             name,
             boundary,
             content_type: content_type.map(str::to_owned),
@@ -321,7 +330,7 @@ impl Upload {
             file_id: Some(begun.file_id),
             follows: None,
         };
-        ask(session, message)
+        ask_in(session, self.room_id, message)
     }
 
     fn begin(&self, session: &mut dyn ChatSession) -> Result<Begun, Failure> {
@@ -329,7 +338,7 @@ impl Upload {
         let content_type = self.content_type.as_deref().map(ContentType::new).transpose();
         let content_type = content_type.map_err(invalid("content_type"))?;
         let begin = FileBegin { to: self.to.clone(), name, size: self.size, content_type };
-        match ask(session, begin)? {
+        match ask_in(session, self.room_id, begin)? {
             Either::That(Receiving { chunk_bytes, file_id, .. }) => {
                 let chunk_bytes = chunk_bytes.clamp(1, CHUNK_BYTES) as usize;
                 Ok(Begun { file_id, chunk_bytes, may_be_shown: false })

@@ -13,7 +13,7 @@
 import { Directory, Jitter } from "./directory.js";
 import * as limits from "./limits.js";
 import { Link } from "./link.js";
-import { keyOf, partner } from "./names.js";
+import { keyOf, partner, renamedTo } from "./names.js";
 import { Outbox } from "./outbox.js";
 import { place, Rooms } from "./rooms.js";
 
@@ -26,7 +26,7 @@ import { place, Rooms } from "./rooms.js";
  *
  * @typedef {{type: "connected"} | {type: "connectFailed", reason: string} | {type: "received", text: string}
  *   | {type: "disconnected", reason: string} | {type: "timeout"} | {type: "send", message: Message}
- *   | {type: "want", room: string, cursor: number|null, extra?: Data} | {type: "unwant", room: string}
+ *   | {type: "want", room: string, id?: number|null, cursor: number|null, extra?: Data} | {type: "renamed", id: number, name: string} | {type: "unwant", room: string}
  *   | {type: "ask", tag: number, msgType: string, data: Data, again: boolean, slow?: boolean}
  *   | {type: "cancel", tag: number} | {type: "tell", msgType: string, data: Data} | {type: "hurry"}} Input
  *
@@ -34,7 +34,7 @@ import { place, Rooms } from "./rooms.js";
  *   | {type: "majority", has: boolean}
  *   | {type: "loggedIn", username: string, token: string|null, account: boolean, administrator: boolean}
  *   | {type: "loginNeeded", refusal: Refusal} | {type: "servers", list: Data}
- *   | {type: "joined", room: string, data: Data, resumed: boolean} | {type: "roomRefused", room: string, refusal: Refusal}
+ *   | {type: "joined", room: string, data: Data, resumed: boolean} | {type: "renamed", id: number|null, renamed: import("./rooms.js").Renamed} | {type: "roomRefused", room: string, refusal: Refusal}
  *   | {type: "epoch", epoch: number} | {type: "restored"} | {type: "event", event: Data, live: boolean} | {type: "news", event: Data}
  *   | {type: "acked", message: Message, seq: number, room: string} | {type: "refused", message: Message, refusal: Refusal}
  *   | {type: "answered", tag: number, data: Data} | {type: "askRefused", tag: number, refusal: Refusal}
@@ -124,22 +124,37 @@ export class ClientState {
         this.#unlink(input.reason);
         break;
       case "send":
-        if (!this.outbox.has(input.message.client_msg_id)) this.outbox.push(input.message);
+        if (!this.outbox.has(input.message.client_msg_id)) {
+          this.outbox.push({
+            ...input.message,
+            room_id: input.message.room_id ?? this.#idOf(input.message.room),
+          });
+        }
         break;
       case "want":
-        this.rooms.want(input.room, input.cursor, input.extra ?? {});
+        this.rooms.want(input.room, input.cursor, input.extra ?? {}, input.id ?? null);
         break;
+      case "renamed": {
+        const room = this.rooms.byId(input.id);
+        if (room) this.#rename(room, input.name);
+        break;
+      }
       case "unwant":
         this.rooms.drop(input.room);
         break;
       case "ask":
-        this.asks.set(input.tag, { ...input, slow: input.slow ?? false, asked: false });
+        this.asks.set(input.tag, {
+          ...input,
+          data: this.#withId(input.data),
+          slow: input.slow ?? false,
+          asked: false,
+        });
         break;
       case "cancel":
         this.asks.delete(input.tag);
         break;
       case "tell":
-        if (this.isOnline()) this.#write(input.msgType, input.data, null);
+        if (this.isOnline()) this.#write(input.msgType, this.#withId(input.data), null);
         break;
       case "hurry":
         if (this.phase.name === "waiting") this.phase.untilMs = this.nowMs;
@@ -352,7 +367,11 @@ export class ClientState {
       const why = data.reason ? `: ${data.reason}` : "";
       this.#logOut({ code: "not_authenticated", reason: `The session has ended${why}` });
     } else if (msgType === "room_deleted") {
-      this.#roomRefused(data.room, { code: "not_found", reason: `${data.by} deleted the room.` });
+      // Another room may have had the name before, or have it now.
+      const known = this.#idOf(data.room) ?? data.room_id;
+      if (known === (data.room_id ?? known)) {
+        this.#roomRefused(data.room, { code: "not_found", reason: `${data.by} deleted the room.` });
+      }
     } else if (requestId === undefined || requestId === null) {
       this.#tell({ type: "push", msgType, data });
     }
@@ -372,7 +391,7 @@ export class ClientState {
         this.#listed(data);
         break;
       case "join":
-        this.#joined(about.key, data);
+        this.#joined(about.room, data);
         break;
       case "chat": {
         this.#settle();
@@ -428,8 +447,8 @@ export class ClientState {
     if (forLoad) this.#hold(refusal);
     switch (about.kind) {
       case "join": {
-        const room = this.rooms.get(about.key);
-        if (!room) break;
+        const { room } = about;
+        if (!this.#follows(room)) break;
         if (forLoad) room.phase = "absent";
         else this.#roomRefused(room.name, refusal);
         break;
@@ -515,15 +534,50 @@ export class ClientState {
   // --- rooms
   // -------------------------------------------------------------------------------------------------
 
+  /** The number of the room of this name, if it is known. @param {string} room */
+  #idOf(room) {
+    return this.rooms.get(room)?.id ?? undefined;
+  }
+
+  /** The fields of a request, with the number of the room that they name. @param {Data} data */
+  #withId(data) {
+    const id = typeof data.room === "string" ? this.#idOf(data.room) : undefined;
+    return id === undefined ? data : { room_id: id, ...data };
+  }
+
+  /** Whether the room is still followed. @param {import("./rooms.js").Room} room */
+  #follows(room) {
+    return this.rooms.get(room.name) === room;
+  }
+
   /**
-   * @param {string} key
+   * The room is called so from now on, if it was not.
+   * @param {import("./rooms.js").Room} room
+   * @param {string} name
+   */
+  #rename(room, name) {
+    const renamed = this.rooms.rename(room, name);
+    if (!renamed) return;
+    this.outbox.rename(renamed);
+    for (const ask of this.asks.values()) {
+      const now = typeof ask.data.room === "string" ? renamedTo(renamed, ask.data.room) : null;
+      if (now !== null) ask.data = { ...ask.data, room: now };
+    }
+    this.#tell({ type: "renamed", id: room.id, renamed });
+  }
+
+  /**
+   * @param {import("./rooms.js").Room} room
    * @param {Data} data
    */
-  #joined(key, data) {
-    const room = this.rooms.get(key);
-    if (!room) return;
+  #joined(room, data) {
+    if (!this.#follows(room)) return;
     const resumed = room.cursor !== null;
-    room.name = data.room;
+    this.#rename(room, data.room);
+    if (data.room_id !== undefined) {
+      room.id = data.room_id;
+      this.outbox.number(room.name, data.room_id);
+    }
     if (room.cursor !== null && data.last_seq < room.cursor) {
       // The room has begun anew, as after a restore: what is shown of it is no longer valid.
       room.cursor = null;
@@ -532,6 +586,7 @@ export class ClientState {
     }
     if (room.cursor !== null) room.cursor = Math.max(room.cursor, (data.first_seq ?? 1) - 1);
     room.phase = "live";
+    room.namedAt = data.last_seq;
     room.extra = {};
     const { events, ...rest } = data;
     this.#tell({ type: "joined", room: data.room, data: rest, resumed });
@@ -555,11 +610,8 @@ export class ClientState {
     const fit = place(room, event.seq);
     if (fit === "next") {
       room.gaps = 0;
-      if (event.kind === "renamed") {
-        this.outbox.rename(room.name, event.name);
-        this.rooms.rename(room, event.name);
-      }
       this.#tell({ type: "event", event, live });
+      if (event.kind === "renamed" && event.seq > room.namedAt) this.#rename(room, event.name);
       const sentAway = (event.kind === "kicked" || event.kind === "banned") &&
         keyOf(event.username) === keyOf(this.login.username);
       if (live && sentAway) {
@@ -577,9 +629,12 @@ export class ClientState {
    * @param {Refusal} refusal
    */
   #roomRefused(name, refusal) {
+    const id = this.#idOf(name);
     this.rooms.drop(name);
     this.#tell({ type: "roomRefused", room: name, refusal });
-    for (const message of this.outbox.take((other) => keyOf(other.room) === keyOf(name))) {
+    const goes = (/** @type {Message} */ other) =>
+      keyOf(other.room) === keyOf(name) && (id ?? other.room_id) === (other.room_id ?? id);
+    for (const message of this.outbox.take(goes)) {
       this.#tell({ type: "refused", message, refusal });
     }
   }
@@ -589,11 +644,12 @@ export class ClientState {
 
   #askWhatMayBeAsked() {
     if (!this.isOnline() || this.holdUntilMs > this.nowMs) return;
-    for (const [key, room] of this.rooms.all) {
+    for (const room of this.rooms.all.values()) {
       if (room.phase !== "absent") continue;
       room.phase = "joining";
       const from = room.cursor === null ? { history: this.history } : { after: room.cursor };
-      this.#write("create_join", { room: room.name, ...from, ...room.extra }, { kind: "join", key });
+      const named = room.id === null ? { room: room.name } : { room: room.name, room_id: room.id };
+      this.#write("create_join", { ...named, ...from, ...room.extra }, { kind: "join", room });
     }
     for (const [tag, ask] of this.asks) {
       if (ask.asked) continue;
@@ -620,6 +676,7 @@ export class ClientState {
     const to = partner(message.room, this.login.username);
     if (to === null) data.room = message.room;
     else data.to = to;
+    if (to === null && message.room_id !== undefined) data.room_id = message.room_id;
     if (message.reply_to) data.reply_to = message.reply_to;
     if (message.file_id) data.file_id = message.file_id;
     if (before) data.follows = before.client_msg_id;

@@ -4,7 +4,7 @@ import { ANSWER_MS, IDLE_SILENCE_MS, SILENCE_MS } from "./limits.js";
 
 /**
  * The purpose of a request on its way.
- * @typedef {{kind: "login"|"directory"|"ping"|"chat"} | {kind: "join", key: string} | {kind: "ask", tag: number}} Pending
+ * @typedef {{kind: "login"|"directory"|"ping"|"chat"} | {kind: "join", room: import("./rooms.js").Room} | {kind: "ask", tag: number}} Pending
  */
 
 export class Link {

@@ -13,6 +13,31 @@ export function keyOf(name) {
 }
 
 /**
+ * The present name of the room known as `name`, after a renaming; null if that has not changed it.
+ * @param {import("./rooms.js").Renamed} renamed
+ * @param {string} name
+ */
+export function renamedTo({ from, to, swaps }, name) {
+  if (keyOf(name) === keyOf(from)) return to;
+  return swaps && keyOf(name) === keyOf(to) ? from : null;
+}
+
+/**
+ * Moves what is kept under the old names of rooms.
+ * @param {Map<string, any>} map by the names' keys
+ * @param {import("./rooms.js").Renamed} renamed
+ */
+export function moveKept(map, { from, to, swaps }) {
+  const [old, now] = [keyOf(from), keyOf(to)];
+  if (old === now) return;
+  const [moved, other] = [map.get(old), swaps ? map.get(now) : undefined];
+  map.delete(old);
+  if (swaps) map.delete(now);
+  if (moved !== undefined) map.set(now, moved);
+  if (other !== undefined) map.set(old, other);
+}
+
+/**
  * The room of a direct conversation: both names in the order of their lower-case forms.
  * @param {string} a
  * @param {string} b

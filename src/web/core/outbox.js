@@ -1,13 +1,14 @@
 // Messages that are not acknowledged yet, in the order they were typed. The same rules, and the same cases
 // (tests/cases/outbox), as src/client/outbox.rs, which explains how the order is kept.
 import { WINDOW_MAX } from "./limits.js";
-import { keyOf } from "./names.js";
+import { keyOf, renamedTo } from "./names.js";
 
 /**
  * A message as the user gave it, with the id that all its sendings have.
  * @typedef {object} Message
  * @property {string} client_msg_id
  * @property {string} room
+ * @property {number} [room_id] the number of the room, once that is known
  * @property {string} body
  * @property {number} [reply_to]
  * @property {string} [file_id]
@@ -99,11 +100,21 @@ export class Outbox {
   /**
    * A room has another name: its messages go there. Servers recognise those that were committed under the old name;
    * another room may have that by now.
-   * @param {string} from
-   * @param {string} to
+   * @param {import("./rooms.js").Renamed} renamed
    */
-  rename(from, to) {
-    for (const { message } of this.entries) if (keyOf(message.room) === keyOf(from)) message.room = to;
+  rename(renamed) {
+    for (const { message } of this.entries) message.room = renamedTo(renamed, message.room) ?? message.room;
+  }
+
+  /**
+   * The room of this name has this number: its messages go there, whatever it is called.
+   * @param {string} room
+   * @param {number} id
+   */
+  number(room, id) {
+    for (const { message } of this.entries) {
+      if (keyOf(message.room) === keyOf(room)) message.room_id ??= id;
+    }
   }
 
   /** The places that messages answer are worth nothing any more. */

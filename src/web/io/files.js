@@ -27,12 +27,13 @@ export function fromBase64(text) {
 /**
  * Uploads a file and gives its id.
  * @param {Ask} ask
- * @param {{room: string, name: string, blob: Blob}} file
+ * @param {{room: string, roomId?: number, name: string, blob: Blob}} file
  * @param {(part: number) => void} onProgress from 0 to 1
  */
-export async function upload(ask, { room, name, blob }, onProgress) {
+export async function upload(ask, { room, roomId, name, blob }, onProgress) {
   const begun = await ask("file_begin", {
     room,
+    room_id: roomId,
     name,
     size: blob.size,
     content_type: blob.type || undefined,

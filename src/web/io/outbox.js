@@ -1,6 +1,6 @@
 // The outbox of all tabs: every message is in IndexedDB before it is sent. One tab, the owner, gives them to
 // its connection; the others hear of the outcome over a channel.
-import { keyOf } from "../core/names.js";
+import { keyOf, renamedTo } from "../core/names.js";
 import { becomeOwner } from "./owner.js";
 import { upload } from "./files.js";
 
@@ -52,14 +52,15 @@ export class SharedOutbox {
 
   /**
    * Takes a message; it will be sent whatever happens to this page.
-   * @param {{room: string, body: string, replyTo?: number, file?: File}} message
+   * @param {{room: string, roomId?: number, body: string, replyTo?: number, file?: File}} message
    */
-  async add({ room, body, replyTo, file }) {
+  async add({ room, roomId, body, replyTo, file }) {
     /** @type {Waiting} */
     const message = {
       user: this.user,
       id: `${this.instance}-${this.next++}`,
       room,
+      roomId,
       body,
       createdAt: Date.now(),
     };
@@ -74,6 +75,8 @@ export class SharedOutbox {
     const { at, failed, ...rest } = message;
     // An id that was used for another text can never succeed.
     if (failed?.code === "bad_request") rest.id = `${this.instance}-${this.next++}`;
+    // Its room is gone; the user sees it in the one that has the name now.
+    if (failed?.code === "not_found") delete rest.roomId;
     this.given.delete(message.id);
     await this.store.remove(/** @type {number} */ (at));
     await this.store.add({ ...rest, createdAt: Date.now() });
@@ -107,15 +110,32 @@ export class SharedOutbox {
 
   /**
    * A room has another name: what waits for it goes there, and what was refused may be sent there again.
-   * @param {string} from
-   * @param {string} to
+   * @param {import("../core/rooms.js").Renamed} renamed
+   * @param {number|null} id the number of the room
    */
-  async rename(from, to) {
-    const moved = (await this.store.waiting(this.user)).filter((message) =>
-      keyOf(message.room) === keyOf(from)
-    );
-    for (const message of moved) await this.store.put({ ...message, room: to });
-    if (moved.length) await this.#changed();
+  async rename(renamed, id) {
+    let isChanged = false;
+    for (const message of await this.store.waiting(this.user)) {
+      const isIts = id !== null && message.roomId === id;
+      const room = isIts ? renamed.to : renamedTo(renamed, message.room);
+      const isOthers = !isIts && room === renamed.to && id !== null && message.roomId !== undefined;
+      if (room === null || room === message.room || isOthers) continue;
+      await this.store.put({ ...message, room });
+      isChanged = true;
+    }
+    if (isChanged) await this.#changed();
+  }
+
+  /**
+   * The room of this name has this number: what waits for it goes there, whatever it is called.
+   * @param {string} room
+   * @param {number} id
+   */
+  async number(room, id) {
+    for (const message of await this.store.waiting(this.user)) {
+      if (message.roomId !== undefined || keyOf(message.room) !== keyOf(room)) continue;
+      await this.store.put({ ...message, roomId: id });
+    }
   }
 
   /** Reads what waits; the owner also passes new messages on. */
@@ -173,6 +193,7 @@ export class SharedOutbox {
       message: {
         client_msg_id: message.id,
         room: message.room,
+        room_id: message.roomId,
         body: message.body,
         reply_to: isSame ? message.replyTo : undefined,
         file_id: message.fileId,
@@ -192,7 +213,7 @@ export class SharedOutbox {
             if (!isWanted()) throw new Error("given up");
             return this.wire.ask(msgType, data);
           },
-          { room: message.room, name, blob },
+          { room: message.room, roomId: message.roomId, name, blob },
           (part) => {
             this.progress.set(message.id, part);
             this.onChange();
@@ -200,8 +221,8 @@ export class SharedOutbox {
         );
         if (!isWanted()) break;
         // The room may have another name by now.
-        const { room } = this.waiting.find((other) => other.id === message.id) ?? message;
-        const { blob: _, ...rest } = { ...message, room };
+        const { room, roomId } = this.waiting.find((other) => other.id === message.id) ?? message;
+        const { blob: _, ...rest } = { ...message, room, roomId };
         await this.store.put({ ...rest, fileId });
         this.#give({ ...rest, fileId });
         isUp = true;

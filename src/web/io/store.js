@@ -7,6 +7,7 @@
  * @property {string} user
  * @property {string} id the client_msg_id
  * @property {string} room
+ * @property {number} [roomId] the number of the room, if it was known
  * @property {string} body
  * @property {number} [replyTo] a place in the room
  * @property {number} [epoch] the life of the cluster's data that `replyTo` belongs to; 0 if none was known

@@ -1,7 +1,7 @@
 // Everything the page knows and does, without any DOM: the layer between the connection, the outbox and what
 // is shown.
 import { HISTORY } from "../core/limits.js";
-import { directRoom, keyOf, partner } from "../core/names.js";
+import { directRoom, keyOf, moveKept, partner, renamedTo } from "../core/names.js";
 import { SharedOutbox } from "../io/outbox.js";
 import { Wire } from "../io/wire.js";
 import { GROUPS } from "./mentions.js";
@@ -12,6 +12,7 @@ import { KEPT, Timeline } from "./timeline.js";
 /**
  * @typedef {object} RoomInfo
  * @property {string} name
+ * @property {number|null} id the number of the room, which stays the same whatever it is called
  * @property {boolean} isPrivate
  * @property {string} topic
  * @property {number} memberCount
@@ -88,7 +89,7 @@ export class Chat {
     };
     /** @type {Map<Topic, Set<(detail: any) => void>>} */
     this.listeners = new Map();
-    /** @type {Map<string, number>} What was read and not told yet, by the room's name. */
+    /** @type {Map<string, number>} What was read and not told yet, by the room's key. */
     this.untold = new Map();
     /** When it was last told that the user types, and when it may be told again. */
     this.typedAt = 0;
@@ -216,9 +217,11 @@ export class Chat {
     this.emit("room");
     const isThere = !name.startsWith("@") || info !== null;
     if (isNew && isThere) {
-      const cursor = await this.#restore(name, timeline);
+      const kept = await this.#restore(name, timeline);
       // Another room may have been opened meanwhile; this one is still followed.
-      this.wire.input({ type: "want", room: this.info(name)?.name ?? name, cursor, extra });
+      const known = this.info(name);
+      const id = known?.id ?? kept.id;
+      this.wire.input({ type: "want", room: known?.name ?? name, id, cursor: kept.cursor, extra });
     }
     this.emit("timeline", name);
     if (this.unreadFrom > 0) await this.#showUnread(name, timeline);
@@ -228,18 +231,22 @@ export class Chat {
   /** What was kept of the room, and from where it goes on. @param {string} name @param {Timeline} timeline */
   async #restore(name, timeline) {
     const kept = await this.store.kept(this.me, keyOf(name)).catch(() => null);
-    if (!kept?.events?.length) return null;
+    const [known, id] = [this.info(name)?.id ?? null, kept?.id ?? null];
+    // What was kept may be of another room, which had the name before.
+    if (!kept?.events?.length || (known !== null && id !== null && known !== id)) {
+      return { cursor: null, id: null };
+    }
     const lastSeq = this.info(name)?.lastSeq ?? 0;
     const last = kept.events[kept.events.length - 1].seq;
     const isFar = lastSeq - last > RESUMED || lastSeq < last;
-    if (isFar && this.status.phase === "up") return null;
+    if (isFar && this.status.phase === "up") return { cursor: null, id };
     if (timeline.isEmpty) {
       timeline.restore(kept.events, kept.end);
       timeline.first = kept.first ?? 1;
       timeline.pins = kept.pins ?? [];
       this.emit("timeline", name);
     }
-    return kept.end;
+    return { cursor: kept.end, id };
   }
 
   /**
@@ -288,6 +295,7 @@ export class Chat {
     this.#soon("rooms", 100, async () => {
       const answer = await this.wire.ask("rooms", { joined: true }).catch(() => null);
       if (!answer) return;
+      for (const room of answer.rooms) this.#follow(room.room_id ?? null, room.room);
       const seen = new Set();
       for (const room of answer.rooms) {
         seen.add(keyOf(room.room));
@@ -318,6 +326,7 @@ export class Chat {
     const unread = room.unread_messages ?? room.unread ?? 0;
     this.rooms.set(key, {
       name: room.room,
+      id: room.room_id ?? known?.id ?? null,
       isPrivate: room.private,
       topic: room.topic ?? "",
       memberCount: room.members ?? 0,
@@ -359,7 +368,13 @@ export class Chat {
       const timeline = this.timeline(name);
       if (!timeline || !timeline.isAtEnd || timeline.isEmpty) return;
       const events = timeline.toEvents().slice(-KEPT_EVENTS);
-      const kept = { events, end: timeline.hi, first: timeline.first, pins: timeline.pins };
+      const kept = {
+        id: this.info(name)?.id ?? null,
+        events,
+        end: timeline.hi,
+        first: timeline.first,
+        pins: timeline.pins,
+      };
       this.store.keep(this.me, keyOf(name), kept).catch(() => {});
     });
   }
@@ -441,7 +456,7 @@ export class Chat {
     if (keyOf(message.room) === keyOf(this.current ?? "")) this.unreadFrom = 0;
     // The message ends the sign that the user types, so the next letter is told as soon as servers take it.
     this.typesAgainAt = Math.min(this.typesAgainAt, this.typedAt + TYPING_PAUSE_MS);
-    await this.outbox.add(message);
+    await this.outbox.add({ ...message, roomId: this.info(message.room)?.id ?? undefined });
   }
 
   /** @param {string} msgType @param {number} seq @param {Data} [more] */
@@ -478,7 +493,7 @@ export class Chat {
     if (isAll || timeline?.isAtEnd) {
       info.mentions = left.filter((item) => this.isMentioned(item.mentions)).length;
     }
-    this.untold.set(info.name, seq);
+    this.untold.set(keyOf(info.name), seq);
     this.#soon("read", READ_PAUSE_MS, () => this.#tellRead());
     if (before !== info.unread + info.mentions) this.emit("rooms");
     this.#keepRooms();
@@ -487,7 +502,11 @@ export class Chat {
   #tellRead() {
     const all = [...this.untold];
     this.untold.clear();
-    for (const [room, seq] of all) this.wire.ask("mark_read", { room, seq }).catch(() => {});
+    for (const [key, seq] of all) {
+      const { name: room, id } = this.info(key) ?? { name: key, id: null };
+      const named = id === null ? { room } : { room, room_id: id };
+      this.wire.ask("mark_read", { ...named, seq }).catch(() => {});
+    }
   }
 
   /** @param {string[]} names */
@@ -595,6 +614,14 @@ export class Chat {
       case "refused":
         this.outbox.refused(update.message.client_msg_id, update.refusal);
         break;
+      case "renamed": {
+        const { id, renamed } = update;
+        const known = [...this.rooms.values()].find((other) => other.id === id);
+        const info = (id !== null && known) || this.info(renamed.from);
+        if (!info) this.#moved(renamed, id);
+        else if (info.name !== renamed.to) this.#renamed(info, renamed.to);
+        break;
+      }
       case "push":
         this.#push(update.msgType, update.data);
         break;
@@ -644,8 +671,10 @@ export class Chat {
   #joined(room, data) {
     const key = keyOf(room);
     const known = this.rooms.get(key);
+    if (data.room_id !== undefined && known?.id !== data.room_id) this.outbox.number(room, data.room_id);
     this.rooms.set(key, {
       name: room,
+      id: data.room_id ?? known?.id ?? null,
       isPrivate: data.private ?? known?.isPrivate ?? false,
       topic: data.topic ?? "",
       memberCount: known?.memberCount ?? 1,
@@ -720,7 +749,7 @@ export class Chat {
     const info = this.info(event.room);
     if (!info) {
       // A list of rooms that came before has the new name already.
-      if (event.kind === "renamed") this.#renamed(event.room, event.name);
+      if (event.kind === "renamed") this.#moved({ from: event.room, to: event.name, swaps: false }, null);
       return;
     }
     const isNew = event.seq > info.lastSeq;
@@ -757,7 +786,8 @@ export class Chat {
         info.archived = event.archived;
         break;
       case "renamed":
-        return this.#renamed(info.name, event.name);
+        if (!this.timeline(info.name)) this.#renamed(info, event.name);
+        return;
       case "role":
         if (keyOf(event.username) === keyOf(this.me)) info.role = event.role;
         break;
@@ -783,25 +813,45 @@ export class Chat {
   }
 
   /**
-   * A room goes on under another name, with all that the page knows of it.
-   * @param {string} from
-   * @param {string} to
+   * The room of this number is called so: if the page knows it by another name, it goes on under this one.
+   * @param {number|null} id
+   * @param {string} name
    */
-  #renamed(from, to) {
-    const info = this.rooms.get(keyOf(from));
-    if (info) info.name = to;
-    for (const known of [this.rooms, this.timelines, this.members, this.typing]) {
-      move(/** @type {Map<string, any>} */ (known), keyOf(from), keyOf(to));
+  #follow(id, name) {
+    const info = id === null ? undefined : [...this.rooms.values()].find((other) => other.id === id);
+    if (info && info.name !== name) this.#renamed(info, name);
+  }
+
+  /** @param {RoomInfo} info @param {string} name */
+  #renamed(info, name) {
+    const { id, name: from } = info;
+    const other = this.info(name);
+    const swaps = other !== null && other !== info && other.id !== null && other.id !== id;
+    this.#moved({ from, to: name, swaps }, id);
+    info.name = name;
+    if (swaps) other.name = from;
+    if (id !== null) this.wire.input({ type: "renamed", id, name });
+  }
+
+  /**
+   * A room goes on under another name, with all that the page knows of it.
+   * @param {import("../core/rooms.js").Renamed} renamed
+   * @param {number|null} id
+   */
+  #moved(renamed, id) {
+    const { from, to, swaps } = renamed;
+    for (const known of [this.rooms, this.timelines, this.members, this.typing, this.untold]) {
+      moveKept(/** @type {Map<string, any>} */ (known), renamed);
     }
-    move(this.untold, from, to);
-    if (keyOf(this.current ?? "") === keyOf(from)) this.current = to;
-    this.outbox.rename(from, to);
+    if (this.current !== null) this.current = renamedTo(renamed, this.current) ?? this.current;
+    this.outbox.rename(renamed, id);
     this.store.keep(this.me, keyOf(from), null).catch(() => {});
     this.#keepEvents(to);
+    if (swaps) this.#keepEvents(from);
     this.#keepRooms();
     this.refreshRooms();
     this.loadMembers(to);
-    this.emit("renamed", { from, to });
+    this.emit("renamed", renamed);
     this.emit("room");
     this.emit("rooms");
     this.emit("timeline", to);
@@ -836,6 +886,7 @@ export class Chat {
       case "invited":
         this.rooms.set(keyOf(data.room), {
           name: data.room,
+          id: data.room_id ?? null,
           isPrivate: true,
           topic: "",
           memberCount: 0,
@@ -874,11 +925,4 @@ export class Chat {
       }, ms),
     );
   }
-}
-
-/** What stands under one key goes under another. @param {Map<string, any>} map @param {string} from @param {string} to */
-function move(map, from, to) {
-  const value = map.get(from);
-  map.delete(from);
-  if (value !== undefined) map.set(to, value);
 }

@@ -6,9 +6,9 @@ import { ClientState } from "../core/client.js";
 
 const FOLDER = new URL("../../../tests/cases/client/", import.meta.url);
 
-/** @param {number} seq */
-const event = (seq) => ({
-  room: "lobby",
+/** @param {number} seq @param {string} [room] */
+const event = (seq, room = "lobby") => ({
+  room,
   seq,
   author: "bob",
   lamport_timestamp: 100 + seq,
@@ -105,10 +105,18 @@ class Rig {
     this.answer(this.take("server_list")[0], "server_list", { servers, leader_id: "server3", term: 1 });
   }
 
-  /** @param {Data} data */
-  answerJoin(data) {
-    const [join] = this.take("create_join");
+  /** Takes the first join, or that of a room. @param {string} [room] */
+  takeJoin(room) {
+    const joins = this.take("create_join");
+    const join = room ? joins.find((other) => other.data.room === room) : joins[0];
     assert(join, "no join was written");
+    this.written.push(...joins.filter((other) => other !== join));
+    return join;
+  }
+
+  /** @param {Data} data @param {string} [room] */
+  answerJoin(data, room) {
+    const join = this.takeJoin(room);
     this.answer(join, "ack", { room: join.data.room, role: "member", topic: "", more: false, ...data });
     return join;
   }
@@ -126,7 +134,7 @@ function play(rig, step, place) {
     rig.ids.set(step.send, id);
     rig.input({
       type: "send",
-      message: { client_msg_id: id, room: "lobby", body: step.send, reply_to: step.reply_to },
+      message: { client_msg_id: id, room: step.room ?? "lobby", body: step.send, reply_to: step.reply_to },
     });
   } else if (step.chats) {
     const chats = rig.take("chat");
@@ -134,6 +142,7 @@ function play(rig, step, place) {
     for (const chat of chats) {
       assertEquals(chat.data.client_msg_id, rig.ids.get(chat.data.body), place);
       assertEquals(chat.data.reply_to ?? null, step.reply_to ?? null, place);
+      assertEquals([chat.data.room, chat.data.room_id], [step.room ?? "lobby", step.room_id], place);
       rig.requests.set(chat.data.body, chat);
     }
   } else if (step.ack) {
@@ -153,10 +162,27 @@ function play(rig, step, place) {
   } else if (step.log_in) {
     rig.logIn(step.log_in, step.epoch);
   } else if (step.answer_join) {
-    const join = rig.answerJoin({ last_seq: step.last_seq, events: step.answer_join.map(event) });
+    const { room, room_id, last_seq } = step;
+    const events = step.answer_join.map((/** @type {number} */ seq) => event(seq, room));
+    const join = rig.answerJoin({ last_seq, events, room_id, ...(room ? { room } : {}) }, step.of);
     assertEquals(join.data.after ?? null, step.after ?? null, place);
+    assertEquals(join.data.room_id, step.asks_for, place);
+  } else if (step.refuse_join) {
+    const join = rig.takeJoin();
+    assertEquals(join.data.room_id, step.asks_for, place);
+    rig.answer(join, "nack", { code: step.refuse_join, reason: "because", retryable: false });
+  } else if (step.want) {
+    rig.input({ type: "want", room: step.want, cursor: null });
+  } else if (step.renamed) {
+    const renamed = rig.updates("renamed").map((update) => [update.renamed.from, update.renamed.to]);
+    assertEquals(renamed, step.renamed, place);
   } else if (step.push) {
-    rig.receive({ msg_type: "chat", sender_id: "bob", data: event(step.push), lamport_timestamp: 100 });
+    rig.receive({
+      msg_type: "chat",
+      sender_id: "bob",
+      data: event(step.push, step.room),
+      lamport_timestamp: 100,
+    });
   } else if (step.shown) {
     assertEquals(rig.updates("event").map((update) => update.event.seq), step.shown, place);
     rig.told = rig.told.filter((update) => update.type !== "event");

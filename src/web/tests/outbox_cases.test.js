@@ -37,8 +37,11 @@ for (const entry of [...Deno.readDirSync(FOLDER)].sort((a, b) => a.name.localeCo
         const gone = outbox.take((other) => step.take.includes(other.client_msg_id));
         assertEquals(gone.map((other) => other.client_msg_id), step.gives, place);
       } else if (step.rename) {
-        outbox.rename(step.rename.from, step.rename.to);
+        outbox.rename({ swaps: false, ...step.rename });
         assertEquals(outbox.entries.map((other) => other.message.room), step.rooms, place);
+      } else if (step.number) {
+        outbox.number(step.number.room, step.number.room_id);
+        assertEquals(outbox.entries.map((other) => other.message.room_id ?? null), step.numbers, place);
       } else throw new Error(`unknown ${place}`);
     });
     assertEquals(outbox.entries.map((other) => other.message.client_msg_id), script.left);

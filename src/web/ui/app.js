@@ -1,5 +1,5 @@
 // The page after the login: its parts, and what connects them.
-import { keyOf, partner, roomTitle } from "../core/names.js";
+import { keyOf, partner, renamedTo, roomTitle } from "../core/names.js";
 import { plain } from "../model/markdown.js";
 import { clean } from "../model/text.js";
 import { avatar } from "./avatar.js";
@@ -114,7 +114,7 @@ export class App {
     const { signal } = this.stopped;
     chat.on("room", () => this.#draw());
     chat.on("rooms", () => this.#drawHead());
-    chat.on("renamed", ({ from, to }) => this.#renamed(from, to));
+    chat.on("renamed", (renamed) => this.#renamed(renamed));
     chat.on("typing", () => this.#drawTyping());
     chat.on("timeline", () => this.#drawHead());
     chat.on("notice", notice);
@@ -206,14 +206,15 @@ export class App {
     if (seq) this.messages.jumpTo(seq);
   }
 
-  /** @param {string} from @param {string} to */
-  #renamed(from, to) {
-    moveRoom(from, to);
-    this.composer.rename(from, to);
-    if (keyOf(this.opened) !== keyOf(from)) return;
-    this.opened = to;
+  /** @param {import("../core/rooms.js").Renamed} renamed */
+  #renamed(renamed) {
+    moveRoom(renamed);
+    this.composer.rename(renamed);
+    const name = renamedTo(renamed, this.opened);
+    if (name === null) return;
+    this.opened = name;
     // A reload must not look for the old name, which may be another room's.
-    history.replaceState(null, "", hrefOf(to));
+    history.replaceState(null, "", hrefOf(name));
   }
 
   /** What is gone is not opened again by a reload, which would make a new room of its name. */

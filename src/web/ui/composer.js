@@ -1,6 +1,6 @@
 // The input: text, the message that it answers, and the files that go with it.
 import { BODY_BYTES } from "../core/limits.js";
-import { keyOf, roomTitle } from "../core/names.js";
+import { keyOf, moveKept, renamedTo, roomTitle } from "../core/names.js";
 import { shownType } from "../io/files.js";
 import { plain } from "../model/markdown.js";
 import { clean, pieces, sizeText } from "../model/text.js";
@@ -93,13 +93,12 @@ export class Composer {
     this.completion.close();
   }
 
-  /** A room has another name. @param {string} from @param {string} to */
-  rename(from, to) {
-    const kept = this.aside.get(keyOf(from));
-    this.aside.delete(keyOf(from));
-    if (kept) this.aside.set(keyOf(to), kept);
-    if (keyOf(this.room) !== keyOf(from)) return;
-    this.room = to;
+  /** A room has another name. @param {import("../core/rooms.js").Renamed} renamed */
+  rename(renamed) {
+    moveKept(this.aside, renamed);
+    const name = renamedTo(renamed, this.room);
+    if (name === null) return;
+    this.room = name;
     this.#showRoom();
   }
 

@@ -1,4 +1,5 @@
 // Settings that this browser keeps: who is logged in, the look, notifications, quiet rooms, drafts.
+import { renamedTo } from "../core/names.js";
 
 /** Storage may be forbidden; then settings hold for this page only. @type {Map<string, string>} */
 const fallback = new Map();
@@ -68,14 +69,17 @@ export function setMuted(room, muted) {
   writeJson("muted", muted ? [...others, room.toLowerCase()] : others);
 }
 
-/** What is kept of a room goes with it to its new name. @param {string} from @param {string} to */
-export function moveRoom(from, to) {
+/** What is kept of a room goes with it to its new name. @param {import("../core/rooms.js").Renamed} renamed */
+export function moveRoom(renamed) {
+  const { from, to, swaps } = renamed;
   const [muted, text] = [isMuted(from), draft(from)];
-  setMuted(from, false);
-  setDraft(from, "");
-  if (muted) setMuted(to, true);
-  if (text) setDraft(to, text);
-  if (read("room")?.toLowerCase() === from.toLowerCase()) write("room", to);
+  const [otherMuted, otherText] = [isMuted(to), draft(to)];
+  setMuted(from, swaps && otherMuted);
+  setDraft(from, swaps ? otherText : "");
+  if (muted || swaps) setMuted(to, muted);
+  if (text || swaps) setDraft(to, text);
+  const room = renamedTo(renamed, read("room") ?? "");
+  if (room !== null) write("room", room);
 }
 
 /**

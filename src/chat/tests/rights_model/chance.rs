@@ -71,7 +71,13 @@ pub fn random_entry(chance: &mut Chance, model: &Model, step: u64, times: &mut T
     Entry {
         origin: Origin { node_id: NodeId(1), boot: 1, seq: step + 1 },
         created_at_ms: times.now,
-        proposal: Proposal { user: UserName::new(&user).unwrap(), authority, lamport_timestamp: 0, command },
+        proposal: Proposal {
+            user: UserName::new(&user).unwrap(),
+            authority,
+            lamport_timestamp: 0,
+            command,
+            room: None,
+        },
     }
 }
 

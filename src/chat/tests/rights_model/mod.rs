@@ -79,7 +79,7 @@ fn play(seed: u64) -> (u64, u64) {
         let entry = random_entry(&mut chance, &model, step, &mut times);
         let entry = Entry::decode(&entry.encode(), KnownRules::OURS).unwrap();
         let before = steady.state.clone();
-        let evidence = steady.evidence(&entry.proposal.command);
+        let evidence = steady.evidence(&entry.proposal);
         let checked = steady.state.check(entry.created_at_ms, &entry.proposal, &evidence);
         hides_what_is_private(&steady, &model, &entry, &evidence);
         let (one, other) = (steady.apply(&entry), restarted.apply(&entry));
@@ -184,7 +184,7 @@ fn hides_what_is_private(world: &World, model: &Model, entry: &Entry, evidence: 
         let evidence = if proposal.command == entry.proposal.command {
             evidence.clone()
         } else {
-            world.evidence(&proposal.command)
+            world.evidence(&proposal)
         };
         let refused_here = world.state.check(now, &proposal, &evidence);
         proposal.command = there;
@@ -204,7 +204,7 @@ fn compare_views(world: &World, model: &Model, now: u64) {
     let state = &world.state;
     for user in ALL_USERS {
         let key = UserName::new(user).unwrap().key();
-        let viewer = Viewer { user: &key, now_ms: now };
+        let viewer = Viewer { user: &key, now_ms: now, room: None };
         let seen: BTreeSet<&str> = model
             .rooms
             .iter()
@@ -251,7 +251,7 @@ fn compare_views(world: &World, model: &Model, now: u64) {
             assert_eq!(found.is_ok(), seen.contains(name.as_str()), "{user} in {name}");
             let hooks_there = model.hooks.values().filter(|hook| hook.room == name.as_str()).count();
             let shown = model.keeps_order(user, room).then_some(hooks_there);
-            assert_eq!(hooks.ok().map(|hooks| hooks.len()), shown, "{user} in {name}");
+            assert_eq!(hooks.ok().map(|(_, hooks)| hooks.len()), shown, "{user} in {name}");
             let id = state.room_id(&name.key()).unwrap();
             assert_eq!(state.may_type(viewer, id), model.writes(user, room, now), "{user} in {name}");
         }

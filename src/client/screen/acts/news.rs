@@ -1,5 +1,7 @@
 //! The effects of the client's news on a [`Model`].
 
+use std::collections::BTreeSet;
+
 use super::super::{
     model::{
         Leader, Link, Model,
@@ -11,9 +13,10 @@ use super::super::{
     news::{News, Wish},
 };
 use crate::{
-    client::terminal::show::RESTORED,
+    client::{renamed::Renamed, terminal::show::RESTORED},
     protocol::{
-        Event, EventKind, RoomName, RoomSummary, UserName, answer::PresenceState, request::HistoryRange,
+        Event, EventKind, RoomKey, RoomName, RoomSummary, UserName, answer::PresenceState,
+        request::HistoryRange,
     },
 };
 
@@ -63,6 +66,7 @@ impl Model {
                 self.room_of(&room).pins = pins.into_iter().collect();
             }
             News::Left(room) => self.left(&room),
+            News::Renamed(renamed) => self.rename(&renamed),
             News::RoomRefused { room, reason } => {
                 // A room that was given up meanwhile stays away.
                 let (me, reason_told) = (self.me.clone(), reason.clone());
@@ -259,8 +263,17 @@ impl Model {
         if !summary.joined {
             return;
         }
-        let me = self.me.clone();
-        let is_new = !self.rooms.contains_key(&summary.room.key());
+        let (me, key) = (self.me.clone(), summary.room.key());
+        let before = summary.room_id.and_then(|id| self.preferences.follow(id, &key));
+        if let Some(before) = before {
+            // A room of the old name may have been opened with the draft already.
+            let other = self.rooms.get_mut(&before).filter(|room| room.composer.draft().is_some());
+            if let Some(draft) = other.map(|room| std::mem::take(&mut room.composer)) {
+                self.room_of(&summary.room).composer = draft;
+            }
+            self.keep();
+        }
+        let is_new = !self.rooms.contains_key(&key);
         let is_current = self.current.as_ref() == Some(&summary.room.key());
         let room = self.room_of(&summary.room);
         let first_time = room.last_read.is_none();
@@ -303,10 +316,6 @@ impl Model {
             EventKind::Kicked { username } | EventKind::Banned { username, .. } => username.key() == me,
             _ => false,
         };
-        let renamed = match &event.kind {
-            EventKind::Renamed { name: new, .. } if !past => Some(new.clone()),
-            _ => None,
-        };
         // What is unread may be less or more by this.
         let changed = match &event.kind {
             EventKind::Edited { target, .. } | EventKind::Deleted { target } if !past => Some(*target),
@@ -344,22 +353,26 @@ impl Model {
         if is_news && (is_mention || is_direct) && !(is_current && self.focused) {
             self.notify(&name, &author, &text);
         }
-        if let Some(new) = renamed {
-            self.rename(&name, &new);
-        }
     }
 
     /// A room has another name; its draft and reading place stay.
-    fn rename(&mut self, old: &RoomName, new: &RoomName) {
-        if let Some(mut room) = self.rooms.remove(&old.key()) {
-            room.name = new.clone();
-            self.rooms.insert(new.key(), room);
+    fn rename(&mut self, renamed: &Renamed) {
+        renamed.move_in(&mut self.rooms);
+        for room in self.rooms.values_mut() {
+            if let Some(name) = renamed.of(&room.name) {
+                room.name = name.clone();
+            }
         }
-        if self.current.as_ref() == Some(&old.key()) {
-            self.current = Some(new.key());
+        let now = |key: &RoomKey| renamed.of_key(key).unwrap_or_else(|| key.clone());
+        self.current = self.current.as_ref().map(now);
+        self.typing.iter_mut().for_each(|(room, ..)| *room = now(room));
+        if let Some((room, _)) = &mut self.jump {
+            *room = now(room);
         }
-        if self.preferences.silent.remove(&old.key()) {
-            self.preferences.silent.insert(new.key());
+        renamed.move_in(&mut self.preferences.numbers);
+        let silent: BTreeSet<RoomKey> = self.preferences.silent.iter().map(now).collect();
+        if silent != self.preferences.silent {
+            self.preferences.silent = silent;
             self.wish(Wish::Keep(self.preferences.clone()));
         }
     }

@@ -216,6 +216,8 @@ impl Model {
         let mut preferences = self.preferences.clone();
         let drafts = self.rooms.iter().filter_map(|(key, room)| Some((key.clone(), room.composer.draft()?)));
         preferences.drafts.extend(drafts);
+        let Preferences { drafts, silent, numbers, .. } = &mut preferences;
+        numbers.retain(|room, _| drafts.contains_key(room) || silent.contains(room));
         preferences
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::protocol::RoomKey;
+use crate::protocol::{RoomId, RoomKey};
 
 /// How a user is told of a message that concerns them while the terminal has no focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Preferences {
     pub silent: BTreeSet<RoomKey>,
     /// What was written and not sent when the last run ended, by room.
     pub drafts: BTreeMap<RoomKey, String>,
+    /// The numbers of rooms, by which what is kept of them finds them under another name.
+    pub numbers: BTreeMap<RoomKey, RoomId>,
 }
 
 impl Default for Preferences {
@@ -45,6 +47,7 @@ impl Default for Preferences {
             show_members: true,
             silent: BTreeSet::new(),
             drafts: BTreeMap::new(),
+            numbers: BTreeMap::new(),
         }
     }
 }
@@ -62,6 +65,24 @@ pub enum NoSetting {
 }
 
 impl Preferences {
+    /// The room of this number is called so now: what is kept of it under another name is moved. Gives that
+    /// name.
+    pub fn follow(&mut self, id: RoomId, now: &RoomKey) -> Option<RoomKey> {
+        let before = self.numbers.iter().find(|(key, known)| **known == id && *key != now);
+        let before = before.map(|(key, _)| key.clone());
+        if let Some(before) = &before {
+            self.numbers.remove(before);
+            if self.silent.remove(before) {
+                self.silent.insert(now.clone());
+            }
+            if let Some(draft) = self.drafts.remove(before) {
+                self.drafts.insert(now.clone(), draft);
+            }
+        }
+        self.numbers.insert(now.clone(), id);
+        before
+    }
+
     /// Carries out the words behind `/set`: all of them or none.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use ratatui::crossterm::event::KeyCode;
 
 use crate::{
+    client::renamed::Renamed,
     client::screen::{
         acts::Input,
         model::preferences::{Notify, Preferences},
@@ -44,10 +45,21 @@ fn a_room_with_another_name_is_still_that_room() {
     world.types("a draft");
     let (name, old_name) = (room("hall"), room("lobby"));
     world.happens(event("lobby", 13, "bob", 0, EventKind::Renamed { name, old_name }));
+    assert_eq!(current(&world), "lobby", "the event alone is history");
+    let renamed = |from, to, swaps| News::Renamed(Renamed { from: room(from), to: room(to), swaps });
+    world.news(renamed("lobby", "hall", false));
     assert_eq!(current(&world), "hall");
     assert!(world.model.rooms.keys().all(|key| *key != room("lobby").key()));
     world.key(KeyCode::Enter);
     assert_eq!(sends(&world.take_wishes()), [("hall", "a draft")]);
+    // Two rooms have exchanged their names.
+    world.types("another draft");
+    let others = world.model.rooms[&room("dev").key()].unread;
+    world.news(renamed("hall", "dev", true));
+    assert_eq!(current(&world), "dev");
+    assert_eq!(world.model.rooms[&room("hall").key()].unread, others);
+    world.key(KeyCode::Enter);
+    assert_eq!(sends(&world.take_wishes()), [("dev", "another draft")]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::KeyCode;
 
-use super::world::{World, current, event, message, room, sends};
+use super::world::{World, current, event, message, room, sends, summary};
 use crate::{
     client::{
         screen::{
@@ -12,7 +12,7 @@ use crate::{
         },
         terminal::secrets::PasswordKind,
     },
-    protocol::{EventKind, Request, request::Rooms},
+    protocol::{EventKind, Request, RoomId, RoomSummary, request::Rooms},
 };
 
 /// What is typed behind a mistake must not be said in the room.
@@ -86,6 +86,16 @@ fn drafts_last_from_one_run_to_the_next() {
     assert_eq!(drafts, ["half a thought"], "a password is not kept");
     let mut world = World::team_with(World::with(100, 30, true, kept));
     assert_eq!(world.model.current_room().unwrap().composer.text(), "half a thought");
+    // A room that got another name meanwhile gets the draft that was kept of it.
+    let mut kept = world.model.preferences_at_end();
+    let of_dev = RoomSummary { room_id: Some(RoomId(7)), ..summary("dev", 3, 9, 9, 0) };
+    let (lobby, id) = (room("lobby").key(), RoomId(8));
+    kept.numbers.insert(lobby.clone(), id);
+    let mut later = World::with(100, 30, true, kept);
+    let of_hall = RoomSummary { room_id: Some(id), ..summary("hall", 3, 9, 9, 0) };
+    later.news(News::Rooms { rooms: vec![of_dev, of_hall], joined: true });
+    assert_eq!(later.model.rooms[&room("hall").key()].composer.text(), "half a thought");
+    assert_eq!(later.model.preferences_at_end().numbers, [(room("hall").key(), id)].into());
     // An edit is not, but what it had put aside.
     world.ctrl('s');
     (0..2).for_each(|_| world.key(KeyCode::Up));

@@ -75,6 +75,7 @@ pub fn summary(name: &str, members: u64, last_seq: u64, last_read: u64, unread: 
         first_unread: None,
         unread_messages: unread,
         room: room(name),
+        room_id: None,
         private: false,
         topic: String::new(),
         members,

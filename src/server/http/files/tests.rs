@@ -22,6 +22,8 @@ struct Chat {
     is_logged_in: bool,
     files: BTreeMap<FileId, (FileBegin, Vec<u8>)>,
     asked: Vec<&'static str>,
+    /// The requests that were about the room of a number, and that number.
+    rooms: Vec<(&'static str, RoomId)>,
     answers: BTreeMap<i64, Result<Answer, Failure>>,
     /// The request with this number is refused with this code.
     refuses: Option<(usize, Code)>,
@@ -126,7 +128,8 @@ impl Chat {
 }
 
 impl ChatSession for Chat {
-    fn send(&mut self, request: Request) -> Result<i64, Failure> {
+    fn send_in(&mut self, room: Option<RoomId>, request: Request) -> Result<i64, Failure> {
+        self.rooms.extend(room.map(|room| (request.msg_type(), room)));
         let msg_type = request.msg_type();
         let mut answer = refuse(Code::Unavailable);
         if !self.is_dead {
@@ -324,6 +327,8 @@ fn the_answer_to_a_wrong_query_says_what_is_wrong() {
         ("to=bob&filename=x", "name is missing; filename is not known here"),
         ("room=lobby&room=lobby&name=x", "room is there more than once"),
         ("room=lobby&name=x&name=y", "name is there more than once"),
+        ("room=lobby&room_id=x&name=x", "room_id must be an unsigned integer"),
+        ("room=lobby&room_id=9007199254740992&name=x", "room_id must be an unsigned integer"),
         ("room=lobby&name=x&post=yes", "post must be 1"),
         ("room=a%20b&name=x", "room must be 1 to 32 of"),
         ("room=&name=x", "room must be 1 to 32 of"),
@@ -344,6 +349,14 @@ fn the_answer_to_a_wrong_query_says_what_is_wrong() {
     let head = head("POST /files?name=x&v=2&to=bob HTTP/1.1\nAuthorization: Bearer good");
     let Ok(upload) = Upload::read(&head) else { panic!("all that is needed is there") };
     assert_eq!(upload.to, Destination::User(UserName::new("bob").unwrap()));
+}
+
+#[test]
+fn a_file_may_be_for_the_room_of_a_number() {
+    let mut chat = Chat::default();
+    let to = "/files?room=lobby&room_id=7&name=x HTTP/1.1\nAuthorization: Bearer good";
+    assert_eq!(post(&mut chat, to, b"x", usize::MAX).unwrap().status, 201);
+    assert_eq!(chat.rooms, [("file_begin", RoomId(7))]);
 }
 
 #[test]

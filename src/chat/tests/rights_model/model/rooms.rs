@@ -9,6 +9,7 @@ use crate::{
         command::{Ban, Invite, Kick, Mute, RoomSettings, SetRole, Topic, Unban, Uninvite, Unmute},
     },
     protocol::{
+        RoomId,
         credential::TokenHash,
         moderation::{Retention, Role},
         name::RoomName,
@@ -20,7 +21,7 @@ impl Model {
     pub(super) fn new_room(&mut self, name: &RoomName, private: bool) {
         let pair = name.direct_pair().map(|(one, other)| (one.as_str().into(), other.as_str().into()));
         let room = MRoom {
-            id: self.index,
+            id: RoomId::new(self.index, self.now).0,
             old_names: Vec::new(),
             private: private || pair.is_some(),
             pair,
