@@ -152,6 +152,12 @@ impl State {
         }
     }
 
+    /// Whether users of these names may be added: no reserved name gets one. A user who has such a name since
+    /// before it was reserved keeps it.
+    pub(super) fn may_name(&self, names: &[UserName]) -> Result<(), Refusal> {
+        names.iter().filter(|name| self.user_id(&name.key()).is_none()).try_for_each(must_not_be_reserved)
+    }
+
     /// The room that the user means, if they have `permission` there. A room that they may not see is refused
     /// in the words for one that does not exist.
     pub(super) fn may<'s>(

@@ -102,6 +102,7 @@ impl Operation for Ban {
 
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let target = state.target_in(context, Permission::Ban, &self.room, &self.username)?;
+        state.may_name(&self.names())?;
         target.must_be_outranked()?;
         target.restricted(&target.room.banned, self.seconds, context.now_ms, (BANNED_MAX, "bans"))
     }

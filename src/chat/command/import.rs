@@ -91,8 +91,13 @@ impl Operation for Import {
         ClusterPermission::Import
     }
 
+    fn names(&self) -> Vec<UserName> {
+        self.events.iter().map(|event| event.author.clone()).collect()
+    }
+
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<Plan>, Refusal> {
         let room = state.may_import(context, &self.room)?;
+        state.may_name(&self.names())?;
         if room.is_none() && self.room.is_reserved() {
             return Err(reserved_room(&self.room));
         }
@@ -177,8 +182,13 @@ impl Operation for ImportRoom {
         ClusterPermission::Import
     }
 
+    fn names(&self) -> Vec<UserName> {
+        self.info.members.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     fn check(&self, state: &State, context: &Context<'_>) -> Result<Checked<RoomId>, Refusal> {
         let (room, _) = state.may_import(context, &self.room)?.ok_or_else(|| no_room(&self.room))?;
+        state.may_name(&self.names())?;
         Ok(Checked::Change(room))
     }
 

@@ -64,6 +64,7 @@ impl Operation for Invite {
             return Err(Refusal::new(Code::Forbidden, reason));
         }
         state.must_be_open(&self.username)?;
+        state.may_name(&self.names())?;
         if target.is_member || target.role == RoomRole::Invited {
             let (room, seq, is_known) =
                 (room.name.clone(), room.last_seq, state.is_known(&self.username, self.is_here));

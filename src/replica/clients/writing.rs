@@ -85,6 +85,9 @@ impl Clients {
         if let Some(Err(refusal)) = called.map(|name| may_be_called(env, name)) {
             return self.refuse(env, conn, to, refusal);
         }
+        if let Err(refusal) = may_name(env, &command) {
+            return self.refuse(env, conn, to, refusal);
+        }
         let unfinished = Unfinished { write: Write { to, follow_up }, command, named, claims };
         if let Some(secret) = secret {
             return self.work_on(env, conn, unfinished, secret);
@@ -313,6 +316,24 @@ impl Clients {
         let said = Said::answer(to, redirect, env.signature());
         self.answer_in_turn(env, conn, WriteAnswer::Last(said));
     }
+}
+
+/// Whether a command may add the users that it names: the ids of servers are no users.
+fn may_name(env: &Env<'_>, command: &Command) -> Result<(), Refusal> {
+    if !matches!(
+        command,
+        Command::Import(_)
+            | Command::ImportRoom(_)
+            | Command::Invite(_)
+            | Command::Ban(_)
+            | Command::ClusterBan(_)
+    ) {
+        // All others are refused by the log if there is no such user.
+        return Ok(());
+    }
+    let names = command.operation().names();
+    let mut new = names.iter().filter(|name| env.state.user(&name.key()).is_none());
+    new.try_for_each(|name| may_be_called(env, name))
 }
 
 /// Whether this server takes no writes but sends its clients to the leader, if there is one.
