@@ -145,7 +145,7 @@ impl State {
         match role {
             Some(Role::Owner) => RoomRole::Owner,
             Some(Role::Moderator) => RoomRole::Moderator,
-            Some(Role::Member) if room.is_muted(id, now_ms) => RoomRole::Muted,
+            Some(Role::Member) if self.is_muted(room, id, now_ms) => RoomRole::Muted,
             Some(Role::Member) => RoomRole::Member,
             None if room.invited.contains_key(&id) => RoomRole::Invited,
             None => RoomRole::Stranger,
@@ -156,6 +156,22 @@ impl State {
     /// before it was reserved keeps it.
     pub(super) fn may_name(&self, names: &[UserName]) -> Result<(), Refusal> {
         names.iter().filter(|name| self.user_id(&name.key()).is_none()).try_for_each(must_not_be_reserved)
+    }
+
+    /// Whether a member may not write. A bot may not while the user who made it may not, who may have left
+    /// meanwhile.
+    fn is_muted(&self, room: &Room, user: UserId, now_ms: u64) -> bool {
+        let keeps_order = |id| matches!(room.members.get(&id), Some(Role::Owner | Role::Moderator));
+        let mut makers = self.makers(user).filter(|maker| !keeps_order(*maker));
+        room.is_muted(user, now_ms) || makers.any(|maker| room.is_muted(maker, now_ms))
+    }
+
+    /// The word for a member's role at `now_ms`, as people are told it; `None` for a user who is not a
+    /// member.
+    pub(super) fn role_word(&self, room: &Room, user: UserId, now_ms: u64) -> Option<&'static str> {
+        let role = room.members.get(&user)?;
+        let is_muted = *role == Role::Member && self.is_muted(room, user, now_ms);
+        Some(if is_muted { "muted" } else { role.as_str() })
     }
 
     /// The room that the user means, if they have `permission` there. A room that they may not see is refused

@@ -135,7 +135,10 @@ impl State {
                 let joined = user.is_some_and(|user| user.rooms.contains_key(room_id));
                 joined || (!joined_only && self.may_find(viewer, room))
             })
-            .map(|(room_id, room)| summary(room_id, room, user, id, viewer.now_ms));
+            .map(|(room_id, room)| {
+                let role = id.and_then(|id| self.role_word(room, id, viewer.now_ms));
+                summary(room_id, room, user, id, role)
+            });
         page(seen, limit)
     }
 
@@ -206,7 +209,7 @@ impl State {
         let Some(room) = self.rooms.get(&room) else { return (Vec::new(), false) };
         let from = (after.map_or(Unbounded, Excluded), Unbounded);
         let member = |key: &UserKey, id: UserId| {
-            let role = room.role_word(id, now_ms)?;
+            let role = self.role_word(room, id, now_ms)?;
             let (online, away) = presence(key);
             let user = self.users.get(&id)?;
             let created_by = match user.account.holder {
@@ -355,10 +358,9 @@ fn summary(
     room: &Room,
     user: Option<&User>,
     id: Option<UserId>,
-    now_ms: u64,
+    role: Option<&'static str>,
 ) -> RoomSummary {
     let reading = user.and_then(|user| user.rooms.get(&room_id));
-    let role = id.and_then(|id| room.role_word(id, now_ms)).unwrap_or_default().into();
     let counted =
         reading.zip(id).map_or_else(Unread::default, |(reading, id)| room.unread(id, reading.last_read));
     RoomSummary {
@@ -378,7 +380,7 @@ fn summary(
         unread_messages: counted.messages,
         first_unread: counted.first,
         mentions: counted.mentions,
-        role,
+        role: role.unwrap_or_default().into(),
         archived: room.settings.archived,
     }
 }

@@ -193,7 +193,7 @@ impl State {
             created,
             private: room.private,
             topic: room.topic.clone(),
-            role: room.role_word(user, now_ms).expect("a join is answered once the user is a member"),
+            role: self.role_word(room, user, now_ms).expect("a join is answered once the user is a member"),
             first_seq: room.first_seq(),
             last_seq: room.last_seq,
         }

@@ -10,7 +10,7 @@ use super::{
         entities::{audit::Audited, room::Role},
         operation::{Checked, Operation},
         reply::Reply,
-        rights::{Permission, RoomRole},
+        rights::Permission,
         state::State,
     },
     Mute,
@@ -68,7 +68,8 @@ impl Operation for SetRole {
         target.must_be_member()?;
         let role = target.id.and_then(|id| target.room.members.get(&id));
         // A muted member gets the role that they have, and may write again.
-        if role == Some(&self.role) && target.role != RoomRole::Muted {
+        let is_muted = |id| role == Some(&Role::Member) && target.room.is_muted(id, context.now_ms);
+        if role == Some(&self.role) && !target.id.is_some_and(is_muted) {
             return Ok(Checked::already(&target.room.name, target.room.last_seq));
         }
         // An owner loses the role only by making another member the owner.

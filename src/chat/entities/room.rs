@@ -171,17 +171,9 @@ impl Room {
         }
     }
 
-    /// Whether a user may not write at `now_ms`.
+    /// Whether a user was muted, and is at `now_ms`.
     pub(in crate::chat) fn is_muted(&self, user: UserId, now_ms: u64) -> bool {
         self.muted.get(&user).is_some_and(|until| until.lasts(now_ms))
-    }
-
-    /// The word for a member's role at `now_ms`, as people are told it; `None` for a user who is not a
-    /// member.
-    pub(in crate::chat) fn role_word(&self, user: UserId, now_ms: u64) -> Option<&'static str> {
-        let role = self.members.get(&user)?;
-        let is_muted = *role == Role::Member && self.is_muted(user, now_ms);
-        Some(if is_muted { "muted" } else { role.as_str() })
     }
 }
 

@@ -235,8 +235,13 @@ impl Model {
     }
 
     pub fn is_muted(&self, user: &str, room: &MRoom, now: u64) -> bool {
-        room.members.get(user).is_some_and(|member| member.role == Role::Member)
-            && room.muted.get(user).is_some_and(|until| lasts(*until, now))
+        let keeps_order =
+            |name: &str| room.members.get(name).is_some_and(|member| member.role != Role::Member);
+        let is_silent = |name: &String| {
+            !keeps_order(name) && room.muted.get(name).is_some_and(|until| lasts(*until, now))
+        };
+        let is_member = room.members.contains_key(user) && !keeps_order(user);
+        is_member && (is_silent(&user.into()) || self.makers(user).iter().any(is_silent))
     }
 
     /// How many messages are unread to a member, the first of them, and how many of them name the member.

@@ -310,7 +310,9 @@ impl Model {
             Command::Unmute(_) if !room.muted.contains_key(target) => return already,
             Command::Unmute(_) => drop(self.room(key).muted.remove(target)),
             Command::SetRole(SetRole { role, .. })
-                if room.members[target].role == *role && !self.is_muted(target, room, now) =>
+                if room.members[target].role == *role
+                    && !(*role == Role::Member
+                        && room.muted.get(target).is_some_and(|until| lasts(*until, now))) =>
             {
                 return already;
             }
