@@ -51,6 +51,9 @@ const VAGUE: [&str; 6] = ["channel", "parse", "type", "color", "short", "ts"];
 const OF_TEXTS: [&str; 9] =
     ["version", "pretext", "author_name", "title", "title_link", "fields", "image_url", "footer", "fallback"];
 
+/// Objects and lists that are shown by a form of their own, or that say nothing to a reader.
+const OF_FORMS: [&str; 5] = ["components", "cards", "cardsV2", "allowed_mentions", "metadata"];
+
 /// How deep a text may be that is read as JSON. Each one may be nested itself, and the stack is small.
 const JSON_DEPTH_MAX: usize = 1;
 
@@ -91,7 +94,8 @@ pub fn beside(payload: &Value, text: &str, lines: &mut Vec<String>) {
     let Value::Object(fields) = payload else { return };
     let is_said = |value: &Value| shown(value).is_some_and(|value| lines.contains(&value));
     let others = fields.iter().filter(|(name, value)| {
-        *name != text && !OF_TEXTS.contains(&name.as_str()) && !has_more(value) && !is_said(value)
+        let name = name.as_str();
+        name != text && !OF_TEXTS.contains(&name) && !OF_FORMS.contains(&name) && !is_said(value)
     });
     let others: serde_json::Map<_, _> = others.map(|(name, value)| (name.clone(), value.clone())).collect();
     render(&others.into(), lines);

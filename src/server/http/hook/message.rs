@@ -256,7 +256,16 @@ mod tests {
             (
                 json!({ "message": "Disk full", "severity": "High", "host": "db1", "title": "Zabbix",
                     "tags": ["a", "b"], "more": { "of": "it" }, "channel": "#ops", "what": "Disk full" }),
-                "Zabbix\nDisk full\nchannel: #ops\nhost: db1\nseverity: High\ntags: a, b",
+                "Zabbix\nDisk full\nchannel: #ops\nhost: db1\nmore.of: it\nseverity: High\ntags: a, b",
+            ),
+            (
+                json!({ "message": "db1 is down", "data": { "host": { "name": "db1", "token": "x" }, "checks": [
+                    { "id": 1 }, { "id": 2 }] }, "allowed_mentions": { "parse": [] } }),
+                "db1 is down\ndata.checks.1.id: 1\ndata.checks.2.id: 2\ndata.host.name: db1",
+            ),
+            (
+                json!({ "content": "c", "components": [{ "type": 10, "content": "d" }], "cards": [{ "a": 1 }] }),
+                "c\nd\ncards.1.a: 1",
             ),
         ] {
             assert_eq!(body(payload.clone()), expected, "{payload}");
