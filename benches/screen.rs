@@ -22,7 +22,7 @@ use syncnet::{
         news::News,
         view,
     },
-    protocol::{Event, EventKind, Message, RoomName, RoomSummary, UserName, answer::Member},
+    protocol::{Event, EventKind, Message, RoomId, RoomName, RoomSummary, UserName, answer::Member},
 };
 
 const NOW_MS: u64 = 1_795_858_200_000;
@@ -111,6 +111,7 @@ fn filled(size: Size, messages: u64) -> Model {
     }
     let rooms = (0..PEOPLE).map(|number| RoomSummary {
         room: room(number),
+        room_id: Some(RoomId(number)),
         private: false,
         topic: String::new(),
         members: PEOPLE,

@@ -72,7 +72,7 @@ pub fn join_everywhere(socket: &UdpSocket, group: IpAddr) {
             _ => Ok(()),
         };
         // An interface that has several addresses is joined once.
-        if let Err(error) = joined.or_else(|error| unless_joined(error)) {
+        if let Err(error) = joined.or_else(unless_joined) {
             log::debug!("the group {group} is not heard at {}: {error}", interface.ip);
         }
     }

@@ -57,6 +57,17 @@ pub enum EntryError {
 }
 
 impl Proposal {
+    /// Of the cluster itself, which does some things without being asked.
+    pub fn of_cluster(command: impl Into<Command>) -> Proposal {
+        Proposal {
+            user: UserName::new("cluster").expect("a well-formed name"),
+            authority: Authority::Cluster,
+            lamport_timestamp: 0,
+            command: command.into(),
+            room: None,
+        }
+    }
+
     /// Behind a byte that says which rules know the command.
     pub fn encode(&self) -> Vec<u8> {
         encode(self, self.command.operation().rules())

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    chat::{Authority, Origin, Progress, Proposal, State, command::Nothing, entry::encode_entry},
-    protocol::{name::UserName, peer::NodeId, rules::KnownRules},
+    chat::{Origin, Progress, Proposal, State, command::Nothing, entry::encode_entry},
+    protocol::{peer::NodeId, rules::KnownRules},
 };
 
 /// Bytes of proposals that are kept until the leader knows its log. More are dropped; the sender repeats
@@ -104,7 +104,7 @@ impl Leading {
             // empty one with its number does. So its server learns that it failed, and later ones need not
             // wait.
             let is_known = Proposal::decode(&bytes, self.rules).is_ok();
-            let proposal = if is_known { bytes } else { nothing().encode() };
+            let proposal = if is_known { bytes } else { Proposal::of_cluster(Nothing).encode() };
             let origin = Origin { node_id, boot, seq };
             self.waiting.push_back((origin, encode_entry(origin, wall_ms, &proposal)));
             last = seq;
@@ -122,17 +122,6 @@ impl Leading {
     /// Removes the next `count` commands, which were proposed, and returns their origins.
     pub fn proposed(&mut self, count: usize) -> impl Iterator<Item = Origin> {
         self.waiting.drain(..count).map(|(origin, _)| origin)
-    }
-}
-
-/// The empty proposal, in place of one that this server cannot read.
-fn nothing() -> Proposal {
-    Proposal {
-        user: UserName::new("cluster").expect("a well-formed name"),
-        authority: Authority::Cluster,
-        lamport_timestamp: 0,
-        command: Nothing.into(),
-        room: None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The leader lets the cluster go over to newer rules once every server knows them.
 
 use crate::{
-    chat::{Authority, Proposal, command::RaiseRules},
+    chat::{Proposal, command::RaiseRules},
     disk::Storage,
-    protocol::{name::UserName, rules::RulesVersion},
+    protocol::rules::RulesVersion,
 };
 
 use super::{io::Now, replica::Replica};
@@ -14,9 +14,7 @@ impl<S: Storage> Replica<S> {
     pub(super) fn raise_rules(&mut self, now: Now) {
         let is_proposed = self.raising.is_some_and(|seq| self.proposals.waits_for(seq));
         let Some(to) = self.next_rules().filter(|_| self.may_propose() && !is_proposed) else { return };
-        let user = UserName::new("cluster").expect("a well-formed name");
-        let command = RaiseRules { to }.into();
-        let proposal = Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command };
+        let proposal = Proposal::of_cluster(RaiseRules { to });
         self.raising = Some(self.proposals.push_own(now.mono_ms, &proposal));
     }
 

@@ -19,11 +19,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     chat::{
-        Authority, Command, Proposal, Room, State,
+        Command, Proposal, Room, State,
         command::{EXPIRE_MAX, Expire, GiveUpUpload},
     },
     disk::{RoomId, StorageError},
-    protocol::name::UserName,
 };
 
 use super::{io::Now, proposals::Proposals};
@@ -105,10 +104,7 @@ impl Retention {
             None => self.next_expiry(context)?,
         };
         if let Some(command) = next {
-            let user = UserName::new("cluster").expect("a well-formed name");
-            let proposal =
-                Proposal { user, authority: Authority::Cluster, lamport_timestamp: 0, command, room: None };
-            self.proposed = proposals.push_own(now.mono_ms, &proposal);
+            self.proposed = proposals.push_own(now.mono_ms, &Proposal::of_cluster(command));
         }
         Ok(())
     }

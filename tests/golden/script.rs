@@ -136,7 +136,10 @@ impl Player {
         let pointer = format!("/{}", path.replace('.', "/"));
         let heard = self.newest.get(name).into_iter().flatten().rev();
         let value = heard.filter_map(|line| line.pointer(&pointer)).next();
-        value.and_then(Value::as_str).unwrap_or_else(|| panic!("{name} heard no {path}")).to_owned()
+        match value.unwrap_or_else(|| panic!("{name} heard no {path}")) {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
     }
 
     /// Writes down what the connections heard.
