@@ -295,6 +295,9 @@ impl ClientState {
 /// Rooms and their events.
 impl ClientState {
     fn joined(&mut self, key: &RoomKey, answer: JoinAnswer, events: Vec<Arrival>) {
+        if self.rooms.get(key).is_none() {
+            return;
+        }
         self.rename(key, &answer.room);
         let key = &answer.room.key();
         let Some(room) = self.rooms.get_mut(key) else { return };
