@@ -86,6 +86,17 @@ impl Person<'_> {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The screen with its colours, and with its links if this tmux knows them.
+    fn screen_with_links(&self) -> Option<String> {
+        let version = String::from_utf8_lossy(&self.tmux.run(&["-V"]).stdout).into_owned();
+        let number: String =
+            version.chars().filter(|letter| letter.is_ascii_digit() || *letter == '.').collect();
+        let (major, minor) = number.split_once('.')?;
+        let knows_links = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?) >= (3, 4);
+        let output = self.tmux.run(&["capture-pane", "-p", "-e", "-t", self.name]);
+        knows_links.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Waits until the screen is as it should be.
     #[track_caller]
     fn sees(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
@@ -176,6 +187,31 @@ fn two_people_talk_on_while_the_leader_is_killed() {
     alice.is_back_in_the_shell();
     bob.types("/quit");
     bob.is_back_in_the_shell();
+}
+
+#[test]
+fn an_address_is_a_link_of_the_terminal() {
+    let mut cluster = Cluster::start(1);
+    cluster.settle();
+    let tmux = Tmux::start(&cluster);
+    let dora = tmux.person("dora", 90, 25);
+    let written = tmux.folder.join("written");
+    let copy = format!("cat > {}", written.to_str().expect("its name is plain"));
+    tmux.run(&["pipe-pane", "-t", "dora", "-o", &copy]);
+    dora.starts("", cluster.targets[0].port, "--room lobby");
+    dora.sees("the screen", |screen| screen.contains("dora on server1"));
+    dora.types("see http://localhost/a?b=c there");
+    // The letters are there first. What turns them into a link erases them: tmux would keep them as they are.
+    let link = |text: &str| {
+        let (before, after) = text.split_once("X\u{1b}]8;;http://localhost/a?b=c\u{1b}\\")?;
+        Some(before.ends_with("\u{1b}[22") && after.contains("http://localhost/a?b=c"))
+    };
+    dora.sees("the link", |_| {
+        let written = fs::read(&written).unwrap_or_default();
+        link(&String::from_utf8_lossy(&written)) == Some(true)
+    });
+    let shown = "\u{1b}]8;;http://localhost/a?b=c\u{1b}\\";
+    dora.sees("the link in tmux", |_| dora.screen_with_links().is_none_or(|screen| screen.contains(shown)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ratatui::{
     backend::Backend,
     buffer::Buffer,
     crossterm::{
-        cursor::{Hide, Show},
+        cursor::{Hide, MoveTo, Show},
         event::{
             DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste,
             EnableFocusChange, EnableMouseCapture,
@@ -54,9 +54,8 @@ impl Screen {
             report(info);
         }));
         let terminal = Terminal::new(PaletteBackend::new(stdout()))?;
-        // The console of Linux and old multiplexers print sequences that they do not know.
-        let term = env::var("TERM").unwrap_or_default();
-        let has_links = !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad));
+        let variable = |name| env::var(name).unwrap_or_default();
+        let has_links = has_links(&variable("TERM"), &variable("TERM_PROGRAM"));
         let mut screen =
             Screen { terminal, links: vec![], uneven: UnevenRows::default(), has_links, mouse: false };
         screen.enter()?;
@@ -130,6 +129,8 @@ impl Screen {
         for (link, address) in
             gone.map(|link| (link, "")).chain(new.map(|link| (link, link.address.as_str())))
         {
+            // Erased first: tmux leaves a cell as it is if it gets the same letter, whatever its address.
+            queue!(out, MoveTo(link.at.x, link.at.y), Print(format!("\u{1b}[{}X", link.columns)))?;
             queue!(out, Print(format!("\u{1b}]8;;{address}\u{1b}\\")))?;
             let cells = (link.at.x..link.at.x.saturating_add(link.columns))
                 .map(|x| Position::new(x, link.at.y))
@@ -195,6 +196,12 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the terminal takes links, or at least passes over them. The console of Linux and old multiplexers
+/// print sequences that they do not know; tmux does not, though it may call itself a `screen`.
+fn has_links(term: &str, program: &str) -> bool {
+    program == "tmux" || !["linux", "screen", "vt"].iter().any(|bad| term.starts_with(bad))
+}
+
 /// Restores the terminal; does nothing if it was not taken over.
 fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
@@ -211,4 +218,21 @@ fn restore() {
         Show
     );
     let _ = terminal::disable_raw_mode();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_go_to_terminals_that_do_not_print_them_as_text() {
+        for (term, program) in
+            [("xterm-256color", ""), ("tmux-256color", "tmux"), ("screen-256color", "tmux")]
+        {
+            assert!(has_links(term, program), "{term} of {program}");
+        }
+        for term in ["linux", "screen", "screen-256color", "vt220"] {
+            assert!(!has_links(term, ""), "{term}");
+        }
+    }
 }
